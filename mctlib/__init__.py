@@ -1,0 +1,1 @@
+"""Micro-conversion tracking: a small helper package behind the notebooks."""

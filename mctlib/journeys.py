@@ -1,0 +1,393 @@
+"""Users' events as sorted arrays, and the kernels that walk them.
+
+Everything here is numpy on whole users: no Python loop over users, no files, no statistics. A row carries a bit mask that says which of
+the question's matchers (steps, exclusions, touches, ...) it satisfies, so one event may serve several of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+ANY = ...  # as an event: every event; as a property's value: any value, as long as there is one
+Order = Literal["ordered", "strict", "unordered"]
+NOWHERE = np.int64(-1)  # "no such row"
+NEVER = np.iinfo(np.int64).min  # "at no time"
+MISSING = "(none)"  # label of a dim's empty value
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a row must be to count: its event (one name, several names = any of them, ANY) and its properties.
+
+    ``where`` maps a column (``platform``) or a property (``role``) to the value it must have, to a list of accepted values, or to ANY.
+    """
+
+    event: Any
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Accepted event names; empty when every event is accepted."""
+        if self.event is ANY:
+            return ()
+        return (self.event,) if isinstance(self.event, str) else tuple(self.event)
+
+    @property
+    def label(self) -> str:
+        """The step in a reader's words."""
+        words = " or ".join(self.names) or "any event"
+        return words + "".join(f" [{k}={'present' if v is ANY else v}]" for k, v in self.where.items())
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """An event that must not happen between two steps (step numbers from 1). A user whose deepest attempt holds it is taken out of the funnel."""
+
+    event: Any
+    after: int = 1
+    before: int = 2
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def step(self) -> Step:
+        """The exclusion as a matcher."""
+        return Step(self.event, self.where)
+
+
+def as_step(step: Any) -> Step:
+    """A name, a list of names or a Step, as a Step."""
+    return step if isinstance(step, Step) else Step(step)
+
+
+@dataclass(frozen=True)
+class Journeys:
+    """Rows of whole users, sorted by (user, time). All arrays have one entry a row.
+
+    user: int64, dense ids · time: int64, microseconds since 1970 UTC · mask: uint64, bit i set = the row matches matcher i ·
+    dims: name -> int codes into ``levels[name]`` · bucket: 0-99, a hash of the user · value: float64, NaN where missing ·
+    as_of: int64, last observed microsecond.
+    """
+
+    user: np.ndarray
+    time: np.ndarray
+    mask: np.ndarray
+    as_of: int
+    dims: Mapping[str, np.ndarray] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    bucket: np.ndarray | None = None
+    value: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: np.ndarray) -> Journeys:
+        """The journeys of some rows (a mask or an index array that keeps users whole or cuts the same rule from all)."""
+        pick = lambda a: None if a is None else a[rows]  # noqa: E731
+        return replace(
+            self, user=self.user[rows], time=self.time[rows], mask=self.mask[rows], bucket=pick(self.bucket), value=pick(self.value),
+            dims={k: v[rows] for k, v in self.dims.items()},
+        )
+
+    def has(self, bit: int) -> np.ndarray:
+        """Rows that match matcher ``bit``."""
+        return (self.mask >> np.uint64(bit)) & np.uint64(1) == 1
+
+    def segment(self, rows: np.ndarray) -> np.ndarray:
+        """Label of each row over all dims, joined with " · "; "all" when there are none."""
+        out = None
+        for name, codes in self.dims.items():
+            words = np.asarray(self.levels[name], dtype=object)[codes[rows]]
+            out = words if out is None else out + " · " + words
+        return np.full(len(rows), "all", dtype=object) if out is None else out
+
+
+def first_rows(user: np.ndarray) -> np.ndarray:
+    """Row index of each user's first row, ascending."""
+    return np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
+
+
+def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False) -> np.ndarray:
+    """For each row in ``after``: the user's first row that matches ``bit`` at the same time or later (another row; -1 = none).
+
+    ``strictly`` asks for a later time.
+    """
+    tie = np.cumsum(np.r_[0, (j.user[1:] != j.user[:-1]) | (j.time[1:] != j.time[:-1])]) if len(j) else np.empty(0, np.int64)
+    rows = np.flatnonzero(j.has(bit))
+    at = np.searchsorted(tie[rows], tie[after], side="right" if strictly else "left")
+    rows = np.r_[rows, NOWHERE, NOWHERE]
+    found = rows[at]
+    found = np.where(found == after, rows[at + 1], found)
+    return np.where((found >= 0) & (j.user[found] == j.user[after]), found, NOWHERE)
+
+
+@dataclass(frozen=True)
+class FunnelWalk:
+    """The deepest attempt of every user who entered and was not excluded, one line a user, by ascending user.
+
+    rows: (users, steps) row indices into ``journeys``, -1 where the step was not reached · excluded: the users an exclusion took out.
+    """
+
+    journeys: Journeys
+    rows: np.ndarray
+    excluded: np.ndarray
+
+    @property
+    def entry(self) -> np.ndarray:
+        """Row of the attempt's first event (users,)."""
+        return np.where(self.rows >= 0, self.rows, len(self.journeys)).min(axis=1)
+
+    @property
+    def user(self) -> np.ndarray:
+        """The users (ascending)."""
+        return self.journeys.user[self.entry]
+
+    def times(self) -> np.ndarray:
+        """(users, steps) microseconds as float, NaN where the step was not reached."""
+        return np.where(self.rows >= 0, self.journeys.time[self.rows], np.nan)
+
+
+def walk_funnel(
+    j: Journeys, n_steps: int, *, window: int, order: Order = "ordered", exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (),
+    hold: Sequence[str] = (), first_only: bool = False,
+) -> FunnelWalk:
+    """The deepest attempt of every user.
+
+    Bits 0..n_steps-1 of the mask are the steps, the next ones the exclusions, given as (after, before) with step numbers from 1.
+    Rule (the one PostHog publishes with its tests): steps in order, other events may lie between; the window (microseconds) runs from step 1, its
+    end included; a later step 1 starts a new attempt, deeper steps keep the start they were reached from; the deepest attempt counts, and of
+    equally deep ones the first; events of one moment count in step order; one event fills one step; an exclusion at the very moment of a step
+    event is ignored. ``strict``: no other event between two steps (all rows must be in the journeys). ``unordered``: most distinct steps within
+    one window, whichever comes first. ``optional`` steps (numbers from 1) may be skipped. ``hold``: dims that must be present and stay equal
+    along an attempt. ``first_only``: only the user's first step 1 starts an attempt.
+    """
+    if hold:
+        return _walk_held(j, n_steps, hold, window=window, order=order, exclude=exclude, optional=optional, first_only=first_only)
+    j = replace(j, mask=j.mask & np.uint64((1 << (n_steps + len(exclude))) - 1))
+    if first_only:
+        j = _first_entries(j, n_steps, order, window)
+    if order == "unordered":
+        return _walk_unordered(j, n_steps, window, bool(exclude))
+    if order == "strict" or exclude or optional:
+        return _walk_in_lockstep(j, n_steps, window, order == "strict", exclude, optional)
+    j = _in_step_order(j)
+    awkward = _rows_of_awkward_users(j)
+    if not awkward.any():
+        return _walk_latest_starts(j, n_steps, window)
+    parts = []
+    for rows, walk in ((np.flatnonzero(~awkward), _walk_latest_starts), (np.flatnonzero(awkward), _walk_in_lockstep)):
+        parts.append(np.r_[rows, NOWHERE][walk(j.take(rows), n_steps, window).rows])
+    merged = np.concatenate(parts)
+    return FunnelWalk(j, merged[np.argsort(merged[:, 0])], np.empty(0, np.int64))
+
+
+def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> FunnelWalk:
+    """Walk every value of the held dims as a user of its own, then keep each user's deepest (then earliest) attempt."""
+    value, present = np.zeros(len(j), np.int64), np.ones(len(j), bool)
+    for name in hold:
+        present &= np.asarray([level != MISSING for level in j.levels[name]], bool)[j.dims[name]]
+        value = value * len(j.levels[name]) + j.dims[name]
+    rows = np.flatnonzero(present)
+    rows = rows[np.lexsort((rows, value[rows], j.user[rows]))]
+    held = j.take(rows)
+    own = np.cumsum((np.diff(held.user, prepend=-1) != 0) | (np.diff(value[rows], prepend=-1) != 0))
+    real = np.r_[NOWHERE, held.user[first_rows(own)]]  # real user behind each (user, value)
+    walk = walk_funnel(replace(held, user=own), n_steps, **rule)
+    user, depth = real[walk.user], (walk.rows >= 0).sum(axis=1)
+    best = np.lexsort((walk.journeys.time[walk.rows.max(axis=1)], -depth, user))
+    best = best[first_rows(user[best])]
+    excluded = np.setdiff1d(real[walk.excluded], user)
+    return FunnelWalk(replace(walk.journeys, user=real[walk.journeys.user]), walk.rows[best], excluded)
+
+
+def _first_entries(j: Journeys, n_steps: int, order: Order, window: int) -> Journeys:
+    """The journeys from each user's first entry on, in which no later step 1 is a start."""
+    unordered = order == "unordered"
+    entry = np.flatnonzero(j.mask & np.uint64((1 << n_steps) - 1 if unordered else 1))
+    entry = np.r_[entry[first_rows(j.user[entry])], len(j)]
+    row = entry[np.searchsorted(j.user[entry[:-1]], j.user)]  # the user's entry, or a later user's
+    known = np.flatnonzero(np.r_[j.user, NOWHERE][row] == j.user)
+    row = row[known]
+    since = j.time[known] - j.time[row]
+    keep = (since >= 0) & (since <= window if unordered else True)
+    mask = j.mask.copy()
+    if not unordered:
+        mask[known] &= np.where(known == row, mask[known], ~np.uint64(1))
+    return replace(j, mask=mask).take(known[keep])
+
+
+def _lowest_bit(mask: np.ndarray) -> np.ndarray:
+    return mask & (~mask + np.uint64(1))
+
+
+def _tied(j: Journeys) -> np.ndarray:
+    """Rows of the same user and moment as the row before (len - 1)."""
+    return (j.user[1:] == j.user[:-1]) & (j.time[1:] == j.time[:-1])
+
+
+def _in_step_order(j: Journeys) -> Journeys:
+    """Rows of one user and moment, re-ordered by the first step they match (the log's own order means nothing there)."""
+    low = _lowest_bit(j.mask)
+    if not (_tied(j) & (low[1:] < low[:-1])).any():
+        return j
+    return j.take(np.lexsort((low, j.time, j.user)))
+
+
+def _rows_of_awkward_users(j: Journeys) -> np.ndarray:
+    """Users for whom some moment holds different events and some event matches several steps: sorting alone does not settle who fills what."""
+    tied = j.user[1:][_tied(j) & (j.mask[1:] != j.mask[:-1])]
+    several = j.user[j.mask != _lowest_bit(j.mask)]
+    return np.isin(j.user, np.intersect1d(tied, several))
+
+
+def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> FunnelWalk:
+    """Ordered funnel without exclusions, one pass a step.
+
+    Carry, for each row that reaches step k, the latest start of a chain that reached it. With rows sorted these starts never fall, so the best chain
+    for a row of step k+1 is simply the last row of step k before it; if that start is out of the window, every other is.
+    """
+    rows, start, link = [np.flatnonzero(j.has(0))], [], [np.empty(0, np.int64)]
+    start.append(rows[0])
+    for k in range(1, n_steps):
+        here = np.flatnonzero(j.has(k))
+        at = np.searchsorted(rows[-1], here) - 1
+        here, at = here[at >= 0], at[at >= 0]
+        begun = start[-1][at]
+        good = (j.user[begun] == j.user[here]) & (j.time[here] - j.time[begun] <= window)
+        link.append(np.searchsorted(start[-1], begun[good]))  # the first row of step k-1 with this start
+        rows.append(here[good])
+        start.append(begun[good])
+    entered = j.user[rows[0][first_rows(j.user[rows[0]])]]
+    out = np.full((len(entered), n_steps), NOWHERE)
+    todo = np.ones(len(entered), bool)
+    for depth in range(n_steps - 1, -1, -1):
+        at = first_rows(j.user[rows[depth]])
+        who = np.searchsorted(entered, j.user[rows[depth][at]])
+        at, who = at[todo[who]], who[todo[who]]
+        todo[who] = False
+        for k in range(depth, -1, -1):
+            out[who, k] = rows[k][at]
+            at = link[k][at] if k else at
+    return FunnelWalk(j, out, np.empty(0, np.int64))
+
+
+def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, mask, tied) in the order in which the state machine reads them.
+
+    A moment with different events is read as one line per event and step, in step order, its exclusions ignored; `tied` marks those lines.
+    """
+    tied = _tied(j)
+    group = np.cumsum(np.r_[0, ~tied]) if len(j) else np.empty(0, np.int64)
+    mixed_groups = group[1:][tied & (j.mask[1:] != j.mask[:-1])]
+    mixed = np.isin(group, mixed_groups)
+    rows, masks = [np.flatnonzero(~mixed)], [j.mask[~mixed]]
+    within = np.flatnonzero(mixed)
+    for s in range(n_steps):
+        rows.append(within[j.has(s)[within]])
+        masks.append(np.full(len(rows[-1]), 1 << s, np.uint64))
+    row, mask = np.concatenate(rows), np.concatenate(masks)
+    order = np.lexsort((row, np.where(mixed[row], mask, np.uint64(0)), group[row]))
+    return row[order], mask[order], mixed[row[order]]
+
+
+def _walk_in_lockstep(
+    j: Journeys, n_steps: int, window: int, strict: bool = False, exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (),
+) -> FunnelWalk:
+    """The full rule as a state machine; all users advance together, one event at a time (as many passes as the busiest user has events)."""
+    row, mask, tied = _unfold_ties(j, n_steps)
+    bars = np.zeros(n_steps + 2, np.uint64)  # bars[s]: the exclusions that spoil a chain waiting for step s
+    for bit, (after, before) in enumerate(exclude, start=n_steps):
+        bars[after + 1:before + 1] |= np.uint64(1 << bit)
+    begin = first_rows(j.user[row])
+    length = np.diff(np.r_[begin, len(row)])
+    n = len(begin)
+    chain = np.full((n, n_steps + 1, n_steps), NOWHERE)  # rows of the chain that last reached each step, 0 = not yet begun
+    start, spoilt = np.full((n, n_steps + 1), NEVER), np.zeros((n, n_steps + 1), bool)
+    best, best_chain = np.zeros(n, np.int64), np.full((n, n_steps), NOWHERE)
+    best_start, best_spoilt = np.full(n, NEVER), np.zeros(n, bool)
+    active = np.argsort(-length, kind="stable")
+    for i in range(int(length.max(initial=0))):
+        active = active[: np.searchsorted(-length[active], -i)]
+        active = active[start[active, n_steps] == NEVER]  # a clean finish is final
+        at = begin[active] + i
+        now, bits = j.time[row[at]], mask[at]
+        start[active, 0] = now
+        for s in range(n_steps, 0, -1):
+            hit, bar = bits >> np.uint64(s - 1) & np.uint64(1) == 1, bits & bars[s] != 0
+            sel = np.flatnonzero(hit | bar)
+            u, prev = active[sel], np.full(len(sel), s - 1)
+            earliest = now[sel] - window
+            for p in range(s - 1, 0, -1):  # an optional step that was not reached is looked through
+                if p not in optional:
+                    break
+                prev[(prev == p) & (start[u, p] < earliest)] -= 1
+            begun = start[u, prev]
+            live = (begun >= earliest) & (start[u, s] != begun)
+            x = live & bar[sel] & ~spoilt[u, prev]
+            spoilt[u[x], prev[x]] = True
+            best_spoilt[u[x]] |= (best[u[x]] == prev[x]) & (best_start[u[x]] >= earliest[x])
+            r = row[at[sel]]
+            used = tied[at[sel]] & (chain[u, prev] == r[:, None]).any(axis=1)
+            live &= hit[sel] & ~used
+            u, prev, r, begun = u[live], prev[live], r[live], begun[live]
+            new, clean = chain[u, prev], ~spoilt[u, prev]
+            new[:, s - 1] = r
+            deeper = (s > best[u]) | ((s == best[u]) & best_spoilt[u])
+            best[u[deeper]], best_chain[u[deeper]] = s, new[deeper]
+            best_start[u[deeper]], best_spoilt[u[deeper]] = begun[deeper], ~clean[deeper]
+            start[u[clean], s], chain[u[clean], s], spoilt[u[clean], s] = begun[clean], new[clean], False
+        if strict:  # whatever this event does not continue is broken off
+            for s in range(1, n_steps + 1):
+                lost = active[~tied[at] & (bits >> np.uint64(s - 1) & np.uint64(1) == 0)]
+                start[lost, s], spoilt[lost, s] = NEVER, False
+    user = j.user[row[begin]]
+    entered = best > 0
+    return FunnelWalk(j, best_chain[entered & ~best_spoilt], user[entered & best_spoilt])
+
+
+def _bisect(values: np.ndarray, low: np.ndarray, high: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Per element: the first index in [low, high) whose (there ascending) value is >= x, or high."""
+    low, high = low.copy(), high.copy()
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        below = open_ & (np.r_[values, 0][middle] < x)
+        low[below], high[open_ & ~below] = middle[below] + 1, middle[open_ & ~below]
+    return low
+
+
+def _walk_unordered(j: Journeys, n_steps: int, window: int, exclude: bool) -> FunnelWalk:
+    """Most distinct steps within one window; columns of the result are the events in order of time. Steps must be disjoint or equal.
+
+    An exclusion spoils an attempt between its first event and its completion (or, incomplete, the end of its window).
+    """
+    all_steps = np.uint64((1 << n_steps) - 1)
+    at = np.flatnonzero(j.mask & all_steps)
+    user_start = np.searchsorted(j.user, j.user[at])
+    kinds: dict[bytes, list[int]] = {}
+    for s in range(n_steps):
+        kinds.setdefault(j.has(s).tobytes(), []).append(s)
+    found = np.full((len(at), n_steps), NOWHERE)
+    for same in kinds.values():
+        rows = np.flatnonzero(j.has(same[0]))
+        times, high = j.time[rows], np.searchsorted(rows, at, side="right")
+        low = _bisect(times, np.searchsorted(rows, user_start), high, j.time[at] - window)
+        for copy, s in enumerate(same):
+            found[:, s] = np.where(low + copy < high, np.r_[rows, NOWHERE][np.minimum(low + copy, len(rows))], NOWHERE)
+    depth = (found >= 0).sum(axis=1)
+    first = first_rows(j.user[at])
+    deepest = np.repeat(np.maximum.reduceat(depth, first), np.diff(np.r_[first, len(at)])) if len(at) else depth
+    clean = depth == deepest
+    if exclude:
+        begun = j.time[np.where(found >= 0, found, len(j)).min(axis=1)]
+        ends = np.where(depth == n_steps, j.time[at], begun + window + 1)
+        bars = np.flatnonzero(j.mask & ~all_steps)
+        low, high = np.searchsorted(bars, user_start), np.searchsorted(bars, np.searchsorted(j.user, j.user[at], side="right"))
+        barred = _bisect(j.time[bars], low, high, ends) > _bisect(j.time[bars], low, high, begun + 1)
+        clean &= ~barred
+    kept = np.flatnonzero(clean)
+    kept = kept[first_rows(j.user[at[kept]])]
+    rows = np.sort(np.where(found[kept] >= 0, found[kept], len(j)), axis=1)
+    return FunnelWalk(j, np.where(rows < len(j), rows, NOWHERE), np.setdiff1d(j.user[at], j.user[at[kept]]))

@@ -1,0 +1,227 @@
+"""What a notebook shows: the data header, tables, pictures and the finding.
+
+Used inside notebooks only. Everything that may come from data (event names, segments, captions) is escaped, so that no export can put live
+HTML or Markdown into a page that other people open.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, display
+
+from mctlib.log import ParameterError
+
+if TYPE_CHECKING:
+    from mctlib.log import EventLog
+
+TOTALS = ("all", "total", "everyone", "(all)")
+THIN, DASH = "\u202f", "\u2013"  # narrow no-break space between thousands; en dash for a value that is not known
+WORDS = {"roi": "ROI", "utm": "UTM", "pvalue": "p-value", "qvalue": "q-value", "rmst": "restricted mean time", "ph": "proportional hazards",
+         "p90": "90th percentile", "ci": "interval", "id": "ID", "rel": "relative"}  # fmt: skip
+# Columns that name a row although their name or type looks like a value.
+KEYS = ("step", "day", "week", "window_days", "landmark_days", "horizon_days")
+
+
+def header(log: EventLog, *, question: str, rule: str, as_of: str) -> None:
+    """Show what is asked of which data: source, period, users, events, the rule in words, and what loading left out."""
+    facts = log.describe()
+    rows = [
+        ("Question", question),
+        ("Data", f"{log.name}: {_count(facts['n_events'])} events of {_count(facts['n_users'])} users"),
+        ("Period", f"{_day(log.first_event)} to {_day(log.last_event)}, in UTC; read as of {_day(as_of)}"),
+        ("Rule", rule),
+    ]
+    if left_out := _left_out(log.load or {}):
+        rows.append(("Left out", left_out))
+    items = "".join(f"<dt>{name}</dt><dd>{html.escape(str(text))}</dd>" for name, text in rows)
+    display(HTML(f'<dl class="mct-header">{items}</dl>'))
+
+
+def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10) -> None:
+    """Show a result table for reading and keep it as CSV.
+
+    Column names follow the column grammar (`n_*`, `*_rate`, `*_ci_lower/_ci_upper`, `*_days`, `rel_*`, `*_amount`, `pvalue`, `*_at`, `day`) and
+    become words; an interval joins its estimate. Rows whose first `n_*` column counts fewer than `min_users` users are masked (see `suppress`).
+    The masked table, with numbers unrounded, is written to `$MCT_TABLES/<name>.csv` where that variable names a folder.
+    """
+    if not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise ParameterError(f'Table name "{name}" may hold only a-z, 0-9, "_" and "-": it becomes a file name.')
+    frame, masked = suppress(frame, min_users=min_users)
+    if folder := os.environ.get("MCT_TABLES"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        safe = frame.map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t" and v else v)  # no formulas for Excel
+        safe.to_csv(Path(folder) / f"{name}.csv", index=False)
+
+    text, numeric = _readable(frame, masked, min_users)
+    right = ", ".join(f".col{i}" for i, column in enumerate(text) if column in numeric) or ".none"
+    note = f" Fewer than {min_users} users: not shown." if masked.any() else ""
+    styler = text.style.hide(axis="index").set_uuid(name).set_caption(html.escape(caption + note))
+    styler.format(escape="html").format_index(escape="html", axis=1)
+    styler.set_table_styles([{"selector": "th, td", "props": "text-align: left; vertical-align: top"},
+                             {"selector": right, "props": "text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap"},
+                             {"selector": "caption", "props": "text-align: left; caption-side: top"}])  # fmt: skip
+    display(HTML(styler.to_html(table_attributes='class="mct"').replace("<th id=", '<th scope="col" id=')))
+
+
+def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame, pd.Series]:
+    """Empty the numbers of small rows; also of one neighbour where a total row would give the only masked one away by subtraction.
+
+    The base of a row is its first `n_*` column. Returns the table and a boolean Series, True where a row was masked.
+    """
+    frame = frame.reset_index(drop=True)
+    base = next((c for c in frame if str(c).startswith("n_")), None)
+    if base is None:
+        return frame, pd.Series(False, index=frame.index)
+    users = frame[base].fillna(0)
+    masked = users.between(0, min_users, inclusive="neither")
+    keys = [c for c in frame if c in KEYS or not pd.api.types.is_numeric_dtype(frame[c])]
+    keys = [c for c in keys if not pd.api.types.is_datetime64_any_dtype(frame[c]) or c in KEYS]
+    totals = {c: frame[c].astype(str).str.lower().isin(TOTALS) for c in keys}
+    before = -1
+    while masked.sum() != before:  # a second mask along one key can leave a single one along another
+        before = masked.sum()
+        for key in (c for c in keys if totals[c].any()):
+            others = [c for c in keys if c != key]
+            groups = frame.groupby(others, dropna=False, observed=True).groups.values() if others else [frame.index]
+            for rows in groups:
+                parts = [i for i in rows if not totals[key][i] and users[i] > 0]
+                hidden, shown = [i for i in parts if masked[i]], [i for i in parts if not masked[i]]
+                if len(hidden) == 1 and shown and totals[key][rows].any():
+                    masked[min(shown, key=lambda i: users[i])] = True
+    numbers = [c for c in frame if c not in keys]
+    frame[numbers] = frame[numbers].astype(object).where(~masked, np.nan).infer_objects() if masked.any() else frame[numbers]
+    return frame, masked
+
+
+def figure(drawn: Any, *, alt: str) -> None:
+    """Show a matplotlib or seaborn drawing (Axes, Figure or grid) as PNG with `alt`, the words for whoever cannot see it; then close it."""
+    import matplotlib.pyplot as plt
+
+    fig = drawn if hasattr(drawn, "savefig") and hasattr(drawn, "canvas") else drawn.figure
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=144, bbox_inches="tight", metadata={"Software": None})
+    plt.close(fig)
+    png = buffer.getvalue()
+    width = int.from_bytes(png[16:20], "big") * 96 // 144  # the picture's pixels, drawn sharp on dense screens
+    display({"image/png": base64.b64encode(png).decode(), "text/plain": alt}, raw=True,
+            metadata={"image/png": {"alt": alt, "width": width}})  # fmt: skip
+
+
+def finding(result: Any, *, next_step: str, owner: str) -> None:
+    """Close the notebook: the finding first, its caveats, what to do next and who owns it.
+
+    `result` is any result of this package (`finding`, `caveats`). The plain texts also go into the output's metadata, where a run finds them.
+    """
+    lines = [f"**{_markdown(result.finding)}**", ""]
+    lines += [f"- {_markdown(caveat)}" for caveat in result.caveats] + [""] * bool(result.caveats)
+    lines += [f"**What to do next.** {_markdown(next_step)}", "", f"**Owner.** {_markdown(owner)}"]
+    facts = {"finding": result.finding, "caveats": list(result.caveats), "next_step": next_step, "owner": owner}
+    display({"text/markdown": "\n".join(lines), "text/plain": result.finding}, raw=True, metadata={"mctlib": facts})
+
+
+def _markdown(text: str) -> str:
+    """Data as plain words: no HTML, no Markdown, no mathematics, no links."""
+    text = html.escape(" ".join(str(text).splitlines()), quote=False)
+    text = re.sub(r"([\\`*\[\]|~#])|(?<!\w)(_)|(_)(?!\w)", lambda m: f"\\{m[0]}", text).replace("$", "&#36;")
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text).replace("://", "&#58;//")
+
+
+def _readable(frame: pd.DataFrame, masked: pd.Series, min_users: int) -> tuple[pd.DataFrame, set[str]]:
+    """The table in words, and which of its columns are right-aligned."""
+    base = next((c for c in frame if str(c).startswith("n_")), None)
+    columns, numeric, used = {}, set(), set()
+    for column in map(str, frame.columns):
+        if column in used or re.search(r"_ci_(lower|upper)$", column):
+            continue
+        stem = next((s for s in (column, column.rsplit("_", 1)[0]) if f"{s}_ci_lower" in frame), None)
+        cells = [_cell(column, value) for value in frame[column]]
+        title = _heading(column)
+        if stem and stem not in used:
+            used.add(stem)
+            title += " (95 % interval)"
+            ends = zip(frame[f"{stem}_ci_lower"], frame[f"{stem}_ci_upper"], strict=True)
+            cells = [_with_interval(column, cell, *pair) for cell, pair in zip(cells, ends, strict=True)]
+        if column == base:
+            cells = [f"< {min_users}" if hidden else cell for cell, hidden in zip(cells, masked, strict=True)]
+        columns[title] = cells
+        if pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column]):
+            numeric.add(title)
+    return pd.DataFrame(columns, dtype=object), numeric
+
+
+def _heading(column: str) -> str:
+    """`n_reached` -> Reached; `median_days` -> Median, days; `rel_effect` -> Relative effect."""
+    words = [WORDS.get(word, word) for word in column.removeprefix("n_").removesuffix("_amount").split("_") if word]
+    if len(words) > 1 and words[-1] == "days":
+        words[-2:] = [f"{words[-2]}, days"]
+    text = " ".join(words)
+    return text[:1].upper() + text[1:] if not text.startswith("p-") and not text.startswith("q-") else text
+
+
+def _cell(column: str, value: Any) -> str:
+    """One value in its column's unit, short enough to read."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or DASH
+    if pd.isna(value):
+        return DASH
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (pd.Timestamp, np.datetime64)) or column == "day":
+        return _day(value)
+    if isinstance(value, pd.Timedelta):
+        return f"{value / pd.Timedelta('1d'):.1f} days"
+    if not isinstance(value, (int, float, np.number)):
+        return str(value)
+    if not np.isfinite(value):
+        return "no limit"
+    if re.search(r"(^|_)(rate|share)$", column) or column == "roi":
+        return f"{_minus(f'{100 * value:.1f}')}\u00a0%"
+    if column.startswith("rel_"):
+        return f"{_minus(f'{100 * value:+.1f}')}\u00a0%"
+    if re.search(r"_?[pq]value$", column):
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if column.endswith("_days") and column not in KEYS:
+        return _minus(f"{value:.1f}")
+    if column.endswith("amount"):
+        size = next(((s, unit) for s, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
+        return _minus(f"{value / size[0]:.{1 if size[1] else 0}f}") + (f"\u00a0{size[1]}" if size[1] else "")
+    if float(value).is_integer():
+        return _count(value)
+    return _minus(f"{value:,.0f}".replace(",", THIN) if abs(value) >= 1000 else f"{value:.3g}")
+
+
+def _with_interval(column: str, cell: str, lower: float, upper: float) -> str:
+    """`12.3 %` and its ends -> `12.3 % (11.0–13.7)`; the unit is said once."""
+    if cell == DASH or pd.isna(lower) or pd.isna(upper):
+        return cell
+    low, high = (_cell(column, end).removesuffix("\u00a0%") for end in (lower, upper))
+    return f"{cell} ({low}{' to ' if lower < 0 else DASH}{high})"
+
+
+def _count(number: float) -> str:
+    return _minus(f"{number:,.0f}".replace(",", THIN))
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")
+
+
+def _day(moment: Any) -> str:
+    """5 July 2026, with the time where one was given."""
+    at = pd.Timestamp(moment)
+    time = "" if at == at.normalize() or at.ceil("s") == at.ceil("D") else f" {at:%H:%M}"
+    return f"{at.day} {at:%B %Y}{time}"
+
+
+def _left_out(load: dict[str, Any]) -> str:
+    """Rejected rows by reason and duplicates removed, in words; empty when nothing was left out."""
+    return ""

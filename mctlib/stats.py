@@ -1,0 +1,128 @@
+"""Intervals, incidence under censoring, decompositions, false discovery: thin names over statsmodels and scipy, closed forms where they have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+Z = 1.959963984540054  # 97.5 % point of the standard normal: every interval here is a 95 % interval
+N_BUCKETS = 100
+
+
+def wilson(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson score interval of a proportion (Wilson 1927; Brown, Cai & DasGupta 2001); NaN where n is 0. Counts may be fractional (effective sizes)."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    k, n = np.asarray(n_success, float), np.asarray(n, float)
+    low, high = proportion_confint(np.where(n > 0, k, 0.0), np.where(n > 0, n, 1.0), method="wilson")
+    return np.where(n > 0, np.clip(low, 0, 1), np.nan), np.where(n > 0, np.clip(high, 0, 1), np.nan)
+
+
+def newcombe(n_success: float, n: float, n_success_0: float, n_0: float) -> tuple[float, float]:
+    """Interval of the difference of two independent proportions, p - p_0 (Newcombe 1998, method 10)."""
+    (low, low_0), (high, high_0) = wilson(np.array([n_success, n_success_0]), np.array([n, n_0]))
+    p, p_0 = n_success / n, n_success_0 / n_0
+    return p - p_0 - np.hypot(p - low, high_0 - p_0), p - p_0 + np.hypot(high - p, p_0 - low_0)
+
+
+def rate(n_success: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """n_success / n, NaN where n is 0."""
+    n = np.asarray(n, float)
+    return np.divide(n_success, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+def fdr(pvalue: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg q-values; missing p-values stay missing and do not count as tests."""
+    from scipy.stats import false_discovery_control
+
+    p = np.asarray(pvalue, float)
+    q, known = np.full(p.shape, np.nan), ~np.isnan(p)
+    q[known] = false_discovery_control(p[known]) if known.any() else []
+    return q
+
+
+def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None) -> pd.DataFrame:
+    """Share of users who had the event by each time, censored users counted for as long as they were seen.
+
+    ``time``: distinct or repeated durations, any unit; the counts leave the risk set at that time, censored ones after the others. Without a competing exit this
+    is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
+    Returns time, n_at_risk, n_event, n_competing, n_censored, rate, rate_se, rate_ci_lower, rate_ci_upper (complementary log-log).
+    """
+    zero = np.zeros(len(time)) if n_competing is None else n_competing
+    frame = pd.DataFrame({"time": time, "n_event": n_event, "n_competing": zero, "n_censored": n_censored}).groupby("time", as_index=False).sum()
+    d, c = frame["n_event"].to_numpy(float), frame["n_competing"].to_numpy(float)
+    leaving = d + c + frame["n_censored"].to_numpy(float)
+    n = leaving[::-1].cumsum()[::-1]
+    both = d + c
+    after = np.cumprod(1 - both / n)
+    before = np.r_[1.0, after[:-1]]
+    f = np.cumsum(before * d / n)
+    g = np.divide(both, n * (n - both), out=np.zeros_like(n), where=n > both)
+    own = before * d / n**2
+    variance = (f**2 * np.cumsum(g) - 2 * f * np.cumsum(f * g) + np.cumsum(f**2 * g) + np.cumsum(before**2 * (n - d) * d / n**3)
+                - 2 * (f * np.cumsum(own) - np.cumsum(f * own)))
+    se = np.sqrt(np.maximum(variance, 0))
+    low, high = cloglog_interval(f, se)
+    return frame.assign(n_at_risk=n, rate=f, rate_se=se, rate_ci_lower=low, rate_ci_upper=high)[
+        ["time", "n_at_risk", "n_event", "n_competing", "n_censored", "rate", "rate_se", "rate_ci_lower", "rate_ci_upper"]]
+
+
+def cloglog_interval(f: np.ndarray, se: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a cumulative share on the scale log(-log(1 - f)), the "log-log" of survival software; NaN at 0 and 1."""
+    inside = (f > 0) & (f < 1 - 1e-12)
+    s = np.where(inside, 1 - f, 0.5)
+    width = np.exp(Z * np.where(inside, se, np.nan) / (s * -np.log(s)))
+    return 1 - s ** (1 / width), 1 - s**width
+
+
+def at_time(curve: pd.DataFrame, time: float, column: str = "rate", default: float = 0.0) -> float:
+    """A step function's value at ``time`` (the last row not later), ``default`` before its first row."""
+    i = int(np.searchsorted(curve["time"].to_numpy(), time, side="right")) - 1
+    return float(curve[column].iloc[i]) if i >= 0 else default
+
+
+def quantile(curve: pd.DataFrame, share: float, column: str = "rate") -> float:
+    """First time at which the curve reaches ``share``; NaN when it never does."""
+    reached = np.flatnonzero(curve[column].to_numpy() >= share - 1e-12)
+    return float(curve["time"].iloc[reached[0]]) if len(reached) else np.nan
+
+
+def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
+    """Mean time not yet in the event within ``tau`` (area under 1 - rate) and its Greenwood-type standard error, for curves without competing exits.
+
+    Var = sum_i A_i^2 d_i / (n_i (n_i - d_i)), A_i = area from t_i to tau (as R's survRM2).
+    """
+    part = curve[curve["time"] < tau]
+    t, s = part["time"].to_numpy(float), 1 - part["rate"].to_numpy(float)
+    edges, level = np.r_[0.0, t, tau], np.r_[1.0, s]
+    area = level * np.diff(edges)
+    rest = area[::-1].cumsum()[::-1][1:]
+    d, n = part["n_event"].to_numpy(float), part["n_at_risk"].to_numpy(float)
+    g = np.divide(d, n * (n - d), out=np.zeros_like(n), where=n > d)
+    return float(area.sum()), float(np.sqrt((rest**2 * g).sum()))
+
+
+def kitagawa(n_0: np.ndarray, rate_0: np.ndarray, n_1: np.ndarray, rate_1: np.ndarray) -> pd.DataFrame:
+    """Change of an overall rate split by segment into behaviour and mix (Kitagawa 1955, symmetric; the mix terms centred on the mean overall rate).
+
+    Returns behaviour, mix: one row a segment, adding up exactly to the change of the overall rate.
+    """
+    w_0, w_1 = np.asarray(n_0) / np.sum(n_0), np.asarray(n_1) / np.sum(n_1)
+    r_0, r_1 = (np.where(np.isnan(a), b, a) for a, b in ((rate_0, rate_1), (rate_1, rate_0)))  # a segment absent from one period has only a mix part
+    overall = (w_0 @ r_0 + w_1 @ r_1) / 2
+    return pd.DataFrame({"behaviour": (r_1 - r_0) * (w_0 + w_1) / 2, "mix": (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)})
+
+
+def bucket_bootstrap(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """95 % percentile interval of a statistic of additive counts.
+
+    ``by_bucket``: (100 buckets, ...) counts of the users of each hash bucket; whole buckets are drawn with replacement, their counts added up and given
+    to ``statistic`` as an array (...,). Returns lower and upper in the shape of the statistic.
+    """
+    rng = np.random.default_rng(seed)
+    weight = rng.multinomial(len(by_bucket), np.full(len(by_bucket), 1 / len(by_bucket)), size=draws)
+    drawn = np.tensordot(weight.astype(float), np.asarray(by_bucket, float), axes=1)
+    values = np.array([statistic(d) for d in drawn], float)
+    return np.nanquantile(values, 0.025, axis=0), np.nanquantile(values, 0.975, axis=0)

@@ -195,22 +195,22 @@ def _type(column: str) -> str:
 def _reject(con: duckdb.DuckDBPyConnection, report: dict, table: str, reason: str, *, fault: bool = True) -> None:
     """Move the rows for which the SQL ``reason`` is not NULL to `rejected`; a fault in more than FAULTY_SHARE of a source's rows refuses the source."""
     counts = report["tables"].setdefault(table, {"n_read": con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0], "n_rejected": {}})
-    con.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT rowid AS id, source, {reason} AS reason FROM in_{table}")
-    sources = con.execute("SELECT source, reason, count(*), (SELECT count(*) FROM judged AS all_rows WHERE all_rows.source = judged.source) "
-                          "FROM judged WHERE reason IS NOT NULL GROUP BY ALL ORDER BY 1, 2").fetchall()
+    con.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT rowid AS id, source, {reason} AS verdict FROM in_{table}")
+    sources = con.execute("SELECT source, verdict, count(*), (SELECT count(*) FROM judged AS all_rows WHERE all_rows.source = judged.source) "
+                          "FROM judged WHERE verdict IS NOT NULL GROUP BY ALL ORDER BY 1, 2").fetchall()
     for source, why, n, n_rows in sources:
         if fault and n > FAULTY_SHARE * n_rows:
-            raw = con.execute(f"SELECT any_value(timestamp_raw) FROM in_{table} JOIN judged ON id = in_{table}.rowid WHERE reason = ?", [why]).fetchall()[0][0] \
+            raw = con.execute(f"SELECT any_value(timestamp_raw) FROM in_{table} JOIN judged ON id = in_{table}.rowid WHERE verdict = ?", [why]).fetchall()[0][0] \
                 if "timestamp" in why else None
             example = f' (for example "{raw}")' if raw else ""
             raise DataError(f"{source}: {n:,} of {n_rows:,} rows of {table} have {why if why.startswith('no ') else 'a ' + why if why[0] == 't' else 'an ' + why}"
                             f"{example}; more than one row in ten wrong in one way means the file is misread, so nothing was loaded.")
         counts["n_rejected"][why] = counts["n_rejected"].get(why, 0) + n
     if sources:
-        con.execute(f"INSERT INTO rejected BY NAME SELECT {_quoted(table)} AS canonical_table, reason, t.* "
+        con.execute(f"INSERT INTO rejected BY NAME SELECT {_quoted(table)} AS canonical_table, verdict AS reason, t.* "
                     f"{'' if table == 'events' else _only_known(con, table)} FROM in_{table} t JOIN judged ON id = t.rowid "
-                    "WHERE reason IS NOT NULL AND reason <> 'no consent'")
-        con.execute(f"DELETE FROM in_{table} WHERE rowid IN (SELECT id FROM judged WHERE reason IS NOT NULL)")
+                    "WHERE verdict IS NOT NULL AND verdict <> 'no consent'")
+        con.execute(f"DELETE FROM in_{table} WHERE rowid IN (SELECT id FROM judged WHERE verdict IS NOT NULL)")
 
 
 def _only_known(con: duckdb.DuckDBPyConnection, table: str) -> str:
@@ -315,7 +315,7 @@ class EventLog:
         """Walk all users in order and add up what ``kernel`` counts.
 
         ``events``: matchers (names, lists of names, Steps); the kernel's Journeys hold the rows that match at least one, up to ``as_of``.
-        ``by``: columns of people (an attribute of the user) or else of the event, or ``properties.<key>``. ``values``: a numeric property or column.
+        ``by``: columns of people (an attribute of the user) or else of the event, ``event.<column>`` for the event's even then, ``properties.<key>``. ``values``: a numeric property or column.
         The kernel's columns that start with ``n_`` or ``sum_`` are added over chunks of whole users, all others are the keys.
         """
         return add_up(kernel(part) for part in self.journeys(events=events, by=by, as_of=as_of, values=values))
@@ -383,8 +383,9 @@ class EventLog:
             return f"json_extract_string(e.properties, {_quoted(chr(36) + '.' + json.dumps(name[11:]))})", False
         if not event_only and name in CANONICAL["people"] and name not in ("user_id", "consent") and self._filled("people", name):
             return f"p.{name}", True
-        if name in CANONICAL["events"] and name != "properties":
-            return f"e.{name}", False
+        column = name.removeprefix("event.")
+        if column in CANONICAL["events"] and column not in ("user_id", "properties"):
+            return f"e.{column}", False
         if event_only:
             return self._column(f"properties.{name}")
         words = sorted({*CANONICAL["people"], *CANONICAL["events"]} - {"user_id", "properties", "consent"})
@@ -419,7 +420,7 @@ def _name(by: str) -> str:
 
 
 def _factorize(column: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Codes and labels in order, the missing ones last as MISSING."""
+    """Codes and their labels in alphabetical order, MISSING for empty values."""
     codes, labels = pd.factorize(column.astype("string").fillna(MISSING), sort=True)
     return codes, list(labels)
 
@@ -438,23 +439,22 @@ def _canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
             out[column] = pd.to_datetime(frame[column], utc=True, errors="coerce", format="ISO8601" if frame[column].dtype == object else None) \
                 .dt.tz_localize(None).astype("datetime64[us]")
             if column == "timestamp":
-                out["timestamp_raw"] = frame[column].astype("string")
+                out["timestamp_raw"] = frame[column].where(out[column].isna()).astype("string")
         elif kind == "DATE":
             out[column] = pd.to_datetime(frame[column], errors="coerce").dt.strftime("%Y-%m-%d")
         else:
             out[column] = frame[column].convert_dtypes().astype("string" if kind == "VARCHAR" else "boolean" if kind == "BOOLEAN" else "Float64")
     extra = [c for c in frame if c not in CANONICAL[table]] if table == "events" else []
-    if extra or (table == "events" and "properties" in frame):
-        bags = [_bag(p) for p in frame["properties"]] if "properties" in frame else [{} for _ in range(len(frame))]
-        for column in extra:
-            for bag, v in zip(bags, frame[column]):
-                if not (v is None or v is pd.NaT or v is pd.NA or v != v):
-                    bag[column] = v
-        out["properties"] = [json.dumps(b, default=str) if b else None for b in bags]
+    if table == "events" and (extra or "properties" in frame):
+        given = frame["properties"] if "properties" in frame else [None] * len(frame)
+        more = frame[extra].astype(object).where(frame[extra].notna(), None).to_dict("records") if extra else [{}] * len(frame)
+        out["properties"] = [_properties(bag, {k: v for k, v in row.items() if v is not None}) for bag, row in zip(given, more)]
     return pd.DataFrame(out, index=frame.index)
 
 
-def _bag(properties: Any) -> dict:
-    if isinstance(properties, str) and properties:
-        return json.loads(properties)
-    return dict(properties) if isinstance(properties, Mapping) else {}
+def _properties(bag: Any, more: dict) -> str | None:
+    """JSON text of a row's properties (a mapping or JSON text) and its columns that are not canonical."""
+    if isinstance(bag, str) and bag:
+        return json.dumps(json.loads(bag) | more, default=str) if more else bag
+    whole = (dict(bag) if isinstance(bag, Mapping) else {}) | more
+    return json.dumps(whole, default=str) if whole else None

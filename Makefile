@@ -1,0 +1,37 @@
+# Every target sets up its own virtual environment when it is missing or the requirements changed.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help report test lab bench notebooks
+help:
+	@echo "make report     run the weekly pack on the demo product and print where the report is"
+	@echo "make test       run every test, the notebooks among them"
+	@echo "make lab        open the notebooks in JupyterLab"
+	@echo "make bench      measure speed against peers in the same run"
+	@echo "make notebooks  re-execute the notebooks on the demo and keep only their findings"
+
+$(READY): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found. Name one with: make PYTHON=/path/to/python"; exit 2; }
+	@echo "Setting up $(VENV) (about 3 minutes, once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+report: $(READY)
+	@$(RUN) -m mctlib run params/weekly.yaml
+
+test: $(READY)
+	@$(RUN) -m pytest
+
+lab: $(READY)
+	@$(RUN) -m jupyterlab notebooks
+
+bench: $(READY)
+	@$(RUN) -m tests.benchmarks
+
+notebooks: $(READY)
+	@$(RUN) -m tests.refresh_notebooks

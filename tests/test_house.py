@@ -1,0 +1,48 @@
+"""The floors of the house: who may import whom, and that importing costs little."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mctlib
+
+PACKAGE = Path(mctlib.__file__).parent
+GROUND = {"journeys": set(), "stats": set(), "log": {"journeys"}, "plots": set()}
+ANALYSIS = {"log", "journeys", "stats", "definitions"}
+MAY_IMPORT = GROUND | {
+    "demo": set(), "definitions": {"log", "journeys"}, "staging": {"log"}, "sources": {"log", "demo", "staging"}, "report": {"log", "plots"}, "run": {"log", "journeys", "sources"},
+    "funnel": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"log", "run", "sources"},
+    "__init__": {"log", "journeys", "sources", "funnel", "activation", "attribution", "roi", "run"},
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mctlib"):
+            yield from ([node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names])
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("mctlib."))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.stem)
+def test_imports_run_down_the_floors(path):
+    assert path.stem in MAY_IMPORT, f"{path.name} has no floor yet: say in MAY_IMPORT what it stands on"
+    assert set(imports(path)) <= MAY_IMPORT[path.stem]
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in set(mctlib.__all__) - {"ANY", "RULES"}:
+        assert getattr(mctlib, name).__doc__, name
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = "import mctlib, sys; print(*[m for m in ('scipy.stats', 'statsmodels', 'seaborn', 'lifelines', 'matplotlib', 'papermill', 'nbconvert') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_the_top_level_is_what_the_user_asked_for():
+    shown = {p.name for p in PACKAGE.parent.iterdir() if not p.name.startswith(".") and not p.name.endswith(".egg-info")}
+    assert shown == {"README.md", "requirements.txt", "pyproject.toml", "Makefile", "notebooks", "mctlib", "params", "tests", "outputs"}

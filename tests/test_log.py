@@ -1,0 +1,205 @@
+"""The event log: what is kept, stitched, rejected and handed to kernels. Expected numbers are counted by hand on the frames above them."""
+
+import json
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib import log as log_module
+from mctlib.journeys import ANY, Step
+from mctlib.log import DataError, EventLog, ParameterError, as_timestamp, as_window, build_store
+
+
+def frame(rows, columns=("user_id", "event", "timestamp")):
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def days(log):
+    return [pd.Timestamp(t, unit="us").day for part in log.journeys(events=[ANY]) for t in part.time]
+
+
+def test_as_of_bare_day_is_its_end_and_a_timestamp_is_itself():
+    assert as_timestamp("2026-03-01") == pd.Timestamp("2026-03-01T23:59:59.999999Z")
+    assert as_timestamp("2026-03-01T12:00:00+02:00") == pd.Timestamp("2026-03-01T10:00:00Z")
+    with pytest.raises(ParameterError, match='as_of: "soon" is neither a day'):
+        as_timestamp("soon")
+
+
+@pytest.mark.parametrize(("window", "words"), [("-3d", "longer than nothing"), ("two weeks", "not a duration"), (14, "not a duration"), (None, "not a duration")])
+def test_windows_that_cannot_be_read(window, words):
+    with pytest.raises(ParameterError, match=words):
+        as_window(window)
+
+
+def test_window_in_microseconds():
+    assert as_window("1min") == 60_000_000
+
+
+IDENTITY = frame(
+    [
+        (None, "phone", "visit", "2026-01-01"),    # phone -> ann (first of the two users seen on it)
+        ("ann", "phone", "sign_up", "2026-01-02"),
+        ("bob", "phone", "sign_up", "2026-01-03"),  # a shared phone: ambiguous
+        (None, "laptop", "visit", "2026-01-01"),   # laptop -> bob
+        ("bob", "laptop", "pay", "2026-01-04"),
+        (None, "kiosk", "visit", "2026-01-05"),    # never identified: a user of its own
+        ("old_ann", None, "visit", "2026-01-01"),
+        ("ann", "old_ann", "merge", "2026-01-06"),  # an id known to be another's: old_ann -> ann
+    ],
+    ("user_id", "anonymous_id", "event", "timestamp"),
+)
+
+
+def test_identities_are_stitched_and_counted():
+    log = EventLog.from_frame(IDENTITY)
+    assert log.load["n_users"] == 3  # ann, bob, kiosk
+    identity = log.load["identity"]
+    assert (identity["n_anonymous_rows"], identity["n_matched_rows"]) == (3, 2)
+    assert identity["match_rate"] == pytest.approx(2 / 3)
+    assert identity["n_ids_with_several_users"] == 1  # phone
+    assert identity["n_users_with_several_ids"] == 2  # ann: phone, old_ann; bob: phone, laptop
+    assert sorted(log.counts().set_index("event").loc["visit", ["n_events", "n_users"]]) == [3, 4]
+
+
+def test_a_chain_of_identities_is_followed_and_a_ring_ends():
+    rows = [("b", "a", "e", "2026-01-01"), ("c", "b", "e", "2026-01-01"), (None, "a", "e", "2026-01-01"), ("x", "y", "e", "2026-01-01"), ("y", "x", "e", "2026-01-01")]
+    log = EventLog.from_frame(frame(rows, ("user_id", "anonymous_id", "event", "timestamp")))
+    assert log.load["identity"]["n_chains"] >= 1
+    part = next(iter(log.journeys(events=["e"])))
+    assert sorted(np.unique(part.user, return_counts=True)[1])[-1] == 3  # a, b and c are one user with three events
+
+
+def test_technical_duplicates_go_and_are_counted_and_repeats_stay():
+    rows = [("u", "e", "2026-01-01", "1"), ("u", "e", "2026-01-01", "1"), ("u", "e", "2026-01-01", "2"), ("u", "e", "2026-01-01", None), ("u", "e", "2026-01-01", None)]
+    log = EventLog.from_frame(frame(rows, ("user_id", "event", "timestamp", "event_id")))
+    events = log.load["tables"]["events"]
+    assert (events["n_read"], events["n_kept"], events["n_rejected"]) == (5, 4, {"same event_id again": 1})
+
+
+def test_rows_read_are_rows_kept_plus_rows_rejected(tmp_path):
+    good = [(f"u{i}", "e", "2026-01-01") for i in range(40)]
+    bad = [("", "e", "2026-01-01"), ("u", None, "2026-01-01"), ("u", "e", "yesterday"), ("u", "e", "2199-01-01")]
+    con = duckdb.connect()
+    con.register("rows", log_module._canonical_frame(frame(good + bad), "events"))
+    report = build_store(tmp_path / "x.duckdb", {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
+    events = report["tables"]["events"]
+    assert events["n_read"] == 44 and events["n_kept"] == 40
+    assert events["n_rejected"] == {"no user": 1, "no event": 1, "timestamp in the future": 1, "unreadable timestamp": 1}
+    kept = duckdb.sql(f"SELECT reason, timestamp_raw, user_id FROM '{tmp_path}/x.rejected.parquet' ORDER BY reason").fetchall()
+    assert [r[0] for r in kept] == ["no event", "no user", "timestamp in the future", "unreadable timestamp"]
+    assert kept[3][1] == "yesterday"
+    assert kept[3][2] != "u", "ids of rejected rows are hashed too"
+    assert json.loads((tmp_path / "x.load.json").read_text()) == report
+
+
+def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_stays(tmp_path):
+    path = tmp_path / "x.duckdb"
+    for rows, fails in (([("u", "e", "2026-01-01")] * 10, False), ([("u", "e", "2026-01-01")] * 8 + [("u", "e", "32.13.2026")] * 2, True)):
+        con = duckdb.connect()
+        con.register("rows", log_module._canonical_frame(frame(rows), "events"))
+        if fails:
+            with pytest.raises(DataError, match=r'rows.csv: 2 of 10 rows of events have an unreadable timestamp \(for example "32.13.2026"\)'):
+                build_store(path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
+        else:
+            build_store(path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
+    assert EventLog.open(path).load["tables"]["events"]["n_kept"] == 10
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.duckdb", "x.load.json", "x.rejected.parquet"]
+
+
+def test_no_id_is_kept_in_clear(tmp_path):
+    con = duckdb.connect()
+    people = log_module._canonical_frame(frame([("ann@example.org", "acme")], ("user_id", "account_id")), "people")
+    con.register("people", people)
+    con.register("events", log_module._canonical_frame(frame([("ann@example.org", "e", "2026-01-01")] * 2), "events"))
+    build_store(tmp_path / "x.duckdb", {"events": [("e", "SELECT * FROM events")], "people": [("p", "SELECT * FROM people")]}, con=con, name="x")
+    for file in tmp_path.iterdir():
+        assert b"example.org" not in file.read_bytes() and b"acme" not in file.read_bytes(), file.name
+
+
+def test_the_salt_decides_the_hash_and_nothing_else(tmp_path, monkeypatch):
+    rows, hashes, walks = frame([(u, "e", "2026-01-01") for u in "zbay"]), set(), []
+    for salt in ("one", "one", "two"):
+        monkeypatch.setenv("MCT_SALT", salt)
+        log = EventLog.from_frame(rows)
+        hashes.add(tuple(r[0] for r in log._con.sql("SELECT user_id FROM users ORDER BY user").fetchall()))
+        walks.append(np.concatenate([part.bucket for part in log.journeys(events=["e"])]))
+    assert len(hashes) == 2
+    assert (walks[0] == walks[2]).all(), "results do not hang on the salt"
+
+
+def test_users_without_consent_are_left_out_everywhere():
+    people = frame([("a", False), ("b", True), ("c", None)], ("user_id", "consent"))
+    log = EventLog.from_frame(frame([(u, "e", "2026-01-01") for u in "abc"]), people=people)
+    assert log.load["tables"]["events"]["n_rejected"] == {"no consent": 1}
+    assert log.load["n_users"] == 2 and len(log.table("people")) == 2
+
+
+def test_journeys_are_sorted_cut_at_as_of_and_masked():
+    rows = [("b", "pay", "2026-01-03"), ("a", "pay", "2026-01-02"), ("a", "join", "2026-01-01"), ("b", "join", "2026-01-01"), ("a", "other", "2026-01-01"), ("b", "pay", "2026-01-09")]
+    log = EventLog.from_frame(frame(rows))
+    (part,) = log.journeys(events=["join", ["pay", "join"]], as_of="2026-01-03")
+    assert part.user.tolist() == [0, 0, 1, 1]
+    assert part.mask.tolist() == [3, 2, 3, 2]
+    assert [pd.Timestamp(t, unit="us").day for t in part.time] == [1, 2, 1, 3]
+
+
+def test_property_filters_dims_and_values():
+    rows = frame([("a", "open", "2026-01-01", "web", {"n": 3, "beta": True}), ("a", "open", "2026-01-02", None, {"n": "x"}), ("b", "open", "2026-01-01", "ios", None)],
+                 ("user_id", "event", "timestamp", "platform", "properties"))
+    people = frame([("a", "pro")], ("user_id", "plan"))
+    log = EventLog.from_frame(rows, people=people)
+    steps = [Step("open", {"beta": True}), Step("open", {"n": [3, 4]}), Step(ANY, {"platform": ANY})]
+    (part,) = log.journeys(events=[*steps, "open"], by=["platform", "plan"], values="n")
+    assert part.mask.tolist() == [15, 8, 12]
+    assert part.segment(np.arange(3)).tolist() == ["web · pro", "(none) · pro", "ios · (none)"]
+    assert part.value[0] == 3 and np.isnan(part.value[1:]).all()
+
+
+def test_chunks_keep_users_whole_and_add_up(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = frame([(f"u{rng.integers(30):02d}", "e", pd.Timestamp("2026-01-01") + pd.Timedelta(int(rng.integers(1e6)), "s")) for _ in range(500)])
+    log = EventLog.from_frame(rows)
+    kernel = lambda part: pd.DataFrame({"segment": part.segment(np.arange(len(part))), "n_rows": 1, "sum_x": 0.5})  # noqa: E731
+    whole = log.reduce(kernel, events=["e"])
+    monkeypatch.setattr(log_module, "CHUNK_ROWS", 40)
+    parts = list(log.journeys(events=["e"]))
+    assert len(parts) > 5 and sum(len(p) for p in parts) == 500
+    assert len(set().union(*(set(p.user) for p in parts))) == sum(len(set(p.user)) for p in parts)
+    pd.testing.assert_frame_equal(log.reduce(kernel, events=["e"]), whole)
+    assert whole.loc[0, "n_rows"] == 500 and whole.loc[0, "sum_x"] == 250
+
+
+def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
+    log = EventLog.from_frame(frame([("a", "e", "2026-01-10")]))
+    with pytest.raises(ParameterError, match="as_of: 2026-01-09 lies before the first event of frame"):
+        log.as_of("2026-01-09")
+    assert log.as_of("2027-01-01") > log.as_of()
+
+
+def test_words_that_are_not_in_the_data_name_the_nearest():
+    log = EventLog.from_frame(frame([("a", "profile_completed", "2026-01-10")]))
+    assert log.missing_events(["profil_completed"]) == ['event "profil_completed" does not occur in frame. Did you mean "profile_completed"?']
+    with pytest.raises(ParameterError, match='by: "plattform" .* Did you mean "platform"'):
+        list(log.journeys(events=["profile_completed"], by="plattform"))
+    with pytest.raises(DataError, match='events frame: column "timestamp" is missing. Did you mean "timestamps"'):
+        EventLog.from_frame(frame([("a", "e", "2026-01-10")], ("user_id", "event", "timestamps")))
+
+
+def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
+    path = tmp_path / "x.duckdb"
+    con = duckdb.connect()
+    con.register("rows", log_module._canonical_frame(frame([("u", "e", "2026-01-01")]), "events"))
+    tables = {"events": [("rows.csv", "SELECT * FROM rows")]}
+    build_store(path, tables, con=con, name="x")
+    before = path.read_bytes()
+
+    def full(*_, **__):
+        raise duckdb.IOException('IO Error: Could not write to file "x": No space left on device')
+
+    monkeypatch.setattr(log_module, "_fill", full)
+    with pytest.raises(DataError, match=r"x.duckdb: the store could not be written .*No space left on device.*previous store is untouched"):
+        build_store(path, tables, con=con, name="x")
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp*"))

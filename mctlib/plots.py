@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 INK, MUTED, GRID = "#1f2933", "#66717d", "#dfe4ea"
 ACCENT, WARN, PALE = "#1b5e8c", "#c0392b", "#b9cfe0"
@@ -78,4 +79,220 @@ def forest(ax: Axes, table: pd.DataFrame, *, label: str, value: str, colour: str
     ax.set_ylim(-0.6, len(table) - 0.4)
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
+    return ax
+
+
+def plot_activation_curves(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Share activated by day, one step line a segment with its band; below, how many users are still waiting at each tick.
+
+    ``curve``: segment, days, activated_rate + ci, n_at_risk. Draws the first 8 segments (the largest), and says so when there are more.
+    """
+    names = list(curve["segment"].unique())
+    shown = names[: len(PALETTE)]
+    ax = axes(ax, size=(7.2, 4 + 0.2 * len(shown)))
+    last, ends = curve["days"].max(), []
+    ticks = MaxNLocator(nbins=6, steps=[1, 1.5, 2, 3, 5, 7, 10]).tick_values(0, last)
+    ticks = ticks[(ticks >= 0) & (ticks <= last)]
+    for i, (name, colour) in enumerate(zip(shown, PALETTE)):
+        line = curve[curve["segment"] == name]
+        ax.step(line["days"], line["activated_rate"], where="post", color=colour, lw=1.8)
+        ax.fill_between(line["days"], line["activated_rate_ci_lower"], line["activated_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
+        ends.append((line["days"].iloc[-1], line["activated_rate"].iloc[-1], str(name), colour))
+        below = {"textcoords": "offset points", "xycoords": ("data", "axes fraction"), "color": colour, "fontsize": 9, "va": "top", "annotation_clip": False}
+        if len(shown) > 1:
+            ax.annotate(str(name), (0, 0), (-22, -58 - 13 * i), ha="right", **below)
+        for tick in ticks[ticks <= line["days"].iloc[-1]]:
+            waiting = line["n_at_risk"].iloc[np.searchsorted(line["days"], tick)]
+            ax.annotate(short(waiting), (tick, 0), (0, -58 - 13 * i), ha="center", **below)
+    ax.annotate("users still waiting and in view", (0, 0), (-9, -44), **below | {"color": MUTED})
+    ax.set(xticks=ticks, xlim=(0, last), ylim=(0, None), xlabel="days since start", ylabel="activated")
+    ax.xaxis.labelpad = 2
+    percent(ax.yaxis)
+    if len(shown) > 1:
+        label_ends(ax, ends)
+    if len(names) > len(shown):
+        ax.set_title(f"The {len(shown)} largest of {len(names)} segments", fontsize=9, color=MUTED, weight="normal")
+    return ax
+
+
+def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Days each segment spends unactivated beyond its reference, with intervals; the slowest on top.
+
+    ``contrasts``: segment, reference, horizon_days, rmst_difference_days + ci. Segments without an interval are left out.
+    """
+    table = contrasts.dropna(subset=["rmst_difference_days_ci_lower"]).sort_values("rmst_difference_days", ascending=False)
+    ax = axes(ax, size=(7.2, 1.3 + 0.45 * max(len(table), 1)))
+    if table.empty:
+        ax.set_axis_off()
+        ax.text(0, 0.5, "No two segments can be compared.", color=MUTED)
+        return ax
+    forest(ax, table, label="segment", value="rmst_difference_days")
+    for y, value in zip(range(len(table))[::-1], table["rmst_difference_days"]):
+        ax.annotate(f"{value:+.1f}".replace("-", "\u2212"), (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+    ax.set_xlabel(f"days not activated, of the first {table['horizon_days'].max():g}: more (+) or fewer (\u2212) than {table['reference'].iloc[0]}")
+    return ax
+
+
+def plot_before_after(path: pd.DataFrame, *, change_at: str, ax: Axes | None = None) -> Axes:
+    """`BeforeAfter.path`: observed weeks against the counterfactual and its 95 % band, the change marked."""
+    ax = axes(ax)
+    day = pd.to_datetime(path["day"])
+    change = pd.Timestamp(change_at)
+    ax.fill_between(day, path["counterfactual_ci_lower"], path["counterfactual_ci_upper"], color=PALE, alpha=0.45, lw=0)
+    ax.plot(day, path["counterfactual"], color=ACCENT, lw=1.6, ls="--", alpha=0.8)
+    ax.plot(day, path["observed"], color=INK, lw=2, marker="o", ms=4)
+    ax.axvline(change, color=WARN, lw=1.2)
+    ax.annotate(f"change {change:%Y-%m-%d}", (mdates.date2num(change), 1), xycoords=("data", "axes fraction"), xytext=(4, 3),
+                textcoords="offset points", color=WARN, fontsize=9)
+    label_ends(ax, [(mdates.date2num(day.iloc[-1]), path[column].iloc[-1], text, colour) for column, text, colour in
+                    [("observed", "observed", INK), ("counterfactual", "without\nthe change", ACCENT)] if path[column].notna().iloc[-1]], gap=0.12)
+    if path.attrs.get("kind") == "rate":
+        percent(ax.yaxis)
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(ax.xaxis.get_major_locator()))
+    ax.set_xlabel("week beginning (UTC)")
+    metric = path.attrs.get("metric", "").removeprefix("the ")
+    ax.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
+    return ax
+
+
+def plot_rungs(rungs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`BeforeAfter.rungs`: effect by comparison with its interval, weakest at the top; one the data do not support is drawn hollow."""
+    ax = forest(axes(ax, size=(8, 0.6 * len(rungs) + 1.2)), rungs, label="rung", value="effect", colour=ACCENT)
+    for y, (supported, point) in enumerate(reversed(list(zip(rungs["supported"], rungs["effect"])))):
+        if not supported:
+            ax.plot(point, y, "o", color="white", mec=ACCENT, ms=6)
+            ax.annotate("not supported", (1, y), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
+                        va="center", color=MUTED, fontsize=9)
+    if rungs.attrs.get("kind") == "rate":
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}" if v else "0"))
+        ax.set_xlabel("effect, percentage points (95 % interval)")
+    else:
+        ax.set_xlabel("effect, in units of the metric (95 % interval)")
+    return ax
+
+
+def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Funnel.steps` of all users: one bar a step, of the users who entered: reached, not known yet (hatched), and the rest (pale)."""
+    table = steps[steps["segment"] == "all"]
+    ax = axes(ax, size=(9, 0.9 + 0.52 * len(table)))
+    y, entered = np.arange(len(table))[::-1], table["n_reached"].iloc[0]
+    reached, pending = table["n_reached"].to_numpy(), np.minimum(table["n_pending"], entered - table["n_reached"]).to_numpy()
+    ax.barh(y, entered, color=GRID, height=0.62, alpha=0.6)
+    ax.barh(y, pending, left=reached, color="white", edgecolor=ACCENT, hatch=HATCH, height=0.62, lw=0)
+    ax.barh(y, reached, color=ACCENT, height=0.62)
+    for row, at in zip(table.itertuples(), y):
+        known = row.conversion_rate == row.conversion_rate
+        share = f"{row.conversion_rate:.1%} ({100 * row.conversion_rate_ci_lower:.1f}-{100 * row.conversion_rate_ci_upper:.1f})" if known else "not known yet"
+        words = [f"{row.n_reached:,} users", *([share] if row.step > 1 else []), *([f"{row.n_pending:,} pending"] if row.n_pending else [])]
+        ax.annotate("  ·  ".join(words), (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    ax.set_yticks(y, [f"{k}  {event}" for k, event in zip(table["step"], table["event"])])
+    ax.tick_params(axis="y", labelcolor=INK)
+    short_axis(ax.xaxis)
+    ax.grid(visible=False)
+    ax.set(xlim=(0, entered), xlabel="users" + (" (hatched: window still open)" if pending.any() else ""))
+    return ax
+
+
+def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+    """`Funnel.steps` by segment: share reaching the last step with its interval, the highest on top, all users as a line; the ``most`` largest segments."""
+    last = steps[steps["step"] == steps["step"].max()]
+    size = steps[steps["step"] == 1].set_index("segment")["n_reached"]
+    table = last[(last["segment"] != "all") & last["conversion_rate"].notna()]
+    table = table.assign(n=table["segment"].map(size)).nlargest(most, "n").sort_values("conversion_rate", ascending=False)
+    ax = axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
+    forest(ax, table.assign(label=[f"{s} ({n:,})" for s, n in zip(table["segment"], table["n"])]), label="label", value="conversion_rate", zero=None)
+    for everyone in last.loc[last["segment"] == "all", "conversion_rate"]:
+        ax.axvline(everyone, color=MUTED, lw=1, ls="--", zorder=0)
+        ax.annotate(f"all users {everyone:.1%}", (everyone, 1), (4, 2), xycoords=("data", "axes fraction"), textcoords="offset points", color=MUTED, fontsize=9)
+    for y, value in zip(range(len(table))[::-1], table["conversion_rate"]):
+        ax.annotate(f"{value:.1%}", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+    percent(ax.xaxis)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set(xlim=(0, None), xlabel=f"share reaching {last['event'].iloc[0]} (95 % interval); users who entered in brackets")
+    return ax
+
+
+def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -> Axes:
+    """`Change.parts`: what mix, behaviour and tracking add to the change, in all and in the ``most`` largest segments, with intervals."""
+    segments = list(dict.fromkeys(parts["segment"]))[: most + 1]
+    ax = axes(ax, size=(8, 1.2 + 0.62 * len(segments)))
+    ax.axvline(0, color=MUTED, lw=1)
+    for part, shift, colour in (("mix", 0.24, PALETTE[5]), ("behaviour", 0.0, ACCENT), ("tracking", -0.24, WARN)):
+        rows = parts[parts["part"] == part].set_index("segment").reindex(segments)
+        y = np.arange(len(segments))[::-1] + shift
+        ax.hlines(y, rows["effect_rate_ci_lower"], rows["effect_rate_ci_upper"], color=colour, lw=2, alpha=0.6)
+        ax.plot(rows["effect_rate"], y, "o", color=colour, ms=5)
+        first = rows.iloc[0]
+        at, words = (first["effect_rate_ci_upper"], part) if first["effect_rate"] == first["effect_rate"] else (0, f"{part} not known")
+        ax.annotate(words, (at, y[0]), (6, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
+    ax.set_yticks(np.arange(len(segments))[::-1], segments)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.margins(x=0.12)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.1f}" if v else "0"))
+    ax.set_xlabel("added to the conversion rate, percentage points (95 % interval)")
+    return ax
+
+
+def plot_credit_surface(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None) -> Axes:
+    """Share of the attributed conversions by partner (rows, the largest at the longest window on top) and window (columns), under one rule.
+
+    ``credit``: the partners' column first, then rule, window_days, credit_share.
+    """
+    import seaborn as sns
+
+    share = credit[credit["rule"] == rule].pivot(index=credit.columns[0], columns="window_days", values="credit_share")
+    share = share.sort_values(share.columns[-1], ascending=False)
+    ax = axes(ax, size=(2.6 + 0.75 * share.shape[1], 1.2 + 0.42 * len(share)))
+    sns.heatmap(share, annot=True, fmt=".0%", cmap=sns.light_palette(ACCENT, as_cmap=True), vmin=0, cbar=False, linewidths=2, ax=ax)
+    ax.set(xlabel="attribution window, days", ylabel="", xticklabels=[f"{d:g}" for d in share.columns])
+    ax.tick_params(axis="y", rotation=0)
+    ax.set_title(f"Share of credit, {rule.replace('_', ' ')} rule")
+    return ax
+
+
+def plot_window_curve(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Conversions attributed, in excess of the background and too late for the window, by window; the admissible windows shaded.
+
+    ``windows``: window_days, n_attributed, n_late, late_rate + ci, n_excess + ci, admissible.
+    """
+    ax = axes(ax)
+    days, most = windows["window_days"], windows["n_attributed"].iloc[-1]
+    lines = {"attributed": ("n_attributed", MUTED, None), "excess over background": ("n_excess", ACCENT, ("n_excess", 1)),
+             "later than the window": ("n_late", PALETTE[1], ("late_rate", most))}
+    for column, colour, band in lines.values():
+        ax.plot(days, windows[column], "o-", color=colour, lw=1.8, ms=4)
+        if band:
+            ax.fill_between(days, *(band[1] * windows[f"{band[0]}_ci_{side}"] for side in ("lower", "upper")), color=colour, alpha=0.15, lw=0)
+    fit = windows.loc[windows["admissible"], "window_days"]
+    if len(fit):
+        ax.axvspan(fit.iloc[0] - 0.01 * days.max(), fit.iloc[-1] + 0.01 * days.max(), color=PALE, alpha=0.5, lw=0, zorder=0)
+        ax.annotate("admissible", ((fit.iloc[0] + fit.iloc[-1]) / 2, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color=ACCENT, fontsize=9)
+    ax.set(xlabel="attribution window, days", ylabel="conversions", xlim=(0, None),
+           xticks=[d for d, after in zip(days, [*days[1:], np.inf]) if after - d > 0.04 * days.max()])
+    ax.set_ylim(bottom=min(0, windows["n_excess_ci_lower"].min()))
+    short_axis(ax.yaxis)
+    label_ends(ax, [(days.iloc[-1], windows[column].iloc[-1], name, colour) for name, (column, colour, _) in lines.items()])
+    return ax
+
+
+def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None) -> Axes:
+    """Rank of every partner's credit by window under one rule, 1 on top; partners whose rank changes are coloured.
+
+    ``credit``: the partners' column first, then rule, window_days, credit.
+    """
+    table = credit[credit["rule"] == rule].pivot(index=credit.columns[0], columns="window_days", values="credit")
+    rank = table.rank(ascending=False, method="first").sort_values(table.columns[-1]).astype(int)
+    ax = axes(ax, size=(7.2, 1.4 + 0.38 * len(rank)))
+    at, colours = np.arange(rank.shape[1]), iter(PALETTE * len(rank))
+    for name, ranks in rank.iterrows():
+        colour = next(colours) if ranks.nunique() > 1 else MUTED
+        ax.plot(at, ranks, "o-", color=colour, lw=2.2, ms=7)
+        for x, text, side in ((at[0], f"{name}  {ranks.iloc[0]}", -1), (at[-1], f"{ranks.iloc[-1]}  {name}", 1)):
+            ax.annotate(text, (x, ranks.iloc[x]), (9 * side, 0), textcoords="offset points", color=colour, va="center",
+                        ha="right" if side < 0 else "left", fontsize=9, annotation_clip=False)
+    ax.set(xlabel="attribution window, days", xticks=at, xticklabels=[f"{d:g}" for d in rank.columns], yticks=[], ylim=(len(rank) + 0.5, 0.5))
+    ax.set_title(f"Rank of credit, {rule.replace('_', ' ')} rule")
+    ax.grid(visible=False)
     return ax

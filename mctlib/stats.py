@@ -28,9 +28,9 @@ def newcombe(n_success: float, n: float, n_success_0: float, n_0: float) -> tupl
 
 
 def rate(n_success: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """n_success / n, NaN where n is 0."""
-    n = np.asarray(n, float)
-    return np.divide(n_success, n, out=np.full(n.shape, np.nan), where=n > 0)
+    """n_success / n (shapes may broadcast), NaN where n is 0."""
+    k, n = np.broadcast_arrays(np.asarray(n_success, float), np.asarray(n, float))
+    return np.divide(k, n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
 def fdr(pvalue: np.ndarray) -> np.ndarray:
@@ -90,18 +90,19 @@ def quantile(curve: pd.DataFrame, share: float, column: str = "rate") -> float:
 
 
 def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
-    """Mean time not yet in the event within ``tau`` (area under 1 - rate) and its Greenwood-type standard error, for curves without competing exits.
+    """Mean time not yet in the event within ``tau`` (tau minus the area under rate, from `incidence`) and its standard error.
 
-    Var = sum_i A_i^2 d_i / (n_i (n_i - d_i)), A_i = area from t_i to tau (as R's survRM2).
+    Without competing exits Var = sum_i A_i^2 d_i / (n_i (n_i - d_i)), A_i = area under 1 - rate from t_i to tau (as R's survRM2). With them a user who
+    exits stays out of the event until tau; the variance is the delta method over the multinomial increments d_i / n_i, c_i / n_i, and the same without.
     """
     part = curve[curve["time"] < tau]
-    t, s = part["time"].to_numpy(float), 1 - part["rate"].to_numpy(float)
-    edges, level = np.r_[0.0, t, tau], np.r_[1.0, s]
-    area = level * np.diff(edges)
-    rest = area[::-1].cumsum()[::-1][1:]
-    d, n = part["n_event"].to_numpy(float), part["n_at_risk"].to_numpy(float)
-    g = np.divide(d, n * (n - d), out=np.zeros_like(n), where=n > d)
-    return float(area.sum()), float(np.sqrt((rest**2 * g).sum()))
+    n, d, c = (part[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
+    stay = 1 - (d + c) / n
+    own = (tau - part["time"].to_numpy(float)) * np.r_[1.0, np.cumprod(stay)[:-1]]  # what an event at t_i takes from the mean, per unit of hazard
+    lost = own * d / n
+    later = np.divide(lost[::-1].cumsum()[::-1] - lost, stay, out=np.zeros_like(n), where=stay > 1e-12)  # what leaving at t_i spares later on
+    variance = ((own - later) ** 2 * d * (n - d) + later**2 * c * (n - c) + 2 * (own - later) * later * d * c) / n**3
+    return float(tau - lost.sum()), float(np.sqrt(variance.sum()))
 
 
 def kitagawa(n_0: np.ndarray, rate_0: np.ndarray, n_1: np.ndarray, rate_1: np.ndarray) -> pd.DataFrame:
@@ -115,14 +116,25 @@ def kitagawa(n_0: np.ndarray, rate_0: np.ndarray, n_1: np.ndarray, rate_1: np.nd
     return pd.DataFrame({"behaviour": (r_1 - r_0) * (w_0 + w_1) / 2, "mix": (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)})
 
 
-def bucket_bootstrap(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile interval of a statistic of additive counts.
+def bucket_draws(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> np.ndarray:
+    """Bootstrap draws of a statistic of additive counts, (draws, ...); the same seed draws the same buckets for every statistic.
 
     ``by_bucket``: (100 buckets, ...) counts of the users of each hash bucket; whole buckets are drawn with replacement, their counts added up and given
-    to ``statistic`` as an array (...,). Returns lower and upper in the shape of the statistic.
+    to ``statistic`` as an array (...,).
     """
     rng = np.random.default_rng(seed)
     weight = rng.multinomial(len(by_bucket), np.full(len(by_bucket), 1 / len(by_bucket)), size=draws)
     drawn = np.tensordot(weight.astype(float), np.asarray(by_bucket, float), axes=1)
-    values = np.array([statistic(d) for d in drawn], float)
-    return np.nanquantile(values, 0.025, axis=0), np.nanquantile(values, 0.975, axis=0)
+    return np.array([statistic(d) for d in drawn], float)
+
+
+def percentile_interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper 95 % percentiles over axis 0, missing draws left out; NaN where all are missing."""
+    known = ~np.isnan(draws).all(axis=0)
+    low, high = np.nanquantile(np.where(known, draws, 0.0), [0.025, 0.975], axis=0)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def bucket_bootstrap(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """95 % percentile interval of a statistic of additive counts, in the shape of the statistic; see `bucket_draws`."""
+    return percentile_interval(bucket_draws(by_bucket, statistic, seed=seed, draws=draws))

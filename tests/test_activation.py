@@ -1,0 +1,411 @@
+"""Time to activation: hand counts, a per-user loop, lifelines on rows, R, a simulation and the demo's planted truth."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mctlib import activation, demo, plots, stats
+from mctlib.activation import compare_hazards, count_durations, time_to_activation
+from mctlib.journeys import Journeys, Step
+from mctlib.log import EventLog, ParameterError
+
+DAY = 86_400_000_000
+END = pd.Timestamp("2026-07-01T00:00:00Z")
+ASK = {"start": "start", "activation": "active", "competing": "exit", "as_of": "2026-07-01T00:00:00Z"}
+
+
+def log_of(days, status, group=None):
+    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 = exit."""
+    rows, far = [], max(days) + 1
+    for i, (t, s) in enumerate(zip(days, status)):
+        begun = END - pd.Timedelta(days=t if s == 0 else far)
+        rows += [(f"u{i}", "start", begun)] + ([(f"u{i}", {1: "active", 2: "exit"}[s], begun + pd.Timedelta(days=t))] if s else [])
+    people = None if group is None else pd.DataFrame({"user_id": [f"u{i}" for i in range(len(group))], "channel": group})
+    return EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]), people=people)
+
+
+def steps_of(days, status):
+    days, status = np.asarray(days, float), np.asarray(status)
+    return stats.incidence(days, status == 1, status == 0, (status == 2) if (status == 2).any() else None)
+
+
+# ---------------------------------------------------------------------------------------------------------- counting by hand
+
+
+@pytest.mark.parametrize(("rows", "expected"), [
+    ("start 01, active 03", {("activated", 2): 1, ("followed", 9): 1}),
+    ("start 01, active 01", {("activated", 0): 1, ("followed", 9): 1}),  # the same moment counts
+    ("start 01, active 03, active 02", {("activated", 1): 1, ("followed", 9): 1}),  # the first one after
+    ("start 03, start 01, active 04", {("activated", 3): 1, ("followed", 9): 1}),  # the first start is time zero
+    ("active 01, start 02, active 05", {("already", 0): 1}),
+    ("start 01, exit 02, active 03", {("competing", 1): 1, ("followed", 9): 1}),
+    ("start 01, exit 03, active 03", {("activated", 2): 1, ("followed", 9): 1}),  # at one moment the activation comes first
+    ("start 01, exit 01", {("competing", 0): 1, ("followed", 9): 1}),
+    ("exit 01, start 02, active 05", {("activated", 3): 1, ("followed", 8): 1}),  # an exit before the start counts for nothing
+    ("start 04, active 12", {("censored", 6): 1, ("followed", 6): 1}),  # activated after as_of, the 10th
+    ("start -02, active 10", {("not_activated", 10): 1, ("followed", 10): 1}),  # activated after the horizon of 10 days
+    ("start -02, active 08", {("activated", 10): 1, ("followed", 10): 1}),  # on the horizon: counts
+    ("active 03", {("unstarted", 0): 1}),
+    ("exit 03", {}),
+])
+def test_outcome_of_one_user(rows, expected):
+    first = pd.Timestamp("2026-03-01")
+    rows = [("u", event, first + pd.Timedelta(days=int(day) - 1)) for event, day in (r.split() for r in rows.split(", "))]
+    rows += [("other", "noise", first), ("other", "active", first), ("other", "start", first)]  # one more user, activated at once
+    log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]))
+    found = log.reduce(partial(count_durations, horizon=10 * DAY, unit=DAY), events=["start", "active", "exit"], as_of="2026-03-10T00:00:00Z")
+    expected = {**expected, ("activated", 0): expected.get(("activated", 0), 0) + 1, ("followed", 9): expected.get(("followed", 9), 0) + 1}
+    assert found.set_index(["outcome", "units"])["n_users"].to_dict() == expected
+
+
+def test_one_event_as_start_and_activation_means_its_second_occurrence():
+    log = EventLog.from_frame(pd.DataFrame([("u", "apply", "2026-03-01"), ("u", "apply", "2026-03-05"), ("v", "apply", "2026-03-01")],
+                                           columns=["user_id", "event", "timestamp"]))
+    row = time_to_activation(log, start="apply", activation="apply", as_of="2026-03-20").summary.iloc[0]
+    assert (row["n_users"], row["n_activated"], row["n_censored"]) == (2, 1, 1)
+
+
+ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12), st.integers(1, 7)), max_size=40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS, st.integers(0, 12), st.integers(1, 8))
+def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
+    rows = sorted((u, t, m) for u, t, m in rows if t <= as_of)
+    expected: dict = {}
+    for user in {u for u, _, _ in rows}:
+        mine = [r for r in rows if r[0] == user]
+        starts, hits, exits = ([i for i, r in enumerate(mine) if r[2] >> bit & 1] for bit in (0, 1, 2))
+        if not starts:
+            if hits:
+                expected["unstarted", 0] = expected.get(("unstarted", 0), 0) + 1
+            continue
+        zero = mine[starts[0]][1]
+        if any(mine[i][1] < zero for i in hits):
+            expected["already", 0] = expected.get(("already", 0), 0) + 1
+            continue
+        ends = [(mine[i][1] - zero, 0, "activated") for i in hits if i != starts[0]]
+        ends += [(mine[i][1] - zero, 1, "competing") for i in exits if i != starts[0] and mine[i][1] >= zero]
+        seen = min(as_of - zero, horizon)
+        length, _, outcome = min([e for e in ends if e[0] <= seen] + [(seen, 2, "censored" if seen < horizon else "not_activated")])
+        for key in ((outcome, length), ("followed", seen)):
+            expected[key] = expected.get(key, 0) + 1
+    user, time, mask = (np.array([r[k] for r in rows], np.int64) for k in range(3))
+    found = count_durations(Journeys(user, time, mask.astype(np.uint64), as_of), horizon=horizon, unit=1)
+    assert found.set_index(["outcome", "units"])["n_users"].to_dict() == expected
+
+
+def test_small_table_by_hand(monkeypatch):
+    # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two users through the whole horizon of 10 days
+    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
+    result = time_to_activation(log, **ASK, horizon="10d")
+    row = result.summary.iloc[0]
+    assert list(row[["n_users", "n_activated", "n_competing", "n_censored", "n_not_activated"]]) == [7, 3, 1, 1, 2]
+    # 1/7 on day 1; 6/7 remain: 1/6 of them activate and 1/6 leave on day 2; 4/7 remain, of 3 in view one activates on day 5
+    rate = 1 / 7 + 1 / 7 + 4 / 7 / 3
+    assert row["activated_rate"] == pytest.approx(rate)
+    assert row["rmst_days"] == pytest.approx(10 - (9 / 7 + 8 / 7 + 5 * 4 / 21))
+    assert row["horizon_days"] == 10 and np.isnan(row["median_days"])
+    at_day = result.curve.set_index("days")
+    assert at_day["activated_rate"][[0.0, 1.0, 2.0, 5.0, 10.0]].tolist() == pytest.approx([0, 1 / 7, 2 / 7, rate, rate])
+    assert at_day["n_at_risk"][[0.0, 1.0, 2.0, 3.0, 5.0, 10.0]].tolist() == [7, 7, 6, 4, 3, 2]
+    assert (result.curve.sort_values("days")["activated_rate"].diff().dropna() >= 0).all()
+
+
+@pytest.mark.parametrize(("horizon", "minutes"), [("90d", 12), ("730d", 96), ("14d", 2), ("36h", 0.2), ("1h", 1 / 60)])
+def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
+    us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
+    unit = activation._unit(us)
+    assert unit == minutes * 60e6
+    assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
+
+
+# ---------------------------------------------------------------------------------------------------------- against R (tests/reference/activation.R)
+
+AML = {"Maintained": ([9, 13, 13, 18, 23, 28, 31, 34, 45, 48, 161], [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0]),
+       "Nonmaintained": ([5, 5, 8, 8, 12, 16, 23, 27, 30, 33, 43, 45], [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1])}  # Miller 1997, survival::aml
+AML_DAYS, AML_STATUS = (sum((AML[k][i] for k in AML), []) for i in (0, 1))
+AML_GROUP = ["Maintained"] * 11 + ["Nonmaintained"] * 12
+
+
+def test_aml_median_interval_and_logrank(monkeypatch):
+    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    result = time_to_activation(log_of(AML_DAYS, AML_STATUS, AML_GROUP), start="start", activation="active", as_of=END, by="channel", horizon="200d")
+    table = result.summary.set_index("segment")[["median_days", "median_days_ci_lower", "median_days_ci_upper"]]
+    assert table.loc["Nonmaintained"].tolist() == [23, 5, 33]
+    assert table.loc["Maintained"].tolist()[:2] == [31, 13] and np.isnan(table.loc["Maintained", "median_days_ci_upper"])
+    row = result.contrasts.iloc[0]
+    assert (row["segment"], row["reference"]) == ("Maintained", "Nonmaintained")  # the larger one is the reference
+    assert row["logrank_pvalue"] == pytest.approx(0.0653393, abs=1e-6)  # R: chisq 3.39638869903
+    assert row["qvalue"] == row["logrank_pvalue"]
+
+
+def test_aml_with_every_third_relapse_read_as_an_exit():
+    status = [2 if s == 1 and i % 3 == 0 else s for i, s in enumerate(AML_STATUS, start=1)]
+    expected = {"Maintained": ([0.0909090909091, 0.284090909091, 0.631818181818], 11.10227272727),
+                "Nonmaintained": ([0.166666666667, 0.25, 0.444444444444], 10.15277777778)}
+    for name, (rates, lost) in expected.items():
+        mine = [g == name for g in AML_GROUP]
+        steps = steps_of(np.array(AML_DAYS)[mine], np.array(status)[mine])
+        assert [stats.at_time(steps, day) for day in (10, 20, 40)] == pytest.approx(rates, abs=1e-11)
+        assert 40 - stats.restricted_mean(steps, 40)[0] == pytest.approx(lost, abs=1e-10)
+
+
+@pytest.fixture(scope="module")
+def lung():
+    from lifelines.datasets import load_lung
+
+    frame = load_lung()[["time", "status", "sex"]]
+    return frame.assign(man=frame["sex"].eq(1))
+
+
+@pytest.mark.parametrize(("width", "coef", "se", "ph", "chisq"), [
+    (1, 0.5310235400, 0.1671785833, 0.0906250641, 10.3267419549), (7, 0.5311746216, 0.1671812006, 0.0963868416, 10.3773853687),
+    (28, 0.5409562039, 0.1672046635, 0.1130248768, 11.0332680650)])
+def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
+    from scipy.stats import chi2
+
+    man, woman = (steps_of(part["time"] // width * width, part["status"]) for _, part in lung.groupby(~lung["man"]))
+    found = compare_hazards(man, woman)
+    assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
+    assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / stats.Z == pytest.approx(se, abs=1e-8)
+    assert found["logrank_pvalue"] == pytest.approx(chi2.sf(chisq, 1), rel=1e-8)
+    assert found["ph_pvalue"] == pytest.approx(ph, abs=1e-7)
+
+
+def test_lung_restricted_mean_and_medians(lung):
+    log = log_of(lung["time"], lung["status"], lung["man"].map({True: "man", False: "woman"}))
+    result = time_to_activation(log, start="start", activation="active", as_of=END, by="channel", horizon="365d", reference="woman")
+    table = result.summary.set_index("segment")
+    mean, se = {"woman": 297.465409532, "man": 241.495085192}, {"woman": 10.7913239788, "man": 10.3582264911}
+    for name in mean:
+        assert table.loc[name, "rmst_days"] == pytest.approx(mean[name], abs=1e-8)
+        assert (table.loc[name, "rmst_days_ci_upper"] - table.loc[name, "rmst_days"]) / stats.Z == pytest.approx(se[name], abs=1e-8)
+    assert table.loc["man", ["median_days", "median_days_ci_lower", "median_days_ci_upper"]].tolist() == [270, 210, 306]
+    row, width = result.contrasts.iloc[0], stats.Z * np.hypot(*se.values())
+    assert row["rmst_difference_days"] == pytest.approx(mean["man"] - mean["woman"], abs=1e-8)
+    assert row["rmst_difference_days_ci_lower"] == pytest.approx(mean["man"] - mean["woman"] - width, abs=1e-7)
+    assert "fewer of the first 365 days" in result.finding and "man is faster than woman" in result.finding
+
+
+# ---------------------------------------------------------------------------------------------------------- against lifelines on rows, and loops
+
+
+def test_counts_give_what_lifelines_gives_on_rows():
+    from lifelines import CoxPHFitter, KaplanMeierFitter
+    from lifelines.statistics import logrank_test
+    from lifelines.utils import restricted_mean_survival_time
+
+    rng = np.random.default_rng(3)
+    x = rng.random(600) < 0.4
+    life, view = rng.exponential(np.where(x, 14, 9)), rng.uniform(0, 30, 600)
+    days, event = np.minimum(life, view).astype(int), life <= view  # whole days: many ties
+    groups = [steps_of(days[g], event[g].astype(int)) for g in (x, ~x)]
+    km = KaplanMeierFitter().fit(days[x], event[x])
+    band = km.confidence_interval_survival_function_.to_numpy()
+    seen = groups[0][groups[0]["time"] > 0]
+    at = km.survival_function_.index.get_indexer(seen["time"])
+    np.testing.assert_allclose(1 - seen["rate"], km.survival_function_.to_numpy()[at, 0], rtol=1e-9)
+    np.testing.assert_allclose(1 - seen[["rate_ci_upper", "rate_ci_lower"]], band[at], rtol=1e-9)
+    found = compare_hazards(*groups)
+    assert found["logrank_pvalue"] == pytest.approx(logrank_test(days[x], days[~x], event[x], event[~x]).p_value, rel=1e-9)
+    cox = CoxPHFitter().fit(pd.DataFrame({"days": days, "event": event, "x": x.astype(float)}), "days", "event", fit_options={"precision": 1e-10})
+    assert np.log(found["hazard_ratio"]) == pytest.approx(cox.params_["x"], abs=1e-6)
+    assert found["hazard_ratio_ci_lower"] == pytest.approx(np.exp(cox.confidence_intervals_.iloc[0, 0]), abs=1e-6)
+    # the estimate agrees; lifelines' variance is that of one user's restricted time, not of the mean
+    mean, variance = restricted_mean_survival_time(km, t=15, return_variance=True)
+    found_mean, se = stats.restricted_mean(groups[0], 15)
+    assert found_mean == pytest.approx(mean, rel=1e-9)
+    assert variance > 50 * se**2
+
+
+def test_incidence_and_restricted_mean_equal_loops():
+    rng = np.random.default_rng(5)
+    days, status = rng.integers(0, 12, 300), rng.choice([0, 1, 2], 300, p=[0.3, 0.4, 0.3])
+    waiting, rate, area, before = 1.0, 0.0, 0.0, 0
+    steps = steps_of(days, status)
+    for day in sorted(set(days)):
+        n = (days >= day).sum()
+        area, before = area + (day - before) * rate, day
+        rate += waiting * ((days == day) & (status == 1)).sum() / n
+        waiting *= 1 - ((days == day) & (status > 0)).sum() / n
+        assert stats.at_time(steps, day) == pytest.approx(rate, abs=1e-12)
+    assert stats.restricted_mean(steps, 11)[0] == pytest.approx(11 - area)  # the last step is on day 11
+
+    single = steps_of(days, status % 2)
+    variance = 0.0
+    for row in single[single["time"] < 11].itertuples():  # survRM2: squared area right of t_i, times Greenwood's term
+        right = sum(1 - stats.at_time(single, t) for t in range(int(row.time), 11))
+        variance += right**2 * row.n_event / (row.n_at_risk * (row.n_at_risk - row.n_event))
+    assert stats.restricted_mean(single, 11)[1] == pytest.approx(variance**0.5)
+
+
+def test_standard_error_of_the_restricted_mean_with_exits_equals_the_bootstrap():
+    rng = np.random.default_rng(8)
+    days, status = rng.integers(1, 13, 400), rng.choice([0, 1, 2], 400, p=[0.3, 0.4, 0.3])
+    draws = []
+    for _ in range(1500):
+        pick = rng.integers(0, 400, 400)
+        d, s = (np.bincount(days[pick][status[pick] == k], minlength=13) for k in (1, 2))
+        n = np.bincount(days[pick], minlength=13)[::-1].cumsum()[::-1]
+        waiting = np.r_[1, np.cumprod(1 - (d + s) / n)[:-1]]
+        draws.append(((12 - np.arange(13)) * waiting * d / n).sum())
+    assert stats.restricted_mean(steps_of(days, status), 12)[1] == pytest.approx(np.std(draws), rel=0.06)  # error of the bootstrap itself: 1.8 %
+
+
+def test_coverage_with_exits_and_staggered_entry():
+    """400 draws, 2 x 150 users; exponential activation and exit, uniform follow-up. Nominal 95 %, accepted 91.5-98 % (about 3 standard errors)."""
+    rng, tau = np.random.default_rng(11), 20.0
+    (a, a_0), leave = (0.05, 0.09), 0.03
+    lost = lambda h: h / (h + leave) * (tau - (1 - np.exp(-(h + leave) * tau)) / (h + leave))  # noqa: E731
+    truth, truth_rate = lost(a_0) - lost(a), a / (a + leave) * (1 - np.exp(-(a + leave) * tau))
+    hits = np.zeros(2)
+    for _ in range(400):
+        groups = []
+        for hazard in (a, a_0):
+            hit, out, view = rng.exponential(1 / hazard, 150), rng.exponential(1 / leave, 150), rng.uniform(5, 40, 150)
+            days = np.minimum(np.minimum(hit, out), view)
+            groups.append(steps_of(days, np.select([hit == days, out == days], [1, 2], 0)))
+        (mean, se), (mean_0, se_0) = (stats.restricted_mean(g, tau) for g in groups)
+        hits[0] += abs(mean - mean_0 - truth) <= stats.Z * np.hypot(se, se_0)
+        hits[1] += stats.at_time(groups[0], tau, "rate_ci_lower") <= truth_rate <= stats.at_time(groups[0], tau, "rate_ci_upper")
+    assert (hits / 400 > 0.915).all() and (hits / 400 < 0.98).all(), hits / 400
+
+
+# ---------------------------------------------------------------------------------------------------------- what the reader is told
+
+
+@pytest.fixture(scope="module")
+def channels():
+    """40 users a channel: a activates sooner than b, c has 5 users, d has followed for 6 days only; two users need a word."""
+    rng = np.random.default_rng(2)
+    days = np.r_[rng.integers(1, 8, 40), rng.integers(5, 20, 45), 3, 3, 3, 3, 3, np.full(40, 6)]
+    status = np.r_[rng.choice([1, 1, 2], 40), rng.choice([1, 1, 2], 45), 1, 1, 1, 1, 1, np.zeros(40, int)]
+    log = log_of(days, status, ["a"] * 40 + ["b"] * 45 + ["c"] * 5 + ["d"] * 40)
+    frame = log._con.sql("SELECT u.user_id, event::VARCHAR AS event, timestamp FROM events JOIN users u USING (user)").df()
+    people = log._con.sql("SELECT u.user_id, channel FROM people JOIN users u USING (user)").df()
+    more = pd.DataFrame([("early", "active", "2026-06-01"), ("early", "start", "2026-06-02"), ("lost", "active", "2026-06-01")], columns=list(frame))
+    return EventLog.from_frame(pd.concat([frame, more.assign(timestamp=pd.to_datetime(more["timestamp"]))]), people=people)
+
+
+def test_caveats_and_finding(channels):
+    result = time_to_activation(channels, **ASK, by="channel", horizon="20d")
+    text = " ".join(result.caveats)
+    assert "already activated: 1 with active before their first start" in text
+    assert "no clock to start: 1 with active but without start" in text
+    assert "40 of 130 users (31%) started less than 20 days before 2026-07-01" in text
+    assert "exit ends the clock unactivated" in text and "users still there" in text
+    assert "read at the last day they were: d (6.0 days)." in text
+    assert "Fewer than 10 users, no estimates: c." in text
+    assert "Fewer than 30 activations, intervals are rough: a; d." in text
+    table = result.summary.set_index("segment")
+    assert list(table.index) == ["b", "a", "d", "c"]  # the largest first
+    assert (table[["n_activated", "n_competing", "n_censored", "n_not_activated"]].sum(axis=1) == table["n_users"]).all()
+    assert np.isnan(table.loc["c", "activated_rate"]) and table.loc["d", "activated_rate"] == 0 and np.isnan(table.loc["d", "rmst_days_ci_lower"])
+    assert "c" not in set(result.curve["segment"]) and result.curve.loc[result.curve["segment"] == "d", "days"].max() == 6
+    contrasts = result.contrasts.set_index("segment")
+    assert (contrasts["reference"] == "b").all() and contrasts.loc[["c", "d"], ["hazard_ratio", "qvalue"]].isna().all(axis=None)
+    assert result.finding.startswith("a is faster than b: within 20 days of start ") and "exit counts as an exit" in result.finding
+
+
+def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_differ():
+    days = np.r_[np.tile(np.arange(1, 41), 2), np.arange(1, 41) / 2, np.arange(1, 41) / 9]
+    result = time_to_activation(log_of(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40), **ASK | {"competing": None}, by="channel", horizon="40d")
+    assert result.finding.startswith("2 of 2 segments differ from x (log-rank, 5 % false discovery rate). The largest gap: z is faster than x: ")
+    # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means are plain
+    assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(20.5 / 9 - 20.5, abs=320 / 86_400)  # the resolution is 320 s
+    assert (result.contrasts["qvalue"] >= result.contrasts["logrank_pvalue"]).all()
+
+
+def test_pooled_reference_becomes_one_segment(channels):
+    result = time_to_activation(channels, **ASK, by="channel", horizon="20d", reference=["b", "c", "d"])
+    assert result.summary[["segment", "n_users"]].to_numpy().tolist() == [["all others", 90], ["a", 40]]
+    assert result.contrasts[["segment", "reference"]].to_numpy().tolist() == [["a", "all others"]]
+    apart = time_to_activation(channels, **ASK, by="channel", horizon="20d", reference="b").contrasts
+    swapped = time_to_activation(channels, **ASK, by="channel", horizon="20d", reference="a").contrasts
+    there, back = apart.set_index("segment").loc["a"], swapped.set_index("segment").loc["b"]
+    assert there["rmst_difference_days"] == pytest.approx(-back["rmst_difference_days"])
+    assert there["hazard_ratio"] == pytest.approx(1 / back["hazard_ratio"]) and there["ph_pvalue"] == pytest.approx(back["ph_pvalue"])
+
+
+def test_without_segments(channels):
+    result = time_to_activation(channels, **ASK | {"competing": None}, horizon="20d")
+    assert result.contrasts.empty and len(result.summary) == 1
+    assert result.finding.startswith("Within 20 days of start ") and "of 130 users reach active" in result.finding
+
+
+def test_activations_at_once_are_named():
+    result = time_to_activation(log_of([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d")
+    assert "10 of 20 activations (50%) come within 1 min of the start" in " ".join(result.caveats)
+    assert result.summary.loc[0, ["activated_rate", "rmst_days"]].tolist() == [1, 1.5]
+    assert result.curve["activated_rate"].iloc[0] == 0.5
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"start": "strat"}, 'start: event "strat" does not occur in frame. Did you mean "start"'),
+    ({"activation": ["activ"]}, 'activation: event "activ" does not occur'),
+    ({"start": Step("start", {"platform": "web"})}, "no user has start"),
+    ({"reference": "e"}, 'no segment is called "e"; there are a, b, c, d'),
+    ({"reference": "a", "by": None}, 'without "by"'),
+    ({"horizon": "soon"}, "horizon"),
+    ({"as_of": "2020-01-01"}, "before the first event"),
+    ({"by": "chanel"}, 'Did you mean "channel"'),
+])
+def test_wrong_parameters(channels, change, words):
+    options = ASK | {"by": "channel", "horizon": "20d"} | change
+    with pytest.raises(ParameterError, match=words):
+        time_to_activation(channels, **options)
+
+
+def test_start_and_activation_swapped():
+    with pytest.raises(ParameterError, match="are start and activation swapped"):
+        time_to_activation(log_of([1, 2], [1, 1]), start="active", activation="start", as_of=END)
+
+
+def test_as_of_after_the_last_event_lengthens_the_view(channels):
+    later = time_to_activation(channels, **ASK | {"as_of": "2026-08-01"}, horizon="20d", by="channel").summary
+    assert later["n_censored"].sum() == 0 and later["n_users"].sum() == 130
+
+
+def test_unknown_exit_is_a_caveat(channels):
+    result = time_to_activation(channels, **ASK | {"competing": ["exit", "exid"]}, horizon="20d")
+    assert result.caveats[0].startswith('competing: event "exid" does not occur in frame. Did you mean "exit"')
+
+
+def test_demo_truth():
+    tables, planted = demo.generate(users=8000, seed=2), demo.truth(users=8000, seed=2)["activation"]
+    events = tables["events"]
+    events = events[events["event"].isin(["signed_up", "interview_scheduled", "account_deleted"])].drop(columns="properties")
+    begun = events[events["event"] == "signed_up"].groupby("user_id")["timestamp"].min()
+    old = begun.index[begun < pd.Timestamp("2026-04-06", tz="UTC")]  # their 90 days are over
+    options = {"start": "signed_up", "activation": "interview_scheduled", "competing": "account_deleted", "by": "channel",
+               "reference": ["organic", "paid_search", "job_board", "referral"], "as_of": "2026-07-05"}
+    log = EventLog.from_frame(events[events["user_id"].isin(old)], people=tables["people"])
+    result = time_to_activation(log, **options)
+    truth = planted[planted["cohort"] == "before 2026-04-06"].set_index("segment").rename(index={"not creator": "all others"})
+    for row in result.summary.itertuples():
+        assert row.n_users == truth.loc[row.segment, "n_users"]
+        near = 4 * (0.25 * 0.75 / row.n_users) ** 0.5  # four standard errors of a share of a quarter
+        assert row.activated_rate == pytest.approx(truth.loc[row.segment, "activated_90d_rate"], abs=near)
+        curve = result.curve[result.curve["segment"] == row.segment].set_index("days")["activated_rate"]
+        assert curve[30.0] == pytest.approx(truth.loc[row.segment, "activated_30d_rate"], abs=near)
+    contrast = result.contrasts.iloc[0]
+    assert contrast["rmst_difference_days_ci_lower"] > 0 and contrast["ph_pvalue"] < 0.05
+    assert "creator is slower than all others" in result.finding and "not as a hazard ratio" in result.finding
+
+
+def test_pictures_show_every_segment_and_its_numbers(channels):
+    import matplotlib.pyplot as plt
+
+    result = time_to_activation(channels, **ASK, by="channel", horizon="20d")
+    texts = [t.get_text() for t in plots.plot_activation_curves(result.curve).texts]
+    assert {"a", "b", "d", "45", "40"} <= set(texts) and "c" not in texts
+    forest = plots.plot_contrasts(result.contrasts)
+    assert [t.get_text() for t in forest.get_yticklabels()] == ["a"] and forest.get_xlabel().endswith("than b")
+    assert plots.plot_contrasts(result.contrasts.iloc[:0]).texts
+    plt.close("all")

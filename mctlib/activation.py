@@ -13,7 +13,8 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import Journeys, Step, as_step, first_rows, next_row
-from mctlib.log import EventLog, ParameterError, add_up, as_timestamp, as_window, nearest
+from mctlib.log import EventLog, add_up, as_timestamp, as_window
+from mctlib.store import ParameterError, nearest
 
 OUTCOMES = ("activated", "competing", "censored", "not_activated", "already", "unstarted", "followed")
 ENDINGS = OUTCOMES[:4]  # every counted user has exactly one of these

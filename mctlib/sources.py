@@ -1,61 +1,60 @@
-"""Export files to canonical tables: `open_log("name")` reads params/data.<name>.yaml and gives an `EventLog`.
+"""Export files to an event log: `open_log("name")` loads what params/data.<name>.yaml describes, once.
 
-Every file, whatever its tool, becomes a staged table of text columns (CSV, JSON lines or Parquet; plain, .gz or .zip). A reader then only says which
-column or property of that table fills which canonical column; `select` does the rest: times to UTC, yes/no answers, what is left over to `properties`
-without regulated data. A new tool is one reader function, one line in `READERS`, one fixture in tests/exports and one test.
+A reader says which column of its tool's export fills which canonical column; `staging` does the rest. A new tool is one reader,
+one line in `READERS`, one fixture in tests/exports and one test.
 """
 
-import codecs
-import csv
-import gzip
+import copy
 import hashlib
-import io
 import json
+import os
 import re
-import shutil
+import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 from zoneinfo import available_timezones
 
 import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib import log
-from mctlib.log import CANONICAL, DataError, EventLog, ParameterError, nearest
+from mctlib import demo, staging
+from mctlib import store as store_module
+from mctlib.log import EventLog
+from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, nearest
+from mctlib.staging import MACROS, File, Stage, find, look, one_sentence, plain, scan, text
 
-REQUIRED = {
-    "events": ("event", "timestamp"),
-    "people": ("user_id",),
-    "surveys": ("submitted_at", "micro_conversion", "answer"),
-    "backend": ("user_id", "event", "timestamp"),
-    "spend": ("day", "amount"),
-    "timeline": ("day", "kind", "label"),
-    "responses": ("alert_id",),
-}
-DAYS = {"day", "detected_on", "decided_on", "shipped_on"}
-
-UNITS = (("seconds", 9, 11, 1_000_000), ("milliseconds", 12, 14, 1_000), ("microseconds", 15, 17, 1))  # digits of a count since 1970, microseconds in one
-
-# Keys whose values are personal data wherever they stand in `properties`; the whole value goes.
-REGULATED = (
-    r"[^\"]*e[-_ ]?mail(?:[-_ ]?address)?|[^\"]*phone(?:[-_ ]?number)?|[^\"]*mobile[-_ ]?number|(?:[^\"]*[-_ .$])?ip(?:[-_ ]?addr(?:ess)?)?"
-    r"|user_ipaddress|(?:[^\"]*traits[_.])?\$?(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name"
+# The order of Snowplow's enriched event, whose files have no header line.
+SNOWPLOW = tuple(
+    """
+    app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker v_collector
+    v_etl user_id user_ipaddress user_fingerprint domain_userid domain_sessionidx network_userid geo_country geo_region
+    geo_city geo_zipcode geo_latitude geo_longitude geo_region_name ip_isp ip_organization ip_domain ip_netspeed page_url
+    page_title page_referrer page_urlscheme page_urlhost page_urlport page_urlpath page_urlquery page_urlfragment
+    refr_urlscheme refr_urlhost refr_urlport refr_urlpath refr_urlquery refr_urlfragment refr_medium refr_source refr_term
+    mkt_medium mkt_source mkt_term mkt_content mkt_campaign contexts se_category se_action se_label se_property se_value
+    unstruct_event tr_orderid tr_affiliation tr_total tr_tax tr_shipping tr_city tr_state tr_country ti_orderid ti_sku ti_name
+    ti_category ti_price ti_quantity pp_xoffset_min pp_xoffset_max pp_yoffset_min pp_yoffset_max useragent br_name br_family
+    br_version br_type br_renderengine br_lang br_features_pdf br_features_flash br_features_java br_features_director
+    br_features_quicktime br_features_realplayer br_features_windowsmedia br_features_gears br_features_silverlight br_cookies
+    br_colordepth br_viewwidth br_viewheight os_name os_family os_manufacturer os_timezone dvce_type dvce_ismobile
+    dvce_screenwidth dvce_screenheight doc_charset doc_width doc_height tr_currency tr_total_base tr_tax_base tr_shipping_base
+    ti_currency ti_price_base base_currency geo_timezone mkt_clickid mkt_network etl_tags dvce_sent_tstamp refr_domain_userid
+    refr_dvce_tstamp derived_contexts domain_sessionid derived_tstamp event_vendor event_name event_format event_version
+    event_fingerprint true_tstamp
+    """.split()
 )
-ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 
 
 class Source(BaseModel):
-    """One line of a data YAML: where the files are and how to read them.
+    """Where the files of one table are and how to read them.
 
-    path: a path or glob, or a list of them, absolute or relative to the project root. format: a name in `READERS`. columns: canonical column -> the file's
-    own header (or property). timezone: IANA name, used for times that carry no zone of their own.
+    path: a path or glob or a list of them, absolute or relative to the project root. format: a name in `READERS`.
+    columns: canonical column -> the file's own header or property. timezone: IANA zone of times that carry none.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -70,14 +69,14 @@ class Demo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     seed: int = 1
-    users: int = 20000
+    users: int = 20_000
 
 
 Sources = Annotated[list[Source], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)]
 
 
 class Dataset(BaseModel):
-    """A data YAML: a name, and for each canonical table one source or a list of them (or `demo`)."""
+    """A data YAML: a name, and for each canonical table one source or a list of them, or `demo`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
@@ -90,297 +89,444 @@ class Dataset(BaseModel):
     timeline: Sources = []
     responses: Sources = []
 
-
-# ---- files ----------------------------------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class File:
-    """One readable file. `shown` is what the user wrote or the member of an archive; `headers` are its columns or top-level keys, as spelt there."""
-
-    path: Path
-    shown: str
-    kind: str
-    headers: tuple[str, ...]
-    gz: bool = False
-    delimiter: str = ""
-    headless: bool = False
+    def sources(self) -> Iterator[tuple[str, Source]]:
+        """(canonical table, source), one after another."""
+        for table in TABLES:
+            for source in getattr(self, table):
+                yield table, source
 
 
-@contextmanager
-def _one_sentence(paths: dict[Path, str]) -> Iterator[None]:
-    """Turn what DuckDB, gzip and the codecs raise about these files (path -> name to show) into one sentence."""
-    try:
-        yield
-    except (duckdb.Error, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        text = str(error)
-        path = next((path for path in paths if str(path) in text), next(iter(paths)))
-        if isinstance(error, (EOFError, zlib.error)) or "GZIP" in text:
-            message = "is cut short: the gzip stream ends too early. Copy or export it again."
-        elif isinstance(error, UnicodeDecodeError) or re.search("unicode|utf-8", text, re.IGNORECASE):
-            message = f"is not UTF-8{_bad_line(path, bytes.decode)}. Save it as UTF-8."
-        elif "JSON" in text:
-            message = f"is not valid JSON{_bad_line(path, json.loads)}: the line is cut or damaged. Export it again or remove the line."
-        elif found := re.search(r"Line: (\d+).*Expected Number of Columns: (\d+) Found: (\d+)", text, re.DOTALL):
-            message = "has in line {} {} columns instead of {}. Check the separators and quotes there.".format(*found.group(1, 3, 2))
-        elif found := re.search(r"Line: (\d+).*unterminated quote", text, re.DOTALL):
-            message = f"has in line {found[1]} a quote that is never closed."
-        elif "arquet" in text:
-            message = "is not a complete Parquet file. Copy or export it again."
-        else:
-            message = f"cannot be read: {text.splitlines()[0]}"
-        raise DataError(f"{paths[path]} {message}") from None
+# ------------------------------------------------------------------------------------------- readers: which column fills which
 
 
-def _bad_line(path: Path, check: Callable[[bytes], Any]) -> str:
-    """Look for the line again in Python: DuckDB's line numbers are off by one for JSON, and missing for encodings."""
-    with path.open("rb") as raw, (gzip.open(raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.strip() and check(line)
-            except ValueError:
-                return f" in line {number}"
-    return ""
+def canonical(table: str, rows: Stage) -> dict[str, str]:
+    """Headers are canonical already, or are mapped in the YAML."""
+    if table == "events" and "properties" in rows.headers:
+        rows.open("as_object(properties)", "properties")
+    return survey(table, rows) if table == "surveys" else {table: rows.select(table)}
 
 
-def _look(con: duckdb.DuckDBPyConnection, path: Path, shown: str) -> File:
-    """Find out by content what a file is, and its columns."""
-    with _one_sentence({path: shown}):
-        with path.open("rb") as raw:
-            start = raw.read(4)
-        if start == b"PAR1":
-            return File(path, shown, "parquet", tuple(row[0] for row in con.sql(f"DESCRIBE FROM read_parquet({_text(path)})").fetchall()))
-        gz = start[:2] == b"\x1f\x8b"
-        with (gzip.open if gz else open)(path, "rb") as stream:
-            text = codecs.getincrementaldecoder("utf-8-sig")().decode(stream.read(1 << 16))
-        if not text.strip():
-            raise DataError(f"{shown} is empty.")
-        if text.lstrip()[0] in "{[":
-            return File(path, shown, "json", tuple(row[0] for row in con.sql(f"DESCRIBE FROM {_read_json(_text(path), gz)}").fetchall()), gz)
-    delimiter = max(",;\t|", key=text.split("\n", 1)[0].count)
-    headers = tuple(next(csv.reader(io.StringIO(text), delimiter=delimiter)))
-    if delimiter == "\t" and len(headers) > 100 and "event_id" not in headers:
-        return File(path, shown, "csv", SNOWPLOW[: len(headers)], gz, delimiter, headless=True)
-    return File(path, shown, "csv", headers, gz, delimiter)
+def mapped(table: str, rows: Stage) -> dict[str, str]:
+    """As canonical, with a map that must be there."""
+    if not rows.columns:
+        raise DataError(f"{rows.shown}: format columns needs a map, columns: {{canonical column: its header}}.")
+    return canonical(table, rows)
 
 
-def _find(con: duckdb.DuckDBPyConnection, source: Source, root: Path, folder: Path) -> list[File]:
-    """Resolve paths and globs; members of zip archives are extracted, streaming, into `folder`."""
-    files: list[File] = []
+def survey(table: str, rows: Stage, **mapping: str) -> dict[str, str]:
+    """Answers, one a row or one column a question; the latter maps micro-conversion -> question, and a blank answer is no row."""
+    questions = {name: header for name, header in rows.columns.items() if name not in CANONICAL[table]}
+    if not questions or {"answer", "micro_conversion"} & (rows.columns.keys() | rows.headers.keys()):
+        return {table: rows.select(table, **mapping)}
+    one, selects = copy.copy(rows), []
+    for name, header in questions.items():
+        one.columns = {key: value for key, value in rows.columns.items() if key not in questions} | {"answer": header}
+        selects.append(f"{one.select(table, **mapping, micro_conversion=text(name))} WHERE {one.get(header)} IS NOT NULL")
+    return {table: " UNION ALL ".join(selects)}
+
+
+def mixpanel(table: str, events: Stage) -> dict[str, str]:
+    """Raw export, {"event", "properties"}. In older projects `time` follows the clock of the project's zone: name it in timezone.
+
+    A distinct_id that is the device, or "$device:..." (simplified id merge), is nobody known yet.
+    """
+    e = events.open("as_object(properties)", "properties")
+    e.wall_clock = "timestamp"
+    who = e.get("distinct_id")
+    device = f"coalesce({e.get('$device_id')}, CASE WHEN starts_with({who}, '$device:') THEN {who}[9:] END)"
+    known = f"CASE WHEN NOT starts_with({who}, '$device:') AND {who} IS DISTINCT FROM {device} THEN {who} END"
+    return {table: e.select(
+        table, timestamp=e.get("time"), event_id=e.get("$insert_id"), user_id=f"coalesce({e.get('$user_id')}, {known})",
+        anonymous_id=device, received_at=e.get("mp_processing_time_ms"), session_id=e.get("$session_id"),
+        platform=f"platform_of({e.get('mp_lib', '$os')})", app_version=e.get("$app_version_string"),
+    )}
+
+
+def amplitude(table: str, events: Stage) -> dict[str, str]:
+    """Export API, times in UTC without a zone. `initial_utm_*` are the user's first touch ("EMPTY": none), never the event's own.
+
+    amplitude_id names a person before the log-in, also on a shared device, which device_id does not.
+    """
+    user = "as_object(replace(user_properties, '\"EMPTY\"', 'null'))" if "user_properties" in events.headers else "'{}'::JSON"
+    e = events.open(f"json_merge_patch({user}, as_object(event_properties))", "user_properties", "event_properties", "event_id")
+    return {table: e.select(
+        table, event=e.get("event_type"), timestamp=e.get("event_time"), event_id=e.get("$insert_id", "uuid"),
+        anonymous_id=e.get("amplitude_id", "device_id"), session_id=f"nullif({e.get('session_id')}, '-1')",
+        received_at=e.get("server_received_time", "server_upload_time"), platform=f"platform_of({e.get('platform')})",
+        app_version=e.get("version_name"),
+    )}
+
+
+def segment(table: str, tracks: Stage | None = None, identifies: Stage | None = None) -> dict[str, str]:
+    """Warehouse tables `tracks` and `identifies`; a column that is absent was never sent."""
+    selects = {"identities": identifies.select("identities")} if identifies else {}
+    if t := tracks:
+        selects[table] = t.select(
+            table, event_id=t.get("id"), platform=f"platform_of({t.get('context_device_type', 'context_library_name')})",
+            app_version=t.get("context_app_version"), utm_source=t.get("utm_source", "context_campaign_source"),
+            utm_medium=t.get("utm_medium", "context_campaign_medium"),
+            utm_campaign=t.get("utm_campaign", "context_campaign_name"),
+        )
+    return selects
+
+
+def posthog(table: str, events: Stage | None = None, persons: Stage | None = None) -> dict[str, str]:
+    """Batch export. An event keeps the person_id of its day; merges show only in the persons model, whose newest row holds.
+
+    Events of a distinct_id that persons does not know keep their own person_id.
+    """
+    selects = {}
+    if persons:
+        age = persons.get("person_distinct_id_version", "person_version")
+        newest = f"arg_max(person_id, coalesce(try_cast({age} AS BIGINT), 0))"
+        selects["identities"] = f"SELECT distinct_id AS anonymous_id, {newest} AS user_id FROM {persons.table} GROUP BY 1"
+    if e := events:
+        e.open("as_object(properties)", "properties", "person_properties", "set", "set_once", "team_id", "elements", "ip")
+        person = e.get("person_id")
+        if persons:
+            merged = f"SELECT user_id FROM ({selects['identities']}) WHERE anonymous_id = rows_.distinct_id"
+            person = f"coalesce(({merged}), {person})"
+        selects[table] = e.select(
+            table, event_id=e.get("uuid"), user_id=person, anonymous_id=e.get("distinct_id"), session_id=e.get("$session_id"),
+            received_at=e.get("created_at", "ingested_at", "_inserted_at"), platform=f"platform_of({e.get('$lib', '$os')})",
+            app_version=e.get("$app_version"),
+        )
+    return selects
+
+
+def ga4(table: str, events: Stage) -> dict[str, str]:
+    """BigQuery export. No event id, so no row can be called a technical duplicate; `traffic_source` is the user's first touch,
+    never the event's own: that is in collected_traffic_source or the parameters."""
+    numbers = {"int_value": "BIGINT", "double_value": "DOUBLE", "float_value": "DOUBLE"}
+    shape = json.dumps([{"key": "VARCHAR", "value": {"string_value": "VARCHAR"} | numbers}])
+    value = ", ".join(f"to_json(x.value.{name})" for name in ("string_value", *numbers))
+    pair = f"to_json(x.key) || ':' || coalesce({value}, 'null')"
+    pairs = f"list_transform(from_json(event_params::JSON, {text(shape)}), lambda x: {pair})"
+    e = events.open(f"as_object('{{' || coalesce(array_to_string({pairs}, ','), '') || '}}')", "event_params")
+    e.used |= {"event_date", "traffic_source", "collected_traffic_source", "user_properties"}
+
+    def inside(header: str, key: str) -> str:
+        return f"clean({header}->>'$.{key}')" if header in e.headers else "NULL"
+
+    touch = {"utm_source": ("manual_source", "source"), "utm_medium": ("manual_medium", "medium")}
+    touch |= {"utm_campaign": ("manual_campaign_name", "campaign")}
+    utm = {c: f"coalesce({inside('collected_traffic_source', key)}, {e.get(param)})" for c, (key, param) in touch.items()}
+    return {table: e.select(
+        table, event=e.get("event_name"), timestamp=e.get("event_timestamp"), anonymous_id=e.get("user_pseudo_id"),
+        session_id=f"{e.get('user_pseudo_id')} || '.' || {e.get('ga_session_id')}", app_version=inside("app_info", "version"),
+        platform=f"platform_of({e.get('platform')})", **utm,
+    )}
+
+
+def snowplow(table: str, events: Stage) -> dict[str, str]:
+    """Atomic events. A structured event is named by its action; a self-describing one has its properties in unstruct_event."""
+    own = "json_extract(as_object(unstruct_event), '$.data.data')" if "unstruct_event" in events.headers else "NULL::JSON"
+    e = events.open(f"coalesce({own}, '{{}}'::JSON)", "unstruct_event")
+    name, where = e.get("event_name"), e.get("platform")
+    device = f"CASE WHEN {where} = 'mob' THEN coalesce({e.get('os_family', 'os_name')}, 'mob') ELSE {where} END"
+    return {table: e.select(
+        table, event=f"CASE WHEN {name} = 'event' THEN coalesce({e.get('se_action')}, {name}) ELSE {name} END",
+        timestamp=e.get("derived_tstamp", "collector_tstamp"), received_at=e.get("collector_tstamp"),
+        platform=f"platform_of({device})", session_id=e.get("domain_sessionid"),
+        anonymous_id=e.get("domain_userid", "network_userid"), utm_source=e.get("utm_source", "mkt_source"),
+        utm_medium=e.get("utm_medium", "mkt_medium"), utm_campaign=e.get("utm_campaign", "mkt_campaign"),
+    )}
+
+
+def typeform(table: str, rows: Stage) -> dict[str, str]:
+    """Response CSV: headers are the question texts, hidden fields are columns; map each micro-conversion to its question."""
+    return survey(table, rows, submitted_at=rows.get("Submit Date (UTC)"), tool="'typeform'")
+
+
+def zigpoll(table: str, rows: Stage) -> dict[str, str]:
+    """Response CSV; its headers depend on the poll, so they are mapped."""
+    return survey(table, rows, tool="'zigpoll'")
+
+
+def zigpoll_segment(table: str, rows: Stage) -> dict[str, str]:
+    """Zigpoll through Segment. Without a user id the e-mail stands in anonymous_id, so only user_id or a mapped column counts."""
+    return survey(table, rows, submitted_at=rows.get("timestamp", "received_at"), tool="'zigpoll'")
+
+
+class Reader(NamedTuple):
+    """How one format is read.
+
+    read: (table, **one Stage per role) -> {canonical table: SELECT}. roles: what its files can be, each with the columns that
+    tell; a file belongs to the first that fits. tables: what it can fill. timezone: the zone of times that carry none.
+    """
+
+    read: Callable[..., dict[str, str]]
+    roles: dict[str, tuple[str, ...]]
+    tables: tuple[str, ...] = ("events", "backend")
+    timezone: str | None = "UTC"
+
+
+TABLES = tuple(table for table in CANONICAL if table != "identities")
+READERS: dict[str, Reader] = {
+    "canonical": Reader(canonical, {"rows": ()}, TABLES, None),
+    "columns": Reader(mapped, {"rows": ()}, TABLES, None),
+    "mixpanel": Reader(mixpanel, {"events": ("event", "properties")}),
+    "amplitude": Reader(amplitude, {"events": ("event_type", "event_time", "event_properties")}),
+    "segment": Reader(segment, {"tracks": ("event", "id", "received_at"), "identifies": ("user_id", "anonymous_id", "id")}),
+    "posthog": Reader(posthog, {"events": ("event", "properties", "distinct_id"), "persons": ("distinct_id", "person_id")}),
+    "ga4": Reader(ga4, {"events": ("event_timestamp", "event_name", "event_params", "user_pseudo_id")}),
+    "snowplow": Reader(snowplow, {"events": ("event_id", "collector_tstamp", "event_name", "domain_userid")}),
+    "typeform": Reader(typeform, {"rows": ("#", "Submit Date (UTC)")}, ("surveys",)),
+    "zigpoll": Reader(zigpoll, {"rows": ()}, ("surveys",), None),
+    "zigpoll_segment": Reader(zigpoll_segment, {"rows": ("event", "poll_id", "participant_id", "received_at")}, ("surveys",)),
+}
+
+
+def _role(format: str, file: File) -> str | None:
+    names = {plain(header).lower() for header in file.headers}
+    return next((role for role, columns in READERS[format].roles.items() if names >= {c.lower() for c in columns}), None)
+
+
+def _recognise(file: File) -> str | None:
+    """The tool whose telling columns the file has; the longest list wins."""
+    tools = [(max(map(len, reader.roles.values())), name) for name, reader in READERS.items()]
+    return next((name for n, name in sorted(tools, reverse=True) if n and _role(name, file)), None)
+
+
+def read_source(con: duckdb.DuckDBPyConnection, source: Source, table: str, *, root: Path, folder: Path) -> dict[str, str]:
+    """Stage the files of one source in `con`, zip members in `folder`: {canonical table: SELECT with times in UTC}.
+
+    Raises DataError: one sentence that names the file, the column and the rule.
+    """
+    reader = READERS[source.format]
+    roles: dict[str, list[File]] = {}
+    for file in find(con, paths_of(source, root), root, folder, headless=SNOWPLOW):
+        role = _role(source.format, file)
+        if role is None:
+            wanted = next(iter(reader.roles.values()))
+            lacking = next(c for c in wanted if c.lower() not in {plain(header).lower() for header in file.headers})
+            guess = f" It looks like format: {guess}." if (guess := _recognise(file)) else nearest(lacking, file.headers)
+            raise DataError(f'{file.shown} is no {source.format} export: "{lacking}" is missing (of {", ".join(wanted)}).{guess}')
+        roles.setdefault(role, []).append(file)
+    n = con.sql("SELECT count(*) FROM duckdb_tables() WHERE starts_with(table_name, 'staged_')").fetchall()[0][0]
+    zone = source.timezone or reader.timezone
+    stages = {role: Stage(con, files, f"staged_{n + i}", source.columns, zone) for i, (role, files) in enumerate(roles.items())}
+    with one_sentence({file.path: file.shown for files in roles.values() for file in files}):
+        return reader.read(table, **stages)
+
+
+def paths_of(source: Source, root: Path) -> list[Path]:
+    """The files a source means, in order of their names. Raises DataError when there is none."""
+    found: dict[Path, None] = {}
     for written in [source.path] if isinstance(source.path, str) else source.path:
-        paths = sorted(path for path in map(Path, glob(str(root / written), recursive=True)) if path.is_file())
+        exact = [written] if (root / written).is_file() else glob(written, root_dir=root, recursive=True)
+        paths = sorted(root / path for path in exact if (root / path).is_file())
         if not paths and any(sign in written for sign in "*?["):
             raise DataError(f'No file matches "{written}" in {root}.')
         if not paths:
-            parent = (root / written).parent
-            near = nearest(Path(written).name, [path.name for path in parent.iterdir()] if parent.is_dir() else [])
+            folder = (root / written).parent
+            near = nearest(Path(written).name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
             raise DataError(f'The file "{written}" does not exist in {root}.{near}')
-        for path in paths:
-            shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
-            with path.open("rb") as raw:
-                zipped = raw.read(4) == b"PK\x03\x04"
-            if not zipped:
-                files.append(_look(con, path, shown))
-                continue
-            with _one_sentence({path: shown}), zipfile.ZipFile(path) as archive:
-                if "[Content_Types].xml" in archive.namelist():
-                    raise DataError(f"{shown} is an Excel workbook. Save the sheet as CSV.")
-                for member in archive.infolist():
-                    if member.is_dir() or member.filename.startswith("__MACOSX"):
-                        continue
-                    copy = Path(tempfile.mkdtemp(dir=folder)) / Path(member.filename).name
-                    with archive.open(member) as packed, copy.open("wb") as unpacked:
-                        shutil.copyfileobj(packed, unpacked)
-                    files.append(_look(con, copy, f"{shown}: {member.filename}"))
-    return files
+        found |= dict.fromkeys(paths)
+    return list(found)
 
 
-def _text(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+# ------------------------------------------------------------------------------------------------------------------- datasets
 
 
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
+def project_root() -> Path:
+    """The nearest folder, from the working directory upwards, that holds `params/`. Raises ParameterError when there is none."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params").is_dir():
+            return folder
+    raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
 
 
-def _clean(header: str) -> str:
-    return header.translate(ZERO_WIDTH).strip()
+def read_dataset(path: Path) -> Dataset:
+    """A data YAML, checked. Raises DataError of one sentence: the file, the field, the rule, the nearest valid word."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        dataset = Dataset.model_validate(content if isinstance(content, dict) else {})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = f" in line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
+        raise DataError(f"{path.name} is not valid YAML{line}: {getattr(error, 'problem', None) or error}.") from None
+    except ValidationError as errors:
+        error = errors.errors()[0]
+        one = isinstance(content.get(error["loc"][0]), dict)  # a single source is no list to its writer
+        parts = [part for part in error["loc"] if part not in ("str", "list[str]") and not (one and part == 0)]
+        where = ".".join(map(str, parts))
+        if error["type"] == "extra_forbidden":
+            model = Dataset if len(error["loc"]) == 1 else Demo if error["loc"][0] == "demo" else Source
+            raise DataError(f'{path.name}: "{where}" is not a field.{nearest(error["loc"][-1], model.model_fields)}') from None
+        raise DataError(f'{path.name}: "{where}" {error["msg"].removeprefix("Input ").lower()}.') from None
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", dataset.name):
+        raise DataError(f'{path.name}: the name "{dataset.name}" may hold only letters, digits, - and _, for it names the store.')
+    if not dataset.events and not dataset.demo:
+        raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
+    for table, source in dataset.sources():
+        if source.format not in READERS:
+            near = nearest(source.format, READERS) or f" Known are: {', '.join(READERS)}."
+            raise DataError(f'{path.name}: the format "{source.format}" of {table} is not known.{near}')
+        if table not in READERS[source.format].tables:
+            fills = " or ".join(READERS[source.format].tables)
+            raise DataError(f"{path.name}: format {source.format} fills {fills}, not {table}.")
+        if source.timezone is not None and source.timezone not in (zones := available_timezones()):
+            near = nearest(source.timezone, zones)
+            raise DataError(f'{path.name}: the timezone "{source.timezone}" of {table} is no IANA name.{near}')
+    return dataset
 
 
-def _read_json(paths: str, gz: bool, headers: Sequence[str] = ()) -> str:
-    types = ", ".join(f"{_text(header)}: 'JSON'" for header in headers)
-    shape = f"columns={{{types}}}" if headers else "sample_size=-1, maximum_depth=1, map_inference_threshold=-1"
-    return f"read_json([{paths}], {shape}, records='true', compression='{'gzip' if gz else 'none'}', maximum_object_size=67108864)"
+def open_log(dataset: str | Path) -> EventLog:
+    """The event log of a dataset, given by its name or by the path of its params/data.<name>.yaml.
+
+    The store, outputs/store/<name>.duckdb, is loaded anew only when a file, the YAML or the loading code changed.
+    Raises DataError (the data, or its YAML) or ParameterError (no such dataset).
+    """
+    root = project_root()
+    known = {other: other.name.removeprefix("data.").removesuffix(".yaml") for other in (root / "params").glob("data.*.yaml")}
+    path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else root / "params" / f"data.{dataset}.yaml"
+    if not path.is_file():
+        raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{nearest(str(dataset), known.values())}')
+    described = read_dataset(path)
+    for other in known:
+        if other.resolve() != path.resolve() and _says_name(other, described.name):
+            raise DataError(f'Two datasets are named "{described.name}": {path.name} and {other.name}. Rename one.')
+    store, key = root / "outputs" / "store" / f"{described.name}.duckdb", fingerprint(described, root)
+    if store.is_file():
+        with suppress(duckdb.Error, KeyError):  # damaged, or of another DuckDB version: load anew
+            if (opened := EventLog.open(store)).load["fingerprint"] == key:
+                return opened
+            opened._con.close()  # DuckDB would go on serving the old file from an open connection
+    load(described, store, root=root, key=key)
+    return EventLog.open(store)
 
 
-def _scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
-    """SELECT of files of one shape, each column as text; nested JSON and Parquet values as JSON text."""
-    first, paths = files[0], ", ".join(_text(file.path) for file in files)
-    columns = [_name(header) for header in first.headers]
-    if first.kind == "parquet":
-        table = f"read_parquet([{paths}])"
-        kinds = [row[1] for row in con.sql(f"DESCRIBE FROM {table}").fetchall()]
-        columns = [f"to_json({c})::VARCHAR" if re.search(r"STRUCT|MAP|\[|JSON|VARIANT", kind) else f"{c}::VARCHAR" for c, kind in zip(columns, kinds)]
-    elif first.kind == "json":
-        table = _read_json(paths, first.gz, first.headers)
-        columns = [f"({c}->>'$')" for c in columns]
-    else:
-        quote = "''" if first.headless else "'\"'"
-        types = ", ".join(f"{_text(header)}: 'VARCHAR'" for header in first.headers)
-        # DuckDB's sniffer may take leading rows for a preamble and skip them without a word, so everything is said explicitly.
-        table = (
-            f"read_csv([{paths}], auto_detect=false, header={not first.headless}, delim={_text(first.delimiter)}, quote={quote}, escape={quote},"
-            f" columns={{{types}}}, compression='{'gzip' if first.gz else 'none'}', max_line_size=16777216)"
-        )
-    return "SELECT " + ", ".join(f"{c} AS {_name(_clean(h))}" for c, h in zip(columns, first.headers)) + f" FROM {table}"
+def _says_name(path: Path, name: str) -> bool:
+    with suppress(yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        return yaml.safe_load(path.read_text(encoding="utf-8")).get("name") == name
+    return False
 
 
-# ---- staged tables and the one SELECT -------------------------------------------------------------------------------------------------------------------
+@contextmanager
+def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A DuckDB file for staged tables, and a folder for unpacked archives; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-") as folder:
+        with duckdb.connect(f"{folder}/staging.duckdb") as con:
+            con.execute(MACROS)
+            yield con, Path(folder)
 
 
-@dataclass
-class Stage:
-    """The files of one role as one table of text columns. `get` is how a reader names what it uses; what nobody used goes to `properties`."""
-
-    con: duckdb.DuckDBPyConnection
-    source: Source
-    files: list[File]
-    table: str
-    timezone: str | None
-    headers: dict[str, str] = field(default_factory=dict)
-    props: str = ""
-    keys: list[str] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        shapes: dict[tuple, list[File]] = {}
-        for file in self.files:
-            names = [_clean(header).lower() for header in file.headers]
-            if doubled := [header for header, name in zip(file.headers, names) if names.count(name) > 1]:
-                raise DataError(f'{file.shown} has the column "{doubled[0]}" twice. Rename or remove one of them.')
-            self.headers = {name: _clean(header) for header, name in zip(file.headers, names)} | self.headers
-            shapes.setdefault((file.kind, file.gz, file.delimiter, file.headers), []).append(file)
-        with _one_sentence({file.path: file.shown for file in self.files}):
-            self.con.execute(f"CREATE TABLE {self.table} AS " + " UNION ALL BY NAME ".join(_scan(self.con, same) for same in shapes.values()))
-        if not self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall():
-            raise DataError(f"{self.shown} has a header and no rows.")
-
-    @property
-    def shown(self) -> str:
-        return self.files[0].shown + (f" and {len(self.files) - 1} more" if len(self.files) > 1 else "")
-
-    def open(self, props: str, *headers: str) -> "Stage":
-        """Declare a JSON object (SQL over the staged columns `headers`) whose keys count as columns too."""
-        self.props = f"({props})"
-        self.used.update(headers)
-        self.keys = [row[0] for row in self.con.sql(f"SELECT DISTINCT unnest(json_keys({props})) FROM {self.table} ORDER BY ALL").fetchall()]
-        return self
-
-    def find(self, name: str) -> str | None:
-        """SQL for a column, or else a property, of this name; None when the files have neither."""
-        if name.lower() in self.headers:
-            self.used.add(name.lower())
-            return _name(self.headers[name.lower()])
-        if name in self.keys:
-            self.used.add(name)
-            return f"({self.props}->>{_text('$.' + json.dumps(name, ensure_ascii=False))})"
-        return None
-
-    def get(self, *names: str) -> str:
-        """SQL for the first of these that has a value in a row; NULL when no file has any of them (a column never sent)."""
-        found = [f"clean({sql})" for name in names if (sql := self.find(name))]
-        return f"coalesce({', '.join(found)})" if found else "NULL"
-
-    def select(self, table: str, **mapping: str) -> str:
-        """SELECT of one canonical table: the YAML's `columns` first, then the reader's `mapping` (SQL), then a column or property of the same name."""
-        names = [*self.headers.values(), *self.keys]
-        chosen = {}
-        for column, header in self.source.columns.items():
-            if column not in CANONICAL[table]:
-                raise DataError(f'{self.shown}: "{column}" in columns is not a column of {table}.{nearest(column, CANONICAL[table])}')
-            if not (sql := self.find(header)):
-                raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{nearest(header, names)}')
-            chosen[column] = f"clean({sql})"
-        for column in CANONICAL[table]:
-            if column != "properties" and column not in chosen and (sql := mapping.get(column) or self.get(column)) != "NULL":
-                chosen[column] = sql
-        for column in REQUIRED[table]:
-            if column not in chosen:
-                hint = nearest(column, names) or f" Its columns are: {', '.join(names[:12])}."
-                raise DataError(f'{self.shown} has no column "{column}" for {table}.{hint} Map it with columns: {{{column}: "its header"}}.')
-        if table == "events" and not {"user_id", "anonymous_id"} & chosen.keys():
-            raise DataError(f'{self.shown} has no column "user_id" for events.{nearest("user_id", names)} Map it with columns: {{user_id: "its header"}}.')
-        for column, sql in list(chosen.items()):
-            if column == "anonymous_id":  # some tools put an e-mail address there
-                chosen[column] = f"CASE WHEN NOT contains({sql}, '@') THEN {sql} END"
-            elif column == "answer":
-                chosen[column] = f"yes_no({sql})"
-            elif column in DAYS:
-                chosen[column] = f"CAST({self.time(column, sql, 'UTC')} AS DATE)"
-            elif column in ("timestamp", "received_at") or column.endswith("_at"):
-                chosen[column] = self.time(column, sql, self.timezone)
-                if column == "timestamp":
-                    chosen["timestamp_raw"] = sql
-        if "properties" in CANONICAL[table]:
-            chosen["properties"] = self.rest()
-        return "SELECT " + ", ".join(f"{sql} AS {column}" for column, sql in chosen.items()) + f" FROM {self.table}"
-
-    def rest(self) -> str:
-        """JSON text of everything not used so far, without regulated keys, e-mail addresses and nulls."""
-        left = [header for name, header in self.headers.items() if name not in self.used and not re.fullmatch(REGULATED, header, re.IGNORECASE)]
-        parts = [f"json_object({', '.join(f'{_text(header)}, as_json({_name(header)})' for header in left)})"] if left else []
-        if self.props:
-            gone = json.dumps({key: None for key in self.keys if key in self.used}, ensure_ascii=False)
-            parts.append(f"json_merge_patch({self.props}, {_text(gone)}::JSON)")
-        both = f"json_merge_patch({', '.join(parts)})" if len(parts) == 2 else parts[0] if parts else "NULL"
-        return f"nullif(json_merge_patch('{{}}'::JSON, try_cast(scrub({both}::VARCHAR) AS JSON))::VARCHAR, '{{}}')"
-
-    def time(self, column: str, sql: str, timezone: str | None) -> str:
-        """SQL of a UTC timestamp (NULL where unreadable), after one look over the column at how times are written there."""
-        x = f"regexp_replace({sql}, '^(\\d{{4}})(\\d\\d)(\\d\\d)$', '\\1-\\2-\\3')"
-        tests = {unit: f"regexp_full_match(x, '\\d{{{low},{high}}}(\\.\\d+)?')" for unit, low, high, _ in UNITS}
-        tests |= {"unreadable": "try_cast(x AS TIMESTAMPTZ) IS NULL"}
-        tests |= {"naive": "regexp_full_match(x, '\\d+-\\d+-\\d+([T ]+\\d+:\\d+(:\\d+([.,]\\d+)?)?)?')", "zoned": "TRUE"}
-        cases = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in tests.items())
-        rows = self.con.sql(
-            f"SELECT CASE {cases} END AS kind, count(*), min(x) FROM (SELECT {x} AS x FROM {self.table}) WHERE x IS NOT NULL GROUP BY kind"
-        ).fetchall()
-        counts, example = {kind: n for kind, n, _ in rows}, {kind: value for kind, _, value in rows}
-        units = [unit for unit, *_ in UNITS if unit in counts]
-        if len(units) > 1:
-            mixed = " and ".join(f"{unit} ({counts[unit]} rows)" for unit in units)
-            raise DataError(f'{self.shown}: the times in "{column}" mix {mixed}. Split the file by unit.')
-        if counts.get("unreadable", 0) * 10 > sum(counts.values()):
-            raise DataError(
-                f'{self.shown}: {counts["unreadable"]} of {sum(counts.values())} values of "{column}" cannot be read as times, for example'
-                f' "{example["unreadable"]}". Write them like 2026-01-05T10:11:12Z.'
-            )
-        if "naive" in counts and timezone is None:
-            raise DataError(
-                f'{self.shown}: the times in "{column}" carry no time zone, for example "{example["naive"]}". Add to this source the line  timezone: UTC'
-                "  (or the IANA name of the zone they were written in)."
-            )
-        made = {unit: f"make_timestamp(CAST(round(CAST(x AS DOUBLE) * {factor}) AS BIGINT))" for unit, *_, factor in UNITS}
-        made["naive"] = "try_cast(x AS TIMESTAMP)" if timezone == "UTC" else f"timezone('UTC', timezone({_text(timezone)}, try_cast(x AS TIMESTAMP)))"
-        made["zoned"] = "timezone('UTC', try_cast(x AS TIMESTAMPTZ))"
-        present = [kind for kind in made if kind in counts]
-        if len(present) < 2 and "unreadable" not in counts:
-            result = made[present[0]] if present else "CAST(NULL AS TIMESTAMP)"
-        else:
-            result = "CASE " + " ".join(f"WHEN {tests[kind]} THEN {made[kind]}" for kind in tests if kind in present) + " END"
-        return result.replace("x AS", f"{x} AS").replace("(x,", f"({x},")
+def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict:
+    """Read every source of a dataset into a store file; returns the load report of `build_store`."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    tables: dict[str, list[tuple[str, str]]] = {}
+    with _workbench(store.parent) as (con, folder):
+        for table, source in dataset.sources():
+            label = source.path if isinstance(source.path, str) else ", ".join(source.path)
+            for target, select in read_source(con, source, table, root=root, folder=folder).items():
+                tables.setdefault(target, []).append((label, select))
+        for table, frame in demo.generate(**dataset.demo.model_dump()).items() if dataset.demo else ():
+            con.register(f"demo_{table}", canonical_frame(frame, table))
+            tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
+        try:
+            return build_store(store, tables, con=con, name=dataset.name, fingerprint=key)
+        except duckdb.Error as error:
+            raise DataError(f"{dataset.name} could not be loaded: {str(error).splitlines()[0]}") from error
 
 
-MACROS = f"""
-SET TimeZone = 'UTC';
-CREATE TEMP MACRO clean(x) AS CASE WHEN trim(x) NOT IN ('', 'null', 'NULL', 'None', '\\N', 'NaN', 'NaT') THEN trim(x) END;
-CREATE TEMP MACRO as_json(x) AS CASE WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
-CREATE TEMP MACRO scrub(x) AS regexp_replace(CASE WHEN contains(x, '@') OR contains(x, '%40')
-    THEN regexp_replace(x, '[^\\s"@:=&/?<>,;]+(@|%40)[^\\s"@:=&/?<>,;]+\\.[A-Za-z]{{2,}}', '[e-mail removed]', 'g') ELSE x END,
-    '"({REGULATED})"\\s*:\\s*("(?:[^"\\\\]|\\\\.)*"|\\{{[^{{}}]*\\}}|\\[[^\\[\\]]*\\]|[^",{{}}\\[\\]\\s]+)', '"\\1":null', 'gi');
-CREATE TEMP MACRO yes_no(x) AS CASE WHEN regexp_matches(lower(x), '^(yes|y|yep|true|1|ja|oui|si|sim)\\b') THEN 'yes'
-    WHEN regexp_matches(lower(x), '^(no|n|nope|false|0|nein|non|nao)\\b') THEN 'no' END;
-CREATE TEMP MACRO platform_of(x) AS CASE WHEN regexp_matches(lower(x), 'web|javascript|browser|analytics\\.js|^js$') THEN 'web'
-    WHEN regexp_matches(lower(x), 'ios|iphone|ipad|swift|objective') THEN 'ios' WHEN regexp_matches(lower(x), 'android') THEN 'android'
-    WHEN regexp_matches(lower(x), 'srv|server|api|python|node|java|^go|php|ruby') THEN 'api' ELSE lower(x) END;
-"""
+def fingerprint(dataset: Dataset, root: Path) -> str:
+    """Changes when a file, the mapping, the salt or the loading code does. Files over 1 MB count by size and time of change."""
+    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
+    for module in (demo, store_module, staging, sys.modules[__name__]):
+        digest.update(Path(module.__file__).read_bytes())
+    for _, source in dataset.sources():
+        for path in paths_of(source, root):
+            stat = path.stat()
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.st_size <= 1 << 20 else stat.st_mtime_ns
+            digest.update(f"{path} {stat.st_size} {content}\n".encode())
+    return digest.hexdigest()
+
+
+# --------------------------------------------------------------------------------------------------- a first YAML from the files
+
+# Headers, in lower case with _ for everything else, that likely mean a canonical column.
+LIKELY = {
+    "user_id": r"((user|customer|member|candidate|client|person|distinct|visitor|profile)_?)?(id|uid|uuid)|user|uid",
+    "event": r"event_?(name|type)?|action|activity|what_happened",
+    "timestamp": r"time|timestamp|ts|date|datetime|when|(event|created|occurred|logged|client)_?(at|time|on|date)",
+    "event_id": r"event_?(uu)?id|insert_id|message_id", "anonymous_id": r"anonymous_?(id)?|device_id|cookie_id|visitor_id",
+    "platform": r"platform|device|os", "app_version": r"(app_)?version", "channel": r"(acquisition_)?(channel|source)",
+    "partner_id": r"(partner|creator|affiliate|influencer)(_?(id|name))?", "promo_code": r"(promo|coupon|discount)(_?code)?",
+    "signed_up_at": r"(created|joined|registered|registration|sign(ed)?_?up)(_?(at|on|date|time))?|create_date",
+    "account_id": r"(account|company|employer|organi[sz]ation|org)(_?id)?",
+    "plan": r"(pricing_?)?(plan|tier)|subscription(_plan)?",
+    "churned_at": r"(churned|cancell?ed|deleted)(_?(at|on|date))?", "renewed_at": r"(renewed|renewal)(_?(at|on|date))?",
+    "revenue": r"revenue|mrr|arr", "consent": r"(tracking_)?consent|opt_?in",
+    "submitted_at": r"(submitted|submit|completed|response|answered)_?(at|on|date|time).*|date|timestamp|created(_at)?",
+    "micro_conversion": r"question|micro_?conversion|goal|topic", "answer": r"answer|response|reply",
+    "reason": r"reason|comment|why",
+    "day": r"day|date|week", "amount": r"amount|spend|cost|fee|price", "kind": r"kind|type|category",
+    "label": r"label|title|what|headline",
+}
+
+
+def draft(name: str, files: Sequence[str]) -> str:
+    """A data YAML for these files, as text: formats told by their columns, the column maps guessed, every guess marked.
+
+    Raises DataError: a file is missing, cannot be read, or fits no table.
+    """
+    root, sources = project_root(), {}
+    with tempfile.TemporaryDirectory() as beside, _workbench(Path(beside)) as (con, folder):
+        for written in files:
+            absolute = Path(written).resolve()
+            shown = str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
+            for file in find(con, paths_of(Source(path=str(absolute)), root), root, folder, headless=SNOWPLOW)[:1]:
+                format = _recognise(file)
+                rows = con.sql(f"{scan(con, [file])} LIMIT 1000").fetchall()
+                values = {header: [row[i] for row in rows if row[i]] for i, header in enumerate(map(plain, file.headers))}
+                table = READERS[format].tables[0] if format else _likely_table(file)
+                lines = _columns(table, format, values)
+                sources.setdefault((table, format, tuple(lines)), []).append(shown)
+    drafted = [f"# Drafted from the files; look at every line marked with a question mark.\nname: {name}"]
+    for table in TABLES:
+        for (_, format, lines), paths in [item for item in sources.items() if item[0][0] == table]:
+            drafted += [f"{table}:"] if f"{table}:" not in drafted else []
+            path = json.dumps(paths if len(paths) > 1 else paths[0], ensure_ascii=False)
+            named = format or ("columns" if "    columns:" in lines else "canonical")
+            drafted += [f"  - path: {path}", f"    format: {named}", *lines]
+    return "\n".join(drafted) + "\n"
+
+
+def _guess(table: str, header: str, taken: Sequence[str] = ()) -> str | None:
+    """The canonical column of `table` that a header likely means."""
+    word = re.sub(r"[^a-z0-9]+", "_", plain(header).lower()).strip("_")
+    open_columns = [column for column in CANONICAL[table] if column not in taken]
+    return word if word in open_columns else next((c for c in open_columns if re.fullmatch(LIKELY.get(c, "(?!)"), word)), None)
+
+
+def _likely_table(file: File) -> str:
+    for table in ("responses", "timeline", "spend", "surveys", "events", "people"):
+        guesses: list[str] = []
+        for header in file.headers:
+            guesses += [column] if (column := _guess(table, header, guesses)) else []
+        if set(REQUIRED[table]) <= set(guesses):
+            return "backend" if table == "events" and re.search("backend|server", file.shown, re.IGNORECASE) else table
+    raise DataError(f"{file.shown} fits no table: its columns {', '.join(file.headers[:12])} name neither a user nor a day.")
+
+
+def _columns(table: str, format: str | None, values: dict[str, list[str]]) -> list[str]:
+    """The lines `columns:` and `timezone:` of one drafted source."""
+    if format not in (None, "typeform", "zigpoll_segment"):
+        return []
+    chosen: dict[str, str] = {}
+    for header in values:
+        if column := _guess(table, header, list(chosen)):
+            chosen[column] = header
+    if format:  # each column of yes and no is a question about some micro-conversion
+        chosen = {column: header for column, header in chosen.items() if column in ("user_id", "reason")}
+        words = {"yes", "no", "0", "1", "true", "false"}
+        yes_no = {header for header, seen in values.items() if seen and {value.lower() for value in seen} <= words}
+        chosen |= {re.sub(r"\W+", "_", header.lower()).strip("_")[:40]: header for header in values if header in yes_no}
+    renamed = {column: header for column, header in chosen.items() if column != header or column not in CANONICAL[table]}
+    lines = ["    columns:"] if renamed else []
+    lines += [f"      {json.dumps(c)}: {json.dumps(h, ensure_ascii=False)}  # guessed?" for c, h in renamed.items()]
+    times = [v for c, h in chosen.items() if c == "timestamp" or c.endswith("_at") for v in values[h][:1]]
+    if not format and any(re.fullmatch(r"\d+-\d+-\d+([T ]+[\d:.]+)?|\d{8}", value) for value in times):
+        lines.append("    timezone: UTC  # guessed? the times carry no zone")
+    return lines

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mctlib import activation, demo, plots, stats
 from mctlib.activation import compare_hazards, count_durations, time_to_activation
 from mctlib.journeys import Journeys, Step
-from mctlib.log import EventLog, ParameterError
+from mctlib.log import EventLog
+from mctlib.store import ParameterError
 
 DAY = 86_400_000_000
 END = pd.Timestamp("2026-07-01T00:00:00Z")

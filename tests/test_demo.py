@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib import demo, log
+from mctlib import demo, store
 
 Z = 3.5
 END = pd.Timestamp("2026-07-06", tz="UTC")
@@ -67,11 +67,11 @@ def rate_se(rate: float, n: int) -> float:
 def test_tables_follow_the_contract(generated: dict[str, pd.DataFrame]) -> None:
     tables = generated
     for name, table in tables.items():
-        unknown = set(table.columns) - set(log.CANONICAL[name])
+        unknown = set(table.columns) - set(store.CANONICAL[name])
         assert not unknown, name
     assert set(tables) == {"events", "people", "surveys", "backend", "spend", "timeline", "responses"}
-    assert list(tables["events"].columns) == list(log.CANONICAL["events"])
-    assert list(tables["people"].columns) == list(log.CANONICAL["people"])
+    assert list(tables["events"].columns) == list(store.CANONICAL["events"])
+    assert list(tables["people"].columns) == list(store.CANONICAL["people"])
     times = [("events", "timestamp"), ("events", "received_at"), ("people", "signed_up_at"), ("surveys", "submitted_at"),
              ("backend", "timestamp")]
     for name, column in times:

@@ -10,12 +10,12 @@ import pytest
 import mctlib
 
 PACKAGE = Path(mctlib.__file__).parent
-GROUND = {"journeys": set(), "stats": set(), "log": {"journeys"}, "plots": set()}
-ANALYSIS = {"log", "journeys", "stats", "definitions"}
+GROUND = {"journeys": set(), "stats": set(), "store": set(), "log": {"journeys", "store"}, "plots": set()}
+ANALYSIS = {"store", "log", "journeys", "stats", "definitions"}
 MAY_IMPORT = GROUND | {
-    "demo": set(), "definitions": {"log", "journeys"}, "staging": {"log"}, "sources": {"log", "demo", "staging"}, "report": {"log", "plots"}, "run": {"log", "journeys", "sources"},
-    "funnel": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"log", "run", "sources"},
-    "__init__": {"log", "journeys", "sources", "funnel", "activation", "attribution", "roi", "run"},
+    "demo": set(), "staging": {"store"}, "sources": {"store", "log", "demo", "staging"}, "report": {"store", "log", "plots"}, "pack": {"store", "log", "sources"}, "run": {"store", "log", "pack", "sources"},
+    "funnel": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"store", "pack", "run", "sources"},
+    "__init__": {"store", "log", "journeys", "sources", "funnel", "activation", "attribution", "roi", "run"},
 }
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib import log as log_module
+from mctlib import log as log_module, store
 from mctlib.journeys import ANY, Step
-from mctlib.log import DataError, EventLog, ParameterError, as_timestamp, as_window, build_store
+from mctlib.log import EventLog, as_timestamp, as_window
+from mctlib.store import DataError, ParameterError, build_store, canonical_frame
 
 
 def frame(rows, columns=("user_id", "event", "timestamp")):
@@ -82,7 +83,7 @@ def test_rows_read_are_rows_kept_plus_rows_rejected(tmp_path):
     good = [(f"u{i}", "e", "2026-01-01") for i in range(40)]
     bad = [("", "e", "2026-01-01"), ("u", None, "2026-01-01"), ("u", "e", "yesterday"), ("u", "e", "2199-01-01")]
     con = duckdb.connect()
-    con.register("rows", log_module._canonical_frame(frame(good + bad), "events"))
+    con.register("rows", canonical_frame(frame(good + bad), "events"))
     report = build_store(tmp_path / "x.duckdb", {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
     events = report["tables"]["events"]
     assert events["n_read"] == 44 and events["n_kept"] == 40
@@ -98,7 +99,7 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
     path = tmp_path / "x.duckdb"
     for rows, fails in (([("u", "e", "2026-01-01")] * 10, False), ([("u", "e", "2026-01-01")] * 8 + [("u", "e", "32.13.2026")] * 2, True)):
         con = duckdb.connect()
-        con.register("rows", log_module._canonical_frame(frame(rows), "events"))
+        con.register("rows", canonical_frame(frame(rows), "events"))
         if fails:
             with pytest.raises(DataError, match=r'rows.csv: 2 of 10 rows of events have an unreadable timestamp \(for example "32.13.2026"\)'):
                 build_store(path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
@@ -110,9 +111,9 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
 
 def test_no_id_is_kept_in_clear(tmp_path):
     con = duckdb.connect()
-    people = log_module._canonical_frame(frame([("ann@example.org", "acme")], ("user_id", "account_id")), "people")
+    people = canonical_frame(frame([("ann@example.org", "acme")], ("user_id", "account_id")), "people")
     con.register("people", people)
-    con.register("events", log_module._canonical_frame(frame([("ann@example.org", "e", "2026-01-01")] * 2), "events"))
+    con.register("events", canonical_frame(frame([("ann@example.org", "e", "2026-01-01")] * 2), "events"))
     build_store(tmp_path / "x.duckdb", {"events": [("e", "SELECT * FROM events")], "people": [("p", "SELECT * FROM people")]}, con=con, name="x")
     for file in tmp_path.iterdir():
         assert b"example.org" not in file.read_bytes() and b"acme" not in file.read_bytes(), file.name
@@ -190,7 +191,7 @@ def test_words_that_are_not_in_the_data_name_the_nearest():
 def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
     path = tmp_path / "x.duckdb"
     con = duckdb.connect()
-    con.register("rows", log_module._canonical_frame(frame([("u", "e", "2026-01-01")]), "events"))
+    con.register("rows", canonical_frame(frame([("u", "e", "2026-01-01")]), "events"))
     tables = {"events": [("rows.csv", "SELECT * FROM rows")]}
     build_store(path, tables, con=con, name="x")
     before = path.read_bytes()
@@ -198,7 +199,7 @@ def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
     def full(*_, **__):
         raise duckdb.IOException('IO Error: Could not write to file "x": No space left on device')
 
-    monkeypatch.setattr(log_module, "_fill", full)
+    monkeypatch.setattr(store, "fill", full)
     with pytest.raises(DataError, match=r"x.duckdb: the store could not be written .*No space left on device.*previous store is untouched"):
         build_store(path, tables, con=con, name="x")
     assert path.read_bytes() == before

@@ -1,0 +1,246 @@
+"""The data contract, and the DuckDB store that any source is turned into: rejected, stitched, de-duplicated, hashed and sorted once, at load."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+CANONICAL: dict[str, tuple[str, ...]] = {  # the required columns stand first, see REQUIRED
+    "events": (
+        "user_id", "event", "timestamp", "event_id", "received_at", "anonymous_id", "session_id", "platform", "app_version", "channel",
+        "utm_source", "utm_medium", "utm_campaign", "partner_id", "promo_code", "properties",
+    ),
+    "people": (
+        "user_id", "signed_up_at", "channel", "partner_id", "account_id", "plan", "activated_at", "renewed_at", "upsold_at", "churned_at",
+        "revenue", "consent",
+    ),
+    "surveys": ("user_id", "submitted_at", "micro_conversion", "answer", "reason", "tool"),
+    "backend": ("user_id", "event", "timestamp"),
+    "spend": ("day", "amount", "partner_id", "channel"),
+    "timeline": ("day", "kind", "label", "micro_conversions", "note"),
+    "responses": ("alert_id", "detected_on", "decided_on", "shipped_on", "action", "owner", "outcome"),
+    "identities": ("anonymous_id", "user_id"),  # internal: what a source knows of who is who
+}
+REQUIRED = {
+    "events": ("user_id", "event", "timestamp"), "people": ("user_id",), "surveys": ("user_id", "submitted_at", "micro_conversion", "answer"),
+    "backend": ("user_id", "event", "timestamp"), "spend": ("day", "amount"), "timeline": ("day", "kind", "label"), "responses": ("alert_id",),
+    "identities": ("anonymous_id", "user_id"),
+}
+ENUMS = ("event", "platform", "app_version", "channel", "utm_source", "utm_medium", "utm_campaign", "partner_id", "promo_code")
+DAYS = ("day", "detected_on", "decided_on", "shipped_on")
+PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
+FAULTY_SHARE = 0.1  # a file with more rows than this wrong in one way is misread, not dirty
+
+
+class DataError(ValueError):
+    """The data cannot be read as asked; the message names the file, the field and the rule."""
+
+
+class ParameterError(ValueError):
+    """A parameter is wrong; the message names it, the rule and the nearest valid word."""
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """' Did you mean "x" or "y"?', or nothing when no word is near."""
+    lower = {str(w).lower(): str(w) for w in words}
+    near = [lower[w] for w in difflib.get_close_matches(str(word).lower(), list(lower), n=3, cutoff=0.6)]
+    return f" Did you mean {' or '.join(f'{chr(34)}{w}{chr(34)}' for w in near)}?" if near else ""
+
+
+def quoted(text: str) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def build_store(path: Path, tables: Mapping[str, Sequence[tuple[str, str]]], *, con: duckdb.DuckDBPyConnection, name: str, fingerprint: str = "") -> dict:
+    """Turn staged SELECTs into a store file, atomically; returns the load report (also kept beside it as `<name>.load.json`).
+
+    ``tables``: canonical table -> (label, SELECT over ``con``), see `CANONICAL`; an events SELECT gives ``timestamp`` in UTC (NULL where it cannot
+    be read) and may give ``timestamp_raw``. Rejected rows are kept in `<name>.rejected.parquet`. The old store stays until the new one is whole.
+    Raises DataError: too many faulty rows in a source, nothing left, disk full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    rejected = path.with_suffix(".rejected.parquet")
+    try:
+        con.execute(f"ATTACH {quoted(str(fresh))} AS store")
+        try:
+            report = fill(con, tables, name=name, fingerprint=fingerprint)
+            con.execute(f"COPY rejected TO {quoted(str(fresh) + '.rejected')} (FORMAT parquet)")
+        finally:
+            con.execute("DETACH store")
+        os.replace(f"{fresh}.rejected", rejected)
+        path.with_suffix(".load.json").write_text(json.dumps(report, indent=1))
+        os.replace(fresh, path)
+    except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
+        raise DataError(f"{path}: the store could not be written ({str(error).splitlines()[0]}); the previous store is untouched.") from error
+    finally:
+        for leftover in path.parent.glob(fresh.name + "*"):
+            leftover.unlink()
+    return report
+
+
+def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str, str]]], *, name: str, fingerprint: str) -> dict:
+    """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`."""
+    salt = os.environ.get("MCT_SALT") or secrets.token_hex(16)
+    for table, columns in CANONICAL.items():
+        kinds = ", ".join(f"{c} {_type(c)}" for c in columns)
+        raw = ", timestamp_raw VARCHAR" if "timestamp" in columns else ""
+        con.execute(f"CREATE OR REPLACE TEMP TABLE in_{table} (source VARCHAR, {kinds}{raw})")
+        for label, select in tables.get(table, ()):
+            con.execute(f"INSERT INTO in_{table} BY NAME SELECT {quoted(label)} AS source, * FROM ({select})")
+    con.execute("CREATE OR REPLACE TEMP TABLE rejected AS SELECT ''::VARCHAR AS canonical_table, ''::VARCHAR AS reason, * FROM in_events WHERE false")
+    report: dict[str, Any] = {"name": name, "fingerprint": fingerprint, "tables": {}}
+    nobody, timed = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END", """CASE WHEN coalesce(event, '') = '' THEN 'no event'
+        WHEN timestamp IS NULL THEN 'unreadable timestamp' WHEN timestamp > now()::TIMESTAMP + INTERVAL 1 DAY THEN 'timestamp in the future' END"""
+    for table in ("events", "backend"):
+        _reject(con, report, table, timed, fault=True)
+    for table in ("people", "surveys", "backend"):
+        _reject(con, report, table, nobody)
+    _reject(con, report, "events", nobody.replace("user_id", "user_id, anonymous_id"))
+    for table in ("spend", "timeline"):
+        _reject(con, report, table, "CASE WHEN day IS NULL THEN 'unreadable day' END", fault=True)
+    _reject(con, report, "responses", "CASE WHEN coalesce(alert_id, '') = '' THEN 'no alert_id' END", fault=True)
+    report["identity"] = _stitch(con)
+    _reject(con, report, "people", "CASE WHEN row_number() OVER (PARTITION BY user_id ORDER BY rowid) > 1 THEN 'same user_id again' END")
+    con.execute("""CREATE OR REPLACE TEMP TABLE again AS SELECT rowid AS id FROM in_events
+        SEMI JOIN (SELECT event_id FROM in_events WHERE event_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1) USING (event_id)
+        QUALIFY row_number() OVER (PARTITION BY user_id, event, event_id ORDER BY received_at, timestamp, id) > 1""")
+    _reject(con, report, "events", "CASE WHEN rowid IN (SELECT id FROM again) THEN 'same event_id again' END")
+    for table in ("events", "surveys", "backend"):
+        _reject(con, report, table, "CASE WHEN user_id IN (SELECT user_id FROM in_people WHERE consent = false) THEN 'no consent' END")
+    _reject(con, report, "people", "CASE WHEN consent = false THEN 'no consent' END")
+    for table in ("events", "people", "surveys", "backend", "spend", "timeline", "responses"):
+        report["tables"][table]["n_kept"] = con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0]
+    if not report["tables"]["events"]["n_kept"]:
+        raise DataError(f"{name}: no event is left after loading; rejected were {report['tables']['events']['n_rejected'] or 'none'}.")
+
+    hashed = lambda c: f"substr(sha256({quoted(salt)} || {c}), 1, 16)"  # noqa: E731
+    con.execute(f"""CREATE TABLE store.users AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, {hashed('user_id')} AS user_id,
+        (md5_number_lower(user_id) % 100)::UTINYINT AS bucket FROM (SELECT user_id FROM in_events UNION SELECT user_id FROM in_people
+        UNION SELECT user_id FROM in_surveys UNION SELECT user_id FROM in_backend)""")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE who AS SELECT user, user_id AS hash FROM store.users")
+    for table in ("people", "surveys", "backend"):
+        columns = ", ".join(f"{hashed(c)} AS {c}" if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
+        con.execute(f"CREATE TABLE store.{table} AS SELECT user, {columns} FROM in_{table} JOIN who ON hash = {hashed('user_id')} ORDER BY user")
+    for table in ("spend", "timeline", "responses"):
+        con.execute(f"CREATE TABLE store.{table} AS SELECT {', '.join(CANONICAL[table])} FROM in_{table}")
+    cast = {}
+    for column in ENUMS:
+        n = con.execute(f"SELECT count(DISTINCT {column}) FROM in_events").fetchall()[0][0]
+        if 0 < n <= 10_000:
+            con.execute(f"CREATE TYPE store.{column}_names AS ENUM (SELECT DISTINCT {column} FROM in_events WHERE {column} IS NOT NULL ORDER BY 1)")
+            cast[column] = f"{column}::store.{column}_names AS {column}"
+    columns = ", ".join(cast.get(c, f"{hashed(c)} AS {c}" if c in PERSONAL else c) for c in CANONICAL["events"] if c != "user_id")
+    con.execute(f"CREATE TABLE store.events AS SELECT user, {columns} FROM in_events JOIN who ON hash = {hashed('user_id')} ORDER BY user, timestamp, event, event_id")
+    con.execute(f"UPDATE rejected SET {', '.join(f'{c} = {hashed(c)}' for c in ('user_id', 'anonymous_id'))}")
+    first, last = con.execute("SELECT min(timestamp), max(timestamp) FROM store.events").fetchall()[0]
+    report |= {"n_users": con.execute("SELECT count(*) FROM store.users").fetchall()[0][0], "first_event": str(first), "last_event": str(last)}
+    con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
+    for table in CANONICAL:
+        con.execute(f"DROP TABLE in_{table}")
+    return report
+
+
+def _type(column: str) -> str:
+    if column in ("timestamp", "amount", "revenue", "consent"):
+        return {"timestamp": "TIMESTAMP", "consent": "BOOLEAN"}.get(column, "DOUBLE")
+    return "TIMESTAMP" if column.endswith("_at") else "DATE" if column in DAYS else "VARCHAR"
+
+
+def _reject(con: duckdb.DuckDBPyConnection, report: dict, table: str, reason: str, *, fault: bool = False) -> None:
+    """Move the rows for which the SQL ``reason`` is not NULL to `rejected`; a fault in more than FAULTY_SHARE of a source's rows refuses the source."""
+    counts = report["tables"].setdefault(table, {"n_read": con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0], "n_rejected": {}})
+    con.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT rowid AS id, source, {reason} AS verdict FROM in_{table}")
+    sources = con.execute("SELECT source, verdict, count(*), (SELECT count(*) FROM judged AS all_rows WHERE all_rows.source = judged.source) "
+                          "FROM judged WHERE verdict IS NOT NULL GROUP BY ALL ORDER BY 1, 2").fetchall()
+    for source, why, n, n_rows in sources:
+        if fault and n > FAULTY_SHARE * n_rows:
+            raw = con.execute(f"SELECT any_value(timestamp_raw) FROM in_{table} JOIN judged ON id = in_{table}.rowid WHERE verdict = ?", [why]).fetchall()[0][0] \
+                if "timestamp" in why else None
+            example = f' (for example "{raw}")' if raw else ""
+            article = "" if why.startswith("no ") else "an " if why[0] == "u" else "a "
+            raise DataError(f"{source}: {n:,} of {n_rows:,} rows of {table} have {article}{why}{example}; more than one row in ten wrong in one way means the file is misread, so nothing was loaded.")
+        counts["n_rejected"][why] = counts["n_rejected"].get(why, 0) + n
+    if sources:
+        con.execute(f"INSERT INTO rejected BY NAME SELECT {quoted(table)} AS canonical_table, verdict AS reason, t.* "
+                    f"{'' if table == 'events' else _only_known(con, table)} FROM in_{table} t JOIN judged ON id = t.rowid "
+                    "WHERE verdict IS NOT NULL AND verdict <> 'no consent'")
+        con.execute(f"DELETE FROM in_{table} WHERE rowid IN (SELECT id FROM judged WHERE verdict IS NOT NULL)")
+
+
+def _only_known(con: duckdb.DuckDBPyConnection, table: str) -> str:
+    """EXCLUDE clause for the columns that the table of rejected rows does not have; they are rare and small."""
+    known = set(CANONICAL["events"]) | {"source", "timestamp_raw"}
+    unknown = [c for c in CANONICAL[table] if c not in known]
+    return f"EXCLUDE ({', '.join(unknown)})" if unknown else ""
+
+
+def _stitch(con: duckdb.DuckDBPyConnection) -> dict:
+    """Give every row one user_id: what an anonymous id is known to be, else the id itself. Returns the counts.
+
+    An anonymous id seen with several users belongs to the first of them; an id that is itself known to be another's is followed to the end.
+    """
+    con.execute("""CREATE OR REPLACE TEMP TABLE pairs AS SELECT anonymous_id, user_id, min(seen_at) AS seen_at FROM (
+        SELECT anonymous_id, user_id, timestamp AS seen_at FROM in_events WHERE anonymous_id <> user_id
+        UNION ALL SELECT anonymous_id, user_id, NULL FROM in_identities WHERE anonymous_id <> user_id) GROUP BY ALL""")
+    con.execute("""CREATE OR REPLACE TEMP TABLE known AS SELECT anonymous_id AS id, arg_min(user_id, (coalesce(seen_at, TIMESTAMP '1970-01-01'), user_id)) AS user_id,
+        count(*) AS n FROM pairs GROUP BY ALL""")
+    ambiguous, many = con.execute("SELECT (SELECT count(*) FROM known WHERE n > 1), (SELECT count(*) FROM (SELECT user_id FROM pairs GROUP BY 1 HAVING count(*) > 1))").fetchall()[0]
+    chains = con.execute("SELECT count(*) FROM known a JOIN known b ON a.user_id = b.id").fetchall()[0][0]
+    for _ in range(20):  # each round doubles the length of chain that is followed; a ring keeps what it has after 20
+        if not con.execute("SELECT count(*) FROM known a JOIN known b ON a.user_id = b.id WHERE b.user_id <> a.user_id AND b.user_id <> a.id").fetchall()[0][0]:
+            break
+        con.execute("UPDATE known SET user_id = b.user_id FROM known b WHERE known.user_id = b.id AND b.user_id <> known.id")
+    anonymous, matched = con.execute("""SELECT count(*), count(k.id) FROM in_events LEFT JOIN known k ON k.id = anonymous_id
+        WHERE in_events.user_id IS NULL""").fetchall()[0]
+    con.execute("UPDATE in_events SET user_id = anonymous_id WHERE user_id IS NULL")
+    for table in ("events", "people", "surveys", "backend"):
+        con.execute(f"UPDATE in_{table} SET user_id = known.user_id FROM known WHERE in_{table}.user_id = known.id")
+    return {"n_anonymous_rows": anonymous, "n_matched_rows": matched, "match_rate": matched / anonymous if anonymous else None,
+            "n_ids_with_several_users": ambiguous, "n_users_with_several_ids": many, "n_chains": chains}
+
+
+def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The canonical columns of a frame, in the types of the store; of events the others become properties.
+
+    Raises DataError: a required column is missing.
+    """
+    lacking = [c for c in REQUIRED[table] if c not in frame and not (c == "user_id" and table == "events" and "anonymous_id" in frame)]
+    if lacking:
+        raise DataError(f'{table} frame: column "{lacking[0]}" is missing.{nearest(lacking[0], frame.columns)}')
+    out = {}
+    for column in CANONICAL[table]:
+        if column not in frame or column == "properties":
+            continue
+        kind = _type(column)
+        if kind == "TIMESTAMP":
+            out[column] = pd.to_datetime(frame[column], utc=True, errors="coerce", format="ISO8601" if frame[column].dtype == object else None) \
+                .dt.tz_localize(None).astype("datetime64[us]")
+            if column == "timestamp":
+                out["timestamp_raw"] = frame[column].where(out[column].isna()).astype("string")
+        elif kind == "DATE":
+            out[column] = pd.to_datetime(frame[column], errors="coerce").dt.strftime("%Y-%m-%d")
+        else:
+            out[column] = frame[column].convert_dtypes().astype("string" if kind == "VARCHAR" else "boolean" if kind == "BOOLEAN" else "Float64")
+    extra = [c for c in frame if c not in CANONICAL[table]] if table == "events" else []
+    if table == "events" and (extra or "properties" in frame):
+        given = frame["properties"] if "properties" in frame else [None] * len(frame)
+        more = frame[extra].astype(object).where(frame[extra].notna(), None).to_dict("records") if extra else [{}] * len(frame)
+        out["properties"] = [_properties(bag, {k: v for k, v in row.items() if v is not None}) for bag, row in zip(given, more)]
+    return pd.DataFrame(out, index=frame.index)
+
+
+def _properties(bag: Any, more: dict) -> str | None:
+    """JSON text of a row's properties (a mapping or JSON text) and its columns that are not canonical."""
+    if isinstance(bag, str) and bag:
+        return json.dumps(json.loads(bag) | more, default=str) if more else bag
+    whole = (dict(bag) if isinstance(bag, Mapping) else {}) | more
+    return json.dumps(whole, default=str) if whole else None

@@ -1,0 +1,424 @@
+"""Before/after: hand counts, independent recomputation, published numbers, simulations with fixed seeds, and the demo's planted lift."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import optimize, stats as sps
+
+from mctlib import demo, plots, roi
+from mctlib.log import EventLog
+from mctlib.store import DataError, ParameterError
+from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric, fieller, fit_ar1
+
+
+def log_of(rows, **more):
+    return EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp", *more.pop("extra", [])]), **more)
+
+
+def series_of(weekly, *, n=700, n_pre=None, start="2025-01-06", segment="all", kind="rate"):
+    """A daily series whose weeks have exactly the given values, and the day of the change after n_pre weeks."""
+    days = pd.date_range(start, periods=7 * len(weekly))
+    value = np.repeat(np.asarray(weekly, float), 7)
+    frame = pd.DataFrame({"day": days, "segment": segment, "n": n // 7, "value": value})
+    if kind == "rate":
+        frame["n_success"] = value * (n // 7)
+    if kind == "count":
+        frame["n"] = value
+    return frame if n_pre is None else (frame, days[7 * n_pre])
+
+
+def noise(seed, n, phi=0.0):
+    e = np.random.default_rng(seed).normal(size=n + 60)
+    for i in range(1, n + 60):
+        e[i] += phi * e[i - 1]
+    return e[60:]
+
+
+# ------------------------------------------------------------------------------------------------------------------------- daily_metric
+
+SIGN_UPS = [
+    ("a", "signed_up", "2026-03-01 10:00"), ("a", "booked", "2026-03-03 10:00"),  # at the very end of the window: counts
+    ("b", "signed_up", "2026-03-01 11:00"), ("b", "booked", "2026-03-03 11:00:01"),  # a second late
+    ("c", "booked", "2026-03-01 08:00"), ("c", "signed_up", "2026-03-01 09:00"),  # only before: does not count
+    ("d", "booked", "2026-03-03 09:00"), ("d", "signed_up", "2026-03-03 09:00"),  # the same moment counts
+    ("d", "signed_up", "2026-03-04 09:00"),  # only the first sign-up is a start
+    ("e", "signed_up", "2026-03-04 23:00"), ("e", "booked", "2026-03-05 01:00"),  # its day is not known at the 5th
+]
+PEOPLE = pd.DataFrame({"user_id": list("abcde"), "plan": ["x", "y", "x", "x", "y"]})
+
+
+def test_rate_counts_users_by_day_of_their_first_start():
+    found = daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05")
+    assert list(found.columns) == ["day", "segment", "n", "value", "n_success"]
+    assert found["day"].dt.strftime("%m-%d").tolist() == ["03-01", "03-02", "03-03"]  # the 4th closes with the 6th
+    assert found["n"].tolist() == [3, 0, 1] and found["n_success"].tolist() == [1, 0, 1]
+    np.testing.assert_equal(found["value"].to_numpy(), [1 / 3, np.nan, 1.0])
+    assert found.attrs["n_pending"] == 1 and found.attrs["events"] == ["signed_up", "booked"]
+
+
+def test_rate_by_segment_has_every_day_of_every_segment():
+    found = daily_metric(log_of(SIGN_UPS, people=PEOPLE), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-06", by="plan")
+    table = found.pivot(index="day", columns="segment", values=["n", "n_success"])
+    assert table["n"].to_numpy().tolist() == [[2, 1], [0, 0], [1, 0], [0, 1]]
+    assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
+
+
+def test_rate_of_the_same_event_means_a_second_one():
+    rows = [("a", "visit", "2026-03-01 10:00"), ("a", "visit", "2026-03-02 10:00"), ("b", "visit", "2026-03-01 10:00")]
+    found = daily_metric(log_of(rows), Rate("visit", of="visit", window="3d"), as_of="2026-03-04")
+    assert found[["n", "n_success"]].to_numpy().tolist() == [[2, 1]]
+
+
+def test_count_is_distinct_users_and_silent_days_are_zero():
+    rows = [("a", "visit", "2026-03-01 10:00"), ("a", "visit", "2026-03-01 12:00"), ("b", "visit", "2026-03-01 23:59"), ("a", "visit", "2026-03-03 00:00")]
+    found = daily_metric(log_of(rows), Count("visit"), as_of="2026-03-04T12:00:00Z")  # the 4th is not over
+    assert found["value"].tolist() == [2, 0, 1] and found["n"].tolist() == [2, 0, 1] and found["segment"].unique().tolist() == ["all"]
+
+
+def test_mean_leaves_out_rows_without_the_property():
+    rows = [("a", "visit", "2026-03-01 10:00", 4), ("b", "visit", "2026-03-01 12:00", 8), ("b", "visit", "2026-03-01 13:00", None), ("b", "visit", "2026-03-03 13:00", 5)]
+    found = daily_metric(log_of(rows, extra=["minutes"]), Mean("visit", "minutes"), as_of="2026-03-03")
+    assert found["n"].tolist() == [2, 0, 1]
+    np.testing.assert_equal(found["value"].to_numpy(), [6.0, np.nan, 5.0])
+
+
+def test_daily_metric_says_what_is_wrong():
+    with pytest.raises(ParameterError, match='"bookd" does not occur.*"booked"'):
+        daily_metric(log_of(SIGN_UPS), Rate("bookd", of="signed_up", window="2d"), as_of="2026-03-05")
+    with pytest.raises(ParameterError, match="no day of this metric is known"):
+        daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="9d"), as_of="2026-03-05")
+
+
+# --------------------------------------------------------------------------------------------------------------------------- regression
+
+
+def restricted_loglik(rho, y, x, weight, time):
+    """The textbook formula with the whole covariance matrix (error variance profiled out)."""
+    v = rho ** np.abs(np.subtract.outer(time, time)) / np.sqrt(np.outer(weight, weight))
+    vi = np.linalg.inv(v)
+    b = np.linalg.solve(x.T @ vi @ x, x.T @ vi @ y)
+    rss = (y - x @ b) @ vi @ (y - x @ b)
+    dets = np.linalg.slogdet(v)[1] + np.linalg.slogdet(x.T @ vi @ x)[1]
+    return -0.5 * (dets + (len(y) - x.shape[1]) * np.log(rss)), b, rss / (len(y) - x.shape[1]) * np.linalg.inv(x.T @ vi @ x)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ar1_is_the_restricted_maximum_likelihood_found_by_brute_force(seed):
+    rng = np.random.default_rng(seed)
+    time = np.flatnonzero(rng.random(45) > 0.1).astype(float)  # with gaps
+    x = np.c_[np.ones(len(time)), time, time >= 30]
+    weight = rng.integers(20, 200, len(time)).astype(float)
+    y = x @ [1, 0.1, 2] + noise(seed, 45, 0.7)[time.astype(int)] / np.sqrt(weight)
+    grid = np.linspace(0.001, 0.95, 400)
+    logliks = [restricted_loglik(r, y, x, weight, time)[0] for r in grid]
+    fit = fit_ar1(y, x, weight, time)
+    assert abs(fit.rho - grid[np.argmax(logliks)]) <= 0.95 / 399
+    best, coef, cov = restricted_loglik(fit.rho, y, x, weight, time)
+    assert best >= max(logliks) - 1e-9
+    np.testing.assert_allclose(fit.coef, coef, rtol=1e-8)
+    np.testing.assert_allclose(fit.cov, cov, rtol=1e-7)
+    assert fit.df == pytest.approx(max(len(time) * (1 - fit.rho) / (1 + fit.rho) - 3, 2))
+
+
+def test_without_autocorrelation_it_is_weighted_least_squares():
+    time = np.arange(40.0)
+    x = np.c_[np.ones(40), time, time >= 25]
+    weight = np.linspace(50, 300, 40)
+    y = x @ [1, 0.1, 2] + 0.3 * (-1) ** time  # alternating: negatively correlated, so rho is 0
+    fit, peer = fit_ar1(y, x, weight, time), sm.WLS(y, x, weights=weight).fit()
+    assert fit.rho == 0 and fit.df == 37
+    np.testing.assert_allclose(fit.coef, peer.params, rtol=1e-10)
+    np.testing.assert_allclose(fit.cov, peer.cov_params(), rtol=1e-9)
+    np.testing.assert_allclose(fit.contrast(np.array([0, 0, 1.0]))[1:], [peer.bse[2], peer.pvalues[2]], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n_pre", "n_post", "limit"), [(60, 30, 0.08), (26, 8, 0.10)])
+def test_false_alarms_of_the_interrupted_series(n_pre, n_post, limit):
+    time = np.arange(-n_pre, n_post).astype(float)
+    post = time >= 0
+    x, c = np.c_[np.ones(len(time)), time, post, time * post], np.array([0, 0, 1, time[post].mean()])
+    n = 400
+    alarms = np.mean([fit_ar1(noise(seed, len(time), 0.3), x, np.ones(len(time)), time).contrast(c)[2] < 0.05 for seed in range(n)])
+    assert alarms <= limit + 2.5 * np.sqrt(0.05 * 0.95 / n)
+
+
+def test_fieller_solves_its_equation():
+    for value, v, cost, w in [(500, 80**2, 300, 60**2), (500, 80**2, 300, 0.0), (-100, 80**2, 300, 30**2)]:
+        gap = lambda r: (value - r * cost) ** 2 - 1.96**2 * (v + r**2 * w)  # noqa: E731, B023
+        middle = value / cost
+        expected = optimize.brentq(gap, middle - 50, middle), optimize.brentq(gap, middle, middle + 50)
+        assert fieller(value, v, cost, w, 1.96) == pytest.approx(expected)
+    assert np.isnan(fieller(500, 80**2, 300, 160**2, 1.96)).all()  # cost not told apart from 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- the ladder
+
+
+def test_plain_rates_have_newcombes_published_interval():
+    # Newcombe 1998, Statistics in Medicine 17:873, table II, method 10: 56/70 - 48/80 -> 0.0524 to 0.3339
+    frame = pd.DataFrame({"day": pd.date_range("2026-01-05", periods=14), "n": 0, "value": np.nan, "n_success": 0})
+    frame.loc[3, ["n", "n_success"]] = [80, 48]
+    frame.loc[9, ["n", "n_success"]] = [70, 56]
+    result = compare_before_after(frame, change_at="2026-01-12")
+    naive = result.rungs.iloc[0]
+    assert naive[["effect", "effect_ci_lower", "effect_ci_upper"]].tolist() == pytest.approx([0.2, 0.0524, 0.3339], abs=5e-5)
+    assert naive["rel_effect"] == pytest.approx(0.2 / 0.6)
+    assert naive["pvalue"] == pytest.approx(sps.chi2_contingency([[56, 14], [48, 32]], correction=False).pvalue)
+    assert not result.rungs["supported"].any() and result.verdict == "not supported"
+    assert "too few to fit anything" in result.finding and "no evidence" in result.finding
+    assert result.path["observed"].tolist() == [48 / 80, 56 / 70] and result.path["counterfactual"].isna().all()
+
+
+def test_interrupted_series_is_observed_minus_projected_trend():
+    week = np.arange(-20, 10)
+    values = 0.2 + 0.002 * week + np.where(week >= 0, 0.05 + 0.003 * week, 0) + 0.01 * (-1.0) ** week  # alternating noise: rho is 0
+    frame, change = series_of(values, n_pre=20)
+    result = compare_before_after(frame, change_at=change)
+    slope, start = np.polyfit(week[:20], values[:20], 1)
+    its = result.rungs.set_index("rung").loc[roi.ITS]
+    assert its["effect"] == pytest.approx(np.mean(values[20:] - (start + slope * week[20:])))
+    assert its["rel_effect"] == pytest.approx(its["effect"] / np.mean(start + slope * week[20:]))
+    assert its["supported"] and result.verdict == "supported" and "rho 0.00" in its["reason"]
+    hac = result.rungs.set_index("rung").loc[roi.HAC]
+    assert hac["effect"] == pytest.approx(its["effect"]) and not hac["supported"]
+    assert list(result.path.columns) == ["day", "n", "observed", "counterfactual", "counterfactual_ci_lower", "counterfactual_ci_upper"]
+    np.testing.assert_allclose(result.path["observed"], values)
+    np.testing.assert_allclose(result.path["counterfactual"], start + slope * week)
+    assert result.path["day"].iloc[20] == change
+    assert "percentage points" in result.finding and "No control group" in " ".join(result.caveats)
+
+
+def test_path_band_is_the_prediction_interval_of_least_squares():
+    week = np.arange(-20, 10)
+    values = 5 + 0.1 * week + 0.4 * (-1.0) ** week + (week >= 0)
+    result = compare_before_after(series_of(values, n_pre=20, kind="mean")[0], change_at="2025-05-26")
+    x = np.c_[np.ones(30), week, week >= 0, week * (week >= 0)]
+    peer = sm.OLS(values, x).fit().get_prediction(x * [1, 1, 0, 0]).summary_frame(alpha=0.05)
+    np.testing.assert_allclose(result.path["counterfactual_ci_lower"], peer["obs_ci_lower"])
+    np.testing.assert_allclose(result.path["counterfactual_ci_upper"], peer["obs_ci_upper"])
+
+
+def test_effect_weighs_weeks_by_their_users():
+    week = np.arange(-14, 7)
+    values = np.where(week >= 0, 0.3 + 0.01 * week, 0.2) + 0.004 * (-1.0) ** week
+    frame, change = series_of(values, n_pre=14)
+    frame["n"] = np.repeat(np.arange(10, 31), 7)
+    frame["n_success"] = frame["n"] * frame["value"]
+    fit = sm.WLS(values, np.c_[np.ones(21), week, week >= 0, week * (week >= 0)], weights=7 * np.arange(10, 31)).fit()
+    gap = values[14:] - (fit.params[0] + fit.params[1] * week[14:])
+    assert compare_before_after(frame, change_at=change).rungs.set_index("rung").loc[roi.ITS, "effect"] == pytest.approx(np.average(gap, weights=np.arange(24, 31)))
+
+
+def panel(seed, *, lift=0.15, n_pre=26, n_post=12, n=400, drift=0.004, controls="bcde", apart=0.0):
+    """Daily binomial panel; every segment drifts up by `drift` a week, "a" gets the lift and drifts `apart` faster."""
+    rng = np.random.default_rng(seed)
+    days = pd.date_range("2025-01-06", periods=7 * (n_pre + n_post))
+    week = np.arange(len(days)) // 7
+    parts = []
+    for s, level in zip("a" + controls, np.linspace(0.15, 0.35, 1 + len(controls))):
+        p = level + drift * week + (apart * week + lift * (week >= n_pre) if s == "a" else 0)
+        parts.append(pd.DataFrame({"day": days, "segment": s, "n": n // 7, "n_success": rng.binomial(n // 7, p)}))
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.assign(value=frame["n_success"] / frame["n"]), days[7 * n_pre]
+
+
+def test_difference_in_differences_recovers_the_lift_that_the_plain_comparison_overstates():
+    found, covered = [], []
+    for seed in range(8):
+        frame, change = panel(seed)
+        rungs = compare_before_after(frame, change_at=change, treated="a").rungs.set_index("rung")
+        assert rungs.loc[roi.NAIVE, "effect_ci_lower"] > 0.15 + 0.03  # drift of 19 weeks: + 0.076
+        found.append(rungs.loc[roi.DID, "effect"])
+        covered.append(rungs.loc[roi.DID, "effect_ci_lower"] < 0.15 < rungs.loc[roi.DID, "effect_ci_upper"])
+    assert np.mean(found) == pytest.approx(0.15, abs=0.01)  # three standard errors of a mean of 8: one run has 0.0090 (binomial, 26 and 12 weeks)
+    assert sum(covered) >= 7
+
+
+def test_difference_in_differences_by_hand():
+    week = np.arange(-13, 8)
+    wiggle = 0.01 * (-1.0) ** week
+    treated = series_of(0.2 + wiggle + 0.1 * (week >= 0), segment="t")
+    control = series_of(0.3 + 0.002 * week, segment="c")
+    result = compare_before_after(pd.concat([treated, control]), change_at="2025-04-07", treated="t")
+    gap = treated["value"].to_numpy()[::7] - control["value"].to_numpy()[::7]
+    weeks_post = week >= 0
+    peer = sm.OLS(gap, np.c_[np.ones(21), weeks_post]).fit()
+    did = result.rungs.set_index("rung").loc[roi.DID]
+    assert did["effect"] == pytest.approx(gap[weeks_post].mean() - gap[~weeks_post].mean())
+    assert [did["effect_ci_lower"], did["effect_ci_upper"]] == pytest.approx(list(peer.conf_int()[1]))
+    assert result.finding.startswith("The change of 2025-04-07 moved the metric for t by +") and "against c;" in result.finding
+
+
+def test_the_mix_of_the_controls_cannot_move_the_result():
+    week = np.arange(-13, 8)
+    flat = lambda level, segment: series_of(level + 0.01 * (-1.0) ** week, segment=segment)  # noqa: E731
+    low, high, treated = flat(0.1, "low"), flat(0.5, "high"), series_of(0.3 + 0.02 * (-1.0) ** week, segment="t")
+    high["n"] = np.where(np.repeat(week, 7) >= 0, 600, 100)  # six times as many after the change
+    high["n_success"] = high["n"] * high["value"]
+    result = compare_before_after(pd.concat([low, high, treated]), change_at="2025-04-07", treated="t")
+    assert result.rungs.set_index("rung").loc[roi.DID, "effect"] == pytest.approx(0.01 / 13)  # of 13 alternating weeks before, one is left over
+
+
+def test_counts_are_compared_with_controls_scaled_to_their_level():
+    week = np.arange(-13, 8)
+    season = 1 + 0.1 * np.sin(week)
+    treated = series_of(100 * season + 20 * (week >= 0) + (-1.0) ** week, segment="t", kind="count")
+    control = pd.concat([series_of(300 * season, segment=s, kind="count") for s in "cd"])
+    result = compare_before_after(pd.concat([treated, control]), change_at="2025-04-07", treated="t", value=2.0, cost=1000)
+    did = result.rungs.set_index("rung").loc[roi.DID]
+    assert did["effect"] == pytest.approx(20, abs=0.3)
+    assert did["rel_effect"] == pytest.approx(20 / 100, abs=0.02)
+    money = result.money.iloc[0]
+    assert money["n"] == 56 and money["incremental"] == pytest.approx(56 * did["effect"])  # 8 weeks of days
+    assert "a day" in result.finding
+
+
+def test_permutation_ranks_the_treated_among_all_segments():
+    frame, change = panel(1)
+    caveats = " ".join(compare_before_after(frame, change_at=change, treated="a").caveats)
+    assert "a ranks 1 of 5 (permutation p = 0.20; the smallest possible with 5 is 0.20)" in caveats
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_a_short_history_is_descriptive_only():
+    frame, change = series_of(0.2 + 0.01 * noise(1, 20) + 0.1 * (np.arange(20) >= 11), n_pre=11)
+    result = compare_before_after(frame, change_at=change)
+    assert result.verdict == "not supported" and not result.rungs["supported"].any()
+    assert "descriptive only: 11 whole weeks before and 9 after" in result.finding
+    assert result.money["incremental"].isna().all() and len(result.path) == 20
+
+
+def test_groups_that_drifted_apart_before_are_no_control():
+    frame, change = panel(2, apart=0.008, drift=0)
+    result = compare_before_after(frame, change_at=change, treated="a")
+    rungs = result.rungs.set_index("rung")
+    assert not rungs.loc[roi.DID, "supported"] and "drifted apart" in rungs.loc[roi.DID, "reason"]
+    assert rungs.loc[roi.ITS, "supported"] and "Not used was difference-in-differences: treated and control drifted apart" in result.finding
+
+
+def test_placebo_dates_that_look_alike_make_it_inconclusive():
+    # what happened after the change happened before without one: twelve weeks nearly as high, half a year earlier
+    week = np.arange(78)
+    bump = 0.04 * ((week >= 30) & (week < 42)) + 0.05 * (week >= 65)
+    frame, change = series_of(0.3 + bump + 0.01 * noise(3, 78), n_pre=65)
+    result = compare_before_after(frame, change_at=change)
+    its = result.rungs.set_index("rung").loc[roi.ITS]
+    assert its["pvalue"] < 0.05 < its["placebo_pvalue"] and not its["supported"]
+    assert result.verdict == "inconclusive" and result.finding.startswith("Inconclusive") and "placebo dates" in result.finding
+
+
+def test_placebo_pvalue_counted_naively():
+    values = 0.3 + 0.01 * noise(5, 70, 0.4)
+    frame, change = series_of(values, n_pre=60)
+
+    def pvalue(part, n_pre):
+        time = np.arange(len(part)) - float(n_pre)
+        post = time >= 0
+        x = np.c_[np.ones(len(part)), time, post, time * post]
+        return fit_ar1(part, x, np.full(len(part), 700.0), time).contrast(np.array([0, 0, 1, time[post].mean()]))[2]
+
+    actual, placebos = pvalue(values, 60), [pvalue(values[: start + 10], start) for start in range(12, 51)]
+    expected = (1 + sum(p <= actual for p in placebos)) / 40
+    assert compare_before_after(frame, change_at=change).rungs.set_index("rung").loc[roi.ITS, "placebo_pvalue"] == pytest.approx(expected)
+
+
+TIMELINE = pd.DataFrame({
+    "day": ["2025-03-03", "2025-03-10", "2020-01-01", "2025-03-11"], "kind": ["competitor", "release", "release", "release"],
+    "label": ["rival", "new SDK", "old", "other"], "micro_conversions": [None, "booked", None, "unrelated"], "note": [None, "tracking rewritten", "tracking", "tracking"],
+})
+
+
+def test_weeks_that_do_not_differ_support_nothing():
+    nothing = pd.concat([series_of(np.zeros(24), segment=s) for s in "ab"])
+    result = compare_before_after(nothing, change_at="2025-04-07", treated="a")
+    assert result.verdict == "not supported" and "do not differ at all" in result.finding
+
+
+def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
+    frame, change = panel(1)
+    frame.attrs["events"] = ["signed_up", "booked"]
+    result = compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE)
+    assert result.verdict == "not supported" and "the tracking itself changed on 2025-03-10 (new SDK)" in result.finding
+    assert [c for c in result.caveats if c.startswith("Coincidence")] == [
+        "Coincidence, not cause: competitor on 2025-03-03, rival.", "Coincidence, not cause: release on 2025-03-10, new SDK."]
+    assert compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE[:1]).verdict == "supported"
+
+
+def test_errors_name_the_parameter():
+    frame, change = panel(1)
+    for message, options in [
+        ('treated: "A" is not a segment.*Did you mean "a"', {"treated": "A"}), ("none both", {"treated": "a", "control": ["a", "b"]}),
+        ("cost: 0 must be above 0", {"cost": 0}), ("margin: 2 must be", {"margin": 2}), ("no whole week before or after", {"change_at": "2024-01-01"}),
+    ]:
+        with pytest.raises(ParameterError, match=message):
+            compare_before_after(frame, **{"change_at": change} | options)
+    with pytest.raises(DataError, match='column "value" is missing'):
+        compare_before_after(frame.rename(columns={"value": "values"}), change_at=change)
+    with pytest.raises(DataError, match="twice"):
+        compare_before_after(pd.concat([frame, frame]), change_at=change)
+    with pytest.raises(DataError, match="n_success between"):
+        compare_before_after(frame.assign(n_success=1000), change_at=change)
+
+
+# --------------------------------------------------------------------------------------------------------------------------------- money
+
+
+def test_money_by_hand():
+    week = np.arange(-14, 7)
+    frame, change = series_of(np.where(week >= 0, 0.3, 0.2) + 0.004 * (-1.0) ** week, n_pre=14)
+    result = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=1000)
+    its, money = result.rungs.set_index("rung").loc[roi.ITS], result.money.iloc[0]
+    assert money["n"] == 4900 and money["incremental"] == pytest.approx(4900 * its["effect"])
+    assert money["value_amount"] == pytest.approx(4900 * its["effect"] * 5)
+    assert money["roi"] == pytest.approx((money["value_amount"] - 1000) / 1000)
+    assert money["roi_ci_lower"] == pytest.approx((4900 * its["effect_ci_lower"] * 5 - 1000) / 1000)
+    assert money["roi_ci_upper"] == pytest.approx((money["value_amount_ci_upper"] - 1000) / 1000)
+    assert money["payback_days"] == np.ceil(1000 / (100 * its["effect"] * 5))  # 100 users a day
+    dear = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=5000)
+    assert np.isnan(dear.money["payback_days"].iloc[0]) and "not paid back within the data" in dear.finding
+    unsure = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=(1000, 800))
+    assert unsure.money[["roi_ci_lower", "roi_ci_upper"]].isna().all(axis=None) and "not estimable" in unsure.finding
+    assert unsure.money["p_positive"].iloc[0] < money["p_positive"]
+
+
+def test_without_money_only_the_extra_successes_are_given():
+    frame, change = panel(1)
+    money = compare_before_after(frame, change_at=change, treated="a").money.iloc[0]
+    assert money["incremental"] > 0 and money[["value_amount", "roi", "payback_days", "p_positive"]].isna().all()
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ the demo
+
+
+def test_the_planted_prompts_of_the_demo():
+    tables, truth = demo.generate(seed=1, users=8000), demo.truth(seed=1, users=8000)["prompts"]
+    events = tables["events"] if isinstance(tables["events"], pd.DataFrame) else tables["events"].to_pandas()
+    log = EventLog.from_frame(events[events["event"].isin(["signed_up", "interview_scheduled"])], people=tables["people"])
+    series = daily_metric(log, Rate("interview_scheduled", of="signed_up", window="14d"), as_of="2026-07-05", by="plan")
+    assert series["day"].max() == pd.Timestamp("2026-06-21")
+    result = compare_before_after(series, change_at="2026-04-06", treated="growth", value=45, cost=4000, timeline=tables["timeline"])
+    rungs = result.rungs.set_index("rung")
+    assert result.verdict == "supported" and rungs.loc[roi.DID, "supported"]
+    assert rungs.loc[roi.DID, "effect_ci_lower"] < truth["lift_rate"] < rungs.loc[roi.DID, "effect_ci_upper"]
+    assert abs(rungs.loc[roi.DID, "effect"] - truth["lift_rate"]) < 0.04 < rungs.loc[roi.NAIVE, "effect"] - truth["lift_rate"] + 0.02
+    assert any("spring job fair" in c for c in result.caveats)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- pictures
+
+
+def test_pictures_show_every_week_and_every_rung():
+    frame, change = panel(1)
+    result = compare_before_after(frame, change_at=change, treated="a")
+    ax = plots.plot_before_after(result.path, change_at=str(change.date()))
+    lines = {tuple(np.round(line.get_ydata(), 9)) for line in ax.lines}
+    assert {tuple(result.path["observed"].round(9)), tuple(result.path["counterfactual"].round(9))} <= lines
+    assert {"observed", "without\nthe change", f"change {change.date()}"} <= {t.get_text() for t in ax.texts} and ax.get_legend() is None
+    ax = plots.plot_rungs(result.rungs)
+    assert {t.get_text() for t in ax.get_yticklabels()} == set(result.rungs["rung"])
+    assert [t.get_text() for t in ax.texts].count("not supported") == (~result.rungs["supported"]).sum()
+    short = compare_before_after(frame[frame["day"] >= change - pd.Timedelta("14D")], change_at=change, treated="a")
+    plots.plot_before_after(short.path, change_at=str(change.date())).figure.canvas.draw()

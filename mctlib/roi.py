@@ -117,77 +117,6 @@ def _sum_values(j: Journeys) -> pd.DataFrame:
     return frame.groupby(["day", "segment"], as_index=False).sum()
 
 
-# ---------------------------------------------------------------------------------------------------- regression on weekly data
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Weighted regression with AR(1) errors: coef (k,), cov (k, k), sigma2 (error variance at weight 1), rho, df (effective, for t)."""
-
-    coef: np.ndarray
-    cov: np.ndarray
-    sigma2: float
-    rho: float
-    df: float
-
-    def contrast(self, c: np.ndarray) -> tuple[float, float, float]:
-        """Estimate, standard error and two-sided p-value of c'coef."""
-        from scipy.special import stdtr
-
-        effect, se = float(c @ self.coef), float(np.sqrt(c @ self.cov @ c))
-        return effect, se, float(2 * stdtr(self.df, -abs(effect) / se)) if se > 0 else np.nan
-
-
-def fit_ar1(y: np.ndarray, x: np.ndarray, weight: np.ndarray, time: np.ndarray, *, rho: float | None = None) -> Fit:
-    """Generalised least squares; errors times sqrt(weight) follow an AR(1), its rho by restricted maximum likelihood where not given.
-
-    Prais-Winsten whitening over the real distance in ``time``, so gaps are harmless. rho is kept at 0 or above: a negative one, on short series
-    mostly chance, would shrink the interval (false positives of an interrupted series of 26 + 8 points without autocorrelation: 6.8 % with
-    negative values allowed, 4.2 % without). t with n (1 - rho) / (1 + rho) - k degrees of freedom, at least 2.
-    Method: Turner et al. 2021, BMC Medical Research Methodology 21:181.
-    """
-    from scipy.optimize import minimize_scalar
-
-    n, k = x.shape
-    root = np.sqrt(weight)
-    both = np.c_[x, y] * root[:, None]
-    gap = np.diff(time)
-
-    def whiten(r: float) -> tuple[np.ndarray, np.ndarray]:
-        carry = np.r_[0.0, r**gap]
-        scale = np.sqrt(1 - carry**2)
-        return (both - carry[:, None] * np.r_[both[:1], both[:-1]]) / scale[:, None], scale
-
-    def deviance(r: float) -> float:
-        white, scale = whiten(r)
-        corner = np.abs(np.diag(np.linalg.qr(white, mode="r")))  # of [x y]: the last one is the root of the residual squares
-        return 2 * (np.log(scale).sum() + np.log(corner[:k]).sum() + (n - k) * np.log(max(corner[k], 1e-150)))
-
-    if rho is None:
-        grid = np.linspace(0, 0.95, 20)
-        i = int(np.argmin([deviance(r) for r in grid]))
-        around = (grid[max(i - 1, 0)], grid[min(i + 1, 19)])
-        near = minimize_scalar(deviance, bounds=around, method="bounded", options={"xatol": 1e-6})
-        rho = float(near.x) if near.fun < deviance(grid[i]) else float(grid[i])
-    white, _ = whiten(rho)
-    q, r = np.linalg.qr(white[:, :k])
-    coef = np.linalg.solve(r, q.T @ white[:, k])
-    sigma2 = float(((white[:, k] - white[:, :k] @ coef) ** 2).sum() / (n - k))
-    inverse = np.linalg.inv(r)
-    return Fit(coef, sigma2 * inverse @ inverse.T, sigma2, rho, max(n * (1 - rho) / (1 + rho) - k, 2.0))
-
-
-def fieller(value: float, value_var: float, cost: float, cost_var: float, q: float) -> tuple[float, float]:
-    """Interval of value / cost, independent, with critical value q (Fieller 1954); (NaN, NaN) where the set is unbounded. A
-    fixed cost has variance 0.
-    """
-    a = cost**2 - q**2 * cost_var
-    if a <= 0:
-        return np.nan, np.nan
-    half = q * np.sqrt(value_var * a + value**2 * cost_var)
-    return (value * cost - half) / a, (value * cost + half) / a
-
-
 def _trend(week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Design of the interrupted series, and the same without the change. Time is 0 at the change, so `post` is the jump
     there.
@@ -228,13 +157,13 @@ class _Rung:
                 "placebo_pvalue": self.placebo_pvalue, "supported": self.carries == "yes", "reason": self.reason}
 
 
-def _model(weeks: pd.DataFrame, design: Callable, *, rho: float | None = None) -> tuple[Fit, np.ndarray, np.ndarray]:
+def _model(weeks: pd.DataFrame, design: Callable, *, rho: float | None = None) -> tuple[stats.Fit, np.ndarray, np.ndarray]:
     """Fit of weeks (index week; y, weight, n), the contrast that averages the effect over the weeks after, the design without the change."""
     week = weeks.index.to_numpy(float)
     x, x0 = design(week)
     after = week >= 0
     c = np.average((x - x0)[after], axis=0, weights=weeks["n"].to_numpy(float)[after])
-    return fit_ar1(weeks["y"].to_numpy(float), x, weeks["weight"].to_numpy(float), week, rho=rho), c, x0
+    return stats.fit_ar1(weeks["y"].to_numpy(float), x, weeks["weight"].to_numpy(float), week, rho=rho), c, x0
 
 
 def _placebo(weeks: pd.DataFrame, design: Callable, pvalue: float, min_pre: int, min_post: int) -> tuple[float, int]:
@@ -514,10 +443,10 @@ def _difference(
         return did, []
     week = before.index.to_numpy(float)
     y, weight = before["y"].to_numpy(float), before["weight"].to_numpy(float)
-    curve = fit_ar1(y, np.c_[np.ones(len(week)), week, week**2], weight, week)
+    curve = stats.fit_ar1(y, np.c_[np.ones(len(week)), week, week**2], weight, week)
     wald = float(curve.coef[1:] @ np.linalg.pinv(curve.cov[1:, 1:]) @ curve.coef[1:]) / 2
     pretrend = float(fdtrc(2, curve.df, wald))
-    line = fit_ar1(y, np.c_[np.ones(len(week)), week], weight, week)
+    line = stats.fit_ar1(y, np.c_[np.ones(len(week)), week], weight, week)
     distance = np.average(gap.index[gap.index >= 0], weights=gap["n"][gap.index >= 0]) - week.mean()
     blind = 2.8 * np.sqrt(line.cov[1, 1]) * distance  # 80 % power at 5 %: (1.96 + 0.84) standard errors
     notes = [f"Parallel trends before the change: p = {pretrend:.2f} (joint test of a linear and a quadratic drift); a drift that adds "
@@ -571,7 +500,7 @@ def _money(
     n, cost = float(per_day.sum()), np.nan if cost is None else float(cost)
     each = np.nan if value is None else value * margin
     gain, gain_sd = rung.effect * n * each, rung.se * n * abs(each)
-    low, high = fieller(gain, gain_sd**2, cost, cost_sd**2, float(stdtrit(rung.df, 1 - ALPHA / 2)))
+    low, high = stats.fieller(gain, gain_sd**2, cost, cost_sd**2, float(stdtrit(rung.df, 1 - ALPHA / 2)))
     spread = float(np.hypot(gain_sd, cost_sd))
     paid = np.flatnonzero(per_day.cumsum().to_numpy() * rung.effect * each >= cost)
     ends = sorted([rung.low * n * each, rung.high * n * each])

@@ -9,7 +9,8 @@ from scipy import optimize, stats as sps
 from mctlib import demo, plots, roi
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
-from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric, fieller, fit_ar1
+from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.stats import fieller, fit_ar1
 
 
 def log_of(rows, **more):

@@ -59,8 +59,8 @@ class Exclusion:
 
 
 def as_step(step: Any) -> Step:
-    """A name, a list of names or a Step, as a Step."""
-    return step if isinstance(step, Step) else Step(step)
+    """A name, a list of names, a mapping with ``event`` and ``where`` (as YAML gives it) or a Step, as a Step."""
+    return step if isinstance(step, Step) else Step(**step) if isinstance(step, Mapping) else Step(step)
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ def walk_funnel(
     if hold:
         return _walk_held(j, n_steps, hold, window=window, order=order, exclude=exclude, optional=optional, first_only=first_only)
     j = replace(j, mask=j.mask & np.uint64((1 << (n_steps + len(exclude))) - 1))
+    if order != "strict" and not j.mask.all():
+        j = j.take(j.mask > 0)
     if first_only:
         j = _first_entries(j, n_steps, order, window)
     if order == "unordered":
@@ -192,6 +194,12 @@ def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> F
         value = value * len(j.levels[name]) + j.dims[name]
     rows = np.flatnonzero(present)
     rows = rows[np.lexsort((rows, value[rows], j.user[rows]))]
+    if rule["first_only"] and len(rows):  # only the values that a user's very first entry has
+        starts = j.mask[rows] & np.uint64((1 << n_steps) - 1 if rule["order"] == "unordered" else 1) > 0
+        spread = lambda v, at: np.repeat(np.minimum.reduceat(v, at), np.diff(np.r_[at, len(v)]))  # noqa: E731
+        begun = np.where(starts, j.time[rows], np.iinfo(np.int64).max)
+        begun = spread(begun, np.flatnonzero(np.r_[True, (np.diff(j.user[rows]) != 0) | (np.diff(value[rows]) != 0)]))
+        rows = rows[begun == spread(begun, first_rows(j.user[rows]))]
     held = j.take(rows)
     own = np.cumsum((np.diff(held.user, prepend=-1) != 0) | (np.diff(value[rows], prepend=-1) != 0))
     real = np.r_[NOWHERE, held.user[first_rows(own)]]  # real user behind each (user, value)
@@ -204,7 +212,7 @@ def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> F
 
 
 def _first_entries(j: Journeys, n_steps: int, order: Order, window: int) -> Journeys:
-    """The journeys from each user's first entry on, in which no later step 1 is a start."""
+    """The journeys from the moment of each user's first entry on, in which no later step 1 is a start."""
     unordered = order == "unordered"
     entry = np.flatnonzero(j.mask & np.uint64((1 << n_steps) - 1 if unordered else 1))
     entry = np.r_[entry[first_rows(j.user[entry])], len(j)]
@@ -215,7 +223,7 @@ def _first_entries(j: Journeys, n_steps: int, order: Order, window: int) -> Jour
     keep = (since >= 0) & (since <= window if unordered else True)
     mask = j.mask.copy()
     if not unordered:
-        mask[known] &= np.where(known == row, mask[known], ~np.uint64(1))
+        mask[known] &= np.where(since == 0, mask[known], ~np.uint64(1))
     return replace(j, mask=mask).take(known[keep])
 
 
@@ -230,10 +238,12 @@ def _tied(j: Journeys) -> np.ndarray:
 
 def _in_step_order(j: Journeys) -> Journeys:
     """Rows of one user and moment, re-ordered by the first step they match (the log's own order means nothing there)."""
-    low = _lowest_bit(j.mask)
-    if not (_tied(j) & (low[1:] < low[:-1])).any():
+    low, tied = _lowest_bit(j.mask), _tied(j)
+    if not (tied & (low[1:] < low[:-1])).any():
         return j
-    return j.take(np.lexsort((low, j.time, j.user)))
+    order, moved = np.arange(len(j)), np.flatnonzero(np.r_[tied, False] | np.r_[False, tied])  # every other row stays in its place
+    order[moved] = moved[np.lexsort((low[moved], j.time[moved], j.user[moved]))]
+    return j.take(order)
 
 
 def _rows_of_awkward_users(j: Journeys) -> np.ndarray:
@@ -249,8 +259,9 @@ def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> FunnelWalk:
     Carry, for each row that reaches step k, the latest start of a chain that reached it. With rows sorted these starts never fall, so the best chain
     for a row of step k+1 is simply the last row of step k before it; if that start is out of the window, every other is.
     """
-    rows, start, link = [np.flatnonzero(j.has(0))], [], [np.empty(0, np.int64)]
-    start.append(rows[0])
+    rows, link = [np.flatnonzero(j.has(0))], [np.empty(0, np.int64)]
+    again = np.r_[False, (np.diff(j.user[rows[0]]) == 0) & (np.diff(j.time[rows[0]]) == 0)] if len(rows[0]) else np.empty(0, bool)
+    start = [rows[0][np.maximum.accumulate(np.where(again, 0, np.arange(len(again))))]]  # a moment is one start, however many step 1 it holds
     for k in range(1, n_steps):
         here = np.flatnonzero(j.has(k))
         at = np.searchsorted(rows[-1], here) - 1
@@ -277,19 +288,23 @@ def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> FunnelWalk:
 def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(row, mask, tied) in the order in which the state machine reads them.
 
-    A moment with different events is read as one line per event and step, in step order, its exclusions ignored; `tied` marks those lines.
+    A moment with different events is read as one line per event and step, its exclusions ignored; `tied` marks those lines. If one of them matches
+    several steps, the same lines come before in falling step order: what continues an earlier moment must not be lost to an attempt begun in this one.
     """
     tied = _tied(j)
     group = np.cumsum(np.r_[0, ~tied]) if len(j) else np.empty(0, np.int64)
-    mixed_groups = group[1:][tied & (j.mask[1:] != j.mask[:-1])]
-    mixed = np.isin(group, mixed_groups)
-    rows, masks = [np.flatnonzero(~mixed)], [j.mask[~mixed]]
-    within = np.flatnonzero(mixed)
-    for s in range(n_steps):
-        rows.append(within[j.has(s)[within]])
-        masks.append(np.full(len(rows[-1]), 1 << s, np.uint64))
+    mixed = np.isin(group, group[1:][tied & (j.mask[1:] != j.mask[:-1])])
+    steps = j.mask & np.uint64((1 << n_steps) - 1)
+    knotted = mixed & np.isin(group, group[mixed & (steps != _lowest_bit(steps))])
+    rows, masks, turns = [np.flatnonzero(~mixed)], [j.mask[~mixed]], [np.zeros(len(j) - mixed.sum(), np.int64)]
+    for which, sign in ((knotted, -1), (mixed, 1)):
+        for s in range(n_steps):
+            rows.append(np.flatnonzero(which & j.has(s)))
+            masks.append(np.full(len(rows[-1]), 1 << s, np.uint64))
+            turns.append(np.full(len(rows[-1]), sign * (s + 1)))
     row, mask = np.concatenate(rows), np.concatenate(masks)
-    order = np.lexsort((row, np.where(mixed[row], mask, np.uint64(0)), group[row]))
+    # of several events for one step the one with the fewest later uses goes first, so that the log's own order never decides
+    order = np.lexsort((row, steps[row], np.concatenate(turns), group[row]))
     return row[order], mask[order], mixed[row[order]]
 
 

@@ -128,6 +128,8 @@ class EventLog:
     def journeys(self, *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None, values: str | None = None) -> Iterator[Journeys]:
         """The rows that `reduce` hands to its kernel, some million rows of whole users at a time."""
         steps, by = [as_step(e) for e in events], self._by(by)
+        if len(steps) > 64:
+            raise ParameterError(f"{len(steps)} steps, exclusions and other matchers are asked for at once; 64 is the most.")
         end = self.as_of(as_of)
         of_user = {b: self._user_codes(b) for b in by if self._column(b)[1]}
         plain = {i: s for i, s in enumerate(steps) if not s.where}
@@ -194,7 +196,7 @@ class EventLog:
         if event_only:
             return self._column(f"properties.{name}")
         words = sorted({*CANONICAL["people"], *CANONICAL["events"]} - {"user_id", "properties", "consent"})
-        raise ParameterError(f'by: "{name}" is neither a column of people or events nor written as properties.<key>.{nearest(name, words)}')
+        raise ParameterError(f'"{name}" is neither a column of people or events nor written as properties.<key>.{nearest(name, words)}')
 
     def _filled(self, table: str, column: str) -> bool:
         return self._con.execute(f"SELECT count({column}) > 0 FROM {table}").fetchall()[0][0]

@@ -182,7 +182,7 @@ def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
 def test_words_that_are_not_in_the_data_name_the_nearest():
     log = EventLog.from_frame(frame([("a", "profile_completed", "2026-01-10")]))
     assert log.missing_events(["profil_completed"]) == ['event "profil_completed" does not occur in frame. Did you mean "profile_completed"?']
-    with pytest.raises(ParameterError, match='by: "plattform" .* Did you mean "platform"'):
+    with pytest.raises(ParameterError, match='"plattform" is neither .* Did you mean "platform"'):
         list(log.journeys(events=["profile_completed"], by="plattform"))
     with pytest.raises(DataError, match='events frame: column "timestamp" is missing. Did you mean "timestamps"'):
         EventLog.from_frame(frame([("a", "e", "2026-01-10")], ("user_id", "event", "timestamps")))

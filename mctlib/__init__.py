@@ -1,1 +1,17 @@
-"""Micro-conversion tracking: a small helper package behind the notebooks."""
+"""Micro-conversion tracking: a small helper package behind the notebooks. The public names, nothing else."""
+
+from mctlib.activation import Activation, time_to_activation
+from mctlib.attribution import RULES, Attribution, attribution_windows
+from mctlib.funnel import Change, Funnel, diagnose_funnel, explain_change
+from mctlib.journeys import ANY, Exclusion, Journeys, Step
+from mctlib.log import EventLog
+from mctlib.store import DataError, ParameterError
+from mctlib.roi import BeforeAfter, Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.run import RunRecord, run_pack
+from mctlib.sources import open_log
+
+__all__ = [
+    "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "EventLog", "Exclusion", "Funnel", "Journeys", "Mean",
+    "ParameterError", "Rate", "RunRecord", "Step", "attribution_windows", "compare_before_after", "daily_metric", "diagnose_funnel", "explain_change",
+    "open_log", "run_pack", "time_to_activation",
+]

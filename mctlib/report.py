@@ -11,6 +11,7 @@ import html
 import io
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
 
-from mctlib.log import ParameterError
+from mctlib.store import ParameterError
 
 if TYPE_CHECKING:
     from mctlib.log import EventLog
@@ -33,14 +34,14 @@ KEYS = ("step", "day", "week", "window_days", "landmark_days", "horizon_days")
 
 def header(log: EventLog, *, question: str, rule: str, as_of: str) -> None:
     """Show what is asked of which data: source, period, users, events, the rule in words, and what loading left out."""
-    facts = log.describe()
+    events = log.load["tables"]["events"]
     rows = [
         ("Question", question),
-        ("Data", f"{log.name}: {_count(facts['n_events'])} events of {_count(facts['n_users'])} users"),
-        ("Period", f"{_day(log.first_event)} to {_day(log.last_event)}, in UTC; read as of {_day(as_of)}"),
+        ("Data", f"{log.name}: {_count(events['n_kept'])} events of {_count(log.load['n_users'])} users"),
+        ("Period", f"{_day(log.first_event.normalize())} to {_day(log.last_event.normalize())} in UTC, read up to {_day(as_of)}"),
         ("Rule", rule),
     ]
-    if left_out := _left_out(log.load or {}):
+    if left_out := _left_out(log.load):
         rows.append(("Left out", left_out))
     items = "".join(f"<dt>{name}</dt><dd>{html.escape(str(text))}</dd>" for name, text in rows)
     display(HTML(f'<dl class="mct-header">{items}</dl>'))
@@ -61,15 +62,20 @@ def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10) 
         safe = frame.map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t" and v else v)  # no formulas for Excel
         safe.to_csv(Path(folder) / f"{name}.csv", index=False)
 
-    text, numeric = _readable(frame, masked, min_users)
-    right = ", ".join(f".col{i}" for i, column in enumerate(text) if column in numeric) or ".none"
-    note = f" Fewer than {min_users} users: not shown." if masked.any() else ""
-    styler = text.style.hide(axis="index").set_uuid(name).set_caption(html.escape(caption + note))
+    text, numeric = _readable(frame, masked)
+    right = [f".col{i}" for i, column in enumerate(text) if column in numeric] or [".none"]
+    if any(str(column).endswith("_ci_lower") for column in frame):
+        caption = f"{caption.removesuffix('.')}. In brackets: 95 % intervals"
+    if masked.any():
+        caption = f"{caption.removesuffix('.')}. Rows under {min_users} users are hidden, and those that would give them away."
+    styler = text.style.hide(axis="index").set_uuid(name).set_caption(f"<span>{html.escape(caption)}</span>")
     styler.format(escape="html").format_index(escape="html", axis=1)
     styler.set_table_styles([{"selector": "th, td", "props": "text-align: left; vertical-align: top"},
-                             {"selector": right, "props": "text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap"},
-                             {"selector": "caption", "props": "text-align: left; caption-side: top"}])  # fmt: skip
-    display(HTML(styler.to_html(table_attributes='class="mct"').replace("<th id=", '<th scope="col" id=')))
+                             {"selector": ", ".join(right), "props": "text-align: right; font-variant-numeric: tabular-nums"},
+                             {"selector": ", ".join(f"td{c}" for c in right), "props": "white-space: nowrap"},
+                             {"selector": "caption", "props": "text-align: left; caption-side: top; font-weight: 600"}])  # fmt: skip
+    page = styler.to_html()
+    display(HTML(re.sub(r'<td (id="[^"]+_col0"[^>]*)>(.*?)</td>', r'<th scope="row" \1>\2</th>', page.replace("<th id=", '<th scope="col" id='))))
 
 
 def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame, pd.Series]:
@@ -116,16 +122,18 @@ def figure(drawn: Any, *, alt: str) -> None:
             metadata={"image/png": {"alt": alt, "width": width}})  # fmt: skip
 
 
-def finding(result: Any, *, next_step: str, owner: str) -> None:
+def finding(result: Any, *, next_step: str, owner: str, more: Sequence[Any] = ()) -> None:
     """Close the notebook: the finding first, its caveats, what to do next and who owns it.
 
-    `result` is any result of this package (`finding`, `caveats`). The plain texts also go into the output's metadata, where a run finds them.
+    `result` and `more` are results of this package (`finding`, `caveats`); the first is the headline. The plain texts also go into the output's metadata,
+    where a run finds them.
     """
-    lines = [f"**{_markdown(result.finding)}**", ""]
-    lines += [f"- {_markdown(caveat)}" for caveat in result.caveats] + [""] * bool(result.caveats)
-    lines += [f"**What to do next.** {_markdown(next_step)}", "", f"**Owner.** {_markdown(owner)}"]
-    facts = {"finding": result.finding, "caveats": list(result.caveats), "next_step": next_step, "owner": owner}
-    display({"text/markdown": "\n".join(lines), "text/plain": result.finding}, raw=True, metadata={"mctlib": facts})
+    caveats = list(dict.fromkeys(caveat for each in (result, *more) for caveat in each.caveats))
+    facts = {"finding": result.finding, "more": [each.finding for each in more], "caveats": caveats, "next_step": next_step, "owner": owner}
+    parts = [f"**{_markdown(result.finding)}**", *map(_markdown, facts["more"]), "\n".join(f"- {_markdown(caveat)}" for caveat in caveats),
+             f"**What to do next.** {_markdown(next_step)}", f"**Owner.** {_markdown(owner)}"]  # fmt: skip
+    plain = "\n".join([result.finding, *facts["more"]])
+    display({"text/markdown": "\n\n".join(filter(None, parts)), "text/plain": plain}, raw=True, metadata={"mctlib": facts})
 
 
 def _markdown(text: str) -> str:
@@ -135,7 +143,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", text).replace("://", "&#58;//")
 
 
-def _readable(frame: pd.DataFrame, masked: pd.Series, min_users: int) -> tuple[pd.DataFrame, set[str]]:
+def _readable(frame: pd.DataFrame, masked: pd.Series) -> tuple[pd.DataFrame, set[str]]:
     """The table in words, and which of its columns are right-aligned."""
     base = next((c for c in frame if str(c).startswith("n_")), None)
     columns, numeric, used = {}, set(), set()
@@ -147,11 +155,10 @@ def _readable(frame: pd.DataFrame, masked: pd.Series, min_users: int) -> tuple[p
         title = _heading(column)
         if stem and stem not in used:
             used.add(stem)
-            title += " (95 % interval)"
             ends = zip(frame[f"{stem}_ci_lower"], frame[f"{stem}_ci_upper"], strict=True)
             cells = [_with_interval(column, cell, *pair) for cell, pair in zip(cells, ends, strict=True)]
         if column == base:
-            cells = [f"< {min_users}" if hidden else cell for cell, hidden in zip(cells, masked, strict=True)]
+            cells = ["hidden" if hide else cell for cell, hide in zip(cells, masked, strict=True)]
         columns[title] = cells
         if pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column]):
             numeric.add(title)
@@ -183,17 +190,17 @@ def _cell(column: str, value: Any) -> str:
         return str(value)
     if not np.isfinite(value):
         return "no limit"
+    if column.startswith("rel_") or re.search(r"(effect|difference|change)_(rate|share)$", column):
+        return _minus(f"{100 * value:+.1f}\u00a0{'%' if column.startswith('rel_') else 'pp'}")  # percent of it, or percentage points
     if re.search(r"(^|_)(rate|share)$", column) or column == "roi":
-        return f"{_minus(f'{100 * value:.1f}')}\u00a0%"
-    if column.startswith("rel_"):
-        return f"{_minus(f'{100 * value:+.1f}')}\u00a0%"
+        return _minus(f"{100 * value:.1f}\u00a0%")
     if re.search(r"_?[pq]value$", column):
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if column.endswith("_days") and column not in KEYS:
         return _minus(f"{value:.1f}")
     if column.endswith("amount"):
-        size = next(((s, unit) for s, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
-        return _minus(f"{value / size[0]:.{1 if size[1] else 0}f}") + (f"\u00a0{size[1]}" if size[1] else "")
+        size, unit = next(((s, u) for s, u in ((1e9, "\u00a0bn"), (1e6, "\u00a0M"), (1e3, "\u00a0k")) if abs(value) >= s), (1, ""))
+        return _minus(f"{value / size:.{int(bool(unit) and abs(value) < 100 * size)}f}{unit}")
     if float(value).is_integer():
         return _count(value)
     return _minus(f"{value:,.0f}".replace(",", THIN) if abs(value) >= 1000 else f"{value:.3g}")
@@ -203,8 +210,9 @@ def _with_interval(column: str, cell: str, lower: float, upper: float) -> str:
     """`12.3 %` and its ends -> `12.3 % (11.0–13.7)`; the unit is said once."""
     if cell == DASH or pd.isna(lower) or pd.isna(upper):
         return cell
-    low, high = (_cell(column, end).removesuffix("\u00a0%") for end in (lower, upper))
-    return f"{cell} ({low}{' to ' if lower < 0 else DASH}{high})"
+    low, high = (re.sub("\u00a0(%|pp)$", "", _cell(column, end)) for end in (lower, upper))
+    between = " to " if low.startswith(("+", "\u2212")) else DASH
+    return f"{cell} ({low}{between}{high})"
 
 
 def _count(number: float) -> str:
@@ -224,4 +232,5 @@ def _day(moment: Any) -> str:
 
 def _left_out(load: dict[str, Any]) -> str:
     """Rejected rows by reason and duplicates removed, in words; empty when nothing was left out."""
-    return ""
+    tables = {name: counts for name, counts in load.get("tables", {}).items() if counts.get("n_rejected")}
+    return "; ".join(f"{_count(n)} row{'s' * (n != 1)} of {name} ({reason})" for name, counts in tables.items() for reason, n in counts["n_rejected"].items())

@@ -1,12 +1,10 @@
-"""A pack of notebooks, run: check everything, execute in parallel, publish only what is good.
+"""A pack of notebooks, run: execute in parallel, publish only what is good.
 
-A pack (params/weekly.yaml) names a dataset, a day and notebooks with their parameters. Nothing starts before all of it has been checked. A run is
-written into a hidden folder and swapped in when complete, so that a reader of outputs/<pack>/latest never sees half a report or a failed one.
+A run is written into a hidden folder and swapped in when complete, so that a reader of outputs/<pack>/latest never sees half a report or a failed one.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import ctypes
 import dataclasses
@@ -25,11 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mctlib import log, sources
-from mctlib.log import ParameterError, nearest
+from mctlib.store import ParameterError
+from mctlib.pack import Report, check_pack, shown
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -39,47 +36,6 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 TEMPLATES = Path(__file__).parent
 VERSIONS = ("mctlib", "duckdb", "lifelines", "numpy", "pandas", "papermill", "scipy", "seaborn", "statsmodels")
-WINDOW = re.compile(r"(^|_)(windows?|horizon|half_life|landmarks?)$")  # parameters that pandas.Timedelta must be able to read
-EVENT = re.compile(r"events?\b", re.I)  # a parameter whose comment begins so holds event names
-TYPES = {t.__name__: t for t in (str, int, float, bool, list, dict, tuple)}
-SECRET_NAME = re.compile(r"(password|passwd|secret|token|api_?key|credential|private_?key)s?$", re.I)
-SECRET_VALUE = re.compile(
-    r"://[^/\s:@]+:[^/\s@]+@|AKIA[0-9A-Z]{16}|-----BEGIN|\bgh[pousr]_\w{20}|\bgithub_pat_|\bxox[a-z]-|\bsk-\w{16}|\beyJ[\w-]{10,}\.|hooks\.slack\.com/"
-)
-
-
-class Entry(BaseModel):
-    """One report of a pack: the notebook (its key where not named), a parameters file, and single parameters on top of it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    notebook: str | None = None
-    params: str | None = None
-    set: dict[str, Any] = {}
-
-
-class Pack(BaseModel):
-    """The content of a pack file. `keep`: how many good runs stay; all of them when not given."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    dataset: str
-    as_of: str = "latest"
-    notebooks: dict[str, Entry] = Field(min_length=1)
-    keep: int | None = Field(default=None, ge=1)
-
-
-@dataclasses.dataclass
-class Report:
-    """One notebook of a run. `status` is good or failed; `error` one line; `finding` what the notebook handed out (finding, caveats, next_step, owner)."""
-
-    name: str
-    notebook: str
-    parameters: dict[str, Any]
-    title: str = ""
-    status: str = "failed"
-    seconds: float = 0.0
-    finding: dict[str, Any] | None = None
-    error: str | None = None
-    tables: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -97,187 +53,6 @@ class RunRecord:
     versions: dict[str, str]
     notebooks: list[Report]
     folder: str = ""
-
-
-# ---- checks, before any kernel --------------------------------------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2: only true and false are booleans, dates and times are texts. What would lose its spelling (010, 1.10) or a value (a key twice) is refused."""
-
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.MarkedYAMLError(problem=f'"{twice}" stands here twice', problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-    def number(self, node: Any) -> int | float:
-        text = node.value
-        value = int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text)
-        if re.fullmatch(r"[-+]?\d*\.?\d*", text) and str(value).removesuffix(".0") != text.removeprefix("+").removesuffix(".0"):
-            problem = f'{text} can be a number or a text: write {value} or "{text}"'
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return value
-
-
-for _tag, _pattern, _first in (("bool", "true|True|TRUE|false|False|FALSE", "tTfF"), ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
-                               ("float", r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", "-+.0123456789"), ("merge", "<<", "<")):  # fmt: skip
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping whose values mean what they look like."""
-    try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.yaml")])
-        raise ParameterError(f"{_shown(path)} cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}).{near}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ParameterError(f"{_shown(path)}{line}: {getattr(error, 'problem', None) or 'not valid YAML'}.") from None
-    if not isinstance(content, dict):
-        raise ParameterError(f'{_shown(path)} must hold "name: value" lines.')
-    return content
-
-
-def check_pack(path: str | Path) -> tuple[Pack, log.EventLog, list[Report]]:
-    """Read and check a pack, its dataset and every parameter; no kernel starts. Returns the pack with its day resolved, the data, and the planned reports.
-
-    Raises ParameterError or DataError with one sentence: the file, the field, the rule, the nearest valid word.
-    """
-    path, root = Path(path), sources.project_root()
-    content = read_yaml(path)
-    try:
-        pack = Pack.model_validate(content)
-    except ValidationError as error:
-        raise ParameterError(_invalid(path, error.errors()[0])) from None
-    if path.stem == "store":
-        raise ParameterError('A pack cannot be named "store": that folder of outputs holds the loaded data.')
-    data = sources.open_log(pack.dataset)
-    pack.as_of = _resolve(path, pack.as_of, data)
-    return pack, data, [_plan(path, root, name, entry, pack, data) for name, entry in pack.notebooks.items()]
-
-
-def _plan(path: Path, root: Path, name: str, entry: Entry, pack: Pack, data: log.EventLog) -> Report:
-    """Merge the parameters of one report (notebook < params file < pack < set) and check them against the notebook and the data."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name) or name == "index":
-        raise ParameterError(f'{_shown(path)}: "{name}" cannot name a report; use letters, digits, "-" and "_" (not "index").')
-    notebook = root / "notebooks" / f"{entry.notebook or name}.ipynb"
-    if not notebook.is_file():
-        near = nearest(notebook.stem, [p.stem for p in notebook.parent.glob("*.ipynb")])
-        raise ParameterError(f'{_shown(path)}, {name}: there is no notebook "{notebook.stem}" in notebooks/.{near}')
-    declared = declared_parameters(notebook)
-    given: dict[str, tuple[str, Any]] = {}
-    if entry.params:
-        given |= {key: (entry.params, value) for key, value in read_yaml(root / entry.params).items()}
-    given |= {"dataset": (_shown(path), pack.dataset), "as_of": (_shown(path), pack.as_of)}
-    for key, value in entry.set.items():
-        if key in ("dataset", "as_of"):
-            raise ParameterError(f'{_shown(path)}, {name}: "{key}" is one for the whole pack; it cannot be set for one notebook.')
-        given[key] = (f"{_shown(path)}, {name}", value)
-    for key, (where, _) in given.items():
-        if key not in declared:
-            raise ParameterError(f'{where}: {_shown(notebook)} has no parameter "{key}".{nearest(key, list(declared))}')
-    for key, parameter in declared.items():
-        where, value = given.get(key, (_shown(notebook), parameter["default"]))
-        _check(f'{where}: parameter "{key}" of {notebook.stem}', key, value, parameter, data)
-    return Report(name, _shown(notebook), {key: value for key, (_, value) in given.items()})
-
-
-def declared_parameters(notebook: Path) -> dict[str, dict[str, Any]]:
-    """What the cell tagged `parameters` declares: name -> type, default, help (the comment on its last line).
-
-    Python's own parser reads it: papermill.inspect_notebook loses `str | None`, `=` inside a comment, and types below the first bracket.
-    """
-    try:
-        cells = json.loads(notebook.read_text("utf-8"))["cells"]
-        source = next("".join(c["source"]) for c in cells if "parameters" in c.get("metadata", {}).get("tags", []))
-        lines, body = source.splitlines(), ast.parse(source).body
-    except StopIteration:
-        raise ParameterError(f'{_shown(notebook)} has no cell tagged "parameters".') from None
-    except (ValueError, KeyError, SyntaxError) as error:
-        raise ParameterError(f"{_shown(notebook)} is not a notebook with a readable parameters cell: {error}.") from None
-    found = {}
-    for line in body:
-        target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0] if isinstance(line, ast.Assign) else None
-        if isinstance(target, ast.Name) and line.value is not None:
-            default = ast.literal_eval(line.value)
-            note = getattr(line, "annotation", None)
-            kind = eval(ast.unparse(note), {"__builtins__": {}}, TYPES) if note else type(default)  # noqa: S307 - type names only
-            comment = lines[line.end_lineno - 1].encode()[line.end_col_offset :].decode().partition("#")[2].strip()
-            found[target.id] = {"type": Any if kind is type(None) else kind, "default": default, "help": comment}
-    return found
-
-
-def _check(what: str, name: str, value: Any, parameter: dict[str, Any], data: log.EventLog) -> None:
-    """One value: no secret, the declared type, readable windows, known events."""
-    for key, leaf in _leaves(name, value):
-        if leaf and (SECRET_NAME.search(key) or isinstance(leaf, str) and SECRET_VALUE.search(leaf)):
-            raise ParameterError(f"{what} looks like a credential. Parameters are stored in the reports: keep secrets in environment variables.")
-    kind = parameter["type"]
-    try:
-        TypeAdapter(kind).validate_python(value, strict=True)
-    except ValidationError:
-        shown = kind.__name__ if isinstance(kind, type) and kind in TYPES.values() else str(kind)
-        raise ParameterError(f"{what} must be {shown}, not {json.dumps(value, default=str)}.") from None
-    if WINDOW.search(name):
-        for _, leaf in _leaves(name, value):
-            if leaf is not None:
-                log.as_window(leaf, what)
-    if EVENT.match(parameter["help"]):
-        if name == "steps" and len(value) < 2:
-            raise ParameterError(f"{what} needs at least two steps, not {json.dumps(value)}.")
-        for key, leaf in _leaves(name, value):
-            if isinstance(leaf, str) and key in (name, "event") and (unknown := data.missing_events([leaf])):
-                raise ParameterError(f"{what}: {unknown[0]}")
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every single value inside lists and mappings, with the nearest key above it."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(str(key), item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(name, item)
-    else:
-        yield name, value
-
-
-def _resolve(path: Path, as_of: str, data: log.EventLog) -> str:
-    """`latest` is the last day whose final hour holds events: an export that stops at noon does not make a day."""
-    first, last = data.first_event, data.last_event
-    if as_of == "latest":
-        return f"{(last + pd.Timedelta('1h')).normalize() - pd.Timedelta('1d'):%Y-%m-%d}"
-    try:
-        at = log.as_timestamp(as_of)
-    except ValueError:
-        raise ParameterError(f'{_shown(path)}: as_of is "{as_of}"; write a day like {last:%Y-%m-%d}, or latest.') from None
-    if at < first or at.normalize() > last:
-        raise ParameterError(f"{_shown(path)}: as_of {as_of} lies outside the data, which run from {first:%Y-%m-%d} to {last:%Y-%m-%d}.")
-    return as_of
-
-
-def _invalid(path: Path, error: Any) -> str:
-    """pydantic's first complaint as a sentence."""
-    where = ", ".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        fields = Pack.model_fields if len(error["loc"]) == 1 else Entry.model_fields
-        return f'{_shown(path)}: unknown key "{where}".{nearest(str(error["loc"][-1]), list(fields))}'
-    if error["type"] == "missing":
-        return f'{_shown(path)}: the key "{where}" is missing.'
-    return f'{_shown(path)}: "{where}" is not right: {error["msg"][:1].lower() + error["msg"][1:]}.'
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path) if Path(path).resolve().is_relative_to(Path.cwd()) else str(path)
-
-
-# ---- the run --------------------------------------------------------------------------------------------------------------------------------------
 
 
 def run_pack(path: str | Path, *, outputs: str | Path = "outputs", jobs: int | None = None) -> RunRecord:
@@ -298,12 +73,12 @@ def run_pack(path: str | Path, *, outputs: str | Path = "outputs", jobs: int | N
         folder.mkdir()
         try:
             with (folder / "log.txt").open("w", encoding="utf-8", buffering=1) as lines:
-                print(f"{_now()} {_shown(path)}: dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks", file=lines)
+                print(f"{_now()} {shown(path)}: dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks", file=lines)
                 _execute_all(reports, folder, sources.project_root(), jobs or os.cpu_count() or 1, lines)
                 record = RunRecord(
                     pack=path.stem, dataset=pack.dataset, as_of=pack.as_of, status="good" if all(r.status == "good" for r in reports) else "failed",
                     started_at=f"{pd.Timestamp(started, unit='s', tz='UTC'):%Y-%m-%dT%H:%M:%SZ}", seconds=round(time.time() - started, 1),
-                    command=f"python -m mctlib run {_shown(path)}", fingerprint=data.load.get("fingerprint"),
+                    command=f"python -m mctlib run {shown(path)}", fingerprint=data.load.get("fingerprint"),
                     versions={"python": ".".join(map(str, sys.version_info[:3]))} | {name: version(name) for name in VERSIONS}, notebooks=reports,
                 )  # fmt: skip
                 print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
@@ -335,17 +110,23 @@ def _execute_all(reports: list[Report], folder: Path, root: Path, jobs: int, lin
     spawn, terminal = multiprocessing.get_context("spawn"), sys.stderr.isatty()
     with ProcessPoolExecutor(min(jobs, len(reports)), spawn, initializer=tqdm.set_lock, initargs=(spawn.RLock(),)) as pool:
         pending = {pool.submit(_execute, report, folder, root, at if terminal else None): report for at, report in enumerate(reports)}
-        for n_done, future in enumerate(as_completed(pending), 1):
-            report, crash = pending[future], future.exception()
-            report.seconds, report.error = (0.0, f"the process of the notebook ended: {crash}") if crash else future.result()
-            written = folder / f"{report.name}.ipynb"
-            if written.is_file():
-                _judge(report, nbformat.read(written, as_version=4))
-            report.tables = sorted(str(p.relative_to(folder)) for p in (folder / "tables" / report.name).glob("*.csv"))
-            line = f"{report.name}: {report.status}, {report.seconds:.1f} s" + (f" - {report.error}" if report.error else "")
-            print(f"{_now()} {line}", file=lines)
-            if not terminal:
-                print(f"[{n_done}/{len(reports)}] {line}", file=sys.stderr, flush=True)
+        try:
+            for n_done, future in enumerate(as_completed(pending), 1):
+                report, crash = pending[future], future.exception()
+                report.seconds, report.error = (0.0, f"the process of the notebook ended: {crash}") if crash else future.result()
+                written = folder / f"{report.name}.ipynb"
+                if written.is_file():
+                    _judge(report, nbformat.read(written, as_version=4))
+                report.tables = sorted(str(p.relative_to(folder)) for p in (folder / "tables" / report.name).glob("*.csv"))
+                line = f"{report.name}: {report.status}, {report.seconds:.1f} s" + (f" - {report.error}" if report.error else "")
+                print(f"{_now()} {line}", file=lines)
+                if not terminal:
+                    print(f"[{n_done}/{len(reports)}] {line}", file=sys.stderr, flush=True)
+        except BaseException:  # stopped from outside: the workers must not outlive the run; kernels end with their worker
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
 
 
 def _execute(report: Report, folder: Path, root: Path, bar: int | None) -> tuple[float, str | None]:
@@ -361,11 +142,13 @@ def _execute(report: Report, folder: Path, root: Path, bar: int | None) -> tuple
             root / report.notebook, folder / f"{report.name}.ipynb", report.parameters, cwd=root,
             progress_bar={"desc": report.name, "position": bar} if bar is not None else False,
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # else ipykernel warns in every run
+            extra_arguments=["--log-level=50"],  # nor does it tell that it was asked to stop; what a cell raises is in the notebook
         )  # fmt: skip
     except papermill.PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
     except Exception as failed:  # the kernel died, or never started: whatever it was, it belongs into the record
-        error = f"{type(failed).__name__}: {failed}"
+        died = type(failed).__name__ == "DeadKernelError"
+        error = "the kernel died (out of memory?)" if died else f"{type(failed).__name__}: {failed}"
     return time.perf_counter() - started, error and _plain(error)
 
 
@@ -391,8 +174,8 @@ def _export(record: RunRecord, folder: Path) -> None:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="classic", template_file=str(TEMPLATES / "report.html.j2"), exclude_input=True,
-                            exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True)  # fmt: skip
-    exporter.register_filter("headings", lambda body: re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', body, re.S))
+                            exclude_input_prompt=True, exclude_output_prompt=True)  # fmt: skip
+    exporter.register_filter("headings", lambda body: re.findall(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', body))
     exporter.register_filter("day", _day)
     for report in record.notebooks:
         written = folder / f"{report.name}.ipynb"
@@ -400,6 +183,7 @@ def _export(record: RunRecord, folder: Path) -> None:
         if not written.is_file():
             continue
         notebook = nbformat.read(written, as_version=4)
+        notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]  # the banner says it
         for cell in notebook.cells:  # the page shows the notebook's title once, above the finding
             if cell.cell_type == "markdown" and (title := re.match(r"\s*# (.+)\n?", cell.source)):
                 report.title, cell.source = title[1].strip(), cell.source[title.end() :]
@@ -418,14 +202,15 @@ def _publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> R
     if record.status == "good":
         shutil.rmtree(f"{target}.failed", ignore_errors=True)
     runs = sorted(_runs(home), key=lambda run: log.as_timestamp(run["as_of"]))
-    good = [run["folder"] for run in runs if run["status"] == "good"]
+    good = [run for run in runs if run["status"] == "good"]
     if good:  # the newest day, not the newest run: repeating an old week must not move the link back
         link = home / ".latest"
         link.unlink(missing_ok=True)
-        link.symlink_to(Path(good[-1]).name)
+        link.symlink_to(Path(good[-1]["folder"]).name)
         os.replace(link, home / "latest")
-    for run in runs[: runs.index(next(r for r in runs if r["folder"] == good[-keep]))] if keep and len(good) >= keep else []:
-        shutil.rmtree(run["folder"])
+    if keep and len(good) > keep:
+        for run in runs[: runs.index(good[-keep])]:
+            shutil.rmtree(run["folder"])
     _write_index(home.parent / "index.html", runs=[run for pack in sorted(home.parent.iterdir()) for run in reversed(_runs(pack))])
     return record
 

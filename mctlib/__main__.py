@@ -1,0 +1,109 @@
+"""The commands: `python -m mctlib run params/weekly.yaml`.
+
+Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data (one sentence on stderr, nothing was run).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+
+
+class _Sentences(click.Group):
+    """A user's mistake ends with one sentence and exit code 2, not with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        from mctlib.store import DataError, ParameterError
+
+        try:
+            return super().invoke(ctx)
+        except (DataError, ParameterError) as error:
+            sentence = str(error)
+        except OSError as error:
+            sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
+        click.echo(f"Error: {sentence}", err=True)
+        ctx.exit(2)
+
+
+@click.group(cls=_Sentences, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Micro-conversion analyses as notebooks: check, run and publish them."""
+
+
+@main.command()
+@click.argument("pack", type=click.Path(path_type=Path))
+@click.option("--jobs", type=click.IntRange(min=1), help="Notebooks at the same time (default: one a core).")
+@click.option("--outputs", type=click.Path(path_type=Path), default="outputs", show_default=True, help="Where the reports go.")
+def run(pack: Path, jobs: int | None, outputs: Path) -> None:
+    """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
+    from mctlib.run import run_pack
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop cleans up like Ctrl-C
+    record = run_pack(pack, outputs=outputs, jobs=jobs)
+    for report in record.notebooks:
+        said = f"FAILED - {report.error}" if report.error else report.finding["finding"]
+        click.echo(textwrap.fill(f"{report.name}: {said}", 100, subsequent_indent="    ", break_on_hyphens=False))
+    click.echo(f"\n{record.folder}/index.html")
+    sys.exit(0 if record.status == "good" else 1)
+
+
+@main.command()
+@click.argument("what")
+def check(what: str) -> None:
+    """Check a PACK (a file) or a DATASET (a name or file) without starting a notebook."""
+    if what.endswith((".yaml", ".yml")) and not Path(what).name.startswith("data."):
+        from mctlib.pack import check_pack
+
+        pack, _, reports = check_pack(what)
+        click.echo(f"{what} is good: {', '.join(report.name for report in reports)} on {pack.dataset} as of {pack.as_of}.")
+    else:
+        _load(what)
+
+
+@main.command()
+@click.argument("dataset")
+def load(dataset: str) -> None:
+    """Load a DATASET (its name or params/data.<name>.yaml) and say what became of every row."""
+    _load(dataset)
+
+
+def _load(dataset: str) -> None:
+    from mctlib.sources import open_log
+
+    report = open_log(dataset).load
+    for table, rows in report["tables"].items():
+        if rows["n_read"]:
+            click.echo(f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
+                       + "".join(f" + {n:,} rejected ({reason})" for reason, n in rows["n_rejected"].items()))  # fmt: skip
+    who = report["identity"]
+    click.echo(f"{report['n_users']:,} users; {who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} anonymous rows matched to one, "
+               f"{who['n_ids_with_several_users']:,} ids seen with several users, {who['n_chains']:,} chains followed")  # fmt: skip
+    click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
+
+
+@main.group()
+def new() -> None:
+    """Begin something new."""
+
+
+@new.command()
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True)
+def data(name: str, files: tuple[str, ...]) -> None:
+    """Draft params/data.NAME.yaml from what stands in FILES."""
+    from mctlib.store import ParameterError
+    from mctlib.sources import draft, project_root
+
+    path = project_root() / "params" / f"data.{name}.yaml"
+    if path.exists():
+        raise ParameterError(f"{path} exists already; it is not overwritten.")
+    path.write_text(draft(name, list(files)), "utf-8")
+    click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m mctlib")

@@ -1,0 +1,89 @@
+"""Every notebook is held to the house rules, and runs under plain papermill with its parameters file."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(path):
+    return [c for c in read(path).cells if c.cell_type == "code"]
+
+
+def tagged(path, tag):
+    return [c for c in code(path) if tag in c.metadata.get("tags", [])]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
+def path(request):
+    return request.param
+
+
+def test_there_is_a_notebook_for_each_question():
+    assert {"funnel", "roi", "activation", "attribution"} <= {p.stem for p in NOTEBOOKS}
+
+
+def test_one_name_four_places(path):
+    for place in (f"mctlib/{path.stem}.py", f"params/{path.stem}.yaml", f"tests/test_{path.stem}.py"):
+        assert (ROOT / place).exists(), place
+
+
+def test_opens_with_its_question_and_closes_with_its_finding(path):
+    cells = read(path).cells
+    assert cells[0].cell_type == "markdown" and re.match(r"# .+\?\n", cells[0].source)
+    assert read(path).metadata.title == cells[0].source.splitlines()[0][2:]
+    assert tagged(path, "finding") == [cells[-1]]
+    assert "# NBVAL_CHECK_OUTPUT" in cells[-1].source and "report.finding(" in cells[-1].source
+
+
+def test_parameters_are_one_cell_each_typed_and_explained(path):
+    (cell,) = tagged(path, "parameters")
+    assert code(path)[0] == cell
+    for line in cell.source.splitlines():
+        assert re.fullmatch(r"[a-z_]+: (str|int|float|bool|list|dict) = .+  # .+", line), line
+    names = re.findall(r"^([a-z_]+):", cell.source, re.M)
+    assert set(yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())) <= set(names)
+
+
+def test_composes_and_never_computes(path):
+    cells = code(path)
+    assert [bool(re.search(r"^(from|import) ", c.source, re.M)) for c in cells] == [False, True] + [False] * (len(cells) - 2)
+    for cell in cells:
+        assert not re.search(r"\b(def|class|lambda|for|while|import numpy|import pandas)\b(?!.*#)", cell.source) or "parameters" in cell.metadata.get("tags", []), cell.source
+        assert len(cell.source.splitlines()) <= 10 and max(map(len, cell.source.splitlines())) <= 160, cell.source
+
+
+def test_words_stand_before_each_picture_and_table(path):
+    cells = read(path).cells
+    for before, cell in zip(cells, cells[1:]):
+        if cell.cell_type == "code" and re.search(r"report\.(figure|table|header|finding)\(", cell.source):
+            assert before.cell_type == "markdown", cell.source
+
+
+def test_keeps_no_output_but_the_text_of_its_finding(path):
+    for cell in code(path):
+        if "finding" in cell.metadata.get("tags", []):
+            (output,) = cell.outputs
+            assert set(output.data) <= {"text/markdown", "text/plain"} and len(str(output)) < 6000
+            assert cell.execution_count, "a cell that was never executed is compared with nothing"
+        else:
+            assert not cell.outputs and cell.execution_count is None
+
+
+def test_runs_under_plain_papermill_from_the_root(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    parameters = yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())
+    done = papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
+    assert {c.metadata.papermill.status for c in done.cells if c.cell_type == "code"} == {"completed"}
+    kept, run = (n.cells[-1].outputs[0].data["text/plain"] for n in (read(path), done))
+    assert run == kept, "the parameters file holds the notebook's own defaults, so the finding is the committed one"

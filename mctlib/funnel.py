@@ -13,7 +13,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, as_step, first_rows, walk_funnel
-from mctlib.log import EventLog, as_timestamp, as_window
+from mctlib.log import EventLog, as_timestamp, as_window, in_words
 from mctlib.store import ParameterError, nearest
 
 UNITS = np.array([1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400])  # seconds; the resolutions of durations
@@ -222,9 +222,9 @@ def _conversion(entry: pd.DataFrame) -> tuple[float, float, float]:
 def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
     """Entrants, completion, weakest step, the spread over segments, the rule."""
     total = table[table["segment"] == "all"].reset_index(drop=True)
-    last, n, span = total.iloc[-1], total.loc[0, "n_reached"], _span(window)
+    last, n, span = total.iloc[-1], total.loc[0, "n_reached"], in_words(window)
     names = total["event"] if order != "unordered" else [f"{k} of the {len(total)} steps" for k in total["step"]]
-    entered = f"{_users(n)} who did {names[0]}"
+    entered = f"{_users(n)} with {names[0]}"
     if np.isnan(last["conversion_rate"]):
         text = f"Of {entered}, the share reaching {names[len(total) - 1]} within {span} is not known yet: no window has closed"
     else:
@@ -293,7 +293,7 @@ def explain_change(
         raise ParameterError(f"before: it must end before the period after begins ({_day(periods[1][0])}).")
     end = log.as_of(as_of) if as_of is not None else log.as_of(f"{log.last_event:%Y-%m-%d}")
     if periods[1][1] + window_us > end:
-        raise ParameterError(f"after: users who entered on {_day(periods[1][1])} were still inside their window of {_span(window_us)} on {_day(end)}; "
+        raise ParameterError(f"after: users who entered on {_day(periods[1][1])} were still inside their window of {in_words(window_us)} on {_day(end)}; "
                              f"the last usable day is {_day((end - window_us + 1) // DAY_US * DAY_US - 1)}.")
     backend = log.table("backend")
     backend["mask"] = np.bitwise_or.reduce([np.where(backend["event"].isin(m.names) & (not m.where), np.uint64(1 << k), np.uint64(0))
@@ -393,22 +393,17 @@ def _change_finding(parts: pd.DataFrame, total: pd.Series, label: str, window: i
     if len(each):
         row = each.loc[each["effect_rate"].abs().idxmax()]
         most = f" The largest single part is {row['part']} in {row['segment']}, {points(row, 'effect_rate')}."
-    return (f"The share of users reaching {label} within {_span(window)} went from {_rate(total, 'before_rate')} to {_rate(total, 'after_rate')}, "
+    return (f"The share of users reaching {label} within {in_words(window)} went from {_rate(total, 'before_rate')} to {_rate(total, 'after_rate')}, "
             f"{points(total, 'change_rate')}: {sums}.{most} (Rule: first entries with a closed window, {total['n_before']:,.0f} before and "
             f"{total['n_after']:,.0f} after; 95 % intervals.)")
 
 
 def _rate(row: pd.Series, column: str) -> str:
-    return f"{100 * row[column]:.1f} % ({100 * row[f'{column}_ci_lower']:.1f}-{100 * row[f'{column}_ci_upper']:.1f})"
+    return f"{100 * row[column]:.1f} % ({100 * row[f'{column}_ci_lower']:.1f} to {100 * row[f'{column}_ci_upper']:.1f})"
 
 
 def _users(n: int) -> str:
     return f"{n:,} user{'' if n == 1 else 's'}"
-
-
-def _span(us: int) -> str:
-    size, word = next(((s, w) for s, w in ((DAY_US, "day"), (DAY_US // 24, "hour"), (60_000_000, "minute")) if us >= s), (1_000_000, "second"))
-    return f"{us / size:g} {word}{'' if us == size else 's'}"
 
 
 def _day(us: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.journeys import ANY, MISSING, Journeys, as_step
-from mctlib.store import CANONICAL, ParameterError, canonical_frame, fill, nearest, quoted
+from mctlib.store import CANONICAL, ParameterError, canonical_frame, connect, fill, nearest, quoted
 
 CHUNK_ROWS = 4_000_000
 
@@ -40,7 +40,7 @@ def as_window(window: Any, name: str = "window") -> int:
     Raises ParameterError when it cannot be read or is not positive.
     """
     try:
-        if isinstance(window, (int, float)):
+        if isinstance(window, (int, float)) or re.fullmatch(r"[\s\d.+-]*", str(window)):
             raise ValueError
         us = int(pd.Timedelta(window) / pd.Timedelta("1us"))
     except (ValueError, TypeError):
@@ -48,6 +48,12 @@ def as_window(window: Any, name: str = "window") -> int:
     if us <= 0:
         raise ParameterError(f'{name}: "{window}" must be longer than nothing.')
     return us
+
+
+def in_words(us: int) -> str:
+    """A duration in microseconds as a reader says it: 14 days, 1 hour, 30 minutes."""
+    size, word = next(((s, w) for s, w in ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute")) if us >= s), (1_000_000, "second"))
+    return f"{us / size:g} {word}{'' if us == size else 's'}"
 
 
 class EventLog:
@@ -66,7 +72,7 @@ class EventLog:
     @classmethod
     def open(cls, path: Path) -> EventLog:
         """A store file that `build_store` wrote."""
-        con = duckdb.connect()  # attached, not connected to: a connection to the path itself would keep showing a store that was swapped out
+        con = connect()  # attached, not connected to: a connection to the path itself would keep showing a store that was swapped out
         con.execute(f"ATTACH {quoted(str(path))} AS store (READ_ONLY)")
         con.execute("USE store")
         return cls(con)
@@ -80,7 +86,7 @@ class EventLog:
 
         Naive times are UTC. Columns of ``events`` that are not canonical become properties. Raises DataError: a required column is missing.
         """
-        con = duckdb.connect()
+        con = connect()
         frames = {"events": events, "people": people, "surveys": surveys, "backend": backend, "spend": spend, "timeline": timeline, "responses": responses}
         tables = {}
         for table, frame in frames.items():

@@ -208,9 +208,13 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _resolve(path: Path, as_of: str, data: log.EventLog) -> str:
-    """`latest` is the last day whose final hour holds events: an export that stops at noon does not make a day."""
+    """`latest` is the last day whose final hour holds events: an export that stops at noon does not make a day. A last event at midnight sharp says that
+    the data know only days, and then the last of them is complete.
+    """
     first, last = data.first_event, data.last_event
     if as_of == "latest":
+        if last == last.normalize():
+            return f"{last:%Y-%m-%d}"
         return f"{(last + pd.Timedelta('1h')).normalize() - pd.Timedelta('1d'):%Y-%m-%d}"
     try:
         at = log.as_timestamp(as_of)

@@ -40,7 +40,7 @@ def axes(ax: Axes | None = None, *, size: tuple[float, float] | None = None) -> 
 
 def percent(axis, decimals: int | None = 0) -> None:
     """Write an axis of shares (0-1) in per cent."""
-    axis.set_major_formatter(PercentFormatter(1, decimals))
+    axis.set_major_formatter(PercentFormatter(1, decimals, symbol=" %"))
 
 
 def short(number: float) -> str:
@@ -182,7 +182,7 @@ def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.barh(y, reached, color=ACCENT, height=0.62)
     for row, at in zip(table.itertuples(), y):
         known = row.conversion_rate == row.conversion_rate
-        share = f"{row.conversion_rate:.1%} ({100 * row.conversion_rate_ci_lower:.1f}-{100 * row.conversion_rate_ci_upper:.1f})" if known else "not known yet"
+        share = f"{100 * row.conversion_rate:.1f} % ({100 * row.conversion_rate_ci_lower:.1f} to {100 * row.conversion_rate_ci_upper:.1f})" if known else "not known yet"
         words = [f"{row.n_reached:,} users", *([share] if row.step > 1 else []), *([f"{row.n_pending:,} pending"] if row.n_pending else [])]
         ax.annotate("  ·  ".join(words), (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
     ax.set_yticks(y, [f"{k}  {event}" for k, event in zip(table["step"], table["event"])])
@@ -203,9 +203,9 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     forest(ax, table.assign(label=[f"{s} ({n:,})" for s, n in zip(table["segment"], table["n"])]), label="label", value="conversion_rate", zero=None)
     for everyone in last.loc[last["segment"] == "all", "conversion_rate"]:
         ax.axvline(everyone, color=MUTED, lw=1, ls="--", zorder=0)
-        ax.annotate(f"all users {everyone:.1%}", (everyone, 1), (4, 2), xycoords=("data", "axes fraction"), textcoords="offset points", color=MUTED, fontsize=9)
+        ax.annotate(f"all users {100 * everyone:.1f} %", (everyone, 1), (4, 2), xycoords=("data", "axes fraction"), textcoords="offset points", color=MUTED, fontsize=9)
     for y, value in zip(range(len(table))[::-1], table["conversion_rate"]):
-        ax.annotate(f"{value:.1%}", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+        ax.annotate(f"{100 * value:.1f} %", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
     percent(ax.xaxis)
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set(xlim=(0, None), xlabel=f"share reaching {last['event'].iloc[0]} (95 % interval); users who entered in brackets")

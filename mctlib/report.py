@@ -25,18 +25,17 @@ if TYPE_CHECKING:
     from mctlib.log import EventLog
 
 TOTALS = ("all", "total", "everyone", "(all)")
-THIN, DASH = "\u202f", "\u2013"  # narrow no-break space between thousands; en dash for a value that is not known
-WORDS = {"roi": "ROI", "utm": "UTM", "pvalue": "p-value", "qvalue": "q-value", "rmst": "restricted mean time", "ph": "proportional hazards",
-         "p90": "90th percentile", "ci": "interval", "id": "ID", "rel": "relative"}  # fmt: skip
+DASH = "\u2013"  # for a value that is not known
+WORDS = {"roi": "ROI", "utm": "UTM", "pvalue": "p-value", "qvalue": "q-value", "rmst": "mean wait", "ph": "proportionality",
+         "p90": "P90", "ci": "interval", "id": "ID", "rel": "relative"}  # fmt: skip
 # Columns that name a row although their name or type looks like a value.
 KEYS = ("step", "day", "week", "window_days", "landmark_days", "horizon_days")
 
 
-def header(log: EventLog, *, question: str, rule: str, as_of: str) -> None:
+def header(log: EventLog, *, rule: str, as_of: str) -> None:
     """Show what is asked of which data: source, period, users, events, the rule in words, and what loading left out."""
     events = log.load["tables"]["events"]
     rows = [
-        ("Question", question),
         ("Data", f"{log.name}: {_count(events['n_kept'])} events of {_count(log.load['n_users'])} users"),
         ("Period", f"{_day(log.first_event.normalize())} to {_day(log.last_event.normalize())} in UTC, read up to {_day(as_of)}"),
         ("Rule", rule),
@@ -47,11 +46,12 @@ def header(log: EventLog, *, question: str, rule: str, as_of: str) -> None:
     display(HTML(f'<dl class="mct-header">{items}</dl>'))
 
 
-def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10) -> None:
+def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10, points: Sequence[str] = ()) -> None:
     """Show a result table for reading and keep it as CSV.
 
     Column names follow the column grammar (`n_*`, `*_rate`, `*_ci_lower/_ci_upper`, `*_days`, `rel_*`, `*_amount`, `pvalue`, `*_at`, `day`) and
     become words; an interval joins its estimate. Rows whose first `n_*` column counts fewer than `min_users` users are masked (see `suppress`).
+    ``points`` names columns that hold differences of shares, to be read in percentage points, where the name does not say so.
     The masked table, with numbers unrounded, is written to `$MCT_TABLES/<name>.csv` where that variable names a folder.
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
@@ -62,7 +62,7 @@ def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10) 
         safe = frame.map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t" and v else v)  # no formulas for Excel
         safe.to_csv(Path(folder) / f"{name}.csv", index=False)
 
-    text, numeric = _readable(frame, masked)
+    text, numeric = _readable(frame, masked, points)
     right = [f".col{i}" for i, column in enumerate(text) if column in numeric] or [".none"]
     if any(str(column).endswith("_ci_lower") for column in frame):
         caption = f"{caption.removesuffix('.')}. In brackets: 95 % intervals"
@@ -125,12 +125,13 @@ def figure(drawn: Any, *, alt: str) -> None:
 def finding(result: Any, *, next_step: str, owner: str, more: Sequence[Any] = ()) -> None:
     """Close the notebook: the finding first, its caveats, what to do next and who owns it.
 
-    `result` and `more` are results of this package (`finding`, `caveats`); the first is the headline. The plain texts also go into the output's metadata,
+    `result` and `more` are results of this package (`finding`, `caveats`); the first is the headline, its closing bracket the rule. The plain texts also go into the output's metadata,
     where a run finds them.
     """
     caveats = list(dict.fromkeys(caveat for each in (result, *more) for caveat in each.caveats))
-    facts = {"finding": result.finding, "more": [each.finding for each in more], "caveats": caveats, "next_step": next_step, "owner": owner}
-    parts = [f"**{_markdown(result.finding)}**", *map(_markdown, facts["more"]), "\n".join(f"- {_markdown(caveat)}" for caveat in caveats),
+    headline, rule = re.fullmatch(r"(.*?)( \([^()]*(?:\([^()]*\)[^()]*)*\))?", result.finding, re.S).groups(default="")  # a closing bracket holds the rule
+    facts = {"finding": headline, "rule": rule.strip()[1:-1], "more": [each.finding for each in more], "caveats": caveats, "next_step": next_step, "owner": owner}
+    parts = [f"**{_markdown(headline)}**{_markdown(rule)}", *map(_markdown, facts["more"]), "\n".join(f"- {_markdown(caveat)}" for caveat in caveats),
              f"**What to do next.** {_markdown(next_step)}", f"**Owner.** {_markdown(owner)}"]  # fmt: skip
     plain = "\n".join([result.finding, *facts["more"]])
     display({"text/markdown": "\n\n".join(filter(None, parts)), "text/plain": plain}, raw=True, metadata={"mctlib": facts})
@@ -143,7 +144,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", text).replace("://", "&#58;//")
 
 
-def _readable(frame: pd.DataFrame, masked: pd.Series) -> tuple[pd.DataFrame, set[str]]:
+def _readable(frame: pd.DataFrame, masked: pd.Series, points: Sequence[str] = ()) -> tuple[pd.DataFrame, set[str]]:
     """The table in words, and which of its columns are right-aligned."""
     base = next((c for c in frame if str(c).startswith("n_")), None)
     columns, numeric, used = {}, set(), set()
@@ -151,12 +152,13 @@ def _readable(frame: pd.DataFrame, masked: pd.Series) -> tuple[pd.DataFrame, set
         if column in used or re.search(r"_ci_(lower|upper)$", column):
             continue
         stem = next((s for s in (column, column.rsplit("_", 1)[0]) if f"{s}_ci_lower" in frame), None)
-        cells = [_cell(column, value) for value in frame[column]]
+        unit = "effect_rate" if column in points else column
+        cells = [_cell(unit, value) for value in frame[column]]
         title = _heading(column)
         if stem and stem not in used:
             used.add(stem)
             ends = zip(frame[f"{stem}_ci_lower"], frame[f"{stem}_ci_upper"], strict=True)
-            cells = [_with_interval(column, cell, *pair) for cell, pair in zip(cells, ends, strict=True)]
+            cells = [_with_interval(unit, cell, *pair) for cell, pair in zip(cells, ends, strict=True)]
         if column == base:
             cells = ["hidden" if hide else cell for cell, hide in zip(cells, masked, strict=True)]
         columns[title] = cells
@@ -203,7 +205,7 @@ def _cell(column: str, value: Any) -> str:
         return _minus(f"{value / size:.{int(bool(unit) and abs(value) < 100 * size)}f}{unit}")
     if float(value).is_integer():
         return _count(value)
-    return _minus(f"{value:,.0f}".replace(",", THIN) if abs(value) >= 1000 else f"{value:.3g}")
+    return _minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}")
 
 
 def _with_interval(column: str, cell: str, lower: float, upper: float) -> str:
@@ -216,7 +218,7 @@ def _with_interval(column: str, cell: str, lower: float, upper: float) -> str:
 
 
 def _count(number: float) -> str:
-    return _minus(f"{number:,.0f}".replace(",", THIN))
+    return _minus(f"{number:,.0f}")
 
 
 def _minus(text: str) -> str:

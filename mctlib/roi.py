@@ -11,7 +11,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import Journeys, as_step, first_rows
-from mctlib.log import EventLog, as_timestamp, as_window
+from mctlib.log import EventLog, as_timestamp, as_window, in_words
 from mctlib.store import DataError, ParameterError, nearest
 
 DAY = 86_400_000_000
@@ -86,7 +86,7 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
 def _title(metric: Rate | Count | Mean) -> str:
     event = as_step(metric.event).label
     if isinstance(metric, Rate):
-        return f"the share of {as_step(metric.of).label} users with {event} within {metric.window}"
+        return f"the share of {as_step(metric.of).label} users with {event} within {in_words(as_window(metric.window))}"
     return f"the daily users of {event}" if isinstance(metric, Count) else f"the mean {metric.property} of {event}"
 
 

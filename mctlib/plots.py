@@ -245,7 +245,7 @@ def plot_credit_surface(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes 
     share = credit[credit["rule"] == rule].pivot(index=credit.columns[0], columns="window_days", values="credit_share")
     share = share.sort_values(share.columns[-1], ascending=False)
     ax = axes(ax, size=(2.6 + 0.75 * share.shape[1], 1.2 + 0.42 * len(share)))
-    sns.heatmap(share, annot=True, fmt=".0%", cmap=sns.light_palette(ACCENT, as_cmap=True), vmin=0, cbar=False, linewidths=2, ax=ax)
+    sns.heatmap(share, annot=share.map("{:.0%}".format).replace("%", " %", regex=True), fmt="", cmap=sns.light_palette(ACCENT, as_cmap=True), vmin=0, cbar=False, linewidths=2, ax=ax)
     ax.set(xlabel="attribution window, days", ylabel="", xticklabels=[f"{d:g}" for d in share.columns])
     ax.tick_params(axis="y", rotation=0)
     ax.set_title(f"Share of credit, {rule.replace('_', ' ')} rule")

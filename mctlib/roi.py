@@ -542,9 +542,9 @@ def _finding(
     text += "".join(f" Not used was {r.rung}: {r.reason}." for r in rungs[rungs.index(best) + 1 :])
     if np.isfinite(money["roi"]):
         low, high, paid = money["roi_ci_lower"], money["roi_ci_upper"], money["payback_days"]
-        span = f"95 % interval {low:.2f} to {high:.2f}" if np.isfinite(low) else "interval not estimable"
+        span = f"95 % interval {100 * low:.0f} to {100 * high:.0f}" if np.isfinite(low) else "interval not estimable"
         paid = f"paid back on day {paid:.0f}" if np.isfinite(paid) else "not paid back within the data"
         extra = {"rate": " successes", "count": " user-days", "mean": ""}[kind]
-        text += (f" In the weeks seen that is {money['incremental']:+,.0f}{extra} and a return on investment of {money['roi']:.2f} "
+        text += (f" In the weeks seen that is {money['incremental']:+,.0f}{extra} and a return on investment of {100 * money['roi']:.0f} % "
                  f"({span}), {paid}.")
     return text

@@ -17,8 +17,8 @@ $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found. Name one with: make PYTHON=/path/to/python"; exit 2; }
 	@echo "Setting up $(VENV) (about 3 minutes, once) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements.txt
+	@$(RUN) -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 report: $(READY)

@@ -334,10 +334,12 @@ def _finding(roles: dict[str, Step], groups: dict[str, _Group], contrasts: pd.Da
     low, high, days = row["rmst_difference_days_ci_lower"], row["rmst_difference_days_ci_upper"], row["horizon_days"]
     verdict = "is slower than" if low > 0 else "is faster than" if high < 0 else "does not differ clearly from"
     rate, rate_0 = (_share(*groups[label].rate(days)) for label in (row["segment"], reference))
-    text = (f"Segment {row['segment']} {verdict} {reference}: within {days:g} days of {begun} {rate} reach {goal}, against {rate_0}; on average its users "
+    text = (f"segment {row['segment']} {verdict} {reference}: within {days:g} days of {begun} {rate} reach {goal}, against {rate_0}; on average its users "
             f"spend {_more(row['rmst_difference_days'], low, high)} of the first {days:g} days not activated.")
     if len(known) > 1:
         text = f"{len(clear)} of {len(known)} segments differ from {reference} (log-rank, 5 % false discovery rate). The largest gap: {text}"
+    else:
+        text = f"S{text[1:]}"
     if row["ph_pvalue"] < 0.05:
         text += " The gap changes over time, so it is told in days, not as a hazard ratio."
     elif row["hazard_ratio"] > 0:

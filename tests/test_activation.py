@@ -311,13 +311,13 @@ def test_caveats_and_finding(channels):
     assert "c" not in set(result.curve["segment"]) and result.curve.loc[result.curve["segment"] == "d", "days"].max() == 6
     contrasts = result.contrasts.set_index("segment")
     assert (contrasts["reference"] == "b").all() and contrasts.loc[["c", "d"], ["hazard_ratio", "qvalue"]].isna().all(axis=None)
-    assert result.finding.startswith("a is faster than b: within 20 days of start ") and "exit counts as an exit" in result.finding
+    assert result.finding.startswith("Segment a is faster than b: within 20 days of start ") and "exit counts as an exit" in result.finding
 
 
 def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_differ():
     days = np.r_[np.tile(np.arange(1, 41), 2), np.arange(1, 41) / 2, np.arange(1, 41) / 9]
     result = time_to_activation(log_of(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40), **ASK | {"competing": None}, by="channel", horizon="40d")
-    assert result.finding.startswith("2 of 2 segments differ from x (log-rank, 5 % false discovery rate). The largest gap: z is faster than x: ")
+    assert result.finding.startswith("2 of 2 segments differ from x (log-rank, 5 % false discovery rate). The largest gap: segment z is faster than x: ")
     # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means are plain
     assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(20.5 / 9 - 20.5, abs=320 / 86_400)  # the resolution is 320 s
     assert (result.contrasts["qvalue"] >= result.contrasts["logrank_pvalue"]).all()

@@ -148,8 +148,9 @@ def test_further_results_add_their_findings_and_caveats_once(shown):
 def test_a_picture_has_words_and_is_closed(shown):
     import matplotlib.pyplot as plt
 
-    for drawn in (lambda: plt.subplots()[1], lambda: plt.subplots()[0]):
-        report.figure(drawn(), alt='Users by "event"')
+    with plt.rc_context({"figure.figsize": (6.4, 4.8)}):  # another test may have set the house style
+        for drawn in (lambda: plt.subplots()[1], lambda: plt.subplots()[0]):
+            report.figure(drawn(), alt='Users by "event"')
     assert not plt.get_fignums()
     for data, metadata in shown:
         assert data["text/plain"] == metadata["image/png"]["alt"] == 'Users by "event"'

@@ -20,12 +20,14 @@ UNRESOLVED = "(unresolved utm)"  # a utm_source that no alias resolves; not the 
 START, CONVERSION, LOST = "(start)", "(conversion)", "(lost)"  # states of the Markov chain beside the partners
 FEW = 30  # conversions below which a partner gets no verdict and no rank
 ENOUGH = 0.9  # share of the largest excess that a window must reach
-BACKGROUND = "indistinguishable from background"
+MOST_POOLED = 0.2  # share of exposed days without a background of their own: beyond it a borrowed rate, not the data, would decide the excess
+THIN = 0.05  # untouched days per exposed day below which a stratum has no background: one untouched conversion would weigh more than 20 exposed ones
+BACKGROUND, UNTOLD = "indistinguishable from background", "cannot be told"
 TENURE_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365)
 MOST_PERIODS = 6  # calendar strata, of 28 days or more
 DAY = 86_400_000_000
 FAR = np.int64(2**61)  # "never", with room to add a window
-NOTES = ("late_touch", "conflict", "unresolved", "too_early", "outside")
+NOTES = ("late_touch", "conflict", "unresolved", "own_tag", "too_early", "outside")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ def attribution_windows(
     Users are at risk from their first ``start`` event (None: their first event of any kind) until their first ``conversion``, a ``competing`` exit or
     ``as_of``; only that first conversion counts. A touch is an event matching ``touches`` that carries ``by``; with ``by="partner_id"``, in this order:
     partner_id, a promo_code or utm_source that ``aliases`` (spelling -> partner, any case) or the spend table names, any other promo_code under its own
-    name, any other utm_source as "(unresolved utm)". A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Every conversion
-    is looked back on for the longest window: those in the log's first max(``windows``) are left out, so every lag is seen over equally many days.
+    name, any other utm_source as "(unresolved utm)". A conversion event is never a touch, whatever it carries; other events of its very moment are.
+    A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Every conversion is looked back on for the longest window: those in the log's
+    first max(``windows``) are left out, so every lag is seen over equally many days.
 
     Rules share each conversion among its eligible touches, repeats counted, touches of one moment in alphabetical order: first, last, linear,
     time_decay 2^(-lag / ``half_life``), position 40/20/40 (two touches 50/50). shapley: the game of Zhao, Mahboobi & Bagheri 2018, worth of a set of
@@ -64,6 +67,8 @@ def attribution_windows(
     excess of a short window also holds conversions that an older touch of the same user caused (+10 % at 7 days in a simulation). A partner's own excess
     uses additive hazards on all partners' exposures at the ``reference`` window (None: the longest), by the same strata (Lin & Ying 1994), so
     conversions caused by one partner are not counted for another whose touches lie near. All intervals: 95 %; bootstrap of 100 user buckets, seeded.
+    Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on more than 20 % of the exposed days there is nothing to
+    compare with: n_excess, dilution_rate, roi and their ci are NaN, no window is admissible and no partner is judged.
 
     ``credit``: partner_id (named as ``by``), rule, window_days, credit (conversions), credit_share + ci.
     ``windows``: window_days, n_attributed, n_late (attributed at the longest window, last touch older than this one), late_rate + ci (Wilson), n_excess
@@ -73,8 +78,9 @@ def attribution_windows(
     draws in which it is the top); partners with fewer than 30 conversions at the reference window are left out.
     ``partners``, at the reference window: partner_id, spend_amount (in the days of the counted conversions), n_attributed (conversions with any of its
     touches), n_credited (linear, or the first rule given), n_excess + ci, cost_amount (spend per credited conversion), roi + ci = (n_excess x ``value`` -
-    spend) / spend, NaN without ``value``, verdict.
-    Raises ParameterError: unknown event, rule or window. DataError: no touch, or no conversion that can be looked back on.
+    spend) / spend, NaN without ``value``, verdict: too few conversions (< 30), cannot be told (no background, or an interval of n_excess wider than
+    n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
+    Raises ParameterError: unknown event, rule, column or window. DataError: no touch, or no conversion that can be looked back on.
     """
     plan, steps = _plan(log, conversion, windows, as_of, rules, by, half_life, reference, touches, aliases, start, competing)
     dims = ["event.partner_id", "event.promo_code", "event.utm_source"] if by == "partner_id" else [by if "." in by else f"event.{by}"]
@@ -83,17 +89,18 @@ def attribution_windows(
         raise DataError(f"{log.name}: none of {counts.notes['too_early']:,} conversions lies after the first {plan.windows[-1] / DAY:g} days of the log, "
                         "which the longest window needs to look back on; take shorter windows.")
     if not counts.names:
-        raise DataError(f"{log.name}: no event up to as_of carries {by}, so there is no touch to credit.")
+        but = "but the conversion itself " if counts.notes["own_tag"] else ""
+        raise DataError(f"{log.name}: no event up to as_of {but}carries {by}, so there is no touch to credit.")
     table, credit, draws = _credit(counts, plan, by, seed)
     ranked = np.flatnonzero(counts.partner_n.sum(axis=0) >= FEW)
     shape, pooled, reason = _windows(counts, plan.windows / DAY, seed)
     rule = "linear" if "linear" in plan.rules else plan.rules[0]
     ruled = pd.DataFrame(credit[plan.rules.index(rule)].T, index=counts.names, columns=plan.windows / DAY)
-    partners = _partners(log, counts, plan, by, ruled, value, seed)
+    partners = _partners(log, counts, plan, by, ruled, value, pooled > MOST_POOLED, seed)
     idle = list(partners.loc[partners["verdict"] == BACKGROUND, by])
     return Attribution(
         table, shape, _stability(credit[..., ranked], draws[..., ranked], plan, np.array(counts.names)[ranked]), partners,
-        _finding(ruled.iloc[ranked], shape, rule, plan.reference, reason, idle), _caveats(counts.notes, plan, pooled, competing is not None))
+        _finding(ruled.iloc[ranked], shape, rule, plan.reference, reason, idle), _caveats(counts.notes, plan, by, pooled, competing is not None))
 
 
 def _plan(
@@ -101,6 +108,8 @@ def _plan(
     touches: Any, aliases: Mapping[str, str] | None, start: Any, competing: Any,
 ) -> tuple[_Walk, list[Step]]:
     """The checked question: the kernel, its matchers (conversion, start, perhaps an exit, then touches)."""
+    if not by:
+        raise ParameterError("by: name the column that holds the partner.")
     if isinstance(windows, str) or not windows:
         raise ParameterError('windows: give a list of durations, such as ["7d", "30d"].')
     lengths = np.unique([as_window(w, "windows") for w in windows])
@@ -150,7 +159,7 @@ class _Walk:
         return (len(TENURE_DAYS) + 1) * (len(self.periods) + 1)
 
     def __call__(self, j: Journeys) -> pd.DataFrame:
-        names, label, conflict = self._labels(j)
+        names, label, conflict, own_tag = self._labels(j)
         rows_1 = first_rows(j.user)
         uid = np.cumsum(np.diff(j.user, prepend=-1) != 0) - 1
         bucket, parts = j.bucket[rows_1].astype(np.int64), []
@@ -177,14 +186,15 @@ class _Walk:
         at = at[np.lexsort((label[at], j.time[at], uid[at]))]
         self._risk(tally, u, uid[at], j.time[at], label[at])
         self._paths(tally, u, uid[at], j.time[at], label[at], start_state=len(names))
-        for i, rows in enumerate(((label >= 0) & (j.time > u.conv[uid]), conflict, label == (names.index(UNRESOLVED) if UNRESOLVED in names else -2))):
+        for i, rows in enumerate(((label >= 0) & (j.time > u.conv[uid]), conflict, label == (names.index(UNRESOLVED) if UNRESOLVED in names else -2),
+                                  own_tag)):
             tally("note", uid[rows], item=i)
-        for i, users in enumerate((u.inside & ~u.counted, (u.conv < FAR) & ~u.inside), start=3):
+        for i, users in enumerate((u.inside & ~u.counted, (u.conv < FAR) & ~u.inside), start=4):
             tally("note", np.flatnonzero(users), item=i)
         return pd.concat(parts, ignore_index=True)
 
-    def _labels(self, j: Journeys) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Partner names in order, each row's code (-1: no touch), and whether its tags name different partners."""
+    def _labels(self, j: Journeys) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+        """Partner names in order, each row's code (-1: no touch), whether its tags name different partners, and whether it is a conversion with a tag."""
         resolve = lambda words: [self.known.get(w.strip().lower()) if w != MISSING else None for w in words]  # noqa: E731
         own = {name: [None if w == MISSING else k or w for w, k in zip(words, resolve(words))] for name, words in j.levels.items()}
         if len(j.levels) == 1:
@@ -202,7 +212,8 @@ class _Walk:
             if n < len(sure):
                 conflict |= (label >= 0) & (codes >= 0) & (codes != label)
             label = np.where(label >= 0, label, codes)
-        return names, label, conflict
+        own_tag = (label >= 0) & j.has(0)  # super-properties stamp the last partner on the conversion: that is no touch
+        return names, np.where(own_tag, -1, label), conflict & ~own_tag, own_tag
 
     def _risk(self, tally: Callable[..., None], u: _Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray) -> None:
         """Days at risk and conversions by stratum and lag of the last touch; per partner the exposed days and those shared with another partner."""
@@ -410,15 +421,17 @@ def _stability(credit: np.ndarray, draws: np.ndarray, plan: _Walk, names: np.nda
 
 
 def _windows(counts: _Counts, days: np.ndarray, seed: int) -> tuple[pd.DataFrame, float, str]:
-    """The windows table, the share of exposed days whose stratum has no background of its own, and why no window is admissible."""
+    """The windows table, the share of exposed days whose stratum has hardly any background of its own, and why no window is admissible."""
     k = len(days)
     n, time = counts.risk_n.sum(axis=0), counts.risk_time.sum(axis=0)
+    exposed = time[:, :k].sum(axis=1)
+    pooled = float(np.nan_to_num(stats.rate(exposed[time[:, k] < THIN * exposed].sum(), exposed.sum()))) if time[:, k].any() else 1.0
 
     def excess(sums: np.ndarray) -> np.ndarray:
         """Attributed conversions beyond the background, by lag bin (not cumulative)."""
         n, time = sums
-        pooled = n[:, k].sum() / time[:, k].sum() if time[:, k].sum() > 0 else np.nan
-        background = np.divide(n[:, k], time[:, k], out=np.full(len(n), pooled), where=time[:, k] > 0)
+        overall = n[:, k].sum() / time[:, k].sum() if time[:, k].sum() > 0 else np.nan
+        background = np.divide(n[:, k], time[:, k], out=np.full(len(n), overall), where=time[:, k] > 0)
         return n[:, :k].sum(axis=0) - background @ time[:, :k]
 
     draws = stats.bucket_draws(np.stack([counts.risk_n, counts.risk_time], axis=1), excess, seed=seed)
@@ -440,17 +453,20 @@ def _windows(counts: _Counts, days: np.ndarray, seed: int) -> tuple[pd.DataFrame
         "late_rate_ci_lower": late_low, "late_rate_ci_upper": late_high, "n_excess": gain, "n_excess_ci_lower": e_low, "n_excess_ci_upper": e_high,
         "dilution_rate": 1 - stats.rate(gain, attributed), "dilution_rate_ci_lower": d_low, "dilution_rate_ci_upper": d_high, "admissible": admissible})
     reason = "no window reaches 90 % of the excess and stops growing"
-    if np.isnan(gain).all():
-        reason = "there is no time at risk without a touch to take a background from"
+    if pooled > MOST_POOLED:
+        table.loc[:, "n_excess":"dilution_rate_ci_upper"], table["admissible"] = np.nan, False
+        reason = f"{100 * pooled:.0f} % of the exposed days have no untouched time at the same tenure to compare with"
     elif not (e_low > 0).any():
         reason = "no window holds more conversions than the background would bring"
     elif rises[-1]:
         reason = f"the excess still grows in the last bin, so take windows longer than {days[-1]:g} days"
-    exposed = time[:, :k].sum(axis=1)
-    return table, float(stats.rate(exposed[time[:, k] == 0].sum(), exposed.sum())), reason
+    return table, pooled, reason
 
 
-def _partners(log: EventLog, counts: _Counts, plan: _Walk, by: str, credit: pd.DataFrame, value: float | None, seed: int) -> pd.DataFrame:
+def _partners(
+    log: EventLog, counts: _Counts, plan: _Walk, by: str, credit: pd.DataFrame, value: float | None, blind: bool, seed: int,
+) -> pd.DataFrame:
+    """The partners table; ``blind``: the data have no background, so nothing is said about excess."""
     p, s = len(counts.names), plan.n_strata
     flat = [counts.partner_n, counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_time.reshape(100, -1), counts.overlap.reshape(100, -1)]
     edges = np.cumsum([a.shape[1] for a in flat])[:-1]
@@ -466,18 +482,21 @@ def _partners(log: EventLog, counts: _Counts, plan: _Walk, by: str, credit: pd.D
     whole = np.concatenate(flat, axis=1)
     gain = excess(whole.sum(axis=0, keepdims=True))[0]
     low, high = stats.percentile_interval(excess(stats.bucket_draws(whole, np.asarray, seed=seed)))
+    if blind:
+        gain = low = high = np.full(p, np.nan)
     credited, amount = credit.iloc[:, plan.reference], pd.Series(np.nan, index=counts.names)
     if by in ("partner_id", "channel"):
         spend, (first, last) = log.table("spend"), (pd.Timestamp(us, unit="us").normalize() for us in (plan.origin, plan.end))
         amount = spend[pd.to_datetime(spend["day"]).between(first, last)].groupby(by)["amount"].sum().reindex(counts.names)
     n = counts.partner_n.sum(axis=0)
     money = np.nan if value is None else float(value)
-    verdict = np.select([n < FEW, low > 0, high < 0], [f"too few conversions (< {FEW})", "earns credit", "below background"], BACKGROUND)
+    verdict = np.select([n < FEW, ~(high - low <= n), low > 0, high < 0],
+                        [f"too few conversions (< {FEW})", UNTOLD, "earns credit", "below background"], BACKGROUND)
     roi = {name: (gain * money / amount.where(amount > 0) - 1) for name, gain in (("roi", gain), ("roi_ci_lower", low), ("roi_ci_upper", high))}
     return pd.DataFrame({
         by: counts.names, "spend_amount": amount, "n_attributed": n.astype(int), "n_credited": credited, "n_excess": gain, "n_excess_ci_lower": low,
         "n_excess_ci_upper": high, "cost_amount": amount / credited.where(credited > 0), **roi, "verdict": verdict,
-    }).sort_values("n_excess", ascending=False, ignore_index=True)
+    }).sort_values(["n_excess", "n_attributed"], ascending=False, ignore_index=True)
 
 
 def _finding(credit: pd.DataFrame, windows: pd.DataFrame, rule: str, reference: int, reason: str, idle: Sequence[str]) -> str:
@@ -497,11 +516,13 @@ def _finding(credit: pd.DataFrame, windows: pd.DataFrame, rule: str, reference: 
     last = f" {BACKGROUND[:1].upper()}{BACKGROUND[1:]}: {', '.join(idle)}." if idle else ""
     if np.isnan(at["dilution_rate"]):
         return f"{first} {span}.{last}"
-    return (f"{first} {span}; at {at['window_days']:g} days {at['n_attributed'] - at['n_excess']:,.0f} of {at['n_attributed']:,} attributed conversions "
-            f"({100 * at['dilution_rate']:.0f} %, {100 * at['dilution_rate_ci_lower']:.0f} to {100 * at['dilution_rate_ci_upper']:.0f}) would have happened anyway.{last}")
+    share, low, high = (100 * min(at[c], 1) for c in ("dilution_rate", "dilution_rate_ci_lower", "dilution_rate_ci_upper"))
+    which = (f"{at['n_attributed'] - at['n_excess']:,.0f} of {at['n_attributed']:,} attributed conversions ({share:.0f} %," if at["n_excess"] > 0 else
+             f"as far as the data can tell, all of the {at['n_attributed']:,} attributed conversions (100 %,")
+    return f"{first} {span}; at {at['window_days']:g} days {which} {low:.0f} to {high:.0f}) would have happened anyway.{last}"
 
 
-def _caveats(notes: Mapping[str, int], plan: _Walk, pooled: float, has_exit: bool) -> tuple[str, ...]:
+def _caveats(notes: Mapping[str, int], plan: _Walk, by: str, pooled: float, has_exit: bool) -> tuple[str, ...]:
     origin = pd.Timestamp(plan.origin, unit="us")
     out = ["No rule is causal: Markov and Shapley too only share out what happened together. A holdout is the test of a partner.",
            f"Only each user's first conversion counts, from {origin:%Y-%m-%d %H:%M} on: the first {plan.windows[-1] / DAY:g} days of the log cannot be looked back "
@@ -509,6 +530,9 @@ def _caveats(notes: Mapping[str, int], plan: _Walk, pooled: float, has_exit: boo
            "The excess takes it that users without a touch convert like the others would have: touches aimed at people about to convert look better than they are."]
     if notes["late_touch"]:
         out.append(f"{notes['late_touch']:,} touches after the user's first conversion earn nothing.")
+    if notes["own_tag"]:
+        tags = "partner_id, promo_code or utm_source" if by == "partner_id" else by
+        out.append(f"{notes['own_tag']:,} conversion events carry {tags} themselves: not counted as touches.")
     if notes["conflict"]:
         out.append(f"{notes['conflict']:,} events carry tags of different partners; partner_id stands before promo_code, promo_code before utm_source.")
     if notes["unresolved"]:
@@ -516,7 +540,9 @@ def _caveats(notes: Mapping[str, int], plan: _Walk, pooled: float, has_exit: boo
     if notes["outside"]:
         out.append(f"{notes['outside']:,} conversions of users without a start, before it, or after the user left are not counted.")
     if pooled > 0:
-        out.append(f"{pooled:.0%} of the exposed days lie in strata of tenure and calendar without unexposed time; there the overall background rate is used.")
+        then = ("no untouched time at the same tenure to compare with, so no excess, dilution or verdict is given" if pooled > MOST_POOLED else
+                "where there is none, the overall background rate is used")
+        out.append(f"{pooled:.0%} of the exposed days lie in strata of tenure and calendar with less than one untouched day for {1 / THIN:.0f} exposed ones: {then}.")
     if not has_exit:
         out.append("Nobody leaves before as_of here: where accounts are closed, name that event as competing, or the background comes out too low.")
     return tuple(out)

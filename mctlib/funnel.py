@@ -74,6 +74,8 @@ def diagnose_funnel(
     counts = log.reduce(partial(_count, n_steps=n_steps, unit=unit, by=by, rule=rule), events=events, by=list(dict.fromkeys([*by, *hold])), as_of=as_of)
     reached = counts[counts["kind"] == "attempt"]
     if reached.empty:
+        if order != "unordered":
+            _check_filter(log, matchers[0])
         raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {_day(end)}{' without being excluded' if exclude else ''}.")
     labels = [f"any {k} of {n_steps}" for k in range(1, n_steps + 1)] if order == "unordered" else [m.label for m in matchers]
     size = reached[reached["step"] == 1].set_index("segment")["n_users"].sort_values(ascending=False, kind="stable")
@@ -113,6 +115,16 @@ def _check(log: EventLog, steps: Sequence[Step], order: str, exclude: Sequence[E
                                      'with order "unordered" two steps must be the same or never meet.')
     elif steps[0].names and not set(steps[0].names) & set(log.event_names):
         raise ParameterError(f"steps: step 1 cannot be reached, {log.missing_events(steps[:1])[0]}")
+
+
+def _check_filter(log: EventLog, step: Step) -> None:
+    """Raises ParameterError when the step's event occurs, but nowhere with the properties it asks for."""
+    here = [f'"{name}"' for name in step.names if name in log.event_names]
+    if step.where and log.counts(events=[step]).empty:
+        values = {k: v if isinstance(v, (list, tuple, set)) else [v] for k, v in step.where.items()}
+        asked = " and ".join(f"{k} = {' or '.join('any value' if v is ANY else str(v) for v in some)}" for k, some in values.items())
+        occurs = f"{' and '.join(here)} occur{'s' if len(here) == 1 else ''}" if here else "other events occur"
+        raise ParameterError(f"steps: step 1 ({step.label}) matches no event; {occurs}, but never with {asked}.")
 
 
 def _may_meet(a: Step, b: Step) -> bool:
@@ -283,7 +295,8 @@ def explain_change(
     stays inside behaviour. The parts add up exactly to the change.
 
     ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval (seeded bootstrap of user
-    buckets) · ``.total``: one row, n_before, before_rate, n_after, after_rate with Wilson intervals, change_rate with Newcombe's. Raises ParameterError.
+    buckets) · ``.total``: one row, n_before, before_rate, n_after, after_rate with Wilson intervals, change_rate with the interval
+    of the same bootstrap draws as the parts, so that a lone part and the total agree. Raises ParameterError.
     """
     matchers = _matchers(steps)
     _check(log, matchers, "ordered", (), ())
@@ -311,7 +324,9 @@ def explain_change(
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
     known = (whole[:, :, 3] > 0).all(axis=0)  # with nobody tracked a rate cannot be corrected
     effect = _parts(whole)
-    low, high = stats.bucket_bootstrap(cells, _parts, seed=1)
+    draws = stats.bucket_draws(cells, _parts, seed=1)
+    low, high = stats.percentile_interval(draws)
+    (change_low,), (change_high,) = stats.percentile_interval(draws[:, 0].sum(axis=1, keepdims=True))  # before unknown parts are blanked
     for part in (effect, low, high):
         part[1:, 2][~known] = np.nan
         part[0, 2] = part[0, 2] if known.any() else np.nan
@@ -322,7 +337,6 @@ def explain_change(
         "effect_rate": effect.ravel(), "effect_rate_ci_lower": low.ravel(), "effect_rate_ci_upper": high.ravel()})
     parts = parts if by else parts.head(3)  # one segment is the sum itself
     lows, highs = stats.wilson([k_0, k_1], [n_0, n_1])
-    change_low, change_high = stats.newcombe(k_1, n_1, k_0, n_0)
     total = pd.DataFrame([{
         "n_before": int(n_0), "before_rate": k_0 / n_0, "before_rate_ci_lower": lows[0], "before_rate_ci_upper": highs[0],
         "n_after": int(n_1), "after_rate": k_1 / n_1, "after_rate_ci_lower": lows[1], "after_rate_ci_upper": highs[1],

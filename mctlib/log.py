@@ -181,6 +181,17 @@ class EventLog:
         names = dict.fromkeys(n for e in events for n in as_step(e).names)
         return [f'event "{n}" does not occur in {self.name}.{nearest(n, self.event_names)}' for n in names if n not in self.event_names]
 
+    def segments(self, column: str) -> list[str]:
+        """The values of a column that ``by`` may name, MISSING among them where some are empty. Raises ParameterError: no such column, or it is empty."""
+        found = list(self.counts(by=column).iloc[:, 1].unique())
+        if found == [MISSING]:
+            raise self._no_column(column)
+        return sorted(found)
+
+    def check_column(self, column: str) -> None:
+        """Raises ParameterError unless ``column`` may stand in ``by`` and holds something."""
+        self.segments(column)
+
     def _chunks(self) -> list[tuple[int, int]]:
         """Ranges of users that hold about CHUNK_ROWS rows each (the events are stored by user)."""
         cuts = [r[0] for r in self._con.execute(f"SELECT DISTINCT user FROM events WHERE rowid % {CHUNK_ROWS} = 0 AND rowid > 0 ORDER BY 1").fetchall()]
@@ -201,8 +212,16 @@ class EventLog:
             return f"e.{column}", False
         if event_only:
             return self._column(f"properties.{name}")
-        words = sorted({*CANONICAL["people"], *CANONICAL["events"]} - {"user_id", "properties", "consent"})
-        raise ParameterError(f'"{name}" is neither a column of people or events nor written as properties.<key>.{nearest(name, words)}')
+        raise self._no_column(name)
+
+    def _no_column(self, name: str) -> ParameterError:
+        """What to say of a column that is not there, or is there and empty."""
+        if name != "user_id" and (name in CANONICAL["people"] or name.removeprefix("event.") in CANONICAL["events"]):
+            return ParameterError(f'The column "{name}" is empty in {self.name}.')
+        keys = self._con.sql("SELECT DISTINCT unnest(json_keys(properties)) FROM (SELECT properties FROM events WHERE properties IS NOT NULL LIMIT 100000)").fetchall()
+        words = {c for table in ("people", "events") for c in CANONICAL[table] if c not in ("user_id", "properties", "consent") and self._filled(table, c)}
+        near = nearest(name, words) or nearest(f"properties.{name.removeprefix('properties.')}", [f"properties.{key}" for (key,) in keys])
+        return ParameterError(f'"{name}" is neither a column of people or events nor written as properties.<key>.{near}')
 
     def _filled(self, table: str, column: str) -> bool:
         return self._con.execute(f"SELECT count({column}) > 0 FROM {table}").fetchall()[0][0]

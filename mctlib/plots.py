@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 INK, MUTED, GRID = "#1f2933", "#66717d", "#dfe4ea"
 ACCENT, WARN, PALE = "#1b5e8c", "#c0392b", "#b9cfe0"
 PALETTE = [ACCENT, "#d9822b", "#2a8f6b", "#8456a8", "#b5446e", "#6b7785", "#3aa6b9", "#9c7a3c"]  # told apart with the common colour deficiencies
+MIN_USERS = 10  # smaller groups are not drawn: a picture must not tell what a table hides
 HATCH = "////"  # what is not known yet
 
 
@@ -26,7 +27,7 @@ def style() -> None:
         "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "axes.titlecolor": INK, "axes.titlelocation": "left", "axes.titleweight": "bold",
         "axes.titlesize": 12, "axes.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
         "axes.grid": True, "axes.grid.axis": "y", "grid.color": GRID, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
-        "font.family": "DejaVu Sans", "font.size": 10, "svg.hashsalt": "mctlib",
+        "font.family": "DejaVu Sans", "font.size": 10, "svg.hashsalt": "mctlib", "text.parse_math": False,  # "$10k-$20k" is no formula
     })
 
 
@@ -103,7 +104,7 @@ def plot_activation_curves(curve: pd.DataFrame, *, ax: Axes | None = None) -> Ax
             ax.annotate(str(name), (0, 0), (-22, -58 - 13 * i), ha="right", **below)
         for tick in ticks[ticks <= line["days"].iloc[-1]]:
             waiting = line["n_at_risk"].iloc[np.searchsorted(line["days"], tick)]
-            ax.annotate(short(waiting), (tick, 0), (0, -58 - 13 * i), ha="center", **below)
+            ax.annotate(short(waiting) if waiting >= MIN_USERS else f"< {MIN_USERS}", (tick, 0), (0, -58 - 13 * i), ha="center", **below)
     ax.annotate("users still waiting and in view", (0, 0), (-9, -44), **below | {"color": MUTED})
     ax.set(xticks=ticks, xlim=(0, last), ylim=(0, None), xlabel="days since start", ylabel="activated")
     ax.xaxis.labelpad = 2
@@ -198,7 +199,7 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     last = steps[steps["step"] == steps["step"].max()]
     size = steps[steps["step"] == 1].set_index("segment")["n_reached"]
     table = last[(last["segment"] != "all") & last["conversion_rate"].notna()]
-    table = table.assign(n=table["segment"].map(size)).nlargest(most, "n").sort_values("conversion_rate", ascending=False)
+    table = table.assign(n=table["segment"].map(size)).query("n >= @MIN_USERS").nlargest(most, "n").sort_values("conversion_rate", ascending=False)
     ax = axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
     forest(ax, table.assign(label=[f"{s} ({n:,})" for s, n in zip(table["segment"], table["n"])]), label="label", value="conversion_rate", zero=None)
     for everyone in last.loc[last["segment"] == "all", "conversion_rate"]:
@@ -214,7 +215,7 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
 
 def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -> Axes:
     """`Change.parts`: what mix, behaviour and tracking add to the change, in all and in the ``most`` largest segments, with intervals."""
-    segments = list(dict.fromkeys(parts["segment"]))[: most + 1]
+    segments = list(dict.fromkeys(parts.loc[parts[["n_before", "n_after"]].min(axis=1) >= MIN_USERS, "segment"]))[: most + 1]
     ax = axes(ax, size=(8, 1.2 + 0.62 * len(segments)))
     ax.axvline(0, color=MUTED, lw=1)
     for part, shift, colour in (("mix", 0.24, PALETTE[5]), ("behaviour", 0.0, ACCENT), ("tracking", -0.24, WARN)):

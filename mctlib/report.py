@@ -28,6 +28,7 @@ TOTALS = ("all", "total", "everyone", "(all)")
 DASH = "\u2013"  # for a value that is not known
 WORDS = {"roi": "ROI", "utm": "UTM", "pvalue": "p-value", "qvalue": "q-value", "rmst": "mean wait", "ph": "proportionality",
          "p90": "P90", "ci": "interval", "id": "ID", "rel": "relative"}  # fmt: skip
+HEADINGS = {"n": "Users", "p_positive": "P(ROI > 0)"}
 # Columns that name a row although their name or type looks like a value.
 KEYS = ("step", "day", "week", "window_days", "landmark_days", "horizon_days")
 
@@ -169,6 +170,8 @@ def _readable(frame: pd.DataFrame, masked: pd.Series, points: Sequence[str] = ()
 
 def _heading(column: str) -> str:
     """`n_reached` -> Reached; `median_days` -> Median, days; `rel_effect` -> Relative effect."""
+    if column in HEADINGS:
+        return HEADINGS[column]
     words = [WORDS.get(word, word) for word in column.removeprefix("n_").removesuffix("_amount").split("_") if word]
     if len(words) > 1 and words[-1] == "days":
         words[-2:] = [f"{words[-2]}, days"]
@@ -196,8 +199,8 @@ def _cell(column: str, value: Any) -> str:
         return _minus(f"{100 * value:+.1f}\u00a0{'%' if column.startswith('rel_') else 'pp'}")  # percent of it, or percentage points
     if re.search(r"(^|_)(rate|share)$", column) or column == "roi":
         return _minus(f"{100 * value:.1f}\u00a0%")
-    if re.search(r"_?[pq]value$", column):
-        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if re.search(r"_?[pq]value$", column) or column == "p_positive":
+        return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
     if column.endswith("_days") and column not in KEYS:
         return _minus(f"{value:.1f}")
     if column.endswith("amount"):

@@ -20,6 +20,7 @@ N_PLACEBO = 20  # placebo dates wanted: fewer cannot reach p = 0.05
 ALPHA = 0.05
 NAIVE, ITS, DID = "before/after", "interrupted time series", "difference-in-differences"
 HAC = f"{ITS}, Newey-West"
+UNCHECKED = "its false-alarm rate could not be checked on this series"
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,12 @@ class _Rung:
     reason: str = ""
     path: pd.DataFrame = field(default_factory=pd.DataFrame)
     phi: float = np.nan
+    n_placebo: int = 0
 
     def row(self) -> dict[str, Any]:
         """Its line in `BeforeAfter.rungs`."""
         return {"rung": self.rung, "effect": self.effect, "effect_ci_lower": self.low, "effect_ci_upper": self.high,
-                "rel_effect": self.effect / self.base if self.base else np.nan, "pvalue": self.pvalue,
+                "rel_effect": self.effect / self.base if self.base > 0 else np.nan, "pvalue": self.pvalue,
                 "placebo_pvalue": self.placebo_pvalue, "supported": self.carries == "yes", "reason": self.reason}
 
 
@@ -193,7 +195,7 @@ def _estimate(rung: str, weeks: pd.DataFrame, design: Callable, *, refused: str,
     from scipy.special import stdtrit
 
     n_pre, n_post = int((weeks.index < 0).sum()), int((weeks.index >= 0).sum())
-    n_coef = design(np.zeros(1))[0].shape[1]
+    n_coef = design(np.zeros(1))[0].shape[1]  # half of them describe the weeks before, half what the change added
     if n_pre < max(2, n_coef // 2 + 1) or n_post < n_coef // 2 or len(weeks) < n_coef + 2:
         return _Rung(rung, reason=f"{n_pre} whole weeks before and {n_post} after the change are too few to fit anything")
     fit, c, x0 = _model(weeks, design)
@@ -206,7 +208,7 @@ def _estimate(rung: str, weeks: pd.DataFrame, design: Callable, *, refused: str,
     base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - effect
     placebo, n_placebo = _placebo(weeks, design, pvalue, *placebo_floor)
     told = f"{n_pre} weeks before, {n_post} after; rho {fit.rho:.2f}; " + (
-        f"{n_placebo} placebo dates" if n_placebo else "no placebo date fits before the change")
+        _dates(n_placebo) if n_placebo else f"no placebo date fits before the change, so {UNCHECKED}")
     carries, reason = "yes", told
     if refused:
         carries, reason = "no", refused
@@ -217,10 +219,14 @@ def _estimate(rung: str, weeks: pd.DataFrame, design: Callable, *, refused: str,
         carries, reason = "no", "the weeks do not differ at all, so nothing says how sure this is"
     elif pvalue < ALPHA and n_placebo and placebo > max(ALPHA, 1 / (1 + n_placebo)):
         alike = round(placebo * (1 + n_placebo)) - 1
-        carries, reason = "inconclusive", (f"the model says p = {pvalue:.3f}, but of {n_placebo} placebo dates, when nothing changed, "
+        carries, reason = "inconclusive", (f"the model says p = {pvalue:.3f}, but of {_dates(n_placebo)}, when nothing changed, "
                                            f"{alike} look as extreme (placebo p = {placebo:.2f})")
     low, high = effect - q * se, effect + q * se
-    return _Rung(rung, effect, low, high, base, se, fit.df, pvalue, placebo, carries, reason, path, fit.sigma2)
+    return _Rung(rung, effect, low, high, base, se, fit.df, pvalue, placebo, carries, reason, path, fit.sigma2, n_placebo)
+
+
+def _dates(n: int) -> str:
+    return f"{n} placebo date{'' if n == 1 else 's'}"
 
 
 # --------------------------------------------------------------------------------------------------------------- the comparison
@@ -249,8 +255,9 @@ def compare_before_after(
     a rate, with value = n everywhere a daily count, else a mean. ``change_at``: first UTC day of the change. ``treated``: segments that got it,
     taken together (None: all that are not controls). ``control``: segments that did not (None: all others of a named ``treated``; () for none).
     ``value``: money per extra success (counts: per extra user-day; means: per extra unit); ``margin``: share of it that is kept. ``cost``: money
-    spent on the change, or (mean, sd) where it is an estimate. ``timeline``: what else happened (day, kind, label; micro_conversions, note); a
-    release or outage whose label or note says "tracking" and that touches the metric refuses every verdict, the rest are listed as coincidences.
+    spent on the change (0: it was free), or (mean, sd) where it is an estimate. ``timeline``: what else happened (day, kind, label;
+    micro_conversions, note); a release or outage whose label or note says "tracking" and that touches the metric refuses every verdict, the
+    rest are listed as coincidences.
 
     Days are added up to whole weeks counted from ``change_at``; days outside a whole week at either end are left out. Effects are in the units
     of the metric (a rate's 0.17 is 17 percentage points; a count's are per day): observed minus counterfactual, averaged over the weeks after
@@ -264,21 +271,27 @@ def compare_before_after(
         change, so that their mix cannot move the result; counts are scaled to the treated level. Refused when the difference drifted before
         the change (joint F test of a linear and a quadratic trend); inconclusive when control segments, taken as treated, look as extreme.
     A rung is supported with at least 12 weeks before and 6 after the change, unless the model finds an effect that placebo dates contradict:
-    placebo_pvalue, (1 + #{placebos whose own p-value is as small}) / (1 + number of placebos), above 0.05 and above its minimum.
-    ``path``: day (first of the week), n, observed, counterfactual + ci (a band for 95 % of the weeks had nothing changed), of the highest
-    supported rung, or the highest computed (before/after has no counterfactual: NaN). rungs and path carry ``attrs`` kind (rate, count, mean) and metric (in words) for the pictures.
+    placebo_pvalue, (1 + #{placebos whose own p-value is as small}) / (1 + number of placebos), above 0.05 and above its minimum. Where no placebo
+    date fits, it stays supported, and reason and caveats say that its false alarms could not be checked. A rung that cannot be computed is a
+    row of NaN with its reason. Control segments without users in 12 weeks before and 6 after are not taken as treated. rel_effect is NaN where
+    what would have been is not above 0.
+    ``path``: day (first of the week), n, observed, counterfactual + ci (a band for 95 % of the weeks had nothing changed; a rate's are cut off
+    at 0 and 1), of the highest supported rung, or the highest computed (before/after has no counterfactual: NaN). rungs and path carry ``attrs`` kind (rate, count, mean) and metric (in words) for the pictures.
     ``money``, one row for the highest supported rung (NaN without): rung, n (exposed in the weeks after the change; counts: days), incremental
-    (effect x n) + ci, value_amount + ci, cost_amount, roi + ci ((value - cost) / cost, Fieller's interval; NaN = not estimable), payback_days
-    (1 = the day of the change; NaN = not within these weeks), p_positive (that value exceeds cost; normal approximation).
-    Raises DataError: a column is missing or impossible; ParameterError: an unknown segment, a change outside the data, an impossible cost.
+    (effect x n) + ci, value_amount + ci, cost_amount, roi + ci ((value - cost) / cost, Fieller's interval; NaN = not estimable, or a cost of 0),
+    payback_days (1 = the day of the change; NaN = not within these weeks, or nothing to pay back), p_positive (that value exceeds cost; normal
+    approximation). Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
+    Raises DataError: a column is missing or impossible; ParameterError: an unknown segment, a change outside the data, a negative cost or value.
     """
     daily, kind = _checked(series)
     metric = series.attrs.get("metric", "the metric")
     day = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
     treated, control = _sides(daily, treated, control)
     cost_mean, cost_sd = (cost, 0.0) if cost is None or np.isscalar(cost) else cost
-    if cost is not None and not (cost_mean > 0 and cost_sd >= 0):
-        raise ParameterError(f"cost: {cost} must be above 0 (with a standard deviation of at least 0).")
+    if cost is not None and not (0 <= cost_mean < np.inf and 0 <= cost_sd < np.inf):
+        raise ParameterError(f"cost: {cost} must be 0 or more (and so must its standard deviation).")
+    if value is not None and not 0 <= value < np.inf:
+        raise ParameterError(f"value: {value} must be 0 or more; what a success brings cannot be negative.")
     if not 0 < margin <= 1:
         raise ParameterError(f"margin: {margin} must be a share above 0 and at most 1.")
     units, left_out = _weekly(daily, day, kind)
@@ -310,15 +323,30 @@ def compare_before_after(
     if kind == "rate" and np.isfinite(its.phi) and 0 < p < 1:
         caveats.append(f"Weekly rates vary {its.phi / (p * (1 - p)):.1f} times as much as binomial chance (variance, around the trend); "
                        "only the before/after interval ignores it.")
-    if best and not np.isfinite(best.placebo_pvalue):
-        caveats.append("No placebo date fits before the change: nothing here checks the model on this very series.")
+    judged = best or next((r for r in reversed(rungs) if r.carries == "inconclusive"), None)
+    if judged and judged.n_placebo < N_PLACEBO:
+        n, wanted = judged.n_placebo, f"before the change ({N_PLACEBO} are wanted)"
+        caveats.append(f"Only {_dates(n)} fit{'s' if n == 1 else ''} {wanted}: the false-alarm check is weak." if n else
+                       f"No placebo date fits {wanted} for {judged.rung}: {UNCHECKED}.")
+    if kind == "rate":
+        band = list(shown.path.filter(like="counterfactual"))
+        if ((shown.path["counterfactual"] < 0) | (shown.path["counterfactual"] > 1)).any():
+            caveats.append("What would have been runs below 0 or above 1 in some weeks: there a straight line does not describe this share, "
+                           "and .path is cut off at 0 and 1.")
+        shown.path[band] = shown.path[band].clip(0, 1)
     if not control:
         caveats.append("No control group: anything else that happened at the change is part of the effect.")
     if np.isfinite(money["p_positive"].iloc[0]):
         caveats.append("p_positive is a normal approximation.")
+    if cost_mean == 0 and np.isfinite(money["value_amount"].iloc[0]):
+        caveats.append("The cost is 0: a return on investment is not defined, and there is nothing to pay back.")
     table = pd.DataFrame([r.row() for r in rungs])
     table.attrs = shown.path.attrs = {"kind": kind, "metric": metric}
-    finding = _finding(rungs, best, verdict, money.iloc[0], kind, metric, day, treated, control)
+    kept = f", {100 * margin:g} % of it kept," if margin < 1 else ""
+    each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
+    spent = f"{cost_mean:,.10g}" + (f" (standard deviation {cost_sd:,.10g})" if cost_sd else "") if cost is not None else ""
+    assumed = "" if value is None or cost is None else f"at {value:,.10g} a {each}{kept} and a cost of {spent}"
+    finding = _finding(rungs, best, verdict, money.iloc[0], assumed, kind, metric, day, treated, control)
     return BeforeAfter(table, shown.path, money, verdict, finding, tuple(caveats + coincidences))
 
 
@@ -454,22 +482,31 @@ def _difference(
     if pretrend < ALPHA and not refused:
         told = f"treated and control drifted apart before the change (p = {pretrend:.3f}, joint test)"
         did = replace(did, carries="no", reason=told)
-    if len(control) >= 2:
-        rank = 1
-        for unit in control:
-            fake = _pooled(units[units["segment"] == unit], kind)
-            fake = fake[fake["n"] > 0]
-            fake_weeks = weeks.reindex(fake.index).assign(observed=fake["value"], n=fake["n"])
-            rows = _against(units, fake, fake_weeks, [s for s in control if s != unit], kind)
-            fit, c, _ = _model(rows, _level)
-            rank += fit.contrast(c)[2] <= did.pvalue
-        n = len(control) + 1
+    pvalues = {} if np.isnan(did.pvalue) or len(control) < 2 else {
+        s: _as_treated(units, weeks, s, [t for t in control if t != s], kind) for s in control}
+    left_out = [s for s, p in pvalues.items() if np.isnan(p)]
+    if left_out:
+        notes.append(f"Not taken as if treated: {', '.join(left_out[:5])}{f' and {len(left_out) - 5} more' if len(left_out) > 5 else ''}; with users in "
+                     f"fewer than {MIN_PRE} weeks before or {MIN_POST} after, or without any variation, they say nothing.")
+    if (n := len(pvalues) - len(left_out) + 1) > 2:
+        rank = 1 + sum(p <= did.pvalue for p in pvalues.values())
         notes.append(f"Taken as if each had been treated, {', '.join(treated)} ranks {rank} of {n} (permutation p = {rank / n:.2f}; "
                      f"the smallest possible with {n} is {1 / n:.2f}).")
         if did.pvalue < ALPHA and did.carries == "yes" and rank / n > max(ALPHA, 1 / n):
             told = f"{rank - 1} of {n - 1} control segments moved as clearly without any change (permutation p = {rank / n:.2f})"
             did = replace(did, carries="inconclusive", reason=told)
     return did, notes
+
+
+def _as_treated(units: pd.DataFrame, weeks: pd.DataFrame, unit: str, control: Sequence[str], kind: str) -> float:
+    """P-value of the change in a segment that had none; NaN where its weeks cannot tell."""
+    own = _pooled(units[units["segment"] == unit], kind)
+    own = own[own["n"] > 0]
+    rows = _against(units, own, weeks.reindex(own.index).assign(observed=own["value"], n=own["n"]), control, kind)
+    if (rows.index < 0).sum() < MIN_PRE or (rows.index >= 0).sum() < MIN_POST:
+        return np.nan
+    fit, c, _ = _model(rows, _level)
+    return fit.contrast(c)[2]
 
 
 def _coincidences(
@@ -497,18 +534,18 @@ def _money(
     from scipy.special import ndtr, stdtrit
 
     rung = rung or _Rung("none supported")
-    n, cost = float(per_day.sum()), np.nan if cost is None else float(cost)
-    each = np.nan if value is None else value * margin
+    n = float(per_day.sum())
+    each, cost = (np.nan, np.nan) if value is None or cost is None else (value * margin, float(cost))
     gain, gain_sd = rung.effect * n * each, rung.se * n * abs(each)
     low, high = stats.fieller(gain, gain_sd**2, cost, cost_sd**2, float(stdtrit(rung.df, 1 - ALPHA / 2)))
     spread = float(np.hypot(gain_sd, cost_sd))
-    paid = np.flatnonzero(per_day.cumsum().to_numpy() * rung.effect * each >= cost)
+    paid = np.flatnonzero(per_day.cumsum().to_numpy() * rung.effect * each >= cost) if cost > 0 else ()
     ends = sorted([rung.low * n * each, rung.high * n * each])
     return pd.DataFrame([{
         "rung": rung.rung, "n": n, "incremental": rung.effect * n,
         "incremental_ci_lower": rung.low * n, "incremental_ci_upper": rung.high * n,
         "value_amount": gain, "value_amount_ci_lower": ends[0], "value_amount_ci_upper": ends[1], "cost_amount": cost,
-        "roi": (gain - cost) / cost, "roi_ci_lower": low - 1, "roi_ci_upper": high - 1,
+        "roi": (gain - cost) / cost if cost > 0 else np.nan, "roi_ci_lower": low - 1, "roi_ci_upper": high - 1,
         "payback_days": float(paid[0] + 1) if len(paid) else np.nan,
         "p_positive": float(ndtr((gain - cost) / spread)) if spread > 0 else np.nan,
     }])
@@ -521,8 +558,8 @@ def _words(x: float, kind: str, *, signed: bool = True) -> str:
 
 
 def _finding(
-    rungs: Sequence[_Rung], best: _Rung | None, verdict: str, money: pd.Series, kind: str, metric: str, change: pd.Timestamp,
-    treated: Sequence[str], control: Sequence[str],
+    rungs: Sequence[_Rung], best: _Rung | None, verdict: str, money: pd.Series, assumed: str, kind: str, metric: str,
+    change: pd.Timestamp, treated: Sequence[str], control: Sequence[str],
 ) -> str:
     """The sentences a decision maker reads."""
     naive, who = rungs[0], "" if treated == ["all"] else f" for {', '.join(treated)}"
@@ -534,17 +571,20 @@ def _finding(
     against = f"{best.rung} against {', '.join(control)}" if best.rung == DID else f"{best.rung} against its own trend before"
     difference = f"{_words(best.effect, kind)} (95 % interval {low} to {high})"
     if best.low > 0 or best.high < 0:
-        text = (f"The change of {change:%Y-%m-%d} moved {metric}{who} by {difference}, {100 * best.effect / best.base:+.0f} % of what it "
-                f"would have been, by {against}; ")
+        share = f"{100 * best.effect / best.base:+.0f} % of what it would have been, " if best.base > 0 else ""
+        text = f"The change of {change:%Y-%m-%d} moved {metric}{who} by {difference}, {share}by {against}; "
     else:
         text = f"No effect of the change of {change:%Y-%m-%d} on {metric}{who} is shown: {difference}, by {against}; "
     text += f"plain before/after says {_words(naive.effect, kind)}."
     text += "".join(f" Not used was {r.rung}: {r.reason}." for r in rungs[rungs.index(best) + 1 :])
-    if np.isfinite(money["roi"]):
-        low, high, paid = money["roi_ci_lower"], money["roi_ci_upper"], money["payback_days"]
-        span = f"95 % interval {100 * low:.0f} to {100 * high:.0f}" if np.isfinite(low) else "interval not estimable"
-        paid = f"paid back on day {paid:.0f}" if np.isfinite(paid) else "not paid back within the data"
-        extra = {"rate": " successes", "count": " user-days", "mean": ""}[kind]
-        text += (f" In the weeks seen that is {money['incremental']:+,.0f}{extra} and a return on investment of {100 * money['roi']:.0f} % "
-                 f"({span}), {paid}.")
-    return text
+    if not np.isfinite(money["value_amount"]):
+        return text
+    extra = {"rate": " successes", "count": " user-days", "mean": ""}[kind]
+    text += f" In the weeks seen that is {money['incremental']:+,.0f}{extra} and, {assumed}, "
+    if not money["cost_amount"] > 0:
+        low, high = money["value_amount_ci_lower"], money["value_amount_ci_upper"]
+        return f"{text}a value of {money['value_amount']:,.0f} (95 % interval {low:,.0f} to {high:,.0f}); without a cost no return on it is defined."
+    low, high, paid = money["roi_ci_lower"], money["roi_ci_upper"], money["payback_days"]
+    span = f"95 % interval {100 * low:.0f} to {100 * high:.0f}" if np.isfinite(low) else "interval not estimable"
+    paid = f"paid back on day {paid:.0f}" if np.isfinite(paid) else "not paid back within the data"
+    return f"{text}a return on investment of {100 * money['roi']:.0f} % ({span}), {paid}."

@@ -25,7 +25,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from mctlib import demo, staging
 from mctlib import store as store_module
 from mctlib.log import EventLog
-from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, nearest
+from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest
+from mctlib.store import owner, remove_leftovers, unwritten
 from mctlib.staging import MACROS, File, Stage, find, look, one_sentence, plain, scan, text
 
 # The order of Snowplow's enriched event, whose files have no header line.
@@ -48,6 +49,9 @@ SNOWPLOW = tuple(
     event_fingerprint true_tstamp
     """.split()
 )
+
+
+NAME = r"[A-Za-z0-9][\w-]*"
 
 
 class Source(BaseModel):
@@ -338,11 +342,24 @@ def project_root() -> Path:
     raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key for key, _ in node.value]
+        if twice := next((key for i, key in enumerate(keys) if key.value in [k.value for k in keys[:i]]), None):
+            raise yaml.MarkedYAMLError(problem=f'the key "{twice.value}" stands here again', problem_mark=twice.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_dataset(path: Path) -> Dataset:
     """A data YAML, checked. Raises DataError of one sentence: the file, the field, the rule, the nearest valid word."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        dataset = Dataset.model_validate(content if isinstance(content, dict) else {})
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        if not isinstance(content, dict):
+            fault = "is empty. Write into it" if content is None else "must be a mapping such as"
+            raise DataError(f"{path.name} {fault}  name: ..., events: {{path: ...}}.")
+        dataset = Dataset.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = f" in line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
         raise DataError(f"{path.name} is not valid YAML{line}: {getattr(error, 'problem', None) or error}.") from None
@@ -355,7 +372,7 @@ def read_dataset(path: Path) -> Dataset:
             model = Dataset if len(error["loc"]) == 1 else Demo if error["loc"][0] == "demo" else Source
             raise DataError(f'{path.name}: "{where}" is not a field.{nearest(error["loc"][-1], model.model_fields)}') from None
         raise DataError(f'{path.name}: "{where}" {error["msg"].removeprefix("Input ").lower()}.') from None
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", dataset.name):
+    if not re.fullmatch(NAME, dataset.name):
         raise DataError(f'{path.name}: the name "{dataset.name}" may hold only letters, digits, - and _, for it names the store.')
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
@@ -382,7 +399,9 @@ def open_log(dataset: str | Path) -> EventLog:
     known = {other: other.name.removeprefix("data.").removesuffix(".yaml") for other in (root / "params").glob("data.*.yaml")}
     path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else root / "params" / f"data.{dataset}.yaml"
     if not path.is_file():
-        raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{nearest(str(dataset), known.values())}')
+        names = ", ".join(sorted(known.values())) or "none yet"
+        near = nearest(path.name.removeprefix("data.").removesuffix(".yaml"), known.values()) or f" Its datasets are: {names}."
+        raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{near}')
     described = read_dataset(path)
     for other in known:
         if other.resolve() != path.resolve() and _says_name(other, described.name):
@@ -393,7 +412,12 @@ def open_log(dataset: str | Path) -> EventLog:
             if (opened := EventLog.open(store)).load["fingerprint"] == key:
                 return opened
             opened._con.close()  # DuckDB would go on serving the old file from an open connection
-    load(described, store, root=root, key=key)
+    try:
+        load(described, store, root=root, key=key)
+    except (duckdb.Error, OSError) as error:
+        if disk_full(error):
+            raise unwritten(store, error) from error
+        raise
     return EventLog.open(store)
 
 
@@ -406,7 +430,7 @@ def _says_name(path: Path, name: str) -> bool:
 @contextmanager
 def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A DuckDB file for staged tables, and a folder for unpacked archives; both are gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-") as folder:
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-", suffix=f".{owner()}.tmp") as folder:
         with connect(f"{folder}/staging.duckdb") as con:
             con.execute(MACROS)
             yield con, Path(folder)
@@ -415,6 +439,7 @@ def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict:
     """Read every source of a dataset into a store file; returns the load report of `build_store`."""
     store.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
     with _workbench(store.parent) as (con, folder):
         for table, source in dataset.sources():
@@ -469,8 +494,10 @@ LIKELY = {
 def draft(name: str, files: Sequence[str]) -> str:
     """A data YAML for these files, as text: formats told by their columns, the column maps guessed, every guess marked.
 
-    Raises DataError: a file is missing, cannot be read, or fits no table.
+    Raises DataError: a file is missing, cannot be read, or fits no table. ParameterError: the name cannot name a store.
     """
+    if not re.fullmatch(NAME, name):
+        raise ParameterError(f'the name "{name}" may hold only letters, digits, - and _, for it names the store.')
     root, sources = project_root(), {}
     with tempfile.TemporaryDirectory() as beside, _workbench(Path(beside)) as (con, folder):
         for written in files:

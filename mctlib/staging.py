@@ -22,7 +22,7 @@ from typing import Any
 
 import duckdb
 
-from mctlib.store import CANONICAL, DAYS, FAULTY_SHARE, REQUIRED, DataError, nearest
+from mctlib.store import CANONICAL, DAYS, FAULTY_SHARE, REQUIRED, DataError, disk_full, nearest
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 # How a count since 1970 is told: its digits, and its unit in microseconds.
@@ -87,6 +87,8 @@ def one_sentence(paths: dict[Path, str]) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        if disk_full(error):  # of the store: no fault of these files
+            raise
         said = str(error)
         path = next((path for path in paths if str(path) in said), next(iter(paths)))
         if isinstance(error, (EOFError, zlib.error)) or "GZIP" in said:
@@ -135,6 +137,8 @@ def look(con: duckdb.DuckDBPyConnection, path: Path, shown: str, *, headless: tu
             head = codecs.getincrementaldecoder("utf-8-sig")().decode(stream.read(1 << 16))
         if not head.strip():
             raise DataError(f"{shown} is empty.")
+        if re.match(r"(\s|<\?xml[^>]*>|<!--.*?-->)*<(!doctype\s+)?html\b", head, re.IGNORECASE | re.DOTALL):
+            raise DataError(f"{shown} is a web page (HTML), not an export. Download it again, signed in.")
         if head.lstrip()[0] in "{[":
             return File(path, shown, "json", _described(con, _read_json(text(path), gz)), gz)
     delimiter = max(",;\t|", key=head.split("\n", 1)[0].count)

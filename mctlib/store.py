@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import platform
+import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -68,6 +72,41 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     return con
 
 
+def owner() -> str:
+    """This process, as temporary names carry it: a load that was killed cannot clean up, so a later one must know whose they are."""
+    return f"{os.getpid()}@{platform.node()}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files whose process is gone; where that cannot be told (another machine or container wrote them), those older than a day."""
+    for path in [p for p in folder.iterdir() if ".tmp" in p.name or p.name.startswith(".staging-")]:
+        with suppress(OSError):  # another load may be removing it too
+            found = re.search(r"\.(\d+)@(.+)\.tmp", path.name)
+            if _running(int(found[1])) if found and found[2] == platform.node() and os.name == "posix" else time.time() - path.stat().st_mtime < 86_400:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
+
+
+def disk_full(error: BaseException) -> bool:
+    return bool(re.search("No space left on device|Disk quota exceeded|max_temp_directory_size", str(error)))
+
+
+def unwritten(path: Path, error: BaseException) -> DataError:
+    """One sentence for a store that could not be written: which, why, and whether there still is one."""
+    why = "the disk is full, so the store could not be written" if disk_full(error) else f"the store could not be written ({str(error).splitlines()[0]})"
+    return DataError(f"{path}: {why}{'; the previous store is untouched' if path.exists() else ''}.")
+
+
 def build_store(path: Path, tables: Mapping[str, Sequence[tuple[str, str]]], *, con: duckdb.DuckDBPyConnection, name: str, fingerprint: str = "") -> dict:
     """Turn staged SELECTs into a store file, atomically; returns the load report (also kept beside it as `<name>.load.json`).
 
@@ -76,7 +115,7 @@ def build_store(path: Path, tables: Mapping[str, Sequence[tuple[str, str]]], *, 
     Raises DataError: too many faulty rows in a source, nothing left, disk full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    fresh = path.with_suffix(f".{owner()}.tmp")
     rejected = path.with_suffix(".rejected.parquet")
     try:
         con.execute(f"ATTACH {quoted(str(fresh))} AS store")
@@ -85,11 +124,12 @@ def build_store(path: Path, tables: Mapping[str, Sequence[tuple[str, str]]], *, 
             con.execute(f"COPY rejected TO {quoted(str(fresh) + '.rejected')} (FORMAT parquet)")
         finally:
             con.execute("DETACH store")
+        Path(f"{fresh}.json").write_text(json.dumps(report, indent=1))
         os.replace(f"{fresh}.rejected", rejected)
-        path.with_suffix(".load.json").write_text(json.dumps(report, indent=1))
+        os.replace(f"{fresh}.json", path.with_suffix(".load.json"))
         os.replace(fresh, path)
-    except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
-        raise DataError(f"{path}: the store could not be written ({str(error).splitlines()[0]}); the previous store is untouched.") from error
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError) as error:
+        raise unwritten(path, error) from error
     finally:
         for leftover in path.parent.glob(fresh.name + "*"):
             leftover.unlink()
@@ -129,7 +169,8 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
     for table in ("events", "people", "surveys", "backend", "spend", "timeline", "responses"):
         report["tables"][table]["n_kept"] = con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0]
     if not report["tables"]["events"]["n_kept"]:
-        raise DataError(f"{name}: no event is left after loading; rejected were {report['tables']['events']['n_rejected'] or 'none'}.")
+        lost = "; ".join(f"{n:,} row{'s' * (n > 1)}: {why}" for why, n in report["tables"]["events"]["n_rejected"].items())
+        raise DataError(f"{name}: no event is left after loading; rejected were {lost or 'none'}.")
 
     hashed = lambda c: f"substr(sha256({quoted(salt)} || {c}), 1, 16)"  # noqa: E731
     con.execute(f"""CREATE TABLE store.users AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, {hashed('user_id')} AS user_id,

@@ -102,10 +102,11 @@ def test_each_rule_by_hand(quick, rule, days):
 
 
 def test_windows_and_excess_by_hand(quick):
-    result = attribution_windows(ArrayLog(HAND), "paid", windows=["5d", "20d"], as_of="2026-02-09T00:00:00Z", seed=1)
+    frame = pd.concat([HAND, rows_to_frame([("u3", 11, "page", None), ("u4", 28, "page", None)])])  # untouched at the tenures of u1 and u2
+    result = attribution_windows(ArrayLog(frame), "paid", windows=["5d", "20d"], as_of="2026-02-09T00:00:00Z", seed=1)
     windows = result.windows.set_index("window_days")
     assert windows["n_attributed"].tolist() == [2, 2] and windows["n_late"].tolist() == [0, 0]
-    # nobody converts without a touch in 20 days (u0, days 20 to 39), so the background is 0 and all is excess
+    # nobody converts without a touch in 20 days (u0, u3 and u4 up to day 39), so the background is 0 and all is excess
     assert windows["n_excess"].tolist() == [2, 2] and windows["dilution_rate"].tolist() == [0, 0]
     assert result.partners["n_attributed"].tolist() == [1, 1, 1] and result.partners["verdict"].eq("too few conversions (< 30)").all()
 
@@ -118,6 +119,30 @@ def test_the_window_is_inclusive_and_a_touch_of_the_same_moment_counts(quick):
     assert wide(result, "last", 30).to_dict() == {"a": 1, "b": 1, "c": 1}
     assert result.windows["n_late"].tolist() == [1, 0]
     assert any(c.startswith("1 touches after the user's first conversion") for c in result.caveats)
+
+def test_without_untouched_time_nothing_is_said_about_excess(quick):
+    # u1 is exposed at tenures 9 to 19, u2 at 0 to 2 days; u0 alone is untouched, at tenures 20 to 39 (strata from 14 days on): 7 of 12 days lack a background
+    result = attribution_windows(ArrayLog(HAND), "paid", windows=["5d", "20d"], as_of="2026-02-09T00:00:00Z", seed=1, value=1.0)
+    blank = ["n_excess", "n_excess_ci_lower", "n_excess_ci_upper"]
+    assert result.windows[[*blank, "dilution_rate", "dilution_rate_ci_lower", "dilution_rate_ci_upper"]].isna().all(axis=None)
+    assert not result.windows["admissible"].any() and result.windows["n_attributed"].tolist() == [2, 2]
+    assert result.partners[[*blank, "roi"]].isna().all(axis=None)
+    assert "58 % of the exposed days have no untouched time at the same tenure to compare with" in result.finding
+    assert not any(word in result.finding for word in ("anyway", "background", "excess"))
+    assert any(c.startswith("58% of the exposed days") and "no untouched time at the same tenure to compare with" in c for c in result.caveats)
+
+
+def test_a_conversion_is_no_touch_of_its_own(quick):
+    # u1's conversion carries a: no touch; u2's visit at the moment of the conversion is one; u3 is untouched, and its second conversion carries b
+    rows = [("u0", 0, "page", None), ("u1", 40, "page", None), ("u1", 47, "paid", "a"), ("u2", 47, "paid", "b"), ("u2", 47, "visit", "a"),
+            ("u3", 47, "paid", None), ("u3", 48, "paid", "b")]
+    ask = partial(attribution_windows, conversion="paid", windows=["7d", "30d"], as_of="2026-03-31", rules=["linear"], seed=1)
+    result = ask(ArrayLog(rows_to_frame(rows)))
+    assert wide(result, "linear", 7).to_dict() == {"a": 1} and result.windows["n_attributed"].tolist() == [1, 1]
+    assert "3 conversion events carry partner_id, promo_code or utm_source themselves: not counted as touches." in result.caveats
+    assert not any("first conversion earn nothing" in c for c in result.caveats)
+    with pytest.raises(DataError, match="no event up to as_of but the conversion itself carries partner_id"):
+        ask(ArrayLog(rows_to_frame([r for r in rows if r[2] != "visit"])))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- a naive oracle
@@ -151,7 +176,8 @@ def naive(frame, windows, as_of, half_life, reference):
             continue
         end = min(conv, leave, end_of_log)
         counts = conv <= leave and origin <= conv < np.inf
-        touches = sorted((day(t), p) for t, p in zip(f["timestamp"], f["partner_id"]) if p is not None and day(t) <= end)
+        touches = sorted((day(t), p) for t, e, p in zip(f["timestamp"], f["event"], f["partner_id"])
+                         if p is not None and e != "paid" and day(t) <= end)
         for w in windows:
             path = [(t, p) for t, p in touches if counts and conv - t <= w]
             attributed[w] += bool(path)
@@ -224,6 +250,7 @@ def test_against_a_naive_recomputation(seed):
                    start="signed_up", competing="left")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=3))
+        patch.setattr(attribution, "MOST_POOLED", 1)  # so few users have hardly a background: the arithmetic is tested all the same
         if not n:
             with pytest.raises(DataError):
                 call()
@@ -360,6 +387,42 @@ def test_excess_recovers_the_truth_and_the_null_partner_is_background(monkeypatc
     assert background >= 0.9 * seeds and causal >= 0.9 * seeds and covered >= 0.9 * seeds, (background, causal, covered)
 
 
+def stamped(seed, share, users=3000):
+    """Two partners that cause nothing, stamped as a super-property on every event, the conversion too, of a ``share`` of the users."""
+    rng = np.random.default_rng(seed)
+    start = rng.uniform(0, 150, users)
+    conv = start + rng.exponential(400, users)
+    partner = np.where(rng.random(users) < share, rng.choice(["a", "b"], users), None)
+    who, paid = np.repeat(np.arange(users), rng.poisson(0.1 * (180 - start))), np.flatnonzero(conv < 180)
+    parts = [("signed_up", np.arange(users), start), ("page", who, rng.uniform(start[who], 180)), ("paid", paid, conv[paid])]
+    return ArrayLog(rows_to_frame([(u, t, event, partner[u]) for event, us, ts in parts for u, t in zip(us, ts)]))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.998, 0.97])  # all; 6 users left, too few to convert without a touch; 90 left
+def test_a_partner_stamped_on_nearly_every_user_cannot_be_told(quick, share):
+    result = attribution_windows(stamped(1, share), "paid", windows=["7d", "30d"], as_of="2026-06-29", rules=["linear"], seed=1, start="signed_up")
+    assert result.partners["verdict"].eq(attribution.UNTOLD).all() and result.windows["n_excess"].isna().all() and not result.windows["admissible"].any()
+
+
+def test_a_partner_stamped_on_half_of_the_users_is_background():
+    result = attribution_windows(stamped(1, 0.5), "paid", windows=["7d", "30d"], as_of="2026-06-29", rules=["linear"], seed=1, start="signed_up")
+    assert result.partners["verdict"].eq(attribution.BACKGROUND).all() and result.windows["n_excess_ci_lower"].max() < 0
+
+
+def test_all_of_the_conversions_is_the_most_that_would_have_happened_anyway():
+    # of 3,000 users stamped to 93 %, seed 1 draws fewer conversions with a touch than without would give: the raw dilution is above 1
+    result = attribution_windows(stamped(1, 0.93), "paid", windows=["7d", "30d"], as_of="2026-06-29", rules=["linear"], seed=1, start="signed_up")
+    last = result.windows.iloc[-1]
+    assert last["dilution_rate"] > 1
+    assert f"as far as the data can tell, all of the {last['n_attributed']} attributed conversions (100 %, " in result.finding and " to 100) would" in result.finding
+
+
+def test_an_interval_wider_than_the_conversions_tells_nothing(monkeypatch):
+    monkeypatch.setattr(stats, "percentile_interval", lambda draws: (np.full(draws.shape[1:], -15_027.0), np.full(draws.shape[1:], 14_553.0)))
+    result = attribution_windows(stamped(1, 0.5), "paid", windows=["7d", "30d"], as_of="2026-06-29", rules=["linear"], seed=1, start="signed_up")
+    assert result.partners["verdict"].eq(attribution.UNTOLD).all() and result.partners["n_excess"].notna().all()
+
+
 USERS, SEED = 8000, 2
 
 
@@ -434,6 +497,9 @@ def test_tables_hold_together(demo_result):
     ({"windows": ["-7d"]}, ParameterError, 'windows: "-7d" must be longer than nothing'),
     ({"windows": ["a week"]}, ParameterError, 'windows: "a week" is not a duration'),
     ({"windows": "7d"}, ParameterError, "windows: give a list"),
+    ({"windows": []}, ParameterError, "windows: give a list"),
+    ({"rules": []}, ParameterError, "rules: give at least one of first"),
+    ({"by": ""}, ParameterError, "by: name the column that holds the partner."),
     ({"rules": ["liner"]}, ParameterError, 'rules: "liner" is not one of .* Did you mean "linear"'),
     ({"reference": "30d"}, ParameterError, 'reference: "30d" is not one of the windows'),
     ({"half_life": "0d"}, ParameterError, "half_life"),

@@ -1,6 +1,11 @@
 """The event log: what is kept, stitched, rejected and handed to kernels. Expected numbers are counted by hand on the frames above them."""
 
 import json
+import os
+import platform
+import subprocess
+import sys
+import time
 
 import duckdb
 import numpy as np
@@ -180,7 +185,7 @@ def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
 
 
 def test_words_that_are_not_in_the_data_name_the_nearest():
-    log = EventLog.from_frame(frame([("a", "profile_completed", "2026-01-10")]))
+    log = EventLog.from_frame(frame([("a", "profile_completed", "2026-01-10", "web")], ("user_id", "event", "timestamp", "platform")))
     assert log.missing_events(["profil_completed"]) == ['event "profil_completed" does not occur in frame. Did you mean "profile_completed"?']
     with pytest.raises(ParameterError, match='"plattform" is neither .* Did you mean "platform"'):
         list(log.journeys(events=["profile_completed"], by="plattform"))
@@ -196,11 +201,41 @@ def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
     build_store(path, tables, con=con, name="x")
     before = path.read_bytes()
 
-    def full(*_, **__):
-        raise duckdb.IOException('IO Error: Could not write to file "x": No space left on device')
+    def fails(said):
+        def fill(*_, **__):
+            raise duckdb.IOException(said)
 
-    monkeypatch.setattr(store, "fill", full)
-    with pytest.raises(DataError, match=r"x.duckdb: the store could not be written .*No space left on device.*previous store is untouched"):
-        build_store(path, tables, con=con, name="x")
+        monkeypatch.setattr(store, "fill", fill)
+        with pytest.raises(DataError) as error:
+            build_store(path, tables, con=con, name="x")
+        assert not list(tmp_path.glob("*.tmp*"))
+        return str(error.value)
+
+    full = "IO Error: CHECKPOINT during DETACH failed.\nOriginal error: Could not write file: No space left on device"  # as DuckDB 2.0 words it
+    assert fails(full) == f"{path}: the disk is full, so the store could not be written; the previous store is untouched."
+    assert fails("IO Error: broken\nmore") == f"{path}: the store could not be written (IO Error: broken); the previous store is untouched."
     assert path.read_bytes() == before
-    assert not list(tmp_path.glob("*.tmp*"))
+    path.unlink()
+    assert fails(full) == f"{path}: the disk is full, so the store could not be written."
+
+
+def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here, day_ago = platform.node(), time.time() - 90_000
+    kept = [f".staging-a.{os.getpid()}@{here}.tmp", f"x.{os.getpid()}@{here}.tmp", "x.1@elsewhere.tmp", "x.duckdb", "x.load.json"]
+    removed = [f".staging-b.{gone.pid}@{here}.tmp", f"x.{gone.pid}@{here}.tmp", f"x.{gone.pid}@{here}.tmp.wal", "y.1@elsewhere.tmp", ".staging-old", "y.7.tmp"]
+    for name in kept + removed:
+        (tmp_path / name).mkdir() if name.startswith(".") else (tmp_path / name).touch()
+        if name in removed[-3:] or name == "x.duckdb" or str(os.getpid()) in name:
+            os.utime(tmp_path / name, (day_ago, day_ago))
+    (tmp_path / removed[0] / "staging.duckdb").touch()
+    store.remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_nothing_left_says_in_words_what_was_rejected():
+    rows = [("", "e", "2026-01-01")] * 30
+    with pytest.raises(DataError) as error:
+        EventLog.from_frame(frame(rows))
+    assert str(error.value) == "frame: no event is left after loading; rejected were 30 rows: no user."

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import optimize, stats as sps
 
 from mctlib import demo, plots, roi
@@ -281,6 +283,70 @@ def test_permutation_ranks_the_treated_among_all_segments():
     assert "a ranks 1 of 5 (permutation p = 0.20; the smallest possible with 5 is 0.20)" in caveats
 
 
+def test_control_segments_without_users_in_most_weeks_are_not_taken_as_treated():
+    # as in a log of fines: 21 and 6 users in segments of their own, most weeks empty, none of them after the change
+    frame, change = panel(1, controls="bcd")
+    days = {"tiny": 6, "small": 21}
+    few = [pd.DataFrame({"day": change - pd.to_timedelta(np.arange(n) * 7 + 1, unit="D"), "segment": s, "n": 1, "n_success": np.arange(n) % 2}) for s, n in days.items()]
+    result = compare_before_after(pd.concat([frame, *(f.assign(value=f["n_success"]) for f in few)]), change_at=change, treated="a")
+    caveats = " ".join(result.caveats)
+    assert "Not taken as if treated: small, tiny; with users in fewer than 12 weeks before or 6 after" in caveats and "a ranks 1 of 4" in caveats
+    assert result.rungs.set_index("rung").loc[roi.DID, "supported"]
+    alone = compare_before_after(pd.concat([frame[frame["segment"] == "a"], *(f.assign(value=f["n_success"]) for f in few)]), change_at=change, treated="a")
+    did = alone.rungs.set_index("rung").loc[roi.DID]
+    assert not did["supported"] and np.isnan(did["effect"]) and "0 after the change are too few to fit anything" in did["reason"]
+    assert alone.verdict == "supported" and "Not used was difference-in-differences" in alone.finding  # by its own trend
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["rate", "count", "mean"]), n_weeks=st.integers(2, 40), n_controls=st.integers(0, 4),
+       filled=st.sampled_from([0.02, 0.1, 0.5, 1.0]), value=st.sampled_from([None, 0.0, 45.0]), cost=st.sampled_from([None, 0, 500.0, (0, 50), (500, 400)]))
+def test_sparse_panels_give_a_result_or_say_why_not(seed, kind, n_weeks, n_controls, filled, value, cost):
+    rng = np.random.default_rng(seed)
+    index = pd.MultiIndex.from_product([pd.date_range("2025-01-06", periods=7 * n_weeks), list("abcde"[: n_controls + 1])], names=["day", "segment"])
+    n = rng.integers(1, 4, len(index)) * (rng.random(len(index)) < filled * rng.random(5)[index.codes[1]])
+    frame = pd.DataFrame({"n": n}, index=index).reset_index()
+    if kind == "rate":
+        frame["n_success"] = rng.binomial(n, 0.3)
+    frame["value"] = n if kind == "count" else np.where(n > 0, rng.normal(0, 1, len(n)), np.nan) if kind == "mean" else frame["n_success"] / frame["n"]
+    frame = frame[rng.random(len(frame)) < 0.9]  # some days have no row at all
+    try:
+        result = compare_before_after(frame, change_at=pd.Timestamp("2025-01-06") + pd.Timedelta(weeks=int(rng.integers(1, n_weeks))), treated="a",
+                                      value=value, cost=cost)
+    except (DataError, ParameterError):
+        return
+    missing = result.rungs[result.rungs["effect"].isna()]
+    assert not missing["supported"].any() and (result.rungs["reason"] != "").all() and result.finding
+    assert len(result.money) == 1 and (roi.DID in set(result.rungs["rung"])) == (frame["segment"].nunique() > 1)
+
+
+def test_a_counterfactual_share_stays_between_0_and_1():
+    rising = np.clip(np.linspace(0, 1.9, 30), 0, 1)[:20].tolist() + [0.9] * 10  # the line before runs far above 1
+    frame, change = series_of(np.array(rising) + 0.02 * (-1.0) ** np.arange(30) * (np.arange(30) % 20 > 2) * (np.array(rising) < 0.95), n_pre=20)
+    frame["n_success"] = frame["n_success"].clip(0, frame["n"])
+    result = compare_before_after(frame, change_at=change)
+    path = result.path.filter(like="counterfactual")
+    assert path.min(axis=None) >= 0 and path.max(axis=None) == 1
+    assert any("below 0 or above 1" in c for c in result.caveats)
+    # a mean has no such bounds
+    assert compare_before_after(frame.drop(columns="n_success"), change_at=change).path["counterfactual"].max() > 1.3
+
+
+def test_few_placebo_dates_are_said_to_be_few():
+    values = 0.2 + 0.01 * noise(7, 40) + 0.2 * (np.arange(40) >= 22)
+    for n_pre, said in [(22, "Only 5 placebo dates fit before the change (20 are wanted): the false-alarm check is weak."),
+                        (18, "Only 1 placebo date fits before the change"),  # after 12 weeks, with the 6 that follow
+                        (17, "No placebo date fits before the change (20 are wanted) for interrupted time series: its false-alarm rate could not be checked")]:
+        frame, change = series_of(values[22 - n_pre :], n_pre=n_pre)
+        result = compare_before_after(frame, change_at=change)
+        its = result.rungs.set_index("rung").loc[roi.ITS]
+        assert its["supported"] and np.isfinite(its["placebo_pvalue"]) == (n_pre > 17)
+        assert any(c.startswith(said) for c in result.caveats)
+        assert {22: "; 5 placebo dates", 18: "; 1 placebo date", 17: "so its false-alarm rate could not be checked on this series"}[n_pre] in its["reason"]
+    frame, change = series_of(0.2 + 0.01 * noise(7, 60) + 0.2 * (np.arange(60) >= 40), n_pre=40)
+    assert not any("placebo" in c for c in compare_before_after(frame, change_at=change).caveats)
+
+
 # ------------------------------------------------------------------------------------------------------------------------------ refusals
 
 
@@ -352,7 +418,7 @@ def test_errors_name_the_parameter():
     frame, change = panel(1)
     for message, options in [
         ('treated: "A" is not a segment.*Did you mean "a"', {"treated": "A"}), ("none both", {"treated": "a", "control": ["a", "b"]}),
-        ("cost: 0 must be above 0", {"cost": 0}), ("margin: 2 must be", {"margin": 2}), ("no whole week before or after", {"change_at": "2024-01-01"}),
+        ("cost: -1 must be 0 or more", {"cost": -1}), ("cost: .* must be 0 or more", {"cost": (5, -1)}), ("value: -45 must be 0 or more", {"value": -45}), ("margin: 2 must be", {"margin": 2}), ("no whole week before or after", {"change_at": "2024-01-01"}),
     ]:
         with pytest.raises(ParameterError, match=message):
             compare_before_after(frame, **{"change_at": change} | options)
@@ -378,6 +444,7 @@ def test_money_by_hand():
     assert money["roi_ci_lower"] == pytest.approx((4900 * its["effect_ci_lower"] * 5 - 1000) / 1000)
     assert money["roi_ci_upper"] == pytest.approx((money["value_amount_ci_upper"] - 1000) / 1000)
     assert money["payback_days"] == np.ceil(1000 / (100 * its["effect"] * 5))  # 100 users a day
+    assert "at 10 a success, 50 % of it kept, and a cost of 1,000, a return on investment of" in result.finding
     dear = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=5000)
     assert np.isnan(dear.money["payback_days"].iloc[0]) and "not paid back within the data" in dear.finding
     unsure = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=(1000, 800))
@@ -385,10 +452,26 @@ def test_money_by_hand():
     assert unsure.money["p_positive"].iloc[0] < money["p_positive"]
 
 
-def test_without_money_only_the_extra_successes_are_given():
+@pytest.mark.parametrize("given_", [{}, {"value": 45}, {"cost": 12000}])
+def test_without_a_value_or_a_cost_only_the_extra_successes_are_given(given_):
     frame, change = panel(1)
-    money = compare_before_after(frame, change_at=change, treated="a").money.iloc[0]
-    assert money["incremental"] > 0 and money[["value_amount", "roi", "payback_days", "p_positive"]].isna().all()
+    result = compare_before_after(frame, change_at=change, treated="a", **given_)
+    money = result.money.iloc[0]
+    assert len(result.money) == 1 and money["incremental"] > 0
+    assert money.filter(like="amount").isna().all() and money[["roi", "roi_ci_lower", "roi_ci_upper", "payback_days", "p_positive"]].isna().all()
+    assert "investment" not in result.finding and "In the weeks seen" not in result.finding and "p_positive" not in " ".join(result.caveats)
+
+
+def test_a_free_change_has_a_value_but_no_return():
+    frame, change = panel(1)
+    result = compare_before_after(frame, change_at=change, treated="a", value=45, cost=0)
+    money = result.money.iloc[0]
+    assert money["value_amount"] == pytest.approx(45 * money["incremental"]) and money["cost_amount"] == 0 and money["p_positive"] > 0.99
+    assert money[["roi", "roi_ci_lower", "roi_ci_upper", "payback_days"]].isna().all()
+    assert f"successes and, at 45 a success and a cost of 0, a value of {money['value_amount']:,.0f} (95 % interval" in result.finding
+    assert any(c.startswith("The cost is 0: a return on investment is not defined") for c in result.caveats)
+    costly = compare_before_after(frame, change_at=change, treated="a", value=45, cost=12000)
+    assert "at 45 a success and a cost of 12,000, a return on investment of" in costly.finding
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ the demo

@@ -8,6 +8,8 @@ import datetime as dt
 import gzip
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -463,6 +465,8 @@ BAD_FILES = {
     "glob": ('{path: "e/*.csv"}', {}, 'No file matches "e/*.csv" in {root}.'),
     "empty": ("{path: e.csv}", {"e__csv": ""}, "e.csv is empty."),
     "empty gzip": ("{path: e.csv}", {"e__csv": gzip.compress(b"")}, "e.csv is empty."),
+    "web page": ("{path: e.csv}", {"e__csv": '\n<!-- login -->\n<!DOCTYPE html><html lang="en"><body>Sign in</body></html>\n'},
+                 "e.csv is a web page (HTML), not an export. Download it again, signed in."),
     "header only": ("{path: e.csv}", {"e__csv": HEAD}, "e.csv has a header and no rows."),
     "column missing": (
         "{path: e.csv}", {"e__csv": "user_id,event,time_stamp\n" + ROW},
@@ -580,8 +584,6 @@ BAD_YAML = {
     "wrong table": ("events: {path: e.csv}\npeople: {path: e.csv, format: ga4}",
                     "data.x.yaml: format ga4 fills events or backend, not people."),
     "not YAML": ("events: {path: e.csv", "data.x.yaml is not valid YAML in line 3: expected ',' or '}', but got '<stream end>'."),
-    "name": ("events: {path: e.csv}\nname: a b",
-             'data.x.yaml: the name "a b" may hold only letters, digits, - and _, for it names the store.'),
 }
 
 
@@ -590,6 +592,74 @@ def test_a_bad_yaml_gives_one_sentence(project, yaml, sentence):
     with pytest.raises(store.DataError) as error:
         sources.open_log(project(yaml, e__csv=HEAD + ROW))
     assert str(error.value).startswith(sentence)
+
+
+WHOLE_YAML = {
+    "empty": ("", "data.x.yaml is empty. Write into it  name: ..., events: {path: ...}."),
+    "a comment": ("# later\n", "data.x.yaml is empty. Write into it  name: ..., events: {path: ...}."),
+    "name": ("name: a b\nevents: {path: e.csv}\n",
+             'data.x.yaml: the name "a b" may hold only letters, digits, - and _, for it names the store.'),
+    "a list": ("- name: x\n", "data.x.yaml must be a mapping such as  name: ..., events: {path: ...}."),
+    "key again": ("name: x\nevents: {path: e.csv}\nevents: {path: f.csv}\n",
+                  'data.x.yaml is not valid YAML in line 3: the key "events" stands here again.'),
+    "inner key again": ("name: x\nevents:\n  path: e.csv\n  path: f.csv\n",
+                        'data.x.yaml is not valid YAML in line 4: the key "path" stands here again.'),
+}
+
+
+@pytest.mark.parametrize(("whole", "sentence"), WHOLE_YAML.values(), ids=WHOLE_YAML)
+def test_a_bad_whole_yaml_gives_one_sentence(project, whole, sentence):
+    Path("params/data.x.yaml").write_text(whole)
+    with pytest.raises(store.DataError) as error:
+        sources.open_log("x")
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("error", [
+    duckdb.TransactionException("Failed to commit: Could not write file: No space left on device"),
+    OSError(28, "No space left on device"),
+], ids=["staging", "unpacking"])
+def test_a_disk_that_fills_while_files_are_read_is_not_the_fault_of_the_files(project, monkeypatch, error):
+    def full(*args):
+        raise error
+
+    monkeypatch.setattr(sources.Stage, "select", full)
+    with pytest.raises(store.DataError) as raised:
+        sources.open_log(project("events: {path: e.csv}", e__csv=HEAD + ROW))
+    path = project.root / "outputs/store/x.duckdb"
+    assert str(raised.value) == f"{path}: the disk is full, so the store could not be written."
+    assert not list(path.parent.iterdir())
+
+
+def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
+    name = project("events: {path: e.csv}", e__csv=HEAD + ROW)
+    killed = (
+        "import os, signal\nfrom mctlib import sources\n"
+        "sources.build_store = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)\nsources.open_log('x')"
+    )
+    subprocess.run([sys.executable, "-c", killed])
+    assert len(list(Path("outputs/store").glob(".staging-*/staging.duckdb"))) == 1
+    sources.open_log(name)
+    assert sorted(p.name for p in Path("outputs/store").iterdir()) == ["x.duckdb", "x.load.json", "x.rejected.parquet"]
+
+
+@pytest.mark.parametrize("name", ["x/y", "a b", "../x", ""])
+def test_a_drafted_name_must_name_a_store(project, name):
+    with pytest.raises(store.ParameterError) as error:
+        sources.draft(name, ["e.csv"])
+    assert str(error.value) == f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
+
+
+@pytest.mark.parametrize(("asked", "advice"), [
+    ("talant", ' Did you mean "talent"?'), ("params/data.talant.yaml", ' Did you mean "talent"?'),
+    ("nope", " Its datasets are: jobs, talent."),
+])
+def test_a_dataset_that_is_not_there(project, asked, advice):
+    for name in ("talent", "jobs"):
+        project("demo: {}", name)
+    with pytest.raises(store.ParameterError) as error:
+        sources.open_log(asked)
+    assert str(error.value) == f'dataset: there is no "{asked}" in params/ of {project.root}.{advice}'
 
 
 def test_two_datasets_of_one_name_and_no_dataset(project):

@@ -1,6 +1,7 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
-Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data (one sentence on stderr, nothing was run).
+Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one sentence on stderr, nothing was published),
+130 stopped by Ctrl-C or a scheduler.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ class _Sentences(click.Group):
             sentence = str(error)
         except OSError as error:
             sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
+        except KeyboardInterrupt:
+            click.echo("Stopped; nothing was published.", err=True)
+            ctx.exit(130)
         click.echo(f"Error: {sentence}", err=True)
         ctx.exit(2)
 
@@ -80,8 +84,10 @@ def _load(dataset: str) -> None:
             click.echo(f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
                        + "".join(f" + {n:,} rejected ({reason})" for reason, n in rows["n_rejected"].items()))  # fmt: skip
     who = report["identity"]
-    click.echo(f"{report['n_users']:,} users; {who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} anonymous rows matched to one, "
-               f"{who['n_ids_with_several_users']:,} ids seen with several users, {who['n_chains']:,} chains followed")  # fmt: skip
+    click.echo(f"{report['n_users']:,} users")
+    if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:
+        click.echo(f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows without a user id were matched to a user by their anonymous id; "
+                   f"{who['n_ids_with_several_users']:,} anonymous ids were seen with several users and went to the first of them")  # fmt: skip
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
+import difflib
 import json
 import os
 import re
@@ -19,7 +21,8 @@ from mctlib import log, sources
 from mctlib.store import ParameterError, nearest
 
 WINDOW = re.compile(r"(^|_)(windows?|horizon|half_life|landmarks?)$")  # parameters that pandas.Timedelta must be able to read
-EVENT = re.compile(r"events?\b", re.I)  # a parameter whose comment begins so holds event names
+KIND = re.compile(r"(event|column|day|segment)s?\b|(one of|money)\b", re.I)  # what a parameter holds, told by the first words of its comment
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 TYPES = {t.__name__: t for t in (str, int, float, bool, list, dict, tuple)}
 SECRET_NAME = re.compile(r"(password|passwd|secret|token|api_?key|credential|private_?key)s?$", re.I)
 SECRET_VALUE = re.compile(
@@ -41,7 +44,7 @@ class Pack(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     dataset: str
-    as_of: str = "latest"
+    as_of: Annotated[str, BeforeValidator(str)] = "latest"  # whatever it is, `_resolve` says what to write
     notebooks: dict[str, Annotated[Entry, BeforeValidator(lambda entry: {} if entry is None else entry)]] = Field(min_length=1)
     keep: int | None = Field(default=None, ge=1)
 
@@ -92,7 +95,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
-        near = nearest(path.stem, [p.stem for p in path.parent.glob("*.yaml")])
+        near = _there(path.stem, path.parent, sources.project_root() / "params")
         raise ParameterError(f"{shown(path)} cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}).{near}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -101,6 +104,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ParameterError(f'{shown(path)} must hold "name: value" lines.')
     return content
+
+
+def _there(word: str, *folders: Path) -> str:
+    """The YAML files of these folders whose names are near a word, or else what the last folder holds."""
+    files = {p.stem: shown(p) for folder in folders for p in sorted(folder.glob("*.yaml"))}
+    if near := difflib.get_close_matches(word.lower(), files):
+        return f" Did you mean {' or '.join(files[stem] for stem in near)}?"
+    return f" {folders[-1].name}/ holds {', '.join(p.name for p in sorted(folders[-1].glob('*.yaml'))) or 'no such file'}."
 
 
 def check_pack(path: str | Path) -> tuple[Pack, log.EventLog, list[Report]]:
@@ -126,6 +137,8 @@ def _plan(path: Path, root: Path, name: str, entry: Entry, pack: Pack, data: log
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name) or name == "index":
         raise ParameterError(f'{shown(path)}: "{name}" cannot name a report; use letters, digits, "-" and "_" (not "index").')
     notebook = root / "notebooks" / f"{entry.notebook or name}.ipynb"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", entry.notebook or name):
+        raise ParameterError(f'{shown(path)}, {name}: "{entry.notebook or name}" cannot name a notebook of notebooks/; use letters, digits, "-" and "_".')
     if not notebook.is_file():
         near = nearest(notebook.stem, [p.stem for p in notebook.parent.glob("*.ipynb")])
         raise ParameterError(f'{shown(path)}, {name}: there is no notebook "{notebook.stem}" in notebooks/.{near}')
@@ -141,9 +154,12 @@ def _plan(path: Path, root: Path, name: str, entry: Entry, pack: Pack, data: log
     for key, (where, _) in given.items():
         if key not in declared:
             raise ParameterError(f'{where}: {shown(notebook)} has no parameter "{key}".{nearest(key, list(declared))}')
-    for key, parameter in declared.items():
-        where, value = given.get(key, (shown(notebook), parameter["default"]))
-        _check(f'{where}: parameter "{key}" of {notebook.stem}', key, value, parameter, data)
+    values = {key: given.get(key, (shown(notebook), parameter["default"])) for key, parameter in declared.items()}
+    what = {key: f'{where}: parameter "{key}" of {notebook.stem}' for key, (where, _) in values.items()}
+    plain = {key: value for key, (_, value) in values.items()}
+    for key, value in plain.items():
+        _check(what[key], key, value, declared[key], data)
+    _check_together(what, plain, declared, data)
     return Report(name, shown(notebook), {key: value for key, (_, value) in given.items()})
 
 
@@ -173,7 +189,7 @@ def declared_parameters(notebook: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check(what: str, name: str, value: Any, parameter: dict[str, Any], data: log.EventLog) -> None:
-    """One value: no secret, the declared type, readable windows, known events."""
+    """One value: no secret, the declared type, readable windows, and the kind that its comment tells."""
     for key, leaf in _leaves(name, value):
         if leaf and (SECRET_NAME.search(key) or isinstance(leaf, str) and SECRET_VALUE.search(leaf)):
             raise ParameterError(f"{what} looks like a credential. Parameters are stored in the reports: keep secrets in environment variables.")
@@ -187,12 +203,92 @@ def _check(what: str, name: str, value: Any, parameter: dict[str, Any], data: lo
         for _, leaf in _leaves(name, value):
             if leaf is not None:
                 log.as_window(leaf, what)
-    if EVENT.match(parameter["help"]):
-        if name == "steps" and len(value) < 2:
-            raise ParameterError(f"{what} needs at least two steps, not {json.dumps(value)}.")
-        for key, leaf in _leaves(name, value):
-            if leaf and isinstance(leaf, str) and key in (name, "event") and (unknown := data.missing_events([leaf])):
-                raise ParameterError(f"{what}: {unknown[0]}")
+        if value == []:
+            raise ParameterError(f"{what} names no duration; write at least one.")
+    kind = _kind(parameter)
+    if name == "steps" and kind == "event" and len(value) < 2:
+        raise ParameterError(f"{what} needs at least two steps, not {json.dumps(value)}.")
+    if value is None or value == "" and ('""' in parameter["help"] or kind == "column"):
+        return
+    if kind == "event":
+        for step in value if isinstance(value, list) else [value]:
+            _check_event(what, step, data)
+    elif kind == "day":
+        _check_days(what, value, data)
+    elif kind == "column":
+        if not isinstance(value, str):
+            raise ParameterError(f"{what} must be a column's name, not {json.dumps(value)}.")
+        try:
+            data.check_column(value)
+        except ParameterError as error:
+            raise ParameterError(f"{what}: {error}") from None
+    elif kind == "one of":
+        words = [word.strip(" \"'") for word in re.split(r",| or ", re.split("[:;]", parameter["help"][6:])[0])]
+        if unknown := [leaf for _, leaf in _leaves(name, value) if leaf not in words]:
+            raise ParameterError(f"{what} must be one of {', '.join(words)}, not {json.dumps(unknown[0])}.{nearest(unknown[0], words)}")
+    elif kind == "money" and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+        raise ParameterError(f"{what} is an amount of money; write a number of 0 or more, not {json.dumps(value)}.")
+
+
+def _kind(parameter: dict[str, Any]) -> str:
+    found = KIND.match(parameter["help"])
+    return (found[1] or found[2]).lower() if found else ""
+
+
+def _check_event(what: str, step: Any, data: log.EventLog) -> None:
+    """A name, a list of names, or a mapping of `event` and `where`."""
+    event = step
+    if isinstance(step, dict):
+        if unknown := [key for key in step if key not in ("event", "where")]:
+            raise ParameterError(f'{what}: an event has the keys "event" and "where", not "{unknown[0]}".{nearest(unknown[0], ["event", "where"])}')
+        if not isinstance(step.get("where", {}), dict):
+            raise ParameterError(f'{what}: "where" holds "column: value" lines, not {json.dumps(step["where"])}.')
+        event = step.get("event")
+    names = event if isinstance(event, list) else [event]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ParameterError(f"{what}: {json.dumps(step)} names no event; write a name, a list of names, or {{event: name, where: {{column: value}}}}.")
+    if unknown := data.missing_events([names]):
+        raise ParameterError(f"{what}: {unknown[0]}")
+
+
+def _check_days(what: str, value: Any, data: log.EventLog) -> None:
+    """ISO days or timestamps within the data; two of them are a period."""
+    first, last = data.first_event.normalize(), data.last_event.normalize()
+    days = value if isinstance(value, list) else [value]
+    for day in days:
+        if not first <= _iso(what, day, last).normalize() <= last:
+            raise ParameterError(f"{what}: {day} lies outside the data, which run from {first:%Y-%m-%d} to {last:%Y-%m-%d}.")
+    if len(days) == 2 and log.as_timestamp(days[0]) > log.as_timestamp(days[1]):
+        raise ParameterError(f"{what}: {days[0]} comes after {days[1]}; write the earlier day first.")
+
+
+def _iso(what: str, text: Any, example: pd.Timestamp, otherwise: str = "") -> pd.Timestamp:
+    """One spelling only: pandas would also read "now" as the clock of the machine, and 11/01/2026 as the American does."""
+    with contextlib.suppress(ValueError):
+        if isinstance(text, str) and DAY.fullmatch(text):
+            return log.as_timestamp(text)
+    said = f'a day like "{example:%Y-%m-%d}" or a timestamp like "{example:%Y-%m-%d}T12:00:00Z"'
+    raise ParameterError(f"{what} is {json.dumps(text)}; write {otherwise}{said}.")
+
+
+def _check_together(what: dict[str, str], values: dict[str, Any], declared: dict[str, dict[str, Any]], data: log.EventLog) -> None:
+    """What holds between the parameters of one notebook, each of them checked before."""
+    by = values.get("by")
+    for name, value in values.items():
+        if _kind(declared[name]) == "segment" and value:
+            if not by:
+                raise ParameterError(f'{what[name]} is {json.dumps(value)}, but "by" names no column whose segments these could be.')
+            levels = data.segments(by)
+            if unknown := [leaf for _, leaf in _leaves(name, value) if leaf not in levels]:
+                near = nearest(unknown[0], levels) or f" It has {', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}."
+                raise ParameterError(f'{what[name]}: {json.dumps(unknown[0])} is no segment of "{by}".{near}')
+    if values.get("windows") and isinstance(chosen := values.get("reference"), str):
+        windows = values["windows"]
+        if log.as_window(chosen, what["reference"]) not in [log.as_window(window) for window in windows]:
+            raise ParameterError(f'{what["reference"]}: "{chosen}" is not among the windows {", ".join(windows)}.')
+    start, activation = (value if isinstance(value, list) else [value] for value in (values.get("start"), values.get("activation")))
+    if start == activation != [None]:
+        raise ParameterError(f'{what["activation"]} is the start as well, {json.dumps(values["activation"])}; they must be different events.')
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -216,10 +312,7 @@ def _resolve(path: Path, as_of: str, data: log.EventLog) -> str:
         if last == last.normalize():
             return f"{last:%Y-%m-%d}"
         return f"{(last + pd.Timedelta('1h')).normalize() - pd.Timedelta('1d'):%Y-%m-%d}"
-    try:
-        at = log.as_timestamp(as_of)
-    except ValueError:
-        raise ParameterError(f'{shown(path)}: as_of is "{as_of}"; write a day like {last:%Y-%m-%d}, or latest.') from None
+    at = _iso(f"{shown(path)}: as_of", as_of, last, "latest, ")
     if at < first or at.normalize() > last:
         raise ParameterError(f"{shown(path)}: as_of {as_of} lies outside the data, which run from {first:%Y-%m-%d} to {last:%Y-%m-%d}.")
     return as_of
@@ -233,6 +326,8 @@ def _invalid(path: Path, error: Any) -> str:
         return f'{shown(path)}: unknown key "{where}".{nearest(str(error["loc"][-1]), list(fields))}'
     if error["type"] == "missing":
         return f'{shown(path)}: the key "{where}" is missing.'
+    if error["type"] == "too_short":
+        return f'{shown(path)}: "{where}" names no notebook.'
     return f'{shown(path)}: "{where}" is not right: {error["msg"][:1].lower() + error["msg"][1:]}.'
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import fcntl
 import json
 import multiprocessing
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ import pandas as pd
 
 from mctlib import log, sources
 from mctlib.store import ParameterError
-from mctlib.pack import Report, check_pack, shown
+from mctlib.pack import Pack, Report, check_pack, shown
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 TEMPLATES = Path(__file__).parent
+FULL = (errno.ENOSPC, errno.EDQUOT)
 VERSIONS = ("mctlib", "duckdb", "lifelines", "numpy", "pandas", "papermill", "scipy", "seaborn", "statsmodels")
 
 
@@ -68,24 +71,42 @@ def run_pack(path: str | Path, *, outputs: str | Path = "outputs", jobs: int | N
     home.mkdir(parents=True, exist_ok=True)
     with _lock(home):
         for leftover in home.glob(".*.tmp"):  # of a run that was killed
-            shutil.rmtree(leftover)
-        folder = home / f".{pack.as_of.replace(':', '')}.tmp"
-        folder.mkdir()
+            shutil.rmtree(leftover, ignore_errors=True)
+        folder = home / f".{pack.as_of.replace(':', '')}.{os.getpid()}.tmp"  # no other run, not even a worker of a killed one, writes here
         try:
-            with (folder / "log.txt").open("w", encoding="utf-8", buffering=1) as lines:
-                print(f"{_now()} {shown(path)}: dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks", file=lines)
-                _execute_all(reports, folder, sources.project_root(), jobs or os.cpu_count() or 1, lines)
-                record = RunRecord(
-                    pack=path.stem, dataset=pack.dataset, as_of=pack.as_of, status="good" if all(r.status == "good" for r in reports) else "failed",
-                    started_at=f"{pd.Timestamp(started, unit='s', tz='UTC'):%Y-%m-%dT%H:%M:%SZ}", seconds=round(time.time() - started, 1),
-                    command=f"python -m mctlib run {shown(path)}", fingerprint=data.load.get("fingerprint"),
-                    versions={"python": ".".join(map(str, sys.version_info[:3]))} | {name: version(name) for name in VERSIONS}, notebooks=reports,
-                )  # fmt: skip
-                print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
-            _export(record, folder)
+            with _full_disk_said(home):
+                folder.mkdir()
+                record = _run(pack, reports, folder, jobs or os.cpu_count() or 1, path, started, data.load.get("fingerprint"))
+                _export(record, folder)
             return _publish(record, folder, home, pack.keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(pack: Pack, reports: list[Report], folder: Path, jobs: int, path: Path, started: float, fingerprint: str | None) -> RunRecord:
+    """Execute the reports into a folder, with a log, and describe the run."""
+    with (folder / "log.txt").open("w", encoding="utf-8", buffering=1) as lines:
+        print(f"{_now()} {shown(path)}: dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks", file=lines)
+        _execute_all(reports, folder, sources.project_root(), jobs, lines)
+        record = RunRecord(
+            pack=path.stem, dataset=pack.dataset, as_of=pack.as_of, status="good" if all(r.status == "good" for r in reports) else "failed",
+            started_at=f"{pd.Timestamp(started, unit='s', tz='UTC'):%Y-%m-%dT%H:%M:%SZ}", seconds=round(time.time() - started, 1),
+            command=f"python -m mctlib run {shown(path)}", fingerprint=fingerprint,
+            versions={"python": ".".join(map(str, sys.version_info[:3]))} | {name: version(name) for name in VERSIONS}, notebooks=reports,
+        )  # fmt: skip
+        print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
+    return record
+
+
+@contextlib.contextmanager
+def _full_disk_said(home: Path) -> Iterator[None]:
+    """A disk without room, said with the folder that needed it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(error.errno, "the disk is full; nothing was published", str(home)) from None
 
 
 @contextlib.contextmanager
@@ -98,25 +119,33 @@ def _lock(home: Path) -> Iterator[None]:
             file.seek(0)
             raise ParameterError(f'The pack "{home.name}" is being run already, by process {file.read().strip()}; this run did not start.') from None
         file.truncate(0)
-        print(os.getpid(), file=file, flush=True)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its number
+            os.write(file.fileno(), b"%d\n" % os.getpid())
         yield
 
 
 def _execute_all(reports: list[Report], folder: Path, root: Path, jobs: int, lines: Any) -> None:
     """Run the notebooks in processes of their own (a working directory and an environment belong to a process) and fill in the reports."""
     import nbformat
-    from tqdm import tqdm
 
     spawn, terminal = multiprocessing.get_context("spawn"), sys.stderr.isatty()
-    with ProcessPoolExecutor(min(jobs, len(reports)), spawn, initializer=tqdm.set_lock, initargs=(spawn.RLock(),)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(reports)), spawn, initializer=_begin_worker, initargs=(os.getpid(), spawn.RLock())) as pool:
         pending = {pool.submit(_execute, report, folder, root, at if terminal else None): report for at, report in enumerate(reports)}
         try:
             for n_done, future in enumerate(as_completed(pending), 1):
                 report, crash = pending[future], future.exception()
+                if isinstance(crash, OSError) and crash.errno in FULL:
+                    raise crash
                 report.seconds, report.error = (0.0, f"the process of the notebook ended: {crash}") if crash else future.result()
                 written = folder / f"{report.name}.ipynb"
                 if written.is_file():
-                    _judge(report, nbformat.read(written, as_version=4))
+                    try:
+                        notebook = nbformat.read(written, as_version=4)
+                    except ValueError:  # half a notebook, as its worker left it
+                        written.unlink()
+                        report.error = report.error or "the notebook was not written to its end"
+                    else:
+                        _judge(report, notebook)
                 report.tables = sorted(str(p.relative_to(folder)) for p in (folder / "tables" / report.name).glob("*.csv"))
                 line = f"{report.name}: {report.status}, {report.seconds:.1f} s" + (f" - {report.error}" if report.error else "")
                 print(f"{_now()} {line}", file=lines)
@@ -127,6 +156,18 @@ def _execute_all(reports: list[Report], folder: Path, root: Path, jobs: int, lin
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
+
+
+def _begin_worker(parent: int, lock: Any) -> None:
+    """A worker ends with the run, even one that is killed, and its kernel with the worker. Ctrl-C is for the run to hear, which then stops its workers."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(lock)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it ended before we asked
+            os._exit(1)
 
 
 def _execute(report: Report, folder: Path, root: Path, bar: int | None) -> tuple[float, str | None]:
@@ -145,8 +186,12 @@ def _execute(report: Report, folder: Path, root: Path, bar: int | None) -> tuple
             extra_arguments=["--log-level=50"],  # nor does it tell that it was asked to stop; what a cell raises is in the notebook
         )  # fmt: skip
     except papermill.PapermillExecutionError as failed:
+        if failed.ename == "OSError" and f"[Errno {errno.ENOSPC}]" in str(failed.evalue):  # in a cell that wrote a table
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         error = f"{failed.ename}: {failed.evalue}"
     except Exception as failed:  # the kernel died, or never started: whatever it was, it belongs into the record
+        if isinstance(failed, OSError) and failed.errno in FULL or shutil.disk_usage(folder).free == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         died = type(failed).__name__ == "DeadKernelError"
         error = "the kernel died (out of memory?)" if died else f"{type(failed).__name__}: {failed}"
     return time.perf_counter() - started, error and _plain(error)
@@ -196,7 +241,7 @@ def _export(record: RunRecord, folder: Path) -> None:
 
 def _publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> RunRecord:
     """Swap the finished folder in; then `latest`, what `keep` lets go, and the index of all runs."""
-    target = home / (folder.name[1:].removesuffix(".tmp") + ("" if record.status == "good" else ".failed"))
+    target = home / (record.as_of.replace(":", "") + ("" if record.status == "good" else ".failed"))
     _swap(folder, target)
     record.folder = str(target)
     if record.status == "good":

@@ -16,17 +16,17 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 def make_project(root: Path) -> Path:
-    """40 users sign up over March 2026; every second completes the profile, every fourth has an event whose name is a script."""
+    """40 users sign up over March 2026, in turn on ios and android; every second completes the profile, every fourth has an event whose name is a script."""
     (root / "params").mkdir(parents=True)
     (root / "exports").mkdir()
     shutil.copytree(NOTEBOOKS, root / "notebooks")
-    rows = ["user_id,event,timestamp"]
+    rows = ["user_id,event,timestamp,platform"]
     for user in range(40):
         day = f"2026-03-{1 + user * 3 // 4:02d}"
-        rows.append(f"u{user},signed_up,{day}T08:00:00Z")
-        rows += [f"u{user},profile_completed,{day}T10:00:00Z"] if user % 2 == 0 else []
-        rows += [f"u{user},{SCRIPT},{day}T11:00:00Z"] if user % 4 == 0 else []
-    rows += ["u1,signed_up,2026-03-31T23:30:00Z", "u2,signed_up,not a time"]
+        rows.append(f"u{user},signed_up,{day}T08:00:00Z,{'android' if user % 2 else 'ios'}")
+        rows += [f"u{user},profile_completed,{day}T10:00:00Z,ios"] if user % 2 == 0 else []
+        rows += [f"u{user},{SCRIPT},{day}T11:00:00Z,ios"] if user % 4 == 0 else []
+    rows += ["u1,signed_up,2026-03-31T23:30:00Z,android", "u2,signed_up,not a time,ios"]
     (root / "exports/events.csv").write_text("\n".join(rows))
     (root / "params/data.tiny.yaml").write_text("name: tiny\nevents: {path: exports/events.csv}\n")
     (root / "params/weekly.yaml").write_text(GOOD)

@@ -41,8 +41,12 @@ def test_check_starts_nothing_and_writes_no_report(project):
 
 
 @pytest.mark.parametrize(("arguments", "fragment"), [
-    (["run", "params/wekly.yaml"], 'params/wekly.yaml cannot be read (No such file or directory). Did you mean "weekly"?'),
-    (["check", "params/wekly.yaml"], 'Did you mean "weekly"?'),
+    (["run", "params/wekly.yaml"], 'params/wekly.yaml cannot be read (No such file or directory). Did you mean params/weekly.yaml?'),
+    (["check", "params/wekly.yaml"], "Did you mean params/weekly.yaml?"),
+    (["run", "weekly"], "weekly cannot be read (No such file or directory). Did you mean params/weekly.yaml?"),
+    (["run", "elsewhere/monthly.yaml"], "params/ holds data.tiny.yaml, "),
+    (["load", "shop"], 'dataset: there is no "shop" in params/'),
+    (["load", "params/data.tinny.yaml"], 'Did you mean "tiny"?'),
     (["load", "tinny"], 'Did you mean "tiny"?'),
     (["check", "tinny"], 'Did you mean "tiny"?'),
     (["new", "data", "tiny", "exports/events.csv"], "data.tiny.yaml exists already; it is not overwritten."),
@@ -82,7 +86,7 @@ def test_load_accounts_for_every_row(project):
     assert result.exit_code == 0
     # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read (see conftest.make_project)
     assert re.search(r"^events +72 rows read = 71 kept \+ 1 rejected \(unreadable timestamp\)$", result.output, re.M)
-    assert result.output.endswith("40 users; 0 of 0 anonymous rows matched to one, 0 ids seen with several users, 0 chains followed\n"
+    assert result.output.endswith("40 users\n"
                                   "2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")  # fmt: skip
 
 

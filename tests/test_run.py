@@ -1,5 +1,6 @@
 """The runner: what it refuses, what it publishes, what it keeps from being published."""
 
+import errno
 import json
 import os
 import re
@@ -7,14 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
-from tests.conftest import GOOD, SCRIPT
+from click.testing import CliRunner
+from tests.conftest import GOOD, NOTEBOOKS, SCRIPT, make_project, mctlib
 
 from mctlib import pack, run
+from mctlib.__main__ import main
 from mctlib.store import DataError, ParameterError
 
 # ---- before any kernel
@@ -36,8 +42,8 @@ WRONG = {
     "dataset": (GOOD.replace("tiny", "tinny"), 'Did you mean "tiny"?'),
     "notebook": (good(notebook="god"), 'there is no notebook "god" in notebooks/. Did you mean "good"?'),
     "report name": ("dataset: tiny\nnotebooks: {../good: {}}\n", '"../good" cannot name a report'),
-    "params file": (good(params="params/wekly.yaml"), 'params/wekly.yaml cannot be read (No such file or directory). Did you mean "weekly"?'),
-    "parameter": (good(set={"windw": "7d"}), 'params/weekly.yaml, good: notebooks/good.ipynb has no parameter "windw". Did you mean "window"?'),
+    "params file": (good(params="params/wekly.yaml"), 'params/wekly.yaml cannot be read (No such file or directory). Did you mean params/weekly.yaml?'),
+    "parameter": (good(set={"windw": "7d"}), 'params/weekly.yaml, good: notebooks/good.ipynb has no parameter "windw". Did you mean "window" or "windows"?'),
     "type": (good(set={"min_users": "ten"}), 'parameter "min_users" of good must be int, not "ten"'),
     "type below a list": (good(set={"steps": ["signed_up", 2]}), 'parameter "steps" of good must be list[str | list[str]], not ["signed_up", 2]'),
     "a word is not a boolean": ("dataset: tiny\nnotebooks:\n  good: {set: {min_users: yes}}\n", 'must be int, not "yes"'),
@@ -49,7 +55,37 @@ WRONG = {
     "pack's own": (good(set={"as_of": "2026-03-02"}), '"as_of" is one for the whole pack'),
     "as_of before": ("as_of: 2026-02-28\n" + GOOD, "as_of 2026-02-28 lies outside the data, which run from 2026-03-01 to 2026-03-31"),
     "as_of after": ("as_of: 2026-04-01\n" + GOOD, "as_of 2026-04-01 lies outside the data"),
-    "as_of unreadable": ("as_of: yesterdy\n" + GOOD, 'params/weekly.yaml: as_of is "yesterdy"; write a day like 2026-03-31, or latest'),
+    "as_of is a word": ("as_of: now\n" + GOOD,
+                        'params/weekly.yaml: as_of is "now"; write latest, a day like "2026-03-31" or a timestamp like "2026-03-31T12:00:00Z".'),
+    "as_of is a moving day": ("as_of: today\n" + GOOD, 'as_of is "today"; write latest'),
+    "as_of is a month": ("as_of: 2026-03\n" + GOOD, 'as_of is "2026-03"; write latest'),
+    "as_of in American": ('as_of: "03/11/2026"\n' + GOOD, 'as_of is "03/11/2026"; write latest'),
+    "as_of without dashes": ("as_of: 20260311\n" + GOOD, 'as_of is "20260311"; write latest'),
+    "as_of without a zone": ("as_of: 2026-03-11T12:00:00\n" + GOOD, 'as_of is "2026-03-11T12:00:00"; write latest'),
+    "as_of is no day": ("as_of: 2026-02-30\n" + GOOD, 'as_of is "2026-02-30"; write latest'),
+    "no such dataset": (GOOD.replace("tiny", "shop"), 'dataset: there is no "shop" in params/'),
+    "no notebook at all": ("dataset: tiny\nnotebooks: {}\n", 'params/weekly.yaml: "notebooks" names no notebook.'),
+    "notebook elsewhere": (good(notebook="../good"), 'params/weekly.yaml, good: "../good" cannot name a notebook of notebooks/; use letters'),
+    "empty event": (good(set={"steps": ["signed_up", ""]}), '"" names no event; write a name, a list of names, or {event: name, where: {column: value}}'),
+    "empty list of events": (good(set={"steps": ["signed_up", []]}), "[] names no event"),
+    "key of an event": (good(set={"steps_any": ["signed_up", {"event": "signed_up", "were": {"platform": "ios"}}]}), 'not "were". Did you mean "where"?'),
+    "where without event": (good(set={"steps_any": ["signed_up", {"where": {"platform": "ios"}}]}), '{"where": {"platform": "ios"}} names no event'),
+    "where is a text": (good(set={"steps_any": [{"event": "signed_up", "where": "ios"}]}), '"where" holds "column: value" lines, not "ios"'),
+    "event below a mapping": (good(set={"steps_any": [{"event": "signd_up"}]}), 'Did you mean "signed_up"?'),
+    "column": (good(set={"by": "platfrm"}), 'parameter "by" of good: "platfrm" is neither a column of people or events'),
+    "day": (good(set={"change_at": "yesterday"}), 'parameter "change_at" of good is "yesterday"; write a day like "2026-03-31"'),
+    "day outside": (good(set={"change_at": "2026-04-01"}), "2026-04-01 lies outside the data, which run from 2026-03-01 to 2026-03-31."),
+    "day as a number": (good(set={"period": [20260301]}), 'parameter "period" of good is 20260301; write a day'),
+    "days backwards": (good(set={"period": ["2026-03-09", "2026-03-02"]}), "2026-03-09 comes after 2026-03-02; write the earlier day first."),
+    "choice": (good(set={"rule": "linea"}), 'parameter "rule" of good must be one of first, last, linear, not "linea". Did you mean "linear"?'),
+    "segment": (good(set={"by": "platform", "treated": "andriod"}), '"andriod" is no segment of "platform". Did you mean "android"?'),
+    "segments": (good(set={"by": "platform", "treated": ["ios", "web"]}), '"web" is no segment of "platform". It has android, ios.'),
+    "segment of nothing": (good(set={"treated": "ios"}), 'parameter "treated" of good is "ios", but "by" names no column'),
+    "money": (good(set={"cost": -1.0}), 'parameter "cost" of good is an amount of money; write a number of 0 or more, not -1'),
+    "endless money": ("dataset: tiny\nnotebooks:\n  good: {set: {cost: 1e999}}\n", "write a number of 0 or more"),
+    "reference": (good(set={"reference": "30d"}), 'parameter "reference" of good: "30d" is not among the windows 7d, 14d.'),
+    "no windows": (good(set={"windows": []}), 'parameter "windows" of good names no duration; write at least one.'),
+    "start is activation": (good(set={"start": "profile_completed"}), "they must be different events"),
     "credential in a value": (good(set={"by": "postgres://me:hunter2@host/db"}), 'parameter "by" of good looks like a credential'),
     "number or text": ("dataset: tiny\nnotebooks:\n  good: {set: {by: 1.10}}\n", '1.10 can be a number or a text: write 1.1 or "1.10"'),
     "keep": (GOOD + "keep: 0\n", '"keep" is not right'),
@@ -64,6 +100,22 @@ def test_a_mistake_is_named_before_any_kernel_starts(project, text, fragment):
     assert fragment in str(error.value)
     assert "\n" not in str(error.value)
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [
+    {"by": "", "treated": ""}, {"by": None}, {"by": "platform", "treated": "ios"}, {"by": "platform", "treated": ["ios", "android"]}, {"treated": []},
+    {"change_at": ""}, {"change_at": "2026-03-01"}, {"change_at": "2026-03-31T23:00:00Z"}, {"period": ["2026-03-02", "2026-03-02"]}, {"reference": "168h"},
+    {"activation": ""}, {"start": "signed_up"}, {"cost": 0}, {"steps_any": [{"event": ["signed_up", "profile_completed"], "where": {"platform": "ios"}}]},
+])  # fmt: skip
+def test_what_is_right_passes(project, settings):
+    (project / "params/weekly.yaml").write_text(good(set=settings))
+    pack.check_pack("params/weekly.yaml")
+
+
+@pytest.mark.parametrize("as_of", ["2026-03-11", "2026-03-11T12:00:00Z", "2026-03-11T12:00+01:00"])
+def test_a_day_and_a_timestamp_with_its_zone_are_read(project, as_of):
+    (project / "params/weekly.yaml").write_text(f"as_of: {as_of}\n{GOOD}")
+    assert pack.check_pack("params/weekly.yaml")[0].as_of == as_of
 
 
 def test_parameters_merge_in_order(project):
@@ -222,3 +274,83 @@ def test_a_second_run_of_the_pack_is_refused_and_a_dead_one_holds_nothing(tmp_pa
         other.wait()
     with run._lock(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+
+
+# ---- runs that are stopped, killed, or out of room
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A run whose only notebook sleeps, its kernel started: the project, the process and all processes below it."""
+    root = make_project(tmp_path / "project")
+    (root / "notebooks/slow.ipynb").write_text((NOTEBOOKS / "silent.ipynb").read_text().replace("print('no finding')", "import time; time.sleep(60)"))
+    (root / "params/weekly.yaml").write_text("dataset: tiny\nnotebooks:\n  slow:\n")
+    runner = subprocess.Popen([sys.executable, "-m", "mctlib", "run", "params/weekly.yaml"], cwd=root, stderr=subprocess.PIPE, text=True)
+    below, end = [], time.monotonic() + 60
+    while not any("ipykernel_launcher" in " ".join(process.cmdline()) for process in below):
+        assert runner.poll() is None and time.monotonic() < end
+        time.sleep(0.2)
+        below = [p for p in psutil.Process(runner.pid).children(recursive=True) if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    yield root, runner, below
+    for process in (runner, *below):
+        if process.is_running() if isinstance(process, psutil.Process) else process.poll() is None:
+            process.kill()
+    runner.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+def test_the_workers_of_a_killed_run_end_and_the_next_run_is_its_own(running):
+    root, runner, below = running
+    runner.kill()
+    runner.wait()
+    assert not psutil.wait_procs(below, timeout=10)[1]
+    (orphan,) = (root / "outputs/weekly").glob(".2026-03-31.*.tmp")
+    assert orphan.name == f".2026-03-31.{runner.pid}.tmp"
+    (root / "params/weekly.yaml").write_text("dataset: tiny\nnotebooks:\n  good:\n")
+    after = mctlib(root, "run", "params/weekly.yaml")
+    assert after.returncode == 0, after.stderr
+    assert sorted(p.name for p in (root / "outputs/weekly").iterdir()) == [".lock", "2026-03-31", "latest"]
+    assert {p.stem for p in (root / "outputs/weekly/2026-03-31").glob("*.ipynb")} == {"good"}
+
+
+def test_a_stopped_run_says_so_and_leaves_nothing(running):
+    root, runner, below = running
+    runner.send_signal(signal.SIGTERM)
+    assert runner.communicate(timeout=30)[1] == "Stopped; nothing was published.\n"
+    assert runner.returncode == 130
+    assert not psutil.wait_procs(below, timeout=10)[1]
+    assert [p.name for p in (root / "outputs/weekly").iterdir()] == [".lock"]
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Workers as threads, so that a test can replace what they do."""
+    monkeypatch.setattr(run, "ProcessPoolExecutor", lambda n, *_, **__: ThreadPoolExecutor(n))
+
+
+def test_half_a_notebook_is_a_failed_report(project, tmp_path, monkeypatch, in_threads):
+    def half(report, folder, *_):
+        (folder / f"{report.name}.ipynb").write_text('{"cells": [')
+        return 1.0, None
+
+    monkeypatch.setattr(run, "_execute", half)
+    record = run.run_pack("params/weekly.yaml", outputs=tmp_path)
+    assert {(r.status, r.error) for r in record.notebooks} == {("failed", "the notebook was not written to its end")}
+    assert os.path.exists(f"{record.folder}/index.html") and not os.path.exists(f"{record.folder}/good.ipynb")
+
+
+@pytest.mark.parametrize("step", ["_execute", "_export"])
+def test_a_full_disk_is_said_and_the_last_run_stands(project, tmp_path, monkeypatch, in_threads, step):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run._publish(*finished(tmp_path / "weekly", "2026-03-31"), tmp_path / "weekly", None)
+    before = (tmp_path / "weekly/latest/run.json").read_text()
+    monkeypatch.setattr(run, "_execute", lambda *_: (1.0, "not of interest"))
+    monkeypatch.setattr(run, step, full)
+    result = CliRunner().invoke(main, ["run", "params/weekly.yaml", "--outputs", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"Error: {tmp_path}/weekly: the disk is full; nothing was published."
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "weekly/latest/run.json").read_text() == before
+    assert sorted(p.name for p in (tmp_path / "weekly").iterdir()) == [".lock", "2026-03-31", "latest"]

@@ -70,15 +70,16 @@ def check(what: str) -> None:
 
 @main.command()
 @click.argument("dataset")
-def load(dataset: str) -> None:
+@click.option("--fresh", is_flag=True, help="Load again even if nothing changed; ask every query again.")
+def load(dataset: str, fresh: bool) -> None:
     """Load a DATASET (its name or params/data.<name>.yaml) and say what became of every row."""
-    _load(dataset)
+    _load(dataset, fresh)
 
 
-def _load(dataset: str) -> None:
+def _load(dataset: str, fresh: bool = False) -> None:
     from mctlib.sources import open_log
 
-    report = open_log(dataset).load
+    report = open_log(dataset, fresh=fresh).load
     for table, rows in report["tables"].items():
         if rows["n_read"]:
             click.echo(f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"

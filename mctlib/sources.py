@@ -12,7 +12,8 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from glob import glob
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -22,7 +23,7 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib import demo, staging
+from mctlib import demo, staging, warehouse
 from mctlib import store as store_module
 from mctlib.log import EventLog
 from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest
@@ -55,17 +56,25 @@ NAME = r"[A-Za-z0-9][\w-]*"
 
 
 class Source(BaseModel):
-    """Where the files of one table are and how to read them.
+    """Where the files of one table are, or the query that answers it, and how to read them.
 
-    path: a path or glob or a list of them, absolute or relative to the project root. format: a name in `READERS`.
+    path: a path or glob or a list of them, absolute or relative to the project root. query: SQL, asked at `connection`, the
+    NAME of an environment variable that holds the warehouse's URL (see `warehouse`). format: a name in `READERS`.
     columns: canonical column -> the file's own header or property. timezone: IANA zone of times that carry none.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    path: str | list[str]
+    path: str | list[str] | None = None
+    query: str | None = None
+    connection: str | None = None
     format: str = "canonical"
     columns: dict[str, str] = {}
     timezone: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in the load report and in messages."""
+        return f"query at {self.connection}" if self.query else self.path if isinstance(self.path, str) else ", ".join(self.path)
 
 
 class Demo(BaseModel):
@@ -293,23 +302,29 @@ def _recognise(file: File) -> str | None:
 
 
 def read_source(con: duckdb.DuckDBPyConnection, source: Source, table: str, *, root: Path, folder: Path) -> dict[str, str]:
-    """Stage the files of one source in `con`, zip members in `folder`: {canonical table: SELECT with times in UTC}.
+    """Stage the files or the query of one source in `con`, zip members in `folder`: {canonical table: SELECT with times in UTC}.
 
     Raises DataError: one sentence that names the file, the column and the rule.
     """
     reader = READERS[source.format]
     roles: dict[str, list[File]] = {}
-    for file in find(con, paths_of(source, root), root, folder, headless=SNOWPLOW):
-        role = _role(source.format, file)
-        if role is None:
-            wanted = next(iter(reader.roles.values()))
-            lacking = next(c for c in wanted if c.lower() not in {plain(header).lower() for header in file.headers})
-            guess = f" It looks like format: {guess}." if (guess := _recognise(file)) else nearest(lacking, file.headers)
-            raise DataError(f'{file.shown} is no {source.format} export: "{lacking}" is missing (of {", ".join(wanted)}).{guess}')
-        roles.setdefault(role, []).append(file)
-    n = con.sql("SELECT count(*) FROM duckdb_tables() WHERE starts_with(table_name, 'staged_')").fetchall()[0][0]
-    zone = source.timezone or reader.timezone
-    stages = {role: Stage(con, files, f"staged_{n + i}", source.columns, zone) for i, (role, files) in enumerate(roles.items())}
+    if source.query:
+        found = warehouse.answer(con, source.query, source.connection, table)
+    else:
+        found = nullcontext(find(con, paths_of(source, root), root, folder, headless=SNOWPLOW))
+    with found as files:
+        for file in files:
+            role = _role(source.format, file)
+            if role is None:
+                wanted = next(iter(reader.roles.values()))
+                lacking = next(c for c in wanted if c.lower() not in {plain(header).lower() for header in file.headers})
+                guess = f" It looks like format: {guess}." if (guess := _recognise(file)) else nearest(lacking, file.headers)
+                what = f'"{lacking}" is missing (of {", ".join(wanted)})'
+                raise DataError(f"{file.shown} is no {source.format} export: {what}.{guess}")
+            roles.setdefault(role, []).append(file)
+        n = con.sql("SELECT count(*) FROM duckdb_tables() WHERE starts_with(table_name, 'staged_')").fetchall()[0][0]
+        zone = source.timezone or reader.timezone
+        stages = {role: Stage(con, same, f"staged_{n + i}", source.columns, zone) for i, (role, same) in enumerate(roles.items())}
     with one_sentence({file.path: file.shown for files in roles.values() for file in files}):
         return reader.read(table, **stages)
 
@@ -377,6 +392,13 @@ def read_dataset(path: Path) -> Dataset:
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
     for table, source in dataset.sources():
+        if bool(source.path) == bool(source.query):
+            raise DataError(f"{path.name}: {table} needs either a path or a query.")
+        if bool(source.query) != bool(source.connection):
+            raise DataError(f"{path.name}: {table} needs both a query and a connection, or neither.")
+        if source.connection and not re.fullmatch(r"[A-Za-z_]\w*", source.connection):  # it may hold a password: not repeated
+            rule = "must be the name of an environment variable that holds the URL, never the URL itself"
+            raise DataError(f"{path.name}: connection of {table} {rule}: passwords do not belong in files.")
         if source.format not in READERS:
             near = nearest(source.format, READERS) or f" Known are: {', '.join(READERS)}."
             raise DataError(f'{path.name}: the format "{source.format}" of {table} is not known.{near}')
@@ -389,10 +411,11 @@ def read_dataset(path: Path) -> Dataset:
     return dataset
 
 
-def open_log(dataset: str | Path) -> EventLog:
+def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     """The event log of a dataset, given by its name or by the path of its params/data.<name>.yaml.
 
-    The store, outputs/store/<name>.duckdb, is loaded anew only when a file, the YAML or the loading code changed.
+    The store, outputs/store/<name>.duckdb, is loaded anew only when a file, the YAML or the loading code changed, on a new day
+    (UTC) if a table comes by query, or if `fresh`.
     Raises DataError (the data, or its YAML) or ParameterError (no such dataset).
     """
     root = project_root()
@@ -407,7 +430,7 @@ def open_log(dataset: str | Path) -> EventLog:
         if other.resolve() != path.resolve() and _says_name(other, described.name):
             raise DataError(f'Two datasets are named "{described.name}": {path.name} and {other.name}. Rename one.')
     store, key = root / "outputs" / "store" / f"{described.name}.duckdb", fingerprint(described, root)
-    if store.is_file():
+    if store.is_file() and not fresh:
         with suppress(duckdb.Error, KeyError):  # damaged, or of another DuckDB version: load anew
             if (opened := EventLog.open(store)).load["fingerprint"] == key:
                 return opened
@@ -443,9 +466,8 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict:
     tables: dict[str, list[tuple[str, str]]] = {}
     with _workbench(store.parent) as (con, folder):
         for table, source in dataset.sources():
-            label = source.path if isinstance(source.path, str) else ", ".join(source.path)
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
-                tables.setdefault(target, []).append((label, select))
+                tables.setdefault(target, []).append((source.label, select))
         for table, frame in demo.generate(**dataset.demo.model_dump()).items() if dataset.demo else ():
             con.register(f"demo_{table}", canonical_frame(frame, table))
             tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
@@ -456,12 +478,17 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict:
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
-    """Changes when a file, the mapping, the salt or the loading code does. Files over 1 MB count by size and time of change."""
+    """Changes when a file, the mapping, the salt or the loading code does. Files over 1 MB count by size and time of change.
+
+    What a query answers cannot be known without asking: it counts by its text, the server and database asked, and the day (UTC).
+    """
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
-    for module in (demo, store_module, staging, sys.modules[__name__]):
+    for module in (demo, store_module, staging, warehouse, sys.modules[__name__]):
         digest.update(Path(module.__file__).read_bytes())
     for _, source in dataset.sources():
-        for path in paths_of(source, root):
+        if source.query:
+            digest.update(f"{warehouse.place_of(source.connection)} {datetime.now(UTC).date()}\n".encode())
+        for path in [] if source.query else paths_of(source, root):
             stat = path.stat()
             content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.st_size <= 1 << 20 else stat.st_mtime_ns
             digest.update(f"{path} {stat.st_size} {content}\n".encode())

@@ -67,7 +67,7 @@ def plain(header: str) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """One readable file.
+    """One readable file, or the answer to a query (kind arrow), which has for a path the name it is registered under.
 
     shown: its name for people, a member of an archive with the archive. headers: its columns or top-level keys.
     """
@@ -91,7 +91,9 @@ def one_sentence(paths: dict[Path, str]) -> Iterator[None]:
             raise
         said = str(error)
         path = next((path for path in paths if str(path) in said), next(iter(paths)))
-        if isinstance(error, (EOFError, zlib.error)) or "GZIP" in said:
+        if not path.is_file():
+            message = f"cannot be read: {said.splitlines()[0]}"
+        elif isinstance(error, (EOFError, zlib.error)) or "GZIP" in said:
             message = "is cut short: the gzip stream ends too early. Copy or export it again."
         elif isinstance(error, zipfile.BadZipFile):
             message = "is cut short or damaged: it is no complete zip archive. Copy or export it again."
@@ -187,10 +189,14 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
     """SELECT of files of one shape, each column as text; nested JSON and Parquet values as JSON text."""
     first, paths = files[0], ", ".join(text(file.path) for file in files)
     columns = [quoted(header) for header in first.headers]
-    if first.kind == "parquet":
-        table = f"read_parquet([{paths}])"
-        nested = [re.search(r"STRUCT|MAP|\[|JSON", kind) for kind in _described(con, table, 1)]
-        columns = [f"to_json({c})::VARCHAR" if n else f"{c}::VARCHAR" for c, n in zip(columns, nested)]
+    if first.kind in ("parquet", "arrow"):
+        table = f"read_parquet([{paths}])" if first.kind == "parquet" else quoted(str(first.path))
+        kinds = _described(con, table, 1)
+        nested = [re.search(r"STRUCT|MAP|\[|JSON", kind) for kind in kinds]
+        # A database's infinite date or time arrives as one far before our era, and means none.
+        dated = [kind in ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE") for kind in kinds]
+        columns = [f"CASE WHEN year({c}) BETWEEN 1 AND 9999 THEN {c} END" if d else c for c, d in zip(columns, dated)]
+        columns = [f"to_json({c})::VARCHAR" if n else f"({c})::VARCHAR" for c, n in zip(columns, nested)]
     elif first.kind == "json":
         table = _read_json(paths, first.gz, first.headers)
         columns = [f"({c}->>'$')" for c in columns]
@@ -236,7 +242,7 @@ class Stage:
             scans = " UNION ALL BY NAME ".join(scan(self.con, same) for same in shapes.values())
             self.con.execute(f"CREATE TABLE {self.table} AS {scans}")
         if not self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall():
-            raise DataError(f"{self.shown} has a header and no rows.")
+            raise DataError(f"{self.shown} {'gives' if self.files[0].kind == 'arrow' else 'has a header and'} no rows.")
 
     @property
     def shown(self) -> str:

@@ -13,7 +13,7 @@ PACKAGE = Path(mctlib.__file__).parent
 GROUND = {"journeys": set(), "stats": set(), "store": set(), "log": {"journeys", "store"}, "plots": set()}
 ANALYSIS = {"store", "log", "journeys", "stats", "definitions"}
 MAY_IMPORT = GROUND | {
-    "demo": set(), "staging": {"store"}, "sources": {"store", "log", "demo", "staging"}, "report": {"store", "log", "plots"}, "pack": {"store", "log", "sources"}, "run": {"store", "log", "pack", "sources"},
+    "demo": set(), "staging": {"store"}, "warehouse": {"store", "staging"}, "sources": {"store", "log", "demo", "staging", "warehouse"}, "report": {"store", "log", "plots"}, "pack": {"store", "log", "sources"}, "run": {"store", "log", "pack", "sources"},
     "funnel": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"store", "pack", "run", "sources"},
     "__init__": {"store", "log", "journeys", "sources", "funnel", "activation", "attribution", "roi", "run"},
 }

@@ -578,7 +578,7 @@ BAD_YAML = {
     "table": ("event: {path: e.csv}", 'data.x.yaml: "event" is not a field. Did you mean "events"?'),
     "type": ("events: {path: e.csv, columns: {user_id: 3}}", 'data.x.yaml: "events.columns.user_id" should be a valid string.'),
     "no events": ("people: {path: e.csv}", "data.x.yaml names no events. Add  events: {path: ...}."),
-    "no path": ("events: {format: mixpanel}", 'data.x.yaml: "events.path" field required.'),
+    "no path": ("events: {format: mixpanel}", 'data.x.yaml: events needs either a path or a query.'),
     "zone": ("events: {path: e.csv, timezone: Europe/Berln}",
              'data.x.yaml: the timezone "Europe/Berln" of events is no IANA name. Did you mean "Europe/Berlin"'),
     "wrong table": ("events: {path: e.csv}\npeople: {path: e.csv, format: ga4}",

@@ -26,9 +26,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from mctlib import demo, staging, warehouse
 from mctlib import store as store_module
 from mctlib.log import EventLog
-from mctlib.store import CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest
-from mctlib.store import owner, remove_leftovers, unwritten
-from mctlib.staging import MACROS, File, Stage, find, look, one_sentence, plain, scan, text
+from mctlib.staging import MACROS, File, Stage, find, one_sentence, plain, scan, text
+from mctlib.store import (
+    CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest, owner, remove_leftovers, unwritten,
+)
 
 # The order of Snowplow's enriched event, whose files have no header line.
 SNOWPLOW = tuple(

@@ -137,11 +137,6 @@ def percentile_interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
-def bucket_bootstrap(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile interval of a statistic of additive counts, in the shape of the statistic; see `bucket_draws`."""
-    return percentile_interval(bucket_draws(by_bucket, statistic, seed=seed, draws=draws))
-
-
 @dataclass(frozen=True)
 class Fit:
     """Weighted regression with AR(1) errors: coef (k,), cov (k, k), sigma2 (error variance at weight 1), rho, df (effective, for t)."""

@@ -176,7 +176,7 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
     con.execute(f"""CREATE TABLE store.users AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, {hashed('user_id')} AS user_id,
         (md5_number_lower(user_id) % 100)::UTINYINT AS bucket FROM (SELECT user_id FROM in_events UNION SELECT user_id FROM in_people
         UNION SELECT user_id FROM in_surveys UNION SELECT user_id FROM in_backend)""")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE who AS SELECT user, user_id AS hash FROM store.users")
+    con.execute("CREATE OR REPLACE TEMP TABLE who AS SELECT user, user_id AS hash FROM store.users")
     for table in ("people", "surveys", "backend"):
         columns = ", ".join(f"{hashed(c)} AS {c}" if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
         con.execute(f"CREATE TABLE store.{table} AS SELECT user, {columns} FROM in_{table} JOIN who ON hash = {hashed('user_id')} ORDER BY user")

@@ -388,11 +388,10 @@ def test_no_address_reaches_a_store(project, format):
 def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
     name = project("events: {path: e.csv}", e__csv="user_id,event,timestamp\nu,a,2026-01-05T00:00:00Z\n")
     sources.open_log(name)
-    monkeypatch.setattr(sources, "load", lambda *args, **kwargs: pytest.fail("loaded again"))
-    assert sources.open_log(name).event_names == ["a"]
-    assert sources.open_log(Path("params/data.x.yaml")).event_names == ["a"]
-    monkeypatch.undo()
-    os.chdir(project.root)
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "load", lambda *args, **kwargs: pytest.fail("loaded again"))
+        assert sources.open_log(name).event_names == ["a"]
+        assert sources.open_log(Path("params/data.x.yaml")).event_names == ["a"]
     Path("e.csv").write_text("user_id,event,timestamp\nu,b,2026-01-05T00:00:00Z\n")
     assert sources.open_log(name).event_names == ["b"]
     Path("outputs/store/x.duckdb").write_bytes(b"damaged")

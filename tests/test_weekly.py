@@ -1,5 +1,6 @@
 """The weekly pack as a user runs it: every notebook's own tables hold the demo's planted truth, and its page is fit to be sent."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.test_notebooks import ROOT
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory):
-    return run_pack(ROOT / "params" / "weekly.yaml", outputs=tmp_path_factory.mktemp("outputs"))
+    with contextlib.chdir(ROOT):
+        return run_pack("params/weekly.yaml", outputs=tmp_path_factory.mktemp("outputs"))
 
 
 @pytest.fixture(scope="module")

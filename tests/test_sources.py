@@ -6,7 +6,6 @@ values are read off the fixtures by hand. Binary forms (gzip, zip, Parquet) are 
 
 import datetime as dt
 import gzip
-import os
 import shutil
 import subprocess
 import sys

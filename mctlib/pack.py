@@ -64,16 +64,10 @@ class Report:
     tables: list[str] = dataclasses.field(default_factory=list)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(sources.OnceLoader):
     """YAML 1.2: only true and false are booleans, dates and times are texts. What would lose its spelling (010, 1.10) or a value (a key twice) is refused."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.MarkedYAMLError(problem=f'"{twice}" stands here twice', problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep=deep)
 
     def number(self, node: Any) -> int | float:
         text = node.value

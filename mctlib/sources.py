@@ -358,7 +358,7 @@ def project_root() -> Path:
     raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
 
 
-class _Loader(yaml.SafeLoader):
+class OnceLoader(yaml.SafeLoader):
     """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -371,7 +371,7 @@ class _Loader(yaml.SafeLoader):
 def read_dataset(path: Path) -> Dataset:
     """A data YAML, checked. Raises DataError of one sentence: the file, the field, the rule, the nearest valid word."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)  # noqa: S506 - a SafeLoader
         if not isinstance(content, dict):
             fault = "is empty. Write into it" if content is None else "must be a mapping such as"
             raise DataError(f"{path.name} {fault}  name: ..., events: {{path: ...}}.")

@@ -38,7 +38,7 @@ WRONG = {
     "no notebooks": ("dataset: tiny\n", 'the key "notebooks" is missing'),
     "empty": ("", 'must hold "name: value" lines'),
     "not yaml": ("dataset: [tiny\nnotebooks: {}", "params/weekly.yaml, line 2: "),
-    "twice": ("dataset: tiny\ndataset: tiny\nnotebooks: {good: }\n", 'line 1: "dataset" stands here twice'),
+    "twice": ("dataset: tiny\ndataset: tiny\nnotebooks: {good: }\n", 'line 2: the key "dataset" stands here again'),
     "dataset": (GOOD.replace("tiny", "tinny"), 'Did you mean "tiny"?'),
     "notebook": (good(notebook="god"), 'there is no notebook "god" in notebooks/. Did you mean "good"?'),
     "report name": ("dataset: tiny\nnotebooks: {../good: {}}\n", '"../good" cannot name a report'),

@@ -9,9 +9,10 @@ from mctlib.store import DataError, ParameterError
 from mctlib.roi import BeforeAfter, Count, Mean, Rate, compare_before_after, daily_metric
 from mctlib.run import RunRecord, run_pack
 from mctlib.sources import open_log
+from mctlib.spark import SparkLog
 
 __all__ = [
     "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "EventLog", "Exclusion", "Funnel", "Journeys", "Mean",
-    "ParameterError", "Rate", "RunRecord", "Step", "attribution_windows", "compare_before_after", "daily_metric", "diagnose_funnel", "explain_change",
+    "ParameterError", "Rate", "RunRecord", "SparkLog", "Step", "attribution_windows", "compare_before_after", "daily_metric", "diagnose_funnel", "explain_change",
     "open_log", "run_pack", "time_to_activation",
 ]

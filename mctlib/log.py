@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from mctlib.journeys import ANY, MISSING, Journeys, as_step
-from mctlib.store import CANONICAL, ParameterError, canonical_frame, connect, fill, nearest, quoted
+from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step
+from mctlib.overlay import canonical_select, lay_over, load_report, salt
+from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted
 
 CHUNK_ROWS = 4_000_000
+SPILL_ABOVE = "4GB"  # what DuckDB may hold of files that are not loaded
+IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
 
 def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
@@ -59,12 +65,12 @@ def in_words(us: int) -> str:
 class EventLog:
     """A product's events and what is known beside them, read-only.
 
-    Open one with `open_log` (a dataset's store) or `EventLog.from_frame` (pandas frames).
+    Open one with `open_log` (a dataset's store), `EventLog.from_frame` (pandas frames) or `EventLog.from_parquet` (files that stay where they are).
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, load: dict | None = None) -> None:
         self._con = con
-        self.load: dict = json.loads(con.execute("SELECT report FROM load").fetchall()[0][0])
+        self.load: dict = load or json.loads(con.execute("SELECT report FROM load").fetchall()[0][0])
         self.name: str = self.load["name"]
         self.first_event, self.last_event = (pd.Timestamp(self.load[k]).tz_localize("UTC") for k in ("first_event", "last_event"))
         self.event_names: list[str] = [r[0] for r in con.execute("SELECT unnest(enum_range(NULL::event_names))::VARCHAR").fetchall()]
@@ -97,6 +103,44 @@ class EventLog:
         fill(con, tables, name=name, fingerprint="")
         con.execute("USE store")
         return cls(con)
+
+    @staticmethod
+    def from_parquet(
+        events: str | Path, *, columns: Mapping[str, str] | None = None, people: Any = None, surveys: Any = None, backend: Any = None, spend: Any = None,
+        timeline: Any = None, responses: Any = None, name: str = "parquet",
+    ) -> EventLog:
+        """A log over Parquet files (a path or glob) with the canonical columns (`CANONICAL`), read anew by every question.
+
+        For a question to more events than one wants to copy; a store answers the second question faster. Opening reads users, events and times.
+        A question reads the columns it needs once and sorts them by user and time, on disk where they need more memory than `SPILL_ABOVE`.
+        Rows without user, event or time, of users without consent, or from the future are left out and counted in `load`. Nothing is stitched or
+        de-duplicated: ``user_id`` must be final and ``event_id`` is not looked at; where that is done already, every table is the one that the store gives.
+
+        ``columns``: canonical column -> the column of the files. ``people`` and the other tables: a path or glob of Parquet files, or a pandas frame.
+        Times without a zone are UTC. ``properties`` is JSON text, a struct or a map; columns that are not canonical are not read.
+        Raises DataError: a column is missing, no file, more than one row in ten wrong in one way.
+        """
+        con = connect()
+        con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")
+        con.execute(f"SET temp_directory = {quoted(f'{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}')}")  # DuckDB makes it when needed, and removes it
+        given = {"events": events, "people": people, "surveys": surveys, "backend": backend, "spend": spend, "timeline": timeline, "responses": responses}
+        selects = {}
+        for table, source in given.items():
+            if isinstance(source, pd.DataFrame):
+                con.register(f"frame_{table}", canonical_frame(source, table))
+                selects[table] = canonical_select(con, f"frame_{table}", table, label=f"{table} frame")
+            elif source is not None:
+                try:
+                    mapped = columns if table == "events" else None
+                    selects[table] = canonical_select(con, f"read_parquet({quoted(str(source))})", table, columns=mapped, label=str(source))
+                except duckdb.Error as error:
+                    raise DataError(f"{source}: {str(error).splitlines()[0]}") from error
+        try:
+            tally = lay_over(con, selects, salted=salt())
+        except duckdb.Error as error:
+            raise DataError(f"{events}: {str(error).splitlines()[0]}") from error
+        con.execute("SET preserve_insertion_order = false")  # the order of the files would be kept in memory, for nothing
+        return OverlayLog(con, load_report(name, tally, n_users=con.execute("SELECT count(*) FROM users").fetchall()[0][0]))
 
     def table(self, name: str) -> pd.DataFrame:
         """One of the smaller tables whole (people, surveys, backend, spend, timeline, responses); users as the integers of the store."""
@@ -134,37 +178,48 @@ class EventLog:
     def journeys(self, *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None, values: str | None = None) -> Iterator[Journeys]:
         """The rows that `reduce` hands to its kernel, some million rows of whole users at a time."""
         steps, by = [as_step(e) for e in events], self._by(by)
-        if len(steps) > 64:
-            raise ParameterError(f"{len(steps)} steps, exclusions and other matchers are asked for at once; 64 is the most.")
-        end = self.as_of(as_of)
+        select, end = self._select(steps, by, values), self.as_of(as_of)
         of_user = {b: self._user_codes(b) for b in by if self._column(b)[1]}
         plain = {i: s for i, s in enumerate(steps) if not s.where}
-        columns = ["e.user::BIGINT AS user", "epoch_us(e.timestamp) AS time", "enum_code(e.event)::INTEGER AS code"]
-        columns += [f"({self._condition(s)}) AS match_{i}" for i, s in enumerate(steps) if i not in plain]
-        columns += [f"{self._column(b)[0]} AS dim_{n}" for n, b in enumerate(by) if b not in of_user]
-        columns += [f"try_cast({self._column(values, event_only=True)[0]} AS DOUBLE) AS value"] if values else []
-        chosen = " OR ".join(f"({self._condition(s)})" for s in steps)
         code_of = {name: n for n, name in enumerate(self.event_names)}
         lookup = np.zeros(len(code_of), np.uint64)
         for i, step in plain.items():
             codes = [code_of[n] for n in step.names if n in code_of] if step.event is not ANY else slice(None)
             lookup[codes] |= np.uint64(1 << i)
         bucket = self._con.sql("SELECT bucket FROM users ORDER BY user").fetchnumpy()["bucket"]
-        for low, high in self._chunks():
-            table = self._con.sql(f"SELECT {', '.join(columns)} FROM events e WHERE e.user BETWEEN {low} AND {high} "
-                                  f"AND e.timestamp <= make_timestamp({end}) AND ({chosen}) ORDER BY e.user, e.timestamp, code").to_arrow_table()
+        for table in self._sorted(f"{select} AND e.timestamp <= make_timestamp({end})"):
             get = lambda c: table[c].to_numpy()  # noqa: E731, B023
             user = get("user")
+            line = self._line(user)
             mask = lookup[get("code")]
             for i in range(len(steps)):
                 if i not in plain:
                     mask |= get(f"match_{i}").astype(bool).astype(np.uint64) << np.uint64(i)
             dims, levels = {}, {}
             for n, b in enumerate(by):
-                codes, names = (of_user[b][0][user], of_user[b][1]) if b in of_user else _factorize(table[f"dim_{n}"].to_pandas())
+                codes, names = (of_user[b][0][line], of_user[b][1]) if b in of_user else _factorize(table[f"dim_{n}"].to_pandas())
                 dims[b], levels[b] = codes, names
             value = table["value"].to_numpy(zero_copy_only=False).astype(float) if values else None
-            yield Journeys(user, get("time"), mask, end, dims, levels, bucket[user], value)
+            yield Journeys(user, get("time"), mask, end, dims, levels, bucket[line], value)
+
+    def _select(self, steps: Sequence[Step], by: Sequence[str], values: str | None) -> str:
+        """SELECT of the rows that match a step, with what a Journeys needs to know of them."""
+        if len(steps) > 64:
+            raise ParameterError(f"{len(steps)} steps, exclusions and other matchers are asked for at once; 64 is the most.")
+        columns = ["e.user::BIGINT AS user", "epoch_us(e.timestamp) AS time", "enum_code(e.event)::INTEGER AS code"]
+        columns += [f"({self._condition(s)}) AS match_{i}" for i, s in enumerate(steps) if s.where]
+        columns += [f"{self._column(b)[0]} AS dim_{n}" for n, b in enumerate(by) if not self._column(b)[1]]
+        columns += [f"try_cast({self._column(values, event_only=True)[0]} AS DOUBLE) AS value"] if values else []
+        return f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(f'({self._condition(s)})' for s in steps)})"
+
+    def _sorted(self, select: str) -> Iterator[pa.Table]:
+        """The rows of a `_select` in order, whole users, about CHUNK_ROWS rows of the log at a time; at least one table."""
+        for low, high in self._chunks():
+            yield self._con.sql(f"{select} AND e.user BETWEEN {low} AND {high} {IN_ORDER}").to_arrow_table()
+
+    def _line(self, user: np.ndarray) -> np.ndarray:
+        """The users' lines in the table of users."""
+        return user
 
     def as_of(self, as_of: Any = None) -> int:
         """Microseconds of the last observed moment: ``as_of`` (a bare day means its end), or the last event.
@@ -183,8 +238,8 @@ class EventLog:
 
     def segments(self, column: str) -> list[str]:
         """The values of a column that ``by`` may name, MISSING among them where some are empty. Raises ParameterError: no such column, or it is empty."""
-        found = list(self.counts(by=column).iloc[:, 1].unique())
-        if found == [MISSING]:
+        found = self._values(column)
+        if found == {MISSING}:
             raise self._no_column(column)
         return sorted(found)
 
@@ -197,6 +252,11 @@ class EventLog:
         cuts = [r[0] for r in self._con.execute(f"SELECT DISTINCT user FROM events WHERE rowid % {CHUNK_ROWS} = 0 AND rowid > 0 ORDER BY 1").fetchall()]
         edges = [0, *cuts, self.load["n_users"]]
         return [(a, b - 1) for a, b in zip(edges, edges[1:]) if b > a]
+
+    def _values(self, column: str) -> set[str]:
+        sql, of_user = self._column(column)
+        source = "users LEFT JOIN people p USING (user)" if of_user else "events e"
+        return {v for (v,) in self._con.execute(f"SELECT DISTINCT coalesce({sql}::VARCHAR, {quoted(MISSING)}) FROM {source}").fetchall()}
 
     def _by(self, by: str | Sequence[str] | None) -> list[str]:
         return [by] if isinstance(by, str) else list(by or ())
@@ -218,10 +278,13 @@ class EventLog:
         """What to say of a column that is not there, or is there and empty."""
         if name != "user_id" and (name in CANONICAL["people"] or name.removeprefix("event.") in CANONICAL["events"]):
             return ParameterError(f'The column "{name}" is empty in {self.name}.')
-        keys = self._con.sql("SELECT DISTINCT unnest(json_keys(properties)) FROM (SELECT properties FROM events WHERE properties IS NOT NULL LIMIT 100000)").fetchall()
         words = {c for table in ("people", "events") for c in CANONICAL[table] if c not in ("user_id", "properties", "consent") and self._filled(table, c)}
-        near = nearest(name, words) or nearest(f"properties.{name.removeprefix('properties.')}", [f"properties.{key}" for (key,) in keys])
+        near = nearest(name, words) or nearest(f"properties.{name.removeprefix('properties.')}", [f"properties.{key}" for key in self._property_keys()])
         return ParameterError(f'"{name}" is neither a column of people or events nor written as properties.<key>.{near}')
+
+    def _property_keys(self) -> list[str]:
+        """What the properties of some events hold, to name the nearest."""
+        return [k for (k,) in self._con.sql("SELECT DISTINCT unnest(json_keys(properties)) FROM (SELECT properties FROM events WHERE properties IS NOT NULL LIMIT 100000)").fetchall()]
 
     def _filled(self, table: str, column: str) -> bool:
         return self._con.execute(f"SELECT count({column}) > 0 FROM {table}").fetchall()[0][0]
@@ -238,6 +301,25 @@ class EventLog:
             text = [json.dumps(v) if isinstance(v, bool) else str(v) for v in values if v is not ANY]
             parts.append(f"coalesce({column}::VARCHAR <> '', false)" if wanted is ANY else f"coalesce({column}::VARCHAR IN ({', '.join(map(quoted, text))}), false)")
         return " AND ".join(parts)
+
+
+class OverlayLog(EventLog):
+    """A log over rows that stay where they are (`overlay.lay_over`): one sort a question, cut into whole users as it streams out."""
+
+    def _sorted(self, select: str) -> Iterator[pa.Table]:
+        batches, n_rows = [], 0
+        reader = self._con.cursor().sql(f"{select} {IN_ORDER}").to_arrow_reader(CHUNK_ROWS)  # a cursor, so that other questions may come in between
+        for batch in reader:
+            batches.append(batch)
+            n_rows += len(batch)
+            if n_rows >= CHUNK_ROWS:
+                table = pa.Table.from_batches(batches)
+                user = table["user"].to_numpy()
+                last = int(np.searchsorted(user, user[-1]))  # the last user may go on in the next batch
+                if last:
+                    yield table.slice(0, last)
+                batches, n_rows = table.slice(last).to_batches(), len(table) - last
+        yield pa.Table.from_batches(batches, reader.schema)
 
 
 def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

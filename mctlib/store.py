@@ -140,7 +140,7 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`."""
     salt = os.environ.get("MCT_SALT") or secrets.token_hex(16)
     for table, columns in CANONICAL.items():
-        kinds = ", ".join(f"{c} {_type(c)}" for c in columns)
+        kinds = ", ".join(f"{c} {column_type(c)}" for c in columns)
         raw = ", timestamp_raw VARCHAR" if "timestamp" in columns else ""
         con.execute(f"CREATE OR REPLACE TEMP TABLE in_{table} (source VARCHAR, {kinds}{raw})")
         for label, select in tables.get(table, ()):
@@ -199,7 +199,8 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
     return report
 
 
-def _type(column: str) -> str:
+def column_type(column: str) -> str:
+    """The type of a canonical column in the store."""
     if column in ("timestamp", "amount", "revenue", "consent"):
         return {"timestamp": "TIMESTAMP", "consent": "BOOLEAN"}.get(column, "DOUBLE")
     return "TIMESTAMP" if column.endswith("_at") else "DATE" if column in DAYS else "VARCHAR"
@@ -270,7 +271,7 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     for column in CANONICAL[table]:
         if column not in frame or column == "properties":
             continue
-        kind = _type(column)
+        kind = column_type(column)
         if kind == "TIMESTAMP":
             out[column] = pd.to_datetime(frame[column], utc=True, errors="coerce", format="ISO8601" if frame[column].dtype == object else None) \
                 .dt.tz_localize(None).astype("datetime64[us]")

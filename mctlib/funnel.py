@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, as_step, first_rows, walk_funnel
+from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, as_step, first_rows, rows_of, walk_funnel
 from mctlib.log import EventLog, as_timestamp, as_window, in_words
 from mctlib.store import ParameterError, nearest
 
@@ -20,6 +20,8 @@ UNITS = np.array([1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400])  # seconds; the
 SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass without ever doing it is worth a caveat
 DAY_US = 86_400_000_000
+KINDS = ("attempt", "entry", "gap", "later", "excluded", "tied", "skipped")  # of counts, see `_count`
+BINS = 1 << 32  # room for a duration in a cell's number
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def diagnose_funnel(
     closed window who reached the previous step that is not optional, the share who reached this one, Wilson interval · median_days, p90_days: time
     from that previous step, Kaplan-Meier with those who did not go on as censored, NaN where so large a share never goes on.
 
-    Durations are counted to the nearest second, minute, quarter of an hour, ...: the largest such unit not above a 10,000th of the window, so that
+    Durations are counted to the nearest second, minute, 5 or 15 minutes, ...: the largest such unit not above a 2,000th of the window (14 days: 5 minutes), so that
     counts of any number of users stay small and add up. Raises ParameterError: see the messages.
     """
     matchers = _matchers(steps)
@@ -68,10 +70,10 @@ def diagnose_funnel(
     by, hold = _names(by), _names(hold)
     _check(log, matchers, order, exclude, optional)
     n_steps, window_us, end = len(matchers), as_window(window), log.as_of(as_of)
-    unit = int(UNITS[max(np.searchsorted(UNITS, window_us / 1e10, side="right") - 1, 0)]) * 1_000_000
+    unit = int(UNITS[max(np.searchsorted(UNITS, window_us / 2e9, side="right") - 1, 0)]) * 1_000_000
     rule = {"window": window_us, "order": order, "exclude": [(e.after, e.before) for e in exclude], "optional": tuple(optional), "hold": hold}
     events = [*matchers, *(e.step for e in exclude), *([Step(ANY)] if order == "strict" else [])]
-    counts = log.reduce(partial(_count, n_steps=n_steps, unit=unit, by=by, rule=rule), events=events, by=list(dict.fromkeys([*by, *hold])), as_of=as_of)
+    counts = _decoded(log.reduce(partial(_count, n_steps=n_steps, unit=unit, by=by, rule=rule), events=events, by=list(dict.fromkeys([*by, *hold])), as_of=as_of))
     reached = counts[counts["kind"] == "attempt"]
     if reached.empty:
         if order != "unordered":
@@ -138,34 +140,56 @@ def _may_meet(a: Step, b: Step) -> bool:
 
 
 def _count(j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], rule: Mapping[str, Any]) -> pd.DataFrame:
-    """kind, segment, step, reached, closed, bin -> n_users, over whole users.
+    """segment, cell -> n_users, over whole users; a cell's number holds kind, step, reached, closed, bin (`_decoded`).
 
     kind "attempt": deepest attempts that reached the step · "entry" and "gap": first entries by time since entry and since the previous required step, to the
     step or to the end of observation; closed = the window has passed · "later", "excluded", "tied", "skipped" (step): users a caveat speaks of.
     """
-    entries = j.user[j.has(0)]
-    deepest = walk_funnel(j, n_steps, **rule)
-    once = rule["order"] != "unordered" and len(np.unique(entries)) == len(entries)
-    first = deepest if once else walk_funnel(j, n_steps, **rule, first_only=True)
-    start, there, time = first.journeys.time[first.entry], first.rows >= 0, first.journeys.time[first.rows]
+    first = walk_funnel(j, n_steps, **rule, first_only=True)
+    code, labels = _segments(first, by)
+    start, there = first.journeys.time[first.entry], first.rows >= 0
+    time = np.where(there, first.journeys.time[first.rows], 0)
     closed = start + rule["window"] <= j.as_of
-    stop = np.where(there, time, np.minimum(j.as_of, start + rule["window"])[:, None])
-    previous = _previous(n_steps, rule["optional"])
+    seen = np.minimum(j.as_of, start + rule["window"])
+    begun = np.flatnonzero(j.has(0))
+    again = begun[1:][j.user[begun[1:]] == j.user[begun[:-1]]] if rule["order"] != "unordered" else np.arange(len(j))
+    several = j.user[again]  # for everybody else, with one step 1, the first attempt is the deepest
+    deepest = walk_funnel(j.take(rows_of(j.user, again)), n_steps, **rule)
+    deepest_code, deepest_labels = _segments(deepest, by)
+    once = ~np.isin(first.user, several)
     later = np.setdiff1d(deepest.user[deepest.rows[:, -1] >= 0], first.user[there[:, -1]])
-    notes = [("later", 0, len(later)), ("excluded", 0, len(deepest.excluded))]
+    notes = [("later", 0, len(later)), ("excluded", 0, len(deepest.excluded) + int((~np.isin(first.excluded, several)).sum()))]
+    previous, cells = _previous(n_steps, rule["optional"]), []
+    for k in range(n_steps):
+        stop = np.where(there[:, k], time[:, k], seen)
+        cells += [_cells("attempt", k, labels, code[once & there[:, k]]), _cells("attempt", k, deepest_labels, deepest_code[deepest.rows[:, k] >= 0]),
+                  _cells("entry", k, labels, code, stop - start, unit, there[:, k], closed)]
+        if k:
+            on = there[:, previous[k]]
+            cells.append(_cells("gap", k, labels, code[on], stop[on] - time[on, previous[k]], unit, there[on, k], closed[on]))
     if rule["order"] != "unordered":
         tied = (there[:, 1:] & there[:, :-1] & (time[:, 1:] == time[:, :-1])).any(axis=1)
-        did = np.bitwise_or.reduceat(j.mask, first_rows(j.user)) if len(j) else j.mask
-        did = did[did & np.uint64(1) > 0]
         notes.append(("tied", 0, int(tied.sum())))
+        did = np.bitwise_or.reduceat(j.mask, first_rows(j.user)) if len(j) else j.mask
+        did = did[did & did.dtype.type(1) > 0]
         for k in set(range(2, n_steps)) - set(rule["optional"]):
-            beyond, own = np.uint64((1 << n_steps) - (1 << k)), np.uint64(1 << (k - 1))
+            beyond, own = (did.dtype.type(bits) for bits in ((1 << n_steps) - (1 << k), 1 << (k - 1)))
             notes.append(("skipped", k, int(((did & beyond > 0) & (did & own == 0)).sum())))
-    return pd.concat([
-        _spread("attempt", deepest, by, deepest.rows >= 0, np.zeros(deepest.rows.shape, np.int64), deepest.rows >= 0),
-        _spread("entry", first, by, there, stop - start[:, None], np.ones_like(there), unit, closed),
-        _spread("gap", first, by, there, stop - time[:, previous], there[:, previous] & (np.arange(n_steps) > 0), unit, closed),
-        pd.DataFrame(notes, columns=["kind", "step", "n_users"]).assign(segment="all", reached=False, closed=False, bin=0)], ignore_index=True)
+    cells += [(np.array(["all"], object), [_cell(kind, k)], [n]) for kind, k, n in notes]
+    return pd.DataFrame({c: np.concatenate(parts) for c, parts in zip(("segment", "cell", "n_users"), zip(*cells))})
+
+
+def _cell(kind: str, step: int, reached: Any = 0, closed: Any = 0, ticks: Any = 0) -> Any:
+    return (((KINDS.index(kind) * 65 + step) * 2 + reached) * 2 + closed) * BINS + ticks
+
+
+def _decoded(counts: pd.DataFrame) -> pd.DataFrame:
+    """The counts with kind, step (from 1), reached, closed and bin in columns of their own."""
+    cell = counts["cell"].to_numpy()
+    rest, ticks = np.divmod(cell, BINS)
+    kind, step = np.divmod(rest // 4, 65)
+    return pd.DataFrame({"kind": pd.Categorical.from_codes(kind, KINDS), "segment": counts["segment"], "step": step, "reached": rest // 2 % 2 == 1,
+                         "closed": rest % 2 == 1, "bin": ticks, "n_users": counts["n_users"]})
 
 
 def _previous(n_steps: int, optional: Sequence[int]) -> list[int]:
@@ -173,20 +197,25 @@ def _previous(n_steps: int, optional: Sequence[int]) -> list[int]:
     return [max(i for i in range(max(k, 1)) if i + 1 not in optional) for k in range(n_steps)]
 
 
-def _spread(kind: str, walk: FunnelWalk, by: Sequence[str], reached: np.ndarray, span: np.ndarray, where: np.ndarray, unit: int = 1,
-            closed: np.ndarray | None = None) -> pd.DataFrame:
-    """Count the cells of (users, steps) arrays that ``where`` picks, by segment at entry, step, reached, closed and duration."""
-    here = replace(walk.journeys, dims={b: walk.journeys.dims[b] for b in by})
-    code, names = pd.factorize(here.segment(walk.entry))
-    user, step = np.nonzero(where)
-    ticks = (span[user, step] + unit // 2) // unit
-    seen = (closed if closed is not None else np.zeros(len(code), bool))[user]
-    shape = (max(len(names), 1), where.shape[1], 2, 2, int(ticks.max(initial=0)) + 1)
-    cells = np.ravel_multi_index((code[user], step, reached[user, step].astype(int), seen.astype(int), ticks), shape)
-    n = pd.Series(cells).value_counts(sort=False)
-    code, step, reached_, seen, ticks = np.unravel_index(n.index.to_numpy(np.int64), shape)
-    return pd.DataFrame({"kind": kind, "segment": names[code], "step": step + 1, "reached": reached_ == 1, "closed": seen == 1, "bin": ticks,
-                         "n_users": n.to_numpy()})
+def _segments(walk: FunnelWalk, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The segment of each attempt, read at its entry: code, labels."""
+    return replace(walk.journeys, dims={b: walk.journeys.dims[b] for b in by}).segments(walk.entry)
+
+
+def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.ndarray | int = 0, unit: int = 1, reached: np.ndarray | bool = True,
+           closed: np.ndarray | bool = False) -> tuple[np.ndarray, ...]:
+    """segment, cell, n_users of one kind and step; one entry a user in each array given."""
+    ticks = (span + unit // 2) // unit
+    shape = (max(len(labels), 1), 2, 2, int(np.max(ticks, initial=0)) + 1)
+    key = ((code * 2 + reached) * 2 + closed) * shape[3] + ticks
+    if np.prod(shape) <= 4 * len(key) + 100_000:
+        n = np.bincount(key)
+        found = np.flatnonzero(n)
+        n = n[found]
+    else:
+        found, n = np.unique(key, return_counts=True)
+    at = np.unravel_index(found, shape)
+    return labels[at[0]], _cell(kind, step + 1, *at[1:]), n
 
 
 # ------------------------------------------------------------------------------------------------------------------- rates and words
@@ -194,7 +223,7 @@ def _spread(kind: str, walk: FunnelWalk, by: Sequence[str], reached: np.ndarray,
 
 def _table(counts: pd.DataFrame, segment: str, labels: Sequence[str], unit: int) -> pd.DataFrame:
     """The rows of one segment."""
-    cells = {key: part for key, part in counts.groupby(["kind", "step"])}
+    cells = {key: part for key, part in counts.groupby(["kind", "step"], observed=True)}
     nothing = counts.iloc[:0]
     rows = []
     for k, label in enumerate(labels, start=1):
@@ -255,7 +284,7 @@ def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
 
 
 def _caveats(counts: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], excluding: bool, day: str) -> list[str]:
-    said = counts[counts["kind"].isin(["later", "excluded", "tied", "skipped"])].groupby(["kind", "step"])["n_users"].sum()
+    said = counts[counts["kind"].isin(["later", "excluded", "tied", "skipped"])].groupby(["kind", "step"], observed=True)["n_users"].sum()
     total = table[table["segment"] == "all"]
     n, pending = int(total["n_reached"].iloc[0]), int(total["n_pending"].iloc[-1])
     out = [f"The {s} It counts as never done." if s.endswith("?") else f"The {s[:-1]}; it counts as never done." for s in missing]

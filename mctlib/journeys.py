@@ -67,7 +67,7 @@ def as_step(step: Any) -> Step:
 class Journeys:
     """Rows of whole users, sorted by (user, time). All arrays have one entry a row.
 
-    user: int64, dense ids · time: int64, microseconds since 1970 UTC · mask: uint64, bit i set = the row matches matcher i ·
+    user: int64, dense ids · time: int64, microseconds since 1970 UTC · mask: unsigned integers, bit i set = the row matches matcher i ·
     dims: name -> int codes into ``levels[name]`` · bucket: 0-99, a hash of the user · value: float64, NaN where missing ·
     as_of: int64, last observed microsecond.
     """
@@ -94,20 +94,41 @@ class Journeys:
 
     def has(self, bit: int) -> np.ndarray:
         """Rows that match matcher ``bit``."""
-        return (self.mask >> np.uint64(bit)) & np.uint64(1) == 1
+        return self.mask & self.mask.dtype.type(1 << bit) != 0
+
+    def segments(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows' values over all dims: a code each, and the codes' labels, values joined with " · "; without dims all are "all"."""
+        key, sizes = np.zeros(len(rows), np.int64), [len(self.levels[name]) for name in self.dims]
+        for codes, size in zip(self.dims.values(), sizes):
+            key = key * size + codes[rows]
+        if np.prod(sizes, dtype=float) <= max(len(rows), 1000):
+            present = np.flatnonzero(np.bincount(key))
+            code = np.searchsorted(present, key) if len(present) > 1 else np.zeros(len(rows), np.int64)
+        else:
+            present, code = np.unique(key, return_inverse=True)
+        if not sizes:
+            return code, np.array(["all"] * len(present), dtype=object)
+        words = [np.asarray(self.levels[name], dtype=object)[at] for name, at in zip(self.dims, np.unravel_index(present, sizes))]
+        return code, np.array([" · ".join(row) for row in zip(*words)], dtype=object)
 
     def segment(self, rows: np.ndarray) -> np.ndarray:
-        """Label of each row over all dims, joined with " · "; "all" when there are none."""
-        out = None
-        for name, codes in self.dims.items():
-            words = np.asarray(self.levels[name], dtype=object)[codes[rows]]
-            out = words if out is None else out + " · " + words
-        return np.full(len(rows), "all", dtype=object) if out is None else out
+        """Label of each row over all dims (see `segments`)."""
+        code, labels = self.segments(rows)
+        return labels[code]
 
 
 def first_rows(user: np.ndarray) -> np.ndarray:
     """Row index of each user's first row, ascending."""
     return np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
+
+
+def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """All rows of the users that have a row in ``some`` (ascending row indices, one a user or more)."""
+    edges = np.r_[first_rows(user), len(user)]
+    at = np.searchsorted(edges, some, side="right")
+    at = at[np.diff(at, prepend=0) > 0]
+    n = edges[at] - edges[at - 1]
+    return np.repeat(edges[at] - np.cumsum(n), n) + np.arange(n.sum())
 
 
 def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False) -> np.ndarray:
@@ -137,8 +158,8 @@ class FunnelWalk:
 
     @property
     def entry(self) -> np.ndarray:
-        """Row of the attempt's first event (users,)."""
-        return np.where(self.rows >= 0, self.rows, len(self.journeys)).min(axis=1)
+        """Row of the attempt's first event (users,): step 1 is never skipped, and unordered steps stand in order of time."""
+        return self.rows[:, 0]
 
     @property
     def user(self) -> np.ndarray:
@@ -166,24 +187,35 @@ def walk_funnel(
     """
     if hold:
         return _walk_held(j, n_steps, hold, window=window, order=order, exclude=exclude, optional=optional, first_only=first_only)
-    j = replace(j, mask=j.mask & np.uint64((1 << (n_steps + len(exclude))) - 1))
+    j = replace(j, mask=j.mask & j.mask.dtype.type((1 << (n_steps + len(exclude))) - 1))
+    plain = order == "ordered" and not exclude and not optional
     if order != "strict" and not j.mask.all():
         j = j.take(j.mask > 0)
-    if first_only:
-        j = _first_entries(j, n_steps, order, window)
+    if first_only and not plain:
+        mask, since = _first_entries(j, n_steps, order)
+        j = replace(j, mask=mask).take((since >= 0) & (since <= window if order == "unordered" else True))
     if order == "unordered":
         return _walk_unordered(j, n_steps, window, bool(exclude))
-    if order == "strict" or exclude or optional:
+    if not plain:
         return _walk_in_lockstep(j, n_steps, window, order == "strict", exclude, optional)
-    j = _in_step_order(j)
-    awkward = _rows_of_awkward_users(j)
-    if not awkward.any():
-        return _walk_latest_starts(j, n_steps, window)
-    parts = []
-    for rows, walk in ((np.flatnonzero(~awkward), _walk_latest_starts), (np.flatnonzero(awkward), _walk_in_lockstep)):
-        parts.append(np.r_[rows, NOWHERE][walk(j.take(rows), n_steps, window).rows])
-    merged = np.concatenate(parts)
-    return FunnelWalk(j, merged[np.argsort(merged[:, 0])], np.empty(0, np.int64))
+    return _walk_plain(j, n_steps, window, first_only)
+
+
+def _walk_plain(j: Journeys, n_steps: int, window: int, first_only: bool) -> FunnelWalk:
+    """Ordered steps and nothing else: quick for all but the users whose ties need the state machine."""
+    walk, tied = _walk_first_attempts if first_only else _walk_latest_starts, _tied(j)
+    if tied.any():
+        j = _in_step_order(j, tied)
+        at = rows_of(j.user, _awkward_rows(j))
+        if len(at):
+            knotted = j.take(at)
+            if first_only:
+                knotted = replace(knotted, mask=_first_entries(knotted, n_steps)[0])
+            rest = np.delete(np.arange(len(j)), at)
+            parts = [np.r_[rest, NOWHERE][walk(j.take(rest), n_steps, window)], np.r_[at, NOWHERE][_walk_in_lockstep(knotted, n_steps, window).rows]]
+            rows = np.concatenate(parts)
+            return FunnelWalk(j, rows[np.argsort(rows[:, 0])], np.empty(0, np.int64))
+    return FunnelWalk(j, walk(j, n_steps, window), np.empty(0, np.int64))
 
 
 def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> FunnelWalk:
@@ -195,7 +227,7 @@ def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> F
     rows = np.flatnonzero(present)
     rows = rows[np.lexsort((rows, value[rows], j.user[rows]))]
     if rule["first_only"] and len(rows):  # only the values that a user's very first entry has
-        starts = j.mask[rows] & np.uint64((1 << n_steps) - 1 if rule["order"] == "unordered" else 1) > 0
+        starts = j.mask[rows] & j.mask.dtype.type((1 << n_steps) - 1 if rule["order"] == "unordered" else 1) > 0
         spread = lambda v, at: np.repeat(np.minimum.reduceat(v, at), np.diff(np.r_[at, len(v)]))  # noqa: E731
         begun = np.where(starts, j.time[rows], np.iinfo(np.int64).max)
         begun = spread(begun, np.flatnonzero(np.r_[True, (np.diff(j.user[rows]) != 0) | (np.diff(value[rows]) != 0)]))
@@ -211,24 +243,18 @@ def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> F
     return FunnelWalk(replace(walk.journeys, user=real[walk.journeys.user]), walk.rows[best], excluded)
 
 
-def _first_entries(j: Journeys, n_steps: int, order: Order, window: int) -> Journeys:
-    """The journeys from the moment of each user's first entry on, in which no later step 1 is a start."""
-    unordered = order == "unordered"
-    entry = np.flatnonzero(j.mask & np.uint64((1 << n_steps) - 1 if unordered else 1))
+def _first_entries(j: Journeys, n_steps: int, order: Order = "ordered") -> tuple[np.ndarray, np.ndarray]:
+    """Masks in which nothing stands before the moment of a user's first entry and, ordered, no later step 1 is a start; microseconds since that moment."""
+    entry = np.flatnonzero(j.mask & j.mask.dtype.type((1 << n_steps) - 1 if order == "unordered" else 1))
     entry = np.r_[entry[first_rows(j.user[entry])], len(j)]
     row = entry[np.searchsorted(j.user[entry[:-1]], j.user)]  # the user's entry, or a later user's
-    known = np.flatnonzero(np.r_[j.user, NOWHERE][row] == j.user)
-    row = row[known]
-    since = j.time[known] - j.time[row]
-    keep = (since >= 0) & (since <= window if unordered else True)
-    mask = j.mask.copy()
-    if not unordered:
-        mask[known] &= np.where(since == 0, mask[known], ~np.uint64(1))
-    return replace(j, mask=mask).take(known[keep])
+    since = np.where(np.r_[j.user, NOWHERE][row] == j.user, j.time - np.r_[j.time, 0][row], NOWHERE)
+    mask = np.where(since >= 0, j.mask, 0).astype(j.mask.dtype)
+    return mask if order == "unordered" else np.where(since > 0, mask & ~mask.dtype.type(1), mask), since
 
 
 def _lowest_bit(mask: np.ndarray) -> np.ndarray:
-    return mask & (~mask + np.uint64(1))
+    return mask & (~mask + mask.dtype.type(1))
 
 
 def _tied(j: Journeys) -> np.ndarray:
@@ -236,25 +262,40 @@ def _tied(j: Journeys) -> np.ndarray:
     return (j.user[1:] == j.user[:-1]) & (j.time[1:] == j.time[:-1])
 
 
-def _in_step_order(j: Journeys) -> Journeys:
-    """Rows of one user and moment, re-ordered by the first step they match (the log's own order means nothing there)."""
-    low, tied = _lowest_bit(j.mask), _tied(j)
-    if not (tied & (low[1:] < low[:-1])).any():
-        return j
+def _in_step_order(j: Journeys, tied: np.ndarray) -> Journeys:
+    """Rows of one user and moment (`_tied`), re-ordered by the first step they match (the log's own order means nothing there)."""
     order, moved = np.arange(len(j)), np.flatnonzero(np.r_[tied, False] | np.r_[False, tied])  # every other row stays in its place
-    order[moved] = moved[np.lexsort((low[moved], j.time[moved], j.user[moved]))]
+    low = _lowest_bit(j.mask[moved])
+    order[moved] = moved[np.lexsort((low, j.time[moved], j.user[moved]))]
     return j.take(order)
 
 
-def _rows_of_awkward_users(j: Journeys) -> np.ndarray:
-    """Users for whom some moment holds different events and some event matches several steps: sorting alone does not settle who fills what."""
-    tied = j.user[1:][_tied(j) & (j.mask[1:] != j.mask[:-1])]
-    several = j.user[j.mask != _lowest_bit(j.mask)]
-    return np.isin(j.user, np.intersect1d(tied, several))
+def _awkward_rows(j: Journeys) -> np.ndarray:
+    """Some row of every user for whom some moment holds different events and some event matches several steps: sorting alone does not settle who fills what."""
+    tied = np.flatnonzero(_tied(j) & (j.mask[1:] != j.mask[:-1]))
+    several = np.flatnonzero(j.mask != _lowest_bit(j.mask))
+    return several[np.isin(j.user[several], j.user[tied])]
 
 
-def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> FunnelWalk:
-    """Ordered funnel without exclusions, one pass a step.
+def _walk_first_attempts(j: Journeys, n_steps: int, window: int) -> np.ndarray:
+    """Rows (users, steps) of the ordered attempt from each user's first step 1: the first later row of the next step, as long as the window lasts."""
+    begun = np.flatnonzero(j.has(0))
+    begun = begun[first_rows(j.user[begun])]
+    out = np.full((n_steps, len(begun)), NOWHERE)  # a step's rows side by side
+    out[0], who = begun, np.arange(len(begun))
+    for k in range(1, n_steps):
+        hit = j.has(k)
+        rows = np.flatnonzero(hit)
+        at = np.cumsum(hit, dtype=np.int32)[out[k - 1, who]]  # how many rows of step k are not later
+        here = np.r_[rows, 0][at]
+        good = (at < len(rows)) & (j.user[here] == j.user[begun[who]]) & (j.time[here] - j.time[begun[who]] <= window)
+        who = who[good]
+        out[k, who] = here[good]
+    return out.T
+
+
+def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> np.ndarray:
+    """Rows (users, steps) of the deepest ordered attempt from any step 1, one pass a step.
 
     Carry, for each row that reaches step k, the latest start of a chain that reached it. With rows sorted these starts never fall, so the best chain
     for a row of step k+1 is simply the last row of step k before it; if that start is out of the window, every other is.
@@ -264,7 +305,9 @@ def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> FunnelWalk:
     start = [rows[0][np.maximum.accumulate(np.where(again, 0, np.arange(len(again))))]]  # a moment is one start, however many step 1 it holds
     for k in range(1, n_steps):
         here = np.flatnonzero(j.has(k))
-        at = np.searchsorted(rows[-1], here) - 1
+        before = np.zeros(len(j) + 1, np.int32)
+        before[rows[-1] + 1] = 1
+        at = np.cumsum(before, out=before)[here] - 1
         here, at = here[at >= 0], at[at >= 0]
         begun = start[-1][at]
         good = (j.user[begun] == j.user[here]) & (j.time[here] - j.time[begun] <= window)
@@ -282,7 +325,7 @@ def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> FunnelWalk:
         for k in range(depth, -1, -1):
             out[who, k] = rows[k][at]
             at = link[k][at] if k else at
-    return FunnelWalk(j, out, np.empty(0, np.int64))
+    return out
 
 
 def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

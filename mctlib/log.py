@@ -6,7 +6,10 @@ import json
 import re
 import tempfile
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from mctlib.overlay import canonical_select, lay_over, load_report, salt
 from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted
 
 CHUNK_ROWS = 4_000_000
+WALKERS = 2  # chunks walked at once; each is held in memory
 SPILL_ABOVE = "4GB"  # what DuckDB may hold of files that are not loaded
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
@@ -173,7 +177,14 @@ class EventLog:
         ``by``: columns of people (an attribute of the user) or else of the event, ``event.<column>`` for the event's even then, ``properties.<key>``. ``values``: a numeric property or column.
         The kernel's columns that start with ``n_`` or ``sum_`` are added over chunks of whole users, all others are the keys.
         """
-        return add_up(kernel(part) for part in self.journeys(events=events, by=by, as_of=as_of, values=values))
+        parts, walking = [], deque()
+        with ThreadPoolExecutor(WALKERS) as pool:  # DuckDB and numpy let go of Python's lock: the next chunk is read while others are walked
+            for part in self.journeys(events=events, by=by, as_of=as_of, values=values):
+                walking.append(pool.submit(kernel, part))
+                if len(walking) == WALKERS:
+                    parts.append(walking.popleft().result())
+            parts += [walk.result() for walk in walking]
+        return add_up(parts)
 
     def journeys(self, *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None, values: str | None = None) -> Iterator[Journeys]:
         """The rows that `reduce` hands to its kernel, some million rows of whole users at a time."""
@@ -182,11 +193,11 @@ class EventLog:
         of_user = {b: self._user_codes(b) for b in by if self._column(b)[1]}
         plain = {i: s for i, s in enumerate(steps) if not s.where}
         code_of = {name: n for n, name in enumerate(self.event_names)}
-        lookup = np.zeros(len(code_of), np.uint64)
+        kind = np.min_scalar_type((1 << len(steps)) - 1)
+        lookup = np.zeros(len(code_of), kind)
         for i, step in plain.items():
             codes = [code_of[n] for n in step.names if n in code_of] if step.event is not ANY else slice(None)
-            lookup[codes] |= np.uint64(1 << i)
-        bucket = self._con.sql("SELECT bucket FROM users ORDER BY user").fetchnumpy()["bucket"]
+            lookup[codes] |= kind.type(1 << i)
         for table in self._sorted(f"{select} AND e.timestamp <= make_timestamp({end})"):
             get = lambda c: table[c].to_numpy()  # noqa: E731, B023
             user = get("user")
@@ -194,13 +205,13 @@ class EventLog:
             mask = lookup[get("code")]
             for i in range(len(steps)):
                 if i not in plain:
-                    mask |= get(f"match_{i}").astype(bool).astype(np.uint64) << np.uint64(i)
+                    mask |= get(f"match_{i}").astype(kind) << kind.type(i)
             dims, levels = {}, {}
             for n, b in enumerate(by):
-                codes, names = (of_user[b][0][line], of_user[b][1]) if b in of_user else _factorize(table[f"dim_{n}"].to_pandas())
+                codes, names = (of_user[b][0][line], of_user[b][1]) if b in of_user else _factorize(table[f"dim_{n}"])
                 dims[b], levels[b] = codes, names
             value = table["value"].to_numpy(zero_copy_only=False).astype(float) if values else None
-            yield Journeys(user, get("time"), mask, end, dims, levels, bucket[line], value)
+            yield Journeys(user, get("time"), mask, end, dims, levels, self._bucket[line], value)
 
     def _select(self, steps: Sequence[Step], by: Sequence[str], values: str | None) -> str:
         """SELECT of the rows that match a step, with what a Journeys needs to know of them."""
@@ -210,12 +221,23 @@ class EventLog:
         columns += [f"({self._condition(s)}) AS match_{i}" for i, s in enumerate(steps) if s.where]
         columns += [f"{self._column(b)[0]} AS dim_{n}" for n, b in enumerate(by) if not self._column(b)[1]]
         columns += [f"try_cast({self._column(values, event_only=True)[0]} AS DOUBLE) AS value"] if values else []
-        return f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(f'({self._condition(s)})' for s in steps)})"
+        plain = {n for s in steps if not s.where for n in (s.names or self.event_names)}
+        chosen = [f"({self._condition(s)})" for s in steps if s.where]
+        for block in range(0, len(self.event_names), 64):  # not IN: with five values or more DuckDB joins them, slowly, and the rows lose their order
+            bits = sum(1 << i for i, n in enumerate(self.event_names[block:block + 64]) if n in plain)
+            mine = f"enum_code(e.event) // 64 = {block // 64} AND " if len(self.event_names) > 64 else ""
+            chosen += [f"({mine}({bits}::UBIGINT >> (enum_code(e.event) % 64)::UBIGINT) & 1 = 1)"] if bits else []
+        return f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(chosen or ['false'])})"
 
     def _sorted(self, select: str) -> Iterator[pa.Table]:
         """The rows of a `_select` in order, whole users, about CHUNK_ROWS rows of the log at a time; at least one table."""
         for low, high in self._chunks():
-            yield self._con.sql(f"{select} AND e.user BETWEEN {low} AND {high} {IN_ORDER}").to_arrow_table()
+            yield _in_order(self._con.sql(f"{select} AND e.user BETWEEN {low} AND {high}").to_arrow_table())
+
+    @cached_property
+    def _bucket(self) -> np.ndarray:
+        """The users' buckets, in the order of the table of users."""
+        return self._con.sql("SELECT bucket FROM users ORDER BY user").fetchnumpy()["bucket"]
 
     def _line(self, user: np.ndarray) -> np.ndarray:
         """The users' lines in the table of users."""
@@ -249,7 +271,9 @@ class EventLog:
 
     def _chunks(self) -> list[tuple[int, int]]:
         """Ranges of users that hold about CHUNK_ROWS rows each (the events are stored by user)."""
-        cuts = [r[0] for r in self._con.execute(f"SELECT DISTINCT user FROM events WHERE rowid % {CHUNK_ROWS} = 0 AND rowid > 0 ORDER BY 1").fetchall()]
+        n_rows = self.load["tables"]["events"]["n_kept"]
+        at = ", ".join(str(r) for r in range(CHUNK_ROWS, n_rows, CHUNK_ROWS))
+        cuts = [r[0] for r in self._con.execute(f"SELECT DISTINCT user FROM events WHERE rowid IN ({at}) ORDER BY 1").fetchall()] if at else []
         edges = [0, *cuts, self.load["n_users"]]
         return [(a, b - 1) for a, b in zip(edges, edges[1:]) if b > a]
 
@@ -290,7 +314,7 @@ class EventLog:
         return self._con.execute(f"SELECT count({column}) > 0 FROM {table}").fetchall()[0][0]
 
     def _user_codes(self, name: str) -> tuple[np.ndarray, list[str]]:
-        return _factorize(self._con.sql(f"SELECT p.{name} FROM users u LEFT JOIN people p USING (user) ORDER BY u.user").df()[name])
+        return _factorize(self._con.sql(f"SELECT p.{name} FROM users u LEFT JOIN people p USING (user) ORDER BY u.user").to_arrow_table()[name])
 
     def _condition(self, step: Any) -> str:
         """SQL that is true for the rows a Step means."""
@@ -322,6 +346,20 @@ class OverlayLog(EventLog):
         yield pa.Table.from_batches(batches, reader.schema)
 
 
+def _in_order(table: pa.Table) -> pa.Table:
+    """Rows by user, time and event. They lie so in the store, and come so unless a plan of DuckDB's mixes them: looking is cheaper than sorting."""
+    table = table.combine_chunks()
+    user, time, code = (table[c].to_numpy() for c in ("user", "time", "code"))
+    before, after = slice(None, -1), slice(1, None)
+    same = user[after] == user[before]
+    fine = (user[after] > user[before]) | same & (time[after] > time[before])
+    if not fine.all():
+        tie = ~fine
+        if not (same[tie] & (time[after][tie] == time[before][tie]) & (code[after][tie] >= code[before][tie])).all():
+            return table.take(np.lexsort((code, time, user)))
+    return table
+
+
 def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """One table of the parts: ``n_*`` and ``sum_*`` columns added within equal keys."""
     frame = pd.concat(list(parts), ignore_index=True)
@@ -333,7 +371,14 @@ def _name(by: str) -> str:
     return '"' + by.removeprefix("properties.").replace('"', "") + '"'
 
 
-def _factorize(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+def _factorize(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     """Codes and their labels in alphabetical order, MISSING for empty values."""
-    codes, labels = pd.factorize(column.astype("string").fillna(MISSING), sort=True)
-    return codes, list(labels)
+    text = column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
+    array = text.unify_dictionaries().combine_chunks()
+    names = [*(str(v) for v in array.dictionary.to_pylist()), MISSING]
+    code = array.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
+    present = np.flatnonzero(np.bincount(code, minlength=len(names)))
+    labels = sorted({names[i] for i in present})
+    lookup = np.zeros(len(names), np.int64)
+    lookup[present] = [labels.index(names[i]) for i in present]
+    return lookup[code], labels

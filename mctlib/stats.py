@@ -51,10 +51,9 @@ def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_c
     is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
     Returns time, n_at_risk, n_event, n_competing, n_censored, rate, rate_se, rate_ci_lower, rate_ci_upper (complementary log-log).
     """
-    zero = np.zeros(len(time)) if n_competing is None else n_competing
-    frame = pd.DataFrame({"time": time, "n_event": n_event, "n_competing": zero, "n_censored": n_censored}).groupby("time", as_index=False).sum()
-    d, c = frame["n_event"].to_numpy(float), frame["n_competing"].to_numpy(float)
-    leaving = d + c + frame["n_censored"].to_numpy(float)
+    time, at = np.unique(np.asarray(time), return_inverse=True)
+    d, c, censored = (np.bincount(at, weights=n, minlength=len(time)).astype(float) for n in (n_event, np.zeros(len(at)) if n_competing is None else n_competing, n_censored))
+    leaving = d + c + censored
     n = leaving[::-1].cumsum()[::-1]
     both = d + c
     after = np.cumprod(1 - both / n)
@@ -66,8 +65,8 @@ def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_c
                 - 2 * (f * np.cumsum(own) - np.cumsum(f * own)))
     se = np.sqrt(np.maximum(variance, 0))
     low, high = cloglog_interval(f, se)
-    return frame.assign(n_at_risk=n, rate=f, rate_se=se, rate_ci_lower=low, rate_ci_upper=high)[
-        ["time", "n_at_risk", "n_event", "n_competing", "n_censored", "rate", "rate_se", "rate_ci_lower", "rate_ci_upper"]]
+    return pd.DataFrame({"time": time, "n_at_risk": n, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": se, "rate_ci_lower": low,
+                         "rate_ci_upper": high})
 
 
 def cloglog_interval(f: np.ndarray, se: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -74,8 +74,8 @@ ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12), st.integers(1, 
 
 
 @settings(max_examples=200, deadline=None)
-@given(ROWS, st.integers(0, 12), st.integers(1, 8))
-def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
+@given(ROWS, st.integers(0, 12), st.integers(1, 8), st.sampled_from([3, 1000]))
+def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
     rows = sorted(r for r in rows if r[1] <= as_of)
     levels = {"plan": ["free", "paid"], "channel": ["x", "y", "z"]}
     expected: dict = {}
@@ -101,7 +101,9 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
             expected[segment, *key] = expected.get((segment, *key), 0) + 1
     user, time, mask, plan, channel = (np.array([r[k] for r in rows], np.int64) for k in range(5))
     j = Journeys(user, time, mask.astype(np.uint64), as_of, {"plan": plan, "channel": channel}, levels)
-    found = count_durations(j, horizon=horizon, unit=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activation, "BLOCK_ROWS", block)  # users are never cut
+        found = count_durations(j, horizon=horizon, unit=1)
     assert found.set_index(["segment", "outcome", "units"])["n_users"].to_dict() == expected
 
 

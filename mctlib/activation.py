@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import gcd
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import Journeys, Step, as_step, first_rows, next_row
+from mctlib.journeys import NOWHERE, Journeys, Step, as_step, first_rows, next_row
 from mctlib.log import EventLog, add_up, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
 
@@ -22,6 +22,7 @@ POOLED = "all others"  # label of a reference made of several segments: whatever
 MIN_FOLLOWED = 10  # an estimate is read no later than the last day to which this many users were followed
 FEW_ACTIVATIONS = 30
 GRID = 180  # the printed curve has a row every horizon / GRID
+BLOCK_ROWS = 500_000  # rows walked at a time: much longer arrays get fresh memory pages for every step, and that doubles the time
 DAY = 86_400_000_000
 NEVER = np.iinfo(np.int64).max
 CONTRAST_COLUMNS = [
@@ -102,29 +103,47 @@ def count_durations(j: Journeys, *, horizon: int, unit: int) -> pd.DataFrame:
 
     Every started user counts twice: under the outcome with the units the clock ran, and under "followed" with the units it could have run.
     """
-    began, first = (np.flatnonzero(j.has(bit)) for bit in (0, 1))
-    began, first = began[first_rows(j.user[began])], first[first_rows(j.user[first])]
-    started = np.isin(j.user[first], j.user[began], assume_unique=True)
-    own = np.searchsorted(j.user[began], j.user[first[started]])
-    own = own[j.time[first[started]] < j.time[began[own]]]
-    already, began = began[own], np.delete(began, own)
-    after = lambda row: np.where(row >= 0, j.time[row] - j.time[began], NEVER)  # noqa: E731
-    to_hit, to_exit = after(next_row(j, began, 1)), after(next_row(j, began, 2))
-    followed = np.minimum(j.as_of - j.time[began], horizon)
-    outcome = np.select([(to_hit <= to_exit) & (to_hit <= followed), to_exit <= followed, followed < horizon], [0, 1, 2], 3)
+    shape = (*(len(j.levels[name]) for name in j.dims), len(OUTCOMES), horizon // unit + 1)
+    cuts = np.unique(np.r_[0, np.searchsorted(j.user, j.user[BLOCK_ROWS::BLOCK_ROWS]), len(j)])
+    cells = [np.empty(0, np.int64)]
+    for low, high in zip(cuts, cuts[1:]):
+        part = j.take(slice(low, high))
+        rows, outcome, us = _clocks(part, horizon)
+        cells.append(np.ravel_multi_index((*(codes[rows] for codes in part.dims.values()), outcome, us // unit), shape))
+    cells, n_users = np.unique(np.concatenate(cells), return_counts=True)
+    *codes, outcome, units = np.unravel_index(cells, shape)
+    segment = replace(j, dims=dict(zip(j.dims, codes))).segment(np.arange(len(cells)))
+    return pd.DataFrame({"segment": segment, "outcome": np.asarray(OUTCOMES, object)[outcome], "units": units, "n_users": n_users})
+
+
+def _clocks(j: Journeys, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `count_durations` counts, one entry each: row that gives the segment, index of the outcome, microseconds."""
+    own = np.zeros(len(j), np.int64)  # each row's user, numbered from 0
+    np.cumsum(j.user[1:] != j.user[:-1], out=own[1:])
+    start, first = (rows[first_rows(own[rows])] for rows in (np.flatnonzero(j.has(bit)) for bit in (0, 1)))
+    began = np.full(own[-1] + 1, NOWHERE)
+    began[own[start]] = start
+    zero = began[own[first]]  # start of each user who ever activates
+    unstarted, already = first[zero < 0], zero[(zero >= 0) & (j.time[first] < j.time[zero])]
+    began[own[already]] = NOWHERE
+    began = began[began >= 0]
+    begun = j.time[began]
+
+    def wait(rows: np.ndarray) -> np.ndarray:
+        """From the start to these rows; NEVER where there is none."""
+        us = j.time[rows] - begun
+        us[rows < 0] = NEVER
+        return us
+
+    to_hit, to_exit = wait(next_row(j, began, 1)), wait(next_row(j, began, 2))
+    followed = np.minimum(j.as_of - begun, horizon)
     ran = np.minimum(np.minimum(to_hit, to_exit), followed)
-    rows = np.r_[began, began, already, first[~started]]
-    outcome = np.r_[outcome, np.repeat([6, 4, 5], [len(began), len(already), (~started).sum()])]
-    units = np.r_[ran // unit, followed // unit, np.zeros(len(rows) - 2 * len(began), np.int64)]
-    segment = np.zeros(len(rows), np.int64)
-    for name, codes in j.dims.items():
-        segment = segment * len(j.levels[name]) + codes[rows]
-    code, distinct = pd.factorize((segment * len(OUTCOMES) + outcome) * (horizon // unit + 1) + units)
-    at = np.zeros(len(distinct), np.int64)
-    at[code] = np.arange(len(code))  # some row of each
-    return pd.DataFrame({
-        "segment": j.segment(rows[at]), "outcome": np.asarray(OUTCOMES, object)[outcome[at]], "units": units[at],
-        "n_users": np.bincount(code, minlength=len(distinct))})
+    outcome = np.full(len(began), 3)
+    for code, holds in ((2, followed < horizon), (1, to_exit == ran), (0, to_hit == ran)):  # where several hold, the last one counts
+        outcome[holds] = code
+    more = np.repeat([6, 4, 5], [len(began), len(already), len(unstarted)])
+    none = np.zeros(len(already) + len(unstarted), np.int64)
+    return np.concatenate([began, began, already, unstarted]), np.concatenate([outcome, more]), np.concatenate([ran, followed, none])
 
 
 def _unit(horizon: int) -> int:
@@ -245,7 +264,7 @@ def compare_hazards(steps: pd.DataFrame, steps_0: pd.DataFrame) -> dict[str, flo
     Kaplan-Meier curve (Grambsch & Therneau 1994, as R's survival >= 3 computes cox.zph; lifelines has the older approximation).
     What cannot be estimated is absent.
     """
-    from scipy.optimize import brentq
+    from scipy.special import psi, zeta
     from scipy.stats import chi2
 
     time = np.union1d(*(s.loc[s["n_event"] > 0, "time"] for s in (steps, steps_0)))
@@ -256,19 +275,32 @@ def compare_hazards(steps: pd.DataFrame, steps_0: pd.DataFrame) -> dict[str, flo
         return {}
     logrank = (d_1 - d * n_1 / n).sum() ** 2 / (n_1 * n_0 / n**2 * d * (n - d) / np.maximum(n - 1, 1)).sum()
 
-    at = np.repeat(np.arange(len(time)), d)  # one entry an event; the k-th of d tied ones sees k/d of the tied users gone
-    gone = (np.arange(len(at)) - (np.cumsum(d) - d)[at]) / d[at]
-    left_1, left_0 = n_1[at] - gone * d_1[at], n_0[at] - gone * d_0[at]
-    share = lambda beta: left_1 / (left_1 + left_0 * np.exp(-beta))  # noqa: E731
-    score = lambda beta: d_1.sum() - share(beta).sum()  # noqa: E731
-    if score(-20.0) * score(20.0) >= 0:  # one group is wholly before the other: no finite hazard ratio
+    if not d_0[n_1 > 0].any() or not d_1[n_0 > 0].any():  # one group is wholly before the other: no finite hazard ratio
         return {"logrank_pvalue": float(chi2.sf(logrank, 1))}
-    beta = brentq(score, -20, 20, xtol=1e-13)
-    p = share(beta)
-    information = np.bincount(at, p * (1 - p))
+
+    def shares(beta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """By time: sum over its d tied events of p, the first group's share of the hazard when an event falls, and what p is made of.
+
+        The k-th event sees k/d of the tied users gone: p = (n_1 - k d_1/d) / (n_1 + n_0 / hr - k c) = slope + gap / (x - k). A sum over
+        1 / (x - k) is a difference of digamma functions (of its square: trigamma), so no array grows with the number of users.
+        """
+        c = (d_1 + d_0 * np.exp(-beta)) / d
+        x, slope = (n_1 + n_0 * np.exp(-beta)) / c, d_1 / d / c
+        gap = n_1 / c - slope * x
+        return d * slope + gap * (psi(x + 1) - psi(x - d + 1)), slope, gap, x
+
+    beta = 0.0
+    for _ in range(100):
+        p, *_ = shares(beta)
+        step = np.clip((d_1 - p).sum() / (p * (1 - p / d)).sum(), -0.5, 0.5)  # Newton's, no longer than these logistic curves allow
+        beta += step
+        if abs(step) < 1e-10:
+            break
+    p, slope, gap, x = shares(beta)
+    information = p - 2 * slope * p + d * slope**2 - gap**2 * (zeta(2, x - d + 1) - zeta(2, x + 1))  # sum of p (1 - p)
     low, high = (beta + side * stats.Z * information.sum() ** -0.5 for side in (-1, 1))
     g = 1 - np.r_[1.0, np.cumprod(1 - d / n)[:-1]]
-    drift = g @ (d_1 - np.bincount(at, p))
+    drift = g @ (d_1 - p)
     spread = g**2 @ information - (g @ information) ** 2 / information.sum()
     return {
         "hazard_ratio": float(np.exp(beta)), "hazard_ratio_ci_lower": float(np.exp(low)), "hazard_ratio_ci_upper": float(np.exp(high)),

@@ -70,34 +70,41 @@ def test_one_event_as_start_and_activation_means_its_second_occurrence():
     assert (row["n_users"], row["n_activated"], row["n_censored"]) == (2, 1, 1)
 
 
-ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12), st.integers(1, 7)), max_size=40)
+ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12), st.integers(1, 7), st.integers(0, 1), st.integers(0, 2)), max_size=40)
 
 
 @settings(max_examples=200, deadline=None)
-@given(ROWS, st.integers(0, 12), st.integers(1, 8))
-def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
-    rows = sorted((u, t, m) for u, t, m in rows if t <= as_of)
+@given(ROWS, st.integers(0, 12), st.integers(1, 8), st.sampled_from([3, 1000]))
+def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
+    rows = sorted(r for r in rows if r[1] <= as_of)
+    levels = {"plan": ["free", "paid"], "channel": ["x", "y", "z"]}
     expected: dict = {}
-    for user in {u for u, _, _ in rows}:
+    for user in {r[0] for r in rows}:
         mine = [r for r in rows if r[0] == user]
         starts, hits, exits = ([i for i, r in enumerate(mine) if r[2] >> bit & 1] for bit in (0, 1, 2))
+        if not starts and not hits:
+            continue
+        *_, plan, channel = mine[(starts or hits)[0]]
+        segment, keys = f"{levels['plan'][plan]} · {levels['channel'][channel]}", []
         if not starts:
-            if hits:
-                expected["unstarted", 0] = expected.get(("unstarted", 0), 0) + 1
-            continue
-        zero = mine[starts[0]][1]
-        if any(mine[i][1] < zero for i in hits):
-            expected["already", 0] = expected.get(("already", 0), 0) + 1
-            continue
-        ends = [(mine[i][1] - zero, 0, "activated") for i in hits if i != starts[0]]
-        ends += [(mine[i][1] - zero, 1, "competing") for i in exits if i != starts[0] and mine[i][1] >= zero]
-        seen = min(as_of - zero, horizon)
-        length, _, outcome = min([e for e in ends if e[0] <= seen] + [(seen, 2, "censored" if seen < horizon else "not_activated")])
-        for key in ((outcome, length), ("followed", seen)):
-            expected[key] = expected.get(key, 0) + 1
-    user, time, mask = (np.array([r[k] for r in rows], np.int64) for k in range(3))
-    found = count_durations(Journeys(user, time, mask.astype(np.uint64), as_of), horizon=horizon, unit=1)
-    assert found.set_index(["outcome", "units"])["n_users"].to_dict() == expected
+            keys = [("unstarted", 0)]
+        elif any(mine[i][1] < mine[starts[0]][1] for i in hits):
+            keys = [("already", 0)]
+        else:
+            zero = mine[starts[0]][1]
+            ends = [(mine[i][1] - zero, 0, "activated") for i in hits if i != starts[0]]
+            ends += [(mine[i][1] - zero, 1, "competing") for i in exits if i != starts[0] and mine[i][1] >= zero]
+            seen = min(as_of - zero, horizon)
+            length, _, outcome = min([e for e in ends if e[0] <= seen] + [(seen, 2, "censored" if seen < horizon else "not_activated")])
+            keys = [(outcome, length), ("followed", seen)]
+        for key in keys:
+            expected[segment, *key] = expected.get((segment, *key), 0) + 1
+    user, time, mask, plan, channel = (np.array([r[k] for r in rows], np.int64) for k in range(5))
+    j = Journeys(user, time, mask.astype(np.uint64), as_of, {"plan": plan, "channel": channel}, levels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activation, "BLOCK_ROWS", block)  # users are never cut
+        found = count_durations(j, horizon=horizon, unit=1)
+    assert found.set_index(["segment", "outcome", "units"])["n_users"].to_dict() == expected
 
 
 def test_small_table_by_hand(monkeypatch):
@@ -223,6 +230,72 @@ def test_counts_give_what_lifelines_gives_on_rows():
     found_mean, se = stats.restricted_mean(groups[0], 15)
     assert found_mean == pytest.approx(mean, rel=1e-9)
     assert variance > 50 * se**2
+
+
+@pytest.mark.parametrize("competing", [None, "exit"])
+def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing):
+    """From events to tables; lifelines gets one row a user, its duration floored to the 12 minutes that the docstring promises for 90 days."""
+    from lifelines import CoxPHFitter, KaplanMeierFitter
+    from lifelines.statistics import logrank_test
+    from lifelines.utils import restricted_mean_survival_time
+    from scipy.stats import chi2
+
+    rng = np.random.default_rng(21)
+    group = rng.choice(list("abcde"), 2500, p=[0.4, 0.2, 0.2, 0.1, 0.1])
+    scale = pd.Series({"a": 40, "b": 30, "c": 55, "d": 25, "e": 45})[group].to_numpy()
+    hit, leave, view = scale * rng.weibull(0.8, 2500), rng.exponential(200, 2500), rng.uniform(1, 130, 2500)
+    days = np.minimum(hit, view) if competing is None else np.minimum(np.minimum(hit, leave), view)
+    status = np.select([days == hit, days == leave], [1, 2], 0)
+    units = np.floor(days * 120).astype(int)  # of 12 minutes; half a unit more, so that no rounding of times reaches the next one
+    result = time_to_activation(log_of((units + 0.5) / 120, status, list(group)), **ASK | {"competing": competing}, by="channel", horizon="90d")
+    rows = pd.DataFrame({"days": np.minimum(units, 90 * 120) / 120, "event": (status == 1) & (units < 90 * 120), "segment": group})
+    assert rows.loc[rows["event"], "days"].duplicated().sum() > 50  # ties among the events
+    for segment, part in rows.groupby("segment") if competing is None else ():
+        km = KaplanMeierFitter().fit(part["days"], part["event"])
+        curve, summary = result.curve.query("segment == @segment"), result.summary.set_index("segment").loc[segment]
+        assert summary["horizon_days"] == 90 and len(curve) > 180
+        day = curve["days"] + 1e-6  # lifelines' index holds the same floats, less or more a rounding
+        np.testing.assert_allclose(1 - curve["activated_rate"], km.predict(day), atol=1e-9)
+        band = km.confidence_interval_survival_function_
+        begun = curve["activated_rate"] > 0
+        at = band.index.searchsorted(day[begun], side="right") - 1
+        np.testing.assert_allclose(1 - curve.loc[begun, ["activated_rate_ci_upper", "activated_rate_ci_lower"]], band.to_numpy()[at], atol=1e-9)
+        assert (curve["n_at_risk"].to_numpy() == [(part["days"] > day - 1e-6).sum() for day in curve["days"]]).all()
+        assert summary["rmst_days"] == pytest.approx(restricted_mean_survival_time(km, t=90), rel=1e-9)
+    assert list(result.contrasts["segment"]) == list(rows["segment"].value_counts().index[1:]) and (result.contrasts["reference"] == "a").all()
+    for row in result.contrasts.itertuples():
+        pair = rows[rows["segment"].isin([row.segment, "a"])].assign(x=lambda r: (r["segment"] == row.segment).astype(float))
+        one, other = pair[pair["x"] == 1], pair[pair["x"] == 0]
+        test = logrank_test(one["days"], other["days"], one["event"], other["event"])
+        assert chi2.isf(row.logrank_pvalue, 1) == pytest.approx(test.test_statistic, rel=1e-6)
+        cox = CoxPHFitter().fit(pair[["days", "event", "x"]], "days", "event", fit_options={"precision": 1e-10})
+        assert np.log(row.hazard_ratio) == pytest.approx(cox.params_["x"], abs=1e-5)
+        assert np.log(row.hazard_ratio_ci_upper / row.hazard_ratio) / stats.Z == pytest.approx(cox.standard_errors_["x"], abs=1e-4)
+
+
+COUNTS = st.lists(st.tuples(*[st.integers(0, 6)] * 4), min_size=1, max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(COUNTS, st.sampled_from([1, 1000]))
+def test_cox_on_counts_solves_efrons_equations_event_by_event(table, times):
+    """Per time: events and censored of the one group, of the other. The score at the estimate is 0, summed over single events, and so is its slope."""
+    counts = times * np.array(table)
+    n_1, n_0 = (counts[:, k:k + 2].sum(axis=1)[::-1].cumsum()[::-1] for k in (0, 2))
+    groups = [stats.incidence(np.arange(len(counts)), counts[:, k], counts[:, k + 1]) for k in (0, 2)]
+    found = compare_hazards(*groups)
+    after, before = any((counts[:, 2] > 0) & (n_1 > 0)), any((counts[:, 0] > 0) & (n_0 > 0))
+    assert ("hazard_ratio" in found) == (after and before)  # else the likelihood rises without end
+    if "hazard_ratio" not in found:
+        return
+    score = slope = 0.0
+    for at_risk_1, at_risk_0, d_1, d_0 in zip(n_1, n_0, counts[:, 0], counts[:, 2]):
+        gone = np.arange(d_1 + d_0) / max(d_1 + d_0, 1)
+        one, other = (at_risk_1 - gone * d_1) * found["hazard_ratio"], at_risk_0 - gone * d_0
+        p = one / (one + other)
+        score, slope = score + d_1 - p.sum(), slope + (p * (1 - p)).sum()
+    assert score / slope == pytest.approx(0, abs=1e-8)
+    assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / stats.Z == pytest.approx(slope**-0.5, rel=1e-8)
 
 
 def test_incidence_and_restricted_mean_equal_loops():

@@ -13,7 +13,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import NOWHERE, Journeys, Step, as_step, first_rows, next_row
-from mctlib.log import EventLog, add_up, as_timestamp, as_window
+from mctlib.log import EventLog, add_up, as_timestamp, as_window, in_words
 from mctlib.store import ParameterError, nearest
 
 OUTCOMES = ("activated", "competing", "censored", "not_activated", "already", "unstarted", "followed")
@@ -56,7 +56,7 @@ def time_to_activation(
     ``reference``: the segment the others are compared with, or a list of segments that become one called "all others"; by default the largest.
 
     Outcomes are decided on microseconds; durations are then floored to the longest unit that divides a day and the horizon and is no more
-    than horizon / 10,000 (at least 1 s): 12 minutes at 90 days. Daily data stay exact. All statistics work on counts by (segment, outcome,
+    than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data stay exact. All statistics work on counts by (segment, outcome,
     duration).
 
     ``curve``: segment, days, activated_rate + ci, n_at_risk (users whose clock runs for at least that long), up to the last day to which at
@@ -150,7 +150,7 @@ def _unit(horizon: int) -> int:
     """Resolution of the durations in microseconds (the rule stands in `time_to_activation`)."""
     seconds = horizon // 1_000_000
     common = gcd(seconds, 86_400)
-    return 1_000_000 * max(d for d in range(1, max(1, min(seconds // 10_000, common)) + 1) if common % d == 0)
+    return 1_000_000 * max(d for d in range(1, max(1, min(seconds // 10_000, common, 7200)) + 1) if common % d == 0)
 
 
 def _unknown_events(log: EventLog, roles: dict[str, Step]) -> list[str]:
@@ -350,7 +350,7 @@ def _finding(roles: dict[str, Step], groups: dict[str, _Group], contrasts: pd.Da
     """The answer in words: the clearest contrast, or the one group there is."""
     begun, goal = roles["start"].label, roles["activation"].label
     leaving = f"{roles['competing'].label} counts as an exit; " if "competing" in roles else ""
-    rule = f"(Clock from the first {begun}; {leaving}users seen for less than {horizon / DAY:g} days count for as long as they were seen.)"
+    rule = f"(Clock from the first {begun}; {leaving}users seen for less than {horizon / DAY:g} days count for as long as they were seen; times in steps of {in_words(_unit(horizon))}.)"
     known = contrasts[contrasts["rmst_difference_days_ci_lower"].notna()]
     if known.empty:
         group = groups[reference]

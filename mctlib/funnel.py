@@ -16,7 +16,7 @@ from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, a
 from mctlib.log import EventLog, as_timestamp, as_window, in_words
 from mctlib.store import ParameterError, nearest
 
-UNITS = np.array([1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400])  # seconds; the resolutions of durations
+UNITS = np.array([1, 5, 15, 60, 300, 900, 3600])  # seconds; the resolutions of durations, none as coarse as the tenths of days that are printed
 SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass without ever doing it is worth a caveat
 DAY_US = 86_400_000_000
@@ -70,7 +70,7 @@ def diagnose_funnel(
     by, hold = _names(by), _names(hold)
     _check(log, matchers, order, exclude, optional)
     n_steps, window_us, end = len(matchers), as_window(window), log.as_of(as_of)
-    unit = int(UNITS[max(np.searchsorted(UNITS, window_us / 2e9, side="right") - 1, 0)]) * 1_000_000
+    unit = _unit(window_us)
     rule = {"window": window_us, "order": order, "exclude": [(e.after, e.before) for e in exclude], "optional": tuple(optional), "hold": hold}
     events = [*matchers, *(e.step for e in exclude), *([Step(ANY)] if order == "strict" else [])]
     counts = _decoded(log.reduce(partial(_count, n_steps=n_steps, unit=unit, by=by, rule=rule), events=events, by=list(dict.fromkeys([*by, *hold])), as_of=as_of))
@@ -85,6 +85,11 @@ def diagnose_funnel(
     table = pd.concat([_table(part, segment, labels, unit) for segment, part in parts], ignore_index=True)
     caveats = _caveats(counts, table, log.missing_events(events), labels, bool(exclude), _day(end))
     return Funnel(table, _finding(table, order, window_us), tuple(caveats))
+
+
+def _unit(window: int) -> int:
+    """Resolution of the durations, microseconds."""
+    return int(UNITS[max(np.searchsorted(UNITS, window / 2e9, side="right") - 1, 0)]) * 1_000_000
 
 
 def _matchers(steps: Any) -> list[Step]:
@@ -280,7 +285,7 @@ def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
                  f"to {_rate(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}")
     how = {"ordered": "steps in order", "strict": "steps in order with no other event between", "unordered": "steps in any order"}[order]
     pending = f"{_users(last['n_pending'])} still inside the window counted as pending" if last["n_pending"] else "every window has closed"
-    return f"{text}. (Rule: {how}, {span} from a user's first entry, {pending}; 95 % intervals.)"
+    return f"{text}. (Rule: {how}, {span} from a user's first entry, {pending}; times to {in_words(_unit(window))}, 95 % intervals.)"
 
 
 def _caveats(counts: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], excluding: bool, day: str) -> list[str]:

@@ -136,13 +136,18 @@ def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False
 
     ``strictly`` asks for a later time.
     """
-    tie = np.cumsum(np.r_[0, (j.user[1:] != j.user[:-1]) | (j.time[1:] != j.time[:-1])]) if len(j) else np.empty(0, np.int64)
+    moment = np.zeros(len(j), np.int64)  # number of each row's (user, time)
+    np.cumsum((j.user[1:] != j.user[:-1]) | (j.time[1:] != j.time[:-1]), out=moment[1:])
     rows = np.flatnonzero(j.has(bit))
-    at = np.searchsorted(tie[rows], tie[after], side="right" if strictly else "left")
+    n_before = np.zeros(moment[-1] + 2 if len(j) else 1, np.int64)  # matching rows before each moment
+    np.cumsum(np.bincount(moment[rows], minlength=len(n_before) - 1), out=n_before[1:])
+    at = n_before[moment[after] + strictly]
     rows = np.r_[rows, NOWHERE, NOWHERE]
     found = rows[at]
-    found = np.where(found == after, rows[at + 1], found)
-    return np.where((found >= 0) & (j.user[found] == j.user[after]), found, NOWHERE)
+    itself = np.flatnonzero(found == after)
+    found[itself] = rows[at[itself] + 1]
+    found[j.user[found] != j.user[after]] = NOWHERE
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,6 @@ from mctlib import RULES, EventLog, Rate, attribution_windows, daily_metric, dia
 from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, SEGMENTS, STEPS
 
 
-def _funnel(log: EventLog) -> list[int]:
-    return diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF).steps["n_reached"].tolist()
-
-
 def _credit(log: EventLog, rules: tuple[str, ...], windows: str) -> dict[str, float]:
     """Shares under the last rule and window."""
     credit = attribution_windows(log, CONVERSION, rules=rules, windows=windows.split(), as_of=AS_OF, seed=1).credit
@@ -28,7 +24,7 @@ def _activation(log: EventLog, by: str, activation: str) -> dict[str, float]:
 
 QUESTIONS: dict[str, Callable[[EventLog], Any]] = {
     "load": lambda log: log.load["n_users"],
-    "funnel": _funnel,
+    "funnel": lambda log: diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF).steps["n_reached"].tolist(),
     "grid": lambda log: _credit(log, RULES, "1d 3d 7d 14d 21d 28d 45d 60d"),
     "one": lambda log: _credit(log, ("last",), "60d"),
     "markov": lambda log: _credit(log, ("markov",), "30d"),

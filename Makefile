@@ -31,7 +31,9 @@ lab: $(READY)
 	@$(RUN) -m jupyterlab notebooks
 
 bench: $(READY)
-	@$(RUN) -m tests.benchmarks
+	@$(RUN) -c "import chdb, ChannelAttribution" >/dev/null 2>&1 || \
+		$(RUN) -m pip install -qq --disable-pip-version-check -c requirements.txt -e ".[bench]"
+	@$(RUN) -m tests.benchmarks --size $(or $(SIZE),10)
 
 notebooks: $(READY)
 	@$(RUN) -m tests.refresh_notebooks

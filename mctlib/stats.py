@@ -1,4 +1,4 @@
-"""Intervals, incidence under censoring, decompositions, false discovery: thin names over statsmodels and scipy, closed forms where they have none."""
+"""Intervals, incidence under censoring, decompositions, false discovery: thin names over scipy, closed forms where a library has none or takes a second to import."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ N_BUCKETS = 100
 
 def wilson(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval of a proportion (Wilson 1927; Brown, Cai & DasGupta 2001); NaN where n is 0. Counts may be fractional (effective sizes)."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    k, n = np.asarray(n_success, float), np.asarray(n, float)
-    low, high = proportion_confint(np.where(n > 0, k, 0.0), np.where(n > 0, n, 1.0), method="wilson")
-    return np.where(n > 0, np.clip(low, 0, 1), np.nan), np.where(n > 0, np.clip(high, 0, 1), np.nan)
+    n = np.asarray(n, float)
+    p = rate(n_success, n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        low, high = ((p + Z**2 / (2 * n) + sign * half) / (1 + Z**2 / n) for sign in (-1, 1))
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def newcombe(n_success: float, n: float, n_success_0: float, n_0: float) -> tuple[float, float]:

@@ -38,7 +38,7 @@ REGULATED = (
 MACROS = f"""
 SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE WHEN list_position(['', 'null', 'NULL', 'None', '\\N', 'NaN', 'NaT'], trim(x)) IS NULL THEN trim(x) END;
-CREATE TEMP MACRO tidy(x) AS strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ') AND (strlen(x) > 4 OR clean(x) IS NOT NULL);
+CREATE TEMP MACRO tidy(x) AS CASE WHEN strlen(x) > 4 THEN strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ') ELSE clean(x) IS NOT DISTINCT FROM x END;
 CREATE TEMP MACRO as_json(x) AS CASE WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
 CREATE TEMP MACRO as_object(x) AS coalesce(try_cast(x AS JSON), '{{}}'::JSON);
 CREATE TEMP MACRO mask(x) AS CASE WHEN contains(x, '@') OR contains(x, '%40')

@@ -229,12 +229,15 @@ def _sort_events(con: duckdb.DuckDBPyConnection, hashed: Callable[[str], str]) -
     columns = [c for c in CANONICAL["events"] if c != "user_id"]
     counts = con.execute(f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events").fetchall()[0]
     filled = {c: hashed(c) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
-    for column in filled.keys() & set(ENUMS):
+    coded = ""
+    for column in [c for c in ENUMS if c in filled]:
         con.execute(f"CREATE OR REPLACE TEMP TABLE words AS SELECT DISTINCT {column} AS word FROM in_events WHERE {column} IS NOT NULL")
         if con.execute("SELECT count(*) FROM words").fetchall()[0][0] <= 10_000:
             con.execute(f"CREATE TYPE store.{column}_names AS ENUM (SELECT word FROM words ORDER BY 1)")
-            filled[column] = f"{column}::store.{column}_names"
-    rows = f"SELECT user, {', '.join(f'{sql} AS {c}' for c, sql in filled.items())} FROM in_events JOIN who USING (user_id)"
+            con.execute(f"CREATE OR REPLACE TEMP TABLE {column}_codes AS SELECT word, word::store.{column}_names AS code FROM words")
+            coded += f" LEFT JOIN {column}_codes ON {column}_codes.word = in_events.{column}"  # a cast would look up every row, this looks up a dictionary's words
+            filled[column] = f"{column}_codes.code"
+    rows = f"SELECT user, {', '.join(f'{sql} AS {c}' for c, sql in filled.items())} FROM in_events JOIN who USING (user_id){coded}"
     order = ", ".join(c for c in ("timestamp", "event", "event_id") if c in filled)
     con.execute(f"CREATE TABLE store.events AS {rows} ORDER BY user, {order}")
 

@@ -238,7 +238,7 @@ def _sort_events(con: duckdb.DuckDBPyConnection, hashed: Callable[[str], str]) -
             coded += f" LEFT JOIN {column}_codes ON {column}_codes.word = in_events.{column}"  # a cast would look up every row, this looks up a dictionary's words
             filled[column] = f"{column}_codes.code"
     rows = f"SELECT user, {', '.join(f'{sql} AS {c}' for c, sql in filled.items())} FROM in_events JOIN who USING (user_id){coded}"
-    order = ", ".join(c for c in ("timestamp", "event", "event_id") if c in filled)
+    order = ", ".join(dict.fromkeys(("timestamp", "event", *filled)))  # event_id next, see CANONICAL; then the rest, so that no two loads differ
     con.execute(f"CREATE TABLE store.events AS {rows} ORDER BY user, {order}")
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step
 from mctlib.overlay import canonical_select, lay_over, load_report, salt
-from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted
+from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, use
 
 CHUNK_ROWS = 4_000_000
 WALKERS = 2  # chunks walked at once; each is held in memory
@@ -84,7 +84,7 @@ class EventLog:
         """A store file that `build_store` wrote."""
         con = connect()  # attached, not connected to: a connection to the path itself would keep showing a store that was swapped out
         con.execute(f"ATTACH {quoted(str(path))} AS store (READ_ONLY)")
-        con.execute("USE store")
+        use(con)
         return cls(con)
 
     @classmethod
@@ -105,7 +105,7 @@ class EventLog:
                 tables[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
         fill(con, tables, name=name, fingerprint="")
-        con.execute("USE store")
+        use(con)
         return cls(con)
 
     @staticmethod

@@ -25,7 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from mctlib import demo, staging, warehouse
 from mctlib import store as store_module
-from mctlib.log import EventLog
+from mctlib.log import SPILL_ABOVE, EventLog
 from mctlib.staging import MACROS, File, Stage, find, one_sentence, plain, scan, text
 from mctlib.store import (
     CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest, owner, remove_leftovers, unwritten,
@@ -323,7 +323,7 @@ def read_source(con: duckdb.DuckDBPyConnection, source: Source, table: str, *, r
                 what = f'"{lacking}" is missing (of {", ".join(wanted)})'
                 raise DataError(f"{file.shown} is no {source.format} export: {what}.{guess}")
             roles.setdefault(role, []).append(file)
-        n = con.sql("SELECT count(*) FROM duckdb_tables() WHERE starts_with(table_name, 'staged_')").fetchall()[0][0]
+        n = con.sql("SELECT count(*) FROM information_schema.tables WHERE regexp_full_match(table_name, 'staged_\\d+')").fetchall()[0][0]
         zone = source.timezone or reader.timezone
         stages = {role: Stage(con, same, f"staged_{n + i}", source.columns, zone) for i, (role, same) in enumerate(roles.items())}
     with one_sentence({file.path: file.shown for files in roles.values() for file in files}):
@@ -457,6 +457,7 @@ def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]
     with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-", suffix=f".{owner()}.tmp") as folder:
         with connect(f"{folder}/staging.duckdb") as con:
             con.execute(MACROS)
+            con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")  # more goes to disk, into the same folder
             yield con, Path(folder)
 
 

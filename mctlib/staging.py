@@ -27,6 +27,9 @@ from mctlib.store import CANONICAL, DAYS, FAULTY_SHARE, REQUIRED, DataError, dis
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 # How a count since 1970 is told: its digits, and its unit in microseconds.
 UNITS = {"seconds": ("9,11", 1_000_000), "milliseconds": ("12,14", 1_000), "microseconds": ("15,17", 1)}
+# Types of columns that hold times, not words or counts for them.
+TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+AS_TIME = "\u200b"  # ends the name of such a column as it is, beside its text; no plain header ends so
 # Keys whose values are personal data wherever they stand in `properties`.
 REGULATED = (
     r'[^"]*e[-_ ]?mail(?:[-_ ]?address)?|[^"]*phone(?:[-_ ]?number)?|(?:[^"]*[-_ .$])?ip(?:[-_ ]?addr(?:ess)?)?|[^"]*ipaddress'
@@ -34,7 +37,8 @@ REGULATED = (
 )
 MACROS = f"""
 SET TimeZone = 'UTC';
-CREATE TEMP MACRO clean(x) AS CASE WHEN trim(x) NOT IN ('', 'null', 'NULL', 'None', '\\N', 'NaN', 'NaT') THEN trim(x) END;
+CREATE TEMP MACRO clean(x) AS CASE WHEN list_position(['', 'null', 'NULL', 'None', '\\N', 'NaN', 'NaT'], trim(x)) IS NULL THEN trim(x) END;
+CREATE TEMP MACRO tidy(x) AS CASE WHEN strlen(x) > 4 THEN strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ') ELSE clean(x) IS NOT DISTINCT FROM x END;
 CREATE TEMP MACRO as_json(x) AS CASE WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
 CREATE TEMP MACRO as_object(x) AS coalesce(try_cast(x AS JSON), '{{}}'::JSON);
 CREATE TEMP MACRO mask(x) AS CASE WHEN contains(x, '@') OR contains(x, '%40')
@@ -186,15 +190,19 @@ def _read_json(paths: str, gz: bool, headers: Sequence[str] = ()) -> str:
 
 
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
-    """SELECT of files of one shape, each column as text; nested JSON and Parquet values as JSON text."""
-    first, paths = files[0], ", ".join(text(file.path) for file in files)
+    """SELECT of files of one shape, each column as text; nested JSON and Parquet values as JSON text.
+
+    Times of Parquet stand a second time as they are, see `AS_TIME`.
+    """
+    first, paths, times = files[0], ", ".join(text(file.path) for file in files), []
     columns = [quoted(header) for header in first.headers]
     if first.kind in ("parquet", "arrow"):
         table = f"read_parquet([{paths}])" if first.kind == "parquet" else quoted(str(first.path))
         kinds = _described(con, table, 1)
         nested = [re.search(r"STRUCT|MAP|\[|JSON", kind) for kind in kinds]
         # A database's infinite date or time arrives as one far before our era, and means none.
-        dated = [kind in ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE") for kind in kinds]
+        dated = [kind in TIMES for kind in kinds]
+        times = [f", {c} AS {quoted(plain(h) + AS_TIME)}" for c, h, d in zip(columns, first.headers, dated) if d and first.kind == "parquet"]
         columns = [f"CASE WHEN year({c}) BETWEEN 1 AND 9999 THEN {c} END" if d else c for c, d in zip(columns, dated)]
         columns = [f"to_json({c})::VARCHAR" if n else f"({c})::VARCHAR" for c, n in zip(columns, nested)]
     elif first.kind == "json":
@@ -208,12 +216,12 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
             f"read_csv([{paths}], auto_detect=false, header={not first.headless}, delim={text(first.delimiter)}, quote={quote},"
             f" escape={quote}, columns={{{types}}}, compression='{'gzip' if first.gz else 'none'}', max_line_size=16777216)"
         )
-    return "SELECT " + ", ".join(f"{c} AS {quoted(plain(h))}" for c, h in zip(columns, first.headers)) + f" FROM {table}"
+    return "SELECT " + ", ".join(f"{c} AS {quoted(plain(h))}" for c, h in zip(columns, first.headers)) + f"{''.join(times)} FROM {table}"
 
 
 @dataclass
 class Stage:
-    """Files of one kind as one table of text columns. `get` is how a reader names what it uses; the rest goes to `properties`.
+    """Files of one kind as one table of text columns, of Parquet a view. `get` is how a reader names what it uses; the rest goes to `properties`.
 
     columns: the YAML's map, canonical column -> header. timezone: zone of times that carry none. wall_clock: the time column
     whose counts since 1970 follow that zone's clock instead of UTC.
@@ -229,6 +237,9 @@ class Stage:
     used: set[str] = field(default_factory=set)
     keys: list[str] = field(default_factory=list)
     used_keys: list[str] = field(default_factory=list)
+    cleaned: dict[str, str] = field(default_factory=dict)
+    times: dict[str, str] = field(default_factory=dict)
+    lies: bool = False
 
     def __post_init__(self) -> None:
         shapes: dict[tuple, list[File]] = {}
@@ -240,7 +251,11 @@ class Stage:
             shapes.setdefault((file.kind, file.gz, file.delimiter, file.headers), []).append(file)
         with one_sentence({file.path: file.shown for file in self.files}):
             scans = " UNION ALL BY NAME ".join(scan(self.con, same) for same in shapes.values())
-            self.con.execute(f"CREATE TABLE {self.table} AS {scans}")
+            self.lies = all(file.kind == "parquet" for file in self.files)  # only the columns that are asked for are read, and not copied
+            self.con.execute(f"CREATE {'VIEW' if self.lies else 'TABLE'} {self.table} AS {scans}")
+        if self.lies and len(shapes) == 1:
+            kinds = {name: kind for name, kind, *_ in self.con.sql(f"DESCRIBE {self.table}").fetchall()}
+            self.times = {quoted(h): kinds[plain(h) + AS_TIME] for h in self.headers.values() if plain(h) + AS_TIME in kinds}
         if not self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall():
             raise DataError(f"{self.shown} {'gives' if self.files[0].kind == 'arrow' else 'has a header and'} no rows.")
 
@@ -276,8 +291,15 @@ class Stage:
 
     def get(self, *names: str) -> str:
         """SQL for the first of these that has a value in a row; NULL where no file has any of them."""
-        found = [f"clean({sql})" for name in names if (sql := self.find(name))]
+        found = [self.clean(sql) for name in names if (sql := self.find(name))]
         return f"coalesce({', '.join(found)})" if len(found) > 1 else found[0] if found else "NULL"
+
+    def clean(self, sql: str) -> str:
+        """SQL of the value of a column or property that `find` found; the bare column where one look shows that it needs no cleaning."""
+        if sql not in self.cleaned:
+            bare = self.lies and sql[0] == '"' and sql not in self.times and not self.con.sql(f"SELECT 1 FROM {self.table} WHERE NOT tidy({sql}) LIMIT 1").fetchall()
+            self.cleaned[sql] = sql if bare else f"clean({sql})"
+        return self.cleaned[sql]
 
     def select(self, table: str, **mapping: str) -> str:
         """SELECT of one canonical table: a column comes from the YAML's map, else the reader's `mapping`, else its namesake.
@@ -291,7 +313,7 @@ class Stage:
                 raise DataError(f'{self.shown}: "{column}" in columns is not a column of {table}.{near}')
             if not (sql := self.find(header)):
                 raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{nearest(header, names)}')
-            chosen[column] = f"clean({sql})"
+            chosen[column] = self.clean(sql)
         for column in CANONICAL[table]:
             if column not in chosen and column != "properties" and (sql := mapping.get(column) or self.get(column)) != "NULL":
                 chosen[column] = sql
@@ -347,6 +369,9 @@ class Stage:
 
     def _time(self, column: str, sql: str, timezone: str | None) -> str:
         """SQL of a UTC timestamp (NULL where unreadable), after one look over the column at how times are written there."""
+        header = sql.removeprefix("clean(").removesuffix(")")
+        if header in self.times:
+            return self._staged_time(column, header, timezone)
         tests = {unit: f"regexp_full_match(x, '\\d{{{digits}}}(\\.\\d+)?')" for unit, (digits, _) in UNITS.items()}
         tests |= {"day": "regexp_full_match(x, '\\d{8}')", "unreadable": "try_cast(x AS TIMESTAMPTZ) IS NULL"}
         tests |= {"naive": "regexp_full_match(x, '\\d+-\\d+-\\d+([T ]+[\\d:.]+)?')", "zoned": "true"}
@@ -364,10 +389,7 @@ class Stage:
                 f' for example "{example["unreadable"]}". Write them like 2026-01-05T10:11:12Z.'
             )
         if timezone is None and (local := example.get("naive") or example.get("day")):
-            raise DataError(
-                f'{self.shown}: the times in "{column}" carry no time zone, for example "{local}".'
-                " Add to this source the line  timezone: UTC  (or the IANA name of the zone they were written in)."
-            )
+            raise self._no_zone(column, local)
         count = "make_timestamp(CAST(round(CAST(x AS DOUBLE) * {}) AS BIGINT))"
         made = {unit: count.format(factor) for unit, (_, factor) in UNITS.items()}
         made |= {"naive": "try_cast(x AS TIMESTAMP)", "day": "try_strptime(x, '%Y%m%d')"}
@@ -381,3 +403,21 @@ class Stage:
         else:
             result = f"CASE {' '.join(f'WHEN {tests[kind]} THEN {made[kind]}' for kind in present)} END"
         return re.sub(r"\bx\b", lambda _: sql, result)
+
+    def _staged_time(self, column: str, header: str, timezone: str | None) -> str:
+        """As `_time`, of a column that holds times and no texts: only their type and range have to be looked at."""
+        time, kind = quoted(header[1:-1] + AS_TIME), self.times[header]
+        within = self.con.sql(f"SELECT min({time}) >= DATE '0001-01-01' AND max({time}) < DATE '10000-01-01' FROM {self.table}").fetchall()[0][0]
+        made = time if within else f"CASE WHEN year({time}) BETWEEN 1 AND 9999 THEN {time} END"
+        if kind == "TIMESTAMP WITH TIME ZONE":
+            return f"timezone('UTC', {made})"
+        if timezone is None and (local := self.con.sql(f"SELECT min({made})::VARCHAR FROM {self.table}").fetchall()[0][0]):
+            raise self._no_zone(column, local)
+        made = f"CAST({made} AS TIMESTAMP)"
+        return made if timezone in (None, "UTC") else f"timezone('UTC', timezone({text(timezone)}, {made}))"
+
+    def _no_zone(self, column: str, example: str) -> DataError:
+        return DataError(
+            f'{self.shown}: the times in "{column}" carry no time zone, for example "{example}".'
+            " Add to this source the line  timezone: UTC  (or the IANA name of the zone they were written in)."
+        )

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -140,63 +140,114 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`."""
     salt = os.environ.get("MCT_SALT") or secrets.token_hex(16)
     for table, columns in CANONICAL.items():
-        kinds = ", ".join(f"{c} {column_type(c)}" for c in columns)
-        raw = ", timestamp_raw VARCHAR" if "timestamp" in columns else ""
-        con.execute(f"CREATE OR REPLACE TEMP TABLE in_{table} (source VARCHAR, {kinds}{raw})")
-        for label, select in tables.get(table, ()):
-            con.execute(f"INSERT INTO in_{table} BY NAME SELECT {quoted(label)} AS source, * FROM ({select})")
-    con.execute("CREATE OR REPLACE TEMP TABLE rejected AS SELECT ''::VARCHAR AS canonical_table, ''::VARCHAR AS reason, * FROM in_events WHERE false")
+        if table != "events":
+            kinds = ", ".join(f"{c} {column_type(c)}" for c in columns)
+            raw = ", timestamp_raw VARCHAR" if "timestamp" in columns else ""
+            con.execute(f"CREATE OR REPLACE TEMP TABLE in_{table} (source VARCHAR, {kinds}{raw})")
+            for label, select in tables.get(table, ()):
+                con.execute(f"INSERT INTO in_{table} BY NAME SELECT {quoted(label)} AS source, * FROM ({select})")
+    left_out = _stage_events(con, tables.get("events", ()), stitched=bool(tables.get("identities")))
+    con.execute("CREATE OR REPLACE TEMP TABLE rejected AS SELECT ''::VARCHAR AS canonical_table, ''::VARCHAR AS reason, * EXCLUDE (id) FROM in_events WHERE false")
     report: dict[str, Any] = {"name": name, "fingerprint": fingerprint, "tables": {}}
-    nobody, timed = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END", """CASE WHEN coalesce(event, '') = '' THEN 'no event'
-        WHEN timestamp IS NULL THEN 'unreadable timestamp' WHEN timestamp > now()::TIMESTAMP + INTERVAL 1 DAY THEN 'timestamp in the future' END"""
-    for table in ("events", "backend"):
-        _reject(con, report, table, timed, fault=True)
+    soon = con.execute("SELECT now()::TIMESTAMP + INTERVAL 1 DAY").fetchall()[0][0]  # one moment for every look at the rows
+    nobody, timed = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END", f"""CASE WHEN coalesce(event, '') = '' THEN 'no event'
+        WHEN timestamp IS NULL THEN 'unreadable timestamp' WHEN timestamp > TIMESTAMP '{soon}' THEN 'timestamp in the future' END"""
+    _reject(con, report, "events", timed, fault=True, left_out=left_out)
+    _reject(con, report, "backend", timed, fault=True)
     for table in ("people", "surveys", "backend"):
         _reject(con, report, table, nobody)
-    _reject(con, report, "events", nobody.replace("user_id", "user_id, anonymous_id"))
+    _reject(con, report, "events", nobody.replace("user_id", "user_id, anonymous_id"), left_out=left_out)
     for table in ("spend", "timeline"):
         _reject(con, report, table, "CASE WHEN day IS NULL THEN 'unreadable day' END", fault=True)
     _reject(con, report, "responses", "CASE WHEN coalesce(alert_id, '') = '' THEN 'no alert_id' END", fault=True)
     report["identity"] = _stitch(con)
     _reject(con, report, "people", "CASE WHEN row_number() OVER (PARTITION BY user_id ORDER BY rowid) > 1 THEN 'same user_id again' END")
-    con.execute("""CREATE OR REPLACE TEMP TABLE again AS SELECT rowid AS id FROM in_events
-        SEMI JOIN (SELECT event_id FROM in_events WHERE event_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1) USING (event_id)
-        QUALIFY row_number() OVER (PARTITION BY user_id, event, event_id ORDER BY received_at, timestamp, id) > 1""")
-    _reject(con, report, "events", "CASE WHEN rowid IN (SELECT id FROM again) THEN 'same event_id again' END")
-    for table in ("events", "surveys", "backend"):
-        _reject(con, report, table, "CASE WHEN user_id IN (SELECT user_id FROM in_people WHERE consent = false) THEN 'no consent' END")
-    _reject(con, report, "people", "CASE WHEN consent = false THEN 'no consent' END")
-    for table in ("events", "people", "surveys", "backend", "spend", "timeline", "responses"):
-        report["tables"][table]["n_kept"] = con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0]
-    if not report["tables"]["events"]["n_kept"]:
-        lost = "; ".join(f"{n:,} row{'s' * (n > 1)}: {why}" for why, n in report["tables"]["events"]["n_rejected"].items())
+    if left_out is None:
+        con.execute("""CREATE OR REPLACE TEMP TABLE again AS SELECT id FROM in_events
+            SEMI JOIN (SELECT event_id FROM in_events WHERE event_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1) USING (event_id)
+            QUALIFY row_number() OVER (PARTITION BY user_id, event, event_id ORDER BY received_at, timestamp, id) > 1""")
+        _reject(con, report, "events", "CASE WHEN id IN (SELECT id FROM again) THEN 'same event_id again' END")
+    con.execute("CREATE OR REPLACE TEMP TABLE refused AS SELECT user_id FROM in_people WHERE consent = false")
+    if con.execute("SELECT 1 FROM refused LIMIT 1").fetchall():
+        for table in ("events", "people", "surveys", "backend"):
+            _reject(con, report, table, "CASE WHEN user_id IN (FROM refused) THEN 'no consent' END", left_out=left_out if table == "events" else None)
+    for table, counts in report["tables"].items():
+        counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
+    events = report["tables"]["events"]
+    if not events["n_kept"]:
+        lost = "; ".join(f"{n:,} row{'s' * (n > 1)}: {why}" for why, n in events["n_rejected"].items())
         raise DataError(f"{name}: no event is left after loading; rejected were {lost or 'none'}.")
 
     hashed = lambda c: f"substr(sha256({quoted(salt)} || {c}), 1, 16)"  # noqa: E731
-    con.execute(f"""CREATE TABLE store.users AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, {hashed('user_id')} AS user_id,
-        (md5_number_lower(user_id) % 100)::UTINYINT AS bucket FROM (SELECT user_id FROM in_events UNION SELECT user_id FROM in_people
-        UNION SELECT user_id FROM in_surveys UNION SELECT user_id FROM in_backend)""")
-    con.execute("CREATE OR REPLACE TEMP TABLE who AS SELECT user, user_id AS hash FROM store.users")
+    con.execute("""CREATE OR REPLACE TEMP TABLE who AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, user_id
+        FROM (SELECT user_id FROM in_events UNION SELECT user_id FROM in_people UNION SELECT user_id FROM in_surveys UNION SELECT user_id FROM in_backend)""")
+    con.execute(f"CREATE TABLE store.users AS SELECT user, {hashed('user_id')} AS user_id, (md5_number_lower(user_id) % 100)::UTINYINT AS bucket FROM who")
     for table in ("people", "surveys", "backend"):
         columns = ", ".join(f"{hashed(c)} AS {c}" if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
-        con.execute(f"CREATE TABLE store.{table} AS SELECT user, {columns} FROM in_{table} JOIN who ON hash = {hashed('user_id')} ORDER BY user")
+        con.execute(f"CREATE TABLE store.{table} AS SELECT user, {columns} FROM in_{table} JOIN who USING (user_id) ORDER BY user")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE store.{table} AS SELECT {', '.join(CANONICAL[table])} FROM in_{table}")
-    cast = {}
-    for column in ENUMS:
-        n = con.execute(f"SELECT count(DISTINCT {column}) FROM in_events").fetchall()[0][0]
-        if 0 < n <= 10_000:
-            con.execute(f"CREATE TYPE store.{column}_names AS ENUM (SELECT DISTINCT {column} FROM in_events WHERE {column} IS NOT NULL ORDER BY 1)")
-            cast[column] = f"{column}::store.{column}_names AS {column}"
-    columns = ", ".join(cast.get(c, f"{hashed(c)} AS {c}" if c in PERSONAL else c) for c in CANONICAL["events"] if c != "user_id")
-    con.execute(f"CREATE TABLE store.events AS SELECT user, {columns} FROM in_events JOIN who ON hash = {hashed('user_id')} ORDER BY user, timestamp, event, event_id")
+    _sort_events(con, hashed)
     con.execute(f"UPDATE rejected SET {', '.join(f'{c} = {hashed(c)}' for c in ('user_id', 'anonymous_id'))}")
-    first, last = con.execute("SELECT min(timestamp), max(timestamp) FROM store.events").fetchall()[0]
+    n, first, last = con.execute("SELECT count(*), min(timestamp), max(timestamp) FROM store.events").fetchall()[0]
+    if n != events["n_kept"]:  # rows are read more than once where they lie
+        raise DataError(f"{name}: the events changed while they were read ({events['n_kept']:,} rows, then {n:,}). Load again when their files are complete.")
     report |= {"n_users": con.execute("SELECT count(*) FROM store.users").fetchall()[0][0], "first_event": str(first), "last_event": str(last)}
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
+    con.execute(f"DROP VIEW in_events; DROP VIEW all_events; DROP {'TABLE' if left_out is None else 'VIEW'} given_events")
     for table in CANONICAL:
-        con.execute(f"DROP TABLE in_{table}")
+        if table != "events":
+            con.execute(f"DROP TABLE in_{table}")
     return report
+
+
+def _stage_events(con: duckdb.DuckDBPyConnection, sources: Sequence[tuple[str, str]], *, stitched: bool) -> list[str] | None:
+    """Make the view `in_events`, all canonical columns and `id`, over `given_events`, which has the columns of the sources.
+
+    Where ids must be stitched or repeats found the rows are copied, `id` is their line, and None is returned. Else they are read where they lie,
+    as often as they are asked for, and returned is a list for `_reject` to note in which are left out.
+    """
+    typed = {"source": "VARCHAR"} | {c: column_type(c) for c in (*CANONICAL["events"], "timestamp_raw")}
+    selects = [(label, f"({select})", set(con.sql(select).columns)) for label, select in sources] or [("", "(SELECT 1) WHERE false", set())]
+    given = set().union(*(columns for *_, columns in selects)) | {"source", "user_id", "anonymous_id", "event", "timestamp"}
+    copied = stitched or any("event_id" in columns or "anonymous_id" in columns for *_, columns in selects)
+    columns = [c for c in typed if c in given]
+    filled = lambda c, label, found: quoted(label) if c == "source" else c if c in found else "NULL"  # noqa: E731
+    rows = " UNION ALL ".join(f"SELECT {', '.join(f'{filled(c, label, found)}::{typed[c]} AS {c}' for c in columns)} FROM {select}" for label, select, found in selects)
+    con.execute(f"CREATE OR REPLACE TEMP {'TABLE' if copied else 'VIEW'} given_events AS {rows}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW all_events AS SELECT {', '.join(c if c in given else f'NULL::{kind} AS {c}' for c, kind in typed.items())}, "
+                f"{'rowid' if copied else 'NULL'} AS id FROM given_events")
+    con.execute("CREATE OR REPLACE TEMP VIEW in_events AS FROM all_events")
+    return None if copied else []
+
+
+def _sort_events(con: duckdb.DuckDBPyConnection, hashed: Callable[[str], str]) -> None:
+    """Write `store.events`: rows with their user's integer, columns of few words as ENUM, sorted.
+
+    Empty columns are not stored, for nothing takes as long to compress as words: `use` adds them for a reader.
+    """
+    columns = [c for c in CANONICAL["events"] if c != "user_id"]
+    counts = con.execute(f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events").fetchall()[0]
+    filled = {c: hashed(c) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
+    coded = ""
+    for column in [c for c in ENUMS if c in filled]:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE words AS SELECT DISTINCT {column} AS word FROM in_events WHERE {column} IS NOT NULL")
+        if con.execute("SELECT count(*) FROM words").fetchall()[0][0] <= 10_000:
+            con.execute(f"CREATE TYPE store.{column}_names AS ENUM (SELECT word FROM words ORDER BY 1)")
+            con.execute(f"CREATE OR REPLACE TEMP TABLE {column}_codes AS SELECT word, word::store.{column}_names AS code FROM words")
+            coded += f" LEFT JOIN {column}_codes ON {column}_codes.word = in_events.{column}"  # a cast would look up every row, this looks up a dictionary's words
+            filled[column] = f"{column}_codes.code"
+    rows = f"SELECT user, {', '.join(f'{sql} AS {c}' for c, sql in filled.items())} FROM in_events JOIN who USING (user_id){coded}"
+    order = ", ".join(dict.fromkeys(("timestamp", "event", *filled)))  # event_id next, see CANONICAL; then the rest, so that no two loads differ
+    con.execute(f"CREATE TABLE store.events AS {rows} ORDER BY user, {order}")
+
+
+def use(con: duckdb.DuckDBPyConnection) -> None:
+    """Let ``con`` name the tables of the attached `store`, and of its events also the columns that are empty and therefore not stored."""
+    stored = {column for column, *_ in con.execute("DESCRIBE store.events").fetchall()}
+    columns = ", ".join(c if c in stored else f"NULL::{column_type(c)} AS {c}" for c in CANONICAL["events"] if c != "user_id")
+    con.execute(f"CREATE VIEW memory.main.events AS SELECT rowid, user, {columns} FROM store.main.events")
+    con.execute("SET search_path = 'memory.main,store.main'")
 
 
 def column_type(column: str) -> str:
@@ -206,32 +257,36 @@ def column_type(column: str) -> str:
     return "TIMESTAMP" if column.endswith("_at") else "DATE" if column in DAYS else "VARCHAR"
 
 
-def _reject(con: duckdb.DuckDBPyConnection, report: dict, table: str, reason: str, *, fault: bool = False) -> None:
-    """Move the rows for which the SQL ``reason`` is not NULL to `rejected`; a fault in more than FAULTY_SHARE of a source's rows refuses the source."""
-    counts = report["tables"].setdefault(table, {"n_read": con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0], "n_rejected": {}})
-    con.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT rowid AS id, source, {reason} AS verdict FROM in_{table}")
-    sources = con.execute("SELECT source, verdict, count(*), (SELECT count(*) FROM judged AS all_rows WHERE all_rows.source = judged.source) "
-                          "FROM judged WHERE verdict IS NOT NULL GROUP BY ALL ORDER BY 1, 2").fetchall()
-    for source, why, n, n_rows in sources:
+def _reject(con: duckdb.DuckDBPyConnection, report: dict, table: str, reason: str, *, fault: bool = False, left_out: list[str] | None = None) -> None:
+    """Move the rows for which the SQL ``reason`` is not NULL to `rejected`; a fault in more than FAULTY_SHARE of a source's rows refuses the source.
+
+    ``left_out``: of events that are read where they lie (see `_stage_events`), the conditions so far on what their view shows.
+    """
+    if table not in report["tables"]:
+        report["tables"][table] = {"n_read": con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0], "n_rejected": {}}
+    counts = report["tables"][table]
+    judged = f"(SELECT *, {'' if table == 'events' else 'rowid AS id, '}{reason} AS verdict FROM in_{table})"
+    sources = con.execute(f"SELECT source, verdict, count(*) FROM {judged} WHERE verdict IS NOT NULL GROUP BY ALL ORDER BY ALL").fetchall()
+    for source, why, n in sources:
+        n_rows = con.execute(f"SELECT count(*) FROM in_{table} WHERE source = ?", [source]).fetchall()[0][0]
         if fault and n > FAULTY_SHARE * n_rows:
-            raw = con.execute(f"SELECT any_value(timestamp_raw) FROM in_{table} JOIN judged ON id = in_{table}.rowid WHERE verdict = ?", [why]).fetchall()[0][0] \
-                if "timestamp" in why else None
+            raw = con.execute(f"SELECT any_value(timestamp_raw) FROM {judged} WHERE verdict = ?", [why]).fetchall()[0][0] if "timestamp" in why else None
             example = f' (for example "{raw}")' if raw else ""
             article = "" if why.startswith("no ") else "an " if why[0] == "u" else "a "
             raise DataError(f"{source}: {n:,} of {n_rows:,} rows of {table} have {article}{why}{example}; more than one row in ten wrong in one way means the file is misread, so nothing was loaded.")
         counts["n_rejected"][why] = counts["n_rejected"].get(why, 0) + n
-    if sources:
-        con.execute(f"INSERT INTO rejected BY NAME SELECT {quoted(table)} AS canonical_table, verdict AS reason, t.* "
-                    f"{'' if table == 'events' else _only_known(con, table)} FROM in_{table} t JOIN judged ON id = t.rowid "
-                    "WHERE verdict IS NOT NULL AND verdict <> 'no consent'")
-        con.execute(f"DELETE FROM in_{table} WHERE rowid IN (SELECT id FROM judged WHERE verdict IS NOT NULL)")
-
-
-def _only_known(con: duckdb.DuckDBPyConnection, table: str) -> str:
-    """EXCLUDE clause for the columns that the table of rejected rows does not have; they are rare and small."""
-    known = set(CANONICAL["events"]) | {"source", "timestamp_raw"}
-    unknown = [c for c in CANONICAL[table] if c not in known]
-    return f"EXCLUDE ({', '.join(unknown)})" if unknown else ""
+    if not sources:
+        return
+    con.execute(f"INSERT INTO rejected BY NAME SELECT {quoted(table)} AS canonical_table, verdict AS reason, * EXCLUDE ({', '.join(['id', 'verdict', *_unknown(table)])}) "
+                f"FROM {judged} WHERE verdict IS NOT NULL AND verdict <> 'no consent'")
+    if left_out is None:
+        con.execute(f"DELETE FROM {'given_events' if table == 'events' else f'in_{table}'} WHERE rowid IN (SELECT id FROM {judged} WHERE verdict IS NOT NULL)")
+    else:
+        left_out.append(f"({reason}) IS NULL")
+        con.execute(f"CREATE OR REPLACE TEMP VIEW in_events AS FROM all_events WHERE {' AND '.join(left_out)}")
+def _unknown(table: str) -> list[str]:
+    """The columns that the table of rejected rows does not have; they are rare and small."""
+    return [c for c in CANONICAL[table] if c not in CANONICAL["events"]]
 
 
 def _stitch(con: duckdb.DuckDBPyConnection) -> dict:
@@ -252,9 +307,11 @@ def _stitch(con: duckdb.DuckDBPyConnection) -> dict:
         con.execute("UPDATE known SET user_id = b.user_id FROM known b WHERE known.user_id = b.id AND b.user_id <> known.id")
     anonymous, matched = con.execute("""SELECT count(*), count(k.id) FROM in_events LEFT JOIN known k ON k.id = anonymous_id
         WHERE in_events.user_id IS NULL""").fetchall()[0]
-    con.execute("UPDATE in_events SET user_id = anonymous_id WHERE user_id IS NULL")
-    for table in ("events", "people", "surveys", "backend"):
-        con.execute(f"UPDATE in_{table} SET user_id = known.user_id FROM known WHERE in_{table}.user_id = known.id")
+    if anonymous:
+        con.execute("UPDATE given_events SET user_id = anonymous_id WHERE user_id IS NULL")
+    if con.execute("SELECT 1 FROM known LIMIT 1").fetchall():
+        for table in ("given_events", "in_people", "in_surveys", "in_backend"):
+            con.execute(f"UPDATE {table} SET user_id = known.user_id FROM known WHERE {table}.user_id = known.id")
     return {"n_anonymous_rows": anonymous, "n_matched_rows": matched, "match_rate": matched / anonymous if anonymous else None,
             "n_ids_with_several_users": ambiguous, "n_users_with_several_ids": many, "n_chains": chains}
 

@@ -239,3 +239,90 @@ def test_nothing_left_says_in_words_what_was_rejected():
     with pytest.raises(DataError) as error:
         EventLog.from_frame(frame(rows))
     assert str(error.value) == "frame: no event is left after loading; rejected were 30 rows: no user."
+
+
+def messy(rng, n=240):
+    """Rows with every fault that a load knows, each well under one in ten, and people; ids merge upwards (u0 into u7, never back), so that chains end."""
+    pick = lambda values, odds: [values[i] for i in rng.choice(len(values), n, p=odds)]  # noqa: E731
+    ids, share = [f"u{i}" for i in range(8)], [0.9 / 8] * 8
+    late = pd.Timestamp.now("UTC").tz_localize(None).normalize() + pd.Timedelta("30D")
+    minutes = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 40, n), "min")
+    rows = pd.DataFrame({
+        "user_id": pick([*ids, None, ""], [*share, 0.06, 0.04]), "event": pick(["join", "pay", "open", None, ""], [0.4, 0.3, 0.26, 0.02, 0.02]),
+        "timestamp": [{0: "soon", 1: f"{late}"}.get(fault, f"{at}") for at, fault in zip(minutes, rng.integers(0, 40, n))],
+        "platform": pick(["web", "ios", None], [0.5, 0.3, 0.2]), "event_id": pick([None, *map(str, range(60))], [0.4, *[0.01] * 60]),
+        "anonymous_id": pick([None, "a1", "a2", "a3"], [0.7, 0.1, 0.1, 0.1]),
+    })
+    for line in rng.choice(n, 4, replace=False):  # an id that later turns out to be another's
+        low, high = sorted(rng.choice(8, 2, replace=False))
+        rows.loc[line, ["anonymous_id", "user_id"]] = ids[low], ids[high]
+    people = pd.DataFrame({"user_id": [*ids, "u3", "nobody else", None], "consent": [True, None, False, *[True] * 4, None, False, True, True]})
+    return rows, people
+
+
+def loaded_by_hand(rows, people):
+    """What a load keeps and why it leaves rows out, one row after another in plain Python."""
+    rows, why, kept = rows.astype(object).where(rows.notna(), None).to_dict("records"), {}, []
+    count = lambda reason: why.update({reason: why.get(reason, 0) + 1})  # noqa: E731
+    for row in rows:
+        row["at"] = pd.to_datetime(row["timestamp"], errors="coerce")
+        who = next((row[c] for c in ("user_id", "anonymous_id") if row.get(c) is not None), "")
+        reasons = {"no event": not row["event"], "unreadable timestamp": pd.isna(row["at"]), "timestamp in the future": row["at"] > pd.Timestamp.now() + pd.Timedelta("2D"), "no user": not who}
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            count(reason)
+        else:
+            kept.append(row)
+    seen = {}
+    for row in kept:
+        user, other = row["user_id"], row.get("anonymous_id")
+        if user and other and user != other:
+            seen.setdefault(other, []).append((row["at"], user))
+    first = {other: next(user for at, user in sorted(pairs) if at == min(pairs)[0]) for other, pairs in seen.items()}
+
+    def known(name):
+        while name in first:
+            name = first[name]
+        return name
+
+    consents, copies, events = {}, set(), []
+    for person in people.astype(object).where(people.notna(), None).to_dict("records"):
+        if person["user_id"]:
+            consents.setdefault(known(person["user_id"]), person["consent"])
+    refused = {user for user, consent in consents.items() if consent is False}
+    for row in sorted(kept, key=lambda row: row["at"]):  # of copies the first in time stays
+        row["who"] = known(row["user_id"] or row.get("anonymous_id"))
+        copy = (row["who"], row["event"], row.get("event_id"))
+        if row.get("event_id") is not None and copy in copies:
+            count("same event_id again")
+        elif row["who"] in refused:
+            count("no consent")
+            copies.add(copy)
+        else:
+            events.append(row)
+            copies.add(copy)
+    users = sorted({row["who"] for row in events} | consents.keys() - refused)
+    return why, users, sorted((users.index(row["who"]), row["at"], row["event"], row["platform"] or "") for row in events)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("lacking", [(), ("event_id",), ("anonymous_id",), ("event_id", "anonymous_id")])
+def test_a_load_keeps_and_rejects_what_plain_python_does(tmp_path, seed, lacking):
+    rows, people = messy(np.random.default_rng(seed))
+    rows = rows.drop(columns=list(lacking))
+    con = duckdb.connect()
+    con.register("one", canonical_frame(rows[:150], "events"))
+    con.register("other", canonical_frame(rows[150:].drop(columns="platform"), "events"))  # sources may differ in columns
+    con.register("crm", canonical_frame(people, "people"))
+    rows.loc[rows.index >= 150, "platform"] = None
+    why, users, expected = loaded_by_hand(rows, people)
+    tables = {"events": [("one", "FROM one"), ("other", "SELECT * FROM other")], "people": [("crm", "FROM crm")]}
+    report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
+    events = report["tables"]["events"]
+    assert events == {"n_read": 240, "n_rejected": why, "n_kept": len(expected)}
+    assert why and report["n_users"] == len(users)
+    log = EventLog.open(tmp_path / "x.duckdb")
+    kept = log._con.sql("SELECT user, timestamp, event::VARCHAR, coalesce(platform::VARCHAR, '') FROM events").fetchall()
+    assert [row[:3] for row in kept] == [row[:3] for row in expected], "stored in order of user, time and event"
+    assert sorted(kept) == expected
+    rejected = dict(duckdb.sql(f"SELECT reason, count(*) FROM '{tmp_path}/x.rejected.parquet' WHERE canonical_table = 'events' GROUP BY 1").fetchall())
+    assert rejected == {reason: n for reason, n in why.items() if reason != "no consent"}

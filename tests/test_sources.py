@@ -314,6 +314,30 @@ def test_parquet_times(tmp_path):
         read("events", tmp_path, path="naive.parquet")
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_parquet_that_is_read_where_it_lies_gives_what_its_text_gives(tmp_path, zone):
+    """Columns that need no cleaning are taken bare, and times as they are; each column here has one value that forbids it, or none."""
+    events = """VALUES ('ada', 'join', 'tidy one', TIMESTAMP '2026-03-29 00:30:15.25', DATE '2026-01-05', TIMESTAMPTZ '2026-07-05 10:00:00+02'),
+        (' bo ', 'null', 'tidy', '2026-07-05', NULL, NULL), (chr(160) || 'cy', 'join', 'ab', NULL, '2026-07-05', '2026-01-05 10:00:00.123456+00'),
+        ('é', '', chr(9) || 'tab', '1999-12-31 23:59:59.999999', NULL, NULL), ('NaN', 'NaT', NULL, '2026-01-05 10:00:00', '2026-01-06', NULL)"""
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"CREATE TABLE t AS FROM ({events}) AS t(user_id, event, channel, timestamp, received_at, seen)")
+        con.execute(f"COPY t TO '{tmp_path}/t.parquet'")
+        con.execute(f"COPY (SELECT COLUMNS(*)::VARCHAR FROM t) TO '{tmp_path}/t.csv'")
+    typed, texts = (read("events", tmp_path, path=f"t.{kind}", timezone=zone)["events"] for kind in ("parquet", "csv"))
+    assert typed == texts
+    assert pick(typed, "user_id", "event", "channel")[:2] == [("ada", "join", "tidy one"), ("bo", None, "tidy")]
+    zoned = [read("events", tmp_path, path=f"t.{kind}", timezone=zone, columns={"timestamp": "seen"})["events"] for kind in ("parquet", "csv")]
+    assert pick(zoned[0], "timestamp")[:3] == pick(zoned[1], "timestamp")[:3] == [(at("2026-07-05T08:00:00"),), (None,), (at("2026-01-05T10:00:00.123456"),)]
+
+
+def test_an_infinite_time_in_parquet_is_none(tmp_path):
+    with duckdb.connect() as con:
+        con.execute(f"COPY (FROM (VALUES ('ada', 'x', TIMESTAMP 'infinity'), ('bo', 'x', '2026-01-05')) AS t(user_id, event, timestamp)) TO '{tmp_path}/t.parquet'")
+    assert pick(read("events", tmp_path, path="t.parquet", timezone="UTC")["events"], "timestamp") == [(None,), (at("2026-01-05"),)]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
 def test_times_agree_with_the_standard_library(tmp_path, zone):
     moment = dt.datetime(2026, 3, 29, 0, 30, 15, 250000)

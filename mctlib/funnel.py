@@ -228,39 +228,46 @@ def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.
 
 def _table(counts: pd.DataFrame, segment: str, labels: Sequence[str], unit: int) -> pd.DataFrame:
     """The rows of one segment."""
-    cells = {key: part for key, part in counts.groupby(["kind", "step"], observed=True)}
-    nothing = counts.iloc[:0]
+    at = counts["kind"].cat.codes.to_numpy() * (len(labels) + 1) + counts["step"].to_numpy()
+    order = np.argsort(at, kind="stable")
+    edges = np.searchsorted(at[order], np.arange(len(KINDS) * (len(labels) + 1) + 1))
+    columns = [counts[c].to_numpy()[order] for c in ("reached", "closed", "bin", "n_users")]
+
+    def cells(kind: str, step: int) -> tuple[np.ndarray, ...]:
+        """reached, closed, bin, n_users"""
+        i = KINDS.index(kind) * (len(labels) + 1) + step
+        return tuple(c[edges[i]:edges[i + 1]] for c in columns)
+
     rows = []
     for k, label in enumerate(labels, start=1):
-        entry, gap, n = cells.get(("entry", k), nothing), cells.get(("gap", k), nothing), cells.get(("attempt", k), nothing)["n_users"].sum()
-        pending = entry.loc[~entry["reached"] & ~entry["closed"], "n_users"].sum()
-        over = gap[gap["closed"]]
-        on, of = over.loc[over["reached"], "n_users"].sum(), over["n_users"].sum()
-        (step_low,), (step_high,) = stats.wilson([on], [of])
-        curve = _curve(gap)
+        n = cells("attempt", k)[3].sum()
+        reached, closed, _, n_users = entry = cells("entry", k)
+        on, over, _, n_gap = gap = cells("gap", k)
+        n_on, n_over = n_gap[on & over].sum(), n_gap[over].sum()
+        (step_low,), (step_high,) = stats.wilson([n_on], [n_over])
+        curve = _curve(*gap)
         rows.append({
-            "segment": segment, "step": k, "event": label, "n_reached": int(n), "n_pending": int(pending),
-            **dict(zip(("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper"), (1.0, 1.0, 1.0) if k == 1 else _conversion(entry))),
-            "naive_rate": float(stats.rate(n, cells.get(("attempt", 1), nothing)["n_users"].sum())),
-            "step_rate": float(stats.rate(on, of)), "step_rate_ci_lower": step_low, "step_rate_ci_upper": step_high,
+            "segment": segment, "step": k, "event": label, "n_reached": int(n), "n_pending": int(n_users[~reached & ~closed].sum()),
+            **dict(zip(("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper"), (1.0, 1.0, 1.0) if k == 1 else _conversion(*entry))),
+            "naive_rate": float(stats.rate(n, cells("attempt", 1)[3].sum())),
+            "step_rate": float(stats.rate(n_on, n_over)), "step_rate_ci_lower": step_low, "step_rate_ci_upper": step_high,
             **{name: stats.quantile(curve, share) * unit / DAY_US for name, share in (("median_days", 0.5), ("p90_days", 0.9))},
         })
     return pd.DataFrame(rows)
 
 
-def _curve(cells: pd.DataFrame) -> pd.DataFrame:
-    n, reached = cells["n_users"].to_numpy(), cells["reached"].to_numpy(bool)
-    return stats.incidence(cells["bin"].to_numpy(), np.where(reached, n, 0), np.where(reached, 0, n))
+def _curve(reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> pd.DataFrame:
+    return stats.incidence(ticks, np.where(reached, n_users, 0), np.where(reached, 0, n_users))
 
 
-def _conversion(entry: pd.DataFrame) -> tuple[float, float, float]:
+def _conversion(reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> tuple[float, float, float]:
     """Share who reach the step within the window (where the curve ends, once one window has closed), and its interval."""
-    known = entry["reached"] | entry["closed"]
-    if entry.empty or not (entry["closed"].any() or known.all()):
+    known = reached | closed
+    if not len(known) or not (closed.any() or known.all()):
         return np.nan, np.nan, np.nan
-    curve = _curve(entry)
+    curve = _curve(reached, closed, ticks, n_users)
     p, se = float(curve["rate"].iloc[-1]), float(curve["rate_se"].iloc[-1])
-    n = p * (1 - p) / se**2 if 0 < p < 1 and se > 0 else float(entry.loc[known, "n_users"].sum())
+    n = p * (1 - p) / se**2 if 0 < p < 1 and se > 0 else float(n_users[known].sum())
     (low,), (high,) = stats.wilson([p * n], [n])
     return p, low, high
 
@@ -289,7 +296,7 @@ def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
 
 
 def _caveats(counts: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], excluding: bool, day: str) -> list[str]:
-    said = counts[counts["kind"].isin(["later", "excluded", "tied", "skipped"])].groupby(["kind", "step"], observed=True)["n_users"].sum()
+    said = counts[counts["kind"].cat.codes >= KINDS.index("later")].groupby(["kind", "step"], observed=True)["n_users"].sum()
     total = table[table["segment"] == "all"]
     n, pending = int(total["n_reached"].iloc[0]), int(total["n_pending"].iloc[-1])
     out = [f"The {s} It counts as never done." if s.endswith("?") else f"The {s[:-1]}; it counts as never done." for s in missing]

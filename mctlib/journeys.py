@@ -289,9 +289,8 @@ def _walk_first_attempts(j: Journeys, n_steps: int, window: int) -> np.ndarray:
     out = np.full((n_steps, len(begun)), NOWHERE)  # a step's rows side by side
     out[0], who = begun, np.arange(len(begun))
     for k in range(1, n_steps):
-        hit = j.has(k)
-        rows = np.flatnonzero(hit)
-        at = np.cumsum(hit, dtype=np.int32)[out[k - 1, who]]  # how many rows of step k are not later
+        rows = np.flatnonzero(j.has(k))
+        at = np.searchsorted(rows, out[k - 1, who], side="right")
         here = np.r_[rows, 0][at]
         good = (at < len(rows)) & (j.user[here] == j.user[begun[who]]) & (j.time[here] - j.time[begun[who]] <= window)
         who = who[good]

@@ -217,7 +217,7 @@ class EventLog:
         """SELECT of the rows that match a step, with what a Journeys needs to know of them."""
         if len(steps) > 64:
             raise ParameterError(f"{len(steps)} steps, exclusions and other matchers are asked for at once; 64 is the most.")
-        columns = ["e.user::BIGINT AS user", "epoch_us(e.timestamp) AS time", "enum_code(e.event)::INTEGER AS code"]
+        columns = ["e.user", "epoch_us(e.timestamp) AS time", "enum_code(e.event) AS code"]
         columns += [f"({self._condition(s)}) AS match_{i}" for i, s in enumerate(steps) if s.where]
         columns += [f"{self._column(b)[0]} AS dim_{n}" for n, b in enumerate(by) if not self._column(b)[1]]
         columns += [f"try_cast({self._column(values, event_only=True)[0]} AS DOUBLE) AS value"] if values else []

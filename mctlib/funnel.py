@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, as_step, first_rows, rows_of, walk_funnel
+from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, as_step, first_rows, walk_attempts, walk_funnel
 from mctlib.log import EventLog, as_timestamp, as_window, in_words
 from mctlib.store import ParameterError, nearest
 
@@ -150,28 +150,26 @@ def _count(j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], rule: Map
     kind "attempt": deepest attempts that reached the step · "entry" and "gap": first entries by time since entry and since the previous required step, to the
     step or to the end of observation; closed = the window has passed · "later", "excluded", "tied", "skipped" (step): users a caveat speaks of.
     """
-    first = walk_funnel(j, n_steps, **rule, first_only=True)
+    first, deepest = walk_attempts(j, n_steps, **rule)
     code, labels = _segments(first, by)
+    deepest_code, deepest_labels = (code, labels) if deepest is first else _segments(deepest, by)
     start, there = first.journeys.time[first.entry], first.rows >= 0
     time = np.where(there, first.journeys.time[first.rows], 0)
     closed = start + rule["window"] <= j.as_of
-    seen = np.minimum(j.as_of, start + rule["window"])
-    begun = np.flatnonzero(j.has(0))
-    again = begun[1:][j.user[begun[1:]] == j.user[begun[:-1]]] if rule["order"] != "unordered" else np.arange(len(j))
-    several = j.user[again]  # for everybody else, with one step 1, the first attempt is the deepest
-    deepest = walk_funnel(j.take(rows_of(j.user, again)), n_steps, **rule)
-    deepest_code, deepest_labels = _segments(deepest, by)
-    once = ~np.isin(first.user, several)
     later = np.setdiff1d(deepest.user[deepest.rows[:, -1] >= 0], first.user[there[:, -1]])
-    notes = [("later", 0, len(later)), ("excluded", 0, len(deepest.excluded) + int((~np.isin(first.excluded, several)).sum()))]
+    notes = [("later", 0, len(later)), ("excluded", 0, len(deepest.excluded))]
     previous, cells = _previous(n_steps, rule["optional"]), []
     for k in range(n_steps):
-        stop = np.where(there[:, k], time[:, k], seen)
-        cells += [_cells("attempt", k, labels, code[once & there[:, k]]), _cells("attempt", k, deepest_labels, deepest_code[deepest.rows[:, k] >= 0]),
-                  _cells("entry", k, labels, code, stop - start, unit, there[:, k], closed)]
+        cells.append(_cells("attempt", k, deepest_labels, deepest_code[deepest.rows[:, k] >= 0]))
+        lost = ~there[:, k] & closed  # all at the same duration, the window
+        some = np.flatnonzero(~lost)
+        stop = np.where(there[some, k], time[some, k], j.as_of)
+        cells += [_cells("entry", k, labels, code[lost], rule["window"], unit, False, True),
+                  _cells("entry", k, labels, code[some], stop - start[some], unit, there[some, k], closed[some])]
         if k:
-            on = there[:, previous[k]]
-            cells.append(_cells("gap", k, labels, code[on], stop[on] - time[on, previous[k]], unit, there[on, k], closed[on]))
+            on = np.flatnonzero(there[:, previous[k]])
+            stop = np.where(there[on, k], time[on, k], np.minimum(j.as_of, start[on] + rule["window"]))
+            cells.append(_cells("gap", k, labels, code[on], stop - time[on, previous[k]], unit, there[on, k], closed[on]))
     if rule["order"] != "unordered":
         tied = (there[:, 1:] & there[:, :-1] & (time[:, 1:] == time[:, :-1])).any(axis=1)
         notes.append(("tied", 0, int(tied.sum())))

@@ -192,35 +192,53 @@ def walk_funnel(
     """
     if hold:
         return _walk_held(j, n_steps, hold, window=window, order=order, exclude=exclude, optional=optional, first_only=first_only)
-    j = replace(j, mask=j.mask & j.mask.dtype.type((1 << (n_steps + len(exclude))) - 1))
-    plain = order == "ordered" and not exclude and not optional
-    if order != "strict" and not j.mask.all():
-        j = j.take(j.mask > 0)
-    if first_only and not plain:
+    if order == "ordered" and not exclude and not optional:
+        return _walk_plain(j, n_steps, window)[0 if first_only else 1]
+    j = _of_steps(j, n_steps + len(exclude), keep_others=order == "strict")
+    if first_only:
         mask, since = _first_entries(j, n_steps, order)
         j = replace(j, mask=mask).take((since >= 0) & (since <= window if order == "unordered" else True))
     if order == "unordered":
         return _walk_unordered(j, n_steps, window, bool(exclude))
-    if not plain:
-        return _walk_in_lockstep(j, n_steps, window, order == "strict", exclude, optional)
-    return _walk_plain(j, n_steps, window, first_only)
+    return _walk_in_lockstep(j, n_steps, window, order == "strict", exclude, optional)
 
 
-def _walk_plain(j: Journeys, n_steps: int, window: int, first_only: bool) -> FunnelWalk:
-    """Ordered steps and nothing else: quick for all but the users whose ties need the state machine."""
-    walk, tied = _walk_first_attempts if first_only else _walk_latest_starts, _tied(j)
+def walk_attempts(
+    j: Journeys, n_steps: int, *, window: int, order: Order = "ordered", exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (), hold: Sequence[str] = (),
+) -> tuple[FunnelWalk, FunnelWalk]:
+    """The attempts from the users' first step 1 and the deepest ones: `walk_funnel` with and without ``first_only``, one object where nobody has two starts."""
+    if order == "ordered" and not exclude and not optional and not hold:
+        return _walk_plain(j, n_steps, window)
+    rule = {"window": window, "order": order, "exclude": exclude, "optional": optional, "hold": hold}
+    first = walk_funnel(j, n_steps, **rule, first_only=True)
+    begun = j.user[j.has(0)]
+    once = order != "unordered" and (begun[1:] != begun[:-1]).all()
+    return first, first if once else walk_funnel(j, n_steps, **rule)
+
+
+def _of_steps(j: Journeys, n_bits: int, keep_others: bool = False) -> Journeys:
+    """The journeys with the first bits of the mask only, and without the rows that have none."""
+    j = replace(j, mask=j.mask & j.mask.dtype.type((1 << n_bits) - 1))
+    return j if keep_others or j.mask.all() else j.take(j.mask > 0)
+
+
+def _walk_plain(j: Journeys, n_steps: int, window: int) -> tuple[FunnelWalk, FunnelWalk]:
+    """Ordered steps and nothing else, first and deepest attempts: quick for all but the users whose ties need the state machine."""
+    j = _of_steps(j, n_steps)
+    tied = _tied(j)
+    knotted = np.empty(0, np.int64)
     if tied.any():
         j = _in_step_order(j, tied)
-        at = rows_of(j.user, _awkward_rows(j))
-        if len(at):
-            knotted = j.take(at)
-            if first_only:
-                knotted = replace(knotted, mask=_first_entries(knotted, n_steps)[0])
-            rest = np.delete(np.arange(len(j)), at)
-            parts = [np.r_[rest, NOWHERE][walk(j.take(rest), n_steps, window)], np.r_[at, NOWHERE][_walk_in_lockstep(knotted, n_steps, window).rows]]
-            rows = np.concatenate(parts)
-            return FunnelWalk(j, rows[np.argsort(rows[:, 0])], np.empty(0, np.int64))
-    return FunnelWalk(j, walk(j, n_steps, window), np.empty(0, np.int64))
+        knotted = rows_of(j.user, _awkward_rows(j))
+    if not len(knotted):
+        first, deepest = (FunnelWalk(j, rows, np.empty(0, np.int64)) for rows in _walk_starts(j, n_steps, window))
+        return first, first if len(first.rows) == j.has(0).sum() else deepest
+    rest, part = np.delete(np.arange(len(j)), knotted), j.take(knotted)
+    parts = (replace(part, mask=_first_entries(part, n_steps)[0]), part)
+    walks = [np.concatenate([np.r_[rest, NOWHERE][rows], np.r_[knotted, NOWHERE][_walk_in_lockstep(p, n_steps, window).rows]])
+             for rows, p in zip(_walk_starts(j.take(rest), n_steps, window), parts)]
+    first, deepest = (FunnelWalk(j, rows[np.argsort(rows[:, 0])], np.empty(0, np.int64)) for rows in walks)
+    return first, deepest
 
 
 def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> FunnelWalk:
@@ -282,54 +300,30 @@ def _awkward_rows(j: Journeys) -> np.ndarray:
     return several[np.isin(j.user[several], j.user[tied])]
 
 
-def _walk_first_attempts(j: Journeys, n_steps: int, window: int) -> np.ndarray:
-    """Rows (users, steps) of the ordered attempt from each user's first step 1: the first later row of the next step, as long as the window lasts."""
+def _walk_starts(j: Journeys, n_steps: int, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (users, steps) of the users' first and deepest ordered attempts: from every step 1 the first later row of the next step while the window lasts.
+
+    A moment is one start, however many step 1 it holds. Of equally deep attempts the one that is there first counts, from its latest start.
+    """
     begun = np.flatnonzero(j.has(0))
-    begun = begun[first_rows(j.user[begun])]
+    begun = begun[np.r_[True, (np.diff(j.user[begun]) != 0) | (np.diff(j.time[begun]) != 0)][:len(begun)]]
     out = np.full((n_steps, len(begun)), NOWHERE)  # a step's rows side by side
     out[0], who = begun, np.arange(len(begun))
     for k in range(1, n_steps):
         rows = np.flatnonzero(j.has(k))
         at = np.searchsorted(rows, out[k - 1, who], side="right")
-        here = np.r_[rows, 0][at]
-        good = (at < len(rows)) & (j.user[here] == j.user[begun[who]]) & (j.time[here] - j.time[begun[who]] <= window)
+        here, start = np.r_[rows, 0][at], begun[who]
+        good = (at < len(rows)) & (j.user[here] == j.user[start]) & (j.time[here] - j.time[start] <= window)
         who = who[good]
         out[k, who] = here[good]
-    return out.T
-
-
-def _walk_latest_starts(j: Journeys, n_steps: int, window: int) -> np.ndarray:
-    """Rows (users, steps) of the deepest ordered attempt from any step 1, one pass a step.
-
-    Carry, for each row that reaches step k, the latest start of a chain that reached it. With rows sorted these starts never fall, so the best chain
-    for a row of step k+1 is simply the last row of step k before it; if that start is out of the window, every other is.
-    """
-    rows, link = [np.flatnonzero(j.has(0))], [np.empty(0, np.int64)]
-    again = np.r_[False, (np.diff(j.user[rows[0]]) == 0) & (np.diff(j.time[rows[0]]) == 0)] if len(rows[0]) else np.empty(0, bool)
-    start = [rows[0][np.maximum.accumulate(np.where(again, 0, np.arange(len(again))))]]  # a moment is one start, however many step 1 it holds
-    for k in range(1, n_steps):
-        here = np.flatnonzero(j.has(k))
-        before = np.zeros(len(j) + 1, np.int32)
-        before[rows[-1] + 1] = 1
-        at = np.cumsum(before, out=before)[here] - 1
-        here, at = here[at >= 0], at[at >= 0]
-        begun = start[-1][at]
-        good = (j.user[begun] == j.user[here]) & (j.time[here] - j.time[begun] <= window)
-        link.append(np.searchsorted(start[-1], begun[good]))  # the first row of step k-1 with this start
-        rows.append(here[good])
-        start.append(begun[good])
-    entered = j.user[rows[0][first_rows(j.user[rows[0]])]]
-    out = np.full((len(entered), n_steps), NOWHERE)
-    todo = np.ones(len(entered), bool)
-    for depth in range(n_steps - 1, -1, -1):
-        at = first_rows(j.user[rows[depth]])
-        who = np.searchsorted(entered, j.user[rows[depth][at]])
-        at, who = at[todo[who]], who[todo[who]]
-        todo[who] = False
-        for k in range(depth, -1, -1):
-            out[who, k] = rows[k][at]
-            at = link[k][at] if k else at
-    return out
+    each = first_rows(j.user[begun])
+    if len(each) == len(begun):
+        return out.T, out.T
+    spread = lambda best: np.repeat(best, np.diff(np.r_[each, len(begun)]))  # noqa: E731
+    depth, end = (out >= 0).sum(axis=0), out.max(axis=0)
+    end[depth < spread(np.maximum.reduceat(depth, each))] = len(j)
+    best = np.flatnonzero(end == spread(np.minimum.reduceat(end, each)))
+    return out[:, each].T, out[:, best[np.r_[np.diff(j.user[begun[best]]) != 0, True]]].T
 
 
 def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

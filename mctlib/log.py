@@ -23,7 +23,7 @@ from mctlib.overlay import canonical_select, lay_over, load_report, salt
 from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, use
 
 CHUNK_ROWS = 4_000_000
-WALKERS = 2  # chunks walked at once; each is held in memory
+WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
 SPILL_ABOVE = "4GB"  # what DuckDB may hold of files that are not loaded
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
@@ -181,7 +181,7 @@ class EventLog:
         with ThreadPoolExecutor(WALKERS) as pool:  # DuckDB and numpy let go of Python's lock: the next chunk is read while others are walked
             for part in self.journeys(events=events, by=by, as_of=as_of, values=values):
                 walking.append(pool.submit(kernel, part))
-                if len(walking) == WALKERS:
+                if len(walking) > WALKERS:
                     parts.append(walking.popleft().result())
             parts += [walk.result() for walk in walking]
         return add_up(parts)
@@ -202,7 +202,7 @@ class EventLog:
             get = lambda c: table[c].to_numpy()  # noqa: E731, B023
             user = get("user")
             line = self._line(user)
-            mask = lookup[get("code")]
+            mask = lookup.take(get("code"))
             for i in range(len(steps)):
                 if i not in plain:
                     mask |= get(f"match_{i}").astype(kind) << kind.type(i)
@@ -211,7 +211,7 @@ class EventLog:
                 codes, names = (of_user[b][0][line], of_user[b][1]) if b in of_user else _factorize(table[f"dim_{n}"])
                 dims[b], levels[b] = codes, names
             value = table["value"].to_numpy(zero_copy_only=False).astype(float) if values else None
-            yield Journeys(user, get("time"), mask, end, dims, levels, self._bucket[line], value)
+            yield Journeys(user, get("time"), mask, end, dims, levels, self._bucket.take(line), value)
 
     def _select(self, steps: Sequence[Step], by: Sequence[str], values: str | None) -> str:
         """SELECT of the rows that match a step, with what a Journeys needs to know of them."""
@@ -225,8 +225,8 @@ class EventLog:
         chosen = [f"({self._condition(s)})" for s in steps if s.where]
         for block in range(0, len(self.event_names), 64):  # not IN: with five values or more DuckDB joins them, slowly, and the rows lose their order
             bits = sum(1 << i for i, n in enumerate(self.event_names[block:block + 64]) if n in plain)
-            mine = f"enum_code(e.event) // 64 = {block // 64} AND " if len(self.event_names) > 64 else ""
-            chosen += [f"({mine}({bits}::UBIGINT >> (enum_code(e.event) % 64)::UBIGINT) & 1 = 1)"] if bits else []
+            mine, code = (f"enum_code(e.event) // 64 = {block // 64} AND ", "enum_code(e.event) % 64") if len(self.event_names) > 64 else ("", "enum_code(e.event)")
+            chosen += [f"({mine}({bits}::UBIGINT >> ({code})::UBIGINT) & 1 = 1)"] if bits else []
         return f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(chosen or ['false'])})"
 
     def _sorted(self, select: str) -> Iterator[pa.Table]:
@@ -270,9 +270,10 @@ class EventLog:
         self.segments(column)
 
     def _chunks(self) -> list[tuple[int, int]]:
-        """Ranges of users that hold about CHUNK_ROWS rows each (the events are stored by user)."""
+        """Ranges of users that hold about the same number of rows, CHUNK_ROWS at most (the events are stored by user)."""
         n_rows = self.load["tables"]["events"]["n_kept"]
-        at = ", ".join(str(r) for r in range(CHUNK_ROWS, n_rows, CHUNK_ROWS))
+        size = -(-n_rows // -(-n_rows // CHUNK_ROWS))
+        at = ", ".join(str(r) for r in range(size, n_rows, size))
         cuts = [r[0] for r in self._con.execute(f"SELECT DISTINCT user FROM events WHERE rowid IN ({at}) ORDER BY 1").fetchall()] if at else []
         edges = [0, *cuts, self.load["n_users"]]
         return [(a, b - 1) for a, b in zip(edges, edges[1:]) if b > a]

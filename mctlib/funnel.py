@@ -166,7 +166,7 @@ def _count(j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], rule: Map
         stop = np.where(there[some, k], time[some, k], j.as_of)
         cells += [_cells("entry", k, labels, code[lost], rule["window"], unit, False, True),
                   _cells("entry", k, labels, code[some], stop - start[some], unit, there[some, k], closed[some])]
-        if k:
+        if k > 1:  # at step 2 the gap is the time since entry
             on = np.flatnonzero(there[:, previous[k]])
             stop = np.where(there[on, k], time[on, k], np.minimum(j.as_of, start[on] + rule["window"]))
             cells.append(_cells("gap", k, labels, code[on], stop - time[on, previous[k]], unit, there[on, k], closed[on]))
@@ -240,7 +240,7 @@ def _table(counts: pd.DataFrame, segment: str, labels: Sequence[str], unit: int)
     for k, label in enumerate(labels, start=1):
         n = cells("attempt", k)[3].sum()
         reached, closed, _, n_users = entry = cells("entry", k)
-        on, over, _, n_gap = gap = cells("gap", k)
+        on, over, _, n_gap = gap = cells("gap", k) if k != 2 else entry
         n_on, n_over = n_gap[on & over].sum(), n_gap[over].sum()
         (step_low,), (step_high,) = stats.wilson([n_on], [n_over])
         curve = _curve(*gap)
@@ -283,8 +283,10 @@ def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
     if total["step_rate"].notna().any() and len(total) > 2:
         k = int(total["step_rate"].idxmin())
         text += f"; the weakest step is step {k + 1}, {names[k]}: {_rate(total.loc[k], 'step_rate')} of those at the step before go on"
-    large = table.groupby("segment")["n_reached"].transform("max") >= SMALL_SEGMENT
-    ends = table[large & (table["segment"] != "all") & (table["step"] == last["step"])].dropna(subset="conversion_rate").sort_values("conversion_rate")
+    ends = table[(table["segment"] != "all") & (table["step"] == last["step"])]
+    if len(ends) > 1:
+        entrants = table[table["step"] == 1].set_index("segment")["n_reached"]
+        ends = ends[ends["segment"].map(entrants) >= SMALL_SEGMENT].dropna(subset="conversion_rate").sort_values("conversion_rate")
     if len(ends) > 1:
         text += (f". By segment it runs from {_rate(ends.iloc[0], 'conversion_rate')} in {ends.iloc[0]['segment']} "
                  f"to {_rate(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}")
@@ -310,7 +312,7 @@ def _caveats(counts: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], 
     for (kind, k), skipped in said.items():
         if kind == "skipped" and skipped > SKIPPED_SHARE * n:
             out.append(f"A later step but never {labels[k - 1]} (step {k}): {_users(skipped)}. Either it is not always needed or its tracking loses events.")
-    small = [r.segment for r in table[(table["step"] == 1) & (table["n_reached"] < SMALL_SEGMENT)].itertuples() if r.segment != "all"]
+    small = table.loc[(table["step"] == 1) & (table["n_reached"] < SMALL_SEGMENT) & (table["segment"] != "all"), "segment"].tolist()
     if small:
         named = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
         out.append(f"Fewer than {SMALL_SEGMENT} users entered in {named}: too few to compare.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,6 @@ from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, 
 
 CHUNK_ROWS = 4_000_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
-SPILL_ABOVE = "4GB"  # what DuckDB may hold of files that are not loaded
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
 
@@ -116,7 +113,7 @@ class EventLog:
         """A log over Parquet files (a path or glob) with the canonical columns (`CANONICAL`), read anew by every question.
 
         For a question to more events than one wants to copy; a store answers the second question faster. Opening reads users, events and times.
-        A question reads the columns it needs once and sorts them by user and time, on disk where they need more memory than `SPILL_ABOVE`.
+        A question reads the columns it needs once and sorts them by user and time, on disk where they need more memory than `store.SPILL_ABOVE`.
         Rows without user, event or time, of users without consent, or from the future are left out and counted in `load`. Nothing is stitched or
         de-duplicated: ``user_id`` must be final and ``event_id`` is not looked at; where that is done already, every table is the one that the store gives.
 
@@ -125,8 +122,6 @@ class EventLog:
         Raises DataError: a column is missing, no file, more than one row in ten wrong in one way.
         """
         con = connect()
-        con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")
-        con.execute(f"SET temp_directory = {quoted(f'{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}')}")  # DuckDB makes it when needed, and removes it
         given = {"events": events, "people": people, "surveys": surveys, "backend": backend, "spend": spend, "timeline": timeline, "responses": responses}
         selects = {}
         for table, source in given.items():

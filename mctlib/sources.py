@@ -25,7 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from mctlib import demo, staging, warehouse
 from mctlib import store as store_module
-from mctlib.log import SPILL_ABOVE, EventLog
+from mctlib.log import EventLog
 from mctlib.staging import MACROS, File, Stage, find, one_sentence, plain, scan, text
 from mctlib.store import (
     CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest, owner, remove_leftovers, unwritten,
@@ -457,7 +457,6 @@ def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]
     with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-", suffix=f".{owner()}.tmp") as folder:
         with connect(f"{folder}/staging.duckdb") as con:
             con.execute(MACROS)
-            con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")  # more goes to disk, into the same folder
             yield con, Path(folder)
 
 

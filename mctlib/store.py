@@ -9,7 +9,9 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +44,7 @@ REQUIRED = {
 ENUMS = ("event", "platform", "app_version", "channel", "utm_source", "utm_medium", "utm_campaign", "partner_id", "promo_code")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
 PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
+SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows than this wrong in one way is misread, not dirty
 
 
@@ -65,8 +68,14 @@ def quoted(text: str) -> str:
 
 
 def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection that draws no progress bar into reports and logs."""
+    """A DuckDB connection that draws no progress bar into reports and logs, and holds no more than `SPILL_ABOVE`: the rest goes to disk.
+
+    A database in a file spills beside it, one in memory into a folder of its own among the temporary files (made when needed, removed by DuckDB).
+    """
     con = duckdb.connect(path)
+    con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")
+    if path == ":memory:":
+        con.execute(f"SET temp_directory = {quoted(f'{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}')}")
     with suppress(duckdb.InvalidInputException):  # in a kernel without ipywidgets there is no bar, and no way to switch it off
         con.execute("SET enable_progress_bar = false")
     return con

@@ -56,8 +56,8 @@ def time_to_activation(
     ``reference``: the segment the others are compared with, or a list of segments that become one called "all others"; by default the largest.
 
     Outcomes are decided on microseconds; durations are then floored to the longest unit that divides a day and the horizon and is no more
-    than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data stay exact. All statistics work on counts by (segment, outcome,
-    duration).
+    than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data stay exact. All
+    statistics work on counts by (segment, outcome, duration).
 
     ``curve``: segment, days, activated_rate + ci, n_at_risk (users whose clock runs for at least that long), up to the last day to which at
     least 10 users were followed. Rows every horizon / 180, plus every step where there are no more than 180; a row's values are exact.
@@ -350,7 +350,8 @@ def _finding(roles: dict[str, Step], groups: dict[str, _Group], contrasts: pd.Da
     """The answer in words: the clearest contrast, or the one group there is."""
     begun, goal = roles["start"].label, roles["activation"].label
     leaving = f"{roles['competing'].label} counts as an exit; " if "competing" in roles else ""
-    rule = f"(Clock from the first {begun}; {leaving}users seen for less than {horizon / DAY:g} days count for as long as they were seen; times in steps of {in_words(_unit(horizon))}.)"
+    rule = (f"(Clock from the first {begun}; {leaving}users seen for less than {horizon / DAY:g} days count for as long as they were seen; "
+            f"times in steps of {in_words(_unit(horizon))}.)")
     known = contrasts[contrasts["rmst_difference_days_ci_lower"].notna()]
     if known.empty:
         group = groups[reference]

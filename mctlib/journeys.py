@@ -67,7 +67,7 @@ def as_step(step: Any) -> Step:
 class Journeys:
     """Rows of whole users, sorted by (user, time). All arrays have one entry a row.
 
-    user: int64, dense ids · time: int64, microseconds since 1970 UTC · mask: unsigned integers, bit i set = the row matches matcher i ·
+    user: integers, dense but for logs over a cluster · time: int64, microseconds since 1970 UTC · mask: unsigned integers, bit i set = the row matches matcher i ·
     dims: name -> int codes into ``levels[name]`` · bucket: 0-99, a hash of the user · value: float64, NaN where missing ·
     as_of: int64, last observed microsecond.
     """

@@ -10,6 +10,7 @@ import time
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from mctlib import log as log_module, store
@@ -175,6 +176,32 @@ def test_chunks_keep_users_whole_and_add_up(monkeypatch):
     assert len(set().union(*(set(p.user) for p in parts))) == sum(len(set(p.user)) for p in parts)
     pd.testing.assert_frame_equal(log.reduce(kernel, events=["e"]), whole)
     assert whole.loc[0, "n_rows"] == 500 and whole.loc[0, "sum_x"] == 250
+
+
+def test_any_number_of_event_names_and_of_chosen_ones_comes_in_order():
+    """150 names: more than one word of bits, and more than DuckDB looks up without a join."""
+    rng = np.random.default_rng(3)
+    names, n = [f"e{i:03d}" for i in range(150)], 5000
+    events = pd.DataFrame({"user_id": rng.integers(0, 50, n).astype(str), "event": rng.choice(names, n), "timestamp": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 900, n), "s"),
+                           "platform": rng.choice(["ios", "web"], n)})
+    log = EventLog.from_frame(events)
+    some = ["e000", "e063", "e064", "e127", "e128", "e149"]
+    for step, mine in ((some, events["event"].isin(some)), (Step(some, {"platform": "ios"}), events["event"].isin(some) & (events["platform"] == "ios")), (ANY, events["event"] != "")):
+        expected = events[mine].sort_values(["user_id", "timestamp"])
+        (part,) = log.journeys(events=[step], by="event.platform")
+        assert np.unique(part.user, return_counts=True)[1].tolist() == expected.groupby("user_id").size().tolist()
+        assert part.time.tolist() == expected["timestamp"].astype("datetime64[us]").astype("int64").tolist() and part.has(0).all()
+        assert pd.Series(part.segment(np.arange(len(part)))).value_counts().to_dict() == expected["platform"].value_counts().to_dict()
+
+
+def test_rows_that_come_mixed_are_sorted():
+    """By user, time, event; `mixed` is the same rows in any order, and what lies in order is not touched."""
+    rng = np.random.default_rng(4)
+    rows = pd.DataFrame(rng.integers(0, 5, (400, 3)), columns=["user", "time", "code"])
+    expected = rows.sort_values(["user", "time", "code"], ignore_index=True)
+    for mixed in (rows, expected, expected.iloc[np.r_[1, 0, 2:400]], expected.iloc[::-1]):
+        found = log_module._in_order(pa.Table.from_pandas(mixed, preserve_index=False)).to_pandas()
+        pd.testing.assert_frame_equal(found, expected)
 
 
 def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():

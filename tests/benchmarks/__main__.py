@@ -49,7 +49,7 @@ def row(size: Any, job: str, against: str, ours: dict, peer: dict, budget: float
 
 def on_events(size: int) -> dict[str, dict]:
     """What is asked of a log of so many million events (budgets are for 10 and more); returns what should take as long per event at every size."""
-    name, rounds, budget = f"events-{size}", 3 if size < 100 else 1, lambda b: b if size >= 10 else None
+    name, rounds, budget = f"events-{size}", 5 if size < 100 else 1, lambda b: b if size >= 10 else None
     take(("data.events", str(size)))
     ask, raw = ("ours.ask", "funnel", name), ("peers.window_funnel", name)
     load, tree = take(("ours.ask", "load", name, "fresh"), ("peers.mergetree", name))

@@ -20,7 +20,7 @@ from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step
 from mctlib.overlay import canonical_select, lay_over, load_report, salt
 from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, use
 
-CHUNK_ROWS = 4_000_000
+CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 

@@ -241,12 +241,13 @@ def _table(counts: pd.DataFrame, segment: str, labels: Sequence[str], unit: int)
         n = cells("attempt", k)[3].sum()
         reached, closed, _, n_users = entry = cells("entry", k)
         on, over, _, n_gap = gap = cells("gap", k) if k != 2 else entry
+        since_entry = _curve(*entry)
         n_on, n_over = n_gap[on & over].sum(), n_gap[over].sum()
         (step_low,), (step_high,) = stats.wilson([n_on], [n_over])
-        curve = _curve(*gap)
+        curve = since_entry if k == 2 else _curve(*gap)
         rows.append({
             "segment": segment, "step": k, "event": label, "n_reached": int(n), "n_pending": int(n_users[~reached & ~closed].sum()),
-            **dict(zip(("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper"), (1.0, 1.0, 1.0) if k == 1 else _conversion(*entry))),
+            **dict(zip(("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper"), (1.0, 1.0, 1.0) if k == 1 else _conversion(since_entry, *entry))),
             "naive_rate": float(stats.rate(n, cells("attempt", 1)[3].sum())),
             "step_rate": float(stats.rate(n_on, n_over)), "step_rate_ci_lower": step_low, "step_rate_ci_upper": step_high,
             **{name: stats.quantile(curve, share) * unit / DAY_US for name, share in (("median_days", 0.5), ("p90_days", 0.9))},
@@ -258,12 +259,11 @@ def _curve(reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: 
     return stats.incidence(ticks, np.where(reached, n_users, 0), np.where(reached, 0, n_users))
 
 
-def _conversion(reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> tuple[float, float, float]:
+def _conversion(curve: pd.DataFrame, reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> tuple[float, float, float]:
     """Share who reach the step within the window (where the curve ends, once one window has closed), and its interval."""
     known = reached | closed
     if not len(known) or not (closed.any() or known.all()):
         return np.nan, np.nan, np.nan
-    curve = _curve(reached, closed, ticks, n_users)
     p, se = float(curve["rate"].iloc[-1]), float(curve["rate_se"].iloc[-1])
     n = p * (1 - p) / se**2 if 0 < p < 1 and se > 0 else float(n_users[known].sum())
     (low,), (high,) = stats.wilson([p * n], [n])

@@ -21,7 +21,7 @@ SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth compa
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass without ever doing it is worth a caveat
 DAY_US = 86_400_000_000
 KINDS = ("attempt", "entry", "gap", "later", "excluded", "tied", "skipped")  # of counts, see `_count`
-BINS = 1 << 32  # room for a duration in a cell's number
+BINS, STEPS = 1 << 32, 65  # room for a duration and for a step in a cell's number (`reduce` takes 64 matchers)
 
 
 @dataclass(frozen=True)
@@ -183,14 +183,14 @@ def _count(j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], rule: Map
 
 
 def _cell(kind: str, step: int, reached: Any = 0, closed: Any = 0, ticks: Any = 0) -> Any:
-    return (((KINDS.index(kind) * 65 + step) * 2 + reached) * 2 + closed) * BINS + ticks
+    return (((KINDS.index(kind) * STEPS + step) * 2 + reached) * 2 + closed) * BINS + ticks
 
 
 def _decoded(counts: pd.DataFrame) -> pd.DataFrame:
     """The counts with kind, step (from 1), reached, closed and bin in columns of their own."""
     cell = counts["cell"].to_numpy()
     rest, ticks = np.divmod(cell, BINS)
-    kind, step = np.divmod(rest // 4, 65)
+    kind, step = np.divmod(rest // 4, STEPS)
     return pd.DataFrame({"kind": pd.Categorical.from_codes(kind, KINDS), "segment": counts["segment"], "step": step, "reached": rest // 2 % 2 == 1,
                          "closed": rest % 2 == 1, "bin": ticks, "n_users": counts["n_users"]})
 

@@ -152,7 +152,7 @@ def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False
 
 @dataclass(frozen=True)
 class FunnelWalk:
-    """The deepest attempt of every user who entered and was not excluded, one line a user, by ascending user.
+    """One attempt (the deepest, or the first) of every user who entered and was not excluded, one line a user, by ascending user.
 
     rows: (users, steps) row indices into ``journeys``, -1 where the step was not reached · excluded: the users an exclusion took out.
     """

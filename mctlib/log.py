@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step
-from mctlib.overlay import canonical_select, lay_over, load_report, salt
-from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, use
+from mctlib.overlay import canonical_select, lay_over, load_report
+from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, salt, use
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
 import pandas as pd
 
-from mctlib.store import CANONICAL, FAULTY_SHARE, PERSONAL, REQUIRED, DataError, column_type, nearest, quoted
+from mctlib.store import BUCKET, CANONICAL, FAULTY_SHARE, PERSONAL, REQUIRED, DataError, column_type, faults, hashed, nearest, quoted
 
 OF_USERS = ("people", "surveys", "backend")
-# Why a row of events is left out; DuckDB and Spark both read it.
-VERDICT = """CASE WHEN coalesce(event, '') = '' THEN 'no event' WHEN timestamp IS NULL THEN 'unreadable timestamp'
-    WHEN timestamp > TIMESTAMP '{soon}' THEN 'timestamp in the future' WHEN coalesce(user_id, '') = '' THEN 'no user' WHEN {refused} THEN 'no consent' END"""
 DENSE = "row_number() OVER (ORDER BY user_id) - 1"  # a user's integer, as in the store
-
-
-def salt() -> str:
-    """What is put before an id that is hashed."""
-    return os.environ.get("MCT_SALT") or secrets.token_hex(16)
 
 
 def verdict(refused: str) -> str:
     """SQL of the reason why a row of events is left out, NULL for the others; ``refused``: SQL that is true for users without consent."""
-    return VERDICT.format(soon=f"{pd.Timestamp.now('UTC') + pd.Timedelta('1D'):%Y-%m-%d %H:%M:%SZ}", refused=refused)
+    return f"CASE {faults()} WHEN coalesce(user_id, '') = '' THEN 'no user' WHEN {refused} THEN 'no consent' END"
 
 
 def headers(table: str, present: Any, columns: Mapping[str, str] | None, label: str) -> dict[str, str]:
@@ -70,17 +60,17 @@ def lay_over(
     rows with a `verdict` are left out, and returned is what `load_report` counts: event, verdict, n_events, first_at and last_at in microseconds.
     """
     con.execute("SET TimeZone = 'UTC'")
-    hashed = lambda c: f"substr(sha256({quoted(salted)} || {c}), 1, 16) AS {c}"  # noqa: E731
+    kept = lambda c: f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c  # noqa: E731
     for table, columns in CANONICAL.items():
         nothing = f"SELECT {', '.join(f'NULL::{column_type(c)} AS {c}' for c in columns)} WHERE false"
         con.execute(f"CREATE {'VIEW' if table == 'events' else 'TABLE'} given_{table} AS {selects.get(table, nothing)}")
     con.execute("CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people WHERE consent = false")
     con.execute(f"CREATE VIEW judged AS SELECT *, {verdict('user_id IN (FROM refused)')} AS verdict FROM given_events")
     ids = " UNION ".join(["SELECT user_id FROM judged WHERE verdict IS NULL", *(f"SELECT user_id FROM given_{t}" for t in OF_USERS)])
-    con.execute(f"CREATE TABLE users AS SELECT ({user})::BIGINT AS user, user_id, (md5_number_lower(user_id) % 100)::UTINYINT AS bucket "
+    con.execute(f"CREATE TABLE users AS SELECT ({user})::BIGINT AS user, user_id, {BUCKET} AS bucket "
                 f"FROM ({ids}) WHERE coalesce(user_id, '') <> '' AND user_id NOT IN (FROM refused) ORDER BY 1")
     for table in OF_USERS:
-        columns = ", ".join(hashed(c) if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
+        columns = ", ".join(kept(c) for c in CANONICAL[table] if c not in ("user_id", "consent"))
         once = "QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY g.rowid) = 1" if table == "people" else ""
         con.execute(f"CREATE TABLE {table} AS SELECT user, {columns} FROM given_{table} g JOIN users USING (user_id) {once} ORDER BY user")
     for table in ("spend", "timeline", "responses"):
@@ -91,7 +81,7 @@ def lay_over(
             FROM judged GROUP BY ALL ORDER BY ALL""").df()
         names, faulty = tally.loc[tally["verdict"].isna(), "event"], tally["verdict"].notna().any()
     con.execute(f"CREATE TYPE event_names AS ENUM ({', '.join(map(quoted, names if len(names) else ['']))})")
-    columns = ", ".join(hashed(c) if c in PERSONAL else f"{c}::event_names AS {c}" if c == "event" else c for c in CANONICAL["events"] if c != "user_id")
+    columns = ", ".join(f"{c}::event_names AS {c}" if c == "event" else kept(c) for c in CANONICAL["events"] if c != "user_id")
     con.execute(f"CREATE VIEW events AS SELECT user, {columns} FROM judged JOIN users USING (user_id) {'WHERE verdict IS NULL' if faulty else ''}")
     return tally
 

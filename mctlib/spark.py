@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from mctlib.journeys import ANY, Journeys, as_step
 from mctlib.log import EventLog, OverlayLog, add_up
-from mctlib.overlay import canonical_select, headers, lay_over, load_report, salt, verdict
-from mctlib.store import DataError, canonical_frame, connect, quoted
+from mctlib.overlay import canonical_select, headers, lay_over, load_report, verdict
+from mctlib.store import DataError, canonical_frame, connect, quoted, salt
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

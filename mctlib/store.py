@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ REQUIRED = {
 }
 ENUMS = ("event", "platform", "app_version", "channel", "utm_source", "utm_medium", "utm_campaign", "partner_id", "promo_code")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
+BUCKET = "(md5_number_lower(user_id) % 100)::UTINYINT"  # SQL; the same for a user in every store
 PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows than this wrong in one way is misread, not dirty
@@ -65,6 +66,23 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def quoted(text: str) -> str:
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def salt() -> str:
+    """What is put before an id that is hashed."""
+    return os.environ.get("MCT_SALT") or secrets.token_hex(16)
+
+
+def hashed(column: str, salted: str) -> str:
+    """SQL of a personal id as it is kept."""
+    return f"substr(sha256({quoted(salted)} || {column}), 1, 16)"
+
+
+def faults() -> str:
+    """Branches of an SQL CASE that say what is wrong with a timed row; a day ahead of now is some clock's error, not the future. DuckDB and Spark both read them."""
+    soon = f"{pd.Timestamp.now('UTC') + pd.Timedelta('1D'):%Y-%m-%d %H:%M:%SZ}"
+    return f"""WHEN coalesce(event, '') = '' THEN 'no event' WHEN timestamp IS NULL THEN 'unreadable timestamp'
+        WHEN timestamp > TIMESTAMP '{soon}' THEN 'timestamp in the future'"""
 
 
 def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
@@ -147,7 +165,7 @@ def build_store(path: Path, tables: Mapping[str, Sequence[tuple[str, str]]], *, 
 
 def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str, str]]], *, name: str, fingerprint: str) -> dict:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`."""
-    salt = os.environ.get("MCT_SALT") or secrets.token_hex(16)
+    salted = salt()
     for table, columns in CANONICAL.items():
         if table != "events":
             kinds = ", ".join(f"{c} {column_type(c)}" for c in columns)
@@ -158,9 +176,7 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
     left_out = _stage_events(con, tables.get("events", ()), stitched=bool(tables.get("identities")))
     con.execute("CREATE OR REPLACE TEMP TABLE rejected AS SELECT ''::VARCHAR AS canonical_table, ''::VARCHAR AS reason, * EXCLUDE (id) FROM in_events WHERE false")
     report: dict[str, Any] = {"name": name, "fingerprint": fingerprint, "tables": {}}
-    soon = con.execute("SELECT now()::TIMESTAMP + INTERVAL 1 DAY").fetchall()[0][0]  # one moment for every look at the rows
-    nobody, timed = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END", f"""CASE WHEN coalesce(event, '') = '' THEN 'no event'
-        WHEN timestamp IS NULL THEN 'unreadable timestamp' WHEN timestamp > TIMESTAMP '{soon}' THEN 'timestamp in the future' END"""
+    nobody, timed = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END", f"CASE {faults()} END"  # one moment for every look at the rows
     _reject(con, report, "events", timed, fault=True, left_out=left_out)
     _reject(con, report, "backend", timed, fault=True)
     for table in ("people", "surveys", "backend"):
@@ -187,17 +203,16 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
         lost = "; ".join(f"{n:,} row{'s' * (n > 1)}: {why}" for why, n in events["n_rejected"].items())
         raise DataError(f"{name}: no event is left after loading; rejected were {lost or 'none'}.")
 
-    hashed = lambda c: f"substr(sha256({quoted(salt)} || {c}), 1, 16)"  # noqa: E731
     con.execute("""CREATE OR REPLACE TEMP TABLE who AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, user_id
         FROM (SELECT user_id FROM in_events UNION SELECT user_id FROM in_people UNION SELECT user_id FROM in_surveys UNION SELECT user_id FROM in_backend)""")
-    con.execute(f"CREATE TABLE store.users AS SELECT user, {hashed('user_id')} AS user_id, (md5_number_lower(user_id) % 100)::UTINYINT AS bucket FROM who")
+    con.execute(f"CREATE TABLE store.users AS SELECT user, {hashed('user_id', salted)} AS user_id, {BUCKET} AS bucket FROM who")
     for table in ("people", "surveys", "backend"):
-        columns = ", ".join(f"{hashed(c)} AS {c}" if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
+        columns = ", ".join(f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
         con.execute(f"CREATE TABLE store.{table} AS SELECT user, {columns} FROM in_{table} JOIN who USING (user_id) ORDER BY user")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE store.{table} AS SELECT {', '.join(CANONICAL[table])} FROM in_{table}")
-    _sort_events(con, hashed)
-    con.execute(f"UPDATE rejected SET {', '.join(f'{c} = {hashed(c)}' for c in ('user_id', 'anonymous_id'))}")
+    _sort_events(con, salted)
+    con.execute(f"UPDATE rejected SET {', '.join(f'{c} = {hashed(c, salted)}' for c in ('user_id', 'anonymous_id'))}")
     n, first, last = con.execute("SELECT count(*), min(timestamp), max(timestamp) FROM store.events").fetchall()[0]
     if n != events["n_kept"]:  # rows are read more than once where they lie
         raise DataError(f"{name}: the events changed while they were read ({events['n_kept']:,} rows, then {n:,}). Load again when their files are complete.")
@@ -230,14 +245,14 @@ def _stage_events(con: duckdb.DuckDBPyConnection, sources: Sequence[tuple[str, s
     return None if copied else []
 
 
-def _sort_events(con: duckdb.DuckDBPyConnection, hashed: Callable[[str], str]) -> None:
+def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     """Write `store.events`: rows with their user's integer, columns of few words as ENUM, sorted.
 
     Empty columns are not stored, for nothing takes as long to compress as words: `use` adds them for a reader.
     """
     columns = [c for c in CANONICAL["events"] if c != "user_id"]
     counts = con.execute(f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events").fetchall()[0]
-    filled = {c: hashed(c) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
+    filled = {c: hashed(c, salted) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
     coded = ""
     for column in [c for c in ENUMS if c in filled]:
         con.execute(f"CREATE OR REPLACE TEMP TABLE words AS SELECT DISTINCT {column} AS word FROM in_events WHERE {column} IS NOT NULL")
@@ -273,7 +288,7 @@ def _reject(con: duckdb.DuckDBPyConnection, report: dict, table: str, reason: st
     """
     if table not in report["tables"]:
         report["tables"][table] = {"n_read": con.execute(f"SELECT count(*) FROM in_{table}").fetchall()[0][0], "n_rejected": {}}
-    counts = report["tables"][table]
+    counts, unknown = report["tables"][table], [c for c in CANONICAL[table] if c not in CANONICAL["events"]]  # the rejected rows have the columns of events
     judged = f"(SELECT *, {'' if table == 'events' else 'rowid AS id, '}{reason} AS verdict FROM in_{table})"
     sources = con.execute(f"SELECT source, verdict, count(*) FROM {judged} WHERE verdict IS NOT NULL GROUP BY ALL ORDER BY ALL").fetchall()
     for source, why, n in sources:
@@ -286,16 +301,13 @@ def _reject(con: duckdb.DuckDBPyConnection, report: dict, table: str, reason: st
         counts["n_rejected"][why] = counts["n_rejected"].get(why, 0) + n
     if not sources:
         return
-    con.execute(f"INSERT INTO rejected BY NAME SELECT {quoted(table)} AS canonical_table, verdict AS reason, * EXCLUDE ({', '.join(['id', 'verdict', *_unknown(table)])}) "
+    con.execute(f"INSERT INTO rejected BY NAME SELECT {quoted(table)} AS canonical_table, verdict AS reason, * EXCLUDE ({', '.join(['id', 'verdict', *unknown])}) "
                 f"FROM {judged} WHERE verdict IS NOT NULL AND verdict <> 'no consent'")
     if left_out is None:
         con.execute(f"DELETE FROM {'given_events' if table == 'events' else f'in_{table}'} WHERE rowid IN (SELECT id FROM {judged} WHERE verdict IS NOT NULL)")
     else:
         left_out.append(f"({reason}) IS NULL")
         con.execute(f"CREATE OR REPLACE TEMP VIEW in_events AS FROM all_events WHERE {' AND '.join(left_out)}")
-def _unknown(table: str) -> list[str]:
-    """The columns that the table of rejected rows does not have; they are rare and small."""
-    return [c for c in CANONICAL[table] if c not in CANONICAL["events"]]
 
 
 def _stitch(con: duckdb.DuckDBPyConnection) -> dict:

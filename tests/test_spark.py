@@ -129,7 +129,6 @@ def test_every_analysis_gives_the_tables_of_duckdb(log, duck):
             pd.testing.assert_frame_equal(table, expected[name], check_exact=True, obj=name)
 
 
-
 def small_frames(spark, time_type):
     rows = [("ann", "join", "2026-01-01 10:00:00"), ("ann", "leave", "2026-01-02 10:00:00"), ("", "join", "2026-01-01 10:00:00"), ("bob", "join", "2026-01-05 10:00:00")]
     events = spark.createDataFrame(rows * 5, "`Nutzer, Nr.` string, event string, at string").selectExpr(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mctlib.journeys import MISSING, Journeys, first_rows, next_row, walk_funnel
+from mctlib.journeys import MISSING, Journeys, first_rows, next_row, walk_attempts, walk_funnel
 
 CASES = {case["name"]: case for case in json.loads((Path(__file__).parent / "reference" / "funnel_cases.json").read_text())}
 NOT_OURS = {  # public cases that pin a rule other than ours; they stay in the file so that the difference is on record
@@ -25,8 +25,9 @@ NOT_OURS = {  # public cases that pin a rule other than ours; they stay in the f
 
 
 def journeys(rows, **options):
-    """Rows (user, time, mask), in any order, as Journeys."""
-    user, time, mask = (np.array([r[i] for r in rows], d) for i, d in enumerate((np.int64, np.int64, np.uint64)))
+    """Rows (user, time, mask), in any order, as Journeys; the mask as narrow as a log makes it."""
+    narrow = np.min_scalar_type(max((int(r[2]) for r in rows), default=0) | 31)
+    user, time, mask = (np.array([r[i] for r in rows], d) for i, d in enumerate((np.int64, np.int64, narrow)))
     order = np.lexsort((time, user))
     dims = {k: v[order] for k, v in options.pop("dims", {}).items()}
     return Journeys(user[order], time[order], mask[order], as_of=10**9, dims=dims, **options)
@@ -323,6 +324,21 @@ def test_no_events_no_users():
     for order in ("ordered", "strict", "unordered"):
         walk = walk_funnel(journeys([]), 2, window=5, order=order)
         assert walk.rows.shape == (0, 2) and len(walk.excluded) == 0
+
+
+@THOUSANDS
+@given(logs([0, 1, 2, 4, 8]), st.integers(0, 12), st.sampled_from(["ordered", "strict", "unordered"]), st.sampled_from([[], [(1, 3)]]), st.booleans(), st.booleans())
+def test_both_attempts_at_once_are_the_two_one_by_one(rows, window, order, exclude, optional, once):
+    """``once``: nobody does step 1 twice, and one object stands for both."""
+    seen = set()
+    rows = [r for r in sorted(rows) if not (once and r[2] == 1 and (r[0] in seen or seen.add(r[0])))]
+    rule = {"window": window, "order": order, "exclude": exclude, "optional": [2] if optional and order != "unordered" else []}
+    both = walk_attempts(journeys(rows), 3, **rule)
+    for walk, first_only in zip(both, (True, False)):
+        alone = walk_funnel(journeys(rows), 3, **rule, first_only=first_only)
+        assert walk.user.tolist() == alone.user.tolist() and walk.excluded.tolist() == alone.excluded.tolist()
+        np.testing.assert_array_equal(walk.times(), alone.times())
+    assert not once or order == "unordered" or both[0] is both[1]
 
 
 @THOUSANDS

@@ -2,7 +2,8 @@
 
 from mctlib.activation import Activation, time_to_activation
 from mctlib.attribution import RULES, Attribution, attribution_windows
-from mctlib.funnel import Change, Funnel, diagnose_funnel, explain_change
+from mctlib.change import Change, explain_change
+from mctlib.funnel import Funnel, diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Journeys, Step
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError

@@ -13,8 +13,9 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import NOWHERE, Journeys, Step, as_step, first_rows, next_row
-from mctlib.log import EventLog, add_up, as_timestamp, as_window, in_words
+from mctlib.log import EventLog, add_up, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
+from mctlib.words import in_words
 
 OUTCOMES = ("activated", "competing", "censored", "not_activated", "already", "unstarted", "followed")
 ENDINGS = OUTCOMES[:4]  # every counted user has exactly one of these

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, as_step, first_rows, walk_attempts, walk_funnel
-from mctlib.log import EventLog, as_timestamp, as_window, in_words
+from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, first_rows, walk_attempts
+from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError, nearest
+from mctlib.words import day, in_words, share, users
 
 UNITS = np.array([1, 5, 15, 60, 300, 900, 3600])  # seconds; the resolutions of durations, none as coarse as the tenths of days that are printed
 SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
@@ -29,16 +30,6 @@ class Funnel:
     """What `diagnose_funnel` found; the columns of ``steps`` are described there."""
 
     steps: pd.DataFrame
-    finding: str
-    caveats: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Change:
-    """What `explain_change` found; the columns of ``parts`` and ``total`` are described there."""
-
-    parts: pd.DataFrame
-    total: pd.DataFrame
     finding: str
     caveats: tuple[str, ...]
 
@@ -65,10 +56,10 @@ def diagnose_funnel(
     Durations are counted to the nearest second, minute, 5 or 15 minutes, ...: the largest such unit not above a 2,000th of the window (14 days: 5 minutes), so that
     counts of any number of users stay small and add up. Raises ParameterError: see the messages.
     """
-    matchers = _matchers(steps)
+    matchers = log.steps(steps, any_order=order == "unordered")
     exclude = [Exclusion(**e) if isinstance(e, Mapping) else e for e in exclude]
-    by, hold = _names(by), _names(hold)
-    _check(log, matchers, order, exclude, optional)
+    by, hold = as_columns(by), as_columns(hold)
+    _check(matchers, order, exclude, optional)
     n_steps, window_us, end = len(matchers), as_window(window), log.as_of(as_of)
     unit = _unit(window_us)
     rule = {"window": window_us, "order": order, "exclude": [(e.after, e.before) for e in exclude], "optional": tuple(optional), "hold": hold}
@@ -78,12 +69,12 @@ def diagnose_funnel(
     if reached.empty:
         if order != "unordered":
             _check_filter(log, matchers[0])
-        raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {_day(end)}{' without being excluded' if exclude else ''}.")
+        raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}{' without being excluded' if exclude else ''}.")
     labels = [f"any {k} of {n_steps}" for k in range(1, n_steps + 1)] if order == "unordered" else [m.label for m in matchers]
     size = reached[reached["step"] == 1].set_index("segment")["n_users"].sort_values(ascending=False, kind="stable")
     parts = [("all", counts), *((s, counts[counts["segment"] == s]) for s in size.index if by)]
     table = pd.concat([_table(part, segment, labels, unit) for segment, part in parts], ignore_index=True)
-    caveats = _caveats(counts, table, log.missing_events(events), labels, bool(exclude), _day(end))
+    caveats = _caveats(counts, table, log.missing_events(events), labels, bool(exclude), day(end))
     return Funnel(table, _finding(table, order, window_us), tuple(caveats))
 
 
@@ -92,17 +83,7 @@ def _unit(window: int) -> int:
     return int(UNITS[max(np.searchsorted(UNITS, window / 2e9, side="right") - 1, 0)]) * 1_000_000
 
 
-def _matchers(steps: Any) -> list[Step]:
-    if isinstance(steps, (str, Step, Mapping)) or len(steps) < 2:
-        raise ParameterError("steps: a funnel needs at least two steps; give a list of event names.")
-    return [as_step(s) for s in steps]
-
-
-def _names(columns: str | Sequence[str] | None) -> list[str]:
-    return [columns] if columns and isinstance(columns, str) else list(columns or ())
-
-
-def _check(log: EventLog, steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], optional: Sequence[int]) -> None:
+def _check(steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], optional: Sequence[int]) -> None:
     n = len(steps)
     if order not in get_args(Order):
         raise ParameterError(f'order: "{order}" is not one of {", ".join(get_args(Order))}.{nearest(order, get_args(Order))}')
@@ -120,8 +101,6 @@ def _check(log: EventLog, steps: Sequence[Step], order: str, exclude: Sequence[E
             if a != b and _may_meet(a, b):
                 raise ParameterError(f'steps: one event could be both "{a.label}" and "{b.label}"; '
                                      'with order "unordered" two steps must be the same or never meet.')
-    elif steps[0].names and not set(steps[0].names) & set(log.event_names):
-        raise ParameterError(f"steps: step 1 cannot be reached, {log.missing_events(steps[:1])[0]}")
 
 
 def _check_filter(log: EventLog, step: Step) -> None:
@@ -275,23 +254,23 @@ def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
     total = table[table["segment"] == "all"].reset_index(drop=True)
     last, n, span = total.iloc[-1], total.loc[0, "n_reached"], in_words(window)
     names = total["event"] if order != "unordered" else [f"{k} of the {len(total)} steps" for k in total["step"]]
-    entered = f"{_users(n)} with {names[0]}"
+    entered = f"{users(n)} with {names[0]}"
     if np.isnan(last["conversion_rate"]):
         text = f"Of {entered}, the share reaching {names[len(total) - 1]} within {span} is not known yet: no window has closed"
     else:
-        text = f"Of {entered}, {_rate(last, 'conversion_rate')} reached {names[len(total) - 1]} within {span}"
+        text = f"Of {entered}, {share(last, 'conversion_rate')} reached {names[len(total) - 1]} within {span}"
     if total["step_rate"].notna().any() and len(total) > 2:
         k = int(total["step_rate"].idxmin())
-        text += f"; the weakest step is step {k + 1}, {names[k]}: {_rate(total.loc[k], 'step_rate')} of those at the step before go on"
+        text += f"; the weakest step is step {k + 1}, {names[k]}: {share(total.loc[k], 'step_rate')} of those at the step before go on"
     ends = table[(table["segment"] != "all") & (table["step"] == last["step"])]
     if len(ends) > 1:
         entrants = table[table["step"] == 1].set_index("segment")["n_reached"]
         ends = ends[ends["segment"].map(entrants) >= SMALL_SEGMENT].dropna(subset="conversion_rate").sort_values("conversion_rate")
     if len(ends) > 1:
-        text += (f". By segment it runs from {_rate(ends.iloc[0], 'conversion_rate')} in {ends.iloc[0]['segment']} "
-                 f"to {_rate(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}")
+        text += (f". By segment it runs from {share(ends.iloc[0], 'conversion_rate')} in {ends.iloc[0]['segment']} "
+                 f"to {share(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}")
     how = {"ordered": "steps in order", "strict": "steps in order with no other event between", "unordered": "steps in any order"}[order]
-    pending = f"{_users(last['n_pending'])} still inside the window counted as pending" if last["n_pending"] else "every window has closed"
+    pending = f"{users(last['n_pending'])} still inside the window counted as pending" if last["n_pending"] else "every window has closed"
     return f"{text}. (Rule: {how}, {span} from a user's first entry, {pending}; times to {in_words(_unit(window))}, 95 % intervals.)"
 
 
@@ -301,165 +280,19 @@ def _caveats(counts: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], 
     n, pending = int(total["n_reached"].iloc[0]), int(total["n_pending"].iloc[-1])
     out = [f"The {s} It counts as never done." if s.endswith("?") else f"The {s[:-1]}; it counts as never done." for s in missing]
     if pending:
-        out.append(f"Still inside their window on {day}: {_users(pending)} ({100 * pending / n:.1f} %). naive_rate counts them as lost, conversion_rate "
+        out.append(f"Still inside their window on {day}: {users(pending)} ({100 * pending / n:.1f} %). naive_rate counts them as lost, conversion_rate "
                    f"does not.{' Exclusions that are still to come are not foreseen.' if excluding else ''}")
     if later := said.get(("later", 0), 0):
-        out.append(f"Reached the last step only on a later attempt: {_users(later)}. They are in n_reached and naive_rate, not in conversion_rate.")
+        out.append(f"Reached the last step only on a later attempt: {users(later)}. They are in n_reached and naive_rate, not in conversion_rate.")
     if gone := said.get(("excluded", 0), 0):
-        out.append(f"Taken out by an exclusion: {_users(gone)}. They are in no count.")
+        out.append(f"Taken out by an exclusion: {users(gone)}. They are in no count.")
     if tied := said.get(("tied", 0), 0):
-        out.append(f"Two steps at the very same time: {_users(tied)}. These were read in the order of the steps.")
+        out.append(f"Two steps at the very same time: {users(tied)}. These were read in the order of the steps.")
     for (kind, k), skipped in said.items():
         if kind == "skipped" and skipped > SKIPPED_SHARE * n:
-            out.append(f"A later step but never {labels[k - 1]} (step {k}): {_users(skipped)}. Either it is not always needed or its tracking loses events.")
+            out.append(f"A later step but never {labels[k - 1]} (step {k}): {users(skipped)}. Either it is not always needed or its tracking loses events.")
     small = table.loc[(table["step"] == 1) & (table["n_reached"] < SMALL_SEGMENT) & (table["segment"] != "all"), "segment"].tolist()
     if small:
         named = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
         out.append(f"Fewer than {SMALL_SEGMENT} users entered in {named}: too few to compare.")
     return out
-
-
-# -------------------------------------------------------------------------------------------------------------- change between periods
-
-
-def explain_change(
-    log: EventLog, steps: Sequence[Any], *, window: str, before: Sequence[Any], after: Sequence[Any], by: str | Sequence[str] | None, as_of: Any = None,
-) -> Change:
-    """Split the change of a funnel's conversion rate between two periods into mix, behaviour and tracking.
-
-    ``before``, ``after``: (first day, last day) of the users' first entry, UTC. The rate is the share who reach the last step within ``window`` of that
-    entry; every window must have closed by ``as_of`` (None: the end of the last event's day). ``by`` gives the segments, read at entry.
-
-    Kitagawa's symmetric identity (1955): mix = users moved between segments, the rest = the segments' own rates. Where ``backend`` holds events of steps
-    after the first, completeness = of the users with all of these in ``backend`` within the window, the share with all of them tracked; a segment's rate is
-    its completeness times its true rate, and tracking is the part of its change that the completeness explains. Unknown tracking is NaN and then
-    stays inside behaviour. The parts add up exactly to the change.
-
-    ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval (seeded bootstrap of user
-    buckets) · ``.total``: one row, n_before, before_rate, n_after, after_rate with Wilson intervals, change_rate with the interval
-    of the same bootstrap draws as the parts, so that a lone part and the total agree. Raises ParameterError.
-    """
-    matchers = _matchers(steps)
-    _check(log, matchers, "ordered", (), ())
-    window_us, by = as_window(window), _names(by)
-    periods = [_period(before, "before"), _period(after, "after")]
-    if periods[0][1] >= periods[1][0]:
-        raise ParameterError(f"before: it must end before the period after begins ({_day(periods[1][0])}).")
-    end = log.as_of(as_of) if as_of is not None else log.as_of(f"{log.last_event:%Y-%m-%d}")
-    if periods[1][1] + window_us > end:
-        raise ParameterError(f"after: users who entered on {_day(periods[1][1])} were still inside their window of {in_words(window_us)} on {_day(end)}; "
-                             f"the last usable day is {_day((end - window_us + 1) // DAY_US * DAY_US - 1)}.")
-    backend = log.table("backend")
-    backend["mask"] = np.bitwise_or.reduce([np.where(backend["event"].isin(m.names) & (not m.where), np.uint64(1 << k), np.uint64(0))
-                                            for k, m in enumerate(matchers) if k], axis=0)
-    checked = [m.label for k, m in enumerate(matchers) if (backend["mask"].to_numpy(np.uint64) & np.uint64(1 << k)).any()]
-    counts = log.reduce(partial(_cohorts, n_steps=len(matchers), window=window_us, periods=periods, by=by, backend=backend), events=matchers, by=by, as_of=as_of)
-    columns = ["n_users", "n_converted", "n_checked", "n_tracked"]
-    segments = counts.groupby("segment")["n_users"].sum().sort_values(ascending=False, kind="stable").index
-    cells = np.zeros((stats.N_BUCKETS, 2, len(segments), 4))
-    cells[counts["bucket"], counts["period"], segments.get_indexer(counts["segment"])] = counts[columns]
-    whole = cells.sum(axis=0)
-    (n_0, k_0, *_), (n_1, k_1, *_) = whole.sum(axis=1)
-    for n, name in ((n_0, "before"), (n_1, "after")):
-        if not n:
-            raise ParameterError(f"{name}: nobody entered the funnel in that period.")
-    known = (whole[:, :, 3] > 0).all(axis=0)  # with nobody tracked a rate cannot be corrected
-    effect = _parts(whole)
-    draws = stats.bucket_draws(cells, _parts, seed=1)
-    low, high = stats.percentile_interval(draws)
-    (change_low,), (change_high,) = stats.percentile_interval(draws[:, 0].sum(axis=1, keepdims=True))  # before unknown parts are blanked
-    for part in (effect, low, high):
-        part[1:, 2][~known] = np.nan
-        part[0, 2] = part[0, 2] if known.any() else np.nan
-    sizes = np.vstack([whole[:, :, 0].sum(axis=1), whole[:, :, 0].T]).astype(int)
-    parts = pd.DataFrame({
-        "segment": np.repeat(["all", *segments], 3), "part": ["mix", "behaviour", "tracking"] * (len(segments) + 1),
-        "n_before": np.repeat(sizes[:, 0], 3), "n_after": np.repeat(sizes[:, 1], 3),
-        "effect_rate": effect.ravel(), "effect_rate_ci_lower": low.ravel(), "effect_rate_ci_upper": high.ravel()})
-    parts = parts if by else parts.head(3)  # one segment is the sum itself
-    lows, highs = stats.wilson([k_0, k_1], [n_0, n_1])
-    total = pd.DataFrame([{
-        "n_before": int(n_0), "before_rate": k_0 / n_0, "before_rate_ci_lower": lows[0], "before_rate_ci_upper": highs[0],
-        "n_after": int(n_1), "after_rate": k_1 / n_1, "after_rate_ci_lower": lows[1], "after_rate_ci_upper": highs[1],
-        "change_rate": k_1 / n_1 - k_0 / n_0, "change_rate_ci_lower": change_low, "change_rate_ci_upper": change_high}])
-    unchecked = [m.label for m in matchers[1:] if m.label not in checked]
-    caveats = [f"The {s}" for s in log.missing_events(matchers)]
-    if not known.all():
-        caveats.append(f"Tracking loss is not known{'' if not known.any() else ' for ' + ', '.join(segments[~known])}: backend has no users with "
-                       f"{'these steps' if not checked else ', '.join(checked)} in both periods. Behaviour may hold it.")
-    elif unchecked:
-        caveats.append(f"Tracking is checked on {', '.join(checked)} only; backend does not hold {', '.join(unchecked)}.")
-    return Change(parts, total, _change_finding(parts, total.iloc[0], matchers[-1].label, window_us), tuple(caveats))
-
-
-def _period(days: Sequence[Any], name: str) -> tuple[int, int]:
-    """First and last microsecond of a period given by its first and last day."""
-    if isinstance(days, str) or len(days) != 2:
-        raise ParameterError(f"{name}: give two days, the first and the last.")
-    first, last = (int(as_timestamp(d, name).normalize().value // 1000) for d in days)
-    if last < first:
-        raise ParameterError(f"{name}: the last day ({days[1]}) lies before the first ({days[0]}).")
-    return first, last + DAY_US - 1
-
-
-def _cohorts(j: Journeys, *, n_steps: int, window: int, periods: Sequence[tuple[int, int]], by: Sequence[str], backend: pd.DataFrame) -> pd.DataFrame:
-    """segment, period (0, 1), bucket -> n_users, n_converted, n_checked (all steps that backend knows are in it), n_tracked (and in the events)."""
-    walk = walk_funnel(j, n_steps, window=window, first_only=True)
-    here, entry, user = walk.journeys, walk.entry, walk.user
-    start = here.time[entry]
-    steps_in_backend = np.bitwise_or.reduce(backend["mask"].to_numpy(np.uint64))
-
-    def seen(owner: np.ndarray, time: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Whether each user has all of these steps within the window."""
-        at = np.searchsorted(user, owner)
-        mine = np.flatnonzero(np.r_[user, -1][at] == owner)
-        mine = mine[(time[mine] >= start[at[mine]]) & (time[mine] <= start[at[mine]] + window)]
-        did = np.zeros(len(user), np.uint64)
-        np.bitwise_or.at(did, at[mine], mask[mine])
-        return (steps_in_backend > 0) & (did & steps_in_backend == steps_in_backend)
-
-    checked = seen(backend["user"].to_numpy(), backend["timestamp"].to_numpy("datetime64[us]").astype(np.int64), backend["mask"].to_numpy(np.uint64))
-    period = np.select([(start >= first) & (start <= last) for first, last in periods], [0, 1], -1)
-    frame = pd.DataFrame({
-        "segment": here.segment(entry), "period": period, "bucket": here.bucket[entry], "n_users": 1, "n_converted": (walk.rows[:, -1] >= 0).astype(int),
-        "n_checked": checked.astype(int), "n_tracked": (checked & seen(here.user, here.time, here.mask)).astype(int)})
-    return frame[period >= 0].groupby(["segment", "period", "bucket"], as_index=False).sum()
-
-
-def _parts(cells: np.ndarray) -> np.ndarray:
-    """(2 periods, segments, 4 counts) -> (1 + segments, 3): mix, behaviour, tracking; the sums first."""
-    n, k, checked, tracked = np.moveaxis(cells, -1, 0)
-    rate, complete = stats.rate(k, n), stats.rate(tracked, checked)
-    split = stats.kitagawa(n[0], rate[0], n[1], rate[1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        true = rate / complete
-        tracking = (complete[1] - complete[0]) * (true[0] + true[1]) / 2 * (n[0] / n[0].sum() + n[1] / n[1].sum()) / 2
-    tracking = np.where(np.isfinite(tracking), tracking, 0.0)
-    out = np.column_stack([split["mix"], split["behaviour"] - tracking, tracking])
-    return np.vstack([out.sum(axis=0), out])
-
-
-def _change_finding(parts: pd.DataFrame, total: pd.Series, label: str, window: int) -> str:
-    points = lambda row, c: f"{100 * row[c]:+.1f} points ({100 * row[f'{c}_ci_lower']:+.1f} to {100 * row[f'{c}_ci_upper']:+.1f})"  # noqa: E731
-    sums = ", ".join(f"{r['part']} {points(r, 'effect_rate')}" if r["effect_rate"] == r["effect_rate"] else f"{r['part']} not known"
-                     for _, r in parts[parts["segment"] == "all"].iterrows())
-    each = parts[(parts["segment"] != "all") & parts["effect_rate"].notna()]
-    most = ""
-    if len(each):
-        row = each.loc[each["effect_rate"].abs().idxmax()]
-        most = f" The largest single part is {row['part']} in {row['segment']}, {points(row, 'effect_rate')}."
-    return (f"The share of users reaching {label} within {in_words(window)} went from {_rate(total, 'before_rate')} to {_rate(total, 'after_rate')}, "
-            f"{points(total, 'change_rate')}: {sums}.{most} (Rule: first entries with a closed window, {total['n_before']:,.0f} before and "
-            f"{total['n_after']:,.0f} after; 95 % intervals.)")
-
-
-def _rate(row: pd.Series, column: str) -> str:
-    return f"{100 * row[column]:.1f} % ({100 * row[f'{column}_ci_lower']:.1f} to {100 * row[f'{column}_ci_upper']:.1f})"
-
-
-def _users(n: int) -> str:
-    return f"{n:,} user{'' if n == 1 else 's'}"
-
-
-def _day(us: int) -> str:
-    return f"{pd.Timestamp(us, unit='us'):%Y-%m-%d}"

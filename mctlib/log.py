@@ -57,10 +57,9 @@ def as_window(window: Any, name: str = "window") -> int:
     return us
 
 
-def in_words(us: int) -> str:
-    """A duration in microseconds as a reader says it: 14 days, 1 hour, 30 minutes."""
-    size, word = next(((s, w) for s, w in ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute")) if us >= s), (1_000_000, "second"))
-    return f"{us / size:g} {word}{'' if us == size else 's'}"
+def as_columns(by: str | Sequence[str] | None) -> list[str]:
+    """One column's name, several, or none (None, "" or empty), as a list."""
+    return [by] if by and isinstance(by, str) else list(by or ())
 
 
 class EventLog:
@@ -156,7 +155,7 @@ class EventLog:
 
     def counts(self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()) -> pd.DataFrame:
         """event, the ``by`` columns, n_events, n_users."""
-        by = self._by(by)
+        by = as_columns(by)
         chosen = " OR ".join(self._condition(as_step(e)) for e in events) if events else "true"
         columns = "".join(f", coalesce({self._column(b)[0]}::VARCHAR, {quoted(MISSING)}) AS {_name(b)}" for b in by)
         return self._con.sql(f"SELECT e.event::VARCHAR AS event{columns}, count(*) AS n_events, count(DISTINCT e.user) AS n_users "
@@ -183,7 +182,7 @@ class EventLog:
 
     def journeys(self, *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None, values: str | None = None) -> Iterator[Journeys]:
         """The rows that `reduce` hands to its kernel, some million rows of whole users at a time."""
-        steps, by = [as_step(e) for e in events], self._by(by)
+        steps, by = [as_step(e) for e in events], as_columns(by)
         select, end = self._select(steps, by, values), self.as_of(as_of)
         of_user = {b: self._user_codes(b) for b in by if self._column(b)[1]}
         plain = {i: s for i, s in enumerate(steps) if not s.where}
@@ -253,6 +252,15 @@ class EventLog:
         names = dict.fromkeys(n for e in events for n in as_step(e).names)
         return [f'event "{n}" does not occur in {self.name}.{nearest(n, self.event_names)}' for n in names if n not in self.event_names]
 
+    def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
+        """The steps of a funnel as Steps. Raises ParameterError: fewer than two, or (unless in ``any_order``) the first one does not occur in the data."""
+        if isinstance(steps, (str, Step, Mapping)) or len(steps) < 2:
+            raise ParameterError("steps: a funnel needs at least two steps; give a list of event names.")
+        matchers = [as_step(s) for s in steps]
+        if not any_order and matchers[0].names and not set(matchers[0].names) & set(self.event_names):
+            raise ParameterError(f"steps: step 1 cannot be reached, {self.missing_events(matchers[:1])[0]}")
+        return matchers
+
     def segments(self, column: str) -> list[str]:
         """The values of a column that ``by`` may name, MISSING among them where some are empty. Raises ParameterError: no such column, or it is empty."""
         found = self._values(column)
@@ -277,9 +285,6 @@ class EventLog:
         sql, of_user = self._column(column)
         source = "users LEFT JOIN people p USING (user)" if of_user else "events e"
         return {v for (v,) in self._con.execute(f"SELECT DISTINCT coalesce({sql}::VARCHAR, {quoted(MISSING)}) FROM {source}").fetchall()}
-
-    def _by(self, by: str | Sequence[str] | None) -> list[str]:
-        return [by] if isinstance(by, str) else list(by or ())
 
     def _column(self, name: str, *, event_only: bool = False) -> tuple[str, bool]:
         """SQL of a column or property, and whether it belongs to the user."""

@@ -11,8 +11,9 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import Journeys, as_step, first_rows
-from mctlib.log import EventLog, as_timestamp, as_window, in_words
+from mctlib.log import EventLog, as_timestamp, as_window
 from mctlib.store import DataError, ParameterError, nearest
+from mctlib.words import in_words
 
 DAY = 86_400_000_000
 MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported

@@ -10,7 +10,8 @@ from mctlib import demo
 from mctlib import log as log_module
 from mctlib.attribution import attribution_windows
 from mctlib.activation import time_to_activation
-from mctlib.funnel import diagnose_funnel, explain_change
+from mctlib.change import explain_change
+from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Step
 from mctlib.log import EventLog
 from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric

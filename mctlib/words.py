@@ -1,0 +1,35 @@
+"""How numbers are said in findings and caveats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+
+def in_words(us: int) -> str:
+    """A duration in microseconds as a reader says it: 14 days, 1 hour, 30 minutes."""
+    size, word = next(((s, w) for s, w in ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute")) if us >= s), (1_000_000, "second"))
+    return f"{us / size:g} {word}{'' if us == size else 's'}"
+
+
+def day(us: int) -> str:
+    """The UTC day of a moment in microseconds: 2026-07-05."""
+    return f"{pd.Timestamp(us, unit='us'):%Y-%m-%d}"
+
+
+def users(n: int) -> str:
+    """1 user, 2,300 users."""
+    return f"{n:,} user{'' if n == 1 else 's'}"
+
+
+def share(row: Any, column: str) -> str:
+    """A share with its interval: 12.3 % (11.0 to 13.7); the interval is left out where it is missing."""
+    value, low, high = (100 * row[c] for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
+    return f"{value:.1f} %" + (f" ({low:.1f} to {high:.1f})" if low == low else "")
+
+
+def points(row: Any, column: str) -> str:
+    """A difference of shares in percentage points with its interval: +1.2 points (-0.3 to +2.7)."""
+    value, low, high = (100 * row[c] for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
+    return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"

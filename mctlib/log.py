@@ -22,6 +22,7 @@ from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, 
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
+CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own week (its Monday) or month (its first day), UTC
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
 
@@ -168,7 +169,8 @@ class EventLog:
         """Walk all users in order and add up what ``kernel`` counts.
 
         ``events``: matchers (names, lists of names, Steps); the kernel's Journeys hold the rows that match at least one, up to ``as_of``.
-        ``by``: columns of people (an attribute of the user) or else of the event, ``event.<column>`` for the event's even then, ``properties.<key>``. ``values``: a numeric property or column.
+        ``by``: columns of people (an attribute of the user) or else of the event, ``event.<column>`` for the event's even then, ``properties.<key>``, or ``week`` or
+        ``month`` of the event (UTC, named by its first day). ``values``: a numeric property or column.
         The kernel's columns that start with ``n_`` or ``sum_`` are added over chunks of whole users, all others are the keys.
         """
         parts, walking = [], deque()
@@ -268,6 +270,11 @@ class EventLog:
             raise self._no_column(column)
         return sorted(found)
 
+    @cached_property
+    def accounts(self) -> list[str]:
+        """["account_id"] where people sit in accounts, [] where nothing says so: a question that puts it in ``by`` can add up by account."""
+        return ["account_id"] if self._filled("people", "account_id") else []
+
     def check_column(self, column: str) -> None:
         """Raises ParameterError unless ``column`` may stand in ``by`` and holds something."""
         self.segments(column)
@@ -292,6 +299,8 @@ class EventLog:
             return f"json_extract_string(e.properties, {quoted(chr(36) + '.' + json.dumps(name[11:]))})", False
         if not event_only and name in CANONICAL["people"] and name not in ("user_id", "consent") and self._filled("people", name):
             return f"p.{name}", True
+        if name in CALENDAR:
+            return f"date_trunc('{name}', e.timestamp)::DATE", False
         column = name.removeprefix("event.")
         if column in CANONICAL["events"] and column not in ("user_id", "properties"):
             return f"e.{column}", False

@@ -164,6 +164,16 @@ def test_property_filters_dims_and_values():
     assert part.value[0] == 3 and np.isnan(part.value[1:]).all()
 
 
+def test_week_and_month_of_an_event_and_whether_there_are_accounts():
+    rows = [("u", "a", "2026-03-01T23:59:59Z"), ("u", "a", "2026-03-02T00:00:00Z"), ("v", "a", "2026-03-08")]  # Sunday, Monday, Sunday
+    log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]), people=pd.DataFrame({"user_id": ["u", "v"], "account_id": ["x", None]}))
+    counted = lambda by: log.counts(by=by).set_index(by)["n_events"].to_dict()  # noqa: E731
+    assert counted("week") == {"2026-02-23": 1, "2026-03-02": 2} and counted("month") == {"2026-03-01": 3}
+    (j,) = log.journeys(events=["a"], by=["week"])
+    assert sorted(j.segment(np.arange(3))) == ["2026-02-23", "2026-03-02", "2026-03-02"] and log.segments("week") == ["2026-02-23", "2026-03-02"]
+    assert log.accounts == ["account_id"] and EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])).accounts == []
+
+
 def test_chunks_keep_users_whole_and_add_up(monkeypatch):
     rng = np.random.default_rng(0)
     rows = frame([(f"u{rng.integers(30):02d}", "e", pd.Timestamp("2026-01-01") + pd.Timedelta(int(rng.integers(1e6)), "s")) for _ in range(500)])

@@ -10,6 +10,7 @@ import pandas as pd
 
 Z = 1.959963984540054  # 97.5 % point of the standard normal: every interval here is a 95 % interval
 N_BUCKETS = 100
+MIN_CLUSTERS = 10  # below it no interval is given
 
 
 def wilson(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,6 +28,40 @@ def newcombe(n_success: float, n: float, n_success_0: float, n_0: float) -> tupl
     (low, low_0), (high, high_0) = wilson(np.array([n_success, n_success_0]), np.array([n, n_0]))
     p, p_0 = n_success / n, n_success_0 / n_0
     return p - p_0 - np.hypot(p - low, high_0 - p_0), p - p_0 + np.hypot(high - p, p_0 - low_0)
+
+
+def cluster_rate(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Interval of a proportion whose users sit in clusters: low, high, design effect, number of clusters.
+
+    ``n_success``, ``n``: (..., clusters) users; clusters without users do not count. The variance is that of a ratio, G / (G - 1) sum (y_g - p n_g)^2 / n^2
+    (linearised), the interval `cluster_interval`'s. The design effect is that variance over p (1 - p) / n: how many times more users it takes to know as
+    much. It is NaN where clusters do not vary (at a share of 0 or 1, say); the interval then counts n^2 / sum n_g^2 users, as if those of a cluster all did the same.
+    """
+    k, n = np.asarray(n_success, float), np.asarray(n, float)
+    total, clusters = n.sum(axis=-1), (n > 0).sum(axis=-1)
+    p = rate(k.sum(axis=-1), total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = clusters / (clusters - 1) * ((k - p[..., None] * n) ** 2).sum(axis=-1) / total**2
+        effect = variance * total / (p * (1 - p))
+    effect = np.where(effect > 1e-9, effect, np.nan)  # not 0 but for rounding
+    low, high = cluster_interval(p, total, np.where(np.isnan(effect), rate((n**2).sum(axis=-1), total), effect), clusters)
+    return low, high, effect, clusters
+
+
+def cluster_interval(p: np.ndarray, n: np.ndarray, design_effect: np.ndarray, n_clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a share p of n users (effective, may be fractional) that are worth n / design_effect independent ones.
+
+    t with n_clusters - 1 degrees of freedom on the logit scale; Wilson at 0 and 1. NaN below `MIN_CLUSTERS`, where the variance itself is hardly known.
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    p, n, g = np.asarray(p, float), np.asarray(n, float) / design_effect, np.asarray(n_clusters, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = stdtrit(g - 1, 0.975) / np.sqrt(n * p * (1 - p))
+        inside = (p > 0) & (p < 1)
+        ends = [np.where(inside, expit(logit(p) + sign * half), edge) for sign, edge in zip((-1, 1), wilson(p * n, n))]
+    low, high = (np.where(g >= MIN_CLUSTERS, end, np.nan) for end in ends)
+    return low, high
 
 
 def rate(n_success: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from scipy.stats import binom
+from scipy.stats import t as student
+from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from mctlib import stats
@@ -22,3 +24,43 @@ def test_wilson_covers_what_it_promises(n, least):
     low, high = stats.wilson(k, np.full(n + 1, n))
     covered = (binom.pmf(k, n, p) * ((low <= p) & (p <= high))).sum(axis=1)
     assert 0.945 <= covered.mean() <= 0.955 and covered.min() >= least
+
+
+def test_the_variance_of_clusters_is_that_of_a_cluster_robust_mean():
+    """statsmodels: OLS on a constant with cov_type="cluster", whose correction is G / (G - 1) there. Clusters without users change nothing."""
+    rng = np.random.default_rng(2)
+    n = rng.integers(1, 30, 25)
+    group = np.arange(25).repeat(n)
+    y = rng.random(len(group)) < rng.beta(2, 4, 25)[group]
+    fit = OLS(y.astype(float), np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": group})
+    p, se = fit.params[0], fit.bse[0]
+    k = np.bincount(group, y)
+    low, high, effect, g = stats.cluster_rate(np.r_[k, 0], np.r_[n, 0])
+    assert effect == pytest.approx(se**2 / (p * (1 - p) / len(y))) and g == 25
+    logit = np.log(np.array([low, high]) / (1 - np.array([low, high])))
+    assert np.diff(logit)[0] / 2 == pytest.approx(student.ppf(0.975, 24) * se / (p * (1 - p))) and logit.mean() == pytest.approx(np.log(p / (1 - p)))
+
+
+def test_where_clusters_do_not_vary_they_count_as_one_user_each():
+    low, high, effect, g = stats.cluster_rate(np.zeros(20), np.full(20, 50))
+    assert np.isnan(effect) and (low, high) == (0, pytest.approx(0.1611, abs=5e-5))  # Newcombe 1998, table I: 0 of 20
+    low, high, effect, g = stats.cluster_rate([1, 2] * 10, [3, 6] * 10)  # a third of each: no variance, yet no certainty
+    assert np.isnan(effect) and low < 0.15 and high > 0.55
+    assert np.isnan(stats.cluster_rate([1, 2, 3] * 3, [3, 5, 8] * 3)[:2]).all()  # nine clusters are too few
+
+
+def cluster_coverage(n_sets: int, n_clusters: int, *, users: int = 20, rate: float = 0.3, icc: float = 0.1) -> tuple[float, float]:
+    """Share of simulated data sets whose interval holds the truth, by `stats.cluster_rate` and by Wilson on users; beta-binomial clusters of one size."""
+    rng = np.random.default_rng(n_clusters)
+    p = rng.beta(rate * (1 / icc - 1), (1 - rate) * (1 / icc - 1), (n_sets, n_clusters))
+    k, n = rng.binomial(users, p), np.full(p.shape, users)
+    intervals = stats.cluster_rate(k, n)[:2], stats.wilson(k.sum(axis=1), n.sum(axis=1))
+    return tuple(float(((low <= rate) & (rate <= high)).mean()) for low, high in intervals)
+
+
+@pytest.mark.parametrize("n_clusters", [10, 20, 40, 200])
+def test_intervals_of_clusters_cover_and_those_of_users_do_not(n_clusters):
+    covered, naive = cluster_coverage(400, n_clusters)
+    assert 0.915 <= covered <= 0.98 and naive < 0.85
+    covered, naive = cluster_coverage(2000, n_clusters)
+    assert 0.93 <= covered <= 0.97 and 0.70 <= naive <= 0.78

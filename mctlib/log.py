@@ -390,5 +390,6 @@ def _factorize(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     present = np.flatnonzero(np.bincount(code, minlength=len(names)))
     labels = sorted({names[i] for i in present})
     lookup = np.zeros(len(names), np.int64)
-    lookup[present] = [labels.index(names[i]) for i in present]
+    place = {name: n for n, name in enumerate(labels)}
+    lookup[present] = [place[names[i]] for i in present]
     return lookup[code], labels

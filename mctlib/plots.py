@@ -213,6 +213,53 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     return ax
 
 
+def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Funnel.steps` by week or month: share of each cohort reaching the last step with its interval, all users as a line; what is not yet the whole window is hatched."""
+    last = steps[steps["step"] == steps["step"].max()]
+    size = steps[steps["step"] == 1].set_index("segment")["n_reached"]
+    table = last[(last["segment"] != "all") & last["horizon_rate"].notna()].sort_values("segment").reset_index(drop=True)
+    table = table[table["segment"].map(size) >= MIN_USERS].reset_index(drop=True)
+    ax = axes(ax, size=(9, 4.2))
+    day, window = pd.to_datetime(table["segment"]), steps.attrs["window_days"]
+    x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
+    low, high = (table[f"horizon_rate_ci_{side}"].to_numpy() for side in ("lower", "upper"))
+    early = (table["horizon_days"] < window).to_numpy()
+    ax.bar(x[~early], rate[~early], width=0.7, color=PALE)
+    ax.bar(x[early], rate[early], width=0.7, color="white", edgecolor=ACCENT, hatch=HATCH, lw=0)
+    ax.vlines(x, low, high, color=ACCENT, lw=2)
+    ax.plot(x, rate, "o", color=ACCENT, ms=4)
+    for everyone in last.loc[last["segment"] == "all", "conversion_rate"].dropna():
+        ax.axhline(everyone, color=MUTED, lw=1, ls="--", zorder=0)
+        ax.annotate(f"all users\n{100 * everyone:.1f} %", (1, everyone), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", color=MUTED,
+                    fontsize=9, annotation_clip=False)
+    for at in np.flatnonzero(early):
+        ax.annotate(f"so far, {table['horizon_days'][at]:.1f} of {window:g} days", (x[at], np.nanmax([high[at], rate[at]])), (0, 5), textcoords="offset points", rotation=90, ha="center",
+                    va="bottom", color=ACCENT, fontsize=9)
+    shown = x[::max(1, -(-len(x) // 9))]
+    ax.set_xticks(shown, [f"{day[i]:%d %b}" + (f"\n{day[i]:%Y}" if n == 0 or day[i].year != day[shown[n - 1]].year else "") for n, i in enumerate(shown)])
+    percent(ax.yaxis)
+    ax.set(xlim=(-0.6, max(len(table), 1) - 0.4), ylim=(0, (1.6 if early.any() else 1.1) * np.nanmax([*high, *rate, 0.01])), ylabel=f"reached {last['event'].iloc[0]}",
+           xlabel="users who entered from this day on (UTC)" + ("; hatched: window still open" if early.any() else ""))
+    return ax
+
+
+def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Funnel.times`: share going on to each step by the time since the step before, one line a step with its band; the axis in days, hours or minutes."""
+    last = times["days"].max()
+    unit, scale = next(((name, per) for name, per in (("days", 1), ("hours", 24), ("minutes", 1440)) if last * per >= 3), ("seconds", 86400))
+    ax, ends = axes(ax, size=(7.6, 4.2)), []
+    for (step, event), colour in zip(dict.fromkeys(zip(times["step"], times["event"])), PALETTE * (len(times) // len(PALETTE) + 1)):
+        line = times[times["step"] == step]
+        x = line["days"] * scale
+        ax.step(x, line["reached_rate"], where="post", color=colour, lw=1.8)
+        ax.fill_between(x, line["reached_rate_ci_lower"], line["reached_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
+        ends.append((x.iloc[-1], line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
+    ax.set(xlim=(0, last * scale), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
+    percent(ax.yaxis)
+    label_ends(ax, ends)
+    return ax
+
+
 def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -> Axes:
     """`Change.parts`: what mix, behaviour and tracking add to the change, in all and in the ``most`` largest segments, with intervals."""
     segments = list(dict.fromkeys(parts.loc[parts[["n_before", "n_after"]].min(axis=1) >= MIN_USERS, "segment"]))[: most + 1]

@@ -236,6 +236,35 @@ def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -
     return ax
 
 
+def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Change.steps` as a waterfall: from the rate before to the rate after by mix and by what behaviour and tracking of each step add, with intervals.
+
+    Parts that are not known are left out: behaviour holds them. The axis need not begin at 0: lengths are to be compared, not places.
+    """
+    before, after = steps.drop_duplicates("step")[["before_rate", "after_rate"]].prod()
+    parts = steps[steps["total_effect_rate"].notna()]
+    effect, low, high = (parts[f"total_effect_rate{end}"].to_numpy() for end in ("", "_ci_lower", "_ci_upper"))
+    ends = before + effect.cumsum()
+    starts = ends - effect
+    ax = axes(ax, size=(9, 1.2 + 0.34 * (len(parts) + 2)))
+    y = np.arange(len(parts) + 2)[::-1]
+    ax.barh(y[1:-1], effect, left=starts, height=0.6, alpha=0.75, color=[{"mix": PALETTE[5], "behaviour": ACCENT, "tracking": WARN}[p] for p in parts["part"]])
+    ax.hlines(y[1:-1], starts + low, starts + high, color=INK, lw=1.4)
+    ax.vlines([before, *ends], y[1:], y[:-1], color=MUTED, lw=0.8)
+    ax.plot([before, after], y[[0, -1]], "D", color=INK, ms=7)
+    points = [f"{100 * e:+.1f} ({100 * a:+.1f} to {100 * b:+.1f})".replace("-", "\u2212") for e, a, b in zip(effect, low, high)]
+    for at, text in zip(y, [f"{100 * before:.1f} %", *points, f"{100 * after:.1f} %"]):
+        ax.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    names = ["mix of those who enter" if r.part == "mix" else f"{r.step}  {r.event}: {r.part}" for r in parts.itertuples()]
+    ax.set_yticks(y, ["rate before", *names, "rate after"])
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
+    ax.set_xlabel("conversion rate; at the right percentage points added (95 % interval)")
+    return ax
+
+
 def plot_credit_surface(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None) -> Axes:
     """Share of the attributed conversions by partner (rows, the largest at the longest window on top) and window (columns), under one rule.
 

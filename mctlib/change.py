@@ -64,7 +64,7 @@ def explain_change(
     Wilson intervals, change_rate + interval; effect_rate + interval: what the part adds to the step's own rate, its mix weighted by the users at the step before;
     total_effect_rate + interval: what it adds to the overall rate. The mix of the entrants stands at step 1, which has no rate of its own, and that of later steps follows
     from what is counted elsewhere (NaN), so total_effect_rate sums to the overall change ·
-    ``.completeness``: step, event, segment ("all" first), period (before, after), source (backend, implied, none), n_checked, n_tracked, complete_rate + Wilson interval ·
+    ``.completeness``: step, event, segment ("all" first), period (before, after), source (backend, implied, none), n_checked, n_tracked, completeness_rate + Wilson interval ·
     ``.timeline``: what the timeline holds from the start of ``before`` to the end of ``after``: day, kind, label, distance_days from the start of ``after`` (negative:
     earlier), names_step: whether the entry names an event of the steps. Raises ParameterError.
     """
@@ -94,7 +94,9 @@ def explain_change(
     parts = parts if by else parts.head(3)  # one segment is the sum itself
     checks = _checks(whole, list(segments) if by else [], matchers, proof)
     timeline = _timeline(log.table("timeline"), matchers, periods)
-    caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof), *_test_caveats(parts), *_timeline_caveats(timeline)]
+    caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof), *_test_caveats(parts),
+               *(["Users of one account are alike; the intervals take them as independent and may be somewhat too narrow."] if log.accounts else []),
+               *_timeline_caveats(timeline)]
     return Change(parts, total, table, checks, timeline, _change_finding(parts, table, total.iloc[0], matchers[-1].label, window_us), tuple(caveats))
 
 
@@ -275,6 +277,8 @@ def _change_finding(parts: pd.DataFrame, steps: pd.DataFrame, total: pd.Series, 
     whole = parts[parts["segment"] == "all"]
     sums = ", ".join(f"{r['part']} {points(r, 'effect_rate')}" if r["effect_rate"] == r["effect_rate"] else f"{r['part']} not known" for _, r in whole.iterrows())
     said = [MEANING[r["part"]][r["effect_rate"] < 0] + _where(r, parts, steps) for _, r in _clear(whole, "effect_rate").iterrows()]
+    if whole["effect_rate"].isna().any():  # no tracking is known
+        said = [words.replace("less often", "less often, or their events were lost") for words in said]
     return (f"The share of users reaching {label} within {in_words(window)} went from {share(total, 'before_rate')} to {share(total, 'after_rate')}, "
             f"{points(total, 'change_rate')}: {sums}. {'What moved it: ' + '; '.join(said) if said else 'No part is clear: every interval includes 0'}. "
             f"(Rule: first entries with a closed window, {total['n_before']:,.0f} before and {total['n_after']:,.0f} after; 95 % intervals.)")

@@ -65,6 +65,6 @@ def _within(owner: np.ndarray, time: np.ndarray, user: np.ndarray, since: np.nda
 
 
 def completeness(counts: pd.DataFrame) -> pd.DataFrame:
-    """The table with complete_rate and its Wilson interval after n_checked (users who did the event for certain) and n_tracked (those of them whose event is there)."""
+    """The table with completeness_rate and its Wilson interval after n_checked (users who did the event for certain) and n_tracked (those of them whose event is there)."""
     low, high = stats.wilson(counts["n_tracked"], counts["n_checked"])
-    return counts.assign(complete_rate=stats.rate(counts["n_tracked"], counts["n_checked"]), complete_rate_ci_lower=low, complete_rate_ci_upper=high)
+    return counts.assign(completeness_rate=stats.rate(counts["n_tracked"], counts["n_checked"]), completeness_rate_ci_lower=low, completeness_rate_ci_upper=high)

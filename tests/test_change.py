@@ -76,7 +76,7 @@ def test_completeness_by_hand():
     assert table[["segment", "period", "n_checked", "n_tracked"]].to_numpy().tolist() == [
         ["all", "before", 40, 40], ["all", "after", 44, 32], ["ios", "before", 10, 10], ["ios", "after", 24, 12], ["web", "before", 30, 30], ["web", "after", 20, 20]]
     assert set(table["step"]) == {2} and set(table["event"]) == {"b"} and set(table["source"]) == {"backend"}
-    assert table["complete_rate"].tolist() == pytest.approx([1, 32 / 44, 1, 0.5, 1, 1])
+    assert table["completeness_rate"].tolist() == pytest.approx([1, 32 / 44, 1, 0.5, 1, 1])
     alone = explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01").completeness
     assert alone["segment"].tolist() == ["all", "all"]
 
@@ -91,6 +91,11 @@ def test_without_a_backend_tracking_is_not_known_and_behaviour_holds_it():
     assert result.caveats[1].startswith("4 tests were made") and result.completeness["source"].unique().tolist() == ["none"]
     unknown = result.steps[result.steps["part"] == "tracking"]
     assert unknown[["effect_rate", "total_effect_rate", "total_effect_rate_ci_lower"]].isna().all(axis=None)
+
+
+def test_a_fall_with_unknown_tracking_is_not_said_to_be_behaviour():
+    log = make_log(two_periods(("2026-01-01", "web", 60, 40, 40), ("2026-02-01", "web", 60, 10, 10))[0], ("user_id", "event", "timestamp", "platform"))
+    assert "What moved it: users went on less often, or their events were lost. (Rule" in explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01").finding
 
 
 def three_steps(*groups):
@@ -379,7 +384,7 @@ def test_the_demos_lost_tracking_is_found_at_the_onboarding_steps(product, moved
     assert set(lost.index[lost["total_effect_rate_ci_upper"] < 0]) == set(loss["events"])
     after = moved.completeness.query("segment == 'android' and period == 'after'").set_index("event")
     for event in loss["events"]:
-        assert after.loc[event, "complete_rate_ci_lower"] <= loss["completeness_rate"] <= after.loc[event, "complete_rate_ci_upper"]
+        assert after.loc[event, "completeness_rate_ci_lower"] <= loss["completeness_rate"] <= after.loc[event, "completeness_rate_ci_upper"]
     assert moved.timeline.query("names_step")["label"].tolist() == ["prompts to schedule an interview", "android 4.2.0", "instant interview scheduling elsewhere"]
 
 

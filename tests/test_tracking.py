@@ -85,7 +85,7 @@ def test_many_users_one_by_one(event, with_server):
 
 def test_completeness_is_a_rate_with_wilsons_interval():
     table = tracking.completeness(pd.DataFrame({"segment": ["a", "b", "c"], "n_checked": [50, 3, 0], "n_tracked": [34, 3, 0]}))
-    assert table["complete_rate"].tolist() == pytest.approx([0.68, 1, np.nan], nan_ok=True)
+    assert table["completeness_rate"].tolist() == pytest.approx([0.68, 1, np.nan], nan_ok=True)
     low, high = proportion_confint([34, 3], [50, 3], method="wilson")
-    np.testing.assert_allclose(table.loc[:1, ["complete_rate_ci_lower", "complete_rate_ci_upper"]], np.c_[low, high], rtol=1e-12)
+    np.testing.assert_allclose(table.loc[:1, ["completeness_rate_ci_lower", "completeness_rate_ci_upper"]], np.c_[low, high], rtol=1e-12)
     assert table.iloc[2, 3:].isna().all()

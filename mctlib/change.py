@@ -56,17 +56,19 @@ def explain_change(
     tracking is NaN and stays inside behaviour. What is known in one period only is taken as unchanged: where no event at all is tracked any more, the
     fall is tracking. Step 1 cannot be checked: who is not seen there is in no count.
 
-    Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number.
+    Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number; users are taken as independent.
     ``.total``: one row, n_before, before_rate, n_after, after_rate with Wilson intervals, change_rate + interval ·
-    ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval, qvalue: of the tests that the part is 0 in a
-    segment with 30 users or more in both periods (normal, with the draws' standard error; Benjamini-Hochberg over segments and parts), NaN elsewhere ·
+    ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval, qvalue: of the tests that
+    the part is 0 in a segment with 30 users or more in both periods (normal, with the draws' standard error; Benjamini-Hochberg over segments and
+    parts), NaN elsewhere ·
     ``.steps``: step, event, part, n_before, n_after (users at the step before), before_rate, after_rate (those of them who reach this one) with
-    Wilson intervals, change_rate + interval; effect_rate + interval: what the part adds to the step's own rate, its mix weighted by the users at the step before;
-    total_effect_rate + interval: what it adds to the overall rate. The mix of the entrants stands at step 1, which has no rate of its own, and that of later steps follows
-    from what is counted elsewhere (NaN), so total_effect_rate sums to the overall change ·
-    ``.completeness``: step, event, segment ("all" first), period (before, after), source (backend, implied, none), n_checked, n_tracked, completeness_rate + Wilson interval ·
-    ``.timeline``: what the timeline holds from the start of ``before`` to the end of ``after``: day, kind, label, distance_days from the start of ``after`` (negative:
-    earlier), names_step: whether the entry names an event of the steps. Raises ParameterError.
+    Wilson intervals, change_rate + interval; effect_rate + interval: what the part adds to the step's own rate, its mix weighted by the users at the
+    step before; total_effect_rate + interval: what it adds to the overall rate. The mix of the entrants stands at step 1, which has no rate of its
+    own, and that of later steps follows from what is counted elsewhere (NaN), so total_effect_rate sums to the overall change ·
+    ``.completeness``: step, event, segment ("all" first), period (before, after), source (backend, implied, none), n_checked, n_tracked,
+    completeness_rate + Wilson interval ·
+    ``.timeline``: what the timeline holds from the start of ``before`` to the end of ``after``: day, kind, label, distance_days from the start of
+    ``after`` (negative: earlier), names_step: whether the entry names an event of the steps. Raises ParameterError.
     """
     matchers = log.steps(steps)
     window_us, by = as_window(window), as_columns(by)
@@ -240,7 +242,8 @@ def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequenc
     if none:
         out.append(f"Lost tracking of {_listed(none)} is not known: backend has no record of it and no later step is said to require it. Behaviour may hold it.")
     if implied:
-        out.append(f"Tracking of {_listed(implied)} is judged by later steps that require it, as if its events were lost alike for users who go on and users who stop.")
+        out.append(f"Tracking of {_listed(implied)} is judged by later steps that require it, as if its events were lost alike for users who go on and "
+                   "users who stop.")
     for k, label in enumerate(labels):
         if label not in none and not known[:, k].all():
             where = f" in {_listed(segments[~known[:, k]])}" if known[:, k].any() else ""

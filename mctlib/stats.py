@@ -107,10 +107,12 @@ def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
 
 
 def kitagawa(n_0: np.ndarray, factors_0: np.ndarray, n_1: np.ndarray, factors_1: np.ndarray) -> np.ndarray:
-    """Change of an overall rate split by segment into mix and the factors of the segments' own rates (Kitagawa 1955, symmetric; mix centred on the mean overall rate).
+    """Change of an overall rate split by segment into mix and the factors of the segments' own rates (Kitagawa 1955, symmetric; mix centred on the
+    mean overall rate).
 
-    ``n_*``: (..., segments) users; ``factors_*``: (..., segments, factors), a segment's rate is their product. A factor missing in one period is taken as unchanged,
-    so a segment absent from one has only a mix part. Returns (..., segments, 1 + factors): mix, then what each factor adds; the sum is exactly the change, NaN where a period is empty.
+    ``n_*``: (..., segments) users; ``factors_*``: (..., segments, factors), a segment's rate is their product. A factor missing in one period is taken
+    as unchanged, so a segment absent from one has only a mix part. Returns (..., segments, 1 + factors): mix, then what each factor adds; the sum is
+    exactly the change, NaN where a period is empty.
     """
     w_0, w_1 = (rate(n, np.sum(n, axis=-1, keepdims=True)) for n in (n_0, n_1))
     x_0, x_1 = (np.nan_to_num(np.where(np.isnan(a), b, a)) for a, b in ((factors_0, factors_1), (factors_1, factors_0)))

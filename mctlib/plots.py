@@ -236,6 +236,25 @@ def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -
     return ax
 
 
+def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`RuleComparison.counts` at the last step: the share that each tool's rule counts, with its interval; our own on top and as a line, unverified rules hollow."""
+    last = counts[counts["step"] == counts["step"].max()]
+    ax = forest(axes(ax, size=(9, 1.1 + 0.4 * len(last))), last, label="tool", value="reached_rate", zero=None)
+    ours = last.iloc[0]
+    ax.axvline(ours["reached_rate"], color=MUTED, lw=1, ls="--", zorder=0)
+    for y, row in zip(range(len(last))[::-1], last.itertuples()):
+        more, verified = row.n_reached - ours["n_reached"], row.status.startswith("verified")
+        words = [f"{100 * row.reached_rate:.1f} %", f"{row.n_reached:,} users" + f" ({more:+,})".replace("-", "\u2212") * bool(more), *([] if verified else ["not verified"])]
+        ax.annotate("  ·  ".join(words), (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+        if not verified:
+            ax.plot(row.reached_rate, y, "o", color="white", mec=ACCENT, ms=6)
+    percent(ax.xaxis)
+    ax.set_xlim(0, min(1.0, 1.15 * last["reached_rate_ci_upper"].max()))
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set_xlabel(f"share counted at {ours['event']} (95 % interval)")
+    return ax
+
+
 def plot_credit_surface(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None) -> Axes:
     """Share of the attributed conversions by partner (rows, the largest at the longest window on top) and window (columns), under one rule.
 

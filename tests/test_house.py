@@ -14,8 +14,8 @@ GROUND = {"words": set(), "journeys": set(), "stats": set(), "store": set(), "ov
 ANALYSIS = {"store", "log", "journeys", "stats", "words", "definitions"}
 MAY_IMPORT = GROUND | {
     "spark": {"journeys", "log", "overlay", "store"}, "demo": set(), "staging": {"store"}, "warehouse": {"store", "staging"}, "sources": {"store", "log", "demo", "staging", "warehouse"}, "report": {"store", "log", "plots"}, "pack": {"store", "log", "sources"}, "run": {"store", "log", "pack", "sources"},
-    "funnel": ANALYSIS, "change": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"store", "pack", "run", "sources"},
-    "__init__": {"store", "log", "journeys", "sources", "funnel", "change", "activation", "attribution", "roi", "run", "spark"},
+    "funnel": ANALYSIS, "change": ANALYSIS, "rules": ANALYSIS, "drivers": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"store", "pack", "run", "sources"},
+    "__init__": {"store", "log", "journeys", "sources", "funnel", "change", "rules", "drivers", "activation", "attribution", "roi", "run", "spark"},
 }
 
 

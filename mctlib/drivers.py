@@ -93,6 +93,7 @@ def drop_off_drivers(
 
     before, after = matchers[step - 2].label, matchers[step - 1].label
     caveats = [f"The {s}" for s in log.missing_events([*matchers, *asked.values()])]
+    caveats.append(f"Drivers tested at once: {table['pvalue'].notna().sum()}. Of those that stand out, at most {100 * FALSE_SHARE:g} % are expected to be chance.")
     if n_small:
         caveats.append(f"Not tested, because fewer than {MIN_USERS} users or {100 * MIN_SHARE:g} % of them stand on one side: {n_small} driver{'' if n_small == 1 else 's'}.")
     if exposed:
@@ -104,7 +105,8 @@ def drop_off_drivers(
         caveats.append("Users of one account are counted as independent of each other; where colleagues act alike, the intervals are too narrow.")
     caveats.append("That a driver goes together with going on does not show that it causes it.")
     at_risk = int(everyone["n_users"].sum()) if exposed else 0
-    return Drivers(table, _finding(table, at.loc[step], before, after) + _rule(window_us, landmark_us, adjust, before, at_risk), tuple(caveats))
+    alike = [f"the same {' and '.join(adjust)}"] * bool(adjust) + [f"for events the same tenth of the window at {before}"] * (at_risk > 0 and step > 2)
+    return Drivers(table, _finding(table, at.loc[step], before, after) + _rule(window_us, landmark_us, alike, before, at_risk), tuple(caveats))
 
 
 # ------------------------------------------------------------------------------------------------------------------------- counting
@@ -221,15 +223,14 @@ def _finding(table: pd.DataFrame, total: pd.Series, before: str, after: str) -> 
     text = f"Of {users(int(total['n_users']))} at {before}, {goes} go on to {after}; of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
     for _, best in clear[clear["with_rate"] > 0].head(1).iterrows():
         text += (f', most surely "{best["driver"]}": {share(best, "with_rate")} with it go on against {share(best, "without_rate")} without, '
-                 f"{points(best, 'adjusted_difference_rate')} among users who are alike otherwise")
+                 f"{points(best, 'adjusted_difference_rate')}{' when like is compared with like' * (abs(best['adjusted_difference_rate'] - best['difference_rate']) > 1e-9)}")
     return f"{text}."
 
 
-def _rule(window: int, landmark: int, adjust: Sequence[str], before: str, at_risk: int) -> str:
+def _rule(window: int, landmark: int, alike: Sequence[str], before: str, at_risk: int) -> str:
     parts = [f"first entries whose window of {in_words(window)} has closed"]
     if at_risk:
         parts.append(f"events are compared among the {users(at_risk)} not gone on {in_words(landmark)} after {before}, by what they had done by then")
-    alike = [f"the same {' and '.join(adjust)}"] * bool(adjust) + [f"for events, the same tenth of the window at {before}"] * bool(at_risk)
     if alike:
-        parts.append(f"alike means {' and, '.join(alike)}")
-    return f" (Rule: {'; '.join(parts)}; at most {100 * FALSE_SHARE:g} % of the drivers named are expected to be chance; 95 % intervals.)"
+        parts.append(f"like is {' and '.join(alike)}")
+    return f" (Rule: {'; '.join(parts)}; named at a false-discovery rate of {100 * FALSE_SHARE:g} %; 95 % intervals.)"

@@ -38,10 +38,10 @@ MIXPANEL_FAQ = "https://docs.mixpanel.com/docs/reports/funnels/funnels-faq#how-d
 AMPLITUDE = "https://amplitude.com/docs/analytics/charts/funnel-analysis/funnel-analysis-how-amplitude"
 START, TIES, REUSE, EDGE = "which step 1 starts the attempt", "events close in time", "one event for two steps", "end of the window"
 RULES = (
-    (OURS, START, "Every step 1 starts an attempt, and a user's deepest attempt counts.", "walk_funnel"),
-    (OURS, TIES, "Events of one moment count in the order of the steps.", "walk_funnel"),
-    (OURS, REUSE, "An event fills one step: a step that is asked for twice needs two events.", "walk_funnel"),
-    (OURS, EDGE, "The window runs from step 1 of the attempt, its last moment included.", "walk_funnel"),
+    (OURS, START, "Every step 1 starts an attempt, and a user's deepest attempt counts.", "mctlib/journeys.py"),
+    (OURS, TIES, "Events of one moment count in the order of the steps.", "mctlib/journeys.py"),
+    (OURS, REUSE, "An event fills one step: a step that is asked for twice needs two events.", "mctlib/journeys.py"),
+    (OURS, EDGE, "The window runs from step 1 of the attempt, its last moment included.", "mctlib/journeys.py"),
     ("PostHog", START, "A later step 1 starts a new attempt, deeper steps keep the start they were reached from, and the furthest step counts.", POSTHOG),
     ("PostHog", TIES, "Events with the same timestamp are read in the order of the steps.", POSTHOG),
     ("PostHog", REUSE, "An event fills one step: a step that is asked for twice needs two events.", POSTHOG_TESTS),
@@ -128,7 +128,8 @@ def _reached(tool: str, ours: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFram
 def _count(j: Journeys, *, n_steps: int, window: int) -> pd.DataFrame:
     """tool, reason, step -> n_users, n_gained, n_lost. Our own rows hold n_users: reached (each step), open and knotted, see the caveats."""
     user, ours = _depth(j, n_steps, window)
-    start = j.time[np.flatnonzero(j.has(0))][first_rows(j.user[j.has(0)])]
+    begun = np.flatnonzero(j.has(0))
+    start = j.time[begun[first_rows(j.user[begun])]]
     several = j.mask & (j.mask - j.mask.dtype.type(1)) > 0
     mixed = (j.user[1:] == j.user[:-1]) & (j.time[1:] == j.time[:-1]) & (j.mask[1:] != j.mask[:-1])
     knotted = len(np.intersect1d(j.user[several], j.user[1:][mixed]))

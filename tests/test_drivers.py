@@ -171,7 +171,7 @@ def test_every_row_against_plain_python(step):
         fit = np.linalg.lstsq(np.c_[exposed, level.to_numpy()[:, None] == level.unique()].astype(float), on.astype(float), rcond=None)[0]
         assert row["adjusted_difference_rate"] == pytest.approx(fit[0], abs=1e-9)
     assert rows["qvalue"].tolist() == pytest.approx(stats.fdr(rows["pvalue"]).tolist()) and rows["pvalue"].is_monotonic_increasing
-    assert f"of {len(expected)} drivers tested" in result.finding
+    assert f"of {len(expected)} drivers tested" in result.finding and result.caveats[0].startswith(f"Drivers tested at once: {len(expected)}.")
 
 
 def test_the_weakest_step_is_the_default_and_small_groups_are_not_tested():

@@ -45,6 +45,27 @@ def fdr(pvalue: np.ndarray) -> np.ndarray:
     return q
 
 
+def mantel_haenszel(k: np.ndarray, n: np.ndarray, k_0: np.ndarray, n_0: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Difference of two proportions k / n - k_0 / n_0 over strata (the last axis): estimate, interval, p-value, each without that axis.
+
+    Mantel-Haenszel weights with Sato's variance, right for few large and for many small strata (Greenland & Robins 1985; Sato 1989); the p-value is the
+    Cochran-Mantel-Haenszel test's, without continuity correction. A stratum that lacks one side says nothing; NaN where all do.
+    """
+    from scipy.special import chdtrc
+
+    k, n, k_0, n_0 = (np.asarray(a, float) for a in (k, n, k_0, n_0))
+    both, on = n + n_0, k + k_0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = (n * n_0 / both).sum(axis=-1, where=both > 0)
+        difference = ((k * n_0 - k_0 * n) / both).sum(axis=-1, where=both > 0) / weight
+        slope = ((n**2 * k_0 - n_0**2 * k + n * n_0 * (n_0 - n) / 2) / both**2).sum(axis=-1, where=both > 0)
+        level = ((k * (n_0 - k_0) + k_0 * (n - k)) / (2 * both)).sum(axis=-1, where=both > 0)
+        half = Z * np.sqrt(difference * slope + level) / weight
+        variance = (n * n_0 * on * (both - on) / (both**2 * (both - 1))).sum(axis=-1, where=both > 1)
+        pvalue = chdtrc(1, (difference * weight) ** 2 / variance)
+    return difference, difference - half, difference + half, pvalue
+
+
 def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None) -> pd.DataFrame:
     """Share of users who had the event by each time, censored users counted for as long as they were seen.
 

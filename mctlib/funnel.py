@@ -69,9 +69,9 @@ def diagnose_funnel(
 
     Intervals are Wilson's on the effective sample size p(1 - p) / Var, which is the plain one when nobody is pending. Where users sit in accounts (`log.accounts`), those of
     one account are alike and count for less: the design effect, measured on first entries whose window has closed (`stats.cluster_rate`; a user without an account
-    is one of its own), multiplies the variance, and the interval is `stats.cluster_interval`'s. Where it cannot be measured (a share of 0 or 1, fewer than 10 accounts with
-    closed windows) it is 1 + (m - 1) r for the segment's m users an account (weighted by users) and the correlation r of all users at that step, else of the step before,
-    else 1. n_accounts: accounts the segment's first entries sit in; below 10 there is no interval.
+    is one of its own), multiplies the variance, and the interval is `stats.cluster_interval`'s. With open windows there are more users an account than it was measured on, and it
+    is taken as 1 + (m - 1) r for all m users an account (weighted by users) and the correlation r within accounts; where r cannot be measured (a share of 0 or 1, fewer
+    than 10 accounts with closed windows) that of all users at that step stands in, else of the step before, else 1. n_accounts: accounts the segment's first entries sit in; below 10 there is no interval.
 
     Durations are counted to the nearest second, minute, 5 or 15 minutes, ...: the largest such unit not above a 2,000th of the window (14 days: 5 minutes), so that
     counts of any number of users stay small and add up. Raises ParameterError: see the messages.
@@ -97,7 +97,7 @@ def diagnose_funnel(
     asked = {"labels": labels, "previous": _previous(n_steps, optional), "any_order": bool(any_order), "unit": unit, "window": window_us}
     total, curves = _table(everyone, "all", **asked)
     parts = {s: _Cells.of(part) for s, part in counts.groupby("segment", sort=True)} if by else {}
-    icc = [_icc(effect, everyone.alike()[0]) for effect in total["design_effect"]]
+    icc = [_icc(effect, everyone.alike(closed=True)[0]) for effect in total["design_effect"]]
     names = sorted((s for s in parts if len(parts[s].users("attempt", 1))), key=lambda s: -parts[s].users("attempt", 1).sum())
     table = pd.concat([total, *(_table(parts[s], s, **asked, stand_in=icc)[0] for s in names)], ignore_index=True)
     table.attrs["window_days"] = window_us / DAY_US
@@ -369,11 +369,11 @@ class _Cells:
         n = np.bincount(self.account[at][fits] + 1, self.n_users[at][fits], minlength=self.account.max(initial=-1) + 2)
         return n[1:], int(n[0])
 
-    def alike(self) -> tuple[float, float]:
+    def alike(self, closed: bool) -> tuple[float, float]:
         """Of the first entries: the design effect if users of one account all did the same, the number of accounts; NaN where there are no accounts."""
         if self.account is None:
             return np.nan, np.nan
-        n, n_alone = self.clusters(1, closed=False)
+        n, n_alone = self.clusters(1, closed)
         return float(stats.rate(n @ n + n_alone, n.sum() + n_alone)), float((n > 0).sum() + n_alone)
 
     def design(self, step: int, base: int) -> tuple[float, float]:
@@ -397,7 +397,7 @@ def _table(
     _, _, followed, n_users = cells.waits("entry", 1)
     enough = np.flatnonzero(n_users[::-1].cumsum() >= MIN_FOLLOWED)  # who was followed longest stands last
     horizon = followed[::-1][enough[0]] if len(enough) else np.nan
-    (alike, n_accounts), icc = cells.alike(), 1.0
+    (alike, n_accounts), (alike_closed, _), icc = cells.alike(closed=False), cells.alike(closed=True), 1.0
     for k, label in enumerate(labels, start=1):
         n_pending = n_competing = 0
         conversion, so_far, step, effect, quantiles = (1.0,) * 3, (1.0,) * 3 if len(enough) else unknown, unknown, np.nan, [np.nan] * len(QUANTILES)
@@ -405,8 +405,8 @@ def _table(
             outcome, closed, _, n_users = entry = cells.waits("entry", k)
             n_pending, n_competing = int(n_users[(outcome == WAITING) & ~closed].sum()), int(n_users[outcome == LEFT].sum())
             effect, _ = cells.design(k, 1)
-            icc = _first_known(_icc(effect, alike), np.nan if stand_in is None else stand_in[k - 1], icc)
-            in_use = _first_known(effect, 1 + (alike - 1) * icc)
+            icc = _first_known(_icc(effect, alike_closed), np.nan if stand_in is None else stand_in[k - 1], icc)
+            in_use = np.fmax(effect, 1 + (alike - 1) * icc)  # with those whose window is open there are more users an account
             since_entry = _curve(*entry)
             conversion = _share(since_entry, end, in_use, n_accounts) if closed.any() or (outcome != WAITING).all() else unknown
             so_far = conversion if horizon == end else _share(since_entry, horizon, in_use, n_accounts)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mctlib import activation, demo, plots, stats
-from mctlib.activation import compare_hazards, count_durations, time_to_activation
+from mctlib import activation, demo, hazards, plots, stats
+from mctlib.activation import count_durations, time_to_activation
+from mctlib.hazards import compare_hazards
 from mctlib.journeys import Journeys, Step
 from mctlib.log import EventLog
 from mctlib.store import ParameterError
@@ -109,7 +110,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
 
 def test_small_table_by_hand(monkeypatch):
     # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two users through the whole horizon of 10 days
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
     log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
@@ -128,7 +129,7 @@ def test_small_table_by_hand(monkeypatch):
 @pytest.mark.parametrize(("horizon", "minutes"), [("90d", 12), ("730d", 96), ("14d", 2), ("36h", 0.2), ("1h", 1 / 60)])
 def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
     us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
-    unit = activation._unit(us)
+    unit = hazards.resolution(us)
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
 
@@ -142,7 +143,8 @@ AML_GROUP = ["Maintained"] * 11 + ["Nonmaintained"] * 12
 
 
 def test_aml_median_interval_and_logrank(monkeypatch):
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(activation, "FEW_ACTIVATIONS", 1)
     result = time_to_activation(log_of(AML_DAYS, AML_STATUS, AML_GROUP), start="start", activation="active", as_of=END, by="channel", horizon="200d")
     table = result.summary.set_index("segment")[["median_days", "median_days_ci_lower", "median_days_ci_upper"]]
     assert table.loc["Nonmaintained"].tolist() == [23, 5, 33]
@@ -179,7 +181,7 @@ def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
     from scipy.stats import chi2
 
     man, woman = (steps_of(part["time"] // width * width, part["status"]) for _, part in lung.groupby(~lung["man"]))
-    found = compare_hazards(man, woman)
+    found = compare_hazards([(man, woman)])
     assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
     assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / stats.Z == pytest.approx(se, abs=1e-8)
     assert found["logrank_pvalue"] == pytest.approx(chi2.sf(chisq, 1), rel=1e-8)
@@ -220,7 +222,7 @@ def test_counts_give_what_lifelines_gives_on_rows():
     at = km.survival_function_.index.get_indexer(seen["time"])
     np.testing.assert_allclose(1 - seen["rate"], km.survival_function_.to_numpy()[at, 0], rtol=1e-9)
     np.testing.assert_allclose(1 - seen[["rate_ci_upper", "rate_ci_lower"]], band[at], rtol=1e-9)
-    found = compare_hazards(*groups)
+    found = compare_hazards([tuple(groups)])
     assert found["logrank_pvalue"] == pytest.approx(logrank_test(days[x], days[~x], event[x], event[~x]).p_value, rel=1e-9)
     cox = CoxPHFitter().fit(pd.DataFrame({"days": days, "event": event, "x": x.astype(float)}), "days", "event", fit_options={"precision": 1e-10})
     assert np.log(found["hazard_ratio"]) == pytest.approx(cox.params_["x"], abs=1e-6)
@@ -283,7 +285,7 @@ def test_cox_on_counts_solves_efrons_equations_event_by_event(table, times):
     counts = times * np.array(table)
     n_1, n_0 = (counts[:, k:k + 2].sum(axis=1)[::-1].cumsum()[::-1] for k in (0, 2))
     groups = [stats.incidence(np.arange(len(counts)), counts[:, k], counts[:, k + 1]) for k in (0, 2)]
-    found = compare_hazards(*groups)
+    found = compare_hazards([tuple(groups)])
     after, before = any((counts[:, 2] > 0) & (n_1 > 0)), any((counts[:, 0] > 0) & (n_0 > 0))
     assert ("hazard_ratio" in found) == (after and before)  # else the likelihood rises without end
     if "hazard_ratio" not in found:
@@ -477,7 +479,7 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
     import matplotlib.pyplot as plt
 
     result = time_to_activation(channels, **ASK, by="channel", horizon="20d")
-    texts = [t.get_text() for t in plots.plot_activation_curves(result.curve).texts]
+    texts = [t.get_text() for t in plots.plot_activation_curves(result.curve, result.summary).texts]
     assert {"a", "b", "d", "45", "40"} <= set(texts) and "c" not in texts
     forest = plots.plot_contrasts(result.contrasts)
     assert [t.get_text() for t in forest.get_yticklabels()] == ["a"] and forest.get_xlabel().endswith("than b")

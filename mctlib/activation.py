@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.hazards import DAY, ENDINGS, FLAT_RATE, GRID, MIN_CLUSTERS, MIN_FOLLOWED, OUTCOMES, Group, at_risk, cell_table, clocks, compare_days, compare_hazards, critical, n_clusters, resolution
-from mctlib.journeys import MISSING, Journeys, Step, as_step
+from mctlib.hazards import DAY, ENDINGS, GRID, MIN_CLUSTERS, MIN_FOLLOWED, OUTCOMES, Group, at_risk, cell_table, clocks, compare_days, compare_hazards, critical, n_clusters, number_accounts, resolution
+from mctlib.journeys import Journeys, Step, as_step
 from mctlib.log import EventLog, add_up, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
 from mctlib.words import in_words
@@ -87,9 +87,7 @@ def time_to_activation(
     accounts = [a for a in log.accounts if a not in by]
     kernel = partial(count_durations, horizon=window, unit=resolution(window), roles=tuple(roles), accounts=accounts)
     counts = log.reduce(kernel, events=list(roles.values()), by=[*by, *accounts], as_of=as_of)
-    if accounts:
-        code, names = pd.factorize(counts["account"].where(counts["account"] != MISSING))
-        counts, n_accounts = counts.assign(account=code), len(names)
+    counts, n_accounts = number_accounts(counts)
     counts, origin = _from_where_seen(counts)
     totals = counts.groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
     if not totals["followed"]:
@@ -97,8 +95,8 @@ def time_to_activation(
         raise ParameterError(f"start: no user has {roles['start'].label} by {as_of}{before}")
     counts, reference, pooled = _pool(counts, by, reference)
     counted = counts[counts["outcome"].isin((*ENDINGS, "followed"))]
-    groups = [Group.of(s, part, horizon=window, competing=competing is not None, origin=origin, n_accounts=n_accounts if accounts else 0)
-              for s, part in counted.groupby("segment")]
+    clock = {"horizon": window, "unit": resolution(window), "competing": competing is not None, "origin": origin, "n_accounts": n_accounts}
+    groups = [Group.of(s, part, **clock).by_account() for s, part in counted.groupby("segment")]
     of = {g.label: g for g in sorted(groups, key=lambda g: (-g.n_users, g.label))}
     curve = pd.concat([_printed(g, window) for g in of.values()], ignore_index=True)
     summary = pd.DataFrame([_summary(g) for g in of.values()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
@@ -92,6 +92,14 @@ def cell_table(j: Journeys, cells: np.ndarray, sizes: Mapping[str, int], account
     return pd.DataFrame({"segment": segment, **account, **{name: codes[name] for name in sizes}, "n_users": n_users})
 
 
+def number_accounts(counts: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The counts with accounts as codes, -1 for users without one, and how many accounts there are; 0 where the counts know of none."""
+    if "account" not in counts:
+        return counts, 0
+    code, names = pd.factorize(counts["account"].where(counts["account"] != MISSING))
+    return counts.assign(account=code), len(names)
+
+
 # ---------------------------------------------------------------------------------------------------------- groups of users
 
 
@@ -127,12 +135,11 @@ class Group:
     last: float
     cells: Cells | None
     n_accounts: int  # in all groups, so that their vectors by account can be compared
-    design_effect: float
+    design_effect: float = np.nan  # of the share activated by the last day; see `by_account`
 
     @classmethod
-    def of(cls, label: str, counts: pd.DataFrame, *, horizon: int, competing: bool, origin: int = 0, n_accounts: int = 0) -> Group:
-        """From counts of one segment: outcome, units (of `resolution`), n_users; perhaps entry (units) and account (code, -1 for none)."""
-        unit = resolution(horizon)
+    def of(cls, label: str, counts: pd.DataFrame, *, horizon: int, unit: int, competing: bool, origin: int = 0, n_accounts: int = 0) -> Group:
+        """From counts of one segment: outcome, units (of ``unit`` microseconds), n_users; perhaps entry (units) and account (code, -1 for none)."""
         wide = counts.pivot_table(index="units", columns="outcome", values="n_users", aggfunc="sum", observed=True).reindex(columns=OUTCOMES).fillna(0).astype(int)
         n, n_at_once = wide.sum(), int(wide["activated"].get(0, 0))
         n_immature = int(wide.loc[wide.index < horizon // unit, "followed"].sum())
@@ -160,19 +167,18 @@ class Group:
             kind = ends["outcome"].map({"activated": 0, "competing": 1}).fillna(2).to_numpy(int)
             cells = Cells(rows.index.get_indexer(ends["units"]), entry, kind, ends["account"].to_numpy(), ends["n_users"].to_numpy())
         last = enough[-1] * unit / DAY if len(enough) else np.nan
-        group = cls(label, n, n_at_once, n_immature, steps, origin * unit / DAY, last, cells, n_accounts, np.nan)
-        return group if cells is None else group._clustered()
+        return cls(label, n, n_at_once, n_immature, steps, origin * unit / DAY, last, cells, n_accounts)
 
-    def _clustered(self) -> Group:
-        """With the curve's errors summed by account: exact at GRID rows or at all there are, between them by the ratio to independent users."""
+    def by_account(self) -> Group:
+        """With the whole curve's errors summed by account: exact at GRID rows or at all there are, between them by the ratio to independent users."""
         se = self.steps["rate_se"].to_numpy()
         judged = np.flatnonzero(se > 0)
-        if not len(judged) or not self.last >= 0:
+        if self.cells is None or not len(judged) or not self.last >= 0:
             return self
         day = self.steps["time"].to_numpy()
         grid = np.searchsorted(day, np.linspace(self.first, self.last, GRID + 1), side="right") - 1  # the rows that printed days read
         at = judged if len(judged) <= GRID else np.intersect1d(judged, np.r_[grid, judged[[0, -1]]])
-        ratio = np.array([self.standard_error((day <= day[row]).astype(float)) for row in at]) / se[at]
+        ratio = np.array([self.standard_error(self.until(day[row])) for row in at]) / se[at]
         last = np.clip(np.searchsorted(day, self.last, side="right") - 1, 0, None)
         se = se * np.interp(np.arange(len(se)), at, ratio)
         low, high = stats.cloglog_interval(self.steps["rate"].to_numpy(), se, critical([self]))
@@ -201,8 +207,18 @@ class Group:
         """Share activated by ``day`` and its interval."""
         if np.isnan(day):
             return np.nan, np.nan, np.nan
-        low, high = (stats.at_time(self.steps, day, f"rate_ci_{side}", np.nan) for side in ("lower", "upper"))
-        return stats.at_time(self.steps, day), low, high
+        share, se = self.share(day)
+        low, high = stats.cloglog_interval(np.array([share]), np.array([se]), critical([self]))
+        return share, float(low[0]), float(high[0])
+
+    def share(self, day: float) -> tuple[float, float]:
+        """Share activated by ``day`` and its standard error."""
+        se = stats.at_time(self.steps, day, "rate_se") if self.cells is None else self.standard_error(self.until(day))
+        return stats.at_time(self.steps, day), se
+
+    def until(self, day: float) -> np.ndarray:
+        """1 for each row up to ``day``."""
+        return (self.steps["time"] <= day).to_numpy(float)
 
     def mean(self, day: float) -> tuple[float, float]:
         """Mean days not activated until ``day`` and its standard error (NaN without an activation: nothing to judge by)."""
@@ -267,19 +283,31 @@ def critical(groups: Sequence[Group]) -> float:
 
 
 def compare_days(pairs: Sequence[tuple[Group, Group]], day: float) -> tuple[float, float, float]:
-    """Mean days not activated until ``day``, first group minus second, with its interval; over strata with weights n_1 n_0 / (n_1 + n_0) (as Mantel-Haenszel's)."""
-    weight = np.array([g.n_users * h.n_users / (g.n_users + h.n_users) for g, h in pairs])
-    weight = weight / weight.sum()
-    means = np.array([[*g.mean(day), *h.mean(day)] for g, h in pairs])
-    difference, known = float(weight @ (means[:, 0] - means[:, 2])), not np.isnan(means).any()
+    """Mean days not activated until ``day``, first group minus second, with its interval; see `_difference` for more than one pair."""
+    return _difference(pairs, lambda g: g.mean(day), lambda g: g.weight(day))
+
+
+def compare_shares(pairs: Sequence[tuple[Group, Group]], day: float) -> tuple[float, float, float]:
+    """Share activated by ``day``, first group minus second, with its interval; see `_difference` for more than one pair."""
+    return _difference(pairs, lambda g: g.share(day), lambda g: g.until(day))
+
+
+def _difference(pairs: Sequence[tuple[Group, Group]], estimate: Callable, weight: Callable) -> tuple[float, float, float]:
+    """Mean over strata of first group minus second, weights n_1 n_0 / (n_1 + n_0) as Mantel & Haenszel's; errors by account where there are accounts.
+
+    ``estimate``: of a group, with its standard error. ``weight``: of a group, what `Group.effects` needs for it.
+    """
+    size = np.array([g.n_users * h.n_users / (g.n_users + h.n_users) for g, h in pairs])
+    size = size / size.sum()
+    found = np.array([[*estimate(g), *estimate(h)] for g, h in pairs])
     groups = [g for pair in pairs for g in pair]
-    variance = float(weight**2 @ (means[:, 1] ** 2 + means[:, 3] ** 2))
-    if groups[0].cells is not None and known:
+    difference, variance = float(size @ (found[:, 0] - found[:, 2])), float(size**2 @ (found[:, 1] ** 2 + found[:, 3] ** 2))
+    if groups[0].cells is not None and variance == variance:
         sums, variance = np.zeros(groups[0].n_accounts), 0.0
-        for w, pair in zip(weight, pairs):
+        for share, pair in zip(size, pairs):
             for sign, group in zip((1, -1), pair):
-                mine, alone = group.effects(group.weight(day))
-                sums, variance = sums + sign * w * mine, variance + w**2 * alone
+                mine, alone = group.effects(weight(group))
+                sums, variance = sums + sign * share * mine, variance + share**2 * alone
         variance += (sums**2).sum()
     width = critical(groups) * np.sqrt(variance)
     return difference, difference - width, difference + width

@@ -54,12 +54,13 @@ d$event <- factor(ifelse(d$s == 1 & seq_len(nrow(d)) %% 3 == 0, 2, d$s), 0:2, c(
 for (man in 0:1) {
   p <- subset(d, x == man)
   f <- survfit(Surv(t, event) ~ 1, data = p, influence = 1)
+  on <- f$influence.pstate[, -1, 2]  # the first column is the time before all others
   at <- sapply(c(60, 180, 360), function(day) max(which(f$time <= day)))
   keep <- f$time < 365
-  area <- f$influence.pstate[, keep, 2] %*% diff(c(f$time[keep], 365))
+  area <- on[, keep] %*% diff(c(f$time[keep], 365))
   cat(sprintf("exits, sex %d: se by institution at day 60, 180, 360 %.10f %.10f %.10f, of the days lost of 365 %.10f\n", man,
-              sqrt(sum(rowsum(f$influence.pstate[, at[1], 2], p$inst)^2)), sqrt(sum(rowsum(f$influence.pstate[, at[2], 2], p$inst)^2)),
-              sqrt(sum(rowsum(f$influence.pstate[, at[3], 2], p$inst)^2)), sqrt(sum(rowsum(area, p$inst)^2))))
+              sqrt(sum(rowsum(on[, at[1]], p$inst)^2)), sqrt(sum(rowsum(on[, at[2]], p$inst)^2)),
+              sqrt(sum(rowsum(on[, at[3]], p$inst)^2)), sqrt(sum(rowsum(area, p$inst)^2))))
 }
 f <- survfit(Surv(t, event) ~ x, data = d)
 print(lapply(summary(f, times = c(60, 180, 360))[c("pstate", "std.err")], function(m) m[, 2]), digits = 12)

@@ -5,6 +5,7 @@ from mctlib.attribution import RULES, Attribution, attribution_windows
 from mctlib.change import Change, explain_change
 from mctlib.funnel import Funnel, diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Journeys, Step
+from mctlib.landmark import Landmark, landmark_activation
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
 from mctlib.roi import BeforeAfter, Count, Mean, Rate, compare_before_after, daily_metric
@@ -13,7 +14,7 @@ from mctlib.sources import open_log
 from mctlib.spark import SparkLog
 
 __all__ = [
-    "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "EventLog", "Exclusion", "Funnel", "Journeys", "Mean",
+    "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "EventLog", "Exclusion", "Funnel", "Journeys", "Landmark", "Mean",
     "ParameterError", "Rate", "RunRecord", "SparkLog", "Step", "attribution_windows", "compare_before_after", "daily_metric", "diagnose_funnel", "explain_change",
-    "open_log", "run_pack", "time_to_activation",
+    "landmark_activation", "open_log", "run_pack", "time_to_activation",
 ]

@@ -265,7 +265,7 @@ def _caveats(
     if len(flat):
         told = named([f"{r['segment']} {_share(*(r[c] for c in ('never_rate', 'never_rate_ci_lower', 'never_rate_ci_upper')))}" for _, r in flat.iterrows()])
         out.append(f"The curve has gone flat; not activated by then: {told}. At the pace of the last third of the time seen no more than "
-                   f"{100 * flat['further_rate_ci_upper'].max():.1f} % of the users would follow in as long again.")
+                   f"{100 * flat['further_rate_ci_upper'].max():.1g} % of the users would follow in as long again.")
     if rising := list(known.loc[known["plateau"] == "still rising", "segment"]):
         out.append(f"Still rising at the end of the time seen, so how many never activate cannot be said: {named(rising)}.")
     out += _account_caveats(list(groups.values()))

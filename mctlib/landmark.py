@@ -188,8 +188,8 @@ def _caveats(
     head = table[table["landmark_days"] == landmark / DAY]
     vanity = head[(head["naive_effect_rate_ci_lower"] > 0) & ~(_clear(head) & (head["rmst_difference_days"] < 0)) & head["effect_rate"].notna()]
     for _, row in vanity.nlargest(3, "naive_effect_rate").iterrows():
-        out.append(f"{row['signal']} looks good only when who ever did it is set against who never did ({points(row, 'naive_effect_rate')}), which credits it with "
-                   f"whoever stayed long enough to do it; after the landmark it is {points(row, 'effect_rate')}.")
+        out.append(f"{row['signal']} looks good only while who ever did it is set against who never did: {points(row, 'naive_effect_rate')}, for staying long "
+                   f"enough to do it counts in its favour. After the landmark: {points(row, 'effect_rate')}.")
     for signal, part in table.groupby("signal", sort=False):
         signs = np.sign(part["rmst_difference_days"].dropna())
         if signs.nunique() > 1 and _clear(part).any():

@@ -240,7 +240,7 @@ def _caveats(
         out += _entry_caveats(roles["observed_from"].label, totals, next(iter(groups.values())).first)
     if n_immature:
         out.append(f"{n_immature:,} of {n_users:,} users ({n_immature / n_users:.0%}) started less than {days} days before {as_of:%Y-%m-%d}: counted "
-                   "for as long as they were seen. The late part of a curve speaks for the earlier users; newer ones may differ.")
+                   "for as long as they were seen. The late part of a curve speaks for the earlier users.")
     if "competing" in roles:
         still = " Hazard ratio and log-rank test compare the users still there." if len(contrasts) else ""
         out.append(f"{roles['competing'].label} ends the clock unactivated ({totals['competing']:,} users): they stay in the denominator and "
@@ -269,7 +269,7 @@ def _caveats(
     if rising := list(known.loc[known["plateau"] == "still rising", "segment"]):
         out.append(f"Still rising at the end of the time seen, so how many never activate cannot be said: {named(rising)}.")
     out += _account_caveats(list(groups.values()))
-    if crossing := list(contrasts.loc[contrasts["ph_pvalue"] < 0.05, "segment"]):
+    if (crossing := list(contrasts.loc[contrasts["ph_pvalue"] < 0.05, "segment"])) and len(contrasts) > 1:  # of a single one the finding says it
         out.append(f"The ratio of hazards changes over time (p < 0.05): {named(crossing)}. Read the difference in days; "
                    "the ratio is only an average.")
     return out
@@ -294,7 +294,7 @@ def _account_caveats(groups: list[Group]) -> list[str]:
     if groups[0].cells is None:
         return []
     effects = sorted(g.design_effect for g in groups if g.design_effect > 0)
-    out = [f"Users share accounts ({n_clusters(groups):,} of them, a user without one counted as one): intervals and tests are by account" + (
+    out = [f"Users share accounts ({n_clusters(groups):,} of them): intervals and tests are by account" + (
            f", design effect of the activated share {effects[0]:.2f}" + (f" to {effects[-1]:.2f}" if len(effects) > 1 else "") if effects else "") + "."]
     if refused := [g.label for g in groups if n_clusters([g]) < MIN_CLUSTERS]:
         out.append(f"Fewer than {MIN_CLUSTERS} accounts, too few for an interval: {'; '.join(refused[:5])}.")
@@ -316,15 +316,15 @@ def _finding(roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataF
             return f"Fewer than {MIN_FOLLOWED} users with {begun}: too few to say how long {goal} takes. {rule}"
         known_median = f"half are activated by day {_ci(row, 'median_days')}"
         median = known_median if row["median_days"] >= 0 else "fewer than half are activated by then"
-        return (f"Within {group.last:g} days of {begun} {_share(*group.rate(group.last))} of {row['n_users']:,} users reach {goal}; {median}; "
+        return (f"Within {group.last:.3g} days of {begun} {_share(*group.rate(group.last))} of {row['n_users']:,} users reach {goal}; {median}; "
                 f"on average {_ci(row, 'rmst_days')} of these days pass unactivated. {rule}")
     clear = known[known["qvalue"] < 0.05]
     row = known.loc[(clear if len(clear) else known)["rmst_difference_days"].abs().idxmax()]
     low, high, days = row["rmst_difference_days_ci_lower"], row["rmst_difference_days_ci_upper"], row["horizon_days"]
     verdict = "is slower than" if low > 0 else "is faster than" if high < 0 else "does not differ clearly from"
     rate, rate_0 = (_share(*groups[label].rate(days)) for label in (row["segment"], reference))
-    text = (f"segment {row['segment']} {verdict} {reference}: within {days:g} days of {begun} {rate} reach {goal}, against {rate_0}; on average its users "
-            f"spend {_more(row['rmst_difference_days'], low, high)} of the first {days:g} days not activated.")
+    text = (f"segment {row['segment']} {verdict} {reference}: within {days:.3g} days of {begun} {rate} reach {goal}, against {rate_0}; on average its users "
+            f"spend {_more(row['rmst_difference_days'], low, high)} of the first {days:.3g} days not activated.")
     if len(known) > 1:
         text = f"{len(clear)} of {len(known)} segments differ from {reference} (log-rank, 5 % false discovery rate). The largest gap: {text}"
     else:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.hazards import DAY, ENDINGS, MIN_CLUSTERS, OUTCOMES, Group, cell_table, clocks, compare_days, compare_hazards, compare_shares, n_clusters, number_accounts, resolution
+from mctlib.hazards import DAY, ENDINGS, OUTCOMES, Group, cell_table, clocks, compare_days, compare_hazards, compare_shares, number_accounts, resolution
 from mctlib.journeys import Journeys, Step, as_step, first_rows
 from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError
@@ -86,12 +86,12 @@ def landmark_activation(
             row, used = _compare(mine, clock, bool(by))
             rows.append({"landmark_days": us / DAY, "signal": chosen[k].label, **row, **_naive(naive[naive["signal"] == k])})
             strata |= {used}
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({c: float for c in COLUMNS if c != "signal"} if not rows else {})
     table["qvalue"] = stats.fdr(table["logrank_pvalue"])
     table = table.iloc[np.lexsort((table["rmst_difference_days"], table["landmark_days"].map({us / DAY: i for i, us in enumerate(landmarks)})))].reset_index(drop=True)
     n_started = int(naive.loc[naive["signal"] == 0, "n_users"].sum())
-    caveats += _caveats(table, roles, n_waiting, n_started, landmarks[0], strata, by, accounts)
-    return Landmark(table, _finding(table, roles, landmarks[0], window), tuple(caveats))
+    caveats += _caveats(table, roles, n_waiting, n_started, landmarks[0], strata, by)
+    return Landmark(table, _finding(table, roles, landmarks[0], window, accounts), tuple(caveats))
 
 
 def count_landmarks(
@@ -180,16 +180,17 @@ def _clear(table: pd.DataFrame) -> pd.Series:
 
 
 def _caveats(
-    table: pd.DataFrame, roles: dict[str, Step], n_waiting: int, n_started: int, landmark: int, strata: set[tuple[int, int]], by: list[str], accounts: list[str],
+    table: pd.DataFrame, roles: dict[str, Step], n_waiting: int, n_started: int, landmark: int, strata: set[tuple[int, int]], by: list[str],
 ) -> list[str]:
     """What a reader must know about these numbers, in sentences."""
     out = [f"Compared are the {n_waiting:,} of {users(n_started)} with {roles['start'].label} who were still waiting and in view {in_words(landmark)} later. "
-           "Who does something early may differ in other ways too: a test that changes only this would show whether it is the cause."]
+           "Who does something early may differ in other ways: only a test that changes nothing else shows whether it is the cause."]
     head = table[table["landmark_days"] == landmark / DAY]
     vanity = head[(head["naive_effect_rate_ci_lower"] > 0) & ~(_clear(head) & (head["rmst_difference_days"] < 0)) & head["effect_rate"].notna()]
-    for _, row in vanity.nlargest(3, "naive_effect_rate").iterrows():
-        out.append(f"{row['signal']} looks good only while who ever did it is set against who never did: {points(row, 'naive_effect_rate')}, for staying long "
-                   f"enough to do it counts in its favour. After the landmark: {points(row, 'effect_rate')}.")
+    if len(vanity):
+        told = "; ".join(f"{r['signal']} {100 * r['naive_effect_rate']:+.1f}, after the landmark {points(r, 'effect_rate')}"
+                         for _, r in vanity.sort_values("naive_effect_rate", ascending=False).head(3).iterrows())
+        out.append(f"Good only while who ever did it is set against who never did, where staying long enough to do it counts in its favour: {told}.")
     for signal, part in table.groupby("signal", sort=False):
         signs = np.sign(part["rmst_difference_days"].dropna())
         if signs.nunique() > 1 and _clear(part).any():
@@ -198,18 +199,16 @@ def _caveats(
     if by and (lacking := [pair for pair in strata if pair[0] < pair[1]]):
         least = min(lacking)
         out.append(f"Strata with fewer than 10 users on one side are left out of the stratified figures (at worst {least[0]} of {least[1]} are used).")
-    if accounts:
-        out.append("Users share accounts: intervals and tests are by account.")
     return out
 
 
-def _finding(table: pd.DataFrame, roles: dict[str, Step], landmark: int, horizon: int) -> str:
+def _finding(table: pd.DataFrame, roles: dict[str, Step], landmark: int, horizon: int, accounts: list[str]) -> str:
     """The clearest saving, or that there is none."""
     head = table[(table["landmark_days"] == landmark / DAY) & table["logrank_pvalue"].notna()]
     n_tests = int(table["logrank_pvalue"].notna().sum())
     early, goal = in_words(landmark), roles["activation"].label
     rule = (f"(Landmark {early} after the first {roles['start'].label}: users still waiting then, sorted by what they had done by then, and followed to "
-            f"{in_words(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}.)")
+            f"{in_words(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}{', errors by account' if accounts else ''}.)")
     if head.empty:
         return f"No early micro-conversion in the first {early} can be compared: {MIN_USERS} users and {MIN_SHARE:.0%} must have had it, and as many not. {rule}"
     sooner = head[_clear(head) & (head["rmst_difference_days"] < 0)]

@@ -100,9 +100,8 @@ def plot_activation_curves(curve: pd.DataFrame, summary: pd.DataFrame, *, ax: Ax
         line = curve[curve["segment"] == name]
         ax.step(line["days"], line["activated_rate"], where="post", color=colour, lw=1.8)
         ax.fill_between(line["days"], line["activated_rate_ci_lower"], line["activated_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
-        flat = state.loc[name, "plateau"] == "flat"
-        word = f"flat: {100 * state.loc[name, 'never_rate']:.0f} % not" if flat else state.loc[name, "plateau"].replace("too few to say", "")
-        ends.append((line["days"].iloc[-1], line["activated_rate"].iloc[-1], "\n".join(filter(None, (str(name) * (len(shown) > 1), word))), colour))
+        words = {"flat": f"flat, {100 * state.loc[name, 'never_rate']:.0f} % never", "still rising": "still rising"}.get(state.loc[name, "plateau"])
+        ends.append((last, line["activated_rate"].iloc[-1], ": ".join(filter(None, (len(shown) > 1 and str(name), words))), colour))
         below = {"textcoords": "offset points", "xycoords": ("data", "axes fraction"), "color": colour, "fontsize": 9, "va": "top", "annotation_clip": False}
         if len(shown) > 1:
             ax.annotate(str(name), (0, 0), (-22, -58 - 13 * i), ha="right", **below)
@@ -113,7 +112,7 @@ def plot_activation_curves(curve: pd.DataFrame, summary: pd.DataFrame, *, ax: Ax
     ax.set(xticks=ticks, xlim=(0, last), ylim=(0, None), xlabel="days since start", ylabel="activated")
     ax.xaxis.labelpad = 2
     percent(ax.yaxis)
-    label_ends(ax, ends, gap=0.1 if any("\n" in text for *_, text, _ in ends) else 0.055)
+    label_ends(ax, ends)
     if len(names) > len(shown):
         ax.set_title(f"The {len(shown)} largest of {len(names)} segments", fontsize=9, color=MUTED, weight="normal")
     return ax
@@ -133,7 +132,7 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     forest(ax, table, label="segment", value="rmst_difference_days")
     for y, value in zip(range(len(table))[::-1], table["rmst_difference_days"]):
         ax.annotate(f"{value:+.1f}".replace("-", "\u2212"), (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
-    ax.set_xlabel(f"days not activated, of the first {table['horizon_days'].max():g}: more (+) or fewer (\u2212) than {table['reference'].iloc[0]}")
+    ax.set_xlabel(f"days not activated, of the first {table['horizon_days'].max():.3g}: more (+) or fewer (\u2212) than {table['reference'].iloc[0]}")
     return ax
 
 

@@ -655,7 +655,7 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
 
     result = time_to_activation(channels, **ASK, by="channel", horizon="20d")
     texts = [t.get_text() for t in plots.plot_activation_curves(result.curve, result.summary).texts]
-    assert {"a", "b", "65", "60"} <= {line for text in texts for line in text.split("\n")}
+    assert {"a", "b", "65", "60"} <= {word for text in texts for word in text.split(": ")}
     forest = plots.plot_contrasts(result.contrasts)
     assert [t.get_text() for t in forest.get_yticklabels()] == ["a"] and forest.get_xlabel().endswith("than b")
     assert plots.plot_contrasts(result.contrasts.iloc[:0]).texts

@@ -183,13 +183,13 @@ def _caveats(
     table: pd.DataFrame, roles: dict[str, Step], n_waiting: int, n_started: int, landmark: int, strata: set[tuple[int, int]], by: list[str],
 ) -> list[str]:
     """What a reader must know about these numbers, in sentences."""
-    out = [f"Compared are the {n_waiting:,} of {users(n_started)} with {roles['start'].label} who were still waiting and in view {in_words(landmark)} later. "
-           "Who does something early may differ in other ways: only a test that changes nothing else shows whether it is the cause."]
+    out = [f"Compared are the {n_waiting:,} of {users(n_started)} still waiting and in view {in_words(landmark)} after {roles['start'].label}. "
+           "Who acts early may differ in other ways: an experiment would tell."]
     head = table[table["landmark_days"] == landmark / DAY]
     vanity = head[(head["naive_effect_rate_ci_lower"] > 0) & ~(_clear(head) & (head["rmst_difference_days"] < 0)) & head["effect_rate"].notna()]
     if len(vanity):
         told = "; ".join(f"{r['signal']} {100 * r['naive_effect_rate']:+.1f}, after the landmark {points(r, 'effect_rate')}"
-                         for _, r in vanity.sort_values("naive_effect_rate", ascending=False).head(3).iterrows())
+                         for _, r in vanity.sort_values("naive_effect_rate", ascending=False).head(2).iterrows())
         out.append(f"Good only while who ever did it is set against who never did, where staying long enough to do it counts in its favour: {told}.")
     for signal, part in table.groupby("signal", sort=False):
         signs = np.sign(part["rmst_difference_days"].dropna())

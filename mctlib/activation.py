@@ -67,7 +67,7 @@ def time_to_activation(
     activated_rate + ci, median_days + ci (NaN: not reached), rmst_days + ci (mean days of the first horizon_days spent not activated);
     plateau ("flat", "still rising", "too few to say"), further_rate + ci (share of the users who would activate in another third of the time seen, if
     the last third's pace went on; exact Poisson limits, 3.7 / n where nobody activated), never_rate + ci (the share not activated, where flat).
-    Flat: no more than 1 % further by the upper limit; still rising: more by the lower one. Nothing is said of days beyond horizon_days.
+    Flat: no more than 1 % further by the upper limit; still rising: more than that by the estimate. Nothing is said of days beyond horizon_days.
     ``contrasts``: segment, reference, horizon_days (the shorter of the two), rmst_difference_days + ci (segment minus reference),
     hazard_ratio + ci, logrank_pvalue, qvalue (Benjamini-Hochberg over the segments), ph_pvalue. Users who left lose the rest of the horizon
     in the rate and the mean; hazard ratio and tests compare users still there (cause-specific: an exit leaves the risk set).
@@ -122,15 +122,16 @@ def count_durations(
     for low, high in zip(cuts, cuts[1:]):
         part = j.take(slice(low, high))
         c = clocks(part, horizon, roles)
-        outcome, entry = c.outcome, np.minimum(c.to_entry, horizon) // unit
+        outcome, seen, entries = c.outcome, slice(None), ()
+        none = np.zeros(len(c.already) + len(c.unstarted), np.int64)
         if late:
+            entry = np.minimum(c.to_entry, horizon) // unit
             ended = (c.ran < c.to_entry) | (entry > 0) & (c.ran // unit <= entry)  # before they came into view, or in the very unit
             outcome = np.select([c.to_entry > c.followed, ended], [8, 7], outcome)
-        seen = np.flatnonzero(outcome < len(ENDINGS))
-        more = np.repeat([6, 4, 5], [len(seen), len(c.already), len(c.unstarted)])
-        none = np.zeros(len(c.already) + len(c.unstarted), np.int64)
+            seen = np.flatnonzero(outcome < len(ENDINGS))
+            entries = (np.concatenate([entry, entry[seen], none]),)
+        more = np.repeat([6, 4, 5], [len(c.rows[seen]), len(c.already), len(c.unstarted)])
         rows = np.concatenate([c.rows, c.rows[seen], c.already, c.unstarted])
-        entries = (np.concatenate([entry, entry[seen], none]),) if late else ()
         units = np.concatenate([c.ran, c.followed[seen], none]) // unit
         cells.append(np.ravel_multi_index((*(codes[rows] for codes in part.dims.values()), np.concatenate([outcome, more]), *entries, units), shape))
     table = cell_table(j, np.concatenate(cells), sizes, accounts)
@@ -316,15 +317,16 @@ def _finding(roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataF
             return f"Fewer than {MIN_FOLLOWED} users with {begun}: too few to say how long {goal} takes. {rule}"
         known_median = f"half are activated by day {_ci(row, 'median_days')}"
         median = known_median if row["median_days"] >= 0 else "fewer than half are activated by then"
-        return (f"Within {group.last:.3g} days of {begun} {_share(*group.rate(group.last))} of {row['n_users']:,} users reach {goal}; {median}; "
+        span = _span(group, group.last, begun)
+        return (f"{span[0].upper()}{span[1:]} {_share(*group.rate(group.last))} of {row['n_users']:,} users reach {goal}; {median}; "
                 f"on average {_ci(row, 'rmst_days')} of these days pass unactivated. {rule}")
     clear = known[known["qvalue"] < 0.05]
     row = known.loc[(clear if len(clear) else known)["rmst_difference_days"].abs().idxmax()]
     low, high, days = row["rmst_difference_days_ci_lower"], row["rmst_difference_days_ci_upper"], row["horizon_days"]
     verdict = "is slower than" if low > 0 else "is faster than" if high < 0 else "does not differ clearly from"
     rate, rate_0 = (_share(*groups[label].rate(days)) for label in (row["segment"], reference))
-    text = (f"segment {row['segment']} {verdict} {reference}: within {days:.3g} days of {begun} {rate} reach {goal}, against {rate_0}; on average its users "
-            f"spend {_more(row['rmst_difference_days'], low, high)} of the first {days:.3g} days not activated.")
+    text = (f"segment {row['segment']} {verdict} {reference}: {_span(groups[reference], days, begun)} {rate} reach {goal}, against {rate_0}; on average its users "
+            f"spend {_more(row['rmst_difference_days'], low, high)} of {'these' if groups[reference].first else f'the first {days:.3g}'} days not activated.")
     if len(known) > 1:
         text = f"{len(clear)} of {len(known)} segments differ from {reference} (log-rank, 5 % false discovery rate). The largest gap: {text}"
     else:
@@ -334,6 +336,11 @@ def _finding(roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataF
     elif row["hazard_ratio"] > 0:
         text += f" Hazard ratio {_ci(row, 'hazard_ratio', 2)}."
     return f"{text} {rule}"
+
+
+def _span(group: Group, days: float, begun: str) -> str:
+    """The days that are told of."""
+    return f"from day {group.first:.3g} to day {days:.3g} after {begun}" if group.first else f"within {days:.3g} days of {begun}"
 
 
 def _share(rate: float, low: float, high: float) -> str:

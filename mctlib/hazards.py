@@ -140,27 +140,21 @@ class Group:
     @classmethod
     def of(cls, label: str, counts: pd.DataFrame, *, horizon: int, unit: int, competing: bool, origin: int = 0, n_accounts: int = 0) -> Group:
         """From counts of one segment: outcome, units (of ``unit`` microseconds), n_users; perhaps entry (units) and account (code, -1 for none)."""
-        wide = counts.pivot_table(index="units", columns="outcome", values="n_users", aggfunc="sum", observed=True).reindex(columns=OUTCOMES).fillna(0).astype(int)
+        units, at = np.unique(counts["units"], return_inverse=True)
+        table = np.zeros((len(units), len(OUTCOMES)), np.int64)
+        np.add.at(table, (at, pd.Index(OUTCOMES).get_indexer(counts["outcome"])), counts["n_users"])
+        wide = pd.DataFrame(table, units, OUTCOMES)
         n, n_at_once = wide.sum(), int(wide["activated"].get(0, 0))
         n_immature = int(wide.loc[wide.index < horizon // unit, "followed"].sum())
-        late, unentered = None, 0
+        ends, to_view, entering = counts[counts["outcome"].isin(ENDINGS)], 0, None
         if "entry" in counts:
-            late = counts[(counts["entry"] > 0) & (counts["outcome"] == "followed")].groupby("entry")["n_users"].sum()
-            wide = wide.reindex(wide.index.union(late.index), fill_value=0)
-            unentered = late.reindex(wide.index, fill_value=0)[::-1].cumsum()[::-1].to_numpy()
-        enough = wide.index[wide["followed"].to_numpy()[::-1].cumsum()[::-1] - unentered >= MIN_FOLLOWED]
-        ends = counts[counts["outcome"].isin(ENDINGS)]
-        rows = wide[list(ENDINGS)]
-        entering = None
-        if late is not None:
-            late = ends[ends["entry"] > 0].groupby("entry")["n_users"].sum()
-            entering = late.reindex(rows.index, fill_value=0)
-            rows, entering = (part[rows.any(axis=1) | (entering > 0)] for part in (rows, entering))
-        else:
-            rows = rows[rows.any(axis=1)]
-        hit, out = rows["activated"].to_numpy(), rows["competing"].to_numpy()
-        unseen = (rows["censored"] + rows["not_activated"]).to_numpy()
-        steps = stats.incidence(rows.index.to_numpy() * unit / DAY, hit, unseen, out if competing else None, None if entering is None else entering.to_numpy())
+            late = [part[part["entry"] > 0].groupby("entry")["n_users"].sum() for part in (counts[counts["outcome"] == "followed"], ends)]
+            wide = wide.reindex(wide.index.union(late[0].index).union(late[1].index), fill_value=0)
+            to_view, entering = late[0].reindex(wide.index, fill_value=0)[::-1].cumsum()[::-1].to_numpy(), late[1].reindex(wide.index, fill_value=0)
+        enough = wide.index[wide["followed"].to_numpy()[::-1].cumsum()[::-1] - to_view >= MIN_FOLLOWED]
+        rows = wide[wide[list(ENDINGS)].any(axis=1) | (False if entering is None else entering > 0)]
+        hit, out, unseen = (rows[list(which)].sum(axis=1).to_numpy() for which in (["activated"], ["competing"], ENDINGS[2:]))
+        steps = stats.incidence(rows.index.to_numpy() * unit / DAY, hit, unseen, out if competing else None, None if entering is None else entering[rows.index].to_numpy())
         cells = None
         if n_accounts:
             entry = np.where(ends["entry"] > 0, rows.index.get_indexer(ends["entry"]), -1) if "entry" in ends else np.full(len(ends), -1)

@@ -210,7 +210,7 @@ def _finding(table: pd.DataFrame, roles: dict[str, Step], landmark: int, horizon
     rule = (f"(Landmark {early} after the first {roles['start'].label}: users still waiting then, sorted by what they had done by then, and followed to "
             f"{in_words(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}{', errors by account' if accounts else ''}.)")
     if head.empty:
-        return f"No early micro-conversion in the first {early} can be compared: {MIN_USERS} users and {MIN_SHARE:.0%} must have had it, and as many not. {rule}"
+        return f"No early micro-conversion in the first {early} can be compared: {MIN_USERS} users and {MIN_SHARE:.0%} must have had it, and as many not; a later landmark may find some. {rule}"
     sooner = head[_clear(head) & (head["rmst_difference_days"] < 0)]
     if sooner.empty:
         return f"None of the {len(head)} early micro-conversions in the first {early} goes with a clearly shorter way to {goal}. {rule}"

@@ -360,6 +360,7 @@ def test_a_curve_begins_where_its_risk_set_holds():
     rows = [r for i, t in enumerate(life) for r in ((i, "start", 0), (i, "seen", 1 if i < 3 else 5), (i, "active", t))]
     result = time_to_activation(seen_log([(f"u{i}", e, d) for i, e, d in rows]), start="start", activation="active", observed_from="seen", as_of="2026-06-01", horizon="30d")
     assert result.curve["days"].min() == 5 and result.curve["activated_rate"].iloc[0] == 0
+    assert result.finding.startswith("From day 5 to day 30 after start ")
     assert "Nothing can be said of the first 5.0 days" in " ".join(result.caveats)
     row, truth = result.summary.iloc[0], 1 - np.exp(-25 / 12)
     assert row["n_users"] == pytest.approx((life > 5).sum(), abs=10) and row["activated_rate"] == pytest.approx(truth, abs=4 * (truth * (1 - truth) / row["n_users"]) ** 0.5)

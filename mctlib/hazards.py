@@ -152,14 +152,15 @@ class Group:
             wide = wide.reindex(wide.index.union(late[0].index).union(late[1].index), fill_value=0)
             to_view, entering = late[0].reindex(wide.index, fill_value=0)[::-1].cumsum()[::-1].to_numpy(), late[1].reindex(wide.index, fill_value=0)
         enough = wide.index[wide["followed"].to_numpy()[::-1].cumsum()[::-1] - to_view >= MIN_FOLLOWED]
-        rows = wide[wide[list(ENDINGS)].any(axis=1) | (False if entering is None else entering > 0)]
-        hit, out, unseen = (rows[list(which)].sum(axis=1).to_numpy() for which in (["activated"], ["competing"], ENDINGS[2:]))
-        steps = stats.incidence(rows.index.to_numpy() * unit / DAY, hit, unseen, out if competing else None, None if entering is None else entering[rows.index].to_numpy())
+        ended = wide.to_numpy()[:, :len(ENDINGS)]
+        kept = (ended > 0).any(axis=1) | (False if entering is None else entering.to_numpy() > 0)
+        rows, (hit, out, *unseen) = wide.index[kept], ended[kept].T
+        steps = stats.incidence(rows.to_numpy() * unit / DAY, hit, sum(unseen), out if competing else None, None if entering is None else entering.to_numpy()[kept])
         cells = None
         if n_accounts:
-            entry = np.where(ends["entry"] > 0, rows.index.get_indexer(ends["entry"]), -1) if "entry" in ends else np.full(len(ends), -1)
+            entry = np.where(ends["entry"] > 0, rows.get_indexer(ends["entry"]), -1) if "entry" in ends else np.full(len(ends), -1)
             kind = ends["outcome"].map({"activated": 0, "competing": 1}).fillna(2).to_numpy(int)
-            cells = Cells(rows.index.get_indexer(ends["units"]), entry, kind, ends["account"].to_numpy(), ends["n_users"].to_numpy())
+            cells = Cells(rows.get_indexer(ends["units"]), entry, kind, ends["account"].to_numpy(), ends["n_users"].to_numpy())
         last = enough[-1] * unit / DAY if len(enough) else np.nan
         return cls(label, n, n_at_once, n_immature, steps, origin * unit / DAY, last, cells, n_accounts)
 

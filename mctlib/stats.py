@@ -101,17 +101,21 @@ def mantel_haenszel(k: np.ndarray, n: np.ndarray, k_0: np.ndarray, n_0: np.ndarr
     return difference, difference - half, difference + half, pvalue
 
 
-def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None) -> pd.DataFrame:
+def incidence(
+    time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None, n_entering: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Share of users who had the event by each time, censored users counted for as long as they were seen.
 
-    ``time``: distinct or repeated durations, any unit; the counts leave the risk set at that time, censored ones after the others. Without a competing exit this
-    is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
+    ``time``: distinct or repeated durations, any unit; the counts leave the risk set at that time, censored ones after the others. ``n_entering``: users
+    who come into view just after that time and are at risk only from then on (left truncation; all others are from the start). Without a competing exit
+    this is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
     Returns time, n_at_risk, n_event, n_competing, n_censored, rate, rate_se, rate_ci_lower, rate_ci_upper (complementary log-log).
     """
     time, at = np.unique(np.asarray(time), return_inverse=True)
-    d, c, censored = (np.bincount(at, weights=n, minlength=len(time)).astype(float) for n in (n_event, np.zeros(len(at)) if n_competing is None else n_competing, n_censored))
-    leaving = d + c + censored
-    n = leaving[::-1].cumsum()[::-1]
+    d, c, censored, entering = (np.zeros(len(time)) if counts is None else np.bincount(at, weights=counts, minlength=len(time)).astype(float)
+                                for counts in (n_event, n_competing, n_censored, n_entering))
+    at_risk = (d + c + censored - entering)[::-1].cumsum()[::-1]
+    n = np.where(at_risk > 0, at_risk, 1.0)  # nobody in view: nothing happens
     both = d + c
     after = np.cumprod(1 - both / n)
     before = np.r_[1.0, after[:-1]]
@@ -122,15 +126,33 @@ def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_c
                 - 2 * (f * np.cumsum(own) - np.cumsum(f * own)))
     se = np.sqrt(np.maximum(variance, 0))
     low, high = cloglog_interval(f, se)
-    return pd.DataFrame({"time": time, "n_at_risk": n, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": se, "rate_ci_lower": low,
-                         "rate_ci_upper": high})
+    return pd.DataFrame({"time": time, "n_at_risk": at_risk, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": se,
+                         "rate_ci_lower": low, "rate_ci_upper": high})
 
 
-def cloglog_interval(f: np.ndarray, se: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of a cumulative share on the scale log(-log(1 - f)), the "log-log" of survival software; NaN at 0 and 1."""
+def influence(curve: pd.DataFrame, weight: np.ndarray) -> np.ndarray:
+    """What one user changes in sum(weight x rise of rate) of a curve from `incidence`: (3, rows) for a user who leaves at the row by the event, by a competing
+    exit, or otherwise; one who came into view after row e has the third line's value at e less.
+
+    ``weight``: one value a row; ones up to t give the rate at t, max(tau - time, 0) the days that the event takes from tau. The derivative by the user's own
+    weight (infinitesimal jackknife): summed within clusters and squared it gives cluster-robust variances, as R's survfit(..., cluster =) does.
+    """
+    n, d, c = (curve[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
+    n, both = np.where(n > 0, n, 1.0), d + c
+    before = np.r_[1.0, np.cumprod(1 - both / n)[:-1]]
+    rise = weight * before * d / n
+    gone = np.divide(1.0, n - both, out=np.zeros_like(n), where=n > both)  # what leaving takes from the share still waiting, relative to it
+    stayed = np.cumsum(both / n * gone)  # and what staying gives it
+    rest = rise.sum() - np.cumsum(rise)
+    stay = np.cumsum(np.r_[0.0, stayed[:-1]] * rise) - np.cumsum(rise / n) + stayed * rest
+    return np.vstack([stay + weight * before / n - gone * rest, stay - gone * rest, stay])
+
+
+def cloglog_interval(f: np.ndarray, se: np.ndarray, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a cumulative share on the scale log(-log(1 - f)), the "log-log" of survival software; NaN at 0 and 1. ``z``: standard errors to either side."""
     inside = (f > 0) & (f < 1 - 1e-12)
     s = np.where(inside, 1 - f, 0.5)
-    width = np.exp(Z * np.where(inside, se, np.nan) / (s * -np.log(s)))
+    width = np.exp(z * np.where(inside, se, np.nan) / (s * -np.log(s)))
     return 1 - s ** (1 / width), 1 - s**width
 
 
@@ -152,7 +174,7 @@ def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
     Without competing exits Var = sum_i A_i^2 d_i / (n_i (n_i - d_i)), A_i = area under 1 - rate from t_i to tau (as R's survRM2). With them a user who
     exits stays out of the event until tau; the variance is the delta method over the multinomial increments d_i / n_i, c_i / n_i, and the same without.
     """
-    part = curve[curve["time"] < tau]
+    part = curve[(curve["time"] < tau) & (curve["n_at_risk"] > 0)]
     n, d, c = (part[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
     stay = 1 - (d + c) / n
     own = (tau - part["time"].to_numpy(float)) * np.r_[1.0, np.cumprod(stay)[:-1]]  # what an event at t_i takes from the mean, per unit of hazard

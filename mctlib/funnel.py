@@ -53,9 +53,8 @@ def diagnose_funnel(
     account; at or after the first entry it ends the wait (a step at the very same time comes first).
 
     ``.steps`` has one row a segment ("all" first, then the largest) and step:
-    segment, step (from 1), event · n_reached: users whose deepest attempt reached the step, any attempt, left or not · n_any_order: users with at least so many of the
-    steps in any order within one window, whom ``order="unordered"`` would count as reached, in the segment of that attempt's entry (missing where that order is
-    refused) · n_pending: users not (yet) at the step whose first entry's window is still open at ``as_of`` · n_competing: users who left before the step, within
+    segment, step (from 1), event · n_reached: users whose deepest attempt reached the step, any attempt, left or not · n_any_order: those of step 1
+    who did this step and all before it (optional ones aside) at any time, in whatever order and however far apart · n_pending: users not (yet) at the step whose first entry's window is still open at ``as_of`` · n_competing: users who left before the step, within
     the window of their first entry · naive_rate:
     n_reached over those of step 1 · conversion_rate: share who reach the step within the window of their FIRST entry, before they leave; pending users counted for as
     long as they were seen (Kaplan-Meier, Aalen-Johansen where exits compete, read at the window; NaN while no window has closed) · design_effect, n_accounts: see
@@ -85,8 +84,7 @@ def diagnose_funnel(
     unit = _unit(window_us)
     rule = {"window": window_us, "order": order, "exclude": [(e.after, e.before) for e in exclude], "optional": tuple(optional), "hold": hold}
     events = [*matchers, *(e.step for e in exclude), *([leave] if leave else []), *([Step(ANY)] if order == "strict" else [])]
-    any_order = _any_order(matchers, rule)
-    kernel = partial(_count, n_steps=n_steps, unit=unit, by=by, accounts=log.accounts, competing=leave is not None, any_order=any_order, rule=rule)
+    kernel = partial(_count, n_steps=n_steps, unit=unit, by=by, accounts=log.accounts, competing=leave is not None, rule=rule)
     counts = log.reduce(kernel, events=events, by=list(dict.fromkeys([*by, *hold, *log.accounts])), as_of=as_of)
     everyone = _Cells.of(counts)
     if not len(everyone.users("attempt", 1)):
@@ -94,7 +92,7 @@ def diagnose_funnel(
             _check_filter(log, matchers[0])
         raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}{' without being excluded' if exclude else ''}.")
     labels = [f"any {k} of {n_steps}" for k in range(1, n_steps + 1)] if order == "unordered" else [m.label for m in matchers]
-    asked = {"labels": labels, "previous": _previous(n_steps, optional), "any_order": bool(any_order), "unit": unit, "window": window_us}
+    asked = {"labels": labels, "previous": _previous(n_steps, optional), "unit": unit, "window": window_us}
     total, curves = _table(everyone, "all", **asked)
     parts = {s: _Cells.of(part) for s, part in counts.groupby("segment", sort=True)} if by else {}
     icc = [_icc(effect, everyone.alike(closed=True)[0]) for effect in total["design_effect"]]
@@ -136,14 +134,6 @@ def _check(steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], opti
                                      'with order "unordered" two steps must be the same or never meet.')
 
 
-def _any_order(steps: Sequence[Step], rule: Mapping[str, Any]) -> str:
-    """How to count the steps in any order beside another: by "blocks" of rows (`_in_any_order`), by the "walk" that knows every option, or "" not at all."""
-    pairs = list(combinations(steps, 2))
-    if rule["order"] == "unordered" or rule["optional"] or any(a != b and _may_meet(a, b) for a, b in pairs):
-        return ""
-    return "walk" if rule["exclude"] or rule["hold"] or any(a == b for a, b in pairs) else "blocks"
-
-
 def _check_filter(log: EventLog, step: Step) -> None:
     """Raises ParameterError when the step's event occurs, but nowhere with the properties it asks for."""
     here = [f'"{name}"' for name in step.names if name in log.event_names]
@@ -165,11 +155,11 @@ def _may_meet(a: Step, b: Step) -> bool:
 
 
 def _count(
-    j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], accounts: Sequence[str], competing: bool, any_order: str, rule: Mapping[str, Any],
+    j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], accounts: Sequence[str], competing: bool, rule: Mapping[str, Any],
 ) -> pd.DataFrame:
     """segment, cell and, where users sit in accounts, account -> n_users, over whole users; a cell's number holds kind, step, outcome, closed, bin (`_cell`).
 
-    kind "attempt": deepest attempts that reached the step · "any": users by the most steps in any order, as bin · "entry" and "gap": first entries by time since entry
+    kind "attempt": deepest attempts that reached the step · "any": those of step 1 who ever did this step and all before it · "entry" and "gap": first entries by time since entry
     and since the previous required step, to the step, to the exit or to the end of observation; closed = the window has passed; "entry" of step 1: by the time they were
     followed, to the window at most · "account": first entries that reached the step, by account, those with a closed window and, at step 1, the others
     too · "later", "excluded" (step: which exclusion, the last is any), "hold", "tied", "skipped" (step): users a row of `_checks` speaks of.
@@ -212,19 +202,17 @@ def _count(
         on = there[:, 1:].any(axis=1)
         tied = there[on, 1:] & there[on, :-1] & (time[on, 1:] == time[on, :-1])
         notes.append(("tied", 0, int(tied.any(axis=1).sum())))
-        did = np.bitwise_or.reduceat(j.mask, first_rows(j.user)) if len(j) else j.mask
-        did = did[did & did.dtype.type(1) > 0]
+        each = first_rows(j.user)
+        did = np.bitwise_or.reduceat(j.mask, each) if len(j) else j.mask
+        begun = did & did.dtype.type(1) > 0
+        who, did = j.user[each[begun]], did[begun]
+        mine = did if len(who) == len(deepest.user) else did[np.searchsorted(who, deepest.user)]  # without the excluded
+        for k in range(n_steps):
+            need = did.dtype.type(1 << k | sum(1 << i for i in range(k) if i + 1 not in rule["optional"]))
+            cells.append(_cells("any", k, deepest_labels, deepest_code[mine & need == need]))
         for k in set(range(2, n_steps)) - set(rule["optional"]):
             beyond, own = (did.dtype.type(bits) for bits in ((1 << n_steps) - (1 << k), 1 << (k - 1)))
             notes.append(("skipped", k, int(((did & beyond > 0) & (did & own == 0)).sum())))
-    if any_order:
-        if any_order == "walk":
-            walk = walk_funnel(j, n_steps, **rule | {"order": "unordered"})
-            everyone, entry, depth = walk.journeys, walk.entry, (walk.rows >= 0).sum(axis=1)
-        else:
-            everyone, entry, depth = _in_any_order(j, n_steps, rule["window"])
-        any_code, any_labels = _segments(everyone, entry, by)
-        cells.append(_cells("any", 0, any_labels, any_code, depth))
     cells += [(np.array(["all"], object), [_cell(kind, k)], [n]) for kind, k, n in notes]
     frame = pd.DataFrame({c: np.concatenate(parts) for c, parts in zip(("segment", "cell", "n_users"), zip(*cells))})
     if not accounts:
@@ -256,50 +244,6 @@ def _taken_out(j: Journeys, n_steps: int, excluded: np.ndarray, rule: Mapping[st
         alone = replace(part, mask=part.mask & part.mask.dtype.type(steps) | part.has(n_steps + i).astype(part.mask.dtype) << part.mask.dtype.type(n_steps))
         out.append(len(walk_funnel(alone, n_steps, **rule | {"exclude": [between]}).excluded))
     return [*(out or [0] * len(rule["exclude"])), len(excluded)]
-
-
-def _in_any_order(j: Journeys, n_steps: int, window: int) -> tuple[Journeys, np.ndarray, np.ndarray]:
-    """Journeys, row of the entry and depth of each user's unordered attempt, as `walk_funnel` would find it, of steps that never meet and with nothing excluded or held.
-
-    From every row that has another within the window before it, blocks of 1, 2, 4, ... rows back are joined while the window lasts, the largest first.
-    """
-    j = replace(j, mask=j.mask & j.mask.dtype.type((1 << n_steps) - 1))
-    j = j if j.mask.all() else j.take(j.mask > 0)
-    other = j.user[1:] != j.user[:-1]
-    close = np.flatnonzero((j.time[1:] - j.time[:-1] <= window) & ~other) + 1
-    blocks, size, rows, did = [], 1, close, j.mask
-    while len(rows):
-        blocks.append((size, rows, did))
-        reaching = np.zeros(len(j), bool)
-        reaching[rows] = True
-        rows = rows[reaching[rows - size]]  # both halves of the double block must fit
-        did = np.r_[did[:size], did[size:] | did[:-size]]
-        size *= 2
-        rows = rows[(j.user[rows - size] == j.user[rows]) & (j.time[rows] - j.time[rows - size] <= window)]
-    seen, begin = j.mask[close] | j.mask[close - 1], close - 1  # all there is for most
-    if len(blocks) > 1:
-        more = np.searchsorted(close, blocks[1][1])
-        begin[more] += 1
-        for size, rows, did in (*blocks[:0:-1], (1, blocks[1][1], j.mask)):
-            at = more if len(rows) == len(more) else np.searchsorted(close, rows)
-            back = begin[at] - size
-            fits = (back >= 0) & (j.user[back] == j.user[rows]) & (j.time[rows] - j.time[back] <= window)
-            at, back = at[fits], back[fits]
-            seen[at] |= did[back + size - 1]
-            begin[at] = back
-    number = np.zeros(len(j), np.int32)  # of each row's user
-    np.cumsum(other, out=number[1:])
-    deep = np.bitwise_count(seen)
-    some = np.flatnonzero(deep > 1)
-    each = first_rows(number[close[some]])
-    entry, depth = first_rows(j.user), np.ones(number[-1] + 1 if len(j) else 0, np.int64)  # of a user's first row, and of whoever never does two steps in one window
-    if len(each):
-        best = np.maximum.reduceat((deep[some].astype(np.int64) << 40) - some, each)  # the deepest, and of these the first
-        best_depth = -(-best >> 40)
-        some = (best_depth << 40) - best
-        own = number[close[some]]
-        entry[own], depth[own] = begin[some], best_depth
-    return j, entry, depth
 
 
 def _cell(kind: str, step: int, outcome: Any = 0, closed: Any = 0, ticks: Any = 0) -> Any:
@@ -388,12 +332,11 @@ class _Cells:
 
 
 def _table(
-    cells: _Cells, segment: str, *, labels: Sequence[str], previous: Sequence[int], any_order: bool, unit: int, window: int, stand_in: Sequence[float] | None = None,
+    cells: _Cells, segment: str, *, labels: Sequence[str], previous: Sequence[int], unit: int, window: int, stand_in: Sequence[float] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of one segment in `Funnel.steps`, and its curves as in `Funnel.times`. ``stand_in``: correlations within accounts by step, for where its own is not known."""
     rows, curves, end, unknown = [], [], (window + unit // 2) // unit, (np.nan,) * 3
     reached = [int(cells.users("attempt", k).sum()) for k in range(1, len(labels) + 1)]
-    _, _, depth, n_deep = cells.waits("any", 1)
     _, _, followed, n_users = cells.waits("entry", 1)
     enough = np.flatnonzero(n_users[::-1].cumsum() >= MIN_FOLLOWED)  # who was followed longest stands last
     horizon = followed[::-1][enough[0]] if len(enough) else np.nan
@@ -419,7 +362,7 @@ def _table(
             quantiles = [stats.quantile(curve, share) * unit / DAY_US for share in QUANTILES.values()]
             curves.append({"step": k, "event": label} | _printed(curve, unit, step_effect, step_accounts))
         rows.append({
-            "segment": segment, "step": k, "event": label, "n_reached": reached[k - 1], "n_any_order": int(n_deep[depth >= k].sum()) if any_order else np.nan,
+            "segment": segment, "step": k, "event": label, "n_reached": reached[k - 1], "n_any_order": int(cells.users("any", k).sum()),
             "n_pending": n_pending, "n_competing": n_competing, **_named("conversion_rate", conversion), "design_effect": effect, "n_accounts": n_accounts,
             "horizon_days": horizon * unit / DAY_US, **_named("horizon_rate", so_far), "naive_rate": float(stats.rate(reached[k - 1], reached[0])),
             **_named("step_rate", step), **dict(zip(QUANTILES, quantiles))})

@@ -261,13 +261,13 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.annotate(f"all users\n{100 * everyone:.1f} %", (1, everyone), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", color=MUTED,
                     fontsize=9, annotation_clip=False)
     for at in np.flatnonzero(early):
-        ax.annotate(f"so far, {table['horizon_days'][at]:.1f} of {window:g} days", (x[at], np.nanmax([high[at], rate[at]])), (0, 5), textcoords="offset points", rotation=90, ha="center",
-                    va="bottom", color=ACCENT, fontsize=9)
+        days = table["horizon_days"][at]
+        ax.annotate(f"{days:.2g}" if days < 10 else f"{np.floor(days):.0f}", (x[at], np.nanmax([high[at], rate[at]])), (0, 4), textcoords="offset points", ha="center", color=ACCENT, fontsize=8)
     shown = x[::max(1, -(-len(x) // 9))]
     ax.set_xticks(shown, [f"{day[i]:%d %b}" + (f"\n{day[i]:%Y}" if n == 0 or day[i].year != day[shown[n - 1]].year else "") for n, i in enumerate(shown)])
     percent(ax.yaxis)
-    ax.set(xlim=(-0.6, max(len(table), 1) - 0.4), ylim=(0, (1.6 if early.any() else 1.1) * np.nanmax([*high, *rate, 0.01])), ylabel=f"reached {last['event'].iloc[0]}",
-           xlabel="users who entered from this day on (UTC)" + ("; hatched: window still open" if early.any() else ""))
+    ax.set(xlim=(-0.6, max(len(table), 1) - 0.4), ylim=(0, 1.12 * np.nanmax([*high, *rate, 0.01])), ylabel=f"reached {last['event'].iloc[0]}",
+           xlabel="users who entered from this day on (UTC)" + (f"; hatched: so far, within the days above of {window:g}" if early.any() else ""))
     return ax
 
 
@@ -281,7 +281,7 @@ def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         x = line["days"] * scale
         ax.step(x, line["reached_rate"], where="post", color=colour, lw=1.8)
         ax.fill_between(x, line["reached_rate_ci_lower"], line["reached_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
-        ends.append((x.iloc[-1], line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
+        ends.append((last * scale, line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
     ax.set(xlim=(0, last * scale), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
     percent(ax.yaxis)
     label_ends(ax, ends)

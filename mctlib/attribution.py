@@ -40,6 +40,7 @@ class Attribution:
     approaches: pd.DataFrame
     touches: pd.DataFrame
     conflicts: pd.DataFrame
+    reference_days: float
     finding: str
     caveats: tuple[str, ...]
 
@@ -96,9 +97,9 @@ def attribution_windows(
     contrary under another, under the rule of n_credited unless said.
     ``approaches``, at the reference window: approach (CRM record: people's partner_id; survey answer; last UTM: the last touch that utm_source alone names;
     multi-touch: linear, all sources), partner_id ("all": together), n_credited, n_alike (credited alike by multi-touch), n_extra, n_missing (multi-touch credits
-    it, this approach another or nobody), missing_amount (n_missing x ``value``). Only with ``by="partner_id"``; what the data lack is left out.
+    it, this approach another or nobody), missing_value_amount (n_missing x ``value``). Only with ``by="partner_id"``; what the data lack is left out.
     ``touches``: touch (named by which source, or left out and why), n_touches. ``conflicts``: stands (source), partner_id, overruled (source),
-    overruled_partner, n_touches.
+    overruled_partner, n_touches. ``reference_days``: the reference window.
     Raises ParameterError: unknown event, rule, source, column or window. DataError: no touch, or no conversion that can be looked back on.
     """
     plan, steps, dims = _plan(log, conversion, windows, as_of, rules, by, sources, half_life, reference, touches, aliases, start, competing)
@@ -127,7 +128,7 @@ def attribution_windows(
     return Attribution(
         _credit(credit, draws, ranked, plan, names, by), shape, credits.stability(credit[..., ranked], draws[..., ranked], names[ranked], plan.rules, days, plan.reference),
         partners, _late(counts, days, by, pooled > MOST_POOLED, seed), budget, flips, _approaches(table, value), named, conflicts,
-        _finding(ruled.iloc[ranked], shape, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
+        float(days[plan.reference]), _finding(ruled.iloc[ranked], shape, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
 
 
 def _plan(
@@ -213,17 +214,17 @@ class _Walk:
         start_row, start = first_times(j, uid, 1, len(each))
         conv, leave = first_times(j, uid, 0, len(each))[1], first_times(j, uid, 2, len(each))[1] if self.has_exit else np.full(len(each), FAR)
         u = Users(start, conv, leave, self.origin, self.end)
-        crm = [None if w == MISSING else self.tags.known.get(w.strip().lower(), w) for w in (j.levels["partner_id"] if self.has_crm else ())]
+        crm = [None if w == MISSING else self.tags.known.get(w.strip().lower(), w) or None for w in (j.levels["partner_id"] if self.has_crm else ())]
         t = self.tags.read(j, j.mask >> np.uint64(3 if self.has_exit else 2) > 0, j.has(0), start_row, crm)
         states = np.array([*t.names, START, CONVERSION, LOST], dtype=object)
 
         def tally(what: str, who: np.ndarray, value: Any = 1.0, *, window: Any = 0, item: Any = 0, partner: Any = 0, other: Any = 0) -> None:
             size = (100, len(self.windows) + 1, max(self.n_strata, len(RULES), (len(SOURCES) + 1) ** 2), len(states), len(states))
             key = np.ravel_multi_index(np.broadcast_arrays(bucket[who], window, item, partner, other), size)
-            sums = pd.Series(np.broadcast_to(value, key.shape), dtype=float).groupby(key).sum()
-            b, w, i, p, o = np.unravel_index(sums.index.to_numpy(np.int64), size)
+            cell, cells = pd.factorize(key)
+            b, w, i, p, o = np.unravel_index(cells, size)
             parts.append(pd.DataFrame({"what": what, "bucket": b, "window": w, "item": i, "partner": states[p], "other": states[o],
-                                       "sum_value": sums.to_numpy()}))
+                                       "sum_value": np.bincount(cell, np.broadcast_to(value, key.shape), len(cells))}))
 
         user, time = uid[t.row], j.time[t.row]
         out = np.select([t.own, t.label < 0, j.has(0)[t.row], time > conv[user], (start > conv)[user] | (start == FAR)[user] | (time > u.end[user])],
@@ -385,7 +386,7 @@ def _flips(
         gains, loses = (np.flatnonzero(x) for x in (spent < value * low[:, p], spent > value * high[:, p]))
         if len(gains) and len(loses):
             cost = [f"{spent / c:,.0f} at {d} days" if c else f"nothing to show at {d} days" for c, d in zip(credit[at][:, p], spans)]
-            said.append(("cost", f"A conversion credited to {names[p]} costs {cost[loses[0]]}, more than the {value:g} it is worth, and {cost[gains[-1]]}, less."))
+            said.append(("cost", f"A conversion credited to {names[p]} costs {cost[loses[0]]}, more than the {value:g} it is worth, but {cost[gains[-1]]}."))
     share = stats.rate(credit[at, plan.reference], credit[at, plan.reference].sum())
     said += [("cause", f"{names[p]} holds {100 * share[p]:.0f} % of the credit at {spans[plan.reference]} days, yet users convert no more often after its touches.")
              for p in range(len(names)) if names[p] in idle]
@@ -408,10 +409,10 @@ def _approaches(table: pd.DataFrame, value: float | None) -> pd.DataFrame:
             rows.append(pd.DataFrame({"approach": name, "partner_id": sums.index, "n_credited": sums["approach", i], "n_alike": alike,
                                       "n_extra": sums["approach", i] - alike, "n_missing": sums["approach", 3] - alike}))
     if not rows:
-        return pd.DataFrame(columns=["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing", "missing_amount"])
+        return pd.DataFrame(columns=["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing", "missing_value_amount"])
     rows = [pd.concat([r.drop(columns=["approach", "partner_id"]).sum().to_frame().T.assign(approach=r["approach"].iloc[0], partner_id="all"), r]) for r in rows]
     out = pd.concat(rows, ignore_index=True)[["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing"]]
-    return out.assign(missing_amount=out["n_missing"] * (np.nan if value is None else float(value)))
+    return out.assign(missing_value_amount=out["n_missing"] * (np.nan if value is None else float(value)))
 
 
 def _touches(table: pd.DataFrame, counts: _Counts, plan: _Walk, by: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -32,7 +32,8 @@ class ArrayLog:
 
     name = "arrays"
 
-    def __init__(self, frame):
+    def __init__(self, frame, stride=37):
+        self.stride = stride  # between the users' buckets
         self.frame = frame.assign(user=pd.factorize(frame["user_id"])[0]).sort_values(["user", "timestamp", "event"], kind="stable")
         self.first_event = frame["timestamp"].min()
 
@@ -64,7 +65,7 @@ class ArrayLog:
             dims[name], levels[name] = pd.factorize(column.fillna("(none)"), sort=True)
         time = f["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
         user = f["user"].to_numpy()
-        j = Journeys(user, time, mask, end, dims, levels, (user * 37) % 100)
+        j = Journeys(user, time, mask, end, dims, levels, (user * self.stride) % 100)
         half = user < np.median(user) if len(user) else np.empty(0, bool)
         return add_up(kernel(part) for part in (j.take(half), j.take(~half)))
 

@@ -94,7 +94,7 @@ def attribution_windows(
     the share that comes later than this one); recent touches count for the days they were seen. Missing below 30 conversions and where nothing is in excess.
     ``budget``: partner_id, window_days, spend_amount, budget_amount + ci (all that was spent, shared out by credit), change_amount; partners with spend.
     ``flips``: kind (windows, rules, cost, cause, budget), conclusion: a sentence for what holds under one window or rule in 97.5 % of the draws and the
-    contrary under another, under the rule of n_credited unless said.
+    contrary under another, under the rule of n_credited unless said; windows with fewer than 30 conversions a ranked partner are left out.
     ``approaches``, at the reference window: approach (CRM record: people's partner_id; survey answer; last UTM: the last touch that utm_source alone names;
     multi-touch: linear, all sources), partner_id ("all": together), n_credited, n_alike (credited alike by multi-touch), n_extra, n_missing (multi-touch credits
     it, this approach another or nobody), missing_value_amount (n_missing x ``value``). Only with ``by="partner_id"``; what the data lack is left out.
@@ -111,7 +111,7 @@ def attribution_windows(
     if not counts.names:
         but = "but the conversion itself " if counts.left_out[1] else ""
         raise DataError(f"{log.name}: no event up to as_of {but}carries {by}, so there is no touch to credit.")
-    days, rule = plan.windows / DAY, "linear" if "linear" in plan.rules else plan.rules[0]
+    days, rule = plan.windows / DAY, _headline(plan)
     at, names = plan.rules.index(rule), np.array(counts.names)
     attributed = counts.risk_n.sum(axis=1).cumsum(axis=1)[:, :-1]
     credit, draws = credits.draw_credit(counts.credit, counts.path, attributed, plan.rules.index("markov") if "markov" in plan.rules else 0, seed)
@@ -122,13 +122,14 @@ def attribution_windows(
     partners = _partners(counts, by, credit[at, plan.reference], draws[:, at, plan.reference], amount, value, pooled > MOST_POOLED, seed)
     budget = _budget(credit[at], draws[:, at], amount, days, by)
     idle = list(partners.loc[partners["verdict"] == BACKGROUND, by])
-    flips = _flips(credit[..., ranked], draws[..., ranked], names[ranked], plan, rule, amount.iloc[ranked], value, idle, budget)
+    full = np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1))  # in shorter windows noise is ranked
+    flips = _flips(credit[..., ranked], draws[..., ranked], names[ranked], plan, full, amount.iloc[ranked], value, idle, budget)
     named, conflicts = _touches(table, counts, plan, by)
     ruled = pd.DataFrame(credit[at].T, index=names, columns=days)
     return Attribution(
         _credit(credit, draws, ranked, plan, names, by), shape, credits.stability(credit[..., ranked], draws[..., ranked], names[ranked], plan.rules, days, plan.reference),
         partners, _late(counts, days, by, pooled > MOST_POOLED, seed), budget, flips, _approaches(table, value), named, conflicts,
-        float(days[plan.reference]), _finding(ruled.iloc[ranked], shape, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
+        float(days[plan.reference]), _finding(ruled.iloc[ranked], shape, full, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
 
 
 def _plan(
@@ -168,6 +169,11 @@ def _plan(
     plan = _Walk(tuple(dict.fromkeys(rules)), lengths, int(at), as_window(half_life, "half_life"), Tags(by, sources, known, *_heard(log, sources, known, end)),
                  bool(crm), competing is not None, origin, end, np.arange(origin + period, end, period, dtype=np.int64))
     return plan, [*steps, *(Step(touch.event, {**touch.where, tag: ANY}) for tag in tags)], [*map(Tags.dim, tags), *crm]
+
+
+def _headline(plan: _Walk) -> str:
+    """The rule that speaks where one must: linear, or the first one asked for."""
+    return "linear" if "linear" in plan.rules else plan.rules[0]
 
 
 def _heard(log: EventLog, sources: Sequence[str], known: Mapping[str, str], end: int) -> tuple[np.ndarray, np.ndarray]:
@@ -361,41 +367,41 @@ def _budget(credit: np.ndarray, draws: np.ndarray, amount: pd.Series, days: np.n
 
 
 def _flips(
-    credit: np.ndarray, draws: np.ndarray, names: np.ndarray, plan: _Walk, rule: str, amount: pd.Series, value: float | None, idle: Sequence[str], budget: pd.DataFrame,
+    credit: np.ndarray, draws: np.ndarray, names: np.ndarray, plan: _Walk, full: np.ndarray, amount: pd.Series, value: float | None, idle: Sequence[str], budget: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The flips table. Credit (rules, windows, partners) and its draws: of the partners that can be ranked."""
-    at, days, said = plan.rules.index(rule), plan.windows / DAY, []
+    """The flips table. Credit (rules, windows, partners) and its draws: of the partners that can be ranked; ``full``: windows (indices) with enough conversions."""
+    at, days, said = plan.rules.index(_headline(plan)), plan.windows / DAY, []
     listed = lambda words: " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)  # noqa: E731
-    spans, spoken = [f"{d:g}" for d in days], [r.replace("_", " ") for r in plan.rules]
+    now = f"{days[plan.reference]:g} days"
 
     def pairs(ahead: np.ndarray, words: Sequence[str], turn: str) -> list[str]:
         """Of every two partners that change places for sure, along axis 0; the one that leads first is named first."""
-        first, second = np.nonzero(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))
         found = []
-        for p, q in zip(first, second):
+        for p, q in zip(*np.nonzero(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))):
             p, q = (p, q) if ahead[:, p, q].argmax() < ahead[:, q, p].argmax() else (q, p)
             more, less = (listed([words[i] for i in np.flatnonzero(ahead[:, x, y])]) for x, y in ((p, q), (q, p)))
             found.append(turn.format(p=names[p], q=names[q], more=more, less=less))
         return found
 
-    said += [("windows", s) for s in pairs(credits.sure_order(draws[:, at]), spans, "{p} earns more credit than {q} at {more} days, and less at {less} days.")]
-    said += [("rules", s) for s in pairs(credits.sure_order(draws[:, :, plan.reference]), spoken,
-                                         f"At {spans[plan.reference]} days {{p}} earns more credit than {{q}} by the rule {{more}}, and less by {{less}}.")]
+    said += [("windows", s) for s in pairs(credits.sure_order(draws[:, at, full]), [f"{d:g}" for d in days[full]],
+                                           "{p} earns more credit than {q} at {more} days, and less at {less} days.")]
+    said += [("rules", s) for s in pairs(credits.sure_order(draws[:, :, plan.reference]), [r.replace("_", " ") for r in plan.rules],
+                                         f"At {now} {{p}} earns more credit than {{q}} when counted by {{more}}, and less when counted by {{less}}.")]
     low, high = stats.percentile_interval(draws[:, at])
     for p, spent in enumerate(amount if value else ()):
-        gains, loses = (np.flatnonzero(x) for x in (spent < value * low[:, p], spent > value * high[:, p]))
-        if len(gains) and len(loses):
-            cost = [f"{spent / c:,.0f} at {d} days" if c else f"nothing to show at {d} days" for c, d in zip(credit[at][:, p], spans)]
-            said.append(("cost", f"A conversion credited to {names[p]} costs {cost[loses[0]]}, more than the {value:g} it is worth, but {cost[gains[-1]]}."))
+        gains, loses = ([i for i in full if x[i]] for x in (spent < value * low[:, p], spent > value * high[:, p]))
+        if gains and loses:
+            worth = [f"{days[i]:g} days ({value * credit[at, i, p]:,.0f})" for i in (loses[0], gains[-1])]
+            said.append(("cost", f"{names[p]} cost {spent:,.0f}: more than its credited conversions are worth at {worth[0]}, and less at {worth[1]}."))
     share = stats.rate(credit[at, plan.reference], credit[at, plan.reference].sum())
-    said += [("cause", f"{names[p]} holds {100 * share[p]:.0f} % of the credit at {spans[plan.reference]} days, yet users convert no more often after its touches.")
+    said += [("cause", f"{names[p]} holds {100 * share[p]:.0f} % of the credit at {now}, yet users convert no more often after its touches.")
              for p in range(len(names)) if names[p] in idle]
     plans = budget.pivot(index=budget.columns[0], columns="window_days", values="budget_amount") if len(budget) else pd.DataFrame()
-    for d in dict.fromkeys((days[0], days[-1])) if len(plans) > 1 else ():
-        move = plans[d] - plans[days[plan.reference]]
+    for i in dict.fromkeys((*full[:1], *full[-1:])) if len(plans) > 1 else ():
+        move, total = plans[days[i]] - plans[days[plan.reference]], plans[days[i]].sum()
         if (moved := move.clip(lower=0).sum()) > 0:
-            said.append(("budget", f"Paid by {d:g} instead of {spans[plan.reference]} days, {moved:,.0f} of {plans[d].sum():,.0f} spent ({100 * moved / plans[d].sum():.0f} %) would go to "
-                                   f"others: most to {move.idxmax()} ({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."))
+            said.append(("budget", f"Paid by {days[i]:g} instead of {now}, {moved:,.0f} of {total:,.0f} spent ({100 * moved / total:.0f} %) would go to others: most to "
+                                   f"{move.idxmax()} ({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."))
     return pd.DataFrame(said, columns=["kind", "conclusion"])
 
 
@@ -429,9 +435,9 @@ def _touches(table: pd.DataFrame, counts: _Counts, plan: _Walk, by: str) -> tupl
 # ------------------------------------------------------------------------------------------------------------------------------- words
 
 
-def _finding(credit: pd.DataFrame, windows: pd.DataFrame, rule: str, reference: int, reason: str, idle: Sequence[str]) -> str:
-    """``credit``: the partners that can be ranked x windows, under one rule; ``idle``: those indistinguishable from background."""
-    full = windows.loc[windows["n_attributed"] >= FEW * max(len(credit), 1), "window_days"]  # in shorter ones noise is ranked
+def _finding(credit: pd.DataFrame, windows: pd.DataFrame, full: np.ndarray, rule: str, reference: int, reason: str, idle: Sequence[str]) -> str:
+    """``credit``: the partners that can be ranked x windows, under one rule; ``full``: windows (indices) with enough conversions; ``idle``: those indistinguishable from background."""
+    full = windows.loc[full, "window_days"]
     rank = credit[full].rank(ascending=False, method="min")
     first = f"There are too few conversions to compare ranks between windows ({len(credit)} partner{'s'[:len(credit) != 1]} with {FEW} or more)."
     if len(full) > 1 and len(credit) > 1:

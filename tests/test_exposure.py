@@ -89,13 +89,13 @@ def test_late_converters_by_hand():
 
 
 def test_dilution_and_placebo_by_hand():
-    # one stratum: untouched 10 conversions in 1,000 days, so 0.01 a day; 20 in 500 days up to 7 days after a touch, 10 in 500 more up to 30 days;
+    # each of 100 buckets, one stratum: untouched 10 conversions in 1,000 days, so 0.01 a day; 20 in 500 days up to 7 days after a touch, 10 in 500 more up to 30 days;
     # placebo touches 6 in 200 days, then 2 in 200: three times, in all twice what the background brings in their days (2, in all 4)
-    n, time = (np.repeat(np.array(x)[None, None] / 100, 100, axis=0) for x in ([20.0, 10, 10], [500.0, 500, 1000]))
-    sham_n, sham_time = (np.repeat(np.array(x)[None, None] / 100, 100, axis=0) for x in ([6.0, 2], [200.0, 200]))
+    n, time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([20, 10, 10], [500, 500, 1000]))
+    sham_n, sham_time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([6, 2], [200, 200]))
     table, _ = window_table(n, time, sham_n, sham_time, np.array([7.0, 30.0]), 1)
-    assert table["n_attributed"].tolist() == [20, 30] and table["n_late"].tolist() == [10, 0]
-    assert table["n_excess"].tolist() == pytest.approx([20 - 5, 30 - 10]) and table["dilution_rate"].tolist() == pytest.approx([5 / 20, 10 / 30])
+    assert table["n_attributed"].tolist() == [2000, 3000] and table["n_late"].tolist() == [1000, 0]
+    assert table["n_excess"].tolist() == pytest.approx([2000 - 500, 3000 - 1000]) and table["dilution_rate"].tolist() == pytest.approx([5 / 20, 10 / 30])
     assert table["placebo_rate"].tolist() == pytest.approx([3 * 5 / 20, 2 * 10 / 30])
     assert table["placebo_rate_ci_lower"].tolist() == pytest.approx(table["placebo_rate_ci_upper"].tolist())  # all buckets are alike
     assert table["admissible"].tolist() == [False, False]  # the second bin holds an excess, so 7 days are too few; and it is the last, so are 30

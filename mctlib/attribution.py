@@ -15,14 +15,13 @@ from mctlib.exposure import DAY, MOST_POOLED, TENURE_DAYS, THIN, count_exposure,
 from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step, first_rows
 from mctlib.log import EventLog, as_window
 from mctlib.store import DataError, ParameterError, nearest
-from mctlib.touches import FAR, SOURCES, SURVEY, UNRESOLVED, Tags, Touches, Users, first_times
+from mctlib.touches import FAR, SOURCES, SURVEY, UNRESOLVED, Tags, Users, first_times
 
 START, CONVERSION, LOST = "(start)", "(conversion)", "(lost)"  # states of the Markov chain beside the partners
 FEW = 30  # conversions below which a partner gets no verdict and no rank
 BACKGROUND, UNTOLD = "indistinguishable from background", "cannot be told"
 MOST_PERIODS = 6  # calendar strata, of 28 days or more
 LEFT_OUT = ("after the user's first conversion", "carried by a conversion itself", "self-referral", "of users not at risk")  # touches, in this order of reasons
-APPROACHES = ("CRM record", "survey answer", "last UTM", "multi-touch")
 SURFACE = ["credit", "path", "partner_time"]  # what the kernel counts by partner for every result but the approaches
 
 
@@ -176,11 +175,11 @@ def _headline(plan: _Walk) -> str:
     return "linear" if "linear" in plan.rules else plan.rules[0]
 
 
-def _heard(log: EventLog, sources: Sequence[str], known: Mapping[str, str], end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Users, ascending, and the partner that their first answer names; answers that name none we know (a friend, a search) are no touches."""
+def _heard(log: EventLog, sources: Sequence[str], known: Mapping[str, str], end: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Users, ascending, the partner that their first answer names, and the names; answers that name none we know (a friend, a search) are no touches."""
     question = next((s.removeprefix(SURVEY) for s in sources if s.startswith(SURVEY)), None)
     if question is None:
-        return np.empty(0, np.int64), np.empty(0, object)
+        return np.empty(0, np.int64), np.empty(0, np.int64), ()
     surveys = log.table("surveys")
     if question not in (asked := surveys["micro_conversion"].dropna().unique()):
         raise ParameterError(f'sources: the surveys hold no question "{question}".{nearest(question, asked)}')
@@ -188,7 +187,8 @@ def _heard(log: EventLog, sources: Sequence[str], known: Mapping[str, str], end:
     word = mine["reason"].fillna(mine["answer"]).astype(str).str.strip().str.lower()
     said = mine.assign(partner=word.map(known)).sort_values(["user", "submitted_at"], kind="stable").drop_duplicates("user")
     said = said[said["partner"].fillna("") != ""]
-    return said["user"].to_numpy(np.int64), said["partner"].to_numpy(object)
+    partner, names = pd.factorize(said["partner"])
+    return said["user"].to_numpy(np.int64), partner, tuple(names)
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- counting
@@ -247,32 +247,13 @@ class _Walk:
         count_exposure(tally, u, user, time, partner, bucket=bucket, windows=self.windows, reference=self.reference, periods=self.periods)
         credits.count_credit(tally, u, user, time, partner, rules=self.rules, windows=self.windows, half_life=self.half_life, start_state=len(t.names))
         if self.tags.by == "partner_id":
-            self._approaches(tally, j, u, user, time, partner, t, at, each, np.array([-1 if w is None else t.names.index(w) for w in crm]))
+            code = lambda words: np.array([*(-1 if w is None else t.names.index(w) for w in words), -1])  # noqa: E731
+            named = {0: code(crm)[j.dims["partner_id"][each]]} if self.has_crm else {}
+            if len(self.tags.heard):
+                named[1] = code(self.tags.heard_names)[self.tags.answers(j.user[each])]
+            utm = t.utm[at] if "utm_source" in self.tags.sources else None
+            credits.count_approaches(tally, u, user, time, partner, utm, named, window=self.windows[self.reference])
         return pd.concat(parts, ignore_index=True)
-
-    def _approaches(self, tally: Any, j: Journeys, u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, t: Touches, at: np.ndarray, each: np.ndarray, crm: np.ndarray) -> None:
-        """Whom each approach names for the counted conversions, and how much of that multi-touch credits alike, at the reference window."""
-        near = np.flatnonzero(u.counted[user] & (u.conv[user] - time <= self.windows[self.reference]))
-        who, p = user[near], partner[near]
-        share = credits.shares("linear", who, np.zeros(len(who)), np.zeros(len(who), bool))
-        tally("approach", who, share, item=3, partner=p)
-        tally("alike", who, share, item=3, partner=p)
-        none, named = np.full(len(each), -1), {}
-        if self.has_crm:
-            named[0] = crm[j.dims["partner_id"][each]]
-        if len(self.tags.heard):
-            line = np.searchsorted(self.tags.heard_user, j.user[each])
-            code = np.array([*(t.names.index(w) for w in self.tags.heard), -1])
-            named[1] = np.where(np.r_[self.tags.heard_user, -1][line] == j.user[each], code[line], -1)
-        if "utm_source" in self.tags.sources:
-            tagged = near[t.utm[at[near]] >= 0]  # in order of time, so that a user's last one stays
-            named[2] = none.copy()
-            named[2][user[tagged]] = t.utm[at[tagged]]
-        for i, name in named.items():
-            said = np.flatnonzero(u.counted & (name >= 0))
-            tally("approach", said, item=i, partner=name[said])
-            same = name[who] == p
-            tally("alike", who[same], share[same], item=i, partner=p[same])
 
 
 class _Counts:
@@ -409,7 +390,7 @@ def _approaches(table: pd.DataFrame, value: float | None) -> pd.DataFrame:
     part = table[table["what"].isin(["approach", "alike"])]
     sums = part.groupby(["what", "item", "partner"])["sum_value"].sum().unstack(["what", "item"], fill_value=0.0)
     rows = []
-    for i, name in enumerate(APPROACHES if ("approach", 3) in sums else ()):
+    for i, name in enumerate(credits.APPROACHES if ("approach", 3) in sums else ()):
         if ("approach", i) in sums:
             alike = sums["alike", i] if ("alike", i) in sums else 0.0
             rows.append(pd.DataFrame({"approach": name, "partner_id": sums.index, "n_credited": sums["approach", i], "n_alike": alike,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from mctlib.journeys import first_rows
 from mctlib.touches import Users
 
 RULES = ("first", "last", "linear", "time_decay", "position", "markov", "shapley")
+APPROACHES = ("CRM record", "survey answer", "last UTM", "multi-touch")
 SURE = 0.975  # share of bootstrap draws from which on one partner is said to stand before another
 
 
@@ -56,6 +57,30 @@ def count_credit(
         tally("path", user[begins], window=w, partner=start_state, other=partner[begins])
         tally("path", user[moves], window=w, partner=partner[moves], other=following[moves])
         tally("path", user[ends], window=w, partner=partner[ends], other=start_state + np.where(hit[ends], 1, 2))
+
+
+def count_approaches(
+    tally: Callable[..., None], u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, utm: np.ndarray | None, named: Mapping[int, np.ndarray], *, window: int,
+) -> None:
+    """Whom each of `APPROACHES` names for the counted conversions, and how much of that multi-touch credits alike.
+
+    ``utm``: the partner that each touch's utm_source names (-1: none; None: not asked) · ``named``: approach -> each user's partner (-1: none).
+    """
+    near = np.flatnonzero(u.counted[user] & (u.conv[user] - time <= window))
+    who, p = user[near], partner[near]
+    share = shares("linear", who, np.zeros(len(who)), np.zeros(len(who), bool))
+    for what in ("approach", "alike"):
+        tally(what, who, share, item=3, partner=p)
+    if utm is not None:
+        tagged = near[utm[near] >= 0]  # in order of time, so that a user's last one stays
+        last = np.full(len(u.conv), -1)
+        last[user[tagged]] = utm[tagged]
+        named = {**named, 2: last}
+    for i, name in named.items():
+        said = np.flatnonzero(u.counted & (name >= 0))
+        tally("approach", said, item=i, partner=name[said])
+        same = name[who] == p
+        tally("alike", who[same], share[same], item=i, partner=p[same])
 
 
 def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ class Tags:
     """Where a touch's partner is read from.
 
     by: the column that names partners in their own words · sources: columns of events, or `SURVEY` + a question, the one that stands in a conflict first ·
-    known: spelling in lower case -> partner, "" = ourselves · heard_user, heard: users (ascending) and the partner that their answer names.
+    known: spelling in lower case -> partner, "" = ourselves · heard_user, heard: users (ascending) and the partner that their answer names, of heard_names.
     """
 
     by: str
@@ -77,6 +77,12 @@ class Tags:
     known: Mapping[str, str]
     heard_user: np.ndarray
     heard: np.ndarray
+    heard_names: tuple[str, ...]
+
+    def answers(self, user: np.ndarray) -> np.ndarray:
+        """What each user answered, as an index into heard_names; -1 where nothing."""
+        at = np.searchsorted(self.heard_user, user)
+        return np.where(np.r_[self.heard_user, -1][at] == user, np.r_[self.heard, -1][at], -1)
 
     @staticmethod
     def dim(source: str) -> str:
@@ -89,9 +95,8 @@ class Tags:
 
         What a user says of how they heard of us is a tag of the last touch up to their start, or of the start itself where there is none.
         """
-        at = np.searchsorted(self.heard_user, j.user[start])
-        told = np.r_[self.heard_user, -1][at] == j.user[start]
-        asked, said = start[told], self.heard[at[told]]
+        said = self.answers(j.user[start])
+        asked, said = start[said >= 0], said[said >= 0]
         row = np.union1d(np.flatnonzero(tagged), asked)
         sure: dict[str, list[str | None]] = {}
         spare: dict[str, list[str | None]] = {}  # stands where no source is sure
@@ -105,7 +110,7 @@ class Tags:
             sure[source] = [k or w for k, w in zip(found, real)] if source == self.by else [k or None for k in found]
             spare[source] = [w and (w if source == "promo_code" else UNRESOLVED) for w in real]
             ours |= tagged[row] & np.array([k == "" for k in found])[j.dims[self.dim(source)][row]]
-        names = sorted({w for words in (*sure.values(), *spare.values(), said, also) for w in words if w})
+        names = sorted({w for words in (*sure.values(), *spare.values(), self.heard_names, also) for w in words if w})
         code = {w: i for i, w in enumerate(names)} | {None: -1}
         codes = lambda source, words: np.where(tagged[row], np.array([code[w] for w in words])[j.dims[self.dim(source)][row]], -1)  # noqa: E731
         ranked = [codes(s, sure[s]) if s in sure else np.full(len(row), -1) for s in self.sources]
@@ -114,7 +119,7 @@ class Tags:
             tracked = row[(np.maximum.reduce([*ranked, *spares]) >= 0) & ~conversion[row]]
             before = np.searchsorted(tracked, asked, side="right") - 1
             entry = np.where((before >= 0) & (np.r_[j.user[tracked], -1][before] == j.user[asked]), np.r_[tracked, -1][before], asked)
-            ranked[next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))][np.searchsorted(row, entry)] = [code[w] for w in said]
+            ranked[next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))][np.searchsorted(row, entry)] = np.array([code[w] for w in self.heard_names])[said]
         label, via, clashes = np.full(len(row), -1), np.full(len(row), -1), [np.empty((0, 4), np.int64)]
         for n, (i, found) in enumerate([*enumerate(ranked), *enumerate(spares)]):
             if n < len(ranked):  # only sure sources can contradict each other

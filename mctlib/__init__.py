@@ -3,17 +3,19 @@
 from mctlib.activation import Activation, time_to_activation
 from mctlib.attribution import RULES, Attribution, attribution_windows
 from mctlib.change import Change, explain_change
+from mctlib.drivers import Drivers, drop_off_drivers
 from mctlib.funnel import Funnel, diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Journeys, Step
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
 from mctlib.roi import BeforeAfter, Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.rules import RuleComparison, compare_rules
 from mctlib.run import RunRecord, run_pack
 from mctlib.sources import open_log
 from mctlib.spark import SparkLog
 
 __all__ = [
-    "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "EventLog", "Exclusion", "Funnel", "Journeys", "Mean",
-    "ParameterError", "Rate", "RunRecord", "SparkLog", "Step", "attribution_windows", "compare_before_after", "daily_metric", "diagnose_funnel", "explain_change",
+    "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "Drivers", "EventLog", "Exclusion", "Funnel", "Journeys", "Mean",
+    "ParameterError", "Rate", "RuleComparison", "RunRecord", "SparkLog", "Step", "attribution_windows", "compare_before_after", "compare_rules", "daily_metric", "diagnose_funnel", "drop_off_drivers", "explain_change",
     "open_log", "run_pack", "time_to_activation",
 ]

@@ -237,6 +237,74 @@ def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -
     return ax
 
 
+def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Change.steps` as a waterfall: from the rate before to the rate after by mix and by what behaviour and tracking of each step add, with intervals.
+
+    Parts that are not known are left out: behaviour holds them. The axis need not begin at 0: lengths are to be compared, not places.
+    """
+    before, after = steps.drop_duplicates("step")[["before_rate", "after_rate"]].prod()
+    parts = steps[steps["total_effect_rate"].notna()]
+    effect, low, high = (parts[f"total_effect_rate{end}"].to_numpy() for end in ("", "_ci_lower", "_ci_upper"))
+    ends = before + effect.cumsum()
+    starts = ends - effect
+    ax = axes(ax, size=(9, 1.2 + 0.34 * (len(parts) + 2)))
+    y = np.arange(len(parts) + 2)[::-1]
+    ax.barh(y[1:-1], effect, left=starts, height=0.6, alpha=0.75, color=[{"mix": PALETTE[5], "behaviour": ACCENT, "tracking": WARN}[p] for p in parts["part"]])
+    ax.hlines(y[1:-1], starts + low, starts + high, color=INK, lw=1.4)
+    ax.vlines([before, *ends], y[1:], y[:-1], color=MUTED, lw=0.8)
+    ax.plot([before, after], y[[0, -1]], "D", color=INK, ms=7)
+    points = [f"{100 * e:+.1f} ({100 * a:+.1f} to {100 * b:+.1f})".replace("-", "\u2212") for e, a, b in zip(effect, low, high)]
+    for at, text in zip(y, [f"{100 * before:.1f} %", *points, f"{100 * after:.1f} %"]):
+        ax.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    names = ["mix of those who enter" if r.part == "mix" else f"{r.step}  {r.event}: {r.part}" for r in parts.itertuples()]
+    ax.set_yticks(y, ["rate before", *names, "rate after"])
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
+    ax.set_xlabel("conversion rate; at the right percentage points added (95 % interval)")
+    return ax
+
+
+def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`RuleComparison.counts` at the last step: the share that each tool's rule counts, with its interval; our own on top and as a line, unverified rules hollow."""
+    last = counts[counts["step"] == counts["step"].max()]
+    ax = forest(axes(ax, size=(9, 1.1 + 0.4 * len(last))), last, label="tool", value="reached_rate", zero=None)
+    ours = last.iloc[0]
+    ax.axvline(ours["reached_rate"], color=MUTED, lw=1, ls="--", zorder=0)
+    for y, row in zip(range(len(last))[::-1], last.itertuples()):
+        more, verified = row.n_reached - ours["n_reached"], row.status.startswith("verified")
+        words = [f"{100 * row.reached_rate:.1f} %", f"{row.n_reached:,} users" + f" ({more:+,})".replace("-", "\u2212") * bool(more), *([] if verified else ["not verified"])]
+        ax.annotate("  ·  ".join(words), (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+        if not verified:
+            ax.plot(row.reached_rate, y, "o", color="white", mec=ACCENT, ms=6)
+    percent(ax.xaxis)
+    ax.set_xlim(0, min(1.0, 1.15 * last["reached_rate_ci_upper"].max()))
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set_xlabel(f"share counted at {ours['event']} (95 % interval)")
+    return ax
+
+
+def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+    """`Drivers.drivers`: the adjusted difference of the share going on, with its interval, the best on top; the ``most`` surest, hollow where q > 0.1."""
+    table = drivers.dropna(subset="adjusted_difference_rate").head(most).sort_values("adjusted_difference_rate", ascending=False)
+    ax = axes(ax, size=(9, 1.2 + 0.4 * max(len(table), 1)))
+    if table.empty:
+        ax.set_axis_off()
+        ax.text(0, 0.5, "No driver has enough users on both sides to be tested.", color=MUTED)
+        return ax
+    forest(ax, table, label="driver", value="adjusted_difference_rate")
+    for y, row in zip(range(len(table))[::-1], table.itertuples()):
+        if not row.qvalue <= 0.1:
+            ax.plot(row.adjusted_difference_rate, y, "o", color="white", mec=ACCENT, ms=6)
+        words = f"{100 * row.with_rate:.0f} % of {row.n_with:,} with it, {100 * row.without_rate:.0f} % without"
+        ax.annotate(words, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}".replace("-", "\u2212") if v else "0"))
+    ax.set_xlabel("share going on, difference in percentage points among like users (95 % interval); hollow: may be chance")
+    return ax
+
+
 def plot_credit_surface(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None) -> Axes:
     """Share of the attributed conversions by partner (rows, the largest at the longest window on top) and window (columns), under one rule.
 

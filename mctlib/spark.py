@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.journeys import ANY, Journeys, as_step
-from mctlib.log import EventLog, OverlayLog, add_up
+from mctlib.log import EventLog, OverlayLog, add_up, as_columns
 from mctlib.overlay import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.store import DataError, canonical_frame, connect, quoted, salt
 
@@ -89,7 +89,7 @@ class SparkLog(EventLog):
         return self._described.copy()
 
     def counts(self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()) -> pd.DataFrame:
-        by = self._by(by)
+        by = as_columns(by)
         steps = [as_step(e) for e in events or [ANY]]
         return add_up(self._each(lambda log: log.counts(events=events, by=by), steps, by))
 
@@ -97,7 +97,7 @@ class SparkLog(EventLog):
         self, kernel: Callable[[Journeys], pd.DataFrame], *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None,
         values: str | None = None,
     ) -> pd.DataFrame:
-        question = {"events": [as_step(e) for e in events], "by": self._by(by), "as_of": as_of, "values": values}
+        question = {"events": [as_step(e) for e in events], "by": as_columns(by), "as_of": as_of, "values": values}
         self.as_of(as_of)  # refused here rather than on the executors
         return add_up(self._each(lambda log: log.reduce(kernel, **question), question["events"], question["by"], values))
 

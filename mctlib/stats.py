@@ -45,6 +45,27 @@ def fdr(pvalue: np.ndarray) -> np.ndarray:
     return q
 
 
+def mantel_haenszel(k: np.ndarray, n: np.ndarray, k_0: np.ndarray, n_0: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Difference of two proportions k / n - k_0 / n_0 over strata (the last axis): estimate, interval, p-value, each without that axis.
+
+    Mantel-Haenszel weights with Sato's variance, right for few large and for many small strata (Greenland & Robins 1985; Sato 1989); the p-value is the
+    Cochran-Mantel-Haenszel test's, without continuity correction. A stratum that lacks one side says nothing; NaN where all do.
+    """
+    from scipy.special import chdtrc
+
+    k, n, k_0, n_0 = (np.asarray(a, float) for a in (k, n, k_0, n_0))
+    both, on = n + n_0, k + k_0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = (n * n_0 / both).sum(axis=-1, where=both > 0)
+        difference = ((k * n_0 - k_0 * n) / both).sum(axis=-1, where=both > 0) / weight
+        slope = ((n**2 * k_0 - n_0**2 * k + n * n_0 * (n_0 - n) / 2) / both**2).sum(axis=-1, where=both > 0)
+        level = ((k * (n_0 - k_0) + k_0 * (n - k)) / (2 * both)).sum(axis=-1, where=both > 0)
+        half = Z * np.sqrt(difference * slope + level) / weight
+        variance = (n * n_0 * on * (both - on) / (both**2 * (both - 1))).sum(axis=-1, where=both > 1)
+        pvalue = chdtrc(1, (difference * weight) ** 2 / variance)
+    return difference, difference - half, difference + half, pvalue
+
+
 def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None) -> pd.DataFrame:
     """Share of users who had the event by each time, censored users counted for as long as they were seen.
 
@@ -106,15 +127,34 @@ def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
     return float(tau - lost.sum()), float(np.sqrt(variance.sum()))
 
 
-def kitagawa(n_0: np.ndarray, rate_0: np.ndarray, n_1: np.ndarray, rate_1: np.ndarray) -> pd.DataFrame:
-    """Change of an overall rate split by segment into behaviour and mix (Kitagawa 1955, symmetric; the mix terms centred on the mean overall rate).
+def kitagawa(n_0: np.ndarray, factors_0: np.ndarray, n_1: np.ndarray, factors_1: np.ndarray) -> np.ndarray:
+    """Change of an overall rate split by segment into mix and the factors of the segments' own rates (Kitagawa 1955, symmetric; mix centred on the
+    mean overall rate).
 
-    Returns behaviour, mix: one row a segment, adding up exactly to the change of the overall rate.
+    ``n_*``: (..., segments) users; ``factors_*``: (..., segments, factors), a segment's rate is their product. A factor missing in one period is taken
+    as unchanged, so a segment absent from one has only a mix part. Returns (..., segments, 1 + factors): mix, then what each factor adds; the sum is
+    exactly the change, NaN where a period is empty.
     """
-    w_0, w_1 = np.asarray(n_0) / np.sum(n_0), np.asarray(n_1) / np.sum(n_1)
-    r_0, r_1 = (np.where(np.isnan(a), b, a) for a, b in ((rate_0, rate_1), (rate_1, rate_0)))  # a segment absent from one period has only a mix part
-    overall = (w_0 @ r_0 + w_1 @ r_1) / 2
-    return pd.DataFrame({"behaviour": (r_1 - r_0) * (w_0 + w_1) / 2, "mix": (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)})
+    w_0, w_1 = (rate(n, np.sum(n, axis=-1, keepdims=True)) for n in (n_0, n_1))
+    x_0, x_1 = (np.nan_to_num(np.where(np.isnan(a), b, a)) for a, b in ((factors_0, factors_1), (factors_1, factors_0)))
+    r_0, r_1 = x_0.prod(axis=-1), x_1.prod(axis=-1)
+    overall = (w_0 * r_0 + w_1 * r_1).sum(axis=-1, keepdims=True) / 2
+    mix = (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)
+    return np.concatenate([mix[..., None], shapley_product(x_0, x_1) * ((w_0 + w_1) / 2)[..., None]], axis=-1)
+
+
+def shapley_product(x_0: np.ndarray, x_1: np.ndarray) -> np.ndarray:
+    """What each of the factors (last axis) adds to the change of their product, over all orders in which they could have changed (Das Gupta 1993; Shapley 1953).
+
+    Exact, zeros allowed: the mean over all orders is the integral of the multilinear extension along its diagonal (Owen 1972), a polynomial that Gauss-Legendre
+    nodes integrate without error.
+    """
+    n = x_0.shape[-1]
+    node, weight = np.polynomial.legendre.leggauss(n // 2 + 1)
+    change = x_1 - x_0
+    way = x_0[..., None] + change[..., None] * (node + 1) / 2  # (..., factors, nodes)
+    others = np.stack([np.delete(way, i, axis=-2).prod(axis=-2) for i in range(n)], axis=-2)
+    return change * (others @ weight) / 2
 
 
 def bucket_draws(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> np.ndarray:

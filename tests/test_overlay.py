@@ -11,10 +11,12 @@ from mctlib import log as log_module
 from mctlib.attribution import attribution_windows
 from mctlib.activation import time_to_activation
 from mctlib.change import explain_change
+from mctlib.drivers import drop_off_drivers
 from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Step
 from mctlib.log import EventLog
 from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.rules import compare_rules
 from mctlib.store import DataError
 
 STEPS = ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"]
@@ -42,28 +44,26 @@ def stored(folder: Path) -> EventLog:
 
 def answers(log: EventLog) -> dict[str, pd.DataFrame]:
     """Every table of every analysis, with options that use all there is to a walk: dims of people and events, filters, values, buckets, users of tables."""
-    funnel = diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF, by="plan")
     steps = ["signed_up", Step("job_viewed", {"platform": ["ios", "android"]}), ["job_saved", "application_submitted"]]
-    other = diagnose_funnel(log, steps, window="3d", as_of="2026-05-01", by=["platform", "channel"], exclude=[Exclusion("email_clicked", 1, 3)], optional=[2])
-    change = explain_change(log, STEPS, window="14d", before=("2026-03-01", "2026-03-31"), after=("2026-05-01", "2026-05-31"), by="platform")
-    activation = time_to_activation(log, start="signed_up", activation="interview_scheduled", competing="account_deleted", as_of=AS_OF, by="channel")
-    attribution = attribution_windows(log, "subscription_started", windows=["7d", "30d", "60d"], as_of=AS_OF, value=90.0, seed=1)
     rate = daily_metric(log, Rate("interview_scheduled", of="signed_up", window="14d"), as_of=AS_OF, by="plan")
-    count = daily_metric(log, Count("session_ended"), as_of=AS_OF)
-    mean = daily_metric(log, Mean("session_ended", "minutes"), as_of=AS_OF, by="event.platform")
     treated = rate[rate["segment"] == "growth"].drop(columns="segment").assign(segment="all")
     treated.attrs = rate.attrs
-    before_after = compare_before_after(treated, change_at="2026-04-06")
-    some = log.counts(events=["signed_up", Step(ANY, {"platform": "ios"})], by=["plan", "properties.minutes"])
+    results = {
+        "funnel": diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF, by="plan"),
+        "other funnel": diagnose_funnel(log, steps, window="3d", as_of="2026-05-01", by=["platform", "channel"], exclude=[Exclusion("email_clicked", 1, 3)], optional=[2]),
+        "change": explain_change(log, STEPS, window="14d", before=("2026-03-01", "2026-03-31"), after=("2026-05-01", "2026-05-31"), by="platform"),
+        "drivers": drop_off_drivers(log, STEPS, window="14d", as_of=AS_OF, segments=["channel", "week"], events=["job_viewed", "email_clicked"], adjust="platform"),
+        "rules": compare_rules(log, ["job_viewed", "job_viewed", "application_submitted"], window="7d", as_of=AS_OF),
+        "activation": time_to_activation(log, start="signed_up", activation="interview_scheduled", competing="account_deleted", as_of=AS_OF, by="channel"),
+        "attribution": attribution_windows(log, "subscription_started", windows=["7d", "30d", "60d"], as_of=AS_OF, value=90.0, seed=1),
+        "before/after": compare_before_after(treated, change_at="2026-04-06"),
+    }
     return {
-        "describe": log.describe(), "counts": log.counts(), "counts by": some,
-        "funnel": funnel.steps, "other funnel": other.steps, "parts": change.parts, "total": change.total, "curve": activation.curve,
-        "summary": activation.summary, "contrasts": activation.contrasts, "credit": attribution.credit, "windows": attribution.windows,
-        "stability": attribution.stability, "partners": attribution.partners, "late": attribution.late, "budget": attribution.budget, "flips": attribution.flips,
-        "approaches": attribution.approaches, "touches": attribution.touches, "conflicts": attribution.conflicts, "rate": rate, "count": count, "mean": mean,
-        "rungs": before_after.rungs, "path": before_after.path,
-        "words": pd.DataFrame({"finding": [r.finding for r in (funnel, other, change, activation, attribution, before_after)],
-                               "caveats": [" | ".join(r.caveats) for r in (funnel, other, change, activation, attribution, before_after)]}),
+        "describe": log.describe(), "counts": log.counts(), "rate": rate, "count": daily_metric(log, Count("session_ended"), as_of=AS_OF),
+        "counts by": log.counts(events=["signed_up", Step(ANY, {"platform": "ios"})], by=["plan", "properties.minutes"]),
+        "mean": daily_metric(log, Mean("session_ended", "minutes"), as_of=AS_OF, by="event.platform"),
+        **{f"{name}: {field}": table for name, result in results.items() for field, table in vars(result).items() if isinstance(table, pd.DataFrame)},
+        "words": pd.DataFrame({"finding": [r.finding for r in results.values()], "caveats": [" | ".join(r.caveats) for r in results.values()]}),
     }
 
 

@@ -92,7 +92,7 @@ def attribution_windows(
     (share of users who convert so soon after such a touch beyond the background, were there no further one), late_rate + ci (of those within the longest window,
     the share that comes later than this one); recent touches count for the days they were seen. Missing below 30 conversions and where nothing is in excess.
     ``budget``: partner_id, window_days, spend_amount, budget_amount + ci (all that was spent, shared out by credit), change_amount; partners with spend.
-    ``flips``: kind (windows, rules, cost, cause, budget), conclusion: a sentence for what holds under one window or rule in 97.5 % of the draws and the
+    ``flips``: kind (windows, rules, cost, cause, budget, approach), conclusion: a sentence for what holds under one window or rule in 97.5 % of the draws and the
     contrary under another, under the rule of n_credited unless said; windows with fewer than 30 conversions a ranked partner are left out.
     ``approaches``, at the reference window: approach (CRM record: people's partner_id; survey answer; last UTM: the last touch that utm_source alone names;
     multi-touch: linear, all sources), partner_id ("all": together), n_credited, n_alike (credited alike by multi-touch), n_extra, n_missing (multi-touch credits
@@ -122,13 +122,15 @@ def attribution_windows(
     budget = _budget(credit[at], draws[:, at], amount, days, by)
     idle = list(partners.loc[partners["verdict"] == BACKGROUND, by])
     full = np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1))  # in shorter windows noise is ranked
-    flips = _flips(credit[..., ranked], draws[..., ranked], names[ranked], plan, full, amount.iloc[ranked], value, idle, budget)
+    approaches = _approaches(table, value)
+    flips = _flips(credit[..., ranked], draws[..., ranked], names[ranked], plan, full, amount.iloc[ranked], value, idle, budget, approaches)
     named, conflicts = _touches(table, counts, plan, by)
     ruled = pd.DataFrame(credit[at].T, index=names, columns=days)
     return Attribution(
-        _credit(credit, draws, ranked, plan, names, by), shape, credits.stability(credit[..., ranked], draws[..., ranked], names[ranked], plan.rules, days, plan.reference),
-        partners, _late(counts, days, by, pooled > MOST_POOLED, seed), budget, flips, _approaches(table, value), named, conflicts,
-        float(days[plan.reference]), _finding(ruled.iloc[ranked], shape, full, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
+        _credit(credit, draws, ranked, plan, names, by), shape,
+        credits.stability(credit[..., ranked], draws[..., ranked], names[ranked], plan.rules, days, plan.reference), partners,
+        _late(counts, days, by, pooled > MOST_POOLED, seed), budget, flips, approaches, named, conflicts, float(days[plan.reference]),
+        _finding(ruled.iloc[ranked], shape, full, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
 
 
 def _plan(
@@ -348,9 +350,10 @@ def _budget(credit: np.ndarray, draws: np.ndarray, amount: pd.Series, days: np.n
 
 
 def _flips(
-    credit: np.ndarray, draws: np.ndarray, names: np.ndarray, plan: _Walk, full: np.ndarray, amount: pd.Series, value: float | None, idle: Sequence[str], budget: pd.DataFrame,
+    credit: np.ndarray, draws: np.ndarray, names: np.ndarray, plan: _Walk, full: np.ndarray, amount: pd.Series, value: float | None,
+    idle: Sequence[str], budget: pd.DataFrame, approaches: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The flips table. Credit (rules, windows, partners) and its draws: of the partners that can be ranked; ``full``: windows (indices) with enough conversions."""
+    """The flips table. Credit (rules, windows, partners) and its draws: of the partners that can be ranked; ``full``: windows with enough conversions."""
     at, days, said = plan.rules.index(_headline(plan)), plan.windows / DAY, []
     listed = lambda words: " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)  # noqa: E731
     now = f"{days[plan.reference]:g} days"
@@ -375,14 +378,18 @@ def _flips(
             worth = [f"{days[i]:g} days ({value * credit[at, i, p]:,.0f})" for i in (loses[0], gains[-1])]
             said.append(("cost", f"{names[p]} cost {spent:,.0f}: more than its credited conversions are worth at {worth[0]}, and less at {worth[1]}."))
     share = stats.rate(credit[at, plan.reference], credit[at, plan.reference].sum())
-    said += [("cause", f"{names[p]} holds {100 * share[p]:.0f} % of the credit at {now}, yet users convert no more often after its touches.")
-             for p in range(len(names)) if names[p] in idle]
+    said += [("cause", f"{name} holds {100 * held:.0f} % of the credit at {now}, yet users convert no more often after its touches.")
+             for name, held in zip(names, share) if name in idle]
     plans = budget.pivot(index=budget.columns[0], columns="window_days", values="budget_amount") if len(budget) else pd.DataFrame()
     for i in dict.fromkeys((*full[:1], *full[-1:])) if len(plans) > 1 else ():
         move, total = plans[days[i]] - plans[days[plan.reference]], plans[days[i]].sum()
         if (moved := move.clip(lower=0).sum()) > 0:
-            said.append(("budget", f"Paid by {days[i]:g} instead of {now}, {moved:,.0f} of {total:,.0f} spent ({100 * moved / total:.0f} %) would go to others: most to "
-                                   f"{move.idxmax()} ({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."))
+            said.append(("budget", f"Paid by {days[i]:g} instead of {now}, {moved:,.0f} of {total:,.0f} spent ({100 * moved / total:.0f} %) would go to "
+                                   f"others: most to {move.idxmax()} ({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."))
+    for name, part in approaches[approaches["approach"] != "multi-touch"].set_index("partner_id").groupby("approach", sort=False):
+        lost, most = part.loc["all", "n_missing"], part.drop("all")["n_missing"]
+        said.append(("approach", f"By the {name} {lost:,.0f} of {lost + part.loc['all', 'n_alike']:,.0f} conversions go to another partner than by multi-touch, or to "
+                                 f"nobody; {most.idxmax()} loses most ({most.max():,.0f})."))
     return pd.DataFrame(said, columns=["kind", "conclusion"])
 
 
@@ -409,7 +416,8 @@ def _touches(table: pd.DataFrame, counts: _Counts, plan: _Walk, by: str) -> tupl
     touches = pd.DataFrame(rows, columns=["touch", "n_touches"]).astype({"n_touches": int})
     clash = table[table["what"] == "clash"].groupby(["item", "partner", "other"], as_index=False)["sum_value"].sum()
     stands, overruled = (np.array(plan.tags.sources, object)[i] for i in np.divmod(clash["item"].to_numpy(int), len(plan.tags.sources)))
-    conflicts = pd.DataFrame({"stands": stands, by: clash["partner"], "overruled": overruled, "overruled_partner": clash["other"], "n_touches": clash["sum_value"].astype(int)})
+    conflicts = pd.DataFrame({"stands": stands, by: clash["partner"], "overruled": overruled, "overruled_partner": clash["other"],
+                              "n_touches": clash["sum_value"].astype(int)})
     return touches, conflicts.sort_values(["n_touches", by], ascending=[False, True], ignore_index=True)
 
 

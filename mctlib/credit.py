@@ -60,7 +60,8 @@ def count_credit(
 
 
 def count_approaches(
-    tally: Callable[..., None], u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, utm: np.ndarray | None, named: Mapping[int, np.ndarray], *, window: int,
+    tally: Callable[..., None], u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, utm: np.ndarray | None,
+    named: Mapping[int, np.ndarray], *, window: int,
 ) -> None:
     """Whom each of `APPROACHES` names for the counted conversions, and how much of that multi-touch credits alike.
 

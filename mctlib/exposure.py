@@ -228,4 +228,5 @@ def late_table(n: np.ndarray, time: np.ndarray, alone_n: np.ndarray, alone_time:
                "late_rate_ci_upper": late_high}
     told = (low[-1] > 0) & (converted[-1] >= least)
     grid = pd.MultiIndex.from_product([range(won.shape[-1]), days], names=["group", "window_days"])
-    return pd.DataFrame({"n_converted": converted.T.ravel().astype(int), **{c: np.where(told, v, np.nan).T.ravel() for c, v in columns.items()}}, index=grid).reset_index()
+    columns = {"n_converted": converted.astype(int), **{c: np.where(told, v, np.nan) for c, v in columns.items()}}
+    return pd.DataFrame({c: v.T.ravel() for c, v in columns.items()}, index=grid).reset_index()

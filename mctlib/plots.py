@@ -125,9 +125,7 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table = contrasts.dropna(subset=["rmst_difference_days_ci_lower"]).sort_values("rmst_difference_days", ascending=False)
     ax = axes(ax, size=(7.2, 1.3 + 0.45 * max(len(table), 1)))
     if table.empty:
-        ax.set_axis_off()
-        ax.text(0, 0.5, "No two segments can be compared.", color=MUTED)
-        return ax
+        return _nothing(ax, "No two segments can be compared.")
     forest(ax, table, label="segment", value="rmst_difference_days")
     for y, value in zip(range(len(table))[::-1], table["rmst_difference_days"]):
         ax.annotate(f"{value:+.1f}".replace("-", "\u2212"), (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
@@ -352,6 +350,8 @@ def plot_dilution(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     ``windows``: window_days, dilution_rate + ci, placebo_rate + ci.
     """
+    if windows["dilution_rate"].isna().all():
+        return _nothing(axes(ax, size=(7.2, 0.8)), "There is too little untouched time to compare with.")
     ax = axes(ax, size=(7.6, 3.4))
     days, ends = windows["window_days"], []
     for column, name, colour in (("dilution_rate", "by the background\nof untouched days", ACCENT), ("placebo_rate", "by placebo\ntouches", PALETTE[1])):
@@ -372,25 +372,37 @@ def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
     """
     by, known = late.columns[0], late.dropna(subset=["late_rate"])
     lines = {name: line for name, line in known.groupby(by, sort=False) if name != "all"}
-    names = sorted(lines, key=lambda name: -lines[name]["late_rate"].mean()) or [""]
+    names = sorted(lines, key=lambda name: -lines[name]["late_rate"].mean())
+    if not names:
+        return _nothing(axes(size=(7.2, 0.8)), "No partner has enough conversions beyond the background for a curve.").figure
     style()
     rows = -(-len(names) // columns)
-    fig, panels = plt.subplots(rows, min(columns, len(names)), figsize=(2.3 * min(columns, len(names)) + 0.5, 2.1 * rows + 0.4), sharex=True, sharey=True, squeeze=False)
+    wide = min(columns, len(names))
+    fig, panels = plt.subplots(rows, wide, figsize=(2.3 * wide + 0.5, 2.1 * rows + 0.4), sharex=True, sharey=True, squeeze=False)
     curve = lambda line, column, first: np.r_[first, line[column]]  # noqa: E731
     for ax, name in zip(panels.flat, names):
-        for line, mark, colour in ((known[known[by] == "all"], "--", MUTED), (lines.get(name, known[:0]), "o-", ACCENT)):
-            ax.plot(curve(line, "window_days", 0), curve(line, "late_rate", 1), mark, color=colour, lw=1.6, ms=3.5)
-        ax.fill_between(curve(line, "window_days", 0), curve(line, "late_rate_ci_lower", 1), curve(line, "late_rate_ci_upper", 1), color=ACCENT, alpha=0.15, lw=0)
+        for line, mark, colour in ((known[known[by] == "all"], "--", MUTED), (lines[name], "o-", ACCENT)):
+            if len(line):
+                ax.plot(curve(line, "window_days", 0), curve(line, "late_rate", 1), mark, color=colour, lw=1.6, ms=3.5)
+        low, high = (curve(line, f"late_rate_ci_{side}", 1) for side in ("lower", "upper"))
+        ax.fill_between(curve(line, "window_days", 0), low, high, color=ACCENT, alpha=0.15, lw=0)
         ax.set_title(name, fontsize=10)
         ax.set(xlim=(0, late["window_days"].max()), ylim=(0, 1.05), xticks=MaxNLocator(nbins=4, integer=True).tick_values(0, late["window_days"].max()))
         percent(ax.yaxis)
     for ax in panels.flat[len(names):]:
         ax.set_axis_off()
-    for ax in panels.flat[max(len(names) - panels.shape[1], 0):len(names)]:
+    for ax in panels.flat[max(len(names) - wide, 0):len(names)]:
         ax.tick_params(labelbottom=True)
     fig.supxlabel("days since the touch (dashed: any partner's)", fontsize=10, color=MUTED)
     fig.supylabel("still to come", fontsize=10, color=MUTED)
     return fig
+
+
+def _nothing(ax: Axes, words: str) -> Axes:
+    """A picture of nothing, and why."""
+    ax.set_axis_off()
+    ax.text(0, 0.5, words, color=MUTED)
+    return ax
 
 
 def _ticks(days: pd.Series) -> list[float]:
@@ -413,7 +425,8 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
         rows = budget[budget["window_days"] == days].set_index(by).loc[spent.index]
         ax.hlines(y + shift, rows["budget_amount_ci_lower"], rows["budget_amount_ci_upper"], color=colour, lw=2, alpha=0.6)
         ax.plot(rows["budget_amount"], y + shift, "o", color=colour, ms=5)
-        ax.annotate(f"{days:g} days", (rows["budget_amount_ci_upper"].iloc[0], y[0] + shift), (6, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
+        ax.annotate(f"{days:g} days", (rows["budget_amount_ci_upper"].iloc[0], y[0] + shift), (6, 0), textcoords="offset points", va="center",
+                    color=colour, fontsize=9)
     ax.annotate("spent", (spent.iloc[0], y[0] + 0.32), (8, 0), textcoords="offset points", va="center", color=MUTED, fontsize=9)
     ax.set_yticks(y, spent.index)
     ax.tick_params(axis="y", labelcolor=INK)
@@ -453,6 +466,8 @@ def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | Non
     ``credit``: the partners' column first, then rule, window_days, credit, rank; partners without a rank are left out.
     """
     table = credit[(credit["rule"] == rule) & credit["rank"].notna()].pivot(index=credit.columns[0], columns="window_days", values="credit")
+    if table.empty:
+        return _nothing(axes(ax, size=(7.2, 0.8)), "No partner has enough conversions for a rank.")
     rank = table.rank(ascending=False, method="first").sort_values(table.columns[-1]).astype(int)
     ax = axes(ax, size=(7.2, 1.4 + 0.38 * len(rank)))
     at, colours = np.arange(rank.shape[1]), iter(PALETTE * len(rank))

@@ -119,7 +119,8 @@ class Tags:
             tracked = row[(np.maximum.reduce([*ranked, *spares]) >= 0) & ~conversion[row]]
             before = np.searchsorted(tracked, asked, side="right") - 1
             entry = np.where((before >= 0) & (np.r_[j.user[tracked], -1][before] == j.user[asked]), np.r_[tracked, -1][before], asked)
-            ranked[next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))][np.searchsorted(row, entry)] = np.array([code[w] for w in self.heard_names])[said]
+            survey = next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))
+            ranked[survey][np.searchsorted(row, entry)] = np.array([code[w] for w in self.heard_names])[said]
         label, via, clashes = np.full(len(row), -1), np.full(len(row), -1), [np.empty((0, 4), np.int64)]
         for n, (i, found) in enumerate([*enumerate(ranked), *enumerate(spares)]):
             if n < len(ranked):  # only sure sources can contradict each other

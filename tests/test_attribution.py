@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm
 
-from mctlib import attribution, credit, demo, exposure, stats
+from mctlib import attribution, credit, demo, exposure, plots, stats
 from mctlib.attribution import RULES, attribution_windows
 from mctlib.journeys import ANY, Journeys
 from mctlib.log import EventLog, add_up, as_timestamp
 from mctlib.store import DataError, ParameterError
 
+matplotlib.use("Agg")
 DAY = 86_400_000_000
 T0 = pd.Timestamp("2026-01-01", tz="UTC")
 
@@ -135,6 +138,15 @@ def test_without_untouched_time_nothing_is_said_about_excess(quick):
     assert "58 % of the exposed days have no untouched time at the same tenure to compare with" in result.finding
     assert not any(word in result.finding for word in ("anyway", "background", "excess"))
     assert any(c.startswith("58% of the exposed days") and "no untouched time at the same tenure to compare with" in c for c in result.caveats)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_of_next_to_nothing_say_so(quick):
+    result = attribution_windows(ArrayLog(HAND), "paid", windows=["5d", "20d"], as_of="2026-02-09T00:00:00Z", seed=1, value=1.0)
+    for drawn, words in ((plots.plot_dilution(result.windows), "too little untouched time"), (plots.plot_rank_bump(result.credit), "enough conversions for a rank"),
+                         (plots.plot_late_converters(result.late).axes[0], "enough conversions beyond the background")):
+        assert words in drawn.texts[0].get_text()
+        plt.close(drawn.figure)
 
 
 def test_a_conversion_is_no_touch_of_its_own(quick):
@@ -538,6 +550,10 @@ def test_conclusions_that_flip_are_said():
 def test_credit_without_cause_is_said(demo_result):
     result = demo_result[0]
     credit = result.credit.query("rule == 'linear' and window_days == 30").set_index("partner_id")["credit_share"]
+    lost = result.approaches.set_index(["approach", "partner_id"]).loc["CRM record", "n_missing"]
+    assert result.flips.query("kind == 'approach'")["conclusion"].iloc[0] == (
+        f"By the CRM record {lost['all']:,.0f} of {result.windows.query('window_days == 30')['n_attributed'].item():,} conversions go to another partner than by "
+        f"multi-touch, or to nobody; coupon_corner loses most ({lost['coupon_corner']:,.0f}).")
     assert result.flips.query("kind == 'cause'")["conclusion"].tolist() == [
         f"coupon_corner holds {100 * credit['coupon_corner']:.0f} % of the credit at 30 days, yet users convert no more often after its touches."]
 

@@ -86,8 +86,8 @@ def attribution_windows(
     draws in which it is the top); partners with fewer than 30 conversions at the reference window are left out.
     ``partners``, at the reference window: partner_id, spend_amount (in the days of the counted conversions), n_attributed (conversions with any of its
     touches), n_credited (linear, or the first rule given), n_excess + ci, cost_amount + ci (spend per credited conversion), roi + ci = (n_excess x ``value`` -
-    spend) / spend, NaN without ``value``, verdict: too few conversions (< 30), cannot be told (no background, or an interval of n_excess wider than
-    n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
+    spend) / spend, NaN without ``value``; cost and roi are NaN below 30 conversions; verdict: too few conversions (< 30), cannot be told (no background, or an
+    interval of n_excess wider than n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
     ``late``: partner_id ("all": any touch), window_days, n_converted (last touch that near, none of another partner within the longest window), excess_rate + ci
     (share of users who convert so soon after such a touch beyond the background, were there no further one), late_rate + ci (of those within the longest window,
     the share that comes later than this one); recent touches count for the days they were seen. Missing below 30 conversions and where nothing is in excess.
@@ -317,15 +317,16 @@ def _partners(
     gain, low, high = partner_excess(counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_n, counts.partner_time, counts.overlap, seed)
     if blind:
         gain = low = high = np.full(len(counts.names), np.nan)
-    n, paid = counts.partner_n.sum(axis=0), amount.where(amount > 0)
+    n = counts.partner_n.sum(axis=0)
+    paid = amount.where((amount > 0) & (n >= FEW))
     money = np.nan if value is None else float(value)
     verdict = np.select([n < FEW, ~(high - low <= n), low > 0, high < 0],
                         [f"too few conversions (< {FEW})", UNTOLD, "earns credit", "below background"], BACKGROUND)
     roi = {name: gain * money / paid - 1 for name, gain in (("roi", gain), ("roi_ci_lower", low), ("roi_ci_upper", high))}
-    cheap, dear = stats.percentile_interval(stats.rate(amount.to_numpy(), drawn))
+    cheap, dear = stats.percentile_interval(stats.rate(paid.to_numpy(), drawn))
     return pd.DataFrame({
         by: counts.names, "spend_amount": amount, "n_attributed": n.astype(int), "n_credited": credited, "n_excess": gain, "n_excess_ci_lower": low,
-        "n_excess_ci_upper": high, "cost_amount": stats.rate(amount.to_numpy(), credited), "cost_amount_ci_lower": cheap, "cost_amount_ci_upper": dear, **roi,
+        "n_excess_ci_upper": high, "cost_amount": stats.rate(paid.to_numpy(), credited), "cost_amount_ci_lower": cheap, "cost_amount_ci_upper": dear, **roi,
         "verdict": verdict,
     }).sort_values(["n_excess", "n_attributed"], ascending=False, ignore_index=True)
 
@@ -425,8 +426,8 @@ def _touches(table: pd.DataFrame, counts: _Counts, plan: _Walk, by: str) -> tupl
 
 
 def _finding(credit: pd.DataFrame, windows: pd.DataFrame, full: np.ndarray, rule: str, reference: int, reason: str, idle: Sequence[str]) -> str:
-    """``credit``: the partners that can be ranked x windows, under one rule; ``full``: windows (indices) with enough conversions; ``idle``: those indistinguishable from background."""
-    full = windows.loc[full, "window_days"]
+    """``credit``: the partners that can be ranked x windows, under one rule; ``full``: windows with enough conversions; ``idle``: partners like the background."""
+    full = windows["window_days"][full]
     rank = credit[full].rank(ascending=False, method="min")
     first = f"There are too few conversions to compare ranks between windows ({len(credit)} partner{'s'[:len(credit) != 1]} with {FEW} or more)."
     if len(full) > 1 and len(credit) > 1:
@@ -434,9 +435,13 @@ def _finding(credit: pd.DataFrame, windows: pd.DataFrame, full: np.ndarray, rule
         who, span = moved.abs().idxmax(), f"from {full.iloc[0]:g} to {full.iloc[-1]:g} days"
         first = (f"Credit depends on the window: {span}, {who} moves from rank {rank.loc[who].iloc[0]:.0f} to rank {rank.loc[who].iloc[-1]:.0f} ({rule} rule)."
                  if moved.any() else f"The partners keep their ranks {span} ({rule} rule).")
-    fit = windows.loc[windows["admissible"], "window_days"]
-    span = (f"No window is admissible: {reason}" if fit.empty else f"Of the windows tried, {fit.iloc[0]:g} days is admissible" if len(fit) == 1 else
-            f"Windows between {fit.iloc[0]:g} and {fit.iloc[-1]:g} days are admissible")
+    days, fit = windows["window_days"], np.flatnonzero(windows["admissible"])
+    span = f"No window is admissible: {reason}"
+    if len(fit) == 1:  # never a bare number: the right one lies somewhere between the neighbours that were tried
+        low, high = days.get(fit[0] - 1, 0.0), days.get(fit[0] + 1, days[fit[0]])
+        span = f"Of the windows tried, {days[fit[0]]:g} days is admissible, so the one to use lies between {low:g} and {high:g} days"
+    elif len(fit):
+        span = f"Windows between {days[fit[0]]:g} and {days[fit[-1]]:g} days are admissible"
     at = windows.iloc[reference]
     last = f" {BACKGROUND[:1].upper()}{BACKGROUND[1:]}: {', '.join(idle)}." if idle else ""
     if np.isnan(at["dilution_rate"]):

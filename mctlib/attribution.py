@@ -20,6 +20,7 @@ from mctlib.touches import FAR, SOURCES, SURVEY, UNRESOLVED, Tags, Users, first_
 START, CONVERSION, LOST = "(start)", "(conversion)", "(lost)"  # states of the Markov chain beside the partners
 FEW = 30  # conversions below which a partner gets no verdict and no rank
 BACKGROUND, UNTOLD = "indistinguishable from background", "cannot be told"
+MOST_SAID = 12  # pairs of partners of which a sentence says that they change places
 MOST_PERIODS = 6  # calendar strata, of 28 days or more
 LEFT_OUT = ("after the user's first conversion", "carried by a conversion itself", "self-referral", "of users not at risk")  # touches, in this order of reasons
 SURFACE = ["credit", "path", "partner_time"]  # what the kernel counts by partner for every result but the approaches
@@ -357,16 +358,18 @@ def _flips(
     """The flips table. Credit (rules, windows, partners) and its draws: of the partners that can be ranked; ``full``: windows with enough conversions."""
     at, days, said = plan.rules.index(_headline(plan)), plan.windows / DAY, []
     listed = lambda words: " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)  # noqa: E731
-    now = f"{days[plan.reference]:g} days"
+    now, share = f"{days[plan.reference]:g} days", stats.rate(credit[at, plan.reference], credit[at, plan.reference].sum())
 
     def pairs(ahead: np.ndarray, words: Sequence[str], turn: str) -> list[str]:
-        """Of every two partners that change places for sure, along axis 0; the one that leads first is named first."""
+        """Of every two partners that change places for sure, along axis 0: the largest pairs first, in each the one that leads first."""
+        both = np.argwhere(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))
+        both = both[np.argsort(-share[both].sum(axis=1), kind="stable")]
         found = []
-        for p, q in zip(*np.nonzero(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))):
+        for p, q in both[:MOST_SAID]:
             p, q = (p, q) if ahead[:, p, q].argmax() < ahead[:, q, p].argmax() else (q, p)
             more, less = (listed([words[i] for i in np.flatnonzero(ahead[:, x, y])]) for x, y in ((p, q), (q, p)))
             found.append(turn.format(p=names[p], q=names[q], more=more, less=less))
-        return found
+        return found + [f"Further pairs of partners that change places so: {len(both) - MOST_SAID:,}."][:len(both) > MOST_SAID]
 
     said += [("windows", s) for s in pairs(credits.sure_order(draws[:, at, full]), [f"{d:g}" for d in days[full]],
                                            "{p} earns more credit than {q} at {more} days, and less at {less} days.")]
@@ -378,7 +381,6 @@ def _flips(
         if gains and loses:
             worth = [f"{days[i]:g} days ({value * credit[at, i, p]:,.0f})" for i in (loses[0], gains[-1])]
             said.append(("cost", f"{names[p]} cost {spent:,.0f}: more than its credited conversions are worth at {worth[0]}, and less at {worth[1]}."))
-    share = stats.rate(credit[at, plan.reference], credit[at, plan.reference].sum())
     said += [("cause", f"{name} holds {100 * held:.0f} % of the credit at {now}, yet users convert no more often after its touches.")
              for name, held in zip(names, share) if name in idle]
     plans = budget.pivot(index=budget.columns[0], columns="window_days", values="budget_amount") if len(budget) else pd.DataFrame()
@@ -389,7 +391,7 @@ def _flips(
                                    f"others: most to {move.idxmax()} ({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."))
     for name, part in approaches[approaches["approach"] != "multi-touch"].set_index("partner_id").groupby("approach", sort=False):
         lost, most = part.loc["all", "n_missing"], part.drop("all")["n_missing"]
-        said.append(("approach", f"By the {name} {lost:,.0f} of {lost + part.loc['all', 'n_alike']:,.0f} conversions go to another partner than by multi-touch, or to "
+        said.append(("approach", f"By the {name}, {lost:,.0f} of {lost + part.loc['all', 'n_alike']:,.0f} conversions go to another partner than by multi-touch, or to "
                                  f"nobody; {most.idxmax()} loses most ({most.max():,.0f})."))
     return pd.DataFrame(said, columns=["kind", "conclusion"])
 

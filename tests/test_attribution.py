@@ -547,12 +547,21 @@ def test_conclusions_that_flip_are_said():
     assert "cause" not in said, "without untouched time nobody is judged"
 
 
+def test_of_many_pairs_the_largest_are_said(quick, monkeypatch):
+    monkeypatch.setattr(attribution, "MOST_SAID", 1)
+    rows = [("start", 0, "page", None)]  # 100 users convert 2 days after fast, 300 and 400 twelve days after small and big
+    rows += [(f"{p}{i}", day, event, who) for p, lag, n in (("fast", 2, 100), ("small", 12, 300), ("big", 12, 400)) for i in range(n)
+             for day, event, who in ((50 - lag, "visit", p), (50, "paid", None))]
+    result = attribution_windows(ArrayLog(rows_to_frame(rows)), "paid", windows=["7d", "30d"], as_of="2026-03-31", rules=["linear"], seed=1)
+    assert result.flips["conclusion"].tolist() == ["fast earns more credit than big at 7 days, and less at 30 days.", "Further pairs of partners that change places so: 1."]
+
+
 def test_credit_without_cause_is_said(demo_result):
     result = demo_result[0]
     credit = result.credit.query("rule == 'linear' and window_days == 30").set_index("partner_id")["credit_share"]
     lost = result.approaches.set_index(["approach", "partner_id"]).loc["CRM record", "n_missing"]
     assert result.flips.query("kind == 'approach'")["conclusion"].iloc[0] == (
-        f"By the CRM record {lost['all']:,.0f} of {result.windows.query('window_days == 30')['n_attributed'].item():,} conversions go to another partner than by "
+        f"By the CRM record, {lost['all']:,.0f} of {result.windows.query('window_days == 30')['n_attributed'].item():,} conversions go to another partner than by "
         f"multi-touch, or to nobody; coupon_corner loses most ({lost['coupon_corner']:,.0f}).")
     assert result.flips.query("kind == 'cause'")["conclusion"].tolist() == [
         f"coupon_corner holds {100 * credit['coupon_corner']:.0f} % of the credit at 30 days, yet users convert no more often after its touches."]

@@ -6,6 +6,7 @@ from mctlib.change import Change, explain_change
 from mctlib.drivers import Drivers, drop_off_drivers
 from mctlib.funnel import Funnel, diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Journeys, Step
+from mctlib.landmark import Landmark, landmark_activation
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
 from mctlib.roi import BeforeAfter, Count, Mean, Rate, compare_before_after, daily_metric
@@ -15,7 +16,8 @@ from mctlib.sources import open_log
 from mctlib.spark import SparkLog
 
 __all__ = [
-    "ANY", "RULES", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "Drivers", "EventLog", "Exclusion", "Funnel", "Journeys", "Mean",
-    "ParameterError", "Rate", "RuleComparison", "RunRecord", "SparkLog", "Step", "attribution_windows", "compare_before_after", "compare_rules", "daily_metric", "diagnose_funnel", "drop_off_drivers", "explain_change",
+    "ANY", "Activation", "Attribution", "BeforeAfter", "Change", "Count", "DataError", "Drivers", "EventLog", "Exclusion", "Funnel", "Journeys",
+    "Landmark", "Mean", "ParameterError", "RULES", "Rate", "RuleComparison", "RunRecord", "SparkLog", "Step", "attribution_windows",
+    "compare_before_after", "compare_rules", "daily_metric", "diagnose_funnel", "drop_off_drivers", "explain_change", "landmark_activation",
     "open_log", "run_pack", "time_to_activation",
 ]

@@ -1,10 +1,11 @@
-"""Closed forms against the libraries that have them, and what an interval promises by exact enumeration."""
+"""Closed forms against the libraries that have them (what their intervals promise: `tests/calibration.py`)."""
 
 from itertools import permutations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import t as student
+from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from mctlib import stats
@@ -17,13 +18,27 @@ def test_wilson_is_statsmodels_wilson():
     assert np.isnan(stats.wilson([0], [0])).all()
 
 
-@pytest.mark.parametrize(("n", "least"), [(30, 0.88), (100, 0.92), (500, 0.92)])
-def test_wilson_covers_what_it_promises(n, least):
-    """All outcomes weighted by their probability, true rates .01 to .99: the mean within 94.5 to 95.5 %, nowhere below the least (Brown, Cai & DasGupta 2001)."""
-    k, p = np.arange(n + 1), np.linspace(0.01, 0.99, 99)[:, None]
-    low, high = stats.wilson(k, np.full(n + 1, n))
-    covered = (binom.pmf(k, n, p) * ((low <= p) & (p <= high))).sum(axis=1)
-    assert 0.945 <= covered.mean() <= 0.955 and covered.min() >= least
+def test_the_variance_of_clusters_is_that_of_a_cluster_robust_mean():
+    """statsmodels: OLS on a constant with cov_type="cluster", whose correction is G / (G - 1) there. Clusters without users change nothing."""
+    rng = np.random.default_rng(2)
+    n = rng.integers(1, 30, 25)
+    group = np.arange(25).repeat(n)
+    y = rng.random(len(group)) < rng.beta(2, 4, 25)[group]
+    fit = OLS(y.astype(float), np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": group})
+    p, se = fit.params[0], fit.bse[0]
+    k = np.bincount(group, y)
+    low, high, effect, g = stats.cluster_rate(np.r_[k, 0], np.r_[n, 0])
+    assert effect == pytest.approx(se**2 / (p * (1 - p) / len(y))) and g == 25
+    logit = np.log(np.array([low, high]) / (1 - np.array([low, high])))
+    assert np.diff(logit)[0] / 2 == pytest.approx(student.ppf(0.975, 24) * se / (p * (1 - p))) and logit.mean() == pytest.approx(np.log(p / (1 - p)))
+
+
+def test_where_clusters_do_not_vary_they_count_as_one_user_each():
+    low, high, effect, g = stats.cluster_rate(np.zeros(20), np.full(20, 50))
+    assert np.isnan(effect) and (low, high) == (0, pytest.approx(0.1611, abs=5e-5))  # Newcombe 1998, table I: 0 of 20
+    low, high, effect, g = stats.cluster_rate([1, 2] * 10, [3, 6] * 10)  # a third of each: no variance, yet no certainty
+    assert np.isnan(effect) and low < 0.15 and high > 0.55
+    assert np.isnan(stats.cluster_rate([1, 2, 3] * 3, [3, 5, 8] * 3)[:2]).all()  # nine clusters are too few
 
 
 def change_by_orders(before, after):

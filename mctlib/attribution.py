@@ -219,7 +219,7 @@ class _Walk:
     def __call__(self, j: Journeys) -> pd.DataFrame:
         each = first_rows(j.user)
         uid = np.cumsum(np.diff(j.user, prepend=-1) != 0) - 1
-        bucket, parts = j.bucket[each].astype(np.int64), []
+        bucket, parts = j.bucket_of(j.user[each]).astype(np.int64), []
         start_row, start = first_times(j, uid, 1, len(each))
         conv, leave = first_times(j, uid, 0, len(each))[1], first_times(j, uid, 2, len(each))[1] if self.has_exit else np.full(len(each), FAR)
         u = Users(start, conv, leave, self.origin, self.end)

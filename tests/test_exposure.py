@@ -1,4 +1,4 @@
-"""Days at risk after touches: lone partners and placebo touches recounted tick by tick, late converters by hand, and planted truth recovered."""
+"""Days at risk after touches: lone partners and placebo touches recounted tick by tick, late converters by hand, and keen users (planted partners: `calibration.touches`)."""
 
 from functools import partial
 
@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
 
 from mctlib import attribution, stats
 from mctlib.attribution import attribution_windows
 from mctlib.exposure import TENURE_DAYS, late_table, window_table
 from mctlib.log import as_timestamp
-from tests.test_attribution import T0, ArrayLog, random_frame, rows_to_frame, simulated
+from tests.test_attribution import T0, ArrayLog, random_frame, rows_to_frame
 
 # ---------------------------------------------------------------------------------------------------------------------- a naive oracle
 
@@ -102,42 +101,6 @@ def test_dilution_and_placebo_by_hand():
 
 
 # ------------------------------------------------------------------------------------------------------------------------ planted truth
-
-
-def calibrate(datasets, draws=200):
-    """Means over simulated data sets (`simulated`): two partners whose touches cause conversions after 14 and 3 days in the middle, one that causes nothing.
-
-    excess: found / caused at 28 and 60 days · covered: truth inside the interval at 28 days · null, causal: partners judged rightly · late: late rates found of
-    slow (14, 28 days) and fast (7 days) · late_covered: truth inside, of the same · placebo, dilution: shares at 60 days, and the true one.
-    """
-    found, truth, covered, null, causal, late, inside, shares = np.zeros(2), np.zeros(2), 0, 0, 0, [], [], []
-    beyond = lambda days, median: norm.cdf(np.log(median / days) / 0.5)  # noqa: E731
-    true_late = [1 - (1 - beyond(w, median)) / (1 - beyond(60, median)) for w, median in ((14, 14), (28, 14), (7, 3))]
-    for seed in range(datasets):
-        log, lag = simulated(seed)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=draws))
-            result = attribution_windows(log, "paid", windows=["7d", "14d", "28d", "60d"], as_of="2026-06-29", rules=["linear"], seed=seed, start="signed_up")
-        w, now = result.windows.set_index("window_days"), np.array([(lag <= 28).sum(), (lag <= 60).sum()])
-        found, truth = found + w.loc[[28, 60], "n_excess"].to_numpy(), truth + now
-        covered += w.loc[28, "n_excess_ci_lower"] <= now[0] <= w.loc[28, "n_excess_ci_upper"]
-        verdict = result.partners.set_index("partner_id")["verdict"]
-        null, causal = null + (verdict["null"] == attribution.BACKGROUND), causal + (verdict["slow"] == verdict["fast"] == "earns credit")
-        rows = result.late.set_index(["partner_id", "window_days"]).loc[[("slow", 14.0), ("slow", 28.0), ("fast", 7.0)]]
-        late.append(rows["late_rate"])
-        inside.append((rows["late_rate_ci_lower"] <= true_late) & (true_late <= rows["late_rate_ci_upper"]))
-        shares.append((w.loc[60, "placebo_rate"], w.loc[60, "dilution_rate"], 1 - now[1] / w.loc[60, "n_attributed"]))
-    return {"excess": found / truth, "covered": covered / datasets, "null": null / datasets, "causal": causal / datasets, "late": np.mean(late, axis=0),
-            "true_late": np.array(true_late), "late_covered": np.mean(inside, axis=0), "shares": np.mean(shares, axis=0)}
-
-
-def test_planted_excess_late_converters_and_dilution_are_recovered():
-    got = calibrate(50)
-    assert got["excess"] == pytest.approx(1, abs=0.05), got
-    assert got["covered"] >= 0.93 and got["null"] >= 0.9 and got["causal"] >= 0.9, got
-    assert got["late"] == pytest.approx(got["true_late"], abs=0.05) and got["late_covered"].min() >= 0.84, got
-    placebo, dilution, true = got["shares"]
-    assert placebo == pytest.approx(true, abs=0.05) and dilution == pytest.approx(true, abs=0.05), got
 
 
 def keen(seed, users=3000, days=240):

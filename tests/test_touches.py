@@ -32,13 +32,17 @@ ANSWERS = [  # u3's friend is no partner, u4 says b without a tracked touch, u5 
     ("u6", 60, "heard", "bee", None), ("u3", 31, "other", "bee", None)]
 
 
-@pytest.fixture(scope="module")
-def log():
+def tables():
     events = pd.DataFrame(ROWS, columns=["user_id", "day", "event", "partner_id", "promo_code", "utm_source"])
     surveys = pd.DataFrame(ANSWERS, columns=["user_id", "day", "micro_conversion", "answer", "reason"])
     people = pd.DataFrame({"user_id": ["u1", "u2", "u3"], "partner_id": ["a", "a", "b"]})
     spend = pd.DataFrame({"day": ["2026-01-25"], "amount": [100.0], "partner_id": ["a"]})
-    return EventLog.from_frame(events.assign(timestamp=at(events.pop("day"))), surveys=surveys.assign(submitted_at=at(surveys.pop("day"))), people=people, spend=spend)
+    return {"events": events.assign(timestamp=at(events.pop("day"))), "surveys": surveys.assign(submitted_at=at(surveys.pop("day"))), "people": people, "spend": spend}
+
+
+@pytest.fixture(scope="module")
+def log():
+    return EventLog.from_frame(**tables())
 
 
 def ask(log, **more):
@@ -93,6 +97,16 @@ def test_approaches_need_their_data(log):
     table = ask(log, sources=["partner_id"]).approaches
     assert list(dict.fromkeys(table["approach"])) == ["CRM record", "multi-touch"]
     assert ask(log, by="utm_source").approaches.empty
+
+
+def test_answers_find_their_users_where_the_rows_stay_in_files(log, tmp_path):
+    paths = {}
+    for name, frame in tables().items():
+        paths[name] = tmp_path / f"{name}.parquet"
+        frame.to_parquet(paths[name])
+    there, here = ask(EventLog.from_parquet(**paths)), ask(log)
+    for table in ("credit", "touches", "conflicts", "approaches", "late"):
+        pd.testing.assert_frame_equal(getattr(there, table), getattr(here, table))
 
 
 @pytest.mark.parametrize(("sources", "words"), [

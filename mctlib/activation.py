@@ -318,7 +318,7 @@ def _finding(roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataF
         known_median = f"half are activated by day {_ci(row, 'median_days')}"
         median = known_median if row["median_days"] >= 0 else "fewer than half are activated by then"
         span = _span(group, group.last, begun)
-        return (f"{span[0].upper()}{span[1:]} {_share(*group.rate(group.last))} of {row['n_users']:,} users reach {goal}; {median}; "
+        return (f"{span[0].upper()}{span[1:]} {_share(*group.rate(group.last))} of {row['n_users']:,} users{f' in {reference}' * (len(groups) > 1)} reach {goal}; {median}; "
                 f"on average {_ci(row, 'rmst_days')} of these days pass unactivated. {rule}")
     clear = known[known["qvalue"] < 0.05]
     row = known.loc[(clear if len(clear) else known)["rmst_difference_days"].abs().idxmax()]

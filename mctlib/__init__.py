@@ -7,7 +7,8 @@ from mctlib.funnel import Funnel, diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Journeys, Step
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
-from mctlib.roi import BeforeAfter, Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.metric import Count, Mean, Rate, daily_metric
+from mctlib.roi import BeforeAfter, compare_before_after
 from mctlib.run import RunRecord, run_pack
 from mctlib.sources import open_log
 from mctlib.spark import SparkLog

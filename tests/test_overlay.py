@@ -14,7 +14,8 @@ from mctlib.change import explain_change
 from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Step
 from mctlib.log import EventLog
-from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.metric import Count, Mean, Rate, daily_metric
+from mctlib.roi import compare_before_after
 from mctlib.store import DataError
 
 STEPS = ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"]

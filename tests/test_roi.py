@@ -11,7 +11,8 @@ from scipy import optimize, stats as sps
 from mctlib import demo, plots, roi
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
-from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.metric import Count, Mean, Rate, daily_metric
+from mctlib.roi import compare_before_after
 from mctlib.stats import fieller, fit_ar1
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from mctlib import stats
 from mctlib.store import DataError, nearest
 
+MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
 PINNED = 0.01  # standard deviation of the pinned level's weekly step, in standard deviations of the weeks before (Brodersen et al. 2015)
 FEW_TREATED, FEW_UNITS = 10, 30  # below them errors clustered by segment reject far too often (one treated of 27: 70 % of nulls)
 MOST_DRAWS = 1000

@@ -12,10 +12,10 @@ import pandas as pd
 
 from mctlib import counterfactual as cf
 from mctlib import stats
+from mctlib.counterfactual import MIN_POST, MIN_PRE
 from mctlib.log import as_timestamp
 from mctlib.store import ParameterError, nearest
 
-MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
 N_PLACEBO = 20  # placebo dates wanted: fewer cannot reach p = 0.05
 ALPHA = 0.05
 NAIVE, ITS, STRUCTURAL = "before/after", "interrupted time series", "structural time series"
@@ -242,7 +242,7 @@ def compare_before_after(
     table = pd.DataFrame([r.row() for r in rungs])
     path = shown.path.merge(gain.rename(columns=lambda c: c.replace("gain", "gain_amount")).groupby(gain.index.map(lambda d: d - (d - day) % pd.Timedelta("7D"))).last(),
                             how="left", left_on="day", right_index=True)
-    table.attrs = path.attrs = {"kind": kind, "metric": metric, "rung": shown.rung, "cost_amount": cost_mean}
+    table.attrs = path.attrs = {"kind": kind, "metric": metric, "cost_amount": money["cost_amount"].iloc[0], "payback_days": money["payback_days"].iloc[0]}
     kept = f", {100 * margin:g} % of it kept," if margin < 1 else ""
     each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
     spent = f"{cost_mean:,.10g}" + (f" (standard deviation {cost_sd:,.10g})" if cost_sd else "") if cost is not None else ""

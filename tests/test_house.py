@@ -10,12 +10,12 @@ import pytest
 import mctlib
 
 PACKAGE = Path(mctlib.__file__).parent
-GROUND = {"words": set(), "journeys": set(), "stats": set(), "store": set(), "overlay": {"store"}, "log": {"journeys", "store", "overlay"}, "plots": set()}
+GROUND = {"words": set(), "journeys": set(), "stats": set(), "store": set(), "overlay": {"store"}, "log": {"journeys", "store", "overlay"}, "plots": set(), "counterfactual": {"stats", "store"}}
 ANALYSIS = {"store", "log", "journeys", "stats", "words", "definitions"}
 MAY_IMPORT = GROUND | {
     "spark": {"journeys", "log", "overlay", "store"}, "demo": set(), "staging": {"store"}, "warehouse": {"store", "staging"}, "sources": {"store", "log", "demo", "staging", "warehouse"}, "report": {"store", "log", "plots"}, "pack": {"store", "log", "sources"}, "run": {"store", "log", "pack", "sources"},
-    "funnel": ANALYSIS, "change": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "roi": ANALYSIS, "__main__": {"store", "pack", "run", "sources"},
-    "__init__": {"store", "log", "journeys", "sources", "funnel", "change", "activation", "attribution", "roi", "run", "spark"},
+    "funnel": ANALYSIS, "change": ANALYSIS, "activation": ANALYSIS, "attribution": ANALYSIS, "metric": ANALYSIS, "roi": ANALYSIS | {"counterfactual"}, "arms": ANALYSIS, "speed": ANALYSIS | {"counterfactual"}, "__main__": {"store", "pack", "run", "sources"},
+    "__init__": {"store", "log", "journeys", "sources", "funnel", "change", "activation", "attribution", "metric", "roi", "arms", "speed", "run", "spark"},
 }
 
 

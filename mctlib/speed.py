@@ -1,0 +1,111 @@
+"""What did slowness cost? From the response log, what each stage of an answer to a fall took away."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib import counterfactual as cf
+from mctlib import stats
+from mctlib.store import ParameterError
+
+STAGES = (("until noticed", "detected_on"), ("until decided", "decided_on"), ("until answered", "shipped_on"))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Result of `value_of_speed`, which says what the columns mean."""
+
+    stages: pd.DataFrame
+    finding: str
+    caveats: tuple[str, ...]
+
+
+def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: float | None = None, margin: float = 1.0) -> Speed:
+    """Days from a fall to its answer, and what was lost in them: what an earlier answer would have saved at most.
+
+    ``series``: `daily_metric` of the metric that fell, all users together. ``responses``: the response log (alert_id, detected_on, decided_on, shipped_on). An
+    alert belongs to the metric when its alert_id reads <event>-<first day of the fall>, with an event of the metric. ``value``: money per success, user-day or
+    unit, ``margin`` of it kept.
+
+    The counterfactual is the trend of the weeks before the fall with AR(1) errors (`stats.fit_ar1`), every week after it left free; a day's loss is its week's
+    gap times n (counts: 1). The interval holds the error of the trend and the noise of the weeks themselves.
+
+    ``stages``: alert_id, stage (until noticed, until decided, until answered), from_day, stage_days, lost + ci (successes, user-days, units), lost_amount + ci,
+    day_amount + ci (what one day sooner is worth), open (the stage has not ended in the log: it is counted to the last whole week of the series). A stage of no days or
+    outside the series is NaN.
+    """
+    daily, kind = cf.checked(series)
+    if daily["segment"].nunique() > 1:
+        raise ParameterError("series: give one metric of all users; a response log does not say which segment an alert means.")
+    found = responses["alert_id"].str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$") if len(responses) else pd.DataFrame({"event": [], "began": []})
+    mine = responses[found["event"].isin(series.attrs.get("events", ())).to_numpy()].assign(began=found["began"])
+    each = np.nan if value is None else value * margin
+    stages, short = [], []
+    for alert in mine.to_dict("records"):
+        rows, n_pre = _stages(alert, daily, kind, each)
+        stages += rows
+        short += [alert["alert_id"]] if n_pre < cf.MIN_PRE else []
+    columns = ["alert_id", "stage", "from_day", "stage_days", *(f"{c}{e}" for c in ("lost", "lost_amount", "day_amount") for e in ("", "_ci_lower", "_ci_upper")), "open"]
+    table = pd.DataFrame(stages, columns=columns)
+    caveats = ["An alert is raised because a number fell, so the fall it names is on average overstated; and an answer need not have brought all of it back."] if len(table) else []
+    if short:
+        caveats.append(f"Descriptive only, with fewer than {cf.MIN_PRE} weeks before the fall: {', '.join(short)}.")
+    return Speed(table, _said(table, kind, series.attrs.get("metric", "the metric")), tuple(caveats))
+
+
+def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) -> tuple[list[dict[str, Any]], int]:
+    """The rows of one alert, and the weeks before its fall."""
+    from scipy.special import stdtrit
+
+    began = pd.Timestamp(alert["began"])
+    units, _ = cf.weekly(daily, began, kind)
+    weeks = cf.pooled(units, kind)
+    weeks = weeks[weeks["n"] > 0]
+    week = weeks.index.to_numpy(float)
+    n_pre, after = int((week < 0).sum()), np.flatnonzero(week >= 0)
+    end = began + pd.Timedelta(days=7 * (week.max() + 1)) if len(after) else began  # the first day that is not in a whole week any more
+    fit = None
+    if n_pre >= 4 and len(after):
+        fit = stats.fit_ar1(weeks["value"].to_numpy(float), np.c_[np.ones(len(week)), week, np.eye(len(week))[:, after]], weeks["n"].to_numpy(float), week)
+    rows, start, is_open = [], began, False
+    for stage, column in STAGES:
+        stop = pd.to_datetime(alert.get(column), errors="coerce")
+        row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "stage_days": np.nan, "open": pd.isna(stop) and not is_open}
+        if not is_open:
+            stop = end if pd.isna(stop) else max(stop, start)
+            row["stage_days"] = float((stop - start).days)
+        if not is_open and fit is not None and start < stop <= end:
+            day = start + pd.to_timedelta(np.arange((stop - start).days), unit="D")
+            in_week = np.bincount(((day - began).days // 7).map(dict(zip(week[after].astype(int), range(len(after))))).fillna(len(after)).astype(int), minlength=len(after) + 1)[:-1]
+            size = np.ones(len(after)) if kind == "count" else weeks["n"].to_numpy(float)[after] / 7
+            c = np.r_[0.0, 0.0, -in_week * size]
+            lost, se, _ = fit.contrast(c)
+            half = float(stdtrit(fit.df, 0.975)) * se
+            for name, factor in (("lost", 1.0), ("lost_amount", each), ("day_amount", each / len(day))):
+                row |= {name: lost * factor, f"{name}_ci_lower": (lost - half) * factor, f"{name}_ci_upper": (lost + half) * factor}
+        rows.append(row)
+        is_open |= bool(row["open"])
+        start = stop if not is_open else start
+    return rows, n_pre
+
+
+def _said(table: pd.DataFrame, kind: str, metric: str) -> str:
+    """The sentence a decision maker reads: the stage that cost most, and whether that is more than noise."""
+    known = table[table["lost"].notna()]
+    if known.empty:
+        return f"What slowness cost cannot be said: the response log holds no alert on {metric} within these data."
+    unit = {"rate": "successes", "count": "user-days", "mean": "units"}[kind]
+    clear = known[known["lost_ci_lower"] > 0]
+    row = (known if clear.empty else clear).loc[lambda t: t["lost"].idxmax()]
+    money = f", {row['day_amount']:,.0f} a day ({row['day_amount_ci_lower']:,.0f} to {row['day_amount_ci_upper']:,.0f})" if row["day_amount"] == row["day_amount"] else ""
+    lost = f"{row['lost']:,.0f} {unit} (95 % interval {row['lost_ci_lower']:,.0f} to {row['lost_ci_upper']:,.0f}){money}"
+    event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
+    days = f"the {row['stage_days']:.0f} days {row['stage']}, from {row['from_day']:%Y-%m-%d}"
+    if clear.empty:
+        return f"That an earlier answer would have saved anything is not shown: the fall of {event} lost {lost} in {days}."
+    return f"The fall of {event} cost {lost} in {days}; one day sooner would have saved at most a day of that."

@@ -54,6 +54,8 @@ def checked(series: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     kind = "rate" if "n_success" in series else "count" if np.array_equal(n, value) else "mean"
     total = {"rate": lambda: series["n_success"].astype(float), "count": lambda: n, "mean": lambda: (value * n).fillna(0.0)}[kind]()
     daily = pd.DataFrame({"day": day, "segment": series["segment"].astype(str) if "segment" in series else "all", "n": n, "total": total})
+    for column in {"n_checked", "n_tracked"} & set(series):
+        daily[column] = series[column]
     if not (daily["n"] >= 0).all() or (kind == "rate" and not daily["total"].between(0, daily["n"]).all()):
         raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
     if daily.duplicated(["day", "segment"]).any():

@@ -13,6 +13,7 @@ from mctlib import stats
 from mctlib.journeys import Journeys, as_step, first_rows
 from mctlib.log import EventLog, as_window
 from mctlib.store import ParameterError
+from mctlib.tracking import Proof, check, proofs
 from mctlib.words import in_words
 
 DAY = 86_400_000_000
@@ -45,8 +46,8 @@ class Mean:
 def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None) -> pd.DataFrame:
     """A metric by UTC day and segment.
 
-    Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success. n: a rate's users, a count's users (= value),
-    a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that are
+    Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success; also, where ``backend`` holds a rate's event, n_checked (users
+    whose success it knows of) and n_tracked (those of them whose success the events hold too). n: a rate's users, a count's users (= value), a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that are
     over at ``as_of`` are returned, and for a rate only those whose window has closed for everyone. ``attrs``: ``n_pending`` (what is left out
     for that reason: users, for means events), ``events``, ``metric`` (in words).
     Raises ParameterError: an event that does not occur, no day known yet.
@@ -55,8 +56,9 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
     window = as_window(metric.window) if isinstance(metric, Rate) else 0
+    proof = proofs(log, [as_step(metric.event)], implied={})[0] if isinstance(metric, Rate) else None
     kernel, total, size = {
-        Rate: (partial(_count_rates, window=window), "n_success", "n_users"), Count: (_count_users, "n_users", "n_users"),
+        Rate: (partial(_count_rates, window=window, proof=proof), "n_success", "n_users"), Count: (_count_users, "n_users", "n_users"),
         Mean: (_sum_values, "sum_value", "n_events"),
     }[type(metric)]
     found = log.reduce(kernel, events=events, by=by or (), as_of=as_of, values=getattr(metric, "property", None))
@@ -73,7 +75,8 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
     day = pd.to_datetime(table["day"].astype("int64"), unit="D")
     out = pd.DataFrame({"day": day, "segment": table["segment"], "n": n.astype("int64"), "value": value})
     if isinstance(metric, Rate):
-        out["n_success"] = table["n_success"].astype("int64")
+        checked = ["n_checked", "n_tracked"] if proof.source == "backend" else []
+        out[["n_success", *checked]] = table[["n_success", *checked]].astype("int64")
     names = [name for e in events for name in as_step(e).names]
     out.attrs = {"n_pending": int(found.loc[~known, size].sum()), "events": names, "metric": _title(metric)}
     return out
@@ -86,7 +89,7 @@ def _title(metric: Rate | Count | Mean) -> str:
     return f"the daily users of {event}" if isinstance(metric, Count) else f"the mean {metric.property} of {event}"
 
 
-def _count_rates(j: Journeys, window: int) -> pd.DataFrame:
+def _count_rates(j: Journeys, *, window: int, proof: Proof) -> pd.DataFrame:
     """Kernel: matcher 0 is the start, 1 the success."""
     entry = np.flatnonzero(j.has(0))
     entry = entry[first_rows(j.user[entry])]
@@ -96,8 +99,9 @@ def _count_rates(j: Journeys, window: int) -> pd.DataFrame:
     since = j.time[row] - j.time[begun]
     good = (j.user[begun] == j.user[row]) & (since >= 0) & (since <= window) & (row != begun)
     success = np.isin(j.user[entry], j.user[row[good]])
-    keys = {"day": j.time[entry] // DAY, "segment": j.segment(entry)}
-    frame = pd.DataFrame(keys | {"n_users": 1, "n_success": success.astype(np.int64)})
+    done, tracked = check(j, 1, proof, user=j.user[entry], since=j.time[entry], until=j.time[entry] + window)
+    frame = pd.DataFrame({"day": j.time[entry] // DAY, "segment": j.segment(entry), "n_users": 1, "n_success": success.astype(np.int64),
+                          "n_checked": done.astype(np.int64), "n_tracked": tracked.astype(np.int64)})
     return frame.groupby(["day", "segment"], as_index=False).sum()
 
 

@@ -22,6 +22,7 @@ NAIVE, ITS, STRUCTURAL = "before/after", "interrupted time series", "structural 
 HAC = f"{ITS}, Newey-West"
 SYNTHETIC, DID, ARMS = "synthetic control", "difference-in-differences", "randomised arms"
 MOST_ALARMS = 0.1  # share of placebo dates with p < 0.05 above which a reader is warned
+TRACKING_MOVED = 0.02  # change of the tracked share of the server's records that is more than carelessness
 UNCHECKED = "its false-alarm rate could not be checked on this series"
 NO_CONTROL = "no control segment is given"
 
@@ -145,8 +146,9 @@ def compare_before_after(
     taken together (None: all that are not controls). ``control``: segments that did not (None: all others of a named ``treated``; () for none).
     ``value``: money per extra success (counts: per extra user-day; means: per extra unit); ``margin``: share of it that is kept. ``cost``: money
     spent on the change (0: it was free), or (mean, sd) where it is an estimate. ``timeline``: what else happened (day, kind, label;
-    micro_conversions, note); a release or outage whose label or note says "tracking" and that touches the metric refuses every verdict, the
-    rest are listed as coincidences.
+    micro_conversions, note). Every verdict is refused by a release or outage that touches the metric and whose label or note says "tracking", and,
+    where ``series`` has n_checked and n_tracked, by a change of their ratio of 2 points or more whose interval leaves out 0; other entries of the
+    timeline are listed as coincidences.
 
     Days are added up to whole weeks counted from ``change_at``; days outside a whole week at either end are left out. Effects are in the units
     of the metric (a rate's 0.17 is 17 percentage points; a count's are per day): observed minus counterfactual, averaged over the weeks after
@@ -156,20 +158,33 @@ def compare_before_after(
       before/after: all before against all after; Newcombe's interval for rates, else weighted weekly values. Never supported.
       interrupted time series, Newey-West: the next one by least squares with HAC errors. A sensitivity row, never supported.
       interrupted time series: change of level and slope, weighted by n, AR(1) errors by REML (`fit_ar1`).
-      difference-in-differences: the same errors on treated minus control, a change of level. Controls keep the shares of n they had before the
-        change, so that their mix cannot move the result; counts are scaled to the treated level. Refused when the difference drifted before
-        the change (joint F test of a linear and a quadratic trend); inconclusive when control segments, taken as treated, look as extreme.
+      structural time series: local level, with the pooled controls as regressor where there are any; of a free and a pinned level the one with the
+        wider interval (`structural`). Without controls it knows no trend and stands below the interrupted series.
+      synthetic control: the mix of controls that follows the treated best before the change (shares of 0 or more that add up to 1; counts scaled to
+        one level); p is the rank of its gap among those of the controls, each against the others. Below 19 controls no interval, never supported.
+      difference-in-differences: the errors of the interrupted series on treated minus control, a change of level. Controls keep the shares of n they
+        had before the change, so that their mix cannot move the result; counts are scaled to the treated level. Refused when the difference drifted
+        before the change (joint F test of a linear and a quadratic trend; the caveats say what drift it could have found). With 10 treated segments
+        and 30 in all the errors are clustered by segment; with fewer a permutation of the treated segments may make it inconclusive.
+      randomised arms: a pointer to `compare_arms`.
     A rung is supported with at least 12 weeks before and 6 after the change, unless the model finds an effect that placebo dates contradict:
     placebo_pvalue, (1 + #{placebos whose own p-value is as small}) / (1 + number of placebos), above 0.05 and above its minimum. Where no placebo
     date fits, it stays supported, and reason and caveats say that its false alarms could not be checked. A rung that cannot be computed is a
-    row of NaN with its reason. Control segments without users in 12 weeks before and 6 after are not taken as treated. rel_effect is NaN where
+    row of NaN with its reason. Segments without users in 12 weeks before and 6 after are left out of permutations. rel_effect is NaN where
     what would have been is not above 0.
     ``path``: day (first of the week), n, observed, counterfactual + ci (a band for 95 % of the weeks had nothing changed; a rate's are cut off
-    at 0 and 1), of the highest supported rung, or the highest computed (before/after has no counterfactual: NaN). rungs and path carry ``attrs`` kind (rate, count, mean) and metric (in words) for the pictures.
+    at 0 and 1), gap + ci (observed minus counterfactual: the event study of the difference-in-differences, measured from the mean of all weeks
+    before, as a single week would put its noise into all others), gain_amount + ci (value brought by the end of the week), of the highest supported
+    rung, or the highest computed (before/after has no counterfactual: NaN). ``attrs`` for the pictures: kind (rate, count, mean), metric (in words).
+    ``placebos``: placebo, day, gap of that rung where nothing changed: the control segments, each against the others, else the placebo dates.
+    ``donors``: segment (the treated first), weight_share in the synthetic control, gap_ratio (root mean square of the gap after / before, the
+    segment as if treated), effect_without (the synthetic control's effect with the segment left out).
     ``money``, one row for the highest supported rung (NaN without): rung, n (exposed in the weeks after the change; counts: days), incremental
     (effect x n) + ci, value_amount + ci, cost_amount, roi + ci ((value - cost) / cost, Fieller's interval; NaN = not estimable, or a cost of 0),
-    payback_days (1 = the day of the change; NaN = not within these weeks, or nothing to pay back), p_positive (that value exceeds cost; normal
-    approximation). Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
+    payback_days + ci (first day on which the gain so far covers the cost, 1 = the day of the change; NaN = not within these weeks, or nothing to
+    pay back; infinite = never within them), p_positive (that value exceeds cost; normal approximation), and what would have to be true to break
+    even: break_even_effect (at the users and value seen), break_even_amount (a success, at the effect seen), break_even_days (the effect must last).
+    Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
     Raises DataError: a column is missing or impossible; ParameterError: an unknown segment, a change outside the data, a negative cost or value.
     """
     daily, kind = cf.checked(series)
@@ -192,6 +207,8 @@ def compare_before_after(
                              f"{daily['day'].min():%Y-%m-%d} to {daily['day'].max():%Y-%m-%d}.")
     last = weeks["start"].max() + pd.Timedelta("6D")
     coincidences, refused = _coincidences(timeline, weeks["start"].min(), last, day, series.attrs.get("events", ()))
+    lost, complete = _completeness(daily, day, treated, control)
+    refused, coincidences = refused or lost, complete + coincidences
     its = _rung(ITS, weeks, partial(cf.regression, design=cf.trend), refused=refused, min_pre=MIN_PRE, min_post=MIN_POST)
     against = _against(units, own, weeks, control, kind) if control else weeks
     level = weeks if not control else against.assign(y=against["observed"], weight=against["n"])
@@ -461,6 +478,24 @@ def _coincidences(
             refused = f"the tracking itself changed on {day:%Y-%m-%d} ({entry['label']}), so the two sides are not measured alike"
         said.append(f"Coincidence, not cause: {entry['kind']} on {day:%Y-%m-%d}, {entry['label']}.")
     return said, refused
+
+
+def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[str], control: Sequence[str]) -> tuple[str, list[str]]:
+    """The reason to refuse a verdict because the tracking changed with the change ("" = none), and what the server's records say else."""
+    refused, said = "", []
+    for name, side in (("", treated), (" among the controls", control)):
+        rows = daily[daily["segment"].isin(side)] if "n_checked" in daily else daily[:0]
+        sums = rows.groupby(rows["day"] >= change)[["n_tracked", "n_checked"]].sum() if len(rows) else rows
+        if len(sums) < 2 or not (sums["n_checked"] > 0).all():
+            continue
+        (k_0, n_0), (k, n) = sums.to_numpy(float)
+        low, high = stats.newcombe(k, n, k_0, n_0)
+        told = f"{100 * k_0 / n_0:.1f} % of the successes that the server knows of were tracked before the change and {100 * k / n:.1f} % after it{name}"
+        if abs(k / n - k_0 / n_0) >= TRACKING_MOVED and not low <= 0 <= high:
+            refused = refused or f"the tracking itself changed: {told}, so the two sides are not measured alike"
+        else:
+            said.append(f"Tracking checked: {told}.")
+    return refused, said
 
 
 def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:

@@ -257,8 +257,8 @@ def compare_before_after(
     if cost_mean == 0 and np.isfinite(money["value_amount"].iloc[0]):
         caveats.append("The cost is 0: a return on investment is not defined, and there is nothing to pay back.")
     table = pd.DataFrame([r.row() for r in rungs])
-    path = shown.path.merge(gain.rename(columns=lambda c: c.replace("gain", "gain_amount")).groupby(gain.index.map(lambda d: d - (d - day) % pd.Timedelta("7D"))).last(),
-                            how="left", left_on="day", right_index=True)
+    by_week = gain.groupby(day + (gain.index - day) // pd.Timedelta("7D") * pd.Timedelta("7D")).last()
+    path = shown.path.merge(by_week, how="left", left_on="day", right_index=True)
     table.attrs = path.attrs = {"kind": kind, "metric": metric, "cost_amount": money["cost_amount"].iloc[0], "payback_days": money["payback_days"].iloc[0]}
     kept = f", {100 * margin:g} % of it kept," if margin < 1 else ""
     each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
@@ -499,9 +499,9 @@ def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[s
 
 
 def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
-    """What the effect has brought by the end of every day: gain + ci. The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread evenly."""
+    """What the effect has brought by the end of every day: gain_amount + ci. The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread evenly."""
     if rung is None:
-        return pd.DataFrame({"gain": np.nan, "gain_ci_lower": np.nan, "gain_ci_upper": np.nan}, index=exposed.index)
+        return pd.DataFrame({c: np.nan for c in ("gain_amount", "gain_amount_ci_lower", "gain_amount_ci_upper")}, index=exposed.index)
     start = exposed.index[0]
     after = rung.path[rung.path["day"] >= start]
     week = pd.Series(np.arange(len(after)), index=(after["day"] - start).dt.days // 7).reindex((exposed.index - start).days // 7).to_numpy()
@@ -514,7 +514,7 @@ def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
     sd = np.sqrt(np.einsum("ij,jk,ik->i", so_far, rung.cov, so_far))
     half = _critical(rung.df) * abs(each) * sd * (rung.se * exposed.sum() / sd[-1] if sd[-1] > 0 else 0.0)
     gain = each * (gap * exposed).cumsum()
-    return pd.DataFrame({"gain": gain, "gain_ci_lower": gain - half, "gain_ci_upper": gain + half})
+    return pd.DataFrame({"gain_amount": gain, "gain_amount_ci_lower": gain - half, "gain_amount_ci_upper": gain + half})
 
 
 def _money(
@@ -531,19 +531,18 @@ def _money(
     spread = float(np.hypot(gain_sd, cost_sd))
     ends = sorted([rung.low * n * each, rung.high * n * each])
 
-    def paid(column: str) -> float:
-        """Days until the gain so far first covers the cost."""
+    paid = {}
+    for column in ("gain_amount", "gain_amount_ci_lower", "gain_amount_ci_upper"):
         days = np.flatnonzero(by_day[column].to_numpy() >= cost) if cost > 0 else ()
-        return float(days[0] + 1) if len(days) else np.nan
-
+        paid[column] = float(days[0] + 1) if len(days) else np.nan
     never = np.inf if np.isfinite(gain) and cost > 0 else np.nan
     return pd.DataFrame([{
         "rung": rung.rung, "n": n, "incremental": rung.effect * n,
         "incremental_ci_lower": rung.low * n, "incremental_ci_upper": rung.high * n,
         "value_amount": gain, "value_amount_ci_lower": ends[0], "value_amount_ci_upper": ends[1], "cost_amount": cost,
         "roi": (gain - cost) / cost if cost > 0 else np.nan, "roi_ci_lower": low - 1, "roi_ci_upper": high - 1,
-        "payback_days": paid("gain"), "payback_days_ci_lower": paid("gain_ci_upper"),
-        "payback_days_ci_upper": never if np.isnan(paid("gain_ci_lower")) else paid("gain_ci_lower"),
+        "payback_days": paid["gain_amount"], "payback_days_ci_lower": paid["gain_amount_ci_upper"],
+        "payback_days_ci_upper": never if np.isnan(paid["gain_amount_ci_lower"]) else paid["gain_amount_ci_lower"],
         "p_positive": float(ndtr((gain - cost) / spread)) if spread > 0 else np.nan,
         "break_even_effect": cost / (n * each) if cost > 0 and each > 0 and np.isfinite(rung.effect) else np.nan,
         "break_even_amount": cost / (rung.effect * n * margin) if cost > 0 and rung.effect > 0 else np.nan,

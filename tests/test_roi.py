@@ -11,13 +11,9 @@ from scipy import optimize, stats as sps
 from mctlib import demo, plots, roi
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
-from mctlib.metric import Count, Mean, Rate, daily_metric
+from mctlib.metric import Rate, daily_metric
 from mctlib.roi import compare_before_after
 from mctlib.stats import fieller, fit_ar1
-
-
-def log_of(rows, **more):
-    return EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp", *more.pop("extra", [])]), **more)
 
 
 def series_of(weekly, *, n=700, n_pre=None, start="2025-01-06", segment="all", kind="rate"):
@@ -37,61 +33,6 @@ def noise(seed, n, phi=0.0):
     for i in range(1, n + 60):
         e[i] += phi * e[i - 1]
     return e[60:]
-
-
-# ------------------------------------------------------------------------------------------------------------------------- daily_metric
-
-SIGN_UPS = [
-    ("a", "signed_up", "2026-03-01 10:00"), ("a", "booked", "2026-03-03 10:00"),  # at the very end of the window: counts
-    ("b", "signed_up", "2026-03-01 11:00"), ("b", "booked", "2026-03-03 11:00:01"),  # a second late
-    ("c", "booked", "2026-03-01 08:00"), ("c", "signed_up", "2026-03-01 09:00"),  # only before: does not count
-    ("d", "booked", "2026-03-03 09:00"), ("d", "signed_up", "2026-03-03 09:00"),  # the same moment counts
-    ("d", "signed_up", "2026-03-04 09:00"),  # only the first sign-up is a start
-    ("e", "signed_up", "2026-03-04 23:00"), ("e", "booked", "2026-03-05 01:00"),  # its day is not known at the 5th
-]
-PEOPLE = pd.DataFrame({"user_id": list("abcde"), "plan": ["x", "y", "x", "x", "y"]})
-
-
-def test_rate_counts_users_by_day_of_their_first_start():
-    found = daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05")
-    assert list(found.columns) == ["day", "segment", "n", "value", "n_success"]
-    assert found["day"].dt.strftime("%m-%d").tolist() == ["03-01", "03-02", "03-03"]  # the 4th closes with the 6th
-    assert found["n"].tolist() == [3, 0, 1] and found["n_success"].tolist() == [1, 0, 1]
-    np.testing.assert_equal(found["value"].to_numpy(), [1 / 3, np.nan, 1.0])
-    assert found.attrs["n_pending"] == 1 and found.attrs["events"] == ["signed_up", "booked"]
-
-
-def test_rate_by_segment_has_every_day_of_every_segment():
-    found = daily_metric(log_of(SIGN_UPS, people=PEOPLE), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-06", by="plan")
-    table = found.pivot(index="day", columns="segment", values=["n", "n_success"])
-    assert table["n"].to_numpy().tolist() == [[2, 1], [0, 0], [1, 0], [0, 1]]
-    assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
-
-
-def test_rate_of_the_same_event_means_a_second_one():
-    rows = [("a", "visit", "2026-03-01 10:00"), ("a", "visit", "2026-03-02 10:00"), ("b", "visit", "2026-03-01 10:00")]
-    found = daily_metric(log_of(rows), Rate("visit", of="visit", window="3d"), as_of="2026-03-04")
-    assert found[["n", "n_success"]].to_numpy().tolist() == [[2, 1]]
-
-
-def test_count_is_distinct_users_and_silent_days_are_zero():
-    rows = [("a", "visit", "2026-03-01 10:00"), ("a", "visit", "2026-03-01 12:00"), ("b", "visit", "2026-03-01 23:59"), ("a", "visit", "2026-03-03 00:00")]
-    found = daily_metric(log_of(rows), Count("visit"), as_of="2026-03-04T12:00:00Z")  # the 4th is not over
-    assert found["value"].tolist() == [2, 0, 1] and found["n"].tolist() == [2, 0, 1] and found["segment"].unique().tolist() == ["all"]
-
-
-def test_mean_leaves_out_rows_without_the_property():
-    rows = [("a", "visit", "2026-03-01 10:00", 4), ("b", "visit", "2026-03-01 12:00", 8), ("b", "visit", "2026-03-01 13:00", None), ("b", "visit", "2026-03-03 13:00", 5)]
-    found = daily_metric(log_of(rows, extra=["minutes"]), Mean("visit", "minutes"), as_of="2026-03-03")
-    assert found["n"].tolist() == [2, 0, 1]
-    np.testing.assert_equal(found["value"].to_numpy(), [6.0, np.nan, 5.0])
-
-
-def test_daily_metric_says_what_is_wrong():
-    with pytest.raises(ParameterError, match='"bookd" does not occur.*"booked"'):
-        daily_metric(log_of(SIGN_UPS), Rate("bookd", of="signed_up", window="2d"), as_of="2026-03-05")
-    with pytest.raises(ParameterError, match="no day of this metric is known"):
-        daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="9d"), as_of="2026-03-05")
 
 
 # --------------------------------------------------------------------------------------------------------------------------- regression
@@ -186,7 +127,9 @@ def test_interrupted_series_is_observed_minus_projected_trend():
     assert its["supported"] and result.verdict == "supported" and "rho 0.00" in its["reason"]
     hac = result.rungs.set_index("rung").loc[roi.HAC]
     assert hac["effect"] == pytest.approx(its["effect"]) and not hac["supported"]
-    assert list(result.path.columns) == ["day", "n", "observed", "counterfactual", "counterfactual_ci_lower", "counterfactual_ci_upper"]
+    with_ci = [f"{c}{side}" for c in ("counterfactual", "gap", "gain_amount") for side in ("", "_ci_lower", "_ci_upper")]
+    assert list(result.path.columns) == ["day", "n", "observed", *with_ci] and result.path["gain_amount"].isna().all()
+    np.testing.assert_allclose(result.path["gap"], result.path["observed"] - result.path["counterfactual"])
     np.testing.assert_allclose(result.path["observed"], values)
     np.testing.assert_allclose(result.path["counterfactual"], start + slope * week)
     assert result.path["day"].iloc[20] == change
@@ -281,7 +224,7 @@ def test_counts_are_compared_with_controls_scaled_to_their_level():
 def test_permutation_ranks_the_treated_among_all_segments():
     frame, change = panel(1)
     caveats = " ".join(compare_before_after(frame, change_at=change, treated="a").caveats)
-    assert "a ranks 1 of 5 (permutation p = 0.20; the smallest possible with 5 is 0.20)" in caveats
+    assert "of all 5 ways to pick 1 of them as treated, the real one ranks 1 (permutation p = 0.20; the smallest possible is 0.20)" in caveats
 
 
 def test_control_segments_without_users_in_most_weeks_are_not_taken_as_treated():
@@ -291,7 +234,7 @@ def test_control_segments_without_users_in_most_weeks_are_not_taken_as_treated()
     few = [pd.DataFrame({"day": change - pd.to_timedelta(np.arange(n) * 7 + 1, unit="D"), "segment": s, "n": 1, "n_success": np.arange(n) % 2}) for s, n in days.items()]
     result = compare_before_after(pd.concat([frame, *(f.assign(value=f["n_success"]) for f in few)]), change_at=change, treated="a")
     caveats = " ".join(result.caveats)
-    assert "Not taken as if treated: small, tiny; with users in fewer than 12 weeks before or 6 after" in caveats and "a ranks 1 of 4" in caveats
+    assert "Not taken as if treated: small, tiny; with users in fewer than 12 weeks before or 6 after" in caveats and "of all 4 ways" in caveats
     assert result.rungs.set_index("rung").loc[roi.DID, "supported"]
     alone = compare_before_after(pd.concat([frame[frame["segment"] == "a"], *(f.assign(value=f["n_success"]) for f in few)]), change_at=change, treated="a")
     did = alone.rungs.set_index("rung").loc[roi.DID]
@@ -318,7 +261,7 @@ def test_sparse_panels_give_a_result_or_say_why_not(seed, kind, n_weeks, n_contr
         return
     missing = result.rungs[result.rungs["effect"].isna()]
     assert not missing["supported"].any() and (result.rungs["reason"] != "").all() and result.finding
-    assert len(result.money) == 1 and (roi.DID in set(result.rungs["rung"])) == (frame["segment"].nunique() > 1)
+    assert len(result.money) == 1 and (roi.NO_CONTROL == result.rungs.set_index("rung").loc[roi.DID, "reason"]) == (frame["segment"].nunique() == 1)
 
 
 def test_a_counterfactual_share_stays_between_0_and_1():
@@ -444,7 +387,14 @@ def test_money_by_hand():
     assert money["roi"] == pytest.approx((money["value_amount"] - 1000) / 1000)
     assert money["roi_ci_lower"] == pytest.approx((4900 * its["effect_ci_lower"] * 5 - 1000) / 1000)
     assert money["roi_ci_upper"] == pytest.approx((money["value_amount_ci_upper"] - 1000) / 1000)
-    assert money["payback_days"] == np.ceil(1000 / (100 * its["effect"] * 5))  # 100 users a day
+    gap = result.path["gap"][14:].to_numpy()
+    paid = next(d for d in range(1, 50) if 5 * 100 * sum(gap[(k - 1) // 7] for k in range(1, d + 1)) >= 1000)  # 100 users a day
+    assert money["payback_days"] == paid and money["payback_days_ci_lower"] <= paid <= money["payback_days_ci_upper"]
+    assert result.path["gain_amount"].iloc[-1] == pytest.approx(money["value_amount"])
+    ends = result.path[["gain_amount_ci_lower", "gain_amount_ci_upper"]].iloc[-1].tolist()
+    assert ends == pytest.approx(money[["value_amount_ci_lower", "value_amount_ci_upper"]].tolist())
+    assert money["break_even_effect"] == pytest.approx(1000 / (4900 * 5)) and money["break_even_amount"] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
+    assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
     assert "at 10 a success, 50 % of it kept, and a cost of 1,000, a return on investment of" in result.finding
     dear = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=5000)
     assert np.isnan(dear.money["payback_days"].iloc[0]) and "not paid back within the data" in dear.finding
@@ -498,12 +448,19 @@ def test_the_planted_prompts_of_the_demo():
 def test_pictures_show_every_week_and_every_rung():
     frame, change = panel(1)
     result = compare_before_after(frame, change_at=change, treated="a")
-    ax = plots.plot_before_after(result.path, change_at=str(change.date()))
-    lines = {tuple(np.round(line.get_ydata(), 9)) for line in ax.lines}
-    assert {tuple(result.path["observed"].round(9)), tuple(result.path["counterfactual"].round(9))} <= lines
-    assert {"observed", "without\nthe change", f"change {change.date()}"} <= {t.get_text() for t in ax.texts} and ax.get_legend() is None
+    figure = plots.plot_before_after(result.path, result.placebos, change_at=str(change.date()))
+    top, gaps = figure.axes
+    lines = lambda ax: {tuple(np.round(line.get_ydata(), 9)) for line in ax.lines}  # noqa: E731
+    assert {tuple(result.path["observed"].round(9)), tuple(result.path["counterfactual"].round(9))} <= lines(top)
+    assert {tuple(g.round(9)) for _, g in result.placebos.groupby("placebo")["gap"]} | {tuple(result.path["gap"].round(9))} <= lines(gaps)
+    assert {"observed", "without\nthe change", f"change {change.date()}"} <= {t.get_text() for t in top.texts} and top.get_legend() is None
+    paid = compare_before_after(frame, change_at=change, treated="a", value=45, cost=12000)
+    figure = plots.plot_before_after(paid.path, change_at=str(change.date()))
+    assert tuple(np.r_[0, paid.path["gain_amount"].dropna()].round(6)) in {tuple(np.round(line.get_ydata(), 6)) for line in figure.axes[2].lines}
+    assert {f"paid back on day {paid.money['payback_days'].iloc[0]:.0f}", "cost 12 k"} <= {t.get_text() for t in figure.axes[2].texts}
     ax = plots.plot_rungs(result.rungs)
-    assert {t.get_text() for t in ax.get_yticklabels()} == set(result.rungs["rung"])
-    assert [t.get_text() for t in ax.texts].count("not supported") == (~result.rungs["supported"]).sum()
+    known = result.rungs[result.rungs["effect"].notna()]
+    assert {t.get_text() for t in ax.get_yticklabels()} == set(known["rung"]) == set(result.rungs["rung"]) - {roi.ARMS}
+    assert [t.get_text() for t in ax.texts].count("not supported") == (~known["supported"]).sum() - 1 and [t.get_text() for t in ax.texts].count("no evidence") == 1
     short = compare_before_after(frame[frame["day"] >= change - pd.Timedelta("14D")], change_at=change, treated="a")
-    plots.plot_before_after(short.path, change_at=str(change.date())).figure.canvas.draw()
+    plots.plot_before_after(short.path, change_at=str(change.date())).canvas.draw()

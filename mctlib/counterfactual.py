@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 
@@ -119,63 +119,82 @@ def regression(weeks: pd.DataFrame, *, design: Callable) -> Estimate | None:
 def structural(weeks: pd.DataFrame) -> Estimate | None:
     """Local level from the weeks before, with the column ``control`` as a regressor where there is one: the wider of a free and a pinned level.
 
-    The model of CausalImpact (Brodersen et al. 2015) and of statsmodels' UnobservedComponents with the level and the coefficients diffuse, in closed form: a
-    random walk is a covariance, so that weeks may be weighted and the forecast errors of the weeks after keep their correlation. t with n - k degrees of freedom.
+    The model of CausalImpact (Brodersen et al. 2015) and of statsmodels' UnobservedComponents with the level and the coefficients diffuse, in closed form (`_forecast`).
+    Free: averaged over the share r of the level in the variance of a week, each share as likely beforehand as any other; a plugged-in estimate of it leaves out its own
+    error (coverage 88 % where averaging has 94 %, 40 weeks before). Pinned: the level's weekly step is 0.01 standard deviations. t with n - k degrees of freedom.
     """
-    ends = [local_level(weeks, pinned=pinned) for pinned in (False, True)]
-    if ends[0] is None:
+    week, k = weeks.index.to_numpy(float), 2 if "control" in weeks else 1
+    pre = week < 0
+    if pre.sum() < k + 3 or pre.all() or (k == 2 and np.ptp(weeks["control"][pre]) == 0):
         return None
-    free_wider = ends[0].se >= ends[1].se
-    wide, other = ends if free_wider else ends[::-1]
-    names = ("free", "pinned") if free_wider else ("pinned", "free")
-    return Estimate(wide.effect, wide.se, wide.df, wide.pvalue, wide.counterfactual, wide.cov, wide.sigma2,
-                    f"level {names[0]}, the wider of two; {names[1]}, the standard error is {other.se / wide.se:.2f} of this one" if wide.se > 0 else "")
+    y = weeks["y"].to_numpy(float)[pre]
+    log_q, model = np.linspace(-8, 5, 14), _level_model(weeks)
+    free = _deviance(model, log_q)
+    share = 1 / (1 + np.exp(-log_q))
+    weight = np.exp((free.min() - free) / 2) * share * (1 - share)
+    weight = np.where(weight > 1e-3 * weight.max(), weight, 0.0) / weight[weight > 1e-3 * weight.max()].sum()
+    parts = [(w, *_forecast(model, np.exp(g))) for w, g in zip(weight, log_q) if w]
+    mean = sum(w * c for w, c, *_ in parts)
+    free_cov = sum(w * (cov + np.outer(c - mean, c - mean)) for w, c, cov, _ in parts)
+    free_noise = sum(w * s for w, *_, s in parts)
+    step, log_q = (PINNED * y.std(ddof=1)) ** 2, np.linspace(-14, 10, 121)
+    q = float(np.exp(log_q[_deviance(model, log_q, step=step).argmin()])) if step > 0 else 0.0
+    ends = [_estimate(weeks, k, mean, free_cov, free_noise), _estimate(weeks, k, *_forecast(model, q, noise=step / q if q else None))]
+    wide, other = sorted(ends, key=lambda e: -e.se)
+    names = ("free", "pinned") if wide is ends[0] else ("pinned", "free")
+    return replace(wide, told=f"{names[0]} level; with a {names[1]} level {other.se / wide.se:.2f} of this standard error" if wide.se > 0 else "")
 
 
-def local_level(weeks: pd.DataFrame, *, pinned: bool) -> Estimate | None:
-    """One of the two models of `structural`."""
-    from scipy.optimize import minimize_scalar
+def _estimate(weeks: pd.DataFrame, k: int, counterfactual: np.ndarray, cov: np.ndarray, sigma2: float) -> Estimate:
+    """The mean gap after the change of a forecast from the weeks before with k coefficients."""
     from scipy.special import stdtr
 
-    week, y, n = (a.to_numpy(float) for a in (weeks.index, weeks["y"], weeks["n"]))
-    x = np.c_[np.ones(len(y)), weeks["control"]] if "control" in weeks else np.ones((len(y), 1))
-    pre, post, k = week < 0, week >= 0, x.shape[1]
-    if pre.sum() < k + 3 or not post.any() or np.ptp(x[pre, 1:], axis=0).min(initial=1) == 0:
-        return None
-    d = weeks["weight"].to_numpy(float)[pre].mean() / weeks["weight"].to_numpy(float)  # noise variance, 1 for a week of mean weight
-    walk = np.minimum.outer(week, week) - week[0]
+    after = weeks.index.to_numpy() >= 0
+    share = weeks["n"].to_numpy(float) * after / weeks["n"].to_numpy(float)[after].sum()
+    effect, se, df = float(share @ (weeks["y"].to_numpy(float) - counterfactual)), float(np.sqrt(share @ cov @ share)), float((~after).sum() - k)
+    return Estimate(effect, se, df, float(2 * stdtr(df, -abs(effect) / se)) if se > 0 else np.nan, counterfactual, cov, sigma2, "")
+
+
+def _level_model(weeks: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    """y before the change; whether a week is before it; regressors; noise variance of each week, 1 for one of mean weight; covariance of a random walk with steps of
+    variance 1; mean weight."""
+    week, weight = weeks.index.to_numpy(float), weeks["weight"].to_numpy(float)
+    x = np.c_[np.ones(len(week)), weeks["control"]] if "control" in weeks else np.ones((len(week), 1))
+    pre = week < 0
+    return weeks["y"].to_numpy(float)[pre], pre, x, weight[pre].mean() / weight, np.minimum.outer(week, week) - week[0], weight[pre].mean()
+
+
+def _deviance(model: tuple[np.ndarray, ...], log_q: np.ndarray, *, step: float | None = None) -> np.ndarray:
+    """Minus twice the restricted log-likelihood of the weeks before, at every q = level variance / noise variance; ``step``: a level variance that is given."""
+    y, pre, x, d, walk, _ = model
     root = np.sqrt(d[pre])
     size, turn = np.linalg.eigh(walk[np.ix_(pre, pre)] / np.outer(root, root))  # after which every candidate covariance is diagonal
-    both = turn.T @ (np.c_[x, y][pre] / root[:, None])
-    m, step = int(pre.sum()), (PINNED * y[pre].std(ddof=1)) ** 2
+    both = turn.T @ (np.c_[x[pre], y] / root[:, None])
+    m, k = int(pre.sum()), x.shape[1]
+    v = 1 + np.exp(log_q)[:, None] * np.maximum(size, 0)
+    corner = np.abs(np.diagonal(np.linalg.qr(both / np.sqrt(v)[..., None], mode="r"), axis1=1, axis2=2))
+    rss = np.maximum(corner[:, k] ** 2, 1e-300)
+    noise = rss / (m - k) if step is None else step / np.exp(log_q)  # profiled out, or what q says of it
+    return np.log(v).sum(axis=1) + 2 * np.log(corner[:, :k]).sum(axis=1) + (m - k) * np.log(noise) + rss / noise
 
-    def deviance(log_q: np.ndarray) -> np.ndarray:
-        """Minus twice the restricted log-likelihood at every q = level variance / noise variance of an array."""
-        v = 1 + np.exp(log_q)[:, None] * np.maximum(size, 0)
-        corner = np.abs(np.diagonal(np.linalg.qr(both / np.sqrt(v)[..., None], mode="r"), axis1=1, axis2=2))
-        fixed, rss = np.log(v).sum(axis=1) + 2 * np.log(corner[:, :k]).sum(axis=1), np.maximum(corner[:, k] ** 2, 1e-300)
-        noise = step / np.exp(log_q) if pinned else rss / (m - k)  # a given level variance leaves q to say the noise; else the noise is profiled out
-        return fixed + (m - k) * np.log(noise) + rss / noise
 
-    q, grid = 0.0, np.linspace(-14, 10, 37)
-    if y[pre].std() > 0:
-        i = int(np.argmin(deviance(grid)))
-        near = minimize_scalar(lambda g: deviance(np.array([g]))[0], bounds=(grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]), method="bounded",
-                               options={"xatol": 1e-6})
-        q = float(np.exp(near.x))
+def _forecast(model: tuple[np.ndarray, ...], q: float, *, noise: float | None = None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Counterfactual of every week from the weeks before by a local level with variance ratio ``q``; covariance of its errors; noise variance at weight 1.
+
+    A random walk is a covariance, and its diffuse start a constant among the regressors: best linear unbiased prediction by generalised least squares gives what the
+    Kalman filter gives, for weeks of any weight, with the correlation of the errors. ``noise``: the noise variance of a week of mean weight, where it is given.
+    """
+    y, pre, x, d, walk, weight = model
     whole = np.diag(d) + q * walk
     inverse = np.linalg.inv(whole[np.ix_(pre, pre)])
     spread = np.linalg.inv(x[pre].T @ inverse @ x[pre])
-    coef = spread @ x[pre].T @ inverse @ y[pre]
-    rss = float((y[pre] - x[pre] @ coef) @ inverse @ (y[pre] - x[pre] @ coef))
-    sigma2 = step / q if pinned and q else rss / (m - k)
+    coef = spread @ x[pre].T @ inverse @ y
+    rest = y - x[pre] @ coef
+    noise = float(rest @ inverse @ rest) / (pre.sum() - x.shape[1]) if noise is None else noise
     carry = q * walk[:, pre] @ inverse
-    rest = x - carry @ x[pre]
-    cov = sigma2 * (whole - carry @ (q * walk[pre]) + rest @ spread @ rest.T)
-    counterfactual = x @ coef + carry @ (y[pre] - x[pre] @ coef)
-    share = n * post / n[post].sum()
-    effect, se, df = float(share @ (y - counterfactual)), float(np.sqrt(share @ cov @ share)), float(m - k)
-    return Estimate(effect, se, df, float(2 * stdtr(df, -abs(effect) / se)) if se > 0 else np.nan, counterfactual, cov, sigma2 * weeks["weight"][pre].mean(), "")
+    apart = x - carry @ x[pre]
+    cov = noise * (whole - carry @ (q * walk[pre]) + apart @ spread @ apart.T)
+    return x @ coef + carry @ rest, cov, noise * weight
 
 
 def placebo_dates(weeks: pd.DataFrame, estimator: Estimator, *, min_pre: int, min_post: int, wanted: int) -> list[tuple[pd.DataFrame, Estimate]]:
@@ -228,31 +247,34 @@ def synthetic_control(y: np.ndarray, donors: np.ndarray, before: np.ndarray, sha
     return Synthetic(weight, gap, float(np.sqrt(np.mean(gap[before] ** 2))), float(np.sqrt(share @ gap[~before] ** 2)))
 
 
-def synthetic_units(weeks: pd.DataFrame, donors: Sequence[str]) -> list[Synthetic]:
-    """The treated unit (y) and then every donor (a column each) as if treated, against the other donors."""
+def synthetic_units(weeks: pd.DataFrame, donors: Sequence[str]) -> tuple[Synthetic, list[Synthetic], list[Synthetic]]:
+    """The treated unit (y) against all donors (a column each); every donor against the other donors; the treated one against the donors without that one."""
     y, others, before = weeks["y"].to_numpy(float), weeks[list(donors)].to_numpy(float), weeks.index < 0
     share = weeks["n"].to_numpy(float)[~before] / weeks["n"].to_numpy(float)[~before].sum()
-    units = [synthetic_control(y, others, before, share)]
-    return units + [synthetic_control(others[:, j], np.delete(others, j, axis=1), before, share) for j in range(len(donors))]
+    rest = [np.delete(others, j, axis=1) for j in range(len(donors))]
+    return (synthetic_control(y, others, before, share), [synthetic_control(others[:, j], r, before, share) for j, r in enumerate(rest)],
+            [synthetic_control(y, r, before, share) for r in rest])
 
 
 def synthetic(weeks: pd.DataFrame, *, donors: Sequence[str]) -> Estimate | None:
-    """Synthetic control; p = rank of the treated unit's `Synthetic.ratio` among all units.
+    """Synthetic control; p = rank of the treated unit's `Synthetic.ratio`, held against each donor's from the same pool, which has neither of the two.
 
-    The interval holds the constant effects that this rank does not reject (Firpo & Possebom 2018); without 19 donors none is rejected, and se is NaN.
+    The usual rank (Abadie, Diamond & Hainmueller 2010), but leave-two-out (Lei & Sudhof 2023): a donor's pool never has the treated unit, so the treated one must not
+    profit from that donor. The interval spans the constant effects that the rank does not reject (Firpo & Possebom 2018); below 19 donors it rejects none, and se is NaN.
     """
     if (weeks.index < 0).sum() < 3 or (weeks.index >= 0).sum() < 1 or len(donors) < 2:
         return None
-    own, *others = synthetic_units(weeks, donors)
-    after = weeks.index >= 0
-    effect = float(np.average(own.gap[after], weights=weeks["n"].to_numpy(float)[after]))
-    ratios = np.sort([u.ratio for u in others])[::-1]
-    most = int(0.05 * (len(donors) + 1) + 1e-9)  # so many units may look more extreme
-    room = effect**2 - own.rms_after**2 + (ratios[most - 1] * own.rms_before) ** 2 if most else -1.0
-    se = float(np.sqrt(room)) / stats.Z if room > 0 else np.nan
-    n = len(weeks)
-    return Estimate(effect, se, np.inf, float((1 + (ratios >= own.ratio).sum()) / (1 + len(donors))), weeks["y"].to_numpy(float) - own.gap,
-                    np.full((n, n), se**2), own.rms_before**2, f"{len(donors)} donors")
+    own, others, without = synthetic_units(weeks, donors)
+    after, n = (weeks.index >= 0), weeks["n"].to_numpy(float)
+    effect, *effects = (float(np.average(u.gap[after], weights=n[after])) for u in (own, *without))
+    most = int(0.05 * (len(donors) + 1) + 1e-9)  # so many donors may look as extreme without a rejection
+    room = np.array([e**2 - u.rms_after**2 + (o.ratio * u.rms_before) ** 2 for e, u, o in zip(effects, without, others)])
+    ends = [np.sort(sign * (np.array(effects) + sign * np.sqrt(np.maximum(room, 0)) - effect)[room >= 0])[::-1] for sign in (-1, 1)]
+    half = max(e[most - 1] for e in ends) if 0 < most <= (room >= 0).sum() else np.nan
+    se = half / stats.Z if half > 0 else np.nan
+    extreme = sum(o.ratio >= u.ratio for o, u in zip(others, without))
+    return Estimate(effect, se, np.inf, (1 + extreme) / (1 + len(donors)), weeks["y"].to_numpy(float) - own.gap, np.full((len(n), len(n)), se**2), own.rms_before**2,
+                    f"{len(donors)} donors")
 
 
 def many_units(treated: np.ndarray) -> bool:

@@ -445,7 +445,7 @@ def _synthetic(
     rung = _rung(SYNTHETIC, joined, partial(cf.synthetic, donors=names), refused=refused, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
     if not np.isfinite(rung.effect):
         return rung, empty
-    own, *others = cf.synthetic_units(joined, names)
+    own, others, without = cf.synthetic_units(joined, names)
     if rung.carries == "yes":
         smallest = 1 / (1 + len(donors))
         if smallest > ALPHA:
@@ -455,9 +455,9 @@ def _synthetic(
             rung = replace(rung, carries="no", reason="no mix of the controls follows it before the change: each of them is followed better by the others")
         elif not rung.se > 0:
             rung = replace(rung, carries="no", reason="no constant effect fits the weeks after the change")
-    without = [cf.synthetic(joined, donors=[m for m in names if m != n]) for n in names]
+    after = (joined.index >= 0) * joined["n"]
     table = pd.DataFrame({"segment": [", ".join(treated), *donors], "weight_share": [np.nan, *own.weight], "gap_ratio": [own.ratio, *(u.ratio for u in others)],
-                          "effect_without": [np.nan, *(w.effect if w else np.nan for w in without)]})
+                          "effect_without": [np.nan, *(np.average(u.gap, weights=after) for u in without)]})
     gaps = [_gaps(s, joined.assign(y=u.gap), 0.0) for s, u in zip(donors, others)]
     return replace(rung, placebos=pd.concat(gaps, ignore_index=True)), table
 

@@ -43,7 +43,7 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     if daily["segment"].nunique() > 1:
         raise ParameterError("series: give one metric of all users; a response log does not say which segment an alert means.")
     found = responses["alert_id"].str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$") if len(responses) else pd.DataFrame({"event": [], "began": []})
-    mine = responses[found["event"].isin(series.attrs.get("events", ())).to_numpy()].assign(began=found["began"])
+    mine = responses.assign(began=found["began"])[found["event"].isin(series.attrs.get("events", ())).to_numpy()]
     each = np.nan if value is None else value * margin
     stages, short = [], []
     for alert in mine.to_dict("records"):
@@ -58,6 +58,12 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     return Speed(table, _said(table, kind, series.attrs.get("metric", "the metric")), tuple(caveats))
 
 
+def _fit(weeks: pd.DataFrame) -> stats.Fit:
+    """The trend of the weeks before the fall, and every week after it left free: coefficients start, slope, then a gap each."""
+    week = weeks.index.to_numpy(float)
+    return stats.fit_ar1(weeks["value"].to_numpy(float), np.c_[np.ones(len(week)), week, np.eye(len(week))[:, week >= 0]], weeks["n"].to_numpy(float), week)
+
+
 def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) -> tuple[list[dict[str, Any]], int]:
     """The rows of one alert, and the weeks before its fall."""
     from scipy.special import stdtrit
@@ -69,9 +75,7 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
     week = weeks.index.to_numpy(float)
     n_pre, after = int((week < 0).sum()), np.flatnonzero(week >= 0)
     end = began + pd.Timedelta(days=7 * (week.max() + 1)) if len(after) else began  # the first day that is not in a whole week any more
-    fit = None
-    if n_pre >= 4 and len(after):
-        fit = stats.fit_ar1(weeks["value"].to_numpy(float), np.c_[np.ones(len(week)), week, np.eye(len(week))[:, after]], weeks["n"].to_numpy(float), week)
+    fit = _fit(weeks) if n_pre >= 4 and len(after) else None
     rows, start, is_open = [], began, False
     for stage, column in STAGES:
         stop = pd.to_datetime(alert.get(column), errors="coerce")

@@ -24,7 +24,7 @@ class Estimate:
     """Observed minus counterfactual, averaged over the weeks after with the weights n.
 
     ``counterfactual`` (of y) and ``cov`` (of observed minus counterfactual, a week's own noise included) have one entry a week; ``sigma2`` is the error
-    variance at weight 1, ``told`` what a reader should know of the fit.
+    variance at weight 1, ``told`` what a reader should know of the fit. ``extremity`` compares dates, the smaller the more extreme: the p-value where no other is given.
     """
 
     effect: float
@@ -35,6 +35,11 @@ class Estimate:
     cov: np.ndarray
     sigma2: float
     told: str
+    extremity: float = np.nan
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.extremity):
+            object.__setattr__(self, "extremity", self.pvalue)
 
 
 Estimator = Callable[[pd.DataFrame], "Estimate | None"]  # weeks -> Estimate, None where they are too few to fit; weeks: index week (0: the change), y, weight, n
@@ -116,6 +121,15 @@ def regression(weeks: pd.DataFrame, *, design: Callable) -> Estimate | None:
     return Estimate(effect, se, found.df, pvalue, x0 @ found.coef, x0 @ found.cov @ x0.T + noise, found.sigma2, f"rho {found.rho:.2f}")
 
 
+def slope_of_effect(weeks: pd.DataFrame, *, design: Callable) -> tuple[float, float, float]:
+    """Change of the effect a week over the weeks after, its standard error and degrees of freedom. The slope is in the model: left out of it, it would pass for autocorrelation."""
+    week = weeks.index.to_numpy(float)
+    post, without = week >= 0, design(week)[1]
+    x = np.c_[without[:, without.any(axis=0)], post, week * post]
+    found = stats.fit_ar1(weeks["y"].to_numpy(float), x, weeks["weight"].to_numpy(float), week)
+    return (*found.contrast(np.eye(x.shape[1])[-1])[:2], found.df)
+
+
 def structural(weeks: pd.DataFrame) -> Estimate | None:
     """Local level from the weeks before, with the column ``control`` as a regressor where there is one: the wider of a free and a pinned level.
 
@@ -123,9 +137,11 @@ def structural(weeks: pd.DataFrame) -> Estimate | None:
     Free: averaged over the share r of the level in the variance of a week, each share as likely beforehand as any other; a plugged-in estimate of it leaves out its own
     error (coverage 88 % where averaging has 94 %, 40 weeks before). Pinned: the level's weekly step is 0.01 standard deviations. t with n - k degrees of freedom.
     """
-    week, k = weeks.index.to_numpy(float), 2 if "control" in weeks else 1
-    pre = week < 0
-    if pre.sum() < k + 3 or pre.all() or (k == 2 and np.ptp(weeks["control"][pre]) == 0):
+    pre = weeks.index.to_numpy() < 0
+    if "control" in weeks and not np.ptp(weeks["control"][pre]) > 0:  # it tells nothing that the level does not
+        weeks = weeks.drop(columns="control")
+    k = 2 if "control" in weeks else 1
+    if pre.sum() < k + 3 or pre.all():
         return None
     y = weeks["y"].to_numpy(float)[pre]
     log_q, model = np.linspace(-8, 5, 14), _level_model(weeks)
@@ -142,7 +158,7 @@ def structural(weeks: pd.DataFrame) -> Estimate | None:
     ends = [_estimate(weeks, k, mean, free_cov, free_noise), _estimate(weeks, k, *_forecast(model, q, noise=step / q if q else None))]
     wide, other = sorted(ends, key=lambda e: -e.se)
     names = ("free", "pinned") if wide is ends[0] else ("pinned", "free")
-    return replace(wide, told=f"{names[0]} level; with a {names[1]} level {other.se / wide.se:.2f} of this standard error" if wide.se > 0 else "")
+    return replace(wide, told=f"{names[0]} level, the wider; a {names[1]} one has {other.se / wide.se:.2f} of its standard error" if wide.se > 0 else "")
 
 
 def _estimate(weeks: pd.DataFrame, k: int, counterfactual: np.ndarray, cov: np.ndarray, sigma2: float) -> Estimate:
@@ -274,7 +290,7 @@ def synthetic(weeks: pd.DataFrame, *, donors: Sequence[str]) -> Estimate | None:
     se = half / stats.Z if half > 0 else np.nan
     extreme = sum(o.ratio >= u.ratio for o, u in zip(others, without))
     return Estimate(effect, se, np.inf, (1 + extreme) / (1 + len(donors)), weeks["y"].to_numpy(float) - own.gap, np.full((len(n), len(n)), se**2), own.rms_before**2,
-                    f"{len(donors)} donors")
+                    f"{len(donors)} donors", extremity=-own.ratio)
 
 
 def many_units(treated: np.ndarray) -> bool:

@@ -92,7 +92,7 @@ def _rung(rung: str, weeks: pd.DataFrame, estimator: cf.Estimator, *, refused: s
     after = weeks.index >= 0
     base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - found.effect
     tried = cf.placebo_dates(weeks, estimator, min_pre=min_pre, min_post=min_post, wanted=N_PLACEBO)
-    extreme = sum(p.pvalue <= found.pvalue for _, p in tried)
+    extreme = sum(p.extremity <= found.extremity for _, p in tried)
     placebo = (1 + extreme) / (1 + len(tried)) if tried else np.nan
     told = f"{n_pre} weeks before, {n_post} after; {found.told}; " + (
         _dates(len(tried)) if tried else f"no placebo date fits before the change, so {UNCHECKED}")
@@ -183,7 +183,7 @@ def compare_before_after(
     (effect x n) + ci, value_amount + ci, cost_amount, roi + ci ((value - cost) / cost, Fieller's interval; NaN = not estimable, or a cost of 0),
     payback_days + ci (first day on which the gain so far covers the cost, 1 = the day of the change; NaN = not within these weeks, or nothing to
     pay back; infinite = never within them), p_positive (that value exceeds cost; normal approximation), and what would have to be true to break
-    even: break_even_effect (at the users and value seen), break_even_amount (a success, at the effect seen), break_even_days (the effect must last).
+    even: break_even_effect (at the users and value seen), break_even_value_amount (a success, at the effect seen), break_even_days (the effect must last).
     Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
     Raises DataError: a column is missing or impossible; ParameterError: an unknown segment, a change outside the data, a negative cost or value.
     """
@@ -226,7 +226,7 @@ def compare_before_after(
     gain = _gain(best, exposed, np.nan if value is None or cost is None else value * margin)
     money = _money(best, exposed, gain, value, cost_mean, cost_sd, margin)
     if best:
-        caveats += _steadiness(best, kind) + _agreement(rungs, kind)
+        caveats += _steadiness(best, against if best is did else weeks, kind) + _agreement(rungs, kind)
     if money["break_even_effect"].notna().iloc[0]:
         caveats.append(_break_even(money.iloc[0], best, kind))
     if left_out:
@@ -483,19 +483,17 @@ def _coincidences(
 def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[str], control: Sequence[str]) -> tuple[str, list[str]]:
     """The reason to refuse a verdict because the tracking changed with the change ("" = none), and what the server's records say else."""
     refused, said = "", []
-    for name, side in (("", treated), (" among the controls", control)):
+    for side, whose in ((treated, ""), (control, " of the controls")):
         rows = daily[daily["segment"].isin(side)] if "n_checked" in daily else daily[:0]
         sums = rows.groupby(rows["day"] >= change)[["n_tracked", "n_checked"]].sum() if len(rows) else rows
         if len(sums) < 2 or not (sums["n_checked"] > 0).all():
             continue
         (k_0, n_0), (k, n) = sums.to_numpy(float)
         low, high = stats.newcombe(k, n, k_0, n_0)
-        told = f"{100 * k_0 / n_0:.1f} % of the successes that the server knows of were tracked before the change and {100 * k / n:.1f} % after it{name}"
+        said.append(f"{100 * k_0 / n_0:.1f} % before the change and {100 * k / n:.1f} % after it{whose}")
         if abs(k / n - k_0 / n_0) >= TRACKING_MOVED and not low <= 0 <= high:
-            refused = refused or f"the tracking itself changed: {told}, so the two sides are not measured alike"
-        else:
-            said.append(f"Tracking checked: {told}.")
-    return refused, said
+            refused = refused or f"the tracking itself changed: of the successes that the server knows of, the events hold {said[-1]}, so the two sides are not measured alike"
+    return refused, [f"Tracking checked: of the successes that the server knows of, the events hold {', '.join(said)}."] if said else []
 
 
 def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
@@ -545,20 +543,25 @@ def _money(
         "payback_days_ci_upper": never if np.isnan(paid["gain_amount_ci_lower"]) else paid["gain_amount_ci_lower"],
         "p_positive": float(ndtr((gain - cost) / spread)) if spread > 0 else np.nan,
         "break_even_effect": cost / (n * each) if cost > 0 and each > 0 and np.isfinite(rung.effect) else np.nan,
-        "break_even_amount": cost / (rung.effect * n * margin) if cost > 0 and rung.effect > 0 else np.nan,
+        "break_even_value_amount": cost / (rung.effect * n * margin) if cost > 0 and rung.effect > 0 else np.nan,
         "break_even_days": cost / gain * len(exposed) if cost > 0 and gain > 0 else np.nan,
     }])
 
 
-def _steadiness(rung: _Rung, kind: str) -> list[str]:
+def _steadiness(rung: _Rung, weeks: pd.DataFrame, kind: str) -> list[str]:
     """How the effect moved over the weeks after; nothing where the comparison has no joint error of its weeks."""
-    gap, n = (rung.path[c].to_numpy(float)[len(rung.path) - len(rung.cov):] for c in ("gap", "n"))
-    if len(gap) < MIN_POST or rung.rung == SYNTHETIC:
+    n_post = len(rung.cov)
+    if rung.rung == SYNTHETIC:
         return []
-    week = np.arange(len(gap)) - np.average(np.arange(len(gap)), weights=n)
-    c = n * week / (n * week**2).sum()
-    slope, half = float(c @ gap), float(_critical(rung.df) * np.sqrt(c @ rung.cov @ c))
-    told = f"by {_span(slope, slope - half, slope + half, kind)} a week over the {len(gap)} weeks after"
+    if rung.rung == STRUCTURAL:
+        gap, n = (rung.path[c].to_numpy(float)[-n_post:] for c in ("gap", "n"))
+        week = np.arange(n_post) - np.average(np.arange(n_post), weights=n)
+        c = n * week / (n * week**2).sum()
+        slope, se, df = float(c @ gap), float(np.sqrt(c @ rung.cov @ c)), rung.df
+    else:
+        slope, se, df = cf.slope_of_effect(weeks, design=cf.trend if rung.rung == ITS else cf.level)
+    half = _critical(df) * se
+    told = f"by {_span(slope, slope - half, slope + half, kind)} a week over the {n_post} weeks after"
     if abs(slope) <= half:
         return [f"The effect changed {told}: neither fading nor growth is shown."]
     fades = slope * rung.effect < 0
@@ -575,9 +578,9 @@ def _break_even(money: pd.Series, rung: _Rung, kind: str) -> str:
     """What would have to be true for the value to equal the cost."""
     each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
     text = f"To break even within these weeks the effect would have to be {_words(money['break_even_effect'], kind)}; the effect seen is {_span(rung.effect, rung.low, rung.high, kind)}."
-    if not money["break_even_amount"] > 0:
+    if not money["break_even_value_amount"] > 0:
         return text
-    return f"{text} At the effect seen, a {each} would have to be worth {money['break_even_amount']:,.2f}, or the effect would have to last {money['break_even_days']:,.0f} days."
+    return f"{text} At the effect seen, a {each} would have to be worth {money['break_even_value_amount']:,.2f}, or the effect would have to last {money['break_even_days']:,.0f} days."
 
 
 def _words(x: float, kind: str, *, signed: bool = True) -> str:

@@ -35,8 +35,8 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     The counterfactual is the trend of the weeks before the fall with AR(1) errors (`stats.fit_ar1`), every week after it left free; a day's loss is its week's
     gap times n (counts: 1). The interval holds the error of the trend and the noise of the weeks themselves.
 
-    ``stages``: alert_id, stage (until noticed, until decided, until answered), from_day, stage_days, lost + ci (successes, user-days, units), lost_amount + ci,
-    day_amount + ci (what one day sooner is worth), open (the stage has not ended in the log: it is counted to the last whole week of the series). A stage of no days or
+    ``stages``: alert_id, stage (until noticed, until decided, until answered), from_day, lasted_days, missed + ci (successes, user-days, units),
+    lost_amount + ci, per_day_amount + ci (what one day sooner is worth), open (the stage has not ended in the log: it is counted to the last whole week of the series). A stage of no days or
     outside the series is NaN.
     """
     daily, kind = cf.checked(series)
@@ -50,7 +50,7 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
         rows, n_pre = _stages(alert, daily, kind, each)
         stages += rows
         short += [alert["alert_id"]] if n_pre < cf.MIN_PRE else []
-    columns = ["alert_id", "stage", "from_day", "stage_days", *(f"{c}{e}" for c in ("lost", "lost_amount", "day_amount") for e in ("", "_ci_lower", "_ci_upper")), "open"]
+    columns = ["alert_id", "stage", "from_day", "lasted_days", *(f"{c}{e}" for c in ("missed", "lost_amount", "per_day_amount") for e in ("", "_ci_lower", "_ci_upper")), "open"]
     table = pd.DataFrame(stages, columns=columns)
     caveats = ["An alert is raised because a number fell, so the fall it names is on average overstated; and an answer need not have brought all of it back."] if len(table) else []
     if short:
@@ -79,10 +79,10 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
     rows, start, is_open = [], began, False
     for stage, column in STAGES:
         stop = pd.to_datetime(alert.get(column), errors="coerce")
-        row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "stage_days": np.nan, "open": pd.isna(stop) and not is_open}
+        row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "lasted_days": np.nan, "open": pd.isna(stop) and not is_open}
         if not is_open:
             stop = end if pd.isna(stop) else max(stop, start)
-            row["stage_days"] = float((stop - start).days)
+            row["lasted_days"] = float((stop - start).days)
         if not is_open and fit is not None and start < stop <= end:
             day = start + pd.to_timedelta(np.arange((stop - start).days), unit="D")
             in_week = np.bincount(((day - began).days // 7).map(dict(zip(week[after].astype(int), range(len(after))))).fillna(len(after)).astype(int), minlength=len(after) + 1)[:-1]
@@ -90,7 +90,7 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
             c = np.r_[0.0, 0.0, -in_week * size]
             lost, se, _ = fit.contrast(c)
             half = float(stdtrit(fit.df, 0.975)) * se
-            for name, factor in (("lost", 1.0), ("lost_amount", each), ("day_amount", each / len(day))):
+            for name, factor in (("missed", 1.0), ("lost_amount", each), ("per_day_amount", each / len(day))):
                 row |= {name: lost * factor, f"{name}_ci_lower": (lost - half) * factor, f"{name}_ci_upper": (lost + half) * factor}
         rows.append(row)
         is_open |= bool(row["open"])
@@ -100,16 +100,16 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
 
 def _said(table: pd.DataFrame, kind: str, metric: str) -> str:
     """The sentence a decision maker reads: the stage that cost most, and whether that is more than noise."""
-    known = table[table["lost"].notna()]
+    known = table[table["missed"].notna()]
     if known.empty:
         return f"What slowness cost cannot be said: the response log holds no alert on {metric} within these data."
     unit = {"rate": "successes", "count": "user-days", "mean": "units"}[kind]
-    clear = known[known["lost_ci_lower"] > 0]
-    row = (known if clear.empty else clear).loc[lambda t: t["lost"].idxmax()]
-    money = f", {row['day_amount']:,.0f} a day ({row['day_amount_ci_lower']:,.0f} to {row['day_amount_ci_upper']:,.0f})" if row["day_amount"] == row["day_amount"] else ""
-    lost = f"{row['lost']:,.0f} {unit} (95 % interval {row['lost_ci_lower']:,.0f} to {row['lost_ci_upper']:,.0f}){money}"
+    clear = known[known["missed_ci_lower"] > 0]
+    row = (known if clear.empty else clear).loc[lambda t: t["missed"].idxmax()]
+    money = f", {row['per_day_amount']:,.0f} a day ({row['per_day_amount_ci_lower']:,.0f} to {row['per_day_amount_ci_upper']:,.0f})" if row["per_day_amount"] == row["per_day_amount"] else ""
+    lost = f"{row['missed']:,.0f} {unit} (95 % interval {row['missed_ci_lower']:,.0f} to {row['missed_ci_upper']:,.0f}){money}"
     event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
-    days = f"the {row['stage_days']:.0f} days {row['stage']}, from {row['from_day']:%Y-%m-%d}"
+    days = f"the {row['lasted_days']:.0f} days {row['stage']}, from {row['from_day']:%Y-%m-%d}"
     if clear.empty:
         return f"That an earlier answer would have saved anything is not shown: the fall of {event} lost {lost} in {days}."
     return f"The fall of {event} cost {lost} in {days}; one day sooner would have saved at most a day of that."

@@ -78,8 +78,8 @@ def test_the_wider_of_two_levels_is_headlined():
     log_q = np.linspace(-14, 10, 24001)
     q = np.exp(log_q[cf._deviance(model, log_q, step=step).argmin()])
     pinned = np.sqrt(cf._forecast(model, q, noise=step / q)[1][40:, 40:].mean())
-    assert found.se > 2 * pinned and found.told.startswith("free level; with a pinned level ") and found.told.endswith(" of this standard error")
-    assert float(found.told.split()[6]) == pytest.approx(pinned / found.se, abs=0.011)
+    assert found.se > 2 * pinned and found.told.startswith("free level, the wider; a pinned one has ") and found.told.endswith(" of its standard error")
+    assert float(found.told.split()[8]) == pytest.approx(pinned / found.se, abs=0.011)
 
 
 def test_unequal_weeks_are_generalised_least_squares_by_the_book():

@@ -291,6 +291,89 @@ def test_few_placebo_dates_are_said_to_be_few():
     assert not any("placebo" in c for c in compare_before_after(frame, change_at=change).caveats)
 
 
+def test_the_gap_is_the_event_study():
+    week = np.arange(-13, 8)
+    treated = series_of(0.2 + 0.01 * (-1.0) ** week + 0.1 * (week >= 0), segment="t")
+    control = series_of(0.3 + 0.002 * week, segment="c")
+    path = compare_before_after(pd.concat([treated, control]), change_at="2025-04-07", treated="t").path
+    apart = treated["value"].to_numpy()[::7] - control["value"].to_numpy()[::7]
+    np.testing.assert_allclose(path["gap"], apart - apart[:13].mean())  # against the mean of all weeks before
+    peer = sm.OLS(apart, np.c_[np.ones(21), week >= 0]).fit()
+    half = sps.t.ppf(0.975, 19) * np.sqrt(peer.mse_resid * (1 + 1 / 13))  # a single week's gap, had nothing changed
+    np.testing.assert_allclose(path["gap_ci_upper"] - path["gap"], half)
+
+
+def test_the_grey_lines_are_the_controls_against_each_other():
+    frame, change = panel(1, controls="bc")
+    placebos = compare_before_after(frame, change_at=change, treated="a").placebos
+    value = frame.assign(week=(frame["day"] - change).dt.days // 7).groupby(["week", "segment"])[["n_success", "n"]].sum()
+    value = (value["n_success"] / value["n"]).unstack()
+    apart = (value["b"] - value["c"]).to_numpy()
+    np.testing.assert_allclose(placebos.loc[placebos["placebo"] == "b", "gap"], apart - fit_ar1(
+        apart, np.c_[np.ones(38), np.arange(38) >= 26], np.ones(38), np.arange(38.0)).coef[0], atol=1e-9)
+    alone = compare_before_after(frame[frame["segment"] == "a"], change_at=change).placebos  # no controls: earlier dates
+    assert (alone.groupby("placebo")["day"].min().dt.strftime("%Y-%m-%d") == alone["placebo"].unique()).all() and alone["day"].max() < change
+
+
+def test_every_rung_is_there_with_its_reason():
+    frame, change = panel(1)
+    order = [roi.NAIVE, roi.HAC, roi.ITS, roi.STRUCTURAL, roi.SYNTHETIC, roi.DID, roi.ARMS]
+    result = compare_before_after(frame, change_at=change, treated="a")
+    rungs = result.rungs.set_index("rung")
+    assert list(rungs.index) == order and rungs["supported"].tolist() == [False, False, True, True, False, True, False]
+    assert "with 4 controls p cannot fall below 0.20" in rungs.loc[roi.SYNTHETIC, "reason"] and np.isnan(rungs.loc[roi.SYNTHETIC, "effect_ci_lower"])
+    assert any(c.startswith("The 3 supported comparisons say ") for c in result.caveats)
+    alone = compare_before_after(frame[frame["segment"] == "a"], change_at=change).rungs.set_index("rung")
+    assert list(alone.index) == [roi.NAIVE, roi.HAC, roi.STRUCTURAL, roi.ITS, roi.SYNTHETIC, roi.DID, roi.ARMS]  # without controls a level is weaker than a trend
+    assert alone.loc[[roi.SYNTHETIC, roi.DID], "reason"].tolist() == [roi.NO_CONTROL] * 2
+
+
+def test_a_planted_mix_of_many_controls_is_a_supported_synthetic_control():
+    week, rng = np.arange(-26, 12), np.random.default_rng(0)
+    waves = 0.3 + 0.05 * np.sin(week[:, None] / rng.uniform(1, 6, 24) + rng.uniform(0, 6, 24)) + 0.001 * rng.normal(size=(38, 24))
+    mixed = waves[:, :3] @ [0.5, 0.3, 0.2] + 0.001 * rng.normal(size=38)
+    parts = [series_of(mixed + 0.06 * (week >= 0), segment="t")] + [series_of(waves[:, j], segment=f"c{j:02d}") for j in range(24)]
+    result = compare_before_after(pd.concat(parts), change_at="2025-07-07", treated="t")
+    rung = result.rungs.set_index("rung").loc[roi.SYNTHETIC]
+    assert rung["supported"] and rung["pvalue"] == pytest.approx(1 / 25) and rung["effect"] == pytest.approx(0.06, abs=0.003)
+    assert rung["effect_ci_lower"] < 0.06 < rung["effect_ci_upper"]
+    donors = result.donors.set_index("segment")
+    assert donors["weight_share"].reindex(["c00", "c01", "c02"]).tolist() == pytest.approx([0.5, 0.3, 0.2], abs=0.06)
+    assert donors["weight_share"].sum() == pytest.approx(1) and donors["gap_ratio"].idxmax() == "t"
+    assert abs(donors.loc["c00", "effect_without"] - 0.06) > abs(donors.loc["c20", "effect_without"] - 0.06)
+
+
+def test_many_segments_are_clusters():
+    rng, week = np.random.default_rng(2), np.arange(-13, 8)
+    shock = 0.02 * rng.normal(size=32)  # moves every segment at the change, treated or not: errors that only clustering sees
+    parts = [series_of(0.3 + 0.01 * rng.normal(size=21) + (shock[i] + 0.05 * (i < 12)) * (week >= 0), segment=f"s{i:02d}") for i in range(32)]
+    names = [f"s{i:02d}" for i in range(12)]
+    result = compare_before_after(pd.concat(parts), change_at="2025-04-07", treated=names)
+    did = result.rungs.set_index("rung").loc[roi.DID]
+    values = np.array([p["value"].to_numpy()[::7] for p in parts])
+    change = values[:, 13:].mean(axis=1) - values[:, :13].mean(axis=1)
+    welch = sps.ttest_ind(change[:12], change[12:], equal_var=False)
+    assert did["effect"] == pytest.approx(welch.statistic * np.sqrt(change[:12].var(ddof=1) / 12 + change[12:].var(ddof=1) / 20), abs=2e-3)
+    half = (welch.confidence_interval().high - welch.confidence_interval().low) / 2
+    assert did["effect_ci_upper"] - did["effect"] == pytest.approx(half) and any("clustered by segment: 12 treated, 20 not" in c for c in result.caveats)
+
+
+def test_several_treated_segments_are_permuted_together():
+    frame, change = panel(1)
+    caveats = " ".join(compare_before_after(frame, change_at=change, treated=["a", "b"]).caveats)
+    assert "of all 10 ways to pick 2 of them as treated" in caveats and "the smallest possible is 0.10" in caveats
+
+
+def test_an_effect_that_fades_is_said_to_fade():
+    week = np.arange(-20, 12)
+    fading = 0.2 + (0.15 - 0.01 * week) * (week >= 0) + 0.004 * (-1.0) ** week
+    told = lambda values: " ".join(compare_before_after(pd.concat([  # noqa: E731
+        series_of(values, segment="t"), series_of(np.full(32, 0.3), segment="c")]), change_at="2025-05-26", treated="t").caveats)
+    slope = np.polyfit(week[20:], fading[20:], 1)[0]
+    assert f"The effect faded by {100 * slope:+.1f} percentage points (95 % interval" in told(fading) and "less than its mean" in told(fading)
+    assert "neither fading nor growth is shown" in told(0.2 + 0.1 * (week >= 0) + 0.004 * (-1.0) ** week)
+
+
 # ------------------------------------------------------------------------------------------------------------------------------ refusals
 
 
@@ -319,6 +402,7 @@ def test_placebo_dates_that_look_alike_make_it_inconclusive():
     its = result.rungs.set_index("rung").loc[roi.ITS]
     assert its["pvalue"] < 0.05 < its["placebo_pvalue"] and not its["supported"]
     assert result.verdict == "inconclusive" and result.finding.startswith("Inconclusive") and "placebo dates" in result.finding
+    assert any("placebo dates look like effects although nothing changed: on this series it sees effects too easily" in c for c in result.caveats)
 
 
 def test_placebo_pvalue_counted_naively():
@@ -358,6 +442,18 @@ def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
     assert compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE[:1]).verdict == "supported"
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.68, "not supported"), (0.99, "supported")])
+def test_tracking_that_moved_with_the_change_refuses_every_verdict(share, verdict):
+    frame, change = panel(1)
+    frame["n_checked"] = frame["n_success"]
+    frame["n_tracked"] = np.where((frame["day"] >= change) & (frame["segment"] == "a"), share, 1.0) * frame["n_checked"]
+    result = compare_before_after(frame, change_at=change, treated="a")
+    assert result.verdict == verdict and result.rungs["supported"].any() == (verdict == "supported")
+    said = f"of the successes that the server knows of, the events hold 100.0 % before the change and {100 * share:.1f} % after it"
+    assert ("the tracking itself changed: " + said in result.finding) == (verdict == "not supported")
+    assert any(c == f"Tracking checked: {said}, 100.0 % before the change and 100.0 % after it of the controls." for c in result.caveats)
+
+
 def test_errors_name_the_parameter():
     frame, change = panel(1)
     for message, options in [
@@ -393,7 +489,7 @@ def test_money_by_hand():
     assert result.path["gain_amount"].iloc[-1] == pytest.approx(money["value_amount"])
     ends = result.path[["gain_amount_ci_lower", "gain_amount_ci_upper"]].iloc[-1].tolist()
     assert ends == pytest.approx(money[["value_amount_ci_lower", "value_amount_ci_upper"]].tolist())
-    assert money["break_even_effect"] == pytest.approx(1000 / (4900 * 5)) and money["break_even_amount"] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
+    assert money["break_even_effect"] == pytest.approx(1000 / (4900 * 5)) and money["break_even_value_amount"] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
     assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
     assert "at 10 a success, 50 % of it kept, and a cost of 1,000, a return on investment of" in result.finding
     dear = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=5000)
@@ -440,6 +536,15 @@ def test_the_planted_prompts_of_the_demo():
     assert rungs.loc[roi.DID, "effect_ci_lower"] < truth["lift_rate"] < rungs.loc[roi.DID, "effect_ci_upper"]
     assert abs(rungs.loc[roi.DID, "effect"] - truth["lift_rate"]) < 0.04 < rungs.loc[roi.NAIVE, "effect"] - truth["lift_rate"] + 0.02
     assert any("spring job fair" in c for c in result.caveats)
+
+
+def test_the_demos_lost_tracking_is_refused():
+    tables = demo.generate(seed=1, users=4000)
+    events = tables["events"][tables["events"]["event"].isin(["signed_up", "profile_completed"])]
+    log = EventLog.from_frame(events, people=tables["people"], backend=tables["backend"])
+    series = daily_metric(log, Rate("profile_completed", of="signed_up", window="7d"), as_of="2026-07-05", by="event.platform")
+    result = compare_before_after(series, change_at=demo.TRACKING_LOSS["released"], treated=demo.TRACKING_LOSS["platform"])
+    assert result.verdict == "not supported" and "the tracking itself changed" in result.finding
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- pictures

@@ -441,8 +441,8 @@ def _synthetic(
         values = values * weeks["observed"][before].mean() / values[before].mean()
         donors = [s for s in donors if np.isfinite(values[s]).all()]
     joined = weeks.join(values[donors].rename(columns=lambda s: f"donor {s}"))
-    names = [f"donor {s}" for s in donors]
-    rung = _rung(SYNTHETIC, joined, partial(cf.synthetic, donors=names), refused=refused, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
+    names, min_pre = [f"donor {s}" for s in donors], max(MIN_PRE // 2, len(donors) + 2)  # before fewer weeks than donors some mix fits anything
+    rung = _rung(SYNTHETIC, joined, partial(cf.synthetic, donors=names), refused=refused, min_pre=min_pre, min_post=MIN_POST // 2)
     if not np.isfinite(rung.effect):
         return rung, empty
     own, others, without = cf.synthetic_units(joined, names)

@@ -35,9 +35,9 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     The counterfactual is the trend of the weeks before the fall with AR(1) errors (`stats.fit_ar1`), every week after it left free; a day's loss is its week's
     gap times n (counts: 1). The interval holds the error of the trend and the noise of the weeks themselves.
 
-    ``stages``: alert_id, stage (until noticed, until decided, until answered), from_day, lasted_days, missed + ci (successes, user-days, units),
-    lost_amount + ci, per_day_amount + ci (what one day sooner is worth), open (the stage has not ended in the log: it is counted to the last whole week of the series). A stage of no days or
-    outside the series is NaN.
+    ``stages``: alert_id, stage (until noticed, until decided, until answered; with "(open)" where the log has no end of it: then it is the last and counted to
+    the last whole week of the series), from_day, lasted_days, missed + ci (successes, user-days, units), lost_amount + ci, per_day_amount + ci (what one day
+    sooner is worth). A stage of no days or outside the series is NaN.
     """
     daily, kind = cf.checked(series)
     if daily["segment"].nunique() > 1:
@@ -50,7 +50,7 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
         rows, n_pre = _stages(alert, daily, kind, each)
         stages += rows
         short += [alert["alert_id"]] if n_pre < cf.MIN_PRE else []
-    columns = ["alert_id", "stage", "from_day", "lasted_days", *(f"{c}{e}" for c in ("missed", "lost_amount", "per_day_amount") for e in ("", "_ci_lower", "_ci_upper")), "open"]
+    columns = ["alert_id", "stage", "from_day", "lasted_days", *(f"{c}{e}" for c in ("missed", "lost_amount", "per_day_amount") for e in ("", "_ci_lower", "_ci_upper"))]
     table = pd.DataFrame(stages, columns=columns)
     caveats = ["An alert is raised because a number fell, so the fall it names is on average overstated; and an answer need not have brought all of it back."] if len(table) else []
     if short:
@@ -76,14 +76,14 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
     n_pre, after = int((week < 0).sum()), np.flatnonzero(week >= 0)
     end = began + pd.Timedelta(days=7 * (week.max() + 1)) if len(after) else began  # the first day that is not in a whole week any more
     fit = _fit(weeks) if n_pre >= 4 and len(after) else None
-    rows, start, is_open = [], began, False
+    rows, start = [], began
     for stage, column in STAGES:
         stop = pd.to_datetime(alert.get(column), errors="coerce")
-        row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "lasted_days": np.nan, "open": pd.isna(stop) and not is_open}
-        if not is_open:
-            stop = end if pd.isna(stop) else max(stop, start)
-            row["lasted_days"] = float((stop - start).days)
-        if not is_open and fit is not None and start < stop <= end:
+        if is_open := pd.isna(stop):
+            stage, stop = f"{stage} (open)", end
+        stop = max(stop, start)
+        row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "lasted_days": float((stop - start).days)}
+        if fit is not None and start < stop <= end:
             day = start + pd.to_timedelta(np.arange((stop - start).days), unit="D")
             in_week = np.bincount(((day - began).days // 7).map(dict(zip(week[after].astype(int), range(len(after))))).fillna(len(after)).astype(int), minlength=len(after) + 1)[:-1]
             size = np.ones(len(after)) if kind == "count" else weeks["n"].to_numpy(float)[after] / 7
@@ -93,8 +93,9 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
             for name, factor in (("missed", 1.0), ("lost_amount", each), ("per_day_amount", each / len(day))):
                 row |= {name: lost * factor, f"{name}_ci_lower": (lost - half) * factor, f"{name}_ci_upper": (lost + half) * factor}
         rows.append(row)
-        is_open |= bool(row["open"])
-        start = stop if not is_open else start
+        start = stop
+        if is_open:
+            break
     return rows, n_pre
 
 

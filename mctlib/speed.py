@@ -43,7 +43,7 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     if daily["segment"].nunique() > 1:
         raise ParameterError("series: give one metric of all users; a response log does not say which segment an alert means.")
     found = responses["alert_id"].str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$") if len(responses) else pd.DataFrame({"event": [], "began": []})
-    mine = responses.assign(began=found["began"])[found["event"].isin(series.attrs.get("events", ())).to_numpy()]
+    mine = responses.assign(began=pd.to_datetime(found["began"], errors="coerce"))[found["event"].isin(series.attrs.get("events", ())).to_numpy()].dropna(subset=["began"])
     each = np.nan if value is None else value * margin
     stages, short = [], []
     for alert in mine.to_dict("records"):
@@ -52,7 +52,8 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
         short += [alert["alert_id"]] if n_pre < cf.MIN_PRE else []
     columns = ["alert_id", "stage", "from_day", "lasted_days", *(f"{c}{e}" for c in ("missed", "lost_amount", "per_day_amount") for e in ("", "_ci_lower", "_ci_upper"))]
     table = pd.DataFrame(stages, columns=columns)
-    caveats = ["An alert is raised because a number fell, so the fall it names is on average overstated; and an answer need not have brought all of it back."] if len(table) else []
+    caveats = ["An alert is raised because a number fell, so the fall it names is on average overstated; and an answer need not have brought all of it back.",
+               "A fall that is lost tracking costs data and no money: the tracking is to be looked at first."] if len(table) else []
     if short:
         caveats.append(f"Descriptive only, with fewer than {cf.MIN_PRE} weeks before the fall: {', '.join(short)}.")
     return Speed(table, _said(table, kind, series.attrs.get("metric", "the metric")), tuple(caveats))
@@ -68,7 +69,7 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
     """The rows of one alert, and the weeks before its fall."""
     from scipy.special import stdtrit
 
-    began = pd.Timestamp(alert["began"])
+    began = alert["began"]
     units, _ = cf.weekly(daily, began, kind)
     weeks = cf.pooled(units, kind)
     weeks = weeks[weeks["n"] > 0]
@@ -85,7 +86,7 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
         row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "lasted_days": float((stop - start).days)}
         if fit is not None and start < stop <= end:
             day = start + pd.to_timedelta(np.arange((stop - start).days), unit="D")
-            in_week = np.bincount(((day - began).days // 7).map(dict(zip(week[after].astype(int), range(len(after))))).fillna(len(after)).astype(int), minlength=len(after) + 1)[:-1]
+            in_week = ((day - began).days // 7).value_counts().reindex(week[after], fill_value=0).to_numpy()
             size = np.ones(len(after)) if kind == "count" else weeks["n"].to_numpy(float)[after] / 7
             c = np.r_[0.0, 0.0, -in_week * size]
             lost, se, _ = fit.contrast(c)

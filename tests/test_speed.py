@@ -10,7 +10,7 @@ from mctlib.speed import value_of_speed
 from mctlib.store import ParameterError
 
 N = 400
-LOG = pd.DataFrame({"alert_id": ["booked-2025-05-05", "other-2025-05-05", "no day"], "detected_on": ["2025-05-12", "2025-05-06", None],
+LOG = pd.DataFrame({"alert_id": ["booked-2025-05-05", "other-2025-05-05", "booked-2025-13-05"], "detected_on": ["2025-05-12", "2025-05-06", None],
                     "decided_on": ["2025-05-15", None, None], "shipped_on": ["2025-05-26", None, None]})
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import ANY, Exclusion, FunnelWalk, Journeys, Order, Step, first_rows, walk_attempts
+from mctlib.journeys import ANY, MISSING, Exclusion, Journeys, Order, Step, as_step, first_rows, walk_attempts, walk_funnel
 from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError, nearest
 from mctlib.words import day, in_words, share, users
@@ -21,37 +21,56 @@ UNITS = np.array([1, 5, 15, 60, 300, 900, 3600])  # seconds; the resolutions of 
 SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass without ever doing it is worth a caveat
 DAY_US = 86_400_000_000
-KINDS = ("attempt", "entry", "gap", "later", "excluded", "tied", "skipped")  # of counts, see `_count`
-BINS, STEPS = 1 << 32, 65  # room for a duration and for a step in a cell's number (`reduce` takes 64 matchers)
+MIN_FOLLOWED = 10  # a share is read no later than the time to which this many entrants were followed
+CURVE_POINTS = 60  # the printed curves are read at so many even times and at so many even shares
+KINDS = ("attempt", "any", "entry", "gap", "account", "later", "excluded", "hold", "tied", "skipped")  # of counts, see `_count`
+BINS, STEPS = 1 << 32, 66  # room for a duration and for a step in a cell's number (`reduce` takes 64 matchers)
+QUANTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75, "p90_days": 0.9}
+WAITING, REACHED, LEFT = range(3)  # how a wait for a step ended: not within the time seen, in the step, by the competing exit
 
 
 @dataclass(frozen=True)
 class Funnel:
-    """What `diagnose_funnel` found; the columns of ``steps`` are described there."""
+    """What `diagnose_funnel` found; the columns of the tables are described there."""
 
     steps: pd.DataFrame
+    times: pd.DataFrame
+    checks: pd.DataFrame
     finding: str
     caveats: tuple[str, ...]
 
 
 def diagnose_funnel(
     log: EventLog, steps: Sequence[Any], *, window: str, as_of: Any, by: str | Sequence[str] | None = None, order: Order = "ordered",
-    exclude: Sequence[Exclusion] = (), optional: Sequence[int] = (), hold: Sequence[str] = (),
+    exclude: Sequence[Exclusion] = (), optional: Sequence[int] = (), hold: Sequence[str] = (), competing: str | Sequence[str] | Step | None = None,
 ) -> Funnel:
     """How many users reach each step of a funnel, how fast, and where they stop.
 
     ``steps``: names, lists of names (any of them) or Steps. ``window``: from step 1, its end included. ``as_of``: last observed day; later rows
     are not read. ``by``: columns that split the users, read at the entry of the attempt. ``order``, ``exclude``, ``optional`` (step numbers from 1)
     and ``hold`` (columns or properties that must stay equal along an attempt): see `journeys.walk_funnel`. With ``order="unordered"`` step k means
-    any k of the steps, and an exclusion holds from the first of them to the last.
+    any k of the steps, and an exclusion holds from the first of them to the last. ``competing``: an event by which users leave, say that they close their
+    account; at or after the first entry it ends the wait (a step at the very same time comes first).
 
     ``.steps`` has one row a segment ("all" first, then the largest) and step:
-    segment, step (from 1), event · n_reached: users whose deepest attempt reached the step, any attempt · n_pending: users not (yet) at the step
-    whose first entry's window is still open at ``as_of`` · naive_rate: n_reached over those of step 1 · conversion_rate: share who reach the step
-    within the window of their FIRST entry, pending users counted for as long as they were seen (Kaplan-Meier read at the window; NaN while no window has
-    closed), Wilson interval on the effective sample size p(1 - p) / Var, which is the plain one when nobody is pending · step_rate: of the users with a
-    closed window who reached the previous step that is not optional, the share who reached this one, Wilson interval · median_days, p90_days: time
-    from that previous step, Kaplan-Meier with those who did not go on as censored, NaN where so large a share never goes on.
+    segment, step (from 1), event · n_reached: users whose deepest attempt reached the step, any attempt, left or not · n_any_order: those of step 1
+    who did this step and all before it (optional ones aside) at any time, in whatever order and however far apart · n_pending: users not (yet) at the step whose first entry's window is still open at ``as_of`` · n_competing: users who left before the step, within
+    the window of their first entry · naive_rate:
+    n_reached over those of step 1 · conversion_rate: share who reach the step within the window of their FIRST entry, before they leave; pending users counted for as
+    long as they were seen (Kaplan-Meier, Aalen-Johansen where exits compete, read at the window; NaN while no window has closed) · design_effect, n_accounts: see
+    below · horizon_days: the longest time, at most the window, to which at least 10 of the segment's entrants were followed · horizon_rate: the same share within
+    horizon_days, which is what can be said already of a cohort whose window is open, and conversion_rate when it has closed · step_rate: of the users
+    with a closed window who reached the previous step that is not optional, the share who reached this one · p25_days, median_days, p75_days, p90_days: time
+    from that previous step, by the same curves with those who did not go on as censored, NaN where so large a share never goes on.
+
+    ``.times``: that time for all users: segment, step, event, days, reached_rate + ci, n_at_risk (users who wait for at least so long); at most 2 x 61 rows a step, where
+    at least 10 users are at risk. ``.checks``: check, step, event, n_users: users whom the counts above leave out or would count otherwise, a row a reason.
+
+    Intervals are Wilson's on the effective sample size p(1 - p) / Var, which is the plain one when nobody is pending. Where users sit in accounts (`log.accounts`), those of
+    one account are alike and count for less: the design effect, measured on first entries whose window has closed (`stats.cluster_rate`; a user without an account
+    is one of its own), multiplies the variance, and the interval is `stats.cluster_interval`'s. With open windows there are more users an account than it was measured on, and it
+    is taken as 1 + (m - 1) r for all m users an account (weighted by users) and the correlation r within accounts; where r cannot be measured (a share of 0 or 1, fewer
+    than 10 accounts with closed windows) that of all users at that step stands in, else of the step before, else 1. n_accounts: accounts the segment's first entries sit in; below 10 there is no interval.
 
     Durations are counted to the nearest second, minute, 5 or 15 minutes, ...: the largest such unit not above a 2,000th of the window (14 days: 5 minutes), so that
     counts of any number of users stay small and add up. Raises ParameterError: see the messages.
@@ -59,23 +78,32 @@ def diagnose_funnel(
     matchers = log.steps(steps, any_order=order == "unordered")
     exclude = [Exclusion(**e) if isinstance(e, Mapping) else e for e in exclude]
     by, hold = as_columns(by), as_columns(hold)
-    _check(matchers, order, exclude, optional)
+    leave = None if competing is None else as_step(competing)
+    _check(matchers, order, exclude, optional, leave)
     n_steps, window_us, end = len(matchers), as_window(window), log.as_of(as_of)
     unit = _unit(window_us)
     rule = {"window": window_us, "order": order, "exclude": [(e.after, e.before) for e in exclude], "optional": tuple(optional), "hold": hold}
-    events = [*matchers, *(e.step for e in exclude), *([Step(ANY)] if order == "strict" else [])]
-    counts = _decoded(log.reduce(partial(_count, n_steps=n_steps, unit=unit, by=by, rule=rule), events=events, by=list(dict.fromkeys([*by, *hold])), as_of=as_of))
-    reached = counts[counts["kind"] == "attempt"]
-    if reached.empty:
+    events = [*matchers, *(e.step for e in exclude), *([leave] if leave else []), *([Step(ANY)] if order == "strict" else [])]
+    kernel = partial(_count, n_steps=n_steps, unit=unit, by=by, accounts=log.accounts, competing=leave is not None, rule=rule)
+    counts = log.reduce(kernel, events=events, by=list(dict.fromkeys([*by, *hold, *log.accounts])), as_of=as_of)
+    everyone = _Cells.of(counts)
+    if not len(everyone.users("attempt", 1)):
         if order != "unordered":
             _check_filter(log, matchers[0])
         raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}{' without being excluded' if exclude else ''}.")
     labels = [f"any {k} of {n_steps}" for k in range(1, n_steps + 1)] if order == "unordered" else [m.label for m in matchers]
-    size = reached[reached["step"] == 1].set_index("segment")["n_users"].sort_values(ascending=False, kind="stable")
-    parts = [("all", counts), *((s, counts[counts["segment"] == s]) for s in size.index if by)]
-    table = pd.concat([_table(part, segment, labels, unit) for segment, part in parts], ignore_index=True)
-    caveats = _caveats(counts, table, log.missing_events(events), labels, bool(exclude), day(end))
-    return Funnel(table, _finding(table, order, window_us), tuple(caveats))
+    asked = {"labels": labels, "previous": _previous(n_steps, optional), "unit": unit, "window": window_us}
+    total, curves = _table(everyone, "all", **asked)
+    parts = {s: _Cells.of(part) for s, part in counts.groupby("segment", sort=True)} if by else {}
+    icc = [_icc(effect, everyone.alike(closed=True)[0]) for effect in total["design_effect"]]
+    names = sorted((s for s in parts if len(parts[s].users("attempt", 1))), key=lambda s: -parts[s].users("attempt", 1).sum())
+    table = pd.concat([total, *(_table(parts[s], s, **asked, stand_in=icc)[0] for s in names)], ignore_index=True)
+    table.attrs["window_days"] = window_us / DAY_US
+    if order == "unordered":
+        table["n_any_order"] = table["n_reached"]
+    checks = _checks(everyone, total, labels, exclude, hold)
+    caveats = _caveats(everyone, table, log.missing_events(events), labels, len(exclude), day(end))
+    return Funnel(table, curves, checks, _finding(table, order, window_us, leave), tuple(caveats))
 
 
 def _unit(window: int) -> int:
@@ -83,7 +111,7 @@ def _unit(window: int) -> int:
     return int(UNITS[max(np.searchsorted(UNITS, window / 2e9, side="right") - 1, 0)]) * 1_000_000
 
 
-def _check(steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], optional: Sequence[int]) -> None:
+def _check(steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], optional: Sequence[int], leave: Step | None) -> None:
     n = len(steps)
     if order not in get_args(Order):
         raise ParameterError(f'order: "{order}" is not one of {", ".join(get_args(Order))}.{nearest(order, get_args(Order))}')
@@ -94,6 +122,9 @@ def _check(steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], opti
     for k in optional:
         if not 2 <= k <= n:
             raise ParameterError(f"optional: step {k} cannot be optional; step 1 never can, and there are {n} steps.")
+    for step in steps:
+        if leave and _may_meet(step, leave):
+            raise ParameterError(f'competing: one event could be both the exit "{leave.label}" and the step "{step.label}"; name an event that is no step.')
     if order == "unordered":
         if optional:
             raise ParameterError('optional: steps cannot be optional when order is "unordered".')
@@ -123,55 +154,100 @@ def _may_meet(a: Step, b: Step) -> bool:
 # ------------------------------------------------------------------------------------------------------------------------- counting
 
 
-def _count(j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], rule: Mapping[str, Any]) -> pd.DataFrame:
-    """segment, cell -> n_users, over whole users; a cell's number holds kind, step, reached, closed, bin (`_decoded`).
+def _count(
+    j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], accounts: Sequence[str], competing: bool, rule: Mapping[str, Any],
+) -> pd.DataFrame:
+    """segment, cell and, where users sit in accounts, account -> n_users, over whole users; a cell's number holds kind, step, outcome, closed, bin (`_cell`).
 
-    kind "attempt": deepest attempts that reached the step · "entry" and "gap": first entries by time since entry and since the previous required step, to the
-    step or to the end of observation; closed = the window has passed · "later", "excluded", "tied", "skipped" (step): users a caveat speaks of.
+    kind "attempt": deepest attempts that reached the step · "any": those of step 1 who ever did this step and all before it · "entry" and "gap": first entries by time since entry
+    and since the previous required step, to the step, to the exit or to the end of observation; closed = the window has passed; "entry" of step 1: by the time they were
+    followed, to the window at most · "account": first entries that reached the step, by account, those with a closed window and, at step 1, the others
+    too · "later", "excluded" (step: which exclusion, the last is any), "hold", "tied", "skipped" (step): users a row of `_checks` speaks of.
     """
     first, deepest = walk_attempts(j, n_steps, **rule)
-    code, labels = _segments(first, by)
-    deepest_code, deepest_labels = (code, labels) if deepest is first else _segments(deepest, by)
+    code, labels = _segments(first.journeys, first.entry, by)
+    deepest_code, deepest_labels = (code, labels) if deepest is first else _segments(deepest.journeys, deepest.entry, by)
     start, there = first.journeys.time[first.entry], first.rows >= 0
     time = np.where(there, first.journeys.time[first.rows], 0)
-    closed = start + rule["window"] <= j.as_of
-    later = np.setdiff1d(deepest.user[deepest.rows[:, -1] >= 0], first.user[there[:, -1]])
-    notes = [("later", 0, len(later)), ("excluded", 0, len(deepest.excluded))]
-    previous, cells = _previous(n_steps, rule["optional"]), []
+    closed, stop, left = start + rule["window"] <= j.as_of, np.full(len(start), j.as_of), np.zeros(len(start), bool)
+    if competing:
+        exit_ = _exits(j, n_steps + len(rule["exclude"]), first.user, start)
+        there &= time <= exit_[:, None]
+        stop, left = np.minimum(stop, exit_), exit_ <= start + rule["window"]
+    last = deepest.user[deepest.rows[:, -1] >= 0]
+    notes = [("later", 0, len(np.setdiff1d(last, first.user[first.rows[:, -1] >= 0])))]
+    notes += [("excluded", i, n) for i, n in enumerate(_taken_out(j, n_steps, deepest.excluded, rule))]
+    if rule["hold"]:
+        loose = walk_funnel(j, n_steps, **rule | {"hold": ()})
+        notes.append(("hold", 0, len(np.setdiff1d(loose.user[loose.rows[:, -1] >= 0], last))))
+    open_, over = np.flatnonzero(~closed), closed & ~left
+    previous = _previous(n_steps, rule["optional"])
+    cells = [_cells("entry", 0, labels, code[closed], rule["window"], unit, REACHED, True),
+             _cells("entry", 0, labels, code[open_], j.as_of - start[open_] - unit // 2, unit)]  # not rounded up: for so long they were followed in full
     for k in range(n_steps):
         cells.append(_cells("attempt", k, deepest_labels, deepest_code[deepest.rows[:, k] >= 0]))
-        lost = ~there[:, k] & closed  # all at the same duration, the window
-        some = np.flatnonzero(~lost)
-        stop = np.where(there[some, k], time[some, k], j.as_of)
-        cells += [_cells("entry", k, labels, code[lost], rule["window"], unit, False, True),
-                  _cells("entry", k, labels, code[some], stop - start[some], unit, there[some, k], closed[some])]
+        if k:
+            lost = ~there[:, k] & over  # all at the same duration, the window
+            some = np.flatnonzero(~lost)
+            done = there[some, k]
+            span = np.where(done, time[some, k], stop[some]) - start[some]
+            cells += [_cells("entry", k, labels, code[lost], rule["window"], unit, WAITING, True),
+                      _cells("entry", k, labels, code[some], span, unit, np.where(done, REACHED, LEFT * left[some]), closed[some])]
         if k > 1:  # at step 2 the gap is the time since entry
             on = np.flatnonzero(there[:, previous[k]])
-            stop = np.where(there[on, k], time[on, k], np.minimum(j.as_of, start[on] + rule["window"]))
-            cells.append(_cells("gap", k, labels, code[on], stop - time[on, previous[k]], unit, there[on, k], closed[on]))
+            done = there[on, k]
+            span = np.where(done, time[on, k], np.minimum(stop[on], start[on] + rule["window"])) - time[on, previous[k]]
+            cells.append(_cells("gap", k, labels, code[on], span, unit, np.where(done, REACHED, LEFT * left[on]), closed[on]))
     if rule["order"] != "unordered":
-        tied = (there[:, 1:] & there[:, :-1] & (time[:, 1:] == time[:, :-1])).any(axis=1)
-        notes.append(("tied", 0, int(tied.sum())))
-        did = np.bitwise_or.reduceat(j.mask, first_rows(j.user)) if len(j) else j.mask
-        did = did[did & did.dtype.type(1) > 0]
+        on = there[:, 1:].any(axis=1)
+        tied = there[on, 1:] & there[on, :-1] & (time[on, 1:] == time[on, :-1])
+        notes.append(("tied", 0, int(tied.any(axis=1).sum())))
+        each = first_rows(j.user)
+        did = np.bitwise_or.reduceat(j.mask, each) if len(j) else j.mask
+        begun = did & did.dtype.type(1) > 0
+        who, did = j.user[each[begun]], did[begun]
+        mine = did if len(who) == len(deepest.user) else did[np.searchsorted(who, deepest.user)]  # without the excluded
+        for k in range(n_steps):
+            need = did.dtype.type(1 << k | sum(1 << i for i in range(k) if i + 1 not in rule["optional"]))
+            cells.append(_cells("any", k, deepest_labels, deepest_code[mine & need == need]))
         for k in set(range(2, n_steps)) - set(rule["optional"]):
             beyond, own = (did.dtype.type(bits) for bits in ((1 << n_steps) - (1 << k), 1 << (k - 1)))
             notes.append(("skipped", k, int(((did & beyond > 0) & (did & own == 0)).sum())))
     cells += [(np.array(["all"], object), [_cell(kind, k)], [n]) for kind, k, n in notes]
-    return pd.DataFrame({c: np.concatenate(parts) for c, parts in zip(("segment", "cell", "n_users"), zip(*cells))})
+    frame = pd.DataFrame({c: np.concatenate(parts) for c, parts in zip(("segment", "cell", "n_users"), zip(*cells))})
+    if not accounts:
+        return frame
+    names = np.asarray(first.journeys.levels[accounts[0]], object)
+    both = code * len(names) + first.journeys.dims[accounts[0]][first.entry]  # segment and account as one number
+    index = np.arange(len(labels) * len(names))
+    own = [_cells("account", k, index, both[there[:, k] & closed], closed=True) for k in range(n_steps)] + [_cells("account", 0, index, both[~closed])]
+    at, cell, n_users = (np.concatenate(part) for part in zip(*own))
+    own = pd.DataFrame({"segment": labels[at // len(names)], "cell": cell, "account": names[at % len(names)], "n_users": n_users})
+    return pd.concat([frame.assign(account=MISSING), own], ignore_index=True)[["segment", "cell", "account", "n_users"]]
 
 
-def _cell(kind: str, step: int, reached: Any = 0, closed: Any = 0, ticks: Any = 0) -> Any:
-    return (((KINDS.index(kind) * STEPS + step) * 2 + reached) * 2 + closed) * BINS + ticks
+def _exits(j: Journeys, bit: int, user: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Moment of each user's first row of the exit at or after the start; never is the largest integer. ``user``: ascending."""
+    rows = np.flatnonzero(j.has(bit))
+    at = np.searchsorted(user, j.user[rows])
+    mine = (np.r_[user, -1][at] == j.user[rows]) & (j.time[rows] >= np.r_[start, 0][at])
+    out = np.full(len(user), np.iinfo(np.int64).max)
+    out[at[mine][::-1]] = j.time[rows[mine]][::-1]  # the first one is written last
+    return out
 
 
-def _decoded(counts: pd.DataFrame) -> pd.DataFrame:
-    """The counts with kind, step (from 1), reached, closed and bin in columns of their own."""
-    cell = counts["cell"].to_numpy()
-    rest, ticks = np.divmod(cell, BINS)
-    kind, step = np.divmod(rest // 4, STEPS)
-    return pd.DataFrame({"kind": pd.Categorical.from_codes(kind, KINDS), "segment": counts["segment"], "step": step, "reached": rest // 2 % 2 == 1,
-                         "closed": rest % 2 == 1, "bin": ticks, "n_users": counts["n_users"]})
+def _taken_out(j: Journeys, n_steps: int, excluded: np.ndarray, rule: Mapping[str, Any]) -> list[int]:
+    """Of the excluded users, how many each exclusion alone takes out; then all of them."""
+    part, steps = j.take(np.isin(j.user, excluded)), (1 << n_steps) - 1
+    out = []
+    for i, between in enumerate(rule["exclude"] if len(excluded) else ()):
+        alone = replace(part, mask=part.mask & part.mask.dtype.type(steps) | part.has(n_steps + i).astype(part.mask.dtype) << part.mask.dtype.type(n_steps))
+        out.append(len(walk_funnel(alone, n_steps, **rule | {"exclude": [between]}).excluded))
+    return [*(out or [0] * len(rule["exclude"])), len(excluded)]
+
+
+def _cell(kind: str, step: int, outcome: Any = 0, closed: Any = 0, ticks: Any = 0) -> Any:
+    return (((KINDS.index(kind) * STEPS + step) * 3 + outcome) * 2 + closed) * BINS + ticks
 
 
 def _previous(n_steps: int, optional: Sequence[int]) -> list[int]:
@@ -179,17 +255,17 @@ def _previous(n_steps: int, optional: Sequence[int]) -> list[int]:
     return [max(i for i in range(max(k, 1)) if i + 1 not in optional) for k in range(n_steps)]
 
 
-def _segments(walk: FunnelWalk, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _segments(j: Journeys, entry: np.ndarray, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The segment of each attempt, read at its entry: code, labels."""
-    return replace(walk.journeys, dims={b: walk.journeys.dims[b] for b in by}).segments(walk.entry)
+    return replace(j, dims={b: j.dims[b] for b in by}).segments(entry)
 
 
-def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.ndarray | int = 0, unit: int = 1, reached: np.ndarray | bool = True,
+def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.ndarray | int = 0, unit: int = 1, outcome: np.ndarray | int = REACHED,
            closed: np.ndarray | bool = False) -> tuple[np.ndarray, ...]:
     """segment, cell, n_users of one kind and step; one entry a user in each array given."""
     ticks = (span + unit // 2) // unit
-    shape = (max(len(labels), 1), 2, 2, int(np.max(ticks, initial=0)) + 1)
-    key = ((code * 2 + reached) * 2 + closed) * shape[3] + ticks
+    shape = (max(len(labels), 1), 3, 2, int(np.max(ticks, initial=0)) + 1)
+    key = ((code * 3 + outcome) * 2 + closed) * shape[3] + ticks
     if np.prod(shape) <= 4 * len(key) + 100_000:
         n = np.bincount(key)
         found = np.flatnonzero(n)
@@ -203,53 +279,161 @@ def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.
 # ------------------------------------------------------------------------------------------------------------------- rates and words
 
 
-def _table(counts: pd.DataFrame, segment: str, labels: Sequence[str], unit: int) -> pd.DataFrame:
-    """The rows of one segment."""
-    at = counts["kind"].cat.codes.to_numpy() * (len(labels) + 1) + counts["step"].to_numpy()
-    order = np.argsort(at, kind="stable")
-    edges = np.searchsorted(at[order], np.arange(len(KINDS) * (len(labels) + 1) + 1))
-    columns = [counts[c].to_numpy()[order] for c in ("reached", "closed", "bin", "n_users")]
+@dataclass(frozen=True)
+class _Cells:
+    """The counts of one segment or of all: cell (ascending), n_users, account (numbers, -1 for users without one; None where there are no accounts)."""
 
-    def cells(kind: str, step: int) -> tuple[np.ndarray, ...]:
-        """reached, closed, bin, n_users"""
-        i = KINDS.index(kind) * (len(labels) + 1) + step
-        return tuple(c[edges[i]:edges[i + 1]] for c in columns)
+    cell: np.ndarray
+    n_users: np.ndarray
+    account: np.ndarray | None
 
-    rows = []
+    @classmethod
+    def of(cls, counts: pd.DataFrame) -> _Cells:
+        cell, n_users = counts["cell"].to_numpy(), counts["n_users"].to_numpy()
+        account = pd.factorize(counts["account"].where(counts["account"] != MISSING))[0] if "account" in counts else None
+        order = slice(None) if (cell[1:] >= cell[:-1]).all() else np.argsort(cell, kind="stable")
+        return cls(cell[order], n_users[order], None if account is None else account[order])
+
+    def _at(self, kind: str, step: int) -> slice:
+        return slice(*np.searchsorted(self.cell, [_cell(kind, step), _cell(kind, step + 1)]))
+
+    def users(self, kind: str, step: int) -> np.ndarray:
+        """n_users of the cells of a kind and step."""
+        return self.n_users[self._at(kind, step)]
+
+    def waits(self, kind: str, step: int) -> tuple[np.ndarray, ...]:
+        """outcome, closed, ticks, n_users"""
+        rest, ticks = np.divmod(self.cell[self._at(kind, step)], BINS)
+        return rest // 2 % 3, rest % 2 == 1, ticks, self.users(kind, step)
+
+    def clusters(self, step: int, closed: bool = True) -> tuple[np.ndarray, int]:
+        """Users with a closed window who reached the step, in each account and those without one; not ``closed``: those of step 1, all windows."""
+        at = self._at("account", step)
+        fits = self.cell[at] // BINS % 2 == 1 if closed else slice(None)
+        n = np.bincount(self.account[at][fits] + 1, self.n_users[at][fits], minlength=self.account.max(initial=-1) + 2)
+        return n[1:], int(n[0])
+
+    def alike(self, closed: bool) -> tuple[float, float]:
+        """Of the first entries: the design effect if users of one account all did the same, the number of accounts; NaN where there are no accounts."""
+        if self.account is None:
+            return np.nan, np.nan
+        n, n_alone = self.clusters(1, closed)
+        return float(stats.rate(n @ n + n_alone, n.sum() + n_alone)), float((n > 0).sum() + n_alone)
+
+    def design(self, step: int, base: int) -> tuple[float, float]:
+        """Of the share of those at step ``base`` who reached ``step``, windows closed: the design effect (NaN where not known), the number of accounts."""
+        if self.account is None:
+            return np.nan, np.nan
+        (y, y_alone), (n, n_alone) = self.clusters(step), self.clusters(base)
+        order = np.lexsort((y, n))  # not by name: sums must round alike whatever the accounts are called
+        alone = np.arange(n_alone) < y_alone  # users without an account, each a cluster of its own
+        _, _, effect, g = stats.cluster_rate(np.r_[y[order], alone], np.r_[n[order], np.ones(n_alone)])
+        return float(effect) if g >= stats.MIN_CLUSTERS else np.nan, float(g)
+
+
+def _table(
+    cells: _Cells, segment: str, *, labels: Sequence[str], previous: Sequence[int], unit: int, window: int, stand_in: Sequence[float] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of one segment in `Funnel.steps`, and its curves as in `Funnel.times`. ``stand_in``: correlations within accounts by step, for where its own is not known."""
+    rows, curves, end, unknown = [], [], (window + unit // 2) // unit, (np.nan,) * 3
+    reached = [int(cells.users("attempt", k).sum()) for k in range(1, len(labels) + 1)]
+    _, _, followed, n_users = cells.waits("entry", 1)
+    enough = np.flatnonzero(n_users[::-1].cumsum() >= MIN_FOLLOWED)  # who was followed longest stands last
+    horizon = followed[::-1][enough[0]] if len(enough) else np.nan
+    (alike, n_accounts), (alike_closed, _), icc = cells.alike(closed=False), cells.alike(closed=True), 1.0
     for k, label in enumerate(labels, start=1):
-        n = cells("attempt", k)[3].sum()
-        reached, closed, _, n_users = entry = cells("entry", k)
-        on, over, _, n_gap = gap = cells("gap", k) if k != 2 else entry
-        since_entry = _curve(*entry)
-        n_on, n_over = n_gap[on & over].sum(), n_gap[over].sum()
-        (step_low,), (step_high,) = stats.wilson([n_on], [n_over])
-        curve = since_entry if k == 2 else _curve(*gap)
+        n_pending = n_competing = 0
+        conversion, so_far, step, effect, quantiles = (1.0,) * 3, (1.0,) * 3 if len(enough) else unknown, unknown, np.nan, [np.nan] * len(QUANTILES)
+        if k > 1:
+            outcome, closed, _, n_users = entry = cells.waits("entry", k)
+            n_pending, n_competing = int(n_users[(outcome == WAITING) & ~closed].sum()), int(n_users[outcome == LEFT].sum())
+            effect, _ = cells.design(k, 1)
+            icc = _first_known(_icc(effect, alike_closed), np.nan if stand_in is None else stand_in[k - 1], icc)
+            in_use = np.fmax(effect, 1 + (alike - 1) * icc)  # with those whose window is open there are more users an account
+            since_entry = _curve(*entry)
+            conversion = _share(since_entry, end, in_use, n_accounts) if closed.any() or (outcome != WAITING).all() else unknown
+            so_far = conversion if horizon == end else _share(since_entry, horizon, in_use, n_accounts)
+            outcome, closed, _, n_users = gap = entry if k == 2 else cells.waits("gap", k)
+            n_over, n_on = n_users[closed].sum(), n_users[closed & (outcome == REACHED)].sum()
+            step_effect, step_accounts = cells.design(k, previous[k - 1] + 1)
+            step_effect, rate = _first_known(step_effect, in_use), stats.rate(n_on, n_over)
+            step = float(rate), *_interval(rate, n_over, step_effect, step_accounts)
+            curve = since_entry if k == 2 else _curve(*gap)
+            quantiles = [stats.quantile(curve, share) * unit / DAY_US for share in QUANTILES.values()]
+            curves.append({"step": k, "event": label} | _printed(curve, unit, step_effect, step_accounts))
         rows.append({
-            "segment": segment, "step": k, "event": label, "n_reached": int(n), "n_pending": int(n_users[~reached & ~closed].sum()),
-            **dict(zip(("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper"), (1.0, 1.0, 1.0) if k == 1 else _conversion(since_entry, *entry))),
-            "naive_rate": float(stats.rate(n, cells("attempt", 1)[3].sum())),
-            "step_rate": float(stats.rate(n_on, n_over)), "step_rate_ci_lower": step_low, "step_rate_ci_upper": step_high,
-            **{name: stats.quantile(curve, share) * unit / DAY_US for name, share in (("median_days", 0.5), ("p90_days", 0.9))},
-        })
-    return pd.DataFrame(rows)
+            "segment": segment, "step": k, "event": label, "n_reached": reached[k - 1], "n_any_order": int(cells.users("any", k).sum()),
+            "n_pending": n_pending, "n_competing": n_competing, **_named("conversion_rate", conversion), "design_effect": effect, "n_accounts": n_accounts,
+            "horizon_days": horizon * unit / DAY_US, **_named("horizon_rate", so_far), "naive_rate": float(stats.rate(reached[k - 1], reached[0])),
+            **_named("step_rate", step), **dict(zip(QUANTILES, quantiles))})
+    length = [len(c["days"]) for c in curves]
+    columns = {c: np.repeat([curve[c] for curve in curves], length) if c in ("step", "event") else np.concatenate([curve[c] for curve in curves]) for c in curves[0]}
+    return pd.DataFrame(rows), pd.DataFrame({"segment": segment} | columns)
 
 
-def _curve(reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> pd.DataFrame:
-    return stats.incidence(ticks, np.where(reached, n_users, 0), np.where(reached, 0, n_users))
+def _icc(design_effect: float, alike: float) -> float:
+    """Correlation of users of one account: 0 where they are like any others, 1 where the design effect is as if they all did the same."""
+    return float(np.clip((design_effect - 1) / (alike - 1), 0, 1)) if alike > 1 else 0.0 if alike == 1 else np.nan
 
 
-def _conversion(curve: pd.DataFrame, reached: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> tuple[float, float, float]:
-    """Share who reach the step within the window (where the curve ends, once one window has closed), and its interval."""
-    known = reached | closed
-    if not len(known) or not (closed.any() or known.all()):
+def _named(name: str, values: Sequence[float]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_ci_lower", f"{name}_ci_upper"), values))
+
+
+def _first_known(*values: float) -> float:
+    return next((v for v in values if v == v), np.nan)
+
+
+def _curve(outcome: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> pd.DataFrame:
+    return stats.incidence(ticks, *(np.where(outcome == ending, n_users, 0) for ending in (REACHED, WAITING, LEFT)))
+
+
+def _share(curve: pd.DataFrame, tick: float, design_effect: float, n_accounts: float) -> tuple[float, float, float]:
+    """Share who reach the step by then, and its interval."""
+    if curve.empty or np.isnan(tick):
         return np.nan, np.nan, np.nan
-    p, se = float(curve["rate"].iloc[-1]), float(curve["rate_se"].iloc[-1])
-    n = p * (1 - p) / se**2 if 0 < p < 1 and se > 0 else float(n_users[known].sum())
-    (low,), (high,) = stats.wilson([p * n], [n])
-    return p, low, high
+    time, n_at_risk, n_censored, rate, se = (curve[c].to_numpy() for c in ("time", "n_at_risk", "n_censored", "rate", "rate_se"))
+    i = np.searchsorted(time, tick, side="right")
+    p, se = float(np.r_[0.0, rate][i]), float(np.r_[0.0, se][i])
+    n = p * (1 - p) / se**2 if 0 < p < 1 and se > 0 else n_at_risk[0] - n_censored[time < tick].sum()
+    return p, *_interval(p, n, design_effect, n_accounts)
 
 
-def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
+def _interval(p: float, n: float, design_effect: float, n_accounts: float) -> tuple[float, float]:
+    """Of a share of n users, effective; of accounts where there are any."""
+    low, high = stats.wilson([p * n], [n]) if np.isnan(n_accounts) else stats.cluster_interval([p], [n], design_effect, n_accounts)
+    return float(low[0]), float(high[0])
+
+
+def _printed(curve: pd.DataFrame, unit: int, design_effect: float, n_accounts: float) -> dict[str, np.ndarray]:
+    """The curve at even times and at even shares, from 0 on, while enough users are at risk; its bands as wide as the design effect asks."""
+    n_at_risk = curve["n_at_risk"].to_numpy()
+    n_rows = np.count_nonzero(n_at_risk >= MIN_FOLLOWED)  # they grow fewer with time
+    time, rate, se = (np.r_[0.0, curve[c].to_numpy()[:n_rows]] for c in ("time", "rate", "rate_se"))
+    even = np.linspace(0, 1, CURVE_POINTS + 1)
+    at = np.unique(np.r_[np.searchsorted(time, even * time[-1], side="right") - 1, np.searchsorted(rate, even * rate[-1])])
+    at = at[np.diff(time[at], append=np.inf) > 0]  # of one time the last row
+    if n_accounts == n_accounts:
+        se = se * np.sqrt(design_effect if n_accounts >= stats.MIN_CLUSTERS else np.nan)
+    return {"days": time[at] * unit / DAY_US, **_named("reached_rate", (rate[at], *stats.cloglog_interval(rate[at], se[at]))),
+            "n_at_risk": np.r_[n_at_risk[:1].sum(), n_at_risk][at]}
+
+
+def _checks(cells: _Cells, total: pd.DataFrame, labels: Sequence[str], exclude: Sequence[Exclusion], hold: Sequence[str]) -> pd.DataFrame:
+    """`Funnel.checks`."""
+    found = lambda kind, k=0: int(cells.users(kind, k).sum())  # noqa: E731
+    rows = [("window still open, step not reached", len(labels), labels[-1], int(total["n_pending"].iloc[-1])),
+            ("reached only on a later attempt", len(labels), labels[-1], found("later"))]
+    rows += [("taken out by an exclusion", e.before, f"{e.step.label} after step {e.after}", found("excluded", i)) for i, e in enumerate(exclude)]
+    rows += [("taken out by an exclusion", None, "any of these", found("excluded", len(exclude)))] if len(exclude) > 1 else []
+    rows += [(f"reached, but not with the same {' and '.join(hold)}", len(labels), labels[-1], found("hold"))] if hold else []
+    rows += [("two steps at the very same time", None, "", found("tied"))] if len(cells.users("tied", 0)) else []
+    rows += [("a later step, but never this one", k, labels[k - 1], found("skipped", k)) for k in range(2, len(labels)) if len(cells.users("skipped", k))]
+    check, step, event, n_users = zip(*rows)
+    return pd.DataFrame({"check": check, "step": pd.array(step, "Int64"), "event": event, "n_users": n_users})
+
+
+def _finding(table: pd.DataFrame, order: Order, window: int, leave: Step | None) -> str:
     """Entrants, completion, weakest step, the spread over segments, the rule."""
     total = table[table["segment"] == "all"].reset_index(drop=True)
     last, n, span = total.iloc[-1], total.loc[0, "n_reached"], in_words(window)
@@ -271,28 +455,40 @@ def _finding(table: pd.DataFrame, order: Order, window: int) -> str:
                  f"to {share(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}")
     how = {"ordered": "steps in order", "strict": "steps in order with no other event between", "unordered": "steps in any order"}[order]
     pending = f"{users(last['n_pending'])} still inside the window counted as pending" if last["n_pending"] else "every window has closed"
-    return f"{text}. (Rule: {how}, {span} from a user's first entry, {pending}; times to {in_words(_unit(window))}, 95 % intervals.)"
+    left = f"leaving by {leave.label} ends the wait, " if leave else ""
+    together = f" of users in {last['n_accounts']:,.0f} accounts" if last["n_accounts"] == last["n_accounts"] else ""
+    together += f" (design effect {last['design_effect']:.1f})" if last["design_effect"] == last["design_effect"] else ""
+    return f"{text}. (Rule: {how}, {span} from a user's first entry, {left}{pending}; times to {in_words(_unit(window))}, 95 % intervals{together}.)"
 
 
-def _caveats(counts: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], excluding: bool, day: str) -> list[str]:
-    said = counts[counts["kind"].cat.codes >= KINDS.index("later")].groupby(["kind", "step"], observed=True)["n_users"].sum()
+def _caveats(cells: _Cells, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], n_exclusions: int, day: str) -> list[str]:
+    found = lambda kind, k=0: int(cells.users(kind, k).sum())  # noqa: E731
     total = table[table["segment"] == "all"]
     n, pending = int(total["n_reached"].iloc[0]), int(total["n_pending"].iloc[-1])
     out = [f"The {s} It counts as never done." if s.endswith("?") else f"The {s[:-1]}; it counts as never done." for s in missing]
     if pending:
         out.append(f"Still inside their window on {day}: {users(pending)} ({100 * pending / n:.1f} %). naive_rate counts them as lost, conversion_rate "
-                   f"does not.{' Exclusions that are still to come are not foreseen.' if excluding else ''}")
-    if later := said.get(("later", 0), 0):
+                   f"does not.{' Exclusions that are still to come are not foreseen.' if n_exclusions else ''}")
+    if later := found("later"):
         out.append(f"Reached the last step only on a later attempt: {users(later)}. They are in n_reached and naive_rate, not in conversion_rate.")
-    if gone := said.get(("excluded", 0), 0):
+    if gone := found("excluded", n_exclusions):
         out.append(f"Taken out by an exclusion: {users(gone)}. They are in no count.")
-    if tied := said.get(("tied", 0), 0):
+    if tied := found("tied"):
         out.append(f"Two steps at the very same time: {users(tied)}. These were read in the order of the steps.")
-    for (kind, k), skipped in said.items():
-        if kind == "skipped" and skipped > SKIPPED_SHARE * n:
+    for k in range(2, len(labels)):
+        if (skipped := found("skipped", k)) > SKIPPED_SHARE * n:
             out.append(f"A later step but never {labels[k - 1]} (step {k}): {users(skipped)}. Either it is not always needed or its tracking loses events.")
+    last = total.iloc[-1]
+    if last["design_effect"] == last["design_effect"]:
+        out.append(f"Users of one account act alike. Theirs are {last['n_accounts']:,.0f} accounts, and at the last step {last['design_effect']:.1f} users tell as much as "
+                   "one would on their own (the design effect); the intervals allow for it.")
+    if few := table.loc[(table["step"] == 1) & (table["n_accounts"] < stats.MIN_CLUSTERS), "segment"].tolist():
+        out.append(f"Fewer than {stats.MIN_CLUSTERS} accounts{'' if few == ['all'] else ' in ' + _listed(few)}: too few to say how far accounts differ, so no interval is given.")
     small = table.loc[(table["step"] == 1) & (table["n_reached"] < SMALL_SEGMENT) & (table["segment"] != "all"), "segment"].tolist()
     if small:
-        named = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
-        out.append(f"Fewer than {SMALL_SEGMENT} users entered in {named}: too few to compare.")
+        out.append(f"Fewer than {SMALL_SEGMENT} users entered in {_listed(small)}: too few to compare.")
     return out
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

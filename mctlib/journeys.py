@@ -6,7 +6,7 @@ the question's matchers (steps, exclusions, touches, ...) it satisfies, so one e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -67,8 +67,8 @@ def as_step(step: Any) -> Step:
 class Journeys:
     """Rows of whole users, sorted by (user, time). All arrays have one entry a row.
 
-    user: integers, dense but for logs over a cluster · time: int64, microseconds since 1970 UTC · mask: unsigned integers, bit i set = the row matches matcher i ·
-    dims: name -> int codes into ``levels[name]`` · bucket: 0-99, a hash of the user · value: float64, NaN where missing ·
+    user: integers, in a store dense · time: int64, microseconds since 1970 UTC · mask: unsigned integers, bit i set = the row matches matcher i ·
+    dims: name -> int codes into ``levels[name]`` · bucket_of: users -> their `bucket` · value: float64, NaN where missing ·
     as_of: int64, last observed microsecond.
     """
 
@@ -78,7 +78,7 @@ class Journeys:
     as_of: int
     dims: Mapping[str, np.ndarray] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    bucket: np.ndarray | None = None
+    bucket_of: Callable[[np.ndarray], np.ndarray] | None = None
     value: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -86,11 +86,15 @@ class Journeys:
 
     def take(self, rows: np.ndarray) -> Journeys:
         """The journeys of some rows (a mask or an index array that keeps users whole or cuts the same rule from all)."""
-        pick = lambda a: None if a is None else a[rows]  # noqa: E731
         return replace(
-            self, user=self.user[rows], time=self.time[rows], mask=self.mask[rows], bucket=pick(self.bucket), value=pick(self.value),
+            self, user=self.user[rows], time=self.time[rows], mask=self.mask[rows], value=None if self.value is None else self.value[rows],
             dims={k: v[rows] for k, v in self.dims.items()},
         )
+
+    @property
+    def bucket(self) -> np.ndarray:
+        """0-99, a hash of each row's user; looked up when asked for."""
+        return self.bucket_of(self.user)
 
     def has(self, bit: int) -> np.ndarray:
         """Rows that match matcher ``bit``."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step
+from mctlib.journeys import ANY, MISSING, NOWHERE, Journeys, Step, as_step
 from mctlib.overlay import canonical_select, lay_over, load_report
 from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, salt, use
 
@@ -71,10 +72,15 @@ class EventLog:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, load: dict | None = None) -> None:
         self._con = con
-        self.load: dict = load or json.loads(con.execute("SELECT report FROM load").fetchall()[0][0])
-        self.name: str = self.load["name"]
-        self.first_event, self.last_event = (pd.Timestamp(self.load[k]).tz_localize("UTC") for k in ("first_event", "last_event"))
+        self._report: dict = load or json.loads(con.execute("SELECT report FROM load").fetchall()[0][0])
+        self.name: str = self._report["name"]
+        self.first_event, self.last_event = (pd.Timestamp(self._report[k]).tz_localize("UTC") for k in ("first_event", "last_event"))
         self.event_names: list[str] = [r[0] for r in con.execute("SELECT unnest(enum_range(NULL::event_names))::VARCHAR").fetchall()]
+
+    @property
+    def load(self) -> dict:
+        """What was read, kept, and rejected for which reason."""
+        return self._report
 
     @classmethod
     def open(cls, path: Path) -> EventLog:
@@ -112,8 +118,9 @@ class EventLog:
     ) -> EventLog:
         """A log over Parquet files (a path or glob) with the canonical columns (`CANONICAL`), read anew by every question.
 
-        For a question to more events than one wants to copy; a store answers the second question faster. Opening reads users, events and times.
+        For a first answer, or for more events than one wants to copy; a store answers every later question faster. Opening counts what is left out.
         A question reads the columns it needs once and sorts them by user and time, on disk where they need more memory than `store.SPILL_ABOVE`.
+        Users are numbered by a hash (`overlay.lay_over`); they are counted, for `load`, and bucketed when somebody first asks.
         Rows without user, event or time, of users without consent, or from the future are left out and counted in `load`. Nothing is stitched or
         de-duplicated: ``user_id`` must be final and ``event_id`` is not looked at; where that is done already, every table is the one that the store gives.
 
@@ -139,7 +146,7 @@ class EventLog:
         except duckdb.Error as error:
             raise DataError(f"{events}: {str(error).splitlines()[0]}") from error
         con.execute("SET preserve_insertion_order = false")  # the order of the files would be kept in memory, for nothing
-        return OverlayLog(con, load_report(name, tally, n_users=con.execute("SELECT count(*) FROM users").fetchall()[0][0]))
+        return OverlayLog(con, load_report(name, tally))
 
     def table(self, name: str) -> pd.DataFrame:
         """One of the smaller tables whole (people, surveys, backend, spend, timeline, responses); users as the integers of the store."""
@@ -197,7 +204,7 @@ class EventLog:
         for table in self._sorted(f"{select} AND e.timestamp <= make_timestamp({end})"):
             get = lambda c: table[c].to_numpy()  # noqa: E731, B023
             user = get("user")
-            line = self._line(user)
+            line = self._line(user) if of_user else None
             mask = lookup.take(get("code"))
             for i in range(len(steps)):
                 if i not in plain:
@@ -207,7 +214,7 @@ class EventLog:
                 codes, names = (of_user[b][0][line], of_user[b][1]) if b in of_user else _factorize(table[f"dim_{n}"])
                 dims[b], levels[b] = codes, names
             value = table["value"].to_numpy(zero_copy_only=False).astype(float) if values else None
-            yield Journeys(user, get("time"), mask, end, dims, levels, self._bucket.take(line), value)
+            yield Journeys(user, get("time"), mask, end, dims, levels, self._bucket_of, value)
 
     def _select(self, steps: Sequence[Step], by: Sequence[str], values: str | None) -> str:
         """SELECT of the rows that match a step, with what a Journeys needs to know of them."""
@@ -219,11 +226,17 @@ class EventLog:
         columns += [f"try_cast({self._column(values, event_only=True)[0]} AS DOUBLE) AS value"] if values else []
         plain = {n for s in steps if not s.where for n in (s.names or self.event_names)}
         chosen = [f"({self._condition(s)})" for s in steps if s.where]
+        chosen += self._named(plain & set(self.event_names))
+        return f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(chosen or ['false'])})"
+
+    def _named(self, names: set[str]) -> list[str]:
+        """SQL conditions of which one is true for the events of these names."""
+        chosen = []
         for block in range(0, len(self.event_names), 64):  # not IN: with five values or more DuckDB joins them, slowly, and the rows lose their order
-            bits = sum(1 << i for i, n in enumerate(self.event_names[block:block + 64]) if n in plain)
+            bits = sum(1 << i for i, n in enumerate(self.event_names[block:block + 64]) if n in names)
             mine, code = (f"enum_code(e.event) // 64 = {block // 64} AND ", "enum_code(e.event) % 64") if len(self.event_names) > 64 else ("", "enum_code(e.event)")
             chosen += [f"({mine}({bits}::UBIGINT >> ({code})::UBIGINT) & 1 = 1)"] if bits else []
-        return f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(chosen or ['false'])})"
+        return chosen
 
     def _sorted(self, select: str) -> Iterator[pa.Table]:
         """The rows of a `_select` in order, whole users, about CHUNK_ROWS rows of the log at a time; at least one table."""
@@ -231,12 +244,12 @@ class EventLog:
             yield _in_order(self._con.sql(f"{select} AND e.user BETWEEN {low} AND {high}").to_arrow_table())
 
     @cached_property
-    def _bucket(self) -> np.ndarray:
-        """The users' buckets, in the order of the table of users."""
-        return self._con.sql("SELECT bucket FROM users ORDER BY user").fetchnumpy()["bucket"]
+    def _bucket_of(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Users -> their buckets."""
+        return self._con.sql("SELECT bucket FROM users ORDER BY user").fetchnumpy()["bucket"].take
 
     def _line(self, user: np.ndarray) -> np.ndarray:
-        """The users' lines in the table of users."""
+        """Where `_user_codes` holds the users."""
         return user
 
     def as_of(self, as_of: Any = None) -> int:
@@ -340,13 +353,46 @@ class EventLog:
 class OverlayLog(EventLog):
     """A log over rows that stay where they are (`overlay.lay_over`): one sort a question, cut into whole users as it streams out."""
 
+    def __init__(self, con: duckdb.DuckDBPyConnection, load: dict) -> None:
+        super().__init__(con, load)
+        self._one = Lock()
+
+    @cached_property
+    def load(self) -> dict:
+        return self._report | {"n_users": len(self._users[0])}
+
+    @cached_property
+    def _users(self) -> tuple[np.ndarray, np.ndarray]:
+        """All users, ascending, and their buckets."""
+        found = self._con.cursor().sql("SELECT user, bucket FROM users ORDER BY user").fetchnumpy()
+        return found["user"], found["bucket"]
+
+    def _bucket_of(self, user: np.ndarray) -> np.ndarray:
+        with self._one:  # kernels ask, several at a time, and all users are looked up but once
+            users, bucket = self._users
+        return bucket[np.searchsorted(users, user)]
+
+    @cached_property
+    def _people(self) -> np.ndarray:
+        return self._con.sql("SELECT user FROM people ORDER BY user").fetchnumpy()["user"]
+
+    def _line(self, user: np.ndarray) -> np.ndarray:
+        line = np.searchsorted(self._people, user)
+        return np.where(np.r_[self._people, NOWHERE][line] == user, line, len(self._people))  # the last one: not in people
+
+    def _user_codes(self, name: str) -> tuple[np.ndarray, list[str]]:
+        return _factorize(self._con.sql(f"SELECT {name} FROM (SELECT user, {name} FROM people UNION ALL SELECT NULL, NULL) ORDER BY user NULLS LAST").to_arrow_table()[name])
+
+    def _named(self, names: set[str]) -> list[str]:
+        return [f"e.name IN ({', '.join(map(quoted, sorted(names)))})"] if names else []
+
     def _sorted(self, select: str) -> Iterator[pa.Table]:
-        batches, n_rows = [], 0
-        reader = self._con.cursor().sql(f"{select} {IN_ORDER}").to_arrow_reader(CHUNK_ROWS)  # a cursor, so that other questions may come in between
+        batches, n_rows, enough = [], 0, CHUNK_ROWS // 4  # a store's chunk is of rows of all events, this of those asked for
+        reader = self._con.cursor().sql(f"{select} {IN_ORDER}").to_arrow_reader(enough)  # a cursor, so that other questions may come in between
         for batch in reader:
             batches.append(batch)
             n_rows += len(batch)
-            if n_rows >= CHUNK_ROWS:
+            if n_rows >= enough:
                 table = pa.Table.from_batches(batches)
                 user = table["user"].to_numpy()
                 last = int(np.searchsorted(user, user[-1]))  # the last user may go on in the next batch
@@ -390,5 +436,6 @@ def _factorize(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     present = np.flatnonzero(np.bincount(code, minlength=len(names)))
     labels = sorted({names[i] for i in present})
     lookup = np.zeros(len(names), np.int64)
-    lookup[present] = [labels.index(names[i]) for i in present]
+    place = {name: n for n, name in enumerate(labels)}
+    lookup[present] = [place[names[i]] for i in present]
     return lookup[code], labels

@@ -84,11 +84,13 @@ def forest(ax: Axes, table: pd.DataFrame, *, label: str, value: str, colour: str
     return ax
 
 
-def plot_activation_curves(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Share activated by day, one step line a segment with its band; below, how many users are still waiting at each tick.
+def plot_activation_curves(curve: pd.DataFrame, summary: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Share activated by day, one step line a segment with its band and whether it has gone flat; below, how many users are still waiting at each tick.
 
-    ``curve``: segment, days, activated_rate + ci, n_at_risk. Draws the first 8 segments (the largest), and says so when there are more.
+    ``curve``: segment, days, activated_rate + ci, n_at_risk. ``summary``: segment, plateau, never_rate. Draws the first 8 segments (the largest), and
+    says so when there are more.
     """
+    state = summary.set_index("segment")
     names = list(curve["segment"].unique())
     shown = names[: len(PALETTE)]
     ax = axes(ax, size=(7.2, 4 + 0.2 * len(shown)))
@@ -99,7 +101,8 @@ def plot_activation_curves(curve: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         line = curve[curve["segment"] == name]
         ax.step(line["days"], line["activated_rate"], where="post", color=colour, lw=1.8)
         ax.fill_between(line["days"], line["activated_rate_ci_lower"], line["activated_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
-        ends.append((line["days"].iloc[-1], line["activated_rate"].iloc[-1], str(name), colour))
+        words = {"flat": f"flat, {100 * state.loc[name, 'never_rate']:.0f} % never", "still rising": "still rising"}.get(state.loc[name, "plateau"])
+        ends.append((last, line["activated_rate"].iloc[-1], ": ".join(filter(None, (len(shown) > 1 and str(name), words))), colour))
         below = {"textcoords": "offset points", "xycoords": ("data", "axes fraction"), "color": colour, "fontsize": 9, "va": "top", "annotation_clip": False}
         if len(shown) > 1:
             ax.annotate(str(name), (0, 0), (-22, -58 - 13 * i), ha="right", **below)
@@ -110,8 +113,7 @@ def plot_activation_curves(curve: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     ax.set(xticks=ticks, xlim=(0, last), ylim=(0, None), xlabel="days since start", ylabel="activated")
     ax.xaxis.labelpad = 2
     percent(ax.yaxis)
-    if len(shown) > 1:
-        label_ends(ax, ends)
+    label_ends(ax, ends)
     if len(names) > len(shown):
         ax.set_title(f"The {len(shown)} largest of {len(names)} segments", fontsize=9, color=MUTED, weight="normal")
     return ax
@@ -131,7 +133,33 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     forest(ax, table, label="segment", value="rmst_difference_days")
     for y, value in zip(range(len(table))[::-1], table["rmst_difference_days"]):
         ax.annotate(f"{value:+.1f}".replace("-", "\u2212"), (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
-    ax.set_xlabel(f"days not activated, of the first {table['horizon_days'].max():g}: more (+) or fewer (\u2212) than {table['reference'].iloc[0]}")
+    ax.set_xlabel(f"days not activated, of the first {table['horizon_days'].max():.3g}: more (+) or fewer (\u2212) than {table['reference'].iloc[0]}")
+    return ax
+
+
+def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+    """`Landmark.signals` of the first landmark: what users with each early signal activate more, after the landmark and (hollow) by the ever/never figure.
+
+    Draws the ``most`` signals that save the most days, the best on top; each with its interval, the days beside it.
+    """
+    table = signals[(signals["landmark_days"] == signals["landmark_days"].iloc[:1].max()) & signals["effect_rate_ci_lower"].notna()].head(most)
+    ax = axes(ax, size=(8, 1.3 + 0.5 * max(len(table), 1)))
+    if table.empty:
+        ax.set_axis_off()
+        ax.text(0, 0.5, "No early micro-conversion can be compared.", color=MUTED)
+        return ax
+    forest(ax, table, label="signal", value="effect_rate")
+    y = np.arange(len(table))[::-1]
+    ax.plot(table["naive_effect_rate"], y, "o", color="white", mec=WARN, ms=6, zorder=1)
+    for at, days in zip(y, table["rmst_difference_days"]):
+        ax.annotate(f"{days:+.1f} days".replace("-", "\u2212"), (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    ax.annotate("waiting after the landmark", (1.01, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=9, annotation_clip=False)
+    ax.annotate("\u25cf by landmark", (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", color=ACCENT, fontsize=9)
+    ax.annotate("\u25cb ever against never (misleading)", (0, 1), (90, 4), xycoords="axes fraction", textcoords="offset points", color=WARN, fontsize=9)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.margins(x=0.08)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}" if v else "0"))
+    ax.set_xlabel("activated: with the early signal minus without, percentage points (95 % interval)")
     return ax
 
 
@@ -263,6 +291,53 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     return ax
 
 
+def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Funnel.steps` by week or month: share of each cohort reaching the last step with its interval, all users as a line; what is not yet the whole window is hatched."""
+    last = steps[steps["step"] == steps["step"].max()]
+    size = steps[steps["step"] == 1].set_index("segment")["n_reached"]
+    table = last[(last["segment"] != "all") & last["horizon_rate"].notna()].sort_values("segment").reset_index(drop=True)
+    table = table[table["segment"].map(size) >= MIN_USERS].reset_index(drop=True)
+    ax = axes(ax, size=(9, 4.2))
+    day, window = pd.to_datetime(table["segment"]), steps.attrs["window_days"]
+    x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
+    low, high = (table[f"horizon_rate_ci_{side}"].to_numpy() for side in ("lower", "upper"))
+    early = (table["horizon_days"] < window).to_numpy()
+    ax.bar(x[~early], rate[~early], width=0.7, color=PALE)
+    ax.bar(x[early], rate[early], width=0.7, color="white", edgecolor=ACCENT, hatch=HATCH, lw=0)
+    ax.vlines(x, low, high, color=ACCENT, lw=2)
+    ax.plot(x, rate, "o", color=ACCENT, ms=4)
+    for everyone in last.loc[last["segment"] == "all", "conversion_rate"].dropna():
+        ax.axhline(everyone, color=MUTED, lw=1, ls="--", zorder=0)
+        ax.annotate(f"all users\n{100 * everyone:.1f} %", (1, everyone), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", color=MUTED,
+                    fontsize=9, annotation_clip=False)
+    for at in np.flatnonzero(early):
+        ax.annotate(f"so far, {table['horizon_days'][at]:.1f} of {window:g} days", (x[at], np.nanmax([high[at], rate[at]])), (0, 5), textcoords="offset points", rotation=90, ha="center",
+                    va="bottom", color=ACCENT, fontsize=9)
+    shown = x[::max(1, -(-len(x) // 9))]
+    ax.set_xticks(shown, [f"{day[i]:%d %b}" + (f"\n{day[i]:%Y}" if n == 0 or day[i].year != day[shown[n - 1]].year else "") for n, i in enumerate(shown)])
+    percent(ax.yaxis)
+    ax.set(xlim=(-0.6, max(len(table), 1) - 0.4), ylim=(0, (1.6 if early.any() else 1.1) * np.nanmax([*high, *rate, 0.01])), ylabel=f"reached {last['event'].iloc[0]}",
+           xlabel="users who entered from this day on (UTC)" + ("; hatched: window still open" if early.any() else ""))
+    return ax
+
+
+def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Funnel.times`: share going on to each step by the time since the step before, one line a step with its band; the axis in days, hours or minutes."""
+    last = times["days"].max()
+    unit, scale = next(((name, per) for name, per in (("days", 1), ("hours", 24), ("minutes", 1440)) if last * per >= 3), ("seconds", 86400))
+    ax, ends = axes(ax, size=(7.6, 4.2)), []
+    for (step, event), colour in zip(dict.fromkeys(zip(times["step"], times["event"])), PALETTE * (len(times) // len(PALETTE) + 1)):
+        line = times[times["step"] == step]
+        x = line["days"] * scale
+        ax.step(x, line["reached_rate"], where="post", color=colour, lw=1.8)
+        ax.fill_between(x, line["reached_rate_ci_lower"], line["reached_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
+        ends.append((x.iloc[-1], line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
+    ax.set(xlim=(0, last * scale), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
+    percent(ax.yaxis)
+    label_ends(ax, ends)
+    return ax
+
+
 def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -> Axes:
     """`Change.parts`: what mix, behaviour and tracking add to the change, in all and in the ``most`` largest segments, with intervals."""
     segments = list(dict.fromkeys(parts.loc[parts[["n_before", "n_after"]].min(axis=1) >= MIN_USERS, "segment"]))[: most + 1]
@@ -283,6 +358,74 @@ def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -
     ax.grid(visible=False, axis="y")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.1f}" if v else "0"))
     ax.set_xlabel("added to the conversion rate, percentage points (95 % interval)")
+    return ax
+
+
+def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Change.steps` as a waterfall: from the rate before to the rate after by mix and by what behaviour and tracking of each step add, with intervals.
+
+    Parts that are not known are left out: behaviour holds them. The axis need not begin at 0: lengths are to be compared, not places.
+    """
+    before, after = steps.drop_duplicates("step")[["before_rate", "after_rate"]].prod()
+    parts = steps[steps["total_effect_rate"].notna()]
+    effect, low, high = (parts[f"total_effect_rate{end}"].to_numpy() for end in ("", "_ci_lower", "_ci_upper"))
+    ends = before + effect.cumsum()
+    starts = ends - effect
+    ax = axes(ax, size=(9, 1.2 + 0.34 * (len(parts) + 2)))
+    y = np.arange(len(parts) + 2)[::-1]
+    ax.barh(y[1:-1], effect, left=starts, height=0.6, alpha=0.75, color=[{"mix": PALETTE[5], "behaviour": ACCENT, "tracking": WARN}[p] for p in parts["part"]])
+    ax.hlines(y[1:-1], starts + low, starts + high, color=INK, lw=1.4)
+    ax.vlines([before, *ends], y[1:], y[:-1], color=MUTED, lw=0.8)
+    ax.plot([before, after], y[[0, -1]], "D", color=INK, ms=7)
+    points = [f"{100 * e:+.1f} ({100 * a:+.1f} to {100 * b:+.1f})".replace("-", "\u2212") for e, a, b in zip(effect, low, high)]
+    for at, text in zip(y, [f"{100 * before:.1f} %", *points, f"{100 * after:.1f} %"]):
+        ax.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    names = ["mix of those who enter" if r.part == "mix" else f"{r.step}  {r.event}: {r.part}" for r in parts.itertuples()]
+    ax.set_yticks(y, ["rate before", *names, "rate after"])
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
+    ax.set_xlabel("conversion rate; at the right percentage points added (95 % interval)")
+    return ax
+
+
+def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`RuleComparison.counts` at the last step: the share that each tool's rule counts, with its interval; our own on top and as a line, unverified rules hollow."""
+    last = counts[counts["step"] == counts["step"].max()]
+    ax = forest(axes(ax, size=(9, 1.1 + 0.4 * len(last))), last, label="tool", value="reached_rate", zero=None)
+    ours = last.iloc[0]
+    ax.axvline(ours["reached_rate"], color=MUTED, lw=1, ls="--", zorder=0)
+    for y, row in zip(range(len(last))[::-1], last.itertuples()):
+        more, verified = row.n_reached - ours["n_reached"], row.status.startswith("verified")
+        words = [f"{100 * row.reached_rate:.1f} %", f"{row.n_reached:,} users" + f" ({more:+,})".replace("-", "\u2212") * bool(more), *([] if verified else ["not verified"])]
+        ax.annotate("  ·  ".join(words), (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+        if not verified:
+            ax.plot(row.reached_rate, y, "o", color="white", mec=ACCENT, ms=6)
+    percent(ax.xaxis)
+    ax.set_xlim(0, min(1.0, 1.15 * last["reached_rate_ci_upper"].max()))
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.set_xlabel(f"share counted at {ours['event']} (95 % interval)")
+    return ax
+
+
+def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+    """`Drivers.drivers`: the adjusted difference of the share going on, with its interval, the best on top; the ``most`` surest, hollow where q > 0.1."""
+    table = drivers.dropna(subset="adjusted_difference_rate").head(most).sort_values("adjusted_difference_rate", ascending=False)
+    ax = axes(ax, size=(9, 1.2 + 0.4 * max(len(table), 1)))
+    if table.empty:
+        ax.set_axis_off()
+        ax.text(0, 0.5, "No driver has enough users on both sides to be tested.", color=MUTED)
+        return ax
+    forest(ax, table, label="driver", value="adjusted_difference_rate")
+    for y, row in zip(range(len(table))[::-1], table.itertuples()):
+        if not row.qvalue <= 0.1:
+            ax.plot(row.adjusted_difference_rate, y, "o", color="white", mec=ACCENT, ms=6)
+        words = f"{100 * row.with_rate:.0f} % of {row.n_with:,} with it, {100 * row.without_rate:.0f} % without"
+        ax.annotate(words, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}".replace("-", "\u2212") if v else "0"))
+    ax.set_xlabel("share going on, difference in percentage points among like users (95 % interval); hollow: may be chance")
     return ax
 
 

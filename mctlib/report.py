@@ -202,6 +202,9 @@ def _cell(column: str, value: Any) -> str:
     if re.search(r"_?[pq]value$", column) or column == "p_positive":
         return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
     if column.endswith("_days") and column not in KEYS:
+        size, unit = next(((s, u) for s, u in ((1 / 24, "h"), (1 / 1440, "min"), (1 / 86_400, "s")) if abs(value) >= s), (1, ""))
+        if unit and abs(value) < 0.1:  # in tenths of days there would be nothing left of it
+            return _minus(f"{value / size:.{int(unit == 'h')}f}\u00a0{unit}")
         return _minus(f"{value:.1f}")
     if column.endswith("amount"):
         size, unit = next(((s, u) for s, u in ((1e9, "\u00a0bn"), (1e6, "\u00a0M"), (1e3, "\u00a0k")) if abs(value) >= s), (1, ""))

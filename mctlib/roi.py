@@ -228,7 +228,7 @@ def compare_before_after(
     if best:
         caveats += _steadiness(best, against if best is did else weeks, kind) + _agreement(rungs, kind)
     if money["break_even_effect"].notna().iloc[0]:
-        caveats.append(_break_even(money.iloc[0], best, kind))
+        caveats.append(_break_even(money.iloc[0], kind))
     if left_out:
         caveats.append(f"{left_out} days at the ends that do not fill a week counted from the change are left out.")
     if n := series.attrs.get("n_pending"):
@@ -252,8 +252,6 @@ def compare_before_after(
         shown.path[band] = shown.path[band].clip(0, 1)
     if not control:
         caveats.append("No control group: anything else that happened at the change is part of the effect.")
-    if np.isfinite(money["p_positive"].iloc[0]):
-        caveats.append("p_positive is a normal approximation.")
     if cost_mean == 0 and np.isfinite(money["value_amount"].iloc[0]):
         caveats.append("The cost is 0: a return on investment is not defined, and there is nothing to pay back.")
     table = pd.DataFrame([r.row() for r in rungs])
@@ -368,16 +366,16 @@ def _difference(
     if not np.isfinite(did.effect) or (gap.index < 0).sum() < MIN_PRE:
         return did, []
     pretrend, blind = _pretrend(gap)
-    notes = [f"Parallel trends before the change: p = {pretrend:.2f} (joint test of a linear and a quadratic drift); a drift that adds "
-             f"up to less than {_words(blind, kind, signed=False)} would probably have gone unnoticed."]
+    notes = [f"Parallel trends before the change: p = {pretrend:.2f} (joint test of a linear and a quadratic drift); a drift adding "
+             f"up to less than {_words(blind, kind, signed=False)} would probably go unnoticed."]
     if pretrend < ALPHA and not refused:
         told = f"treated and control drifted apart before the change (p = {pretrend:.3f}, joint test)"
         did = replace(did, carries="no", reason=told)
     alone = cf.regression(gap.assign(y=gap["control"]), design=cf.trend)
     if alone is not None and np.isfinite(alone.pvalue):
         half = _critical(alone.df) * alone.se
-        notes.append(f"The controls themselves moved by {_span(alone.effect, alone.effect - half, alone.effect + half, kind)} against "
-                     "their own trend. What reached both sides is taken out; if the change itself reached the controls, the effect is understated.")
+        notes.append(f"Against their own trend the controls moved by {_span(alone.effect, alone.effect - half, alone.effect + half, kind)}; if the change reached them, "
+                     "the effect is understated.")
     usable = _whole(units, [*treated, *control])
     left_out = [s for s in control if s not in usable]
     if left_out:
@@ -395,8 +393,8 @@ def _difference(
         notes.append(f"Errors are clustered by segment: {is_treated.sum()} treated, {(~is_treated).sum()} not.")
     else:
         p, ways = cf.permutation(change, weight, is_treated)
-        notes.append(f"With {len(each)} segments, errors clustered by segment cannot be trusted; of all {ways} ways to pick {is_treated.sum()} of them as treated, the real "
-                     f"one ranks {round(p * ways)} (permutation p = {p:.2f}; the smallest possible is {1 / ways:.2f}).")
+        notes.append(f"{len(each)} segments are too few for clustered errors; of all {ways} ways to pick {is_treated.sum()} of them as treated the real one ranks "
+                     f"{round(p * ways)} (permutation p = {p:.2f}; the smallest possible is {1 / ways:.2f}).")
         if did.pvalue < ALPHA and did.carries == "yes" and p > max(ALPHA, 1 / ways):
             told = f"other choices of segments moved as clearly without any change (permutation p = {p:.2f})"
             did = replace(did, carries="inconclusive", reason=told)
@@ -483,7 +481,7 @@ def _coincidences(
 def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[str], control: Sequence[str]) -> tuple[str, list[str]]:
     """The reason to refuse a verdict because the tracking changed with the change ("" = none), and what the server's records say else."""
     refused, said = "", []
-    for side, whose in ((treated, ""), (control, " of the controls")):
+    for side, whose in ((treated, ""), (control, " (controls)")):
         rows = daily[daily["segment"].isin(side)] if "n_checked" in daily else daily[:0]
         sums = rows.groupby(rows["day"] >= change)[["n_tracked", "n_checked"]].sum() if len(rows) else rows
         if len(sums) < 2 or not (sums["n_checked"] > 0).all():
@@ -492,8 +490,8 @@ def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[s
         low, high = stats.newcombe(k, n, k_0, n_0)
         said.append(f"{100 * k_0 / n_0:.1f} % before the change and {100 * k / n:.1f} % after it{whose}")
         if abs(k / n - k_0 / n_0) >= TRACKING_MOVED and not low <= 0 <= high:
-            refused = refused or f"the tracking itself changed: of the successes that the server knows of, the events hold {said[-1]}, so the two sides are not measured alike"
-    return refused, [f"Tracking checked: of the successes that the server knows of, the events hold {', '.join(said)}."] if said else []
+            refused = refused or f"the tracking itself changed: of the successes the server knows, the events hold {said[-1]}, so the two sides are not measured alike"
+    return refused, [f"Of the successes the server knows, the events hold {', '.join(said)}."] if said else []
 
 
 def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
@@ -571,16 +569,16 @@ def _steadiness(rung: _Rung, weeks: pd.DataFrame, kind: str) -> list[str]:
 def _agreement(rungs: Sequence[_Rung], kind: str) -> list[str]:
     """The span of the supported comparisons, where there are several."""
     effects = sorted(r.effect for r in rungs if r.carries == "yes")
-    return [f"The {len(effects)} supported comparisons say {_words(effects[0], kind)} to {_words(effects[-1], kind)}; the last of them in the ladder is used."] if len(effects) > 1 else []
+    return [f"The {len(effects)} supported comparisons say {_words(effects[0], kind).split(' ')[0]} to {_words(effects[-1], kind)}; the last of them is used."] if len(effects) > 1 else []
 
 
-def _break_even(money: pd.Series, rung: _Rung, kind: str) -> str:
+def _break_even(money: pd.Series, kind: str) -> str:
     """What would have to be true for the value to equal the cost."""
     each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
-    text = f"To break even within these weeks the effect would have to be {_words(money['break_even_effect'], kind)}; the effect seen is {_span(rung.effect, rung.low, rung.high, kind)}."
+    text = f"To break even the effect would have to be {_words(money['break_even_effect'], kind)}"
     if not money["break_even_value_amount"] > 0:
-        return text
-    return f"{text} At the effect seen, a {each} would have to be worth {money['break_even_value_amount']:,.2f}, or the effect would have to last {money['break_even_days']:,.0f} days."
+        return f"{text}."
+    return f"{text}; or, at the effect seen, a {each} worth {money['break_even_value_amount']:,.2f}; or the effect lasting {money['break_even_days']:,.0f} days."
 
 
 def _words(x: float, kind: str, *, signed: bool = True) -> str:

@@ -12,14 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from mctlib.journeys import ANY, Journeys, as_step
-from mctlib.log import EventLog, OverlayLog, add_up
+from mctlib.log import EventLog, OverlayLog, add_up, as_columns
 from mctlib.overlay import canonical_select, headers, lay_over, load_report, verdict
-from mctlib.store import DataError, canonical_frame, connect, quoted, salt
+from mctlib.store import DataError, canonical_frame, connect, salt
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -71,9 +70,9 @@ class SparkLog(EventLog):
         kept = tally[tally["verdict"].isna()].sort_values(["n_events", "event"], ascending=[False, True], ignore_index=True)
         self._described = kept.drop(columns="verdict").assign(
             **{c: pd.to_datetime(kept[c].astype("int64"), unit="us", utc=True).dt.as_unit("us") for c in ("first_at", "last_at")})
-        self.load = load_report(name, tally, n_users=n_users)
+        self._report = load_report(name, tally) | {"n_users": n_users}
         self.name = name
-        self.first_event, self.last_event = (pd.Timestamp(self.load[k]).tz_localize("UTC") for k in ("first_event", "last_event"))
+        self.first_event, self.last_event = (pd.Timestamp(self._report[k]).tz_localize("UTC") for k in ("first_event", "last_event"))
         self.event_names = sorted(kept["event"])
         self._groups = groups or max(4, -(-self.load["tables"]["events"]["n_kept"] // GROUP_ROWS))
         self._about = _About(self.load, self.event_names, known, salt())
@@ -89,7 +88,7 @@ class SparkLog(EventLog):
         return self._described.copy()
 
     def counts(self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()) -> pd.DataFrame:
-        by = self._by(by)
+        by = as_columns(by)
         steps = [as_step(e) for e in events or [ANY]]
         return add_up(self._each(lambda log: log.counts(events=events, by=by), steps, by))
 
@@ -97,7 +96,7 @@ class SparkLog(EventLog):
         self, kernel: Callable[[Journeys], pd.DataFrame], *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None,
         values: str | None = None,
     ) -> pd.DataFrame:
-        question = {"events": [as_step(e) for e in events], "by": self._by(by), "as_of": as_of, "values": values}
+        question = {"events": [as_step(e) for e in events], "by": as_columns(by), "as_of": as_of, "values": values}
         self.as_of(as_of)  # refused here rather than on the executors
         return add_up(self._each(lambda log: log.reduce(kernel, **question), question["events"], question["by"], values))
 
@@ -151,10 +150,6 @@ class _Group(OverlayLog):
     def __init__(self, events: pa.Table, people: pa.Table | None, about: _About) -> None:
         super().__init__(_laid({"events": events} | ({} if people is None else {"people": people}), about), about.load)
         self._about = about
-        self._users = self._con.sql("SELECT user FROM users ORDER BY 1").fetchnumpy()["user"]
-
-    def _line(self, user: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._users, user)
 
     def _filled(self, table: str, column: str) -> bool:
         return column in self._about.filled
@@ -167,7 +162,7 @@ def _work(task: Callable[[EventLog], pd.DataFrame], about: _About, key: tuple, e
 
 
 def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection:
-    """The tables of a store over Arrow or pandas ones; users are hashes, the same in every group and table."""
+    """The tables of a store over Arrow or pandas ones; a user has one number in every group and table."""
     con = connect()
     con.execute("SET threads = 1")  # the cluster runs as many groups at once as it has cores
     selects = {}
@@ -175,7 +170,7 @@ def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection
         con.register("given", rows)
         con.execute(f"CREATE TABLE arrow_{table} AS FROM given")
         selects[table] = canonical_select(con, f"arrow_{table}", table, label=f"{table} frame")
-    lay_over(con, selects, salted=about.salted, user=f"md5_number_lower({quoted(about.salted)} || user_id) >> 1", names=about.names)
+    lay_over(con, selects, salted=about.salted, names=about.names)
     return con
 
 

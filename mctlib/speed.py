@@ -52,8 +52,7 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
         short += [alert["alert_id"]] if n_pre < cf.MIN_PRE else []
     columns = ["alert_id", "stage", "from_day", "lasted_days", *(f"{c}{e}" for c in ("missed", "lost_amount", "per_day_amount") for e in ("", "_ci_lower", "_ci_upper"))]
     table = pd.DataFrame(stages, columns=columns)
-    caveats = ["An alert is raised because a number fell, so the fall it names is on average overstated; and an answer need not have brought all of it back.",
-               "A fall that is lost tracking costs data and no money: the tracking is to be looked at first."] if len(table) else []
+    caveats = ["An alert is raised because a number fell, so on average its fall is overstated; lost tracking costs no money."] if len(table) else []
     if short:
         caveats.append(f"Descriptive only, with fewer than {cf.MIN_PRE} weeks before the fall: {', '.join(short)}.")
     return Speed(table, _said(table, kind, series.attrs.get("metric", "the metric")), tuple(caveats))

@@ -10,6 +10,7 @@ import pandas as pd
 
 Z = 1.959963984540054  # 97.5 % point of the standard normal: every interval here is a 95 % interval
 N_BUCKETS = 100
+MIN_CLUSTERS = 10  # below it no interval is given
 
 
 def wilson(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +30,40 @@ def newcombe(n_success: float, n: float, n_success_0: float, n_0: float) -> tupl
     return p - p_0 - np.hypot(p - low, high_0 - p_0), p - p_0 + np.hypot(high - p, p_0 - low_0)
 
 
+def cluster_rate(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Interval of a proportion whose users sit in clusters: low, high, design effect, number of clusters.
+
+    ``n_success``, ``n``: (..., clusters) users; clusters without users do not count. The variance is that of a ratio, G / (G - 1) sum (y_g - p n_g)^2 / n^2
+    (linearised), the interval `cluster_interval`'s. The design effect is that variance over p (1 - p) / n: how many times more users it takes to know as
+    much. It is NaN where clusters do not vary (at a share of 0 or 1, say); the interval then counts n^2 / sum n_g^2 users, as if those of a cluster all did the same.
+    """
+    k, n = np.asarray(n_success, float), np.asarray(n, float)
+    total, clusters = n.sum(axis=-1), (n > 0).sum(axis=-1)
+    p = rate(k.sum(axis=-1), total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = clusters / (clusters - 1) * ((k - p[..., None] * n) ** 2).sum(axis=-1) / total**2
+        effect = variance * total / (p * (1 - p))
+    effect = np.where(effect > 1e-9, effect, np.nan)  # not 0 but for rounding
+    low, high = cluster_interval(p, total, np.where(np.isnan(effect), rate((n**2).sum(axis=-1), total), effect), clusters)
+    return low, high, effect, clusters
+
+
+def cluster_interval(p: np.ndarray, n: np.ndarray, design_effect: np.ndarray, n_clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a share p of n users (effective, may be fractional) that are worth n / design_effect independent ones.
+
+    t with n_clusters - 1 degrees of freedom on the logit scale; Wilson at 0 and 1. NaN below `MIN_CLUSTERS`, where the variance itself is hardly known.
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    p, n, g = np.asarray(p, float), np.asarray(n, float) / design_effect, np.asarray(n_clusters, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = stdtrit(g - 1, 0.975) / np.sqrt(n * p * (1 - p))
+        inside = (p > 0) & (p < 1)
+        ends = [np.where(inside, expit(logit(p) + sign * half), edge) for sign, edge in zip((-1, 1), wilson(p * n, n))]
+    low, high = (np.where(g >= MIN_CLUSTERS, end, np.nan) for end in ends)
+    return low, high
+
+
 def rate(n_success: np.ndarray, n: np.ndarray) -> np.ndarray:
     """n_success / n (shapes may broadcast), NaN where n is 0."""
     k, n = np.broadcast_arrays(np.asarray(n_success, float), np.asarray(n, float))
@@ -45,17 +80,42 @@ def fdr(pvalue: np.ndarray) -> np.ndarray:
     return q
 
 
-def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None) -> pd.DataFrame:
+def mantel_haenszel(k: np.ndarray, n: np.ndarray, k_0: np.ndarray, n_0: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Difference of two proportions k / n - k_0 / n_0 over strata (the last axis): estimate, interval, p-value, each without that axis.
+
+    Mantel-Haenszel weights with Sato's variance, right for few large and for many small strata (Greenland & Robins 1985; Sato 1989); the p-value is the
+    Cochran-Mantel-Haenszel test's, without continuity correction. A stratum that lacks one side says nothing; NaN where all do.
+    """
+    from scipy.special import chdtrc
+
+    k, n, k_0, n_0 = (np.asarray(a, float) for a in (k, n, k_0, n_0))
+    both, on = n + n_0, k + k_0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = (n * n_0 / both).sum(axis=-1, where=both > 0)
+        difference = ((k * n_0 - k_0 * n) / both).sum(axis=-1, where=both > 0) / weight
+        slope = ((n**2 * k_0 - n_0**2 * k + n * n_0 * (n_0 - n) / 2) / both**2).sum(axis=-1, where=both > 0)
+        level = ((k * (n_0 - k_0) + k_0 * (n - k)) / (2 * both)).sum(axis=-1, where=both > 0)
+        half = Z * np.sqrt(difference * slope + level) / weight
+        variance = (n * n_0 * on * (both - on) / (both**2 * (both - 1))).sum(axis=-1, where=both > 1)
+        pvalue = chdtrc(1, (difference * weight) ** 2 / variance)
+    return difference, difference - half, difference + half, pvalue
+
+
+def incidence(
+    time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None, n_entering: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Share of users who had the event by each time, censored users counted for as long as they were seen.
 
-    ``time``: distinct or repeated durations, any unit; the counts leave the risk set at that time, censored ones after the others. Without a competing exit this
-    is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
+    ``time``: distinct or repeated durations, any unit; the counts leave the risk set at that time, censored ones after the others. ``n_entering``: users
+    who come into view just after that time and are at risk only from then on (left truncation; all others are from the start). Without a competing exit
+    this is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
     Returns time, n_at_risk, n_event, n_competing, n_censored, rate, rate_se, rate_ci_lower, rate_ci_upper (complementary log-log).
     """
     time, at = np.unique(np.asarray(time), return_inverse=True)
-    d, c, censored = (np.bincount(at, weights=n, minlength=len(time)).astype(float) for n in (n_event, np.zeros(len(at)) if n_competing is None else n_competing, n_censored))
-    leaving = d + c + censored
-    n = leaving[::-1].cumsum()[::-1]
+    d, c, censored, entering = (np.zeros(len(time)) if counts is None else np.bincount(at, weights=counts, minlength=len(time)).astype(float)
+                                for counts in (n_event, n_competing, n_censored, n_entering))
+    at_risk = (d + c + censored - entering)[::-1].cumsum()[::-1]
+    n = np.where(at_risk > 0, at_risk, 1.0)  # nobody in view: nothing happens
     both = d + c
     after = np.cumprod(1 - both / n)
     before = np.r_[1.0, after[:-1]]
@@ -66,15 +126,33 @@ def incidence(time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_c
                 - 2 * (f * np.cumsum(own) - np.cumsum(f * own)))
     se = np.sqrt(np.maximum(variance, 0))
     low, high = cloglog_interval(f, se)
-    return pd.DataFrame({"time": time, "n_at_risk": n, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": se, "rate_ci_lower": low,
-                         "rate_ci_upper": high})
+    return pd.DataFrame({"time": time, "n_at_risk": at_risk, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": se,
+                         "rate_ci_lower": low, "rate_ci_upper": high})
 
 
-def cloglog_interval(f: np.ndarray, se: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of a cumulative share on the scale log(-log(1 - f)), the "log-log" of survival software; NaN at 0 and 1."""
+def influence(curve: pd.DataFrame, weight: np.ndarray) -> np.ndarray:
+    """What one user changes in sum(weight x rise of rate) of a curve from `incidence`: (3, rows) for a user who leaves at the row by the event, by a competing
+    exit, or otherwise; one who came into view after row e has the third line's value at e less.
+
+    ``weight``: one value a row; ones up to t give the rate at t, max(tau - time, 0) the days that the event takes from tau. The derivative by the user's own
+    weight (infinitesimal jackknife): summed within clusters and squared it gives cluster-robust variances, as R's survfit(..., cluster =) does.
+    """
+    n, d, c = (curve[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
+    n, both = np.where(n > 0, n, 1.0), d + c
+    before = np.r_[1.0, np.cumprod(1 - both / n)[:-1]]
+    rise = weight * before * d / n
+    gone = np.divide(1.0, n - both, out=np.zeros_like(n), where=n > both)  # what leaving takes from the share still waiting, relative to it
+    stayed = np.cumsum(both / n * gone)  # and what staying gives it
+    rest = rise.sum() - np.cumsum(rise)
+    stay = np.cumsum(np.r_[0.0, stayed[:-1]] * rise) - np.cumsum(rise / n) + stayed * rest
+    return np.vstack([stay + weight * before / n - gone * rest, stay - gone * rest, stay])
+
+
+def cloglog_interval(f: np.ndarray, se: np.ndarray, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a cumulative share on the scale log(-log(1 - f)), the "log-log" of survival software; NaN at 0 and 1. ``z``: standard errors to either side."""
     inside = (f > 0) & (f < 1 - 1e-12)
     s = np.where(inside, 1 - f, 0.5)
-    width = np.exp(Z * np.where(inside, se, np.nan) / (s * -np.log(s)))
+    width = np.exp(z * np.where(inside, se, np.nan) / (s * -np.log(s)))
     return 1 - s ** (1 / width), 1 - s**width
 
 
@@ -96,7 +174,7 @@ def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
     Without competing exits Var = sum_i A_i^2 d_i / (n_i (n_i - d_i)), A_i = area under 1 - rate from t_i to tau (as R's survRM2). With them a user who
     exits stays out of the event until tau; the variance is the delta method over the multinomial increments d_i / n_i, c_i / n_i, and the same without.
     """
-    part = curve[curve["time"] < tau]
+    part = curve[(curve["time"] < tau) & (curve["n_at_risk"] > 0)]
     n, d, c = (part[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
     stay = 1 - (d + c) / n
     own = (tau - part["time"].to_numpy(float)) * np.r_[1.0, np.cumprod(stay)[:-1]]  # what an event at t_i takes from the mean, per unit of hazard
@@ -106,15 +184,34 @@ def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
     return float(tau - lost.sum()), float(np.sqrt(variance.sum()))
 
 
-def kitagawa(n_0: np.ndarray, rate_0: np.ndarray, n_1: np.ndarray, rate_1: np.ndarray) -> pd.DataFrame:
-    """Change of an overall rate split by segment into behaviour and mix (Kitagawa 1955, symmetric; the mix terms centred on the mean overall rate).
+def kitagawa(n_0: np.ndarray, factors_0: np.ndarray, n_1: np.ndarray, factors_1: np.ndarray) -> np.ndarray:
+    """Change of an overall rate split by segment into mix and the factors of the segments' own rates (Kitagawa 1955, symmetric; mix centred on the
+    mean overall rate).
 
-    Returns behaviour, mix: one row a segment, adding up exactly to the change of the overall rate.
+    ``n_*``: (..., segments) users; ``factors_*``: (..., segments, factors), a segment's rate is their product. A factor missing in one period is taken
+    as unchanged, so a segment absent from one has only a mix part. Returns (..., segments, 1 + factors): mix, then what each factor adds; the sum is
+    exactly the change, NaN where a period is empty.
     """
-    w_0, w_1 = np.asarray(n_0) / np.sum(n_0), np.asarray(n_1) / np.sum(n_1)
-    r_0, r_1 = (np.where(np.isnan(a), b, a) for a, b in ((rate_0, rate_1), (rate_1, rate_0)))  # a segment absent from one period has only a mix part
-    overall = (w_0 @ r_0 + w_1 @ r_1) / 2
-    return pd.DataFrame({"behaviour": (r_1 - r_0) * (w_0 + w_1) / 2, "mix": (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)})
+    w_0, w_1 = (rate(n, np.sum(n, axis=-1, keepdims=True)) for n in (n_0, n_1))
+    x_0, x_1 = (np.nan_to_num(np.where(np.isnan(a), b, a)) for a, b in ((factors_0, factors_1), (factors_1, factors_0)))
+    r_0, r_1 = x_0.prod(axis=-1), x_1.prod(axis=-1)
+    overall = (w_0 * r_0 + w_1 * r_1).sum(axis=-1, keepdims=True) / 2
+    mix = (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)
+    return np.concatenate([mix[..., None], shapley_product(x_0, x_1) * ((w_0 + w_1) / 2)[..., None]], axis=-1)
+
+
+def shapley_product(x_0: np.ndarray, x_1: np.ndarray) -> np.ndarray:
+    """What each of the factors (last axis) adds to the change of their product, over all orders in which they could have changed (Das Gupta 1993; Shapley 1953).
+
+    Exact, zeros allowed: the mean over all orders is the integral of the multilinear extension along its diagonal (Owen 1972), a polynomial that Gauss-Legendre
+    nodes integrate without error.
+    """
+    n = x_0.shape[-1]
+    node, weight = np.polynomial.legendre.leggauss(n // 2 + 1)
+    change = x_1 - x_0
+    way = x_0[..., None] + change[..., None] * (node + 1) / 2  # (..., factors, nodes)
+    others = np.stack([np.delete(way, i, axis=-2).prod(axis=-2) for i in range(n)], axis=-2)
+    return change * (others @ weight) / 2
 
 
 def bucket_draws(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> np.ndarray:

@@ -65,6 +65,6 @@ def _within(owner: np.ndarray, time: np.ndarray, user: np.ndarray, since: np.nda
 
 
 def completeness(counts: pd.DataFrame) -> pd.DataFrame:
-    """The table with completeness_rate and its Wilson interval after n_checked (users who did the event for certain) and n_tracked (those of them whose event is there)."""
+    """The table with completeness_rate and its Wilson interval, from n_checked (users who did the event for certain) and n_tracked (those whose event is there)."""
     low, high = stats.wilson(counts["n_tracked"], counts["n_checked"])
     return counts.assign(completeness_rate=stats.rate(counts["n_tracked"], counts["n_checked"]), completeness_rate_ci_lower=low, completeness_rate_ci_upper=high)

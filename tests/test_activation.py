@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mctlib import activation, demo, plots, stats
-from mctlib.activation import compare_hazards, count_durations, time_to_activation
+from mctlib import activation, demo, hazards, plots, stats
+from mctlib.activation import count_durations, time_to_activation
+from mctlib.hazards import compare_hazards
 from mctlib.journeys import Journeys, Step
 from mctlib.log import EventLog
 from mctlib.store import ParameterError
@@ -19,13 +20,13 @@ END = pd.Timestamp("2026-07-01T00:00:00Z")
 ASK = {"start": "start", "activation": "active", "competing": "exit", "as_of": "2026-07-01T00:00:00Z"}
 
 
-def log_of(days, status, group=None):
-    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 = exit."""
+def log_of(days, status, group=None, account=None):
+    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 = exit; group is the channel."""
     rows, far = [], max(days) + 1
     for i, (t, s) in enumerate(zip(days, status)):
         begun = END - pd.Timedelta(days=t if s == 0 else far)
         rows += [(f"u{i}", "start", begun)] + ([(f"u{i}", {1: "active", 2: "exit"}[s], begun + pd.Timedelta(days=t))] if s else [])
-    people = None if group is None else pd.DataFrame({"user_id": [f"u{i}" for i in range(len(group))], "channel": group})
+    people = None if group is None else pd.DataFrame({"user_id": [f"u{i}" for i in range(len(group))], "channel": group, "account_id": account})
     return EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]), people=people)
 
 
@@ -109,7 +110,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
 
 def test_small_table_by_hand(monkeypatch):
     # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two users through the whole horizon of 10 days
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
     log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
@@ -128,7 +129,7 @@ def test_small_table_by_hand(monkeypatch):
 @pytest.mark.parametrize(("horizon", "minutes"), [("90d", 12), ("730d", 96), ("14d", 2), ("36h", 0.2), ("1h", 1 / 60)])
 def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
     us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
-    unit = activation._unit(us)
+    unit = hazards.resolution(us)
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
 
@@ -142,7 +143,8 @@ AML_GROUP = ["Maintained"] * 11 + ["Nonmaintained"] * 12
 
 
 def test_aml_median_interval_and_logrank(monkeypatch):
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(activation, "FEW_ACTIVATIONS", 1)
     result = time_to_activation(log_of(AML_DAYS, AML_STATUS, AML_GROUP), start="start", activation="active", as_of=END, by="channel", horizon="200d")
     table = result.summary.set_index("segment")[["median_days", "median_days_ci_lower", "median_days_ci_upper"]]
     assert table.loc["Nonmaintained"].tolist() == [23, 5, 33]
@@ -168,7 +170,7 @@ def test_aml_with_every_third_relapse_read_as_an_exit():
 def lung():
     from lifelines.datasets import load_lung
 
-    frame = load_lung()[["time", "status", "sex"]]
+    frame = load_lung()[["time", "status", "sex", "inst"]]
     return frame.assign(man=frame["sex"].eq(1))
 
 
@@ -179,7 +181,7 @@ def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
     from scipy.stats import chi2
 
     man, woman = (steps_of(part["time"] // width * width, part["status"]) for _, part in lung.groupby(~lung["man"]))
-    found = compare_hazards(man, woman)
+    found = compare_hazards([(man, woman)])
     assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
     assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / stats.Z == pytest.approx(se, abs=1e-8)
     assert found["logrank_pvalue"] == pytest.approx(chi2.sf(chisq, 1), rel=1e-8)
@@ -201,6 +203,186 @@ def test_lung_restricted_mean_and_medians(lung):
     assert "fewer of the first 365 days" in result.finding and "man is faster than woman" in result.finding
 
 
+def lung_group(lung, mine, width=1, event="status", n_accounts=40):
+    """Users of `lung` as a Group, their institution as the account."""
+    rows = lung[mine]
+    outcome = rows[event].map({0: "censored", 1: "activated", 2: "competing"})
+    counts = pd.DataFrame({"outcome": outcome, "units": rows["time"].astype(int) // width * width, "n_users": 1, "account": rows["inst"].fillna(-1).astype(int)})
+    counts = pd.concat([counts, counts.assign(outcome="followed", units=1500)])
+    return hazards.Group.of("x", counts, horizon=1500 * DAY, unit=DAY, competing=event != "status", n_accounts=n_accounts).by_account()
+
+
+@pytest.mark.parametrize(("width", "coef", "se", "score"), [(1, 0.5310235400, 0.1397359611, 6.9059955070), (28, 0.5409562039, 0.1419425220, 6.9589720246)])
+def test_lung_hazards_by_institution(lung, width, coef, se, score):
+    from scipy.special import stdtrit
+
+    pair = tuple(lung_group(lung, mine, width) for mine in (lung["man"], ~lung["man"]))
+    found = compare_hazards([tuple(g.steps for g in pair)], [pair])
+    assert hazards.n_clusters(pair) == 19  # 18 institutions and the one user who has none
+    assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
+    factor = stdtrit(18, 0.975) * (19 / 18) ** 0.5  # R gives the plain sum of squares and 1.96
+    assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / factor == pytest.approx(se, abs=1e-8)
+    assert stdtrit(18, found["logrank_pvalue"] / 2) ** 2 * 19 / 18 == pytest.approx(score, abs=1e-6)
+
+
+def test_lung_curve_and_mean_by_institution(lung):
+    expected = {False: ([0.0147488242203, 0.0357098735465, 0.0605705737621], 8.9985948371), True: ([0.0246502883861, 0.0354709019855, 0.0458139309685], 9.8888497381)}
+    groups = {}
+    for man, (curve, mean) in expected.items():
+        groups[man] = group = lung_group(lung, lung["man"] == man)
+        assert [stats.at_time(group.steps, day, "rate_se") for day in (60, 180, 360)] == pytest.approx(curve, abs=1e-10)
+        assert group.mean(365)[1] == pytest.approx(mean, abs=1e-9)
+        assert group.design_effect == pytest.approx((group.share(group.last)[1] / steps_of(*lung.loc[lung["man"] == man, ["time", "status"]].T.to_numpy())["rate_se"].iloc[-1]) ** 2)
+    difference, _, high = hazards.compare_days([(groups[True], groups[False])], 365)
+    assert (high - difference) / hazards.critical(list(groups.values())) == pytest.approx(12.9497387935, abs=1e-8)
+
+
+def test_lung_with_every_third_death_read_as_an_exit(lung):
+    """Standard errors by institution from R's multi-state influence; cmprsk's variance (Aalen's) is another formula and lies near."""
+    cases = lung.assign(event=np.where((lung["status"] == 1) & ((np.arange(len(lung)) + 1) % 3 == 0), 2, lung["status"]))
+    expected = {False: ([0.0105177650, 0.0210309193, 0.0464662174], 6.5369860481, [0.0111111111111, 0.0901135405821, 0.255940337803], [0.000123472376134, 0.000935596052941, 0.00259269162271]),
+                True: ([0.0200292353, 0.0265508694, 0.0500906144], 8.6076474285, [0.0797101449275, 0.2537773666358, 0.448409820905], [0.000535591347441, 0.00138526192812, 0.00201418463957])}
+    for man, (errors, lost, share, variance) in expected.items():
+        group = lung_group(cases, cases["man"] == man, event="event")
+        assert [group.share(day)[1] for day in (60, 180, 360)] == pytest.approx(errors, abs=1e-9)
+        assert group.mean(365)[1] == pytest.approx(lost, abs=1e-8)
+        alone = steps_of(cases.loc[cases["man"] == man, "time"], cases.loc[cases["man"] == man, "event"])
+        assert [stats.at_time(alone, day) for day in (60, 180, 360)] == pytest.approx(share, abs=1e-11)
+        assert [stats.at_time(alone, day, "rate_se") ** 2 for day in (60, 180, 360)] == pytest.approx(variance, rel=0.03)
+
+
+def test_lung_with_delayed_entry(lung):
+    order = np.arange(1, len(lung) + 1)
+    cases = lung.assign(entry=np.where(order % 2 == 0, order * 7 % 120, 0)).query("entry < time")
+    groups = []
+    for man in (True, False):
+        mine = cases[cases["man"] == man]
+        late = mine.loc[mine["entry"] > 0, "entry"]
+        hit = np.r_[mine["status"] == 1, np.zeros(len(late))]
+        seen = np.r_[mine["status"] == 0, np.zeros(len(late))]
+        groups.append(stats.incidence(np.r_[mine["time"], late], hit, seen, None, np.r_[np.zeros(len(mine)), np.ones(len(late))]))
+    expected = [([0.905586352126, 0.661252880002, 0.364547992881], [0.0300589581262, 0.0428894846699, 0.0451667502308], (246.854458708, 11.0751692376)),
+                ([0.975609756098, 0.836403143574, 0.556437696532], [0.0240909657719, 0.0440997394829, 0.0599084083194], (294.703736879, 12.8897914955))]
+    for steps, (left, errors, mean) in zip(groups, expected):
+        assert [1 - stats.at_time(steps, day) for day in (60, 180, 360)] == pytest.approx(left, abs=1e-11)
+        assert [stats.at_time(steps, day, "rate_se") for day in (60, 180, 360)] == pytest.approx(errors, abs=1e-11)
+        assert stats.restricted_mean(steps, 365) == pytest.approx(mean, abs=1e-8)
+    found = compare_hazards([tuple(groups)])
+    assert np.log(found["hazard_ratio"]) == pytest.approx(0.4807695281, abs=1e-8)
+    assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / stats.Z == pytest.approx(0.1716444704, abs=1e-8)
+    assert found["ph_pvalue"] == pytest.approx(0.1937536478, abs=1e-7)
+    from scipy.stats import chi2
+    assert chi2.isf(found["logrank_pvalue"], 1) == pytest.approx(7.9961780188, abs=1e-8)
+
+
+def test_lung_in_two_strata(lung):
+    from lifelines.datasets import load_lung
+    from scipy.stats import chi2
+
+    cases = load_lung().assign(man=lung["man"], slow=lambda d: d["ph.ecog"] > 0).dropna(subset=["ph.ecog"])
+    pairs = [tuple(steps_of(part.loc[part["man"] == man, "time"], part.loc[part["man"] == man, "status"]) for man in (True, False)) for _, part in cases.groupby("slow")]
+    found = compare_hazards(pairs)
+    assert np.log(found["hazard_ratio"]) == pytest.approx(0.5439655196, abs=1e-8)
+    assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / stats.Z == pytest.approx(0.1689072699, abs=1e-8)
+    assert "ph_pvalue" not in found
+    assert chi2.isf(found["logrank_pvalue"], 1) == pytest.approx(10.6040816547, abs=1e-7)
+
+
+# ---------------------------------------------------------------------------------------------------------- users who share an account
+
+
+def test_with_every_user_in_an_account_of_his_own_nothing_changes_but_the_t():
+    rng = np.random.default_rng(4)
+    counts = pd.DataFrame({"outcome": rng.choice(["activated", "competing", "censored"], 400), "units": rng.integers(0, 30, 400), "n_users": 1})
+    counts = pd.concat([counts, counts.assign(outcome="followed", units=30)])
+    clock = {"horizon": 30 * DAY, "unit": DAY, "competing": True}
+    for account in (np.arange(400), np.full(400, -1)):
+        own = hazards.Group.of("x", counts.assign(account=np.tile(account, 2)), **clock, n_accounts=400).by_account()
+        plain = hazards.Group.of("x", counts, **clock)
+        np.testing.assert_allclose(own.steps["rate_se"], plain.steps["rate_se"], rtol=1e-9)
+        assert own.mean(25) == pytest.approx(plain.mean(25), rel=1e-9) and own.design_effect == pytest.approx(1)
+        assert hazards.critical([own]) == pytest.approx(1.96594 * (400 / 399) ** 0.5, rel=1e-5)  # R: qt(.975, 399)
+
+
+def test_ten_copies_of_every_user_are_as_good_as_one():
+    """Users of one account who all do the same: errors by account see through it, errors by user do not."""
+    rng = np.random.default_rng(6)
+    days, status, channel = rng.integers(1, 25, 240), rng.choice([0, 1, 1, 2], 240), np.array(["a", "b"] * 120)
+    once = time_to_activation(log_of(days, status, list(channel)), **ASK, by="channel", horizon="20d", reference="a")
+    log = log_of(np.repeat(days, 10), np.repeat(status, 10), list(np.repeat(channel, 10)), account=[f"c{i}" for i in np.repeat(np.arange(240), 10)])
+    copies = time_to_activation(log, **ASK, by="channel", horizon="20d", reference="a")
+    assert "Users share accounts (240 of them" in " ".join(copies.caveats) and "design effect of the activated share 10." in " ".join(copies.caveats)
+    row, row_1 = copies.contrasts.iloc[0], once.contrasts.iloc[0]
+    width, width_1 = (r["rmst_difference_days_ci_upper"] - r["rmst_difference_days"] for r in (row, row_1))
+    assert row["rmst_difference_days"] == pytest.approx(row_1["rmst_difference_days"], abs=1e-9)
+    assert width / width_1 == pytest.approx(1.969939 / 1.959964 * (240 / 239) ** 0.5, rel=1e-5)  # R: qt(.975, 239)
+    assert not set("c0 c1 c239".split()) & set(" ".join([*copies.caveats, copies.finding, *copies.curve.astype(str).sum()]).split())
+
+
+def test_with_few_accounts_intervals_are_refused():
+    rng = np.random.default_rng(7)
+    log = log_of(rng.integers(1, 19, 300), [1] * 300, list(rng.choice(["a", "b"], 300)), account=list(rng.choice([f"c{i}" for i in range(9)], 300)))
+    result = time_to_activation(log, **ASK | {"competing": None}, by="channel", horizon="20d")
+    assert "Fewer than 10 accounts, too few for an interval: " in " ".join(result.caveats)
+    table = pd.concat([result.summary.filter(regex="^(activated|rmst).*_ci_"), result.contrasts.filter(regex="_ci_|pvalue|qvalue").drop(columns="ph_pvalue")], axis=1)
+    assert table.isna().all(axis=None) and result.summary["activated_rate"].notna().all()
+
+
+# ---------------------------------------------------------------------------------------------------------- delayed entry, plateau
+
+
+def seen_log(rows):
+    """user, event, day of March: a log."""
+    return EventLog.from_frame(pd.DataFrame([(u, e, pd.Timestamp("2026-03-01") + pd.Timedelta(days=d)) for u, e, d in rows], columns=["user_id", "event", "timestamp"]))
+
+
+def test_delayed_entry_by_hand(monkeypatch):
+    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    rows = [(u, "start", 0) for u in "abcdef"] + [("a", "seen", 0), ("a", "active", 2), ("b", "seen", 3), ("b", "active", 5), ("c", "active", 1), ("c", "seen", 4),
+            ("e", "seen", 0), ("f", "seen", 6), ("f", "active", 6.0001), ("z", "noise", 12)]
+    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    result = time_to_activation(seen_log(rows), start="start", activation="active", observed_from="seen", as_of="2026-03-13T00:00:00Z", horizon="10d")
+    # a and e from the start: one of two activates on day 2; b is in view from day 3, and activates on day 5 as one of two (b, e)
+    row = result.summary.iloc[0]
+    assert row[["n_users", "n_activated", "n_not_activated"]].tolist() == [3, 2, 1]
+    assert row["activated_rate"] == pytest.approx(1 - 1 / 2 * 1 / 2)
+    assert row["rmst_days"] == pytest.approx(2 + 3 / 2 + 5 / 4)
+    assert result.curve.set_index("days")["n_at_risk"][[0.0, 2.0, 3.0, 5.0]].tolist() == [2, 2, 1, 2]
+    text = " ".join(result.caveats)
+    assert "never in view: 1 without seen" in text and "no longer waiting when they came into view: 2." in text  # c; f within the unit of 1 min
+    assert "counted from seen on" in result.finding
+
+
+def test_a_curve_begins_where_its_risk_set_holds():
+    """Everyone comes into view on day 5 (three on day 1), so the first five days are told of nobody; the rest is of those still waiting then."""
+    rng = np.random.default_rng(9)
+    life = rng.exponential(12, 4000)
+    rows = [r for i, t in enumerate(life) for r in ((i, "start", 0), (i, "seen", 1 if i < 3 else 5), (i, "active", t))]
+    result = time_to_activation(seen_log([(f"u{i}", e, d) for i, e, d in rows]), start="start", activation="active", observed_from="seen", as_of="2026-06-01", horizon="30d")
+    assert result.curve["days"].min() == 5 and result.curve["activated_rate"].iloc[0] == 0
+    assert result.finding.startswith("From day 5 to day 30 after start ")
+    assert "Nothing can be said of the first 5.0 days" in " ".join(result.caveats)
+    row, truth = result.summary.iloc[0], 1 - np.exp(-25 / 12)
+    assert row["n_users"] == pytest.approx((life > 5).sum(), abs=10) and row["activated_rate"] == pytest.approx(truth, abs=4 * (truth * (1 - truth) / row["n_users"]) ** 0.5)
+    assert row["rmst_days"] == pytest.approx(12 * truth, abs=4 * 9 / row["n_users"] ** 0.5)
+
+
+@pytest.mark.parametrize(("n", "never", "mean", "state"), [(2000, 0.6, 2, "flat"), (2000, 0.0, 60, "still rising"), (40, 0.6, 2, "too few to say")])
+def test_plateau(n, never, mean, state):
+    rng = np.random.default_rng(10)
+    life = np.where(rng.random(n) < never, 1000, rng.exponential(mean, n))
+    result = time_to_activation(log_of(np.minimum(life, 31), (life < 31).astype(int)), **ASK | {"competing": None}, horizon="30d")
+    row = result.summary.iloc[0]
+    assert row["plateau"] == state
+    if state == "flat":
+        assert row["never_rate_ci_lower"] < never < row["never_rate_ci_upper"] and "gone flat; not activated by then: all " in " ".join(result.caveats)
+    else:
+        assert np.isnan(row["never_rate"])
+    waiting = (life >= 20).sum()
+    if not ((life > 20) & (life <= 30)).any():  # rule of three, two-sided: no event in the days that `waiting` users spent in the last third
+        assert row["further_rate_ci_upper"] == pytest.approx((waiting / n) * (1 - np.exp(np.log(0.025) / waiting)), rel=1e-9)
+
+
 # ---------------------------------------------------------------------------------------------------------- against lifelines on rows, and loops
 
 
@@ -220,7 +402,7 @@ def test_counts_give_what_lifelines_gives_on_rows():
     at = km.survival_function_.index.get_indexer(seen["time"])
     np.testing.assert_allclose(1 - seen["rate"], km.survival_function_.to_numpy()[at, 0], rtol=1e-9)
     np.testing.assert_allclose(1 - seen[["rate_ci_upper", "rate_ci_lower"]], band[at], rtol=1e-9)
-    found = compare_hazards(*groups)
+    found = compare_hazards([tuple(groups)])
     assert found["logrank_pvalue"] == pytest.approx(logrank_test(days[x], days[~x], event[x], event[~x]).p_value, rel=1e-9)
     cox = CoxPHFitter().fit(pd.DataFrame({"days": days, "event": event, "x": x.astype(float)}), "days", "event", fit_options={"precision": 1e-10})
     assert np.log(found["hazard_ratio"]) == pytest.approx(cox.params_["x"], abs=1e-6)
@@ -283,7 +465,7 @@ def test_cox_on_counts_solves_efrons_equations_event_by_event(table, times):
     counts = times * np.array(table)
     n_1, n_0 = (counts[:, k:k + 2].sum(axis=1)[::-1].cumsum()[::-1] for k in (0, 2))
     groups = [stats.incidence(np.arange(len(counts)), counts[:, k], counts[:, k + 1]) for k in (0, 2)]
-    found = compare_hazards(*groups)
+    found = compare_hazards([tuple(groups)])
     after, before = any((counts[:, 2] > 0) & (n_1 > 0)), any((counts[:, 0] > 0) & (n_0 > 0))
     assert ("hazard_ratio" in found) == (after and before)  # else the likelihood rises without end
     if "hazard_ratio" not in found:
@@ -332,35 +514,16 @@ def test_standard_error_of_the_restricted_mean_with_exits_equals_the_bootstrap()
     assert stats.restricted_mean(steps_of(days, status), 12)[1] == pytest.approx(np.std(draws), rel=0.06)  # error of the bootstrap itself: 1.8 %
 
 
-def test_coverage_with_exits_and_staggered_entry():
-    """400 draws, 2 x 150 users; exponential activation and exit, uniform follow-up. Nominal 95 %, accepted 91.5-98 % (about 3 standard errors)."""
-    rng, tau = np.random.default_rng(11), 20.0
-    (a, a_0), leave = (0.05, 0.09), 0.03
-    lost = lambda h: h / (h + leave) * (tau - (1 - np.exp(-(h + leave) * tau)) / (h + leave))  # noqa: E731
-    truth, truth_rate = lost(a_0) - lost(a), a / (a + leave) * (1 - np.exp(-(a + leave) * tau))
-    hits = np.zeros(2)
-    for _ in range(400):
-        groups = []
-        for hazard in (a, a_0):
-            hit, out, view = rng.exponential(1 / hazard, 150), rng.exponential(1 / leave, 150), rng.uniform(5, 40, 150)
-            days = np.minimum(np.minimum(hit, out), view)
-            groups.append(steps_of(days, np.select([hit == days, out == days], [1, 2], 0)))
-        (mean, se), (mean_0, se_0) = (stats.restricted_mean(g, tau) for g in groups)
-        hits[0] += abs(mean - mean_0 - truth) <= stats.Z * np.hypot(se, se_0)
-        hits[1] += stats.at_time(groups[0], tau, "rate_ci_lower") <= truth_rate <= stats.at_time(groups[0], tau, "rate_ci_upper")
-    assert (hits / 400 > 0.915).all() and (hits / 400 < 0.98).all(), hits / 400
-
-
 # ---------------------------------------------------------------------------------------------------------- what the reader is told
 
 
 @pytest.fixture(scope="module")
 def channels():
-    """40 users a channel: a activates sooner than b, c has 5 users, d has followed for 6 days only; two users need a word."""
+    """60 users in a activate sooner than 65 in b; c has 5 users, d 40 that were followed for 6 days only; two users need a word."""
     rng = np.random.default_rng(2)
-    days = np.r_[rng.integers(1, 8, 40), rng.integers(5, 20, 45), 3, 3, 3, 3, 3, np.full(40, 6)]
-    status = np.r_[rng.choice([1, 1, 2], 40), rng.choice([1, 1, 2], 45), 1, 1, 1, 1, 1, np.zeros(40, int)]
-    log = log_of(days, status, ["a"] * 40 + ["b"] * 45 + ["c"] * 5 + ["d"] * 40)
+    days = np.r_[rng.integers(1, 8, 60), rng.integers(5, 20, 65), 3, 3, 3, 3, 3, np.full(40, 6)]
+    status = np.r_[rng.choice([1, 1, 2], 60), rng.choice([1, 1, 2], 65), 1, 1, 1, 1, 1, np.zeros(40, int)]
+    log = log_of(days, status, ["a"] * 60 + ["b"] * 65 + ["c"] * 5 + ["d"] * 40)
     frame = log._con.sql("SELECT u.user_id, event::VARCHAR AS event, timestamp FROM events JOIN users u USING (user)").df()
     people = log._con.sql("SELECT u.user_id, channel FROM people JOIN users u USING (user)").df()
     more = pd.DataFrame([("early", "active", "2026-06-01"), ("early", "start", "2026-06-02"), ("lost", "active", "2026-06-01")], columns=list(frame))
@@ -372,19 +535,34 @@ def test_caveats_and_finding(channels):
     text = " ".join(result.caveats)
     assert "already activated: 1 with active before their first start" in text
     assert "no clock to start: 1 with active but without start" in text
-    assert "40 of 130 users (31%) started less than 20 days before 2026-07-01" in text
+    assert "40 of 170 users (24%) started less than 20 days before 2026-07-01" in text
     assert "exit ends the clock unactivated" in text and "users still there" in text
-    assert "read at the last day they were: d (6.0 days)." in text
-    assert "Fewer than 10 users, no estimates: c." in text
-    assert "Fewer than 30 activations, intervals are rough: a; d." in text
+    assert "read at the last day they were: small cohorts (2) (6.0 days)." in text
+    assert "Fewer than 30 activations each, taken together as small cohorts (2): c; d." in text
+    assert "Fewer than 30 activations, too small and compared with nobody; intervals are rough: small cohorts (2)." in text
+    assert list(result.summary["segment"]) == ["b", "a", "small cohorts (2)"]  # the largest first
     table = result.summary.set_index("segment")
-    assert list(table.index) == ["b", "a", "d", "c"]  # the largest first
     assert (table[["n_activated", "n_competing", "n_censored", "n_not_activated"]].sum(axis=1) == table["n_users"]).all()
-    assert np.isnan(table.loc["c", "activated_rate"]) and table.loc["d", "activated_rate"] == 0 and np.isnan(table.loc["d", "rmst_days_ci_lower"])
-    assert "c" not in set(result.curve["segment"]) and result.curve.loc[result.curve["segment"] == "d", "days"].max() == 6
+    assert table.loc["small cohorts (2)", ["n_users", "n_activated", "horizon_days"]].tolist() == [45, 5, 6]
+    assert result.curve.loc[result.curve["segment"] == "small cohorts (2)", "days"].max() == 6
     contrasts = result.contrasts.set_index("segment")
-    assert (contrasts["reference"] == "b").all() and contrasts.loc[["c", "d"], ["hazard_ratio", "qvalue"]].isna().all(axis=None)
+    assert (contrasts["reference"] == "b").all() and contrasts.loc["small cohorts (2)", ["rmst_difference_days", "hazard_ratio", "qvalue"]].isna().all()
+    assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "logrank_pvalue"]  # one test, not two
     assert result.finding.startswith("Segment a is faster than b: within 20 days of start ") and "exit counts as an exit" in result.finding
+
+
+@pytest.mark.parametrize(("small", "followed", "words"), [(5, 3, "Fewer than 10 users, no estimates: c."), (40, 6, "compared with nobody; intervals are rough: c.")])
+def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed, words):
+    days, status = np.r_[np.tile(np.arange(1, 41) / 2, 2), np.full(small, followed)], np.r_[np.ones(80, int), np.zeros(small, int)]
+    log = log_of(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * small)
+    result = time_to_activation(log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="a")
+    assert words in " ".join(result.caveats)
+    row = result.contrasts.set_index("segment").loc["c"]
+    assert row["reference"] == "a" and row[["rmst_difference_days", "logrank_pvalue"]].isna().all()
+    table = result.summary.set_index("segment")
+    assert np.isnan(table.loc["c", "activated_rate"]) if small < 10 else table.loc["c", "activated_rate"] == 0 and np.isnan(table.loc["c", "rmst_days_ci_lower"])
+    alone = time_to_activation(log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="c")  # a reference is never pooled away
+    assert "c" in set(alone.summary["segment"]) and (alone.contrasts["reference"] == "c").all()
 
 
 def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_differ():
@@ -398,7 +576,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
 
 def test_pooled_reference_becomes_one_segment(channels):
     result = time_to_activation(channels, **ASK, by="channel", horizon="20d", reference=["b", "c", "d"])
-    assert result.summary[["segment", "n_users"]].to_numpy().tolist() == [["all others", 90], ["a", 40]]
+    assert result.summary[["segment", "n_users"]].to_numpy().tolist() == [["all others", 110], ["a", 60]]
     assert result.contrasts[["segment", "reference"]].to_numpy().tolist() == [["a", "all others"]]
     apart = time_to_activation(channels, **ASK, by="channel", horizon="20d", reference="b").contrasts
     swapped = time_to_activation(channels, **ASK, by="channel", horizon="20d", reference="a").contrasts
@@ -410,7 +588,7 @@ def test_pooled_reference_becomes_one_segment(channels):
 def test_without_segments(channels):
     result = time_to_activation(channels, **ASK | {"competing": None}, horizon="20d")
     assert result.contrasts.empty and len(result.summary) == 1
-    assert result.finding.startswith("Within 20 days of start ") and "of 130 users reach active" in result.finding
+    assert result.finding.startswith("Within 20 days of start ") and "of 170 users reach active" in result.finding
 
 
 def test_activations_at_once_are_named():
@@ -443,7 +621,7 @@ def test_start_and_activation_swapped():
 
 def test_as_of_after_the_last_event_lengthens_the_view(channels):
     later = time_to_activation(channels, **ASK | {"as_of": "2026-08-01"}, horizon="20d", by="channel").summary
-    assert later["n_censored"].sum() == 0 and later["n_users"].sum() == 130
+    assert later["n_censored"].sum() == 0 and later["n_users"].sum() == 170
 
 
 def test_unknown_exit_is_a_caveat(channels):
@@ -477,8 +655,8 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
     import matplotlib.pyplot as plt
 
     result = time_to_activation(channels, **ASK, by="channel", horizon="20d")
-    texts = [t.get_text() for t in plots.plot_activation_curves(result.curve).texts]
-    assert {"a", "b", "d", "45", "40"} <= set(texts) and "c" not in texts
+    texts = [t.get_text() for t in plots.plot_activation_curves(result.curve, result.summary).texts]
+    assert {"a", "b", "65", "60"} <= {word for text in texts for word in text.split(": ")}
     forest = plots.plot_contrasts(result.contrasts)
     assert [t.get_text() for t in forest.get_yticklabels()] == ["a"] and forest.get_xlabel().endswith("than b")
     assert plots.plot_contrasts(result.contrasts.iloc[:0]).texts

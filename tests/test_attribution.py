@@ -61,7 +61,7 @@ class ArrayLog:
             dims[name], levels[name] = pd.factorize(column.fillna("(none)"), sort=True)
         time = f["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
         user = f["user"].to_numpy()
-        j = Journeys(user, time, mask, end, dims, levels, (user * 37) % 100)
+        j = Journeys(user, time, mask, end, dims, levels, lambda some: some * 37 % 100)
         half = user < np.median(user) if len(user) else np.empty(0, bool)
         return add_up(kernel(part) for part in (j.take(half), j.take(~half)))
 

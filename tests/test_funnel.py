@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib import demo, plots
+from scipy.stats import t as student
+
+from mctlib import demo, plots, stats
 from mctlib import log as log_module
 from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Step
@@ -38,8 +40,9 @@ def test_six_rows_by_hand():
     """Five days, seen up to the end of 12 January: cem is in the third day of the window and pending."""
     result = diagnose_funnel(make_log(SIX), STEPS, window="5d", as_of="2026-01-12")
     assert list(result.steps.columns) == [
-        "segment", "step", "event", "n_reached", "n_pending", "conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper", "naive_rate",
-        "step_rate", "step_rate_ci_lower", "step_rate_ci_upper", "median_days", "p90_days"]
+        "segment", "step", "event", "n_reached", "n_any_order", "n_pending", "n_competing", "conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper",
+        "design_effect", "n_accounts", "horizon_days", "horizon_rate", "horizon_rate_ci_lower", "horizon_rate_ci_upper", "naive_rate",
+        "step_rate", "step_rate_ci_lower", "step_rate_ci_upper", "p25_days", "median_days", "p75_days", "p90_days"]
     assert result.steps["n_reached"].tolist() == [3, 2, 1] and result.steps["n_pending"].tolist() == [0, 1, 1]
     assert result.steps["naive_rate"].tolist() == pytest.approx([1, 2 / 3, 1 / 3])
     # step 2: ann after 1 day (3 at risk), cem leaves after 3, bob after 4 (1 at risk): 1 - 2/3 * 0
@@ -50,6 +53,9 @@ def test_six_rows_by_hand():
     assert result.steps["step_rate"].tolist()[1:] == [1, 0.5]  # ann and bob have their five days behind them
     assert result.steps["median_days"].tolist()[1:] == [4, 2]  # S: 2/3 after 1 day, 0 after 4 · bob's window leaves him 1 day, ann needs 2
     assert any("1 user (33.3 %)" in c for c in result.caveats)
+    assert result.steps[["design_effect", "n_accounts", "horizon_days", "horizon_rate"]].isna().all(axis=None)  # no accounts, and fewer than 10 entrants
+    assert list(result.times.columns) == ["segment", "step", "event", "days", "reached_rate", "reached_rate_ci_lower", "reached_rate_ci_upper", "n_at_risk"]
+    assert list(result.checks.columns) == ["check", "step", "event", "n_users"]
 
 
 def test_before_any_window_has_closed_the_rate_is_not_known():
@@ -152,54 +158,203 @@ def test_caveats_name_ties_skipped_steps_and_names_that_do_not_occur():
 # ------------------------------------------------------------------------------------------------------------------ user by user, naive
 
 
-def kaplan_meier(spans, reached, end):
-    """Share reached by ``end``, and the first time each share is reached; users one by one."""
-    share, times = 1.0, []
-    for t in sorted({s for s, r in zip(spans, reached) if r and s <= end}):
-        share *= 1 - sum(r and s == t for s, r in zip(spans, reached)) / sum(s >= t for s in spans)
-        times.append((t, 1 - share))
-    return 1 - share, lambda q: next((t for t, f in times if f >= q - 1e-12), np.nan)
+def aalen_johansen(spans, endings, end):
+    """Share reached by ``end``, and the first time each share is reached; users one by one. endings: "reached", "left" or "waiting"."""
+    share, still, times = 0.0, 1.0, []
+    for t in sorted({s for s in spans if s <= end}):
+        here = [e for s, e in zip(spans, endings) if s == t]
+        n = sum(s >= t for s in spans)
+        share += still * here.count("reached") / n
+        still *= 1 - (here.count("reached") + here.count("left")) / n
+        times.append((t, share))
+    return share, lambda q: next((t for t, f in times if f >= q - 1e-12), np.nan)
 
 
-@pytest.mark.parametrize("seed", range(6))
+def by_accounts(pairs, account):
+    """Design effect, accounts, and the interval, of users (who, success) of a share, accounts one by one; users without an account stand alone."""
+    groups = {}
+    for who, success in pairs:
+        groups.setdefault(account[who] or f"user {who}", []).append(success)
+    n, g = len(pairs), len(groups)
+    p = sum(success for _, success in pairs) / n
+    variance = g / (g - 1) * sum((sum(y) - p * len(y)) ** 2 for y in groups.values()) / n**2
+    half = student.ppf(0.975, g - 1) * np.sqrt(variance) / (p * (1 - p))
+    return variance / (p * (1 - p) / n), g, [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_every_number_user_by_user(seed, monkeypatch):
-    """Random logs on whole hours, seen up to the middle; in small chunks of users, which must not matter."""
+    """Random logs on whole hours, seen up to the middle; in small chunks of users, which must not matter. Users may leave, and sit in accounts, in every second."""
     monkeypatch.setattr(log_module, "CHUNK_ROWS", 97)
     rng = np.random.default_rng(seed)
-    n, window, hours = 900, 36, 24 * 10
-    frame = pd.DataFrame({"user": rng.integers(0, 70, n), "event": rng.choice(["a", "b", "c"], n, p=[0.3, 0.4, 0.3]), "hour": rng.integers(0, hours, n),
+    n, window, hours, leaving, nested = 900, 36, 24 * 10, seed % 2 == 1, seed % 4 > 1
+    frame = pd.DataFrame({"user": rng.integers(0, 70, n), "event": rng.choice(["a", "b", "c", "x"], n, p=[0.3, 0.35, 0.25, 0.1]), "hour": rng.integers(0, hours, n),
                           "platform": rng.choice(["web", "ios"], n)})
     start, as_of = pd.Timestamp("2026-01-01"), 24 * 6
+    account = [f"acc{u % 17}" if nested and u % 5 else None for u in range(70)]
     log = EventLog.from_frame(frame.assign(user_id=frame["user"].map("u{}".format), timestamp=start + pd.to_timedelta(frame["hour"], unit="h"))
-                              .drop(columns=["user", "hour"]))
-    result = diagnose_funnel(log, ["a", "b", "c"], window=f"{window}h", as_of=str(start + pd.Timedelta(hours=as_of)), by="platform")
+                              .drop(columns=["user", "hour"]),
+                              people=pd.DataFrame({"user_id": [f"u{u}" for u in range(70)], "account_id": account}) if nested else None)
+    asked = {"window": f"{window}h", "as_of": str(start + pd.Timedelta(hours=as_of)), "by": "platform", "competing": "x" if leaving else None}
+    result = diagnose_funnel(log, ["a", "b", "c"], **asked)
+    deepest, first, exits = [], {}, {}
+    for u in range(70):
+        mine = frame[(frame["user"] == u) & (frame["hour"] <= as_of)].sort_values(["hour", "event"])
+        events = [(h, {"abc".index(e) + 1}, set()) for h, e in zip(mine["hour"], mine["event"]) if e != "x"]
+        if found := attempt(events, 3, window):
+            deepest.append(found[0])
+            times = attempt(first_entry_only(events, window, "ordered"), 3, window)[0]
+            exits[u] = min([h for h, e in zip(mine["hour"], mine["event"]) if e == "x" and h >= times[0] and leaving], default=np.inf)
+            first[u] = [t if t is not None and t <= exits[u] else None for t in times]
 
-    def expected(users):
-        deepest, first = [], []
-        for u in users:
-            mine = frame[(frame["user"] == u) & (frame["hour"] <= as_of)].sort_values(["hour", "event"])
-            events = [(h, {"abc".index(e) + 1}, set()) for h, e in zip(mine["hour"], mine["event"])]
-            found = attempt(events, 3, window)
-            if found:
-                deepest.append(found[0])
-                first.append(attempt(first_entry_only(events, window, "ordered"), 3, window)[0])
-        for k in range(3):
-            spans = [(t[k] if t[k] is not None else min(as_of, t[0] + window)) - t[0] for t in first]
-            reached = [t[k] is not None for t in first]
-            conversion, _ = kaplan_meier(spans, reached, window)
-            over = [t for t in first if t[0] + window <= as_of and k and t[k - 1] is not None]
-            before = [t for t in first if k and t[k - 1] is not None]
-            gaps = [(t[k] if t[k] is not None else min(as_of, t[0] + window)) - t[k - 1] for t in before]
-            _, quantile = kaplan_meier(gaps, [t[k] is not None for t in before], window)
-            yield [sum(t[k] is not None for t in deepest), sum(not r and t[0] + window > as_of for r, t in zip(reached, first)), conversion if k else 1,
-                   sum(t[k] is not None for t in deepest) / len(deepest), np.mean([t[k] is not None for t in over]) if k else np.nan,
-                   quantile(0.5) / 24 if k else np.nan, quantile(0.9) / 24 if k else np.nan]
+    def expected(k):
+        reached = {u: t[k] is not None for u, t in first.items()}
+        left = {u: not reached[u] and exits[u] <= t[0] + window for u, t in first.items()}
+        ending = {u: "reached" if reached[u] else "left" if left[u] else "waiting" for u in first}
+        stop = {u: t[k] if reached[u] else min(as_of, t[0] + window, exits[u]) for u, t in first.items()}
+        conversion, _ = aalen_johansen([stop[u] - t[0] for u, t in first.items()], list(ending.values()), window)
+        before = [u for u, t in first.items() if k and t[k - 1] is not None]
+        over = [u for u in before if first[u][0] + window <= as_of]
+        _, quantile = aalen_johansen([stop[u] - first[u][k - 1] for u in before], [ending[u] for u in before], window)
+        got = row(result, k + 1)
+        if nested and k:
+            matured = [u for u, t in first.items() if t[0] + window <= as_of]
+            effect, _, _ = by_accounts([(u, reached[u]) for u in matured], account)
+            assert (got["design_effect"], got["n_accounts"]) == (pytest.approx(effect), len({account[u] or u for u in first}))
+            _, _, ends = by_accounts([(u, reached[u]) for u in over], account)
+            assert got[["step_rate_ci_lower", "step_rate_ci_upper"]].tolist() == pytest.approx(ends)
+        return [sum(t[k] is not None for t in deepest), sum(e == "waiting" and first[u][0] + window > as_of for u, e in ending.items()), sum(left.values()),
+                conversion if k else 1, sum(t[k] is not None for t in deepest) / len(deepest), np.mean([reached[u] for u in over]) if k else np.nan,
+                *(quantile(q) / 24 if k else np.nan for q in (0.25, 0.5, 0.75, 0.9))]
 
-    columns = ["n_reached", "n_pending", "conversion_rate", "naive_rate", "step_rate", "median_days", "p90_days"]
+    columns = ["n_reached", "n_pending", "n_competing", "conversion_rate", "naive_rate", "step_rate", "p25_days", "median_days", "p75_days", "p90_days"]
     got = result.steps.query("segment == 'all'")[columns].to_numpy(float)
-    np.testing.assert_allclose(got, list(expected(range(70))), atol=1e-9)
-    by_segment = result.steps.query("segment != 'all'").groupby("step")[["n_reached", "n_pending"]].sum()
-    assert by_segment.to_numpy().tolist() == got[:, :2].tolist()
+    np.testing.assert_allclose(got, [expected(k) for k in range(3)], atol=1e-9)
+    by_segment = result.steps.query("segment != 'all'").groupby("step")[["n_reached", "n_pending", "n_competing"]].sum()
+    assert by_segment.to_numpy().tolist() == got[:, :3].tolist()
+    assert (got[1:, 2] > 0).all() == leaving
+
+
+# ------------------------------------------------------------------------------------------------------------ leaving, accounts, any order
+
+
+def test_who_leaves_first_does_not_convert_by_hand():
+    """ann leaves before b, bob at the very moment of his b, cem after three days; dee's exit lies before her entry; fay is seen for two days of her five."""
+    rows = [("ann", "a", "2026-01-01"), ("ann", "gone", "2026-01-02"), ("ann", "b", "2026-01-03"), ("bob", "a", "2026-01-01"), ("bob", "gone", "2026-01-02"),
+            ("bob", "b", "2026-01-02"), ("cem", "a", "2026-01-01"), ("cem", "gone", "2026-01-04"), ("dee", "gone", "2025-12-31"), ("dee", "a", "2026-01-01"),
+            ("dee", "b", "2026-01-03"), ("fay", "a", "2026-01-10")]
+    result = diagnose_funnel(make_log(rows), ["a", "b"], window="5d", as_of="2026-01-11", competing="gone")
+    # after 1 day 5 at risk: bob in, ann out, share 1/5, 3/5 still waiting; after 2 days 3 at risk: dee in, + 3/5 * 1/3
+    assert row(result, 2)[["n_reached", "n_pending", "n_competing", "conversion_rate"]].tolist() == [3, 1, 2, pytest.approx(0.4)]
+    assert row(result, 2)["step_rate"] == 2 / 4  # ann, bob, cem and dee have their five days behind them
+    assert "leaving by gone ends the wait" in result.finding
+    without = diagnose_funnel(make_log(rows), ["a", "b"], window="5d", as_of="2026-01-11")
+    assert row(without, 2)[["n_competing", "conversion_rate"]].tolist() == [0, pytest.approx(1 / 5 + 4 / 5 * 2 / 4)]  # cem waits his five days: 1 of 5, then 2 of 4
+
+
+def nested_log(n_accounts, rng, users=20, icc=0.1, p=0.3, spread=0):
+    """Users of accounts that share a beta-distributed rate; all enter within ``spread`` days, converters one day later."""
+    each = rng.beta(p * (1 / icc - 1), (1 - p) * (1 / icc - 1), n_accounts).repeat(users)
+    name = [f"u{i}" for i in range(len(each))]
+    entry = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.uniform(0, spread, len(each)), unit="D")
+    rows = [*zip(name, ["a"] * len(name), entry), *((u, "b", t + DAY) for u, t, y in zip(name, entry, rng.random(len(each)) < each) if y)]
+    return make_log(rows, people=pd.DataFrame({"user_id": name, "account_id": [f"acc{i // users}" for i in range(len(name))]}))
+
+
+def test_users_of_one_account_count_for_less():
+    """Design effect of 40 accounts of 20 users with an intra-account correlation of 0.1: 1 + 19 * 0.1 = 2.9 (Kish)."""
+    log = nested_log(40, np.random.default_rng(4))
+    result = diagnose_funnel(log, ["a", "b"], window="3d", as_of="2026-02-01")
+    last = row(result, 2)
+    assert last["n_accounts"] == 40 and last["design_effect"] == pytest.approx(2.9, abs=1.0)
+    assert last[["conversion_rate_ci_lower", "conversion_rate_ci_upper"]].tolist() == pytest.approx(last[["step_rate_ci_lower", "step_rate_ci_upper"]].tolist())
+    low, high = stats.wilson([last["n_reached"]], [800])
+    assert last["conversion_rate_ci_upper"] - last["conversion_rate_ci_lower"] > 1.4 * (high[0] - low[0])
+    assert f"in 40 accounts (design effect {last['design_effect']:.1f})" in result.finding and any("Users of one account act alike" in c for c in result.caveats)
+    band = result.times.iloc[-1]
+    assert band["reached_rate_ci_upper"] - band["reached_rate_ci_lower"] > 1.4 * (high[0] - low[0])
+
+
+def test_below_ten_accounts_there_is_no_interval():
+    result = diagnose_funnel(nested_log(9, np.random.default_rng(4)), ["a", "b"], window="3d", as_of="2026-02-01")
+    last = row(result, 2)
+    assert last["n_accounts"] == 9 and 0 < last["conversion_rate"] < 1
+    assert last.filter(like="_ci_").isna().all() and result.times["reached_rate_ci_upper"].isna().all()
+    assert "Fewer than 10 accounts: too few to say how far accounts differ, so no interval is given." in result.caveats
+
+
+def test_open_windows_borrow_the_design_effect_and_a_share_of_nought_keeps_an_interval():
+    log = nested_log(40, np.random.default_rng(4), spread=12)
+    result = diagnose_funnel(log, ["a", "b", "c"], window="5d", as_of="2026-01-09", by="week")
+    first, last, whole = row(result, 2, "2025-12-29"), row(result, 2, "2026-01-05"), row(result, 2)
+    assert first["design_effect"] > 1 and np.isnan(last["design_effect"]) and np.isnan(last["conversion_rate"]) and last["n_accounts"] == 40
+    ends = [stats.cluster_interval(last["horizon_rate"], row(result, 1, "2026-01-05")["n_reached"], effect, 40) for effect in (1, 1.5 * whole["design_effect"])]
+    (inner_low, inner_high), (outer_low, outer_high) = ends  # more than independent users, less than the larger accounts of both weeks
+    assert outer_low < last["horizon_rate_ci_lower"] < inner_low < last["horizon_rate"] < inner_high < last["horizon_rate_ci_upper"] < outer_high
+    never = row(result, 3)
+    assert never["conversion_rate"] == 0 and np.isnan(never["design_effect"])
+    matured = diagnose_funnel(log, ["a", "b", "c"], window="5d", as_of="2026-02-01")
+    (low,), (high,) = stats.wilson([0], [800 / row(matured, 2)["design_effect"]])  # worth no more users than the step before
+    assert row(matured, 3)[["conversion_rate_ci_lower", "conversion_rate_ci_upper"]].tolist() == pytest.approx([low, high])
+
+
+@pytest.mark.parametrize("options", [{}, {"exclude": [Exclusion("x", 1, 4)]}, {"hold": "platform"}, {"by": "week"}, {"order": "strict", "competing": "x"}, {"optional": [2]}])
+def test_the_count_in_any_order_is_of_who_ever_did_all_of_them(options):
+    """Users with step 1 and, ever, each required step up to this one, in a plain loop; sparse and busy users, with exclusions, held properties and other events between."""
+    rng = np.random.default_rng(7)
+    n = 2000
+    frame = pd.DataFrame({"user_id": np.where(rng.random(n) < 0.05, 0, rng.integers(0, 600, n)), "event": rng.choice(["a", "b", "c", "d", "x"], n), "platform": rng.choice(["web", "ios"], n),
+                          "timestamp": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 24 * 20, n), unit="h")})
+    log = EventLog.from_frame(frame.assign(user_id=frame["user_id"].map("u{}".format)))
+    seen = frame[frame["timestamp"] < "2026-01-19"].groupby("user_id")["event"].agg(set)
+    needs = [{"a"}, {"a", "b"}, {"a", "c"} if "optional" in options else {"a", "b", "c"}, {"a", "c", "d"} if "optional" in options else {"a", "b", "c", "d"}]
+    found = diagnose_funnel(log, ["a", "b", "c", "d"], **{"window": "50h", "as_of": "2026-01-18"} | options)
+    table = found.steps.query("segment == 'all'") if "by" not in options else found.steps.query("segment != 'all'").groupby("step", as_index=False)[["n_any_order", "n_reached"]].sum()
+    lost = found.checks.loc[found.checks["check"] == "taken out by an exclusion", "n_users"].sum()
+    naive = [sum(need <= did for did in seen) for need in needs]
+    assert table["n_any_order"].iloc[0] == naive[0] - lost
+    assert table["n_any_order"].tolist() == naive or "exclude" in options
+    assert (table["n_any_order"] >= table["n_reached"]).all() and table["n_any_order"].iloc[-1] > table["n_reached"].iloc[-1]
+
+
+def test_checks_say_whom_the_counts_leave_out():
+    """Two exclusions: x takes out ann, y takes out bob, either of them eva. gil's profile is on another platform, hal skips b, ida ties, joe comes back later."""
+    day = "2026-01-0{}".format
+    path = lambda user, *events: [(user, e, t, p) for e, t, p in events]  # noqa: E731
+    rows = [*path("ann", ("a", day(1), "web"), ("x", day(2), "web"), ("b", day(3), "web")), *path("bob", ("a", day(1), "web"), ("b", day(2), "web"), ("y", day(3), "web"), ("c", day(4), "web")),
+            *path("eva", ("a", day(1), "web"), ("x", day(2), "web"), ("b", day(3), "web"), ("y", day(4), "web"), ("c", day(5), "web")),
+            *path("gil", ("a", day(1), "web"), ("b", day(2), "ios"), ("c", day(3), "ios")), *path("hal", ("a", day(1), "web"), ("c", day(2), "web")),
+            *path("ida", ("a", day(1), "web"), ("b", day(1), "web"), ("c", day(2), "web")),
+            *path("joe", ("a", day(1), "web"), ("a", "2026-01-20", "web"), ("b", "2026-01-21", "web"), ("c", "2026-01-22", "web")), *path("kim", ("a", "2026-01-30", "web"))]
+    log = make_log(rows, ("user_id", "event", "timestamp", "platform"))
+    checks = diagnose_funnel(log, ["a", "b", "c"], window="9d", as_of="2026-02-01", exclude=[Exclusion("x", 1, 2), Exclusion("y", 2, 3)], hold="platform").checks
+    assert [tuple(None if pd.isna(v) else v for v in r) for r in checks.to_numpy(object)] == [
+        ("window still open, step not reached", 3, "c", 1), ("reached only on a later attempt", 3, "c", 1),
+        ("taken out by an exclusion", 2, "x after step 1", 2), ("taken out by an exclusion", 3, "y after step 2", 2), ("taken out by an exclusion", None, "any of these", 3),
+        ("reached, but not with the same platform", 3, "c", 1), ("two steps at the very same time", None, "", 1), ("a later step, but never this one", 2, "b", 1)]
+
+
+def test_times_are_the_curve_of_everybody_who_might_go_on():
+    """40 users do b after 1, 2, ..., 40 hours, 40 never; from hour 31 on fewer than 10 of them are left to go, 50 are at risk."""
+    rows = [(f"u{i}", "a", "2026-01-01") for i in range(80)] + [(f"u{i}", "b", pd.Timestamp("2026-01-01") + pd.Timedelta(hours=i + 1)) for i in range(40)]
+    result = diagnose_funnel(make_log(rows), ["a", "b"], window="3d", as_of="2026-02-01")
+    assert row(result, 2)[["p25_days", "median_days", "p75_days"]].tolist() == [20 / 24, 40 / 24, pytest.approx(np.nan, nan_ok=True)]
+    times = result.times
+    assert times["days"].iloc[0] == 0 and times["days"].iloc[-1] == 3 and len(times) <= 122
+    hours = np.round(times["days"] * 24).astype(int)
+    assert times["reached_rate"].tolist() == pytest.approx(np.minimum(hours, 40) / 80)
+    assert times["n_at_risk"].tolist() == [80 - min(max(h - 1, 0), 40) for h in hours]  # at risk at an hour: those not there an hour before
+
+
+def test_the_horizon_is_as_far_as_ten_were_followed():
+    """One enters a day, twelve in all, seen up to the end of the twelfth: the tenth longest was followed for 3 days but for a microsecond. Six do b after two days."""
+    rows = [(f"u{d}", "a", f"2026-01-{d:02d}") for d in range(1, 13)] + [(f"u{d}", "b", f"2026-01-{d + 2:02d}") for d in range(1, 7)]
+    early = row(diagnose_funnel(make_log(rows), ["a", "b"], window="20d", as_of="2026-01-12"), 2)
+    assert early["horizon_days"] == pytest.approx(3 - 5 / 1440) and np.isnan(early["conversion_rate"])
+    assert early["horizon_rate"] == pytest.approx(6 / 11)  # the twelfth was seen for a day only
+    late = row(diagnose_funnel(make_log(rows), ["a", "b"], window="20d", as_of="2026-02-12"), 2)
+    assert late["horizon_days"] == 20 and late["horizon_rate"] == late["conversion_rate"] == 0.5
+    assert late["horizon_rate_ci_upper"] == late["conversion_rate_ci_upper"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- maturity
@@ -222,6 +377,31 @@ def test_cutting_the_data_does_not_move_the_rate_but_the_naive_one_falls():
     assert cuts[-1]["n_pending"] == 0 and cuts[-1]["conversion_rate"] == pytest.approx(cuts[-1]["naive_rate"])
     widths = [cut["conversion_rate_ci_upper"] - cut["conversion_rate_ci_lower"] for cut in cuts]
     assert widths == sorted(widths, reverse=True)  # an early look knows less and says so
+
+
+def test_weekly_cohorts_do_not_move_wherever_the_data_are_cut():
+    """The same truth, cut at the end of every third day: what is said of a week never depends on where the data end, the naive rate does."""
+    rng = np.random.default_rng(8)
+    n, curve = 6000, lambda days: 0.4 * (1 - np.exp(-days / 4))
+    start = pd.Timestamp("2026-01-05") + pd.to_timedelta(rng.uniform(0, 56, n), unit="D")
+    done = start + pd.to_timedelta(rng.exponential(4, n), unit="D")
+    user, converts = [f"u{i}" for i in range(n)], rng.random(n) < 0.4
+    log = make_log([*zip(user, ["a"] * n, start), *((u, "b", t) for u, t, c in zip(user, done, converts) if c)])
+    final = diagnose_funnel(log, ["a", "b"], window="14d", as_of="2026-03-31", by="week").steps.query("step == 2").set_index("segment")
+    cuts = [diagnose_funnel(log, ["a", "b"], window="14d", as_of=str(day.date()), by="week").steps.query("step == 2")
+            for day in pd.date_range("2026-01-14", "2026-03-16", freq="3D")]
+    seen = pd.concat(cuts).dropna(subset="horizon_rate")
+    target = seen["segment"].map(final["conversion_rate"])
+    within = lambda value, rate: (seen[f"{rate}_ci_lower"] <= value) & (value <= seen[f"{rate}_ci_upper"])  # noqa: E731
+    known, everyone = seen["conversion_rate"].notna(), seen["segment"] == "all"
+    assert within(target, "conversion_rate")[known & everyone].all() and within(target, "conversion_rate")[known & ~everyone].mean() > 0.97
+    assert (within(curve(14), "conversion_rate")[known].mean() > 0.93) and within(curve(seen["horizon_days"]), "horizon_rate").mean() > 0.93
+    mature = seen["horizon_days"] == 14
+    assert (seen["horizon_rate"] == seen["conversion_rate"])[mature].all() and mature.sum() > 80 and (~mature).sum() > 20
+    partly = known & (seen["n_pending"] > 0)
+    assert (seen["naive_rate"] < seen["conversion_rate"])[partly].all()
+    young = seen["horizon_days"] <= 7
+    assert young.sum() > 10 and (seen["naive_rate"] < 0.75 * curve(14))[young].all()  # what a plain weekly table would show of them
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ errors
@@ -248,6 +428,7 @@ def test_cutting_the_data_does_not_move_the_rate_but_the_naive_one_falls():
     ([Step(ANY, {"nocolumn": ANY}), "b"], {}, "matches no event; other events occur, but never with nocolumn = any value."),
     (["a", "b"], {"as_of": "2025-01-01"}, "as_of: 2025-01-01 lies before the first event"),
     (["a", "b"], {"by": "platfrom"}, 'Did you mean "platform"?'),
+    (["a", "b"], {"competing": ["x", "b"]}, 'competing: one event could be both the exit "x or b" and the step "b"; name an event that is no step.'),
 ])
 def test_errors_say_what_to_do(steps, options, words):
     log = make_log(OPTIONS, ("user_id", "event", "timestamp", "platform"))
@@ -295,4 +476,14 @@ def test_plots_show_every_step_and_segment(product):
     axes = plots.plot_funnel_segments(result.steps)
     assert {t.get_text().split(" ")[0] for t in axes.get_yticklabels()} == {"web", "ios", "android"}
     plots.plot_funnel_segments(result.steps[result.steps["segment"] != "all"])
+    axes = plots.plot_funnel_times(result.times)
+    assert [t.get_text()[3:] for t in sorted(axes.texts, key=lambda t: t.get_text())] == PATH[1:] and axes.get_xlabel() == "days since the step before"
+    short = diagnose_funnel(log, PATH, window="60min", as_of="2026-07-05")
+    assert plots.plot_funnel_times(short.times).get_xlabel() == "minutes since the step before"
+    weeks = diagnose_funnel(log, PATH, window="14d", as_of="2026-07-05", by="week").steps
+    axes = plots.plot_funnel_cohorts(weeks)
+    so_far = [t.get_text() for t in axes.texts if t.get_text().startswith("so far")]
+    open_ = weeks.query("step == 4 and horizon_days < 14")
+    assert len(axes.patches) == 26 and [patch.get_hatch() for patch in axes.patches].count(plots.HATCH) == len(so_far) == len(open_) == 2
+    assert so_far[-1] == f"so far, {open_.set_index('segment')['horizon_days'].loc['2026-06-29']:.1f} of 14 days"
     matplotlib.pyplot.close("all")

@@ -18,7 +18,7 @@ import pytest
 import mctlib
 from mctlib.journeys import ANY, Journeys
 from mctlib.store import DataError, ParameterError
-from tests.test_overlay import SMALL, answers, stored, write_clean_demo
+from tests.test_overlay import SMALL, answers, assert_same, stored, write_clean_demo
 
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 pytestmark = pytest.mark.skipif(
@@ -121,12 +121,8 @@ def test_the_work_is_done_by_both_workers_and_not_here(cluster, log, duck):
 
 def test_every_analysis_gives_the_tables_of_duckdb(log, duck):
     expected = answers(duck)
-    fractions = ("credit", "windows", "stability", "partners", "mean")  # sums of fractions, added in another order
     for name, table in answers(log).items():
-        if name in fractions:
-            pd.testing.assert_frame_equal(table, expected[name], rtol=1e-12, atol=1e-12, obj=name)
-        else:
-            pd.testing.assert_frame_equal(table, expected[name], check_exact=True, obj=name)
+        assert_same(table, expected[name], name)
 
 
 def small_frames(spark, time_type):

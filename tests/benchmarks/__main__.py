@@ -55,6 +55,7 @@ def on_events(size: int) -> dict[str, dict]:
     load, tree = take(("ours.ask", "load", name, "fresh"), ("peers.mergetree", name))
     row(size, "load Parquet", "chDB, the same into MergeTree", load, tree)
     row(size, "load Parquet and first funnel", "chDB windowFunnel on Parquet", *take((*ask, "fresh"), raw), budget(2))
+    row(size, "open Parquet in place and first funnel", "chDB windowFunnel on Parquet", *take(("ours.in_place", "funnel", name), raw, rounds=rounds), budget(2))
     funnel, raw, tree, scan, asof = take(ask, raw, (*raw, "loaded"), ("peers.scan", name), ("peers.asof", name), rounds=rounds)
     row(size, "every further funnel", "chDB windowFunnel on Parquet", funnel, raw, budget(0.33))
     row(size, FUNNEL, "chDB windowFunnel on MergeTree by user, time", funnel, tree, budget(1))

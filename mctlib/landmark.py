@@ -1,0 +1,221 @@
+"""What shortens the way to first value: users who did something early against those who did not, both still waiting at a landmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.hazards import DAY, ENDINGS, OUTCOMES, Group, cell_table, clocks, compare_days, compare_hazards, compare_shares, number_accounts, resolution
+from mctlib.journeys import Journeys, Step, as_step, first_rows
+from mctlib.log import EventLog, as_columns, as_window
+from mctlib.store import ParameterError
+from mctlib.words import in_words, points, users
+
+MIN_USERS, MIN_SHARE = 30, 0.02  # who did it and who did not: at least so many of those still waiting
+MOST_SIGNALS = 60  # one walk knows 64 matchers
+COLUMNS = [
+    "landmark_days", "signal", "n_exposed", "n_unexposed", *(f"{name}{side}" for name in (
+        "exposed_rate", "unexposed_rate", "effect_rate", "naive_effect_rate", "rmst_difference_days", "crude_difference_days", "hazard_ratio")
+        for side in ("", "_ci_lower", "_ci_upper")), "logrank_pvalue", "qvalue",
+]
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """Result of `landmark_activation`, which says what the columns mean."""
+
+    signals: pd.DataFrame
+    finding: str
+    caveats: tuple[str, ...]
+
+
+def landmark_activation(
+    log: EventLog, *, start: str | Sequence[str] | Step, activation: str | Sequence[str] | Step, as_of: Any, signals: Sequence[Any] | None = None,
+    landmark: str | Sequence[str] = "3d", competing: str | Sequence[str] | Step | None = None, by: str | Sequence[str] | None = None, horizon: str = "90d",
+) -> Landmark:
+    """Early micro-conversions beside the wait for activation that follows, free of immortal time.
+
+    The clock is that of `time_to_activation`. Counted are the users still waiting at the landmark (not activated, not gone, and seen for longer). Exposed
+    is who had the signal from the start to the landmark, its end included; the outcome is what comes after the landmark, until ``horizon`` after the start.
+    Whoever did it later counts as unexposed: nobody is sorted by what he lived to do. ``landmark``: one duration or several; the first is the headline.
+    ``signals``: events (names, lists of names, Steps); by default every other event that 30 users and 2 % had by the first landmark and as many had not.
+    ``by``: strata, columns of people or of the start event; the differences are then means over strata with weights n_1 n_0 / (n_1 + n_0) as Mantel &
+    Haenszel's, the hazard ratio and the log-rank test are stratified, over the strata with 10 users on both sides.
+
+    ``signals``: landmark_days, signal, n_exposed, n_unexposed; exposed_rate, unexposed_rate + ci (share activated between landmark and horizon, or the last
+    day to which 10 users of either side were followed), effect_rate + ci (their difference, stratified), naive_effect_rate + ci (for comparison only: share
+    activated of all who ever did it, before or after activating, minus that of those who never did), rmst_difference_days + ci (days not activated after the
+    landmark, exposed minus unexposed, stratified), crude_difference_days + ci (not stratified), hazard_ratio + ci (above 1: sooner), logrank_pvalue,
+    qvalue (Benjamini-Hochberg over all rows). By landmark, the largest saving first. Errors are by account where people sit in accounts.
+
+    Method: landmark analysis (Anderson, Cain & Gelber 1983); estimators as in `time_to_activation`. An association: who does it early may differ in more.
+    Raises ParameterError: unknown events, a signal that is a start, activation or exit, a landmark not before the horizon, nobody still waiting.
+    """
+    asked = {"start": start, "activation": activation, "competing": competing}
+    roles = {role: as_step(event) for role, event in asked.items() if event is not None}
+    window, by = as_window(horizon, "horizon"), as_columns(by)
+    landmarks = [as_window(day, "landmark") for day in ([landmark] if isinstance(landmark, str) else landmark)]
+    if not landmarks or max(landmarks) >= window:
+        raise ParameterError(f"landmark: {landmark} must lie before the horizon ({horizon}).")
+    for role in ("start", "activation"):
+        if unknown := log.missing_events([roles[role]]):
+            raise ParameterError(f"{role}: {unknown[0]}")
+    chosen, caveats = _signals(log, roles, signals)
+    accounts = [a for a in log.accounts if a not in by]
+    unit = resolution(10 * window)  # a thousandth of the horizon: many signals, and no curve is printed
+    kernel = partial(count_landmarks, horizon=window, unit=unit, landmarks=tuple(landmarks), roles=tuple(roles), n_signals=len(chosen), accounts=accounts)
+    counts, n_accounts = number_accounts(log.reduce(kernel, events=[*roles.values(), *chosen], by=[*by, *accounts], as_of=as_of))
+    naive, after = counts[counts["landmark"] == len(landmarks)], counts[counts["landmark"] < len(landmarks)]
+    waiting = after[(after["landmark"] == 0) & after["outcome"].isin(ENDINGS)].groupby(["signal", "exposed"])["n_users"].sum().unstack(fill_value=0).reindex(
+        index=range(len(chosen)), columns=[0, 1], fill_value=0)
+    n_waiting = int(waiting.iloc[0].sum())
+    if not n_waiting:
+        raise ParameterError(f"landmark: nobody is still waiting and in view {in_words(landmarks[0])} after {roles['start'].label}.")
+    asked_for = range(len(chosen)) if signals else np.flatnonzero(waiting.min(axis=1) >= max(MIN_USERS, MIN_SHARE * n_waiting))
+    rows, strata = [], set()
+    for at, us in enumerate(landmarks):
+        clock = {"horizon": window - us, "unit": unit, "competing": competing is not None, "n_accounts": n_accounts}
+        for k in asked_for:
+            mine = after[(after["landmark"] == at) & (after["signal"] == k)]
+            row, used = _compare(mine, clock, bool(by))
+            rows.append({"landmark_days": us / DAY, "signal": chosen[k].label, **row, **_naive(naive[naive["signal"] == k])})
+            strata |= {used}
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({c: float for c in COLUMNS if c != "signal"} if not rows else {})
+    table["qvalue"] = stats.fdr(table["logrank_pvalue"])
+    table = table.iloc[np.lexsort((table["rmst_difference_days"], table["landmark_days"].map({us / DAY: i for i, us in enumerate(landmarks)})))].reset_index(drop=True)
+    n_started = int(naive.loc[naive["signal"] == 0, "n_users"].sum())
+    caveats += _caveats(table, roles, n_waiting, n_started, landmarks[0], strata, by)
+    return Landmark(table, _finding(table, roles, landmarks[0], window, accounts), tuple(caveats))
+
+
+def count_landmarks(
+    j: Journeys, *, horizon: int, unit: int, landmarks: Sequence[int], roles: Sequence[str], n_signals: int, accounts: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Kernel: segment, account (where ``accounts`` names dims), landmark (index), signal (index), exposed (0, 1), outcome, units, n_users.
+
+    Bits: the roles, then the signals; times in microseconds. Users still waiting at a landmark count twice for every signal: under the outcome with the units
+    from the landmark to the clock's end, and under "followed" with those it could have run. The index after the last landmark holds all started users once:
+    exposed is who ever had the signal since the start, units 0.
+    """
+    sizes = {"landmark": len(landmarks) + 1, "signal": n_signals, "exposed": 2, "outcome": len(OUTCOMES), "units": horizon // unit + 1}
+    shape = (*(len(j.levels[name]) for name in j.dims), *sizes.values())
+    c = clocks(j, horizon, roles)
+    first = first_rows(j.user)
+    begin = np.searchsorted(first, c.rows, side="right") - 1  # the clock's user
+    begun = np.full(len(first), np.iinfo(np.int64).max // 2)
+    begun[begin] = j.time[c.rows]
+    since = j.time - np.repeat(begun, np.diff(np.r_[first, len(j)]))
+    since[c.rows] = -1  # one row fills one role
+    cells = [np.empty(0, np.int64)]
+    for at, until in enumerate((*landmarks, np.iinfo(np.int64).max)):
+        did = np.bitwise_or.reduceat(np.where((since >= 0) & (since <= until), j.mask, 0), first)[begin] if len(j) else np.empty(0, np.int64)
+        ever = at == len(landmarks)
+        kept = np.arange(len(c.rows)) if ever else np.flatnonzero(c.ran > until)
+        dims = [codes[c.rows[kept]] for codes in j.dims.values()]
+        for k in range(n_signals):
+            exposed = (did[kept] >> did.dtype.type(len(roles) + k) & did.dtype.type(1)).astype(np.int64)
+            parts = [(c.outcome[kept], np.zeros(len(kept), np.int64))] if ever else [
+                (c.outcome[kept], (c.ran[kept] - until) // unit), (np.full(len(kept), OUTCOMES.index("followed")), (c.followed[kept] - until) // unit)]
+            cells += [np.ravel_multi_index((*dims, np.full(len(kept), at), np.full(len(kept), k), exposed, *part), shape) for part in parts]
+    table = cell_table(j, np.concatenate(cells), sizes, accounts)
+    return table.assign(outcome=np.asarray(OUTCOMES, object)[table["outcome"]])
+
+
+def _signals(log: EventLog, roles: dict[str, Step], signals: Sequence[Any] | None) -> tuple[list[Step], list[str]]:
+    """The signals as Steps and what must be said of the choice."""
+    taken = {name for step in roles.values() for name in step.names}
+    if signals:
+        chosen = [as_step(s) for s in ([signals] if isinstance(signals, str) else signals)]
+        if both := [s.label for s in chosen if set(s.names) & taken]:
+            raise ParameterError(f"signals: {both[0]} is the start, the activation or the exit itself.")
+        if unknown := log.missing_events(chosen):
+            raise ParameterError(f"signals: {unknown[0]}")
+        if len(chosen) > MOST_SIGNALS:
+            raise ParameterError(f"signals: {len(chosen)} are asked for at once; {MOST_SIGNALS} is the most.")
+        return chosen, []
+    names = [n for n in log.describe().sort_values("n_users", ascending=False, kind="stable")["event"] if n not in taken]
+    if not names:
+        raise ParameterError("signals: the data hold no event beside start, activation and exit.")
+    left = len(names) - MOST_SIGNALS
+    return [as_step(n) for n in names[:MOST_SIGNALS]], [f"Only the {MOST_SIGNALS} events that most users have are looked at; {left} are not."] if left > 0 else []
+
+
+def _compare(counts: pd.DataFrame, clock: dict[str, Any], stratified: bool) -> tuple[dict[str, float], tuple[int, int]]:
+    """One signal at one landmark: its row of the table, and how many of how many strata it stands on."""
+    groups = lambda part: tuple(Group.of(str(side), part[part["exposed"] == side], **clock) for side in (1, 0))  # noqa: E731
+    crude = groups(counts)
+    row = {"n_exposed": crude[0].n_users, "n_unexposed": crude[1].n_users}
+    strata = [groups(part) for _, part in counts.groupby("segment")] if stratified else [crude]
+    pairs = [pair for pair in strata if min(g.last for g in pair) > 0]
+    if not pairs or not min(g.last for g in crude) > 0:
+        return row, (0, len(strata))
+    last = min(g.last for pair in (*pairs, crude) for g in pair)
+    told = {"exposed_rate": crude[0].rate(last), "unexposed_rate": crude[1].rate(last), "effect_rate": compare_shares(pairs, last),
+            "rmst_difference_days": compare_days(pairs, last), "crude_difference_days": compare_days([crude], last)}
+    for name, values in told.items():
+        row |= dict(zip((name, f"{name}_ci_lower", f"{name}_ci_upper"), values))
+    hazards = compare_hazards([(g.steps, h.steps) for g, h in pairs], pairs)
+    return row | {k: v for k, v in hazards.items() if k != "ph_pvalue"}, (len(pairs), len(strata))
+
+
+def _naive(counts: pd.DataFrame) -> dict[str, float]:
+    """Share activated of who ever did it minus that of who never did, among all who started."""
+    n = [counts.loc[counts["exposed"] == side, "n_users"].sum() for side in (1, 0)]
+    hit = [counts.loc[(counts["exposed"] == side) & (counts["outcome"] == "activated"), "n_users"].sum() for side in (1, 0)]
+    if not min(n):
+        return {}
+    low, high = stats.newcombe(hit[0], n[0], hit[1], n[1])
+    return {"naive_effect_rate": hit[0] / n[0] - hit[1] / n[1], "naive_effect_rate_ci_lower": low, "naive_effect_rate_ci_upper": high}
+
+
+def _clear(table: pd.DataFrame) -> pd.Series:
+    """Rows whose difference in days stands: the log-rank test after false-discovery control, and an interval on one side of zero."""
+    return (table["qvalue"] < 0.05) & (table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"] > 0)
+
+
+def _caveats(
+    table: pd.DataFrame, roles: dict[str, Step], n_waiting: int, n_started: int, landmark: int, strata: set[tuple[int, int]], by: list[str],
+) -> list[str]:
+    """What a reader must know about these numbers, in sentences."""
+    out = [f"Compared are the {n_waiting:,} of {users(n_started)} still waiting and in view {in_words(landmark)} after {roles['start'].label}. "
+           "Who acts early may differ in other ways: an experiment would tell."]
+    head = table[table["landmark_days"] == landmark / DAY]
+    vanity = head[(head["naive_effect_rate_ci_lower"] > 0) & ~(_clear(head) & (head["rmst_difference_days"] < 0)) & head["effect_rate"].notna()]
+    if len(vanity):
+        told = "; ".join(f"{r['signal']} {100 * r['naive_effect_rate']:+.1f}, after the landmark {points(r, 'effect_rate')}"
+                         for _, r in vanity.sort_values("naive_effect_rate", ascending=False).head(2).iterrows())
+        out.append(f"Good only while who ever did it is set against who never did, where staying long enough to do it counts in its favour: {told}.")
+    for signal, part in table.groupby("signal", sort=False):
+        signs = np.sign(part["rmst_difference_days"].dropna())
+        if signs.nunique() > 1 and _clear(part).any():
+            told = "; ".join(f"{r['rmst_difference_days']:+.1f} days at day {r['landmark_days']:g}" for _, r in part.iterrows())
+            out.append(f"{signal} points in different directions at different landmarks ({told}): no conclusion.")
+    if by and (lacking := [pair for pair in strata if pair[0] < pair[1]]):
+        least = min(lacking)
+        out.append(f"Strata with fewer than 10 users on one side are left out of the stratified figures (at worst {least[0]} of {least[1]} are used).")
+    return out
+
+
+def _finding(table: pd.DataFrame, roles: dict[str, Step], landmark: int, horizon: int, accounts: list[str]) -> str:
+    """The clearest saving, or that there is none."""
+    head = table[(table["landmark_days"] == landmark / DAY) & table["logrank_pvalue"].notna()]
+    n_tests = int(table["logrank_pvalue"].notna().sum())
+    early, goal = in_words(landmark), roles["activation"].label
+    rule = (f"(Landmark {early} after the first {roles['start'].label}: users still waiting then, sorted by what they had done by then, and followed to "
+            f"{in_words(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}{', errors by account' if accounts else ''}.)")
+    if head.empty:
+        return f"No early micro-conversion in the first {early} can be compared: {MIN_USERS} users and {MIN_SHARE:.0%} must have had it, and as many not; a later landmark may find some. {rule}"
+    sooner = head[_clear(head) & (head["rmst_difference_days"] < 0)]
+    if sooner.empty:
+        return f"None of the {len(head)} early micro-conversions in the first {early} goes with a clearly shorter way to {goal}. {rule}"
+    row = sooner.iloc[0]
+    few, many, rest = -row["rmst_difference_days_ci_upper"], -row["rmst_difference_days_ci_lower"], (horizon - landmark) / DAY
+    return (f"{len(sooner)} of {len(head)} early micro-conversions in the first {early} go{'es' * (len(sooner) == 1)} with a shorter way to {goal}. The largest: users with "
+            f"{row['signal']} spend {-row['rmst_difference_days']:.1f} ({few:.1f} to {many:.1f}) fewer of the next {rest:g} days not activated, and "
+            f"{100 * row['exposed_rate']:.1f} % of them reach it, against {100 * row['unexposed_rate']:.1f} % without. {rule}")

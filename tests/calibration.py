@@ -1,0 +1,223 @@
+"""What intervals and tests promise, by simulation:   python -m tests.calibration --n 2000
+
+Every function takes the number of data sets and returns rows of one table; the suite runs them with 400. Seeds are fixed. Bands: for coverage 93 to 97 % (with
+400 data sets, whose share has a standard error of 1.1 %, 91.5 to 98 %); for false positives the level and 2.5 standard errors of such a share.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+from scipy.stats import binom
+
+from mctlib import stats
+from mctlib.hazards import Cells, Group, compare_days, compare_hazards
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what was measured, on data from which truth, and between which limits it has to lie."""
+
+    estimator: str
+    truth: str
+    measured: float
+    low: float
+    high: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it does."""
+        return self.low <= self.measured <= self.high
+
+
+def coverage(estimator: str, truth: str, hits: np.ndarray) -> Row:
+    """Share of 95 % intervals that hold the truth."""
+    low, high = (0.93, 0.97) if len(hits) >= 2000 else (0.915, 0.98)
+    return Row(f"{estimator}, coverage", truth, float(np.mean(hits)), low, high)
+
+
+def rejections(estimator: str, truth: str, pvalue: np.ndarray, level: float = 0.05) -> Row:
+    """Share of tests at ``level`` that reject a truth."""
+    return Row(f"{estimator}, false positives", truth, float((np.asarray(pvalue) < level).mean()), 0.0, level + 2.5 * np.sqrt(level * (1 - level) / len(pvalue)))
+
+
+N_ACCOUNTS = 40
+
+
+def group(days: np.ndarray, status: np.ndarray, entry: np.ndarray | None = None, account: np.ndarray | None = None) -> Group:
+    """Users (0 censored, 1 activated, 2 exit) as a Group, one row a user."""
+    late = np.array([]) if entry is None else entry[entry > 0]
+    hit, out, seen = (np.r_[status == k, np.zeros(len(late))] for k in (1, 2, 0))
+    steps = stats.incidence(np.r_[days, late], hit, seen, out if out.any() else None, np.r_[np.zeros(len(days)), np.ones(len(late))])
+    cells = None
+    if account is not None:
+        row = np.searchsorted(steps["time"], days)
+        cells = Cells(row, np.full(len(days), -1), np.array([2, 0, 1])[status], account, np.ones(len(days)))
+    n = pd.Series({"activated": (status == 1).sum(), "competing": (status == 2).sum(), "censored": (status == 0).sum(), "not_activated": 0})
+    return Group("x", n, 0, 0, steps, 0.0, float(steps["time"].iloc[-1]), cells, 0 if account is None else N_ACCOUNTS)
+
+
+def within(value: float, interval: tuple[float, float]) -> bool:
+    """Whether an interval holds the value."""
+    return interval[0] <= value <= interval[1]
+
+
+def wilson(n: int) -> list[Row]:
+    """All outcomes weighted by their probability, true rates .01 to .99; exact, whatever ``n`` (Brown, Cai & DasGupta 2001)."""
+    rows, p = [], np.linspace(0.01, 0.99, 99)[:, None]
+    for size, least in ((30, 0.88), (100, 0.92), (500, 0.92)):
+        k = np.arange(size + 1)
+        low, high = stats.wilson(k, np.full(size + 1, size))
+        covered = (binom.pmf(k, size, p) * ((low <= p) & (p <= high))).sum(axis=1)
+        rows += [Row("Wilson, mean coverage (exact)", f"n {size}", float(covered.mean()), 0.945, 0.955), Row("Wilson, least coverage (exact)", f"n {size}", float(covered.min()), least, 1)]
+    return rows
+
+
+def newcombe(n: int) -> list[Row]:
+    """15 pairs of rates and sizes, all outcomes weighted by their probability; exact, whatever ``n``."""
+    shares = []
+    for size, size_0 in ((50, 50), (100, 300), (400, 400)):
+        k, k_0 = (side.ravel() for side in np.meshgrid(np.arange(size + 1), np.arange(size_0 + 1)))
+        low, high = stats.newcombe(k, np.full(len(k), size), k_0, np.full(len(k), size_0))
+        for p, p_0 in ((0.05, 0.05), (0.05, 0.1), (0.2, 0.3), (0.5, 0.5), (0.9, 0.8)):
+            shares.append((binom.pmf(k, size, p) * binom.pmf(k_0, size_0, p_0) * ((low <= p - p_0) & (p - p_0 <= high))).sum())
+    return [Row(f"Newcombe, {word} coverage (exact)", "15 pairs, n 50 to 400", float(of(shares)), 0.94, 0.98) for word, of in (("least", min), ("greatest", max))]
+
+
+def clustered_rate(n: int) -> list[Row]:
+    """Beta-binomial accounts of 20 users, correlation .1, rate .3: the interval of a share by account, and the one that ignores accounts."""
+    rows = []
+    for n_accounts in (10, 20, 40, 200):
+        rng = np.random.default_rng(n_accounts)
+        k, users = rng.binomial(20, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))), np.full((n, n_accounts), 20)
+        by_account, naive = (((low <= 0.3) & (0.3 <= high)) for low, high in (stats.cluster_rate(k, users)[:2], stats.wilson(k.sum(axis=1), users.sum(axis=1))))
+        truth = f"{n_accounts} accounts of 20, correlation .1"
+        rows += [coverage("Share by account", truth, by_account), Row("Share, accounts ignored", truth, float(naive.mean()), 0.0, 0.85)]  # what the clustering is for
+    return rows
+
+
+def kaplan_meier(n: int) -> list[Row]:
+    """Weibull times, uniform follow-up, 120 users: share at day 10, median, mean within 20 days; and the share where half the users come into view late."""
+    rng, shape, scale = np.random.default_rng(2), 1.3, 12.0
+    share, median = 1 - np.exp(-((10 / scale) ** shape)), scale * np.log(2) ** (1 / shape)
+    grid = np.linspace(0, 20, 20_001)
+    mean = float(np.trapezoid(np.exp(-((grid / scale) ** shape)), grid))
+    hits = np.zeros((n, 4), bool)
+    for k in range(n):
+        life, view = scale * rng.weibull(shape, 120), rng.uniform(5, 45, 120)
+        g = group(np.minimum(life, view), (life <= view).astype(int))
+        hits[k, 0] = within(share, g.rate(10)[1:])
+        high, low = (stats.quantile(g.steps, 0.5, f"rate_ci_{side}") for side in ("lower", "upper"))
+        hits[k, 1] = low <= median <= (high if high == high else np.inf)
+        value, se = g.mean(20)
+        hits[k, 2] = abs(value - mean) <= stats.Z * se
+        life, entry = scale * rng.weibull(shape, 240), np.where(np.arange(240) % 2, rng.uniform(0, 15, 240), 0)
+        seen = life > entry
+        life, entry, view = life[seen], entry[seen], entry[seen] + rng.uniform(5, 30, seen.sum())
+        hits[k, 3] = within(share, group(np.minimum(life, view), (life <= view).astype(int), entry).rate(10)[1:])
+    truth = "Weibull, uniform follow-up, n 120"
+    return [coverage(name, told, h) for name, told, h in zip(
+        ("Kaplan-Meier log-log", "Median by inversion", "Restricted mean", "Kaplan-Meier, delayed entry"), (truth, truth, truth, "Weibull, half in view late, n 240"), hits.T)]
+
+
+def exits(n: int) -> list[Row]:
+    """Exponential activation and exit, uniform follow-up, 2 x 150 users: Aalen-Johansen's share at day 20 and the difference of the means within 20 days."""
+    rng, tau, (a, a_0), leave = np.random.default_rng(11), 20.0, (0.05, 0.09), 0.03
+    lost = lambda h: h / (h + leave) * (tau - (1 - np.exp(-(h + leave) * tau)) / (h + leave))  # noqa: E731
+    truth, share = lost(a_0) - lost(a), a / (a + leave) * (1 - np.exp(-(a + leave) * tau))
+    hits = np.zeros((n, 2), bool)
+    for k in range(n):
+        pair = []
+        for hazard in (a, a_0):
+            hit, out, view = rng.exponential(1 / hazard, 150), rng.exponential(1 / leave, 150), rng.uniform(5, 40, 150)
+            days = np.minimum(np.minimum(hit, out), view)
+            pair.append(group(days, np.select([hit == days, out == days], [1, 2], 0)))
+        hits[k] = within(share, pair[0].rate(tau)[1:]), within(truth, compare_days([tuple(pair)], tau)[1:])
+    return [coverage(name, "exponential activation and exit, 2 x 150", h) for name, h in zip(("Aalen-Johansen log-log", "Difference of restricted means"), hits.T)]
+
+
+def hazards(n: int) -> list[Row]:
+    """Exponential times by the day (many ties), 2 x 120 users: the log-rank test where nothing differs, Cox's interval where the hazard ratio is 1.5."""
+    rng, pvalue, hits = np.random.default_rng(3), np.zeros(n), np.zeros(n, bool)
+    for k in range(n):
+        for ratio in (1.0, 1.5):
+            pair = []
+            for hazard in (0.06 * ratio, 0.06):
+                life, view = rng.exponential(1 / hazard, 120), rng.uniform(5, 40, 120)
+                pair.append(group(np.floor(np.minimum(life, view) * 4), (life <= view).astype(int)).steps)
+            found = compare_hazards([tuple(pair)])
+            if ratio == 1:
+                pvalue[k] = found["logrank_pvalue"]
+            else:
+                hits[k] = within(1.5, (found["hazard_ratio_ci_lower"], found["hazard_ratio_ci_upper"]))
+    return [rejections("Log-rank", "exponential, 2 x 120, no difference", pvalue), coverage("Cox", "hazard ratio 1.5, quarter days, 2 x 120", hits)]
+
+
+def accounts(n: int) -> list[Row]:
+    """40 accounts of 4 to 16 users whose hazard they share (gamma, variance 0.3), 20 on either side, no difference: days, hazard ratio, score test, share."""
+    rng, hits, pvalue = np.random.default_rng(4), np.zeros((n, 4), bool), np.zeros(n)
+    share = 1 - (1 + 0.3 * 0.08 * 10) ** (-1 / 0.3)  # the gamma mixture of exponential times at day 10
+    for k in range(n):
+        size = rng.integers(4, 17, N_ACCOUNTS)
+        account = np.repeat(np.arange(N_ACCOUNTS), size)
+        life, view = rng.exponential(1 / (0.08 * rng.gamma(1 / 0.3, 0.3, N_ACCOUNTS)[account])), rng.uniform(5, 40, len(account))
+        days, status = np.minimum(life, view), (life <= view).astype(int)
+        sides = account < 20, account >= 20
+        pair = [group(days[m], status[m], account=account[m]) for m in sides]
+        plain = [group(days[m], status[m]) for m in sides]
+        found = compare_hazards([tuple(g.steps for g in pair)], [tuple(pair)])
+        pvalue[k] = found["logrank_pvalue"]
+        hits[k] = (within(0, compare_days([tuple(pair)], 20)[1:]), within(1, (found["hazard_ratio_ci_lower"], found["hazard_ratio_ci_upper"])),
+                   within(share, pair[0].rate(10)[1:]), within(0, compare_days([tuple(plain)], 20)[1:]))
+    truth = "20 + 20 accounts, shared hazard"
+    naive = Row("Difference of means, accounts ignored", truth, float(hits[:, 3].mean()), 0.0, 0.92)  # what the clustering is for
+    return [*(coverage(name, truth, h) for name, h in zip(("Difference of means by account", "Cox by account", "Kaplan-Meier by account"), hits.T)),
+            rejections("Robust score test", truth, pvalue), naive]
+
+
+def early_signal(n: int) -> list[Row]:
+    """A signal that changes nothing, on users who leave: the landmark comparison's test and the ever/never test of the same users."""
+    rng, pvalue, naive = np.random.default_rng(5), np.zeros(n), np.zeros(n)
+    for k in range(n):
+        hit, out, signal = (rng.exponential(mean, 400) for mean in (15, 15, 10))
+        days = np.minimum(np.minimum(hit, out), 30)
+        status = np.select([hit == days, out == days], [1, 2], 0)
+        waiting = days > 3
+        pair = [group(days[m] - 3, status[m]).steps for m in (waiting & (signal <= 3), waiting & (signal > 3))]
+        pvalue[k] = compare_hazards([tuple(pair)])["logrank_pvalue"]
+        ever = signal < np.minimum(out, 30)
+        low, high = stats.newcombe((status[ever] == 1).sum(), ever.sum(), (status[~ever] == 1).sum(), (~ever).sum())
+        naive[k] = 0.0 if low > 0 or high < 0 else 1.0
+    return [rejections("Landmark comparison", "idle signal, users leave", pvalue), Row("Ever against never, false positives", "the same users", float((naive < 0.05).mean()), 0.5, 1.0)]
+
+
+def false_discoveries(n: int) -> list[Row]:
+    """200 segments without and 20 with a difference of three standard errors, q-values below 10 %."""
+    rng, shares = np.random.default_rng(6), np.zeros(n)
+    for k in range(n):
+        z = rng.normal(np.repeat([0.0, 3.0], [200, 20]))
+        found = stats.fdr(2 * ndtr(-np.abs(z))) < 0.1
+        shares[k] = found[:200].sum() / max(found.sum(), 1)
+    return [Row("Benjamini-Hochberg, false discovery rate", "200 nulls, 20 at 3 standard errors", float(shares.mean()), 0.0, 0.11)]
+
+
+ALL = (wilson, newcombe, clustered_rate, kaplan_meier, exits, hazards, accounts, early_signal, false_discoveries)  # a new estimator: one function, one name here
+
+
+def main() -> None:
+    """Print the table; exit code 1 when a line does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=2000, help="data sets a line")
+    n = parser.parse_args().n
+    rows = [row for function in ALL for row in function(n)]
+    print(pd.DataFrame([{"estimator": r.estimator, "truth": r.truth, "measured": f"{r.measured:.3f}", "target": f"{r.low:.3f} to {r.high:.3f}",
+                         "verdict": "holds" if r.holds else "FAILS"} for r in rows]).to_string(index=False))
+    raise SystemExit(not all(r.holds for r in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -217,7 +217,7 @@ def compare_before_after(
     did, caveats = _difference(units, own, weeks, against, treated, control, kind, refused)
     rungs = [_before_after(weeks, kind), *([_newey_west(weeks, its)] if np.isfinite(its.effect) else []),
              *([its, structural] if control else [structural, its]), synthetic, did,
-             _Rung(ARMS, reason="these series do not say that chance decided who got the change; where it did, compare_arms is stronger than all above")]
+             _Rung(ARMS, reason="nothing here says that chance decided who got the change; where it did, comparing the arms is stronger than all above")]
     best = next((r for r in reversed(rungs) if r.carries == "yes"), None)
     shown = best or next(r for r in reversed(rungs) if len(r.path))
     verdict = "supported" if best else "inconclusive" if any(r.carries == "inconclusive" for r in rungs) else "not supported"

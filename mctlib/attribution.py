@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import credit as credits, stats
+from mctlib.credit import RULES
+from mctlib.exposure import DAY, MOST_POOLED, TENURE_DAYS, THIN, count_exposure, late_table, partner_excess, pooled_share, window_table
 from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step, first_rows
 from mctlib.log import EventLog, as_window
 from mctlib.store import DataError, ParameterError, nearest
+from mctlib.touches import FAR, SOURCES, SURVEY, UNRESOLVED, Tags, Users, first_times
 
-RULES = ("first", "last", "linear", "time_decay", "position", "markov", "shapley")
-UNRESOLVED = "(unresolved utm)"  # a utm_source that no alias resolves; not the same as no touch
 START, CONVERSION, LOST = "(start)", "(conversion)", "(lost)"  # states of the Markov chain beside the partners
 FEW = 30  # conversions below which a partner gets no verdict and no rank
-ENOUGH = 0.9  # share of the largest excess that a window must reach
-MOST_POOLED = 0.2  # share of exposed days without a background of their own: beyond it a borrowed rate, not the data, would decide the excess
-THIN = 0.05  # untouched days per exposed day below which a stratum has no background: one untouched conversion would weigh more than 20 exposed ones
 BACKGROUND, UNTOLD = "indistinguishable from background", "cannot be told"
-TENURE_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365)
+MOST_SAID = 12  # pairs of partners of which a sentence says that they change places
 MOST_PERIODS = 6  # calendar strata, of 28 days or more
-DAY = 86_400_000_000
-FAR = np.int64(2**61)  # "never", with room to add a window
-NOTES = ("late_touch", "conflict", "unresolved", "own_tag", "too_early", "outside")
+LEFT_OUT = ("after the user's first conversion", "carried by a conversion itself", "self-referral", "of users not at risk")  # touches, in this order of reasons
+SURFACE = ["credit", "path", "partner_time"]  # what the kernel counts by partner for every result but the approaches
 
 
 @dataclass(frozen=True)
@@ -38,21 +34,31 @@ class Attribution:
     windows: pd.DataFrame
     stability: pd.DataFrame
     partners: pd.DataFrame
+    late: pd.DataFrame
+    budget: pd.DataFrame
+    flips: pd.DataFrame
+    approaches: pd.DataFrame
+    touches: pd.DataFrame
+    conflicts: pd.DataFrame
+    reference_days: float
     finding: str
     caveats: tuple[str, ...]
 
 
 def attribution_windows(
     log: EventLog, conversion: str | Sequence[str] | Step, *, windows: Sequence[str], as_of: Any, rules: Sequence[str] = RULES,
-    by: str = "partner_id", half_life: str = "7d", seed: int, reference: str | None = None, touches: Any = ANY,
+    by: str = "partner_id", sources: Sequence[str] = SOURCES, half_life: str = "7d", seed: int, reference: str | None = None, touches: Any = ANY,
     aliases: Mapping[str, str] | None = None, start: Any = None, competing: Any = None, value: float | None = None,
 ) -> Attribution:
     """Credit of every partner under every rule and window, and the part of it that exceeds the background.
 
     Users are at risk from their first ``start`` event (None: their first event of any kind) until their first ``conversion``, a ``competing`` exit or
-    ``as_of``; only that first conversion counts. A touch is an event matching ``touches`` that carries ``by``; with ``by="partner_id"``, in this order:
-    partner_id, a promo_code or utm_source that ``aliases`` (spelling -> partner, any case) or the spend table names, any other promo_code under its own
-    name, any other utm_source as "(unresolved utm)". A conversion event is never a touch, whatever it carries; other events of its very moment are.
+    ``as_of``; only that first conversion counts. A touch is an event matching ``touches`` that carries ``by``. With ``by="partner_id"`` the partner is read
+    from ``sources``, and where they contradict each other the first one named stands: partner_id in its own words; promo_code or utm_source that ``aliases``
+    (spelling -> partner, any case) or the spend table names; ``"survey:<question>"``, a user's first answer to that question of the surveys (its reason where
+    there is one) that they name: a tag of the last touch up to the user's start, or of the start itself. Where none of them names a partner, any other promo_code
+    stands under its own name and any other utm_source as "(unresolved utm)". An alias to "" is ourselves: touches that name nobody else are self-referrals and
+    left out. A conversion event is never a touch, whatever it carries; other events of its very moment are.
     A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Every conversion is looked back on for the longest window: those in the log's
     first max(``windows``) are left out, so every lag is seen over equally many days.
 
@@ -64,50 +70,75 @@ def attribution_windows(
 
     Excess = attributed conversions - background rate x exposed days. Exposed: at risk and within the window of any touch; background: conversions per day
     at risk without a touch in the *longest* window (so late effects do not pass for background), by tenure and calendar. Where touches are dense, the
-    excess of a short window also holds conversions that an older touch of the same user caused (+10 % at 7 days in a simulation). A partner's own excess
-    uses additive hazards on all partners' exposures at the ``reference`` window (None: the longest), by the same strata (Lin & Ying 1994), so
-    conversions caused by one partner are not counted for another whose touches lie near. All intervals: 95 %; bootstrap of 100 user buckets, seeded.
-    Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on more than 20 % of the exposed days there is nothing to
-    compare with: n_excess, dilution_rate, roi and their ci are NaN, no window is admissible and no partner is judged.
+    excess of a short window also holds conversions that an older touch of the same user caused (+10 % at 7 days in a simulation). Placebo: the same touches
+    moved later by one to two longest windows, counted where no true touch is within the longest window; touched users' own background, at the same tenure and
+    calendar, free of how prone they are to convert. A partner's own excess uses additive hazards on all partners' exposures at the ``reference`` window
+    (None: the longest), by the same strata (Lin & Ying 1994), so conversions caused by one partner are not counted for another whose touches lie near. All
+    intervals: 95 %; bootstrap of 100 user buckets, seeded. Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on
+    more than 20 % of the exposed days there is nothing to compare with: excess, dilution, placebo, late shares, roi and their ci are NaN, no window is
+    admissible and no partner is judged.
 
-    ``credit``: partner_id (named as ``by``), rule, window_days, credit (conversions), credit_share + ci.
+    ``credit``: partner_id (named as ``by``), rule, window_days, credit (conversions), credit_share + ci, rank + ci (NaN below 30 conversions at the reference).
     ``windows``: window_days, n_attributed, n_late (attributed at the longest window, last touch older than this one), late_rate + ci (Wilson), n_excess
-    + ci, dilution_rate + ci (1 - excess / attributed), admissible: excess above 0, not distinguishably below 90 % of the largest excess, none
-    distinguishable in the next bin (for the longest window: in its last bin); from the first window surely above 90 % on, wider ones only add background.
+    + ci, dilution_rate + ci (1 - excess / attributed), placebo_rate + ci (the share that placebo touches would be credited with as well), admissible: excess
+    above 0, not distinguishably below 90 % of the largest excess, none distinguishable in the next bin (for the longest window: in its last bin); from the
+    first window surely above 90 % on, wider ones only add background.
     ``stability``: rule, window_days, kendall_tau (tau-b of the partners' credit against the reference window), top_partner, top_rate (share of bootstrap
     draws in which it is the top); partners with fewer than 30 conversions at the reference window are left out.
     ``partners``, at the reference window: partner_id, spend_amount (in the days of the counted conversions), n_attributed (conversions with any of its
-    touches), n_credited (linear, or the first rule given), n_excess + ci, cost_amount (spend per credited conversion), roi + ci = (n_excess x ``value`` -
-    spend) / spend, NaN without ``value``, verdict: too few conversions (< 30), cannot be told (no background, or an interval of n_excess wider than
-    n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
-    Raises ParameterError: unknown event, rule, column or window. DataError: no touch, or no conversion that can be looked back on.
+    touches), n_credited (linear, or the first rule given), n_excess + ci, cost_amount + ci (spend per credited conversion), roi + ci = (n_excess x ``value`` -
+    spend) / spend, NaN without ``value``; cost and roi are NaN below 30 conversions; verdict: too few conversions (< 30), cannot be told (no background, or an
+    interval of n_excess wider than n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
+    ``late``: partner_id ("all": any touch), window_days, n_converted (last touch that near, none of another partner within the longest window), excess_rate + ci
+    (share of users who convert so soon after such a touch beyond the background, were there no further one), late_rate + ci (of those within the longest window,
+    the share that comes later than this one); recent touches count for the days they were seen. Missing below 30 conversions and where nothing is in excess.
+    ``budget``: partner_id, window_days, spend_amount, budget_amount + ci (all that was spent, shared out by credit), change_amount; partners with spend.
+    ``flips``: kind (windows, rules, cost, cause, budget, approach), conclusion: a sentence for what holds under one window or rule in 97.5 % of the draws and the
+    contrary under another, under the rule of n_credited unless said; windows with fewer than 30 conversions a ranked partner are left out.
+    ``approaches``, at the reference window: approach (CRM record: people's partner_id; survey answer; last UTM: the last touch that utm_source alone names;
+    multi-touch: linear, all sources), partner_id ("all": together), n_credited, n_alike (credited alike by multi-touch), n_extra, n_missing (multi-touch credits
+    it, this approach another or nobody), missing_value_amount (n_missing x ``value``). Only with ``by="partner_id"``; what the data lack is left out.
+    ``touches``: touch (named by which source, or left out and why), n_touches. ``conflicts``: stands (source), partner_id, overruled (source),
+    overruled_partner, n_touches. ``reference_days``: the reference window.
+    Raises ParameterError: unknown event, rule, source, column or window. DataError: no touch, or no conversion that can be looked back on.
     """
-    plan, steps = _plan(log, conversion, windows, as_of, rules, by, half_life, reference, touches, aliases, start, competing)
-    dims = ["event.partner_id", "event.promo_code", "event.utm_source"] if by == "partner_id" else [by if "." in by else f"event.{by}"]
-    counts = _Counts(log.reduce(plan, events=steps, by=dims, as_of=as_of), plan)
+    plan, steps, dims = _plan(log, conversion, windows, as_of, rules, by, sources, half_life, reference, touches, aliases, start, competing)
+    table = log.reduce(plan, events=steps, by=dims, as_of=as_of)
+    counts = _Counts(table, plan)
     if not counts.risk_n.any():
         raise DataError(f"{log.name}: none of {counts.notes['too_early']:,} conversions lies after the first {plan.windows[-1] / DAY:g} days of the log, "
                         "which the longest window needs to look back on; take shorter windows.")
     if not counts.names:
-        but = "but the conversion itself " if counts.notes["own_tag"] else ""
+        but = "but the conversion itself " if counts.left_out[1] else ""
         raise DataError(f"{log.name}: no event up to as_of {but}carries {by}, so there is no touch to credit.")
-    table, credit, draws = _credit(counts, plan, by, seed)
+    days, rule = plan.windows / DAY, _headline(plan)
+    at, names = plan.rules.index(rule), np.array(counts.names)
+    attributed = counts.risk_n.sum(axis=1).cumsum(axis=1)[:, :-1]
+    credit, draws = credits.draw_credit(counts.credit, counts.path, attributed, plan.rules.index("markov") if "markov" in plan.rules else 0, seed)
     ranked = np.flatnonzero(counts.partner_n.sum(axis=0) >= FEW)
-    shape, pooled, reason = _windows(counts, plan.windows / DAY, seed)
-    rule = "linear" if "linear" in plan.rules else plan.rules[0]
-    ruled = pd.DataFrame(credit[plan.rules.index(rule)].T, index=counts.names, columns=plan.windows / DAY)
-    partners = _partners(log, counts, plan, by, ruled, value, pooled > MOST_POOLED, seed)
+    shape, reason = window_table(counts.risk_n, counts.risk_time, counts.placebo_n, counts.placebo_time, days, seed)
+    pooled = pooled_share(counts.risk_time.sum(axis=0))
+    amount = _spend(log, plan, by).reindex(names)
+    partners = _partners(counts, by, credit[at, plan.reference], draws[:, at, plan.reference], amount, value, pooled > MOST_POOLED, seed)
+    budget = _budget(credit[at], draws[:, at], amount, days, by)
     idle = list(partners.loc[partners["verdict"] == BACKGROUND, by])
+    full = np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1))  # in shorter windows noise is ranked
+    approaches = _approaches(table, value)
+    flips = _flips(credit[..., ranked], draws[..., ranked], names[ranked], plan, full, amount.iloc[ranked], value, idle, budget, approaches)
+    named, conflicts = _touches(table, counts, plan, by)
+    ruled = pd.DataFrame(credit[at].T, index=names, columns=days)
     return Attribution(
-        table, shape, _stability(credit[..., ranked], draws[..., ranked], plan, np.array(counts.names)[ranked]), partners,
-        _finding(ruled.iloc[ranked], shape, rule, plan.reference, reason, idle), _caveats(counts.notes, plan, by, pooled, competing is not None))
+        _credit(credit, draws, ranked, plan, names, by), shape,
+        credits.stability(credit[..., ranked], draws[..., ranked], names[ranked], plan.rules, days, plan.reference), partners,
+        _late(counts, days, by, pooled > MOST_POOLED, seed), budget, flips, approaches, named, conflicts, float(days[plan.reference]),
+        _finding(ruled.iloc[ranked], shape, full, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
 
 
 def _plan(
-    log: EventLog, conversion: Any, windows: Sequence[str], as_of: Any, rules: Sequence[str], by: str, half_life: str, reference: str | None,
-    touches: Any, aliases: Mapping[str, str] | None, start: Any, competing: Any,
-) -> tuple[_Walk, list[Step]]:
-    """The checked question: the kernel, its matchers (conversion, start, perhaps an exit, then touches)."""
+    log: EventLog, conversion: Any, windows: Sequence[str], as_of: Any, rules: Sequence[str], by: str, sources: Sequence[str], half_life: str,
+    reference: str | None, touches: Any, aliases: Mapping[str, str] | None, start: Any, competing: Any,
+) -> tuple[_Walk, list[Step], list[str]]:
+    """The checked question: the kernel, its matchers (conversion, start, perhaps an exit, then touches) and the dims it reads."""
     if not by:
         raise ParameterError("by: name the column that holds the partner.")
     if isinstance(windows, str) or not windows:
@@ -124,17 +155,43 @@ def _plan(
         if event is not None and (missing := log.missing_events([event])):
             raise ParameterError(f"{name}: {missing[0]}")
     steps = [as_step(conversion), as_step(ANY if start is None else start)] + ([] if competing is None else [as_step(competing)])
-    touch = as_step(touches)
-    tags = ("partner_id", "promo_code", "utm_source") if by == "partner_id" else (by,)
-    spend = log.table("spend")
-    named = spend[by].dropna().unique() if by in ("partner_id", "channel") else []
-    known = {str(name).strip().lower(): str(name) for name in named} | {str(a).strip().lower(): str(p) for a, p in (aliases or {}).items()}
-    origin, end = int(log.first_event.value // 1000) + int(lengths[-1]), log.as_of(as_of)
+    touch, end = as_step(touches), log.as_of(as_of)
+    sources = tuple(dict.fromkeys(sources)) if by == "partner_id" else (by,)
+    tags = [s for s in sources if not s.startswith(SURVEY)]
+    if by == "partner_id" and (not sources or set(tags) - set(SOURCES) or len(sources) > len(tags) + 1):
+        wrong = next((s for s in tags if s not in SOURCES), "")
+        raise ParameterError(f'sources: give some of {", ".join(SOURCES)} and at most one "{SURVEY}<question>", the one that stands in a conflict first'
+                             + (f', not "{wrong}".{nearest(wrong, SOURCES)}' if wrong else "."))
+    named = log.table("spend")[by].dropna().unique() if by in ("partner_id", "channel") else []
+    known = {str(name).strip().lower(): str(name) for name in named} | {str(a).strip().lower(): str(p).strip() for a, p in (aliases or {}).items()}
+    origin = int(log.first_event.value // 1000) + int(lengths[-1])
     period = max(28 * DAY, -(-(end - origin) // MOST_PERIODS))
     at = np.searchsorted(lengths, lengths[-1] if reference is None else as_window(reference))
-    plan = _Walk(tuple(dict.fromkeys(rules)), lengths, int(at), as_window(half_life, "half_life"), known, competing is not None, origin, end,
-                 np.arange(origin + period, end, period, dtype=np.int64))
-    return plan, [*steps, *(Step(touch.event, {**touch.where, tag: ANY}) for tag in tags)]
+    crm = ["partner_id"] if by == "partner_id" and log.of_user("partner_id") else []
+    plan = _Walk(tuple(dict.fromkeys(rules)), lengths, int(at), as_window(half_life, "half_life"), Tags(by, sources, known, *_heard(log, sources, known, end)),
+                 bool(crm), competing is not None, origin, end, np.arange(origin + period, end, period, dtype=np.int64))
+    return plan, [*steps, *(Step(touch.event, {**touch.where, tag: ANY}) for tag in tags)], [*map(Tags.dim, tags), *crm]
+
+
+def _headline(plan: _Walk) -> str:
+    """The rule that speaks where one must: linear, or the first one asked for."""
+    return "linear" if "linear" in plan.rules else plan.rules[0]
+
+
+def _heard(log: EventLog, sources: Sequence[str], known: Mapping[str, str], end: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Users, ascending, the partner that their first answer names, and the names; answers that name none we know (a friend, a search) are no touches."""
+    question = next((s.removeprefix(SURVEY) for s in sources if s.startswith(SURVEY)), None)
+    if question is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64), ()
+    surveys = log.table("surveys")
+    if question not in (asked := surveys["micro_conversion"].dropna().unique()):
+        raise ParameterError(f'sources: the surveys hold no question "{question}".{nearest(question, asked)}')
+    mine = surveys[(surveys["micro_conversion"] == question) & (surveys["submitted_at"] <= pd.Timestamp(end, unit="us", tz="UTC"))]
+    word = mine["reason"].fillna(mine["answer"]).astype(str).str.strip().str.lower()
+    said = mine.assign(partner=word.map(known)).sort_values(["user", "submitted_at"], kind="stable").drop_duplicates("user")
+    said = said[said["partner"].fillna("") != ""]
+    partner, names = pd.factorize(said["partner"])
+    return said["user"].to_numpy(np.int64), partner, tuple(names)
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- counting
@@ -148,7 +205,8 @@ class _Walk:
     windows: np.ndarray  # microseconds, ascending
     reference: int  # index of the reference window
     half_life: int
-    known: Mapping[str, str]
+    tags: Tags
+    has_crm: bool  # the dim partner_id holds what is on record of each user
     has_exit: bool
     origin: int  # conversions and days at risk count from here
     end: int  # and up to here
@@ -159,197 +217,57 @@ class _Walk:
         return (len(TENURE_DAYS) + 1) * (len(self.periods) + 1)
 
     def __call__(self, j: Journeys) -> pd.DataFrame:
-        names, label, conflict, own_tag = self._labels(j)
-        rows_1 = first_rows(j.user)
+        each = first_rows(j.user)
         uid = np.cumsum(np.diff(j.user, prepend=-1) != 0) - 1
-        bucket, parts = j.bucket[rows_1].astype(np.int64), []
-        states = np.array([*names, START, CONVERSION, LOST], dtype=object)
-
-        def first_time(bit: int) -> np.ndarray:
-            rows = np.flatnonzero(j.has(bit))
-            rows = rows[first_rows(uid[rows])]
-            time = np.full(len(rows_1), FAR)
-            time[uid[rows]] = j.time[rows]
-            return time
+        bucket, parts = j.bucket_of(j.user[each]).astype(np.int64), []
+        start_row, start = first_times(j, uid, 1, len(each))
+        conv, leave = first_times(j, uid, 0, len(each))[1], first_times(j, uid, 2, len(each))[1] if self.has_exit else np.full(len(each), FAR)
+        u = Users(start, conv, leave, self.origin, self.end)
+        crm = [None if w == MISSING else self.tags.known.get(w.strip().lower(), w) or None for w in (j.levels["partner_id"] if self.has_crm else ())]
+        t = self.tags.read(j, j.mask >> np.uint64(3 if self.has_exit else 2) > 0, j.has(0), start_row, crm)
+        states = np.array([*t.names, START, CONVERSION, LOST], dtype=object)
 
         def tally(what: str, who: np.ndarray, value: Any = 1.0, *, window: Any = 0, item: Any = 0, partner: Any = 0, other: Any = 0) -> None:
-            size = (100, len(self.windows) + 1, max(self.n_strata, len(RULES)), len(states), len(states))
+            size = (100, len(self.windows) + 1, max(self.n_strata, len(RULES), (len(SOURCES) + 1) ** 2), len(states), len(states))
             key = np.ravel_multi_index(np.broadcast_arrays(bucket[who], window, item, partner, other), size)
-            sums = pd.Series(np.broadcast_to(value, key.shape), dtype=float).groupby(key).sum()
-            b, w, i, p, o = np.unravel_index(sums.index.to_numpy(np.int64), size)
+            cell, cells = pd.factorize(key)
+            b, w, i, p, o = np.unravel_index(cells, size)
             parts.append(pd.DataFrame({"what": what, "bucket": b, "window": w, "item": i, "partner": states[p], "other": states[o],
-                                       "sum_value": sums.to_numpy()}))
+                                       "sum_value": np.bincount(cell, np.broadcast_to(value, key.shape), len(cells))}))
 
-        u = _Users(first_time(1), first_time(0), first_time(2) if self.has_exit else np.full(len(rows_1), FAR), self.origin, self.end)
-        at = np.flatnonzero((label >= 0) & ((u.start < FAR) & (u.start <= u.conv))[uid])
-        at = at[j.time[at] <= u.end[uid[at]]]
-        at = at[np.lexsort((label[at], j.time[at], uid[at]))]
-        self._risk(tally, u, uid[at], j.time[at], label[at])
-        self._paths(tally, u, uid[at], j.time[at], label[at], start_state=len(names))
-        for i, rows in enumerate(((label >= 0) & (j.time > u.conv[uid]), conflict, label == (names.index(UNRESOLVED) if UNRESOLVED in names else -2),
-                                  own_tag)):
-            tally("note", uid[rows], item=i)
-        for i, users in enumerate((u.inside & ~u.counted, (u.conv < FAR) & ~u.inside), start=4):
+        user, time = uid[t.row], j.time[t.row]
+        out = np.select([t.own, t.label < 0, j.has(0)[t.row], time > conv[user], (start > conv)[user] | (start == FAR)[user] | (time > u.end[user])],
+                        [2, -2, 1, 0, 3], -1)
+        tally("left_out", user[out >= 0], item=out[out >= 0])
+        at = np.flatnonzero(out == -1)
+        tally("touch", user[at], item=t.via[at], partner=t.label[at])
+        row, stands, overruled, loser = t.clashes.T
+        tally("clash", user[row], item=stands * len(self.tags.sources) + overruled, partner=t.label[row], other=loser)
+        for i, users in enumerate((u.inside & ~u.counted, (conv < FAR) & ~u.inside)):
             tally("note", np.flatnonzero(users), item=i)
+        at = at[np.lexsort((t.label[at], time[at], user[at]))]
+        user, time, partner = user[at], time[at], t.label[at]
+        count_exposure(tally, u, user, time, partner, bucket=bucket, windows=self.windows, reference=self.reference, periods=self.periods)
+        credits.count_credit(tally, u, user, time, partner, rules=self.rules, windows=self.windows, half_life=self.half_life, start_state=len(t.names))
+        if self.tags.by == "partner_id":
+            code = lambda words: np.array([*(-1 if w is None else t.names.index(w) for w in words), -1])  # noqa: E731
+            named = {0: code(crm)[j.dims["partner_id"][each]]} if self.has_crm else {}
+            if len(self.tags.heard):
+                named[1] = code(self.tags.heard_names)[self.tags.answers(j.user[each])]
+            utm = t.utm[at] if "utm_source" in self.tags.sources else None
+            credits.count_approaches(tally, u, user, time, partner, utm, named, window=self.windows[self.reference])
         return pd.concat(parts, ignore_index=True)
-
-    def _labels(self, j: Journeys) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-        """Partner names in order, each row's code (-1: no touch), whether its tags name different partners, and whether it is a conversion with a tag."""
-        resolve = lambda words: [self.known.get(w.strip().lower()) if w != MISSING else None for w in words]  # noqa: E731
-        own = {name: [None if w == MISSING else k or w for w, k in zip(words, resolve(words))] for name, words in j.levels.items()}
-        if len(j.levels) == 1:
-            sure = ranked = [(name, own[name]) for name in j.levels]
-        else:
-            partner, promo, utm = j.levels
-            sure = [(partner, own[partner]), (promo, resolve(j.levels[promo])), (utm, resolve(j.levels[utm]))]
-            ranked = [*sure, (promo, own[promo]), (utm, [w and UNRESOLVED for w in own[utm]])]
-        names = sorted({w for _, words in ranked for w in words if w})
-        code = {w: i for i, w in enumerate(names)} | {None: -1}
-        is_touch = j.mask >> np.uint64(3 if self.has_exit else 2) > 0
-        label, conflict = np.full(len(j), -1), np.zeros(len(j), bool)
-        for n, (dim, words) in enumerate(ranked):
-            codes = np.where(is_touch, np.array([code[w] for w in words])[j.dims[dim]], -1)
-            if n < len(sure):
-                conflict |= (label >= 0) & (codes >= 0) & (codes != label)
-            label = np.where(label >= 0, label, codes)
-        own_tag = (label >= 0) & j.has(0)  # super-properties stamp the last partner on the conversion: that is no touch
-        return names, np.where(own_tag, -1, label), conflict & ~own_tag, own_tag
-
-    def _risk(self, tally: Callable[..., None], u: _Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray) -> None:
-        """Days at risk and conversions by stratum and lag of the last touch; per partner the exposed days and those shared with another partner."""
-        tenure, n_periods = np.array(TENURE_DAYS) * DAY, len(self.periods) + 1
-
-        def strata(who: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            row, band, a, b = _cut(a, b, u.start[who], tenure)
-            again, period, a, b = _cut(a, b, np.zeros(len(a), np.int64), self.periods)
-            return row[again], band[again] * n_periods + period, (b - a) / DAY
-
-        # from a touch to the next one the lag runs; before the first touch it is beyond every window
-        begin = first_rows(user)
-        final = np.r_[begin[1:], len(user)] - 1 if len(user) else begin
-        first_touch, last_touch, following = np.full(len(u.start), FAR), np.full(len(u.start), -FAR), np.roll(time, -1)
-        first_touch[user[begin]], last_touch[user[final]], following[final] = time[begin], time[final], FAR
-        everyone = np.flatnonzero(u.start < FAR)
-        who, since = np.r_[user, everyone], np.r_[time, u.start[everyone] - self.windows[-1] - 1]
-        a, b = np.maximum(np.r_[time, u.low[everyone]], u.low[who]), np.minimum(np.r_[following, first_touch[everyone]], u.end[who])
-        some = a < b
-        row, lag, a, b = _cut(a[some], b[some], since[some], self.windows)
-        part, stratum, length = strata(who[some][row], a, b)
-        tally("risk_time", who[some][row][part], length, window=lag[part], item=stratum)
-        won = np.flatnonzero(u.counted)
-        conv = u.conv[won]
-        stratum = np.searchsorted(tenure, conv - u.start[won]) * n_periods + np.searchsorted(self.periods, conv)
-        tally("risk_n", won, window=np.searchsorted(self.windows, conv - last_touch[won]), item=stratum)
-
-        # a partner's exposure: the union of the windows of its touches; then what two partners' exposures have in common
-        reach = self.windows[self.reference]
-        order = np.lexsort((time, partner, user))
-        who, p, t = user[order], partner[order], time[order]
-        fresh = np.r_[True, (np.diff(who) != 0) | (np.diff(p) != 0) | (np.diff(t) > reach)][:len(t)]
-        a, b, who, p = t[fresh], t[np.r_[fresh[1:], True][:len(t)]] + reach, who[fresh], p[fresh]
-        held = u.counted[who] & (b >= u.conv[who])  # no touch is later than the conversion, so only a partner's last union can hold it
-        tally("partner_n", who[held], partner=p[held])
-        a, b = np.maximum(a, u.low[who]), np.minimum(b, u.end[who])
-        some = a < b
-        who, p, a, b = who[some], p[some], a[some], b[some]
-        row, stratum, length = strata(who, a, b)
-        tally("partner_time", who[row], length, item=stratum, partner=p[row])
-        i, step = np.arange(len(who) - 1), 1
-        while len(i := i[(i + step < len(who))]) and len(i := i[who[i + step] == who[i]]):
-            common = np.minimum(b[i], b[i + step]) - np.maximum(a[i], a[i + step])
-            meet = i[common > 0]
-            tally("overlap", who[meet], common[common > 0] / DAY, partner=p[meet], other=p[meet + step])
-            step += 1
-
-    def _paths(self, tally: Callable[..., None], u: _Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, start_state: int) -> None:
-        """Credit by rule and window, and the transitions of the Markov chain by window."""
-        lag, n = u.conv[user] - time, len(user)
-        apart = np.r_[np.diff(user) != 0, True][:n]  # the next touch is another user's
-        following = np.r_[partner[1:], -1][:n]
-        latest = np.zeros(n, bool)  # the partner's latest touch in the path
-        order = np.lexsort((np.arange(n), partner, user))
-        latest[order] = np.r_[(np.diff(user[order]) != 0) | (np.diff(partner[order]) != 0), True][:n]
-        for w, window in enumerate(self.windows):
-            hit = u.counted[user] & (lag <= window)
-            rows = np.flatnonzero(hit)
-            for i, rule in enumerate(self.rules):
-                if rule != "markov":
-                    tally("credit", user[rows], _shares(rule, user[rows], lag[rows] / self.half_life, latest[rows]), window=w, item=i, partner=partner[rows])
-            if "markov" not in self.rules:
-                continue
-            ends = apart | (np.r_[np.diff(time), 0][:n] > window) | (hit != np.r_[hit[1:], False][:n])
-            closed = np.minimum(time + window, u.leave[user])  # a path is lost when its window closes or the user leaves
-            lost = ~hit & ~(u.inside[user] & (lag <= window)) & (closed >= self.origin) & (closed <= self.end)
-            begins = np.r_[True, ends[:-1]][:n]
-            valid = (hit | lost)[ends][np.cumsum(begins) - 1]
-            begins, moves, ends = begins & valid, ~ends & valid & (partner != following), ends & valid  # staying changes no removal effect
-            tally("path", user[begins], window=w, partner=start_state, other=partner[begins])
-            tally("path", user[moves], window=w, partner=partner[moves], other=following[moves])
-            tally("path", user[ends], window=w, partner=partner[ends], other=start_state + np.where(hit[ends], 1, 2))
-
-
-@dataclass(frozen=True)
-class _Users:
-    """Per user: start, conversion and exit (FAR: never), in microseconds, and what follows from them."""
-
-    start: np.ndarray
-    conv: np.ndarray
-    leave: np.ndarray
-    origin: int
-    as_of: int
-
-    @cached_property
-    def low(self) -> np.ndarray:
-        """Begin of the counted time at risk."""
-        return np.maximum(self.start, self.origin)
-
-    @cached_property
-    def end(self) -> np.ndarray:
-        """End of the time at risk."""
-        return np.minimum(np.minimum(self.conv, self.leave), self.as_of)
-
-    @cached_property
-    def inside(self) -> np.ndarray:
-        """Converts while at risk."""
-        return (self.start <= self.conv) & (self.conv <= self.leave) & (self.conv < FAR)
-
-    @cached_property
-    def counted(self) -> np.ndarray:
-        """Converts while at risk, and late enough to be looked back on."""
-        return self.inside & (self.conv >= self.origin)
-
-
-def _cut(a: np.ndarray, b: np.ndarray, anchor: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Intervals (a, b] cut at ``anchor`` + ``edges``: row, band (edges are upper ends, inclusive), begin and end of each piece."""
-    first, last = np.searchsorted(edges, a - anchor, side="right"), np.searchsorted(edges, b - anchor, side="left")
-    n = last - first + 1
-    row = np.repeat(np.arange(len(a)), n)
-    band = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
-    bounds = np.r_[-FAR, edges, FAR]
-    return row, band, np.maximum(a[row], anchor[row] + bounds[band]), np.minimum(b[row], anchor[row] + bounds[band + 1])
-
-
-def _shares(rule: str, user: np.ndarray, half_lives: np.ndarray, latest: np.ndarray) -> np.ndarray:
-    """Each touch's share of its conversion; the rows are whole paths, in order."""
-    first = first_rows(user)
-    n = np.repeat(np.diff(np.r_[first, len(user)]), np.diff(np.r_[first, len(user)]))
-    before = np.arange(len(user)) - np.repeat(first, np.diff(np.r_[first, len(user)]))
-    after = n - 1 - before
-    if rule == "position":
-        return np.select([n == 1, n == 2, (before == 0) | (after == 0)], [1.0, 0.5, 0.4], 0.2 / np.maximum(n - 2, 1))
-    recent = half_lives - half_lives[np.arange(len(user)) + after]  # against the path's last touch, so that nothing vanishes
-    weight = {"first": before == 0, "last": after == 0, "linear": np.ones(len(user)), "time_decay": 2.0**-recent, "shapley": latest}[rule].astype(float)
-    return weight / np.repeat(np.add.reduceat(weight, first), n[first]) if len(user) else weight
 
 
 class _Counts:
     """The kernel's table as arrays; axis 0 is the user bucket."""
 
     def __init__(self, table: pd.DataFrame, plan: _Walk) -> None:
-        self.names = sorted(set(table.loc[table["what"].isin(["credit", "path", "partner_time"]), "partner"]) - {START})
+        self.names = sorted(set(table.loc[table["what"].isin(SURFACE), "partner"]) - {START})
         code = {name: i for i, name in enumerate([*self.names, START, CONVERSION, LOST])}
-        table = table.assign(**{c: table[c].map(code).fillna(0).astype(int) for c in ("partner", "other")})
-        p, k = len(self.names), len(plan.windows)
+        codes = {c: table[c].map(code).fillna(0).astype(int) for c in ("partner", "other")}
+        p, k, s = len(self.names), len(plan.windows), plan.n_strata
+        named, table = table["partner"], table.assign(**codes)
 
         def dense(what: str, *axes: tuple[str, int]) -> np.ndarray:
             part, out = table[table["what"].eq(what)], np.zeros((100, *(size for _, size in axes)))
@@ -358,150 +276,160 @@ class _Counts:
 
         self.credit = dense("credit", ("item", len(plan.rules)), ("window", k), ("partner", p))
         self.path = dense("path", ("window", k), ("partner", p + 1), ("other", p + 3)) if "markov" in plan.rules else None
-        self.risk_n, self.risk_time = (dense(what, ("item", plan.n_strata), ("window", k + 1)) for what in ("risk_n", "risk_time"))
-        self.partner_n, self.partner_time = dense("partner_n", ("partner", p)), dense("partner_time", ("item", plan.n_strata), ("partner", p))
+        self.risk_n, self.risk_time = (dense(what, ("item", s), ("window", k + 1)) for what in ("risk_n", "risk_time"))
+        self.placebo_n, self.placebo_time = (dense(what, ("item", s), ("window", k)) for what in ("placebo_n", "placebo_time"))
+        self.alone_n, self.alone_time = (dense(what, ("item", s), ("window", k), ("partner", p)) for what in ("alone_n", "alone_time"))
+        self.partner_n, self.partner_time = dense("partner_n", ("partner", p)), dense("partner_time", ("item", s), ("partner", p))
         overlap = dense("overlap", ("partner", p), ("other", p))
         self.overlap = overlap + overlap.transpose(0, 2, 1) + self.partner_time.sum(axis=1)[:, :, None] * np.eye(p)
-        self.notes = dict(zip(NOTES, dense("note", ("item", len(NOTES))).sum(axis=0).astype(int)))
+        self.left_out = dense("left_out", ("item", len(LEFT_OUT))).sum(axis=0).astype(int)
+        self.unresolved = int(table.loc[table["what"].eq("touch") & (named == UNRESOLVED), "sum_value"].sum())
+        self.notes = dict(zip(("too_early", "outside"), dense("note", ("item", 2)).sum(axis=0).astype(int)))
 
 
-# -------------------------------------------------------------------------------------------------------------------------- statistics
+# ------------------------------------------------------------------------------------------------------------------------------ tables
 
 
-def _removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(n, partners) credit from n chains' transition counts (n, partners + start, partners + start + conversion + lost), scaled to ``total`` (n,).
-
-    Removal effect = P(the partner is ever visited) x P(conversion from there) / P(conversion): paths through a removed partner are lost.
-    """
-    p = path.shape[1] - 1
-    move = np.nan_to_num(stats.rate(path, path.sum(axis=2, keepdims=True)))
-    visits = np.linalg.inv(np.eye(p) - move[:, :p, :p])  # expected visits, row to column
-    arrive = np.einsum("ni,nij->nj", move[:, p, :p], visits) / np.einsum("nii->ni", visits)
-    effect = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
-    return np.nan_to_num(total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True)))
-
-
-def _credit(counts: _Counts, plan: _Walk, by: str, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The credit table, the same credit as an array (rules, windows, partners), and bootstrap draws of it (draws first)."""
-    n_rules, k, p = counts.credit.shape[1:]
-    attributed = counts.risk_n.sum(axis=1).cumsum(axis=1)[:, :k]
-    flat = [counts.credit.reshape(100, -1), attributed] + ([] if counts.path is None else [counts.path.reshape(100, -1)])
-    edges = np.cumsum([a.shape[1] for a in flat])
-
-    def from_sums(sums: np.ndarray) -> np.ndarray:
-        credit = sums[:, :edges[0]].reshape(-1, n_rules, k, p).copy()
-        if counts.path is not None:
-            path = sums[:, edges[1]:].reshape(-1, k, p + 1, p + 3)
-            for w in range(k):
-                credit[:, plan.rules.index("markov"), w] = _removal_credit(path[:, w], sums[:, edges[0] + w])
-        return credit
-
-    whole = np.concatenate(flat, axis=1)
-    credit, draws = from_sums(whole.sum(axis=0, keepdims=True))[0], from_sums(stats.bucket_draws(whole, np.asarray, seed=seed))
+def _credit(credit: np.ndarray, draws: np.ndarray, ranked: np.ndarray, plan: _Walk, names: np.ndarray, by: str) -> pd.DataFrame:
     share = lambda c: stats.rate(c, c.sum(axis=-1, keepdims=True))  # noqa: E731
     low, high = stats.percentile_interval(share(draws))
-    grid = pd.MultiIndex.from_product([counts.names, plan.rules, plan.windows / DAY], names=[by, "rule", "window_days"])
-    spread = lambda a: np.moveaxis(a, -1, 0).ravel()  # noqa: E731
-    table = pd.DataFrame({"credit": spread(credit), "credit_share": spread(share(credit)), "credit_share_ci_lower": spread(low),
-                          "credit_share_ci_upper": spread(high)}, index=grid)
-    return table.reset_index(), credit, draws
+    rank = np.full((3, *credit.shape), np.nan)
+    if len(ranked):
+        drawn = credits.ranks(draws[..., ranked])
+        rank[..., ranked] = credits.ranks(credit[..., ranked]), *np.quantile(drawn, [0.025, 0.975], axis=0, method="nearest")
+    columns = {"credit": credit, "credit_share": share(credit), "credit_share_ci_lower": low, "credit_share_ci_upper": high,
+               "rank": rank[0], "rank_ci_lower": rank[1], "rank_ci_upper": rank[2]}
+    grid = pd.MultiIndex.from_product([names, plan.rules, plan.windows / DAY], names=[by, "rule", "window_days"])
+    return pd.DataFrame({c: np.moveaxis(v, -1, 0).ravel() for c, v in columns.items()}, index=grid).reset_index()
 
 
-def _stability(credit: np.ndarray, draws: np.ndarray, plan: _Walk, names: np.ndarray) -> pd.DataFrame:
-    """``credit``, ``draws``: of the partners that can be ranked, the last axis."""
-    order = np.sign(credit[..., :, None] - credit[..., None, :])  # of every pair of partners; Kendall's tau-b is their correlation
-    kept, against = (order**2).sum(axis=(-2, -1)), order[:, plan.reference, None]
-    tau = stats.rate((order * against).sum(axis=(-2, -1)), np.sqrt(kept * kept[:, plan.reference, None]))
-    rows = []
-    for i, rule in enumerate(plan.rules if len(names) else ()):
-        for w, days in enumerate(plan.windows / DAY):
-            top = credit[i, w].argmax()
-            rows.append((rule, days, tau[i, w], names[top], (draws[:, i, w].argmax(axis=1) == top).mean()))
-    return pd.DataFrame(rows, columns=["rule", "window_days", "kendall_tau", "top_partner", "top_rate"])
-
-
-def _windows(counts: _Counts, days: np.ndarray, seed: int) -> tuple[pd.DataFrame, float, str]:
-    """The windows table, the share of exposed days whose stratum has hardly any background of its own, and why no window is admissible."""
-    k = len(days)
-    n, time = counts.risk_n.sum(axis=0), counts.risk_time.sum(axis=0)
-    exposed = time[:, :k].sum(axis=1)
-    pooled = float(np.nan_to_num(stats.rate(exposed[time[:, k] < THIN * exposed].sum(), exposed.sum()))) if time[:, k].any() else 1.0
-
-    def excess(sums: np.ndarray) -> np.ndarray:
-        """Attributed conversions beyond the background, by lag bin (not cumulative)."""
-        n, time = sums
-        overall = n[:, k].sum() / time[:, k].sum() if time[:, k].sum() > 0 else np.nan
-        background = np.divide(n[:, k], time[:, k], out=np.full(len(n), overall), where=time[:, k] > 0)
-        return n[:, :k].sum(axis=0) - background @ time[:, :k]
-
-    draws = stats.bucket_draws(np.stack([counts.risk_n, counts.risk_time], axis=1), excess, seed=seed)
-    attributed, gain = n[:, :k].sum(axis=0).cumsum(), excess(np.stack([n, time])).cumsum()
-    drawn = draws.cumsum(axis=1)
-    drawn_n = stats.bucket_draws(counts.risk_n.sum(axis=1)[:, :k], np.cumsum, seed=seed)
-    late = attributed[-1] - attributed
-    (e_low, e_high), (d_low, d_high) = stats.percentile_interval(drawn), stats.percentile_interval(1 - stats.rate(drawn, drawn_n))
-    late_low, late_high = stats.wilson(late, np.full(k, attributed[-1]))
-    most = drawn.max(axis=1, keepdims=True)
-    r_low, r_high = stats.percentile_interval(np.where(most > 0, drawn / np.where(most > 0, most, 1), np.nan))
-    bin_low = stats.percentile_interval(draws)[0]
-    rises = np.r_[bin_low[1:], bin_low[-1]] > 0  # the excess still grows beyond the window; for the longest: within its last bin
-    admissible = (e_low > 0) & (r_high >= ENOUGH) & ~rises
-    enough = np.flatnonzero(admissible & (r_low >= ENOUGH))
-    admissible[enough[0] + 1 if len(enough) else k:] = False
-    table = pd.DataFrame({
-        "window_days": days, "n_attributed": attributed.astype(int), "n_late": late.astype(int), "late_rate": stats.rate(late, attributed[-1]),
-        "late_rate_ci_lower": late_low, "late_rate_ci_upper": late_high, "n_excess": gain, "n_excess_ci_lower": e_low, "n_excess_ci_upper": e_high,
-        "dilution_rate": 1 - stats.rate(gain, attributed), "dilution_rate_ci_lower": d_low, "dilution_rate_ci_upper": d_high, "admissible": admissible})
-    reason = "no window reaches 90 % of the excess and stops growing"
-    if pooled > MOST_POOLED:
-        table.loc[:, "n_excess":"dilution_rate_ci_upper"], table["admissible"] = np.nan, False
-        reason = f"{100 * pooled:.0f} % of the exposed days have no untouched time at the same tenure to compare with"
-    elif not (e_low > 0).any():
-        reason = "no window holds more conversions than the background would bring"
-    elif rises[-1]:
-        reason = f"the excess still grows in the last bin, so take windows longer than {days[-1]:g} days"
-    return table, pooled, reason
+def _spend(log: EventLog, plan: _Walk, by: str) -> pd.Series:
+    """Money spent in the days of the counted conversions, by partner."""
+    if by not in ("partner_id", "channel"):
+        return pd.Series(dtype=float)
+    spend, (first, last) = log.table("spend"), (pd.Timestamp(us, unit="us").normalize() for us in (plan.origin, plan.end))
+    return spend[pd.to_datetime(spend["day"]).between(first, last)].groupby(by)["amount"].sum()
 
 
 def _partners(
-    log: EventLog, counts: _Counts, plan: _Walk, by: str, credit: pd.DataFrame, value: float | None, blind: bool, seed: int,
+    counts: _Counts, by: str, credited: np.ndarray, drawn: np.ndarray, amount: pd.Series, value: float | None, blind: bool, seed: int,
 ) -> pd.DataFrame:
     """The partners table; ``blind``: the data have no background, so nothing is said about excess."""
-    p, s = len(counts.names), plan.n_strata
-    flat = [counts.partner_n, counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_time.reshape(100, -1), counts.overlap.reshape(100, -1)]
-    edges = np.cumsum([a.shape[1] for a in flat])[:-1]
-
-    def excess(sums: np.ndarray) -> np.ndarray:
-        """Least squares of the additive hazard: background by stratum + one addition a partner while exposed to it, times its exposed days."""
-        reached, n, time, exposed, common = np.split(sums, edges, axis=1)
-        exposed, common = exposed.reshape(-1, s, p), common.reshape(-1, p, p)
-        share = np.nan_to_num(stats.rate(exposed, time[:, :, None])).swapaxes(1, 2)
-        effect = np.linalg.pinv(common - share @ exposed, hermitian=True) @ (reached[..., None] - share @ n[..., None])
-        return effect[..., 0] * exposed.sum(axis=1)
-
-    whole = np.concatenate(flat, axis=1)
-    gain = excess(whole.sum(axis=0, keepdims=True))[0]
-    low, high = stats.percentile_interval(excess(stats.bucket_draws(whole, np.asarray, seed=seed)))
+    gain, low, high = partner_excess(counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_n, counts.partner_time, counts.overlap, seed)
     if blind:
-        gain = low = high = np.full(p, np.nan)
-    credited, amount = credit.iloc[:, plan.reference], pd.Series(np.nan, index=counts.names)
-    if by in ("partner_id", "channel"):
-        spend, (first, last) = log.table("spend"), (pd.Timestamp(us, unit="us").normalize() for us in (plan.origin, plan.end))
-        amount = spend[pd.to_datetime(spend["day"]).between(first, last)].groupby(by)["amount"].sum().reindex(counts.names)
+        gain = low = high = np.full(len(counts.names), np.nan)
     n = counts.partner_n.sum(axis=0)
+    paid = amount.where((amount > 0) & (n >= FEW))
     money = np.nan if value is None else float(value)
     verdict = np.select([n < FEW, ~(high - low <= n), low > 0, high < 0],
                         [f"too few conversions (< {FEW})", UNTOLD, "earns credit", "below background"], BACKGROUND)
-    roi = {name: (gain * money / amount.where(amount > 0) - 1) for name, gain in (("roi", gain), ("roi_ci_lower", low), ("roi_ci_upper", high))}
+    roi = {name: gain * money / paid - 1 for name, gain in (("roi", gain), ("roi_ci_lower", low), ("roi_ci_upper", high))}
+    cheap, dear = stats.percentile_interval(stats.rate(paid.to_numpy(), drawn))
     return pd.DataFrame({
         by: counts.names, "spend_amount": amount, "n_attributed": n.astype(int), "n_credited": credited, "n_excess": gain, "n_excess_ci_lower": low,
-        "n_excess_ci_upper": high, "cost_amount": amount / credited.where(credited > 0), **roi, "verdict": verdict,
+        "n_excess_ci_upper": high, "cost_amount": stats.rate(paid.to_numpy(), credited), "cost_amount_ci_lower": cheap, "cost_amount_ci_upper": dear, **roi,
+        "verdict": verdict,
     }).sort_values(["n_excess", "n_attributed"], ascending=False, ignore_index=True)
 
 
-def _finding(credit: pd.DataFrame, windows: pd.DataFrame, rule: str, reference: int, reason: str, idle: Sequence[str]) -> str:
-    """``credit``: the partners that can be ranked x windows, under one rule; ``idle``: those indistinguishable from background."""
-    full = windows.loc[windows["n_attributed"] >= FEW * max(len(credit), 1), "window_days"]  # in shorter ones noise is ranked
+def _late(counts: _Counts, days: np.ndarray, by: str, blind: bool, seed: int) -> pd.DataFrame:
+    table = late_table(counts.risk_n, counts.risk_time, counts.alone_n, counts.alone_time, days, FEW, seed)
+    if blind:
+        table.loc[:, "excess_rate":] = np.nan
+    return table.assign(group=np.array(["all", *counts.names], dtype=object)[table["group"]]).rename(columns={"group": by})
+
+
+def _budget(credit: np.ndarray, draws: np.ndarray, amount: pd.Series, days: np.ndarray, by: str) -> pd.DataFrame:
+    """What was spent, shared out by credit (windows, partners) among the partners that cost something."""
+    paid = np.flatnonzero(amount > 0)
+    total = amount.iloc[paid].sum()
+    share = lambda c: total * stats.rate(c[..., paid], c[..., paid].sum(axis=-1, keepdims=True))  # noqa: E731
+    low, high = stats.percentile_interval(share(draws))
+    table = pd.DataFrame({"spend_amount": np.repeat(amount.iloc[paid].to_numpy(), len(days)), "budget_amount": share(credit).T.ravel(),
+                          "budget_amount_ci_lower": low.T.ravel(), "budget_amount_ci_upper": high.T.ravel()},
+                         index=pd.MultiIndex.from_product([amount.index[paid], days], names=[by, "window_days"])).reset_index()
+    return table.assign(change_amount=table["budget_amount"] - table["spend_amount"])
+
+
+def _flips(
+    credit: np.ndarray, draws: np.ndarray, names: np.ndarray, plan: _Walk, full: np.ndarray, amount: pd.Series, value: float | None,
+    idle: Sequence[str], budget: pd.DataFrame, approaches: pd.DataFrame,
+) -> pd.DataFrame:
+    """The flips table. Credit (rules, windows, partners) and its draws: of the partners that can be ranked; ``full``: windows with enough conversions."""
+    at, days, said = plan.rules.index(_headline(plan)), plan.windows / DAY, []
+    listed = lambda words: " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)  # noqa: E731
+    now, share = f"{days[plan.reference]:g} days", stats.rate(credit[at, plan.reference], credit[at, plan.reference].sum())
+
+    def pairs(ahead: np.ndarray, words: Sequence[str], turn: str) -> list[str]:
+        """Of every two partners that change places for sure, along axis 0: the largest pairs first, in each the one that leads first."""
+        both = np.argwhere(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))
+        both = both[np.argsort(-share[both].sum(axis=1), kind="stable")]
+        found = []
+        for p, q in both[:MOST_SAID]:
+            p, q = (p, q) if ahead[:, p, q].argmax() < ahead[:, q, p].argmax() else (q, p)
+            more, less = (listed([words[i] for i in np.flatnonzero(ahead[:, x, y])]) for x, y in ((p, q), (q, p)))
+            found.append(turn.format(p=names[p], q=names[q], more=more, less=less))
+        return found + [f"Further pairs of partners that change places so: {len(both) - MOST_SAID:,}."][:len(both) > MOST_SAID]
+
+    said += [("windows", s) for s in pairs(credits.sure_order(draws[:, at, full]), [f"{d:g}" for d in days[full]],
+                                           "{p} earns more credit than {q} at {more} days, and less at {less} days.")]
+    said += [("rules", s) for s in pairs(credits.sure_order(draws[:, :, plan.reference]), [r.replace("_", " ") for r in plan.rules],
+                                         f"At {now} {{p}} earns more credit than {{q}} when counted by {{more}}, and less when counted by {{less}}.")]
+    low, high = stats.percentile_interval(draws[:, at])
+    for p, spent in enumerate(amount if value else ()):
+        gains, loses = ([i for i in full if x[i]] for x in (spent < value * low[:, p], spent > value * high[:, p]))
+        if gains and loses:
+            worth = [f"{days[i]:g} days ({value * credit[at, i, p]:,.0f})" for i in (loses[0], gains[-1])]
+            said.append(("cost", f"{names[p]} cost {spent:,.0f}: more than its credited conversions are worth at {worth[0]}, and less at {worth[1]}."))
+    said += [("cause", f"{name} holds {100 * held:.0f} % of the credit at {now}, yet users convert no more often after its touches.")
+             for name, held in zip(names, share) if name in idle]
+    plans = budget.pivot(index=budget.columns[0], columns="window_days", values="budget_amount") if len(budget) else pd.DataFrame()
+    for i in dict.fromkeys((*full[:1], *full[-1:])) if len(plans) > 1 else ():
+        move, total = plans[days[i]] - plans[days[plan.reference]], plans[days[i]].sum()
+        if (moved := move.clip(lower=0).sum()) > 0:
+            said.append(("budget", f"Paid by {days[i]:g} instead of {now}, {moved:,.0f} of {total:,.0f} spent ({100 * moved / total:.0f} %) would go to "
+                                   f"others: most to {move.idxmax()} ({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."))
+    for name, part in approaches[approaches["approach"] != "multi-touch"].set_index("partner_id").groupby("approach", sort=False):
+        lost, most = part.loc["all", "n_missing"], part.drop("all")["n_missing"]
+        said.append(("approach", f"By the {name}, {lost:,.0f} of {lost + part.loc['all', 'n_alike']:,.0f} conversions go to another partner than by multi-touch, or to "
+                                 f"nobody; {most.idxmax()} loses most ({most.max():,.0f})."))
+    return pd.DataFrame(said, columns=["kind", "conclusion"])
+
+
+def _approaches(table: pd.DataFrame, value: float | None) -> pd.DataFrame:
+    part = table[table["what"].isin(["approach", "alike"])]
+    sums = part.groupby(["what", "item", "partner"])["sum_value"].sum().unstack(["what", "item"], fill_value=0.0)
+    rows = []
+    for i, name in enumerate(credits.APPROACHES if ("approach", 3) in sums else ()):
+        if ("approach", i) in sums:
+            alike = sums["alike", i] if ("alike", i) in sums else 0.0
+            rows.append(pd.DataFrame({"approach": name, "partner_id": sums.index, "n_credited": sums["approach", i], "n_alike": alike,
+                                      "n_extra": sums["approach", i] - alike, "n_missing": sums["approach", 3] - alike}))
+    if not rows:
+        return pd.DataFrame(columns=["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing", "missing_value_amount"])
+    rows = [pd.concat([r.drop(columns=["approach", "partner_id"]).sum().to_frame().T.assign(approach=r["approach"].iloc[0], partner_id="all"), r]) for r in rows]
+    out = pd.concat(rows, ignore_index=True)[["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing"]]
+    return out.assign(missing_value_amount=out["n_missing"] * (np.nan if value is None else float(value)))
+
+
+def _touches(table: pd.DataFrame, counts: _Counts, plan: _Walk, by: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of what is counted and left out, and of conflicts."""
+    named = table[table["what"] == "touch"].groupby("item")["sum_value"].sum()
+    rows = [(f"named by {s}", named.get(i, 0)) for i, s in enumerate(plan.tags.sources)] + [(f"left out: {why}", n) for why, n in zip(LEFT_OUT, counts.left_out)]
+    touches = pd.DataFrame(rows, columns=["touch", "n_touches"]).astype({"n_touches": int})
+    clash = table[table["what"] == "clash"].groupby(["item", "partner", "other"], as_index=False)["sum_value"].sum()
+    stands, overruled = (np.array(plan.tags.sources, object)[i] for i in np.divmod(clash["item"].to_numpy(int), len(plan.tags.sources)))
+    conflicts = pd.DataFrame({"stands": stands, by: clash["partner"], "overruled": overruled, "overruled_partner": clash["other"],
+                              "n_touches": clash["sum_value"].astype(int)})
+    return touches, conflicts.sort_values(["n_touches", by], ascending=[False, True], ignore_index=True)
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- words
+
+
+def _finding(credit: pd.DataFrame, windows: pd.DataFrame, full: np.ndarray, rule: str, reference: int, reason: str, idle: Sequence[str]) -> str:
+    """``credit``: the partners that can be ranked x windows, under one rule; ``full``: windows with enough conversions; ``idle``: partners like the background."""
+    full = windows["window_days"][full]
     rank = credit[full].rank(ascending=False, method="min")
     first = f"There are too few conversions to compare ranks between windows ({len(credit)} partner{'s'[:len(credit) != 1]} with {FEW} or more)."
     if len(full) > 1 and len(credit) > 1:
@@ -509,34 +437,44 @@ def _finding(credit: pd.DataFrame, windows: pd.DataFrame, rule: str, reference: 
         who, span = moved.abs().idxmax(), f"from {full.iloc[0]:g} to {full.iloc[-1]:g} days"
         first = (f"Credit depends on the window: {span}, {who} moves from rank {rank.loc[who].iloc[0]:.0f} to rank {rank.loc[who].iloc[-1]:.0f} ({rule} rule)."
                  if moved.any() else f"The partners keep their ranks {span} ({rule} rule).")
-    fit = windows.loc[windows["admissible"], "window_days"]
-    span = (f"No window is admissible: {reason}" if fit.empty else f"Of the windows tried, {fit.iloc[0]:g} days is admissible" if len(fit) == 1 else
-            f"Windows between {fit.iloc[0]:g} and {fit.iloc[-1]:g} days are admissible")
+    days, fit = windows["window_days"], np.flatnonzero(windows["admissible"])
+    span = f"No window is admissible: {reason}"
+    if len(fit) == 1:  # never a bare number: the right one lies somewhere between the neighbours that were tried
+        low, high = days.get(fit[0] - 1, 0.0), days.get(fit[0] + 1, days[fit[0]])
+        span = f"Of the windows tried, {days[fit[0]]:g} days is admissible, so the one to use lies between {low:g} and {high:g} days"
+    elif len(fit):
+        span = f"Windows between {days[fit[0]]:g} and {days[fit[-1]]:g} days are admissible"
     at = windows.iloc[reference]
     last = f" {BACKGROUND[:1].upper()}{BACKGROUND[1:]}: {', '.join(idle)}." if idle else ""
     if np.isnan(at["dilution_rate"]):
         return f"{first} {span}.{last}"
     share, low, high = (100 * min(at[c], 1) for c in ("dilution_rate", "dilution_rate_ci_lower", "dilution_rate_ci_upper"))
+    sham, s_low, s_high = (100 * min(at[c], 1) for c in ("placebo_rate", "placebo_rate_ci_lower", "placebo_rate_ci_upper"))
+    judged = "" if np.isnan(sham) else f"; judged by placebo touches {sham:.0f} %, {s_low:.0f} to {s_high:.0f}"
     which = (f"{at['n_attributed'] - at['n_excess']:,.0f} of {at['n_attributed']:,} attributed conversions ({share:.0f} %," if at["n_excess"] > 0 else
              f"as far as the data can tell, all of the {at['n_attributed']:,} attributed conversions (100 %,")
-    return f"{first} {span}; at {at['window_days']:g} days {which} {low:.0f} to {high:.0f}) would have happened anyway.{last}"
+    return f"{first} {span}; at {at['window_days']:g} days {which} {low:.0f} to {high:.0f}{judged}) would have happened anyway.{last}"
 
 
-def _caveats(notes: Mapping[str, int], plan: _Walk, by: str, pooled: float, has_exit: bool) -> tuple[str, ...]:
-    origin = pd.Timestamp(plan.origin, unit="us")
+def _caveats(counts: _Counts, plan: _Walk, pooled: float, has_exit: bool, conflicts: pd.DataFrame) -> tuple[str, ...]:
+    notes, (after, own_tag, own, _) = counts.notes, counts.left_out
     out = ["No rule is causal: Markov and Shapley too only share out what happened together. A holdout is the test of a partner.",
-           f"Only each user's first conversion counts, from {origin:%Y-%m-%d %H:%M} on: the first {plan.windows[-1] / DAY:g} days of the log cannot be looked back "
-           f"on ({notes['too_early']:,} conversions left out). Lags are looked back from conversions, so recent touches do not bias them; a growing volume of touches does.",
-           "The excess takes it that users without a touch convert like the others would have: touches aimed at people about to convert look better than they are."]
-    if notes["late_touch"]:
-        out.append(f"{notes['late_touch']:,} touches after the user's first conversion earn nothing.")
-    if notes["own_tag"]:
-        tags = "partner_id, promo_code or utm_source" if by == "partner_id" else by
-        out.append(f"{notes['own_tag']:,} conversion events carry {tags} themselves: not counted as touches.")
-    if notes["conflict"]:
-        out.append(f"{notes['conflict']:,} events carry tags of different partners; partner_id stands before promo_code, promo_code before utm_source.")
-    if notes["unresolved"]:
-        out.append(f'{notes["unresolved"]:,} touches have a utm_source that names no known partner; they are shown as "{UNRESOLVED}" until aliases resolve them.')
+           f"Only each user's first conversion counts, from {pd.Timestamp(plan.origin, unit='us'):%Y-%m-%d %H:%M} on: the first {plan.windows[-1] / DAY:g} days of the "
+           f"log cannot be looked back on ({notes['too_early']:,} conversions left out). Lags are looked back from conversions, so recent touches do not bias them; a "
+           "growing volume of touches does.",
+           "The excess takes it that users without a touch convert like the others would have: touches aimed at people about to convert look better than they are. "
+           "Placebo touches judge by the touched users' own later days instead."]
+    if after:
+        out.append(f"{after:,} touches after the user's first conversion earn nothing.")
+    if own_tag:
+        tags = " or ".join(filter(None, [", ".join(plan.tags.sources[:-1]), plan.tags.sources[-1]]))
+        out.append(f"{own_tag:,} conversion events carry {tags} themselves: not counted as touches.")
+    if own:
+        out.append(f"{own:,} touches name nobody but ourselves (self-referrals) and are left out.")
+    if len(conflicts):
+        out.append(f"Tags of different partners meet {conflicts['n_touches'].sum():,} times; {' stands before '.join(plan.tags.sources)}.")
+    if unresolved := counts.unresolved:
+        out.append(f'{unresolved:,} touches have a utm_source that names no known partner; they are shown as "{UNRESOLVED}" until aliases resolve them.')
     if notes["outside"]:
         out.append(f"{notes['outside']:,} conversions of users without a start, before it, or after the user left are not counted.")
     if pooled > 0:

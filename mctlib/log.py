@@ -288,6 +288,10 @@ class EventLog:
         """["account_id"] where people sit in accounts, [] where nothing says so: a question that puts it in ``by`` can add up by account."""
         return ["account_id"] if self._filled("people", "account_id") else []
 
+    def of_user(self, column: str) -> bool:
+        """Whether ``by`` reads this column from people, not from events."""
+        return self._column(column)[1]
+
     def check_column(self, column: str) -> None:
         """Raises ParameterError unless ``column`` may stand in ``by`` and holds something."""
         self.segments(column)

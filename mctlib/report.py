@@ -130,11 +130,12 @@ def finding(result: Any, *, next_step: str, owner: str, more: Sequence[Any] = ()
     where a run finds them.
     """
     caveats = list(dict.fromkeys(caveat for each in (result, *more) for caveat in each.caveats))
-    headline, rule = re.fullmatch(r"(.*?)( \([^()]*(?:\([^()]*\)[^()]*)*\))?", result.finding, re.S).groups(default="")  # a closing bracket holds the rule
-    facts = {"finding": headline, "rule": rule.strip()[1:-1], "more": [each.finding for each in more], "caveats": caveats, "next_step": next_step, "owner": owner}
-    parts = [f"**{_markdown(headline)}**{_markdown(rule)}", *map(_markdown, facts["more"]), "\n".join(f"- {_markdown(caveat)}" for caveat in caveats),
+    said = [re.fullmatch(r"(.*?)(?: \(([^()]*(?:\([^()]*\)[^()]*)*)\))?", each.finding, re.S).groups(default="") for each in (result, *more)]  # a closing bracket holds the rule
+    (headline, rule), *others = said
+    facts = {"finding": headline, "rule": rule, "more": [{"finding": text, "rule": how} for text, how in others], "caveats": caveats, "next_step": next_step, "owner": owner}
+    parts = [f"**{_markdown(headline)}**{_markdown(f' ({rule})' if rule else '')}", *(_markdown(each.finding) for each in more), "\n".join(f"- {_markdown(caveat)}" for caveat in caveats),
              f"**What to do next.** {_markdown(next_step)}", f"**Owner.** {_markdown(owner)}"]  # fmt: skip
-    plain = "\n".join([result.finding, *facts["more"]])
+    plain = "\n".join(each.finding for each in (result, *more))
     display({"text/markdown": "\n\n".join(filter(None, parts)), "text/plain": plain}, raw=True, metadata={"mctlib": facts})
 
 
@@ -155,10 +156,14 @@ def _readable(frame: pd.DataFrame, masked: pd.Series, points: Sequence[str] = ()
         stem = next((s for s in (column, column.rsplit("_", 1)[0]) if f"{s}_ci_lower" in frame), None)
         unit = "effect_rate" if column in points else column
         cells = [_cell(unit, value) for value in frame[column]]
-        title = _heading(column)
+        title, sides = _heading(column), [f"{stem}_ci_lower", f"{stem}_ci_upper"] if stem else []
+        if column.endswith("_days") and column not in KEYS:
+            word, per_day = _time_unit(frame[[column, *sides]].abs().max(axis=None))
+            frame, title = frame.assign(**{c: frame[c] * per_day for c in (column, *sides)}), re.sub(", days$", f", {word}", title)
+            cells = [_cell(unit, value) for value in frame[column]]
         if stem and stem not in used:
             used.add(stem)
-            ends = zip(frame[f"{stem}_ci_lower"], frame[f"{stem}_ci_upper"], strict=True)
+            ends = zip(*(frame[side] for side in sides), strict=True)
             cells = [_with_interval(unit, cell, *pair) for cell, pair in zip(cells, ends, strict=True)]
         if column == base:
             cells = ["hidden" if hide else cell for cell, hide in zip(cells, masked, strict=True)]
@@ -166,6 +171,12 @@ def _readable(frame: pd.DataFrame, masked: pd.Series, points: Sequence[str] = ()
         if pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column]):
             numeric.add(title)
     return pd.DataFrame(columns, dtype=object), numeric
+
+
+def _time_unit(days: float) -> tuple[str, int]:
+    """Unit for a column of durations up to ``days``, so that something is left of them in tenths; and how many make a day."""
+    units = (("days", 1), ("hours", 24), ("minutes", 1440), ("seconds", 86_400))
+    return next((unit for unit in units if days * unit[1] >= 0.5), units[-1] if days > 0 else units[0])
 
 
 def _heading(column: str) -> str:
@@ -202,15 +213,14 @@ def _cell(column: str, value: Any) -> str:
     if re.search(r"_?[pq]value$", column) or column == "p_positive":
         return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
     if column.endswith("_days") and column not in KEYS:
-        size, unit = next(((s, u) for s, u in ((1 / 24, "h"), (1 / 1440, "min"), (1 / 86_400, "s")) if abs(value) >= s), (1, ""))
-        if unit and abs(value) < 0.1:  # in tenths of days there would be nothing left of it
-            return _minus(f"{value / size:.{int(unit == 'h')}f}\u00a0{unit}")
         return _minus(f"{value:.1f}")
     if column.endswith("amount"):
         size, unit = next(((s, u) for s, u in ((1e9, "\u00a0bn"), (1e6, "\u00a0M"), (1e3, "\u00a0k")) if abs(value) >= s), (1, ""))
         return _minus(f"{value / size:.{int(bool(unit) and abs(value) < 100 * size)}f}{unit}")
     if float(value).is_integer():
         return _count(value)
+    if column.endswith("_days"):
+        return f"{value:.1f}"
     return _minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}")
 
 

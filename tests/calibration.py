@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,9 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from mctlib import stats
+from mctlib.attribution import BACKGROUND, attribution_windows
 from mctlib.hazards import Cells, Group, compare_days, compare_hazards
+from tests.test_attribution import simulated
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,35 @@ def false_discoveries(n: int) -> list[Row]:
     return [Row("Benjamini-Hochberg, false discovery rate", "200 nulls, 20 at 3 standard errors", float(shares.mean()), 0.0, 0.11)]
 
 
-ALL = (wilson, newcombe, clustered_rate, kaplan_meier, exits, hazards, accounts, early_signal, false_discoveries)  # a new estimator: one function, one name here
+def touches(n: int) -> list[Row]:
+    """Partners whose touches cause conversions after 14 and 3 days in the middle, and one that causes nothing (`simulated`); n / 8 data sets, each a whole analysis."""
+    n = max(n // 8, 1)
+    truth, found, late, hits, shares = np.zeros((n, 2)), np.zeros((n, 2)), np.zeros((n, 3)), np.zeros((n, 6), bool), np.zeros((n, 3))
+    beyond = lambda days, median: ndtr(np.log(median / days) / 0.5)  # noqa: E731
+    true_late = np.array([1 - (1 - beyond(w, median)) / (1 - beyond(60, median)) for w, median in ((14, 14), (28, 14), (7, 3))])
+    for k in range(n):
+        log, lag = simulated(k)
+        with patch.object(stats, "bucket_draws", partial(stats.bucket_draws, draws=200)):
+            result = attribution_windows(log, "paid", windows=["7d", "14d", "28d", "60d"], as_of="2026-06-29", rules=["linear"], seed=k, start="signed_up")
+        w, verdict = result.windows.set_index("window_days"), result.partners.set_index("partner_id")["verdict"]
+        rows = result.late.set_index(["partner_id", "window_days"]).loc[[("slow", 14.0), ("slow", 28.0), ("fast", 7.0)]]
+        truth[k], found[k], late[k] = [(lag <= 28).sum(), (lag <= 60).sum()], w.loc[[28, 60], "n_excess"], rows["late_rate"]
+        hits[k] = (within(truth[k, 0], tuple(w.loc[28, ["n_excess_ci_lower", "n_excess_ci_upper"]])), verdict["null"] == BACKGROUND,
+                   verdict["slow"] == verdict["fast"] == "earns credit", *((rows["late_rate_ci_lower"] <= true_late) & (true_late <= rows["late_rate_ci_upper"])))
+        shares[k] = w.loc[60, "placebo_rate"], w.loc[60, "dilution_rate"], 1 - truth[k, 1] / w.loc[60, "n_attributed"]
+    whose = ("slow partner, 14 days", "slow partner, 28 days", "fast partner, 7 days")
+    told, (placebo, dilution, true) = "two causal partners, one idle", shares.mean(axis=0)
+    ratio, held = found.sum(axis=0) / truth.sum(axis=0), hits.mean(axis=0)
+    return [
+        *(Row(f"Excess at {days} days, found / caused", told, float(r), 0.95, 1.05) for days, r in zip((28, 60), ratio)),
+        Row("Excess at 28 days, coverage of what was caused (a realised count)", told, float(held[0]), 0.93, 1.0),
+        Row("Idle partner named background", told, float(held[1]), 0.9, 1.0), Row("Causal partners earn credit", told, float(held[2]), 0.9, 1.0),
+        *(Row("Late converters, found - true", who, float(x), -0.05, 0.05) for who, x in zip(whose, late.mean(axis=0) - true_late)),
+        *(Row("Late converters, coverage", who, float(x), 0.95 - 4 * np.sqrt(0.05 * 0.95 / n), 1.0) for who, x in zip(whose, held[3:])),
+        Row("Dilution at 60 days, found - true", told, float(dilution - true), -0.05, 0.05), Row("The same by placebo touches", told, float(placebo - true), -0.05, 0.05)]
+
+
+ALL = (wilson, newcombe, clustered_rate, kaplan_meier, exits, hazards, accounts, early_signal, false_discoveries, touches)  # a new estimator: one function, one name here
 
 
 def main() -> None:

@@ -482,8 +482,8 @@ def test_plots_show_every_step_and_segment(product):
     assert plots.plot_funnel_times(short.times).get_xlabel() == "minutes since the step before"
     weeks = diagnose_funnel(log, PATH, window="14d", as_of="2026-07-05", by="week").steps
     axes = plots.plot_funnel_cohorts(weeks)
-    so_far = [t.get_text() for t in axes.texts if t.get_text().startswith("so far")]
+    so_far = [t.get_text() for t in axes.texts if not t.get_text().startswith("all users")]
     open_ = weeks.query("step == 4 and horizon_days < 14")
     assert len(axes.patches) == 26 and [patch.get_hatch() for patch in axes.patches].count(plots.HATCH) == len(so_far) == len(open_) == 2
-    assert so_far[-1] == f"so far, {open_.set_index('segment')['horizon_days'].loc['2026-06-29']:.1f} of 14 days"
+    assert so_far[-1] == f"{open_.set_index('segment')['horizon_days'].loc['2026-06-29']:.1f}" and "hatched: so far" in axes.get_xlabel()
     matplotlib.pyplot.close("all")

@@ -37,7 +37,7 @@ def cells(page):
     ("effect_rate", 0.171, "+17.1 pp"), ("rel_effect", 0.94, "+94.0 %"), ("n_users", 1234567, "1,234,567"), ("n_users", 12.0, "12"),
     ("spend_amount", 1234567.0, "1.2 M"), ("cost_amount", 820000, "820 k"), ("cost_amount", 4567, "4.6 k"), ("value_amount", 12, "12"),
     ("value_amount", 2.5e9, "2.5 bn"), ("median_days", 4.75, "4.8"),
-    ("median_days", 0.0625, "1.5 h"), ("median_days", 10 / 1440, "10 min"), ("p90_days", 0.1, "0.1"), ("p90_days", 0.0, "0.0"), ("wait_days", -20 / 86_400, "−20 s"),
+    ("horizon_days", 13.55, "13.6"), ("horizon_days", 14.0, "14"),
     ("pvalue", 0.0004, "< 0.001"), ("qvalue", 0.0421, "0.042"), ("window_days", 14, "14"),
     ("day", pd.Timestamp("2026-04-06"), "6 April 2026"), ("shipped_at", pd.Timestamp("2026-04-06 12:30", tz="UTC"), "6 April 2026 12:30"),
     ("supported", True, "yes"), ("hazard_ratio", 1.23456, "1.23"), ("payback_days", np.inf, "no limit"), ("event", None, "–"), ("step", 3, "3"),
@@ -45,6 +45,16 @@ def cells(page):
 ])  # fmt: skip
 def test_a_value_reads_in_its_unit(column, value, text):
     assert report._cell(column, value).replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(("days", "heading", "first"), [
+    ([5.25, 0.01], "Median, days", "5.2 (5.1–5.4)"), ([0.25, 0.01], "Median, hours", "6.0 (5.9–6.2)"),
+    ([10 / 1440], "Median, minutes", "10.0 (9.8–10.3)"), ([0.0], "Median, days", "0.0 (0.0–0.0)")])
+def test_short_durations_get_a_unit_in_which_something_is_left_of_them(days, heading, first):
+    days = np.array(days)
+    frame = pd.DataFrame({"event": ["x"] * len(days), "median_days": days, "median_days_ci_lower": days * 0.98, "median_days_ci_upper": days * 1.03})
+    text, _ = report._readable(frame, pd.Series(False, index=frame.index))
+    assert text.columns.tolist() == ["Event", heading] and text[heading][0].replace("\u00a0", " ") == first
 
 
 @pytest.mark.parametrize(("column", "words"), [
@@ -140,11 +150,12 @@ def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
 
 def test_further_results_add_their_findings_and_caveats_once(shown):
     first, second = (SimpleNamespace(finding=f"{word} finding.", caveats=("Shared.", f"{word} caveat.")) for word in ("First", "Second"))
+    second.finding += " (Counted so.)"
     report.finding(first, more=[second], next_step="Wait.", owner="analyst")
     ((data, metadata),) = shown
-    assert data["text/markdown"] == ("**First finding.**\n\nSecond finding.\n\n- Shared.\n- First caveat.\n- Second caveat.\n\n"
+    assert data["text/markdown"] == ("**First finding.**\n\nSecond finding. (Counted so.)\n\n- Shared.\n- First caveat.\n- Second caveat.\n\n"
                                      "**What to do next.** Wait.\n\n**Owner.** analyst")  # fmt: skip
-    assert metadata["mctlib"]["finding"] == "First finding." and metadata["mctlib"]["more"] == ["Second finding."]
+    assert metadata["mctlib"]["finding"] == "First finding." and metadata["mctlib"]["more"] == [{"finding": "Second finding.", "rule": "Counted so."}]
 
 
 def test_a_picture_has_words_and_is_closed(shown):

@@ -1,4 +1,4 @@
-"""The estimators of the ladder: published numbers, R, statsmodels, brute force, and how often they are wrong when nothing happened."""
+"""The estimators of the ladder: published numbers, R, statsmodels, brute force. How often they are wrong when nothing happened: tests/calibration.py."""
 
 from functools import partial
 
@@ -9,15 +9,7 @@ import statsmodels.api as sm
 from scipy import optimize, stats as sps
 
 from mctlib import counterfactual as cf
-from mctlib.stats import fieller, fit_ar1
-
-N = 400  # data sets of each simulation; the functions take more
-
-
-def most(share, n):
-    """The share of n false alarms that is still in line with a true ``share``."""
-    return share + 2.5 * np.sqrt(share * (1 - share) / n)
-
+from mctlib.stats import fit_ar1
 
 def ar1(rng, shape, phi):
     """Stationary AR(1) noise along the last axis, innovations of variance 1."""
@@ -141,50 +133,6 @@ def test_errors_of_the_gaps_add_up_to_the_error_of_the_effect(design):
     assert share @ (weeks["y"] - found.counterfactual)[after] == pytest.approx(found.effect)
 
 
-def structural_coverage(n, step, *, n_pre=40, n_post=10):
-    """Share of intervals that hold the true effect when the world is a local level with this standard deviation of its weekly step (noise: 1)."""
-    rng = np.random.default_rng(11)
-    y = np.cumsum(rng.normal(0, step, (n, n_pre + n_post)), axis=1) + rng.normal(size=(n, n_pre + n_post))
-    return np.mean([cf.structural(weeks_of(row, n_pre)).pvalue >= 0.05 for row in y])
-
-
-@pytest.mark.parametrize("step", [0.4, 1.0])
-def test_coverage_of_the_structural_series(step):
-    assert 0.915 <= structural_coverage(N, step) <= 0.98
-
-
-def interrupted_false_alarms(n, n_pre, n_post, phi):
-    """Share of series without a change in which the interrupted series finds one."""
-    noise = ar1(np.random.default_rng(n_pre), (n, n_pre + n_post), phi)
-    return np.mean([cf.regression(weeks_of(row, n_pre), design=cf.trend).pvalue < 0.05 for row in noise])
-
-
-@pytest.mark.parametrize(("n_pre", "n_post", "phi", "limit"), [(60, 30, 0.3, 0.08), (26, 8, 0.3, 0.10), (26, 8, 0.6, 0.10)])
-def test_false_alarms_of_the_interrupted_series(n_pre, n_post, phi, limit):
-    assert interrupted_false_alarms(N, n_pre, n_post, phi) <= limit + 2.5 * np.sqrt(0.05 * 0.95 / N)
-
-
-def placebo_false_alarms(n, *, n_pre=50, n_post=8):
-    """Share of series of exchangeable noise in which the real date is among the most extreme 5 % of all dates."""
-    def welch(weeks):
-        y, after = weeks["y"].to_numpy(), weeks.index.to_numpy() >= 0
-        a, b = y[after], y[~after]
-        v = a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)
-        return cf.Estimate(0, 0, 0, -abs(a.mean() - b.mean()) / np.sqrt(v), y, y, 0, "")  # only compared: the smaller, the more extreme
-
-    rng, alarms = np.random.default_rng(3), []
-    for _ in range(n):
-        weeks = weeks_of(rng.normal(size=n_pre + n_post), n_pre)
-        placebos = cf.placebo_dates(weeks, welch, min_pre=12, min_post=6, wanted=20)
-        own = welch(weeks).pvalue
-        alarms.append((1 + sum(p.pvalue <= own for _, p in placebos)) / (1 + len(placebos)) <= 0.05)
-    return np.mean(alarms)
-
-
-def test_false_alarms_of_placebo_dates():
-    assert placebo_false_alarms(N) <= most(0.05, N)
-
-
 def test_placebo_windows_end_before_the_change():
     weeks = weeks_of(np.arange(50.0), 40)
     windows = [w for w, _ in cf.placebo_dates(weeks, partial(cf.regression, design=cf.level), min_pre=12, min_post=6, wanted=20)]
@@ -247,19 +195,6 @@ def test_each_donor_meets_the_treated_unit_with_the_same_pool():
     assert cf.synthetic(weeks, donors=donors).pvalue == (1 + sum(ratio(j, pool) >= ratio(0, pool) for j, pool in pools)) / 6
 
 
-def synthetic_first_ranks(n):
-    """Share of factor-model panels of 21 units without a change in which the treated one ranks first."""
-    rng, first = np.random.default_rng(1), 0  # 0.0447 of 3,000
-    for _ in range(n):
-        weeks, donors = as_weeks(panel_of_factors(rng, 21, 20, 6), 20)
-        first += cf.synthetic(weeks, donors=donors).pvalue <= 1 / 21 + 1e-12
-    return first / n
-
-
-def test_false_alarms_of_the_synthetic_control():
-    assert synthetic_first_ranks(N) <= most(1 / 21, N)
-
-
 # ---------------------------------------------------------------------------------------------------------- inference by segments
 
 SLEEP = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0, 2, 1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
@@ -312,36 +247,5 @@ def test_permutation_counted_naively():
     assert n == 1000 and p == pytest.approx(exact, abs=0.05)
 
 
-def did_false_alarms(n, n_treated, n_control):
-    """Share of panels (20 weeks of AR(1) noise with rho 0.5) without a change in which the inference that the number of units demands finds one."""
-    noise = ar1(np.random.default_rng(n_treated), (n, n_treated + n_control, 20), 0.5)
-    change = noise[..., 12:].mean(axis=2) - noise[..., :12].mean(axis=2)
-    treated, weight = np.arange(n_treated + n_control) < n_treated, np.ones(n_treated + n_control)
-    test = (lambda c: cf.clustered(c, weight, treated)[3]) if cf.many_units(treated) else lambda c: cf.permutation(c, weight, treated)[0]
-    return np.mean([test(c) <= 0.05 for c in change])
-
-
-@pytest.mark.parametrize(("n_treated", "n_control"), [(20, 20), (10, 20), (3, 20), (1, 26)])
-def test_false_alarms_of_the_difference_in_differences(n_treated, n_control):
-    assert did_false_alarms(N, n_treated, n_control) <= most(0.05, N)
-
-
 def test_few_treated_segments_are_never_clustered():
     assert [cf.many_units(np.arange(g) < k) for k, g in ((10, 30), (9, 40), (10, 29))] == [True, False, False]
-
-
-# ------------------------------------------------------------------------------------------------------------------------ money
-
-
-def fieller_coverage(n, cv):
-    """Share of Fieller's sets that hold the true ratio; an unbounded one may leave out a stretch in its middle."""
-    rng = np.random.default_rng(int(100 * cv))
-    value, cost = rng.normal(150, 20, n), rng.normal(100, 100 * cv, n)
-    ends = [fieller(v, 20**2, c, (100 * cv) ** 2, 1.959964) for v, c in zip(value, cost)]
-    beside = (value - 1.5 * cost) ** 2 > 1.959964**2 * (20**2 + 1.5**2 * (100 * cv) ** 2)
-    return np.mean([not out if np.isnan(low) else low <= 1.5 <= high for (low, high), out in zip(ends, beside)])
-
-
-@pytest.mark.parametrize("cv", [0.05, 0.2, 0.35])
-def test_coverage_of_fieller(cv):
-    assert 0.915 <= fieller_coverage(N, cv) <= 0.98

@@ -78,16 +78,6 @@ def test_without_autocorrelation_it_is_weighted_least_squares():
     np.testing.assert_allclose(fit.contrast(np.array([0, 0, 1.0]))[1:], [peer.bse[2], peer.pvalues[2]], rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n_pre", "n_post", "limit"), [(60, 30, 0.08), (26, 8, 0.10)])
-def test_false_alarms_of_the_interrupted_series(n_pre, n_post, limit):
-    time = np.arange(-n_pre, n_post).astype(float)
-    post = time >= 0
-    x, c = np.c_[np.ones(len(time)), time, post, time * post], np.array([0, 0, 1, time[post].mean()])
-    n = 400
-    alarms = np.mean([fit_ar1(noise(seed, len(time), 0.3), x, np.ones(len(time)), time).contrast(c)[2] < 0.05 for seed in range(n)])
-    assert alarms <= limit + 2.5 * np.sqrt(0.05 * 0.95 / n)
-
-
 def test_fieller_solves_its_equation():
     for value, v, cost, w in [(500, 80**2, 300, 60**2), (500, 80**2, 300, 0.0), (-100, 80**2, 300, 30**2)]:
         gap = lambda r: (value - r * cost) ** 2 - 1.96**2 * (v + r**2 * w)  # noqa: E731, B023

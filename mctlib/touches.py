@@ -109,10 +109,10 @@ class Tags:
             real = [None if w == MISSING or k == "" else w for w, k in zip(words, found)]
             sure[source] = [k or w for k, w in zip(found, real)] if source == self.by else [k or None for k in found]
             spare[source] = [w and (w if source == "promo_code" else UNRESOLVED) for w in real]
-            ours |= tagged[row] & np.array([k == "" for k in found])[j.dims[self.dim(source)][row]]
+            ours |= tagged[row] & np.array([k == "" for k in found], bool)[j.dims[self.dim(source)][row]]
         names = sorted({w for words in (*sure.values(), *spare.values(), self.heard_names, also) for w in words if w})
         code = {w: i for i, w in enumerate(names)} | {None: -1}
-        codes = lambda source, words: np.where(tagged[row], np.array([code[w] for w in words])[j.dims[self.dim(source)][row]], -1)  # noqa: E731
+        codes = lambda source, words: np.where(tagged[row], np.array([code[w] for w in words], np.int64)[j.dims[self.dim(source)][row]], -1)  # noqa: E731
         ranked = [codes(s, sure[s]) if s in sure else np.full(len(row), -1) for s in self.sources]
         spares = [codes(s, spare[s]) if s in spare else np.full(len(row), -1) for s in self.sources]
         if len(asked):
@@ -120,7 +120,7 @@ class Tags:
             before = np.searchsorted(tracked, asked, side="right") - 1
             entry = np.where((before >= 0) & (np.r_[j.user[tracked], -1][before] == j.user[asked]), np.r_[tracked, -1][before], asked)
             survey = next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))
-            ranked[survey][np.searchsorted(row, entry)] = np.array([code[w] for w in self.heard_names])[said]
+            ranked[survey][np.searchsorted(row, entry)] = np.array([code[w] for w in self.heard_names], np.int64)[said]
         label, via, clashes = np.full(len(row), -1), np.full(len(row), -1), [np.empty((0, 4), np.int64)]
         for n, (i, found) in enumerate([*enumerate(ranked), *enumerate(spares)]):
             if n < len(ranked):  # only sure sources can contradict each other

@@ -122,7 +122,10 @@ def regression(weeks: pd.DataFrame, *, design: Callable) -> Estimate | None:
 
 
 def slope_of_effect(weeks: pd.DataFrame, *, design: Callable) -> tuple[float, float, float]:
-    """Change of the effect a week over the weeks after, its standard error and degrees of freedom. The slope is in the model: left out of it, it would pass for autocorrelation."""
+    """Change of the effect a week over the weeks after, its standard error and degrees of freedom.
+
+    The slope is in the model: left out of it, it would pass for autocorrelation.
+    """
     week = weeks.index.to_numpy(float)
     post, without = week >= 0, design(week)[1]
     x = np.c_[without[:, without.any(axis=0)], post, week * post]

@@ -46,9 +46,10 @@ class Mean:
 def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None) -> pd.DataFrame:
     """A metric by UTC day and segment.
 
-    Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success; also, where ``backend`` holds a rate's event, n_checked (users
-    whose success it knows of) and n_tracked (those of them whose success the events hold too). n: a rate's users, a count's users (= value), a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that are
-    over at ``as_of`` are returned, and for a rate only those whose window has closed for everyone. ``attrs``: ``n_pending`` (what is left out
+    Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success; also, where ``backend`` holds a rate's event,
+    n_checked (users whose success it knows of) and n_tracked (those of them whose success the events hold too). n: a rate's users, a count's users
+    (= value), a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that
+    are over at ``as_of`` are returned, and for a rate only those whose window has closed for everyone. ``attrs``: ``n_pending`` (what is left out
     for that reason: users, for means events), ``events``, ``metric`` (in words).
     Raises ParameterError: an event that does not occur, no day known yet.
     """

@@ -243,7 +243,8 @@ def compare_before_after(
         caveats.append(f"Only {_dates(n)} fit{'s' if n == 1 else ''} {wanted}: the false-alarm check is weak." if n else
                        f"No placebo date fits {wanted} for {judged.rung}: {UNCHECKED}.")
     if judged and judged.n_alarms > max(1, MOST_ALARMS * judged.n_placebo):
-        caveats.append(f"By {judged.rung}, {judged.n_alarms} of {_dates(judged.n_placebo)} look like effects although nothing changed: on this series it sees effects too easily.")
+        caveats.append(f"By {judged.rung}, {judged.n_alarms} of {_dates(judged.n_placebo)} look like effects although nothing changed: "
+                       "on this series it sees effects too easily.")
     if kind == "rate":
         band = list(shown.path.filter(like="counterfactual"))
         if ((shown.path["counterfactual"] < 0) | (shown.path["counterfactual"] > 1)).any():
@@ -495,7 +496,10 @@ def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[s
 
 
 def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
-    """What the effect has brought by the end of every day: gain_amount + ci. The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread evenly."""
+    """What the effect has brought by the end of every day: gain_amount + ci.
+
+    The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread evenly.
+    """
     if rung is None:
         return pd.DataFrame({c: np.nan for c in ("gain_amount", "gain_amount_ci_lower", "gain_amount_ci_upper")}, index=exposed.index)
     start = exposed.index[0]

@@ -107,7 +107,8 @@ def _said(table: pd.DataFrame, kind: str, metric: str) -> str:
     unit = {"rate": "successes", "count": "user-days", "mean": "units"}[kind]
     clear = known[known["missed_ci_lower"] > 0]
     row = (known if clear.empty else clear).loc[lambda t: t["missed"].idxmax()]
-    money = f", {row['per_day_amount']:,.0f} a day ({row['per_day_amount_ci_lower']:,.0f} to {row['per_day_amount_ci_upper']:,.0f})" if row["per_day_amount"] == row["per_day_amount"] else ""
+    day, low, high = row[["per_day_amount", "per_day_amount_ci_lower", "per_day_amount_ci_upper"]]
+    money = f", {day:,.0f} a day ({low:,.0f} to {high:,.0f})" if day == day else ""
     lost = f"{row['missed']:,.0f} {unit} (95 % interval {row['missed_ci_lower']:,.0f} to {row['missed_ci_upper']:,.0f}){money}"
     event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
     days = f"the {row['lasted_days']:.0f} days {row['stage']}, from {row['from_day']:%Y-%m-%d}"

@@ -2,136 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from mctlib import counterfactual as cf
 from mctlib import stats
-from mctlib.journeys import Journeys, as_step, first_rows
-from mctlib.log import EventLog, as_timestamp, as_window
-from mctlib.store import DataError, ParameterError, nearest
-from mctlib.words import in_words
+from mctlib.counterfactual import MIN_POST, MIN_PRE
+from mctlib.log import as_timestamp
+from mctlib.store import ParameterError, nearest
 
-DAY = 86_400_000_000
-MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
 N_PLACEBO = 20  # placebo dates wanted: fewer cannot reach p = 0.05
 ALPHA = 0.05
-NAIVE, ITS, DID = "before/after", "interrupted time series", "difference-in-differences"
+NAIVE, ITS, STRUCTURAL = "before/after", "interrupted time series", "structural time series"
 HAC = f"{ITS}, Newey-West"
+SYNTHETIC, DID, ARMS = "synthetic control", "difference-in-differences", "randomised arms"
+MOST_ALARMS = 0.1  # share of placebo dates with p < 0.05 above which a reader is warned
+TRACKING_MOVED = 0.02  # change of the tracked share of the server's records that is more than carelessness
 UNCHECKED = "its false-alarm rate could not be checked on this series"
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Share of the users whose first ``of`` falls on a day who then do ``event`` within ``window``, its end and its very start included."""
-
-    event: Any
-    of: Any
-    window: str
-
-
-@dataclass(frozen=True)
-class Count:
-    """Distinct users who do ``event`` on a day."""
-
-    event: Any
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean of the numeric ``property`` over a day's ``event`` rows that have it."""
-
-    event: Any
-    property: str
-
-
-def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None) -> pd.DataFrame:
-    """A metric by UTC day and segment.
-
-    Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success. n: a rate's users, a count's users (= value),
-    a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that are
-    over at ``as_of`` are returned, and for a rate only those whose window has closed for everyone. ``attrs``: ``n_pending`` (what is left out
-    for that reason: users, for means events), ``events``, ``metric`` (in words).
-    Raises ParameterError: an event that does not occur, no day known yet.
-    """
-    events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
-    if missing := log.missing_events(events):
-        raise ParameterError(f"metric: {missing[0]}")
-    window = as_window(metric.window) if isinstance(metric, Rate) else 0
-    kernel, total, size = {
-        Rate: (lambda j: _count_rates(j, window), "n_success", "n_users"), Count: (_count_users, "n_users", "n_users"),
-        Mean: (_sum_values, "sum_value", "n_events"),
-    }[type(metric)]
-    found = log.reduce(kernel, events=events, by=by or (), as_of=as_of, values=getattr(metric, "property", None))
-    end = log.as_of(as_of)
-    known = (found["day"].astype("int64") + 1) * DAY - 1 + window <= end
-    if not known.any():
-        raise ParameterError(f"as_of: no day of this metric is known at {as_of}; a rate's days are known once their window has closed.")
-    seen = found[known]
-    days = np.arange(seen["day"].min(), (end + 1 - window) // DAY)
-    grid = pd.MultiIndex.from_product([days, sorted(seen["segment"].unique())], names=["day", "segment"])
-    table = seen.set_index(["day", "segment"]).reindex(grid, fill_value=0).reset_index()
-    n, amount = table[size], table[total].astype(float)
-    value = amount if isinstance(metric, Count) else stats.rate(amount, n)
-    day = pd.to_datetime(table["day"].astype("int64"), unit="D")
-    out = pd.DataFrame({"day": day, "segment": table["segment"], "n": n.astype("int64"), "value": value})
-    if isinstance(metric, Rate):
-        out["n_success"] = table["n_success"].astype("int64")
-    names = [name for e in events for name in as_step(e).names]
-    out.attrs = {"n_pending": int(found.loc[~known, size].sum()), "events": names, "metric": _title(metric)}
-    return out
-
-
-def _title(metric: Rate | Count | Mean) -> str:
-    event = as_step(metric.event).label
-    if isinstance(metric, Rate):
-        return f"the share of {as_step(metric.of).label} users with {event} within {in_words(as_window(metric.window))}"
-    return f"the daily users of {event}" if isinstance(metric, Count) else f"the mean {metric.property} of {event}"
-
-
-def _count_rates(j: Journeys, window: int) -> pd.DataFrame:
-    """Kernel: matcher 0 is the start, 1 the success."""
-    entry = np.flatnonzero(j.has(0))
-    entry = entry[first_rows(j.user[entry])]
-    row = np.flatnonzero(j.has(1))
-    at = np.minimum(np.searchsorted(j.user[entry], j.user[row]), max(len(entry) - 1, 0))
-    begun = entry[at] if len(entry) else row
-    since = j.time[row] - j.time[begun]
-    good = (j.user[begun] == j.user[row]) & (since >= 0) & (since <= window) & (row != begun)
-    success = np.isin(j.user[entry], j.user[row[good]])
-    keys = {"day": j.time[entry] // DAY, "segment": j.segment(entry)}
-    frame = pd.DataFrame(keys | {"n_users": 1, "n_success": success.astype(np.int64)})
-    return frame.groupby(["day", "segment"], as_index=False).sum()
-
-
-def _count_users(j: Journeys) -> pd.DataFrame:
-    rows = np.arange(len(j))
-    frame = pd.DataFrame({"day": j.time // DAY, "segment": j.segment(rows), "user": j.user}).drop_duplicates()
-    return frame.groupby(["day", "segment"]).size().reset_index(name="n_users")
-
-
-def _sum_values(j: Journeys) -> pd.DataFrame:
-    rows = np.flatnonzero(~np.isnan(j.value))
-    frame = pd.DataFrame({"day": j.time[rows] // DAY, "segment": j.segment(rows), "n_events": 1, "sum_value": j.value[rows]})
-    return frame.groupby(["day", "segment"], as_index=False).sum()
-
-
-def _trend(week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Design of the interrupted series, and the same without the change. Time is 0 at the change, so `post` is the jump
-    there.
-    """
-    one, post = np.ones(len(week)), week >= 0
-    with_change = np.c_[one, week, post, week * post]
-    return with_change, with_change * [1, 1, 0, 0]
-
-
-def _level(week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Design of a change of level only, and the same without it."""
-    with_change = np.c_[np.ones(len(week)), week >= 0]
-    return with_change, with_change * [1, 0]
+NO_CONTROL = "no control segment is given"
 
 
 @dataclass(frozen=True)
@@ -150,8 +43,11 @@ class _Rung:
     carries: Literal["yes", "no", "inconclusive"] = "no"
     reason: str = ""
     path: pd.DataFrame = field(default_factory=pd.DataFrame)
-    phi: float = np.nan
+    placebos: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=["placebo", "day", "gap"]))
+    cov: np.ndarray = field(default_factory=partial(np.zeros, (0, 0)))  # of the gaps of the weeks after
+    sigma2: float = np.nan
     n_placebo: int = 0
+    n_alarms: int = 0  # placebo dates with p < 0.05
 
     def row(self) -> dict[str, Any]:
         """Its line in `BeforeAfter.rungs`."""
@@ -159,71 +55,62 @@ class _Rung:
                 "rel_effect": self.effect / self.base if self.base > 0 else np.nan, "pvalue": self.pvalue,
                 "placebo_pvalue": self.placebo_pvalue, "supported": self.carries == "yes", "reason": self.reason}
 
-
-def _model(weeks: pd.DataFrame, design: Callable, *, rho: float | None = None) -> tuple[stats.Fit, np.ndarray, np.ndarray]:
-    """Fit of weeks (index week; y, weight, n), the contrast that averages the effect over the weeks after, the design without the change."""
-    week = weeks.index.to_numpy(float)
-    x, x0 = design(week)
-    after = week >= 0
-    c = np.average((x - x0)[after], axis=0, weights=weeks["n"].to_numpy(float)[after])
-    return stats.fit_ar1(weeks["y"].to_numpy(float), x, weeks["weight"].to_numpy(float), week, rho=rho), c, x0
+    def with_errors(self, se: float, df: float, pvalue: float) -> _Rung:
+        """The same with another standard error."""
+        half = _critical(df) * se
+        return replace(self, se=se, df=df, pvalue=pvalue, low=self.effect - half, high=self.effect + half)
 
 
-def _placebo(weeks: pd.DataFrame, design: Callable, pvalue: float, min_pre: int, min_post: int) -> tuple[float, int]:
-    """Placebo p-value (1 + #{placebo at least as extreme}) / (1 + M) and the number M of dates, whose windows all end before the change.
+def _critical(df: float) -> float:
+    """Of a 95 % interval by Student's t."""
+    from scipy.special import stdtrit
 
-    Extremity is the model's own p-value, so windows of different length compare. A placebo date has all weeks before it (at least ``min_pre``)
-    and as many after it as the change has, fewer (at least ``min_post``) where only that makes room for 20 dates.
-    """
-    before = weeks[weeks.index < 0]
-    n_post = min(len(weeks) - len(before), max(min_post, len(before) - min_pre - N_PLACEBO + 1))
-    found = []
-    for start in range(min_pre, len(before) - n_post + 1):
-        window = before.iloc[: start + n_post]
-        fit, c, _ = _model(window.set_axis(window.index - window.index[start]), design)
-        found.append(fit.contrast(c)[2])
-    return ((1 + sum(p <= pvalue for p in found)) / (1 + len(found)) if found else np.nan), len(found)
+    return float(stdtrit(df, 1 - ALPHA / 2))
 
 
 def _path(weeks: pd.DataFrame, counterfactual: Any = np.nan, band: Any = np.nan) -> pd.DataFrame:
-    """`BeforeAfter.path`."""
-    return weeks[["start", "n", "observed"]].rename(columns={"start": "day"}).reset_index(drop=True).assign(
+    """`BeforeAfter.path`, the money not yet in it."""
+    path = weeks[["start", "n", "observed"]].rename(columns={"start": "day"}).reset_index(drop=True).assign(
         counterfactual=counterfactual, counterfactual_ci_lower=counterfactual - band, counterfactual_ci_upper=counterfactual + band)
+    gap = path["observed"] - counterfactual
+    return path.assign(gap=gap, gap_ci_lower=gap - band, gap_ci_upper=gap + band)
 
 
-def _estimate(rung: str, weeks: pd.DataFrame, design: Callable, *, refused: str, placebo_floor: tuple[int, int]) -> _Rung:
-    """A rung from its weekly series; weeks: index week; y, weight, n, observed, start."""
-    from scipy.special import stdtrit
+def _gaps(placebo: str, weeks: pd.DataFrame, counterfactual: np.ndarray) -> pd.DataFrame:
+    """Rows of `BeforeAfter.placebos`."""
+    return pd.DataFrame({"placebo": placebo, "day": weeks["start"], "gap": weeks["y"] - counterfactual})
 
+
+def _rung(rung: str, weeks: pd.DataFrame, estimator: cf.Estimator, *, refused: str, min_pre: int, min_post: int) -> _Rung:
+    """A rung from its weekly series (index week; y, weight, n, observed, start), its placebo dates with these weeks at least."""
     n_pre, n_post = int((weeks.index < 0).sum()), int((weeks.index >= 0).sum())
-    n_coef = design(np.zeros(1))[0].shape[1]  # half of them describe the weeks before, half what the change added
-    if n_pre < max(2, n_coef // 2 + 1) or n_post < n_coef // 2 or len(weeks) < n_coef + 2:
+    found = estimator(weeks)
+    if found is None:
         return _Rung(rung, reason=f"{n_pre} whole weeks before and {n_post} after the change are too few to fit anything")
-    fit, c, x0 = _model(weeks, design)
-    effect, se, pvalue = fit.contrast(c)
-    q = float(stdtrit(fit.df, 1 - ALPHA / 2))
-    counterfactual = weeks["observed"].to_numpy(float) - weeks["y"].to_numpy(float) + x0 @ fit.coef
-    band = q * np.sqrt(np.einsum("ij,jk,ik->i", x0, fit.cov, x0) + fit.sigma2 / weeks["weight"].to_numpy(float))
-    path = _path(weeks, counterfactual, band)
+    counterfactual = weeks["observed"].to_numpy(float) - weeks["y"].to_numpy(float) + found.counterfactual
+    path = _path(weeks, counterfactual, _critical(found.df) * np.sqrt(np.diag(found.cov)))
     after = weeks.index >= 0
-    base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - effect
-    placebo, n_placebo = _placebo(weeks, design, pvalue, *placebo_floor)
-    told = f"{n_pre} weeks before, {n_post} after; rho {fit.rho:.2f}; " + (
-        _dates(n_placebo) if n_placebo else f"no placebo date fits before the change, so {UNCHECKED}")
+    base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - found.effect
+    tried = cf.placebo_dates(weeks, estimator, min_pre=min_pre, min_post=min_post, wanted=N_PLACEBO)
+    extreme = sum(p.extremity <= found.extremity for _, p in tried)
+    placebo = (1 + extreme) / (1 + len(tried)) if tried else np.nan
+    told = f"{n_pre} weeks before, {n_post} after; {found.told}; " + (
+        _dates(len(tried)) if tried else f"no placebo date fits before the change, so {UNCHECKED}")
     carries, reason = "yes", told
     if refused:
         carries, reason = "no", refused
     elif n_pre < MIN_PRE or n_post < MIN_POST:
         carries, reason = "no", (f"descriptive only: {n_pre} whole weeks before and {n_post} after the change, "
                                  f"at least {MIN_PRE} and {MIN_POST} are needed")
-    elif not se > 0:
+    elif found.se == 0:
         carries, reason = "no", "the weeks do not differ at all, so nothing says how sure this is"
-    elif pvalue < ALPHA and n_placebo and placebo > max(ALPHA, 1 / (1 + n_placebo)):
-        alike = round(placebo * (1 + n_placebo)) - 1
-        carries, reason = "inconclusive", (f"the model says p = {pvalue:.3f}, but of {_dates(n_placebo)}, when nothing changed, "
-                                           f"{alike} look as extreme (placebo p = {placebo:.2f})")
-    low, high = effect - q * se, effect + q * se
-    return _Rung(rung, effect, low, high, base, se, fit.df, pvalue, placebo, carries, reason, path, fit.sigma2, n_placebo)
+    elif found.pvalue < ALPHA and tried and placebo > max(ALPHA, 1 / (1 + len(tried))):
+        carries, reason = "inconclusive", (f"the model says p = {found.pvalue:.3f}, but of {_dates(len(tried))}, when nothing changed, "
+                                           f"{extreme} look{'s' if extreme == 1 else ''} as extreme (placebo p = {placebo:.2f})")
+    gaps = [_gaps(f"{w['start'][0]:%Y-%m-%d}", w, p.counterfactual).loc[0:] for w, p in tried]  # week 0 is the placebo date
+    return _Rung(rung, found.effect, base=base, placebo_pvalue=placebo, carries=carries, reason=reason, path=path, cov=found.cov[np.ix_(after, after)],
+                 placebos=pd.concat(gaps, ignore_index=True) if gaps else _Rung(rung).placebos, sigma2=found.sigma2, n_placebo=len(tried),
+                 n_alarms=sum(p.pvalue < ALPHA for _, p in tried)).with_errors(found.se, found.df, found.pvalue)
 
 
 def _dates(n: int) -> str:
@@ -239,6 +126,8 @@ class BeforeAfter:
 
     rungs: pd.DataFrame
     path: pd.DataFrame
+    placebos: pd.DataFrame
+    donors: pd.DataFrame
     money: pd.DataFrame
     verdict: Literal["supported", "inconclusive", "not supported"]
     finding: str
@@ -257,8 +146,9 @@ def compare_before_after(
     taken together (None: all that are not controls). ``control``: segments that did not (None: all others of a named ``treated``; () for none).
     ``value``: money per extra success (counts: per extra user-day; means: per extra unit); ``margin``: share of it that is kept. ``cost``: money
     spent on the change (0: it was free), or (mean, sd) where it is an estimate. ``timeline``: what else happened (day, kind, label;
-    micro_conversions, note); a release or outage whose label or note says "tracking" and that touches the metric refuses every verdict, the
-    rest are listed as coincidences.
+    micro_conversions, note). Every verdict is refused by a release or outage that touches the metric and whose label or note says "tracking", and,
+    where ``series`` has n_checked and n_tracked, by a change of their ratio of 2 points or more whose interval leaves out 0; other entries of the
+    timeline are listed as coincidences.
 
     Days are added up to whole weeks counted from ``change_at``; days outside a whole week at either end are left out. Effects are in the units
     of the metric (a rate's 0.17 is 17 percentage points; a count's are per day): observed minus counterfactual, averaged over the weeks after
@@ -268,23 +158,36 @@ def compare_before_after(
       before/after: all before against all after; Newcombe's interval for rates, else weighted weekly values. Never supported.
       interrupted time series, Newey-West: the next one by least squares with HAC errors. A sensitivity row, never supported.
       interrupted time series: change of level and slope, weighted by n, AR(1) errors by REML (`fit_ar1`).
-      difference-in-differences: the same errors on treated minus control, a change of level. Controls keep the shares of n they had before the
-        change, so that their mix cannot move the result; counts are scaled to the treated level. Refused when the difference drifted before
-        the change (joint F test of a linear and a quadratic trend); inconclusive when control segments, taken as treated, look as extreme.
+      structural time series: local level, with the pooled controls as regressor where there are any; of a free and a pinned level the one with the
+        wider interval (`structural`). Without controls it knows no trend and stands below the interrupted series.
+      synthetic control: the mix of controls that follows the treated best before the change (shares of 0 or more that add up to 1; counts scaled to
+        one level); p is the rank of its gap among those of the controls, each against the others. Below 19 controls no interval, never supported.
+      difference-in-differences: the errors of the interrupted series on treated minus control, a change of level. Controls keep the shares of n they
+        had before the change, so that their mix cannot move the result; counts are scaled to the treated level. Refused when the difference drifted
+        before the change (joint F test of a linear and a quadratic trend; the caveats say what drift it could have found). With 10 treated segments
+        and 30 in all the errors are clustered by segment; with fewer a permutation of the treated segments may make it inconclusive.
+      randomised arms: a pointer to `compare_arms`.
     A rung is supported with at least 12 weeks before and 6 after the change, unless the model finds an effect that placebo dates contradict:
     placebo_pvalue, (1 + #{placebos whose own p-value is as small}) / (1 + number of placebos), above 0.05 and above its minimum. Where no placebo
     date fits, it stays supported, and reason and caveats say that its false alarms could not be checked. A rung that cannot be computed is a
-    row of NaN with its reason. Control segments without users in 12 weeks before and 6 after are not taken as treated. rel_effect is NaN where
+    row of NaN with its reason. Segments without users in 12 weeks before and 6 after are left out of permutations. rel_effect is NaN where
     what would have been is not above 0.
     ``path``: day (first of the week), n, observed, counterfactual + ci (a band for 95 % of the weeks had nothing changed; a rate's are cut off
-    at 0 and 1), of the highest supported rung, or the highest computed (before/after has no counterfactual: NaN). rungs and path carry ``attrs`` kind (rate, count, mean) and metric (in words) for the pictures.
+    at 0 and 1), gap + ci (observed minus counterfactual: the event study of the difference-in-differences, measured from the mean of all weeks
+    before, as a single week would put its noise into all others), gain_amount + ci (value brought by the end of the week), of the highest supported
+    rung, or the highest computed (before/after has no counterfactual: NaN). ``attrs`` for the pictures: kind (rate, count, mean), metric (in words).
+    ``placebos``: placebo, day, gap of that rung where nothing changed: the control segments, each against the others, else the placebo dates.
+    ``donors``: segment (the treated first), weight_share in the synthetic control, gap_ratio (root mean square of the gap after / before, the
+    segment as if treated), effect_without (the synthetic control's effect with the segment left out).
     ``money``, one row for the highest supported rung (NaN without): rung, n (exposed in the weeks after the change; counts: days), incremental
     (effect x n) + ci, value_amount + ci, cost_amount, roi + ci ((value - cost) / cost, Fieller's interval; NaN = not estimable, or a cost of 0),
-    payback_days (1 = the day of the change; NaN = not within these weeks, or nothing to pay back), p_positive (that value exceeds cost; normal
-    approximation). Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
+    payback_days + ci (first day on which the gain so far covers the cost, 1 = the day of the change; NaN = not within these weeks, or nothing to
+    pay back; infinite = never within them), p_positive (that value exceeds cost; normal approximation), and what would have to be true to break
+    even: break_even_effect (at the users and value seen), break_even_value_amount (a success, at the effect seen), break_even_days (the effect must last).
+    Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
     Raises DataError: a column is missing or impossible; ParameterError: an unknown segment, a change outside the data, a negative cost or value.
     """
-    daily, kind = _checked(series)
+    daily, kind = cf.checked(series)
     metric = series.attrs.get("metric", "the metric")
     day = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
     treated, control = _sides(daily, treated, control)
@@ -295,8 +198,8 @@ def compare_before_after(
         raise ParameterError(f"value: {value} must be 0 or more; what a success brings cannot be negative.")
     if not 0 < margin <= 1:
         raise ParameterError(f"margin: {margin} must be a share above 0 and at most 1.")
-    units, left_out = _weekly(daily, day, kind)
-    own = _pooled(units[units["segment"].isin(treated)], kind)
+    units, left_out = cf.weekly(daily, day, kind)
+    own = cf.pooled(units[units["segment"].isin(treated)], kind)
     weeks = own.rename(columns={"value": "observed"}).assign(
         y=own["value"], weight=own["n"], start=day + pd.to_timedelta(own.index * 7, unit="D"))[own["n"] > 0]
     if not (weeks.index < 0).any() or not (weeks.index >= 0).any():
@@ -304,31 +207,44 @@ def compare_before_after(
                              f"{daily['day'].min():%Y-%m-%d} to {daily['day'].max():%Y-%m-%d}.")
     last = weeks["start"].max() + pd.Timedelta("6D")
     coincidences, refused = _coincidences(timeline, weeks["start"].min(), last, day, series.attrs.get("events", ()))
-    rungs = [_before_after(weeks, kind)]
-    its = _estimate(ITS, weeks, _trend, refused=refused, placebo_floor=(MIN_PRE, MIN_POST))
-    rungs += [_newey_west(weeks, its), its] if np.isfinite(its.effect) else [its]
-    caveats = []
-    if control:
-        did, caveats = _difference(units, own, weeks, treated, control, kind, refused)
-        rungs.append(did)
+    lost, complete = _completeness(daily, day, treated, control)
+    refused, coincidences = refused or lost, complete + coincidences
+    its = _rung(ITS, weeks, partial(cf.regression, design=cf.trend), refused=refused, min_pre=MIN_PRE, min_post=MIN_POST)
+    against = _against(units, own, weeks, control, kind) if control else weeks
+    level = weeks if not control else against.assign(y=against["observed"], weight=against["n"])
+    structural = _rung(STRUCTURAL, level, cf.structural, refused=refused, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
+    synthetic, donors = _synthetic(units, weeks, treated, control, kind, refused)
+    did, caveats = _difference(units, own, weeks, against, treated, control, kind, refused)
+    rungs = [_before_after(weeks, kind), *([_newey_west(weeks, its)] if np.isfinite(its.effect) else []),
+             *([its, structural] if control else [structural, its]), synthetic, did,
+             _Rung(ARMS, reason="nothing here says that chance decided who got the change; where it did, comparing the arms is stronger than all above")]
     best = next((r for r in reversed(rungs) if r.carries == "yes"), None)
     shown = best or next(r for r in reversed(rungs) if len(r.path))
     verdict = "supported" if best else "inconclusive" if any(r.carries == "inconclusive" for r in rungs) else "not supported"
     exposed = daily[daily["segment"].isin(treated) & daily["day"].between(day, last)].groupby("day")["n"].sum()
-    money = _money(best, exposed.clip(1, 1) if kind == "count" else exposed, value, cost_mean, cost_sd, margin)
+    exposed = exposed.clip(1, 1) if kind == "count" else exposed
+    gain = _gain(best, exposed, np.nan if value is None or cost is None else value * margin)
+    money = _money(best, exposed, gain, value, cost_mean, cost_sd, margin)
+    if best:
+        caveats += _steadiness(best, against if best is did else weeks, kind) + _agreement(rungs, kind)
+    if money["break_even_effect"].notna().iloc[0]:
+        caveats.append(_break_even(money.iloc[0], kind))
     if left_out:
         caveats.append(f"{left_out} days at the ends that do not fill a week counted from the change are left out.")
     if n := series.attrs.get("n_pending"):
         caveats.append(f"{n:,} of the newest users or events are left out: their outcome is not known yet.")
     p = weeks["observed"].mean()
-    if kind == "rate" and np.isfinite(its.phi) and 0 < p < 1:
-        caveats.append(f"Weekly rates vary {its.phi / (p * (1 - p)):.1f} times as much as binomial chance (variance, around the trend); "
+    if kind == "rate" and np.isfinite(its.sigma2) and 0 < p < 1:
+        caveats.append(f"Weekly rates vary {its.sigma2 / (p * (1 - p)):.1f} times as much as binomial chance (variance, around the trend); "
                        "only the before/after interval ignores it.")
     judged = best or next((r for r in reversed(rungs) if r.carries == "inconclusive"), None)
     if judged and judged.n_placebo < N_PLACEBO:
         n, wanted = judged.n_placebo, f"before the change ({N_PLACEBO} are wanted)"
         caveats.append(f"Only {_dates(n)} fit{'s' if n == 1 else ''} {wanted}: the false-alarm check is weak." if n else
                        f"No placebo date fits {wanted} for {judged.rung}: {UNCHECKED}.")
+    if judged and judged.n_alarms > max(1, MOST_ALARMS * judged.n_placebo):
+        caveats.append(f"By {judged.rung}, {judged.n_alarms} of {_dates(judged.n_placebo)} look like effects although nothing changed: "
+                       "on this series it sees effects too easily.")
     if kind == "rate":
         band = list(shown.path.filter(like="counterfactual"))
         if ((shown.path["counterfactual"] < 0) | (shown.path["counterfactual"] > 1)).any():
@@ -337,36 +253,18 @@ def compare_before_after(
         shown.path[band] = shown.path[band].clip(0, 1)
     if not control:
         caveats.append("No control group: anything else that happened at the change is part of the effect.")
-    if np.isfinite(money["p_positive"].iloc[0]):
-        caveats.append("p_positive is a normal approximation.")
     if cost_mean == 0 and np.isfinite(money["value_amount"].iloc[0]):
         caveats.append("The cost is 0: a return on investment is not defined, and there is nothing to pay back.")
     table = pd.DataFrame([r.row() for r in rungs])
-    table.attrs = shown.path.attrs = {"kind": kind, "metric": metric}
+    by_week = gain.groupby(day + (gain.index - day) // pd.Timedelta("7D") * pd.Timedelta("7D")).last()
+    path = shown.path.merge(by_week, how="left", left_on="day", right_index=True)
+    table.attrs = path.attrs = {"kind": kind, "metric": metric, "cost_amount": money["cost_amount"].iloc[0], "payback_days": money["payback_days"].iloc[0]}
     kept = f", {100 * margin:g} % of it kept," if margin < 1 else ""
     each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
     spent = f"{cost_mean:,.10g}" + (f" (standard deviation {cost_sd:,.10g})" if cost_sd else "") if cost is not None else ""
     assumed = "" if value is None or cost is None else f"at {value:,.10g} a {each}{kept} and a cost of {spent}"
     finding = _finding(rungs, best, verdict, money.iloc[0], assumed, kind, metric, day, treated, control)
-    return BeforeAfter(table, shown.path, money, verdict, finding, tuple(caveats + coincidences))
-
-
-def _checked(series: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The series as day, segment, n, total (whose sum over n is the metric), and what kind of metric it is."""
-    for column in ("day", "n", "value"):
-        if column not in series:
-            raise DataError(f'series: column "{column}" is missing; it takes day, n, value, and segment and n_success where they apply.'
-                            f"{nearest(column, series.columns)}")
-    day = pd.to_datetime(series["day"], utc=True).dt.tz_localize(None).dt.normalize()
-    n, value = series["n"].astype(float), series["value"].astype(float)
-    kind = "rate" if "n_success" in series else "count" if np.array_equal(n, value) else "mean"
-    total = {"rate": lambda: series["n_success"].astype(float), "count": lambda: n, "mean": lambda: (value * n).fillna(0.0)}[kind]()
-    daily = pd.DataFrame({"day": day, "segment": series["segment"].astype(str) if "segment" in series else "all", "n": n, "total": total})
-    if not (daily["n"] >= 0).all() or (kind == "rate" and not daily["total"].between(0, daily["n"]).all()):
-        raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
-    if daily.duplicated(["day", "segment"]).any():
-        raise DataError("series: a day occurs twice within a segment.")
-    return daily, kind
+    return BeforeAfter(table, path, shown.placebos, donors, money, verdict, finding, tuple(caveats + coincidences))
 
 
 def _sides(
@@ -388,26 +286,8 @@ def _sides(
     return sides[0], sides[1]
 
 
-def _weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.DataFrame, int]:
-    """segment, week (0 = the first since the change), n, total, for whole weeks; and the number of days left out. A count's n
-    is its days.
-    """
-    since = (daily["day"] - change).dt.days
-    week = since // 7
-    whole = (week * 7 >= since.min()) & (week * 7 + 6 <= since.max())
-    frame = daily[whole].assign(week=week[whole]).groupby(["segment", "week"], as_index=False)[["n", "total"]].sum()
-    return frame.assign(n=7.0) if kind == "count" else frame, int(daily.loc[~whole, "day"].nunique())
-
-
-def _pooled(units: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Segments taken together: index week; n, total, value."""
-    out = units.groupby("week").agg(n=("n", "max" if kind == "count" else "sum"), total=("total", "sum"))
-    return out.assign(value=stats.rate(out["total"], out["n"]))
-
-
 def _before_after(weeks: pd.DataFrame, kind: str) -> _Rung:
     """Rung 1."""
-    from scipy.special import stdtrit
     from statsmodels.stats.proportion import proportions_ztest
 
     after, before = weeks[weeks.index >= 0], weeks[weeks.index < 0]
@@ -418,10 +298,9 @@ def _before_after(weeks: pd.DataFrame, kind: str) -> _Rung:
         low, high = stats.newcombe(k, n, k_0, n_0)
         pvalue = float(proportions_ztest([k, k_0], [n, n_0])[1]) if 0 < k + k_0 < n + n_0 else np.nan
     elif len(weeks) > 2:
-        fit, c, _ = _model(weeks, _level, rho=0.0)
+        fit, c, _ = cf.fit(weeks, cf.level, rho=0.0)
         effect, se, pvalue = fit.contrast(c)
-        q = float(stdtrit(fit.df, 1 - ALPHA / 2))
-        low, high = effect - q * se, effect + q * se
+        low, high = effect - _critical(fit.df) * se, effect + _critical(fit.df) * se
     return _Rung(NAIVE, effect, low, high, base, pvalue=pvalue, path=_path(weeks),
                  reason="credits the change with every trend, season and coincidence; its interval takes weeks for independent")
 
@@ -431,9 +310,9 @@ def _newey_west(weeks: pd.DataFrame, its: _Rung) -> _Rung:
     from statsmodels.regression.linear_model import WLS
 
     week = weeks.index.to_numpy(float)
-    _, c, _ = _model(weeks, _trend, rho=0.0)
+    _, c, _ = cf.fit(weeks, cf.trend, rho=0.0)
     lag = int(4 * (len(weeks) / 100) ** (2 / 9))
-    fit = WLS(weeks["y"].to_numpy(float), _trend(week)[0], weights=weeks["weight"].to_numpy(float)).fit(
+    fit = WLS(weeks["y"].to_numpy(float), cf.trend(week)[0], weights=weeks["weight"].to_numpy(float)).fit(
         cov_type="HAC", cov_kwds={"maxlags": lag, "use_correction": True}, use_t=True)
     test = fit.t_test(c)
     effect, (low, high) = float(np.squeeze(test.effect)), np.ravel(test.conf_int())
@@ -442,10 +321,10 @@ def _newey_west(weeks: pd.DataFrame, its: _Rung) -> _Rung:
 
 
 def _against(units: pd.DataFrame, own: pd.DataFrame, weeks: pd.DataFrame, control: Sequence[str], kind: str) -> pd.DataFrame:
-    """Weekly treated minus control, in the form `_estimate` reads."""
+    """Weekly treated minus control, in the form `_rung` reads, and the control itself."""
     others = units[units["segment"].isin(control)]
     if kind == "count":
-        pooled = _pooled(others, kind)["value"]
+        pooled = cf.pooled(others, kind)["value"]
         before = own.index[own.index < 0]
         other, weight = pooled * own["value"][before].mean() / pooled.reindex(before).mean(), own["n"]
     else:
@@ -454,60 +333,132 @@ def _against(units: pd.DataFrame, own: pd.DataFrame, weeks: pd.DataFrame, contro
         w = others["segment"].map(share).fillna(0.0)
         sums = others.assign(w=w, wy=w * others["total"] / others["n"]).groupby("week")[["w", "wy", "n"]].sum()
         other, weight = sums["wy"] / sums["w"], 1 / (1 / own["n"] + 1 / sums["n"])
-    out = weeks.assign(y=weeks["observed"] - other.reindex(weeks.index), weight=weight.reindex(weeks.index))
+    other = other.reindex(weeks.index)
+    out = weeks.assign(y=weeks["observed"] - other, weight=weight.reindex(weeks.index), control=other)
     return out[np.isfinite(out["y"]) & (out["weight"] > 0)]
 
 
+def _whole(units: pd.DataFrame, segments: Sequence[str]) -> list[str]:
+    """The segments with users in at least 12 weeks before and 6 after."""
+    seen = units[units["segment"].isin(segments) & (units["n"] > 0)]
+    before, after = (seen[side].groupby("segment").size().reindex(segments, fill_value=0) for side in (seen["week"] < 0, seen["week"] >= 0))
+    return [s for s in segments if before[s] >= MIN_PRE and after[s] >= MIN_POST]
+
+
+def _changes(units: pd.DataFrame, treated: Sequence[str], segments: Sequence[str], kind: str) -> pd.DataFrame:
+    """index segment; change (after minus before; counts: relative, at the treated segments' level), weight (inverse of its sampling variance), treated."""
+    sums = units[units["segment"].isin(segments)].assign(side=np.where(units.loc[units["segment"].isin(segments), "week"] < 0, "before", "after"))
+    n, total = (sums.pivot_table(index="segment", columns="side", values=c, aggfunc="sum") for c in ("n", "total"))
+    value, size = total / n, total if kind == "count" else n
+    change = value["after"] - value["before"]
+    if kind == "count":
+        change = change / value["before"] * value.loc[value.index.isin(treated), "before"].sum()
+    out = pd.DataFrame({"change": change, "weight": 1 / (1 / size["before"] + 1 / size["after"]), "treated": value.index.isin(treated)})
+    return out[np.isfinite(out["change"]) & (out["weight"] > 0)]
+
+
 def _difference(
-    units: pd.DataFrame, own: pd.DataFrame, weeks: pd.DataFrame, treated: Sequence[str], control: Sequence[str], kind: str,
-    refused: str,
+    units: pd.DataFrame, own: pd.DataFrame, weeks: pd.DataFrame, gap: pd.DataFrame, treated: Sequence[str], control: Sequence[str], kind: str, refused: str,
 ) -> tuple[_Rung, list[str]]:
-    """Rung 3 and what must be said beside it."""
+    """Difference-in-differences and what must be said beside it."""
+    if not control:
+        return _Rung(DID, reason=NO_CONTROL), []
+    did = _rung(DID, gap, partial(cf.regression, design=cf.level), refused=refused, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
+    if not np.isfinite(did.effect) or (gap.index < 0).sum() < MIN_PRE:
+        return did, []
+    pretrend, blind = _pretrend(gap)
+    notes = [f"Parallel trends before the change: p = {pretrend:.2f} (joint test of a linear and a quadratic drift); a drift adding "
+             f"up to less than {_words(blind, kind, signed=False)} would probably go unnoticed."]
+    if pretrend < ALPHA and not refused:
+        told = f"treated and control drifted apart before the change (p = {pretrend:.3f}, joint test)"
+        did = replace(did, carries="no", reason=told)
+    alone = cf.regression(gap.assign(y=gap["control"]), design=cf.trend)
+    if alone is not None and np.isfinite(alone.pvalue):
+        half = _critical(alone.df) * alone.se
+        notes.append(f"Against their own trend the controls moved by {_span(alone.effect, alone.effect - half, alone.effect + half, kind)}; if the change reached them, "
+                     "the effect is understated.")
+    usable = _whole(units, [*treated, *control])
+    left_out = [s for s in control if s not in usable]
+    if left_out:
+        notes.append(f"Not taken as if treated: {', '.join(left_out[:5])}{f' and {len(left_out) - 5} more' if len(left_out) > 5 else ''}; with users in "
+                     f"fewer than {MIN_PRE} weeks before or {MIN_POST} after they say nothing.")
+    each = _changes(units, treated, usable, kind) if usable else pd.DataFrame({"treated": []}, dtype=bool)
+    if each["treated"].sum() == 0 or (~each["treated"]).sum() < 2:
+        return did, notes
+    change, weight, is_treated = (each[c].to_numpy() for c in ("change", "weight", "treated"))
+    if cf.many_units(is_treated):
+        _, se, df, _ = cf.clustered(change, weight, is_treated)
+        from scipy.special import stdtr
+
+        did = did.with_errors(se, df, float(2 * stdtr(df, -abs(did.effect) / se)) if se > 0 else np.nan)
+        notes.append(f"Errors are clustered by segment: {is_treated.sum()} treated, {(~is_treated).sum()} not.")
+    else:
+        p, ways = cf.permutation(change, weight, is_treated)
+        notes.append(f"{len(each)} segments are too few for clustered errors; of all {ways} ways to pick {is_treated.sum()} of them as treated the real one ranks "
+                     f"{round(p * ways)} (permutation p = {p:.2f}; the smallest possible is {1 / ways:.2f}).")
+        if did.pvalue < ALPHA and did.carries == "yes" and p > max(ALPHA, 1 / ways):
+            told = f"other choices of segments moved as clearly without any change (permutation p = {p:.2f})"
+            did = replace(did, carries="inconclusive", reason=told)
+    spaces = [_as_treated(units, weeks, s, [t for t in control if t != s], kind) for s in control if s in usable]
+    return replace(did, placebos=pd.concat(spaces, ignore_index=True)), notes
+
+
+def _pretrend(gap: pd.DataFrame) -> tuple[float, float]:
+    """P-value of no drift before the change (joint F test of a linear and a quadratic one), and the drift by the middle of the weeks after that the test would
+    find with a power of 80 % (Roth 2022)."""
     from scipy.special import fdtrc
 
-    gap = _against(units, own, weeks, control, kind)
-    did = _estimate(DID, gap, _level, refused=refused, placebo_floor=(MIN_PRE // 2, MIN_POST // 2))
     before = gap[gap.index < 0]
-    if not np.isfinite(did.effect) or len(before) < MIN_PRE:
-        return did, []
     week = before.index.to_numpy(float)
     y, weight = before["y"].to_numpy(float), before["weight"].to_numpy(float)
     curve = stats.fit_ar1(y, np.c_[np.ones(len(week)), week, week**2], weight, week)
     wald = float(curve.coef[1:] @ np.linalg.pinv(curve.cov[1:, 1:]) @ curve.coef[1:]) / 2
-    pretrend = float(fdtrc(2, curve.df, wald))
     line = stats.fit_ar1(y, np.c_[np.ones(len(week)), week], weight, week)
     distance = np.average(gap.index[gap.index >= 0], weights=gap["n"][gap.index >= 0]) - week.mean()
-    blind = 2.8 * np.sqrt(line.cov[1, 1]) * distance  # 80 % power at 5 %: (1.96 + 0.84) standard errors
-    notes = [f"Parallel trends before the change: p = {pretrend:.2f} (joint test of a linear and a quadratic drift); a drift that adds "
-             f"up to less than {_words(blind, kind, signed=False)} would probably have gone unnoticed."]
-    if pretrend < ALPHA and not refused:
-        told = f"treated and control drifted apart before the change (p = {pretrend:.3f}, joint test)"
-        did = replace(did, carries="no", reason=told)
-    pvalues = {} if np.isnan(did.pvalue) or len(control) < 2 else {
-        s: _as_treated(units, weeks, s, [t for t in control if t != s], kind) for s in control}
-    left_out = [s for s, p in pvalues.items() if np.isnan(p)]
-    if left_out:
-        notes.append(f"Not taken as if treated: {', '.join(left_out[:5])}{f' and {len(left_out) - 5} more' if len(left_out) > 5 else ''}; with users in "
-                     f"fewer than {MIN_PRE} weeks before or {MIN_POST} after, or without any variation, they say nothing.")
-    if (n := len(pvalues) - len(left_out) + 1) > 2:
-        rank = 1 + sum(p <= did.pvalue for p in pvalues.values())
-        notes.append(f"Taken as if each had been treated, {', '.join(treated)} ranks {rank} of {n} (permutation p = {rank / n:.2f}; "
-                     f"the smallest possible with {n} is {1 / n:.2f}).")
-        if did.pvalue < ALPHA and did.carries == "yes" and rank / n > max(ALPHA, 1 / n):
-            told = f"{rank - 1} of {n - 1} control segments moved as clearly without any change (permutation p = {rank / n:.2f})"
-            did = replace(did, carries="inconclusive", reason=told)
-    return did, notes
+    return float(fdtrc(2, curve.df, wald)), 2.8 * np.sqrt(line.cov[1, 1]) * distance  # 80 % power at 5 %: (1.96 + 0.84) standard errors
 
 
-def _as_treated(units: pd.DataFrame, weeks: pd.DataFrame, unit: str, control: Sequence[str], kind: str) -> float:
-    """P-value of the change in a segment that had none; NaN where its weeks cannot tell."""
-    own = _pooled(units[units["segment"] == unit], kind)
+def _as_treated(units: pd.DataFrame, weeks: pd.DataFrame, unit: str, control: Sequence[str], kind: str) -> pd.DataFrame:
+    """Gaps of a segment that had no change against the other ones that had none."""
+    own = cf.pooled(units[units["segment"] == unit], kind)
     own = own[own["n"] > 0]
-    rows = _against(units, own, weeks.reindex(own.index).assign(observed=own["value"], n=own["n"]), control, kind)
-    if (rows.index < 0).sum() < MIN_PRE or (rows.index >= 0).sum() < MIN_POST:
-        return np.nan
-    fit, c, _ = _model(rows, _level)
-    return fit.contrast(c)[2]
+    rows = _against(units, own, weeks.reindex(own.index).assign(observed=own["value"], n=own["n"]).dropna(subset=["start"]), control, kind)
+    return _gaps(unit, rows, cf.regression(rows, design=cf.level).counterfactual)
+
+
+def _synthetic(
+    units: pd.DataFrame, weeks: pd.DataFrame, treated: Sequence[str], control: Sequence[str], kind: str, refused: str,
+) -> tuple[_Rung, pd.DataFrame]:
+    """Synthetic control and `BeforeAfter.donors`."""
+    empty = pd.DataFrame(columns=["segment", "weight_share", "gap_ratio", "effect_without"])
+    values = units[units["n"] > 0].assign(y=units["total"] / units["n"]).pivot(index="week", columns="segment", values="y").reindex(weeks.index)
+    donors = [s for s in control if s in values and values[s].notna().all()]
+    if len(donors) < 2:
+        return _Rung(SYNTHETIC, reason=f"it needs two control segments with users in every week, {len(donors) or 'none'} has them" if control else NO_CONTROL), empty
+    if kind == "count":  # in per cent of their own level, as it were: a weighted mean of smaller segments cannot reach a larger one
+        before = values.index < 0
+        values = values * weeks["observed"][before].mean() / values[before].mean()
+        donors = [s for s in donors if np.isfinite(values[s]).all()]
+    joined = weeks.join(values[donors].rename(columns=lambda s: f"donor {s}"))
+    names, min_pre = [f"donor {s}" for s in donors], max(MIN_PRE // 2, len(donors) + 2)  # before fewer weeks than donors some mix fits anything
+    rung = _rung(SYNTHETIC, joined, partial(cf.synthetic, donors=names), refused=refused, min_pre=min_pre, min_post=MIN_POST // 2)
+    if not np.isfinite(rung.effect):
+        return rung, empty
+    own, others, without = cf.synthetic_units(joined, names)
+    if rung.carries == "yes":
+        smallest = 1 / (1 + len(donors))
+        if smallest > ALPHA:
+            rung = replace(rung, carries="no", reason=f"ranks {round(rung.pvalue / smallest)} of {1 + len(donors)} by how far the gap opened; with {len(donors)} "
+                                                      f"controls p cannot fall below {smallest:.2f}, so it is a picture and no test")
+        elif own.rms_before > max(u.rms_before for u in others):
+            rung = replace(rung, carries="no", reason="no mix of the controls follows it before the change: each of them is followed better by the others")
+        elif not rung.se > 0:
+            rung = replace(rung, carries="no", reason="no constant effect fits the weeks after the change")
+    after = (joined.index >= 0) * joined["n"]
+    table = pd.DataFrame({"segment": [", ".join(treated), *donors], "weight_share": [np.nan, *own.weight], "gap_ratio": [own.ratio, *(u.ratio for u in others)],
+                          "effect_without": [np.nan, *(np.average(u.gap, weights=after) for u in without)]})
+    gaps = [_gaps(s, joined.assign(y=u.gap), 0.0) for s, u in zip(donors, others)]
+    return replace(rung, placebos=pd.concat(gaps, ignore_index=True)), table
 
 
 def _coincidences(
@@ -528,34 +479,122 @@ def _coincidences(
     return said, refused
 
 
+def _completeness(daily: pd.DataFrame, change: pd.Timestamp, treated: Sequence[str], control: Sequence[str]) -> tuple[str, list[str]]:
+    """The reason to refuse a verdict because the tracking changed with the change ("" = none), and what the server's records say else."""
+    refused, said = "", []
+    for side, whose in ((treated, ""), (control, " (controls)")):
+        rows = daily[daily["segment"].isin(side)] if "n_checked" in daily else daily[:0]
+        sums = rows.groupby(rows["day"] >= change)[["n_tracked", "n_checked"]].sum() if len(rows) else rows
+        if len(sums) < 2 or not (sums["n_checked"] > 0).all():
+            continue
+        (k_0, n_0), (k, n) = sums.to_numpy(float)
+        low, high = stats.newcombe(k, n, k_0, n_0)
+        said.append(f"{100 * k_0 / n_0:.1f} % before the change and {100 * k / n:.1f} % after it{whose}")
+        if abs(k / n - k_0 / n_0) >= TRACKING_MOVED and not low <= 0 <= high:
+            refused = refused or f"the tracking itself changed: of the successes the server knows, the events hold {said[-1]}, so the two sides are not measured alike"
+    return refused, [f"Of the successes the server knows, the events hold {', '.join(said)}."] if said else []
+
+
+def _gain(rung: _Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
+    """What the effect has brought by the end of every day: gain_amount + ci.
+
+    The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread evenly.
+    """
+    if rung is None:
+        return pd.DataFrame({c: np.nan for c in ("gain_amount", "gain_amount_ci_lower", "gain_amount_ci_upper")}, index=exposed.index)
+    start = exposed.index[0]
+    after = rung.path[rung.path["day"] >= start]
+    week = pd.Series(np.arange(len(after)), index=(after["day"] - start).dt.days // 7).reindex((exposed.index - start).days // 7).to_numpy()
+    gap = np.r_[after["gap"].to_numpy(float), rung.effect][np.nan_to_num(week, nan=-1).astype(int)]
+    gap = gap + rung.effect - np.average(gap, weights=exposed)
+    so_far = np.zeros((len(exposed), len(after)))  # users exposed by the end of the day in each week
+    known = np.flatnonzero(~np.isnan(week))
+    so_far[known, week[known].astype(int)] = exposed.to_numpy(float)[known]
+    so_far = so_far.cumsum(axis=0)
+    sd = np.sqrt(np.einsum("ij,jk,ik->i", so_far, rung.cov, so_far))
+    half = _critical(rung.df) * abs(each) * sd * (rung.se * exposed.sum() / sd[-1] if sd[-1] > 0 else 0.0)
+    gain = each * (gap * exposed).cumsum()
+    return pd.DataFrame({"gain_amount": gain, "gain_amount_ci_lower": gain - half, "gain_amount_ci_upper": gain + half})
+
+
 def _money(
-    rung: _Rung | None, per_day: pd.Series, value: float | None, cost: float | None, cost_sd: float, margin: float,
+    rung: _Rung | None, exposed: pd.Series, by_day: pd.DataFrame, value: float | None, cost: float | None, cost_sd: float, margin: float,
 ) -> pd.DataFrame:
     """The one row of `BeforeAfter.money`."""
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
 
     rung = rung or _Rung("none supported")
-    n = float(per_day.sum())
+    n = float(exposed.sum())
     each, cost = (np.nan, np.nan) if value is None or cost is None else (value * margin, float(cost))
     gain, gain_sd = rung.effect * n * each, rung.se * n * abs(each)
-    low, high = stats.fieller(gain, gain_sd**2, cost, cost_sd**2, float(stdtrit(rung.df, 1 - ALPHA / 2)))
+    low, high = stats.fieller(gain, gain_sd**2, cost, cost_sd**2, _critical(rung.df))
     spread = float(np.hypot(gain_sd, cost_sd))
-    paid = np.flatnonzero(per_day.cumsum().to_numpy() * rung.effect * each >= cost) if cost > 0 else ()
     ends = sorted([rung.low * n * each, rung.high * n * each])
+
+    paid = {}
+    for column in ("gain_amount", "gain_amount_ci_lower", "gain_amount_ci_upper"):
+        days = np.flatnonzero(by_day[column].to_numpy() >= cost) if cost > 0 else ()
+        paid[column] = float(days[0] + 1) if len(days) else np.nan
+    never = np.inf if np.isfinite(gain) and cost > 0 else np.nan
     return pd.DataFrame([{
         "rung": rung.rung, "n": n, "incremental": rung.effect * n,
         "incremental_ci_lower": rung.low * n, "incremental_ci_upper": rung.high * n,
         "value_amount": gain, "value_amount_ci_lower": ends[0], "value_amount_ci_upper": ends[1], "cost_amount": cost,
         "roi": (gain - cost) / cost if cost > 0 else np.nan, "roi_ci_lower": low - 1, "roi_ci_upper": high - 1,
-        "payback_days": float(paid[0] + 1) if len(paid) else np.nan,
+        "payback_days": paid["gain_amount"], "payback_days_ci_lower": paid["gain_amount_ci_upper"],
+        "payback_days_ci_upper": never if np.isnan(paid["gain_amount_ci_lower"]) else paid["gain_amount_ci_lower"],
         "p_positive": float(ndtr((gain - cost) / spread)) if spread > 0 else np.nan,
+        "break_even_effect": cost / (n * each) if cost > 0 and each > 0 and np.isfinite(rung.effect) else np.nan,
+        "break_even_value_amount": cost / (rung.effect * n * margin) if cost > 0 and rung.effect > 0 else np.nan,
+        "break_even_days": cost / gain * len(exposed) if cost > 0 and gain > 0 else np.nan,
     }])
+
+
+def _steadiness(rung: _Rung, weeks: pd.DataFrame, kind: str) -> list[str]:
+    """How the effect moved over the weeks after; nothing where the comparison has no joint error of its weeks."""
+    n_post = len(rung.cov)
+    if rung.rung == SYNTHETIC:
+        return []
+    if rung.rung == STRUCTURAL:
+        gap, n = (rung.path[c].to_numpy(float)[-n_post:] for c in ("gap", "n"))
+        week = np.arange(n_post) - np.average(np.arange(n_post), weights=n)
+        c = n * week / (n * week**2).sum()
+        slope, se, df = float(c @ gap), float(np.sqrt(c @ rung.cov @ c)), rung.df
+    else:
+        slope, se, df = cf.slope_of_effect(weeks, design=cf.trend if rung.rung == ITS else cf.level)
+    half = _critical(df) * se
+    told = f"by {_span(slope, slope - half, slope + half, kind)} a week over the {n_post} weeks after"
+    if abs(slope) <= half:
+        return [f"The effect changed {told}: neither fading nor growth is shown."]
+    fades = slope * rung.effect < 0
+    return [f"The effect {'faded' if fades else 'grew'} {told}: what it brings later is {'less' if fades else 'more'} than its mean."]
+
+
+def _agreement(rungs: Sequence[_Rung], kind: str) -> list[str]:
+    """The span of the supported comparisons, where there are several."""
+    effects = sorted(r.effect for r in rungs if r.carries == "yes")
+    return [f"The {len(effects)} supported comparisons say {_words(effects[0], kind).split(' ')[0]} to {_words(effects[-1], kind)}; the last of them is used."] if len(effects) > 1 else []
+
+
+def _break_even(money: pd.Series, kind: str) -> str:
+    """What would have to be true for the value to equal the cost."""
+    each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
+    text = f"To break even the effect would have to be {_words(money['break_even_effect'], kind)}"
+    if not money["break_even_value_amount"] > 0:
+        return f"{text}."
+    return f"{text}; or, at the effect seen, a {each} worth {money['break_even_value_amount']:,.2f}; or the effect lasting {money['break_even_days']:,.0f} days."
 
 
 def _words(x: float, kind: str, *, signed: bool = True) -> str:
     """An effect in its unit."""
     number = f"{100 * x:{'+' if signed else ''}.1f}" if kind == "rate" else f"{x:{'+' if signed else ''},.3g}"
     return number + {"rate": " percentage points", "count": " a day", "mean": ""}[kind]
+
+
+def _span(x: float, low: float, high: float, kind: str) -> str:
+    """An effect with its interval: +1.2 percentage points (95 % interval -0.3 to +2.7)."""
+    low, high = (_words(end, kind).split(" ")[0] for end in (low, high))
+    return f"{_words(x, kind)} (95 % interval {low} to {high})"
 
 
 def _finding(
@@ -565,19 +604,19 @@ def _finding(
     """The sentences a decision maker reads."""
     naive, who = rungs[0], "" if treated == ["all"] else f" for {', '.join(treated)}"
     if best is None:
-        weak = next((r for r in reversed(rungs) if r.carries == "inconclusive"), rungs[-1])
+        tried = [r for r in reversed(rungs) if r.carries == "inconclusive"] + [r for r in reversed(rungs) if r.rung in (DID, STRUCTURAL, ITS) and np.isfinite(r.effect)]
+        weak = [*tried, next(r for r in rungs if r.rung == ITS)][0]
         return (f"{verdict.capitalize()}: whether the change of {change:%Y-%m-%d} moved {metric}{who} cannot be said from these data. "
                 f"{weak.rung.capitalize()}: {weak.reason}. The plain before/after difference of {_words(naive.effect, kind)} is no evidence.")
-    low, high = (_words(x, kind).split(" ")[0] for x in (best.low, best.high))
-    against = f"{best.rung} against {', '.join(control)}" if best.rung == DID else f"{best.rung} against its own trend before"
-    difference = f"{_words(best.effect, kind)} (95 % interval {low} to {high})"
+    against = f"{best.rung} against {', '.join(control)}" if control and best.rung != ITS else f"{best.rung} against its own {'trend' if best.rung == ITS else 'level'} before"
+    difference = _span(best.effect, best.low, best.high, kind)
     if best.low > 0 or best.high < 0:
         share = f"{100 * best.effect / best.base:+.0f} % of what it would have been, " if best.base > 0 else ""
         text = f"The change of {change:%Y-%m-%d} moved {metric}{who} by {difference}, {share}by {against}; "
     else:
         text = f"No effect of the change of {change:%Y-%m-%d} on {metric}{who} is shown: {difference}, by {against}; "
     text += f"plain before/after says {_words(naive.effect, kind)}."
-    text += "".join(f" Not used was {r.rung}: {r.reason}." for r in rungs[rungs.index(best) + 1 :])
+    text += "".join(f" Not used was {r.rung}: {r.reason}." for r in rungs[rungs.index(best) + 1 :] if r.rung != ARMS and r.reason != NO_CONTROL)
     if not np.isfinite(money["value_amount"]):
         return text
     extra = {"rate": " successes", "count": " user-days", "mean": ""}[kind]

@@ -267,23 +267,25 @@ def fit_ar1(y: np.ndarray, x: np.ndarray, weight: np.ndarray, time: np.ndarray, 
     both = np.c_[x, y] * root[:, None]
     gap = np.diff(time)
 
-    def whiten(r: float) -> tuple[np.ndarray, np.ndarray]:
-        carry = np.r_[0.0, r**gap]
+    def whiten(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """[x y] and its scale for every rho of an array, so that a grid costs one factorisation."""
+        carry = np.concatenate([np.zeros((len(r), 1)), r[:, None] ** gap], axis=1)[..., None]
         scale = np.sqrt(1 - carry**2)
-        return (both - carry[:, None] * np.r_[both[:1], both[:-1]]) / scale[:, None], scale
+        return (both - carry * np.concatenate([both[:1], both[:-1]])) / scale, scale
 
-    def deviance(r: float) -> float:
+    def deviance(r: np.ndarray) -> np.ndarray:
         white, scale = whiten(r)
-        corner = np.abs(np.diag(np.linalg.qr(white, mode="r")))  # of [x y]: the last one is the root of the residual squares
-        return 2 * (np.log(scale).sum() + np.log(corner[:k]).sum() + (n - k) * np.log(max(corner[k], 1e-150)))
+        corner = np.abs(np.diagonal(np.linalg.qr(white, mode="r"), axis1=1, axis2=2))  # of [x y]: the last one is the root of the residual squares
+        return 2 * (np.log(scale).sum(axis=(1, 2)) + np.log(corner[:, :k]).sum(axis=1) + (n - k) * np.log(np.maximum(corner[:, k], 1e-150)))
 
     if rho is None:
         grid = np.linspace(0, 0.95, 20)
-        i = int(np.argmin([deviance(r) for r in grid]))
+        found = deviance(grid)
+        i = int(np.argmin(found))
         around = (grid[max(i - 1, 0)], grid[min(i + 1, 19)])
-        near = minimize_scalar(deviance, bounds=around, method="bounded", options={"xatol": 1e-6})
-        rho = float(near.x) if near.fun < deviance(grid[i]) else float(grid[i])
-    white, _ = whiten(rho)
+        near = minimize_scalar(lambda r: deviance(np.array([r]))[0], bounds=around, method="bounded", options={"xatol": 1e-6})
+        rho = float(near.x) if near.fun < found[i] else float(grid[i])
+    white = whiten(np.array([rho]))[0][0]
     q, r = np.linalg.qr(white[:, :k])
     coef = np.linalg.solve(r, q.T @ white[:, k])
     sigma2 = float(((white[:, k] - white[:, :k] @ coef) ** 2).sum() / (n - k))

@@ -13,13 +13,15 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
-from mctlib import stats
+from mctlib import arms, speed, stats
+from mctlib import counterfactual as cf
 from mctlib.attribution import BACKGROUND, attribution_windows
 from mctlib.hazards import Cells, Group, compare_days, compare_hazards
 from tests.test_attribution import simulated
+from tests.test_counterfactual import ar1, as_weeks, panel_of_factors, weeks_of
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,92 @@ def touches(n: int) -> list[Row]:
         Row("Dilution at 60 days, found - true", told, float(dilution - true), -0.05, 0.05), Row("The same by placebo touches", told, float(placebo - true), -0.05, 0.05)]
 
 
-ALL = (wilson, newcombe, clustered_rate, kaplan_meier, exits, hazards, accounts, early_signal, false_discoveries, touches)  # a new estimator: one function, one name here
+def rises(estimator: str, truth: str, pvalue: np.ndarray, most: float) -> Row:
+    """Share of tests at 5 % that reject a truth, where more than 5 % is known to be in reach of the method."""
+    return Row(f"{estimator}, false positives", truth, float((np.asarray(pvalue) < 0.05).mean()), 0.0, most + 2.5 * np.sqrt(0.05 * 0.95 / len(pvalue)))
+
+
+def series(n: int) -> list[Row]:
+    """Weekly series without a change: the interrupted one under AR(1) noise, the structural one in its own world."""
+    rows = []
+    for n_pre, n_post, phi, most in ((60, 30, 0.3, 0.08), (26, 8, 0.3, 0.1), (26, 8, 0.6, 0.1)):
+        noise = ar1(np.random.default_rng(n_pre), (n, n_pre + n_post), phi)
+        rows.append(rises("Interrupted series", f"{n_pre} weeks before, {n_post} after, rho {phi}", [cf.regression(weeks_of(y, n_pre), design=cf.trend).pvalue for y in noise], most))
+    for step in (0.4, 1.0):
+        rng = np.random.default_rng(11)
+        y = np.cumsum(rng.normal(0, step, (n, 50)), axis=1) + rng.normal(size=(n, 50))
+        hits = np.array([cf.structural(weeks_of(row, 40)).pvalue >= 0.05 for row in y])
+        rows.append(coverage("Structural series", f"local level, weekly step {step} of the noise", hits))
+    return rows
+
+
+def placebo_dates(n: int) -> list[Row]:
+    """Exchangeable noise: how often the real date is among the most extreme 5 % of all dates."""
+    def welch(weeks):
+        y, after = weeks["y"].to_numpy(), weeks.index.to_numpy() >= 0
+        a, b = y[after], y[~after]
+        apart = abs(a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
+        return cf.Estimate(0, 0, 0, 0.0, y, y, 0, "", extremity=-apart)
+
+    rng, pvalue = np.random.default_rng(3), np.zeros(n)
+    for k in range(n):
+        weeks = weeks_of(rng.normal(size=58), 50)
+        tried, own = cf.placebo_dates(weeks, welch, min_pre=12, min_post=6, wanted=20), welch(weeks).extremity
+        pvalue[k] = (1 + sum(p.extremity <= own for _, p in tried)) / (1 + len(tried))
+    return [rejections("Placebo dates", "no change", pvalue - 1e-9)]
+
+
+def segments(n: int) -> list[Row]:
+    """Panels without a change: synthetic control by rank, difference-in-differences by what the number of segments demands."""
+    rng, first = np.random.default_rng(1), np.zeros(n)
+    for k in range(n):
+        weeks, donors = as_weeks(panel_of_factors(rng, 21, 20, 6), 20)
+        first[k] = cf.synthetic(weeks, donors=donors).pvalue
+    rows = [rejections("Synthetic control by rank", "two factors, 20 donors", first - 1e-9, 1 / 21 + 1e-6)]
+    for n_treated, n_control in ((20, 20), (10, 20), (3, 20), (1, 26)):
+        noise, treated = ar1(np.random.default_rng(n_treated), (n, n_treated + n_control, 20), 0.5), np.arange(n_treated + n_control) < n_treated
+        change, weight = noise[..., 12:].mean(axis=2) - noise[..., :12].mean(axis=2), np.ones(n_treated + n_control)
+        pvalue = [cf.clustered(c, weight, treated)[3] if cf.many_units(treated) else cf.permutation(c, weight, treated)[0] - 1e-9 for c in change]
+        rows.append(rejections("Difference-in-differences", f"{n_treated} + {n_control} segments, rho 0.5", pvalue))
+    return rows
+
+
+def money(n: int) -> list[Row]:
+    """Fieller's sets of a ratio; an unbounded one may leave out a stretch in its middle."""
+    rows = []
+    for cv in (0.05, 0.2, 0.35):
+        rng = np.random.default_rng(int(100 * cv))
+        value, cost = rng.normal(150, 20, n), rng.normal(100, 100 * cv, n)
+        beside = (value - 1.5 * cost) ** 2 > stats.Z**2 * (20**2 + 1.5**2 * (100 * cv) ** 2)
+        ends = [stats.fieller(v, 20**2, c, (100 * cv) ** 2, stats.Z) for v, c in zip(value, cost)]
+        rows.append(coverage("Fieller", f"cost known to {100 * cv:.0f} %", np.array([not out if np.isnan(low) else low <= 1.5 <= high for (low, high), out in zip(ends, beside)])))
+    return rows
+
+
+def randomised(n: int) -> list[Row]:
+    """200 users an arm whose counts before and after correlate by 0.6."""
+    rng, hits, ratio = np.random.default_rng(5), np.zeros(n, bool), np.zeros(n)
+    for k in range(n):
+        x = rng.normal(size=(2, 200))
+        y = 0.6 * x + 0.8 * rng.normal(size=(2, 200)) + np.array([[0.0], [0.3]])
+        found = arms._effect(*(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1}) for i in (1, 0)))
+        hits[k], ratio[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"])), found["variance_ratio"]
+    return [coverage("Arms, adjusted", "lift 0.3, correlation 0.6", hits), Row("Arms, variance ratio - (1 - rho squared)", "the same", float(ratio.mean() - 0.64), -0.02, 0.02)]
+
+
+def slowness(n: int) -> list[Row]:
+    """A fall of 20 a day for a week before it is noticed, noise with rho 0.3."""
+    noise, hits = 5 * ar1(np.random.default_rng(8), (n, 24), 0.3), np.zeros(n, bool)
+    for k, e in enumerate(noise):
+        weeks = pd.DataFrame({"value": 200 + np.arange(24) + e - 20 * (np.arange(24) >= 17), "n": 7.0}, index=np.arange(24) - 17)
+        fit = speed._fit(weeks)
+        lost, se, _ = fit.contrast(np.r_[0, 0, -7, np.zeros(6)])
+        hits[k] = abs(lost - 140) <= stdtrit(fit.df, 0.975) * se
+    return [coverage("Loss until noticed", "20 a day for a week", hits)]
+
+
+ALL = (wilson, newcombe, clustered_rate, kaplan_meier, exits, hazards, accounts, early_signal, false_discoveries, touches, series, placebo_dates, segments, money, randomised,
+       slowness)  # a new estimator: one function, one name here
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import mctlib
 
 PACKAGE = Path(mctlib.__file__).parent
 GROUND = {"words": set(), "journeys": set(), "stats": set(), "store": set(), "overlay": {"store"}, "log": {"journeys", "store", "overlay"},
-          "tracking": {"journeys", "log", "stats"}, "hazards": {"journeys", "stats"},
+          "tracking": {"journeys", "log", "stats"}, "hazards": {"journeys", "stats"}, "counterfactual": {"stats", "store"},
           "touches": {"journeys"}, "credit": {"journeys", "stats", "touches"}, "exposure": {"journeys", "stats", "touches"}}
-ANALYSES = ("funnel", "change", "rules", "drivers", "activation", "landmark", "attribution", "roi")  # one question each: they stand on the ground, never on each other
+ANALYSES = ("funnel", "change", "rules", "drivers", "activation", "landmark", "attribution", "metric", "roi", "arms", "speed")  # one question each: they stand on the ground, never on each other
 MAY_IMPORT = GROUND | dict.fromkeys(ANALYSES, set(GROUND)) | {
     "plots": set(), "spark": {"journeys", "log", "overlay", "store"}, "demo": set(), "staging": {"store"}, "warehouse": {"store", "staging"},
     "sources": {"store", "log", "demo", "staging", "warehouse"}, "report": {"store", "log", "plots"}, "pack": {"store", "log", "sources"},

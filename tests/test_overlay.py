@@ -16,7 +16,8 @@ from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Step
 from mctlib.landmark import landmark_activation
 from mctlib.log import EventLog
-from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.metric import Count, Mean, Rate, daily_metric
+from mctlib.roi import compare_before_after
 from mctlib.rules import compare_rules
 from mctlib.store import DataError, connect
 

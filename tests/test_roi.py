@@ -11,12 +11,9 @@ from scipy import optimize, stats as sps
 from mctlib import demo, plots, roi
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
-from mctlib.roi import Count, Mean, Rate, compare_before_after, daily_metric
+from mctlib.metric import Rate, daily_metric
+from mctlib.roi import compare_before_after
 from mctlib.stats import fieller, fit_ar1
-
-
-def log_of(rows, **more):
-    return EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp", *more.pop("extra", [])]), **more)
 
 
 def series_of(weekly, *, n=700, n_pre=None, start="2025-01-06", segment="all", kind="rate"):
@@ -36,61 +33,6 @@ def noise(seed, n, phi=0.0):
     for i in range(1, n + 60):
         e[i] += phi * e[i - 1]
     return e[60:]
-
-
-# ------------------------------------------------------------------------------------------------------------------------- daily_metric
-
-SIGN_UPS = [
-    ("a", "signed_up", "2026-03-01 10:00"), ("a", "booked", "2026-03-03 10:00"),  # at the very end of the window: counts
-    ("b", "signed_up", "2026-03-01 11:00"), ("b", "booked", "2026-03-03 11:00:01"),  # a second late
-    ("c", "booked", "2026-03-01 08:00"), ("c", "signed_up", "2026-03-01 09:00"),  # only before: does not count
-    ("d", "booked", "2026-03-03 09:00"), ("d", "signed_up", "2026-03-03 09:00"),  # the same moment counts
-    ("d", "signed_up", "2026-03-04 09:00"),  # only the first sign-up is a start
-    ("e", "signed_up", "2026-03-04 23:00"), ("e", "booked", "2026-03-05 01:00"),  # its day is not known at the 5th
-]
-PEOPLE = pd.DataFrame({"user_id": list("abcde"), "plan": ["x", "y", "x", "x", "y"]})
-
-
-def test_rate_counts_users_by_day_of_their_first_start():
-    found = daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05")
-    assert list(found.columns) == ["day", "segment", "n", "value", "n_success"]
-    assert found["day"].dt.strftime("%m-%d").tolist() == ["03-01", "03-02", "03-03"]  # the 4th closes with the 6th
-    assert found["n"].tolist() == [3, 0, 1] and found["n_success"].tolist() == [1, 0, 1]
-    np.testing.assert_equal(found["value"].to_numpy(), [1 / 3, np.nan, 1.0])
-    assert found.attrs["n_pending"] == 1 and found.attrs["events"] == ["signed_up", "booked"]
-
-
-def test_rate_by_segment_has_every_day_of_every_segment():
-    found = daily_metric(log_of(SIGN_UPS, people=PEOPLE), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-06", by="plan")
-    table = found.pivot(index="day", columns="segment", values=["n", "n_success"])
-    assert table["n"].to_numpy().tolist() == [[2, 1], [0, 0], [1, 0], [0, 1]]
-    assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
-
-
-def test_rate_of_the_same_event_means_a_second_one():
-    rows = [("a", "visit", "2026-03-01 10:00"), ("a", "visit", "2026-03-02 10:00"), ("b", "visit", "2026-03-01 10:00")]
-    found = daily_metric(log_of(rows), Rate("visit", of="visit", window="3d"), as_of="2026-03-04")
-    assert found[["n", "n_success"]].to_numpy().tolist() == [[2, 1]]
-
-
-def test_count_is_distinct_users_and_silent_days_are_zero():
-    rows = [("a", "visit", "2026-03-01 10:00"), ("a", "visit", "2026-03-01 12:00"), ("b", "visit", "2026-03-01 23:59"), ("a", "visit", "2026-03-03 00:00")]
-    found = daily_metric(log_of(rows), Count("visit"), as_of="2026-03-04T12:00:00Z")  # the 4th is not over
-    assert found["value"].tolist() == [2, 0, 1] and found["n"].tolist() == [2, 0, 1] and found["segment"].unique().tolist() == ["all"]
-
-
-def test_mean_leaves_out_rows_without_the_property():
-    rows = [("a", "visit", "2026-03-01 10:00", 4), ("b", "visit", "2026-03-01 12:00", 8), ("b", "visit", "2026-03-01 13:00", None), ("b", "visit", "2026-03-03 13:00", 5)]
-    found = daily_metric(log_of(rows, extra=["minutes"]), Mean("visit", "minutes"), as_of="2026-03-03")
-    assert found["n"].tolist() == [2, 0, 1]
-    np.testing.assert_equal(found["value"].to_numpy(), [6.0, np.nan, 5.0])
-
-
-def test_daily_metric_says_what_is_wrong():
-    with pytest.raises(ParameterError, match='"bookd" does not occur.*"booked"'):
-        daily_metric(log_of(SIGN_UPS), Rate("bookd", of="signed_up", window="2d"), as_of="2026-03-05")
-    with pytest.raises(ParameterError, match="no day of this metric is known"):
-        daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="9d"), as_of="2026-03-05")
 
 
 # --------------------------------------------------------------------------------------------------------------------------- regression
@@ -136,16 +78,6 @@ def test_without_autocorrelation_it_is_weighted_least_squares():
     np.testing.assert_allclose(fit.contrast(np.array([0, 0, 1.0]))[1:], [peer.bse[2], peer.pvalues[2]], rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n_pre", "n_post", "limit"), [(60, 30, 0.08), (26, 8, 0.10)])
-def test_false_alarms_of_the_interrupted_series(n_pre, n_post, limit):
-    time = np.arange(-n_pre, n_post).astype(float)
-    post = time >= 0
-    x, c = np.c_[np.ones(len(time)), time, post, time * post], np.array([0, 0, 1, time[post].mean()])
-    n = 400
-    alarms = np.mean([fit_ar1(noise(seed, len(time), 0.3), x, np.ones(len(time)), time).contrast(c)[2] < 0.05 for seed in range(n)])
-    assert alarms <= limit + 2.5 * np.sqrt(0.05 * 0.95 / n)
-
-
 def test_fieller_solves_its_equation():
     for value, v, cost, w in [(500, 80**2, 300, 60**2), (500, 80**2, 300, 0.0), (-100, 80**2, 300, 30**2)]:
         gap = lambda r: (value - r * cost) ** 2 - 1.96**2 * (v + r**2 * w)  # noqa: E731, B023
@@ -185,7 +117,9 @@ def test_interrupted_series_is_observed_minus_projected_trend():
     assert its["supported"] and result.verdict == "supported" and "rho 0.00" in its["reason"]
     hac = result.rungs.set_index("rung").loc[roi.HAC]
     assert hac["effect"] == pytest.approx(its["effect"]) and not hac["supported"]
-    assert list(result.path.columns) == ["day", "n", "observed", "counterfactual", "counterfactual_ci_lower", "counterfactual_ci_upper"]
+    with_ci = [f"{c}{side}" for c in ("counterfactual", "gap", "gain_amount") for side in ("", "_ci_lower", "_ci_upper")]
+    assert list(result.path.columns) == ["day", "n", "observed", *with_ci] and result.path["gain_amount"].isna().all()
+    np.testing.assert_allclose(result.path["gap"], result.path["observed"] - result.path["counterfactual"])
     np.testing.assert_allclose(result.path["observed"], values)
     np.testing.assert_allclose(result.path["counterfactual"], start + slope * week)
     assert result.path["day"].iloc[20] == change
@@ -280,7 +214,7 @@ def test_counts_are_compared_with_controls_scaled_to_their_level():
 def test_permutation_ranks_the_treated_among_all_segments():
     frame, change = panel(1)
     caveats = " ".join(compare_before_after(frame, change_at=change, treated="a").caveats)
-    assert "a ranks 1 of 5 (permutation p = 0.20; the smallest possible with 5 is 0.20)" in caveats
+    assert "of all 5 ways to pick 1 of them as treated the real one ranks 1 (permutation p = 0.20; the smallest possible is 0.20)" in caveats
 
 
 def test_control_segments_without_users_in_most_weeks_are_not_taken_as_treated():
@@ -290,7 +224,7 @@ def test_control_segments_without_users_in_most_weeks_are_not_taken_as_treated()
     few = [pd.DataFrame({"day": change - pd.to_timedelta(np.arange(n) * 7 + 1, unit="D"), "segment": s, "n": 1, "n_success": np.arange(n) % 2}) for s, n in days.items()]
     result = compare_before_after(pd.concat([frame, *(f.assign(value=f["n_success"]) for f in few)]), change_at=change, treated="a")
     caveats = " ".join(result.caveats)
-    assert "Not taken as if treated: small, tiny; with users in fewer than 12 weeks before or 6 after" in caveats and "a ranks 1 of 4" in caveats
+    assert "Not taken as if treated: small, tiny; with users in fewer than 12 weeks before or 6 after" in caveats and "of all 4 ways" in caveats
     assert result.rungs.set_index("rung").loc[roi.DID, "supported"]
     alone = compare_before_after(pd.concat([frame[frame["segment"] == "a"], *(f.assign(value=f["n_success"]) for f in few)]), change_at=change, treated="a")
     did = alone.rungs.set_index("rung").loc[roi.DID]
@@ -317,7 +251,7 @@ def test_sparse_panels_give_a_result_or_say_why_not(seed, kind, n_weeks, n_contr
         return
     missing = result.rungs[result.rungs["effect"].isna()]
     assert not missing["supported"].any() and (result.rungs["reason"] != "").all() and result.finding
-    assert len(result.money) == 1 and (roi.DID in set(result.rungs["rung"])) == (frame["segment"].nunique() > 1)
+    assert len(result.money) == 1 and (roi.NO_CONTROL == result.rungs.set_index("rung").loc[roi.DID, "reason"]) == (frame["segment"].nunique() == 1)
 
 
 def test_a_counterfactual_share_stays_between_0_and_1():
@@ -345,6 +279,89 @@ def test_few_placebo_dates_are_said_to_be_few():
         assert {22: "; 5 placebo dates", 18: "; 1 placebo date", 17: "so its false-alarm rate could not be checked on this series"}[n_pre] in its["reason"]
     frame, change = series_of(0.2 + 0.01 * noise(7, 60) + 0.2 * (np.arange(60) >= 40), n_pre=40)
     assert not any("placebo" in c for c in compare_before_after(frame, change_at=change).caveats)
+
+
+def test_the_gap_is_the_event_study():
+    week = np.arange(-13, 8)
+    treated = series_of(0.2 + 0.01 * (-1.0) ** week + 0.1 * (week >= 0), segment="t")
+    control = series_of(0.3 + 0.002 * week, segment="c")
+    path = compare_before_after(pd.concat([treated, control]), change_at="2025-04-07", treated="t").path
+    apart = treated["value"].to_numpy()[::7] - control["value"].to_numpy()[::7]
+    np.testing.assert_allclose(path["gap"], apart - apart[:13].mean())  # against the mean of all weeks before
+    peer = sm.OLS(apart, np.c_[np.ones(21), week >= 0]).fit()
+    half = sps.t.ppf(0.975, 19) * np.sqrt(peer.mse_resid * (1 + 1 / 13))  # a single week's gap, had nothing changed
+    np.testing.assert_allclose(path["gap_ci_upper"] - path["gap"], half)
+
+
+def test_the_grey_lines_are_the_controls_against_each_other():
+    frame, change = panel(1, controls="bc")
+    placebos = compare_before_after(frame, change_at=change, treated="a").placebos
+    value = frame.assign(week=(frame["day"] - change).dt.days // 7).groupby(["week", "segment"])[["n_success", "n"]].sum()
+    value = (value["n_success"] / value["n"]).unstack()
+    apart = (value["b"] - value["c"]).to_numpy()
+    np.testing.assert_allclose(placebos.loc[placebos["placebo"] == "b", "gap"], apart - fit_ar1(
+        apart, np.c_[np.ones(38), np.arange(38) >= 26], np.ones(38), np.arange(38.0)).coef[0], atol=1e-9)
+    alone = compare_before_after(frame[frame["segment"] == "a"], change_at=change).placebos  # no controls: earlier dates
+    assert (alone.groupby("placebo")["day"].min().dt.strftime("%Y-%m-%d") == alone["placebo"].unique()).all() and alone["day"].max() < change
+
+
+def test_every_rung_is_there_with_its_reason():
+    frame, change = panel(1)
+    order = [roi.NAIVE, roi.HAC, roi.ITS, roi.STRUCTURAL, roi.SYNTHETIC, roi.DID, roi.ARMS]
+    result = compare_before_after(frame, change_at=change, treated="a")
+    rungs = result.rungs.set_index("rung")
+    assert list(rungs.index) == order and rungs["supported"].tolist() == [False, False, True, True, False, True, False]
+    assert "with 4 controls p cannot fall below 0.20" in rungs.loc[roi.SYNTHETIC, "reason"] and np.isnan(rungs.loc[roi.SYNTHETIC, "effect_ci_lower"])
+    assert any(c.startswith("The 3 supported comparisons say ") for c in result.caveats)
+    alone = compare_before_after(frame[frame["segment"] == "a"], change_at=change).rungs.set_index("rung")
+    assert list(alone.index) == [roi.NAIVE, roi.HAC, roi.STRUCTURAL, roi.ITS, roi.SYNTHETIC, roi.DID, roi.ARMS]  # without controls a level is weaker than a trend
+    assert alone.loc[[roi.SYNTHETIC, roi.DID], "reason"].tolist() == [roi.NO_CONTROL] * 2
+
+
+def test_a_planted_mix_of_many_controls_is_a_supported_synthetic_control():
+    week, rng = np.arange(-26, 12), np.random.default_rng(0)
+    waves = 0.3 + 0.05 * np.sin(week[:, None] / rng.uniform(1, 6, 24) + rng.uniform(0, 6, 24)) + 0.001 * rng.normal(size=(38, 24))
+    mixed = waves[:, :3] @ [0.5, 0.3, 0.2] + 0.001 * rng.normal(size=38)
+    parts = [series_of(mixed + 0.06 * (week >= 0), segment="t")] + [series_of(waves[:, j], segment=f"c{j:02d}") for j in range(24)]
+    result = compare_before_after(pd.concat(parts), change_at="2025-07-07", treated="t")
+    rung = result.rungs.set_index("rung").loc[roi.SYNTHETIC]
+    assert rung["supported"] and rung["pvalue"] == pytest.approx(1 / 25) and rung["effect"] == pytest.approx(0.06, abs=0.003)
+    assert rung["effect_ci_lower"] < 0.06 < rung["effect_ci_upper"]
+    donors = result.donors.set_index("segment")
+    assert donors["weight_share"].reindex(["c00", "c01", "c02"]).min() > 2 * donors["weight_share"].drop(["t", "c00", "c01", "c02"]).median()
+    assert donors["weight_share"].sum() == pytest.approx(1) and donors["gap_ratio"].idxmax() == "t"
+    assert abs(donors.loc["c00", "effect_without"] - 0.06) > abs(donors.loc["c20", "effect_without"] - 0.06)
+
+
+def test_many_segments_are_clusters():
+    rng, week = np.random.default_rng(2), np.arange(-13, 8)
+    shock = 0.02 * rng.normal(size=32)  # moves every segment at the change, treated or not: errors that only clustering sees
+    parts = [series_of(0.3 + 0.01 * rng.normal(size=21) + (shock[i] + 0.05 * (i < 12)) * (week >= 0), segment=f"s{i:02d}") for i in range(32)]
+    names = [f"s{i:02d}" for i in range(12)]
+    result = compare_before_after(pd.concat(parts), change_at="2025-04-07", treated=names)
+    did = result.rungs.set_index("rung").loc[roi.DID]
+    values = np.array([p["value"].to_numpy()[::7] for p in parts])
+    change = values[:, 13:].mean(axis=1) - values[:, :13].mean(axis=1)
+    welch = sps.ttest_ind(change[:12], change[12:], equal_var=False)
+    assert did["effect"] == pytest.approx(welch.statistic * np.sqrt(change[:12].var(ddof=1) / 12 + change[12:].var(ddof=1) / 20), abs=2e-3)
+    half = (welch.confidence_interval().high - welch.confidence_interval().low) / 2
+    assert did["effect_ci_upper"] - did["effect"] == pytest.approx(half) and any("clustered by segment: 12 treated, 20 not" in c for c in result.caveats)
+
+
+def test_several_treated_segments_are_permuted_together():
+    frame, change = panel(1)
+    caveats = " ".join(compare_before_after(frame, change_at=change, treated=["a", "b"]).caveats)
+    assert "of all 10 ways to pick 2 of them as treated" in caveats and "the smallest possible is 0.10" in caveats
+
+
+def test_an_effect_that_fades_is_said_to_fade():
+    week = np.arange(-20, 12)
+    fading = 0.2 + (0.15 - 0.01 * week) * (week >= 0) + 0.004 * (-1.0) ** week
+    told = lambda values: " ".join(compare_before_after(pd.concat([  # noqa: E731
+        series_of(values, segment="t"), series_of(np.full(32, 0.3), segment="c")]), change_at="2025-05-26", treated="t").caveats)
+    slope = np.polyfit(week[20:], fading[20:], 1)[0]
+    assert f"The effect faded by {100 * slope:+.1f} percentage points (95 % interval" in told(fading) and "less than its mean" in told(fading)
+    assert "neither fading nor growth is shown" in told(0.2 + 0.1 * (week >= 0) + 0.004 * (-1.0) ** week)
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ refusals
@@ -375,6 +392,7 @@ def test_placebo_dates_that_look_alike_make_it_inconclusive():
     its = result.rungs.set_index("rung").loc[roi.ITS]
     assert its["pvalue"] < 0.05 < its["placebo_pvalue"] and not its["supported"]
     assert result.verdict == "inconclusive" and result.finding.startswith("Inconclusive") and "placebo dates" in result.finding
+    assert any("placebo dates look like effects although nothing changed: on this series it sees effects too easily" in c for c in result.caveats)
 
 
 def test_placebo_pvalue_counted_naively():
@@ -414,6 +432,18 @@ def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
     assert compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE[:1]).verdict == "supported"
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.68, "not supported"), (0.99, "supported")])
+def test_tracking_that_moved_with_the_change_refuses_every_verdict(share, verdict):
+    frame, change = panel(1)
+    frame["n_checked"] = frame["n_success"]
+    frame["n_tracked"] = np.where((frame["day"] >= change) & (frame["segment"] == "a"), share, 1.0) * frame["n_checked"]
+    result = compare_before_after(frame, change_at=change, treated="a")
+    assert result.verdict == verdict and result.rungs["supported"].any() == (verdict == "supported")
+    said = f"of the successes the server knows, the events hold 100.0 % before the change and {100 * share:.1f} % after it"
+    assert ("the tracking itself changed: " + said in result.finding) == (verdict == "not supported")
+    assert any(c == f"O{said[1:]}, 100.0 % before the change and 100.0 % after it (controls)." for c in result.caveats)
+
+
 def test_errors_name_the_parameter():
     frame, change = panel(1)
     for message, options in [
@@ -443,7 +473,14 @@ def test_money_by_hand():
     assert money["roi"] == pytest.approx((money["value_amount"] - 1000) / 1000)
     assert money["roi_ci_lower"] == pytest.approx((4900 * its["effect_ci_lower"] * 5 - 1000) / 1000)
     assert money["roi_ci_upper"] == pytest.approx((money["value_amount_ci_upper"] - 1000) / 1000)
-    assert money["payback_days"] == np.ceil(1000 / (100 * its["effect"] * 5))  # 100 users a day
+    gap = result.path["gap"][14:].to_numpy()
+    paid = next(d for d in range(1, 50) if 5 * 100 * sum(gap[(k - 1) // 7] for k in range(1, d + 1)) >= 1000)  # 100 users a day
+    assert money["payback_days"] == paid and money["payback_days_ci_lower"] <= paid <= money["payback_days_ci_upper"]
+    assert result.path["gain_amount"].iloc[-1] == pytest.approx(money["value_amount"])
+    ends = result.path[["gain_amount_ci_lower", "gain_amount_ci_upper"]].iloc[-1].tolist()
+    assert ends == pytest.approx(money[["value_amount_ci_lower", "value_amount_ci_upper"]].tolist())
+    assert money["break_even_effect"] == pytest.approx(1000 / (4900 * 5)) and money["break_even_value_amount"] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
+    assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
     assert "at 10 a success, 50 % of it kept, and a cost of 1,000, a return on investment of" in result.finding
     dear = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=5000)
     assert np.isnan(dear.money["payback_days"].iloc[0]) and "not paid back within the data" in dear.finding
@@ -491,18 +528,34 @@ def test_the_planted_prompts_of_the_demo():
     assert any("spring job fair" in c for c in result.caveats)
 
 
+def test_the_demos_lost_tracking_is_refused():
+    tables = demo.generate(seed=1, users=4000)
+    events = tables["events"][tables["events"]["event"].isin(["signed_up", "profile_completed"])]
+    log = EventLog.from_frame(events, people=tables["people"], backend=tables["backend"])
+    series = daily_metric(log, Rate("profile_completed", of="signed_up", window="7d"), as_of="2026-07-05", by="event.platform")
+    result = compare_before_after(series, change_at=demo.TRACKING_LOSS["released"], treated=demo.TRACKING_LOSS["platform"])
+    assert result.verdict == "not supported" and "the tracking itself changed" in result.finding
+
+
 # ---------------------------------------------------------------------------------------------------------------------------- pictures
 
 
 def test_pictures_show_every_week_and_every_rung():
     frame, change = panel(1)
     result = compare_before_after(frame, change_at=change, treated="a")
-    ax = plots.plot_before_after(result.path, change_at=str(change.date()))
-    lines = {tuple(np.round(line.get_ydata(), 9)) for line in ax.lines}
-    assert {tuple(result.path["observed"].round(9)), tuple(result.path["counterfactual"].round(9))} <= lines
-    assert {"observed", "without\nthe change", f"change {change.date()}"} <= {t.get_text() for t in ax.texts} and ax.get_legend() is None
+    figure = plots.plot_before_after(result.path, result.placebos, change_at=str(change.date()))
+    top, gaps = figure.axes
+    lines = lambda ax: {tuple(np.round(line.get_ydata(), 9)) for line in ax.lines}  # noqa: E731
+    assert {tuple(result.path["observed"].round(9)), tuple(result.path["counterfactual"].round(9))} <= lines(top)
+    assert {tuple(g.round(9)) for _, g in result.placebos.groupby("placebo")["gap"]} | {tuple(result.path["gap"].round(9))} <= lines(gaps)
+    assert {"observed", "without\nthe change", f"change {change.date()}"} <= {t.get_text() for t in top.texts} and top.get_legend() is None
+    paid = compare_before_after(frame, change_at=change, treated="a", value=45, cost=12000)
+    figure = plots.plot_before_after(paid.path, change_at=str(change.date()))
+    assert tuple(np.r_[0, paid.path["gain_amount"].dropna()].round(6)) in {tuple(np.round(line.get_ydata(), 6)) for line in figure.axes[2].lines}
+    assert {f"paid back on day {paid.money['payback_days'].iloc[0]:.0f}", "cost 12 k"} <= {t.get_text() for t in figure.axes[2].texts}
     ax = plots.plot_rungs(result.rungs)
-    assert {t.get_text() for t in ax.get_yticklabels()} == set(result.rungs["rung"])
-    assert [t.get_text() for t in ax.texts].count("not supported") == (~result.rungs["supported"]).sum()
+    known = result.rungs[result.rungs["effect"].notna()]
+    assert {t.get_text() for t in ax.get_yticklabels()} == set(known["rung"]) == set(result.rungs["rung"]) - {roi.ARMS}
+    assert [t.get_text() for t in ax.texts].count("not supported") == (~known["supported"]).sum() - 1 and [t.get_text() for t in ax.texts].count("no evidence") == 1
     short = compare_before_after(frame[frame["day"] >= change - pd.Timedelta("14D")], change_at=change, treated="a")
-    plots.plot_before_after(short.path, change_at=str(change.date())).figure.canvas.draw()
+    plots.plot_before_after(short.path, change_at=str(change.date())).canvas.draw()

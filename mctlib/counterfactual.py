@@ -1,0 +1,339 @@
+"""What weekly series would have done without a change: the estimators of the ladder that `compare_before_after` climbs. Numbers only, no words for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.store import DataError, nearest
+
+MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
+PINNED = 0.01  # standard deviation of the pinned level's weekly step, in standard deviations of the weeks before (Brodersen et al. 2015)
+FEW_TREATED, FEW_UNITS = 10, 30  # below them errors clustered by segment reject far too often (one treated of 27: 70 % of nulls)
+MOST_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Observed minus counterfactual, averaged over the weeks after with the weights n.
+
+    ``counterfactual`` (of y) and ``cov`` (of observed minus counterfactual, a week's own noise included) have one entry a week; ``sigma2`` is the error
+    variance at weight 1, ``told`` what a reader should know of the fit. ``extremity`` compares dates, the smaller the more extreme: the p-value where no other is given.
+    """
+
+    effect: float
+    se: float
+    df: float
+    pvalue: float
+    counterfactual: np.ndarray
+    cov: np.ndarray
+    sigma2: float
+    told: str
+    extremity: float = np.nan
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.extremity):
+            object.__setattr__(self, "extremity", self.pvalue)
+
+
+Estimator = Callable[[pd.DataFrame], "Estimate | None"]  # weeks -> Estimate, None where they are too few to fit; weeks: index week (0: the change), y, weight, n
+
+
+# -------------------------------------------------------------------------------------------------- the series by week
+
+
+def checked(series: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The series as day, segment, n, total (whose sum over n is the metric), and what kind of metric it is."""
+    for column in ("day", "n", "value"):
+        if column not in series:
+            raise DataError(f'series: column "{column}" is missing; it takes day, n, value, and segment and n_success where they apply.'
+                            f"{nearest(column, series.columns)}")
+    day = pd.to_datetime(series["day"], utc=True).dt.tz_localize(None).dt.normalize()
+    n, value = series["n"].astype(float), series["value"].astype(float)
+    kind = "rate" if "n_success" in series else "count" if np.array_equal(n, value) else "mean"
+    total = {"rate": lambda: series["n_success"].astype(float), "count": lambda: n, "mean": lambda: (value * n).fillna(0.0)}[kind]()
+    daily = pd.DataFrame({"day": day, "segment": series["segment"].astype(str) if "segment" in series else "all", "n": n, "total": total})
+    for column in {"n_checked", "n_tracked"} & set(series):
+        daily[column] = series[column]
+    if not (daily["n"] >= 0).all() or (kind == "rate" and not daily["total"].between(0, daily["n"]).all()):
+        raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
+    if daily.duplicated(["day", "segment"]).any():
+        raise DataError("series: a day occurs twice within a segment.")
+    return daily, kind
+
+
+def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.DataFrame, int]:
+    """segment, week (0 = the first since the change), n, total, for whole weeks; and the number of days left out. A count's n is its days."""
+    since = (daily["day"] - change).dt.days
+    week = since // 7
+    whole = (week * 7 >= since.min()) & (week * 7 + 6 <= since.max())
+    frame = daily[whole].assign(week=week[whole]).groupby(["segment", "week"], as_index=False)[["n", "total"]].sum()
+    return frame.assign(n=7.0) if kind == "count" else frame, int(daily.loc[~whole, "day"].nunique())
+
+
+def pooled(units: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Segments taken together: index week; n, total, value."""
+    out = units.groupby("week").agg(n=("n", "max" if kind == "count" else "sum"), total=("total", "sum"))
+    return out.assign(value=stats.rate(out["total"], out["n"]))
+
+
+# -------------------------------------------------------------------------------------------------- one series
+
+
+def trend(week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Design of a change of level and slope, and the same without the change. Time is 0 at the change, so `post` is the jump there."""
+    one, post = np.ones(len(week)), week >= 0
+    with_change = np.c_[one, week, post, week * post]
+    return with_change, with_change * [1, 1, 0, 0]
+
+
+def level(week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Design of a change of level only, and the same without it."""
+    with_change = np.c_[np.ones(len(week)), week >= 0]
+    return with_change, with_change * [1, 0]
+
+
+def fit(weeks: pd.DataFrame, design: Callable, *, rho: float | None = None) -> tuple[stats.Fit, np.ndarray, np.ndarray]:
+    """Fit of weeks, the contrast that averages the effect over the weeks after, the design without the change."""
+    week = weeks.index.to_numpy(float)
+    x, x0 = design(week)
+    after = week >= 0
+    c = np.average((x - x0)[after], axis=0, weights=weeks["n"].to_numpy(float)[after])
+    return stats.fit_ar1(weeks["y"].to_numpy(float), x, weeks["weight"].to_numpy(float), week, rho=rho), c, x0
+
+
+def regression(weeks: pd.DataFrame, *, design: Callable) -> Estimate | None:
+    """Generalised least squares with AR(1) errors by REML (`stats.fit_ar1`) of `trend` or `level`."""
+    n_pre, n_post = int((weeks.index < 0).sum()), int((weeks.index >= 0).sum())
+    n_coef = design(np.zeros(1))[0].shape[1]  # half of them describe the weeks before, half what the change added
+    if n_pre < max(2, n_coef // 2 + 1) or n_post < n_coef // 2 or len(weeks) < n_coef + 2:
+        return None
+    found, c, x0 = fit(weeks, design)
+    effect, se, pvalue = found.contrast(c)
+    week, root = weeks.index.to_numpy(float), np.sqrt(weeks["weight"].to_numpy(float))
+    noise = found.sigma2 * found.rho ** np.abs(week[:, None] - week) / (root[:, None] * root)
+    return Estimate(effect, se, found.df, pvalue, x0 @ found.coef, x0 @ found.cov @ x0.T + noise, found.sigma2, f"rho {found.rho:.2f}")
+
+
+def slope_of_effect(weeks: pd.DataFrame, *, design: Callable) -> tuple[float, float, float]:
+    """Change of the effect a week over the weeks after, its standard error and degrees of freedom.
+
+    The slope is in the model: left out of it, it would pass for autocorrelation.
+    """
+    week = weeks.index.to_numpy(float)
+    post, without = week >= 0, design(week)[1]
+    x = np.c_[without[:, without.any(axis=0)], post, week * post]
+    found = stats.fit_ar1(weeks["y"].to_numpy(float), x, weeks["weight"].to_numpy(float), week)
+    return (*found.contrast(np.eye(x.shape[1])[-1])[:2], found.df)
+
+
+def structural(weeks: pd.DataFrame) -> Estimate | None:
+    """Local level from the weeks before, with the column ``control`` as a regressor where there is one: the wider of a free and a pinned level.
+
+    The model of CausalImpact (Brodersen et al. 2015) and of statsmodels' UnobservedComponents with the level and the coefficients diffuse, in closed form (`_forecast`).
+    Free: averaged over the share r of the level in the variance of a week, each share as likely beforehand as any other; a plugged-in estimate of it leaves out its own
+    error (coverage 88 % where averaging has 96 %; 40 weeks before, steps of 0.4 of the noise). Pinned: the level's weekly step is 0.01 standard deviations. t with n - k degrees of freedom.
+    """
+    pre = weeks.index.to_numpy() < 0
+    if "control" in weeks and not np.ptp(weeks["control"][pre]) > 0:  # it tells nothing that the level does not
+        weeks = weeks.drop(columns="control")
+    k = 2 if "control" in weeks else 1
+    if pre.sum() < k + 3 or pre.all():
+        return None
+    y = weeks["y"].to_numpy(float)[pre]
+    log_q, model = np.linspace(-8, 5, 14), _level_model(weeks)
+    free = _deviance(model, log_q)
+    share = 1 / (1 + np.exp(-log_q))
+    weight = np.exp((free.min() - free) / 2) * share * (1 - share)
+    weight = np.where(weight > 1e-3 * weight.max(), weight, 0.0) / weight[weight > 1e-3 * weight.max()].sum()
+    parts = [(w, *_forecast(model, np.exp(g))) for w, g in zip(weight, log_q) if w]
+    mean = sum(w * c for w, c, *_ in parts)
+    free_cov = sum(w * (cov + np.outer(c - mean, c - mean)) for w, c, cov, _ in parts)
+    free_noise = sum(w * s for w, *_, s in parts)
+    step, log_q = (PINNED * y.std(ddof=1)) ** 2, np.linspace(-14, 10, 121)
+    q = float(np.exp(log_q[_deviance(model, log_q, step=step).argmin()])) if step > 0 else 0.0
+    ends = [_estimate(weeks, k, mean, free_cov, free_noise), _estimate(weeks, k, *_forecast(model, q, noise=step / q if q else None))]
+    wide, other = sorted(ends, key=lambda e: -e.se)
+    names = ("free", "pinned") if wide is ends[0] else ("pinned", "free")
+    return replace(wide, told=f"{names[0]} level, the wider; a {names[1]} one has {other.se / wide.se:.2f} of its standard error" if wide.se > 0 else "")
+
+
+def _estimate(weeks: pd.DataFrame, k: int, counterfactual: np.ndarray, cov: np.ndarray, sigma2: float) -> Estimate:
+    """The mean gap after the change of a forecast from the weeks before with k coefficients."""
+    from scipy.special import stdtr
+
+    after = weeks.index.to_numpy() >= 0
+    share = weeks["n"].to_numpy(float) * after / weeks["n"].to_numpy(float)[after].sum()
+    effect, se, df = float(share @ (weeks["y"].to_numpy(float) - counterfactual)), float(np.sqrt(share @ cov @ share)), float((~after).sum() - k)
+    return Estimate(effect, se, df, float(2 * stdtr(df, -abs(effect) / se)) if se > 0 else np.nan, counterfactual, cov, sigma2, "")
+
+
+def _level_model(weeks: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    """y before the change; whether a week is before it; regressors; noise variance of each week, 1 for one of mean weight; covariance of a random walk with steps of
+    variance 1; mean weight."""
+    week, weight = weeks.index.to_numpy(float), weeks["weight"].to_numpy(float)
+    x = np.c_[np.ones(len(week)), weeks["control"]] if "control" in weeks else np.ones((len(week), 1))
+    pre = week < 0
+    return weeks["y"].to_numpy(float)[pre], pre, x, weight[pre].mean() / weight, np.minimum.outer(week, week) - week[0], weight[pre].mean()
+
+
+def _deviance(model: tuple[np.ndarray, ...], log_q: np.ndarray, *, step: float | None = None) -> np.ndarray:
+    """Minus twice the restricted log-likelihood of the weeks before, at every q = level variance / noise variance; ``step``: a level variance that is given."""
+    y, pre, x, d, walk, _ = model
+    root = np.sqrt(d[pre])
+    size, turn = np.linalg.eigh(walk[np.ix_(pre, pre)] / np.outer(root, root))  # after which every candidate covariance is diagonal
+    both = turn.T @ (np.c_[x[pre], y] / root[:, None])
+    m, k = int(pre.sum()), x.shape[1]
+    v = 1 + np.exp(log_q)[:, None] * np.maximum(size, 0)
+    corner = np.abs(np.diagonal(np.linalg.qr(both / np.sqrt(v)[..., None], mode="r"), axis1=1, axis2=2))
+    rss = np.maximum(corner[:, k] ** 2, 1e-300)
+    noise = rss / (m - k) if step is None else step / np.exp(log_q)  # profiled out, or what q says of it
+    return np.log(v).sum(axis=1) + 2 * np.log(corner[:, :k]).sum(axis=1) + (m - k) * np.log(noise) + rss / noise
+
+
+def _forecast(model: tuple[np.ndarray, ...], q: float, *, noise: float | None = None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Counterfactual of every week from the weeks before by a local level with variance ratio ``q``; covariance of its errors; noise variance at weight 1.
+
+    A random walk is a covariance, and its diffuse start a constant among the regressors: best linear unbiased prediction by generalised least squares gives what the
+    Kalman filter gives, for weeks of any weight, with the correlation of the errors. ``noise``: the noise variance of a week of mean weight, where it is given.
+    """
+    y, pre, x, d, walk, weight = model
+    whole = np.diag(d) + q * walk
+    inverse = np.linalg.inv(whole[np.ix_(pre, pre)])
+    spread = np.linalg.inv(x[pre].T @ inverse @ x[pre])
+    coef = spread @ x[pre].T @ inverse @ y
+    rest = y - x[pre] @ coef
+    noise = float(rest @ inverse @ rest) / (pre.sum() - x.shape[1]) if noise is None else noise
+    carry = q * walk[:, pre] @ inverse
+    apart = x - carry @ x[pre]
+    cov = noise * (whole - carry @ (q * walk[pre]) + apart @ spread @ apart.T)
+    return x @ coef + carry @ rest, cov, noise * weight
+
+
+def placebo_dates(weeks: pd.DataFrame, estimator: Estimator, *, min_pre: int, min_post: int, wanted: int) -> list[tuple[pd.DataFrame, Estimate]]:
+    """The estimator at every earlier date whose window ends before the change: (its weeks, counted from that date; what it found).
+
+    A placebo date has all weeks before it (at least ``min_pre``) and as many after it as the change has, fewer (at least ``min_post``) where only that
+    makes room for ``wanted`` dates.
+    """
+    before = weeks[weeks.index < 0]
+    n_post = min(len(weeks) - len(before), max(min_post, len(before) - min_pre - wanted + 1))
+    windows = [before.iloc[: start + n_post].set_axis(before.index[: start + n_post] - before.index[start]) for start in range(min_pre, len(before) - n_post + 1)]
+    return [(window, found) for window in windows if (found := estimator(window)) is not None]
+
+
+# ----------------------------------------------------------------------------------------------------------------- several controls
+
+
+def simplex_weights(donors: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Shares w >= 0, adding up to 1, for which ``donors`` (weeks, donors) @ w is nearest to ``target`` in least squares.
+
+    Exact: with v = s w, |(donors - target) v|^2 + (sum v - 1)^2 is least at the same w for any s, and that is a plain non-negative least squares problem.
+    """
+    from scipy.optimize import nnls
+
+    apart = donors - target[:, None]
+    scale = np.abs(apart).max() or 1.0
+    v, _ = nnls(np.vstack([apart / scale, np.ones(donors.shape[1])]), np.r_[np.zeros(len(target)), 1.0])
+    return v / v.sum()
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A unit against its synthetic control: weights of the donors, gap by week, root mean squares of the gap before and after."""
+
+    weight: np.ndarray
+    gap: np.ndarray
+    rms_before: float
+    rms_after: float
+
+    @property
+    def ratio(self) -> float:
+        """After over before: how far the gap opened for a unit that fits this well (Abadie, Diamond & Hainmueller 2010)."""
+        return self.rms_after / self.rms_before if self.rms_before > 0 else np.inf if self.rms_after > 0 else 0.0
+
+
+def synthetic_control(y: np.ndarray, donors: np.ndarray, before: np.ndarray, share: np.ndarray) -> Synthetic:
+    """y (weeks,), donors (weeks, donors), before (weeks,) true before the change, share (weeks after,) of the weeks after in their mean."""
+    weight = simplex_weights(donors[before], y[before])
+    gap = y - donors @ weight
+    return Synthetic(weight, gap, float(np.sqrt(np.mean(gap[before] ** 2))), float(np.sqrt(share @ gap[~before] ** 2)))
+
+
+def synthetic_units(weeks: pd.DataFrame, donors: Sequence[str]) -> tuple[Synthetic, list[Synthetic], list[Synthetic]]:
+    """The treated unit (y) against all donors (a column each); every donor against the other donors; the treated one against the donors without that one."""
+    y, others, before = weeks["y"].to_numpy(float), weeks[list(donors)].to_numpy(float), weeks.index < 0
+    share = weeks["n"].to_numpy(float)[~before] / weeks["n"].to_numpy(float)[~before].sum()
+    rest = [np.delete(others, j, axis=1) for j in range(len(donors))]
+    return (synthetic_control(y, others, before, share), [synthetic_control(others[:, j], r, before, share) for j, r in enumerate(rest)],
+            [synthetic_control(y, r, before, share) for r in rest])
+
+
+def synthetic(weeks: pd.DataFrame, *, donors: Sequence[str]) -> Estimate | None:
+    """Synthetic control; p = rank of the treated unit's `Synthetic.ratio`, held against each donor's from the same pool, which has neither of the two.
+
+    The usual rank (Abadie, Diamond & Hainmueller 2010), but leave-two-out (Lei & Sudhof 2023): a donor's pool never has the treated unit, so the treated one must not
+    profit from that donor. The interval spans the constant effects that the rank does not reject (Firpo & Possebom 2018); below 19 donors it rejects none, and se is NaN.
+    """
+    if (weeks.index < 0).sum() < 3 or (weeks.index >= 0).sum() < 1 or len(donors) < 2:
+        return None
+    own, others, without = synthetic_units(weeks, donors)
+    after, n = (weeks.index >= 0), weeks["n"].to_numpy(float)
+    effect, *effects = (float(np.average(u.gap[after], weights=n[after])) for u in (own, *without))
+    most = int(0.05 * (len(donors) + 1) + 1e-9)  # so many donors may look as extreme without a rejection
+    room = np.array([e**2 - u.rms_after**2 + (o.ratio * u.rms_before) ** 2 for e, u, o in zip(effects, without, others)])
+    ends = [np.sort(sign * (np.array(effects) + sign * np.sqrt(np.maximum(room, 0)) - effect)[room >= 0])[::-1] for sign in (-1, 1)]
+    half = max(e[most - 1] for e in ends) if 0 < most <= (room >= 0).sum() else np.nan
+    se = half / stats.Z if half > 0 else np.nan
+    extreme = sum(o.ratio >= u.ratio for o, u in zip(others, without))
+    return Estimate(effect, se, np.inf, (1 + extreme) / (1 + len(donors)), weeks["y"].to_numpy(float) - own.gap, np.full((len(n), len(n)), se**2), own.rms_before**2,
+                    f"{len(donors)} donors", extremity=-own.ratio)
+
+
+def many_units(treated: np.ndarray) -> bool:
+    """Whether errors may be clustered by unit: enough treated ones, enough in all."""
+    return treated.sum() >= FEW_TREATED and len(treated) >= FEW_UNITS
+
+
+def clustered(change: np.ndarray, weight: np.ndarray, treated: np.ndarray) -> tuple[float, float, float, float]:
+    """Difference of the units' weighted mean changes: effect, standard error, degrees of freedom, p-value; a unit is a cluster.
+
+    Units of a panel taken together before and after (Bertrand, Duflo & Mullainathan 2004) with HC2 errors and Satterthwaite's degrees of freedom: with equal
+    weights Welch's test, and the fixed-effects estimate of the panel.
+    """
+    from scipy.special import stdtr
+
+    parts = []
+    for side in (treated, ~treated):
+        share = weight[side] / weight[side].sum()
+        mean = share @ change[side]
+        parts.append((mean, float((share**2 * (change[side] - mean) ** 2 / (1 - share)).sum()), side.sum() - 1))
+    (mean_1, v_1, df_1), (mean_0, v_0, df_0) = parts
+    effect, se = float(mean_1 - mean_0), float(np.sqrt(v_1 + v_0))
+    df = (v_1 + v_0) ** 2 / (v_1**2 / df_1 + v_0**2 / df_0) if se > 0 else np.nan
+    return effect, se, float(df), float(2 * stdtr(df, -abs(effect) / se)) if se > 0 else np.nan
+
+
+def permutation(change: np.ndarray, weight: np.ndarray, treated: np.ndarray, *, seed: int = 1) -> tuple[float, int]:
+    """Share of the ways to choose as many treated units in which their changes differ from the others' at least as much, and how many ways were tried.
+
+    All ways up to 1,000, else 999 drawn ones and the real one. The difference of weighted means is read in units of its own spread, so that small units,
+    which move more, do not rank higher for it.
+    """
+    g, k = len(change), int(treated.sum())
+    if comb(g, k) <= MOST_DRAWS:
+        chosen = np.array([np.isin(np.arange(g), c) for c in combinations(range(g), k)])
+    else:
+        rng = np.random.default_rng(seed)
+        chosen = np.vstack([treated, rng.permuted(np.tile(treated, (MOST_DRAWS - 1, 1)), axis=1)])
+    inside, moved = chosen @ weight, chosen @ (weight * change)
+    outside, rest = weight.sum() - inside, weight @ change - moved
+    apart = np.abs(moved / inside - rest / outside) / np.sqrt(1 / inside + 1 / outside)
+    own = np.flatnonzero((chosen == treated).all(axis=1))[0]
+    return float(np.mean(apart >= apart[own] * (1 - 1e-12))), len(chosen)

@@ -74,7 +74,7 @@ def attribution_windows(
     moved later by one to two longest windows, counted where no true touch is within the longest window; touched users' own background, at the same tenure and
     calendar, free of how prone they are to convert. A partner's own excess uses additive hazards on all partners' exposures at the ``reference`` window
     (None: the longest), by the same strata (Lin & Ying 1994), so conversions caused by one partner are not counted for another whose touches lie near. All
-    intervals: 95 %; bootstrap of 100 user buckets, seeded. Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on
+    intervals: 95 %; bootstrap of 100 user buckets (users of one account in one), seeded. Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on
     more than 20 % of the exposed days there is nothing to compare with: excess, dilution, placebo, late shares, roi and their ci are NaN, no window is
     admissible and no partner is judged.
 

@@ -56,7 +56,8 @@ def explain_change(
     tracking is NaN and stays inside behaviour. What is known in one period only is taken as unchanged: where no event at all is tracked any more, the
     fall is tracking. Step 1 cannot be checked: who is not seen there is in no count.
 
-    Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number; users are taken as independent.
+    Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number; users of one account share a bucket, so that they count as
+    alike as they are, and with fewer than 10 buckets there are none. Wilson's intervals take users as independent.
     ``.total``: one row, n_before, before_rate, n_after, after_rate with Wilson intervals, change_rate + interval ·
     ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval, qvalue: of the tests that
     the part is 0 in a segment with 30 users or more in both periods (normal, with the draws' standard error; Benjamini-Hochberg over segments and
@@ -92,12 +93,15 @@ def explain_change(
     for n, name in zip(whole[:, :, 0, 0].sum(axis=1), ("before", "after")):
         if not n:
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
-    total, parts, table = _tables(whole, stats.bucket_draws(cells, np.asarray, seed=1), list(segments), [m.label for m in matchers])
+    drawn = stats.bucket_draws(cells, np.asarray, seed=1)
+    if np.count_nonzero(cells.any(axis=(1, 2, 3, 4))) < stats.MIN_CLUSTERS:
+        drawn = np.full_like(drawn, np.nan)
+    total, parts, table = _tables(whole, drawn, list(segments), [m.label for m in matchers])
     parts = parts if by else parts.head(3)  # one segment is the sum itself
     checks = _checks(whole, list(segments) if by else [], matchers, proof)
     timeline = _timeline(log.table("timeline"), matchers, periods)
     caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof), *_test_caveats(parts),
-               *(["Users of one account are alike; the intervals take them as independent and may be somewhat too narrow."] if log.accounts else []),
+               *_account_caveats(total, bool(log.accounts)),
                *_timeline_caveats(timeline)]
     return Change(parts, total, table, checks, timeline, _change_finding(parts, table, total.iloc[0], matchers[-1].label, window_us), tuple(caveats))
 
@@ -254,6 +258,13 @@ def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequenc
     return out
 
 
+def _account_caveats(total: pd.DataFrame, accounts: bool) -> list[str]:
+    """How the intervals take users of one account, or why there are none."""
+    if total["change_rate_ci_lower"].isna().all():
+        return [f"Fewer than {stats.MIN_CLUSTERS} {'accounts' if accounts else 'groups of users'}: too few to say how far chance goes, so no interval is given."]
+    return ["Users of one account act alike: the intervals of the change and its parts are by account, those of the rates before and after by user."] if accounts else []
+
+
 def _test_caveats(parts: pd.DataFrame) -> list[str]:
     """How many tests were made and which of them hold."""
     tested = parts[parts["qvalue"].notna()]
@@ -279,11 +290,12 @@ def _change_finding(parts: pd.DataFrame, steps: pd.DataFrame, total: pd.Series, 
     """The change, its parts, and of the clear ones in words what they are and where they are strongest, the largest first."""
     whole = parts[parts["segment"] == "all"]
     sums = ", ".join(f"{r['part']} {points(r, 'effect_rate')}" if r["effect_rate"] == r["effect_rate"] else f"{r['part']} not known" for _, r in whole.iterrows())
+    unknown = whole["effect_rate_ci_lower"].isna().all()
     said = [MEANING[r["part"]][r["effect_rate"] < 0] + _where(r, parts, steps) for _, r in _clear(whole, "effect_rate").iterrows()]
     if whole["effect_rate"].isna().any():  # no tracking is known
         said = [words.replace("less often", "less often, or their events were lost") for words in said]
     return (f"The share of users reaching {label} within {in_words(window)} went from {share(total, 'before_rate')} to {share(total, 'after_rate')}, "
-            f"{points(total, 'change_rate')}: {sums}. {'What moved it: ' + '; '.join(said) if said else 'No part is clear: every interval includes 0'}. "
+            f"{points(total, 'change_rate')}: {sums}. {'What moved it: ' + '; '.join(said) if said else 'What moved it cannot be told from chance' if unknown else 'No part is clear: every interval includes 0'}. "
             f"(Rule: first entries with a closed window, {total['n_before']:,.0f} before and {total['n_after']:,.0f} after; 95 % intervals.)")
 
 

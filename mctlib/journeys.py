@@ -93,7 +93,7 @@ class Journeys:
 
     @property
     def bucket(self) -> np.ndarray:
-        """0-99, a hash of each row's user; looked up when asked for."""
+        """0-99, a hash of each row's account, or of the user where there is none; looked up when asked for."""
         return self.bucket_of(self.user)
 
     def has(self, bit: int) -> np.ndarray:

@@ -76,7 +76,8 @@ def lay_over(con: duckdb.DuckDBPyConnection, selects: Mapping[str, str], *, salt
         con.execute(f"DELETE FROM given_{table} WHERE coalesce(user_id, '') = '' OR {refused}")
         con.execute(f"CREATE TABLE {table} AS SELECT {user}, {columns} FROM given_{table} {once} ORDER BY user")
     ids = " UNION ".join(["SELECT user_id FROM judged WHERE verdict IS NULL", *(f"SELECT user_id FROM given_{t}" for t in OF_USERS)])
-    con.execute(f"CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket FROM ({ids})")
+    con.execute("CREATE TABLE accounts AS SELECT user_id, account_id FROM given_people QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY rowid) = 1")
+    con.execute(f"CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket FROM ({ids}) LEFT JOIN accounts USING (user_id)")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE {table} AS FROM given_{table}")
     tally, faulty = None, False

@@ -217,8 +217,8 @@ def shapley_product(x_0: np.ndarray, x_1: np.ndarray) -> np.ndarray:
 def bucket_draws(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int, draws: int = 1000) -> np.ndarray:
     """Bootstrap draws of a statistic of additive counts, (draws, ...); the same seed draws the same buckets for every statistic.
 
-    ``by_bucket``: (100 buckets, ...) counts of the users of each hash bucket; whole buckets are drawn with replacement, their counts added up and given
-    to ``statistic`` as an array (...,).
+    ``by_bucket``: (100 buckets, ...) counts of the users of each hash bucket, users of one account in one bucket; whole buckets are drawn with replacement,
+    their counts added up and given to ``statistic`` as an array (...,).
     """
     rng = np.random.default_rng(seed)
     weight = rng.multinomial(len(by_bucket), np.full(len(by_bucket), 1 / len(by_bucket)), size=draws)

@@ -43,7 +43,7 @@ REQUIRED = {
 }
 ENUMS = ("event", "platform", "app_version", "channel", "utm_source", "utm_medium", "utm_campaign", "partner_id", "promo_code")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
-BUCKET = "(md5_number_lower(user_id) % 100)::UTINYINT"  # SQL; the same for a user in every store
+BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"  # SQL; users of one account share it, it is the same in every store
 PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows than this wrong in one way is misread, not dirty
@@ -205,7 +205,8 @@ def fill(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[tuple[str
 
     con.execute("""CREATE OR REPLACE TEMP TABLE who AS SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, user_id
         FROM (SELECT user_id FROM in_events UNION SELECT user_id FROM in_people UNION SELECT user_id FROM in_surveys UNION SELECT user_id FROM in_backend)""")
-    con.execute(f"CREATE TABLE store.users AS SELECT user, {hashed('user_id', salted)} AS user_id, {BUCKET} AS bucket FROM who")
+    con.execute(f"""CREATE TABLE store.users AS SELECT user, {hashed('user_id', salted)} AS user_id, {BUCKET} AS bucket
+        FROM who LEFT JOIN in_people USING (user_id) ORDER BY user""")
     for table in ("people", "surveys", "backend"):
         columns = ", ".join(f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c for c in CANONICAL[table] if c not in ("user_id", "consent"))
         con.execute(f"CREATE TABLE store.{table} AS SELECT user, {columns} FROM in_{table} JOIN who USING (user_id) ORDER BY user")

@@ -30,6 +30,6 @@ def share(row: Any, column: str) -> str:
 
 
 def points(row: Any, column: str) -> str:
-    """A difference of shares in percentage points with its interval: +1.2 points (-0.3 to +2.7)."""
+    """A difference of shares in percentage points with its interval: +1.2 points (-0.3 to +2.7); the interval is left out where it is missing."""
     value, low, high = (100 * row[c] for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
-    return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return f"{value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")

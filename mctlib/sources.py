@@ -128,7 +128,10 @@ def mapped(table: str, rows: Stage) -> dict[str, str]:
 
 
 def survey(table: str, rows: Stage, **mapping: str) -> dict[str, str]:
-    """Answers, one a row or one column a question; the latter maps micro-conversion -> question, and a blank answer is no row."""
+    """Answers, one a row or one column a question; the latter maps micro-conversion -> question, and a blank answer is no row.
+
+    An open question ("How did you hear about us?") is mapped like the others; its text goes to `reason`, see `Stage.select`.
+    """
     questions = {name: header for name, header in rows.columns.items() if name not in CANONICAL[table]}
     if not questions or {"answer", "micro_conversion"} & (rows.columns.keys() | rows.headers.keys()):
         return {table: rows.select(table, **mapping)}

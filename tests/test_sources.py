@@ -6,6 +6,7 @@ values are read off the fixtures by hand. Binary forms (gzip, zip, Parquet) are 
 
 import datetime as dt
 import gzip
+import json
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import duckdb
 import pytest
 
 from mctlib import sources, staging, store
+from mctlib.attribution import attribution_windows
 
 EXPORTS = Path(__file__).parent / "exports"
 TYPEFORM = {
@@ -593,6 +595,53 @@ def test_answers_that_are_neither_yes_nor_no(tmp_path):
     write("uid,at,q1\n" + "w,2026-01-05T00:00:00Z,no\n" * 10 + "u,2026-01-05T00:00:00Z,maybe\n")
     rows = read("surveys", tmp_path, **mapped)["surveys"]
     assert pick(rows, "answer") == [("no",)] * 10 + [(None,)]  # kept, to be counted
+
+
+LONG = {"user_id": "Customer ID", "submitted_at": "Date", "micro_conversion": "Question", "answer": "Response", "reason": "Comment"}
+WIDE = {"user_id": "user_id", "profile_completed": "Did you finish your profile?", "heard": "How did you hear about us?", "reason": "What stopped you?"}
+OPEN = {
+    "long": {"path": "zigpoll/heard.csv", "format": "zigpoll", "columns": LONG},
+    "one column a question": {"path": "typeform/heard.csv", "format": "typeform", "columns": WIDE},
+    "zigpoll, one column a question": {
+        "path": "typeform/heard.csv", "format": "zigpoll", "columns": WIDE | {"submitted_at": "Submit Date (UTC)"}, "timezone": "UTC"},
+    "any CSV": {"path": "zigpoll/heard.csv", "format": "columns", "columns": LONG},
+}
+
+
+@pytest.mark.parametrize("source", OPEN.values(), ids=OPEN)
+def test_answers_to_an_open_question_name_partners(project, source):
+    rows = read("surveys", **source)["surveys"]
+    assert pick([row for row in rows if row["micro_conversion"] == "heard" and row["user_id"] != "u-400"], "user_id", "answer", "reason") == [
+        ("u-100", None, "Bee's podcast"), ("u-200", None, "Alma"), ("u-300", None, "from [e-mail removed]")]  # u-200's comment stands
+    assert len(rows) == (6 if source["columns"] == LONG else 7)  # u-400's blank answer is a row of the long export only
+    answered = [row for row in rows if row["micro_conversion"] != "heard"]
+    assert pick(answered, "user_id", "answer")[0] == ("u-100", "yes") and all(row["answer"] for row in answered)
+    users = ("u-100", "u-200", "u-300", "u-400")
+    events = "".join(f"{user},signed_up,2026-01-25T00:00:00Z\n{user},paid,2026-01-31T00:00:00Z\n" for user in users)
+    surveys = json.dumps(source | {"path": str(EXPORTS / source["path"])})
+    log = sources.open_log(project(f"events: {{path: e.csv}}\nsurveys: {surveys}", e__csv=HEAD + "u-0,visit,2026-01-01T00:00:00Z\n" + events))
+    assert log.load["tables"]["surveys"]["n_kept"] == len(rows)
+    credit = attribution_windows(
+        log, "paid", windows=["7d"], as_of="2026-02-10", seed=1, start="signed_up", rules=["last"], sources=["survey:heard"],
+        aliases={"bee's podcast": "b", "alma": "a"}).credit
+    assert dict(zip(credit["partner_id"], credit["credit"])) == {"a": 1, "b": 1}  # u-200 and u-100, six days before they paid
+
+
+def test_open_questions_leave_the_others_to_be_judged_by_themselves(tmp_path):
+    write = (tmp_path / "s.csv").write_text
+    head, row = "user_id,submitted_at,micro_conversion,answer\n", "u,2026-01-05T00:00:00Z,{},{}\n".format
+    open_ones = row("heard", "a friend") * 20 + row("wish", "dark mode")  # neither helps nor hurts the other questions
+    write(head + open_ones + row("saved", "yes") * 8 + row("saved", "maybe"))
+    with pytest.raises(store.DataError) as error:
+        read("surveys", tmp_path, path="s.csv")
+    assert str(error.value) == 's.csv: 1 of 9 values of "answer" are neither yes nor no, for example "maybe".'
+    write(head + open_ones + row("saved", "yes") * 9 + row("saved", "maybe"))
+    rows = read("surveys", tmp_path, path="s.csv")["surveys"]
+    assert pick(rows, "micro_conversion", "answer", "reason") == (
+        [("heard", None, "a friend")] * 20 + [("wish", None, "dark mode")] + [("saved", "yes", None)] * 9 + [("saved", None, None)])
+    write(head + row("heard", "a friend") * 8 + row("heard", "yes"))  # one yes, and it is a question of yes and no
+    with pytest.raises(store.DataError, match='8 of 9 values of "answer" are neither yes nor no, for example "a friend"'):
+        read("surveys", tmp_path, path="s.csv")
 
 
 BAD_YAML = {

@@ -304,7 +304,7 @@ class Stage:
     def select(self, table: str, **mapping: str) -> str:
         """SELECT of one canonical table: a column comes from the YAML's map, else the reader's `mapping`, else its namesake.
 
-        Of surveys, what was answered to an open question (none of its answers is yes or no) fills an empty reason, and its answer stays empty.
+        Of surveys, what was answered to an open question (most of its answers are neither yes nor no) becomes the reason, and its answer stays empty.
         Raises DataError: a mapped or required column is missing, a time or number cannot be read.
         """
         names, chosen = [*self.headers.values(), *self.keys], {}
@@ -327,7 +327,7 @@ class Stage:
             chosen["timestamp_raw"] = chosen["timestamp"]
         if table == "surveys" and (asked := self._open_questions(chosen["micro_conversion"], chosen["answer"])):
             said, is_open = chosen["answer"], f"{chosen['micro_conversion']} IN ({', '.join(map(text, asked))})"
-            chosen["reason"] = f"coalesce({chosen.get('reason', 'NULL')}, CASE WHEN {is_open} THEN {said} END)"
+            chosen["reason"] = f"coalesce(CASE WHEN {is_open} THEN {said} END, {chosen.get('reason', 'NULL')})"
             chosen["answer"] = f"CASE WHEN {is_open} THEN NULL ELSE {said} END"
         for column, sql in chosen.items():
             if column == "anonymous_id":  # some tools put an e-mail address there
@@ -364,10 +364,10 @@ class Stage:
         return f"nullif(json_merge_patch({', '.join(parts)})::VARCHAR, '{{}}')" if len(parts) > 1 else "NULL", more
 
     def _open_questions(self, question: str, answer: str) -> list[str]:
-        """The questions that nobody answers by yes or no. question, answer: SQL of their columns."""
+        """The questions that most answer by neither yes nor no ("No idea" and "Y Combinator" read like one). question, answer: SQL of their columns."""
         asked = f"SELECT {question} AS question, {answer} AS answer FROM {self.rows()}"
-        never = "WHERE question IS NOT NULL GROUP BY question HAVING count(yes_no(answer)) = 0"
-        return [row[0] for row in self.con.sql(f"SELECT question FROM ({asked}) {never}").fetchall()]
+        mostly = "WHERE question IS NOT NULL GROUP BY question HAVING count(answer) > 2 * count(yes_no(answer))"
+        return [row[0] for row in self.con.sql(f"SELECT question FROM ({asked}) {mostly}").fetchall()]
 
     def _checked(self, column: str, sql: str, made: str, rule: str, *, allowed: float = 0.0) -> str:
         """`made`, SQL over a text x, put to the column `sql`, once it is NULL for no more than a share of the values."""

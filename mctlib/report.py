@@ -203,7 +203,7 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, pd.Timedelta):
         return f"{value / pd.Timedelta('1d'):.1f} days"
     if not isinstance(value, (int, float, np.number)):
-        return str(value)
+        return str(value).replace("-", "\u2011") if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)) else str(value)  # a cohort's day is not broken over lines
     if not np.isfinite(value):
         return "no limit"
     if column.startswith("rel_") or re.search(r"(effect|difference|change)_(rate|share)$", column):

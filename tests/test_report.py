@@ -37,7 +37,7 @@ def cells(page):
     ("effect_rate", 0.171, "+17.1 pp"), ("rel_effect", 0.94, "+94.0 %"), ("n_users", 1234567, "1,234,567"), ("n_users", 12.0, "12"),
     ("spend_amount", 1234567.0, "1.2 M"), ("cost_amount", 820000, "820 k"), ("cost_amount", 4567, "4.6 k"), ("value_amount", 12, "12"),
     ("value_amount", 2.5e9, "2.5 bn"), ("median_days", 4.75, "4.8"),
-    ("horizon_days", 13.55, "13.6"), ("horizon_days", 14.0, "14"),
+    ("horizon_days", 13.55, "13.6"), ("horizon_days", 14.0, "14"), ("segment", "2026-06-29", "2026‑06‑29"), ("segment", "a-b", "a-b"),
     ("pvalue", 0.0004, "< 0.001"), ("qvalue", 0.0421, "0.042"), ("window_days", 14, "14"),
     ("day", pd.Timestamp("2026-04-06"), "6 April 2026"), ("shipped_at", pd.Timestamp("2026-04-06 12:30", tz="UTC"), "6 April 2026 12:30"),
     ("supported", True, "yes"), ("hazard_ratio", 1.23456, "1.23"), ("payback_days", np.inf, "no limit"), ("event", None, "–"), ("step", 3, "3"),

@@ -5,13 +5,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help report test lab bench notebooks
+.PHONY: help report test lab bench calibration notebooks
 help:
-	@echo "make report     run the weekly pack on the demo product and print where the report is"
-	@echo "make test       run every test, the notebooks among them"
-	@echo "make lab        open the notebooks in JupyterLab"
-	@echo "make bench      measure speed against peers in the same run"
-	@echo "make notebooks  re-execute the notebooks on the demo and keep only their findings"
+	@echo "make report       run the weekly pack on the demo product and print where the report is"
+	@echo "make test         run every test, the notebooks among them"
+	@echo "make lab          open the notebooks in JupyterLab"
+	@echo "make bench        measure speed against peers in the same run"
+	@echo "make calibration  simulate whether intervals and tests keep their promise, 2,000 data sets a line"
+	@echo "make notebooks    re-execute the notebooks on the demo and keep only their findings"
 
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found. Name one with: make PYTHON=/path/to/python"; exit 2; }
@@ -34,6 +35,9 @@ bench: $(READY)
 	@$(RUN) -c "import chdb, ChannelAttribution" >/dev/null 2>&1 || \
 		$(RUN) -m pip install -qq --disable-pip-version-check -c requirements.txt -e ".[bench]"
 	@$(RUN) -m tests.benchmarks --size $(or $(SIZE),10)
+
+calibration: $(READY)
+	@$(RUN) -m tests.calibration
 
 notebooks: $(READY)
 	@$(RUN) -m tests.refresh_notebooks

@@ -116,7 +116,7 @@ class SparkLog(EventLog):
         # the number of partitions is said, or few bytes would all go to one executor, however long their walk
         apart = lambda frame: frame.repartition(self._groups, "users").groupBy("users")  # noqa: E731
         work, kinds = partial(_work, task, self._about), "users int, part binary"
-        if of_user := [b for b in by if self._column(b)[1]]:
+        if of_user := list(dict.fromkeys([*(b for b in by if self._column(b)[1]), *self.accounts])):  # users of one account share a bucket
             both = apart(rows).cogroup(apart(self._people.select("user_id", *of_user, group)))
             found = both.applyInArrow(lambda key, events, people: work(key, events, people), kinds)
         else:

@@ -102,8 +102,8 @@ def diagnose_funnel(
     if order == "unordered":
         table["n_any_order"] = table["n_reached"]
     checks = _checks(everyone, total, labels, exclude, hold)
-    caveats = _caveats(everyone, table, log.missing_events(events), labels, len(exclude), day(end))
-    return Funnel(table, curves, checks, _finding(table, order, window_us, leave), tuple(caveats))
+    caveats = _caveats(everyone, total, table, log.missing_events(events), labels, len(exclude), day(end))
+    return Funnel(table, curves, checks, _finding(total, table, order, window_us, leave), tuple(caveats))
 
 
 def _unit(window: int) -> int:
@@ -157,7 +157,7 @@ def _may_meet(a: Step, b: Step) -> bool:
 def _count(
     j: Journeys, *, n_steps: int, unit: int, by: Sequence[str], accounts: Sequence[str], competing: bool, rule: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """segment, cell and, where users sit in accounts, account -> n_users, over whole users; a cell's number holds kind, step, outcome, closed, bin (`_cell`).
+    """cell, segment if there is a ``by`` and account where users sit in some -> n_users, over whole users; a cell's number holds kind, step, outcome, closed, bin (`_cell`).
 
     kind "attempt": deepest attempts that reached the step · "any": those of step 1 who ever did this step and all before it · "entry" and "gap": first entries by time since entry
     and since the previous required step, to the step, to the exit or to the end of observation; closed = the window has passed; "entry" of step 1: by the time they were
@@ -180,18 +180,20 @@ def _count(
     if rule["hold"]:
         loose = walk_funnel(j, n_steps, **rule | {"hold": ()})
         notes.append(("hold", 0, len(np.setdiff1d(loose.user[loose.rows[:, -1] >= 0], last))))
-    open_, over = np.flatnonzero(~closed), closed & ~left
+    some_of = lambda code, labels, mask: code[mask] if len(labels) > 1 else code[:np.count_nonzero(mask)]  # noqa: E731 (of one segment all codes are 0)
+    open_, over, tied = np.flatnonzero(~closed), closed & ~left, np.zeros(len(start), bool)
     previous = _previous(n_steps, rule["optional"])
-    cells = [_cells("entry", 0, labels, code[closed], rule["window"], unit, REACHED, True),
+    cells = [_cells("entry", 0, labels, some_of(code, labels, closed), rule["window"], unit, REACHED, True),
              _cells("entry", 0, labels, code[open_], j.as_of - start[open_] - unit // 2, unit)]  # not rounded up: for so long they were followed in full
     for k in range(n_steps):
-        cells.append(_cells("attempt", k, deepest_labels, deepest_code[deepest.rows[:, k] >= 0]))
+        cells.append(_cells("attempt", k, deepest_labels, some_of(deepest_code, deepest_labels, deepest.rows[:, k] >= 0)))
         if k:
+            tied |= there[:, k] & there[:, k - 1] & (time[:, k] == time[:, k - 1])
             lost = ~there[:, k] & over  # all at the same duration, the window
             some = np.flatnonzero(~lost)
             done = there[some, k]
             span = np.where(done, time[some, k], stop[some]) - start[some]
-            cells += [_cells("entry", k, labels, code[lost], rule["window"], unit, WAITING, True),
+            cells += [_cells("entry", k, labels, some_of(code, labels, lost), rule["window"], unit, WAITING, True),
                       _cells("entry", k, labels, code[some], span, unit, np.where(done, REACHED, LEFT * left[some]), closed[some])]
         if k > 1:  # at step 2 the gap is the time since entry
             on = np.flatnonzero(there[:, previous[k]])
@@ -199,31 +201,30 @@ def _count(
             span = np.where(done, time[on, k], np.minimum(stop[on], start[on] + rule["window"])) - time[on, previous[k]]
             cells.append(_cells("gap", k, labels, code[on], span, unit, np.where(done, REACHED, LEFT * left[on]), closed[on]))
     if rule["order"] != "unordered":
-        on = there[:, 1:].any(axis=1)
-        tied = there[on, 1:] & there[on, :-1] & (time[on, 1:] == time[on, :-1])
-        notes.append(("tied", 0, int(tied.any(axis=1).sum())))
+        notes.append(("tied", 0, np.count_nonzero(tied)))
         each = first_rows(j.user)
         did = np.bitwise_or.reduceat(j.mask, each) if len(j) else j.mask
-        begun = did & did.dtype.type(1) > 0
-        who, did = j.user[each[begun]], did[begun]
-        mine = did if len(who) == len(deepest.user) else did[np.searchsorted(who, deepest.user)]  # without the excluded
+        begun = np.flatnonzero(did & did.dtype.type(1))
+        did = did[begun]
+        mine = did if len(did) == len(deepest.rows) else did[np.searchsorted(j.user[each[begun]], deepest.user)]  # without the excluded
         for k in range(n_steps):
             need = did.dtype.type(1 << k | sum(1 << i for i in range(k) if i + 1 not in rule["optional"]))
-            cells.append(_cells("any", k, deepest_labels, deepest_code[mine & need == need]))
+            cells.append(_cells("any", k, deepest_labels, some_of(deepest_code, deepest_labels, mine & need == need)))
         for k in set(range(2, n_steps)) - set(rule["optional"]):
             beyond, own = (did.dtype.type(bits) for bits in ((1 << n_steps) - (1 << k), 1 << (k - 1)))
-            notes.append(("skipped", k, int(((did & beyond > 0) & (did & own == 0)).sum())))
+            notes.append(("skipped", k, np.count_nonzero((did & beyond > 0) & (did & own == 0))))
     cells += [(np.array(["all"], object), [_cell(kind, k)], [n]) for kind, k, n in notes]
     frame = pd.DataFrame({c: np.concatenate(parts) for c, parts in zip(("segment", "cell", "n_users"), zip(*cells))})
+    split = ["segment"] if by else []  # a key that is the same everywhere is slow to add up by
     if not accounts:
-        return frame
+        return frame[[*split, "cell", "n_users"]]
     names = np.asarray(first.journeys.levels[accounts[0]], object)
     both = code * len(names) + first.journeys.dims[accounts[0]][first.entry]  # segment and account as one number
     index = np.arange(len(labels) * len(names))
     own = [_cells("account", k, index, both[there[:, k] & closed], closed=True) for k in range(n_steps)] + [_cells("account", 0, index, both[~closed])]
     at, cell, n_users = (np.concatenate(part) for part in zip(*own))
     own = pd.DataFrame({"segment": labels[at // len(names)], "cell": cell, "account": names[at % len(names)], "n_users": n_users})
-    return pd.concat([frame.assign(account=MISSING), own], ignore_index=True)[["segment", "cell", "account", "n_users"]]
+    return pd.concat([frame.assign(account=MISSING), own], ignore_index=True)[[*split, "cell", "account", "n_users"]]
 
 
 def _exits(j: Journeys, bit: int, user: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -265,8 +266,8 @@ def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.
     """segment, cell, n_users of one kind and step; one entry a user in each array given."""
     ticks = (span + unit // 2) // unit
     shape = (max(len(labels), 1), 3, 2, int(np.max(ticks, initial=0)) + 1)
-    key = ((code * 3 + outcome) * 2 + closed) * shape[3] + ticks
-    if np.prod(shape) <= 4 * len(key) + 100_000:
+    key = code * (6 * shape[3]) + ((outcome * 2 + closed) * shape[3] + ticks)
+    if shape[0] * 6 * shape[3] <= 4 * len(key) + 100_000:
         n = np.bincount(key)
         found = np.flatnonzero(n)
         n = n[found]
@@ -384,15 +385,15 @@ def _first_known(*values: float) -> float:
     return next((v for v in values if v == v), np.nan)
 
 
-def _curve(outcome: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> pd.DataFrame:
-    return stats.incidence(ticks, *(np.where(outcome == ending, n_users, 0) for ending in (REACHED, WAITING, LEFT)))
+def _curve(outcome: np.ndarray, closed: np.ndarray, ticks: np.ndarray, n_users: np.ndarray) -> dict[str, np.ndarray]:
+    return stats.incidence_arrays(ticks, *(np.where(outcome == ending, n_users, 0) for ending in (REACHED, WAITING, LEFT)))
 
 
-def _share(curve: pd.DataFrame, tick: float, design_effect: float, n_accounts: float) -> tuple[float, float, float]:
+def _share(curve: Mapping[str, np.ndarray], tick: float, design_effect: float, n_accounts: float) -> tuple[float, float, float]:
     """Share who reach the step by then, and its interval."""
-    if curve.empty or np.isnan(tick):
+    time, n_at_risk, n_censored, rate, se = (curve[c] for c in ("time", "n_at_risk", "n_censored", "rate", "rate_se"))
+    if not len(time) or np.isnan(tick):
         return np.nan, np.nan, np.nan
-    time, n_at_risk, n_censored, rate, se = (curve[c].to_numpy() for c in ("time", "n_at_risk", "n_censored", "rate", "rate_se"))
     i = np.searchsorted(time, tick, side="right")
     p, se = float(np.r_[0.0, rate][i]), float(np.r_[0.0, se][i])
     n = p * (1 - p) / se**2 if 0 < p < 1 and se > 0 else n_at_risk[0] - n_censored[time < tick].sum()
@@ -405,11 +406,11 @@ def _interval(p: float, n: float, design_effect: float, n_accounts: float) -> tu
     return float(low[0]), float(high[0])
 
 
-def _printed(curve: pd.DataFrame, unit: int, design_effect: float, n_accounts: float) -> dict[str, np.ndarray]:
+def _printed(curve: Mapping[str, np.ndarray], unit: int, design_effect: float, n_accounts: float) -> dict[str, np.ndarray]:
     """The curve at even times and at even shares, from 0 on, while enough users are at risk; its bands as wide as the design effect asks."""
-    n_at_risk = curve["n_at_risk"].to_numpy()
+    n_at_risk = curve["n_at_risk"]
     n_rows = np.count_nonzero(n_at_risk >= MIN_FOLLOWED)  # they grow fewer with time
-    time, rate, se = (np.r_[0.0, curve[c].to_numpy()[:n_rows]] for c in ("time", "rate", "rate_se"))
+    time, rate, se = (np.r_[0.0, curve[c][:n_rows]] for c in ("time", "rate", "rate_se"))
     even = np.linspace(0, 1, CURVE_POINTS + 1)
     at = np.unique(np.r_[np.searchsorted(time, even * time[-1], side="right") - 1, np.searchsorted(rate, even * rate[-1])])
     at = at[np.diff(time[at], append=np.inf) > 0]  # of one time the last row
@@ -433,9 +434,8 @@ def _checks(cells: _Cells, total: pd.DataFrame, labels: Sequence[str], exclude: 
     return pd.DataFrame({"check": check, "step": pd.array(step, "Int64"), "event": event, "n_users": n_users})
 
 
-def _finding(table: pd.DataFrame, order: Order, window: int, leave: Step | None) -> str:
+def _finding(total: pd.DataFrame, table: pd.DataFrame, order: Order, window: int, leave: Step | None) -> str:
     """Entrants, completion, weakest step, the spread over segments, the rule."""
-    total = table[table["segment"] == "all"].reset_index(drop=True)
     last, n, span = total.iloc[-1], total.loc[0, "n_reached"], in_words(window)
     names = total["event"] if order != "unordered" else [f"{k} of the {len(total)} steps" for k in total["step"]]
     entered = f"{users(n)} with {names[0]}"
@@ -461,9 +461,11 @@ def _finding(table: pd.DataFrame, order: Order, window: int, leave: Step | None)
     return f"{text}. (Rule: {how}, {span} from a user's first entry, {left}{pending}; times to {in_words(_unit(window))}, 95 % intervals{together}.)"
 
 
-def _caveats(cells: _Cells, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], n_exclusions: int, day: str) -> list[str]:
+def _caveats(
+    cells: _Cells, total: pd.DataFrame, table: pd.DataFrame, missing: Sequence[str], labels: Sequence[str], n_exclusions: int, day: str,
+) -> list[str]:
     found = lambda kind, k=0: int(cells.users(kind, k).sum())  # noqa: E731
-    total = table[table["segment"] == "all"]
+    entry = table[table["step"] == 1]
     n, pending = int(total["n_reached"].iloc[0]), int(total["n_pending"].iloc[-1])
     out = [f"The {s} It counts as never done." if s.endswith("?") else f"The {s[:-1]}; it counts as never done." for s in missing]
     if pending:
@@ -482,9 +484,9 @@ def _caveats(cells: _Cells, table: pd.DataFrame, missing: Sequence[str], labels:
     if last["design_effect"] == last["design_effect"]:
         out.append(f"Users of one account act alike. Theirs are {last['n_accounts']:,.0f} accounts, and at the last step {last['design_effect']:.1f} users tell as much as "
                    "one would on their own (the design effect); the intervals allow for it.")
-    if few := table.loc[(table["step"] == 1) & (table["n_accounts"] < stats.MIN_CLUSTERS), "segment"].tolist():
+    if few := entry.loc[entry["n_accounts"] < stats.MIN_CLUSTERS, "segment"].tolist():
         out.append(f"Fewer than {stats.MIN_CLUSTERS} accounts{'' if few == ['all'] else ' in ' + _listed(few)}: too few to say how far accounts differ, so no interval is given.")
-    small = table.loc[(table["step"] == 1) & (table["n_reached"] < SMALL_SEGMENT) & (table["segment"] != "all"), "segment"].tolist()
+    small = entry.loc[(entry["n_reached"] < SMALL_SEGMENT) & (entry["segment"] != "all"), "segment"].tolist()
     if small:
         out.append(f"Fewer than {SMALL_SEGMENT} users entered in {_listed(small)}: too few to compare.")
     return out

@@ -311,23 +311,22 @@ def _walk_starts(j: Journeys, n_steps: int, window: int) -> tuple[np.ndarray, np
     """
     begun = np.flatnonzero(j.has(0))
     begun = begun[np.r_[True, (np.diff(j.user[begun]) != 0) | (np.diff(j.time[begun]) != 0)][:len(begun)]]
+    user, end = j.user[begun], j.time[begun] + window
     out = np.full((n_steps, len(begun)), NOWHERE)  # a step's rows side by side
-    out[0], who = begun, np.arange(len(begun))
+    out[0], who, rank = begun, np.arange(len(begun)), begun.copy()
     for k in range(1, n_steps):
         rows = np.flatnonzero(j.has(k))
         at = np.searchsorted(rows, out[k - 1, who], side="right")
-        here, start = np.r_[rows, 0][at], begun[who]
-        good = (at < len(rows)) & (j.user[here] == j.user[start]) & (j.time[here] - j.time[start] <= window)
-        who = who[good]
-        out[k, who] = here[good]
-    each = first_rows(j.user[begun])
+        here = np.r_[rows, 0][at]
+        good = np.flatnonzero((at < len(rows)) & (j.user[here] == user[who]) & (j.time[here] <= end[who]))
+        who, here = who[good], here[good]
+        out[k, who] = here
+        rank[who] = here - k * len(j)  # lower for deeper attempts, and of equally deep ones for those that are there earlier
+    each = first_rows(user)
     if len(each) == len(begun):
         return out.T, out.T
-    spread = lambda best: np.repeat(best, np.diff(np.r_[each, len(begun)]))  # noqa: E731
-    depth, end = (out >= 0).sum(axis=0), out.max(axis=0)
-    end[depth < spread(np.maximum.reduceat(depth, each))] = len(j)
-    best = np.flatnonzero(end == spread(np.minimum.reduceat(end, each)))
-    return out[:, each].T, out[:, best[np.r_[np.diff(j.user[begun[best]]) != 0, True]]].T
+    best = np.flatnonzero(rank == np.repeat(np.minimum.reduceat(rank, each), np.diff(np.r_[each, len(begun)])))
+    return out.take(each, axis=1).T, out.take(best[np.r_[np.diff(user[best]) != 0, True]], axis=1).T
 
 
 def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

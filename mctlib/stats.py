@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +111,15 @@ def incidence(
     this is one minus Kaplan-Meier with Greenwood's variance; with one it is Aalen-Johansen with the delta-method variance that falls back to Greenwood's.
     Returns time, n_at_risk, n_event, n_competing, n_censored, rate, rate_se, rate_ci_lower, rate_ci_upper (complementary log-log).
     """
+    curve = incidence_arrays(time, n_event, n_censored, n_competing, n_entering)
+    low, high = cloglog_interval(curve["rate"], curve["rate_se"])
+    return pd.DataFrame(curve | {"rate_ci_lower": low, "rate_ci_upper": high})
+
+
+def incidence_arrays(
+    time: np.ndarray, n_event: np.ndarray, n_censored: np.ndarray, n_competing: np.ndarray | None = None, n_entering: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """`incidence` without its interval, an array a column: for many curves of which little is shown."""
     time, at = np.unique(np.asarray(time), return_inverse=True)
     d, c, censored, entering = (np.zeros(len(time)) if counts is None else np.bincount(at, weights=counts, minlength=len(time)).astype(float)
                                 for counts in (n_event, n_competing, n_censored, n_entering))
@@ -124,10 +133,7 @@ def incidence(
     own = before * d / n**2
     variance = (f**2 * np.cumsum(g) - 2 * f * np.cumsum(f * g) + np.cumsum(f**2 * g) + np.cumsum(before**2 * (n - d) * d / n**3)
                 - 2 * (f * np.cumsum(own) - np.cumsum(f * own)))
-    se = np.sqrt(np.maximum(variance, 0))
-    low, high = cloglog_interval(f, se)
-    return pd.DataFrame({"time": time, "n_at_risk": at_risk, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": se,
-                         "rate_ci_lower": low, "rate_ci_upper": high})
+    return {"time": time, "n_at_risk": at_risk, "n_event": d, "n_competing": c, "n_censored": censored, "rate": f, "rate_se": np.sqrt(np.maximum(variance, 0))}
 
 
 def influence(curve: pd.DataFrame, weight: np.ndarray) -> np.ndarray:
@@ -162,10 +168,10 @@ def at_time(curve: pd.DataFrame, time: float, column: str = "rate", default: flo
     return float(curve[column].iloc[i]) if i >= 0 else default
 
 
-def quantile(curve: pd.DataFrame, share: float, column: str = "rate") -> float:
+def quantile(curve: pd.DataFrame | Mapping[str, np.ndarray], share: float, column: str = "rate") -> float:
     """First time at which the curve reaches ``share``; NaN when it never does."""
-    reached = np.flatnonzero(curve[column].to_numpy() >= share - 1e-12)
-    return float(curve["time"].iloc[reached[0]]) if len(reached) else np.nan
+    reached = np.flatnonzero(np.asarray(curve[column]) >= share - 1e-12)
+    return float(np.asarray(curve["time"])[reached[0]]) if len(reached) else np.nan
 
 
 def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:

@@ -18,6 +18,8 @@ def main() -> None:
             cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
             if cell.cell_type == "code" and "finding" not in cell.metadata.get("tags", []):
                 cell.outputs, cell.execution_count = [], None
+            for output in cell.get("outputs", []):
+                output.metadata = {}  # holds the finding's sentences once more, for a run
         notebook.metadata = {k: notebook.metadata[k] for k in ("title", "kernelspec")} | {"language_info": {"name": "python"}}
         nbformat.write(notebook, path)
 

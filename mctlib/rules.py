@@ -107,6 +107,8 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
     if said["knotted"]:
         caveats.append(f"Different events at one moment, and events that fit several steps: {users(said['knotted'])}. PostHog reads such a moment once and may lose an "
                        "attempt that we keep; that is not imitated here.")
+    if log.accounts:
+        caveats.append("Users of one account are counted as independent of each other, as the tools do; where colleagues act alike, the intervals are too narrow.")
     caveats.append("The rules of Mixpanel and Amplitude are taken from their public pages; the products themselves were not asked.")
     rules = pd.DataFrame(RULES, columns=["tool", "aspect", "rule", "source"])
     return RuleComparison(table, differences, rules, _finding(table, differences, window_us), tuple(caveats))

@@ -17,6 +17,7 @@ MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not su
 PINNED = 0.01  # standard deviation of the pinned level's weekly step, in standard deviations of the weeks before (Brodersen et al. 2015)
 FEW_TREATED, FEW_UNITS = 10, 30  # below them errors clustered by segment reject far too often (one treated of 27: 70 % of nulls)
 MOST_DRAWS = 1000
+PLACEBO_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Estimate:
 
     ``counterfactual`` (of y) and ``cov`` (of observed minus counterfactual, a week's own noise included) have one entry a week; ``sigma2`` is the error
     variance at weight 1, ``told`` what a reader should know of the fit. ``extremity`` compares dates, the smaller the more extreme: the p-value where no other is given.
+    What it does to noise: ``weights``, what each week counts for in the effect, and ``noise``, the covariance of the weeks without a change, in any unit.
     """
 
     effect: float
@@ -35,6 +37,8 @@ class Estimate:
     cov: np.ndarray
     sigma2: float
     told: str
+    weights: np.ndarray
+    noise: np.ndarray
     extremity: float = np.nan
 
     def __post_init__(self) -> None:
@@ -117,8 +121,15 @@ def regression(weeks: pd.DataFrame, *, design: Callable) -> Estimate | None:
     found, c, x0 = fit(weeks, design)
     effect, se, pvalue = found.contrast(c)
     week, root = weeks.index.to_numpy(float), np.sqrt(weeks["weight"].to_numpy(float))
-    noise = found.sigma2 * found.rho ** np.abs(week[:, None] - week) / (root[:, None] * root)
-    return Estimate(effect, se, found.df, pvalue, x0 @ found.coef, x0 @ found.cov @ x0.T + noise, found.sigma2, f"rho {found.rho:.2f}")
+    noise = _ar1(week, found.rho) / (root[:, None] * root)
+    x = np.linalg.solve(noise, design(week)[0])
+    return Estimate(effect, se, found.df, pvalue, x0 @ found.coef, x0 @ found.cov @ x0.T + found.sigma2 * noise, found.sigma2, f"rho {found.rho:.2f}",
+                    x @ np.linalg.solve(design(week)[0].T @ x, c), noise)
+
+
+def _ar1(week: np.ndarray, rho: float) -> np.ndarray:
+    """Correlation of the weeks of a first-order autoregression."""
+    return rho ** np.abs(week[:, None] - week)
 
 
 def slope_of_effect(weeks: pd.DataFrame, *, design: Callable) -> tuple[float, float, float]:
@@ -153,39 +164,47 @@ def structural(weeks: pd.DataFrame) -> Estimate | None:
     weight = np.exp((free.min() - free) / 2) * share * (1 - share)
     weight = np.where(weight > 1e-3 * weight.max(), weight, 0.0) / weight[weight > 1e-3 * weight.max()].sum()
     parts = [(w, *_forecast(model, np.exp(g))) for w, g in zip(weight, log_q) if w]
-    mean = sum(w * c for w, c, *_ in parts)
-    free_cov = sum(w * (cov + np.outer(c - mean, c - mean)) for w, c, cov, _ in parts)
-    free_noise = sum(w * s for w, *_, s in parts)
+    hat, noise = (sum(w * a[i] for w, *a in parts) for i in (0, 2))
+    cov = sum(w * (cov + np.outer((h - hat) @ y, (h - hat) @ y)) for w, h, cov, _ in parts)
     step, log_q = (PINNED * y.std(ddof=1)) ** 2, np.linspace(-14, 10, 121)
     q = float(np.exp(log_q[_deviance(model, log_q, step=step).argmin()])) if step > 0 else 0.0
-    ends = [_estimate(weeks, k, mean, free_cov, free_noise), _estimate(weeks, k, *_forecast(model, q, noise=step / q if q else None))]
+    ends = [_estimate(weeks, k, hat, cov, noise), _estimate(weeks, k, *_forecast(model, q, noise=step / q if q else None))]
     wide, other = sorted(ends, key=lambda e: -e.se)
     names = ("free", "pinned") if wide is ends[0] else ("pinned", "free")
     return replace(wide, told=f"{names[0]} level, the wider; a {names[1]} one has {other.se / wide.se:.2f} of its standard error" if wide.se > 0 else "")
 
 
-def _estimate(weeks: pd.DataFrame, k: int, counterfactual: np.ndarray, cov: np.ndarray, sigma2: float) -> Estimate:
-    """The mean gap after the change of a forecast from the weeks before with k coefficients."""
+def _estimate(weeks: pd.DataFrame, k: int, hat: np.ndarray, cov: np.ndarray, noise: np.ndarray) -> Estimate:
+    """The mean gap after the change of a forecast (`_forecast`) from the weeks before with k coefficients."""
     from scipy.special import stdtr
 
-    after = weeks.index.to_numpy() >= 0
-    share = weeks["n"].to_numpy(float) * after / weeks["n"].to_numpy(float)[after].sum()
-    effect, se, df = float(share @ (weeks["y"].to_numpy(float) - counterfactual)), float(np.sqrt(share @ cov @ share)), float((~after).sum() - k)
-    return Estimate(effect, se, df, float(2 * stdtr(df, -abs(effect) / se)) if se > 0 else np.nan, counterfactual, cov, sigma2, "")
+    after, y = weeks.index.to_numpy() >= 0, weeks["y"].to_numpy(float)
+    share = _share_after(weeks)
+    weights = share.copy()
+    weights[~after] -= share @ hat
+    effect, se, df = float(weights @ y), float(np.sqrt(share @ cov @ share)), float((~after).sum() - k)
+    return Estimate(effect, se, df, float(2 * stdtr(df, -abs(effect) / se)) if se > 0 else np.nan, hat @ y[~after], cov,
+                    noise[0, 0] * weeks["weight"].iloc[0], "", weights, noise)
+
+
+def _share_after(weeks: pd.DataFrame) -> np.ndarray:
+    """What each week counts for in the mean over the weeks after the change."""
+    n = weeks["n"].to_numpy(float) * (weeks.index >= 0)
+    return n / n.sum()
 
 
 def _level_model(weeks: pd.DataFrame) -> tuple[np.ndarray, ...]:
     """y before the change; whether a week is before it; regressors; noise variance of each week, 1 for one of mean weight; covariance of a random walk with steps of
-    variance 1; mean weight."""
+    variance 1."""
     week, weight = weeks.index.to_numpy(float), weeks["weight"].to_numpy(float)
     x = np.c_[np.ones(len(week)), weeks["control"]] if "control" in weeks else np.ones((len(week), 1))
     pre = week < 0
-    return weeks["y"].to_numpy(float)[pre], pre, x, weight[pre].mean() / weight, np.minimum.outer(week, week) - week[0], weight[pre].mean()
+    return weeks["y"].to_numpy(float)[pre], pre, x, weight[pre].mean() / weight, np.minimum.outer(week, week) - week[0]
 
 
 def _deviance(model: tuple[np.ndarray, ...], log_q: np.ndarray, *, step: float | None = None) -> np.ndarray:
     """Minus twice the restricted log-likelihood of the weeks before, at every q = level variance / noise variance; ``step``: a level variance that is given."""
-    y, pre, x, d, walk, _ = model
+    y, pre, x, d, walk = model
     root = np.sqrt(d[pre])
     size, turn = np.linalg.eigh(walk[np.ix_(pre, pre)] / np.outer(root, root))  # after which every candidate covariance is diagonal
     both = turn.T @ (np.c_[x[pre], y] / root[:, None])
@@ -197,23 +216,23 @@ def _deviance(model: tuple[np.ndarray, ...], log_q: np.ndarray, *, step: float |
     return np.log(v).sum(axis=1) + 2 * np.log(corner[:, :k]).sum(axis=1) + (m - k) * np.log(noise) + rss / noise
 
 
-def _forecast(model: tuple[np.ndarray, ...], q: float, *, noise: float | None = None) -> tuple[np.ndarray, np.ndarray, float]:
-    """Counterfactual of every week from the weeks before by a local level with variance ratio ``q``; covariance of its errors; noise variance at weight 1.
+def _forecast(model: tuple[np.ndarray, ...], q: float, *, noise: float | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A local level with variance ratio ``q``: what each of the weeks before counts for in the counterfactual of every week (weeks, weeks before); covariance of
+    its errors; covariance of the weeks around the regressors.
 
     A random walk is a covariance, and its diffuse start a constant among the regressors: best linear unbiased prediction by generalised least squares gives what the
     Kalman filter gives, for weeks of any weight, with the correlation of the errors. ``noise``: the noise variance of a week of mean weight, where it is given.
     """
-    y, pre, x, d, walk, weight = model
+    y, pre, x, d, walk = model
     whole = np.diag(d) + q * walk
     inverse = np.linalg.inv(whole[np.ix_(pre, pre)])
     spread = np.linalg.inv(x[pre].T @ inverse @ x[pre])
-    coef = spread @ x[pre].T @ inverse @ y
-    rest = y - x[pre] @ coef
+    coef = spread @ x[pre].T @ inverse
+    rest = y - x[pre] @ (coef @ y)
     noise = float(rest @ inverse @ rest) / (pre.sum() - x.shape[1]) if noise is None else noise
     carry = q * walk[:, pre] @ inverse
     apart = x - carry @ x[pre]
-    cov = noise * (whole - carry @ (q * walk[pre]) + apart @ spread @ apart.T)
-    return x @ coef + carry @ rest, cov, noise * weight
+    return carry + apart @ coef, noise * (whole - carry @ (q * walk[pre]) + apart @ spread @ apart.T), noise * whole
 
 
 def placebo_dates(weeks: pd.DataFrame, estimator: Estimator, *, min_pre: int, min_post: int, wanted: int) -> list[tuple[pd.DataFrame, Estimate]]:
@@ -226,6 +245,22 @@ def placebo_dates(weeks: pd.DataFrame, estimator: Estimator, *, min_pre: int, mi
     n_post = min(len(weeks) - len(before), max(min_post, len(before) - min_pre - wanted + 1))
     windows = [before.iloc[: start + n_post].set_axis(before.index[: start + n_post] - before.index[start]) for start in range(min_pre, len(before) - n_post + 1)]
     return [(window, found) for window in windows if (found := estimator(window)) is not None]
+
+
+def placebo_pvalues(found: Estimate, placebos: Sequence[Estimate]) -> np.ndarray:
+    """P-value of the change among placebo dates, by how many of these look at least as extreme: none, one, ... all.
+
+    Dates share weeks, and the last date of a series is more often its most extreme one than 1 / (1 + number of dates), the share among unrelated dates: 7 % where
+    that says 3 (50 weeks before, 8 after). So the chance is taken from draws (seeded) of noise with the covariance ``found.noise``, judged at all these dates;
+    it is never put below (1 + those) / (1 + all). NaN where weeks do not differ.
+    """
+    if not found.noise.any():
+        return np.full(1 + len(placebos), np.nan)
+    weights = np.array([np.pad(e.weights, (0, len(found.weights) - len(e.weights))) for e in (found, *placebos)]) @ np.linalg.cholesky(found.noise)
+    weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
+    effect = np.abs(np.random.default_rng(1).standard_normal((PLACEBO_DRAWS, weights.shape[1])) @ weights.T)
+    n_extreme = (effect[:, 1:] >= effect[:, :1]).sum(axis=1)
+    return np.maximum(np.bincount(n_extreme, minlength=len(weights)).cumsum() / PLACEBO_DRAWS, np.arange(1, len(weights) + 1) / len(weights))
 
 
 # ----------------------------------------------------------------------------------------------------------------- several controls
@@ -284,16 +319,18 @@ def synthetic(weeks: pd.DataFrame, *, donors: Sequence[str]) -> Estimate | None:
     if (weeks.index < 0).sum() < 3 or (weeks.index >= 0).sum() < 1 or len(donors) < 2:
         return None
     own, others, without = synthetic_units(weeks, donors)
-    after, n = (weeks.index >= 0), weeks["n"].to_numpy(float)
-    effect, *effects = (float(np.average(u.gap[after], weights=n[after])) for u in (own, *without))
+    share, week = _share_after(weeks), weeks.index.to_numpy(float)
+    effect, *effects = (float(share @ u.gap) for u in (own, *without))
     most = int(0.05 * (len(donors) + 1) + 1e-9)  # so many donors may look as extreme without a rejection
     room = np.array([e**2 - u.rms_after**2 + (o.ratio * u.rms_before) ** 2 for e, u, o in zip(effects, without, others)])
     ends = [np.sort(sign * (np.array(effects) + sign * np.sqrt(np.maximum(room, 0)) - effect)[room >= 0])[::-1] for sign in (-1, 1)]
     half = max(e[most - 1] for e in ends) if 0 < most <= (room >= 0).sum() else np.nan
     se = half / stats.Z if half > 0 else np.nan
     extreme = sum(o.ratio >= u.ratio for o, u in zip(others, without))
-    return Estimate(effect, se, np.inf, (1 + extreme) / (1 + len(donors)), weeks["y"].to_numpy(float) - own.gap, np.full((len(n), len(n)), se**2), own.rms_before**2,
-                    f"{len(donors)} donors", extremity=-own.ratio)
+    before = week < 0
+    rho = stats.fit_ar1(own.gap[before], np.ones((before.sum(), 1)), np.ones(before.sum()), week[before]).rho if own.rms_before > 0 else 0.0
+    return Estimate(effect, se, np.inf, (1 + extreme) / (1 + len(donors)), weeks["y"].to_numpy(float) - own.gap, np.full((len(week), len(week)), se**2), own.rms_before**2,
+                    f"{len(donors)} donors", share, _ar1(week, rho), extremity=-abs(effect) / max(own.rms_before, 1e-300))
 
 
 def many_units(treated: np.ndarray) -> bool:

@@ -16,7 +16,7 @@ from mctlib.counterfactual import MIN_POST, MIN_PRE
 from mctlib.log import as_timestamp
 from mctlib.store import ParameterError, nearest
 
-N_PLACEBO = 20  # placebo dates wanted: fewer cannot reach p = 0.05
+N_PLACEBO = 20  # placebo dates wanted: among fewer, even unrelated ones, the most extreme date has p > 0.05
 ALPHA = 0.05
 NAIVE, ITS, STRUCTURAL = "before/after", "interrupted time series", "structural time series"
 HAC = f"{ITS}, Newey-West"
@@ -93,7 +93,8 @@ def _rung(rung: str, weeks: pd.DataFrame, estimator: cf.Estimator, *, refused: s
     base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - found.effect
     tried = cf.placebo_dates(weeks, estimator, min_pre=min_pre, min_post=min_post, wanted=N_PLACEBO)
     extreme = sum(p.extremity <= found.extremity for _, p in tried)
-    placebo = (1 + extreme) / (1 + len(tried)) if tried else np.nan
+    pvalues = cf.placebo_pvalues(found, [p for _, p in tried]) if tried else [np.nan]
+    placebo = float(pvalues[extreme])
     told = f"{n_pre} weeks before, {n_post} after; {found.told}; " + (
         _dates(len(tried)) if tried else f"no placebo date fits before the change, so {UNCHECKED}")
     carries, reason = "yes", told
@@ -104,7 +105,7 @@ def _rung(rung: str, weeks: pd.DataFrame, estimator: cf.Estimator, *, refused: s
                                  f"at least {MIN_PRE} and {MIN_POST} are needed")
     elif found.se == 0:
         carries, reason = "no", "the weeks do not differ at all, so nothing says how sure this is"
-    elif found.pvalue < ALPHA and tried and placebo > max(ALPHA, 1 / (1 + len(tried))):
+    elif found.pvalue < ALPHA and tried and placebo > max(ALPHA, pvalues[0]):
         carries, reason = "inconclusive", (f"the model says p = {found.pvalue:.3f}, but of {_dates(len(tried))}, when nothing changed, "
                                            f"{extreme} look{'s' if extreme == 1 else ''} as extreme (placebo p = {placebo:.2f})")
     gaps = [_gaps(f"{w['start'][0]:%Y-%m-%d}", w, p.counterfactual).loc[0:] for w, p in tried]  # week 0 is the placebo date
@@ -168,7 +169,8 @@ def compare_before_after(
         and 30 in all the errors are clustered by segment; with fewer a permutation of the treated segments may make it inconclusive.
       randomised arms: a pointer to `compare_arms`.
     A rung is supported with at least 12 weeks before and 6 after the change, unless the model finds an effect that placebo dates contradict:
-    placebo_pvalue, (1 + #{placebos whose own p-value is as small}) / (1 + number of placebos), above 0.05 and above its minimum. Where no placebo
+    placebo_pvalue, the chance that with no change so few placebo dates would look as extreme (`placebo_pvalues`: dates share weeks, so it is larger
+    than (1 + those as extreme) / (1 + all), which it would be for unrelated ones), above 0.05 and above its minimum. Where no placebo
     date fits, it stays supported, and reason and caveats say that its false alarms could not be checked. A rung that cannot be computed is a
     row of NaN with its reason. Segments without users in 12 weeks before and 6 after are left out of permutations. rel_effect is NaN where
     what would have been is not above 0.

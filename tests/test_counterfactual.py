@@ -1,5 +1,6 @@
 """The estimators of the ladder: published numbers, R, statsmodels, brute force. How often they are wrong when nothing happened: tests/calibration.py."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -34,9 +35,9 @@ def test_the_nile_has_its_textbook_level():
     log_q = np.linspace(-6, 2, 8001)
     q = np.exp(log_q[cf._deviance(model, log_q).argmin()])
     assert q == pytest.approx(1469.171 / 15098.525, rel=2e-3)
-    level, cov, noise = cf._forecast(model, q)
-    assert noise == pytest.approx(15098.525, rel=1e-3)
-    assert level[100:] == pytest.approx([798.367] * 5, abs=0.1)
+    hat, cov, noise = cf._forecast(model, q)
+    assert noise[0, 0] == pytest.approx(15098.525, rel=1e-3)
+    assert hat[100:] @ flow == pytest.approx([798.367] * 5, abs=0.1)
     assert np.sqrt(np.diag(cov)[100:]) == pytest.approx([143.527, 148.557, 153.422, 158.137, 162.716], rel=2e-3)
     wider = cf.structural(weeks_of([*flow, *[798.367] * 5], 100)).se / np.sqrt(cov[100:, 100:].mean())
     assert 1 < wider < 1.25  # averaging over q adds what is not known of it
@@ -57,8 +58,8 @@ def test_structural_series_is_the_one_of_statsmodels(seed, pinned):
     ours, log_q = cf._level_model(weeks_of(y, n_pre, control=x)), np.linspace(-14, 10, 24001)
     q = np.exp(log_q[cf._deviance(ours, log_q, step=level if pinned else None).argmin()])
     assert q == pytest.approx(level / noise, rel=0.02)
-    counterfactual, cov, _ = cf._forecast(ours, level / noise, noise=noise)
-    np.testing.assert_allclose(counterfactual[n_pre:], peer.predicted_mean * sd + mean, atol=1e-4 * sd)
+    hat, cov, _ = cf._forecast(ours, level / noise, noise=noise)
+    np.testing.assert_allclose(hat[n_pre:] @ y[:n_pre], peer.predicted_mean * sd + mean, atol=1e-4 * sd)
     np.testing.assert_allclose(np.sqrt(np.diag(cov)[n_pre:]), peer.se_mean * sd, rtol=1e-4)
 
 
@@ -103,6 +104,7 @@ def test_unequal_weeks_are_generalised_least_squares_by_the_book():
     assert found.effect == pytest.approx(share @ (y[~before] - keep @ y[before]), rel=1e-3)
 
 
+EFFECT = cf.Estimate(0.0, 1.0, 1.0, 1.0, np.zeros(1), np.zeros((1, 1)), 1.0, "", np.zeros(1), np.eye(1))
 HURON = np.array([
     580.38, 581.86, 580.97, 580.8, 579.79, 580.39, 580.42, 580.82, 581.4, 581.32, 581.44, 581.68, 581.17, 580.53, 580.01, 579.91, 579.14, 579.16, 579.55, 579.67,
     578.44, 578.24, 579.1, 579.09, 579.35, 578.82, 579.32, 579.01, 579, 579.8, 579.83, 579.72, 579.89, 580.01, 579.37, 578.69, 578.19, 578.67, 579.55, 578.92, 578.09,
@@ -131,6 +133,24 @@ def test_errors_of_the_gaps_add_up_to_the_error_of_the_effect(design):
     assert found.told == "rho 0.00"  # where it is not, the whole is rescaled to the effect's own error
     assert np.sqrt(share @ found.cov[np.ix_(after, after)] @ share) == pytest.approx(found.se)
     assert share @ (weeks["y"] - found.counterfactual)[after] == pytest.approx(found.effect)
+
+
+@pytest.mark.parametrize("estimator", [partial(cf.regression, design=cf.trend), partial(cf.regression, design=cf.level), cf.structural])
+def test_the_weights_of_the_weeks_give_the_effect_and_know_no_level(estimator):
+    rng = np.random.default_rng(4)
+    weeks = weeks_of(np.cumsum(rng.normal(size=40)), 26).assign(weight=rng.integers(50, 500, 40), n=rng.integers(50, 500, 40))
+    found = estimator(weeks)
+    assert found.weights @ weeks["y"] == pytest.approx(found.effect) and found.weights.sum() == pytest.approx(0, abs=1e-9)
+    assert found.weights[weeks.index >= 0].sum() == pytest.approx(1)
+
+
+def test_placebo_pvalues_of_two_plain_worlds():
+    # weeks that share nothing: of m + 1 equal dates each is the most extreme one as often, so exactly the rank
+    apart = [replace(EFFECT, weights=row, noise=np.eye(5)) for row in np.eye(5)]
+    np.testing.assert_allclose(cf.placebo_pvalues(apart[0], apart[1:]), np.arange(1, 6) / 5, atol=0.01)
+    # five times the same placebo date says no more than one
+    again = [replace(EFFECT, weights=row, noise=np.eye(2)) for row in np.eye(2)[[0, 1, 1, 1, 1, 1]]]
+    np.testing.assert_allclose(cf.placebo_pvalues(again[0], again[1:]), [0.5] * 3 + [4 / 6, 5 / 6, 1], atol=0.01)
 
 
 def test_placebo_windows_end_before_the_change():

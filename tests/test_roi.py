@@ -14,6 +14,7 @@ from mctlib.store import DataError, ParameterError
 from mctlib.metric import Rate, daily_metric
 from mctlib.roi import compare_before_after
 from mctlib.stats import fieller, fit_ar1
+from tests.test_counterfactual import ar1
 
 
 def series_of(weekly, *, n=700, n_pre=None, start="2025-01-06", segment="all", kind="rate"):
@@ -396,18 +397,27 @@ def test_placebo_dates_that_look_alike_make_it_inconclusive():
 
 
 def test_placebo_pvalue_counted_naively():
-    values = 0.3 + 0.01 * noise(5, 70, 0.4)
+    values = 0.3 + 0.01 * noise(5, 70, 0.4) + 0.02 * (np.arange(70) >= 60)
     frame, change = series_of(values, n_pre=60)
 
-    def pvalue(part, n_pre):
+    def fit(part, n_pre, rho=None):
         time = np.arange(len(part)) - float(n_pre)
         post = time >= 0
         x = np.c_[np.ones(len(part)), time, post, time * post]
-        return fit_ar1(part, x, np.full(len(part), 700.0), time).contrast(np.array([0, 0, 1, time[post].mean()]))[2]
+        found = fit_ar1(part, x, np.full(len(part), 700.0), time, rho=rho)
+        return *found.contrast(np.array([0, 0, 1, time[post].mean()])), found.rho
 
-    actual, placebos = pvalue(values, 60), [pvalue(values[: start + 10], start) for start in range(12, 51)]
-    expected = (1 + sum(p <= actual for p in placebos)) / 40
-    assert compare_before_after(frame, change_at=change).rungs.set_index("rung").loc[roi.ITS, "placebo_pvalue"] == pytest.approx(expected)
+    ends = [(60, 70), *((start, start + 10) for start in range(12, 51))]
+    found = [fit(values[:end], start) for start, end in ends]
+    pvalue = np.array([f[2] for f in found])
+    n_extreme = (pvalue[1:] <= pvalue[0]).sum()
+    # what the estimate of each date makes of a week of 1 among weeks of 0, then of weeks of noise
+    weights = np.array([[fit(week[:end], start, rho=f[3])[0] if week[:end].any() else 0.0 for week in np.eye(70)] for (start, end), f in zip(ends, found)])
+    effect = np.abs(ar1(np.random.default_rng(8), (20_000, 70), found[0][3]) @ weights.T)
+    effect /= np.sqrt((effect**2).mean(axis=0))
+    expected = ((effect[:, 1:] >= effect[:, :1]).sum(axis=1) <= n_extreme).mean()
+    assert expected > 1.1 * (1 + n_extreme) / 40
+    assert compare_before_after(frame, change_at=change).rungs.set_index("rung").loc[roi.ITS, "placebo_pvalue"] == pytest.approx(expected, abs=0.015)
 
 
 TIMELINE = pd.DataFrame({

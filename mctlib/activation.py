@@ -60,10 +60,11 @@ def time_to_activation(
     than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data stay exact. All
     statistics work on counts by (segment, outcome, duration).
 
-    ``curve``: segment, days, activated_rate + ci, n_at_risk (users in view whose clock runs for at least that long), up to the last day to which at
-    least 10 users were followed. Rows every horizon / 180, plus every step where there are no more than 180; a row's values are exact.
+    ``curve``: segment, days, activated_rate + ci, n_at_risk (users in view whose clock runs for at least that long), up to the last day on which at least
+    10 users are at risk. Rows every horizon / 180, plus every step where there are no more than 180; a row's values are exact.
     ``summary``: segment, n_users = n_activated + n_competing + n_censored (still waiting at as_of, sooner than the horizon) + n_not_activated
-    (waited through the whole horizon); horizon_days, where the following are read: the horizon, or the curve's last day if that is sooner;
+    (waited through the whole horizon); horizon_days, where the following are read: the horizon, or the last day to which at least 10 users were followed,
+    activated since or not, if that is sooner;
     activated_rate + ci, median_days + ci (NaN: not reached), rmst_days + ci (mean days of the first horizon_days spent not activated);
     plateau ("flat", "still rising", "too few to say"), further_rate + ci (share of the users who would activate in another third of the time seen, if
     the last third's pace went on; exact Poisson limits, 3.7 / n where nobody activated), never_rate + ci (the share not activated, where flat).
@@ -200,15 +201,18 @@ def _summary(group: Group) -> dict[str, Any]:
 
 
 def _printed(group: Group, horizon: int) -> pd.DataFrame:
-    """Rows of the curve, from its first day to its last."""
+    """Rows of the curve, from its first day to the last on which enough users are at risk."""
     time = group.steps["time"].to_numpy()
     exact = time[time <= group.last]
     days = np.r_[np.arange(GRID + 1) * (horizon / GRID) / DAY, group.first, group.last, exact if len(exact) <= GRID else []]
     days = np.unique(days[(days >= group.first) & (days <= group.last)])
+    n_at_risk = at_risk(group.steps, days)
+    n_rows = np.flatnonzero(n_at_risk >= MIN_FOLLOWED).max(initial=-1) + 1
+    days, n_at_risk = days[:n_rows], n_at_risk[:n_rows]
     at = np.searchsorted(time, days, side="right")
     columns = {"rate": 0.0, "rate_ci_lower": np.nan, "rate_ci_upper": np.nan}  # and their values before the first step
     rates = {f"activated_{c}": np.r_[first, group.steps[c]][at] for c, first in columns.items()}
-    return pd.DataFrame({"segment": group.label, "days": days, **rates, "n_at_risk": at_risk(group.steps, days)})
+    return pd.DataFrame({"segment": group.label, "days": days, **rates, "n_at_risk": n_at_risk})
 
 
 def _contrast(group: Group, reference: Group) -> dict[str, Any]:

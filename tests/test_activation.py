@@ -111,6 +111,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
 def test_small_table_by_hand(monkeypatch):
     # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two users through the whole horizon of 10 days
     monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
     log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
@@ -435,7 +436,7 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing):
     for segment, part in rows.groupby("segment") if competing is None else ():
         km = KaplanMeierFitter().fit(part["days"], part["event"])
         curve, summary = result.curve.query("segment == @segment"), result.summary.set_index("segment").loc[segment]
-        assert summary["horizon_days"] == 90 and len(curve) > 180
+        assert summary["horizon_days"] == 90 and len(curve) > 150 and curve["n_at_risk"].min() >= 10
         day = curve["days"] + 1e-6  # lifelines' index holds the same floats, less or more a rounding
         np.testing.assert_allclose(1 - curve["activated_rate"], km.predict(day), atol=1e-9)
         band = km.confidence_interval_survival_function_
@@ -589,6 +590,14 @@ def test_without_segments(channels):
     result = time_to_activation(channels, **ASK | {"competing": None}, horizon="20d")
     assert result.contrasts.empty and len(result.summary) == 1
     assert result.finding.startswith("Within 20 days of start ") and "of 170 users reach active" in result.finding
+
+
+def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
+    # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10 on day 6, 9 on day 7
+    result = time_to_activation(log_of([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d")
+    end = result.curve.iloc[-1]
+    assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (6, 10, pytest.approx(6 / 15))
+    assert result.summary.loc[0, ["horizon_days", "activated_rate"]].tolist() == [20, pytest.approx(14 / 15)]  # all 15 were followed to the end
 
 
 def test_activations_at_once_are_named():

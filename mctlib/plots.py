@@ -463,7 +463,7 @@ def plot_window_curve(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.annotate("admissible", ((fit.iloc[0] + fit.iloc[-1]) / 2, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color=ACCENT, fontsize=9)
     ax.set(xlabel="attribution window, days", ylabel="conversions", xlim=(0, None),
            xticks=_ticks(days))
-    ax.set_ylim(bottom=min(0, windows["n_excess_ci_lower"].min()))
+    ax.set_ylim(bottom=min(0, windows[["n_excess", "n_excess_ci_lower"]].min(axis=None)))
     short_axis(ax.yaxis)
     label_ends(ax, [(days.iloc[-1], windows[column].iloc[-1], name, colour) for name, (column, colour, _) in lines.items()])
     return ax
@@ -549,7 +549,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
         rows = budget[budget["window_days"] == days].set_index(by).loc[spent.index]
         ax.hlines(y + shift, rows["budget_amount_ci_lower"], rows["budget_amount_ci_upper"], color=colour, lw=2, alpha=0.6)
         ax.plot(rows["budget_amount"], y + shift, "o", color=colour, ms=5)
-        ax.annotate(f"{days:g} days", (rows["budget_amount_ci_upper"].iloc[0], y[0] + shift), (6, 0), textcoords="offset points", va="center",
+        ax.annotate(f"{days:g} days", (rows[["budget_amount", "budget_amount_ci_upper"]].max(axis=1).iloc[0], y[0] + shift), (6, 0), textcoords="offset points", va="center",
                     color=colour, fontsize=9)
     ax.annotate("spent", (spent.iloc[0], y[0] + 0.32), (8, 0), textcoords="offset points", va="center", color=MUTED, fontsize=9)
     ax.set_yticks(y, spent.index)

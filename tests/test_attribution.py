@@ -443,6 +443,9 @@ def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
     assert many.windows["admissible"].any() and not few.windows["admissible"].any()
     assert many.partners["verdict"].eq("earns credit").any() and few.partners["verdict"].eq(attribution.UNTOLD).all()
     assert few.late.loc[:, "excess_rate":].isna().all(axis=None) and few.stability["top_rate"].isna().all() and few.stability["kendall_tau"].notna().all()
+    drawn = plots.plot_budget(few.budget, windows=[7, 60])
+    assert {"7 days", "60 days"} <= {t.get_text() for t in drawn.texts if np.isfinite(t.xy).all()}, "windows are named where no interval is drawn"
+    plt.close(drawn.figure)
     assert set(few.flips["kind"]) <= {"budget", "approach"} and "No window is admissible: fewer than 10 accounts are too few" in few.finding
     assert "nan" not in " ".join([few.finding, *few.caveats, *few.flips["conclusion"]]) and not set("c0 c1 c8".split()) & set(" ".join([*few.caveats, few.finding]).split())
 

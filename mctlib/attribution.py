@@ -74,7 +74,8 @@ def attribution_windows(
     moved later by one to two longest windows, counted where no true touch is within the longest window; touched users' own background, at the same tenure and
     calendar, free of how prone they are to convert. A partner's own excess uses additive hazards on all partners' exposures at the ``reference`` window
     (None: the longest), by the same strata (Lin & Ying 1994), so conversions caused by one partner are not counted for another whose touches lie near. All
-    intervals: 95 %; bootstrap of 100 user buckets (users of one account in one), seeded. Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on
+    intervals: 95 %; bootstrap of 100 user buckets (users of one account in one), seeded; with fewer than 10 buckets at risk none is given, nor what rests on one
+    (admissible, verdict, late shares, top_rate, flips that must be sure). Without untouched time at the same tenure and calendar (less than 1 day for 20 exposed ones) on
     more than 20 % of the exposed days there is nothing to compare with: excess, dilution, placebo, late shares, roi and their ci are NaN, no window is
     admissible and no partner is judged.
 
@@ -87,7 +88,7 @@ def attribution_windows(
     draws in which it is the top); partners with fewer than 30 conversions at the reference window are left out.
     ``partners``, at the reference window: partner_id, spend_amount (in the days of the counted conversions), n_attributed (conversions with any of its
     touches), n_credited (linear, or the first rule given), n_excess + ci, cost_amount + ci (spend per credited conversion), roi + ci = (n_excess x ``value`` -
-    spend) / spend, NaN without ``value``; cost and roi are NaN below 30 conversions; verdict: too few conversions (< 30), cannot be told (no background, or an
+    spend) / spend, NaN without ``value``; cost and roi are NaN below 30 conversions; verdict: too few conversions (< 30), cannot be told (no background, no interval, or an
     interval of n_excess wider than n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
     ``late``: partner_id ("all": any touch), window_days, n_converted (last touch that near, none of another partner within the longest window), excess_rate + ci
     (share of users who convert so soon after such a touch beyond the background, were there no further one), late_rate + ci (of those within the longest window,
@@ -117,9 +118,13 @@ def attribution_windows(
     credit, draws = credits.draw_credit(counts.credit, counts.path, attributed, plan.rules.index("markov") if "markov" in plan.rules else 0, seed)
     ranked = np.flatnonzero(counts.partner_n.sum(axis=0) >= FEW)
     shape, reason = window_table(counts.risk_n, counts.risk_time, counts.placebo_n, counts.placebo_time, days, seed)
-    pooled = pooled_share(counts.risk_time.sum(axis=0))
+    pooled, few = pooled_share(counts.risk_time.sum(axis=0)), ""
+    if np.count_nonzero(counts.risk_time.any(axis=(1, 2))) < stats.MIN_CLUSTERS:
+        few = f"fewer than {stats.MIN_CLUSTERS} {'accounts' if log.accounts else 'groups of users'} are too few to say how far chance goes"
+        draws, reason = np.full_like(draws, np.nan), reason if pooled > MOST_POOLED else few
+        shape = shape.assign(admissible=False, **{c: np.nan for c in shape.filter(like="_ci_")})
     amount = _spend(log, plan, by).reindex(names)
-    partners = _partners(counts, by, credit[at, plan.reference], draws[:, at, plan.reference], amount, value, pooled > MOST_POOLED, seed)
+    partners = _partners(counts, by, credit[at, plan.reference], draws[:, at, plan.reference], amount, value, pooled > MOST_POOLED, bool(few), seed)
     budget = _budget(credit[at], draws[:, at], amount, days, by)
     idle = list(partners.loc[partners["verdict"] == BACKGROUND, by])
     full = np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1))  # in shorter windows noise is ranked
@@ -130,8 +135,8 @@ def attribution_windows(
     return Attribution(
         _credit(credit, draws, ranked, plan, names, by), shape,
         credits.stability(credit[..., ranked], draws[..., ranked], names[ranked], plan.rules, days, plan.reference), partners,
-        _late(counts, days, by, pooled > MOST_POOLED, seed), budget, flips, approaches, named, conflicts, float(days[plan.reference]),
-        _finding(ruled.iloc[ranked], shape, full, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts))
+        _late(counts, days, by, pooled > MOST_POOLED or bool(few), seed), budget, flips, approaches, named, conflicts, float(days[plan.reference]),
+        _finding(ruled.iloc[ranked], shape, full, rule, plan.reference, reason, idle), _caveats(counts, plan, pooled, competing is not None, conflicts, few))
 
 
 def _plan(
@@ -312,12 +317,13 @@ def _spend(log: EventLog, plan: _Walk, by: str) -> pd.Series:
 
 
 def _partners(
-    counts: _Counts, by: str, credited: np.ndarray, drawn: np.ndarray, amount: pd.Series, value: float | None, blind: bool, seed: int,
+    counts: _Counts, by: str, credited: np.ndarray, drawn: np.ndarray, amount: pd.Series, value: float | None, blind: bool, few: bool, seed: int,
 ) -> pd.DataFrame:
-    """The partners table; ``blind``: the data have no background, so nothing is said about excess."""
+    """The partners table; ``blind``: the data have no background, so nothing is said about excess; ``few``: too few accounts for an interval."""
     gain, low, high = partner_excess(counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_n, counts.partner_time, counts.overlap, seed)
-    if blind:
-        gain = low = high = np.full(len(counts.names), np.nan)
+    if blind or few:
+        low = high = np.full(len(counts.names), np.nan)
+        gain = low if blind else gain
     n = counts.partner_n.sum(axis=0)
     paid = amount.where((amount > 0) & (n >= FEW))
     money = np.nan if value is None else float(value)
@@ -448,15 +454,18 @@ def _finding(credit: pd.DataFrame, windows: pd.DataFrame, full: np.ndarray, rule
     last = f" {BACKGROUND[:1].upper()}{BACKGROUND[1:]}: {', '.join(idle)}." if idle else ""
     if np.isnan(at["dilution_rate"]):
         return f"{first} {span}.{last}"
-    share, low, high = (100 * min(at[c], 1) for c in ("dilution_rate", "dilution_rate_ci_lower", "dilution_rate_ci_upper"))
-    sham, s_low, s_high = (100 * min(at[c], 1) for c in ("placebo_rate", "placebo_rate_ci_lower", "placebo_rate_ci_upper"))
-    judged = "" if np.isnan(sham) else f"; judged by placebo touches {sham:.0f} %, {s_low:.0f} to {s_high:.0f}"
-    which = (f"{at['n_attributed'] - at['n_excess']:,.0f} of {at['n_attributed']:,} attributed conversions ({share:.0f} %," if at["n_excess"] > 0 else
-             f"as far as the data can tell, all of the {at['n_attributed']:,} attributed conversions (100 %,")
-    return f"{first} {span}; at {at['window_days']:g} days {which} {low:.0f} to {high:.0f}{judged}) would have happened anyway.{last}"
+
+    def share(column: str) -> str:
+        value, low, high = (100 * min(at[c], 1) for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
+        return f"{value:.0f} %" + (f", {low:.0f} to {high:.0f}" if low == low else "")
+
+    judged = "" if np.isnan(at["placebo_rate"]) else f"; judged by placebo touches {share('placebo_rate')}"
+    which = (f"{at['n_attributed'] - at['n_excess']:,.0f} of" if at["n_excess"] > 0 else "as far as the data can tell, all of the") + f" {at['n_attributed']:,} attributed conversions"
+    return f"{first} {span}; at {at['window_days']:g} days {which} ({share('dilution_rate')}{judged}) would have happened anyway.{last}"
 
 
-def _caveats(counts: _Counts, plan: _Walk, pooled: float, has_exit: bool, conflicts: pd.DataFrame) -> tuple[str, ...]:
+def _caveats(counts: _Counts, plan: _Walk, pooled: float, has_exit: bool, conflicts: pd.DataFrame, few: str) -> tuple[str, ...]:
+    """``few``: why there are no intervals ("" where there are)."""
     notes, (after, own_tag, own, _) = counts.notes, counts.left_out
     out = ["No rule is causal: Markov and Shapley too only share out what happened together. A holdout is the test of a partner.",
            f"Only each user's first conversion counts, from {pd.Timestamp(plan.origin, unit='us'):%Y-%m-%d %H:%M} on: the first {plan.windows[-1] / DAY:g} days of the "
@@ -464,6 +473,8 @@ def _caveats(counts: _Counts, plan: _Walk, pooled: float, has_exit: bool, confli
            "growing volume of touches does.",
            "The excess takes it that users without a touch convert like the others would have: touches aimed at people about to convert look better than they are. "
            "Placebo touches judge by the touched users' own later days instead."]
+    if few:
+        out.append(f"{few[:1].upper()}{few[1:]}, so no interval is given, no partner is judged and no curve of late converters drawn.")
     if after:
         out.append(f"{after:,} touches after the user's first conversion earn nothing.")
     if own_tag:

@@ -130,11 +130,11 @@ def stability(credit: np.ndarray, draws: np.ndarray, names: Sequence[str], rules
     order = np.sign(credit[..., :, None] - credit[..., None, :])  # of every pair of partners; Kendall's tau-b is their correlation
     kept, against = (order**2).sum(axis=(-2, -1)), order[:, reference, None]
     tau = stats.rate((order * against).sum(axis=(-2, -1)), np.sqrt(kept * kept[:, reference, None]))
-    rows = []
+    rows, drawn = [], not np.isnan(draws).any()
     for i, rule in enumerate(rules if len(names) else ()):
         for w, window in enumerate(days):
             top = credit[i, w].argmax()
-            rows.append((rule, window, tau[i, w], names[top], (draws[:, i, w].argmax(axis=1) == top).mean()))
+            rows.append((rule, window, tau[i, w], names[top], (draws[:, i, w].argmax(axis=1) == top).mean() if drawn else np.nan))
     return pd.DataFrame(rows, columns=["rule", "window_days", "kendall_tau", "top_partner", "top_rate"])
 
 

@@ -70,14 +70,13 @@ def lay_over(con: duckdb.DuckDBPyConnection, selects: Mapping[str, str], *, salt
     sound = names is not None or refused == "false" and con.execute("""SELECT count(*) = least(count(user_id), count(event), count(timestamp))
         AND least(min(user_id), min(event)) > '' AND max(timestamp) < now()::TIMESTAMP FROM given_events""").fetchall()[0][0]  # of Parquet files the footers tell, no row is read
     con.execute(f"CREATE VIEW judged AS SELECT *, {'NULL' if sound else verdict(refused)}::VARCHAR AS verdict FROM given_events")
+    con.execute("DELETE FROM given_people WHERE rowid NOT IN (SELECT min(rowid) FROM given_people GROUP BY user_id)")  # of several rows of one user the first stands
     for table in OF_USERS:
         columns = ", ".join(kept(c) for c in CANONICAL[table] if c not in ("user_id", "consent"))
-        once = "QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY rowid) = 1" if table == "people" else ""
         con.execute(f"DELETE FROM given_{table} WHERE coalesce(user_id, '') = '' OR {refused}")
-        con.execute(f"CREATE TABLE {table} AS SELECT {user}, {columns} FROM given_{table} {once} ORDER BY user")
+        con.execute(f"CREATE TABLE {table} AS SELECT {user}, {columns} FROM given_{table} ORDER BY user")
     ids = " UNION ".join(["SELECT user_id FROM judged WHERE verdict IS NULL", *(f"SELECT user_id FROM given_{t}" for t in OF_USERS)])
-    con.execute("CREATE TABLE accounts AS SELECT user_id, account_id FROM given_people QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY rowid) = 1")
-    con.execute(f"CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket FROM ({ids}) LEFT JOIN accounts USING (user_id)")
+    con.execute(f"CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket FROM ({ids}) LEFT JOIN given_people USING (user_id)")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE {table} AS FROM given_{table}")
     tally, faulty = None, False

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from mctlib import log, sources
 from mctlib.store import ParameterError, nearest
 
-WINDOW = re.compile(r"(^|_)(windows?|horizon|half_life|landmarks?)$")  # parameters that pandas.Timedelta must be able to read
+WINDOW = re.compile(r"(^|_)(windows?|horizon|landmarks?)$")  # parameters that pandas.Timedelta must be able to read
 KIND = re.compile(r"(event|column|day|segment)s?\b|(one of|money)\b", re.I)  # what a parameter holds, told by the first words of its comment
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 TYPES = {t.__name__: t for t in (str, int, float, bool, list, dict, tuple)}
@@ -210,12 +210,13 @@ def _check(what: str, name: str, value: Any, parameter: dict[str, Any], data: lo
     elif kind == "day":
         _check_days(what, value, data)
     elif kind == "column":
-        if not isinstance(value, str):
-            raise ParameterError(f"{what} must be a column's name, not {json.dumps(value)}.")
-        try:
-            data.check_column(value)
-        except ParameterError as error:
-            raise ParameterError(f"{what}: {error}") from None
+        for column in value if isinstance(value, list) else [value]:
+            if not isinstance(column, str):
+                raise ParameterError(f"{what} must be a column's name, not {json.dumps(column)}.")
+            try:
+                data.check_column(column)
+            except ParameterError as error:
+                raise ParameterError(f"{what}: {error}") from None
     elif kind == "one of":
         words = [word.strip(" \"'") for word in re.split(r",| or ", re.split("[:;]", parameter["help"][6:])[0])]
         if unknown := [leaf for _, leaf in _leaves(name, value) if leaf not in words]:
@@ -276,10 +277,6 @@ def _check_together(what: dict[str, str], values: dict[str, Any], declared: dict
             if unknown := [leaf for _, leaf in _leaves(name, value) if leaf not in levels]:
                 near = nearest(unknown[0], levels) or f" It has {', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}."
                 raise ParameterError(f'{what[name]}: {json.dumps(unknown[0])} is no segment of "{by}".{near}')
-    if values.get("windows") and isinstance(chosen := values.get("reference"), str):
-        windows = values["windows"]
-        if log.as_window(chosen, what["reference"]) not in [log.as_window(window) for window in windows]:
-            raise ParameterError(f'{what["reference"]}: "{chosen}" is not among the windows {", ".join(windows)}.')
     start, activation = (value if isinstance(value, list) else [value] for value in (values.get("start"), values.get("activation")))
     if start == activation != [None]:
         raise ParameterError(f'{what["activation"]} is the start as well, {json.dumps(values["activation"])}; they must be different events.')

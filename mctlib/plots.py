@@ -270,13 +270,20 @@ def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _large_segments(steps: pd.DataFrame, rate: str) -> pd.DataFrame:
+    """The segments' rows of the last step, with n, the users who entered; not where too few entered or a few reached it: the rate would give away their number."""
+    table = steps[(steps["step"] == steps["step"].max()) & (steps["segment"] != "all") & steps[rate].notna()]
+    table = table.assign(n=table["segment"].map(steps[steps["step"] == 1].set_index("segment")["n_reached"]))
+    return table[(table["n"] >= MIN_USERS) & ~table["n_reached"].between(0, MIN_USERS, inclusive="neither")]
+
+
 def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
     """`Funnel.steps` by segment: share reaching the last step with its interval, the highest on top, all users as a line; the ``most`` largest segments."""
     last = steps[steps["step"] == steps["step"].max()]
-    size = steps[steps["step"] == 1].set_index("segment")["n_reached"]
-    table = last[(last["segment"] != "all") & last["conversion_rate"].notna()]
-    table = table.assign(n=table["segment"].map(size)).query("n >= @MIN_USERS").nlargest(most, "n").sort_values("conversion_rate", ascending=False)
+    table = _large_segments(steps, "conversion_rate").nlargest(most, "n").sort_values("conversion_rate", ascending=False)
     ax = axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
+    if table.empty:
+        return _nothing(ax, f"No segment has {MIN_USERS} users or more who reached {last['event'].iloc[0]}.")
     forest(ax, table.assign(label=[f"{s} ({n:,})" for s, n in zip(table["segment"], table["n"])]), label="label", value="conversion_rate", zero=None)
     for everyone in last.loc[last["segment"] == "all", "conversion_rate"]:
         ax.axvline(everyone, color=MUTED, lw=1, ls="--", zorder=0)
@@ -292,10 +299,10 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
 def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """`Funnel.steps` by week or month: share of each cohort reaching the last step with its interval, all users as a line; what is not yet the whole window is hatched."""
     last = steps[steps["step"] == steps["step"].max()]
-    size = steps[steps["step"] == 1].set_index("segment")["n_reached"]
-    table = last[(last["segment"] != "all") & last["horizon_rate"].notna()].sort_values("segment").reset_index(drop=True)
-    table = table[table["segment"].map(size) >= MIN_USERS].reset_index(drop=True)
+    table = _large_segments(steps, "horizon_rate").sort_values("segment").reset_index(drop=True)
     ax = axes(ax, size=(9, 4.2))
+    if table.empty:
+        return _nothing(ax, f"No cohort has {MIN_USERS} users or more who reached {last['event'].iloc[0]}.")
     day, window = pd.to_datetime(table["segment"]), steps.attrs["window_days"]
     x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
     low, high = (table[f"horizon_rate_ci_{side}"].to_numpy() for side in ("lower", "upper"))
@@ -314,7 +321,7 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     shown = x[::max(1, -(-len(x) // 9))]
     ax.set_xticks(shown, [f"{day[i]:%d %b}" + (f"\n{day[i]:%Y}" if n == 0 or day[i].year != day[shown[n - 1]].year else "") for n, i in enumerate(shown)])
     percent(ax.yaxis)
-    ax.set(xlim=(-0.6, max(len(table), 1) - 0.4), ylim=(0, 1.12 * np.nanmax([*high, *rate, 0.01])), ylabel=f"reached {last['event'].iloc[0]}",
+    ax.set(xlim=(-0.6, len(table) - 0.4), ylim=(0, 1.12 * np.nanmax([*high, *rate, 0.01])), ylabel=f"reached {last['event'].iloc[0]}",
            xlabel="users who entered from this day on (UTC)" + (f"; hatched: so far, within the days above of {window:g}" if early.any() else ""))
     return ax
 
@@ -463,7 +470,7 @@ def plot_window_curve(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.annotate("admissible", ((fit.iloc[0] + fit.iloc[-1]) / 2, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color=ACCENT, fontsize=9)
     ax.set(xlabel="attribution window, days", ylabel="conversions", xlim=(0, None),
            xticks=_ticks(days))
-    ax.set_ylim(bottom=min(0, windows["n_excess_ci_lower"].min()))
+    ax.set_ylim(bottom=min(0, windows[["n_excess", "n_excess_ci_lower"]].min(axis=None)))
     short_axis(ax.yaxis)
     label_ends(ax, [(days.iloc[-1], windows[column].iloc[-1], name, colour) for name, (column, colour, _) in lines.items()])
     return ax
@@ -549,7 +556,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
         rows = budget[budget["window_days"] == days].set_index(by).loc[spent.index]
         ax.hlines(y + shift, rows["budget_amount_ci_lower"], rows["budget_amount_ci_upper"], color=colour, lw=2, alpha=0.6)
         ax.plot(rows["budget_amount"], y + shift, "o", color=colour, ms=5)
-        ax.annotate(f"{days:g} days", (rows["budget_amount_ci_upper"].iloc[0], y[0] + shift), (6, 0), textcoords="offset points", va="center",
+        ax.annotate(f"{days:g} days", (rows[["budget_amount", "budget_amount_ci_upper"]].max(axis=1).iloc[0], y[0] + shift), (6, 0), textcoords="offset points", va="center",
                     color=colour, fontsize=9)
     ax.annotate("spent", (spent.iloc[0], y[0] + 0.32), (8, 0), textcoords="offset points", va="center", color=MUTED, fontsize=9)
     ax.set_yticks(y, spent.index)

@@ -34,6 +34,7 @@ class ArrayLog:
     """What `attribution_windows` asks of a log, straight from a frame and in two chunks; a store is too slow for many random logs."""
 
     name = "arrays"
+    accounts: list[str] = []
 
     def __init__(self, frame, stride=37):
         self.stride = stride  # between the users' buckets
@@ -421,6 +422,32 @@ def test_an_interval_wider_than_the_conversions_tells_nothing(monkeypatch):
     monkeypatch.setattr(stats, "percentile_interval", lambda draws: (np.full(draws.shape[1:], -15_027.0), np.full(draws.shape[1:], 14_553.0)))
     result = attribution_windows(stamped(1, 0.5), "paid", windows=["7d", "30d"], as_of="2026-06-29", rules=["linear"], seed=1, start="signed_up")
     assert result.partners["verdict"].eq(attribution.UNTOLD).all() and result.partners["n_excess"].notna().all()
+
+
+def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
+    """Whoever sits in which account, the points are the same (but for the placebo's, whose days hang on the bucket)."""
+    frame = simulated(3)[0].frame.drop(columns="user")
+    ask = partial(attribution_windows, conversion="paid", windows=["7d", "28d", "60d"], as_of="2026-06-29", reference="28d", start="signed_up", value=10.0, seed=1)
+    spend = pd.DataFrame({"partner_id": ["slow", "fast", "null"], "day": pd.Timestamp("2026-04-01"), "amount": 500.0})
+    people = pd.DataFrame({"user_id": frame["user_id"].unique()}).astype(str)
+    by_accounts = lambda n: ask(EventLog.from_frame(frame, spend=spend, people=people.assign(account_id=[f"c{i}" for i in np.arange(len(people)) % n])))  # noqa: E731
+    many, few = by_accounts(300), by_accounts(9)
+    assert "Fewer than 10 accounts are too few to say how far chance goes, so no interval is given" in " ".join(few.caveats)
+    assert not any("Fewer than 10" in c for c in many.caveats) and "Fewer" not in many.finding
+    for field in ("credit", "windows", "partners", "budget"):
+        table, whole = getattr(few, field), getattr(many, field)
+        drawn = [c for c in table if "_ci_" in c]
+        assert len(table) and drawn and table[drawn].isna().all(axis=None) and whole[drawn].notna().any(axis=None), field
+        points = [c for c in table if "_ci_" not in c and not c.startswith("placebo") and c not in ("admissible", "verdict")]
+        pd.testing.assert_frame_equal(table[points], whole[points])
+    assert many.windows["admissible"].any() and not few.windows["admissible"].any()
+    assert many.partners["verdict"].eq("earns credit").any() and few.partners["verdict"].eq(attribution.UNTOLD).all()
+    assert few.late.loc[:, "excess_rate":].isna().all(axis=None) and few.stability["top_rate"].isna().all() and few.stability["kendall_tau"].notna().all()
+    drawn = plots.plot_budget(few.budget, windows=[7, 60])
+    assert {"7 days", "60 days"} <= {t.get_text() for t in drawn.texts if np.isfinite(t.xy).all()}, "windows are named where no interval is drawn"
+    plt.close(drawn.figure)
+    assert set(few.flips["kind"]) <= {"budget", "approach"} and "No window is admissible: fewer than 10 accounts are too few" in few.finding
+    assert "nan" not in " ".join([few.finding, *few.caveats, *few.flips["conclusion"]]) and not set("c0 c1 c8".split()) & set(" ".join([*few.caveats, few.finding]).split())
 
 
 USERS, SEED = 8000, 2

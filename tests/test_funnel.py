@@ -7,7 +7,7 @@ import pytest
 
 from scipy.stats import t as student
 
-from mctlib import demo, plots, stats
+from mctlib import demo, plots, report, stats
 from mctlib import log as log_module
 from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import ANY, Exclusion, Step
@@ -486,4 +486,22 @@ def test_plots_show_every_step_and_segment(product):
     open_ = weeks.query("step == 4 and horizon_days < 14")
     assert len(axes.patches) == 26 and [patch.get_hatch() for patch in axes.patches].count(plots.HATCH) == len(so_far) == len(open_) == 2
     assert so_far[-1] == f"{open_.set_index('segment')['horizon_days'].loc['2026-06-29']:.1f}" and "hatched: so far" in axes.get_xlabel()
+    matplotlib.pyplot.close("all")
+
+
+def test_pictures_leave_out_what_the_tables_hide():
+    """40 users in each segment and week, of whom 30, 10, 9, 1 and none go the whole way; 9 more users sit in a segment of their own and all do."""
+    done = {"2026-01-05": 30, "2026-01-12": 10, "2026-01-19": 9, "2026-01-26": 1, "2026-02-02": 0}
+    rows = [(f"{day} {i}", event, pd.Timestamp(day), f"seg {k}") for day, k in done.items() for i in range(40) for event in STEPS[: 3 if i < k else 1]]
+    rows += [(f"few {i}", event, pd.Timestamp("2026-02-09"), "few") for i in range(9) for event in STEPS]
+    log = make_log(rows, columns=("user_id", "event", "timestamp", "channel"))
+    steps = {by: diagnose_funnel(log, STEPS, window="1d", as_of="2026-03-01", by=by).steps for by in ("channel", "week")}
+    drawn = {"channel": [t.get_text().removesuffix(" (40)") for t in plots.plot_funnel_segments(steps["channel"]).get_yticklabels()],
+             "week": [bar.get_height() for bar in plots.plot_funnel_cohorts(steps["week"]).patches]}
+    assert sorted(drawn["channel"]) == ["seg 0", "seg 10", "seg 30"] and drawn["week"] == [30 / 40, 10 / 40, 0]
+    for by, table in steps.items():
+        masked = report.suppress(table.query("step == 3 and segment != 'all'")[["segment", "n_reached", "conversion_rate"]])[1]
+        assert len(drawn[by]) == (~masked).sum(), by
+    for draw, by, words in ((plots.plot_funnel_segments, "channel", "No segment has 10"), (plots.plot_funnel_cohorts, "week", "No cohort has 10")):
+        assert draw(steps[by][steps[by]["segment"].isin(["seg 9", "2026-01-19", "few", "all"])]).texts[0].get_text().startswith(words)
     matplotlib.pyplot.close("all")

@@ -62,7 +62,7 @@ def test_composes_and_never_computes(path):
     assert [bool(re.search(r"^(from|import) ", c.source, re.M)) for c in cells] == [False, True] + [False] * (len(cells) - 2)
     for cell in cells:
         assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, COMPUTING)], cell.source
-        assert len(cell.source.splitlines()) <= (16 if "parameters" in cell.metadata.get("tags", []) else 10) and max(map(len, cell.source.splitlines())) <= 160, cell.source
+        assert len(cell.source.splitlines()) <= (12 if "parameters" in cell.metadata.get("tags", []) else 10) and max(map(len, cell.source.splitlines())) <= 160, cell.source
 
 
 def test_words_stand_before_each_picture_and_table(path):

@@ -73,6 +73,8 @@ WRONG = {
     "where is a text": (good(set={"steps_any": [{"event": "signed_up", "where": "ios"}]}), '"where" holds "column: value" lines, not "ios"'),
     "event below a mapping": (good(set={"steps_any": [{"event": "signd_up"}]}), 'Did you mean "signed_up"?'),
     "column": (good(set={"by": "platfrm"}), 'parameter "by" of good: "platfrm" is neither a column of people or events'),
+    "one of several columns": (good(set={"columns": ["platform", "platfrm"]}), 'parameter "columns" of good: "platfrm" is neither a column of people or events'),
+    "columns below a list": (good(set={"columns": [["platform"]]}), 'parameter "columns" of good must be a column\'s name, not ["platform"].'),
     "day": (good(set={"change_at": "yesterday"}), 'parameter "change_at" of good is "yesterday"; write a day like "2026-03-31"'),
     "day outside": (good(set={"change_at": "2026-04-01"}), "2026-04-01 lies outside the data, which run from 2026-03-01 to 2026-03-31."),
     "day as a number": (good(set={"period": [20260301]}), 'parameter "period" of good is 20260301; write a day'),
@@ -83,7 +85,6 @@ WRONG = {
     "segment of nothing": (good(set={"treated": "ios"}), 'parameter "treated" of good is "ios", but "by" names no column'),
     "money": (good(set={"cost": -1.0}), 'parameter "cost" of good is an amount of money; write a number of 0 or more, not -1'),
     "endless money": ("dataset: tiny\nnotebooks:\n  good: {set: {cost: 1e999}}\n", "write a number of 0 or more"),
-    "reference": (good(set={"reference": "30d"}), 'parameter "reference" of good: "30d" is not among the windows 7d, 14d.'),
     "no windows": (good(set={"windows": []}), 'parameter "windows" of good names no duration; write at least one.'),
     "start is activation": (good(set={"start": "profile_completed"}), "they must be different events"),
     "credential in a value": (good(set={"by": "postgres://me:hunter2@host/db"}), 'parameter "by" of good looks like a credential'),
@@ -104,7 +105,7 @@ def test_a_mistake_is_named_before_any_kernel_starts(project, text, fragment):
 
 @pytest.mark.parametrize("settings", [
     {"by": "", "treated": ""}, {"by": None}, {"by": "platform", "treated": "ios"}, {"by": "platform", "treated": ["ios", "android"]}, {"treated": []},
-    {"change_at": ""}, {"change_at": "2026-03-01"}, {"change_at": "2026-03-31T23:00:00Z"}, {"period": ["2026-03-02", "2026-03-02"]}, {"reference": "168h"},
+    {"change_at": ""}, {"change_at": "2026-03-01"}, {"change_at": "2026-03-31T23:00:00Z"}, {"period": ["2026-03-02", "2026-03-02"]}, {"columns": ["platform"]},
     {"activation": ""}, {"start": "signed_up"}, {"cost": 0}, {"steps_any": [{"event": ["signed_up", "profile_completed"], "where": {"platform": "ios"}}]},
 ])  # fmt: skip
 def test_what_is_right_passes(project, settings):

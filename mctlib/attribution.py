@@ -111,8 +111,7 @@ def attribution_windows(
                         "which the longest window needs to look back on; take shorter windows.")
     if not counts.names:
         but = "but the conversion itself " if counts.left_out[1] else ""
-        named = f"names a {by} in {', '.join(sources)}" if sources else f"carries {by}"
-        raise DataError(f"{log.name}: no event up to as_of {but}{named}, so there is no touch to credit.")
+        raise DataError(f"{log.name}: no event up to as_of {but}carries {' or '.join(plan.tags.sources)}, so there is no touch to credit.")
     days, rule = plan.windows / DAY, _headline(plan)
     at, names = plan.rules.index(rule), np.array(counts.names)
     attributed = counts.risk_n.sum(axis=1).cumsum(axis=1)[:, :-1]

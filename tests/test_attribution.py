@@ -645,5 +645,5 @@ def test_bad_questions_get_a_sentence(change, error, words):
 
 
 def test_no_touch_at_all_is_a_sentence():
-    with pytest.raises(DataError, match="no event up to as_of carries partner_id, so there is no touch to credit"):
+    with pytest.raises(DataError, match="no event up to as_of carries partner_id or promo_code or utm_source, so there is no touch to credit"):
         attribution_windows(EventLog.from_frame(HAND.assign(partner_id=None)), "paid", windows=["5d"], as_of="2026-02-10", seed=1)

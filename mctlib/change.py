@@ -58,8 +58,8 @@ def explain_change(
     fall is tracking. Step 1 cannot be checked: who is not seen there is in no count.
 
     Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number; users of one account share a bucket, so that they count as
-    alike as they are. Those of single rates are Wilson's, where users sit in accounts (`log.accounts`) `stats.cluster_rate`'s over the buckets. There is none with
-    fewer than 10 buckets, of each period where users sit in accounts.
+    alike as they are. Those of single rates are Wilson's, where users sit in accounts (`log.accounts`) `stats.cluster_rate`'s over the buckets. With users
+    in fewer than 10 buckets, in each period where they sit in accounts, there is no bootstrap interval and no test; a rate by bucket then has no interval either.
     ``.total``: one row, n_before, before_rate + interval, before_design_effect, n_after, after_rate + interval, after_design_effect, change_rate + interval,
     n_accounts (of the users of both periods; a user without one is one of its own) ·
     ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval, qvalue: of the tests that
@@ -126,8 +126,8 @@ def _cohorts(
     j: Journeys, *, window: int, periods: Sequence[tuple[int, int]], proof: Sequence[Proof], by: Sequence[str], accounts: Sequence[str],
 ) -> pd.DataFrame:
     """segment, period (0, 1), bucket -> for each step after the first, n_<step>_0 to _3: users at the step before, at this one; of the former
-    those who did this one for certain, and of these those whose event is there. Where users sit in ``accounts``, once more for the period ACCOUNTS, accounts
-    in the place of segments.
+    those who did this one for certain, and of these those whose event is there. Where users sit in ``accounts``, these too, in the place of segments, with their users
+    as n_1_0 of the period ACCOUNTS.
     """
     walk = walk_funnel(j, len(proof), window=window, first_only=True)
     start = walk.journeys.time[walk.entry]
@@ -139,10 +139,12 @@ def _cohorts(
         did, tracked = check(j, k, proof[k], user=walk.user[mine], since=start, until=start + window)
         on = there[:, k - 1]
         columns |= {f"n_{k}_{i}": n.astype(int) for i, n in enumerate((on, there[:, k], on & did, on & tracked))}
-    users = pd.DataFrame(columns)
-    if accounts:
-        users = pd.concat([users, users.assign(segment=walk.journeys.segment(entry, accounts), period=ACCOUNTS, bucket=0)], ignore_index=True)
-    return users.groupby(["segment", "period", "bucket"], as_index=False).sum()
+    table = pd.DataFrame(columns).groupby(["segment", "period", "bucket"], as_index=False).sum()
+    if not accounts:
+        return table
+    account, names = walk.journeys.segments(entry, accounts)
+    own = pd.DataFrame(0, index=range(len(names)), columns=table.columns).assign(segment=names, period=ACCOUNTS, n_1_0=np.bincount(account, minlength=len(names)))
+    return pd.concat([table, own], ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------------------------- the split

@@ -59,6 +59,8 @@ def test_a_change_by_hand():
     total = result.total.iloc[0]
     assert total[["n_before", "before_rate", "n_after", "after_rate", "change_rate"]].tolist() == pytest.approx([100, 0.4, 100, 0.32, -0.08])
     assert effect["all"].sum() == pytest.approx(total["change_rate"], abs=1e-12)
+    assert total[["before_rate_ci_lower", "before_rate_ci_upper"]].tolist() == [x.item() for x in stats.wilson([40], [100])]
+    assert total[["before_design_effect", "after_design_effect", "n_accounts"]].isna().all() and result.finding.endswith("95 % intervals.)")  # nobody sits in an account
     # a bootstrap comes near Newcombe's interval: two standard errors of the 2.5 % point of 1000 draws are 0.01, of the spread of 100 buckets 0.02
     from statsmodels.stats.proportion import confint_proportions_2indep
     assert total[["change_rate_ci_lower", "change_rate_ci_upper"]].tolist() == pytest.approx(confint_proportions_2indep(32, 100, 40, 100, method="newcomb"), abs=0.03)

@@ -103,6 +103,7 @@ def test_a_landmark_by_hand():
     assert row["difference_rate"] == pytest.approx(row["adjusted_difference_rate"]) == pytest.approx(40 / 60 - 50 / 80)
     low, high = stats.newcombe(40, 60, 50, 80)
     assert row[["difference_rate_ci_lower", "difference_rate_ci_upper"]].tolist() == pytest.approx([low, high])
+    assert row[["design_effect", "n_accounts"]].isna().all() and result.finding.endswith("95 % intervals.)")  # nobody sits in an account
     assert "Of 210 users at a, 76.2 %" in result.finding and "140 users not gone on 1 day after a" in result.finding  # 40 + 50 + 70 of 210 go on
     assert any(c.startswith("Left out of the comparison of events: 70 users who had gone on within 1 day of a, and 0 users") for c in result.caveats)
     assert any(c == "The funnel's own events are no drivers and were left out: a, b." for c in result.caveats)

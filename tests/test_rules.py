@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from mctlib import plots
+from mctlib import plots, stats
 from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import Journeys
 from mctlib.log import EventLog
@@ -186,6 +186,9 @@ def test_ours_is_the_funnels_count_and_step_1_is_everyones():
     assert reached(result, "this workbook") == reached(result, "PostHog") == funnel["n_reached"].tolist()
     assert result.counts[result.counts["step"] == 1]["n_reached"].nunique() == 1
     assert (result.counts["reached_rate"] == result.counts["n_reached"] / funnel["n_reached"][0]).all()
+    later = result.counts[result.counts["step"] > 1]  # nobody sits in an account
+    np.testing.assert_array_equal(later[["reached_rate_ci_lower", "reached_rate_ci_upper"]].to_numpy().T, stats.wilson(later["n_reached"], funnel["n_reached"][0]))
+    assert result.counts[["design_effect", "n_accounts"]].isna().all(axis=None) and result.finding.endswith("95 % intervals.)")
 
 
 def test_every_tool_states_every_aspect_with_a_public_page():

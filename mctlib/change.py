@@ -12,10 +12,10 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import Journeys, Step, walk_funnel
-from mctlib.log import EventLog, as_columns, as_timestamp, as_window
+from mctlib.log import EventLog, as_columns, as_timestamp, as_window, n_clusters
 from mctlib.store import ParameterError
 from mctlib.tracking import Proof, check, completeness, proofs
-from mctlib.words import day, in_words, points, share
+from mctlib.words import day, in_accounts, in_words, points, share, too_few_accounts
 
 DAY_US = 86_400_000_000
 PARTS = ["mix", "behaviour", "tracking"]
@@ -24,6 +24,7 @@ MEANING = {  # of a part that adds to the rate, and of one that takes from it
     "behaviour": ("users went on more often", "users went on less often"), "tracking": ("fewer events were lost", "events were lost")}
 MIN_CELL = 30  # users in each period from which on a segment's parts are tested
 FALSE_DISCOVERIES = 0.1
+ACCOUNTS = 2  # stands where a period's number does, in counts by account
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,19 @@ def explain_change(
     fall is tracking. Step 1 cannot be checked: who is not seen there is in no count.
 
     Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number; users of one account share a bucket, so that they count as
-    alike as they are, and with fewer than 10 buckets there are none. Wilson's intervals take users as independent.
-    ``.total``: one row, n_before, before_rate, n_after, after_rate with Wilson intervals, change_rate + interval ·
+    alike as they are. Those of single rates are Wilson's, where users sit in accounts (`log.accounts`) `stats.cluster_rate`'s over the buckets. With users
+    in fewer than 10 buckets, in each period where they sit in accounts, there is no bootstrap interval and no test; a rate by bucket then has no interval either.
+    ``.total``: one row, n_before, before_rate + interval, before_design_effect, n_after, after_rate + interval, after_design_effect, change_rate + interval,
+    n_accounts (of the users of both periods; a user without one is one of its own) ·
     ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval, qvalue: of the tests that
     the part is 0 in a segment with 30 users or more in both periods (normal, with the draws' standard error; Benjamini-Hochberg over segments and
     parts), NaN elsewhere ·
     ``.steps``: step, event, part, n_before, n_after (users at the step before), before_rate, after_rate (those of them who reach this one) with
-    Wilson intervals, change_rate + interval; effect_rate + interval: what the part adds to the step's own rate, its mix weighted by the users at the
+    intervals, change_rate + interval; effect_rate + interval: what the part adds to the step's own rate, its mix weighted by the users at the
     step before; total_effect_rate + interval: what it adds to the overall rate. The mix of the entrants stands at step 1, which has no rate of its
     own, and that of later steps follows from what is counted elsewhere (NaN), so total_effect_rate sums to the overall change ·
     ``.completeness``: step, event, segment ("all" first), period (before, after), source (backend, implied, none), n_checked, n_tracked,
-    completeness_rate + Wilson interval ·
+    completeness_rate + interval ·
     ``.timeline``: what the timeline holds from the start of ``before`` to the end of ``after``: day, kind, label, distance_days from the start of
     ``after`` (negative: earlier), names_step: whether the entry names an event of the steps. Raises ParameterError.
     """
@@ -85,7 +88,10 @@ def explain_change(
         if not 2 <= k < n_steps:
             raise ParameterError(f"required: step {k} has no later step that could prove it; the steps are numbered from 1, so 2 to {n_steps - 1} are possible.")
     proof = proofs(log, matchers, implied={k - 1: range(k, n_steps) for k in required})
-    counts = log.reduce(partial(_cohorts, window=window_us, periods=periods, proof=proof), events=matchers, by=by, as_of=as_of)
+    kernel = partial(_cohorts, window=window_us, periods=periods, proof=proof, by=by, accounts=log.accounts)
+    counts = log.reduce(kernel, events=matchers, by=list(dict.fromkeys([*by, *log.accounts])), as_of=as_of)
+    n_accounts = n_clusters(counts[counts["period"] == ACCOUNTS].rename(columns={"n_1_0": "n_users"}), "segment") if log.accounts else np.nan
+    counts = counts[counts["period"] != ACCOUNTS]
     segments = counts.groupby("segment")["n_1_0"].sum().sort_values(ascending=False, kind="stable").index
     cells = np.zeros((stats.N_BUCKETS, 2, len(segments), n_steps - 1, 4))
     cells[counts["bucket"], counts["period"], segments.get_indexer(counts["segment"])] = counts.filter(like="n_").to_numpy().reshape(-1, n_steps - 1, 4)
@@ -94,15 +100,15 @@ def explain_change(
         if not n:
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
     drawn = stats.bucket_draws(cells, np.asarray, seed=1)
-    if np.count_nonzero(cells.any(axis=(1, 2, 3, 4))) < stats.MIN_CLUSTERS:
+    there = cells[..., 0, 0].any(axis=2)  # buckets, periods
+    if (there.sum(axis=0).min() if log.accounts else there.any(axis=1).sum()) < stats.MIN_CLUSTERS:
         drawn = np.full_like(drawn, np.nan)
-    total, parts, table = _tables(whole, drawn, list(segments), [m.label for m in matchers])
+    total, parts, table = _tables(cells, drawn, list(segments), [m.label for m in matchers], n_accounts)
     parts = parts if by else parts.head(3)  # one segment is the sum itself
-    checks = _checks(whole, list(segments) if by else [], matchers, proof)
+    checks = _checks(cells, list(segments) if by else [], matchers, proof, clustered=bool(log.accounts))
     timeline = _timeline(log.table("timeline"), matchers, periods)
     caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof), *_test_caveats(parts),
-               *_account_caveats(total, bool(log.accounts)),
-               *_timeline_caveats(timeline)]
+               *_account_caveats(total.iloc[0]), *_timeline_caveats(timeline)]
     return Change(parts, total, table, checks, timeline, _change_finding(parts, table, total.iloc[0], matchers[-1].label, window_us), tuple(caveats))
 
 
@@ -116,21 +122,29 @@ def _period(days: Sequence[Any], name: str) -> tuple[int, int]:
     return first, last + DAY_US - 1
 
 
-def _cohorts(j: Journeys, *, window: int, periods: Sequence[tuple[int, int]], proof: Sequence[Proof]) -> pd.DataFrame:
+def _cohorts(
+    j: Journeys, *, window: int, periods: Sequence[tuple[int, int]], proof: Sequence[Proof], by: Sequence[str], accounts: Sequence[str],
+) -> pd.DataFrame:
     """segment, period (0, 1), bucket -> for each step after the first, n_<step>_0 to _3: users at the step before, at this one; of the former
-    those who did this one for certain, and of these those whose event is there.
+    those who did this one for certain, and of these those whose event is there. Where users sit in ``accounts``, these too, in the place of segments, with their users
+    as n_1_0 of the period ACCOUNTS.
     """
     walk = walk_funnel(j, len(proof), window=window, first_only=True)
     start = walk.journeys.time[walk.entry]
     period = np.select([(start >= first) & (start <= last) for first, last in periods], [0, 1], -1)
     mine = np.flatnonzero(period >= 0)
     start, entry, there = start[mine], walk.entry[mine], walk.rows[mine] >= 0
-    columns = {"segment": walk.journeys.segment(entry), "period": period[mine], "bucket": walk.journeys.bucket[entry]}
+    columns = {"segment": walk.journeys.segment(entry, by), "period": period[mine], "bucket": walk.journeys.bucket[entry]}
     for k in range(1, len(proof)):
         did, tracked = check(j, k, proof[k], user=walk.user[mine], since=start, until=start + window)
         on = there[:, k - 1]
         columns |= {f"n_{k}_{i}": n.astype(int) for i, n in enumerate((on, there[:, k], on & did, on & tracked))}
-    return pd.DataFrame(columns).groupby(["segment", "period", "bucket"], as_index=False).sum()
+    table = pd.DataFrame(columns).groupby(["segment", "period", "bucket"], as_index=False).sum()
+    if not accounts:
+        return table
+    account, names = walk.journeys.segments(entry, accounts)
+    own = pd.DataFrame(0, index=range(len(names)), columns=table.columns).assign(segment=names, period=ACCOUNTS, n_1_0=np.bincount(account, minlength=len(names)))
+    return pd.concat([table, own], ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------------------------- the split
@@ -155,8 +169,11 @@ def _split(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return overall, own.sum(axis=-2)
 
 
-def _tables(whole: np.ndarray, drawn: np.ndarray, segments: Sequence[str], labels: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """total, parts and steps of the counts (2, segments, steps, 4) and their bootstrap draws (draws, ...)."""
+def _tables(
+    cells: np.ndarray, drawn: np.ndarray, segments: Sequence[str], labels: Sequence[str], n_accounts: float,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """total, parts and steps of the counts (buckets, 2, segments, steps, 4) and the bootstrap draws of their sums (draws, 2, ...)."""
+    whole, clustered = cells.sum(axis=0), n_accounts == n_accounts
     overall, own = _split(np.concatenate([whole[None], drawn]))  # the first is what was found
     n_draws, m = len(overall), whole.shape[2]
     unknown = ~_known(whole)
@@ -177,22 +194,26 @@ def _tables(whole: np.ndarray, drawn: np.ndarray, segments: Sequence[str], label
     inside = np.c_[none[:, 0], own.reshape(n_draws, -1)]
     adds = np.c_[each[:, 0], np.stack([none, each[:, 1:m + 1], each[:, m + 1:]], axis=-1).reshape(n_draws, -1)]
     blank = np.r_[False, ((np.arange(3) == 2) & unknown.all(axis=0)[:, None]).ravel()]
-    (n_0, n_1), (k_0, k_1) = (np.c_[first, whole[..., i].sum(axis=1)] for i, first in ((0, sizes[:, 0]), (1, [np.nan, np.nan])))
+    n, k = (cells[..., i].sum(axis=2) for i in (0, 1))  # buckets, periods, steps
+    n_0, n_1 = np.c_[sizes[:, 0], whole[..., 0].sum(axis=1)].astype(int)
+    rates = {}  # of each step, there is none of step 1
+    for p, name in enumerate(("before", "after")):
+        rates |= {column: np.r_[np.nan, values] for column, values in _rates(f"{name}_rate", k[:, p], n[:, p], clustered)[0].items()}
     at = np.repeat(np.arange(m + 1), [1, *[3] * m])
     steps = pd.DataFrame({
-        "step": at + 1, "event": np.asarray(labels, object)[at], "part": ["mix", *PARTS * m], "n_before": n_0.astype(int)[at], "n_after": n_1.astype(int)[at],
-        **_rates("before_rate", k_0[at], n_0[at]), **_rates("after_rate", k_1[at], n_1[at]), **_with_interval("change_rate", change[:, at]),
+        "step": at + 1, "event": np.asarray(labels, object)[at], "part": ["mix", *PARTS * m], "n_before": n_0[at], "n_after": n_1[at],
+        **{column: values[at] for column, values in rates.items()}, **_with_interval("change_rate", change[:, at]),
         **_with_interval("effect_rate", inside, blank), **_with_interval("total_effect_rate", adds, blank)})
-    n_0, n_1 = n_0[:1].astype(int), n_1[:1].astype(int)
-    total = pd.DataFrame({"n_before": n_0, **_rates("before_rate", k_0[-1:], n_0), "n_after": n_1, **_rates("after_rate", k_1[-1:], n_1),
-                          **_with_interval("change_rate", each.sum(axis=1, keepdims=True))})
+    (before, effect_0), (after, effect_1) = (_rates(f"{name}_rate", k[:, p, -1:], n[:, p, :1], clustered) for p, name in enumerate(("before", "after")))
+    total = pd.DataFrame({"n_before": n_0[:1], **before, "before_design_effect": effect_0, "n_after": n_1[:1], **after, "after_design_effect": effect_1,
+                          **_with_interval("change_rate", each.sum(axis=1, keepdims=True)), "n_accounts": n_accounts})
     return total, parts, steps
 
 
-def _rates(name: str, k: np.ndarray, n: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of a rate with its Wilson interval."""
-    low, high = stats.wilson(k, n)
-    return {name: stats.rate(k, n), f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+def _rates(name: str, k: np.ndarray, n: np.ndarray, clustered: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Columns of a rate with its interval, and its design effect, from counts by bucket."""
+    low, high, effect = stats.share_interval(k, n, clustered=clustered)
+    return {name: stats.rate(k.sum(axis=0), n.sum(axis=0)), f"{name}_ci_lower": low, f"{name}_ci_upper": high}, effect
 
 
 def _with_interval(name: str, values: np.ndarray, blank: Any = False) -> dict[str, np.ndarray]:
@@ -202,21 +223,21 @@ def _with_interval(name: str, values: np.ndarray, blank: Any = False) -> dict[st
 
 
 def _pvalue(values: np.ndarray) -> np.ndarray:
-    """Two-sided p-value that what was found (the first) is 0, normal with the standard deviation of the draws (the others); 1 where these never differ."""
+    """Two-sided p-value that what was found (the first) is 0, normal with the standard deviation of the draws (the others); 1 where these never differ, NaN where there are none."""
     from scipy.special import ndtr
 
     se = values[1:].std(axis=0)
-    return 2 * ndtr(-np.divide(abs(values[0]), se, out=np.zeros_like(se), where=se > 0))
+    return 2 * ndtr(-np.divide(abs(values[0]), se, out=np.zeros_like(se), where=se != 0))
 
 
-def _checks(whole: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof]) -> pd.DataFrame:
+def _checks(cells: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof], *, clustered: bool) -> pd.DataFrame:
     """`Change.completeness`."""
-    counts = np.concatenate([whole.sum(axis=1, keepdims=True), whole[:, :len(segments)]], axis=1)[..., 2:].astype(int).transpose(2, 1, 0, 3)
-    k, segment, period = (i.ravel() for i in np.indices(counts.shape[:3]))
-    return completeness(pd.DataFrame({
+    counts = np.concatenate([cells.sum(axis=2, keepdims=True), cells[:, :, :len(segments)]], axis=2)[..., 2:].astype(int).transpose(0, 3, 2, 1, 4)
+    k, segment, period = (i.ravel() for i in np.indices(counts.shape[1:4]))
+    keys = pd.DataFrame({
         "step": k + 2, "event": [steps[i + 1].label for i in k], "segment": np.array(["all", *segments], object)[segment],
-        "period": np.array(["before", "after"], object)[period], "source": [proof[i + 1].source for i in k],
-        "n_checked": counts[..., 0].ravel(), "n_tracked": counts[..., 1].ravel()}))
+        "period": np.array(["before", "after"], object)[period], "source": [proof[i + 1].source for i in k]})
+    return completeness(keys, *counts.reshape(len(cells), len(keys), 2).transpose(2, 0, 1), clustered=clustered)
 
 
 def _timeline(timeline: pd.DataFrame, steps: Sequence[Step], periods: Sequence[tuple[int, int]]) -> pd.DataFrame:
@@ -258,11 +279,13 @@ def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequenc
     return out
 
 
-def _account_caveats(total: pd.DataFrame, accounts: bool) -> list[str]:
-    """How the intervals take users of one account, or why there are none."""
-    if total["change_rate_ci_lower"].isna().all():
-        return [f"Fewer than {stats.MIN_CLUSTERS} {'accounts' if accounts else 'groups of users'}: too few to say how far chance goes, so no interval is given."]
-    return ["Users of one account act alike: the intervals of the change and its parts are by account, those of the rates before and after by user."] if accounts else []
+def _account_caveats(total: pd.Series) -> list[str]:
+    """Why there are no intervals."""
+    if total["change_rate_ci_lower"] == total["change_rate_ci_lower"]:
+        return []
+    if total["n_accounts"] == total["n_accounts"]:
+        return [too_few_accounts(f" ({total['n_accounts']:,.0f})" if total["n_accounts"] < stats.MIN_CLUSTERS else " before or after")]
+    return [f"Fewer than {stats.MIN_CLUSTERS} groups of users: too few to say how far chance goes, so no interval is given."]
 
 
 def _test_caveats(parts: pd.DataFrame) -> list[str]:
@@ -296,7 +319,8 @@ def _change_finding(parts: pd.DataFrame, steps: pd.DataFrame, total: pd.Series, 
         said = [words.replace("less often", "less often, or their events were lost") for words in said]
     return (f"The share of users reaching {label} within {in_words(window)} went from {share(total, 'before_rate')} to {share(total, 'after_rate')}, "
             f"{points(total, 'change_rate')}: {sums}. {'What moved it: ' + '; '.join(said) if said else 'What moved it cannot be told from chance' if unknown else 'No part is clear: every interval includes 0'}. "
-            f"(Rule: first entries with a closed window, {total['n_before']:,.0f} before and {total['n_after']:,.0f} after; 95 % intervals.)")
+            f"(Rule: first entries with a closed window, {total['n_before']:,.0f} before and {total['n_after']:,.0f} after; 95 % intervals"
+            f"{in_accounts(total['n_accounts'], total['before_design_effect'], total['after_design_effect'])}.)")
 
 
 def _where(row: pd.Series, parts: pd.DataFrame, steps: pd.DataFrame) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import NOWHERE, FunnelWalk, Journeys, as_step, first_rows, walk_funnel
-from mctlib.log import EventLog, as_columns, as_window
+from mctlib.journeys import MATCHERS, NOWHERE, FunnelWalk, Journeys, as_step, first_rows, walk_funnel
+from mctlib.log import EventLog, as_columns, as_window, n_clusters
 from mctlib.store import ParameterError
-from mctlib.words import day, in_words, points, share, users
+from mctlib.words import day, in_accounts, in_words, points, share, too_few_accounts, users
 
-MIN_USERS, MIN_SHARE = 30, 0.02  # on either side; below, a difference is not worth a test
 FALSE_SHARE = 0.1  # of the drivers that are named, at most this share is expected to be chance
-MATCHERS = 64  # that `EventLog.reduce` takes at once
+ACCOUNTS = "(accounts)"  # stands where a column's name does, in counts by account
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,14 @@ def drop_off_drivers(
     and has less left to go on.
 
     ``.drivers``, the surest first: kind (segment, event), driver, n_with, n_without, with_rate and without_rate (share who go on, Wilson intervals),
-    difference_rate (Newcombe), adjusted_difference_rate (Mantel-Haenszel over the strata), pvalue (Cochran-Mantel-Haenszel), qvalue (Benjamini-Hochberg over
-    all rows), sign_differs (crude and adjusted difference on opposite sides of 0, at least one of the intervals without 0). A driver with fewer than
-    30 users or 2 % of the population on either side is not tested and not listed; of a column with two values one is. Raises ParameterError.
+    difference_rate (Newcombe), adjusted_difference_rate (Mantel-Haenszel over the strata), pvalue (Cochran-Mantel-Haenszel), design_effect (of the
+    adjusted difference), qvalue (Benjamini-Hochberg over all rows), sign_differs (crude and adjusted difference on opposite sides of 0, at least one of the
+    intervals without 0), n_accounts (of the users at the step before; a user without one is one of its own). A driver with fewer than 30 users or 2 % of the population on either side is not tested and not
+    listed; of a column with two values one is. Raises ParameterError.
+
+    Where users sit in accounts (`log.accounts`), every interval and test is by hash bucket, where all users of an account are together: the rates by
+    `stats.cluster_rate`, the differences and the test with the design effect of `stats.difference_design`. `diagnose_funnel` goes by the accounts themselves, so
+    one share may differ a little between the two in its interval. Where one side sits in fewer than 10 buckets, there is neither interval nor test.
     """
     matchers = log.steps(steps)
     columns, adjust = as_columns(segments), as_columns(adjust)
@@ -61,9 +65,9 @@ def drop_off_drivers(
         raise ParameterError(f'landmark: "{landmark}" leaves no time in a window of {in_words(window_us)} to go on; it must be shorter.')
     if step is not None and step not in range(2, n_steps + 1):
         raise ParameterError(f"step: {step} is not a step to be reached; with {n_steps} steps it is one of 2 to {n_steps}.")
-    counts = log.reduce(partial(_by_segment, n_steps=n_steps, window=window_us, columns=columns, adjust=adjust), events=matchers,
-                        by=list(dict.fromkeys([*columns, *adjust])), as_of=as_of)
-    at = counts[counts["column"] == ""].set_index("step")[["n_users", "n_on"]]
+    counts = log.reduce(partial(_by_segment, n_steps=n_steps, window=window_us, columns=columns, adjust=adjust, accounts=log.accounts), events=matchers,
+                        by=list(dict.fromkeys([*columns, *adjust, *log.accounts])), as_of=as_of)
+    at = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
     if at.empty or step is not None and step not in at.index:
         where = matchers[0].label if at.empty else matchers[step - 2].label
         raise ParameterError(f"steps: no user at {where} has had the whole window of {in_words(window_us)} by {day(end)}.")
@@ -73,13 +77,15 @@ def drop_off_drivers(
     asked = {e.label: e for e in map(as_step, log.event_names if events is None else events)}
     others = {label: e for label, e in asked.items() if e.names and not own & set(e.names) and all(m.names for m in matchers)}
     known = log.describe().set_index("event")["n_users"]
-    frequent = {label: e for label, e in others.items() if sum(known.get(name, 0) for name in e.names) >= MIN_USERS}
-    rule = {"n_steps": n_steps, "step": step, "window": window_us, "landmark": landmark_us, "adjust": adjust}
+    frequent = {label: e for label, e in others.items() if sum(known.get(name, 0) for name in e.names) >= stats.MIN_USERS}
+    rule = {"n_steps": n_steps, "step": step, "window": window_us, "landmark": landmark_us, "adjust": adjust, "by_bucket": bool(log.accounts)}
     blocks = [list(frequent)[first:first + MATCHERS - n_steps] for first in range(0, len(frequent), MATCHERS - n_steps)]
     exposed = [log.reduce(partial(_by_event, labels=block, **rule), events=[*matchers, *map(frequent.get, block)], by=adjust, as_of=as_of) for block in blocks]
     if not columns and not exposed:
-        raise ParameterError(f"segments, events: there is nothing to compare; name a column or an event that {MIN_USERS} users did and that is no step of the funnel.")
-    effects = [_of_column(counts[(counts["step"] == step) & (counts["column"] == column)], column) for column in columns]
+        raise ParameterError(f"segments, events: there is nothing to compare; name a column or an event that {stats.MIN_USERS} users did and that is no step of the funnel.")
+    counts = counts[counts["step"] == step]
+    n_accounts = n_clusters(counts[counts["column"] == ACCOUNTS], "driver") if log.accounts else np.nan
+    effects = [_of_column(counts[counts["column"] == column], column) for column in columns]
     if exposed:
         everyone, sooner, late = (exposed[0][exposed[0]["kind"] == kind] for kind in ("all", "sooner", "late"))  # the same in every block
         done = pd.concat([part[part["kind"] == "event"] for part in exposed])
@@ -88,25 +94,30 @@ def drop_off_drivers(
     n_small = len(others) - len(frequent) + sum(n for _, n in effects)
     crude, adjusted = table["difference_rate"], table["adjusted_difference_rate"]
     clear = [table[f"{c}_ci_lower"] * table[f"{c}_ci_upper"] > 0 for c in ("difference_rate", "adjusted_difference_rate")]
-    table = table.assign(qvalue=stats.fdr(table["pvalue"]), sign_differs=(crude * adjusted < 0) & (clear[0] | clear[1]))
+    table = table.assign(qvalue=stats.fdr(table["pvalue"]), sign_differs=(crude * adjusted < 0) & (clear[0] | clear[1]), n_accounts=n_accounts)
     table = table.sort_values("pvalue", kind="stable", ignore_index=True)
 
     before, after = matchers[step - 2].label, matchers[step - 1].label
     caveats = [f"The {s}" for s in log.missing_events([*matchers, *asked.values()])]
     caveats.append(f"Drivers tested at once: {table['pvalue'].notna().sum()}. Of those that stand out, at most {100 * FALSE_SHARE:g} % are expected to be chance.")
     if n_small:
-        caveats.append(f"Not tested, because fewer than {MIN_USERS} users or {100 * MIN_SHARE:g} % of them stand on one side: {n_small} driver{'' if n_small == 1 else 's'}.")
+        caveats.append(f"Not tested, because fewer than {stats.MIN_USERS} users or {100 * stats.MIN_SHARE:g} % of them stand on one side: {n_small} driver{'' if n_small == 1 else 's'}.")
     if exposed:
         caveats.append(f"The funnel's own events are no drivers and were left out: {', '.join(sorted(own))}.")
         caveats.append(f"Left out of the comparison of events: {users(sooner['n_users'].sum())} who had gone on within {in_words(landmark_us)} of {before}, and "
                        f"{users(late['n_users'].sum())} whose window ended before that.")
     caveats += _warnings(table)
-    if log.accounts:
-        caveats.append("Users of one account are counted as independent of each other; where colleagues act alike, the intervals are too narrow.")
+    goes = _share(counts[counts["column"] == ""])
+    few = table.loc[table[["with_rate_ci_lower", "without_rate_ci_lower"]].isna().any(axis=1), "driver"]
+    if np.isnan(goes["on_ci_lower"]):
+        caveats.append(too_few_accounts(f" ({n_accounts})"))
+    elif len(few):
+        caveats.append(f"Without an interval and a test, because one side sits in too few accounts: {', '.join(few)}.")
     caveats.append("That a driver goes together with going on does not show that it causes it.")
     at_risk = int(everyone["n_users"].sum()) if exposed else 0
     alike = [f"the same {' and '.join(adjust)}"] * bool(adjust) + [f"for events the same tenth of the window at {before}"] * (at_risk > 0 and step > 2)
-    return Drivers(table, _finding(table, at.loc[step], before, after) + _rule(window_us, landmark_us, alike, before, at_risk), tuple(caveats))
+    rule = _rule(window_us, landmark_us, alike, before, at_risk, in_accounts(n_accounts, goes["design_effect"]))
+    return Drivers(table, _finding(table, goes, before, after) + rule, tuple(caveats))
 
 
 # ------------------------------------------------------------------------------------------------------------------------- counting
@@ -118,37 +129,50 @@ def _first_attempts(j: Journeys, n_steps: int, window: int) -> tuple[FunnelWalk,
     return walk, np.flatnonzero(walk.journeys.time[walk.entry] + window <= j.as_of)
 
 
-def _at_entry(walk: FunnelWalk, lines: np.ndarray, dims: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The attempts' values over some dims: a code each, and the codes' labels."""
-    return replace(walk.journeys, dims={d: walk.journeys.dims[d] for d in dims}).segments(walk.entry[lines])
+def _buckets(walk: FunnelWalk) -> np.ndarray:
+    """Bucket of each attempt's user."""
+    return walk.journeys.bucket_of(walk.user).astype(np.int64)
 
 
-def _cells(code: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The codes that occur, and their n_users and n_on."""
+def _cells(code: np.ndarray, on: np.ndarray, bucket: np.ndarray | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The codes that occur, and their n_users and n_on; where buckets are given, of each bucket."""
+    code = code if bucket is None else code * stats.N_BUCKETS + bucket
     n = np.bincount(code)
     found = np.flatnonzero(n)
-    return found, {"n_users": n[found], "n_on": np.bincount(code, weights=on)[found].astype(int)}
+    counts = {"n_users": n[found], "n_on": np.bincount(code, weights=on)[found].astype(int)}
+    if bucket is None:
+        return found, counts
+    code, bucket = np.divmod(found, stats.N_BUCKETS)
+    return code, {"bucket": bucket} | counts
 
 
-def _by_segment(j: Journeys, *, n_steps: int, window: int, columns: Sequence[str], adjust: Sequence[str]) -> pd.DataFrame:
-    """step, column ("" for all users), driver (value), stratum -> n_users at the step before, n_on who reach it; of first entries with a closed window."""
+def _by_segment(j: Journeys, *, n_steps: int, window: int, columns: Sequence[str], adjust: Sequence[str], accounts: Sequence[str]) -> pd.DataFrame:
+    """step, column ("" for all users), driver (value), stratum -> n_users at the step before, n_on who reach it; of first entries with a closed window.
+
+    Where users sit in ``accounts``: by bucket too, and rows of the column ACCOUNTS, whose drivers are the accounts.
+    """
     walk, closed = _first_attempts(j, n_steps, window)
-    parts = []
+    bucket, parts = _buckets(walk) if accounts else None, []
     for k in range(1, n_steps):
         lines = closed[walk.rows[closed, k - 1] >= 0]
+        entry, on = walk.entry[lines], walk.rows[lines, k] >= 0
         for column in ("", *columns):
-            value, values = _at_entry(walk, lines, [column] if column else [])
-            stratum, strata = _at_entry(walk, lines, [a for a in adjust if column not in ("", a)])
-            found, counts = _cells(value * max(len(strata), 1) + stratum, walk.rows[lines, k] >= 0)
+            value, values = walk.journeys.segments(entry, [column] if column else [])
+            stratum, strata = walk.journeys.segments(entry, [a for a in adjust if column not in ("", a)])
+            found, counts = _cells(value * max(len(strata), 1) + stratum, on, bucket if bucket is None else bucket[lines])
             value, stratum = np.divmod(found, max(len(strata), 1))
             parts.append(pd.DataFrame({"step": k + 1, "column": column, "driver": values[value], "stratum": strata[stratum], **counts}))
+        if accounts:
+            account, names = walk.journeys.segments(entry, accounts)
+            found, counts = _cells(account, on, None)
+            parts.append(pd.DataFrame({"step": k + 1, "column": ACCOUNTS, "driver": names[found], "stratum": "", "bucket": 0, **counts}))
     return pd.concat(parts, ignore_index=True)
 
 
 def _by_event(
-    j: Journeys, *, n_steps: int, step: int, labels: Sequence[str], window: int, landmark: int, adjust: Sequence[str],
+    j: Journeys, *, n_steps: int, step: int, labels: Sequence[str], window: int, landmark: int, adjust: Sequence[str], by_bucket: bool = False,
 ) -> pd.DataFrame:
-    """kind, driver, stratum -> n_users, n_on; of first entries with a closed window at the step before.
+    """kind, driver, stratum (``by_bucket``: and bucket) -> n_users, n_on; of first entries with a closed window at the step before.
 
     kind "all": at risk at the landmark · "event": those of them who did an event (driver) between entry and landmark · "sooner", "late": not at risk, for they
     had gone on, or had no time left. The matchers after the steps are the events, ``labels`` their names.
@@ -161,8 +185,10 @@ def _by_event(
     late = ~sooner & (mark >= start + window)
     risk = ~sooner & ~late
     start, mark, reached, on = (a[risk] for a in (start, mark, reached, on))
-    stratum, strata = _at_entry(walk, closed[risk], adjust)
+    bucket = _buckets(walk)[closed[risk]] if by_bucket else None
+    stratum, strata = walk.journeys.segments(walk.entry[closed[risk]], adjust)
     stratum, strata = stratum * 10 + (reached - start) * 10 // window, [f"{name} · tenth {t + 1}" for name in strata for t in range(10)]
+    strata = np.array(strata, object)
 
     user = np.r_[walk.user[closed[risk]], NOWHERE]
     at = np.searchsorted(user[:-1], j.user)
@@ -171,38 +197,59 @@ def _by_event(
     did, each = np.zeros(len(on), j.mask.dtype), first_rows(j.user[rows])
     if len(rows):
         did[at[rows[each]]] = np.bitwise_or.reduceat(j.mask[rows], each)
-    parts = [pd.DataFrame({"kind": ["sooner", "late"], "driver": "", "stratum": "", "n_users": [sooner.sum(), late.sum()], "n_on": 0})]
+    parts = [pd.DataFrame({"kind": ["sooner", "late"], "driver": "", "stratum": "", **({"bucket": 0} if by_bucket else {}), "n_users": [sooner.sum(), late.sum()], "n_on": 0})]
     for bit, label in enumerate(["", *labels], start=n_steps - 1):
         who = did & did.dtype.type(1 << bit) > 0 if label else np.ones(len(on), bool)
-        found, counts = _cells(stratum[who], on[who])
-        parts.append(pd.DataFrame({"kind": "event" if label else "all", "driver": label, "stratum": [strata[i] for i in found], **counts}))
+        found, counts = _cells(stratum[who], on[who], bucket[who] if by_bucket else None)
+        parts.append(pd.DataFrame({"kind": "event" if label else "all", "driver": label, "stratum": strata[found], **counts}))
     return pd.concat(parts, ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------------------------ effects and words
 
 
+def _by_bucket(cells: pd.DataFrame, drivers: Sequence[str], strata: Sequence[str]) -> np.ndarray:
+    """n_users and n_on of the drivers, (2, buckets, drivers, strata); one bucket where they are not counted by bucket."""
+    cells, clustered = cells[cells["driver"].isin(drivers)], "bucket" in cells
+    out = np.zeros((2, stats.N_BUCKETS if clustered else 1, len(drivers), len(strata)))
+    out[:, cells["bucket"] if clustered else 0, pd.Index(drivers).get_indexer(cells["driver"]), pd.Index(strata).get_indexer(cells["stratum"])] = cells[["n_users", "n_on"]].to_numpy().T
+    return out
+
+
+def _share(cells: pd.DataFrame) -> dict[str, float]:
+    """Who goes on of all: n_users, on (the share) and its interval, design_effect."""
+    n, k = _by_bucket(cells, ["all"], ["all"])[..., 0, 0]
+    low, high, effect = stats.share_interval(k, n, clustered="bucket" in cells)
+    return {"n_users": n.sum(), "on": k.sum() / n.sum(), "on_ci_lower": low, "on_ci_upper": high, "design_effect": effect}
+
+
 def _of_column(cells: pd.DataFrame, column: str) -> tuple[pd.DataFrame, int]:
     """The effects of a column's values; of two values that of the smaller one, for the other says the same."""
-    everyone, size = cells.groupby("stratum", as_index=False)[["n_users", "n_on"]].sum(), cells.groupby("driver")["n_users"].sum()
+    everyone = cells.groupby([c for c in ("stratum", "bucket") if c in cells], as_index=False)[["n_users", "n_on"]].sum().assign(driver="")
+    size = cells.groupby("driver")["n_users"].sum()
     tested, n_small = _effects("segment", cells, everyone, [size.idxmin()] if len(size) == 2 else list(size.index))
     return tested.assign(driver=[f"{column}: {value}" for value in tested["driver"]]), n_small
 
 
 def _effects(kind: str, cells: pd.DataFrame, everyone: pd.DataFrame, drivers: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """The rows of `Drivers.drivers` without qvalue and sign_differs, and the number of drivers with too few users on one side."""
-    everyone = everyone.set_index("stratum")
-    n, k = (cells.pivot(index="driver", columns="stratum", values=c).reindex(index=drivers, columns=everyone.index).fillna(0).to_numpy() for c in ("n_users", "n_on"))
-    size, total = n.sum(axis=1), everyone["n_users"].sum()
-    tested = np.minimum(size, total - size) >= max(MIN_USERS, MIN_SHARE * total)
-    n, k = n[tested], k[tested]
-    n_0, k_0 = everyone["n_users"].to_numpy() - n, everyone["n_on"].to_numpy() - k
-    *adjusted, pvalue = stats.mantel_haenszel(k, n, k_0, n_0)
-    n, k, n_0, k_0 = (a.sum(axis=1) for a in (n, k, n_0, k_0))
-    estimates = {"with_rate": (k / n, *stats.wilson(k, n)), "without_rate": (k_0 / n_0, *stats.wilson(k_0, n_0)),
-                 "difference_rate": (k / n - k_0 / n_0, *stats.newcombe(k, n, k_0, n_0)), "adjusted_difference_rate": adjusted}
+    """The rows of `Drivers.drivers` without qvalue, sign_differs and n_accounts, and the number of drivers with too few users on one side."""
+    size, total = cells.groupby("driver")["n_users"].sum().reindex(drivers, fill_value=0), everyone["n_users"].sum()
+    large = np.minimum(size, total - size) >= max(stats.MIN_USERS, stats.MIN_SHARE * total)
+    tested, strata, clustered = list(size.index[large]), everyone["stratum"].unique(), "bucket" in everyone
+    n, k = _by_bucket(cells, tested, strata)
+    n_0, k_0 = _by_bucket(everyone, [""], strata) - (n, k)
+    of_all = lambda a: a.sum(axis=0)  # noqa: E731
+    design = stats.difference_design(k, n, k_0, n_0) if clustered else None
+    *adjusted, pvalue = stats.mantel_haenszel(*map(of_all, (k, n, k_0, n_0)), design=design)
+    n, k, n_0, k_0 = (a.sum(axis=-1) for a in (n, k, n_0, k_0))
+    crude = stats.difference_design(*(a[..., None] for a in (k, n, k_0, n_0))) if clustered else None
+    (*with_interval, _), (*without_interval, _) = (stats.share_interval(*sides, clustered=clustered) for sides in ((k, n), (k_0, n_0)))
+    n, k, n_0, k_0 = map(of_all, (n, k, n_0, k_0))
+    estimates = {"with_rate": (k / n, *with_interval), "without_rate": (k_0 / n_0, *without_interval),
+                 "difference_rate": (k / n - k_0 / n_0, *stats.newcombe(k, n, k_0, n_0, design=crude)), "adjusted_difference_rate": adjusted}
     columns = {f"{name}{end}": values for name, three in estimates.items() for end, values in zip(("", "_ci_lower", "_ci_upper"), three)}
-    return pd.DataFrame({"kind": kind, "driver": np.asarray(drivers, object)[tested], "n_with": n.astype(int), "n_without": n_0.astype(int), **columns, "pvalue": pvalue}), int((~tested).sum())
+    return pd.DataFrame({"kind": kind, "driver": tested, "n_with": n.astype(int), "n_without": n_0.astype(int), **columns, "pvalue": pvalue,
+                         "design_effect": design[0] if clustered else np.nan}), int((~large).sum())
 
 
 def _warnings(table: pd.DataFrame) -> list[str]:
@@ -216,21 +263,19 @@ def _warnings(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def _finding(table: pd.DataFrame, total: pd.Series, before: str, after: str) -> str:
-    (low,), (high,) = stats.wilson([total["n_on"]], [total["n_users"]])
-    goes = share({"on": total["n_on"] / total["n_users"], "on_ci_lower": low, "on_ci_upper": high}, "on")
+def _finding(table: pd.DataFrame, goes: Mapping[str, float], before: str, after: str) -> str:
     clear, n_tests = table[table["qvalue"] <= FALSE_SHARE], int(table["pvalue"].notna().sum())
-    text = f"Of {users(int(total['n_users']))} at {before}, {goes} go on to {after}; of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
+    text = f"Of {users(int(goes['n_users']))} at {before}, {share(goes, 'on')} go on to {after}; of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
     for _, best in clear[clear["with_rate"] > 0].head(1).iterrows():
         text += (f', most surely "{best["driver"]}": {share(best, "with_rate")} with it go on against {share(best, "without_rate")} without, '
                  f"{points(best, 'adjusted_difference_rate')}{' when like is compared with like' * (abs(best['adjusted_difference_rate'] - best['difference_rate']) > 1e-9)}")
     return f"{text}."
 
 
-def _rule(window: int, landmark: int, alike: Sequence[str], before: str, at_risk: int) -> str:
+def _rule(window: int, landmark: int, alike: Sequence[str], before: str, at_risk: int, together: str) -> str:
     parts = [f"first entries whose window of {in_words(window)} has closed"]
     if at_risk:
         parts.append(f"events are compared among the {users(at_risk)} not gone on {in_words(landmark)} after {before}, by what they had done by then")
     if alike:
         parts.append(f"like is {' and '.join(alike)}")
-    return f" (Rule: {'; '.join(parts)}; named at a false-discovery rate of {100 * FALSE_SHARE:g} %; 95 % intervals.)"
+    return f" (Rule: {'; '.join(parts)}; named at a false-discovery rate of {100 * FALSE_SHARE:g} %; 95 % intervals{together}.)"

@@ -15,7 +15,7 @@ from mctlib import stats
 from mctlib.journeys import ANY, MISSING, Exclusion, Journeys, Order, Step, as_step, first_rows, walk_attempts, walk_funnel
 from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError, nearest
-from mctlib.words import day, in_words, share, users
+from mctlib.words import day, in_accounts, in_words, share, users
 
 UNITS = np.array([1, 5, 15, 60, 300, 900, 3600])  # seconds; the resolutions of durations, none as coarse as the tenths of days that are printed
 SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
@@ -165,8 +165,8 @@ def _count(
     too · "later", "excluded" (step: which exclusion, the last is any), "hold", "tied", "skipped" (step): users a row of `_checks` speaks of.
     """
     first, deepest = walk_attempts(j, n_steps, **rule)
-    code, labels = _segments(first.journeys, first.entry, by)
-    deepest_code, deepest_labels = (code, labels) if deepest is first else _segments(deepest.journeys, deepest.entry, by)
+    code, labels = first.journeys.segments(first.entry, by)
+    deepest_code, deepest_labels = (code, labels) if deepest is first else deepest.journeys.segments(deepest.entry, by)
     start, there = first.journeys.time[first.entry], first.rows >= 0
     time = np.where(there, first.journeys.time[first.rows], 0)
     closed, stop, left = start + rule["window"] <= j.as_of, np.full(len(start), j.as_of), np.zeros(len(start), bool)
@@ -254,11 +254,6 @@ def _cell(kind: str, step: int, outcome: Any = 0, closed: Any = 0, ticks: Any = 
 def _previous(n_steps: int, optional: Sequence[int]) -> list[int]:
     """Index of the last step before each one that is not optional (0 for the first)."""
     return [max(i for i in range(max(k, 1)) if i + 1 not in optional) for k in range(n_steps)]
-
-
-def _segments(j: Journeys, entry: np.ndarray, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The segment of each attempt, read at its entry: code, labels."""
-    return replace(j, dims={b: j.dims[b] for b in by}).segments(entry)
 
 
 def _cells(kind: str, step: int, labels: np.ndarray, code: np.ndarray, span: np.ndarray | int = 0, unit: int = 1, outcome: np.ndarray | int = REACHED,
@@ -456,8 +451,7 @@ def _finding(total: pd.DataFrame, table: pd.DataFrame, order: Order, window: int
     how = {"ordered": "steps in order", "strict": "steps in order with no other event between", "unordered": "steps in any order"}[order]
     pending = f"{users(last['n_pending'])} still inside the window counted as pending" if last["n_pending"] else "every window has closed"
     left = f"leaving by {leave.label} ends the wait, " if leave else ""
-    together = f" of users in {last['n_accounts']:,.0f} accounts" if last["n_accounts"] == last["n_accounts"] else ""
-    together += f" (design effect {last['design_effect']:.1f})" if last["design_effect"] == last["design_effect"] else ""
+    together = in_accounts(last["n_accounts"], last["design_effect"])
     return f"{text}. (Rule: {how}, {span} from a user's first entry, {left}{pending}; times to {in_words(_unit(window))}, 95 % intervals{together}.)"
 
 

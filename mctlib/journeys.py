@@ -17,6 +17,7 @@ Order = Literal["ordered", "strict", "unordered"]
 NOWHERE = np.int64(-1)  # "no such row"
 NEVER = np.iinfo(np.int64).min  # "at no time"
 MISSING = "(none)"  # label of a dim's empty value
+MATCHERS = 64  # that a row's bit mask has room for
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ class Journeys:
         """Rows that match matcher ``bit``."""
         return self.mask & self.mask.dtype.type(1 << bit) != 0
 
-    def segments(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows' values over all dims: a code each, and the codes' labels, values joined with " · "; without dims all are "all"."""
-        key, sizes = np.zeros(len(rows), np.int64), [len(self.levels[name]) for name in self.dims]
-        for codes, size in zip(self.dims.values(), sizes):
-            key = key * size + codes[rows]
+    def segments(self, rows: np.ndarray, by: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The rows' values over some dims (None: all): a code each, and the codes' labels, values joined with " · "; without dims all are "all"."""
+        by = tuple(self.dims) if by is None else by
+        key, sizes = np.zeros(len(rows), np.int64), [len(self.levels[name]) for name in by]
+        for name, size in zip(by, sizes):
+            key = key * size + self.dims[name][rows]
         if np.prod(sizes, dtype=float) <= max(len(rows), 1000):
             present = np.flatnonzero(np.bincount(key))
             code = np.searchsorted(present, key) if len(present) > 1 else np.zeros(len(rows), np.int64)
@@ -112,12 +114,12 @@ class Journeys:
             present, code = np.unique(key, return_inverse=True)
         if not sizes:
             return code, np.array(["all"] * len(present), dtype=object)
-        words = [np.asarray(self.levels[name], dtype=object)[at] for name, at in zip(self.dims, np.unravel_index(present, sizes))]
+        words = [np.asarray(self.levels[name], dtype=object)[at] for name, at in zip(by, np.unravel_index(present, sizes))]
         return code, np.array([" · ".join(row) for row in zip(*words)], dtype=object)
 
-    def segment(self, rows: np.ndarray) -> np.ndarray:
-        """Label of each row over all dims (see `segments`)."""
-        code, labels = self.segments(rows)
+    def segment(self, rows: np.ndarray, by: Sequence[str] | None = None) -> np.ndarray:
+        """Label of each row over some dims (see `segments`)."""
+        code, labels = self.segments(rows, by)
         return labels[code]
 
 

@@ -12,13 +12,12 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.hazards import DAY, ENDINGS, OUTCOMES, Group, cell_table, clocks, compare_days, compare_hazards, compare_shares, number_accounts, resolution
-from mctlib.journeys import Journeys, Step, as_step, first_rows
+from mctlib.journeys import MATCHERS, Journeys, Step, as_step, first_rows
 from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError
 from mctlib.words import in_words, points, users
 
-MIN_USERS, MIN_SHARE = 30, 0.02  # who did it and who did not: at least so many of those still waiting
-MOST_SIGNALS = 60  # one walk knows 64 matchers
+MOST_SIGNALS = MATCHERS - 4  # start, activation and exit are matchers too
 COLUMNS = [
     "landmark_days", "signal", "n_exposed", "n_unexposed", *(f"{name}{side}" for name in (
         "exposed_rate", "unexposed_rate", "effect_rate", "naive_effect_rate", "rmst_difference_days", "crude_difference_days", "hazard_ratio")
@@ -77,7 +76,7 @@ def landmark_activation(
     n_waiting = int(waiting.iloc[0].sum())
     if not n_waiting:
         raise ParameterError(f"landmark: nobody is still waiting and in view {in_words(landmarks[0])} after {roles['start'].label}.")
-    asked_for = range(len(chosen)) if signals else np.flatnonzero(waiting.min(axis=1) >= max(MIN_USERS, MIN_SHARE * n_waiting))
+    asked_for = range(len(chosen)) if signals else np.flatnonzero(waiting.min(axis=1) >= max(stats.MIN_USERS, stats.MIN_SHARE * n_waiting))
     rows, strata = [], set()
     for at, us in enumerate(landmarks):
         clock = {"horizon": window - us, "unit": unit, "competing": competing is not None, "n_accounts": n_accounts}
@@ -210,7 +209,7 @@ def _finding(table: pd.DataFrame, roles: dict[str, Step], landmark: int, horizon
     rule = (f"(Landmark {early} after the first {roles['start'].label}: users still waiting then, sorted by what they had done by then, and followed to "
             f"{in_words(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}{', errors by account' if accounts else ''}.)")
     if head.empty:
-        return f"No early micro-conversion in the first {early} can be compared: {MIN_USERS} users and {MIN_SHARE:.0%} must have had it, and as many not; a later landmark may find some. {rule}"
+        return f"No early micro-conversion in the first {early} can be compared: {stats.MIN_USERS} users and {stats.MIN_SHARE:.0%} must have had it, and as many not; a later landmark may find some. {rule}"
     sooner = head[_clear(head) & (head["rmst_difference_days"] < 0)]
     if sooner.empty:
         return f"None of the {len(head)} early micro-conversions in the first {early} goes with a clearly shorter way to {goal}. {rule}"

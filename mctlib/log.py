@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.journeys import ANY, MISSING, NOWHERE, Journeys, Step, as_step
+from mctlib.journeys import ANY, MATCHERS, MISSING, NOWHERE, Journeys, Step, as_step
 from mctlib.overlay import canonical_select, lay_over, load_report
 from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, connect, fill, nearest, quoted, salt, use
 
@@ -218,8 +218,8 @@ class EventLog:
 
     def _select(self, steps: Sequence[Step], by: Sequence[str], values: str | None) -> str:
         """SELECT of the rows that match a step, with what a Journeys needs to know of them."""
-        if len(steps) > 64:
-            raise ParameterError(f"{len(steps)} steps, exclusions and other matchers are asked for at once; 64 is the most.")
+        if len(steps) > MATCHERS:
+            raise ParameterError(f"{len(steps)} steps, exclusions and other matchers are asked for at once; {MATCHERS} is the most.")
         columns = ["e.user", "epoch_us(e.timestamp) AS time", "enum_code(e.event) AS code"]
         columns += [f"({self._condition(s)}) AS match_{i}" for i, s in enumerate(steps) if s.where]
         columns += [f"{self._column(b)[0]} AS dim_{n}" for n, b in enumerate(by) if not self._column(b)[1]]
@@ -425,6 +425,12 @@ def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     frame = pd.concat(list(parts), ignore_index=True)
     keys = [c for c in frame if not c.startswith(("n_", "sum_"))]
     return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum() if keys else frame.sum().to_frame().T
+
+
+def n_clusters(accounts: pd.DataFrame, column: str) -> int:
+    """How many clusters users make: the accounts that stand in ``column``, a row each, and every user (``n_users``) without one."""
+    alone = accounts[column] == MISSING
+    return int((~alone).sum() + accounts.loc[alone, "n_users"].sum())
 
 
 def _name(by: str) -> str:

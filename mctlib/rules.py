@@ -12,9 +12,9 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import NOWHERE, Journeys, first_rows, walk_funnel
-from mctlib.log import EventLog, as_window
+from mctlib.log import EventLog, as_window, n_clusters
 from mctlib.store import ParameterError
-from mctlib.words import day, in_words, share, users
+from mctlib.words import day, in_accounts, in_words, share, too_few_accounts, users
 
 SECOND = 1_000_000
 GRACE = 2 * SECOND
@@ -83,21 +83,27 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
     ``steps``, ``window``, ``as_of``: see `diagnose_funnel`. Every rule is our walk with some switches set otherwise (`SWITCHES`, `TOOLS`), so that
     all tools count the same users at step 1. As on the tools' screens, users whose window is still open count as not there.
 
-    ``.counts``: tool, step (from 1), event, n_reached (users whose attempt reached the step), reached_rate (of step 1, Wilson interval), status ·
+    ``.counts``: tool, step (from 1), event, n_reached (users whose attempt reached the step), reached_rate (of step 1, Wilson interval), design_effect, status,
+    n_accounts (of the users at step 1; a user without one is one of its own). Where users sit in accounts (`log.accounts`), intervals are by hash bucket, where
+    all users of an account are together (`stats.cluster_rate`); below 10 of them there is none. `diagnose_funnel` goes by the accounts themselves: its intervals may differ a little ·
     ``.differences``: tool, reason, step, event, n_gained, n_lost: users whom the tool counts at the step and we do not, and the other way round; no row
     where both are 0. A user's reason is the first switch that, set alone, leads from our depth to the tool's; "several together" where none does. Over the
     reasons, gained minus lost is the difference of n_reached · ``.rules``: tool, aspect, rule, source (a public page or public code). Raises ParameterError.
     """
     matchers = log.steps(steps)
     window_us, end = as_window(window), log.as_of(as_of)
-    counts = log.reduce(partial(_count, n_steps=len(matchers), window=window_us), events=matchers, as_of=as_of)
-    counts["event"] = [matchers[k - 1].label for k in counts["step"]]
-    ours = counts[counts["reason"] == "reached"].sort_values("step")
-    if not ours["n_users"].sum():
+    kernel = partial(_count, n_steps=len(matchers), window=window_us, accounts=log.accounts)
+    counts = log.reduce(kernel, events=matchers, by=log.accounts, as_of=as_of)
+    accounts, counts = (counts[(counts["reason"] == "account") == which] for which in (True, False))
+    labels = [m.label for m in matchers]
+    ours = _by_bucket(counts[counts["reason"] == "reached"], "n_users", len(labels))
+    if not ours.any():
         raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}.")
-    table = pd.concat([_reached(tool, ours, counts) for tool in TOOLS], ignore_index=True)
-    differences = counts[(counts["tool"] != OURS) & (counts["n_gained"] + counts["n_lost"] > 0)].assign(
-        reason=lambda d: d["reason"].map(SWITCHES).fillna(TOGETHER), order=lambda d: d["tool"].map(list(TOOLS).index))
+    table = pd.concat([_reached(tool, ours, counts, labels) for tool in TOOLS], ignore_index=True)
+    table["n_accounts"] = n_clusters(accounts, "tool") if log.accounts else np.nan
+    differences = counts.groupby(["tool", "reason", "step"], as_index=False)[["n_gained", "n_lost"]].sum()
+    differences = differences[differences["n_gained"] + differences["n_lost"] > 0].assign(
+        event=lambda d: [labels[k - 1] for k in d["step"]], reason=lambda d: d["reason"].map(SWITCHES).fillna(TOGETHER), order=lambda d: d["tool"].map(list(TOOLS).index))
     differences = differences.sort_values(["order", "step", "reason"])[["tool", "reason", "step", "event", "n_gained", "n_lost"]].reset_index(drop=True)
     caveats = [f"The {s}" for s in log.missing_events(matchers)]
     said = counts.groupby("reason")["n_users"].sum()
@@ -107,36 +113,55 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
     if said["knotted"]:
         caveats.append(f"Different events at one moment, and events that fit several steps: {users(said['knotted'])}. PostHog reads such a moment once and may lose an "
                        "attempt that we keep; that is not imitated here.")
-    if log.accounts:
-        caveats.append("Users of one account are counted as independent of each other, as the tools do; where colleagues act alike, the intervals are too narrow.")
+    if table["reached_rate_ci_lower"].isna().any():
+        caveats.append(too_few_accounts(f" ({table['n_accounts'].iloc[0]})"))
     caveats.append("The rules of Mixpanel and Amplitude are taken from their public pages; the products themselves were not asked.")
     rules = pd.DataFrame(RULES, columns=["tool", "aspect", "rule", "source"])
     return RuleComparison(table, differences, rules, _finding(table, differences, window_us), tuple(caveats))
 
 
-def _reached(tool: str, ours: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one tool in ``counts``."""
-    change = counts[counts["tool"] == tool].groupby("step")[["n_gained", "n_lost"]].sum()
-    n = ours["n_users"].to_numpy() + (change["n_gained"] - change["n_lost"]).reindex(ours["step"]).fillna(0).to_numpy(int)
-    low, high = stats.wilson(n, n[0])
-    low[0] = 1.0  # everyone is at step 1: nothing was estimated
-    return pd.DataFrame({"tool": tool, "step": ours["step"].to_numpy(), "event": ours["event"].to_numpy(), "n_reached": n, "reached_rate": n / n[0],
-                         "reached_rate_ci_lower": low, "reached_rate_ci_upper": high, "status": STATUS[tool]})
+def _by_bucket(counts: pd.DataFrame, column: str, n_steps: int) -> np.ndarray:
+    """What a column adds up to, (buckets, steps); one bucket where counts are not by bucket."""
+    clustered = "bucket" in counts
+    out = np.zeros((stats.N_BUCKETS if clustered else 1, n_steps), int)
+    np.add.at(out, (counts["bucket"].to_numpy() if clustered else 0, counts["step"].to_numpy() - 1), counts[column].to_numpy())
+    return out
+
+
+def _reached(tool: str, ours: np.ndarray, counts: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """The rows of one tool in ``counts``, without n_accounts."""
+    gained, lost = (_by_bucket(counts[counts["tool"] == tool], column, len(labels)) for column in ("n_gained", "n_lost"))
+    by_bucket = ours + gained - lost
+    low, high, effect = stats.share_interval(by_bucket, by_bucket[:, :1], clustered="bucket" in counts)
+    low[0] = high[0] = 1.0  # everyone is at step 1: nothing was estimated
+    n = by_bucket.sum(axis=0)
+    return pd.DataFrame({"tool": tool, "step": np.arange(1, len(n) + 1), "event": labels, "n_reached": n, "reached_rate": n / n[0],
+                         "reached_rate_ci_lower": low, "reached_rate_ci_upper": high, "design_effect": effect, "status": STATUS[tool]})
 
 
 # ------------------------------------------------------------------------------------------------------------------------- counting
 
 
-def _count(j: Journeys, *, n_steps: int, window: int) -> pd.DataFrame:
-    """tool, reason, step -> n_users, n_gained, n_lost. Our own rows hold n_users: reached (each step), open and knotted, see the caveats."""
-    user, ours = _depth(j, n_steps, window)
+def _count(j: Journeys, *, n_steps: int, window: int, accounts: Sequence[str] = ()) -> pd.DataFrame:
+    """tool, reason, step -> n_users, n_gained, n_lost. Our own rows hold n_users: reached (each step), open and knotted, see the caveats.
+
+    Where users sit in ``accounts``: by bucket too, and rows of the reason "account", whose n_users with a step 1 stand under the account instead of a tool.
+    """
     begun = np.flatnonzero(j.has(0))
-    start = j.time[begun[first_rows(j.user[begun])]]
+    entry = begun[first_rows(j.user[begun])]
+    start, (account, names) = j.time[entry], j.segments(entry, accounts)
+    j = replace(j, dims={})  # nothing to carry along
+    user, ours = _depth(j, n_steps, window)
+    bucket = j.bucket_of(user) if accounts else np.zeros(len(user), np.int64)
+    n_buckets = stats.N_BUCKETS if accounts else 1
+    count = lambda some: np.bincount(bucket[some], minlength=n_buckets)  # noqa: E731
+    none = np.zeros(n_buckets, int)
     several = j.mask & (j.mask - j.mask.dtype.type(1)) > 0
     mixed = (j.user[1:] == j.user[:-1]) & (j.time[1:] == j.time[:-1]) & (j.mask[1:] != j.mask[:-1])
-    knotted = len(np.intersect1d(j.user[several], j.user[1:][mixed]))
-    rows = [(OURS, "reached", k, (ours >= k).sum(), 0, 0) for k in range(1, n_steps + 1)]
-    rows += [(OURS, "open", 1, ((start + window > j.as_of) & (ours < n_steps)).sum(), 0, 0), (OURS, "knotted", 1, knotted, 0, 0)]
+    knotted = np.zeros(n_buckets, int)
+    knotted[0] = len(np.intersect1d(j.user[several], j.user[1:][mixed]))
+    rows = [(OURS, "reached", k, count(ours >= k), none, none) for k in range(1, n_steps + 1)]
+    rows += [(OURS, "open", 1, count((start + window > j.as_of) & (ours < n_steps)), none, none), (OURS, "knotted", 1, knotted, none, none)]
     for tool, switches in TOOLS.items():
         depth = _depth(j, n_steps, window, switches)[1] if switches else ours
         differ = np.flatnonzero(depth != ours)
@@ -145,9 +170,15 @@ def _count(j: Journeys, *, n_steps: int, window: int) -> pd.DataFrame:
             alone = _depth(part, n_steps, window, (switch,))[1] if len(switches) > 1 else depth[differ]
             reason[alone == depth[differ]] = switch
         for why in sorted(set(reason)):
-            theirs, mine = depth[differ][reason == why], ours[differ][reason == why]
-            rows += [(tool, why, k, 0, ((theirs >= k) & (mine < k)).sum(), ((theirs < k) & (mine >= k)).sum()) for k in range(2, n_steps + 1)]
-    return pd.DataFrame(rows, columns=["tool", "reason", "step", "n_users", "n_gained", "n_lost"])
+            mine = differ[reason == why]
+            rows += [(tool, why, k, none, count(mine[(depth[mine] >= k) & (ours[mine] < k)]), count(mine[(depth[mine] < k) & (ours[mine] >= k)])) for k in range(2, n_steps + 1)]
+    *keys, n_users, n_gained, n_lost = zip(*rows)
+    table = pd.DataFrame({**{name: np.repeat(key, n_buckets) for name, key in zip(("tool", "reason", "step"), keys)}, "bucket": np.tile(np.arange(n_buckets), len(rows)),
+                          "n_users": np.concatenate(n_users), "n_gained": np.concatenate(n_gained), "n_lost": np.concatenate(n_lost)})
+    if not accounts:
+        return table.drop(columns="bucket")
+    own = pd.DataFrame({"tool": names, "reason": "account", "step": 1, "bucket": 0, "n_users": np.bincount(account, minlength=len(names)), "n_gained": 0, "n_lost": 0})
+    return pd.concat([table, own], ignore_index=True)
 
 
 def _depth(j: Journeys, n_steps: int, window: int, switches: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
@@ -228,4 +259,4 @@ def _finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) -> st
     why = "no user is counted differently by any of them" if most is None else (
         f"the largest single difference is {users(most['n'])} at {most['event']} in {most['tool']}, because {most['reason']}")
     return (f"Of {users(counts['n_reached'].iloc[0])} with {counts['event'].iloc[0]}, our rule counts {ours['n_reached']:,} at {ours['event']} within {in_words(window)}, "
-            f"{share(ours, 'reached_rate')}; {said}; {why}. (Rule: any attempt, steps in order, each tool with its defaults; 95 % intervals.)")
+            f"{share(ours, 'reached_rate')}; {said}; {why}. (Rule: any attempt, steps in order, each tool with its defaults; 95 % intervals{in_accounts(ours['n_accounts'], ours['design_effect'])}.)")

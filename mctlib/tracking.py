@@ -64,7 +64,11 @@ def _within(owner: np.ndarray, time: np.ndarray, user: np.ndarray, since: np.nda
     return np.bincount(at[(time >= since[at]) & (time <= until[at])], minlength=len(user)) > 0
 
 
-def completeness(counts: pd.DataFrame) -> pd.DataFrame:
-    """The table with completeness_rate and its Wilson interval, from n_checked (users who did the event for certain) and n_tracked (those whose event is there)."""
-    low, high = stats.wilson(counts["n_tracked"], counts["n_checked"])
-    return counts.assign(completeness_rate=stats.rate(counts["n_tracked"], counts["n_checked"]), completeness_rate_ci_lower=low, completeness_rate_ci_upper=high)
+def completeness(table: pd.DataFrame, n_checked: np.ndarray, n_tracked: np.ndarray, *, clustered: bool) -> pd.DataFrame:
+    """The table with n_checked (users who did the event for certain), n_tracked (those whose event is there) and completeness_rate with its interval (`stats.share_interval`).
+
+    ``n_checked``, ``n_tracked``: (buckets, rows). ``clustered``: users sit in accounts.
+    """
+    checked, tracked = (n.sum(axis=0) for n in (n_checked, n_tracked))
+    low, high, _ = stats.share_interval(n_tracked, n_checked, clustered=clustered)
+    return table.assign(n_checked=checked, n_tracked=tracked, completeness_rate=stats.rate(tracked, checked), completeness_rate_ci_lower=low, completeness_rate_ci_upper=high)

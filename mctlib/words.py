@@ -33,3 +33,14 @@ def points(row: Any, column: str) -> str:
     """A difference of shares in percentage points with its interval: +1.2 points (-0.3 to +2.7); the interval is left out where it is missing."""
     value, low, high = (100 * row[c] for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
     return f"{value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")
+
+
+def in_accounts(n_accounts: float, *design_effects: float) -> str:
+    """Whose intervals are by account, to be put after "intervals": " of users in 240 accounts (design effect 3.3)"; what is missing is left out."""
+    told = " and ".join(f"{effect:.1f}" for effect in design_effects if effect == effect)
+    return (f" of users in {n_accounts:,.0f} accounts" if n_accounts == n_accounts else "") + (f" (design effect {told})" if told else "")
+
+
+def too_few_accounts(where: str) -> str:
+    """Why there is no interval."""
+    return f"Too few accounts{where} to say how far accounts differ, so no interval is given."

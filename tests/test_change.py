@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from mctlib import change as change_module
 from mctlib import demo, plots, stats
@@ -58,6 +59,8 @@ def test_a_change_by_hand():
     total = result.total.iloc[0]
     assert total[["n_before", "before_rate", "n_after", "after_rate", "change_rate"]].tolist() == pytest.approx([100, 0.4, 100, 0.32, -0.08])
     assert effect["all"].sum() == pytest.approx(total["change_rate"], abs=1e-12)
+    assert total[["before_rate_ci_lower", "before_rate_ci_upper"]].tolist() == [x.item() for x in stats.wilson([40], [100])]
+    assert total[["before_design_effect", "after_design_effect", "n_accounts"]].isna().all() and result.finding.endswith("95 % intervals.)")  # nobody sits in an account
     # a bootstrap comes near Newcombe's interval: two standard errors of the 2.5 % point of 1000 draws are 0.01, of the spread of 100 buckets 0.02
     from statsmodels.stats.proportion import confint_proportions_2indep
     assert total[["change_rate_ci_lower", "change_rate_ci_upper"]].tolist() == pytest.approx(confint_proportions_2indep(32, 100, 40, 100, method="newcomb"), abs=0.03)
@@ -184,6 +187,66 @@ def test_parts_add_up_whatever_the_counts():
     assert 0.2 < there[:, 2].mean() < 1 and (np.isnan(own).all(axis=2) == ~there).all()
     rate = stats.rate(k, n)
     np.testing.assert_allclose(own.sum(axis=2)[there], (rate[:, 1] - rate[:, 0])[there], atol=1e-12)
+
+
+def crowded(n_before, n_after, seed=1):
+    """Accounts of 10 users enter before, others after; keen accounts convert more, and lose the event of every user or of none. Users alone stand beside them."""
+    rng = np.random.default_rng(seed)
+    keen = rng.beta(2, 3, n_before + n_after)
+    users = pd.DataFrame([(f"u{a:03d}{i}", f"acc{a}", a >= n_before, rng.random() < keen[a], a % 4 > 0) for a in range(len(keen)) for i in range(10)],
+                         columns=["user", "account", "after", "on", "tracked"])
+    users.loc[users.index % 50 == 7, "account"] = None
+    events, server = [], []
+    for u in users.itertuples():
+        e, s = period(u.user, "2026-02-01" if u.after else "2026-01-01", u.on, "web", u.tracked)
+        events, server = events + e, server + s
+    log = make_log(events, ("user_id", "event", "timestamp", "platform"), backend=pd.DataFrame(server, columns=["user_id", "event", "timestamp"]),
+                   people=pd.DataFrame({"user_id": users["user"], "account_id": users["account"]}))
+    (walked,) = log.journeys(events=["a"])
+    return log, users.assign(bucket=walked.bucket)  # users are numbered by name
+
+
+def by_bucket(users, did):
+    """Share, its interval and design effect by a loop over buckets."""
+    p, n, g, squares = did.mean(), len(users), users["bucket"].nunique(), 0.0
+    for bucket in users["bucket"].unique():
+        mine = did[users["bucket"] == bucket]
+        squares += (mine.sum() - p * len(mine)) ** 2
+    variance = g / (g - 1) * squares / n**2
+    half = student.ppf(0.975, g - 1) * np.sqrt(variance) / (p * (1 - p))
+    return [p, *(1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1))], variance / (p * (1 - p) / n)
+
+
+def test_rates_of_users_in_accounts_go_by_bucket():
+    log, users = crowded(40, 30)
+    result = explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01")
+    total, step = result.total.iloc[0], result.steps.iloc[-1]
+    for name, mine in (("before", users[~users["after"]]), ("after", users[users["after"]])):
+        expected, effect = by_bucket(mine, mine["on"] & mine["tracked"])
+        columns = [f"{name}_rate{end}" for end in ("", "_ci_lower", "_ci_upper")]
+        assert total[columns].tolist() == pytest.approx(expected) and step[columns].tolist() == pytest.approx(expected)
+        assert total[f"{name}_design_effect"] == pytest.approx(effect) and effect > 1.5
+        sure = mine[mine["on"]]
+        row = result.completeness.set_index("period").loc[name]
+        assert row[["completeness_rate", "completeness_rate_ci_lower", "completeness_rate_ci_upper"]].tolist() == pytest.approx(by_bucket(sure, sure["tracked"])[0])
+    n_accounts = users["account"].nunique() + users["account"].isna().sum()
+    assert total["n_accounts"] == n_accounts and not any("account" in c for c in result.caveats)
+    effects = " and ".join(f"{total[f'{name}_design_effect']:.1f}" for name in ("before", "after"))
+    assert f"95 % intervals of users in {n_accounts} accounts (design effect {effects}).)" in result.finding
+    assert not users["account"].isin(result.parts["segment"]).any()
+
+
+@pytest.mark.parametrize(("n_before", "n_after", "words"), [(4, 3, " (9)"), (60, 6, " before or after")])
+def test_with_too_few_accounts_there_is_no_interval_and_no_test(n_before, n_after, words):
+    log, users = crowded(n_before, n_after)
+    if words == " (9)":
+        assert users["account"].nunique() + users["account"].isna().sum() == 9
+    result = explain_change(log, ["a", "b"], **WHEN, as_of="2026-03-01")
+    assert result.total.filter(like="change_rate_ci").isna().all(axis=None) and result.total.filter(like="after_rate_ci").isna().all(axis=None)
+    assert result.parts.filter(regex="_ci_|qvalue").isna().all(axis=None) and result.total["change_rate"].notna().all()
+    assert result.total["before_design_effect"].isna().item() == (n_before < 10)
+    assert f"Too few accounts{words} to say how far accounts differ, so no interval is given." in result.caveats
+    assert not any("tests were made" in c for c in result.caveats) and "cannot be told from chance" in result.finding
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from mctlib import demo, plots, stats
@@ -102,6 +103,7 @@ def test_a_landmark_by_hand():
     assert row["difference_rate"] == pytest.approx(row["adjusted_difference_rate"]) == pytest.approx(40 / 60 - 50 / 80)
     low, high = stats.newcombe(40, 60, 50, 80)
     assert row[["difference_rate_ci_lower", "difference_rate_ci_upper"]].tolist() == pytest.approx([low, high])
+    assert row[["design_effect", "n_accounts"]].isna().all() and result.finding.endswith("95 % intervals.)")  # nobody sits in an account
     assert "Of 210 users at a, 76.2 %" in result.finding and "140 users not gone on 1 day after a" in result.finding  # 40 + 50 + 70 of 210 go on
     assert any(c.startswith("Left out of the comparison of events: 70 users who had gone on within 1 day of a, and 0 users") for c in result.caveats)
     assert any(c == "The funnel's own events are no drivers and were left out: a, b." for c in result.caveats)
@@ -273,7 +275,92 @@ def test_the_demos_stories():
     assert named.loc["channel: creator", "adjusted_difference_rate_ci_upper"] < -0.1 and named.loc["plan: growth", "adjusted_difference_rate_ci_lower"] > 0
     assert set(named["kind"]) == {"segment"} and (result.drivers["kind"] == "event").sum() >= 6
     early = drop_off_drivers(log, **ask, step=2, segments="platform")
-    assert 'most surely "platform: android"' in early.finding and any("one account" in c for c in early.caveats)
+    assert 'most surely "platform: android"' in early.finding and "intervals of users in 237 accounts (design effect 1.1)" in early.finding
+    about = log.table("people").set_index("user")["account_id"]
+    (walked,) = log.journeys(events=["signed_up"], as_of="2026-06-21")  # whose window had closed on 2026-07-05
+    account = about.reindex(np.unique(walked.user))
+    assert account.nunique() + account.isna().sum() == 237 and (early.drivers["n_accounts"] == 237).all()
+
+
+def in_accounts(seed, n_accounts=40, alone=7):
+    """Users of accounts that share a rate, and some without one, on both sides of platform and country; some do x early. Rows, people, and the users as a table."""
+    rng = np.random.default_rng(seed)
+    size = rng.integers(8, 25, n_accounts)
+    account = [*np.repeat([f"acc{i}" for i in range(n_accounts)], size), *[None] * alone]
+    rate = np.r_[rng.beta(2, 3, n_accounts).repeat(size), rng.random(alone)]
+    users = pd.DataFrame({"user": [f"u{i:04d}" for i in range(len(account))], "account": account, "on": rng.random(len(rate)) < rate, "x": rng.random(len(rate)) < 0.3,
+                          "platform": rng.choice(["ios", "web"], len(rate), p=[0.4, 0.6]), "country": rng.choice(["at", "de"], len(rate))})
+    users["plan"] = np.where(users["account"].isin([f"acc{i}" for i in range(3)]), "large", np.where(users["account"].isin([f"acc{i}" for i in range(3, 22)]), "mid", "small"))
+    rows = [(u.user, event, at, u.platform, u.country) for u in users.itertuples() for event, at, does in (("a", 0, True), ("x", 0.5, u.x), ("b", 2, u.on)) if does]
+    people = pd.DataFrame({"user_id": users["user"], "account_id": users["account"], "plan": users["plan"]})
+    return make_log([*rows, ("u0000", "z", 30, "web", "at")], ("user_id", "event", "timestamp", "platform", "country"), people=people), users
+
+
+def left_out(users, side, strata):
+    """Design effect of the stratified difference, bucket by bucket left out, from the users' own lines."""
+    def difference(some):
+        level = some[strata].astype(str).agg("-".join, axis=1) if strata else pd.Series("", some.index)
+        return np.linalg.lstsq(np.c_[some[side], level.to_numpy()[:, None] == level.unique()].astype(float), some["on"].astype(float), rcond=None)[0][0]
+
+    present = users["bucket"].unique()
+    squares = sum((difference(users[users["bucket"] != b]) - difference(users)) ** 2 for b in present)
+    key = strata or [lambda _: 0]
+    four = [users[mask].groupby(key)["on"].agg(how) for mask in (users[side], ~users[side]) for how in ("sum", "count")]
+    _, low, high, _ = stats.mantel_haenszel(*(f.to_numpy(float) for f in four))
+    return (len(present) - 1) / len(present) * squares / ((high - low) / 2 / stats.Z) ** 2
+
+
+def test_users_of_one_account_count_together_by_a_loop_over_buckets():
+    log, users = in_accounts(1)
+    (walked,) = log.journeys(events=["a"])
+    users["bucket"] = walked.bucket  # users are numbered by name
+    assert (users.dropna().groupby("account")["bucket"].nunique() == 1).all()
+    result = drop_off_drivers(log, ["a", "b"], window="10d", as_of=None, segments=["platform", "properties.country"], adjust="platform", landmark="1d")
+    rows = result.drivers.set_index("driver")
+    for driver, side, strata in (("platform: ios", users["platform"] == "ios", []), ("x", users["x"], ["platform"])):
+        mine, row = users.assign(side=side), rows.loc[driver]
+        for name, some in (("with_rate", mine[side]), ("without_rate", mine[~side])):
+            p, n, squares = some["on"].mean(), len(some), 0.0
+            for _, bucket in some.groupby("bucket"):
+                squares += (bucket["on"].sum() - p * len(bucket)) ** 2
+            g = some["bucket"].nunique()
+            half = student.ppf(0.975, g - 1) * np.sqrt(g / (g - 1) * squares / n**2) / (p * (1 - p))
+            assert row[[name, f"{name}_ci_lower", f"{name}_ci_upper"]].tolist() == pytest.approx([p, *(1 / (1 + np.exp(-(np.log(p / (1 - p)) + s * half))) for s in (-1, 1))])
+        effect, df = left_out(mine, "side", strata), min(mine[side]["bucket"].nunique(), mine[~side]["bucket"].nunique()) - 1
+        assert row["design_effect"] == pytest.approx(effect)
+        key = mine[strata[0]] if strata else pd.Series(0, mine.index)
+        four = [mine[mask].groupby(key[mask])["on"].agg(how).to_numpy(float) for mask in (side, ~side) for how in ("sum", "count")]
+        estimate, low, high, _ = stats.mantel_haenszel(*four)
+        half = (high - low) / 2 / stats.Z * np.sqrt(effect) * student.ppf(0.975, df)
+        names = [f"adjusted_difference_rate{end}" for end in ("", "_ci_lower", "_ci_upper")]
+        assert row[names].tolist() == pytest.approx([estimate, estimate - half, estimate + half])
+        crude = left_out(mine, "side", []) * (student.ppf(0.975, df) / stats.Z) ** 2
+        ends = stats.newcombe(*(x / crude for x in (mine[side]["on"].sum(), side.sum(), mine[~side]["on"].sum(), (~side).sum())))
+        assert row[["difference_rate_ci_lower", "difference_rate_ci_upper"]].tolist() == pytest.approx(list(ends))
+    assert (rows["n_accounts"] == 47).all() and "in 47 accounts (design effect" in result.finding and not any("account" in c for c in result.caveats)
+
+
+def test_a_side_in_three_accounts_is_not_tested_and_below_ten_nothing_is():
+    log, users = in_accounts(1)
+    result = drop_off_drivers(log, ["a", "b"], window="10d", as_of=None, segments=["plan", "platform"], events=[])
+    rows = result.drivers.set_index("driver")
+    assert (users["plan"] == "large").sum() >= 30
+    large = rows.loc["plan: large"]
+    assert large[["with_rate_ci_lower", "difference_rate_ci_upper", "adjusted_difference_rate_ci_lower", "pvalue", "qvalue", "design_effect"]].isna().all()
+    assert large["difference_rate"] == pytest.approx(users["on"][users["plan"] == "large"].mean() - users["on"][users["plan"] != "large"].mean())
+    assert rows.drop("plan: large").drop(columns=["kind", "sign_differs"]).notna().all(axis=None)
+    assert "Without an interval and a test, because one side sits in too few accounts: plan: large." in result.caveats
+    few = drop_off_drivers(in_accounts(1, n_accounts=9, alone=0)[0], ["a", "b"], window="10d", as_of=None, segments="platform", events=["x"])
+    assert len(few.drivers) == 2 and few.drivers.filter(regex="_ci_|value|design").isna().all(axis=None) and (few.drivers["n_accounts"] == 9).all()
+    assert [c for c in few.caveats if "account" in c] == ["Too few accounts (9) to say how far accounts differ, so no interval is given."]
+    assert "of 0 drivers tested, none stands out" in few.finding
+    plots.plot_drivers(few.drivers)
+
+
+def test_accounts_may_be_a_column_too():
+    log, users = in_accounts(1)
+    result = drop_off_drivers(log, ["a", "b"], window="10d", as_of=None, segments=["account_id", "platform"], events=[])
+    assert set(result.drivers["driver"]) == {"platform: ios"} and (result.drivers["n_accounts"] == 47).all()
 
 
 def test_wrong_parameters_are_refused():

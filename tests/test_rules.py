@@ -8,8 +8,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
-from mctlib import plots
+from mctlib import plots, stats
 from mctlib.funnel import diagnose_funnel
 from mctlib.journeys import Journeys
 from mctlib.log import EventLog
@@ -185,6 +186,9 @@ def test_ours_is_the_funnels_count_and_step_1_is_everyones():
     assert reached(result, "this workbook") == reached(result, "PostHog") == funnel["n_reached"].tolist()
     assert result.counts[result.counts["step"] == 1]["n_reached"].nunique() == 1
     assert (result.counts["reached_rate"] == result.counts["n_reached"] / funnel["n_reached"][0]).all()
+    later = result.counts[result.counts["step"] > 1]  # nobody sits in an account
+    np.testing.assert_array_equal(later[["reached_rate_ci_lower", "reached_rate_ci_upper"]].to_numpy().T, stats.wilson(later["n_reached"], funnel["n_reached"][0]))
+    assert result.counts[["design_effect", "n_accounts"]].isna().all(axis=None) and result.finding.endswith("95 % intervals.)")
 
 
 def test_every_tool_states_every_aspect_with_a_public_page():
@@ -202,6 +206,48 @@ def test_open_windows_and_knotted_moments_are_said():
     assert result.caveats[0].startswith("Still inside the window of their first entry on 2026-01-01 and not at the last step: 1 user.")
     assert result.caveats[1].startswith("Different events at one moment, and events that fit several steps: 1 user.")
     assert "not asked" in result.caveats[2]
+
+
+def crowded(n_accounts, seed=1):
+    """Accounts of 12 users of whom about as many as their account is keen do b in time, some only from a later a on; five users have no account."""
+    rng = np.random.default_rng(seed)
+    account = [*np.repeat([f"acc{i}" for i in range(n_accounts)], 12), *[None] * 5]
+    keen = np.r_[rng.beta(2, 2, n_accounts).repeat(12), rng.random(5)]
+    users = pd.DataFrame({"user": [f"u{i:04d}" for i in range(len(account))], "account": account, "on": rng.random(len(keen)) < keen, "later": rng.random(len(keen)) < 0.2})
+    rows = [(u.user, event, at) for u in users.itertuples() for event, at in [("a", 0), *([("a", 50)] if u.later else []), *([("b", 55 if u.later else 5)] if u.on else [])]]
+    events = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
+    events["timestamp"] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(events["timestamp"], unit="s")
+    return EventLog.from_frame(events, people=pd.DataFrame({"user_id": users["user"], "account_id": users["account"]})), users
+
+
+def test_users_of_one_account_count_together_by_a_loop_over_buckets():
+    """Ours counts who is on, Mixpanel those of them who did not begin anew: the share of each by bucket; five users without an account are one each."""
+    log, users = crowded(40)
+    (walked,) = log.journeys(events=["a"])
+    users["bucket"] = pd.Series(walked.bucket, walked.user).groupby(level=0).first().to_numpy()
+    result = compare_rules(log, ["a", "b"], window="10s", as_of=None)
+    last = result.counts[result.counts["step"] == 2].set_index("tool")
+    for tool, there in (("this workbook", users["on"]), ("Mixpanel", users["on"] & ~users["later"])):
+        p, n, squares = there.mean(), len(users), 0.0
+        for bucket in users["bucket"].unique():
+            mine = there[users["bucket"] == bucket]
+            squares += (mine.sum() - p * len(mine)) ** 2
+        g = users["bucket"].nunique()
+        variance = g / (g - 1) * squares / n**2
+        half = student.ppf(0.975, g - 1) * np.sqrt(variance) / (p * (1 - p))
+        ends = [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
+        row = last.loc[tool]
+        assert row[["reached_rate", "reached_rate_ci_lower", "reached_rate_ci_upper"]].tolist() == pytest.approx([p, *ends])
+        assert row["design_effect"] == pytest.approx(variance / (p * (1 - p) / n)) and row["n_reached"] == there.sum()
+    assert (result.counts["n_accounts"] == 45).all()
+    assert f"95 % intervals of users in 45 accounts (design effect {last.loc['this workbook', 'design_effect']:.1f})" in result.finding
+    assert not any("account" in c for c in result.caveats) and not set(users["account"].dropna()) & set(result.counts["tool"])
+
+
+def test_below_ten_accounts_there_is_no_interval():
+    result = compare_rules(crowded(4)[0], ["a", "b"], window="10s", as_of=None)
+    assert result.counts.loc[result.counts["step"] == 2, ["reached_rate_ci_lower", "reached_rate_ci_upper", "design_effect"]].isna().all(axis=None)
+    assert "Too few accounts (9) to say how far accounts differ, so no interval is given." in result.caveats
 
 
 def test_wrong_parameters_are_refused_and_unknown_events_named():

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 from scipy.stats import t as student
 from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
@@ -39,6 +40,98 @@ def test_where_clusters_do_not_vary_they_count_as_one_user_each():
     low, high, effect, g = stats.cluster_rate([1, 2] * 10, [3, 6] * 10)  # a third of each: no variance, yet no certainty
     assert np.isnan(effect) and low < 0.15 and high > 0.55
     assert np.isnan(stats.cluster_rate([1, 2, 3] * 3, [3, 5, 8] * 3)[:2]).all()  # nine clusters are too few
+
+
+def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_accounts_wilsons():
+    """The variance by an explicit loop over the buckets; two shares at once; the last bucket holds nobody."""
+    rng = np.random.default_rng(3)
+    n = np.r_[rng.integers(1, 40, (30, 2)), [[0, 0]]]
+    k = rng.binomial(n, rng.beta(3, 5, (31, 1)))
+    low, high, effect = stats.share_interval(k, n, clustered=True)
+    for i in range(2):
+        p, total, squares = k[:, i].sum() / n[:, i].sum(), n[:, i].sum(), 0.0
+        for bucket in range(30):
+            squares += (k[bucket, i] - p * n[bucket, i]) ** 2
+        variance = 30 / 29 * squares / total**2
+        assert effect[i] == pytest.approx(variance / (p * (1 - p) / total)) and effect[i] > 1
+        half = student.ppf(0.975, 29) * np.sqrt(variance) / (p * (1 - p))
+        ends = [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
+        assert [low[i], high[i]] == pytest.approx(ends)
+    low, high, effect = stats.share_interval(k, n, clustered=False)
+    np.testing.assert_array_equal([low, high], stats.wilson(k.sum(axis=0), n.sum(axis=0)))
+    assert np.isnan(effect).all() and all(np.isnan(a).all() for a in stats.share_interval(k[:9], n[:9], clustered=True))
+
+
+def nested(seed, n_clusters=14, n_strata=3):
+    """Users of clusters of unlike sizes: cluster, stratum, side, success; and their counts (clusters, strata) of success and all, with and without."""
+    rng = np.random.default_rng(seed)
+    cluster = np.arange(n_clusters).repeat(rng.integers(3, 30, n_clusters))
+    stratum, side = rng.integers(0, n_strata, len(cluster)), rng.random(len(cluster)) < rng.beta(2, 2, n_clusters)[cluster]
+    y = rng.random(len(cluster)) < rng.beta(2, 3, n_clusters)[cluster] * 0.8 + 0.1 * side
+    counts = [np.zeros((n_clusters, n_strata)) for _ in range(4)]
+    for c, s, with_it, success in zip(cluster, stratum, side, y):
+        counts[1 if with_it else 3][c, s] += 1
+        counts[0 if with_it else 2][c, s] += success
+    return cluster, stratum, side, y, counts
+
+
+def test_the_design_effect_of_a_difference_by_a_loop_that_leaves_out_clusters_user_by_user():
+    """The difference of the users left is a least-squares coefficient with a level a stratum (`test_drivers` holds the estimate to it)."""
+    cluster, stratum, side, y, counts = nested(1)
+
+    def coefficient(some):
+        levels = stratum[some][:, None] == np.unique(stratum[some])
+        return np.linalg.lstsq(np.c_[side[some], levels].astype(float), y[some].astype(float), rcond=None)[0][0]
+
+    whole, squares = coefficient(np.full(len(y), True)), 0.0
+    for c in range(14):
+        squares += (coefficient(cluster != c) - whole) ** 2
+    difference, low, high, _ = stats.mantel_haenszel(*(a.sum(axis=0) for a in counts))
+    plain = ((high - low) / 2 / stats.Z) ** 2
+    effect, df = stats.difference_design(*counts)
+    assert difference == pytest.approx(whole) and effect == pytest.approx(13 / 14 * squares / plain) and df == 13
+    estimate, wide_low, wide_high, pvalue = stats.mantel_haenszel(*(a.sum(axis=0) for a in counts), design=(effect, df))
+    half = student.ppf(0.975, 13) * np.sqrt(13 / 14 * squares)
+    assert estimate == difference and [wide_low, wide_high] == pytest.approx([whole - half, whole + half])
+    *_, plain_pvalue = stats.mantel_haenszel(*(a.sum(axis=0) for a in counts))
+    assert pvalue == pytest.approx(2 * student.sf(np.sqrt(chi2.isf(plain_pvalue, 1) / effect), 13))
+    stacked = stats.difference_design(*(np.stack([a, b], axis=1) for a, b in zip(counts, nested(2)[-1])))
+    assert stacked[0].shape == (2,) and stacked[0][0] == pytest.approx(effect)
+
+
+def test_where_users_are_their_own_clusters_nothing_changes():
+    """2,000 users, each a cluster: design effect 1 but for the jackknife's own noise of order 1 / n; with exactly 1 and endless degrees of freedom the plain formulas."""
+    rng = np.random.default_rng(4)
+    side, y, stratum = rng.random(2000) < 0.4, rng.random(2000) < 0.3, rng.integers(0, 2, 2000)
+    level = stratum[:, None] == np.arange(2)
+    counts = [(level * a[:, None]).astype(float) for a in (side & y, side, ~side & y, ~side)]
+    effect, df = stats.difference_design(*counts)
+    assert effect == pytest.approx(1, abs=0.01) and df == side.sum() - 1
+    total = [a.sum(axis=0) for a in counts]
+    np.testing.assert_allclose(stats.mantel_haenszel(*total, design=(1.0, 1e12)), stats.mantel_haenszel(*total), rtol=1e-6)
+    np.testing.assert_allclose(stats.newcombe(30, 100, 20, 90, design=(1.0, 1e12)), stats.newcombe(30, 100, 20, 90), rtol=1e-9)
+    wide = stats.newcombe(30, 100, 20, 90, design=(2.0, 1e12))
+    np.testing.assert_allclose(wide, stats.newcombe(15, 50, 10, 45), rtol=1e-9)
+
+
+def test_too_few_clusters_on_one_side_give_no_interval():
+    *_, counts = nested(1)
+    few = [a.copy() for a in counts]
+    few[0][9:], few[1][9:] = 0, 0  # fourteen clusters, nine of them with users on one side
+    effect, df = stats.difference_design(*few)
+    assert np.isnan(effect) and df == 8
+    assert np.isnan(stats.mantel_haenszel(*(a.sum(axis=0) for a in few), design=(effect, df))[1:]).all()
+    assert np.isnan(stats.newcombe(30, 100, 20, 90, design=(effect, df))).all()
+    alike = [np.full((12, 1), x) for x in (2.0, 5.0, 1.0, 5.0)]  # every cluster the same: what chance does cannot be seen
+    assert np.isnan(stats.difference_design(*alike)[0])
+
+
+def test_colleagues_on_both_sides_make_a_difference_surer():
+    """Twelve clusters at levels of their own, each half with and half without: the levels cancel."""
+    level = np.array([2, 4, 6, 8, 10, 12, 14, 16, 3, 7, 11, 15.0])
+    k = (level + np.tile([1, 0, 1], 4))[:, None]
+    effect, _ = stats.difference_design(k, np.full((12, 1), 20.0), level[:, None], np.full((12, 1), 20.0))
+    assert effect < 0.1
 
 
 def change_by_orders(before, after):

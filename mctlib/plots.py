@@ -382,7 +382,7 @@ def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.hlines(y[1:-1], starts + low, starts + high, color=INK, lw=1.4)
     ax.vlines([before, *ends], y[1:], y[:-1], color=MUTED, lw=0.8)
     ax.plot([before, after], y[[0, -1]], "D", color=INK, ms=7)
-    points = [f"{100 * e:+.1f} ({100 * a:+.1f} to {100 * b:+.1f})".replace("-", "\u2212") for e, a, b in zip(effect, low, high)]
+    points = [(f"{100 * e:+.1f}" + (f" ({100 * a:+.1f} to {100 * b:+.1f})" if a == a else "")).replace("-", "\u2212") for e, a, b in zip(effect, low, high)]
     for at, text in zip(y, [f"{100 * before:.1f} %", *points, f"{100 * after:.1f} %"]):
         ax.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False)
     names = ["mix of those who enter" if r.part == "mix" else f"{r.step}  {r.event}: {r.part}" for r in parts.itertuples()]
@@ -408,7 +408,7 @@ def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         if not verified:
             ax.plot(row.reached_rate, y, "o", color="white", mec=ACCENT, ms=6)
     percent(ax.xaxis)
-    ax.set_xlim(0, min(1.0, 1.15 * last["reached_rate_ci_upper"].max()))
+    ax.set_xlim(0, min(1.0, 1.15 * last[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)))
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set_xlabel(f"share counted at {ours['event']} (95 % interval)")
     return ax
@@ -505,7 +505,7 @@ def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
     lines = {name: line for name, line in known.groupby(by, sort=False) if name != "all"}
     names = sorted(lines, key=lambda name: -lines[name]["late_rate"].mean())
     if not names:
-        return _nothing(axes(size=(7.2, 0.8)), "No partner has enough conversions beyond the background for a curve.").figure
+        return _nothing(axes(size=(7.2, 0.8)), "No partner has enough conversions beyond the background, or enough accounts, for a curve.").figure
     style()
     rows = -(-len(names) // columns)
     wide = min(columns, len(names))

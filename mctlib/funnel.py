@@ -310,11 +310,11 @@ class _Cells:
         return n[1:], int(n[0])
 
     def alike(self, closed: bool) -> tuple[float, float]:
-        """Of the first entries: the design effect if users of one account all did the same, the number of accounts; NaN where there are no accounts."""
+        """Of the first entries: the design effect if users of one account all did the same, the number of clusters; NaN where there are no accounts."""
         if self.account is None:
             return np.nan, np.nan
         n, n_alone = self.clusters(1, closed)
-        return float(stats.rate(n @ n + n_alone, n.sum() + n_alone)), float((n > 0).sum() + n_alone)
+        return float(stats.rate(n @ n + n_alone, n.sum() + n_alone)), float(stats.count_clusters(n, n_alone))
 
     def design(self, step: int, base: int) -> tuple[float, float]:
         """Of the share of those at step ``base`` who reached ``step``, windows closed: the design effect (NaN where not known), the number of accounts."""
@@ -322,8 +322,7 @@ class _Cells:
             return np.nan, np.nan
         (y, y_alone), (n, n_alone) = self.clusters(step), self.clusters(base)
         order = np.lexsort((y, n))  # not by name: sums must round alike whatever the accounts are called
-        alone = np.arange(n_alone) < y_alone  # users without an account, each a cluster of its own
-        _, _, effect, g = stats.cluster_rate(np.r_[y[order], alone], np.r_[n[order], np.ones(n_alone)])
+        _, _, effect, g = stats.cluster_rate(y[order], n[order], alone=(y_alone, n_alone))
         return float(effect) if g >= stats.MIN_CLUSTERS else np.nan, float(g)
 
 

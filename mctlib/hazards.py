@@ -255,10 +255,11 @@ def at_risk(steps: pd.DataFrame, days: np.ndarray) -> np.ndarray:
     return np.r_[steps["n_at_risk"], 0].astype(int)[np.searchsorted(steps["time"], days)]
 
 
-def n_clusters(groups: Sequence[Group]) -> int:
-    """Accounts with a user in any of the groups; users without an account are one each."""
-    present = np.unique(np.concatenate([g.cells.account for g in groups]))
-    return int((present >= 0).sum() + sum(g.cells.n[g.cells.account < 0].sum() for g in groups))
+def n_clusters(groups: Sequence[Group]) -> float:
+    """`stats.count_clusters` of the users in any of the groups."""
+    account, n = (np.concatenate([getattr(g.cells, name) for g in groups]) for name in ("account", "n"))
+    in_account = np.bincount(account + 1, n)
+    return float(stats.count_clusters(in_account[1:], in_account[0]))
 
 
 def critical(groups: Sequence[Group]) -> float:

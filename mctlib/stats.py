@@ -38,22 +38,35 @@ def newcombe(n_success: float, n: float, n_success_0: float, n_0: float, *, desi
     return p - p_0 - np.hypot(p - low, high_0 - p_0), p - p_0 + np.hypot(high - p, p_0 - low_0)
 
 
-def cluster_rate(n_success: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Interval of a proportion whose users sit in clusters: low, high, design effect, number of clusters.
+def count_clusters(n: np.ndarray, n_alone: np.ndarray | float = 0) -> np.ndarray:
+    """How many clusters users tell as much as: the accounts, ``n`` (..., accounts) users in each, and ``n_alone`` users without one.
 
-    ``n_success``, ``n``: (..., clusters) users; clusters without users do not count. The variance is that of a ratio, G / (G - 1) sum (y_g - p n_g)^2 / n^2
-    (linearised), the interval `cluster_interval`'s. The design effect is that variance over p (1 - p) / n: how many times more users it takes to know as
-    much. It is NaN where clusters do not vary (at a share of 0 or 1, say); the interval then counts n^2 / sum n_g^2 users, as if those of a cluster all did the same.
+    A few large accounts beside many users without one are not many clusters, though each such user is one: then it is the effective number (sum n)^2 / sum n^2
+    (Carter, Schnepel & Steigerwald 2017), where that is above the number of accounts. Without such users it is the number of accounts with users.
     """
-    k, n = np.asarray(n_success, float), np.asarray(n, float)
-    total, clusters = n.sum(axis=-1), (n > 0).sum(axis=-1)
-    p = rate(k.sum(axis=-1), total)
+    n = np.asarray(n, float)
+    effective = rate((n.sum(axis=-1) + n_alone) ** 2, (n**2).sum(axis=-1) + n_alone)
+    return np.where(np.asarray(n_alone) > 0, np.fmax(effective, (n > 0).sum(axis=-1)), (n > 0).sum(axis=-1))
+
+
+def cluster_rate(n_success: np.ndarray, n: np.ndarray, *, alone: tuple[np.ndarray | float, np.ndarray | float] = (0, 0)) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Interval of a proportion whose users sit in clusters: low, high, design effect, number of clusters (`count_clusters`).
+
+    ``n_success``, ``n``: (..., clusters) users; clusters without users do not count. ``alone``: n_success, n of users who sit in none. The variance is that of a ratio,
+    G / (G - 1) sum (y_g - p n_g)^2 / n^2 (linearised), the interval `cluster_interval`'s. The design effect is that variance over p (1 - p) / n: how many times more users
+    it takes to know as much. It is NaN where clusters do not vary (at a share of 0 or 1, say); the interval then counts n^2 / sum n_g^2 users, as if those of a
+    cluster all did the same.
+    """
+    k, n, k_alone, n_alone = (np.asarray(a, float) for a in (n_success, n, *alone))
+    total, clusters, squares = n.sum(axis=-1) + n_alone, (n > 0).sum(axis=-1) + n_alone, (n**2).sum(axis=-1) + n_alone
+    p = rate(k.sum(axis=-1) + k_alone, total)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = clusters / (clusters - 1) * ((k - p[..., None] * n) ** 2).sum(axis=-1) / total**2
-        effect = variance * total / (p * (1 - p))
+        apart = ((k - p[..., None] * n) ** 2).sum(axis=-1) + k_alone * (1 - p) ** 2 + (n_alone - k_alone) * p**2
+        effect = clusters / (clusters - 1) * apart / (total * p * (1 - p))
     effect = np.where(effect > 1e-9, effect, np.nan)  # not 0 but for rounding
-    low, high = cluster_interval(p, total, np.where(np.isnan(effect), rate((n**2).sum(axis=-1), total), effect), clusters)
-    return low, high, effect, clusters
+    counted = count_clusters(n, n_alone)
+    low, high = cluster_interval(p, total, np.where(np.isnan(effect), rate(squares, total), effect), counted)
+    return low, high, effect, counted
 
 
 def share_interval(n_success: np.ndarray, n: np.ndarray, *, clustered: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

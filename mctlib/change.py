@@ -48,7 +48,8 @@ def explain_change(
 
     ``before``, ``after``: (first day, last day) of the users' first entry, UTC. The rate is the share who reach the last step within ``window`` of that
     entry; every window must have closed by ``as_of`` (None: the end of the last event's day). ``by`` gives the segments, read at entry.
-    ``required``: numbers of steps that cannot be left out by who does a later one, so that a later one proves them where ``backend`` does not hold them.
+    ``required``: numbers of steps that cannot be left out by who does a later one, so that a later one proves them where ``backend`` does not hold them;
+    not one that an event of the step or of an earlier one may meet too, for it shows nothing.
 
     A segment's rate is the product of its step rates, and a step's rate is its completeness times its true rate. Completeness: of the users at the step before
     who did this one for certain within the window (a record in ``backend``, else a later step that requires it), the share whose event is there. Mix =
@@ -87,7 +88,7 @@ def explain_change(
     for k in required:
         if not 2 <= k < n_steps:
             raise ParameterError(f"required: step {k} has no later step that could prove it; the steps are numbered from 1, so 2 to {n_steps - 1} are possible.")
-    proof = proofs(log, matchers, implied={k - 1: range(k, n_steps) for k in required})
+    proof = proofs(log, matchers, implied={k - 1: [n for n in range(k, n_steps) if not _may_meet(matchers[:k], matchers[n])] for k in required})
     kernel = partial(_cohorts, window=window_us, periods=periods, proof=proof, by=by, accounts=log.accounts)
     counts = log.reduce(kernel, events=matchers, by=list(dict.fromkeys([*by, *log.accounts])), as_of=as_of)
     n_accounts = n_clusters(counts[counts["period"] == ACCOUNTS].rename(columns={"n_1_0": "n_users"}), "segment") if log.accounts else np.nan
@@ -107,7 +108,7 @@ def explain_change(
     parts = parts if by else parts.head(3)  # one segment is the sum itself
     checks = _checks(cells, list(segments) if by else [], matchers, proof, clustered=bool(log.accounts))
     timeline = _timeline(log.table("timeline"), matchers, periods)
-    caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof), *_test_caveats(parts),
+    caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof, required), *_test_caveats(parts),
                *_account_caveats(total.iloc[0]), *_timeline_caveats(timeline)]
     return Change(parts, total, table, checks, timeline, _change_finding(parts, table, total.iloc[0], matchers[-1].label, window_us), tuple(caveats))
 
@@ -120,6 +121,13 @@ def _period(days: Sequence[Any], name: str) -> tuple[int, int]:
     if last < first:
         raise ParameterError(f"{name}: the last day ({days[1]}) lies before the first ({days[0]}).")
     return first, last + DAY_US - 1
+
+
+def _may_meet(earlier: Sequence[Step], later: Step) -> bool:
+    """Whether an event of some step may also meet a later one: they share a name, and no property that must hold other words in one than in the other tells them apart."""
+    share_name = lambda s: not s.names or not later.names or set(s.names) & set(later.names)  # noqa: E731
+    apart = lambda s: any(isinstance(v, str) and isinstance(s.where.get(k), str) and v != s.where[k] for k, v in later.where.items())  # noqa: E731
+    return any(share_name(s) and not apart(s) for s in earlier)
 
 
 def _cohorts(
@@ -258,14 +266,18 @@ def _listed(words: Sequence[str], most: int = 5) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
-def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof]) -> list[str]:
+def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof], required: Sequence[int]) -> list[str]:
     """What is not known of the tracking, and what its estimates rest on."""
     known = _known(whole)
     labels = [s.label for s in steps[1:]]
     none, implied = ([label for label, p in zip(labels, proof[1:]) if p.source == source] for source in ("none", "implied"))
+    hollow = [label for k, label in enumerate(labels, start=2) if label in none and k in required]
     out = []
-    if none:
-        out.append(f"Lost tracking of {_listed(none)} is not known: backend has no record of it and no later step is said to require it. Behaviour may hold it.")
+    if asked := [label for label in none if label not in hollow]:
+        out.append(f"Lost tracking of {_listed(asked)} is not known: backend has no record of it and no later step is said to require it. Behaviour may hold it.")
+    if hollow:
+        out.append(f"Lost tracking of {_listed(hollow)} is not known: backend has no record of it, and an event of this step or an earlier one may meet every later step too, "
+                   "so that none proves it. Behaviour may hold it.")
     if implied:
         out.append(f"Tracking of {_listed(implied)} is judged by later steps that require it, as if its events were lost alike for users who go on and "
                    "users who stop.")

@@ -13,7 +13,7 @@ from mctlib import credit as credits, stats
 from mctlib.credit import RULES
 from mctlib.exposure import DAY, MOST_POOLED, TENURE_DAYS, THIN, count_exposure, late_table, partner_excess, pooled_share, window_table
 from mctlib.journeys import ANY, MISSING, Journeys, Step, as_step, first_rows
-from mctlib.log import EventLog, as_window
+from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import DataError, ParameterError, nearest
 from mctlib.touches import FAR, SOURCES, SURVEY, UNRESOLVED, Tags, Users, first_times
 
@@ -144,7 +144,7 @@ def _plan(
     reference: str | None, touches: Any, aliases: Mapping[str, str] | None, start: Any, competing: Any,
 ) -> tuple[_Walk, list[Step], list[str]]:
     """The checked question: the kernel, its matchers (conversion, start, perhaps an exit, then touches) and the dims it reads."""
-    if not by:
+    if not as_columns(by):
         raise ParameterError("by: name the column that holds the partner.")
     if isinstance(windows, str) or not windows:
         raise ParameterError('windows: give a list of durations, such as ["7d", "30d"].')

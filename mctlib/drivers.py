@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import MATCHERS, NOWHERE, FunnelWalk, Journeys, as_step, first_rows, walk_funnel
-from mctlib.log import EventLog, as_columns, as_window, n_clusters
+from mctlib.journeys import MATCHERS, MISSING, NOWHERE, FunnelWalk, Journeys, as_step, first_rows, walk_funnel
+from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError
 from mctlib.words import day, in_accounts, in_words, points, share, too_few_accounts, users
 
@@ -48,12 +48,12 @@ def drop_off_drivers(
     ``.drivers``, the surest first: kind (segment, event), driver, n_with, n_without, with_rate and without_rate (share who go on, Wilson intervals),
     difference_rate (Newcombe), adjusted_difference_rate (Mantel-Haenszel over the strata), pvalue (Cochran-Mantel-Haenszel), design_effect (of the
     adjusted difference), qvalue (Benjamini-Hochberg over all rows), sign_differs (crude and adjusted difference on opposite sides of 0, at least one of the
-    intervals without 0), n_accounts (of the users at the step before; a user without one is one of its own). A driver with fewer than 30 users or 2 % of the population on either side is not tested and not
+    intervals without 0), n_accounts (of the users at the step before). A driver with fewer than 30 users or 2 % of the population on either side is not tested and not
     listed; of a column with two values one is. Raises ParameterError.
 
     Where users sit in accounts (`log.accounts`), every interval and test is by hash bucket, where all users of an account are together: the rates by
     `stats.cluster_rate`, the differences and the test with the design effect of `stats.difference_design`. `diagnose_funnel` goes by the accounts themselves, so
-    one share may differ a little between the two in its interval. Where one side sits in fewer than 10 buckets, there is neither interval nor test.
+    one share may differ a little between the two in its interval. Where one side makes fewer than 10 clusters (`stats.count_clusters`), there is neither interval nor test.
     """
     matchers = log.steps(steps)
     columns, adjust = as_columns(segments), as_columns(adjust)
@@ -84,12 +84,12 @@ def drop_off_drivers(
     if not columns and not exposed:
         raise ParameterError(f"segments, events: there is nothing to compare; name a column or an event that {stats.MIN_USERS} users did and that is no step of the funnel.")
     counts = counts[counts["step"] == step]
-    n_accounts = n_clusters(counts[counts["column"] == ACCOUNTS], "driver") if log.accounts else np.nan
-    effects = [_of_column(counts[counts["column"] == column], column) for column in columns]
+    n_accounts = (counts.loc[counts["column"] == ACCOUNTS, "driver"] != MISSING).sum() if log.accounts else np.nan
+    effects = [_of_column(counts[counts["column"] == column], column, n_accounts) for column in columns]
     if exposed:
         everyone, sooner, late = (exposed[0][exposed[0]["kind"] == kind] for kind in ("all", "sooner", "late"))  # the same in every block
         done = pd.concat([part[part["kind"] == "event"] for part in exposed])
-        effects.append(_effects("event", done, everyone, list(frequent)))
+        effects.append(_effects("event", done, everyone, list(frequent), n_accounts))
     table = pd.concat([tested for tested, _ in effects], ignore_index=True)
     n_small = len(others) - len(frequent) + sum(n for _, n in effects)
     crude, adjusted = table["difference_rate"], table["adjusted_difference_rate"]
@@ -107,7 +107,7 @@ def drop_off_drivers(
         caveats.append(f"Left out of the comparison of events: {users(sooner['n_users'].sum())} who had gone on within {in_words(landmark_us)} of {before}, and "
                        f"{users(late['n_users'].sum())} whose window ended before that.")
     caveats += _warnings(table)
-    goes = _share(counts[counts["column"] == ""])
+    goes = _share(counts[counts["column"] == ""], n_accounts)
     few = table.loc[table[["with_rate_ci_lower", "without_rate_ci_lower"]].isna().any(axis=1), "driver"]
     if np.isnan(goes["on_ci_lower"]):
         caveats.append(too_few_accounts(f" ({n_accounts})"))
@@ -216,34 +216,34 @@ def _by_bucket(cells: pd.DataFrame, drivers: Sequence[str], strata: Sequence[str
     return out
 
 
-def _share(cells: pd.DataFrame) -> dict[str, float]:
+def _share(cells: pd.DataFrame, n_accounts: float) -> dict[str, float]:
     """Who goes on of all: n_users, on (the share) and its interval, design_effect."""
     n, k = _by_bucket(cells, ["all"], ["all"])[..., 0, 0]
-    low, high, effect = stats.share_interval(k, n, clustered="bucket" in cells)
+    low, high, effect = stats.share_interval(k, n, n_accounts=n_accounts)
     return {"n_users": n.sum(), "on": k.sum() / n.sum(), "on_ci_lower": low, "on_ci_upper": high, "design_effect": effect}
 
 
-def _of_column(cells: pd.DataFrame, column: str) -> tuple[pd.DataFrame, int]:
+def _of_column(cells: pd.DataFrame, column: str, n_accounts: float) -> tuple[pd.DataFrame, int]:
     """The effects of a column's values; of two values that of the smaller one, for the other says the same."""
     everyone = cells.groupby([c for c in ("stratum", "bucket") if c in cells], as_index=False)[["n_users", "n_on"]].sum().assign(driver="")
     size = cells.groupby("driver")["n_users"].sum()
-    tested, n_small = _effects("segment", cells, everyone, [size.idxmin()] if len(size) == 2 else list(size.index))
+    tested, n_small = _effects("segment", cells, everyone, [size.idxmin()] if len(size) == 2 else list(size.index), n_accounts)
     return tested.assign(driver=[f"{column}: {value}" for value in tested["driver"]]), n_small
 
 
-def _effects(kind: str, cells: pd.DataFrame, everyone: pd.DataFrame, drivers: Sequence[str]) -> tuple[pd.DataFrame, int]:
+def _effects(kind: str, cells: pd.DataFrame, everyone: pd.DataFrame, drivers: Sequence[str], n_accounts: float) -> tuple[pd.DataFrame, int]:
     """The rows of `Drivers.drivers` without qvalue, sign_differs and n_accounts, and the number of drivers with too few users on one side."""
     size, total = cells.groupby("driver")["n_users"].sum().reindex(drivers, fill_value=0), everyone["n_users"].sum()
     large = np.minimum(size, total - size) >= max(stats.MIN_USERS, stats.MIN_SHARE * total)
-    tested, strata, clustered = list(size.index[large]), everyone["stratum"].unique(), "bucket" in everyone
+    tested, strata, clustered = list(size.index[large]), everyone["stratum"].unique(), not np.isnan(n_accounts)
     n, k = _by_bucket(cells, tested, strata)
     n_0, k_0 = _by_bucket(everyone, [""], strata) - (n, k)
     of_all = lambda a: a.sum(axis=0)  # noqa: E731
-    design = stats.difference_design(k, n, k_0, n_0) if clustered else None
+    design = stats.difference_design(k, n, k_0, n_0, n_accounts=n_accounts) if clustered else None
     *adjusted, pvalue = stats.mantel_haenszel(*map(of_all, (k, n, k_0, n_0)), design=design)
     n, k, n_0, k_0 = (a.sum(axis=-1) for a in (n, k, n_0, k_0))
-    crude = stats.difference_design(*(a[..., None] for a in (k, n, k_0, n_0))) if clustered else None
-    (*with_interval, _), (*without_interval, _) = (stats.share_interval(*sides, clustered=clustered) for sides in ((k, n), (k_0, n_0)))
+    crude = stats.difference_design(*(a[..., None] for a in (k, n, k_0, n_0)), n_accounts=n_accounts) if clustered else None
+    (*with_interval, _), (*without_interval, _) = (stats.share_interval(*sides, n_accounts=n_accounts) for sides in ((k, n), (k_0, n_0)))
     n, k, n_0, k_0 = map(of_all, (n, k, n_0, k_0))
     estimates = {"with_rate": (k / n, *with_interval), "without_rate": (k_0 / n_0, *without_interval),
                  "difference_rate": (k / n - k_0 / n_0, *stats.newcombe(k, n, k_0, n_0, design=crude)), "adjusted_difference_rate": adjusted}

@@ -23,6 +23,7 @@ from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, 
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
+IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own week (its Monday) or month (its first day), UTC
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
@@ -59,9 +60,13 @@ def as_window(window: Any, name: str = "window") -> int:
     return us
 
 
-def as_columns(by: str | Sequence[str] | None) -> list[str]:
-    """One column's name, several, or none (None, "" or empty), as a list."""
-    return [by] if by and isinstance(by, str) else list(by or ())
+def as_columns(by: str | Sequence[str] | None, *, ids: bool = False) -> list[str]:
+    """One column's name, several, or none (None, "" or empty), as a list. Raises ParameterError: one holds ids, unless these are not shown (``ids``)."""
+    columns = [by] if by and isinstance(by, str) else list(by or ())
+    for column in columns:
+        if not ids and column.rpartition(".")[2] in IDS:
+            raise ParameterError(f'"{column}" holds ids, which no table or sentence may show; name a column whose values are groups of users, such as channel or plan.')
+    return columns
 
 
 class EventLog:
@@ -191,7 +196,7 @@ class EventLog:
 
     def journeys(self, *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None, values: str | None = None) -> Iterator[Journeys]:
         """The rows that `reduce` hands to its kernel, some million rows of whole users at a time."""
-        steps, by = [as_step(e) for e in events], as_columns(by)
+        steps, by = [as_step(e) for e in events], as_columns(by, ids=True)
         select, end = self._select(steps, by, values), self.as_of(as_of)
         of_user = {b: self._user_codes(b) for b in by if self._column(b)[1]}
         plain = {i: s for i, s in enumerate(steps) if not s.where}
@@ -425,12 +430,6 @@ def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     frame = pd.concat(list(parts), ignore_index=True)
     keys = [c for c in frame if not c.startswith(("n_", "sum_"))]
     return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum() if keys else frame.sum().to_frame().T
-
-
-def n_clusters(accounts: pd.DataFrame, column: str) -> int:
-    """How many clusters users make: the accounts that stand in ``column``, a row each, and every user (``n_users``) without one."""
-    alone = accounts[column] == MISSING
-    return int((~alone).sum() + accounts.loc[alone, "n_users"].sum())
 
 
 def _name(by: str) -> str:

@@ -96,7 +96,7 @@ class SparkLog(EventLog):
         self, kernel: Callable[[Journeys], pd.DataFrame], *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None,
         values: str | None = None,
     ) -> pd.DataFrame:
-        question = {"events": [as_step(e) for e in events], "by": as_columns(by), "as_of": as_of, "values": values}
+        question = {"events": [as_step(e) for e in events], "by": as_columns(by, ids=True), "as_of": as_of, "values": values}
         self.as_of(as_of)  # refused here rather than on the executors
         return add_up(self._each(lambda log: log.reduce(kernel, **question), question["events"], question["by"], values))
 

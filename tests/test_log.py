@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import mctlib
 from mctlib import log as log_module, store
 from mctlib.journeys import ANY, Step
 from mctlib.log import EventLog, as_timestamp, as_window
@@ -219,6 +221,26 @@ def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
     with pytest.raises(ParameterError, match="as_of: 2026-01-09 lies before the first event of frame"):
         log.as_of("2026-01-09")
     assert log.as_of("2027-01-01") > log.as_of()
+
+
+@pytest.mark.parametrize("column", ["user_id", "anonymous_id", "account_id", "session_id", "event_id", "event.session_id", "properties.user_id"])
+def test_ids_are_no_groups_to_be_shown(column):
+    rows = [(f"u{i}", event, f"2026-01-0{day}", f"s{i}", f"{i}{event}") for i in range(3) for event, day in (("a", 1), ("b", 2))]
+    log = EventLog.from_frame(frame(rows, ("user_id", "event", "timestamp", "session_id", "event_id")), people=pd.DataFrame({"user_id": ["u0"], "account_id": ["k"]}))
+    ask, periods = {"window": "5d", "as_of": "2026-02-01"}, {"before": ("2026-01-01", "2026-01-01"), "after": ("2026-01-02", "2026-01-02")}
+    for question in (
+        lambda: mctlib.diagnose_funnel(log, ["a", "b"], by=column, **ask), lambda: mctlib.diagnose_funnel(log, ["a", "b"], by=["week", column], **ask),
+        lambda: mctlib.explain_change(log, ["a", "b"], by=column, **periods, **ask), lambda: mctlib.drop_off_drivers(log, ["a", "b"], segments=column, **ask),
+        lambda: mctlib.drop_off_drivers(log, ["a", "b"], adjust=column, **ask), lambda: mctlib.daily_metric(log, mctlib.Count("a"), by=column, as_of="2026-02-01"),
+        lambda: mctlib.time_to_activation(log, start="a", activation="b", as_of="2026-02-01", by=column), lambda: log.counts(by=column),
+        lambda: mctlib.landmark_activation(log, start="a", activation="b", as_of="2026-02-01", by=column),
+        lambda: mctlib.attribution_windows(log, "b", windows=["7d"], as_of="2026-02-01", by=column, seed=1),
+        lambda: mctlib.compare_arms(log, "b", of="a", by=column, change_at="2026-01-02", **ask),
+    ):
+        with pytest.raises(ParameterError, match=f'"{re.escape(column)}" holds ids, which no table or sentence may show'):
+            question()
+    held = mctlib.diagnose_funnel(log, ["a", "b"], hold="session_id", **ask)
+    assert held.steps["n_reached"].tolist() == [3, 3] and log.accounts == ["account_id"]
 
 
 def test_words_that_are_not_in_the_data_name_the_nearest():

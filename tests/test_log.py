@@ -223,6 +223,38 @@ def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
     assert log.as_of("2027-01-01") > log.as_of()
 
 
+def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_are_numbers(tmp_path):
+    """Role is 1 or missing, so pandas makes it 1.0."""
+    rows = [("u", "a", "2026-01-01", "ios", 1, "s1"), ("u", "b", "2026-01-02", "ios", 1, "s1"), ("v", "a", "2026-01-01", "web", None, "s2"), ("v", "b", "2026-01-02", "web", 2, "s2")]
+    events = frame(rows, ("user_id", "event", "timestamp", "platform", "role", "session_id"))
+    events.drop(columns="role").assign(properties=[json.dumps({"role": r} if r == r else {}) for r in events["role"]]).to_parquet(tmp_path / "e.parquet")
+    for log in (EventLog.from_frame(events), EventLog.from_parquet(tmp_path / "e.parquet", name="frame")):
+        for where, n in (({"role": 1}, 1), ({"role": 1.0}, 1), ({"role": "1.0"}, 1), ({"role": [1, 2]}, 2), ({"role": [3, ANY]}, 2), ({"role": True}, 0), ({"role": []}, 0)):
+            assert log.counts(events=[Step("b", where)])["n_events"].sum() == n, where
+        for where, words in (({"platfrm": "ios"}, ' No such event has "platfrm". Did you mean "platform"?'), ({"platform": "iOS"}, ' Did you mean "ios"?'),
+                             ({"properties.rolle": 1}, ' No such event has "properties.rolle". Did you mean "role"?'), ({"platform": ["android", "webb"]}, ' Did you mean "web"?'),
+                             ({"platform": "ios", "role": 2}, ""), ({"session_id": "s"}, "")):
+            assert log.missing_events(["a", Step("b", where)]) == [f'event "{Step("b", where).label}" does not occur in frame.{words}']
+        assert log.missing_events(["a", Step("b", {"platform": "ios"}), Step(ANY, {"role": 2})]) == []
+        assert log.missing_events([Step("bb", {"platform": "ios"})]) == ['event "bb" does not occur in frame. Did you mean "b"?']
+        assert f"The {log.missing_events([Step('b', {'platform': 'iOS'})])[0]}" in mctlib.diagnose_funnel(log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of=None).caveats[0]
+
+
+def test_empty_text_is_no_value(tmp_path):
+    events = frame([("u", "a", "2026-01-01", "", "s"), ("u", "b", "2026-01-02", "", "s"), ("v", "a", "2026-01-01", None, ""), ("v", "b", "2026-01-02", "web", "")],
+                   ("user_id", "event", "timestamp", "platform", "session_id"))
+    people = pd.DataFrame({"user_id": ["u", "v"], "account_id": ["", ""], "plan": ["", "pro"], "channel": ["", ""]})
+    events.to_parquet(tmp_path / "e.parquet")
+    for log in (EventLog.from_frame(events, people=people), EventLog.from_parquet(tmp_path / "e.parquet", people=people)):
+        assert log.accounts == [] and log.segments("platform") == ["(none)", "web"] and log.segments("plan") == ["(none)", "pro"]
+        assert log.counts(by="platform")["platform"].tolist() == ["(none)", "(none)", "web"]
+        found = mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of=None, by=["platform", "plan"]).steps["segment"].unique().tolist()
+        assert found == ["all", "(none) · (none)", "(none) · pro"]
+        assert mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of=None, hold="session_id").steps["n_reached"].tolist() == [1, 1]
+        with pytest.raises(ParameterError, match='The column "channel" is empty'):
+            log.check_column("channel")
+
+
 @pytest.mark.parametrize("column", ["user_id", "anonymous_id", "account_id", "session_id", "event_id", "event.session_id", "properties.user_id"])
 def test_ids_are_no_groups_to_be_shown(column):
     rows = [(f"u{i}", event, f"2026-01-0{day}", f"s{i}", f"{i}{event}") for i in range(3) for event, day in (("a", 1), ("b", 2))]

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t as student
 from statsmodels.stats.contingency_tables import StratifiedTable
 
-from mctlib import demo, plots, stats
+from mctlib import demo, drivers as drivers_module, plots, stats
 from mctlib.drivers import FALSE_SHARE, _by_event, _effects, drop_off_drivers
 from mctlib.journeys import Journeys
 from mctlib.log import EventLog
@@ -357,6 +357,40 @@ def test_a_side_in_three_accounts_is_not_tested_and_below_ten_nothing_is():
     plots.plot_drivers(few.drivers)
 
 
+@pytest.mark.parametrize("people", [None, pd.DataFrame({"user_id": [f"A{i}" for i in range(40)], "account_id": "k"})])
+def test_a_young_log_has_an_answer_too(people):
+    """40 users start on the first day, half of them go on; nobody does anything else, and before the eleventh day no window has closed."""
+    log = make_log([*group("A", 20, ("a", 0), ("b", 1)), *group("B", 20, ("a", 0)), ("A0", "a", 30)], ("user_id", "event", "timestamp"), people=people)
+    columns = list(drop_off_drivers(log, ["a", "b"], window="10d", as_of=None, segments="week").drivers)
+    for as_of, options, words in (
+        ("2026-01-05", {"segments": "week"}, "No user at a has had the whole window of 10 days by 2026-01-05, so nothing can be compared yet."),
+        ("2026-01-05", {}, "No user at a has had"), (None, {"step": 3}, "No user at z has had the whole window of 10 days by 2026-01-31"),
+        (None, {}, "Of 40 users at a, 50.0 % "), (None, {"events": []}, "nothing can be compared: no column and no other event has 30 users on either side."),
+    ):
+        result = drop_off_drivers(log, ["a", "z", "b"] if "step" in options else ["a", "b"], window="10d", as_of=as_of, **options)
+        assert words in result.finding and result.drivers.empty and "nan" not in result.finding, result.finding
+        assert list(result.drivers) == columns and any("does not occur" in c for c in result.caveats) == ("step" in options)
+        assert plots.plot_drivers(result.drivers) is not None
+
+
+def test_where_nobody_went_on_nothing_is_a_way_out():
+    """80 users start, 40 of them go on to z or nobody does, in which case m says nothing; 40 do m at once, none of whom goes on."""
+    rows = [*group("A", 40, ("a", 0), ("m", 0.5)), *group("B", 40, ("a", 0), ("z", 2)), ("A0", "a", 30)]
+    ways = [[c for c in drop_off_drivers(make_log(rows), ["a", last], window="10d", as_of=None, events=["m"]).caveats if "Nobody" in c] for last in ("z", "nothing")]
+    assert ways == [["Nobody with m went on: rather a way out than a reason."], []]
+
+
+def test_signs_that_differ_are_said_clear_or_not_five_at_most():
+    """Seven columns, each as good as the other: crude and adjusted differences on opposite sides of 0, none of them clear."""
+    table = pd.DataFrame({"driver": [f"d{i}" for i in range(8)], "difference_rate": [0.02] * 7 + [0.0], "adjusted_difference_rate": [-0.01] * 8, "with_rate": 0.5, "without_rate": 0.5,
+                          "pvalue": [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, np.nan, 0.1]})
+    table = drivers_module._table([table], np.nan)
+    assert table["driver"].tolist() == ["d7", "d5", "d4", "d3", "d2", "d1", "d0", "d6"] and table["sign_differs"].tolist() == [False] + [True] * 7
+    named = ", ".join(f"d{i} (+2.0 points, -1.0 among like users)" for i in (5, 4, 3, 2, 1))
+    assert drivers_module._warnings(table) == [f"Over all users the difference lies on the other side of 0 than among like users: {named} and 2 more. "
+                                               "Go by the second number; the first one mixes unlike users."]
+
+
 def test_wrong_parameters_are_refused():
     log = make_log([*group("A", 40, ("a", 0), ("b", 1)), ("z", "a", 30)])
     ask = {"window": "10d", "as_of": None}
@@ -366,8 +400,6 @@ def test_wrong_parameters_are_refused():
         drop_off_drivers(log, ["a", "b"], **ask, landmark="10d")
     with pytest.raises(ParameterError, match="neither a column"):
         drop_off_drivers(log, ["a", "b"], **ask, segments="colour")
-    with pytest.raises(ParameterError, match="nothing to compare"):
-        drop_off_drivers(log, ["a", "b"], **ask)
-    with pytest.raises(ParameterError, match="no user at a has had the whole window of 10 days by 2026-01-05"):
-        drop_off_drivers(log, ["a", "b"], window="10d", as_of="2026-01-05", events=["a"])
+    with pytest.raises(ParameterError, match='events: event "bb" does not occur in frame. Did you mean "b"'):
+        drop_off_drivers(log, ["a", "b"], **ask, events=["bb"])
     assert plots.plot_drivers(drop_off_drivers(log, ["a", "b"], **ask, segments="week").drivers) is not None

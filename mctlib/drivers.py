@@ -275,7 +275,7 @@ def _finding(table: pd.DataFrame, goes: Mapping[str, float], before: str, after:
     clear, n_tests = table[table["qvalue"] <= FALSE_SHARE], int(table["pvalue"].notna().sum())
     text = f"Of {users(int(goes['n_users']))} at {before}, {share(goes, 'on')} go on to {after}; "
     if table.empty:
-        return text + f"nothing can be compared: no column and no other event has {stats.MIN_USERS} users on either side."
+        return text + "nothing can be compared: no column and no other event has enough users on both sides."
     text += f"of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
     for _, best in clear[clear["with_rate"] > 0].head(1).iterrows():
         text += (f', most surely "{best["driver"]}": {share(best, "with_rate")} with it go on against {share(best, "without_rate")} without, '

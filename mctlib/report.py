@@ -82,7 +82,8 @@ def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10, 
 def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame, pd.Series]:
     """Empty the numbers of small rows; also of one neighbour where a total would give the only masked one away by subtraction.
 
-    The base of a row is its first `n_*` column. Segments always have a total: where it is no row here, another table or the finding shows it. Returns the table and a boolean Series, True where a row was masked.
+    The base of a row is its first `n_*` column. Segments always have a total: where it is no row here, another table or the finding shows it.
+    Returns the table and a boolean Series, True where a row was masked.
     """
     frame = frame.reset_index(drop=True)
     base = next((c for c in frame if str(c).startswith("n_")), None)

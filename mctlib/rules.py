@@ -84,8 +84,8 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
     all tools count the same users at step 1. As on the tools' screens, users whose window is still open count as not there.
 
     ``.counts``: tool, step (from 1), event, n_reached (users whose attempt reached the step), reached_rate (of step 1, Wilson interval), design_effect, status,
-    n_accounts (of the users at step 1). Where users sit in accounts (`log.accounts`), intervals are by hash bucket, where
-    all users of an account are together (`stats.cluster_rate`); below 10 clusters (`stats.count_clusters`) there is none. `diagnose_funnel` goes by the accounts themselves: its intervals may differ a little ·
+    n_accounts (of the users at step 1). Where users sit in accounts (`log.accounts`), intervals are by hash bucket, where all users of an account are together
+    (`stats.cluster_rate`); below 10 clusters (`stats.count_clusters`) there is none. `diagnose_funnel` goes by the accounts themselves: its intervals may differ a little ·
     ``.differences``: tool, reason, step, event, n_gained, n_lost: users whom the tool counts at the step and we do not, and the other way round; no row
     where both are 0. A user's reason is the first switch that, set alone, leads from our depth to the tool's; "several together" where none does. Over the
     reasons, gained minus lost is the difference of n_reached · ``.rules``: tool, aspect, rule, source (a public page or public code). Raises ParameterError.

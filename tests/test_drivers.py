@@ -365,7 +365,7 @@ def test_a_young_log_has_an_answer_too(people):
     for as_of, options, words in (
         ("2026-01-05", {"segments": "week"}, "No user at a has had the whole window of 10 days by 2026-01-05, so nothing can be compared yet."),
         ("2026-01-05", {}, "No user at a has had"), (None, {"step": 3}, "No user at z has had the whole window of 10 days by 2026-01-31"),
-        (None, {}, "Of 40 users at a, 50.0 % "), (None, {"events": []}, "nothing can be compared: no column and no other event has 30 users on either side."),
+        (None, {}, "Of 40 users at a, 50.0 % "), (None, {"events": []}, "nothing can be compared: no column and no other event has enough users on both sides."),
     ):
         result = drop_off_drivers(log, ["a", "z", "b"] if "step" in options else ["a", "b"], window="10d", as_of=as_of, **options)
         assert words in result.finding and result.drivers.empty and "nan" not in result.finding, result.finding

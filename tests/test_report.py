@@ -163,6 +163,7 @@ def test_further_results_add_their_findings_and_caveats_once(shown):
 def test_a_picture_has_words_and_is_closed(shown):
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # what other tests left open
     with plt.rc_context({"figure.figsize": (6.4, 4.8)}):  # another test may have set the house style
         for drawn in (lambda: plt.subplots()[1], lambda: plt.subplots()[0]):
             report.figure(drawn(), alt='Users by "event"')

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import Journeys, as_step, first_rows
+from mctlib.journeys import MISSING, Journeys, as_step, first_rows
 from mctlib.log import EventLog, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
 from mctlib.words import in_words, users
@@ -32,7 +32,7 @@ def compare_arms(log: EventLog, event: Any, *, of: Any, by: str, change_at: Any,
 
     Users: those whose first ``of`` lies before ``change_at`` (first UTC day of the change). Counted are their rows of ``event`` within ``window`` from that day on,
     and as a covariate those within the same time before it. ``by``: the column that holds the arm (of people, or of the event at the first ``of``); it must
-    have been assigned by chance to about equally many users each. ``reference``: the arm without the change (None: the largest).
+    have been assigned by chance to about equally many users each; users without one are left out. ``reference``: the arm without the change (None: the largest).
 
     ``arms``, one row for every other arm: segment, reference, n_users, n_reference, mean_before, mean_after (events per user of the arm), effect + ci (events per
     user more than the reference, by regression on the covariate, centred, with interactions, HC2 errors: Lin 2013; its gain in precision is that of CUPED, Deng
@@ -47,6 +47,7 @@ def compare_arms(log: EventLog, event: Any, *, of: Any, by: str, change_at: Any,
         raise ParameterError(f"window: {in_words(length)} after {change_at} are not over at {as_of}.")
     counts = log.reduce(partial(_count_both, change=change, window=length), events=[of, event], by=as_columns(by), as_of=as_of)
     sizes = counts.groupby("segment")["n_users"].sum().sort_values(ascending=False, kind="stable")
+    n_without, sizes = int(sizes.get(MISSING, 0)), sizes.drop(MISSING, errors="ignore")
     sizes = sizes[sizes > 1]
     if reference is not None and reference not in sizes:
         raise ParameterError(f'reference: "{reference}" is not an arm ({", ".join(sizes.index)}).{nearest(reference, sizes.index)}')
@@ -58,7 +59,7 @@ def compare_arms(log: EventLog, event: Any, *, of: Any, by: str, change_at: Any,
             for name in sizes.index if name != base]
     table = pd.DataFrame(rows)
     table["qvalue"] = stats.fdr(table["pvalue"])
-    return Arms(table, *_said(table, sizes, as_step(event).label, in_words(length), change_at))
+    return Arms(table, *_said(table, sizes, as_step(event).label, in_words(length), change_at, n_without))
 
 
 def _count_both(j: Journeys, *, change: int, window: int) -> pd.DataFrame:
@@ -105,17 +106,20 @@ def _mean(part: pd.DataFrame, centre: float, adjusted: bool) -> tuple[float, flo
     return float(coef[0]), float((inverse @ (design.T * square) @ design @ inverse)[0, 0])
 
 
-def _said(table: pd.DataFrame, sizes: pd.Series, label: str, window: str, change_at: Any) -> tuple[str, tuple[str, ...]]:
+def _said(table: pd.DataFrame, sizes: pd.Series, label: str, window: str, change_at: Any, n_without: int) -> tuple[str, tuple[str, ...]]:
     """Finding and caveats."""
     from scipy.stats import chisquare
 
     balance = float(chisquare(sizes).pvalue)
-    top = table.loc[table["effect"].abs().idxmax()]
+    top = table.iloc[np.lexsort([-table["effect"].abs(), table["qvalue"]])[0]]  # the surest; NaN comes last
+    adjusted, without = top["variance_ratio"], f"{users(n_without)} without an arm {'is' if n_without == 1 else 'are'} left out."
     caveats = (f"Arms of equal size are expected: p = {balance:.3f}.", "Only users known before the change are compared; whoever came later has no time before it.",
-               f"Adjusting for what users did before leaves {100 * top['variance_ratio']:.0f} % of the variance.")
+               *([f"Adjusting for what users did before leaves {100 * adjusted:.0f} % of the variance."] if adjusted == adjusted else []), *([without] if n_without else []))
     if balance < ALARM:
         return (f"Not supported: the arms hold {', '.join(f'{s} {users(n)}' for s, n in sizes.items())}; chance alone does not make arms this uneven, so the assignment "
                 "or its tracking is broken."), caveats
+    if np.isnan(top["qvalue"]):
+        return "Not supported: users within the arms do not differ at all, so nothing says how sure a difference between them is.", caveats
     told = f"{top['effect']:+.3g} {label} events per user (95 % interval {top['effect_ci_lower']:+.3g} to {top['effect_ci_upper']:+.3g}) within {window} of {change_at}"
     shown = top["qvalue"] < 0.05
     return (f"{'The' if shown else 'No effect of the'} arm {top['segment']} {'made' if shown else 'is shown:'} {told}, against {top['reference']}. "

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.store import DataError, nearest
+from mctlib.journeys import MISSING
+from mctlib.store import DataError, ParameterError, nearest
 
 MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
 PINNED = 0.01  # standard deviation of the pinned level's weekly step, in standard deviations of the weeks before (Brodersen et al. 2015)
@@ -52,33 +55,61 @@ Estimator = Callable[[pd.DataFrame], "Estimate | None"]  # weeks -> Estimate, No
 # -------------------------------------------------------------------------------------------------- the series by week
 
 
+def days(values: pd.Series, what: str) -> pd.Series:
+    """UTC days of stamps, dates or text; an empty value stays empty."""
+    found = pd.to_datetime(values, utc=True, errors="coerce", format="mixed").dt.tz_localize(None).dt.normalize()
+    if len(wrong := values[found.isna() & values.notna()]):
+        raise DataError(f'{what}: "{wrong.iloc[0]}" is not a day; write 2026-06-30.')
+    return found
+
+
 def checked(series: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The series as day, segment, n, total (whose sum over n is the metric), and what kind of metric it is."""
     for column in ("day", "n", "value"):
         if column not in series:
             raise DataError(f'series: column "{column}" is missing; it takes day, n, value, and segment and n_success where they apply.'
                             f"{nearest(column, series.columns)}")
-    day = pd.to_datetime(series["day"], utc=True).dt.tz_localize(None).dt.normalize()
-    n, value = series["n"].astype(float), series["value"].astype(float)
+    numbers = {}
+    for column in [c for c in ("n", "value", "n_success", "n_checked", "n_tracked") if c in series]:
+        try:
+            numbers[column] = series[column].astype(float)
+        except (TypeError, ValueError):
+            raise DataError(f'series: column "{column}" must hold numbers.') from None
+    n, value = numbers["n"], numbers.pop("value")
     kind = "rate" if "n_success" in series else "count" if np.array_equal(n, value) else "mean"
-    total = {"rate": lambda: series["n_success"].astype(float), "count": lambda: n, "mean": lambda: (value * n).fillna(0.0)}[kind]()
-    daily = pd.DataFrame({"day": day, "segment": series["segment"].astype(str) if "segment" in series else "all", "n": n, "total": total})
-    for column in {"n_checked", "n_tracked"} & set(series):
-        daily[column] = series[column]
+    total = {"rate": lambda: numbers.pop("n_success"), "count": lambda: n, "mean": lambda: (value * n).fillna(0.0)}[kind]()
+    segment = series["segment"].where(series["segment"].notna(), MISSING).astype(str) if "segment" in series else "all"
+    daily = pd.DataFrame({"day": days(series["day"], "series: day"), "segment": segment, "total": total} | numbers)
+    if daily["day"].isna().any():
+        raise DataError("series: a row has no day.")
     if not (daily["n"] >= 0).all() or (kind == "rate" and not daily["total"].between(0, daily["n"]).all()):
         raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
     if daily.duplicated(["day", "segment"]).any():
         raise DataError("series: a day occurs twice within a segment.")
+    if kind == "count":  # of a missing row nobody knows whether nobody came or the day was lost
+        for name, own in daily.groupby("segment")["day"]:
+            if len(missing := pd.date_range(own.min(), own.max()).difference(own)):
+                raise DataError(f"series: a count needs a row for every day, with n and value 0 where nobody came; {missing[0]:%Y-%m-%d} of segment {name} has none.")
     return daily, kind
 
 
+def check_money(value: Any, margin: Any) -> None:
+    """Raises ParameterError: money per success below 0, a share of it that is kept outside 0 to 1."""
+    if value is not None and not (isinstance(value, Real) and 0 <= value < np.inf):
+        raise ParameterError(f"value: {value!r} must be 0 or more, a number; what a success brings cannot be negative.")
+    if not (isinstance(margin, Real) and 0 < margin <= 1):
+        raise ParameterError(f"margin: {margin!r} must be a share above 0 and at most 1.")
+
+
 def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.DataFrame, int]:
-    """segment, week (0 = the first since the change), n, total, for whole weeks; and the number of days left out. A count's n is its days."""
+    """segment, week (0 = the first since the change), n, total, for whole weeks; and the number of days left out. A count's n is its days, and of a segment that
+    comes later or ends sooner than the others only its own whole weeks are taken."""
     since = (daily["day"] - change).dt.days
     week = since // 7
     whole = (week * 7 >= since.min()) & (week * 7 + 6 <= since.max())
-    frame = daily[whole].assign(week=week[whole]).groupby(["segment", "week"], as_index=False)[["n", "total"]].sum()
-    return frame.assign(n=7.0) if kind == "count" else frame, int(daily.loc[~whole, "day"].nunique())
+    by_week = daily[whole].assign(week=week[whole]).groupby(["segment", "week"])
+    frame = by_week[["n", "total"]].sum().reset_index()
+    return frame[by_week.size().to_numpy() == 7].assign(n=7.0) if kind == "count" else frame, int(daily.loc[~whole, "day"].nunique())
 
 
 def pooled(units: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -247,7 +278,7 @@ def placebo_dates(weeks: pd.DataFrame, estimator: Estimator, *, min_pre: int, mi
     return [(window, found) for window in windows if (found := estimator(window)) is not None]
 
 
-def placebo_pvalues(found: Estimate, placebos: Sequence[Estimate]) -> np.ndarray:
+def placebo_pvalues(found: Estimate, placebos: Sequence[Estimate], *, seed: int = 1) -> np.ndarray:
     """P-value of the change among placebo dates, by how many of these look at least as extreme: none, one, ... all.
 
     Dates share weeks, and the last date of a series is more often its most extreme one than 1 / (1 + number of dates), the share among unrelated dates: 7 % where
@@ -258,7 +289,7 @@ def placebo_pvalues(found: Estimate, placebos: Sequence[Estimate]) -> np.ndarray
         return np.full(1 + len(placebos), np.nan)
     weights = np.array([np.pad(e.weights, (0, len(found.weights) - len(e.weights))) for e in (found, *placebos)]) @ np.linalg.cholesky(found.noise)
     weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
-    effect = np.abs(np.random.default_rng(1).standard_normal((PLACEBO_DRAWS, weights.shape[1])) @ weights.T)
+    effect = np.abs(np.random.default_rng(seed).standard_normal((PLACEBO_DRAWS, weights.shape[1])) @ weights.T)
     n_extreme = (effect[:, 1:] >= effect[:, :1]).sum(axis=1)
     return np.maximum(np.bincount(n_extreme, minlength=len(weights)).cumsum() / PLACEBO_DRAWS, np.arange(1, len(weights) + 1) / len(weights))
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mctlib import stats
 from mctlib.journeys import Journeys, as_step, first_rows
 from mctlib.log import EventLog, as_columns, as_window
-from mctlib.store import ParameterError
+from mctlib.store import ParameterError, nearest
 from mctlib.tracking import Proof, check, proofs
 from mctlib.words import in_words
 
@@ -51,8 +51,10 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
     (= value), a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that
     are over at ``as_of`` are returned, and for a rate only those whose window has closed for everyone. ``attrs``: ``n_pending`` (what is left out
     for that reason: users, for means events), ``events``, ``metric`` (in words).
-    Raises ParameterError: an event that does not occur, no day known yet.
+    Raises ParameterError: not a metric, an event that does not occur, a property of which none of the event's rows has a number, no day known yet.
     """
+    if not isinstance(metric, (Rate, Count, Mean)):
+        raise ParameterError(f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or Mean(event, property).")
     events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
@@ -64,6 +66,8 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
     }[type(metric)]
     found = log.reduce(kernel, events=events, by=as_columns(by), as_of=as_of, values=getattr(metric, "property", None))
     end = log.as_of(as_of)
+    if isinstance(metric, Mean) and found.empty:
+        raise ParameterError(f'metric: no {as_step(metric.event).label} event up to {as_of} has a number in "{metric.property}".{nearest(metric.property, log._property_keys())}')
     known = (found["day"].astype("int64") + 1) * DAY - 1 + window <= end
     if not known.any():
         raise ParameterError(f"as_of: no day of this metric is known at {as_of}; a rate's days are known once their window has closed.")

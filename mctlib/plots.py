@@ -221,7 +221,8 @@ def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | 
         ax.annotate(f"cost {short(cost)}", (day[0], cost), (0, 4), textcoords="offset points", color=WARN, fontsize=9)
     if paid == paid:
         ax.plot(end[0] + paid, cost, "o", color=WARN, ms=6)
-        ax.annotate(f"paid back on day {paid:.0f}", (end[0] + paid, cost), (-8, 6), textcoords="offset points", ha="right", color=WARN, fontsize=9)
+        told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
+        ax.annotate(f"{told} day {paid:.0f}", (end[0] + paid, cost), (-8, 6), textcoords="offset points", ha="right", color=WARN, fontsize=9)
     ax.axhline(0, color=MUTED, lw=1)
     ax.set_title("Gap times users, added up to money", fontsize=10, weight="normal")
     short_axis(ax.yaxis)

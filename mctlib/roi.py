@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from mctlib import counterfactual as cf
 from mctlib import stats
 from mctlib.counterfactual import MIN_POST, MIN_PRE
 from mctlib.log import as_timestamp
-from mctlib.store import ParameterError, nearest
+from mctlib.store import DataError, ParameterError, nearest
 
 N_PLACEBO = 20  # placebo dates wanted: among fewer, even unrelated ones, the most extreme date has p > 0.05
 ALPHA = 0.05
@@ -81,41 +82,46 @@ def _gaps(placebo: str, weeks: pd.DataFrame, counterfactual: np.ndarray) -> pd.D
     return pd.DataFrame({"placebo": placebo, "day": weeks["start"], "gap": weeks["y"] - counterfactual})
 
 
-def _rung(rung: str, weeks: pd.DataFrame, estimator: cf.Estimator, *, refused: str, min_pre: int, min_post: int) -> _Rung:
+def _rung(rung: str, weeks: pd.DataFrame, estimator: cf.Estimator, *, refused: str, seed: int, min_pre: int, min_post: int) -> _Rung:
     """A rung from its weekly series (index week; y, weight, n, observed, start), its placebo dates with these weeks at least."""
+    if weeks.empty:
+        return _Rung(rung, reason="the controls have no users before the change in weeks in which the treated have any, so there is no level to compare with")
     n_pre, n_post = int((weeks.index < 0).sum()), int((weeks.index >= 0).sum())
     found = estimator(weeks)
     if found is None:
-        return _Rung(rung, reason=f"{n_pre} whole weeks before and {n_post} after the change are too few to fit anything")
+        return _Rung(rung, reason=f"{_many(n_pre, 'whole week')} before and {n_post} after the change are too few to fit anything")
+    nothing = 1e-10 * weeks["observed"].abs().max()  # what differs by less differs by rounding
+    effect = found.effect if abs(found.effect) > nothing else 0.0
     counterfactual = weeks["observed"].to_numpy(float) - weeks["y"].to_numpy(float) + found.counterfactual
     path = _path(weeks, counterfactual, _critical(found.df) * np.sqrt(np.diag(found.cov)))
     after = weeks.index >= 0
-    base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - found.effect
+    base = float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - effect
     tried = cf.placebo_dates(weeks, estimator, min_pre=min_pre, min_post=min_post, wanted=N_PLACEBO)
     extreme = sum(p.extremity <= found.extremity for _, p in tried)
-    pvalues = cf.placebo_pvalues(found, [p for _, p in tried]) if tried else [np.nan]
+    pvalues = cf.placebo_pvalues(found, [p for _, p in tried], seed=seed) if tried else [np.nan]
     placebo = float(pvalues[extreme])
-    told = f"{n_pre} weeks before, {n_post} after; {found.told}; " + (
-        _dates(len(tried)) if tried else f"no placebo date fits before the change, so {UNCHECKED}")
+    told = f"{_many(n_pre, 'week')} before, {n_post} after; {found.told}; " + (
+        _many(len(tried), "placebo date") if tried else f"no placebo date fits before the change, so {UNCHECKED}")
     carries, reason = "yes", told
     if refused:
         carries, reason = "no", refused
     elif n_pre < MIN_PRE or n_post < MIN_POST:
-        carries, reason = "no", (f"descriptive only: {n_pre} whole weeks before and {n_post} after the change, "
+        carries, reason = "no", (f"descriptive only: {_many(n_pre, 'whole week')} before and {n_post} after the change, "
                                  f"at least {MIN_PRE} and {MIN_POST} are needed")
-    elif found.se == 0:
+    elif np.ptp(weeks["observed"] - weeks.get("control", 0.0)) <= nothing:
         carries, reason = "no", "the weeks do not differ at all, so nothing says how sure this is"
     elif found.pvalue < ALPHA and tried and placebo > max(ALPHA, pvalues[0]):
-        carries, reason = "inconclusive", (f"the model says p = {found.pvalue:.3f}, but of {_dates(len(tried))}, when nothing changed, "
+        carries, reason = "inconclusive", (f"the model says p = {found.pvalue:.3f}, but of {_many(len(tried), 'placebo date')}, when nothing changed, "
                                            f"{extreme} look{'s' if extreme == 1 else ''} as extreme (placebo p = {placebo:.2f})")
     gaps = [_gaps(f"{w['start'][0]:%Y-%m-%d}", w, p.counterfactual).loc[0:] for w, p in tried]  # week 0 is the placebo date
-    return _Rung(rung, found.effect, base=base, placebo_pvalue=placebo, carries=carries, reason=reason, path=path, cov=found.cov[np.ix_(after, after)],
+    return _Rung(rung, effect, base=base, placebo_pvalue=placebo, carries=carries, reason=reason, path=path, cov=found.cov[np.ix_(after, after)],
                  placebos=pd.concat(gaps, ignore_index=True) if gaps else _Rung(rung).placebos, sigma2=found.sigma2, n_placebo=len(tried),
                  n_alarms=sum(p.pvalue < ALPHA for _, p in tried)).with_errors(found.se, found.df, found.pvalue)
 
 
-def _dates(n: int) -> str:
-    return f"{n} placebo date{'' if n == 1 else 's'}"
+def _many(n: int, what: str) -> str:
+    """1 week, 2 weeks."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 # --------------------------------------------------------------------------------------------------------------- the comparison
@@ -138,18 +144,19 @@ class BeforeAfter:
 def compare_before_after(
     series: pd.DataFrame, *, change_at: Any, treated: str | Sequence[str] | None = None,
     control: str | Sequence[str] | None = None, value: float | None = None, cost: float | tuple[float, float] | None = None,
-    margin: float = 1.0, timeline: pd.DataFrame | None = None,
+    margin: float = 1.0, timeline: pd.DataFrame | None = None, seed: int = 1,
 ) -> BeforeAfter:
     """Effect of a change on a daily metric, up a ladder of comparisons, and the money it made.
 
     ``series``: what `daily_metric` returns, or any frame with day, n, value (rates: n_success; several segments: segment). With n_success it is
-    a rate, with value = n everywhere a daily count, else a mean. ``change_at``: first UTC day of the change. ``treated``: segments that got it,
-    taken together (None: all that are not controls). ``control``: segments that did not (None: all others of a named ``treated``; () for none).
+    a rate, with value = n everywhere a daily count (a row for every day, 0 where nobody came), else a mean. ``change_at``: first UTC day of the
+    change. ``treated``: segments that got it, taken together (None: all that are not controls). ``control``: segments that did not (None: all others
+    of a named ``treated``; () for none).
     ``value``: money per extra success (counts: per extra user-day; means: per extra unit); ``margin``: share of it that is kept. ``cost``: money
-    spent on the change (0: it was free), or (mean, sd) where it is an estimate. ``timeline``: what else happened (day, kind, label;
-    micro_conversions, note). Every verdict is refused by a release or outage that touches the metric and whose label or note says "tracking", and,
-    where ``series`` has n_checked and n_tracked, by a change of their ratio of 2 points or more whose interval leaves out 0; other entries of the
-    timeline are listed as coincidences.
+    spent on the change (0: it was free), or (mean, sd) where it is an estimate. ``seed``: of the draws behind placebo_pvalue and permutations.
+    ``timeline``: what else happened (day, kind, label; micro_conversions, note). Every verdict is refused by a release or outage that touches the
+    metric and whose label or note says "tracking", and, where ``series`` has n_checked and n_tracked, by a change of their ratio of 2 points or more
+    whose interval leaves out 0; other entries of the timeline are listed as coincidences.
 
     Days are added up to whole weeks counted from ``change_at``; days outside a whole week at either end are left out. Effects are in the units
     of the metric (a rate's 0.17 is 17 percentage points; a count's are per day): observed minus counterfactual, averaged over the weeks after
@@ -166,40 +173,42 @@ def compare_before_after(
       difference-in-differences: the errors of the interrupted series on treated minus control, a change of level. Controls keep the shares of n they
         had before the change, so that their mix cannot move the result; counts are scaled to the treated level. Refused when the difference drifted
         before the change (joint F test of a linear and a quadratic trend; the caveats say what drift it could have found). With 10 treated segments
-        and 30 in all the errors are clustered by segment; with fewer a permutation of the treated segments may make it inconclusive.
+        and 30 in all the errors are clustered by segment. With fewer, pvalue is that of a permutation of the treated segments, and above 0.05 it makes
+        an interval without 0 inconclusive. With fewer than 20 ways to pick the treated, pvalue and interval rest on the weeks alone, as reason and
+        caveats say.
       randomised arms: a pointer to `compare_arms`.
-    A rung is supported with at least 12 weeks before and 6 after the change, unless the model finds an effect that placebo dates contradict:
-    placebo_pvalue, the chance that with no change so few placebo dates would look as extreme (`placebo_pvalues`: dates share weeks, so it is larger
-    than (1 + those as extreme) / (1 + all), which it would be for unrelated ones), above 0.05 and above its minimum. Where no placebo
-    date fits, it stays supported, and reason and caveats say that its false alarms could not be checked. A rung that cannot be computed is a
-    row of NaN with its reason. Segments without users in 12 weeks before and 6 after are left out of permutations. rel_effect is NaN where
+    A rung is supported with at least 12 weeks before and 6 after the change, unless its weeks do not differ at all (from the controls', where they
+    count) or the model finds an effect that placebo dates contradict: placebo_pvalue, the chance that with no change so few placebo dates would look
+    as extreme (`placebo_pvalues`: dates share weeks, so it is larger than (1 + those as extreme) / (1 + all), which it would be for unrelated ones),
+    above 0.05 and above its minimum. Where no placebo date fits, it stays supported, and reason and caveats say that its false alarms could not be
+    checked. A rung that cannot be computed is a row of NaN with its reason. Segments without users in 12 weeks before and 6 after are left out of permutations. rel_effect is NaN where
     what would have been is not above 0.
     ``path``: day (first of the week), n, observed, counterfactual + ci (a band for 95 % of the weeks had nothing changed; a rate's are cut off
     at 0 and 1), gap + ci (observed minus counterfactual: the event study of the difference-in-differences, measured from the mean of all weeks
     before, as a single week would put its noise into all others), gain_amount + ci (value brought by the end of the week), of the highest supported
     rung, or the highest computed (before/after has no counterfactual: NaN). ``attrs`` for the pictures: kind (rate, count, mean), metric (in words).
     ``placebos``: placebo, day, gap of that rung where nothing changed: the control segments, each against the others, else the placebo dates.
-    ``donors``: segment (the treated first), weight_share in the synthetic control, gap_ratio (root mean square of the gap after / before, the
+    ``donors``: segment (the treated first), weight_share in the synthetic control, rms_before (root mean square of the gap before, in units of the
+    metric; counts: at the treated level: how well the mix of the others follows the segment), gap_ratio (root mean square of the gap after / before, the
     segment as if treated), effect_without (the synthetic control's effect with the segment left out).
     ``money``, one row for the highest supported rung (NaN without): rung, n (exposed in the weeks after the change; counts: days), incremental
     (effect x n) + ci, value_amount + ci, cost_amount, roi + ci ((value - cost) / cost, Fieller's interval; NaN = not estimable, or a cost of 0),
-    payback_days + ci (first day on which the gain so far covers the cost, 1 = the day of the change; NaN = not within these weeks, or nothing to
-    pay back; infinite = never within them), p_positive (that value exceeds cost; normal approximation), and what would have to be true to break
+    payback_days + ci (first day on which the gain so far covers the cost, which a later loss may undo; 1 = the day of the change; NaN = not within
+    these weeks, or nothing to pay back; infinite = never within them), p_positive (that value exceeds cost; normal approximation), and what would have to be true to break
     even: break_even_effect (at the users and value seen), break_even_value_amount (a success, at the effect seen), break_even_days (the effect must last).
     Without a value or without a cost all but n and incremental are NaN, and the finding says nothing on money.
-    Raises DataError: a column is missing or impossible; ParameterError: an unknown segment, a change outside the data, a negative cost or value.
+    Raises DataError: a column or a count's day is missing, a value is impossible; ParameterError: an unknown segment, a change outside the data, a
+    negative cost or value.
     """
     daily, kind = cf.checked(series)
     metric = series.attrs.get("metric", "the metric")
     day = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
     treated, control = _sides(daily, treated, control)
-    cost_mean, cost_sd = (cost, 0.0) if cost is None or np.isscalar(cost) else cost
-    if cost is not None and not (0 <= cost_mean < np.inf and 0 <= cost_sd < np.inf):
-        raise ParameterError(f"cost: {cost} must be 0 or more (and so must its standard deviation).")
-    if value is not None and not 0 <= value < np.inf:
-        raise ParameterError(f"value: {value} must be 0 or more; what a success brings cannot be negative.")
-    if not 0 < margin <= 1:
-        raise ParameterError(f"margin: {margin} must be a share above 0 and at most 1.")
+    spent = (cost, 0.0) if pd.api.types.is_scalar(cost) else tuple(cost)
+    if cost is not None and not (len(spent) == 2 and all(isinstance(c, Real) and 0 <= c < np.inf for c in spent)):
+        raise ParameterError(f"cost: {cost!r} must be 0 or more, a number or (mean, standard deviation).")
+    cost_mean, cost_sd = spent
+    cf.check_money(value, margin)
     units, left_out = cf.weekly(daily, day, kind)
     own = cf.pooled(units[units["segment"].isin(treated)], kind)
     weeks = own.rename(columns={"value": "observed"}).assign(
@@ -211,12 +220,12 @@ def compare_before_after(
     coincidences, refused = _coincidences(timeline, weeks["start"].min(), last, day, series.attrs.get("events", ()))
     lost, complete = _completeness(daily, day, treated, control)
     refused, coincidences = refused or lost, complete + coincidences
-    its = _rung(ITS, weeks, partial(cf.regression, design=cf.trend), refused=refused, min_pre=MIN_PRE, min_post=MIN_POST)
+    its = _rung(ITS, weeks, partial(cf.regression, design=cf.trend), refused=refused, seed=seed, min_pre=MIN_PRE, min_post=MIN_POST)
     against = _against(units, own, weeks, control, kind) if control else weeks
     level = weeks if not control else against.assign(y=against["observed"], weight=against["n"])
-    structural = _rung(STRUCTURAL, level, cf.structural, refused=refused, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
-    synthetic, donors = _synthetic(units, weeks, treated, control, kind, refused)
-    did, caveats = _difference(units, own, weeks, against, treated, control, kind, refused)
+    structural = _rung(STRUCTURAL, level, cf.structural, refused=refused, seed=seed, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
+    synthetic, donors = _synthetic(units, weeks, treated, control, kind, refused, seed)
+    did, caveats = _difference(units, own, weeks, against, treated, control, kind, refused, seed)
     rungs = [_before_after(weeks, kind), *([_newey_west(weeks, its)] if np.isfinite(its.effect) else []),
              *([its, structural] if control else [structural, its]), synthetic, did,
              _Rung(ARMS, reason="nothing here says that chance decided who got the change; where it did, comparing the arms is stronger than all above")]
@@ -232,7 +241,8 @@ def compare_before_after(
     if money["break_even_effect"].notna().iloc[0]:
         caveats.append(_break_even(money.iloc[0], kind))
     if left_out:
-        caveats.append(f"{left_out} days at the ends that do not fill a week counted from the change are left out.")
+        caveats.append(f"{_many(left_out, 'day')} at the ends that {'does' if left_out == 1 else 'do'} not fill a week counted from the change "
+                       f"{'is' if left_out == 1 else 'are'} left out.")
     if n := series.attrs.get("n_pending"):
         caveats.append(f"{n:,} of the newest users or events are left out: their outcome is not known yet.")
     p = weeks["observed"].mean()
@@ -242,10 +252,10 @@ def compare_before_after(
     judged = best or next((r for r in reversed(rungs) if r.carries == "inconclusive"), None)
     if judged and judged.n_placebo < N_PLACEBO:
         n, wanted = judged.n_placebo, f"before the change ({N_PLACEBO} are wanted)"
-        caveats.append(f"Only {_dates(n)} fit{'s' if n == 1 else ''} {wanted}: the false-alarm check is weak." if n else
+        caveats.append(f"Only {_many(n, 'placebo date')} fit{'s' if n == 1 else ''} {wanted}: the false-alarm check is weak." if n else
                        f"No placebo date fits {wanted} for {judged.rung}: {UNCHECKED}.")
     if judged and judged.n_alarms > max(1, MOST_ALARMS * judged.n_placebo):
-        caveats.append(f"By {judged.rung}, {judged.n_alarms} of {_dates(judged.n_placebo)} look like effects although nothing changed: "
+        caveats.append(f"By {judged.rung}, {judged.n_alarms} of {_many(judged.n_placebo, 'placebo date')} look like effects although nothing changed: "
                        "on this series it sees effects too easily.")
     if kind == "rate":
         band = list(shown.path.filter(like="counterfactual"))
@@ -263,8 +273,8 @@ def compare_before_after(
     table.attrs = path.attrs = {"kind": kind, "metric": metric, "cost_amount": money["cost_amount"].iloc[0], "payback_days": money["payback_days"].iloc[0]}
     kept = f", {100 * margin:g} % of it kept," if margin < 1 else ""
     each = {"rate": "success", "count": "user-day", "mean": "unit"}[kind]
-    spent = f"{cost_mean:,.10g}" + (f" (standard deviation {cost_sd:,.10g})" if cost_sd else "") if cost is not None else ""
-    assumed = "" if value is None or cost is None else f"at {value:,.10g} a {each}{kept} and a cost of {spent}"
+    sd = f" (standard deviation {cost_sd:,.10g})" if cost_sd else ""
+    assumed = "" if value is None or cost is None else f"at {value:,.10g} a {each}{kept} and a cost of {cost_mean:,.10g}{sd}"
     finding = _finding(rungs, best, verdict, money.iloc[0], assumed, kind, metric, day, treated, control)
     return BeforeAfter(table, path, shown.placebos, donors, money, verdict, finding, tuple(caveats + coincidences))
 
@@ -274,7 +284,7 @@ def _sides(
 ) -> tuple[list[str], list[str]]:
     """Treated and control segments, checked."""
     known = sorted(daily["segment"].unique())
-    sides = [None if s is None else [s] if isinstance(s, str) else list(s) for s in (treated, control)]
+    sides = [None if s is None else list(dict.fromkeys(map(str, [s] if pd.api.types.is_scalar(s) else s))) for s in (treated, control)]
     for name, side in zip(("treated", "control"), sides):
         for word in side or ():
             if word not in known:
@@ -361,11 +371,12 @@ def _changes(units: pd.DataFrame, treated: Sequence[str], segments: Sequence[str
 
 def _difference(
     units: pd.DataFrame, own: pd.DataFrame, weeks: pd.DataFrame, gap: pd.DataFrame, treated: Sequence[str], control: Sequence[str], kind: str, refused: str,
+    seed: int,
 ) -> tuple[_Rung, list[str]]:
     """Difference-in-differences and what must be said beside it."""
     if not control:
         return _Rung(DID, reason=NO_CONTROL), []
-    did = _rung(DID, gap, partial(cf.regression, design=cf.level), refused=refused, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
+    did = _rung(DID, gap, partial(cf.regression, design=cf.level), refused=refused, seed=seed, min_pre=MIN_PRE // 2, min_post=MIN_POST // 2)
     if not np.isfinite(did.effect) or (gap.index < 0).sum() < MIN_PRE:
         return did, []
     pretrend, blind = _pretrend(gap)
@@ -385,24 +396,34 @@ def _difference(
         notes.append(f"Not taken as if treated: {', '.join(left_out[:5])}{f' and {len(left_out) - 5} more' if len(left_out) > 5 else ''}; with users in "
                      f"fewer than {MIN_PRE} weeks before or {MIN_POST} after they say nothing.")
     each = _changes(units, treated, usable, kind) if usable else pd.DataFrame({"treated": []}, dtype=bool)
-    if each["treated"].sum() == 0 or (~each["treated"]).sum() < 2:
+    if each["treated"].all() or not each["treated"].any():
         return did, notes
-    change, weight, is_treated = (each[c].to_numpy() for c in ("change", "weight", "treated"))
-    if cf.many_units(is_treated):
-        _, se, df, _ = cf.clustered(change, weight, is_treated)
-        from scipy.special import stdtr
+    did, told = _by_segment(did, each, seed)
+    spaces = [_as_treated(units, weeks, s, [t for t in control if t != s], kind) for s in control if s in usable and (~each["treated"]).sum() > 1]
+    return replace(did, placebos=pd.concat(spaces, ignore_index=True) if spaces else did.placebos), [told, *notes]
 
-        did = did.with_errors(se, df, float(2 * stdtr(df, -abs(did.effect) / se)) if se > 0 else np.nan)
-        notes.append(f"Errors are clustered by segment: {is_treated.sum()} treated, {(~is_treated).sum()} not.")
-    else:
-        p, ways = cf.permutation(change, weight, is_treated)
-        notes.append(f"{len(each)} segments are too few for clustered errors; of all {ways} ways to pick {is_treated.sum()} of them as treated the real one ranks "
-                     f"{round(p * ways)} (permutation p = {p:.2f}; the smallest possible is {1 / ways:.2f}).")
-        if did.pvalue < ALPHA and did.carries == "yes" and p > max(ALPHA, 1 / ways):
-            told = f"other choices of segments moved as clearly without any change (permutation p = {p:.2f})"
-            did = replace(did, carries="inconclusive", reason=told)
-    spaces = [_as_treated(units, weeks, s, [t for t in control if t != s], kind) for s in control if s in usable]
-    return replace(did, placebos=pd.concat(spaces, ignore_index=True)), notes
+
+def _by_segment(did: _Rung, each: pd.DataFrame, seed: int) -> tuple[_Rung, str]:
+    """Difference-in-differences judged by its segments (`_changes`), and what must be said of that.
+
+    Many: clustered errors. Fewer: the p-value of a permutation. So few that no permutation could be rare: that of the weeks.
+    """
+    change, weight, treated = (each[c].to_numpy() for c in ("change", "weight", "treated"))
+    if cf.many_units(treated):
+        _, se, df, p = cf.clustered(change, weight, treated)  # of its own effect: the weeks' one, which weighs the weeks by their autocorrelation, would reject more often
+        return did.with_errors(se, df, p), f"Errors are clustered by segment: {treated.sum()} treated, {(~treated).sum()} not."
+    p, ways = cf.permutation(change, weight, treated, seed=seed)
+    least = (2 if 2 * treated.sum() == len(treated) else 1) / ways  # of two halves either may be the treated one: every difference is there twice
+    ranks = f"of {'all ' if ways < cf.MOST_DRAWS else ''}{ways:,} ways to pick {treated.sum()} of them as treated the real one ranks {round(p * ways)}"
+    if 1 / ways > ALPHA:
+        few = (f"{len(each)} segments are too few for a permutation to tell (p at best {least:.2f}): the interval rests on the weeks alone, "
+               "as an interrupted series' does")
+        return replace(did, reason=f"{did.reason}; {few}" if did.carries == "yes" else did.reason), f"{few}; {ranks}."
+    if did.carries == "yes" and p > ALPHA and (did.low > 0 or did.high < 0):
+        other = "other choices of segments moved as clearly without any change" if p > least else f"{len(each)} segments are too few for a permutation to be surer"
+        did = replace(did, carries="inconclusive", reason=f"{other} (permutation p = {p:.3f})")
+    return replace(did, pvalue=p), (f"{len(each)} segments are too few for clustered errors, so the p-value is that of a permutation: {ranks} "
+                                    f"(p = {p:.3f}; the smallest possible is {least:.3f}).")
 
 
 def _pretrend(gap: pd.DataFrame) -> tuple[float, float]:
@@ -429,21 +450,21 @@ def _as_treated(units: pd.DataFrame, weeks: pd.DataFrame, unit: str, control: Se
 
 
 def _synthetic(
-    units: pd.DataFrame, weeks: pd.DataFrame, treated: Sequence[str], control: Sequence[str], kind: str, refused: str,
+    units: pd.DataFrame, weeks: pd.DataFrame, treated: Sequence[str], control: Sequence[str], kind: str, refused: str, seed: int,
 ) -> tuple[_Rung, pd.DataFrame]:
     """Synthetic control and `BeforeAfter.donors`."""
-    empty = pd.DataFrame(columns=["segment", "weight_share", "gap_ratio", "effect_without"])
+    empty = pd.DataFrame(columns=["segment", "weight_share", "rms_before", "gap_ratio", "effect_without"])
     values = units[units["n"] > 0].assign(y=units["total"] / units["n"]).pivot(index="week", columns="segment", values="y").reindex(weeks.index)
-    donors = [s for s in control if s in values and values[s].notna().all()]
-    if len(donors) < 2:
-        return _Rung(SYNTHETIC, reason=f"it needs two control segments with users in every week, {len(donors) or 'none'} has them" if control else NO_CONTROL), empty
     if kind == "count":  # in per cent of their own level, as it were: a weighted mean of smaller segments cannot reach a larger one
         before = values.index < 0
         values = values * weeks["observed"][before].mean() / values[before].mean()
-        donors = [s for s in donors if np.isfinite(values[s]).all()]
+    donors = [s for s in control if s in values and np.isfinite(values[s]).all()]
+    if len(donors) < 2:
+        needed = "counts in every week and users before the change" if kind == "count" else "users in every week"
+        return _Rung(SYNTHETIC, reason=f"it needs two control segments with {needed}, {len(donors) or 'none'} has them" if control else NO_CONTROL), empty
     joined = weeks.join(values[donors].rename(columns=lambda s: f"donor {s}"))
     names, min_pre = [f"donor {s}" for s in donors], max(MIN_PRE // 2, len(donors) + 2)  # before fewer weeks than donors some mix fits anything
-    rung = _rung(SYNTHETIC, joined, partial(cf.synthetic, donors=names), refused=refused, min_pre=min_pre, min_post=MIN_POST // 2)
+    rung = _rung(SYNTHETIC, joined, partial(cf.synthetic, donors=names), refused=refused, seed=seed, min_pre=min_pre, min_post=MIN_POST // 2)
     if not np.isfinite(rung.effect):
         return rung, empty
     own, others, without = cf.synthetic_units(joined, names)
@@ -457,7 +478,8 @@ def _synthetic(
         elif not rung.se > 0:
             rung = replace(rung, carries="no", reason="no constant effect fits the weeks after the change")
     after = (joined.index >= 0) * joined["n"]
-    table = pd.DataFrame({"segment": [", ".join(treated), *donors], "weight_share": [np.nan, *own.weight], "gap_ratio": [own.ratio, *(u.ratio for u in others)],
+    table = pd.DataFrame({"segment": [", ".join(treated), *donors], "weight_share": [np.nan, *own.weight],
+                          "rms_before": [own.rms_before, *(u.rms_before for u in others)], "gap_ratio": [own.ratio, *(u.ratio for u in others)],
                           "effect_without": [np.nan, *(np.average(u.gap, weights=after) for u in without)]})
     gaps = [_gaps(s, joined.assign(y=u.gap), 0.0) for s, u in zip(donors, others)]
     return replace(rung, placebos=pd.concat(gaps, ignore_index=True)), table
@@ -468,16 +490,19 @@ def _coincidences(
 ) -> tuple[list[str], str]:
     """Sentences on what else happened within the weeks compared, and the reason to refuse a verdict ("" = none)."""
     said, refused = [], ""
-    for entry in ([] if timeline is None else timeline.sort_values("day").to_dict("records")):
-        day, touched = pd.Timestamp(entry["day"]).tz_localize(None), entry.get("micro_conversions")
-        touched = {w.strip() for w in touched.split(",")} if isinstance(touched, str) and touched else set()
+    entries = pd.DataFrame(columns=["day", "kind", "label"]) if timeline is None else timeline
+    for column in ("day", "kind", "label"):
+        if column not in entries:
+            raise DataError(f'timeline: column "{column}" is missing; it takes day, kind, label.{nearest(column, entries.columns)}')
+    for entry in entries.assign(day=cf.days(entries["day"], "timeline: day")).sort_values("day").to_dict("records"):
+        kind, label, note, touched = (entry[c] if isinstance(entry.get(c), str) else "" for c in ("kind", "label", "note", "micro_conversions"))
+        day, kind, touched = entry["day"], kind.strip().lower() or "entry", {w.strip() for w in touched.split(",")} - {""}
         elsewhere = touched and events and not touched & set(events)
-        if not first <= day <= last or elsewhere or (entry["kind"] == "intervention" and day == change):
+        if not first <= day <= last or elsewhere or (kind == "intervention" and day == change):
             continue
-        note = entry.get("note") if isinstance(entry.get("note"), str) else ""
-        if entry["kind"] in ("release", "outage") and "tracking" in f"{entry['label']} {note}".lower():
-            refused = f"the tracking itself changed on {day:%Y-%m-%d} ({entry['label']}), so the two sides are not measured alike"
-        said.append(f"Coincidence, not cause: {entry['kind']} on {day:%Y-%m-%d}, {entry['label']}.")
+        if kind in ("release", "outage") and "tracking" in f"{label} {note}".lower():
+            refused = f"the tracking itself changed on {day:%Y-%m-%d} ({label or note}), so the two sides are not measured alike"
+        said.append(f"Coincidence, not cause: {kind} on {day:%Y-%m-%d}{', ' if label else ''}{label}.")
     return said, refused
 
 
@@ -628,5 +653,6 @@ def _finding(
         return f"{text}a value of {money['value_amount']:,.0f} (95 % interval {low:,.0f} to {high:,.0f}); without a cost no return on it is defined."
     low, high, paid = money["roi_ci_lower"], money["roi_ci_upper"], money["payback_days"]
     span = f"95 % interval {100 * low:.0f} to {100 * high:.0f}" if np.isfinite(low) else "interval not estimable"
-    paid = f"paid back on day {paid:.0f}" if np.isfinite(paid) else "not paid back within the data"
+    lost = money["value_amount"] < money["cost_amount"]
+    paid = "not paid back within the data" if not np.isfinite(paid) else f"it covered its cost by day {paid:.0f} but lost it again" if lost else f"paid back on day {paid:.0f}"
     return f"{text}a return on investment of {100 * money['roi']:.0f} % ({span}), {paid}."

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mctlib import counterfactual as cf
 from mctlib import stats
-from mctlib.store import ParameterError
+from mctlib.store import DataError, ParameterError, nearest
 
 STAGES = (("until noticed", "detected_on"), ("until decided", "decided_on"), ("until answered", "shipped_on"))
 
@@ -35,15 +35,22 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     The counterfactual is the trend of the weeks before the fall with AR(1) errors (`stats.fit_ar1`), every week after it left free; a day's loss is its week's
     gap times n (counts: 1). The interval holds the error of the trend and the noise of the weeks themselves.
 
-    ``stages``: alert_id, stage (until noticed, until decided, until answered; with "(open)" where the log has no end of it: then it is the last and counted to
-    the last whole week of the series), from_day, lasted_days, missed + ci (successes, user-days, units), lost_amount + ci, per_day_amount + ci (what one day
-    sooner is worth). A stage of no days or outside the series is NaN.
+    ``stages``: alert_id, stage (until noticed, until decided, until answered; one without an end in the log ends with the next one that has; with "(open)" where
+    none has: then it is the last and counted to the last whole week of the series), from_day, lasted_days, missed + ci (successes, user-days, units), lost_amount + ci, per_day_amount + ci (what one day
+    sooner is worth). A stage of no days (times are read as their UTC day) or outside the series is NaN.
+    Raises DataError: ``responses`` has no alert_id, or something in it is not a day; ParameterError: a series of several segments, a negative value, an
+    impossible margin.
     """
     daily, kind = cf.checked(series)
     if daily["segment"].nunique() > 1:
         raise ParameterError("series: give one metric of all users; a response log does not say which segment an alert means.")
-    found = responses["alert_id"].str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$") if len(responses) else pd.DataFrame({"event": [], "began": []})
-    mine = responses.assign(began=pd.to_datetime(found["began"], errors="coerce"))[found["event"].isin(series.attrs.get("events", ())).to_numpy()].dropna(subset=["began"])
+    if "alert_id" not in responses:
+        raise DataError('responses: column "alert_id" is missing; it takes alert_id and, where known, detected_on, decided_on, shipped_on.'
+                        f'{nearest("alert_id", responses.columns)}')
+    cf.check_money(value, margin)
+    found = responses["alert_id"].astype(str).str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$")
+    logged = {c: cf.days(responses[c], f"responses: {c}") for _, c in STAGES if c in responses}
+    mine = responses.assign(began=pd.to_datetime(found["began"], errors="coerce"), **logged)[found["event"].isin(series.attrs.get("events", ()))].dropna(subset=["began"])
     each = np.nan if value is None else value * margin
     stages, short = [], []
     for alert in mine.to_dict("records"):
@@ -77,8 +84,8 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
     end = began + pd.Timedelta(days=7 * (week.max() + 1)) if len(after) else began  # the first day that is not in a whole week any more
     fit = _fit(weeks) if n_pre >= 4 and len(after) else None
     rows, start = [], began
-    for stage, column in STAGES:
-        stop = pd.to_datetime(alert.get(column), errors="coerce")
+    for k, (stage, _) in enumerate(STAGES):
+        stop = next((alert[c] for _, c in STAGES[k:] if pd.notna(alert.get(c))), pd.NaT)
         if is_open := pd.isna(stop):
             stage, stop = f"{stage} (open)", end
         stop = max(stop, start)
@@ -111,7 +118,7 @@ def _said(table: pd.DataFrame, kind: str, metric: str) -> str:
     money = f", {day:,.0f} a day ({low:,.0f} to {high:,.0f})" if day == day else ""
     lost = f"{row['missed']:,.0f} {unit} (95 % interval {row['missed_ci_lower']:,.0f} to {row['missed_ci_upper']:,.0f}){money}"
     event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
-    days = f"the {row['lasted_days']:.0f} days {row['stage']}, from {row['from_day']:%Y-%m-%d}"
+    days = f"the {row['lasted_days']:.0f} day{'' if row['lasted_days'] == 1 else 's'} {row['stage']}, from {row['from_day']:%Y-%m-%d}"
     if clear.empty:
         return f"That an earlier answer would have saved anything is not shown: the fall of {event} lost {lost} in {days}."
     return f"The fall of {event} cost {lost} in {days}; one day sooner would have saved at most a day of that."

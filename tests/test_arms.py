@@ -85,6 +85,30 @@ def test_arms_of_uneven_size_are_refused():
     assert result.finding.startswith("Not supported: the arms hold new 300 users, old 180 users; chance alone does not make arms this uneven")
 
 
+def test_users_without_an_arm_are_no_arm():
+    rows = [(f"{a}{i}", "start", "2026-03-01") for a, n in (("new", 5), ("old", 5), ("x", 20)) for i in range(n)]
+    rows += [(f"{a}{i}", "use", "2026-03-11") for a in ("new", "old") for i in range(0, 5, 1 + (a == "old"))]
+    result = compare_arms(log_of(rows, {u: u[:3] for u, *_ in rows if u[0] != "x"}), "use", **(ASK | {"by": "properties.arm"}))
+    assert result.arms[["segment", "reference", "n_users", "n_reference"]].to_numpy().tolist() == [["old", "new", 5, 5]]
+    assert result.arms["unadjusted_effect"].iloc[0] == pytest.approx(3 / 5 - 1) and "20 users without an arm are left out." in result.caveats
+
+
+def test_the_surest_arm_is_spoken_of():
+    rows = [(f"{a}{i:02d}", "start", "2026-03-01") for a in "abc" for i in range(40)]
+    rows += [(f"a{i:02d}", "use", "2026-03-11") for i in range(20)] + [(f"b{i:02d}", "use", "2026-03-11") for i in range(38)]  # +0.45, surely
+    rows += [("c00", "use", f"2026-03-11 {k // 60:02d}:{k % 60:02d}") for k in range(400)]  # +9.5, all by one user
+    result = compare_arms(log_of(rows, {u: u[0] for u, *_ in rows}), "use", **(ASK | {"by": "properties.arm", "reference": "a"}))
+    assert result.arms.set_index("segment")["effect"].to_dict() == pytest.approx({"b": 0.45, "c": 9.5})
+    assert result.finding.startswith("The arm b made +0.45 use events per user")
+
+
+def test_users_who_do_not_differ_say_nothing():
+    rows = [(f"{a}{i}", "start", "2026-03-01") for a in "ab" for i in range(9)] + [("z", "start", "2026-03-01"), ("z", "use", "2026-03-11")]
+    result = compare_arms(log_of(rows, {u: u[0] for u, *_ in rows if u != "z"}), "use", **(ASK | {"by": "properties.arm"}))
+    assert result.finding.startswith("Not supported: users within the arms do not differ at all") and "nan" not in " ".join(result.caveats)
+    assert "1 user without an arm is left out." in result.caveats
+
+
 def test_errors_name_the_parameter():
     log = log_of([("a", "start", "2026-03-01"), ("b", "start", "2026-03-01"), ("c", "start", "2026-03-02"), ("d", "start", "2026-03-02"), ("a", "use", "2026-03-12")],
                  {"a": "new", "b": "old", "c": "new", "d": "old"})

@@ -62,6 +62,11 @@ def test_mean_leaves_out_rows_without_the_property():
 def test_daily_metric_says_what_is_wrong():
     with pytest.raises(ParameterError, match='"bookd" does not occur.*"booked"'):
         daily_metric(log_of(SIGN_UPS), Rate("bookd", of="signed_up", window="2d"), as_of="2026-03-05")
+    log = log_of([("a", "visit", "2026-03-01 10:00", 4)], extra=["minutes"])
+    with pytest.raises(ParameterError, match='no visit event up to 2026-03-05 has a number in "minuts". Did you mean "minutes"'):
+        daily_metric(log, Mean("visit", "minuts"), as_of="2026-03-05")
+    with pytest.raises(ParameterError, match="metric: 'visit' is none; give Rate"):
+        daily_metric(log, "visit", as_of="2026-03-05")
     with pytest.raises(ParameterError, match="no day of this metric is known"):
         daily_metric(log_of(SIGN_UPS), Rate("booked", of="signed_up", window="9d"), as_of="2026-03-05")
 

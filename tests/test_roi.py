@@ -1,5 +1,7 @@
 """Before/after: hand counts, independent recomputation, published numbers, simulations with fixed seeds, and the demo's planted lift."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats as sps
 
+from mctlib import counterfactual as cf
 from mctlib import demo, plots, roi
 from mctlib.log import EventLog
 from mctlib.store import DataError, ParameterError
@@ -215,7 +218,8 @@ def test_counts_are_compared_with_controls_scaled_to_their_level():
 def test_permutation_ranks_the_treated_among_all_segments():
     frame, change = panel(1)
     caveats = " ".join(compare_before_after(frame, change_at=change, treated="a").caveats)
-    assert "of all 5 ways to pick 1 of them as treated the real one ranks 1 (permutation p = 0.20; the smallest possible is 0.20)" in caveats
+    assert caveats.startswith("5 segments are too few for a permutation to tell (p at best 0.20): the interval rests on the weeks alone, as an interrupted series' does; "
+                              "of all 5 ways to pick 1 of them as treated the real one ranks 1.")
 
 
 def test_control_segments_without_users_in_most_weeks_are_not_taken_as_treated():
@@ -330,6 +334,9 @@ def test_a_planted_mix_of_many_controls_is_a_supported_synthetic_control():
     assert rung["effect_ci_lower"] < 0.06 < rung["effect_ci_upper"]
     donors = result.donors.set_index("segment")
     assert donors["weight_share"].reindex(["c00", "c01", "c02"]).min() > 2 * donors["weight_share"].drop(["t", "c00", "c01", "c02"]).median()
+    mix = np.array([p["value"].to_numpy()[::7] for p in parts])
+    gap = mix[0] - donors["weight_share"].to_numpy()[1:] @ mix[1:]
+    assert donors.loc["t", "rms_before"] == pytest.approx(np.sqrt(np.mean(gap[:26] ** 2)))
     assert donors["weight_share"].sum() == pytest.approx(1) and donors["gap_ratio"].idxmax() == "t"
     assert abs(donors.loc["c00", "effect_without"] - 0.06) > abs(donors.loc["c20", "effect_without"] - 0.06)
 
@@ -352,7 +359,42 @@ def test_many_segments_are_clusters():
 def test_several_treated_segments_are_permuted_together():
     frame, change = panel(1)
     caveats = " ".join(compare_before_after(frame, change_at=change, treated=["a", "b"]).caveats)
-    assert "of all 10 ways to pick 2 of them as treated" in caveats and "the smallest possible is 0.10" in caveats
+    assert "of all 10 ways to pick 2 of them as treated" in caveats and "p at best 0.10" in caveats
+
+
+def shifted(shifts, n_treated, noise_sd=0.01):
+    """Segments s00, s01, ... of which the first ones are treated; each moves by its own shift at the change. The frame, and every segment's own mean change."""
+    rng, week = np.random.default_rng(4), np.arange(-13, 8)
+    parts = [series_of(0.3 + noise_sd * rng.normal(size=21) + shift * (week >= 0), segment=f"s{i:02d}") for i, shift in enumerate(shifts)]
+    values = np.array([p["value"].to_numpy()[::7] for p in parts])
+    return pd.concat(parts), [f"s{i:02d}" for i in range(n_treated)], values[:, 13:].mean(axis=1) - values[:, :13].mean(axis=1)
+
+
+@pytest.mark.parametrize(("other", "n_as_far", "verdict"), [(0.0, 1, True), (0.2, 2, False)])
+def test_of_few_segments_the_pvalue_is_that_of_a_permutation(other, n_as_far, verdict):
+    frame, treated, change = shifted([0.1, *[0.0] * 19, other], 1)
+    apart = np.abs(change - [np.delete(change, i).mean() for i in range(21)])
+    assert (apart >= apart[0]).sum() == n_as_far
+    did = compare_before_after(frame, change_at="2025-04-07", treated=treated).rungs.set_index("rung").loc[roi.DID]
+    assert did["pvalue"] == pytest.approx(n_as_far / 21) and did["supported"] == verdict and did["effect_ci_lower"] > 0
+    assert ("other choices of segments moved as clearly without any change (permutation p = 0.095)" in did["reason"]) != verdict
+
+
+def test_of_two_halves_a_permutation_cannot_be_sure():
+    frame, treated, _ = shifted([0.1] * 3 + [0.0] * 3, 3)
+    result = compare_before_after(frame, change_at="2025-04-07", treated=treated)
+    did = result.rungs.set_index("rung").loc[roi.DID]
+    assert did["pvalue"] == 2 / 20 and not did["supported"] and did["reason"] == "6 segments are too few for a permutation to be surer (permutation p = 0.100)"
+    assert "the real one ranks 2 (p = 0.100; the smallest possible is 0.100)" in result.caveats[0]
+
+
+def test_the_seed_draws_the_placebo_and_the_permutation_pvalues():
+    frame, treated, _ = shifted([0.0] * 20, 3, noise_sd=0.02)
+    ask = partial(compare_before_after, frame, change_at="2025-04-07", treated=treated)
+    first, again, other = (r.rungs.set_index("rung") for r in (ask(), ask(seed=1), ask(seed=2)))
+    pd.testing.assert_frame_equal(first, again)
+    assert 0 < abs(first.loc[roi.DID, "pvalue"] - other.loc[roi.DID, "pvalue"]) < 0.1  # 1,000 draws of 1,140 ways
+    pd.testing.assert_series_equal(first["effect"], other["effect"])
 
 
 def test_an_effect_that_fades_is_said_to_fade():
@@ -432,6 +474,81 @@ def test_weeks_that_do_not_differ_support_nothing():
     assert result.verdict == "not supported" and "do not differ at all" in result.finding
 
 
+@pytest.mark.parametrize("kind", ["rate", "count", "mean"])
+@pytest.mark.parametrize("level", [0.1, 1 / 3, 0.25, 1.0])
+def test_a_level_that_never_moves_supports_nothing_for_all_rounding(kind, level):
+    result = compare_before_after(series_of(np.full(50, level), kind=kind), change_at="2025-10-13", value=1, cost=1)
+    assert result.verdict == "not supported" and "do not differ at all" in result.finding and not any("break even" in c for c in result.caveats)
+
+
+def test_controls_that_are_the_treated_support_nothing_against_them():
+    own = series_of(0.2 + 0.01 * noise(2, 50) + 0.05 * (np.arange(50) >= 40), segment="t")
+    result = compare_before_after(pd.concat([own, *(own.assign(segment=s) for s in "abc")]), change_at="2025-10-13", treated="t", value=1, cost=1)
+    rungs = result.rungs.set_index("rung")
+    assert not rungs.loc[[roi.DID, roi.STRUCTURAL], "supported"].any() and (rungs.loc[[roi.DID, roi.STRUCTURAL], "reason"].str.contains("do not differ at all")).all()
+    assert rungs.loc[roi.ITS, "supported"] and rungs.loc[roi.ITS, "effect"] == pytest.approx(0.05, abs=0.02)  # its own trend can still be told
+
+
+def test_an_exact_trend_is_no_effect_and_has_no_price():
+    result = compare_before_after(series_of(np.linspace(0.1, 0.3, 50)), change_at="2025-10-13", value=1, cost=1)
+    assert result.rungs.set_index("rung").loc[roi.ITS, "effect"] == 0 and result.finding.startswith("No effect of the change")
+    assert np.isnan(result.money["break_even_value_amount"].iloc[0]) and result.money["roi"].iloc[0] == -1
+
+
+def test_controls_without_a_level_are_said_to_have_none():
+    own = series_of(100 + noise(1, 50), segment="t", kind="count")
+    empty = [series_of(np.zeros(50), segment=s, kind="count") for s in "ab"]
+    elsewhere = [series_of(100 + noise(k, 20), segment=str(k), kind="count", start="2020-01-06") for k in (3, 4)]
+    for others in (empty, elsewhere):
+        rungs = compare_before_after(pd.concat([own, *others]), change_at="2025-10-13", treated="t").rungs.set_index("rung")
+        assert rungs.loc[[roi.DID, roi.STRUCTURAL], "reason"].str.contains("no level to compare with").all()
+        assert "none has them" in rungs.loc[roi.SYNTHETIC, "reason"] and rungs.loc[roi.ITS, "supported"]
+
+
+def test_a_missing_day_of_a_count_is_not_taken_for_zero():
+    full = series_of(np.full(50, 100.0), kind="count")
+    weekdays = full[(full["day"] < "2025-10-13") | (full["day"].dt.dayofweek < 5)]
+    with pytest.raises(DataError, match="row for every day.*; 2025-10-18 of segment all has none"):
+        compare_before_after(weekdays, change_at="2025-10-13")
+    late = series_of(np.full(30, 50.0), kind="count", start="2025-05-29", segment="late")  # a segment that comes on a Thursday: its own whole weeks only
+    weeks, _ = cf.weekly(cf.checked(pd.concat([full, late]))[0], pd.Timestamp("2025-10-13"), "count")
+    own = weeks[weeks["segment"] == "late"]
+    assert (own["total"] == 350).all() and own["week"].min() == -19 and (own["n"] == 7).all()
+    sparse = series_of(np.full(50, 0.2) + 0.01 * noise(3, 50))[::2]  # users of a rate are there or not
+    assert compare_before_after(sparse, change_at="2025-10-13").rungs["effect"].notna().any()
+
+
+def test_a_timeline_is_read_as_people_write_it():
+    frame, change = panel(1)
+    ask = lambda **entry: compare_before_after(frame, change_at=change, treated="a", timeline=pd.DataFrame([  # noqa: E731
+        {"day": pd.Timestamp("2025-03-04").date(), "kind": "campaign", "label": "fair"}, {"day": "2025-03-03", "kind": "release", "label": "new SDK"} | entry]))
+    assert "Coincidence, not cause: release on 2025-03-03, new SDK." in ask().caveats and ask().verdict == "supported"
+    assert ask(kind="Outage", label="TRACKING lost").verdict == "not supported"
+    assert "Coincidence, not cause: release on 2025-03-03." in ask(label=np.nan).caveats
+    with pytest.raises(DataError, match='timeline: day: "soon" is not a day'):
+        ask(day="soon")
+    with pytest.raises(DataError, match='timeline: column "kind" is missing'):
+        compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE.drop(columns="kind"))
+
+
+def test_segments_may_be_numbers_named_twice_or_empty():
+    frame, change = panel(1, controls="b")
+    numbered = frame.assign(segment=frame["segment"].map({"a": 1, "b": 2}))
+    expected = compare_before_after(frame, change_at=change, treated="a").rungs["effect"]
+    for treated in (1, [1, "1"], np.int64(1)):
+        pd.testing.assert_series_equal(compare_before_after(numbered, change_at=change, treated=treated).rungs["effect"], expected)
+    nameless = compare_before_after(frame.assign(segment=frame["segment"].map({"a": "a"})), change_at=change, treated="a")
+    assert "against (none);" in nameless.finding and "nan" not in nameless.finding
+
+
+def test_one_is_not_many():
+    values = 0.2 + 0.01 * noise(1, 40)
+    assert "1 day at the ends that does not fill a week counted from the change is left out." in compare_before_after(series_of(values)[6:], change_at="2025-09-01").caveats + \
+        compare_before_after(series_of(values)[:-6], change_at="2025-09-01").caveats
+    short = compare_before_after(series_of(values[:2]), change_at="2025-01-13")
+    assert "1 whole week before and 1 after the change are too few" in short.finding
+
+
 def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
     frame, change = panel(1)
     frame.attrs["events"] = ["signed_up", "booked"]
@@ -458,7 +575,9 @@ def test_errors_name_the_parameter():
     frame, change = panel(1)
     for message, options in [
         ('treated: "A" is not a segment.*Did you mean "a"', {"treated": "A"}), ("none both", {"treated": "a", "control": ["a", "b"]}),
-        ("cost: -1 must be 0 or more", {"cost": -1}), ("cost: .* must be 0 or more", {"cost": (5, -1)}), ("value: -45 must be 0 or more", {"value": -45}), ("margin: 2 must be", {"margin": 2}), ("no whole week before or after", {"change_at": "2024-01-01"}),
+        ("cost: -1 must be 0 or more", {"cost": -1}), ("cost: .* must be 0 or more", {"cost": (5, -1)}), ("value: -45 must be 0 or more", {"value": -45}), ("margin: 2 must be", {"margin": 2}),
+        ("cost: '500' must be", {"cost": "500"}), (r"cost: \(1, 2, 3\) must be .*mean, standard deviation", {"cost": (1, 2, 3)}), ("value: '45' must be", {"value": "45"}),
+        ("no whole week before or after", {"change_at": "2024-01-01"}),
     ]:
         with pytest.raises(ParameterError, match=message):
             compare_before_after(frame, **{"change_at": change} | options)
@@ -466,6 +585,9 @@ def test_errors_name_the_parameter():
         compare_before_after(frame.rename(columns={"value": "values"}), change_at=change)
     with pytest.raises(DataError, match="twice"):
         compare_before_after(pd.concat([frame, frame]), change_at=change)
+    for message, columns in [('"x" is not a day', {"day": "x"}), ("a row has no day", {"day": pd.NaT}), ('"value" must hold numbers', {"value": "a"})]:
+        with pytest.raises(DataError, match=message):
+            compare_before_after(frame.assign(**columns), change_at=change)
     with pytest.raises(DataError, match="n_success between"):
         compare_before_after(frame.assign(n_success=1000), change_at=change)
 
@@ -497,6 +619,16 @@ def test_money_by_hand():
     unsure = compare_before_after(frame, change_at=change, value=10, margin=0.5, cost=(1000, 800))
     assert unsure.money[["roi_ci_lower", "roi_ci_upper"]].isna().all(axis=None) and "not estimable" in unsure.finding
     assert unsure.money["p_positive"].iloc[0] < money["p_positive"]
+
+
+def test_a_cost_that_was_covered_and_lost_again_is_not_paid_back():
+    values = np.r_[0.2 + 0.005 * noise(1, 40), 0.3, [0.12] * 7]
+    frame, change = series_of(values, n_pre=40)
+    result = compare_before_after(frame, change_at=change, value=10, cost=300)
+    assert result.money["payback_days"].iloc[0] <= 7 and result.money["roi"].iloc[0] < -1
+    assert f"it covered its cost by day {result.money['payback_days'].iloc[0]:.0f} but lost it again." in result.finding and "paid back" not in result.finding
+    texts = [t.get_text() for t in plots.plot_before_after(result.path, change_at=str(change.date())).axes[2].texts]
+    assert any(t.startswith("covered its cost by day") for t in texts) and not any("paid back" in t for t in texts)
 
 
 @pytest.mark.parametrize("given_", [{}, {"value": 45}, {"cost": 12000}])

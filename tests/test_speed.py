@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mctlib.speed import value_of_speed
-from mctlib.store import ParameterError
+from mctlib.store import DataError, ParameterError
 
 LOG = pd.DataFrame({"alert_id": ["booked-2025-05-05", "other-2025-05-05", "booked-2025-13-05"], "detected_on": ["2025-05-12", "2025-05-06", None],
                     "decided_on": ["2025-05-15", None, None], "shipped_on": ["2025-05-26", None, None]})
@@ -60,3 +60,36 @@ def test_what_cannot_be_said_is_said():
     assert "Descriptive only, with fewer than 12 weeks before the fall: booked-2025-05-05." in short.caveats
     with pytest.raises(ParameterError, match="one metric of all users"):
         value_of_speed(pd.concat([daily([1, 2]).assign(segment=s) for s in "ab"]), LOG)
+    for options, message in (({"value": -1}, "value: -1 must be 0 or more"), ({"margin": 3}, "margin: 3 must be a share")):
+        with pytest.raises(ParameterError, match=message):
+            value_of_speed(daily([1] * 24), LOG, **options)
+    with pytest.raises(DataError, match='column "alert_id" is missing'):
+        value_of_speed(daily([1] * 24), LOG.drop(columns="alert_id"))
+    with pytest.raises(DataError, match='responses: detected_on: "soon" is not a day'):
+        value_of_speed(daily([1] * 24), LOG.assign(detected_on="soon"))
+    assert value_of_speed(daily([1] * 24), LOG.assign(alert_id=np.nan)).stages.empty
+
+
+FALL = np.r_[np.full(17, 100), np.full(7, 80)]
+
+
+@pytest.mark.parametrize("stamps", [
+    {"detected_on": "2025-05-12T15:00:00Z", "decided_on": "2025-05-15T08:00:00Z"}, {"detected_on": pd.Timestamp("2025-05-12 23:00", tz="UTC")},
+    {"detected_on": pd.Timestamp("2025-05-13 01:00", tz="Europe/Berlin")}, {"detected_on": pd.Timestamp("2025-05-12").date()}])
+def test_times_are_read_as_their_utc_day(stamps):
+    expected = value_of_speed(daily(FALL), LOG[:1], value=2.0).stages
+    pd.testing.assert_frame_equal(value_of_speed(daily(FALL), LOG[:1].assign(**stamps), value=2.0).stages, expected)
+
+
+def test_a_stage_of_hours_lasts_no_day():
+    found = value_of_speed(daily(FALL), LOG[:1].assign(detected_on="2025-05-06T09:00:00", decided_on="2025-05-06T18:00:00"), value=2.0)
+    assert found.stages["lasted_days"].tolist() == [1, 0, 20] and np.isnan(found.stages["missed"].iloc[1])
+    one = value_of_speed(daily(FALL), LOG[:1].assign(**dict.fromkeys(["detected_on", "decided_on", "shipped_on"], "2025-05-06")), value=2.0)
+    assert "in the 1 day until noticed" in one.finding
+
+
+def test_a_stage_that_was_not_logged_ends_with_the_next_one():
+    found = value_of_speed(daily(FALL), LOG[:1].assign(decided_on=None)).stages  # decided on some day up to the answer of the 26th
+    assert found["stage"].tolist() == ["until noticed", "until decided", "until answered"] and found["lasted_days"].tolist() == [7, 14, 0]
+    assert found["missed"].iloc[1] == pytest.approx(14 * 20)
+    assert value_of_speed(daily(FALL), LOG[:1].assign(detected_on=None)).stages["lasted_days"].tolist() == [10, 0, 11]

@@ -336,7 +336,7 @@ def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.step(x, line["reached_rate"], where="post", color=colour, lw=1.8)
         ax.fill_between(x, line["reached_rate_ci_lower"], line["reached_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
         ends.append((last * scale, line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
-    ax.set(xlim=(0, last * scale or 1), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
+    ax.set(xlim=(0, last * scale or 1), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None) or 1), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
     percent(ax.yaxis)
     label_ends(ax, ends)
     return ax

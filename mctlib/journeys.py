@@ -6,11 +6,13 @@ the question's matchers (steps, exclusions, touches, ...) it satisfies, so one e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
+
+from mctlib.store import ParameterError, nearest
 
 ANY = ...  # as an event: every event; as a property's value: any value, as long as there is one
 Order = Literal["ordered", "strict", "unordered"]
@@ -59,9 +61,34 @@ class Exclusion:
         return Step(self.event, self.where)
 
 
-def as_step(step: Any) -> Step:
-    """A name, a list of names, a mapping with ``event`` and ``where`` (as YAML gives it) or a Step, as a Step."""
-    return step if isinstance(step, Step) else Step(**step) if isinstance(step, Mapping) else Step(step)
+def as_step(step: Any, name: str = "event") -> Step:
+    """A name, a list of names, a mapping with ``event`` and ``where`` (as YAML gives it) or a Step, as a Step. Raises ParameterError, about ``name``: it is none of these."""
+    step = step if isinstance(step, Step) else _made(Step, step, name) if isinstance(step, Mapping) else Step(step)
+    event = [step.event] if isinstance(step.event, str) else step.event
+    if event is not ANY and not (isinstance(event, Collection) and not isinstance(event, Mapping) and len(event) and all(isinstance(e, str) and e for e in event)):
+        raise ParameterError(f"{name}: {step.event!r} is not an event; give its name, a list of names (any of them), or ANY for every event.")
+    if not isinstance(step.where, Mapping):
+        raise ParameterError(f'{name}: where is {step.where!r}; it must map columns or properties to the values asked for, as in {{"platform": "ios"}}.')
+    return step
+
+
+def as_exclusion(given: Any) -> Exclusion:
+    """An Exclusion, or a mapping of its fields (as YAML gives it), as an Exclusion. Raises ParameterError: it is neither, or its event is none."""
+    if not isinstance(given, (Exclusion, Mapping)):
+        raise ParameterError(f'exclude: {given!r} is not an exclusion; give Exclusion("event", after=1, before=2) or a mapping of these.')
+    given = _made(Exclusion, given, "exclude") if isinstance(given, Mapping) else given
+    as_step(given.step, "exclude")
+    return given
+
+
+def _made(kind: type, given: Mapping[str, Any], name: str) -> Any:
+    known = [f.name for f in fields(kind)]
+    for key in given:
+        if key not in known:
+            raise ParameterError(f'{name}: "{key}" is not one of {", ".join(known)}.{nearest(key, known)}')
+    if "event" not in given:
+        raise ParameterError(f"{name}: {dict(given)} says no event.")
+    return kind(**given)
 
 
 @dataclass(frozen=True)
@@ -212,14 +239,20 @@ def walk_funnel(
 def walk_attempts(
     j: Journeys, n_steps: int, *, window: int, order: Order = "ordered", exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (), hold: Sequence[str] = (),
 ) -> tuple[FunnelWalk, FunnelWalk]:
-    """The attempts from the users' first step 1 and the deepest ones: `walk_funnel` with and without ``first_only``, one object where nobody has two starts."""
+    """The attempts from the users' first step 1 and the deepest ones: `walk_funnel` with and without ``first_only``, one object where nobody has two starts.
+
+    A user whose deepest attempt an exclusion takes out is in neither.
+    """
     if order == "ordered" and not exclude and not optional and not hold:
         return _walk_plain(j, n_steps, window)
     rule = {"window": window, "order": order, "exclude": exclude, "optional": optional, "hold": hold}
     first = walk_funnel(j, n_steps, **rule, first_only=True)
     begun = j.user[j.has(0)]
     once = order != "unordered" and (begun[1:] != begun[:-1]).all()
-    return first, first if once else walk_funnel(j, n_steps, **rule)
+    if once:
+        return first, first
+    deepest = walk_funnel(j, n_steps, **rule)
+    return replace(first, rows=first.rows[~np.isin(first.user, deepest.excluded)]), deepest
 
 
 def _of_steps(j: Journeys, n_bits: int, keep_others: bool = False) -> Journeys:

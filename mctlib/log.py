@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from numbers import Real
@@ -294,9 +294,9 @@ class EventLog:
 
     def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
         """The steps of a funnel as Steps. Raises ParameterError: fewer than two, or (unless in ``any_order``) the first one does not occur in the data."""
-        if isinstance(steps, (str, Step, Mapping)) or len(steps) < 2:
+        if isinstance(steps, (str, Step, Mapping)) or not isinstance(steps, Collection) or len(steps) < 2:
             raise ParameterError("steps: a funnel needs at least two steps; give a list of event names.")
-        matchers = [as_step(s) for s in steps]
+        matchers = [as_step(s, "steps") for s in steps]
         if not any_order and matchers[0].names and not set(matchers[0].names) & set(self.event_names):
             raise ParameterError(f"steps: step 1 cannot be reached, {self.missing_events(matchers[:1])[0]}")
         return matchers

@@ -267,25 +267,24 @@ def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.tick_params(axis="y", labelcolor=INK)
     ax.set_xticks([])  # every bar says its number
     ax.grid(visible=False)
-    ax.set(xlim=(0, entered), xlabel="users" + (" (hatched: window still open)" if pending.any() else ""))
+    ax.set(xlim=(0, max(entered, 1)), xlabel="users" + (" (hatched: window still open)" if pending.any() else ""))
     return ax
 
 
 def _large_segments(steps: pd.DataFrame, rate: str) -> pd.DataFrame:
-    """The segments' rows of the last step, with n, the users who entered; not where too few entered or a few reached it: the rate would give away their number."""
+    """The segments' rows of the last step; not where too few entered or a few reached it: the rate would give away their number."""
     table = steps[(steps["step"] == steps["step"].max()) & (steps["segment"] != "all") & steps[rate].notna()]
-    table = table.assign(n=table["segment"].map(steps[steps["step"] == 1].set_index("segment")["n_reached"]))
-    return table[(table["n"] >= MIN_USERS) & ~table["n_reached"].between(0, MIN_USERS, inclusive="neither")]
+    return table[(table["n_entered"] >= MIN_USERS) & ~table["n_reached"].between(0, MIN_USERS, inclusive="neither")]
 
 
 def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
     """`Funnel.steps` by segment: share reaching the last step with its interval, the highest on top, all users as a line; the ``most`` largest segments."""
     last = steps[steps["step"] == steps["step"].max()]
-    table = _large_segments(steps, "conversion_rate").nlargest(most, "n").sort_values("conversion_rate", ascending=False)
+    table = _large_segments(steps, "conversion_rate").nlargest(most, "n_entered").sort_values("conversion_rate", ascending=False)
     ax = axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
     if table.empty:
         return _nothing(ax, f"No segment has {MIN_USERS} users or more who reached {last['event'].iloc[0]}.")
-    forest(ax, table.assign(label=[f"{s} ({n:,})" for s, n in zip(table["segment"], table["n"])]), label="label", value="conversion_rate", zero=None)
+    forest(ax, table.assign(label=[f"{s} ({n:,})" for s, n in zip(table["segment"], table["n_entered"])]), label="label", value="conversion_rate", zero=None)
     for everyone in last.loc[last["segment"] == "all", "conversion_rate"]:
         ax.axvline(everyone, color=MUTED, lw=1, ls="--", zorder=0)
         ax.annotate(f"all users {100 * everyone:.1f} %", (everyone, 1), (4, 2), xycoords=("data", "axes fraction"), textcoords="offset points", color=MUTED, fontsize=9)
@@ -338,7 +337,7 @@ def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.step(x, line["reached_rate"], where="post", color=colour, lw=1.8)
         ax.fill_between(x, line["reached_rate_ci_lower"], line["reached_rate_ci_upper"], step="post", color=colour, alpha=0.15, lw=0)
         ends.append((last * scale, line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
-    ax.set(xlim=(0, last * scale), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
+    ax.set(xlim=(0, last * scale or 1), ylim=(0, 1.1 * times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None) or 1), xlabel=f"{unit} since the step before", ylabel="share who have gone on")
     percent(ax.yaxis)
     label_ends(ax, ends)
     return ax

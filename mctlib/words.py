@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+UNITS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"), (1000, "millisecond"), (1, "microsecond"))
+
 
 def in_words(us: int) -> str:
     """A duration in microseconds as a reader says it: 14 days, 1 hour, 30 minutes."""
-    size, word = next(((s, w) for s, w in ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute")) if us >= s), (1_000_000, "second"))
-    return f"{us / size:g} {word}{'' if us == size else 's'}"
+    size, word = next((s, w) for s, w in UNITS if us >= s and us * 10 % s == 0 or s == 1)  # the largest in which it has one decimal at most
+    return f"{us / size:,.1f}".removesuffix(".0") + f" {word}{'' if us == size else 's'}"
 
 
 def day(us: int) -> str:

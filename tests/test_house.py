@@ -10,7 +10,7 @@ import pytest
 import mctlib
 
 PACKAGE = Path(mctlib.__file__).parent
-GROUND = {"words": set(), "journeys": set(), "stats": set(), "store": set(), "overlay": {"store"}, "log": {"journeys", "store", "overlay"},
+GROUND = {"words": set(), "stats": set(), "store": set(), "journeys": {"store"}, "overlay": {"store"}, "log": {"journeys", "store", "overlay"},
           "tracking": {"journeys", "log", "stats"}, "hazards": {"journeys", "stats"}, "counterfactual": {"journeys", "stats", "store"},
           "touches": {"journeys"}, "credit": {"journeys", "stats", "touches"}, "exposure": {"journeys", "stats", "touches"}}
 ANALYSES = ("funnel", "change", "rules", "drivers", "activation", "landmark", "attribution", "metric", "roi", "arms", "speed")  # one question each: they stand on the ground, never on each other

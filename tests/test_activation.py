@@ -130,7 +130,7 @@ def test_small_table_by_hand(monkeypatch):
 @pytest.mark.parametrize(("horizon", "minutes"), [("90d", 12), ("730d", 96), ("14d", 2), ("36h", 0.2), ("1h", 1 / 60)])
 def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
     us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
-    unit = hazards.resolution(us)
+    unit = hazards.resolution(us, 10_001)
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
 

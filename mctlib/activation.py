@@ -350,7 +350,7 @@ def _finding(
 
 
 def _span(group: Group, days: float, begun: str) -> str:
-    """The days that are told of."""
+    """The time that is told of."""
     word, per_day = time_unit(days)
     if group.first:
         return f"from {word} {_number(group.first * per_day)} to {word} {_number(days * per_day)} after {begun}"
@@ -363,6 +363,7 @@ def _number(value: float) -> str:
 
 
 def _time(days: float) -> str:
+    """A span of days in words: 14.0 days, 7.0 hours."""
     word, per_day = time_unit(days)
     return f"{days * per_day:.1f} {word}s"
 

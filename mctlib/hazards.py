@@ -55,7 +55,7 @@ def as_event(event: Any, role: str) -> Step:
         if not (step.event is ANY or step.names) or not all(isinstance(name, str) for name in step.names):
             raise TypeError
         return step
-    except TypeError:
+    except (TypeError, ParameterError):
         raise ParameterError(f"{role}: {event} is not an event; give an event's name, a list of names, or a Step.") from None
 
 

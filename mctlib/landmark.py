@@ -20,7 +20,7 @@ from mctlib.words import in_words, points, time_unit, users
 
 MOST_SIGNALS = MATCHERS - 4  # start, activation and exit are matchers too
 COLUMNS = [
-    "landmark_days", "signal", "n_exposed", "n_unexposed", *(f"{name}{side}" for name in (
+    "landmark_days", "signal", "n_exposed", "n_unexposed", "horizon_days", *(f"{name}{side}" for name in (
         "exposed_rate", "unexposed_rate", "effect_rate", "naive_effect_rate", "rmst_difference_days", "crude_difference_days", "hazard_ratio")
         for side in ("", "_ci_lower", "_ci_upper")), "logrank_pvalue", "qvalue",
 ]
@@ -48,8 +48,8 @@ def landmark_activation(
     ``by``: strata, columns of people or of the start event; the differences are then means over strata with weights n_1 n_0 / (n_1 + n_0) as Mantel &
     Haenszel's, the hazard ratio and the log-rank test are stratified, over the strata with 10 users on both sides.
 
-    ``signals``: landmark_days, signal, n_exposed, n_unexposed; exposed_rate, unexposed_rate + ci (share activated between landmark and horizon, or the last
-    day to which 10 users of either side were followed), effect_rate + ci (their difference, stratified), naive_effect_rate + ci (for comparison only: share
+    ``signals``: landmark_days, signal, n_exposed, n_unexposed; horizon_days (how long after the landmark the following are read: until the horizon, or the last
+    day to which 10 users of either side were followed); exposed_rate, unexposed_rate + ci (share activated by then), effect_rate + ci (their difference, stratified), naive_effect_rate + ci (for comparison only: share
     activated of all who ever did it, before or after activating, minus that of those who never did), rmst_difference_days + ci (days not activated after the
     landmark, exposed minus unexposed, stratified), crude_difference_days + ci (not stratified), hazard_ratio + ci (above 1: sooner), logrank_pvalue,
     qvalue (Benjamini-Hochberg over all rows). By landmark, the largest saving first. Errors are by account where people sit in accounts; with fewer than 10
@@ -173,6 +173,7 @@ def _compare(counts: pd.DataFrame, clock: dict[str, Any], stratified: bool) -> t
     last = min(g.last for pair in (*pairs, crude) for g in pair)
     told = {"exposed_rate": crude[0].rate(last), "unexposed_rate": crude[1].rate(last), "effect_rate": compare_shares(pairs, last),
             "rmst_difference_days": compare_days(pairs, last), "crude_difference_days": compare_days([crude], last)}
+    row["horizon_days"] = last
     for name, values in told.items():
         row |= dict(zip((name, f"{name}_ci_lower", f"{name}_ci_upper"), values))
     hazards = compare_hazards([(g.steps, h.steps) for g, h in pairs], pairs)
@@ -232,10 +233,10 @@ def _finding(table: pd.DataFrame, why: str, *, roles: dict[str, Step], landmark:
     if sooner.empty:
         return f"None of the {len(head)} early micro-conversions in the first {early} goes with a clearly shorter way to {goal}. {rule}"
     row = sooner.iloc[0]
-    word, per_day = time_unit((horizon - landmark) / DAY)
+    word, per_day = time_unit(row["horizon_days"])
     few, many = (-row[f"rmst_difference_days_ci_{side}"] * per_day for side in ("upper", "lower"))
     interval = f" ({few:.1f} to {many:.1f})" if few == few else ""
     without = f"{100 * row['unexposed_rate']:.1f} % without" if row["unexposed_rate"] > 0 else f"nobody without (of {users(row['n_unexposed'])}; so the days have no interval)"
     return (f"{len(sooner)} of {len(head)} early micro-conversions in the first {early} go{'es' * (len(sooner) == 1)} with a shorter way to {goal}. The largest: users with "
-            f"{row['signal']} spend {-row['rmst_difference_days'] * per_day:.1f}{interval} fewer of the next {(horizon - landmark) / DAY * per_day:g} {word}s not activated, and "
+            f"{row['signal']} spend {-row['rmst_difference_days'] * per_day:.1f}{interval} fewer of the next {row['horizon_days'] * per_day:.3g} {word}s not activated, and "
             f"{100 * row['exposed_rate']:.1f} % of them reach it, against {without}. {rule}")

@@ -156,6 +156,8 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     assert f"users with m spend {29 - days[:150].mean():.1f} fewer of the next 29 days" in result.finding
     assert "66.7 % of them reach it, against nobody without (of 150 users; so the days have no interval)" in result.finding
     assert "Good only while" not in " ".join(result.caveats)
+    short = landmark_activation(log_of(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"})  # all are followed for ten days, nine of them after the landmark
+    assert "fewer of the next 9 days not activated" in short.finding and short.signals["horizon_days"].tolist() == [9]
     few = pd.DataFrame({"user_id": [f"u{i}" for i in range(300)], "account_id": [f"c{i % 9}" for i in range(300)]})
     few = landmark_activation(log_of(rows, few), **ask)
     assert few.finding.startswith("No early micro-conversion in the first 1 day can be compared: fewer than 10 accounts are too few for an interval or a test. ")

@@ -488,7 +488,7 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
         curve, summary = result.curve.query("segment == @segment"), result.summary.set_index("segment").loc[segment]
         assert summary["horizon_days"] == 90 and len(curve) > (100 if competing else 150) and curve["n_at_risk"].min() >= 10
         assert (curve["n_at_risk"].to_numpy() == [(part["days"] > day - 1e-9).sum() for day in curve["days"]]).all()
-        waiting, rate, wait, before, shares = 1.0, 0.0, 90.0, 0.0, {}
+        waiting, rate, wait, shares = 1.0, 0.0, 90.0, {}
         for day, now in part.groupby("days"):  # Aalen and Johansen's, user by user
             n = (part["days"] >= day).sum()
             rate, wait, waiting = (rate + waiting * now["event"].sum() / n, wait - (90 - day) * waiting * now["event"].sum() / n,

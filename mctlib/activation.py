@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.hazards import DAY, ENDINGS, GRID, MIN_FOLLOWED, OUTCOMES, Group, at_risk, cell_table, clocks, compare_days, compare_hazards, critical, n_clusters, number_accounts, resolution
-from mctlib.journeys import Journeys, Step, as_step
+from mctlib.hazards import (
+    DAY, ENDINGS, GRID, MIN_FOLLOWED, OUTCOMES, Group, at_risk, cell_table, clock_roles, clocks, compare_days, compare_hazards, critical, distinct, n_accounts, n_clusters,
+    number_accounts, resolution)
+from mctlib.journeys import Journeys, Step
 from mctlib.log import EventLog, add_up, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
-from mctlib.words import in_words
+from mctlib.words import in_words, time_unit, users
 
 POOLED = "all others"  # label of a reference made of several segments: whatever is not shown on its own
 FEW_ACTIVATIONS = 30  # segments with fewer are pooled, or compared with nobody
@@ -56,9 +58,9 @@ def time_to_activation(
     still waiting could come into view. The curves begin where the risk set holds: while fewer than 10 users of a segment are in view and most are
     still to come, nothing can be said, and the rest is said of those still waiting on that day, the same one for all segments.
 
-    Outcomes are decided on microseconds; durations are then floored to the longest unit that divides a day and the horizon and is no more
-    than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data stay exact. All
-    statistics work on counts by (segment, outcome, duration).
+    Durations are exact, to the microsecond. In a log of more than 10,000 users only outcomes are; its durations are floored to the longest unit that divides a
+    day and the horizon and is no more than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data
+    stay exact. All statistics work on counts by (segment, outcome, duration).
 
     ``curve``: segment, days, activated_rate + ci, n_at_risk (users in view whose clock runs for at least that long), up to the last day on which at least
     10 users are at risk. Rows every horizon / 180, plus every step where there are no more than 180; a row's values are exact.
@@ -76,35 +78,37 @@ def time_to_activation(
     Methods: Kaplan-Meier with log-log Greenwood bands, or Aalen-Johansen where exits compete, and their restricted mean (`stats.incidence`,
     `stats.restricted_mean`); median by inversion of the band; the rest by `hazards.compare_days` and `hazards.compare_hazards`. Where people sit in
     accounts (``log.accounts``), errors are summed by account: the curve's by the infinitesimal jackknife (`stats.influence`), the hazard ratio's by Lin &
-    Wei; with fewer than 10 accounts there are no intervals. ph_pvalue always takes users as independent.
-    An interval is missing where a segment has no activation or fewer than 10 users.
+    Wei; with fewer than 10 accounts there are no intervals (see `stats.count_clusters` where users without one stand beside them). ph_pvalue always takes users
+    as independent. An interval is missing where a segment has no activation or fewer than 10 users. Where one side of a contrast has no activation there is a
+    log-rank test, but neither a hazard ratio nor an interval in days.
 
-    Raises ParameterError: start, activation or observed_from do not occur, no user to follow, an unknown segment as reference.
+    Raises ParameterError: start, activation or observed_from do not occur, an exit that is one of them, no user to follow, an unknown segment as reference.
     """
-    asked = {"start": start, "activation": activation, "competing": competing, "observed_from": observed_from}
-    roles = {role: as_step(event) for role, event in asked.items() if event is not None}
-    window, by = as_window(horizon, "horizon"), as_columns(by)
-    caveats = _unknown_events(log, roles)
-    accounts = [a for a in log.accounts if a not in by]
-    kernel = partial(count_durations, horizon=window, unit=resolution(window), roles=tuple(roles), accounts=accounts)
+    roles, caveats = clock_roles(log, {"start": start, "activation": activation, "competing": competing, "observed_from": observed_from})
+    window, by, end = as_window(horizon, "horizon"), as_columns(by), as_timestamp(as_of)
+    accounts, unit = [a for a in log.accounts if a not in by], resolution(window, log.load["n_users"])
+    kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), accounts=accounts)
     counts = log.reduce(kernel, events=list(roles.values()), by=[*by, *accounts], as_of=as_of)
-    counts, n_accounts = number_accounts(counts)
+    counts, known_accounts = number_accounts(counts)
     counts, origin = _from_where_seen(counts)
     totals = counts.groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
+    if n_unseen := int(totals["unobserved"] + totals["ended_before"]) if not totals["followed"] else 0:
+        raise ParameterError(f"observed_from: none of {users(n_unseen)} with {roles['start'].label} is still waiting and has {roles['observed_from'].label} after it "
+                             "(an event fills one role only); leave it out where users are in view from the start.")
     if not totals["followed"]:
         before = f" without {roles['activation'].label} before; are start and activation swapped?" if totals["already"] else "."
         raise ParameterError(f"start: no user has {roles['start'].label} by {as_of}{before}")
     counts, reference, pooled = _pool(counts, by, reference)
     counted = counts[counts["outcome"].isin((*ENDINGS, "followed"))]
-    clock = {"horizon": window, "unit": resolution(window), "competing": competing is not None, "origin": origin, "n_accounts": n_accounts}
+    clock = {"horizon": window, "unit": unit, "competing": competing is not None, "origin": origin, "n_accounts": known_accounts}
     groups = [Group.of(s, part, **clock).by_account() for s, part in counted.groupby("segment")]
     of = {g.label: g for g in sorted(groups, key=lambda g: (-g.n_users, g.label))}
     curve = pd.concat([_printed(g, window) for g in of.values()], ignore_index=True)
     summary = pd.DataFrame([_summary(g) for g in of.values()])
     contrasts = pd.DataFrame([_contrast(g, of[reference]) for s, g in of.items() if s != reference], columns=CONTRAST_COLUMNS)
     contrasts["qvalue"] = stats.fdr(contrasts["logrank_pvalue"])
-    caveats += _caveats(roles, totals, of, summary, contrasts, pooled, reference, window, as_timestamp(as_of))
-    return Activation(curve, summary, contrasts, _finding(roles, of, summary, contrasts, reference, window), tuple(caveats))
+    caveats += _caveats(roles, totals, of, summary, contrasts, pooled, reference, window, unit, end)
+    return Activation(curve, summary, contrasts, _finding(roles, of, summary, contrasts, reference, window, unit), tuple(caveats))
 
 
 def count_durations(
@@ -115,11 +119,11 @@ def count_durations(
     ``roles``: what the bits of the mask mean (`hazards.clocks`); horizon and unit in microseconds, entry and units in units. Every started user in view
     counts twice: under the outcome with the units the clock ran, and under "followed" with the units it could have run.
     """
-    late = "observed_from" in roles
-    sizes = {"outcome": len(OUTCOMES)} | ({"entry": horizon // unit + 1} if late else {}) | {"units": horizon // unit + 1}
-    shape = (*(len(j.levels[name]) for name in j.dims), *sizes.values())
+    late, size = "observed_from" in roles, horizon // unit + 1
+    names = ("entry", "units") if late else ("units",)
+    shape = (*(len(j.levels[name]) for name in j.dims), len(OUTCOMES))
     cuts = np.unique(np.r_[0, np.searchsorted(j.user, j.user[BLOCK_ROWS::BLOCK_ROWS]), len(j)])
-    cells = [np.empty(0, np.int64)]
+    heads, times = [np.empty(0, np.int64)], [np.empty((len(names), 0), np.int64)]  # dims and outcome as one number; ``names``
     for low, high in zip(cuts, cuts[1:]):
         part = j.take(slice(low, high))
         c = clocks(part, horizon, roles)
@@ -133,10 +137,13 @@ def count_durations(
             entries = (np.concatenate([entry, entry[seen], none]),)
         more = np.repeat([6, 4, 5], [len(c.rows[seen]), len(c.already), len(c.unstarted)])
         rows = np.concatenate([c.rows, c.rows[seen], c.already, c.unstarted])
-        units = np.concatenate([c.ran, c.followed[seen], none]) // unit
-        cells.append(np.ravel_multi_index((*(codes[rows] for codes in part.dims.values()), np.concatenate([outcome, more]), *entries, units), shape))
-    table = cell_table(j, np.concatenate(cells), sizes, accounts)
-    return table.assign(outcome=np.asarray(OUTCOMES, object)[table["outcome"]])
+        heads.append(np.ravel_multi_index((*(codes[rows] for codes in part.dims.values()), np.concatenate([outcome, more])), shape))
+        times.append(np.vstack([*entries, np.concatenate([c.ran, c.followed[seen], none]) // unit]))
+    values, codes = zip(*(distinct(column, size) for column in np.concatenate(times, axis=1)))
+    sizes = {"outcome": len(OUTCOMES)} | dict(zip(names, map(len, values)))
+    cells = np.ravel_multi_index((np.concatenate(heads), *codes), (int(np.prod(shape, dtype=object)), *map(len, values)))
+    table = cell_table(j, cells, sizes, accounts)
+    return table.assign(outcome=np.asarray(OUTCOMES, object)[table["outcome"]], **{name: known[table[name]] for name, known in zip(names, values)})
 
 
 def _from_where_seen(counts: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -156,17 +163,6 @@ def _from_where_seen(counts: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         return counts, 0
     before = ends & (counts["units"] <= origin)
     return add_up([counts.assign(outcome=counts["outcome"].where(~before, "ended_before"), entry=np.where(counts["entry"] > origin, counts["entry"], 0))]), int(origin)
-
-
-def _unknown_events(log: EventLog, roles: dict[str, Step]) -> list[str]:
-    """Names that do not occur, as caveats; refused where a start or an activation has no other name."""
-    sentences = []
-    for role, step in roles.items():
-        unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
-        if role != "competing" and unknown and len(unknown) == len(set(step.names)):
-            raise ParameterError(" ".join(unknown))
-        sentences += unknown
-    return sentences
 
 
 def _pool(counts: pd.DataFrame, by: Sequence[str], reference: str | Sequence[str] | None) -> tuple[pd.DataFrame, str, list[str]]:
@@ -228,10 +224,10 @@ def _contrast(group: Group, reference: Group) -> dict[str, Any]:
 
 def _caveats(
     roles: dict[str, Step], totals: pd.Series, groups: dict[str, Group], summary: pd.DataFrame, contrasts: pd.DataFrame, pooled: list[str], reference: str,
-    horizon: int, as_of: pd.Timestamp,
+    horizon: int, unit: int, as_of: pd.Timestamp,
 ) -> list[str]:
     """What a reader must know about these numbers, in sentences."""
-    begun, goal, days, unit = roles["start"].label, roles["activation"].label, f"{horizon / DAY:g}", resolution(horizon)
+    begun, goal, span = roles["start"].label, roles["activation"].label, in_words(horizon)
     named = lambda labels: "; ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")  # noqa: E731
     n_users, n_activated = totals["followed"], totals["activated"]
     n_immature, n_at_once = (sum(getattr(g, name) for g in groups.values()) for name in ("n_immature", "n_at_once"))
@@ -244,17 +240,18 @@ def _caveats(
     if "observed_from" in roles:
         out += _entry_caveats(roles["observed_from"].label, totals, next(iter(groups.values())).first)
     if n_immature:
-        out.append(f"{n_immature:,} of {n_users:,} users ({n_immature / n_users:.0%}) started less than {days} days before {as_of:%Y-%m-%d}: counted "
+        out.append(f"{n_immature:,} of {n_users:,} users ({n_immature / n_users:.0%}) started less than {span} before {as_of:%Y-%m-%d}: counted "
                    "for as long as they were seen. The late part of a curve speaks for the earlier users.")
     if "competing" in roles:
         still = " Hazard ratio and log-rank test compare the users still there." if len(contrasts) else ""
         out.append(f"{roles['competing'].label} ends the clock unactivated ({totals['competing']:,} users): they stay in the denominator and "
                    f"their remaining days count as not activated.{still}")
     if n_activated and n_at_once >= 0.05 * n_activated:
-        out.append(f"{n_at_once:,} of {n_activated:,} activations ({n_at_once / n_activated:.0%}) come within {unit / 60e6:.3g} min of the "
-                   "start, the resolution here. Kept as duration 0; a sign of times recorded by day, or of activation as a part of the start.")
-    if short := [f"{s} ({g.last:.1f} days)" for s, g in groups.items() if g.last < horizon // unit * unit / DAY]:
-        out.append(f"Fewer than {MIN_FOLLOWED} users were followed for {days} days; rate and mean are read at the last day they were: "
+        when = "at the very moment of the start" if unit == 1 else f"within {unit / 60e6:.3g} min of the start, the resolution here"
+        out.append(f"{n_at_once:,} of {n_activated:,} activations ({n_at_once / n_activated:.0%}) come {when}. Kept as duration 0; a sign of times recorded "
+                   "by day, or of activation as a part of the start.")
+    if short := [f"{s} ({_time(g.last)})" for s, g in groups.items() if g.last < horizon // unit * unit / DAY]:
+        out.append(f"Fewer than {MIN_FOLLOWED} users were followed for {span}; rate and mean are read at the last day they were: "
                    f"{named(short)}.")
     if small := [s for s, g in groups.items() if np.isnan(g.last)]:
         out.append(f"Fewer than {MIN_FOLLOWED} users, no estimates: {named(small)}.")
@@ -289,7 +286,7 @@ def _entry_caveats(event: str, totals: pd.Series, first: float) -> list[str]:
         out.append(f"Left out, no longer waiting when they came into view: {totals['ended_before']:,}. Users count from {event} on; before it only "
                    "those who were still waiting could be seen.")
     if first:
-        out.append(f"Nothing can be said of the first {first:.1f} days, when fewer than {MIN_FOLLOWED} users of some segment were in view: every share and every mean "
+        out.append(f"Nothing can be said of the first {_time(first)}, when fewer than {MIN_FOLLOWED} users of some segment were in view: every share and every mean "
                    "counts from that day, of the users still waiting then.")
     return out
 
@@ -299,38 +296,48 @@ def _account_caveats(groups: list[Group]) -> list[str]:
     if groups[0].cells is None:
         return []
     effects = sorted(g.design_effect for g in groups if g.design_effect > 0)
-    out = [f"Users share accounts ({n_clusters(groups):,} of them): intervals and tests are by account" + (
+    out = [f"Users share accounts ({n_accounts(groups):,} of them): intervals and tests are by account" + (
            f", design effect of the activated share {effects[0]:.2f}" + (f" to {effects[-1]:.2f}" if len(effects) > 1 else "") if effects else "") + "."]
     if refused := [g.label for g in groups if n_clusters([g]) < stats.MIN_CLUSTERS]:
         out.append(f"Fewer than {stats.MIN_CLUSTERS} accounts, too few for an interval: {'; '.join(refused[:5])}.")
     return out
 
 
-def _finding(roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataFrame, contrasts: pd.DataFrame, reference: str, horizon: int) -> str:
+def _finding(
+    roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataFrame, contrasts: pd.DataFrame, reference: str, horizon: int, unit: int,
+) -> str:
     """The answer in words: the clearest contrast, or the one group there is."""
     begun, goal = roles["start"].label, roles["activation"].label
     leaving = f"{roles['competing'].label} counts as an exit; " if "competing" in roles else ""
     entry = f"counted from {roles['observed_from'].label} on; " if "observed_from" in roles else ""
-    rule = (f"(Clock from the first {begun}; {leaving}{entry}users seen for less than {horizon / DAY:g} days count for as long as they were seen; "
-            f"times in steps of {in_words(resolution(horizon))}.)")
-    known = contrasts[contrasts["rmst_difference_days_ci_lower"].notna()]
+    rule = (f"(Clock from the first {begun}; {leaving}{entry}users seen for less than {in_words(horizon)} count for as long as they were seen"
+            f"{f'; times in steps of {in_words(unit)}' * (unit > 1)}.)")
+    known = contrasts[contrasts[["logrank_pvalue", "rmst_difference_days_ci_lower"]].notna().any(axis=1)]
+    told = {reference, *known["segment"]}
+    none = "".join(f" In {s} none of {users(g.n_users)} reach {goal}." for s, g in groups.items() if s not in told and g.last >= 0 and not g.n["activated"])
     if known.empty:
         group = groups[reference]
         row = summary.set_index("segment").loc[reference]
         if np.isnan(group.last):
-            return f"Fewer than {MIN_FOLLOWED} users with {begun}: too few to say how long {goal} takes. {rule}"
-        known_median = f"half are activated by day {_ci(row, 'median_days')}"
+            return f"Fewer than {MIN_FOLLOWED} users with {begun}: too few to say how long {goal} takes.{none} {rule}"
+        word, per_day = time_unit(group.last)
+        known_median = f"half are activated by {word} {_ci(row, 'median_days', per_day=per_day)}"
         median = known_median if row["median_days"] >= 0 else "fewer than half are activated by then"
         span = _span(group, group.last, begun)
         return (f"{span[0].upper()}{span[1:]} {_share(*group.rate(group.last))} of {row['n_users']:,} users{f' in {reference}' * (len(groups) > 1)} reach {goal}; {median}; "
-                f"on average {_ci(row, 'rmst_days')} of these days pass unactivated. {rule}")
+                f"on average {_ci(row, 'rmst_days', per_day=per_day)} of these {word}s pass unactivated.{none} {rule}")
     clear = known[known["qvalue"] < 0.05]
     row = known.loc[(clear if len(clear) else known)["rmst_difference_days"].abs().idxmax()]
-    low, high, days = row["rmst_difference_days_ci_lower"], row["rmst_difference_days_ci_upper"], row["horizon_days"]
-    verdict = "is slower than" if low > 0 else "is faster than" if high < 0 else "does not differ clearly from"
+    difference, low, high, days = row[["rmst_difference_days", "rmst_difference_days_ci_lower", "rmst_difference_days_ci_upper", "horizon_days"]]
+    if np.isnan(low) and row["qvalue"] < 0.05:  # one side without an activation has no interval, but a test
+        verdict = "is slower than" if difference > 0 else "is faster than"
+    else:
+        verdict = "is slower than" if low > 0 else "is faster than" if high < 0 else "does not differ clearly from"
     rate, rate_0 = (_share(*groups[label].rate(days)) for label in (row["segment"], reference))
+    word, per_day = time_unit(days)
     text = (f"segment {row['segment']} {verdict} {reference}: {_span(groups[reference], days, begun)} {rate} reach {goal}, against {rate_0}; on average its users "
-            f"spend {_more(row['rmst_difference_days'], low, high)} of {'these' if groups[reference].first else f'the first {days:.3g}'} days not activated.")
+            f"spend {_more(difference * per_day, low * per_day, high * per_day)} of {'these' if groups[reference].first else f'the first {_number(days * per_day)}'} {word}s "
+            "not activated.")
     if len(known) > 1:
         text = f"{len(clear)} of {len(known)} segments differ from {reference} (log-rank, 5 % false discovery rate). The largest gap: {text}"
     else:
@@ -339,27 +346,41 @@ def _finding(roles: dict[str, Step], groups: dict[str, Group], summary: pd.DataF
         text += " The gap changes over time, so it is told in days, not as a hazard ratio."
     elif row["hazard_ratio"] > 0:
         text += f" Hazard ratio {_ci(row, 'hazard_ratio', 2)}."
-    return f"{text} {rule}"
+    return f"{text}{none} {rule}"
 
 
 def _span(group: Group, days: float, begun: str) -> str:
-    """The days that are told of."""
-    return f"from day {group.first:.3g} to day {days:.3g} after {begun}" if group.first else f"within {days:.3g} days of {begun}"
+    """The time that is told of."""
+    word, per_day = time_unit(days)
+    if group.first:
+        return f"from {word} {_number(group.first * per_day)} to {word} {_number(days * per_day)} after {begun}"
+    return f"within {_number(days * per_day)} {word}s of {begun}" if days else f"at the very moment of {begun}"
+
+
+def _number(value: float) -> str:
+    """Three digits, but every digit of a whole number."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _time(days: float) -> str:
+    """A span of days in words: 14.0 days, 7.0 hours."""
+    word, per_day = time_unit(days)
+    return f"{days * per_day:.1f} {word}s"
 
 
 def _share(rate: float, low: float, high: float) -> str:
     return f"{100 * rate:.1f} %" + (f" ({100 * low:.1f} to {100 * high:.1f})" if low == low else "")
 
 
-def _ci(row: Any, column: str, decimals: int = 1) -> str:
-    value, low, high = (f"{row[c]:.{decimals}f}" for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
+def _ci(row: Any, column: str, decimals: int = 1, per_day: int = 1) -> str:
+    value, low, high = (f"{row[c] * per_day:.{decimals}f}" for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
     return value if low == "nan" else f"{value} ({low} to {'no limit' if high == 'nan' else high})"
 
 
 def _more(difference: float, low: float, high: float) -> str:
-    """9.1 (7.2 to 11.0) more; 2.0 (1.0 to 3.0) fewer; 0.5 more (0.2 fewer to 1.2 more)."""
+    """9.1 (7.2 to 11.0) more; 2.0 (1.0 to 3.0) fewer; 0.5 more (0.2 fewer to 1.2 more); 9.1 more, where there is no interval."""
     word = lambda v: f"{abs(v):.1f} {'more' if v >= 0 else 'fewer'}"  # noqa: E731
     if low * high > 0:
         small, large = sorted((abs(low), abs(high)))
         return f"{abs(difference):.1f} ({small:.1f} to {large:.1f}) {'more' if difference > 0 else 'fewer'}"
-    return f"{word(difference)} ({word(low)} to {word(high)})"
+    return word(difference) + (f" ({word(low)} to {word(high)})" if low == low else "")

@@ -12,18 +12,51 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import MISSING, NOWHERE, Journeys, first_rows, next_row
+from mctlib.journeys import ANY, MISSING, NOWHERE, Journeys, Step, as_step, first_rows, next_row
+from mctlib.log import EventLog
+from mctlib.store import ParameterError
 
 OUTCOMES = ("activated", "competing", "censored", "not_activated", "already", "unstarted", "followed", "ended_before", "unobserved")
 ENDINGS = OUTCOMES[:4]  # every counted user has exactly one of these
 MIN_FOLLOWED = 10  # an estimate is read no later than the last day to which this many users were followed
+EXACT_USERS = 10_000  # logs of up to this many users keep every microsecond of a duration
 GRID = 180  # the printed curve has a row every horizon / GRID
 FLAT_RATE = 0.01  # a curve is flat where no more than this share of the users can still be expected in another third of the time seen
+DENSE = 1_000_000  # numbers up to which a value is its own code
 DAY = 86_400_000_000
 NEVER = np.iinfo(np.int64).max
 
 
 # ---------------------------------------------------------------------------------------------------------- clocks
+
+
+def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step], list[str]]:
+    """The events of a clock by role, as Steps, and a sentence for every name that does not occur. Only start and activation must be given.
+
+    Raises ParameterError: what is no event; a role (but the exit) of which no name occurs; an exit that could be the start or the activation.
+    """
+    roles, sentences = {role: as_event(event, role) for role, event in asked.items() if event is not None or role in ("start", "activation")}, []
+    for role, step in roles.items():
+        unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
+        if role != "competing" and unknown and len(unknown) == len(set(step.names)):
+            raise ParameterError(" ".join(unknown))
+        sentences += unknown
+    for step in (roles["start"], roles["activation"]) if "competing" in roles else ():
+        leave = roles["competing"]
+        if not (step.where and leave.where) and (not step.names or not leave.names or set(step.names) & set(leave.names)):
+            raise ParameterError(f'competing: one event could be both the exit "{leave.label}" and "{step.label}", where the clock starts or ends; name another event.')
+    return roles, sentences
+
+
+def as_event(event: Any, role: str) -> Step:
+    """`as_step`. Raises ParameterError, with the ``role``: what no event can be."""
+    try:
+        step = as_step(event)
+        if not (step.event is ANY or step.names) or not all(isinstance(name, str) for name in step.names):
+            raise TypeError
+        return step
+    except (TypeError, ParameterError):
+        raise ParameterError(f"{role}: {event} is not an event; give an event's name, a list of names, or a Step.") from None
 
 
 @dataclass(frozen=True)
@@ -72,11 +105,23 @@ def clocks(j: Journeys, horizon: int, roles: Sequence[str]) -> Clocks:
     return Clocks(began, wait("observed_from") if "observed_from" in roles else np.zeros(len(began), np.int64), followed, ran, outcome, already, unstarted)
 
 
-def resolution(horizon: int) -> int:
-    """Resolution of durations in microseconds: the longest unit that divides a day and the horizon and is at most horizon / 10,000 (1 s to 2 hours)."""
+def resolution(horizon: int, n_users: int) -> int:
+    """Unit of durations in microseconds: 1, exact, in logs of up to EXACT_USERS users. Above, the longest unit that divides a day and the horizon and is at most
+    horizon / 10,000 (1 s to 2 hours): then counts stay small.
+    """
+    if n_users <= EXACT_USERS:
+        return 1
     seconds = horizon // 1_000_000
     common = gcd(seconds, 86_400)
     return 1_000_000 * max(d for d in range(1, max(1, min(seconds // 10_000, common, 7200)) + 1) if common % d == 0)
+
+
+def distinct(units: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and, for each of the ``units`` (0 to size - 1), its place among them: all there can be where these are few, else 0 and those that occur."""
+    if size <= DENSE:
+        return np.arange(size), units
+    values, at = np.unique(np.r_[0, units], return_inverse=True)
+    return values, at[1:]
 
 
 def cell_table(j: Journeys, cells: np.ndarray, sizes: Mapping[str, int], accounts: Sequence[str]) -> pd.DataFrame:
@@ -255,6 +300,12 @@ def at_risk(steps: pd.DataFrame, days: np.ndarray) -> np.ndarray:
     return np.r_[steps["n_at_risk"], 0].astype(int)[np.searchsorted(steps["time"], days)]
 
 
+def n_accounts(groups: Sequence[Group]) -> int:
+    """Accounts with users in any of the groups."""
+    account = np.concatenate([g.cells.account for g in groups])
+    return len(np.unique(account[account >= 0]))
+
+
 def n_clusters(groups: Sequence[Group]) -> float:
     """`stats.count_clusters` of the users in any of the groups."""
     account, n = (np.concatenate([getattr(g.cells, name) for g in groups]) for name in ("account", "n"))
@@ -263,8 +314,8 @@ def n_clusters(groups: Sequence[Group]) -> float:
 
 
 def critical(groups: Sequence[Group]) -> float:
-    """What a standard error is multiplied by for a 95 % interval: 1.96, or by accounts (G of them) t with G - 1 degrees of freedom and the factor
-    G / (G - 1) for the variance; NaN with fewer than 10 accounts.
+    """What a standard error is multiplied by for a 95 % interval: 1.96, or by accounts t with G - 1 degrees of freedom and the factor G / (G - 1) for the
+    variance, G from `n_clusters`; NaN where that is below 10.
     """
     from scipy.special import stdtrit
 
@@ -322,7 +373,7 @@ def compare_hazards(pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], groups: 
     strata = [_Events.of(*pair) for pair in pairs]
     d_1, d_0, n_1, n_0 = (np.concatenate([getattr(s, name) for s in strata]) for name in ("d_1", "d_0", "n_1", "n_0"))
     n, d = n_1 + n_0, d_1 + d_0
-    if not d_1.sum() or not d_0.sum():
+    if not d.sum():
         return {}
     clustered = [pair for pair in groups if pair[0].cells is not None]
     members = [g for pair in clustered for g in pair]
@@ -341,8 +392,9 @@ def compare_hazards(pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], groups: 
     pvalue = float(chdtrc(1, score**2 / spread)) if spread > 0 else np.nan
     if clustered:
         score, count = sum(s.score() for s in strata), n_clusters(members)
-        pvalue = float(2 * stdtr(count - 1, -abs(score) / np.sqrt(robust(0.0) * count / (count - 1)))) if count >= stats.MIN_CLUSTERS else np.nan
-    if not d_0[n_1 > 0].any() or not d_1[n_0 > 0].any():  # one group is wholly before the other: no finite hazard ratio
+        spread = robust(0.0) * count / (count - 1) if count >= stats.MIN_CLUSTERS else 0.0
+        pvalue = float(2 * stdtr(count - 1, -abs(score) / np.sqrt(spread))) if spread > 0 else np.nan
+    if not d_0[n_1 > 0].any() or not d_1[n_0 > 0].any():  # one group is wholly before the other, or without an event: no finite hazard ratio
         return {"logrank_pvalue": pvalue}
 
     def shares(beta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -94,6 +94,8 @@ def plot_activation_curves(curve: pd.DataFrame, summary: pd.DataFrame, *, ax: Ax
     names = list(curve["segment"].unique())
     shown = names[: len(PALETTE)]
     ax = axes(ax, size=(7.2, 4 + 0.2 * len(shown)))
+    if not shown:
+        return _nothing(ax, f"No segment has {MIN_USERS} users.")
     last, ends = curve["days"].max(), []
     ticks = MaxNLocator(nbins=6, steps=[1, 1.5, 2, 3, 5, 7, 10]).tick_values(0, last)
     ticks = ticks[(ticks >= 0) & (ticks <= last)]
@@ -143,9 +145,7 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     table = signals[(signals["landmark_days"] == signals["landmark_days"].iloc[:1].max()) & signals["effect_rate_ci_lower"].notna()].head(most)
     ax = axes(ax, size=(8, 1.3 + 0.5 * max(len(table), 1)))
     if table.empty:
-        ax.set_axis_off()
-        ax.text(0, 0.5, "No early micro-conversion can be compared.", color=MUTED)
-        return ax
+        return _nothing(ax, "No early micro-conversion can be compared.")
     forest(ax, table, label="signal", value="effect_rate")
     y = np.arange(len(table))[::-1]
     ax.plot(table["naive_effect_rate"], y, "o", color="white", mec=WARN, ms=6, zorder=1)

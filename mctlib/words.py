@@ -15,6 +15,11 @@ def in_words(us: int) -> str:
     return f"{us / size:,.1f}".removesuffix(".0") + f" {word}{'' if us == size else 's'}"
 
 
+def time_unit(days: float) -> tuple[str, int]:
+    """The unit in which something is left of a span of ``days``, and how many of it make a day."""
+    return next(((word, n) for word, n in (("day", 1), ("hour", 24), ("minute", 1440)) if days * n >= 2), ("second", 86_400))
+
+
 def day(us: int) -> str:
     """The UTC day of a moment in microseconds: 2026-07-05."""
     return f"{pd.Timestamp(us, unit='us'):%Y-%m-%d}"

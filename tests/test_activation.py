@@ -24,10 +24,16 @@ def log_of(days, status, group=None, account=None):
     """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 = exit; group is the channel."""
     rows, far = [], max(days) + 1
     for i, (t, s) in enumerate(zip(days, status)):
-        begun = END - pd.Timedelta(days=t if s == 0 else far)
-        rows += [(f"u{i}", "start", begun)] + ([(f"u{i}", {1: "active", 2: "exit"}[s], begun + pd.Timedelta(days=t))] if s else [])
+        ran = pd.Timedelta(round(t * DAY), unit="us")
+        begun = END - (ran if s == 0 else pd.Timedelta(days=far))
+        rows += [(f"u{i}", "start", begun)] + ([(f"u{i}", {1: "active", 2: "exit"}[s], begun + ran)] if s else [])
     people = None if group is None else pd.DataFrame({"user_id": [f"u{i}" for i in range(len(group))], "channel": group, "account_id": account})
     return EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]), people=people)
+
+
+def coarse(patch):
+    """Durations in steps, as a log of more than 10,000 users has them."""
+    patch.setattr(hazards, "EXACT_USERS", 0)
 
 
 def steps_of(days, status):
@@ -130,9 +136,10 @@ def test_small_table_by_hand(monkeypatch):
 @pytest.mark.parametrize(("horizon", "minutes"), [("90d", 12), ("730d", 96), ("14d", 2), ("36h", 0.2), ("1h", 1 / 60)])
 def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
     us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
-    unit = hazards.resolution(us)
+    unit = hazards.resolution(us, 10_001)
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
+    assert hazards.resolution(us, 10_000) == 1  # a small log is exact
 
 
 # ---------------------------------------------------------------------------------------------------------- against R (tests/reference/activation.R)
@@ -219,11 +226,31 @@ def test_lung_hazards_by_institution(lung, width, coef, se, score):
 
     pair = tuple(lung_group(lung, mine, width) for mine in (lung["man"], ~lung["man"]))
     found = compare_hazards([tuple(g.steps for g in pair)], [pair])
-    assert hazards.n_clusters(pair) == 19  # 18 institutions and the one user who has none
+    assert hazards.n_accounts(pair) == hazards.n_clusters(pair) == 18  # the one user without an institution is not a 19th beside 18 of very different sizes
     assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
-    factor = stdtrit(18, 0.975) * (19 / 18) ** 0.5  # R gives the plain sum of squares and 1.96
+    factor = stdtrit(17, 0.975) * (18 / 17) ** 0.5  # R gives the plain sum of squares and 1.96
     assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / factor == pytest.approx(se, abs=1e-8)
-    assert stdtrit(18, found["logrank_pvalue"] / 2) ** 2 * 19 / 18 == pytest.approx(score, abs=1e-6)
+    assert stdtrit(17, found["logrank_pvalue"] / 2) ** 2 * 18 / 17 == pytest.approx(score, abs=1e-6)
+
+
+def test_one_side_without_an_activation_has_a_logrank_test():
+    """x: one activates on each of 40 days, 20 wait on; y: 50 users, none activates. Accounts: 22 of five users in a row, in x and y."""
+    from scipy.special import stdtrit
+
+    days, status, channel = [*range(1, 41), *[45] * 70], [1] * 40 + [0] * 70, ["x"] * 60 + ["y"] * 50
+    ask = ASK | {"competing": None, "by": "channel", "horizon": "45d"}
+    result = time_to_activation(log_of(days, status, channel), **ask, reference="y")
+    row = result.contrasts.iloc[0]
+    assert row["logrank_pvalue"] == row["qvalue"] == pytest.approx(4.50663297682e-13, rel=1e-9)  # R: chisq 52.408959125488
+    assert row["rmst_difference_days"] == pytest.approx(-sum(45 - t for t in range(1, 41)) / 60)
+    assert row[["hazard_ratio", "rmst_difference_days_ci_lower", "ph_pvalue"]].isna().all()
+    assert result.finding.startswith("Segment x is faster than y: within 45 days of start 66.7 % (")
+    assert "reach active, against 0.0 %; on average its users spend 16.3 fewer of the first 45 days not activated." in result.finding
+    turned = time_to_activation(log_of(days, status, channel), **ask, reference="x")  # fewer than 30 activations are compared with nobody, but told of
+    assert turned.contrasts["logrank_pvalue"].isna().all() and "In y none of 50 users reach active." in turned.finding
+    by_account = time_to_activation(log_of(days, status, channel, [f"c{i // 5}" for i in range(110)]), **ask, reference="y").contrasts.iloc[0]
+    assert stdtrit(21, by_account["logrank_pvalue"] / 2) ** 2 * 22 / 21 == pytest.approx(8.9776229477, abs=1e-6)  # R: rscore
+    assert compare_hazards([(steps_of([3, 4], [0, 0]), steps_of([3, 4], [0, 0]))]) == {}  # without any event there is no test
 
 
 def test_lung_curve_and_mean_by_institution(lung):
@@ -329,6 +356,17 @@ def test_with_few_accounts_intervals_are_refused():
     assert table.isna().all(axis=None) and result.summary["activated_rate"].notna().all()
 
 
+@pytest.mark.parametrize(("n_alone", "refused"), [(9, True), (600, False)])
+def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refused):
+    """Effective number of clusters: (309 users)^2 / (3 x 100^2 + 9) is 3.2; (900)^2 / (3 x 100^2 + 600) is 26."""
+    account = [f"c{i // 100}" for i in range(300)] + [None] * n_alone
+    rng = np.random.default_rng(11)
+    result = time_to_activation(log_of(rng.integers(1, 25, len(account)), [1] * len(account), ["a"] * len(account), account), **ASK | {"competing": None}, horizon="20d")
+    text = " ".join(result.caveats)
+    assert "Users share accounts (3 of them)" in text and ("Fewer than 10 accounts, too few for an interval: all." in text) is refused
+    assert result.summary.filter(like="_ci_").filter(regex="^(activated|rmst)").isna().all(axis=None) == refused
+
+
 # ---------------------------------------------------------------------------------------------------------- delayed entry, plateau
 
 
@@ -338,6 +376,7 @@ def seen_log(rows):
 
 
 def test_delayed_entry_by_hand(monkeypatch):
+    coarse(monkeypatch)
     monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
     rows = [(u, "start", 0) for u in "abcdef"] + [("a", "seen", 0), ("a", "active", 2), ("b", "seen", 3), ("b", "active", 5), ("c", "active", 1), ("c", "seen", 4),
             ("e", "seen", 0), ("f", "seen", 6), ("f", "active", 6.0001), ("z", "noise", 12)]
@@ -352,6 +391,12 @@ def test_delayed_entry_by_hand(monkeypatch):
     text = " ".join(result.caveats)
     assert "never in view: 1 without seen" in text and "no longer waiting when they came into view: 2." in text  # c; f within the unit of 1 min
     assert "counted from seen on" in result.finding
+    monkeypatch.setattr(hazards, "EXACT_USERS", 6)  # to the microsecond f comes into view, as one of two (e, f), before activating
+    row = time_to_activation(seen_log(rows), start="start", activation="active", observed_from="seen", as_of="2026-03-13T00:00:00Z", horizon="10d").summary.iloc[0]
+    assert row["n_users"] == 3
+    monkeypatch.setattr(hazards, "EXACT_USERS", 7)  # z, who never starts, is a user of the log too
+    row = time_to_activation(seen_log(rows), start="start", activation="active", observed_from="seen", as_of="2026-03-13T00:00:00Z", horizon="10d").summary.iloc[0]
+    assert row["n_users"] == 4 and row["activated_rate"] == pytest.approx(1 - 1 / 2 * 1 / 2 * 1 / 2)
 
 
 def test_a_curve_begins_where_its_risk_set_holds():
@@ -416,35 +461,51 @@ def test_counts_give_what_lifelines_gives_on_rows():
 
 
 @pytest.mark.parametrize("competing", [None, "exit"])
-def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing):
-    """From events to tables; lifelines gets one row a user, its duration floored to the 12 minutes that the docstring promises for 90 days."""
+@pytest.mark.parametrize("per_day", [120, DAY])
+def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per_day, monkeypatch):
+    """From events to tables; lifelines gets one row a user, its duration exact (microseconds) or, as in a large log, floored to 12 minutes, 120 of a day."""
     from lifelines import CoxPHFitter, KaplanMeierFitter
     from lifelines.statistics import logrank_test
     from lifelines.utils import restricted_mean_survival_time
     from scipy.stats import chi2
 
+    if per_day == 120:
+        coarse(monkeypatch)
     rng = np.random.default_rng(21)
     group = rng.choice(list("abcde"), 2500, p=[0.4, 0.2, 0.2, 0.1, 0.1])
     scale = pd.Series({"a": 40, "b": 30, "c": 55, "d": 25, "e": 45})[group].to_numpy()
     hit, leave, view = scale * rng.weibull(0.8, 2500), rng.exponential(200, 2500), rng.uniform(1, 130, 2500)
     days = np.minimum(hit, view) if competing is None else np.minimum(np.minimum(hit, leave), view)
     status = np.select([days == hit, days == leave], [1, 2], 0)
-    units = np.floor(days * 120).astype(int)  # of 12 minutes; half a unit more, so that no rounding of times reaches the next one
-    result = time_to_activation(log_of((units + 0.5) / 120, status, list(group)), **ASK | {"competing": competing}, by="channel", horizon="90d")
-    rows = pd.DataFrame({"days": np.minimum(units, 90 * 120) / 120, "event": (status == 1) & (units < 90 * 120), "segment": group})
-    assert rows.loc[rows["event"], "days"].duplicated().sum() > 50  # ties among the events
-    for segment, part in rows.groupby("segment") if competing is None else ():
-        km = KaplanMeierFitter().fit(part["days"], part["event"])
+    units = np.floor(days * per_day).astype(int)
+    half = 0.5 if per_day == 120 else 0.0  # of 12 minutes, so that no rounding of times reaches the next one
+    result = time_to_activation(log_of((units + half) / per_day, status, list(group)), **ASK | {"competing": competing}, by="channel", horizon="90d")
+    assert ("times in steps of 12 minutes" in result.finding) == (per_day == 120)
+    inside = units < 90 * per_day
+    rows = pd.DataFrame({"days": np.minimum(units, 90 * per_day) / per_day, "event": (status == 1) & inside, "exit": (status == 2) & inside, "segment": group})
+    assert (rows.loc[rows["event"], "days"].duplicated().sum() > 50) == (per_day == 120)  # ties among the events
+    for segment, part in rows.groupby("segment"):
         curve, summary = result.curve.query("segment == @segment"), result.summary.set_index("segment").loc[segment]
-        assert summary["horizon_days"] == 90 and len(curve) > 150 and curve["n_at_risk"].min() >= 10
-        day = curve["days"] + 1e-6  # lifelines' index holds the same floats, less or more a rounding
-        np.testing.assert_allclose(1 - curve["activated_rate"], km.predict(day), atol=1e-9)
-        band = km.confidence_interval_survival_function_
-        begun = curve["activated_rate"] > 0
-        at = band.index.searchsorted(day[begun], side="right") - 1
-        np.testing.assert_allclose(1 - curve.loc[begun, ["activated_rate_ci_upper", "activated_rate_ci_lower"]], band.to_numpy()[at], atol=1e-9)
-        assert (curve["n_at_risk"].to_numpy() == [(part["days"] > day - 1e-6).sum() for day in curve["days"]]).all()
-        assert summary["rmst_days"] == pytest.approx(restricted_mean_survival_time(km, t=90), rel=1e-9)
+        assert summary["horizon_days"] == 90 and len(curve) > (100 if competing else 150) and curve["n_at_risk"].min() >= 10
+        assert (curve["n_at_risk"].to_numpy() == [(part["days"] > day - 1e-9).sum() for day in curve["days"]]).all()
+        waiting, rate, wait, shares = 1.0, 0.0, 90.0, {}
+        for day, now in part.groupby("days"):  # Aalen and Johansen's, user by user
+            n = (part["days"] >= day).sum()
+            rate, wait, waiting = (rate + waiting * now["event"].sum() / n, wait - (90 - day) * waiting * now["event"].sum() / n,
+                                   waiting * (1 - (now["event"] | now["exit"]).sum() / n))
+            shares[day] = rate
+        assert summary["activated_rate"] == pytest.approx(rate, abs=1e-12) and summary["rmst_days"] == pytest.approx(wait, rel=1e-12)
+        at = np.searchsorted(list(shares), curve["days"] + 1e-9, side="right")
+        np.testing.assert_allclose(curve["activated_rate"], np.r_[0.0, list(shares.values())][at], atol=1e-12)
+        if competing is None:
+            km = KaplanMeierFitter().fit(part["days"], part["event"])
+            np.testing.assert_allclose(1 - curve["activated_rate"], km.predict(curve["days"] + 1e-9), atol=1e-9)  # the same floats, less or more a rounding
+            band = km.confidence_interval_survival_function_
+            begun = curve["activated_rate"] > 0
+            at = band.index.searchsorted(curve.loc[begun, "days"] + 1e-9, side="right") - 1
+            np.testing.assert_allclose(1 - curve.loc[begun, ["activated_rate_ci_upper", "activated_rate_ci_lower"]], band.to_numpy()[at], atol=1e-9)
+            assert summary["rmst_days"] == pytest.approx(restricted_mean_survival_time(km, t=90), rel=1e-9)
+            assert summary["median_days"] == pytest.approx(km.median_survival_time_, abs=1e-9)
     assert list(result.contrasts["segment"]) == list(rows["segment"].value_counts().index[1:]) and (result.contrasts["reference"] == "a").all()
     for row in result.contrasts.itertuples():
         pair = rows[rows["segment"].isin([row.segment, "a"])].assign(x=lambda r: (r["segment"] == row.segment).astype(float))
@@ -571,7 +632,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
     result = time_to_activation(log_of(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40), **ASK | {"competing": None}, by="channel", horizon="40d")
     assert result.finding.startswith("2 of 2 segments differ from x (log-rank, 5 % false discovery rate). The largest gap: segment z is faster than x: ")
     # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means are plain
-    assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(20.5 / 9 - 20.5, abs=320 / 86_400)  # the resolution is 320 s
+    assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(20.5 / 9 - 20.5, abs=1e-9)
     assert (result.contrasts["qvalue"] >= result.contrasts["logrank_pvalue"]).all()
 
 
@@ -600,9 +661,12 @@ def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
     assert result.summary.loc[0, ["horizon_days", "activated_rate"]].tolist() == [20, pytest.approx(14 / 15)]  # all 15 were followed to the end
 
 
-def test_activations_at_once_are_named():
+@pytest.mark.parametrize("exact", [True, False])
+def test_activations_at_once_are_named(exact, monkeypatch):
+    if not exact:
+        coarse(monkeypatch)
     result = time_to_activation(log_of([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d")
-    assert "10 of 20 activations (50%) come within 1 min of the start" in " ".join(result.caveats)
+    assert f"10 of 20 activations (50%) come {'at the very moment' if exact else 'within 1 min'} of the start" in " ".join(result.caveats)
     assert result.summary.loc[0, ["activated_rate", "rmst_days"]].tolist() == [1, 1.5]
     assert result.curve["activated_rate"].iloc[0] == 0.5
 
@@ -616,11 +680,35 @@ def test_activations_at_once_are_named():
     ({"horizon": "soon"}, "horizon"),
     ({"as_of": "2020-01-01"}, "before the first event"),
     ({"by": "chanel"}, 'Did you mean "channel"'),
+    ({"start": None}, "start: None is not an event"),
+    ({"activation": 3}, "activation: 3 is not an event"),
+    ({"competing": {"evnt": "exit"}}, "competing: .* is not an event"),
+    ({"observed_from": []}, "observed_from: .* is not an event"),
+    ({"competing": "active"}, 'competing: one event could be both the exit "active" and "active"'),
+    ({"competing": Step("start", {"platform": "ios"})}, "competing: one event could be both"),
+    ({"observed_from": "start"}, "observed_from: none of 170 users with start is still waiting and has start after it"),
+    ({"as_of": None}, "as_of"),
 ])
 def test_wrong_parameters(channels, change, words):
     options = ASK | {"by": "channel", "horizon": "20d"} | change
     with pytest.raises(ParameterError, match=words):
         time_to_activation(channels, **options)
+
+
+@pytest.mark.parametrize(("horizon", "unit", "words"), [
+    ("7h", 1 / 24, ("Within 7 hours of start 57.1 % (", "half are activated by hour 4.0", "on average 4.4 (", "of these hours pass", "seen for less than 7 hours count")),
+    ("90s", 1 / 86_400, ("Within 90 seconds of start ", "by second 4.0", "of these seconds pass")),
+])
+def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horizon, unit, words):
+    result = time_to_activation(log_of(np.r_[np.tile([1, 2, 3, 4], 10), np.full(30, 200)] * unit, [1] * 40 + [0] * 30), **ASK | {"competing": None}, horizon=horizon)
+    assert all(word in result.finding for word in words)  # 40 of 70; of 7 hours 1, 2, 3, 4 or all: (10 + 20 + 30 + 40 + 210) / 70
+
+
+def test_waits_of_no_length_are_told():
+    rows = [(f"u{i}", event, END) for i in range(40) for event in ("start", "active")]
+    result = time_to_activation(EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])), **ASK | {"competing": None})
+    assert result.finding.startswith("At the very moment of start 100.0 % of 40 users reach active;")
+    assert result.summary.loc[0, ["horizon_days", "activated_rate", "median_days"]].tolist() == [0, 1, 0]
 
 
 def test_start_and_activation_swapped():
@@ -669,4 +757,6 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
     forest = plots.plot_contrasts(result.contrasts)
     assert [t.get_text() for t in forest.get_yticklabels()] == ["a"] and forest.get_xlabel().endswith("than b")
     assert plots.plot_contrasts(result.contrasts.iloc[:0]).texts
+    few = time_to_activation(log_of([1, 2], [1, 1], ["a", "b"]), **ASK | {"competing": None}, by="channel")
+    assert [t.get_text() for t in plots.plot_activation_curves(few.curve, few.summary).texts] == ["No segment has 10 users."]
     plt.close("all")

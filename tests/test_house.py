@@ -11,7 +11,7 @@ import mctlib
 
 PACKAGE = Path(mctlib.__file__).parent
 GROUND = {"words": set(), "stats": set(), "store": set(), "journeys": {"store"}, "overlay": {"store"}, "log": {"journeys", "store", "overlay"},
-          "tracking": {"journeys", "log", "stats"}, "hazards": {"journeys", "stats"}, "counterfactual": {"journeys", "stats", "store"},
+          "tracking": {"journeys", "log", "stats"}, "hazards": {"journeys", "log", "stats", "store"}, "counterfactual": {"journeys", "stats", "store"},
           "touches": {"journeys"}, "credit": {"journeys", "stats", "touches"}, "exposure": {"journeys", "stats", "touches"}}
 ANALYSES = ("funnel", "change", "rules", "drivers", "activation", "landmark", "attribution", "metric", "roi", "arms", "speed")  # one question each: they stand on the ground, never on each other
 MAY_IMPORT = GROUND | dict.fromkeys(ANALYSES, set(GROUND)) | {

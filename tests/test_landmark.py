@@ -128,11 +128,54 @@ def test_by_account(world):
     ({"landmark": "30d"}, "landmark: 30d must lie before the horizon"),
     ({"landmark": "soon"}, 'landmark: "soon" is not a duration'),
     ({"activation": "activ"}, 'activation: event "activ" does not occur'),
-    ({"as_of": "2026-01-02"}, "landmark: nobody is still waiting and in view 3 days after start"),
+    ({"signals": [3]}, "signals: 3 is not an event"),
+    ({"start": None}, "start: None is not an event"),
+    ({"competing": "active"}, 'competing: one event could be both the exit "active" and "active"'),
+    ({"as_of": None}, "as_of"),
 ])
 def test_wrong_parameters(world, change, words):
     with pytest.raises(ParameterError, match=words):
         landmark_activation(world, **ASK | change)
+
+
+def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
+    """150 users did `m` on the first day, 100 of them activate between day 2 and 22; of 150 others nobody does. lifelines gets the waits after the landmark."""
+    from lifelines.statistics import logrank_test
+
+    rng = np.random.default_rng(15)
+    hit = 2 + 20 * rng.random(100)
+    rows = [(f"u{i}", "start", 0.0) for i in range(300)] + [(f"u{i}", "m", 0.5) for i in range(150)] + [(f"u{i}", "active", t) for i, t in enumerate(hit)]
+    ask = ASK | {"competing": None, "landmark": pd.Timedelta("1d")}
+    result = landmark_activation(log_of(rows), **ask)
+    row = result.signals.iloc[0]
+    days = np.r_[hit - 1, np.full(200, 29.0)]
+    event = np.arange(300) < 100
+    assert row["logrank_pvalue"] == row["qvalue"] == pytest.approx(logrank_test(days[:150], days[150:], event[:150], event[150:]).p_value, rel=1e-6)
+    assert row["rmst_difference_days"] == pytest.approx(days[:150].mean() - 29, abs=1e-9)  # nobody is out of view: plain means, exact
+    assert row[["hazard_ratio", "rmst_difference_days_ci_lower"]].isna().all()
+    assert f"users with m spend {29 - days[:150].mean():.1f} fewer of the next 29 days" in result.finding
+    assert "66.7 % of them reach it, against nobody without (of 150 users; so the days have no interval)" in result.finding
+    assert "Good only while" not in " ".join(result.caveats)
+    short = landmark_activation(log_of(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"})  # all are followed for ten days, nine of them after the landmark
+    assert "fewer of the next 9 days not activated" in short.finding and short.signals["horizon_days"].tolist() == [9]
+    few = pd.DataFrame({"user_id": [f"u{i}" for i in range(300)], "account_id": [f"c{i % 9}" for i in range(300)]})
+    few = landmark_activation(log_of(rows, few), **ask)
+    assert few.finding.startswith("No early micro-conversion in the first 1 day can be compared: fewer than 10 accounts are too few for an interval or a test. ")
+    assert "Fewer than 10 accounts are too few for an interval or a test." in few.caveats and few.signals[["logrank_pvalue", "effect_rate_ci_lower"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("rows", "why"), [
+    ([(f"u{i}", e, d) for i in range(50) for e, d in (("start", 0.0), ("active", 5.0))], "the data hold no event beside start, activation and exit"),
+    ([(f"u{i}", e, d) for i in range(50) for e, d in (("start", 0.0), ("other", 1.0), ("active", 2.0))], "nobody is still waiting and in view 3 days after start"),
+    ([(f"u{i}", e, 0.0) for i in range(50) for e in ("start", "active", "other")], "nobody is still waiting and in view 3 days after start"),
+    ([*((f"u{i}", "start", 0.0) for i in range(80)), *((f"u{i}", "other", 1.0) for i in range(40)), ("v", "active", 1.0)], "none of them reaches active later"),
+])
+def test_nothing_to_compare_is_an_answer(rows, why):
+    result = landmark_activation(log_of(rows), **ASK | {"competing": "exid"}, landmark=["3d", "7d"])
+    assert result.signals["qvalue"].isna().all() and set(landmark.COLUMNS) == set(result.signals)
+    assert result.finding.startswith("No early micro-conversion in the first 3 days can be compared: ") and f"{why}. (Landmark 3 days after" in result.finding
+    assert result.caveats[0].startswith('competing: event "exid" does not occur')
+    assert plots.plot_landmark(result.signals).texts
 
 
 def test_more_events_than_one_walk_knows():

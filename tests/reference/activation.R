@@ -72,3 +72,9 @@ print(lapply(timepoints(ci, c(60, 180, 360)), function(m) m[1:2, ]), digits = 12
 w <- subset(transform(lung, s = status - 1, x = as.integer(sex == 1), z = ph.ecog > 0), !is.na(ph.ecog))
 f <- coxph(Surv(time, s) ~ x + strata(z), data = w, control = coxph.control(eps = 1e-12, toler.chol = 1e-13))
 cat(sprintf("strata: coef %.10f se %.10f log-rank chisq %.10f\n", coef(f), sqrt(vcov(f)[1, 1]), survdiff(Surv(time, s) ~ x + strata(z), data = w)$chisq))
+
+# One side without an event: 60 users of whom one activates on each of 40 days, 50 of whom none does; clusters of five users in a row
+d <- data.frame(t = c(1:40, rep(45, 70)), s = rep(1:0, c(40, 70)), x = rep(1:0, c(60, 50)), g = rep(1:22, each = 5))
+f <- survdiff(Surv(t, s) ~ x, data = d)
+cat(sprintf("one side: log-rank chisq %.12f p %.12g robust score %.10f\n", f$chisq, pchisq(f$chisq, 1, lower.tail = FALSE),
+            suppressWarnings(coxph(Surv(t, s) ~ x, data = d, cluster = g))$rscore))  # at 0; the coefficient itself is infinite

@@ -63,12 +63,12 @@ def test_the_first_source_stands_and_conflicts_are_counted(log):
         "named by partner_id": 1, "named by promo_code": 0, "named by utm_source": 2, "named by survey:heard": 1,
         "left out: after the user's first conversion": 0, "left out: carried by a conversion itself": 0, "left out: self-referral": 1,
         "left out: of users not at risk": 0}
-    assert "1 touches name nobody but ourselves (self-referrals) and are left out." in result.caveats
-    assert any(c.startswith("Tags of different partners meet 2 times; partner_id stands before promo_code stands before") for c in result.caveats)
+    assert "Touches that name nobody but ourselves (self-referrals) are left out: 1." in result.caveats
+    assert any(c.startswith("Touches whose tags name different partners: 2; partner_id stands before promo_code stands before") for c in result.caveats)
 
 
 def test_another_order_moves_the_credit(log):
-    assert credit(ask(log, sources=["survey:heard", "promo_code", "partner_id", "utm_source"])) == {"b": 4}  # u1 by its code, u5 by its answer
+    assert credit(ask(log, sources=["survey:heard", "promo_code", "partner_id", "utm_source"])) == {"a": 0, "b": 4}  # u1 by its code, u5 by its answer; a has cost money
     assert credit(ask(log, sources=["partner_id", "utm_source"])) == {"a": 2, "b": 1}  # nobody asks u4
 
 

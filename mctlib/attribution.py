@@ -111,7 +111,7 @@ def attribution_windows(
     plan, steps, dims = _plan(log, conversion, windows, as_of, as_columns(rules), by, as_columns(sources), half_life, reference, touches, aliases, start, competing)
     table, spent = log.reduce(plan, events=steps, by=dims, as_of=as_of), _spend(log, plan)
     counts = _Counts(table, plan, spent.index[(spent != 0) & (spent.index != "")])
-    if not counts.risk_n.any() and not counts.notes["at_once"]:
+    if not counts.risk_n.any() and not counts.once_n.any():
         raise DataError(f"{log.name}: none of {counts.notes['too_early']:,} conversions lies after the first {in_words(int(plan.windows[-1]))} of the log, "
                         "which the longest window needs to look back on; take shorter windows.")
     if not table["what"].eq("touch").any():
@@ -119,10 +119,10 @@ def attribution_windows(
         raise DataError(f"{log.name}: no event up to as_of {but}carries {' or '.join(plan.tags.sources)}, so there is no touch to credit.")
     days, rule = plan.windows / DAY, _headline(plan)
     at, names = plan.rules.index(rule), np.array(counts.names)
-    attributed = counts.risk_n.sum(axis=1).cumsum(axis=1)[:, :-1]
+    attributed = (counts.risk_n + counts.once_n).sum(axis=1).cumsum(axis=1)[:, :-1]
     credit, draws = credits.draw_credit(counts.credit, counts.paths, attributed, plan.rules.index("markov") if "markov" in plan.rules else 0, seed)
     ranked = np.flatnonzero(counts.partner_n.sum(axis=0) >= FEW)
-    shape, reason = window_table(counts.risk_n, counts.risk_time, counts.placebo_n, counts.placebo_time, days, seed)
+    shape, reason = window_table(counts.risk_n, counts.risk_time, counts.once_n, counts.placebo_n, counts.placebo_time, days, seed)
     pooled, few = pooled_share(counts.risk_time.sum(axis=0)), ""
     if np.count_nonzero(counts.risk_time.any(axis=(1, 2))) < stats.MIN_CLUSTERS:
         few = f"fewer than {stats.MIN_CLUSTERS} {'accounts' if log.accounts else 'groups of users'} are too few to say how far chance goes"
@@ -289,15 +289,16 @@ class _Counts:
 
         self.credit = dense("credit", ("item", len(plan.rules)), ("window", k), ("partner", p))
         self.paths = (dense("path", ("partner", p + 1), ("other", p + 3), window=w) for w in range(k if "markov" in plan.rules else 0))  # large: one at a time
-        self.risk_n, self.risk_time = (dense(what, ("item", s), ("window", k + 1)) for what in ("risk_n", "risk_time"))
+        self.risk_n, self.risk_time, self.once_n = (dense(what, ("item", s), ("window", k + 1)) for what in ("risk_n", "risk_time", "once_n"))
         self.placebo_n, self.placebo_time = (dense(what, ("item", s), ("window", k)) for what in ("placebo_n", "placebo_time"))
         self.alone_n, self.alone_time = (dense(what, ("item", s), ("window", k), ("partner", p)) for what in ("alone_n", "alone_time"))
-        self.partner_n, self.partner_time = dense("partner_n", ("partner", p)), dense("partner_time", ("item", s), ("partner", p))
+        self.partner_n, self.partner_once = (dense(what, ("partner", p)) for what in ("partner_n", "partner_once"))
+        self.partner_time = dense("partner_time", ("item", s), ("partner", p))
         overlap = dense("overlap", ("partner", p), ("other", p))
         self.overlap = overlap + overlap.transpose(0, 2, 1) + self.partner_time.sum(axis=1)[:, :, None] * np.eye(p)
         self.left_out = dense("left_out", ("item", len(LEFT_OUT))).sum(axis=0).astype(int)
         self.unresolved = int(table.loc[table["what"].eq("touch") & (named == UNRESOLVED), "sum_value"].sum())
-        self.notes = dict(zip(("too_early", "outside", "at_once", "at_once_touched"), dense("note", ("item", 4)).sum(axis=0).astype(int)))
+        self.notes = dict(zip(("too_early", "outside"), dense("note", ("item", 2)).sum(axis=0).astype(int)))
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ tables
@@ -329,7 +330,7 @@ def _partners(
     counts: _Counts, by: str, credited: np.ndarray, drawn: np.ndarray, amount: pd.Series, value: float | None, blind: bool, few: bool, seed: int,
 ) -> pd.DataFrame:
     """The partners table; ``blind``: the data have no background, so nothing is said about excess; ``few``: too few accounts for an interval."""
-    gain, low, high = partner_excess(counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_n, counts.partner_time, counts.overlap, seed)
+    gain, low, high = partner_excess(counts.risk_n.sum(axis=2), counts.risk_time.sum(axis=2), counts.partner_n - counts.partner_once, counts.partner_time, counts.overlap, seed)
     if blind or few:
         low = high = np.full(len(counts.names), np.nan)
         gain = low if blind else gain
@@ -505,12 +506,9 @@ def _caveats(counts: _Counts, plan: _Walk, pooled: float, has_exit: bool, confli
         out.append(f'Touches with a utm_source that names no known partner are shown as "{UNRESOLVED}" until aliases resolve them: {unresolved:,}.')
     if notes["outside"]:
         out.append(f"Conversions of users without a start, before it, or after the user left are not counted: {notes['outside']:,}.")
-    if notes["at_once"]:
-        out.append("Conversions at the very moment that the user's time at risk begins, without a touch near, follow no untouched time and are left out of the background: "
-                   f"{notes['at_once']:,}.")
-    if notes["at_once_touched"]:
-        out.append("Attributed conversions at that very moment have nothing to be compared with; they count as excess of a window whole, whoever would have converted anyway: "
-                   f"{notes['at_once_touched']:,}.")
+    if once := int(counts.once_n.sum()):
+        out.append(f"Conversions at the very start of the user's time at risk, before which there is nothing to compare: {once:,}. Those without a touch are left out of the "
+                   f"background; the {counts.once_n[..., :-1].sum():,.0f} attributed ones count as conversions that would have happened anyway, as no touch can be judged by them.")
     if unnamed:
         out.append(f"{unnamed:,.0f} of the money spent names no {plan.tags.by}, or ourselves; it stands in no row.")
     if pooled > 0:

@@ -35,7 +35,8 @@ def count_exposure(
     periods: np.ndarray,
 ) -> None:
     """Days at risk and conversions by stratum (tenure x calendar ``periods``) and lag: of any last touch (``risk_*``), of a touch with no other
-    partner's beside it (``alone_*``), of placebo touches (``placebo_*``). ``windows`` are the lag's bins, the last band is beyond them all.
+    partner's beside it (``alone_*``), of placebo touches (``placebo_*``). ``windows`` are the lag's bins, the last band is beyond them all. Conversions at the very begin of the counted time at
+    risk stand apart (``once_n``, ``partner_once``).
 
     Beside it, at ``windows[reference]``: conversions and days by partner (``partner_*``), and the days that two partners have in common (``overlap``).
     """
@@ -68,17 +69,16 @@ def count_exposure(
     first_touch[user[begin]], last_touch[user[final]], following[final] = time[begin], time[final], FAR
     everyone, won = np.flatnonzero(u.start < FAR), np.flatnonzero(u.counted)
     days("risk_time", np.r_[user, everyone], np.r_[time, u.start[everyone]], np.r_[following, first_touch[everyone]], np.r_[time, u.start[everyone] - longest - 1])
-    near, timed = u.conv[won] - last_touch[won] <= longest, u.conv[won] > u.low[won]
-    converted("risk_n", won[near | timed], last_touch[won[near | timed]])  # the others were never at risk, untouched or not: no day of theirs is in the background
-    for item, which in ((2, ~near & ~timed), (3, near & ~timed)):
-        tally("note", won[which], item=item)
+    timed = u.counted & (u.conv > u.low)  # the others convert at the very start: no day of theirs tells how soon they would have without a touch
+    for what, which in (("risk_n", timed[won]), ("once_n", ~timed[won])):
+        converted(what, won[which], last_touch[won[which]])
 
     # while no other partner has touched within the longest window, what follows is this partner's alone
     here = np.arange(len(user))
     run = np.maximum.accumulate(np.where(np.r_[True, (np.diff(user) != 0) | (np.diff(partner) != 0)][:len(user)], here, 0))  # begin of the partner's run of touches
     other = np.where((run > 0) & (user[run - 1] == user), time[run - 1], -FAR) if len(user) else time
     days("alone_time", user, np.maximum(time, other + longest), np.minimum(following, time + longest), time, partner=partner)
-    held = final[u.counted[user[final]]]
+    held = final[timed[user[final]]]
     held = held[(u.conv[user[held]] - time[held] <= longest) & (u.conv[user[held]] - other[held] > longest)]
     converted("alone_n", user[held], time[held], partner=partner[held])
 
@@ -90,6 +90,8 @@ def count_exposure(
     a, b, who, p = t[fresh], t[np.r_[fresh[1:], True][:len(t)]] + reach, who[fresh], p[fresh]
     held = u.counted[who] & (b >= u.conv[who])  # no touch is later than the conversion, so only a partner's last union can hold it
     tally("partner_n", who[held], partner=p[held])
+    held &= ~timed[who]
+    tally("partner_once", who[held], partner=p[held])
     days("partner_time", who, a, b, None, partner=p)
     a, b = np.maximum(a, u.low[who]), np.minimum(b, u.end[who])
     some = a < b
@@ -114,7 +116,7 @@ def count_exposure(
     before = np.flatnonzero(t <= u.conv[who])
     before = before[np.r_[who[before][1:] != who[before][:-1], True][:len(before)]]
     conv = u.conv[who[before]]
-    before = before[u.counted[who[before]] & (conv - true[before] > longest) & (conv - sham[before] <= longest)]
+    before = before[timed[who[before]] & (conv - true[before] > longest) & (conv - sham[before] <= longest)]
     converted("placebo_n", who[before], sham[before])
 
 
@@ -133,21 +135,25 @@ def pooled_share(time: np.ndarray) -> float:
     return float(exposed[time[:, -1] < THIN * exposed].sum() / exposed.sum()) if time[:, -1].any() and exposed.any() else 1.0
 
 
-def window_table(n: np.ndarray, time: np.ndarray, sham_n: np.ndarray, sham_time: np.ndarray, days: np.ndarray, seed: int) -> tuple[pd.DataFrame, str]:
+def window_table(
+    n: np.ndarray, time: np.ndarray, once_n: np.ndarray, sham_n: np.ndarray, sham_time: np.ndarray, days: np.ndarray, seed: int,
+) -> tuple[pd.DataFrame, str]:
     """The windows table of `attribution_windows`, and why no window is admissible ("" where the data hold a background).
 
-    Conversions and days by (bucket, stratum, lag), the last lag of ``n`` and ``time`` untouched; ``sham_*``: of placebo touches.
+    Conversions and days by (bucket, stratum, lag), the last lag of ``n``, ``time`` and ``once_n`` untouched; ``sham_*``: of placebo touches;
+    ``once_n``: conversions without time at risk, which no touch is judged by.
     """
     k = len(days)
-    whole = np.stack([n, time, np.pad(sham_n, ((0, 0), (0, 0), (0, 1))), np.pad(sham_time, ((0, 0), (0, 0), (0, 1)))], axis=1)
+    whole = np.stack([n, time, once_n, np.pad(sham_n, ((0, 0), (0, 0), (0, 1))), np.pad(sham_time, ((0, 0), (0, 0), (0, 1)))], axis=1)
 
     def counts(sums: np.ndarray) -> np.ndarray:
         """(draws, 3, windows): attributed conversions and those of them that the background brings, by lag bin; as many as placebo touches would be credited, up to it."""
-        n, time, sham_n, sham_time = np.moveaxis(sums, 1, 0)
+        n, time, once_n, sham_n, sham_time = np.moveaxis(sums, 1, 0)
+        once = once_n[..., :k].sum(axis=1)
         rate = hazard(n[..., k], time[..., k])[:, None]
         expected, sham = ((rate @ t[..., :k])[:, 0] for t in (time, sham_time))
         prone = stats.rate(sham_n[..., :k].sum(axis=1).cumsum(axis=1), sham.cumsum(axis=1))  # touched users against all at the same tenure and calendar
-        return np.stack([n[..., :k].sum(axis=1), expected, prone * expected.cumsum(axis=1)], axis=1)
+        return np.stack([n[..., :k].sum(axis=1) + once, expected + once, prone * expected.cumsum(axis=1) + once.cumsum(axis=1)], axis=1)
 
     found, drawn = counts(whole.sum(axis=0)[None])[0], counts(stats.bucket_draws(whole, np.asarray, seed=seed))
     (attributed, expected), placebo = found[:2].cumsum(axis=1), found[2]

@@ -184,7 +184,7 @@ def naive(frame, windows, as_of, half_life, reference):
     day = lambda t: (t - T0) / pd.Timedelta("1D")  # noqa: E731
     origin, end_of_log = max(windows), day(as_timestamp(as_of))
     credit, paths = {}, {w: [] for w in windows}
-    time, n, exposed, common, reached = {}, {}, {}, {}, {}
+    time, n, exposed, common, reached, once, reached_once = {}, {}, {}, {}, {}, {}, {}
     attributed = dict.fromkeys(windows, 0)
     calendar = np.arange(origin + 28, end_of_log, 28)
     stratum = lambda tenure, t: (sum(tenure > e for e in exposure.TENURE_DAYS), sum(t > c for c in calendar))  # noqa: E731
@@ -231,12 +231,15 @@ def naive(frame, windows, as_of, half_life, reference):
                     common[p, q] = common.get((p, q), 0) + 0.25
         if counts:
             lag = min((conv - x for x, _ in touches), default=np.inf)
-            if lag <= max(windows) or conv > max(start, origin):  # an untouched conversion without a moment at risk is in no background
-                key = stratum(conv - start, conv), sum(lag > w for w in windows)
-                n[key] = n.get(key, 0) + 1
+            band, timed = sum(lag > w for w in windows), conv > max(start, origin)
+            if timed:
+                n[stratum(conv - start, conv), band] = n.get((stratum(conv - start, conv), band), 0) + 1
+            else:  # without a moment at risk: nothing to compare with
+                once[band] = once.get(band, 0) + 1
             for p in {p for x, p in touches if conv - x <= reference}:
                 reached[p] = reached.get(p, 0) + 1
-    return credit, paths, attributed, time, n, exposed, common, reached
+                reached_once[p] = reached_once.get(p, 0) + (not timed)
+    return credit, paths, attributed, time, n, exposed, common, reached, once, reached_once
 
 
 def naive_markov(paths, names):
@@ -265,14 +268,14 @@ def naive_markov(paths, names):
 @given(st.integers(0, 10**6))
 def test_against_a_naive_recomputation(seed):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
-    credit, paths, attributed, time, n, exposed, common, reached = naive(frame, windows, as_of, 3, 4)
+    credit, paths, attributed, time, n, exposed, common, reached, once, reached_once = naive(frame, windows, as_of, 3, 4)
     call = partial(attribution_windows, ArrayLog(frame), "paid", windows=["10d", "1d", "4d"], as_of=as_of, half_life="3d", seed=1, reference="4d",
                    start="signed_up", competing="left")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=3))
         patch.setattr(attribution, "MOST_POOLED", 1)
         patch.setattr(exposure, "MOST_POOLED", 1)  # so few users have hardly a background: the arithmetic is tested all the same
-        if not n:
+        if not n and not once:
             with pytest.raises(DataError):
                 call()
             return
@@ -298,7 +301,8 @@ def test_against_a_naive_recomputation(seed):
             if band <= i:
                 mine = time.get((s, 3), 0)
                 expected += days * (n.get((s, 3), 0) / mine if mine else rest_n / rest if rest else 0)
-        want = attributed[w] - expected if rest else np.nan  # without time free of touches there is no background
+        expected += sum(v for band, v in once.items() if band <= i)
+        want = attributed[w] - expected if rest and any(band < 3 for _, band in time) else np.nan  # without time free of touches there is no background
         assert result.windows.set_index("window_days")["n_excess"][w] == pytest.approx(want, abs=1e-9, nan_ok=True)
     # partners: the full normal equations of the additive hazard, strata and all
     strata = sorted({s for s, _ in time} | {s for s, _ in n})
@@ -310,7 +314,7 @@ def test_against_a_naive_recomputation(seed):
         for k, p in enumerate(names):
             normal[i, len(strata) + k] = normal[len(strata) + k, i] = exposed.get((s, p), 0)
     for k, p in enumerate(names):
-        right[len(strata) + k] = reached.get(p, 0)
+        right[len(strata) + k] = reached.get(p, 0) - reached_once.get(p, 0)
         for m, q in enumerate(names):
             normal[len(strata) + k, len(strata) + m] = common.get((p, q), 0)
     assert result.partners["n_attributed"].tolist() == [reached.get(p, 0) for p in names]

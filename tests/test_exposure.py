@@ -51,7 +51,7 @@ def recount(frame, windows, as_of, stride):
 
         for t in np.arange(max(start, longest) + 0.25, end + 1e-9, 0.25):
             at(t, 0.25, "time", False)
-        if longest <= conv <= leave and conv < np.inf:
+        if longest <= conv <= leave and max(start, longest) < conv < np.inf:
             at(conv, 1, "n", True)
     return out
 
@@ -92,7 +92,7 @@ def test_dilution_and_placebo_by_hand():
     # placebo touches 6 in 200 days, then 2 in 200: three times, in all twice what the background brings in their days (2, in all 4)
     n, time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([20, 10, 10], [500, 500, 1000]))
     sham_n, sham_time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([6, 2], [200, 200]))
-    table, _ = window_table(n, time, sham_n, sham_time, np.array([7.0, 30.0]), 1)
+    table, _ = window_table(n, time, np.zeros_like(n), sham_n, sham_time, np.array([7.0, 30.0]), 1)
     assert table["n_attributed"].tolist() == [2000, 3000] and table["n_late"].tolist() == [1000, 0]
     assert table["n_excess"].tolist() == pytest.approx([2000 - 500, 3000 - 1000]) and table["dilution_rate"].tolist() == pytest.approx([5 / 20, 10 / 30])
     assert table["placebo_rate"].tolist() == pytest.approx([3 * 5 / 20, 2 * 10 / 30])

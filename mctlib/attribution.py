@@ -46,8 +46,8 @@ class Attribution:
 
 
 def attribution_windows(
-    log: EventLog, conversion: str | Sequence[str] | Step, *, windows: Sequence[str], as_of: Any, rules: Sequence[str] = RULES,
-    by: str = "partner_id", sources: Sequence[str] = SOURCES, half_life: str = "7d", seed: int, reference: str | None = None, touches: Any = ANY,
+    log: EventLog, conversion: str | Sequence[str] | Step, *, windows: Sequence[str], as_of: Any, rules: str | Sequence[str] = RULES,
+    by: str = "partner_id", sources: str | Sequence[str] = SOURCES, half_life: str = "7d", seed: int, reference: str | None = None, touches: Any = ANY,
     aliases: Mapping[str, str] | None = None, start: Any = None, competing: Any = None, value: float | None = None,
 ) -> Attribution:
     """Credit of every partner under every rule and window, and the part of it that exceeds the background.
@@ -58,7 +58,7 @@ def attribution_windows(
     (spelling -> partner, any case) or the spend table names; ``"survey:<question>"``, a user's first answer to that question of the surveys (its reason where
     there is one) that they name: a tag of the last touch up to the user's start, or of the start itself. Where none of them names a partner, any other promo_code
     stands under its own name and any other utm_source as "(unresolved utm)". An alias to "" is ourselves: touches that name nobody else are self-referrals and
-    left out. A conversion event is never a touch, whatever it carries; other events of its very moment are.
+    left out. Blank tags are no tags. A conversion event is never a touch, whatever it carries; other events of its very moment are.
     A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Every conversion is looked back on for the longest window: those in the log's
     first max(``windows``) are left out, so every lag is seen over equally many days.
 
@@ -68,7 +68,8 @@ def attribution_windows(
     first-order chain (Anderl et al. 2016), solved exactly and scaled to the attributed total; a run of touches with gaps up to the window that no
     conversion follows within the window is a lost path. None of the rules is causal.
 
-    Excess = attributed conversions - background rate x exposed days. Exposed: at risk and within the window of any touch; background: conversions per day
+    Excess = attributed conversions - background rate x exposed days. A conversion at the very start of its user's counted time at risk has no time to be compared
+    with: it is in no background, and a caveat counts those attributed, which are no excess. Exposed: at risk and within the window of any touch; background: conversions per day
     at risk without a touch in the *longest* window (so late effects do not pass for background), by tenure and calendar. Where touches are dense, the
     excess of a short window also holds conversions that an older touch of the same user caused (+10 % at 7 days in a simulation). Placebo: the same touches
     moved later by one to two longest windows, counted where no true touch is within the longest window; touched users' own background, at the same tenure and
@@ -86,9 +87,10 @@ def attribution_windows(
     first window surely above 90 % on, wider ones only add background.
     ``stability``: rule, window_days, kendall_tau (tau-b of the partners' credit against the reference window), top_partner, top_rate (share of bootstrap
     draws in which it is the top); partners with fewer than 30 conversions at the reference window are left out.
-    ``partners``, at the reference window: partner_id, spend_amount (in the days of the counted conversions), n_attributed (conversions with any of its
+    ``partners``, at the reference window: partner_id (whoever touched users at risk or cost money), spend_amount (in the days of the counted conversions; spellings
+    go where ``aliases`` send them, what names nobody is in a caveat), n_attributed (conversions with any of its
     touches), n_credited (linear, or the first rule given), n_excess + ci, cost_amount + ci (spend per credited conversion), roi + ci = (n_excess x ``value`` -
-    spend) / spend, NaN without ``value``; cost and roi are NaN below 30 conversions; verdict: too few conversions (< 30), cannot be told (no background, no interval, or an
+    spend) / spend, NaN without ``value``; cost and roi are NaN below 30 conversions; verdict: too few conversions (< 30), cannot be told (no background, no exposed day, no interval, or an
     interval of n_excess wider than n_attributed), earns credit or below background (interval without 0), indistinguishable from background.
     ``late``: partner_id ("all": any touch), window_days, n_converted (last touch that near, none of another partner within the longest window), excess_rate + ci
     (share of users who convert so soon after such a touch beyond the background, were there no further one), late_rate + ci (of those within the longest window,
@@ -101,7 +103,7 @@ def attribution_windows(
     it, this approach another or nobody), missing_value_amount (n_missing x ``value``). Only with ``by="partner_id"``; what the data lack is left out.
     ``touches``: touch (named by which source, or left out and why), n_touches. ``conflicts``: stands (source), partner_id, overruled (source),
     overruled_partner, n_touches. ``reference_days``: the reference window.
-    Raises ParameterError: unknown event, rule, source, column or window. DataError: no touch, or no conversion that can be looked back on.
+    Raises ParameterError: unknown event, rule, source, column or window, a negative value. DataError: no touch, or no conversion that can be looked back on.
     """
     if len(columns := as_columns(by)) != 1:
         raise ParameterError("by: name the column that holds the partner.")

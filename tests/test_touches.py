@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from mctlib.attribution import attribution_windows
+from mctlib.journeys import Step
 from mctlib.log import EventLog
 from mctlib.store import ParameterError
 
@@ -107,6 +108,33 @@ def test_answers_find_their_users_where_the_rows_stay_in_files(log, tmp_path):
     there, here = ask(EventLog.from_parquet(**paths)), ask(log)
     for table in ("credit", "touches", "conflicts", "approaches", "late"):
         pd.testing.assert_frame_equal(getattr(there, table), getattr(here, table))
+
+
+def test_the_filter_of_touches_stands(log):
+    assert credit(ask(log, touches=Step("visit", where={"partner_id": "a"}), sources=["partner_id", "utm_source"])) == {"a": 1}  # u1's alone
+    result = ask(log, touches=Step("visit", where={"utm_source": "Bee.com"}), sources=["partner_id", "utm_source"])
+    assert credit(result) == {"a": 0, "b": 1} and result.touches["n_touches"].sum() == 1  # u2's; a cost money
+
+
+def test_blank_tags_are_no_tags(log):
+    blank = tables()
+    blank["events"] = blank["events"].fillna({"partner_id": "", "promo_code": " ", "utm_source": ""})
+    blank["surveys"]["reason"] = blank["surveys"]["reason"].fillna("")
+    blank["people"] = pd.concat([blank["people"], pd.DataFrame({"user_id": ["u4", "u5"], "partner_id": ["", " "]})])
+    there, here = ask(EventLog.from_frame(**blank)), ask(log)
+    for table in ("credit", "touches", "conflicts", "approaches", "partners"):
+        pd.testing.assert_frame_equal(getattr(there, table), getattr(here, table))
+
+
+def test_what_was_spent_goes_to_its_partner_or_is_said():
+    spend = pd.DataFrame({"day": "2026-01-25", "amount": [100.0, 5.0, 50.0, 900.0, 7.0, 3.0], "partner_id": ["a", "A ", "Bee.com", "zoe", None, "ours.io"]})
+    result = ask(EventLog.from_frame(**(tables() | {"spend": spend})))
+    (a,), spent = {"a", "A"} & set(result.partners["partner_id"]), result.partners.set_index("partner_id")["spend_amount"]
+    assert spent.to_dict() == {a: 105, "b": 50, "zoe": 900}
+    assert result.budget.groupby("window_days")[["spend_amount", "budget_amount"]].sum().loc[20].tolist() == pytest.approx([1055, 1055])
+    zoe = result.partners.set_index("partner_id").loc["zoe"]
+    assert zoe["n_attributed"] == zoe["n_credited"] == 0 and zoe["verdict"] == "too few conversions (< 30)"
+    assert "10 of the money spent names no partner_id, or ourselves; it stands in no row." in result.caveats
 
 
 @pytest.mark.parametrize(("sources", "words"), [

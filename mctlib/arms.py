@@ -11,7 +11,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import Journeys, as_step, first_rows
-from mctlib.log import EventLog, as_timestamp, as_window
+from mctlib.log import EventLog, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
 from mctlib.words import in_words, users
 
@@ -45,7 +45,7 @@ def compare_arms(log: EventLog, event: Any, *, of: Any, by: str, change_at: Any,
     change, length = int(as_timestamp(change_at, "change_at").normalize().value // 1000), as_window(window)
     if change + length - 1 > log.as_of(as_of):
         raise ParameterError(f"window: {in_words(length)} after {change_at} are not over at {as_of}.")
-    counts = log.reduce(partial(_count_both, change=change, window=length), events=[of, event], by=by, as_of=as_of)
+    counts = log.reduce(partial(_count_both, change=change, window=length), events=[of, event], by=as_columns(by), as_of=as_of)
     sizes = counts.groupby("segment")["n_users"].sum().sort_values(ascending=False, kind="stable")
     sizes = sizes[sizes > 1]
     if reference is not None and reference not in sizes:

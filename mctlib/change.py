@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import Journeys, Step, walk_funnel
-from mctlib.log import EventLog, as_columns, as_timestamp, as_window, n_clusters
+from mctlib.journeys import MISSING, Journeys, Step, walk_funnel
+from mctlib.log import EventLog, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError
 from mctlib.tracking import Proof, check, completeness, proofs
 from mctlib.words import day, in_accounts, in_words, points, share, too_few_accounts
@@ -48,7 +48,8 @@ def explain_change(
 
     ``before``, ``after``: (first day, last day) of the users' first entry, UTC. The rate is the share who reach the last step within ``window`` of that
     entry; every window must have closed by ``as_of`` (None: the end of the last event's day). ``by`` gives the segments, read at entry.
-    ``required``: numbers of steps that cannot be left out by who does a later one, so that a later one proves them where ``backend`` does not hold them.
+    ``required``: numbers of steps that cannot be left out by who does a later one, so that a later one proves them where ``backend`` does not hold them;
+    not one that an event of the step or of an earlier one may meet too, for it shows nothing.
 
     A segment's rate is the product of its step rates, and a step's rate is its completeness times its true rate. Completeness: of the users at the step before
     who did this one for certain within the window (a record in ``backend``, else a later step that requires it), the share whose event is there. Mix =
@@ -59,9 +60,10 @@ def explain_change(
 
     Intervals: 1000 bootstrap draws of the users' hash buckets, seeded, the same for every number; users of one account share a bucket, so that they count as
     alike as they are. Those of single rates are Wilson's, where users sit in accounts (`log.accounts`) `stats.cluster_rate`'s over the buckets. With users
-    in fewer than 10 buckets, in each period where they sit in accounts, there is no bootstrap interval and no test; a rate by bucket then has no interval either.
+    in fewer than 10 buckets, or where they sit in accounts fewer than 10 clusters (`stats.count_clusters`) in a period, there is no bootstrap interval and no test;
+    a rate by bucket then has no interval either.
     ``.total``: one row, n_before, before_rate + interval, before_design_effect, n_after, after_rate + interval, after_design_effect, change_rate + interval,
-    n_accounts (of the users of both periods; a user without one is one of its own) ·
+    n_accounts (of the users of both periods) ·
     ``.parts``: segment ("all" first: the sums), part (mix, behaviour, tracking), n_before, n_after, effect_rate + interval, qvalue: of the tests that
     the part is 0 in a segment with 30 users or more in both periods (normal, with the draws' standard error; Benjamini-Hochberg over segments and
     parts), NaN elsewhere ·
@@ -87,10 +89,10 @@ def explain_change(
     for k in required:
         if not 2 <= k < n_steps:
             raise ParameterError(f"required: step {k} has no later step that could prove it; the steps are numbered from 1, so 2 to {n_steps - 1} are possible.")
-    proof = proofs(log, matchers, implied={k - 1: range(k, n_steps) for k in required})
+    proof = proofs(log, matchers, implied={k - 1: [n for n in range(k, n_steps) if not _may_meet(matchers[:k], matchers[n])] for k in required})
     kernel = partial(_cohorts, window=window_us, periods=periods, proof=proof, by=by, accounts=log.accounts)
     counts = log.reduce(kernel, events=matchers, by=list(dict.fromkeys([*by, *log.accounts])), as_of=as_of)
-    n_accounts = n_clusters(counts[counts["period"] == ACCOUNTS].rename(columns={"n_1_0": "n_users"}), "segment") if log.accounts else np.nan
+    n_accounts = (counts.loc[counts["period"] == ACCOUNTS, "segment"] != MISSING).sum() if log.accounts else np.nan
     counts = counts[counts["period"] != ACCOUNTS]
     segments = counts.groupby("segment")["n_1_0"].sum().sort_values(ascending=False, kind="stable").index
     cells = np.zeros((stats.N_BUCKETS, 2, len(segments), n_steps - 1, 4))
@@ -100,14 +102,14 @@ def explain_change(
         if not n:
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
     drawn = stats.bucket_draws(cells, np.asarray, seed=1)
-    there = cells[..., 0, 0].any(axis=2)  # buckets, periods
-    if (there.sum(axis=0).min() if log.accounts else there.any(axis=1).sum()) < stats.MIN_CLUSTERS:
+    size = cells[..., 0, 0].sum(axis=2).T  # periods, buckets
+    if (stats.count_clusters(size, n_accounts=n_accounts).min() if log.accounts else size.any(axis=0).sum()) < stats.MIN_CLUSTERS:
         drawn = np.full_like(drawn, np.nan)
     total, parts, table = _tables(cells, drawn, list(segments), [m.label for m in matchers], n_accounts)
     parts = parts if by else parts.head(3)  # one segment is the sum itself
-    checks = _checks(cells, list(segments) if by else [], matchers, proof, clustered=bool(log.accounts))
+    checks = _checks(cells, list(segments) if by else [], matchers, proof, n_accounts)
     timeline = _timeline(log.table("timeline"), matchers, periods)
-    caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof), *_test_caveats(parts),
+    caveats = [*(f"The {s}" for s in log.missing_events(matchers)), *_tracking_caveats(whole, segments, matchers, proof, required), *_test_caveats(parts),
                *_account_caveats(total.iloc[0]), *_timeline_caveats(timeline)]
     return Change(parts, total, table, checks, timeline, _change_finding(parts, table, total.iloc[0], matchers[-1].label, window_us), tuple(caveats))
 
@@ -120,6 +122,13 @@ def _period(days: Sequence[Any], name: str) -> tuple[int, int]:
     if last < first:
         raise ParameterError(f"{name}: the last day ({days[1]}) lies before the first ({days[0]}).")
     return first, last + DAY_US - 1
+
+
+def _may_meet(earlier: Sequence[Step], later: Step) -> bool:
+    """Whether an event of some step may also meet a later one: they share a name, and no property that must hold other words in one than in the other tells them apart."""
+    share_name = lambda s: not s.names or not later.names or set(s.names) & set(later.names)  # noqa: E731
+    apart = lambda s: any(isinstance(v, str) and isinstance(s.where.get(k), str) and v != s.where[k] for k, v in later.where.items())  # noqa: E731
+    return any(share_name(s) and not apart(s) for s in earlier)
 
 
 def _cohorts(
@@ -173,7 +182,7 @@ def _tables(
     cells: np.ndarray, drawn: np.ndarray, segments: Sequence[str], labels: Sequence[str], n_accounts: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """total, parts and steps of the counts (buckets, 2, segments, steps, 4) and the bootstrap draws of their sums (draws, 2, ...)."""
-    whole, clustered = cells.sum(axis=0), n_accounts == n_accounts
+    whole = cells.sum(axis=0)
     overall, own = _split(np.concatenate([whole[None], drawn]))  # the first is what was found
     n_draws, m = len(overall), whole.shape[2]
     unknown = ~_known(whole)
@@ -198,21 +207,21 @@ def _tables(
     n_0, n_1 = np.c_[sizes[:, 0], whole[..., 0].sum(axis=1)].astype(int)
     rates = {}  # of each step, there is none of step 1
     for p, name in enumerate(("before", "after")):
-        rates |= {column: np.r_[np.nan, values] for column, values in _rates(f"{name}_rate", k[:, p], n[:, p], clustered)[0].items()}
+        rates |= {column: np.r_[np.nan, values] for column, values in _rates(f"{name}_rate", k[:, p], n[:, p], n_accounts)[0].items()}
     at = np.repeat(np.arange(m + 1), [1, *[3] * m])
     steps = pd.DataFrame({
         "step": at + 1, "event": np.asarray(labels, object)[at], "part": ["mix", *PARTS * m], "n_before": n_0[at], "n_after": n_1[at],
         **{column: values[at] for column, values in rates.items()}, **_with_interval("change_rate", change[:, at]),
         **_with_interval("effect_rate", inside, blank), **_with_interval("total_effect_rate", adds, blank)})
-    (before, effect_0), (after, effect_1) = (_rates(f"{name}_rate", k[:, p, -1:], n[:, p, :1], clustered) for p, name in enumerate(("before", "after")))
+    (before, effect_0), (after, effect_1) = (_rates(f"{name}_rate", k[:, p, -1:], n[:, p, :1], n_accounts) for p, name in enumerate(("before", "after")))
     total = pd.DataFrame({"n_before": n_0[:1], **before, "before_design_effect": effect_0, "n_after": n_1[:1], **after, "after_design_effect": effect_1,
                           **_with_interval("change_rate", each.sum(axis=1, keepdims=True)), "n_accounts": n_accounts})
     return total, parts, steps
 
 
-def _rates(name: str, k: np.ndarray, n: np.ndarray, clustered: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _rates(name: str, k: np.ndarray, n: np.ndarray, n_accounts: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Columns of a rate with its interval, and its design effect, from counts by bucket."""
-    low, high, effect = stats.share_interval(k, n, clustered=clustered)
+    low, high, effect = stats.share_interval(k, n, n_accounts=n_accounts)
     return {name: stats.rate(k.sum(axis=0), n.sum(axis=0)), f"{name}_ci_lower": low, f"{name}_ci_upper": high}, effect
 
 
@@ -230,14 +239,14 @@ def _pvalue(values: np.ndarray) -> np.ndarray:
     return 2 * ndtr(-np.divide(abs(values[0]), se, out=np.zeros_like(se), where=se != 0))
 
 
-def _checks(cells: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof], *, clustered: bool) -> pd.DataFrame:
+def _checks(cells: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof], n_accounts: float) -> pd.DataFrame:
     """`Change.completeness`."""
     counts = np.concatenate([cells.sum(axis=2, keepdims=True), cells[:, :, :len(segments)]], axis=2)[..., 2:].astype(int).transpose(0, 3, 2, 1, 4)
     k, segment, period = (i.ravel() for i in np.indices(counts.shape[1:4]))
     keys = pd.DataFrame({
         "step": k + 2, "event": [steps[i + 1].label for i in k], "segment": np.array(["all", *segments], object)[segment],
         "period": np.array(["before", "after"], object)[period], "source": [proof[i + 1].source for i in k]})
-    return completeness(keys, *counts.reshape(len(cells), len(keys), 2).transpose(2, 0, 1), clustered=clustered)
+    return completeness(keys, *counts.reshape(len(cells), len(keys), 2).transpose(2, 0, 1), n_accounts=n_accounts)
 
 
 def _timeline(timeline: pd.DataFrame, steps: Sequence[Step], periods: Sequence[tuple[int, int]]) -> pd.DataFrame:
@@ -258,14 +267,18 @@ def _listed(words: Sequence[str], most: int = 5) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
-def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof]) -> list[str]:
+def _tracking_caveats(whole: np.ndarray, segments: Sequence[str], steps: Sequence[Step], proof: Sequence[Proof], required: Sequence[int]) -> list[str]:
     """What is not known of the tracking, and what its estimates rest on."""
     known = _known(whole)
     labels = [s.label for s in steps[1:]]
     none, implied = ([label for label, p in zip(labels, proof[1:]) if p.source == source] for source in ("none", "implied"))
+    hollow = [label for k, label in enumerate(labels, start=2) if label in none and k in required]
     out = []
-    if none:
-        out.append(f"Lost tracking of {_listed(none)} is not known: backend has no record of it and no later step is said to require it. Behaviour may hold it.")
+    if asked := [label for label in none if label not in hollow]:
+        out.append(f"Lost tracking of {_listed(asked)} is not known: backend has no record of it and no later step is said to require it. Behaviour may hold it.")
+    if hollow:
+        out.append(f"Lost tracking of {_listed(hollow)} is not known: backend has no record of it, and an event of this step or an earlier one may meet every later step too, "
+                   "so that none proves it. Behaviour may hold it.")
     if implied:
         out.append(f"Tracking of {_listed(implied)} is judged by later steps that require it, as if its events were lost alike for users who go on and "
                    "users who stop.")

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import MATCHERS, NOWHERE, FunnelWalk, Journeys, as_step, first_rows, walk_funnel
-from mctlib.log import EventLog, as_columns, as_window, n_clusters
+from mctlib.journeys import MATCHERS, MISSING, NOWHERE, FunnelWalk, Journeys, as_step, first_rows, walk_funnel
+from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError
 from mctlib.words import day, in_accounts, in_words, points, share, too_few_accounts, users
 
@@ -47,13 +47,13 @@ def drop_off_drivers(
 
     ``.drivers``, the surest first: kind (segment, event), driver, n_with, n_without, with_rate and without_rate (share who go on, Wilson intervals),
     difference_rate (Newcombe), adjusted_difference_rate (Mantel-Haenszel over the strata), pvalue (Cochran-Mantel-Haenszel), design_effect (of the
-    adjusted difference), qvalue (Benjamini-Hochberg over all rows), sign_differs (crude and adjusted difference on opposite sides of 0, at least one of the
-    intervals without 0), n_accounts (of the users at the step before; a user without one is one of its own). A driver with fewer than 30 users or 2 % of the population on either side is not tested and not
-    listed; of a column with two values one is. Raises ParameterError.
+    adjusted difference), qvalue (Benjamini-Hochberg over all rows), sign_differs (crude and adjusted difference on opposite sides of 0), n_accounts (of the
+    users at the step before). A driver with fewer than 30 users or 2 % of the population on either side is not tested and not listed; of a column with two values
+    one is. Where no window has closed yet, or nothing can be compared, there is no row, and the finding says so. Raises ParameterError.
 
     Where users sit in accounts (`log.accounts`), every interval and test is by hash bucket, where all users of an account are together: the rates by
     `stats.cluster_rate`, the differences and the test with the design effect of `stats.difference_design`. `diagnose_funnel` goes by the accounts themselves, so
-    one share may differ a little between the two in its interval. Where one side sits in fewer than 10 buckets, there is neither interval nor test.
+    one share may differ a little between the two in its interval. Where one side makes fewer than 10 clusters (`stats.count_clusters`), there is neither interval nor test.
     """
     matchers = log.steps(steps)
     columns, adjust = as_columns(segments), as_columns(adjust)
@@ -68,37 +68,34 @@ def drop_off_drivers(
     counts = log.reduce(partial(_by_segment, n_steps=n_steps, window=window_us, columns=columns, adjust=adjust, accounts=log.accounts), events=matchers,
                         by=list(dict.fromkeys([*columns, *adjust, *log.accounts])), as_of=as_of)
     at = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
-    if at.empty or step is not None and step not in at.index:
-        where = matchers[0].label if at.empty else matchers[step - 2].label
-        raise ParameterError(f"steps: no user at {where} has had the whole window of {in_words(window_us)} by {day(end)}.")
-    step = step or int((at["n_on"] / at["n_users"]).idxmin())
-
     own = {name for m in matchers for name in m.names}
     asked = {e.label: e for e in map(as_step, log.event_names if events is None else events)}
+    wanted = {name for e in asked.values() for name in e.names}
+    if wanted and not columns and wanted.isdisjoint(log.event_names):
+        raise ParameterError(f"events: {log.missing_events(asked.values())[0]}")
+    caveats = [f"The {s}" for s in log.missing_events([*matchers, *asked.values()])]
+    if at.empty or step is not None and step not in at.index:
+        where = matchers[0].label if at.empty else matchers[step - 2].label
+        return Drivers(_table([], np.nan), f"No user at {where} has had the whole window of {in_words(window_us)} by {day(end)}, so nothing can be compared yet.", tuple(caveats))
+    step = step or int((at["n_on"] / at["n_users"]).idxmin())
+
     others = {label: e for label, e in asked.items() if e.names and not own & set(e.names) and all(m.names for m in matchers)}
     known = log.describe().set_index("event")["n_users"]
     frequent = {label: e for label, e in others.items() if sum(known.get(name, 0) for name in e.names) >= stats.MIN_USERS}
     rule = {"n_steps": n_steps, "step": step, "window": window_us, "landmark": landmark_us, "adjust": adjust, "by_bucket": bool(log.accounts)}
     blocks = [list(frequent)[first:first + MATCHERS - n_steps] for first in range(0, len(frequent), MATCHERS - n_steps)]
     exposed = [log.reduce(partial(_by_event, labels=block, **rule), events=[*matchers, *map(frequent.get, block)], by=adjust, as_of=as_of) for block in blocks]
-    if not columns and not exposed:
-        raise ParameterError(f"segments, events: there is nothing to compare; name a column or an event that {stats.MIN_USERS} users did and that is no step of the funnel.")
     counts = counts[counts["step"] == step]
-    n_accounts = n_clusters(counts[counts["column"] == ACCOUNTS], "driver") if log.accounts else np.nan
-    effects = [_of_column(counts[counts["column"] == column], column) for column in columns]
+    n_accounts = (counts.loc[counts["column"] == ACCOUNTS, "driver"] != MISSING).sum() if log.accounts else np.nan
+    effects = [_of_column(counts[counts["column"] == column], column, n_accounts) for column in columns]
     if exposed:
         everyone, sooner, late = (exposed[0][exposed[0]["kind"] == kind] for kind in ("all", "sooner", "late"))  # the same in every block
         done = pd.concat([part[part["kind"] == "event"] for part in exposed])
-        effects.append(_effects("event", done, everyone, list(frequent)))
-    table = pd.concat([tested for tested, _ in effects], ignore_index=True)
+        effects.append(_effects("event", done, everyone, list(frequent), n_accounts))
+    table = _table([tested for tested, _ in effects], n_accounts)
     n_small = len(others) - len(frequent) + sum(n for _, n in effects)
-    crude, adjusted = table["difference_rate"], table["adjusted_difference_rate"]
-    clear = [table[f"{c}_ci_lower"] * table[f"{c}_ci_upper"] > 0 for c in ("difference_rate", "adjusted_difference_rate")]
-    table = table.assign(qvalue=stats.fdr(table["pvalue"]), sign_differs=(crude * adjusted < 0) & (clear[0] | clear[1]), n_accounts=n_accounts)
-    table = table.sort_values("pvalue", kind="stable", ignore_index=True)
 
     before, after = matchers[step - 2].label, matchers[step - 1].label
-    caveats = [f"The {s}" for s in log.missing_events([*matchers, *asked.values()])]
     caveats.append(f"Drivers tested at once: {table['pvalue'].notna().sum()}. Of those that stand out, at most {100 * FALSE_SHARE:g} % are expected to be chance.")
     if n_small:
         caveats.append(f"Not tested, because fewer than {stats.MIN_USERS} users or {100 * stats.MIN_SHARE:g} % of them stand on one side: {n_small} driver{'' if n_small == 1 else 's'}.")
@@ -107,7 +104,7 @@ def drop_off_drivers(
         caveats.append(f"Left out of the comparison of events: {users(sooner['n_users'].sum())} who had gone on within {in_words(landmark_us)} of {before}, and "
                        f"{users(late['n_users'].sum())} whose window ended before that.")
     caveats += _warnings(table)
-    goes = _share(counts[counts["column"] == ""])
+    goes = _share(counts[counts["column"] == ""], n_accounts)
     few = table.loc[table[["with_rate_ci_lower", "without_rate_ci_lower"]].isna().any(axis=1), "driver"]
     if np.isnan(goes["on_ci_lower"]):
         caveats.append(too_few_accounts(f" ({n_accounts})"))
@@ -216,34 +213,34 @@ def _by_bucket(cells: pd.DataFrame, drivers: Sequence[str], strata: Sequence[str
     return out
 
 
-def _share(cells: pd.DataFrame) -> dict[str, float]:
+def _share(cells: pd.DataFrame, n_accounts: float) -> dict[str, float]:
     """Who goes on of all: n_users, on (the share) and its interval, design_effect."""
     n, k = _by_bucket(cells, ["all"], ["all"])[..., 0, 0]
-    low, high, effect = stats.share_interval(k, n, clustered="bucket" in cells)
+    low, high, effect = stats.share_interval(k, n, n_accounts=n_accounts)
     return {"n_users": n.sum(), "on": k.sum() / n.sum(), "on_ci_lower": low, "on_ci_upper": high, "design_effect": effect}
 
 
-def _of_column(cells: pd.DataFrame, column: str) -> tuple[pd.DataFrame, int]:
+def _of_column(cells: pd.DataFrame, column: str, n_accounts: float) -> tuple[pd.DataFrame, int]:
     """The effects of a column's values; of two values that of the smaller one, for the other says the same."""
     everyone = cells.groupby([c for c in ("stratum", "bucket") if c in cells], as_index=False)[["n_users", "n_on"]].sum().assign(driver="")
     size = cells.groupby("driver")["n_users"].sum()
-    tested, n_small = _effects("segment", cells, everyone, [size.idxmin()] if len(size) == 2 else list(size.index))
+    tested, n_small = _effects("segment", cells, everyone, [size.idxmin()] if len(size) == 2 else list(size.index), n_accounts)
     return tested.assign(driver=[f"{column}: {value}" for value in tested["driver"]]), n_small
 
 
-def _effects(kind: str, cells: pd.DataFrame, everyone: pd.DataFrame, drivers: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """The rows of `Drivers.drivers` without qvalue, sign_differs and n_accounts, and the number of drivers with too few users on one side."""
+def _effects(kind: str, cells: pd.DataFrame, everyone: pd.DataFrame, drivers: Sequence[str], n_accounts: float) -> tuple[pd.DataFrame, int]:
+    """The rows of `Drivers.drivers` without what `_table` adds, and the number of drivers with too few users on one side."""
     size, total = cells.groupby("driver")["n_users"].sum().reindex(drivers, fill_value=0), everyone["n_users"].sum()
     large = np.minimum(size, total - size) >= max(stats.MIN_USERS, stats.MIN_SHARE * total)
-    tested, strata, clustered = list(size.index[large]), everyone["stratum"].unique(), "bucket" in everyone
+    tested, strata, clustered = list(size.index[large]), everyone["stratum"].unique(), not np.isnan(n_accounts)
     n, k = _by_bucket(cells, tested, strata)
     n_0, k_0 = _by_bucket(everyone, [""], strata) - (n, k)
     of_all = lambda a: a.sum(axis=0)  # noqa: E731
-    design = stats.difference_design(k, n, k_0, n_0) if clustered else None
+    design = stats.difference_design(k, n, k_0, n_0, n_accounts=n_accounts) if clustered else None
     *adjusted, pvalue = stats.mantel_haenszel(*map(of_all, (k, n, k_0, n_0)), design=design)
     n, k, n_0, k_0 = (a.sum(axis=-1) for a in (n, k, n_0, k_0))
-    crude = stats.difference_design(*(a[..., None] for a in (k, n, k_0, n_0))) if clustered else None
-    (*with_interval, _), (*without_interval, _) = (stats.share_interval(*sides, clustered=clustered) for sides in ((k, n), (k_0, n_0)))
+    crude = stats.difference_design(*(a[..., None] for a in (k, n, k_0, n_0)), n_accounts=n_accounts) if clustered else None
+    (*with_interval, _), (*without_interval, _) = (stats.share_interval(*sides, n_accounts=n_accounts) for sides in ((k, n), (k_0, n_0)))
     n, k, n_0, k_0 = map(of_all, (n, k, n_0, k_0))
     estimates = {"with_rate": (k / n, *with_interval), "without_rate": (k_0 / n_0, *without_interval),
                  "difference_rate": (k / n - k_0 / n_0, *stats.newcombe(k, n, k_0, n_0, design=crude)), "adjusted_difference_rate": adjusted}
@@ -252,12 +249,23 @@ def _effects(kind: str, cells: pd.DataFrame, everyone: pd.DataFrame, drivers: Se
                          "design_effect": design[0] if clustered else np.nan}), int((~large).sum())
 
 
+def _table(tested: Sequence[pd.DataFrame], n_accounts: float) -> pd.DataFrame:
+    """`Drivers.drivers` of the rows of `_effects`."""
+    nobody = pd.DataFrame(columns=["driver", "stratum", "n_users", "n_on"]).astype({"n_users": int, "n_on": int})
+    table = pd.concat(tested, ignore_index=True) if tested else _effects("segment", nobody, nobody, [], np.nan)[0]
+    opposite = table["difference_rate"] * table["adjusted_difference_rate"] < -1e-12  # not for rounding
+    table = table.assign(qvalue=stats.fdr(table["pvalue"]), sign_differs=opposite, n_accounts=n_accounts)
+    return table.sort_values("pvalue", kind="stable", ignore_index=True)
+
+
 def _warnings(table: pd.DataFrame) -> list[str]:
     """Simpson's paradox, and drivers that are exits."""
-    out, crossed, exits = [], table[table["sign_differs"]], table.loc[table["with_rate"] == 0, "driver"]
+    out, crossed, exits = [], table[table["sign_differs"]], table.loc[(table["with_rate"] == 0) & (table["without_rate"] > 0), "driver"]
     if len(crossed):
-        said = [f"{row.driver} ({100 * row.difference_rate:+.1f} points, {100 * row.adjusted_difference_rate:+.1f} among like users)" for row in crossed.itertuples()]
-        out.append(f"Over all users the difference lies on the other side of 0 than among like users: {', '.join(said)}. Go by the second number; the first one mixes unlike users.")
+        said = [f"{row.driver} ({100 * row.difference_rate:+.1f} points, {100 * row.adjusted_difference_rate:+.1f} among like users)" for row in crossed.head(5).itertuples()]
+        more = f" and {len(crossed) - 5} more" * (len(crossed) > 5)
+        out.append(f"Over all users the difference lies on the other side of 0 than among like users: {', '.join(said)}{more}. "
+                   "Go by the second number; the first one mixes unlike users.")
     if len(exits):
         out.append(f"Nobody with {' or '.join(exits)} went on: rather a way out than a reason.")
     return out
@@ -265,7 +273,10 @@ def _warnings(table: pd.DataFrame) -> list[str]:
 
 def _finding(table: pd.DataFrame, goes: Mapping[str, float], before: str, after: str) -> str:
     clear, n_tests = table[table["qvalue"] <= FALSE_SHARE], int(table["pvalue"].notna().sum())
-    text = f"Of {users(int(goes['n_users']))} at {before}, {share(goes, 'on')} go on to {after}; of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
+    text = f"Of {users(int(goes['n_users']))} at {before}, {share(goes, 'on')} go on to {after}; "
+    if table.empty:
+        return text + "nothing can be compared: no column and no other event has enough users on both sides."
+    text += f"of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
     for _, best in clear[clear["with_rate"] > 0].head(1).iterrows():
         text += (f', most surely "{best["driver"]}": {share(best, "with_rate")} with it go on against {share(best, "without_rate")} without, '
                  f"{points(best, 'adjusted_difference_rate')}{' when like is compared with like' * (abs(best['adjusted_difference_rate'] - best['difference_rate']) > 1e-9)}")

@@ -77,7 +77,7 @@ def diagnose_funnel(
     """
     matchers = log.steps(steps, any_order=order == "unordered")
     exclude = [Exclusion(**e) if isinstance(e, Mapping) else e for e in exclude]
-    by, hold = as_columns(by), as_columns(hold)
+    by, hold = as_columns(by), as_columns(hold, ids=True)
     leave = None if competing is None else as_step(competing)
     _check(matchers, order, exclude, optional, leave)
     n_steps, window_us, end = len(matchers), as_window(window), log.as_of(as_of)

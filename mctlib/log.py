@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -23,6 +24,7 @@ from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, 
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
+IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own week (its Monday) or month (its first day), UTC
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
@@ -59,9 +61,13 @@ def as_window(window: Any, name: str = "window") -> int:
     return us
 
 
-def as_columns(by: str | Sequence[str] | None) -> list[str]:
-    """One column's name, several, or none (None, "" or empty), as a list."""
-    return [by] if by and isinstance(by, str) else list(by or ())
+def as_columns(by: str | Sequence[str] | None, *, ids: bool = False) -> list[str]:
+    """One column's name, several, or none (None, "" or empty), as a list. Raises ParameterError: one holds ids, unless these are not shown (``ids``)."""
+    columns = [by] if by and isinstance(by, str) else list(by or ())
+    for column in columns:
+        if not ids and column.rpartition(".")[2] in IDS:
+            raise ParameterError(f'"{column}" holds ids, which no table or sentence may show; name a column whose values are groups of users, such as channel or plan.')
+    return columns
 
 
 class EventLog:
@@ -165,7 +171,7 @@ class EventLog:
         """event, the ``by`` columns, n_events, n_users."""
         by = as_columns(by)
         chosen = " OR ".join(self._condition(as_step(e)) for e in events) if events else "true"
-        columns = "".join(f", coalesce({self._column(b)[0]}::VARCHAR, {quoted(MISSING)}) AS {_name(b)}" for b in by)
+        columns = "".join(f", coalesce(nullif({self._column(b)[0]}::VARCHAR, ''), {quoted(MISSING)}) AS {_name(b)}" for b in by)
         return self._con.sql(f"SELECT e.event::VARCHAR AS event{columns}, count(*) AS n_events, count(DISTINCT e.user) AS n_users "
                              f"FROM events e LEFT JOIN people p USING (user) WHERE {chosen} GROUP BY ALL ORDER BY ALL").df()
 
@@ -191,7 +197,7 @@ class EventLog:
 
     def journeys(self, *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None, values: str | None = None) -> Iterator[Journeys]:
         """The rows that `reduce` hands to its kernel, some million rows of whole users at a time."""
-        steps, by = [as_step(e) for e in events], as_columns(by)
+        steps, by = [as_step(e) for e in events], as_columns(by, ids=True)
         select, end = self._select(steps, by, values), self.as_of(as_of)
         of_user = {b: self._user_codes(b) for b in by if self._column(b)[1]}
         plain = {i: s for i, s in enumerate(steps) if not s.where}
@@ -263,9 +269,28 @@ class EventLog:
         return int(stamp.value // 1000)
 
     def missing_events(self, events: Iterable[Any]) -> list[str]:
-        """A sentence for every event name that does not occur in the data, with the nearest names."""
-        names = dict.fromkeys(n for e in events for n in as_step(e).names)
-        return [f'event "{n}" does not occur in {self.name}.{nearest(n, self.event_names)}' for n in names if n not in self.event_names]
+        """A sentence for every event name, and every filter of an event, that does not occur in the data, with the nearest words."""
+        steps = {step.label: step for step in map(as_step, events)}
+        names = dict.fromkeys(n for step in steps.values() for n in step.names)
+        return [f'event "{n}" does not occur in {self.name}.{nearest(n, self.event_names)}' for n in names if n not in self.event_names] + [
+            f'event "{label}" does not occur in {self.name}.{self._near(step)}' for label, step in steps.items()
+            if step.where and not (step.names and set(step.names).isdisjoint(self.event_names)) and not self._occurs(step)]
+
+    def _occurs(self, step: Step) -> bool:
+        return bool(self._con.execute(f"SELECT 1 FROM events e WHERE {self._condition(step)} LIMIT 1").fetchall())
+
+    def _near(self, step: Step) -> str:
+        """Which property of the filter of a step no such event has, or the nearest value to one that none has."""
+        for key, wanted in step.where.items():
+            found = self._con.execute(f"SELECT DISTINCT {self._column(key, event_only=True)[0]}::VARCHAR FROM events e WHERE {self._condition(Step(step.event))}").fetchall()
+            values = {v for (v,) in found} - {None, ""}
+            if not values:
+                known = [c for c in CANONICAL["events"] if c not in ("user_id", "properties") and self._filled("events", c)]
+                return f' No such event has "{key}".{nearest(key.rpartition(".")[2], [*known, *self._property_keys()])}'
+            for value in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
+                if value is not ANY and str(value) not in values and key.rpartition(".")[2] not in IDS and (near := nearest(value, values)):
+                    return near
+        return ""
 
     def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
         """The steps of a funnel as Steps. Raises ParameterError: fewer than two, or (unless in ``any_order``) the first one does not occur in the data."""
@@ -308,7 +333,7 @@ class EventLog:
     def _values(self, column: str) -> set[str]:
         sql, of_user = self._column(column)
         source = "users LEFT JOIN people p USING (user)" if of_user else "events e"
-        return {v for (v,) in self._con.execute(f"SELECT DISTINCT coalesce({sql}::VARCHAR, {quoted(MISSING)}) FROM {source}").fetchall()}
+        return {v for (v,) in self._con.execute(f"SELECT DISTINCT coalesce(nullif({sql}::VARCHAR, ''), {quoted(MISSING)}) FROM {source}").fetchall()}
 
     def _column(self, name: str, *, event_only: bool = False) -> tuple[str, bool]:
         """SQL of a column or property, and whether it belongs to the user."""
@@ -338,7 +363,7 @@ class EventLog:
         return [k for (k,) in self._con.sql("SELECT DISTINCT unnest(json_keys(properties)) FROM (SELECT properties FROM events WHERE properties IS NOT NULL LIMIT 100000)").fetchall()]
 
     def _filled(self, table: str, column: str) -> bool:
-        return self._con.execute(f"SELECT count({column}) > 0 FROM {table}").fetchall()[0][0]
+        return self._con.execute(f"SELECT count(nullif({column}::VARCHAR, '')) > 0 FROM {table}").fetchall()[0][0]
 
     def _user_codes(self, name: str) -> tuple[np.ndarray, list[str]]:
         return _factorize(self._con.sql(f"SELECT p.{name} FROM users u LEFT JOIN people p USING (user) ORDER BY u.user").to_arrow_table()[name])
@@ -348,9 +373,10 @@ class EventLog:
         known = [n for n in step.names if n in self.event_names]
         parts = ["true" if step.event is ANY else f"e.event IN ({', '.join(map(quoted, known))})" if known else "false"]
         for key, wanted in step.where.items():
-            column, values = self._column(key, event_only=True)[0], wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
-            text = [json.dumps(v) if isinstance(v, bool) else str(v) for v in values if v is not ANY]
-            parts.append(f"coalesce({column}::VARCHAR <> '', false)" if wanted is ANY else f"coalesce({column}::VARCHAR IN ({', '.join(map(quoted, text))}), false)")
+            text, values = f"{self._column(key, event_only=True)[0]}::VARCHAR", wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
+            same = [f"{text} <> ''" if v is ANY else f"{text} = {quoted(json.dumps(v) if isinstance(v, bool) else v)}" for v in values]
+            same += [f"try_cast({text} AS DOUBLE) = {quoted(v)}::DOUBLE" for v in values if isinstance(v, Real) and not isinstance(v, bool)]  # 1 is also what an export writes as 1.0
+            parts.append(f"coalesce({' OR '.join(same) or 'false'}, false)")
         return " AND ".join(parts)
 
 
@@ -427,12 +453,6 @@ def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum() if keys else frame.sum().to_frame().T
 
 
-def n_clusters(accounts: pd.DataFrame, column: str) -> int:
-    """How many clusters users make: the accounts that stand in ``column``, a row each, and every user (``n_users``) without one."""
-    alone = accounts[column] == MISSING
-    return int((~alone).sum() + accounts.loc[alone, "n_users"].sum())
-
-
 def _name(by: str) -> str:
     return '"' + by.removeprefix("properties.").replace('"', "") + '"'
 
@@ -441,7 +461,7 @@ def _factorize(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     """Codes and their labels in alphabetical order, MISSING for empty values."""
     text = column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
     array = text.unify_dictionaries().combine_chunks()
-    names = [*(str(v) for v in array.dictionary.to_pylist()), MISSING]
+    names = [*(str(v) or MISSING for v in array.dictionary.to_pylist()), MISSING]
     code = array.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
     present = np.flatnonzero(np.bincount(code, minlength=len(names)))
     labels = sorted({names[i] for i in present})

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.journeys import Journeys, as_step, first_rows
-from mctlib.log import EventLog, as_window
+from mctlib.log import EventLog, as_columns, as_window
 from mctlib.store import ParameterError
 from mctlib.tracking import Proof, check, proofs
 from mctlib.words import in_words
@@ -62,7 +62,7 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
         Rate: (partial(_count_rates, window=window, proof=proof), "n_success", "n_users"), Count: (_count_users, "n_users", "n_users"),
         Mean: (_sum_values, "sum_value", "n_events"),
     }[type(metric)]
-    found = log.reduce(kernel, events=events, by=by or (), as_of=as_of, values=getattr(metric, "property", None))
+    found = log.reduce(kernel, events=events, by=as_columns(by), as_of=as_of, values=getattr(metric, "property", None))
     end = log.as_of(as_of)
     known = (found["day"].astype("int64") + 1) * DAY - 1 + window <= end
     if not known.any():

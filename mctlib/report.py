@@ -80,9 +80,10 @@ def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10, 
 
 
 def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame, pd.Series]:
-    """Empty the numbers of small rows; also of one neighbour where a total row would give the only masked one away by subtraction.
+    """Empty the numbers of small rows; also of one neighbour where a total would give the only masked one away by subtraction.
 
-    The base of a row is its first `n_*` column. Returns the table and a boolean Series, True where a row was masked.
+    The base of a row is its first `n_*` column. Segments always have a total: where it is no row here, another table or the finding shows it.
+    Returns the table and a boolean Series, True where a row was masked.
     """
     frame = frame.reset_index(drop=True)
     base = next((c for c in frame if str(c).startswith("n_")), None)
@@ -96,13 +97,13 @@ def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame,
     before = -1
     while masked.sum() != before:  # a second mask along one key can leave a single one along another
         before = masked.sum()
-        for key in (c for c in keys if totals[c].any()):
+        for key in (c for c in keys if c == "segment" or totals[c].any()):
             others = [c for c in keys if c != key]
             groups = frame.groupby(others, dropna=False, observed=True).groups.values() if others else [frame.index]
             for rows in groups:
                 parts = [i for i in rows if not totals[key][i] and users[i] > 0]
                 hidden, shown = [i for i in parts if masked[i]], [i for i in parts if not masked[i]]
-                if len(hidden) == 1 and shown and totals[key][rows].any():
+                if len(hidden) == 1 and shown and (key == "segment" or totals[key][rows].any()):
                     masked[min(shown, key=lambda i: users[i])] = True
     numbers = [c for c in frame if c not in keys]
     frame[numbers] = frame[numbers].astype(object).where(~masked, np.nan).infer_objects() if masked.any() else frame[numbers]

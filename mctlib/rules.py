@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import NOWHERE, Journeys, first_rows, walk_funnel
-from mctlib.log import EventLog, as_window, n_clusters
+from mctlib.journeys import MISSING, NOWHERE, Journeys, first_rows, walk_funnel
+from mctlib.log import EventLog, as_window
 from mctlib.store import ParameterError
 from mctlib.words import day, in_accounts, in_words, share, too_few_accounts, users
 
@@ -84,8 +84,8 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
     all tools count the same users at step 1. As on the tools' screens, users whose window is still open count as not there.
 
     ``.counts``: tool, step (from 1), event, n_reached (users whose attempt reached the step), reached_rate (of step 1, Wilson interval), design_effect, status,
-    n_accounts (of the users at step 1; a user without one is one of its own). Where users sit in accounts (`log.accounts`), intervals are by hash bucket, where
-    all users of an account are together (`stats.cluster_rate`); below 10 of them there is none. `diagnose_funnel` goes by the accounts themselves: its intervals may differ a little ·
+    n_accounts (of the users at step 1). Where users sit in accounts (`log.accounts`), intervals are by hash bucket, where all users of an account are together
+    (`stats.cluster_rate`); below 10 clusters (`stats.count_clusters`) there is none. `diagnose_funnel` goes by the accounts themselves: its intervals may differ a little ·
     ``.differences``: tool, reason, step, event, n_gained, n_lost: users whom the tool counts at the step and we do not, and the other way round; no row
     where both are 0. A user's reason is the first switch that, set alone, leads from our depth to the tool's; "several together" where none does. Over the
     reasons, gained minus lost is the difference of n_reached · ``.rules``: tool, aspect, rule, source (a public page or public code). Raises ParameterError.
@@ -99,8 +99,8 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
     ours = _by_bucket(counts[counts["reason"] == "reached"], "n_users", len(labels))
     if not ours.any():
         raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}.")
-    table = pd.concat([_reached(tool, ours, counts, labels) for tool in TOOLS], ignore_index=True)
-    table["n_accounts"] = n_clusters(accounts, "tool") if log.accounts else np.nan
+    n_accounts = (accounts["tool"] != MISSING).sum() if log.accounts else np.nan
+    table = pd.concat([_reached(tool, ours, counts, labels, n_accounts) for tool in TOOLS], ignore_index=True)
     differences = counts.groupby(["tool", "reason", "step"], as_index=False)[["n_gained", "n_lost"]].sum()
     differences = differences[differences["n_gained"] + differences["n_lost"] > 0].assign(
         event=lambda d: [labels[k - 1] for k in d["step"]], reason=lambda d: d["reason"].map(SWITCHES).fillna(TOGETHER), order=lambda d: d["tool"].map(list(TOOLS).index))
@@ -114,7 +114,7 @@ def compare_rules(log: EventLog, steps: Sequence[Any], *, window: str, as_of: An
         caveats.append(f"Different events at one moment, and events that fit several steps: {users(said['knotted'])}. PostHog reads such a moment once and may lose an "
                        "attempt that we keep; that is not imitated here.")
     if table["reached_rate_ci_lower"].isna().any():
-        caveats.append(too_few_accounts(f" ({table['n_accounts'].iloc[0]})"))
+        caveats.append(too_few_accounts(f" ({n_accounts})"))
     caveats.append("The rules of Mixpanel and Amplitude are taken from their public pages; the products themselves were not asked.")
     rules = pd.DataFrame(RULES, columns=["tool", "aspect", "rule", "source"])
     return RuleComparison(table, differences, rules, _finding(table, differences, window_us), tuple(caveats))
@@ -128,15 +128,15 @@ def _by_bucket(counts: pd.DataFrame, column: str, n_steps: int) -> np.ndarray:
     return out
 
 
-def _reached(tool: str, ours: np.ndarray, counts: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """The rows of one tool in ``counts``, without n_accounts."""
+def _reached(tool: str, ours: np.ndarray, counts: pd.DataFrame, labels: Sequence[str], n_accounts: float) -> pd.DataFrame:
+    """The rows of one tool in ``counts``."""
     gained, lost = (_by_bucket(counts[counts["tool"] == tool], column, len(labels)) for column in ("n_gained", "n_lost"))
     by_bucket = ours + gained - lost
-    low, high, effect = stats.share_interval(by_bucket, by_bucket[:, :1], clustered="bucket" in counts)
+    low, high, effect = stats.share_interval(by_bucket, by_bucket[:, :1], n_accounts=n_accounts)
     low[0] = high[0] = 1.0  # everyone is at step 1: nothing was estimated
     n = by_bucket.sum(axis=0)
     return pd.DataFrame({"tool": tool, "step": np.arange(1, len(n) + 1), "event": labels, "n_reached": n, "reached_rate": n / n[0],
-                         "reached_rate_ci_lower": low, "reached_rate_ci_upper": high, "design_effect": effect, "status": STATUS[tool]})
+                         "reached_rate_ci_lower": low, "reached_rate_ci_upper": high, "design_effect": effect, "status": STATUS[tool], "n_accounts": n_accounts})
 
 
 # ------------------------------------------------------------------------------------------------------------------------- counting

@@ -15,7 +15,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.journeys import ANY, Journeys, as_step
+from mctlib.journeys import ANY, Journeys, Step, as_step
 from mctlib.log import EventLog, OverlayLog, add_up, as_columns
 from mctlib.overlay import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.store import DataError, canonical_frame, connect, salt
@@ -57,7 +57,7 @@ class SparkLog(EventLog):
                 refused = self._people.where("consent = false").select("user_id").distinct()
                 rows = rows.drop("refused").join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
                 self._people = self._people.where("coalesce(consent, true)")
-            filled = self._people.agg(*(f.count(c).alias(c) for c in self._people.columns)).first()
+            filled = self._people.agg(*(f.expr(f"count(nullif(cast({c} as string), ''))").alias(c) for c in self._people.columns)).first()
             known = {c for c in self._people.columns if filled[c]}
         rows = rows.withColumn("verdict", f.expr(verdict("refused")))
         zoned = _type(rows, "timestamp") == "timestamp"
@@ -96,7 +96,7 @@ class SparkLog(EventLog):
         self, kernel: Callable[[Journeys], pd.DataFrame], *, events: Sequence[Any], by: str | Sequence[str] = (), as_of: Any = None,
         values: str | None = None,
     ) -> pd.DataFrame:
-        question = {"events": [as_step(e) for e in events], "by": as_columns(by), "as_of": as_of, "values": values}
+        question = {"events": [as_step(e) for e in events], "by": as_columns(by, ids=True), "as_of": as_of, "values": values}
         self.as_of(as_of)  # refused here rather than on the executors
         return add_up(self._each(lambda log: log.reduce(kernel, **question), question["events"], question["by"], values))
 
@@ -127,8 +127,14 @@ class SparkLog(EventLog):
     def _values(self, column: str) -> set[str]:
         return set(self.counts(by=column).iloc[:, 1])
 
+    def _occurs(self, step: Step) -> bool:
+        return not self.counts(events=[step]).empty
+
+    def _near(self, step: Step) -> str:
+        return ""  # a word of help is not worth a job on the cluster
+
     def _property_keys(self) -> list[str]:
-        return []  # a word of help is not worth a job on the cluster
+        return []
 
     def _filled(self, table: str, column: str) -> bool:
         return column in (self._about.filled if table == "people" else self._events.columns)

@@ -39,21 +39,24 @@ def newcombe(n_success: float, n: float, n_success_0: float, n_0: float, *, desi
     return p - p_0 - np.hypot(p - low, high_0 - p_0), p - p_0 + np.hypot(high - p, p_0 - low_0)
 
 
-def count_clusters(n: np.ndarray, n_alone: np.ndarray | float = 0) -> np.ndarray:
+def count_clusters(n: np.ndarray, n_alone: np.ndarray | float = 0, *, n_accounts: float = np.inf) -> np.ndarray:
     """How many clusters users tell as much as: the accounts, ``n`` (..., accounts) users in each, and ``n_alone`` users without one.
 
     A few large accounts beside many users without one are not many clusters, though each such user is one: then it is the effective number (sum n)^2 / sum n^2
     (Carter, Schnepel & Steigerwald 2017), where that is above the number of accounts. Without such users it is the number of accounts with users.
+    ``n_accounts``: where ``n`` are users of hash buckets, how many accounts there are in all of them; a bucket more than that holds users without one.
     """
     n = np.asarray(n, float)
     effective = rate((n.sum(axis=-1) + n_alone) ** 2, (n**2).sum(axis=-1) + n_alone)
-    return np.where(np.asarray(n_alone) > 0, np.fmax(effective, (n > 0).sum(axis=-1)), (n > 0).sum(axis=-1))
+    return np.fmax(effective, np.minimum((n > 0).sum(axis=-1), n_accounts))
 
 
-def cluster_rate(n_success: np.ndarray, n: np.ndarray, *, alone: tuple[np.ndarray | float, np.ndarray | float] = (0, 0)) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def cluster_rate(
+    n_success: np.ndarray, n: np.ndarray, *, alone: tuple[np.ndarray | float, np.ndarray | float] = (0, 0), n_accounts: float = np.inf,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Interval of a proportion whose users sit in clusters: low, high, design effect, number of clusters (`count_clusters`).
 
-    ``n_success``, ``n``: (..., clusters) users; clusters without users do not count. ``alone``: n_success, n of users who sit in none. The variance is that of a ratio,
+    ``n_success``, ``n``: (..., clusters) users; clusters without users do not count. ``alone``: n_success, n of users who sit in none; ``n_accounts``: see `count_clusters`. The variance is that of a ratio,
     G / (G - 1) sum (y_g - p n_g)^2 / n^2 (linearised), the interval `cluster_interval`'s. The design effect is that variance over p (1 - p) / n: how many times more users
     it takes to know as much. It is NaN where clusters do not vary (at a share of 0 or 1, say); the interval then counts n^2 / sum n_g^2 users, as if those of a
     cluster all did the same.
@@ -65,22 +68,22 @@ def cluster_rate(n_success: np.ndarray, n: np.ndarray, *, alone: tuple[np.ndarra
         apart = ((k - p[..., None] * n) ** 2).sum(axis=-1) + k_alone * (1 - p) ** 2 + (n_alone - k_alone) * p**2
         effect = clusters / (clusters - 1) * apart / (total * p * (1 - p))
     effect = np.where(effect > 1e-9, effect, np.nan)  # not 0 but for rounding
-    counted = count_clusters(n, n_alone)
+    counted = count_clusters(n, n_alone, n_accounts=n_accounts)
     low, high = cluster_interval(p, total, np.where(np.isnan(effect), rate(squares, total), effect), counted)
     return low, high, effect, counted
 
 
-def share_interval(n_success: np.ndarray, n: np.ndarray, *, clustered: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def share_interval(n_success: np.ndarray, n: np.ndarray, *, n_accounts: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Interval of a proportion from counts by bucket, the first axis: low, high, design effect.
 
-    ``clustered``: users sit in accounts, and one of these lies in one bucket whole, so buckets are clusters too, only fewer: `cluster_rate` over them. Otherwise
-    Wilson's interval of all users, and no design effect. Below `MIN_CLUSTERS` buckets with users there is neither.
+    ``n_accounts``: accounts in which users sit, NaN where there are none. One account lies in one bucket whole, so buckets are clusters too, only fewer: `cluster_rate`
+    over them. Without accounts Wilson's interval of all users, and no design effect. Below `MIN_CLUSTERS` clusters (`count_clusters`) there is neither.
     """
     k, n = np.broadcast_arrays(n_success, n)
-    if not clustered:
+    if np.isnan(n_accounts):
         low, high = wilson(k.sum(axis=0), n.sum(axis=0))
         return low, high, np.full(low.shape, np.nan)
-    low, high, effect, n_clusters = cluster_rate(np.moveaxis(k, 0, -1), np.moveaxis(n, 0, -1))
+    low, high, effect, n_clusters = cluster_rate(np.moveaxis(k, 0, -1), np.moveaxis(n, 0, -1), n_accounts=n_accounts)
     return low, high, np.where(n_clusters >= MIN_CLUSTERS, effect, np.nan)
 
 
@@ -152,20 +155,20 @@ def mantel_haenszel(
     return difference, difference - half, difference + half, pvalue
 
 
-def difference_design(k: np.ndarray, n: np.ndarray, k_0: np.ndarray, n_0: np.ndarray) -> Design:
+def difference_design(k: np.ndarray, n: np.ndarray, k_0: np.ndarray, n_0: np.ndarray, *, n_accounts: float = np.inf) -> Design:
     """What clusters do to a difference of `mantel_haenszel`: design effect and degrees of freedom, each without the first axis (clusters) and the last (strata).
 
     The design effect is the jackknife's variance, (G - 1) / G times the sum over clusters of the squared change of the difference when a cluster is left out, over Sato's.
     The jackknife holds its level where the scores of a cluster-robust regression do not: accounts of very different sizes, few of them in a stratum or on a side
     (MacKinnon, Nielsen & Webb 2023). It may be below 1: colleagues on both sides of a comparison make it surer. Degrees of freedom: the clusters with users
-    on a side, the fewer of the two, less one. NaN below `MIN_CLUSTERS` of them, and where leaving one out changes nothing.
+    on a side (`count_clusters`, ``n_accounts`` is of both sides), the fewer of the two, less one. NaN below `MIN_CLUSTERS` of them, and where leaving one out changes nothing.
     """
     own = [np.asarray(a, float) for a in (k, n, k_0, n_0)]
     total = [a.sum(axis=0) for a in own]
     difference, low, _, _ = mantel_haenszel(*total)
     without = mantel_haenszel(*(t - a for t, a in zip(total, own)))[0]
-    counted = [((a > 0) & (other > 0)).any(axis=-1) for a, other in ((own[1], total[3]), (own[3], total[1]))]  # in strata that have both sides
-    clusters, fewer = (counted[0] | counted[1]).sum(axis=0), np.minimum(*(c.sum(axis=0) for c in counted))
+    sides = [(a * (other > 0)).sum(axis=-1) for a, other in ((own[1], total[3]), (own[3], total[1]))]  # users in strata that have both sides
+    clusters, fewer = (sides[0] + sides[1] > 0).sum(axis=0), np.minimum(*(count_clusters(np.moveaxis(n, 0, -1), n_accounts=n_accounts) for n in sides))
     with np.errstate(divide="ignore", invalid="ignore"):
         effect = (clusters - 1) / clusters * ((without - difference) ** 2).sum(axis=0) / ((difference - low) / Z) ** 2
     return np.where((fewer >= MIN_CLUSTERS) & (effect > 1e-9), effect, np.nan), fewer - 1

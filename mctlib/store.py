@@ -74,8 +74,8 @@ def salt() -> str:
 
 
 def hashed(column: str, salted: str) -> str:
-    """SQL of a personal id as it is kept."""
-    return f"substr(sha256({quoted(salted)} || {column}), 1, 16)"
+    """SQL of a personal id as it is kept; of no id, NULL."""
+    return f"substr(sha256({quoted(salted)} || nullif({column}, '')), 1, 16)"
 
 
 def faults() -> str:

@@ -64,11 +64,11 @@ def _within(owner: np.ndarray, time: np.ndarray, user: np.ndarray, since: np.nda
     return np.bincount(at[(time >= since[at]) & (time <= until[at])], minlength=len(user)) > 0
 
 
-def completeness(table: pd.DataFrame, n_checked: np.ndarray, n_tracked: np.ndarray, *, clustered: bool) -> pd.DataFrame:
+def completeness(table: pd.DataFrame, n_checked: np.ndarray, n_tracked: np.ndarray, *, n_accounts: float) -> pd.DataFrame:
     """The table with n_checked (users who did the event for certain), n_tracked (those whose event is there) and completeness_rate with its interval (`stats.share_interval`).
 
-    ``n_checked``, ``n_tracked``: (buckets, rows). ``clustered``: users sit in accounts.
+    ``n_checked``, ``n_tracked``: (buckets, rows). ``n_accounts``: in which users sit, NaN where there are none.
     """
     checked, tracked = (n.sum(axis=0) for n in (n_checked, n_tracked))
-    low, high, _ = stats.share_interval(n_tracked, n_checked, clustered=clustered)
+    low, high, _ = stats.share_interval(n_tracked, n_checked, n_accounts=n_accounts)
     return table.assign(n_checked=checked, n_tracked=tracked, completeness_rate=stats.rate(tracked, checked), completeness_rate_ci_lower=low, completeness_rate_ci_upper=high)

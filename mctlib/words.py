@@ -38,7 +38,7 @@ def points(row: Any, column: str) -> str:
 def in_accounts(n_accounts: float, *design_effects: float) -> str:
     """Whose intervals are by account, to be put after "intervals": " of users in 240 accounts (design effect 3.3)"; what is missing is left out."""
     told = " and ".join(f"{effect:.1f}" for effect in design_effects if effect == effect)
-    return (f" of users in {n_accounts:,.0f} accounts" if n_accounts == n_accounts else "") + (f" (design effect {told})" if told else "")
+    return (f" of users in {n_accounts:,.0f} account{'' if n_accounts == 1 else 's'}" if n_accounts == n_accounts else "") + (f" (design effect {told})" if told else "")
 
 
 def too_few_accounts(where: str) -> str:

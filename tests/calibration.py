@@ -117,7 +117,7 @@ def buckets(n: int) -> list[Row]:
         cell = (np.arange(n)[:, None] * stats.N_BUCKETS + rng.integers(0, stats.N_BUCKETS, (n, n_accounts))[:, account]) * 2 + stratum
         count = lambda some: np.bincount(cell[some], minlength=n * stats.N_BUCKETS * 2).reshape(n, -1, 2).swapaxes(0, 1)  # noqa: E731, B023
         everyone, truth = np.full(y.shape, True), f"{n_accounts} accounts of {'unlike size' if sizes is unlike else sizes}, correlation .1"
-        low, high, _ = stats.share_interval(count(y).sum(axis=2), count(everyone).sum(axis=2), clustered=True)
+        low, high, _ = stats.share_interval(count(y).sum(axis=2), count(everyone).sum(axis=2), n_accounts=n_accounts)
         if sizes is not unlike:  # there a linearised variance covers in 93 %, by bucket or by account; the differences' jackknife does not mind
             rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (0.3 <= high)))
         for name, side in (("segment of whole accounts", everyone & (account < n_accounts // 3)), ("event of single users", rng.random(y.shape) < 0.2)):

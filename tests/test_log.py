@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import mctlib
 from mctlib import log as log_module, store
 from mctlib.journeys import ANY, Step
 from mctlib.log import EventLog, as_timestamp, as_window
@@ -219,6 +221,58 @@ def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
     with pytest.raises(ParameterError, match="as_of: 2026-01-09 lies before the first event of frame"):
         log.as_of("2026-01-09")
     assert log.as_of("2027-01-01") > log.as_of()
+
+
+def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_are_numbers(tmp_path):
+    """Role is 1 or missing, so pandas makes it 1.0."""
+    rows = [("u", "a", "2026-01-01", "ios", 1, "s1"), ("u", "b", "2026-01-02", "ios", 1, "s1"), ("v", "a", "2026-01-01", "web", None, "s2"), ("v", "b", "2026-01-02", "web", 2, "s2")]
+    events = frame(rows, ("user_id", "event", "timestamp", "platform", "role", "session_id"))
+    events.drop(columns="role").assign(properties=[json.dumps({"role": r} if r == r else {}) for r in events["role"]]).to_parquet(tmp_path / "e.parquet")
+    for log in (EventLog.from_frame(events), EventLog.from_parquet(tmp_path / "e.parquet", name="frame")):
+        for where, n in (({"role": 1}, 1), ({"role": 1.0}, 1), ({"role": "1.0"}, 1), ({"role": [1, 2]}, 2), ({"role": [3, ANY]}, 2), ({"role": True}, 0), ({"role": []}, 0)):
+            assert log.counts(events=[Step("b", where)])["n_events"].sum() == n, where
+        for where, words in (({"platfrm": "ios"}, ' No such event has "platfrm". Did you mean "platform"?'), ({"platform": "iOS"}, ' Did you mean "ios"?'),
+                             ({"properties.rolle": 1}, ' No such event has "properties.rolle". Did you mean "role"?'), ({"platform": ["android", "webb"]}, ' Did you mean "web"?'),
+                             ({"platform": "ios", "role": 2}, ""), ({"session_id": "s"}, "")):
+            assert log.missing_events(["a", Step("b", where)]) == [f'event "{Step("b", where).label}" does not occur in frame.{words}']
+        assert log.missing_events(["a", Step("b", {"platform": "ios"}), Step(ANY, {"role": 2})]) == []
+        assert log.missing_events([Step("bb", {"platform": "ios"})]) == ['event "bb" does not occur in frame. Did you mean "b"?']
+        assert f"The {log.missing_events([Step('b', {'platform': 'iOS'})])[0]}" in mctlib.diagnose_funnel(log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of=None).caveats[0]
+
+
+def test_empty_text_is_no_value(tmp_path):
+    events = frame([("u", "a", "2026-01-01", "", "s"), ("u", "b", "2026-01-02", "", "s"), ("v", "a", "2026-01-01", None, ""), ("v", "b", "2026-01-02", "web", "")],
+                   ("user_id", "event", "timestamp", "platform", "session_id"))
+    people = pd.DataFrame({"user_id": ["u", "v"], "account_id": ["", ""], "plan": ["", "pro"], "channel": ["", ""]})
+    events.to_parquet(tmp_path / "e.parquet")
+    for log in (EventLog.from_frame(events, people=people), EventLog.from_parquet(tmp_path / "e.parquet", people=people)):
+        assert log.accounts == [] and log.segments("platform") == ["(none)", "web"] and log.segments("plan") == ["(none)", "pro"]
+        assert log.counts(by="platform")["platform"].tolist() == ["(none)", "(none)", "web"]
+        found = mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of=None, by=["platform", "plan"]).steps["segment"].unique().tolist()
+        assert found == ["all", "(none) · (none)", "(none) · pro"]
+        assert mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of=None, hold="session_id").steps["n_reached"].tolist() == [1, 1]
+        with pytest.raises(ParameterError, match='The column "channel" is empty'):
+            log.check_column("channel")
+
+
+@pytest.mark.parametrize("column", ["user_id", "anonymous_id", "account_id", "session_id", "event_id", "event.session_id", "properties.user_id"])
+def test_ids_are_no_groups_to_be_shown(column):
+    rows = [(f"u{i}", event, f"2026-01-0{day}", f"s{i}", f"{i}{event}") for i in range(3) for event, day in (("a", 1), ("b", 2))]
+    log = EventLog.from_frame(frame(rows, ("user_id", "event", "timestamp", "session_id", "event_id")), people=pd.DataFrame({"user_id": ["u0"], "account_id": ["k"]}))
+    ask, periods = {"window": "5d", "as_of": "2026-02-01"}, {"before": ("2026-01-01", "2026-01-01"), "after": ("2026-01-02", "2026-01-02")}
+    for question in (
+        lambda: mctlib.diagnose_funnel(log, ["a", "b"], by=column, **ask), lambda: mctlib.diagnose_funnel(log, ["a", "b"], by=["week", column], **ask),
+        lambda: mctlib.explain_change(log, ["a", "b"], by=column, **periods, **ask), lambda: mctlib.drop_off_drivers(log, ["a", "b"], segments=column, **ask),
+        lambda: mctlib.drop_off_drivers(log, ["a", "b"], adjust=column, **ask), lambda: mctlib.daily_metric(log, mctlib.Count("a"), by=column, as_of="2026-02-01"),
+        lambda: mctlib.time_to_activation(log, start="a", activation="b", as_of="2026-02-01", by=column), lambda: log.counts(by=column),
+        lambda: mctlib.landmark_activation(log, start="a", activation="b", as_of="2026-02-01", by=column),
+        lambda: mctlib.attribution_windows(log, "b", windows=["7d"], as_of="2026-02-01", by=column, seed=1),
+        lambda: mctlib.compare_arms(log, "b", of="a", by=column, change_at="2026-01-02", **ask),
+    ):
+        with pytest.raises(ParameterError, match=f'"{re.escape(column)}" holds ids, which no table or sentence may show'):
+            question()
+    held = mctlib.diagnose_funnel(log, ["a", "b"], hold="session_id", **ask)
+    assert held.steps["n_reached"].tolist() == [3, 3] and log.accounts == ["account_id"]
 
 
 def test_words_that_are_not_in_the_data_name_the_nearest():

@@ -87,12 +87,12 @@ def test_a_table_is_the_same_twice_has_scopes_and_escapes_data(shown):
 
 def test_rows_below_the_minimum_are_masked(shown, tmp_path, monkeypatch):
     monkeypatch.setenv("MCT_TABLES", str(tmp_path / "tables"))
-    frame = pd.DataFrame({"segment": ["web", "ios", "none"], "n_users": [50, 9, 0], "n_paid": [5, 3, 0], "paid_rate": [0.1, 1 / 3, np.nan]})
+    frame = pd.DataFrame({"event": ["web", "ios", "none"], "n_users": [50, 9, 0], "n_paid": [5, 3, 0], "paid_rate": [0.1, 1 / 3, np.nan]})
     report.table(frame, "paid", caption="Paid")
     body = cells(shown[0][0]["text/html"])[1:]
     assert body == [["web", "50", "5", "10.0 %"], ["ios", "hidden", "–", "–"], ["none", "0", "0", "–"]]
     kept = pd.read_csv(tmp_path / "tables/paid.csv")
-    assert kept.segment.tolist() == ["web", "ios", "none"] and kept.n_users.fillna(-1).tolist() == [50, -1, 0] and kept.paid_rate.isna().tolist() == [False, True, True]
+    assert kept.event.tolist() == ["web", "ios", "none"] and kept.n_users.fillna(-1).tolist() == [50, -1, 0] and kept.paid_rate.isna().tolist() == [False, True, True]
     assert frame.n_users.tolist() == [50, 9, 0]  # the caller's frame stays as it was
 
 
@@ -103,7 +103,9 @@ def masked(frame, **options):
 def test_a_neighbour_is_masked_where_the_total_gives_the_only_small_one_away():
     segments = {"segment": ["all", "web", "ios", "android"], "n_users": [100, 60, 33, 7]}
     assert masked(segments) == [False, False, True, True]  # 100 - 60 - 33 would be 7: the smallest other one goes too
-    assert masked({"segment": ["web", "ios", "android"], "n_users": [60, 33, 7]}) == [False, False, True]  # no total, nothing to subtract from
+    assert masked({"segment": ["web", "ios", "android"], "n_users": [60, 33, 7]}) == [False, True, True]  # the total stands in the table of all users
+    assert masked({"event": ["x", "y", "z"], "n_users": [60, 33, 7]}) == [False, False, True]  # no total, nothing to subtract from
+    assert masked({"segment": ["web", "ios", "web", "ios"], "step": [1, 1, 2, 2], "n_reached": [60, 40, 43, 7]}) == [False, False, True, True]  # of each step
     assert masked({"segment": ["all", "web", "ios", "android"], "n_users": [75, 60, 8, 7]}) == [False, False, True, True]  # two are hidden already
     assert masked(segments, min_users=5) == [False] * 4
 
@@ -161,6 +163,7 @@ def test_further_results_add_their_findings_and_caveats_once(shown):
 def test_a_picture_has_words_and_is_closed(shown):
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # what other tests left open
     with plt.rc_context({"figure.figsize": (6.4, 4.8)}):  # another test may have set the house style
         for drawn in (lambda: plt.subplots()[1], lambda: plt.subplots()[0]):
             report.figure(drawn(), alt='Users by "event"')

@@ -47,7 +47,7 @@ def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_acc
     rng = np.random.default_rng(3)
     n = np.r_[rng.integers(1, 40, (30, 2)), [[0, 0]]]
     k = rng.binomial(n, rng.beta(3, 5, (31, 1)))
-    low, high, effect = stats.share_interval(k, n, clustered=True)
+    low, high, effect = stats.share_interval(k, n, n_accounts=100)
     for i in range(2):
         p, total, squares = k[:, i].sum() / n[:, i].sum(), n[:, i].sum(), 0.0
         for bucket in range(30):
@@ -57,9 +57,29 @@ def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_acc
         half = student.ppf(0.975, 29) * np.sqrt(variance) / (p * (1 - p))
         ends = [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
         assert [low[i], high[i]] == pytest.approx(ends)
-    low, high, effect = stats.share_interval(k, n, clustered=False)
+    low, high, effect = stats.share_interval(k, n, n_accounts=np.nan)
     np.testing.assert_array_equal([low, high], stats.wilson(k.sum(axis=0), n.sum(axis=0)))
-    assert np.isnan(effect).all() and all(np.isnan(a).all() for a in stats.share_interval(k[:9], n[:9], clustered=True))
+    assert np.isnan(effect).all() and all(np.isnan(a).all() for a in stats.share_interval(k[:9], n[:9], n_accounts=9))
+
+
+@pytest.mark.parametrize(("n_accounts", "size", "alone", "given"), [(3, 100, 30, False), (3, 100, 0, False), (12, 100, 0, True), (12, 100, 30, True), (0, 0, 300, True)])
+def test_a_few_accounts_beside_users_without_one_are_few_clusters_by_bucket_too(n_accounts, size, alone, given):
+    """400 worlds, rate .3, correlation .1 in accounts, hashed into 100 buckets. Effective: 330^2 / (3 x 100^2 + 30) = 3.6 clusters, though they lie in some 30 buckets."""
+    rng, n = np.random.default_rng(n_accounts + alone), 400
+    sizes = np.r_[np.full(n_accounts, size), np.ones(alone, int)]
+    did = rng.binomial(sizes, np.c_[rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts)), np.full((n, alone), 0.3)])
+    cell = rng.integers(0, 100, did.shape) * n + np.arange(n)[:, None]
+    k, users = (np.bincount(cell.ravel(), np.broadcast_to(a, did.shape).ravel(), 100 * n).reshape(100, n) for a in (did, sizes))
+    low, high, effect = stats.share_interval(k, users, n_accounts=n_accounts)
+    side = rng.binomial(users.astype(int), 0.5)
+    on = rng.hypergeometric(k.astype(int), (users - k).astype(int), side)
+    design, df = stats.difference_design(*(a[..., None] for a in (on, side, k - on, users - side)), n_accounts=n_accounts)
+    if given:
+        known = ~np.isnan(low)  # twelve accounts may fall into fewer than ten buckets
+        assert known.mean() > 0.9 and 0.915 <= ((low <= 0.3) & (0.3 <= high))[known].mean() <= 0.98 and (~np.isnan(design)).mean() > 0.9
+    else:
+        assert np.isnan(low).all() and np.isnan(effect).all() and np.isnan(design).all()
+        assert n_accounts == 0 or not alone or ((users > 0).sum(axis=0) > 20).all()
 
 
 def nested(seed, n_clusters=14, n_strata=3):

@@ -86,7 +86,7 @@ def test_many_users_one_by_one(event, with_server):
 
 def test_completeness_is_a_rate_with_wilsons_interval():
     keys, checked, tracked = pd.DataFrame({"segment": ["a", "b", "c"]}), np.array([[20, 3, 0], [30, 0, 0]]), np.array([[14, 3, 0], [20, 0, 0]])
-    table = tracking.completeness(keys, checked, tracked, clustered=False)
+    table = tracking.completeness(keys, checked, tracked, n_accounts=np.nan)
     assert table["n_checked"].tolist() == [50, 3, 0] and table["n_tracked"].tolist() == [34, 3, 0]
     assert table["completeness_rate"].tolist() == pytest.approx([0.68, 1, np.nan], nan_ok=True)
     low, high = proportion_confint([34, 3], [50, 3], method="wilson")
@@ -97,7 +97,7 @@ def test_completeness_is_a_rate_with_wilsons_interval():
 def test_completeness_of_users_in_accounts_goes_by_bucket():
     """Twelve buckets of ten users, whose events are there for all or for none of them: worth twelve users, not 120."""
     checked, tracked = np.full((12, 1), 10), np.repeat([[10], [0]], [9, 3], axis=0)
-    table = tracking.completeness(pd.DataFrame({"segment": ["a"]}), checked, tracked, clustered=True)
+    table = tracking.completeness(pd.DataFrame({"segment": ["a"]}), checked, tracked, n_accounts=12)
     assert table["completeness_rate"].item() == 0.75
     half = stats.t.ppf(0.975, 11) * np.sqrt(12 / 11 * (9 * 2.5**2 + 3 * 7.5**2) / 120**2) / (0.75 * 0.25)
     ends = [1 / (1 + np.exp(-(np.log(3) + sign * half))) for sign in (-1, 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -97,25 +97,18 @@ def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.nan_to_num(total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True)))
 
 
-def draw_credit(credit: np.ndarray, path: np.ndarray | None, attributed: np.ndarray, markov: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_credit(credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.ndarray, markov: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Credit (rules, windows, partners) and bootstrap draws of it (draws first) from counts by user bucket (axis 0).
 
-    ``path``: transitions by window, for the rule of index ``markov`` (None: not asked); ``attributed``: conversions by window.
+    ``paths``: transitions, one window after the other (so that one at a time is in memory), for the rule of index ``markov`` (none: not asked);
+    ``attributed``: conversions by window.
     """
-    shape = credit.shape[1:]
-    flat = [credit.reshape(100, -1), attributed] + ([] if path is None else [path.reshape(100, -1)])
-    edges = np.cumsum([a.shape[1] for a in flat])
-
-    def from_sums(sums: np.ndarray) -> np.ndarray:
-        out = sums[:, :edges[0]].reshape(-1, *shape).copy()
-        if path is not None:
-            chains = sums[:, edges[1]:].reshape(-1, *path.shape[1:])
-            for w in range(shape[1]):
-                out[:, markov, w] = removal_credit(chains[:, w], sums[:, edges[0] + w])
-        return out
-
-    whole = np.concatenate(flat, axis=1)
-    return from_sums(whole.sum(axis=0, keepdims=True))[0], from_sums(stats.bucket_draws(whole, np.asarray, seed=seed))
+    found, drawn = credit.sum(axis=0), stats.draw_sums(credit, np.asarray, seed=seed)
+    for w, path in enumerate(paths):
+        whole = np.c_[path.reshape(len(path), -1), attributed[:, w]]
+        removal = lambda sums, shape=path.shape[1:]: removal_credit(sums[:, :-1].reshape(-1, *shape), sums[:, -1])  # noqa: E731
+        found[markov, w], drawn[:, markov, w] = removal(whole.sum(axis=0)[None])[0], stats.draw_sums(whole, removal, seed=seed)
+    return found, drawn
 
 
 def ranks(credit: np.ndarray) -> np.ndarray:

@@ -35,7 +35,8 @@ def count_exposure(
     periods: np.ndarray,
 ) -> None:
     """Days at risk and conversions by stratum (tenure x calendar ``periods``) and lag: of any last touch (``risk_*``), of a touch with no other
-    partner's beside it (``alone_*``), of placebo touches (``placebo_*``). ``windows`` are the lag's bins, the last band is beyond them all.
+    partner's beside it (``alone_*``), of placebo touches (``placebo_*``). ``windows`` are the lag's bins, the last band is beyond them all. Conversions at the very begin of the counted time at
+    risk stand apart (``once_n``, ``partner_once``).
 
     Beside it, at ``windows[reference]``: conversions and days by partner (``partner_*``), and the days that two partners have in common (``overlap``).
     """
@@ -68,14 +69,16 @@ def count_exposure(
     first_touch[user[begin]], last_touch[user[final]], following[final] = time[begin], time[final], FAR
     everyone, won = np.flatnonzero(u.start < FAR), np.flatnonzero(u.counted)
     days("risk_time", np.r_[user, everyone], np.r_[time, u.start[everyone]], np.r_[following, first_touch[everyone]], np.r_[time, u.start[everyone] - longest - 1])
-    converted("risk_n", won, last_touch[won])
+    timed = u.counted & (u.conv > u.low)  # the others convert at the very start: no day of theirs tells how soon they would have without a touch
+    for what, which in (("risk_n", timed[won]), ("once_n", ~timed[won])):
+        converted(what, won[which], last_touch[won[which]])
 
     # while no other partner has touched within the longest window, what follows is this partner's alone
     here = np.arange(len(user))
     run = np.maximum.accumulate(np.where(np.r_[True, (np.diff(user) != 0) | (np.diff(partner) != 0)][:len(user)], here, 0))  # begin of the partner's run of touches
     other = np.where((run > 0) & (user[run - 1] == user), time[run - 1], -FAR) if len(user) else time
     days("alone_time", user, np.maximum(time, other + longest), np.minimum(following, time + longest), time, partner=partner)
-    held = final[u.counted[user[final]]]
+    held = final[timed[user[final]]]
     held = held[(u.conv[user[held]] - time[held] <= longest) & (u.conv[user[held]] - other[held] > longest)]
     converted("alone_n", user[held], time[held], partner=partner[held])
 
@@ -87,6 +90,8 @@ def count_exposure(
     a, b, who, p = t[fresh], t[np.r_[fresh[1:], True][:len(t)]] + reach, who[fresh], p[fresh]
     held = u.counted[who] & (b >= u.conv[who])  # no touch is later than the conversion, so only a partner's last union can hold it
     tally("partner_n", who[held], partner=p[held])
+    held &= ~timed[who]
+    tally("partner_once", who[held], partner=p[held])
     days("partner_time", who, a, b, None, partner=p)
     a, b = np.maximum(a, u.low[who]), np.minimum(b, u.end[who])
     some = a < b
@@ -111,7 +116,7 @@ def count_exposure(
     before = np.flatnonzero(t <= u.conv[who])
     before = before[np.r_[who[before][1:] != who[before][:-1], True][:len(before)]]
     conv = u.conv[who[before]]
-    before = before[u.counted[who[before]] & (conv - true[before] > longest) & (conv - sham[before] <= longest)]
+    before = before[timed[who[before]] & (conv - true[before] > longest) & (conv - sham[before] <= longest)]
     converted("placebo_n", who[before], sham[before])
 
 
@@ -125,31 +130,35 @@ def hazard(n: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def pooled_share(time: np.ndarray) -> float:
-    """Share of the exposed days whose stratum has hardly any background of its own; ``time``: (strata, windows + 1) days, the last column untouched."""
+    """Share of the exposed days whose stratum has hardly any background of its own, 1 without a day; ``time``: (strata, windows + 1) days, the last column untouched."""
     exposed = time[:, :-1].sum(axis=1)
-    return float(np.nan_to_num(stats.rate(exposed[time[:, -1] < THIN * exposed].sum(), exposed.sum()))) if time[:, -1].any() else 1.0
+    return float(exposed[time[:, -1] < THIN * exposed].sum() / exposed.sum()) if time[:, -1].any() and exposed.any() else 1.0
 
 
-def window_table(n: np.ndarray, time: np.ndarray, sham_n: np.ndarray, sham_time: np.ndarray, days: np.ndarray, seed: int) -> tuple[pd.DataFrame, str]:
+def window_table(
+    n: np.ndarray, time: np.ndarray, once_n: np.ndarray, sham_n: np.ndarray, sham_time: np.ndarray, days: np.ndarray, seed: int,
+) -> tuple[pd.DataFrame, str]:
     """The windows table of `attribution_windows`, and why no window is admissible ("" where the data hold a background).
 
-    Conversions and days by (bucket, stratum, lag), the last lag of ``n`` and ``time`` untouched; ``sham_*``: of placebo touches.
+    Conversions and days by (bucket, stratum, lag), the last lag of ``n``, ``time`` and ``once_n`` untouched; ``sham_*``: of placebo touches;
+    ``once_n``: conversions without time at risk, which no touch is judged by.
     """
     k = len(days)
-    whole = np.stack([n, time, np.pad(sham_n, ((0, 0), (0, 0), (0, 1))), np.pad(sham_time, ((0, 0), (0, 0), (0, 1)))], axis=1)
+    whole = np.stack([n, time, once_n, np.pad(sham_n, ((0, 0), (0, 0), (0, 1))), np.pad(sham_time, ((0, 0), (0, 0), (0, 1)))], axis=1)
 
     def counts(sums: np.ndarray) -> np.ndarray:
-        """(draws, 3, windows), by lag bin: attributed conversions, those of them that the background brings, and as many as placebo touches would be credited."""
-        n, time, sham_n, sham_time = np.moveaxis(sums, 1, 0)
+        """(draws, 3, windows): attributed conversions and those of them that the background brings, by lag bin; as many as placebo touches would be credited, up to it."""
+        n, time, once_n, sham_n, sham_time = np.moveaxis(sums, 1, 0)
+        once = once_n[..., :k].sum(axis=1)
         rate = hazard(n[..., k], time[..., k])[:, None]
         expected, sham = ((rate @ t[..., :k])[:, 0] for t in (time, sham_time))
         prone = stats.rate(sham_n[..., :k].sum(axis=1).cumsum(axis=1), sham.cumsum(axis=1))  # touched users against all at the same tenure and calendar
-        return np.stack([n[..., :k].sum(axis=1), expected, np.diff(prone * expected.cumsum(axis=1), axis=1, prepend=0)], axis=1)
+        return np.stack([n[..., :k].sum(axis=1) + once, expected + once, prone * expected.cumsum(axis=1) + once.cumsum(axis=1)], axis=1)
 
     found, drawn = counts(whole.sum(axis=0)[None])[0], counts(stats.bucket_draws(whole, np.asarray, seed=seed))
-    attributed, expected, placebo = found.cumsum(axis=1)
+    (attributed, expected), placebo = found[:2].cumsum(axis=1), found[2]
     bins = drawn[:, 0] - drawn[:, 1]
-    gain, gains, placebos = attributed - expected, bins.cumsum(axis=1), drawn[:, 2].cumsum(axis=1)
+    gain, gains, placebos = attributed - expected, bins.cumsum(axis=1), drawn[:, 2]
     all_n = drawn[:, 0].cumsum(axis=1)
     late = attributed[-1] - attributed
     (e_low, e_high), (d_low, d_high), (p_low, p_high) = (stats.percentile_interval(d) for d in (gains, 1 - stats.rate(gains, all_n), stats.rate(placebos, all_n)))
@@ -180,7 +189,7 @@ def window_table(n: np.ndarray, time: np.ndarray, sham_n: np.ndarray, sham_time:
 def partner_excess(
     n: np.ndarray, time: np.ndarray, partner_n: np.ndarray, partner_time: np.ndarray, overlap: np.ndarray, seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each partner's conversions beyond what the background and the other partners bring, and the interval's ends.
+    """Each partner's conversions beyond what the background and the other partners bring, and the interval's ends; NaN for one without an exposed day.
 
     By bucket: conversions and days by stratum, conversions by partner, exposed days by stratum and partner, days two partners share.
     Least squares of the additive hazard (Lin & Ying 1994): background by stratum + one addition a partner while exposed to it, times its exposed days.
@@ -197,7 +206,8 @@ def partner_excess(
         return effect[..., 0] * exposed.sum(axis=1)
 
     whole = np.concatenate(flat, axis=1)
-    return excess(whole.sum(axis=0, keepdims=True))[0], *stats.percentile_interval(excess(stats.bucket_draws(whole, np.asarray, seed=seed)))
+    found = excess(whole.sum(axis=0, keepdims=True))[0], *stats.percentile_interval(stats.draw_sums(whole, excess, seed=seed))
+    return tuple(np.where(partner_time.any(axis=(0, 1)), end, np.nan) for end in found)
 
 
 def late_table(n: np.ndarray, time: np.ndarray, alone_n: np.ndarray, alone_time: np.ndarray, days: np.ndarray, least: int, seed: int) -> pd.DataFrame:
@@ -209,9 +219,11 @@ def late_table(n: np.ndarray, time: np.ndarray, alone_n: np.ndarray, alone_time:
     """
     k = len(days)
     background = hazard(n[..., k].sum(axis=0)[None], time[..., k].sum(axis=0)[None])[0]
-    won, seen = (np.concatenate([whole[..., :k, None], parts], axis=-1) for whole, parts in ((n, alone_n), (time, alone_time)))
+    every = np.ones_like(background)
+    added = lambda weight, whole, parts: np.concatenate([np.einsum("s,bsk->bk", weight, whole[..., :k])[..., None], np.einsum("s,bskg->bkg", weight, parts)], axis=-1)  # noqa: E731
     rest = np.stack([n[..., k].sum(axis=1), time[..., k] @ background], axis=1)[..., None]
-    flat = np.concatenate([won.sum(axis=1), seen.sum(axis=1), np.einsum("s,bskg->bkg", background, seen), np.repeat(rest, won.shape[-1], axis=2)], axis=1)
+    n_groups = 1 + alone_n.shape[-1]
+    flat = np.concatenate([added(every, n, alone_n), added(every, time, alone_time), added(background, time, alone_time), np.repeat(rest, n_groups, axis=2)], axis=1)
     width = np.diff(days, prepend=0)[:, None]
 
     def curve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,6 +239,6 @@ def late_table(n: np.ndarray, time: np.ndarray, alone_n: np.ndarray, alone_time:
     columns = {"excess_rate": rate, "excess_rate_ci_lower": low, "excess_rate_ci_upper": high, "late_rate": late, "late_rate_ci_lower": late_low,
                "late_rate_ci_upper": late_high}
     told = (low[-1] > 0) & (converted[-1] >= least)
-    grid = pd.MultiIndex.from_product([range(won.shape[-1]), days], names=["group", "window_days"])
+    grid = pd.MultiIndex.from_product([range(n_groups), days], names=["group", "window_days"])
     columns = {"n_converted": converted.astype(int), **{c: np.where(told, v, np.nan) for c, v in columns.items()}}
     return pd.DataFrame({c: v.T.ravel() for c, v in columns.items()}, index=grid).reset_index()

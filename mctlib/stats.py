@@ -10,6 +10,7 @@ import pandas as pd
 
 Z = 1.959963984540054  # 97.5 % point of the standard normal: every interval here is a 95 % interval
 N_BUCKETS = 100
+BLOCK = 2**22  # numbers that a block of draws may hold
 MIN_CLUSTERS = 10  # below it no interval is given
 MIN_USERS, MIN_SHARE = 30, 0.02  # on either side of a comparison; below, a difference is not worth a test
 Design = tuple[np.ndarray, np.ndarray]  # design effect of a difference and its degrees of freedom, from `difference_design`
@@ -302,6 +303,13 @@ def bucket_draws(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.nda
     weight = rng.multinomial(len(by_bucket), np.full(len(by_bucket), 1 / len(by_bucket)), size=draws)
     drawn = np.tensordot(weight.astype(float), np.asarray(by_bucket, float), axes=1)
     return np.array([statistic(d) for d in drawn], float)
+
+
+def draw_sums(by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int) -> np.ndarray:
+    """`bucket_draws` of a statistic of many draws at once, (n, ...) -> (n, ...): some at a time, so that counts of many cells find room."""
+    weight = bucket_draws(np.eye(len(by_bucket)), np.asarray, seed=seed)  # how often each bucket is drawn
+    blocks = np.array_split(weight, -(-len(weight) * by_bucket[0].size // BLOCK))
+    return np.concatenate([statistic(np.tensordot(block, by_bucket, axes=1)) for block in blocks])
 
 
 def percentile_interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -105,8 +105,9 @@ class Tags:
             if source.startswith(SURVEY):
                 continue
             words = j.levels[self.dim(source)]
-            found = [None if w == MISSING else self.known.get(w.strip().lower()) for w in words]
-            real = [None if w == MISSING or k == "" else w for w, k in zip(words, found)]
+            plain = [None if w == MISSING else w.strip() or None for w in words]
+            found = [w and self.known.get(w.lower()) for w in plain]
+            real = [None if k == "" else w for w, k in zip(plain, found)]
             sure[source] = [k or w for k, w in zip(found, real)] if source == self.by else [k or None for k in found]
             spare[source] = [w and (w if source == "promo_code" else UNRESOLVED) for w in real]
             ours |= tagged[row] & np.array([k == "" for k in found], bool)[j.dims[self.dim(source)][row]]

@@ -127,7 +127,8 @@ def test_the_window_is_inclusive_and_a_touch_of_the_same_moment_counts(quick):
     assert wide(result, "last", 7).to_dict() == {"a": 1, "b": 1, "c": 0}
     assert wide(result, "last", 30).to_dict() == {"a": 1, "b": 1, "c": 1}
     assert result.windows["n_late"].tolist() == [1, 0]
-    assert any(c.startswith("1 touches after the user's first conversion") for c in result.caveats)
+    assert "Touches after the user's first conversion earn nothing: 1." in result.caveats
+
 
 def test_without_untouched_time_nothing_is_said_about_excess(quick):
     # u1 is exposed at tenures 9 to 19, u2 at 0 to 2 days; u0 alone is untouched, at tenures 20 to 39 (strata from 14 days on): 7 of 12 days lack a background
@@ -138,7 +139,7 @@ def test_without_untouched_time_nothing_is_said_about_excess(quick):
     assert result.partners[[*blank, "roi"]].isna().all(axis=None)
     assert "58 % of the exposed days have no untouched time at the same tenure to compare with" in result.finding
     assert not any(word in result.finding for word in ("anyway", "background", "excess"))
-    assert any(c.startswith("58% of the exposed days") and "no untouched time at the same tenure to compare with" in c for c in result.caveats)
+    assert any(c.startswith("58 % of the exposed days") and "no untouched time at the same tenure to compare with" in c for c in result.caveats)
 
 
 @pytest.mark.filterwarnings("error")
@@ -157,10 +158,88 @@ def test_a_conversion_is_no_touch_of_its_own(quick):
     ask = partial(attribution_windows, conversion="paid", windows=["7d", "30d"], as_of="2026-03-31", rules=["linear"], seed=1)
     result = ask(ArrayLog(rows_to_frame(rows)))
     assert wide(result, "linear", 7).to_dict() == {"a": 1} and result.windows["n_attributed"].tolist() == [1, 1]
-    assert "3 conversion events carry partner_id, promo_code or utm_source themselves: not counted as touches." in result.caveats
+    assert "Conversion events that carry partner_id, promo_code or utm_source themselves are not counted as touches: 3." in result.caveats
     assert not any("first conversion earn nothing" in c for c in result.caveats)
     with pytest.raises(DataError, match="no event up to as_of but the conversion itself carries partner_id"):
         ask(ArrayLog(rows_to_frame([r for r in rows if r[2] != "visit"])))
+
+
+def test_conversions_without_time_at_risk_are_no_background(quick):
+    # 40 users, start on day 30: touched on day 32, every second one converts on day 40; 40 untouched start on day 30 and convert never. Then users whose first event is
+    # the conversion: 50 untouched, and 10 at the moment of a touch.
+    rows = [("u0", 0, "page", None), *[(f"{k}{i}", 30, "page", None) for k in "tn" for i in range(40)], *[(f"t{i}", 32, "visit", "a") for i in range(40)],
+            *[(f"t{i}", 40, "paid", None) for i in range(0, 40, 2)]]
+    direct = [(f"d{i}", 30 + i, "paid", None) for i in range(50)]
+    at_once = [(f"o{i}", 30 + i, event, who) for i in range(10) for event, who in (("visit", "a"), ("paid", None))]
+    ask = lambda *more: attribution_windows(EventLog.from_frame(rows_to_frame([r for m in (rows, *more) for r in m])), "paid", windows=["5d", "20d"],  # noqa: E731
+                                            as_of="2026-03-31", rules=["linear"], seed=1)
+    whole, with_direct, with_both = ask(), ask(direct), ask(direct, at_once)
+    assert whole.windows["n_excess"].tolist() == [0, 20]  # nobody converts untouched
+    for table in ("windows", "partners", "late"):  # direct conversions change no number but the background that they are no part of
+        left, right = (getattr(r, table).drop(columns=[c for c in getattr(r, table) if "_ci_" in c]) for r in (whole, with_direct))
+        pd.testing.assert_frame_equal(left, right)
+    assert with_both.windows["n_attributed"].tolist() == [10, 30] and with_both.windows["n_excess"].tolist() == pytest.approx([0, 20])
+    assert with_both.partners["n_attributed"].tolist() == [30] and with_both.partners["n_excess"].tolist() == pytest.approx(whole.partners["n_excess"].tolist())
+    assert not any("very start" in c for c in whole.caveats)
+    assert any("nothing to compare: 60." in c and "the 10 attributed ones" in c for c in with_both.caveats)
+
+
+def test_a_null_partner_in_data_of_bare_days_is_background():
+    # users start on a day, three in ten convert that very day, the others later at 1 % a day; half are touched on their first day, which changes nothing
+    rng = np.random.default_rng(1)
+    start, soon, touched = rng.integers(0, 120, 2000), rng.random(2000) < 0.3, rng.random(2000) < 0.5
+    conv = np.where(soon, start, start + 1 + rng.exponential(100, 2000).astype(int))
+    rows = [(u, float(t), event, who) for event, days, some, who in (("page", start, start >= 0, None), ("visit", start, touched, "a"), ("paid", conv, conv < 160, None))
+            for u, t in zip(np.flatnonzero(some), days[some])]
+    result = attribution_windows(ArrayLog(rows_to_frame(rows)), "paid", windows=["7d", "30d"], as_of="2026-06-09", rules=["linear"], seed=1)
+    assert result.partners["verdict"].tolist() == [attribution.BACKGROUND]
+
+
+def test_without_an_exposed_day_nothing_can_be_told(quick):
+    rows = [("u0", 0, "page", None), *[(f"u{i}", 40 + i / 10, event, who) for i in range(60) for event, who in (("visit", "a"), ("paid", None))]]
+    result = attribution_windows(EventLog.from_frame(rows_to_frame(rows)), "paid", windows=["7d", "30d"], as_of="2026-05-01", seed=1)
+    assert result.windows["n_attributed"].tolist() == [60, 60] and result.windows["n_excess"].isna().all()
+    assert result.partners["verdict"].tolist() == [attribution.UNTOLD] and result.partners["n_excess"].isna().all()
+    earlier = [(f"u{i}", 35, "page", None) for i in range(60)]  # time at risk before the touch, none after it
+    result = attribution_windows(EventLog.from_frame(rows_to_frame([*rows, *earlier])), "paid", windows=["7d", "30d"], as_of="2026-05-01", seed=1)
+    assert result.partners["verdict"].tolist() == [attribution.UNTOLD]
+
+
+@pytest.mark.parametrize("rules", ["linear", ["linear", "markov"]])
+@pytest.mark.parametrize("reference", ["5d", "20d"])
+def test_who_touched_is_a_partner_whatever_is_asked(quick, rules, reference):
+    # z touches 12 days before counting starts on day 20: within the longest window still, no longer within 5 days
+    rows = [*HAND.assign(day=(HAND["timestamp"] - T0) / pd.Timedelta("1D"))[["user_id", "day", "event", "partner_id"]].itertuples(index=False, name=None), ("u9", 8, "visit", "z")]
+    result = attribution_windows(EventLog.from_frame(rows_to_frame(rows)), "paid", windows=["5d", "20d"], reference=reference, rules=rules, as_of="2026-02-10", seed=1)
+    assert set(result.partners["partner_id"]) == set("abcz")
+    alone = rows_to_frame([("u0", 0, "page", None), ("u1", 0, "page", None), ("u1", 40, "paid", None), ("u2", 0, "page", None), ("u2", 8, "visit", "z")])
+    result = attribution_windows(EventLog.from_frame(alone), "paid", windows=["5d", "20d"], reference=reference, rules=rules, as_of="2026-03-01", seed=1)
+    assert result.partners[["partner_id", "n_attributed"]].to_numpy().tolist() == [["z", 0]]
+
+
+@pytest.mark.parametrize("name", ["all", "(start)", "(conversion)"])
+def test_a_partner_may_be_called_anything(quick, name):
+    people = pd.DataFrame({"user_id": ["u1", "u2"], "partner_id": ["b", "c"]})
+    frame = HAND.assign(partner_id=HAND["partner_id"].replace("a", name))
+    result, plain = (attribution_windows(EventLog.from_frame(f, people=people), "paid", windows=["5d", "20d"], as_of="2026-02-10", half_life="2d", seed=1)
+                     for f in (frame, HAND))
+    for rule in RULES:
+        assert wide(result, rule, 20)[[name, "b", "c"]].tolist() == pytest.approx(wide(plain, rule, 20).tolist())
+    assert [c.replace(name, "a") for c in result.flips["conclusion"]] == plain.flips["conclusion"].tolist()
+
+
+def test_one_word_stands_for_a_list_of_one(quick):
+    ask = partial(attribution_windows, EventLog.from_frame(HAND), "paid", windows=["5d", "20d"], as_of="2026-02-10", seed=1)
+    one, many = ask(rules="linear", sources="partner_id", by=["partner_id"]), ask(rules=["linear"], sources=["partner_id"], by="partner_id")
+    for table in ("credit", "partners", "touches"):
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(many, table))
+
+
+def test_windows_in_words():
+    said = [attribution._days(*days) for days in ((7, 30), (1,), (0, 1), (1 / 24, 30), (1 / 24, 2 / 24), (7, 14, 21))]
+    assert said == ["7 and 30 days", "1 day", "0 and 1 day", "1 hour and 30 days", "1 hour and 2 hours", "7, 14 and 21 days"]
+    result = attribution_windows(EventLog.from_frame(HAND), "paid", windows=["1h", "1d"], as_of="2026-02-10", seed=1)
+    assert "the first 1 day of the log" in " ".join(result.caveats) and "1 days" not in " ".join([result.finding, *result.caveats])
 
 
 # ---------------------------------------------------------------------------------------------------------------------- a naive oracle
@@ -183,7 +262,7 @@ def naive(frame, windows, as_of, half_life, reference):
     day = lambda t: (t - T0) / pd.Timedelta("1D")  # noqa: E731
     origin, end_of_log = max(windows), day(as_timestamp(as_of))
     credit, paths = {}, {w: [] for w in windows}
-    time, n, exposed, common, reached = {}, {}, {}, {}, {}
+    time, n, exposed, common, reached, once, reached_once = {}, {}, {}, {}, {}, {}, {}
     attributed = dict.fromkeys(windows, 0)
     calendar = np.arange(origin + 28, end_of_log, 28)
     stratum = lambda tenure, t: (sum(tenure > e for e in exposure.TENURE_DAYS), sum(t > c for c in calendar))  # noqa: E731
@@ -230,11 +309,15 @@ def naive(frame, windows, as_of, half_life, reference):
                     common[p, q] = common.get((p, q), 0) + 0.25
         if counts:
             lag = min((conv - x for x, _ in touches), default=np.inf)
-            key = stratum(conv - start, conv), sum(lag > w for w in windows)
-            n[key] = n.get(key, 0) + 1
+            band, timed = sum(lag > w for w in windows), conv > max(start, origin)
+            if timed:
+                n[stratum(conv - start, conv), band] = n.get((stratum(conv - start, conv), band), 0) + 1
+            else:  # without a moment at risk: nothing to compare with
+                once[band] = once.get(band, 0) + 1
             for p in {p for x, p in touches if conv - x <= reference}:
                 reached[p] = reached.get(p, 0) + 1
-    return credit, paths, attributed, time, n, exposed, common, reached
+                reached_once[p] = reached_once.get(p, 0) + (not timed)
+    return credit, paths, attributed, time, n, exposed, common, reached, once, reached_once
 
 
 def naive_markov(paths, names):
@@ -263,14 +346,14 @@ def naive_markov(paths, names):
 @given(st.integers(0, 10**6))
 def test_against_a_naive_recomputation(seed):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
-    credit, paths, attributed, time, n, exposed, common, reached = naive(frame, windows, as_of, 3, 4)
+    credit, paths, attributed, time, n, exposed, common, reached, once, reached_once = naive(frame, windows, as_of, 3, 4)
     call = partial(attribution_windows, ArrayLog(frame), "paid", windows=["10d", "1d", "4d"], as_of=as_of, half_life="3d", seed=1, reference="4d",
                    start="signed_up", competing="left")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=3))
         patch.setattr(attribution, "MOST_POOLED", 1)
         patch.setattr(exposure, "MOST_POOLED", 1)  # so few users have hardly a background: the arithmetic is tested all the same
-        if not n:
+        if not n and not once:
             with pytest.raises(DataError):
                 call()
             return
@@ -296,6 +379,7 @@ def test_against_a_naive_recomputation(seed):
             if band <= i:
                 mine = time.get((s, 3), 0)
                 expected += days * (n.get((s, 3), 0) / mine if mine else rest_n / rest if rest else 0)
+        expected += sum(v for band, v in once.items() if band <= i)
         want = attributed[w] - expected if rest else np.nan  # without time free of touches there is no background
         assert result.windows.set_index("window_days")["n_excess"][w] == pytest.approx(want, abs=1e-9, nan_ok=True)
     # partners: the full normal equations of the additive hazard, strata and all
@@ -308,7 +392,7 @@ def test_against_a_naive_recomputation(seed):
         for k, p in enumerate(names):
             normal[i, len(strata) + k] = normal[len(strata) + k, i] = exposed.get((s, p), 0)
     for k, p in enumerate(names):
-        right[len(strata) + k] = reached.get(p, 0)
+        right[len(strata) + k] = reached.get(p, 0) - reached_once.get(p, 0)
         for m, q in enumerate(names):
             normal[len(strata) + k, len(strata) + m] = common.get((p, q), 0)
     assert result.partners["n_attributed"].tolist() == [reached.get(p, 0) for p in names]
@@ -633,7 +717,9 @@ def test_the_record_of_the_crm_beside_multi_touch(demo_result):
     ({"rules": ["liner"]}, ParameterError, 'rules: "liner" is not one of .* Did you mean "linear"'),
     ({"reference": "30d"}, ParameterError, 'reference: "30d" is not one of the windows'),
     ({"half_life": "0d"}, ParameterError, "half_life"),
-    ({"by": "partnr_id"}, ParameterError, 'partnr_id.* Did you mean "partner_id"'),
+    ({"by": "partnr_id"}, ParameterError, 'by: "partnr_id" is neither .* Did you mean "partner_id"'),
+    ({"by": ["partner_id", "promo_code"]}, ParameterError, "by: name the column that holds the partner."),
+    ({"value": -5.0}, ParameterError, "value: -5.0 must be 0 or more; what a conversion brings cannot be negative."),
     ({"by": "properties.source"}, DataError, "no event up to as_of carries properties.source, so there is no touch to credit"),
     ({"windows": ["7d", "300d"]}, DataError, "none of 2 conversions lies after the first 300 days"),
 ])

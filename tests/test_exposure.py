@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mctlib import attribution, stats
 from mctlib.attribution import attribution_windows
-from mctlib.exposure import TENURE_DAYS, late_table, window_table
+from mctlib.exposure import TENURE_DAYS, late_table, partner_excess, window_table
 from mctlib.log import as_timestamp
 from tests.test_attribution import T0, ArrayLog, random_frame, rows_to_frame
 
@@ -51,7 +51,7 @@ def recount(frame, windows, as_of, stride):
 
         for t in np.arange(max(start, longest) + 0.25, end + 1e-9, 0.25):
             at(t, 0.25, "time", False)
-        if longest <= conv <= leave and conv < np.inf:
+        if longest <= conv <= leave and max(start, longest) < conv < np.inf:
             at(conv, 1, "n", True)
     return out
 
@@ -92,12 +92,30 @@ def test_dilution_and_placebo_by_hand():
     # placebo touches 6 in 200 days, then 2 in 200: three times, in all twice what the background brings in their days (2, in all 4)
     n, time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([20, 10, 10], [500, 500, 1000]))
     sham_n, sham_time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([6, 2], [200, 200]))
-    table, _ = window_table(n, time, sham_n, sham_time, np.array([7.0, 30.0]), 1)
+    table, _ = window_table(n, time, np.zeros_like(n), sham_n, sham_time, np.array([7.0, 30.0]), 1)
     assert table["n_attributed"].tolist() == [2000, 3000] and table["n_late"].tolist() == [1000, 0]
     assert table["n_excess"].tolist() == pytest.approx([2000 - 500, 3000 - 1000]) and table["dilution_rate"].tolist() == pytest.approx([5 / 20, 10 / 30])
     assert table["placebo_rate"].tolist() == pytest.approx([3 * 5 / 20, 2 * 10 / 30])
     assert table["placebo_rate_ci_lower"].tolist() == pytest.approx(table["placebo_rate_ci_upper"].tolist())  # all buckets are alike
     assert table["admissible"].tolist() == [False, False]  # the second bin holds an excess, so 7 days are too few; and it is the last, so are 30
+
+
+def test_an_empty_first_bin_of_placebo_touches_hides_no_later_one():
+    n, time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([20, 10, 10], [500, 500, 1000]))
+    sham_n, sham_time = (np.repeat(np.array(x, float)[None, None], 100, axis=0) for x in ([0, 2], [0, 200]))
+    table, _ = window_table(n, time, np.zeros_like(n), sham_n, sham_time, np.array([7.0, 30.0]), 1)
+    assert np.isnan(table["placebo_rate"][0]) and table["placebo_rate"][1] == pytest.approx(1 * 10 / 30)  # the placebo brings the 2 of the background
+
+
+def test_draws_in_blocks_are_the_same_draws(monkeypatch):
+    rng = np.random.default_rng(1)
+    counts = [rng.poisson(3, shape).astype(float) for shape in ((100, 4), (100, 6), (100, 4, 2), (100, 2, 2))]
+    n, time, partner_time, overlap = counts[1][:, :4], counts[0] + 50, counts[2], counts[3] + np.swapaxes(counts[3], 1, 2) + 40 * np.eye(2)
+    ask = lambda: partner_excess(n, time, counts[1][:, 4:], partner_time, overlap, 1)  # noqa: E731
+    whole = ask()
+    monkeypatch.setattr(stats, "BLOCK", 50)
+    for a, b in zip(whole, ask()):
+        assert a == pytest.approx(b, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ planted truth

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from mctlib.attribution import attribution_windows
+from mctlib.journeys import Step
 from mctlib.log import EventLog
 from mctlib.store import ParameterError
 
@@ -63,12 +64,12 @@ def test_the_first_source_stands_and_conflicts_are_counted(log):
         "named by partner_id": 1, "named by promo_code": 0, "named by utm_source": 2, "named by survey:heard": 1,
         "left out: after the user's first conversion": 0, "left out: carried by a conversion itself": 0, "left out: self-referral": 1,
         "left out: of users not at risk": 0}
-    assert "1 touches name nobody but ourselves (self-referrals) and are left out." in result.caveats
-    assert any(c.startswith("Tags of different partners meet 2 times; partner_id stands before promo_code stands before") for c in result.caveats)
+    assert "Touches that name nobody but ourselves (self-referrals) are left out: 1." in result.caveats
+    assert any(c.startswith("Touches whose tags name different partners: 2; partner_id stands before promo_code stands before") for c in result.caveats)
 
 
 def test_another_order_moves_the_credit(log):
-    assert credit(ask(log, sources=["survey:heard", "promo_code", "partner_id", "utm_source"])) == {"b": 4}  # u1 by its code, u5 by its answer
+    assert credit(ask(log, sources=["survey:heard", "promo_code", "partner_id", "utm_source"])) == {"a": 0, "b": 4}  # u1 by its code, u5 by its answer; a has cost money
     assert credit(ask(log, sources=["partner_id", "utm_source"])) == {"a": 2, "b": 1}  # nobody asks u4
 
 
@@ -107,6 +108,33 @@ def test_answers_find_their_users_where_the_rows_stay_in_files(log, tmp_path):
     there, here = ask(EventLog.from_parquet(**paths)), ask(log)
     for table in ("credit", "touches", "conflicts", "approaches", "late"):
         pd.testing.assert_frame_equal(getattr(there, table), getattr(here, table))
+
+
+def test_the_filter_of_touches_stands(log):
+    assert credit(ask(log, touches=Step("visit", where={"partner_id": "a"}), sources=["partner_id", "utm_source"])) == {"a": 1}  # u1's alone
+    result = ask(log, touches=Step("visit", where={"utm_source": "Bee.com"}), sources=["partner_id", "utm_source"])
+    assert credit(result) == {"a": 0, "b": 1} and result.touches["n_touches"].sum() == 1  # u2's; a cost money
+
+
+def test_blank_tags_are_no_tags(log):
+    blank = tables()
+    blank["events"] = blank["events"].fillna({"partner_id": "", "promo_code": " ", "utm_source": ""})
+    blank["surveys"]["reason"] = blank["surveys"]["reason"].fillna("")
+    blank["people"] = pd.concat([blank["people"], pd.DataFrame({"user_id": ["u4", "u5"], "partner_id": ["", " "]})])
+    there, here = ask(EventLog.from_frame(**blank)), ask(log)
+    for table in ("credit", "touches", "conflicts", "approaches", "partners"):
+        pd.testing.assert_frame_equal(getattr(there, table), getattr(here, table))
+
+
+def test_what_was_spent_goes_to_its_partner_or_is_said():
+    spend = pd.DataFrame({"day": "2026-01-25", "amount": [100.0, 5.0, 50.0, 900.0, 7.0, 3.0], "partner_id": ["a", "A ", "Bee.com", "zoe", None, "ours.io"]})
+    result = ask(EventLog.from_frame(**(tables() | {"spend": spend})))
+    (a,), spent = {"a", "A"} & set(result.partners["partner_id"]), result.partners.set_index("partner_id")["spend_amount"]
+    assert spent.to_dict() == {a: 105, "b": 50, "zoe": 900}
+    assert result.budget.groupby("window_days")[["spend_amount", "budget_amount"]].sum().loc[20].tolist() == pytest.approx([1055, 1055])
+    zoe = result.partners.set_index("partner_id").loc["zoe"]
+    assert zoe["n_attributed"] == zoe["n_credited"] == 0 and zoe["verdict"] == "too few conversions (< 30)"
+    assert "10 of the money spent names no partner_id, or ourselves; it stands in no row." in result.caveats
 
 
 @pytest.mark.parametrize(("sources", "words"), [

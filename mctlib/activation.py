@@ -58,7 +58,7 @@ def time_to_activation(
     still waiting could come into view. The curves begin where the risk set holds: while fewer than 10 users of a segment are in view and most are
     still to come, nothing can be said, and the rest is said of those still waiting on that day, the same one for all segments.
 
-    Durations are exact, to the microsecond. In a log of more than 10,000 users only outcomes are; its durations are floored to the longest unit that divides a
+    Durations are exact, to the microsecond. In a log of more than 200,000 events only outcomes are; its durations are floored to the longest unit that divides a
     day and the horizon and is no more than horizon / 10,000 (at least 1 s, at most 2 hours, finer than what is printed): 12 minutes at 90 days. Daily data
     stay exact. All statistics work on counts by (segment, outcome, duration).
 
@@ -86,7 +86,7 @@ def time_to_activation(
     """
     roles, caveats = clock_roles(log, {"start": start, "activation": activation, "competing": competing, "observed_from": observed_from})
     window, by, end = as_window(horizon, "horizon"), as_columns(by), as_timestamp(as_of)
-    accounts, unit = [a for a in log.accounts if a not in by], resolution(window, log.load["n_users"])
+    accounts, unit = [a for a in log.accounts if a not in by], resolution(window, log.small)
     kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), accounts=accounts)
     counts = log.reduce(kernel, events=list(roles.values()), by=[*by, *accounts], as_of=as_of)
     counts, known_accounts = number_accounts(counts)

@@ -18,7 +18,6 @@ from mctlib.store import ParameterError, nearest
 from mctlib.words import day, in_accounts, in_words, share, too_few_accounts, users
 
 UNITS = np.array([1, 5, 15, 60, 300, 900, 3600])  # seconds; the resolutions of durations, none as coarse as the tenths of days that are printed
-EXACT_EVENTS = 200_000  # in a log of up to so many events every duration is a count of its own
 SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass without ever doing it is worth a caveat
 DAY_US = 86_400_000_000
@@ -87,7 +86,7 @@ def diagnose_funnel(
     as_timestamp(as_of)  # a log would read None as its last event
     _check(matchers, order, exclude, optional, leave)
     n_steps, window_us, end = len(matchers), as_window(window), log.as_of(as_of)
-    unit = 1 if log.load["tables"]["events"]["n_kept"] <= EXACT_EVENTS and window_us < BINS else _unit(window_us)
+    unit = 1 if log.small and window_us < BINS else _unit(window_us)
     rule = {"window": window_us, "order": order, "exclude": [(e.after, e.before) for e in exclude], "optional": tuple(optional), "hold": hold}
     events = [*matchers, *(e.step for e in exclude), *([leave] if leave else []), *([Step(ANY)] if order == "strict" else [])]
     kernel = partial(_count, n_steps=n_steps, unit=unit, by=by, accounts=log.accounts, competing=leave is not None, shared=_shared(matchers), rule=rule)

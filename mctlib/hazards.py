@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import ANY, MISSING, NOWHERE, Journeys, Step, as_step, first_rows, next_row
+from mctlib.journeys import MISSING, NOWHERE, Journeys, Step, as_step, first_rows, next_row
 from mctlib.log import EventLog
 from mctlib.store import ParameterError
 
 OUTCOMES = ("activated", "competing", "censored", "not_activated", "already", "unstarted", "followed", "ended_before", "unobserved")
 ENDINGS = OUTCOMES[:4]  # every counted user has exactly one of these
 MIN_FOLLOWED = 10  # an estimate is read no later than the last day to which this many users were followed
-EXACT_USERS = 10_000  # logs of up to this many users keep every microsecond of a duration
 GRID = 180  # the printed curve has a row every horizon / GRID
 FLAT_RATE = 0.01  # a curve is flat where no more than this share of the users can still be expected in another third of the time seen
 DENSE = 1_000_000  # numbers up to which a value is its own code
@@ -35,7 +34,7 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
 
     Raises ParameterError: what is no event; a role (but the exit) of which no name occurs; an exit that could be the start or the activation.
     """
-    roles, sentences = {role: as_event(event, role) for role, event in asked.items() if event is not None or role in ("start", "activation")}, []
+    roles, sentences = {role: as_step(event, role) for role, event in asked.items() if event is not None or role in ("start", "activation")}, []
     for role, step in roles.items():
         unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
         if role != "competing" and unknown and len(unknown) == len(set(step.names)):
@@ -46,17 +45,6 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
         if not (step.where and leave.where) and (not step.names or not leave.names or set(step.names) & set(leave.names)):
             raise ParameterError(f'competing: one event could be both the exit "{leave.label}" and "{step.label}", where the clock starts or ends; name another event.')
     return roles, sentences
-
-
-def as_event(event: Any, role: str) -> Step:
-    """`as_step`. Raises ParameterError, with the ``role``: what no event can be."""
-    try:
-        step = as_step(event)
-        if not (step.event is ANY or step.names) or not all(isinstance(name, str) for name in step.names):
-            raise TypeError
-        return step
-    except (TypeError, ParameterError):
-        raise ParameterError(f"{role}: {event} is not an event; give an event's name, a list of names, or a Step.") from None
 
 
 @dataclass(frozen=True)
@@ -105,11 +93,11 @@ def clocks(j: Journeys, horizon: int, roles: Sequence[str]) -> Clocks:
     return Clocks(began, wait("observed_from") if "observed_from" in roles else np.zeros(len(began), np.int64), followed, ran, outcome, already, unstarted)
 
 
-def resolution(horizon: int, n_users: int) -> int:
-    """Unit of durations in microseconds: 1, exact, in logs of up to EXACT_USERS users. Above, the longest unit that divides a day and the horizon and is at most
+def resolution(horizon: int, exact: bool) -> int:
+    """Unit of durations in microseconds: 1 where they are ``exact`` (`EventLog.small`), else the longest one that divides a day and the horizon and is at most
     horizon / 10,000 (1 s to 2 hours): then counts stay small.
     """
-    if n_users <= EXACT_USERS:
+    if exact:
         return 1
     seconds = horizon // 1_000_000
     common = gcd(seconds, 86_400)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.hazards import (
-    DAY, ENDINGS, OUTCOMES, Group, as_event, cell_table, clock_roles, clocks, compare_days, compare_hazards, compare_shares, distinct, n_clusters, number_accounts, resolution)
+    DAY, ENDINGS, OUTCOMES, Group, cell_table, clock_roles, clocks, compare_days, compare_hazards, compare_shares, distinct, n_clusters, number_accounts, resolution)
 from mctlib.journeys import MATCHERS, Journeys, Step, as_step, first_rows
 from mctlib.log import EventLog, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError
@@ -54,7 +54,7 @@ def landmark_activation(
     landmark, exposed minus unexposed, stratified), crude_difference_days + ci (not stratified), hazard_ratio + ci (above 1: sooner), logrank_pvalue,
     qvalue (Benjamini-Hochberg over all rows). By landmark, the largest saving first. Errors are by account where people sit in accounts; with fewer than 10
     there are no intervals. Days have no interval either where a side (of a stratum) has no activation; the log-rank test then says whether the sides differ.
-    Durations are exact, in a log of more than 10,000 users floored to at most a thousandth of the horizon. Without a signal to look at, or nobody still
+    Durations are exact, in a log of more than 200,000 events floored to at most a thousandth of the horizon. Without a signal to look at, or nobody still
     waiting, the table is empty and the finding says so.
 
     Method: landmark analysis (Anderson, Cain & Gelber 1983); estimators as in `time_to_activation`. An association: who does it early may differ in more.
@@ -72,7 +72,7 @@ def landmark_activation(
     tell = partial(_finding, roles=roles, landmark=landmarks[0], horizon=window, accounts=accounts)
     if not chosen:
         return Landmark(_table([], landmarks), tell(_table([], landmarks), "the data hold no event beside start, activation and exit"), tuple(caveats))
-    unit = resolution(10 * window, log.load["n_users"])  # a thousandth of the horizon in a large log: many signals, and no curve is printed
+    unit = resolution(10 * window, log.small)  # a thousandth of the horizon in a large log: many signals, and no curve is printed
     kernel = partial(count_landmarks, horizon=window, unit=unit, landmarks=tuple(landmarks), roles=tuple(roles), n_signals=len(chosen), accounts=accounts)
     counts, n_accounts = number_accounts(log.reduce(kernel, events=[*roles.values(), *chosen], by=[*by, *accounts], as_of=as_of))
     naive, after = counts[counts["landmark"] == len(landmarks)], counts[counts["landmark"] < len(landmarks)]
@@ -148,7 +148,7 @@ def _signals(log: EventLog, roles: dict[str, Step], signals: Sequence[Any] | Non
     """The signals as Steps and what must be said of the choice."""
     taken = {name for step in roles.values() for name in step.names}
     if signals:
-        chosen = [as_event(s, "signals") for s in (signals if isinstance(signals, (list, tuple)) else [signals])]
+        chosen = [as_step(s, "signals") for s in (signals if isinstance(signals, (list, tuple)) else [signals])]
         if both := [s.label for s in chosen if set(s.names) & taken]:
             raise ParameterError(f"signals: {both[0]} is the start, the activation or the exit itself.")
         if unknown := log.missing_events(chosen):

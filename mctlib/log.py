@@ -24,6 +24,7 @@ from mctlib.store import CANONICAL, DataError, ParameterError, canonical_frame, 
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
+EXACT_EVENTS = 200_000
 IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own week (its Monday) or month (its first day), UTC
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
@@ -160,6 +161,11 @@ class EventLog:
             raise ParameterError(f'"{name}" is not a table beside the events.{nearest(name, [t for t in CANONICAL if t not in ("events", "identities")])}')
         frame = self._con.sql(f"SELECT * FROM {name}").df()
         return frame.assign(**{c: frame[c].dt.tz_localize("UTC") for c in frame if c.endswith("_at") or c == "timestamp"})
+
+    @property
+    def small(self) -> bool:
+        """Whether events are so few (200,000 or less) that every duration can be a count of its own, exact to the microsecond."""
+        return self.load["tables"]["events"]["n_kept"] <= EXACT_EVENTS
 
     def describe(self) -> pd.DataFrame:
         """event, n_events, n_users, first_at, last_at: one row an event, the most frequent first."""

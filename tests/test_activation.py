@@ -32,8 +32,8 @@ def log_of(days, status, group=None, account=None):
 
 
 def coarse(patch):
-    """Durations in steps, as a log of more than 10,000 users has them."""
-    patch.setattr(hazards, "EXACT_USERS", 0)
+    """Durations in steps, as a log of more than 200,000 events has them."""
+    patch.setattr("mctlib.log.EXACT_EVENTS", 0)
 
 
 def steps_of(days, status):
@@ -136,10 +136,10 @@ def test_small_table_by_hand(monkeypatch):
 @pytest.mark.parametrize(("horizon", "minutes"), [("90d", 12), ("730d", 96), ("14d", 2), ("36h", 0.2), ("1h", 1 / 60)])
 def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
     us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
-    unit = hazards.resolution(us, 10_001)
+    unit = hazards.resolution(us, False)
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
-    assert hazards.resolution(us, 10_000) == 1  # a small log is exact
+    assert hazards.resolution(us, True) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- against R (tests/reference/activation.R)
@@ -391,10 +391,7 @@ def test_delayed_entry_by_hand(monkeypatch):
     text = " ".join(result.caveats)
     assert "never in view: 1 without seen" in text and "no longer waiting when they came into view: 2." in text  # c; f within the unit of 1 min
     assert "counted from seen on" in result.finding
-    monkeypatch.setattr(hazards, "EXACT_USERS", 6)  # to the microsecond f comes into view, as one of two (e, f), before activating
-    row = time_to_activation(seen_log(rows), start="start", activation="active", observed_from="seen", as_of="2026-03-13T00:00:00Z", horizon="10d").summary.iloc[0]
-    assert row["n_users"] == 3
-    monkeypatch.setattr(hazards, "EXACT_USERS", 7)  # z, who never starts, is a user of the log too
+    monkeypatch.setattr("mctlib.log.EXACT_EVENTS", 16)  # to the microsecond f comes into view, as one of two (e, f), before activating
     row = time_to_activation(seen_log(rows), start="start", activation="active", observed_from="seen", as_of="2026-03-13T00:00:00Z", horizon="10d").summary.iloc[0]
     assert row["n_users"] == 4 and row["activated_rate"] == pytest.approx(1 - 1 / 2 * 1 / 2 * 1 / 2)
 

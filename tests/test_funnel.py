@@ -327,7 +327,7 @@ def test_durations_are_exact(leaving, monkeypatch):
     for column, q in (("p25_days", 0.25), ("median_days", 0.5)):
         assert last[column] == pytest.approx(quantile(q) / 86_400e6, abs=1e-12)
     assert last["n_pending"] == (ending == "waiting").sum() - ((ending == "waiting") & (stop == window)).sum() and "times to" not in result.finding
-    monkeypatch.setattr("mctlib.funnel.EXACT_EVENTS", 1000)
+    monkeypatch.setattr("mctlib.log.EXACT_EVENTS", 1000)
     large = diagnose_funnel(EventLog.from_frame(frame), ["a", "b"], **asked)
     assert 0 < abs(row(large, 2)["median_days"] - last["median_days"]) <= 5 / 1440 and row(large, 2)["median_days"] * 288 == pytest.approx(round(row(large, 2)["median_days"] * 288))
     assert "times to 5 minutes, 95 % intervals" in large.finding

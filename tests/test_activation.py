@@ -671,7 +671,7 @@ def test_activations_at_once_are_named(exact, monkeypatch):
 @pytest.mark.parametrize(("change", "words"), [
     ({"start": "strat"}, 'start: event "strat" does not occur in frame. Did you mean "start"'),
     ({"activation": ["activ"]}, 'activation: event "activ" does not occur'),
-    ({"start": Step("start", {"platform": "web"})}, "no user has start"),
+    ({"start": Step("start", {"platform": "web"})}, 'start: event "start .platform=web." does not occur in frame. No such event has "platform"'),
     ({"reference": "e"}, 'no segment is called "e"; there are a, b, c, d'),
     ({"reference": "a", "by": None}, 'without "by"'),
     ({"horizon": "soon"}, "horizon"),
@@ -679,7 +679,7 @@ def test_activations_at_once_are_named(exact, monkeypatch):
     ({"by": "chanel"}, 'Did you mean "channel"'),
     ({"start": None}, "start: None is not an event"),
     ({"activation": 3}, "activation: 3 is not an event"),
-    ({"competing": {"evnt": "exit"}}, "competing: .* is not an event"),
+    ({"competing": {"evnt": "exit"}}, 'competing: "evnt" is not one of event, where. Did you mean "event"'),
     ({"observed_from": []}, "observed_from: .* is not an event"),
     ({"competing": "active"}, 'competing: one event could be both the exit "active" and "active"'),
     ({"competing": Step("start", {"platform": "ios"})}, "competing: one event could be both"),

@@ -237,7 +237,7 @@ def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_a
             assert log.missing_events(["a", Step("b", where)]) == [f'event "{Step("b", where).label}" does not occur in frame.{words}']
         assert log.missing_events(["a", Step("b", {"platform": "ios"}), Step(ANY, {"role": 2})]) == []
         assert log.missing_events([Step("bb", {"platform": "ios"})]) == ['event "bb" does not occur in frame. Did you mean "b"?']
-        assert f"The {log.missing_events([Step('b', {'platform': 'iOS'})])[0]}" in mctlib.diagnose_funnel(log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of=None).caveats[0]
+        assert f"The {log.missing_events([Step('b', {'platform': 'iOS'})])[0]}" in mctlib.diagnose_funnel(log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of="2026-02-01").caveats[0]
 
 
 def test_empty_text_is_no_value(tmp_path):
@@ -248,9 +248,9 @@ def test_empty_text_is_no_value(tmp_path):
     for log in (EventLog.from_frame(events, people=people), EventLog.from_parquet(tmp_path / "e.parquet", people=people)):
         assert log.accounts == [] and log.segments("platform") == ["(none)", "web"] and log.segments("plan") == ["(none)", "pro"]
         assert log.counts(by="platform")["platform"].tolist() == ["(none)", "(none)", "web"]
-        found = mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of=None, by=["platform", "plan"]).steps["segment"].unique().tolist()
+        found = mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of="2026-02-01", by=["platform", "plan"]).steps["segment"].unique().tolist()
         assert found == ["all", "(none) · (none)", "(none) · pro"]
-        assert mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of=None, hold="session_id").steps["n_reached"].tolist() == [1, 1]
+        assert mctlib.diagnose_funnel(log, ["a", "b"], window="5d", as_of="2026-02-01", hold="session_id").steps["n_reached"].tolist() == [1, 1]
         with pytest.raises(ParameterError, match='The column "channel" is empty'):
             log.check_column("channel")
 

@@ -165,7 +165,7 @@ class EventLog:
     @property
     def small(self) -> bool:
         """Whether events are so few (200,000 or less) that every duration can be a count of its own, exact to the microsecond."""
-        return self.load["tables"]["events"]["n_kept"] <= EXACT_EVENTS
+        return self._report["tables"]["events"]["n_kept"] <= EXACT_EVENTS  # not load, for which a log in place counts its users
 
     def describe(self) -> pd.DataFrame:
         """event, n_events, n_users, first_at, last_at: one row an event, the most frequent first."""

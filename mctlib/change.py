@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import MISSING, Journeys, Step, walk_funnel
+from mctlib.journeys import MISSING, Journeys, Step, may_meet, walk_funnel
 from mctlib.log import EventLog, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError
 from mctlib.tracking import Proof, check, completeness, proofs
@@ -89,7 +89,7 @@ def explain_change(
     for k in required:
         if not 2 <= k < n_steps:
             raise ParameterError(f"required: step {k} has no later step that could prove it; the steps are numbered from 1, so 2 to {n_steps - 1} are possible.")
-    proof = proofs(log, matchers, implied={k - 1: [n for n in range(k, n_steps) if not _may_meet(matchers[:k], matchers[n])] for k in required})
+    proof = proofs(log, matchers, implied={k - 1: [n for n in range(k, n_steps) if not any(may_meet(m, matchers[n]) for m in matchers[:k])] for k in required})
     kernel = partial(_cohorts, window=window_us, periods=periods, proof=proof, by=by, accounts=log.accounts)
     counts = log.reduce(kernel, events=matchers, by=list(dict.fromkeys([*by, *log.accounts])), as_of=as_of)
     n_accounts = (counts.loc[counts["period"] == ACCOUNTS, "segment"] != MISSING).sum() if log.accounts else np.nan
@@ -122,13 +122,6 @@ def _period(days: Sequence[Any], name: str) -> tuple[int, int]:
     if last < first:
         raise ParameterError(f"{name}: the last day ({days[1]}) lies before the first ({days[0]}).")
     return first, last + DAY_US - 1
-
-
-def _may_meet(earlier: Sequence[Step], later: Step) -> bool:
-    """Whether an event of some step may also meet a later one: they share a name, and no property that must hold other words in one than in the other tells them apart."""
-    share_name = lambda s: not s.names or not later.names or set(s.names) & set(later.names)  # noqa: E731
-    apart = lambda s: any(isinstance(v, str) and isinstance(s.where.get(k), str) and v != s.where[k] for k, v in later.where.items())  # noqa: E731
-    return any(share_name(s) and not apart(s) for s in earlier)
 
 
 def _cohorts(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import ANY, MISSING, Exclusion, Journeys, Order, Step, as_exclusion, as_step, first_rows, walk_attempts, walk_funnel
+from mctlib.journeys import ANY, MISSING, Exclusion, Journeys, Order, Step, as_exclusion, as_step, first_rows, may_meet, walk_attempts, walk_funnel
 from mctlib.log import EventLog, as_columns, as_timestamp, as_window
 from mctlib.store import ParameterError, nearest
 from mctlib.words import day, in_accounts, in_words, share, too_few_accounts, users
@@ -136,13 +136,13 @@ def _check(steps: Sequence[Step], order: str, exclude: Sequence[Exclusion], opti
         if not isinstance(k, (int, np.integer)) or not 2 <= k <= n:
             raise ParameterError(f"optional: step {k} cannot be optional; step 1 never can, and there are {n} steps.")
     for step in steps:
-        if leave and _may_meet(step, leave):
+        if leave and may_meet(step, leave):
             raise ParameterError(f'competing: one event could be both the exit "{leave.label}" and the step "{step.label}"; name an event that is no step.')
     if order == "unordered":
         if optional:
             raise ParameterError('optional: steps cannot be optional when order is "unordered".')
         for a, b in combinations(steps, 2):
-            if a != b and _may_meet(a, b):
+            if a != b and may_meet(a, b):
                 raise ParameterError(f'steps: one event could be both "{a.label}" and "{b.label}"; '
                                      'with order "unordered" two steps must be the same or never meet.')
 
@@ -157,13 +157,6 @@ def _check_filter(log: EventLog, step: Step) -> None:
         raise ParameterError(f"steps: step 1 ({step.label}) matches no event; {occurs}, but never with {asked}.")
 
 
-def _may_meet(a: Step, b: Step) -> bool:
-    """Could one event match both?"""
-    values = [{k: set(v) if isinstance(v, (list, tuple, set)) else {v} for k, v in s.where.items()} for s in (a, b)]
-    apart = any(values[0][k].isdisjoint(values[1][k]) for k in values[0].keys() & values[1].keys() if ANY not in values[0][k] | values[1][k])
-    return not apart and (not a.names or not b.names or not set(a.names).isdisjoint(b.names))
-
-
 def _shared(steps: Sequence[Step]) -> list[int]:
     """Sets of steps, as bits, that must find as many events between them as they are: equal steps, and such as hang together by events that could be both."""
     kinds: list[tuple[Step, int]] = []
@@ -176,7 +169,7 @@ def _shared(steps: Sequence[Step]) -> list[int]:
     sets, new = set(), [frozenset([i]) for i in range(len(kinds))]
     while new and len(sets) < 1000:  # every set grows by each kind that meets one of its own; ten kinds that all meet are more than anyone asks for
         sets.update(new)
-        new = {s | {i} for s in new for i in range(len(kinds)) if i not in s and any(_may_meet(kinds[i][0], kinds[m][0]) for m in s)} - sets
+        new = {s | {i} for s in new for i in range(len(kinds)) if i not in s and any(may_meet(kinds[i][0], kinds[m][0]) for m in s)} - sets
     bits = (sum(kinds[i][1] for i in s) for s in sets)
     return sorted(b for b in bits if b.bit_count() > 1)
 

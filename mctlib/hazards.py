@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.journeys import MISSING, NOWHERE, Journeys, Step, as_step, first_rows, next_row
+from mctlib.journeys import MISSING, NOWHERE, Journeys, Step, as_step, first_rows, may_meet, next_row
 from mctlib.log import EventLog
 from mctlib.store import ParameterError
 
@@ -42,7 +42,7 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
         sentences += unknown
     for step in (roles["start"], roles["activation"]) if "competing" in roles else ():
         leave = roles["competing"]
-        if not (step.where and leave.where) and (not step.names or not leave.names or set(step.names) & set(leave.names)):
+        if may_meet(step, leave):
             raise ParameterError(f'competing: one event could be both the exit "{leave.label}" and "{step.label}", where the clock starts or ends; name another event.')
     return roles, sentences
 

@@ -72,6 +72,21 @@ def as_step(step: Any, name: str = "event") -> Step:
     return step
 
 
+def may_meet(a: Step, b: Step) -> bool:
+    """Could one event match both? Not with names that have none in common, or where a property must have other values in one than in the other."""
+    values = [{k: set(map(_plain, v if isinstance(v, (list, tuple, set)) else [v])) for k, v in s.where.items()} for s in (a, b)]
+    apart = any(values[0][k].isdisjoint(values[1][k]) for k in values[0].keys() & values[1].keys() if ANY not in values[0][k] | values[1][k])
+    return not apart and (not a.names or not b.names or not set(a.names).isdisjoint(b.names))
+
+
+def _plain(value: Any) -> Any:
+    """A value of a filter as filters compare it: 1, 1.0 and "1.0" are one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
 def as_exclusion(given: Any) -> Exclusion:
     """An Exclusion, or a mapping of its fields (as YAML gives it), as an Exclusion. Raises ParameterError: it is neither, or its event is none."""
     if not isinstance(given, (Exclusion, Mapping)):

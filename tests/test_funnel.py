@@ -587,6 +587,7 @@ def test_weekly_cohorts_do_not_move_wherever_the_data_are_cut():
     (["a", "b"], {"optional": [2], "order": "unordered"}, 'optional: steps cannot be optional when order is "unordered".'),
     (["a", ["a", "b"]], {"order": "unordered"}, 'steps: one event could be both "a" and "a or b"'),
     (["a", ANY], {"order": "unordered"}, 'steps: one event could be both "a" and "any event"'),
+    (["b", Step("a", {"n": 1}), Step("a", {"n": "1.0"})], {"order": "unordered"}, "steps: one event could be both"),
     (["a_misspelt", "b"], {}, 'steps: step 1 cannot be reached, event "a_misspelt" does not occur in frame.'),
     ([Step("a", {"platform": "fridge"}), "b"], {}, 
      'steps: step 1 (a [platform=fridge]) matches no event; "a" occurs, but never with platform = fridge.'),

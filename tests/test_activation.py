@@ -196,19 +196,21 @@ def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
     assert found["ph_pvalue"] == pytest.approx(ph, abs=1e-7)
 
 
-def test_lung_restricted_mean_and_medians(lung):
+@pytest.mark.parametrize(("days", "man", "woman", "difference"), [  # of the means: value, standard error; of their difference: value, interval
+    (180, (151.68008017268, 4.33843566427), (168.00797263127, 3.52043088350), (-16.32789245858615, -27.27836710632931, -5.37741781084299)),
+    (365, (241.4950851921, 10.3582264911), (297.4654095320, 10.7913239788), (-55.9703243400, -85.2877123026, -26.6529363773)),
+    (700, (308.6959190697, 18.8371234284), (428.0584543510, 26.0855140023), (-119.362535281, -182.426223264, -56.2988472981))])
+def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference):
     log = log_of(lung["time"], lung["status"], lung["man"].map({True: "man", False: "woman"}))
-    result = time_to_activation(log, start="start", activation="active", as_of=END, by="channel", horizon="365d", reference="woman")
-    table = result.summary.set_index("segment")
-    mean, se = {"woman": 297.465409532, "man": 241.495085192}, {"woman": 10.7913239788, "man": 10.3582264911}
-    for name in mean:
-        assert table.loc[name, "rmst_days"] == pytest.approx(mean[name], abs=1e-8)
-        assert (table.loc[name, "rmst_days_ci_upper"] - table.loc[name, "rmst_days"]) / stats.Z == pytest.approx(se[name], abs=1e-8)
-    assert table.loc["man", ["median_days", "median_days_ci_lower", "median_days_ci_upper"]].tolist() == [270, 210, 306]
-    row, width = result.contrasts.iloc[0], stats.Z * np.hypot(*se.values())
-    assert row["rmst_difference_days"] == pytest.approx(mean["man"] - mean["woman"], abs=1e-8)
-    assert row["rmst_difference_days_ci_lower"] == pytest.approx(mean["man"] - mean["woman"] - width, abs=1e-7)
-    assert "fewer of the first 365 days" in result.finding and "man is faster than woman" in result.finding
+    result = time_to_activation(log, start="start", activation="active", as_of=END, by="channel", horizon=f"{days}d", reference="woman")
+    table, end = result.summary.set_index("segment"), ["", "_ci_lower", "_ci_upper"]
+    for name, (mean, se) in (("man", man), ("woman", woman)):
+        assert table.loc[name, "rmst_days"] == pytest.approx(mean, abs=1e-8)
+        assert (table.loc[name, "rmst_days_ci_upper"] - table.loc[name, "rmst_days"]) / stats.Z == pytest.approx(se, abs=1e-8)
+    assert result.contrasts.loc[0, [f"rmst_difference_days{e}" for e in end]].tolist() == pytest.approx(difference, abs=1e-6)
+    if days > 310:
+        assert table.loc["man", [f"median_days{e}" for e in end]].tolist() == [270, 210, 306]
+    assert f"fewer of the first {days} days" in result.finding and "man is faster than woman" in result.finding
 
 
 def lung_group(lung, mine, width=1, event="status", n_accounts=40):

@@ -10,6 +10,11 @@ for (width in c(1, 7, 28)) {  # days, weeks, months of four weeks: few and many 
 }
 print(survfit(Surv(t, s) ~ x, data = d, conf.type = "log-log"))
 print(summary(survfit(Surv(t, s) ~ x, data = d), rmean = 365)$table[, c("rmean", "se(rmean)")], digits = 12)
+# survRM2 1.0-4 (https://github.com/cran/survRM2, R/rmst1.R, R/rmst2.R, R/rmst2reg.R, R/func_surv.R; not a Debian package: source() the files into this session)
+if (exists("rmst2")) for (tau in c(180, 365, 700)) {
+  r <- rmst2(d$t, d$s, d$x, tau = tau)
+  print(c(tau, r$RMST.arm1$rmst[1:2], r$RMST.arm0$rmst[1:2], r$unadjusted.result[1, 1:3]), digits = 12)
+}
 print(survfit(Surv(time, status) ~ x, data = aml, conf.type = "log-log"))
 print(survdiff(Surv(time, status) ~ x, data = aml)$chisq, digits = 12)
 event <- aml$status

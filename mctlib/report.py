@@ -30,7 +30,8 @@ WORDS = {"roi": "ROI", "utm": "UTM", "pvalue": "p-value", "qvalue": "q-value", "
          "p90": "P90", "ci": "interval", "id": "ID", "rel": "relative"}  # fmt: skip
 HEADINGS = {"n": "Users", "p_positive": "P(ROI > 0)"}
 # Columns that name a row although their name or type looks like a value.
-KEYS = ("step", "day", "week", "window_days", "landmark_days", "horizon_days")
+KEYS = ("step", "day", "week", "window_days", "landmark_days")
+SPANS = ("window_days", "landmark_days", "horizon_days")  # days that are asked for, not found: whole ones as they are
 
 
 def header(log: EventLog, *, rule: str, as_of: str) -> None:
@@ -99,8 +100,8 @@ def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame,
         before = masked.sum()
         for key in (c for c in keys if c == "segment" or totals[c].any()):
             others = [c for c in keys if c != key]
-            groups = frame.groupby(others, dropna=False, observed=True).groups.values() if others else [frame.index]
-            for rows in groups:
+            group = frame.groupby(others, dropna=False, observed=True).ngroup() if others else pd.Series(0, frame.index)
+            for rows in (frame.index[group == g] for g in group.unique()):
                 parts = [i for i in rows if not totals[key][i] and users[i] > 0]
                 hidden, shown = [i for i in parts if masked[i]], [i for i in parts if not masked[i]]
                 if len(hidden) == 1 and shown and (key == "segment" or totals[key][rows].any()):
@@ -158,7 +159,7 @@ def _readable(frame: pd.DataFrame, masked: pd.Series, points: Sequence[str] = ()
         unit = "effect_rate" if column in points else column
         cells = [_cell(unit, value) for value in frame[column]]
         title, sides = _heading(column), [f"{stem}_ci_lower", f"{stem}_ci_upper"] if stem else []
-        if column.endswith("_days") and column not in KEYS:
+        if column.endswith("_days") and column not in SPANS:
             word, per_day = _time_unit(frame[[column, *sides]].abs().max(axis=None))
             frame, title = frame.assign(**{c: frame[c] * per_day for c in (column, *sides)}), re.sub(", days$", f", {word}", title)
             cells = [_cell(unit, value) for value in frame[column]]
@@ -213,7 +214,7 @@ def _cell(column: str, value: Any) -> str:
         return _minus(f"{100 * value:.1f}\u00a0%")
     if re.search(r"_?[pq]value$", column) or column == "p_positive":
         return "> 0.999" if value > 0.999 else "< 0.001" if value < 0.001 else f"{value:.3f}"
-    if column.endswith("_days") and column not in KEYS:
+    if column.endswith("_days") and column not in SPANS:
         return _minus(f"{value:.1f}")
     if column.endswith("amount"):
         size, unit = next(((s, u) for s, u in ((1e9, "\u00a0bn"), (1e6, "\u00a0M"), (1e3, "\u00a0k")) if abs(value) >= s), (1, ""))

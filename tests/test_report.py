@@ -110,6 +110,12 @@ def test_a_neighbour_is_masked_where_the_total_gives_the_only_small_one_away():
     assert masked(segments, min_users=5) == [False] * 4
 
 
+def test_a_cohort_is_a_part_of_all_users_however_long_it_was_followed():
+    cohorts = {"segment": ["2026-01", "2026-02", "2026-03"], "n_reached": [60, 33, 7], "horizon_days": [14.0, 13.5, np.nan]}
+    assert masked(cohorts) == [False, True, True]
+    assert masked({"segment": ["web", "ios", "web", "ios"], "step": pd.array([1, 1, None, None], "Int64"), "n_reached": [60, 40, 43, 7]}) == [False, False, True, True]
+
+
 def test_the_total_is_taken_within_each_step():
     frame = {"segment": ["all", "web", "ios"] * 2, "step": [1] * 3 + [2] * 3, "n_reached": [100, 60, 40, 50, 43, 7]}
     assert masked(frame) == [False, False, False, False, True, True]

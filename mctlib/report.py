@@ -83,14 +83,16 @@ def table(frame: pd.DataFrame, name: str, *, caption: str, min_users: int = 10, 
 def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame, pd.Series]:
     """Empty the numbers of small rows; also of one neighbour where a total would give the only masked one away by subtraction.
 
-    The base of a row is its first `n_*` column. Segments always have a total: where it is no row here, another table or the finding shows it.
+    The base of a row is its first `n_*` column, where that is 0 its largest one. Segments always have a total: where it is no row here, another table or the finding shows it.
     Returns the table and a boolean Series, True where a row was masked.
     """
     frame = frame.reset_index(drop=True)
     base = next((c for c in frame if str(c).startswith("n_")), None)
     if base is None:
         return frame, pd.Series(False, index=frame.index)
+    counts = [c for c in frame if str(c).startswith("n_") and pd.api.types.is_numeric_dtype(frame[c])]
     users = frame[base].fillna(0)
+    users = users.where(users != 0, frame[counts].max(axis=1).fillna(0))  # of nobody who got there, those who could have
     masked = users.between(0, min_users, inclusive="neither")
     keys = [c for c in frame if c in KEYS or not pd.api.types.is_numeric_dtype(frame[c])]
     keys = [c for c in keys if not pd.api.types.is_datetime64_any_dtype(frame[c]) or c in KEYS]

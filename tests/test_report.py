@@ -116,6 +116,10 @@ def test_a_cohort_is_a_part_of_all_users_however_long_it_was_followed():
     assert masked({"segment": ["web", "ios", "web", "ios"], "step": pd.array([1, 1, None, None], "Int64"), "n_reached": [60, 40, 43, 7]}) == [False, False, True, True]
 
 
+def test_a_small_group_of_whom_nobody_got_there_is_masked():
+    assert masked({"event": ["a", "b", "c"], "n_reached": [0, 0, 0], "n_entered": [7, 70, 0]}) == [True, False, False]
+
+
 def test_the_total_is_taken_within_each_step():
     frame = {"segment": ["all", "web", "ios"] * 2, "step": [1] * 3 + [2] * 3, "n_reached": [100, 60, 40, 50, 43, 7]}
     assert masked(frame) == [False, False, False, False, True, True]

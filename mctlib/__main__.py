@@ -33,24 +33,41 @@ class _Sentences(click.Group):
         ctx.exit(2)
 
 
-@click.group(cls=_Sentences, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Sentences,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 def main() -> None:
     """Micro-conversion analyses as notebooks: check, run and publish them."""
 
 
 @main.command()
 @click.argument("pack", type=click.Path(path_type=Path))
-@click.option("--jobs", type=click.IntRange(min=1), help="Notebooks at the same time (default: one a core).")
-@click.option("--outputs", type=click.Path(path_type=Path), default="outputs", show_default=True, help="Where the reports go.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Notebooks at the same time (default: one a core)."
+)
+@click.option(
+    "--outputs",
+    type=click.Path(path_type=Path),
+    default="outputs",
+    show_default=True,
+    help="Where the reports go.",
+)
 def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
     from mctlib.run import run_pack
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop cleans up like Ctrl-C
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a scheduler's stop cleans up like Ctrl-C
     record = run_pack(pack, outputs=outputs, jobs=jobs)
     for report in record.notebooks:
         said = f"FAILED - {report.error}" if report.error else report.finding["finding"]
-        click.echo(textwrap.fill(f"{report.name}: {said}", 100, subsequent_indent="    ", break_on_hyphens=False))
+        click.echo(
+            textwrap.fill(
+                f"{report.name}: {said}", 100, subsequent_indent="    ", break_on_hyphens=False
+            )
+        )
     click.echo(f"\n{record.folder}/index.html")
     sys.exit(0 if record.status == "good" else 1)
 
@@ -63,14 +80,18 @@ def check(what: str) -> None:
         from mctlib.pack import check_pack
 
         pack, _, reports = check_pack(what)
-        click.echo(f"{what} is good: {', '.join(report.name for report in reports)} on {pack.dataset} as of {pack.as_of}.")
+        click.echo(
+            f"{what} is good: {', '.join(report.name for report in reports)} on {pack.dataset} as of {pack.as_of}."
+        )
     else:
         _load(what)
 
 
 @main.command()
 @click.argument("dataset")
-@click.option("--fresh", is_flag=True, help="Load again even if nothing changed; ask every query again.")
+@click.option(
+    "--fresh", is_flag=True, help="Load again even if nothing changed; ask every query again."
+)
 def load(dataset: str, fresh: bool) -> None:
     """Load a DATASET (its name or params/data.<name>.yaml) and say what became of every row."""
     _load(dataset, fresh)

@@ -23,14 +23,34 @@ def shares(rule: str, user: np.ndarray, half_lives: np.ndarray, latest: np.ndarr
     before = np.arange(len(user)) - np.repeat(first, np.diff(np.r_[first, len(user)]))
     after = n - 1 - before
     if rule == "position":
-        return np.select([n == 1, n == 2, (before == 0) | (after == 0)], [1.0, 0.5, 0.4], 0.2 / np.maximum(n - 2, 1))
-    recent = half_lives - half_lives[np.arange(len(user)) + after]  # against the path's last touch, so that nothing vanishes
-    weight = {"first": before == 0, "last": after == 0, "linear": np.ones(len(user)), "time_decay": 2.0**-recent, "shapley": latest}[rule].astype(float)
+        return np.select(
+            [n == 1, n == 2, (before == 0) | (after == 0)],
+            [1.0, 0.5, 0.4],
+            0.2 / np.maximum(n - 2, 1),
+        )
+    recent = (
+        half_lives - half_lives[np.arange(len(user)) + after]
+    )  # against the path's last touch, so that nothing vanishes
+    weight = {
+        "first": before == 0,
+        "last": after == 0,
+        "linear": np.ones(len(user)),
+        "time_decay": 2.0**-recent,
+        "shapley": latest,
+    }[rule].astype(float)
     return weight / np.repeat(np.add.reduceat(weight, first), n[first]) if len(user) else weight
 
 
 def count_credit(
-    tally: Callable[..., None], u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, *, rules: Sequence[str], windows: np.ndarray, half_life: int,
+    tally: Callable[..., None],
+    u: Users,
+    user: np.ndarray,
+    time: np.ndarray,
+    partner: np.ndarray,
+    *,
+    rules: Sequence[str],
+    windows: np.ndarray,
+    half_life: int,
     start_state: int,
 ) -> None:
     """Credit by rule and window, and the transitions of the Markov chain by window. ``start_state``: the first state after the partners."""
@@ -45,23 +65,51 @@ def count_credit(
         rows = np.flatnonzero(hit)
         for i, rule in enumerate(rules):
             if rule != "markov":
-                tally("credit", user[rows], shares(rule, user[rows], lag[rows] / half_life, latest[rows]), window=w, item=i, partner=partner[rows])
+                tally(
+                    "credit",
+                    user[rows],
+                    shares(rule, user[rows], lag[rows] / half_life, latest[rows]),
+                    window=w,
+                    item=i,
+                    partner=partner[rows],
+                )
         if "markov" not in rules:
             continue
         ends = apart | (np.r_[np.diff(time), 0][:n] > window) | (hit != np.r_[hit[1:], False][:n])
-        closed = np.minimum(time + window, u.leave[user])  # a path is lost when its window closes or the user leaves
-        lost = ~hit & ~(u.inside[user] & (lag <= window)) & (closed >= u.origin) & (closed <= u.as_of)
+        closed = np.minimum(
+            time + window, u.leave[user]
+        )  # a path is lost when its window closes or the user leaves
+        lost = (
+            ~hit & ~(u.inside[user] & (lag <= window)) & (closed >= u.origin) & (closed <= u.as_of)
+        )
         begins = np.r_[True, ends[:-1]][:n]
         valid = (hit | lost)[ends][np.cumsum(begins) - 1]
-        begins, moves, ends = begins & valid, ~ends & valid & (partner != following), ends & valid  # staying changes no removal effect
+        begins, moves, ends = (
+            begins & valid,
+            ~ends & valid & (partner != following),
+            ends & valid,
+        )  # staying changes no removal effect
         tally("path", user[begins], window=w, partner=start_state, other=partner[begins])
         tally("path", user[moves], window=w, partner=partner[moves], other=following[moves])
-        tally("path", user[ends], window=w, partner=partner[ends], other=start_state + np.where(hit[ends], 1, 2))
+        tally(
+            "path",
+            user[ends],
+            window=w,
+            partner=partner[ends],
+            other=start_state + np.where(hit[ends], 1, 2),
+        )
 
 
 def count_approaches(
-    tally: Callable[..., None], u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, utm: np.ndarray | None,
-    named: Mapping[int, np.ndarray], *, window: int,
+    tally: Callable[..., None],
+    u: Users,
+    user: np.ndarray,
+    time: np.ndarray,
+    partner: np.ndarray,
+    utm: np.ndarray | None,
+    named: Mapping[int, np.ndarray],
+    *,
+    window: int,
 ) -> None:
     """Whom each of `APPROACHES` names for the counted conversions, and how much of that multi-touch credits alike.
 
@@ -97,7 +145,9 @@ def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.nan_to_num(total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True)))
 
 
-def draw_credit(credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.ndarray, markov: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_credit(
+    credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.ndarray, markov: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Credit (rules, windows, partners) and bootstrap draws of it (draws first) from counts by user bucket (axis 0).
 
     ``paths``: transitions, one window after the other (so that one at a time is in memory), for the rule of index ``markov`` (none: not asked);
@@ -106,8 +156,13 @@ def draw_credit(credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.
     found, drawn = credit.sum(axis=0), stats.draw_sums(credit, np.asarray, seed=seed)
     for w, path in enumerate(paths):
         whole = np.c_[path.reshape(len(path), -1), attributed[:, w]]
-        removal = lambda sums, shape=path.shape[1:]: removal_credit(sums[:, :-1].reshape(-1, *shape), sums[:, -1])  # noqa: E731
-        found[markov, w], drawn[:, markov, w] = removal(whole.sum(axis=0)[None])[0], stats.draw_sums(whole, removal, seed=seed)
+        removal = lambda sums, shape=path.shape[1:]: removal_credit(
+            sums[:, :-1].reshape(-1, *shape), sums[:, -1]
+        )  # noqa: E731
+        found[markov, w], drawn[:, markov, w] = (
+            removal(whole.sum(axis=0)[None])[0],
+            stats.draw_sums(whole, removal, seed=seed),
+        )
     return found, drawn
 
 
@@ -118,17 +173,36 @@ def ranks(credit: np.ndarray) -> np.ndarray:
     return rankdata(-credit, method="min", axis=-1)
 
 
-def stability(credit: np.ndarray, draws: np.ndarray, names: Sequence[str], rules: Sequence[str], days: np.ndarray, reference: int) -> pd.DataFrame:
+def stability(
+    credit: np.ndarray,
+    draws: np.ndarray,
+    names: Sequence[str],
+    rules: Sequence[str],
+    days: np.ndarray,
+    reference: int,
+) -> pd.DataFrame:
     """rule, window_days, kendall_tau (tau-b of the partners' credit against the window of index ``reference``), top_partner, top_rate."""
-    order = np.sign(credit[..., :, None] - credit[..., None, :])  # of every pair of partners; Kendall's tau-b is their correlation
+    order = np.sign(
+        credit[..., :, None] - credit[..., None, :]
+    )  # of every pair of partners; Kendall's tau-b is their correlation
     kept, against = (order**2).sum(axis=(-2, -1)), order[:, reference, None]
     tau = stats.rate((order * against).sum(axis=(-2, -1)), np.sqrt(kept * kept[:, reference, None]))
     rows, drawn = [], not np.isnan(draws).any()
     for i, rule in enumerate(rules if len(names) else ()):
         for w, window in enumerate(days):
             top = credit[i, w].argmax()
-            rows.append((rule, window, tau[i, w], names[top], (draws[:, i, w].argmax(axis=1) == top).mean() if drawn else np.nan))
-    return pd.DataFrame(rows, columns=["rule", "window_days", "kendall_tau", "top_partner", "top_rate"])
+            rows.append(
+                (
+                    rule,
+                    window,
+                    tau[i, w],
+                    names[top],
+                    (draws[:, i, w].argmax(axis=1) == top).mean() if drawn else np.nan,
+                )
+            )
+    return pd.DataFrame(
+        rows, columns=["rule", "window_days", "kendall_tau", "top_partner", "top_rate"]
+    )
 
 
 def sure_order(draws: np.ndarray) -> np.ndarray:

@@ -20,18 +20,36 @@ THIN = 0.05  # untouched days per exposed day below which a stratum has no backg
 # ---------------------------------------------------------------------------------------------------------------------------- counting
 
 
-def cut(a: np.ndarray, b: np.ndarray, anchor: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def cut(
+    a: np.ndarray, b: np.ndarray, anchor: np.ndarray, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Intervals (a, b] cut at ``anchor`` + ``edges``: row, band (edges are upper ends, inclusive), begin and end of each piece."""
-    first, last = np.searchsorted(edges, a - anchor, side="right"), np.searchsorted(edges, b - anchor, side="left")
+    first, last = (
+        np.searchsorted(edges, a - anchor, side="right"),
+        np.searchsorted(edges, b - anchor, side="left"),
+    )
     n = last - first + 1
     row = np.repeat(np.arange(len(a)), n)
     band = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n) + first[row]
     bounds = np.r_[-FAR, edges, FAR]
-    return row, band, np.maximum(a[row], anchor[row] + bounds[band]), np.minimum(b[row], anchor[row] + bounds[band + 1])
+    return (
+        row,
+        band,
+        np.maximum(a[row], anchor[row] + bounds[band]),
+        np.minimum(b[row], anchor[row] + bounds[band + 1]),
+    )
 
 
 def count_exposure(
-    tally: Callable[..., None], u: Users, user: np.ndarray, time: np.ndarray, partner: np.ndarray, *, bucket: np.ndarray, windows: np.ndarray, reference: int,
+    tally: Callable[..., None],
+    u: Users,
+    user: np.ndarray,
+    time: np.ndarray,
+    partner: np.ndarray,
+    *,
+    bucket: np.ndarray,
+    windows: np.ndarray,
+    reference: int,
     periods: np.ndarray,
 ) -> None:
     """Days at risk and conversions by stratum (tenure x calendar ``periods``) and lag: of any last touch (``risk_*``), of a touch with no other
@@ -42,7 +60,14 @@ def count_exposure(
     """
     tenure, n_periods = np.array(TENURE_DAYS) * DAY, len(periods) + 1
 
-    def days(what: str, who: np.ndarray, a: np.ndarray, b: np.ndarray, since: np.ndarray | None, **keys: np.ndarray) -> None:
+    def days(
+        what: str,
+        who: np.ndarray,
+        a: np.ndarray,
+        b: np.ndarray,
+        since: np.ndarray | None,
+        **keys: np.ndarray,
+    ) -> None:
         """The days of (a, b] at risk, by stratum and, where given, lag since ``since``."""
         a, b = np.maximum(a, u.low[who]), np.minimum(b, u.end[who])
         at = np.flatnonzero(a < b)
@@ -54,41 +79,81 @@ def count_exposure(
         again, period, a, b = cut(a, b, np.zeros(len(a), np.int64), periods)
         row, band = row[again], band[again]
         at = at[row]
-        tally(what, who[at], (b - a) / DAY, window=lag[row], item=band * n_periods + period, **{k: v[at] for k, v in keys.items()})
+        tally(
+            what,
+            who[at],
+            (b - a) / DAY,
+            window=lag[row],
+            item=band * n_periods + period,
+            **{k: v[at] for k, v in keys.items()},
+        )
 
     def converted(what: str, who: np.ndarray, since: np.ndarray, **keys: np.ndarray) -> None:
         """The conversions of some users, by lag since ``since`` and stratum."""
         conv = u.conv[who]
-        stratum = np.searchsorted(tenure, conv - u.start[who]) * n_periods + np.searchsorted(periods, conv)
+        stratum = np.searchsorted(tenure, conv - u.start[who]) * n_periods + np.searchsorted(
+            periods, conv
+        )
         tally(what, who, window=np.searchsorted(windows, conv - since), item=stratum, **keys)
 
     # from a touch to the next one the lag runs; before the first touch it is beyond every window
     begin, longest = first_rows(user), windows[-1]
     final = np.r_[begin[1:], len(user)] - 1 if len(user) else begin
-    first_touch, last_touch, following = np.full(len(u.start), FAR), np.full(len(u.start), -FAR), np.roll(time, -1)
-    first_touch[user[begin]], last_touch[user[final]], following[final] = time[begin], time[final], FAR
+    first_touch, last_touch, following = (
+        np.full(len(u.start), FAR),
+        np.full(len(u.start), -FAR),
+        np.roll(time, -1),
+    )
+    first_touch[user[begin]], last_touch[user[final]], following[final] = (
+        time[begin],
+        time[final],
+        FAR,
+    )
     everyone, won = np.flatnonzero(u.start < FAR), np.flatnonzero(u.counted)
-    days("risk_time", np.r_[user, everyone], np.r_[time, u.start[everyone]], np.r_[following, first_touch[everyone]], np.r_[time, u.start[everyone] - longest - 1])
-    timed = u.counted & (u.conv > u.low)  # the others convert at the very start: no day of theirs tells how soon they would have without a touch
+    days(
+        "risk_time",
+        np.r_[user, everyone],
+        np.r_[time, u.start[everyone]],
+        np.r_[following, first_touch[everyone]],
+        np.r_[time, u.start[everyone] - longest - 1],
+    )
+    timed = (
+        u.counted & (u.conv > u.low)
+    )  # the others convert at the very start: no day of theirs tells how soon they would have without a touch
     for what, which in (("risk_n", timed[won]), ("once_n", ~timed[won])):
         converted(what, won[which], last_touch[won[which]])
 
     # while no other partner has touched within the longest window, what follows is this partner's alone
     here = np.arange(len(user))
-    run = np.maximum.accumulate(np.where(np.r_[True, (np.diff(user) != 0) | (np.diff(partner) != 0)][:len(user)], here, 0))  # begin of the partner's run of touches
-    other = np.where((run > 0) & (user[run - 1] == user), time[run - 1], -FAR) if len(user) else time
-    days("alone_time", user, np.maximum(time, other + longest), np.minimum(following, time + longest), time, partner=partner)
+    run = np.maximum.accumulate(
+        np.where(np.r_[True, (np.diff(user) != 0) | (np.diff(partner) != 0)][: len(user)], here, 0)
+    )  # begin of the partner's run of touches
+    other = (
+        np.where((run > 0) & (user[run - 1] == user), time[run - 1], -FAR) if len(user) else time
+    )
+    days(
+        "alone_time",
+        user,
+        np.maximum(time, other + longest),
+        np.minimum(following, time + longest),
+        time,
+        partner=partner,
+    )
     held = final[timed[user[final]]]
-    held = held[(u.conv[user[held]] - time[held] <= longest) & (u.conv[user[held]] - other[held] > longest)]
+    held = held[
+        (u.conv[user[held]] - time[held] <= longest) & (u.conv[user[held]] - other[held] > longest)
+    ]
     converted("alone_n", user[held], time[held], partner=partner[held])
 
     # a partner's exposure: the union of the windows of its touches; then what two partners' exposures have in common
     reach = windows[reference]
     order = np.lexsort((time, partner, user))
     who, p, t = user[order], partner[order], time[order]
-    fresh = np.r_[True, (np.diff(who) != 0) | (np.diff(p) != 0) | (np.diff(t) > reach)][:len(t)]
-    a, b, who, p = t[fresh], t[np.r_[fresh[1:], True][:len(t)]] + reach, who[fresh], p[fresh]
-    held = u.counted[who] & (b >= u.conv[who])  # no touch is later than the conversion, so only a partner's last union can hold it
+    fresh = np.r_[True, (np.diff(who) != 0) | (np.diff(p) != 0) | (np.diff(t) > reach)][: len(t)]
+    a, b, who, p = t[fresh], t[np.r_[fresh[1:], True][: len(t)]] + reach, who[fresh], p[fresh]
+    held = u.counted[who] & (
+        b >= u.conv[who]
+    )  # no touch is later than the conversion, so only a partner's last union can hold it
     tally("partner_n", who[held], partner=p[held])
     held &= ~timed[who]
     tally("partner_once", who[held], partner=p[held])
@@ -111,12 +176,16 @@ def count_exposure(
     here = np.arange(len(t))
     latest = [np.maximum.accumulate(np.where(kind, here, -1)) for kind in (real, ~real)]
     true, sham = (np.where((i >= 0) & (who[i] == who), np.r_[t, 0][i], -FAR) for i in latest)
-    going = np.minimum(np.where(np.r_[who[1:] != who[:-1], True][:len(t)], FAR, np.roll(t, -1)), sham + longest)
+    going = np.minimum(
+        np.where(np.r_[who[1:] != who[:-1], True][: len(t)], FAR, np.roll(t, -1)), sham + longest
+    )
     days("placebo_time", who, np.maximum(t, true + longest), going, sham)
     before = np.flatnonzero(t <= u.conv[who])
-    before = before[np.r_[who[before][1:] != who[before][:-1], True][:len(before)]]
+    before = before[np.r_[who[before][1:] != who[before][:-1], True][: len(before)]]
     conv = u.conv[who[before]]
-    before = before[timed[who[before]] & (conv - true[before] > longest) & (conv - sham[before] <= longest)]
+    before = before[
+        timed[who[before]] & (conv - true[before] > longest) & (conv - sham[before] <= longest)
+    ]
     converted("placebo_n", who[before], sham[before])
 
 
@@ -132,11 +201,21 @@ def hazard(n: np.ndarray, time: np.ndarray) -> np.ndarray:
 def pooled_share(time: np.ndarray) -> float:
     """Share of the exposed days whose stratum has hardly any background of its own, 1 without a day; ``time``: (strata, windows + 1) days, the last column untouched."""
     exposed = time[:, :-1].sum(axis=1)
-    return float(exposed[time[:, -1] < THIN * exposed].sum() / exposed.sum()) if time[:, -1].any() and exposed.any() else 1.0
+    return (
+        float(exposed[time[:, -1] < THIN * exposed].sum() / exposed.sum())
+        if time[:, -1].any() and exposed.any()
+        else 1.0
+    )
 
 
 def window_table(
-    n: np.ndarray, time: np.ndarray, once_n: np.ndarray, sham_n: np.ndarray, sham_time: np.ndarray, days: np.ndarray, seed: int,
+    n: np.ndarray,
+    time: np.ndarray,
+    once_n: np.ndarray,
+    sham_n: np.ndarray,
+    sham_time: np.ndarray,
+    days: np.ndarray,
+    seed: int,
 ) -> tuple[pd.DataFrame, str]:
     """The windows table of `attribution_windows`, and why no window is admissible ("" where the data hold a background).
 
@@ -144,7 +223,16 @@ def window_table(
     ``once_n``: conversions without time at risk, which no touch is judged by.
     """
     k = len(days)
-    whole = np.stack([n, time, once_n, np.pad(sham_n, ((0, 0), (0, 0), (0, 1))), np.pad(sham_time, ((0, 0), (0, 0), (0, 1)))], axis=1)
+    whole = np.stack(
+        [
+            n,
+            time,
+            once_n,
+            np.pad(sham_n, ((0, 0), (0, 0), (0, 1))),
+            np.pad(sham_time, ((0, 0), (0, 0), (0, 1))),
+        ],
+        axis=1,
+    )
 
     def counts(sums: np.ndarray) -> np.ndarray:
         """(draws, 3, windows): attributed conversions and those of them that the background brings, by lag bin; as many as placebo touches would be credited, up to it."""
@@ -152,42 +240,87 @@ def window_table(
         once = once_n[..., :k].sum(axis=1)
         rate = hazard(n[..., k], time[..., k])[:, None]
         expected, sham = ((rate @ t[..., :k])[:, 0] for t in (time, sham_time))
-        prone = stats.rate(sham_n[..., :k].sum(axis=1).cumsum(axis=1), sham.cumsum(axis=1))  # touched users against all at the same tenure and calendar
-        return np.stack([n[..., :k].sum(axis=1) + once, expected + once, prone * expected.cumsum(axis=1) + once.cumsum(axis=1)], axis=1)
+        prone = stats.rate(
+            sham_n[..., :k].sum(axis=1).cumsum(axis=1), sham.cumsum(axis=1)
+        )  # touched users against all at the same tenure and calendar
+        return np.stack(
+            [
+                n[..., :k].sum(axis=1) + once,
+                expected + once,
+                prone * expected.cumsum(axis=1) + once.cumsum(axis=1),
+            ],
+            axis=1,
+        )
 
-    found, drawn = counts(whole.sum(axis=0)[None])[0], counts(stats.bucket_draws(whole, np.asarray, seed=seed))
+    found, drawn = (
+        counts(whole.sum(axis=0)[None])[0],
+        counts(stats.bucket_draws(whole, np.asarray, seed=seed)),
+    )
     (attributed, expected), placebo = found[:2].cumsum(axis=1), found[2]
     bins = drawn[:, 0] - drawn[:, 1]
     gain, gains, placebos = attributed - expected, bins.cumsum(axis=1), drawn[:, 2]
     all_n = drawn[:, 0].cumsum(axis=1)
     late = attributed[-1] - attributed
-    (e_low, e_high), (d_low, d_high), (p_low, p_high) = (stats.percentile_interval(d) for d in (gains, 1 - stats.rate(gains, all_n), stats.rate(placebos, all_n)))
+    (e_low, e_high), (d_low, d_high), (p_low, p_high) = (
+        stats.percentile_interval(d)
+        for d in (gains, 1 - stats.rate(gains, all_n), stats.rate(placebos, all_n))
+    )
     late_low, late_high = stats.wilson(late, np.full(k, attributed[-1]))
     most = gains.max(axis=1, keepdims=True)
-    r_low, r_high = stats.percentile_interval(np.where(most > 0, gains / np.where(most > 0, most, 1), np.nan))
+    r_low, r_high = stats.percentile_interval(
+        np.where(most > 0, gains / np.where(most > 0, most, 1), np.nan)
+    )
     bin_low = stats.percentile_interval(bins)[0]
-    rises = np.r_[bin_low[1:], bin_low[-1]] > 0  # the excess still grows beyond the window; for the longest: within its last bin
+    rises = (
+        np.r_[bin_low[1:], bin_low[-1]] > 0
+    )  # the excess still grows beyond the window; for the longest: within its last bin
     admissible = (e_low > 0) & (r_high >= ENOUGH) & ~rises
     enough = np.flatnonzero(admissible & (r_low >= ENOUGH))
-    admissible[enough[0] + 1 if len(enough) else k:] = False
-    table = pd.DataFrame({
-        "window_days": days, "n_attributed": attributed.astype(int), "n_late": late.astype(int), "late_rate": stats.rate(late, attributed[-1]),
-        "late_rate_ci_lower": late_low, "late_rate_ci_upper": late_high, "n_excess": gain, "n_excess_ci_lower": e_low, "n_excess_ci_upper": e_high,
-        "dilution_rate": 1 - stats.rate(gain, attributed), "dilution_rate_ci_lower": d_low, "dilution_rate_ci_upper": d_high,
-        "placebo_rate": stats.rate(placebo, attributed), "placebo_rate_ci_lower": p_low, "placebo_rate_ci_upper": p_high, "admissible": admissible})
+    admissible[enough[0] + 1 if len(enough) else k :] = False
+    table = pd.DataFrame(
+        {
+            "window_days": days,
+            "n_attributed": attributed.astype(int),
+            "n_late": late.astype(int),
+            "late_rate": stats.rate(late, attributed[-1]),
+            "late_rate_ci_lower": late_low,
+            "late_rate_ci_upper": late_high,
+            "n_excess": gain,
+            "n_excess_ci_lower": e_low,
+            "n_excess_ci_upper": e_high,
+            "dilution_rate": 1 - stats.rate(gain, attributed),
+            "dilution_rate_ci_lower": d_low,
+            "dilution_rate_ci_upper": d_high,
+            "placebo_rate": stats.rate(placebo, attributed),
+            "placebo_rate_ci_lower": p_low,
+            "placebo_rate_ci_upper": p_high,
+            "admissible": admissible,
+        }
+    )
     pooled = pooled_share(time.sum(axis=0))
     if pooled > MOST_POOLED:
         table.loc[:, "n_excess":"placebo_rate_ci_upper"], table["admissible"] = np.nan, False
-        return table, f"{100 * pooled:.0f} % of the exposed days have no untouched time at the same tenure to compare with"
+        return (
+            table,
+            f"{100 * pooled:.0f} % of the exposed days have no untouched time at the same tenure to compare with",
+        )
     if not (e_low > 0).any():
         return table, "no window holds more conversions than the background would bring"
     if rises[-1]:
-        return table, f"the excess still grows in the last bin, so take windows longer than {days[-1]:g} days"
+        return (
+            table,
+            f"the excess still grows in the last bin, so take windows longer than {days[-1]:g} days",
+        )
     return table, "no window reaches 90 % of the excess and stops growing"
 
 
 def partner_excess(
-    n: np.ndarray, time: np.ndarray, partner_n: np.ndarray, partner_time: np.ndarray, overlap: np.ndarray, seed: int,
+    n: np.ndarray,
+    time: np.ndarray,
+    partner_n: np.ndarray,
+    partner_time: np.ndarray,
+    overlap: np.ndarray,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each partner's conversions beyond what the background and the other partners bring, and the interval's ends; NaN for one without an exposed day.
 
@@ -202,15 +335,28 @@ def partner_excess(
         reached, n, time, exposed, common = np.split(sums, edges, axis=1)
         exposed, common = exposed.reshape(-1, s, p), common.reshape(-1, p, p)
         share = np.nan_to_num(stats.rate(exposed, time[:, :, None])).swapaxes(1, 2)
-        effect = np.linalg.pinv(common - share @ exposed, hermitian=True) @ (reached[..., None] - share @ n[..., None])
+        effect = np.linalg.pinv(common - share @ exposed, hermitian=True) @ (
+            reached[..., None] - share @ n[..., None]
+        )
         return effect[..., 0] * exposed.sum(axis=1)
 
     whole = np.concatenate(flat, axis=1)
-    found = excess(whole.sum(axis=0, keepdims=True))[0], *stats.percentile_interval(stats.draw_sums(whole, excess, seed=seed))
+    found = (
+        excess(whole.sum(axis=0, keepdims=True))[0],
+        *stats.percentile_interval(stats.draw_sums(whole, excess, seed=seed)),
+    )
     return tuple(np.where(partner_time.any(axis=(0, 1)), end, np.nan) for end in found)
 
 
-def late_table(n: np.ndarray, time: np.ndarray, alone_n: np.ndarray, alone_time: np.ndarray, days: np.ndarray, least: int, seed: int) -> pd.DataFrame:
+def late_table(
+    n: np.ndarray,
+    time: np.ndarray,
+    alone_n: np.ndarray,
+    alone_time: np.ndarray,
+    days: np.ndarray,
+    least: int,
+    seed: int,
+) -> pd.DataFrame:
     """What comes of a touch by how many days later: group (0: any partner, then each alone), window_days, n_converted, excess_rate + ci, late_rate + ci.
 
     Conversions and days by (bucket, stratum, lag), the last lag of ``n`` and ``time`` untouched, and ``alone_*`` by partner too; the clock starts anew with each
@@ -220,25 +366,53 @@ def late_table(n: np.ndarray, time: np.ndarray, alone_n: np.ndarray, alone_time:
     k = len(days)
     background = hazard(n[..., k].sum(axis=0)[None], time[..., k].sum(axis=0)[None])[0]
     every = np.ones_like(background)
-    added = lambda weight, whole, parts: np.concatenate([np.einsum("s,bsk->bk", weight, whole[..., :k])[..., None], np.einsum("s,bskg->bkg", weight, parts)], axis=-1)  # noqa: E731
+    added = lambda weight, whole, parts: np.concatenate(
+        [
+            np.einsum("s,bsk->bk", weight, whole[..., :k])[..., None],
+            np.einsum("s,bskg->bkg", weight, parts),
+        ],
+        axis=-1,
+    )  # noqa: E731
     rest = np.stack([n[..., k].sum(axis=1), time[..., k] @ background], axis=1)[..., None]
     n_groups = 1 + alone_n.shape[-1]
-    flat = np.concatenate([added(every, n, alone_n), added(every, time, alone_time), added(background, time, alone_time), np.repeat(rest, n_groups, axis=2)], axis=1)
+    flat = np.concatenate(
+        [
+            added(every, n, alone_n),
+            added(every, time, alone_time),
+            added(background, time, alone_time),
+            np.repeat(rest, n_groups, axis=2),
+        ],
+        axis=1,
+    )
     width = np.diff(days, prepend=0)[:, None]
 
     def curve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n, time, expected, rest = np.split(sums, [k, 2 * k, 3 * k], axis=1)
-        level = stats.rate(rest[:, :1], rest[:, 1:])  # the background of this draw; its shape over the strata is kept
+        level = stats.rate(
+            rest[:, :1], rest[:, 1:]
+        )  # the background of this draw; its shape over the strata is kept
         share = 1 - np.exp(-(stats.rate(n - level * expected, time) * width).cumsum(axis=1))
         return share, np.clip(1 - stats.rate(share, share[:, -1:]), 0, 1)
 
     (rate,), (late,) = curve(flat.sum(axis=0)[None])
     drawn, drawn_late = curve(stats.bucket_draws(flat, np.asarray, seed=seed))
-    (low, high), (late_low, late_high) = stats.percentile_interval(drawn), stats.percentile_interval(drawn_late)
+    (low, high), (late_low, late_high) = (
+        stats.percentile_interval(drawn),
+        stats.percentile_interval(drawn_late),
+    )
     converted = flat[:, :k].sum(axis=0).cumsum(axis=0)
-    columns = {"excess_rate": rate, "excess_rate_ci_lower": low, "excess_rate_ci_upper": high, "late_rate": late, "late_rate_ci_lower": late_low,
-               "late_rate_ci_upper": late_high}
+    columns = {
+        "excess_rate": rate,
+        "excess_rate_ci_lower": low,
+        "excess_rate_ci_upper": high,
+        "late_rate": late,
+        "late_rate_ci_lower": late_low,
+        "late_rate_ci_upper": late_high,
+    }
     told = (low[-1] > 0) & (converted[-1] >= least)
     grid = pd.MultiIndex.from_product([range(n_groups), days], names=["group", "window_days"])
-    columns = {"n_converted": converted.astype(int), **{c: np.where(told, v, np.nan) for c, v in columns.items()}}
+    columns = {
+        "n_converted": converted.astype(int),
+        **{c: np.where(told, v, np.nan) for c, v in columns.items()},
+    }
     return pd.DataFrame({c: v.T.ravel() for c, v in columns.items()}, index=grid).reset_index()

@@ -43,7 +43,9 @@ class Step:
     def label(self) -> str:
         """The step in a reader's words."""
         words = " or ".join(self.names) or "any event"
-        return words + "".join(f" [{k}={'present' if v is ANY else v}]" for k, v in self.where.items())
+        return words + "".join(
+            f" [{k}={'present' if v is ANY else v}]" for k, v in self.where.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,44 @@ class Exclusion:
 
 def as_step(step: Any, name: str = "event") -> Step:
     """A name, a list of names, a mapping with ``event`` and ``where`` (as YAML gives it) or a Step, as a Step. Raises ParameterError, about ``name``: it is none of these."""
-    step = step if isinstance(step, Step) else _made(Step, step, name) if isinstance(step, Mapping) else Step(step)
+    step = (
+        step
+        if isinstance(step, Step)
+        else _made(Step, step, name)
+        if isinstance(step, Mapping)
+        else Step(step)
+    )
     event = [step.event] if isinstance(step.event, str) else step.event
-    if event is not ANY and not (isinstance(event, Collection) and not isinstance(event, Mapping) and len(event) and all(isinstance(e, str) and e for e in event)):
-        raise ParameterError(f"{name}: {step.event!r} is not an event; give its name, a list of names (any of them), or ANY for every event.")
+    if event is not ANY and not (
+        isinstance(event, Collection)
+        and not isinstance(event, Mapping)
+        and len(event)
+        and all(isinstance(e, str) and e for e in event)
+    ):
+        raise ParameterError(
+            f"{name}: {step.event!r} is not an event; give its name, a list of names (any of them), or ANY for every event."
+        )
     if not isinstance(step.where, Mapping):
-        raise ParameterError(f'{name}: where is {step.where!r}; it must map columns or properties to the values asked for, as in {{"platform": "ios"}}.')
+        raise ParameterError(
+            f'{name}: where is {step.where!r}; it must map columns or properties to the values asked for, as in {{"platform": "ios"}}.'
+        )
     return step
 
 
 def may_meet(a: Step, b: Step) -> bool:
     """Could one event match both? Not with names that have none in common, or where a property must have other values in one than in the other."""
-    values = [{k: set(map(_plain, v if isinstance(v, (list, tuple, set)) else [v])) for k, v in s.where.items()} for s in (a, b)]
-    apart = any(values[0][k].isdisjoint(values[1][k]) for k in values[0].keys() & values[1].keys() if ANY not in values[0][k] | values[1][k])
+    values = [
+        {
+            k: set(map(_plain, v if isinstance(v, (list, tuple, set)) else [v]))
+            for k, v in s.where.items()
+        }
+        for s in (a, b)
+    ]
+    apart = any(
+        values[0][k].isdisjoint(values[1][k])
+        for k in values[0].keys() & values[1].keys()
+        if ANY not in values[0][k] | values[1][k]
+    )
     return not apart and (not a.names or not b.names or not set(a.names).isdisjoint(b.names))
 
 
@@ -90,7 +117,9 @@ def _plain(value: Any) -> Any:
 def as_exclusion(given: Any) -> Exclusion:
     """An Exclusion, or a mapping of its fields (as YAML gives it), as an Exclusion. Raises ParameterError: it is neither, or its event is none."""
     if not isinstance(given, (Exclusion, Mapping)):
-        raise ParameterError(f'exclude: {given!r} is not an exclusion; give Exclusion("event", after=1, before=2) or a mapping of these.')
+        raise ParameterError(
+            f'exclude: {given!r} is not an exclusion; give Exclusion("event", after=1, before=2) or a mapping of these.'
+        )
     given = _made(Exclusion, given, "exclude") if isinstance(given, Mapping) else given
     as_step(given.step, "exclude")
     return given
@@ -100,7 +129,9 @@ def _made(kind: type, given: Mapping[str, Any], name: str) -> Any:
     known = [f.name for f in fields(kind)]
     for key in given:
         if key not in known:
-            raise ParameterError(f'{name}: "{key}" is not one of {", ".join(known)}.{nearest(key, known)}')
+            raise ParameterError(
+                f'{name}: "{key}" is not one of {", ".join(known)}.{nearest(key, known)}'
+            )
     if "event" not in given:
         raise ParameterError(f"{name}: {dict(given)} says no event.")
     return kind(**given)
@@ -130,7 +161,11 @@ class Journeys:
     def take(self, rows: np.ndarray) -> Journeys:
         """The journeys of some rows (a mask or an index array that keeps users whole or cuts the same rule from all)."""
         return replace(
-            self, user=self.user[rows], time=self.time[rows], mask=self.mask[rows], value=None if self.value is None else self.value[rows],
+            self,
+            user=self.user[rows],
+            time=self.time[rows],
+            mask=self.mask[rows],
+            value=None if self.value is None else self.value[rows],
             dims={k: v[rows] for k, v in self.dims.items()},
         )
 
@@ -143,7 +178,9 @@ class Journeys:
         """Rows that match matcher ``bit``."""
         return self.mask & self.mask.dtype.type(1 << bit) != 0
 
-    def segments(self, rows: np.ndarray, by: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def segments(
+        self, rows: np.ndarray, by: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The rows' values over some dims (None: all): a code each, and the codes' labels, values joined with " · "; without dims all are "all"."""
         by = tuple(self.dims) if by is None else by
         key, sizes = np.zeros(len(rows), np.int64), [len(self.levels[name]) for name in by]
@@ -151,12 +188,17 @@ class Journeys:
             key = key * size + self.dims[name][rows]
         if np.prod(sizes, dtype=float) <= max(len(rows), 1000):
             present = np.flatnonzero(np.bincount(key))
-            code = np.searchsorted(present, key) if len(present) > 1 else np.zeros(len(rows), np.int64)
+            code = (
+                np.searchsorted(present, key) if len(present) > 1 else np.zeros(len(rows), np.int64)
+            )
         else:
             present, code = np.unique(key, return_inverse=True)
         if not sizes:
             return code, np.array(["all"] * len(present), dtype=object)
-        words = [np.asarray(self.levels[name], dtype=object)[at] for name, at in zip(by, np.unravel_index(present, sizes))]
+        words = [
+            np.asarray(self.levels[name], dtype=object)[at]
+            for name, at in zip(by, np.unravel_index(present, sizes))
+        ]
         return code, np.array([" · ".join(row) for row in zip(*words)], dtype=object)
 
     def segment(self, rows: np.ndarray, by: Sequence[str] | None = None) -> np.ndarray:
@@ -167,7 +209,9 @@ class Journeys:
 
 def first_rows(user: np.ndarray) -> np.ndarray:
     """Row index of each user's first row, ascending."""
-    return np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
+    return (
+        np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
+    )
 
 
 def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:
@@ -187,7 +231,9 @@ def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False
     moment = np.zeros(len(j), np.int64)  # number of each row's (user, time)
     np.cumsum((j.user[1:] != j.user[:-1]) | (j.time[1:] != j.time[:-1]), out=moment[1:])
     rows = np.flatnonzero(j.has(bit))
-    n_before = np.zeros(moment[-1] + 2 if len(j) else 1, np.int64)  # matching rows before each moment
+    n_before = np.zeros(
+        moment[-1] + 2 if len(j) else 1, np.int64
+    )  # matching rows before each moment
     np.cumsum(np.bincount(moment[rows], minlength=len(n_before) - 1), out=n_before[1:])
     at = n_before[moment[after] + strictly]
     rows = np.r_[rows, NOWHERE, NOWHERE]
@@ -225,8 +271,15 @@ class FunnelWalk:
 
 
 def walk_funnel(
-    j: Journeys, n_steps: int, *, window: int, order: Order = "ordered", exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (),
-    hold: Sequence[str] = (), first_only: bool = False,
+    j: Journeys,
+    n_steps: int,
+    *,
+    window: int,
+    order: Order = "ordered",
+    exclude: Sequence[tuple[int, int]] = (),
+    optional: Sequence[int] = (),
+    hold: Sequence[str] = (),
+    first_only: bool = False,
 ) -> FunnelWalk:
     """The deepest attempt of every user.
 
@@ -239,20 +292,38 @@ def walk_funnel(
     along an attempt. ``first_only``: only the user's first step 1 starts an attempt.
     """
     if hold:
-        return _walk_held(j, n_steps, hold, window=window, order=order, exclude=exclude, optional=optional, first_only=first_only)
+        return _walk_held(
+            j,
+            n_steps,
+            hold,
+            window=window,
+            order=order,
+            exclude=exclude,
+            optional=optional,
+            first_only=first_only,
+        )
     if order == "ordered" and not exclude and not optional:
         return _walk_plain(j, n_steps, window)[0 if first_only else 1]
     j = _of_steps(j, n_steps + len(exclude), keep_others=order == "strict")
     if first_only:
         mask, since = _first_entries(j, n_steps, order)
-        j = replace(j, mask=mask).take((since >= 0) & (since <= window if order == "unordered" else True))
+        j = replace(j, mask=mask).take(
+            (since >= 0) & (since <= window if order == "unordered" else True)
+        )
     if order == "unordered":
         return _walk_unordered(j, n_steps, window, bool(exclude))
     return _walk_in_lockstep(j, n_steps, window, order == "strict", exclude, optional)
 
 
 def walk_attempts(
-    j: Journeys, n_steps: int, *, window: int, order: Order = "ordered", exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (), hold: Sequence[str] = (),
+    j: Journeys,
+    n_steps: int,
+    *,
+    window: int,
+    order: Order = "ordered",
+    exclude: Sequence[tuple[int, int]] = (),
+    optional: Sequence[int] = (),
+    hold: Sequence[str] = (),
 ) -> tuple[FunnelWalk, FunnelWalk]:
     """The attempts from the users' first step 1 and the deepest ones: `walk_funnel` with and without ``first_only``, one object where nobody has two starts.
 
@@ -260,7 +331,13 @@ def walk_attempts(
     """
     if order == "ordered" and not exclude and not optional and not hold:
         return _walk_plain(j, n_steps, window)
-    rule = {"window": window, "order": order, "exclude": exclude, "optional": optional, "hold": hold}
+    rule = {
+        "window": window,
+        "order": order,
+        "exclude": exclude,
+        "optional": optional,
+        "hold": hold,
+    }
     first = walk_funnel(j, n_steps, **rule, first_only=True)
     begun = j.user[j.has(0)]
     once = order != "unordered" and (begun[1:] != begun[:-1]).all()
@@ -285,13 +362,24 @@ def _walk_plain(j: Journeys, n_steps: int, window: int) -> tuple[FunnelWalk, Fun
         j = _in_step_order(j, tied)
         knotted = rows_of(j.user, _awkward_rows(j))
     if not len(knotted):
-        first, deepest = (FunnelWalk(j, rows, np.empty(0, np.int64)) for rows in _walk_starts(j, n_steps, window))
+        first, deepest = (
+            FunnelWalk(j, rows, np.empty(0, np.int64)) for rows in _walk_starts(j, n_steps, window)
+        )
         return first, first if len(first.rows) == j.has(0).sum() else deepest
     rest, part = np.delete(np.arange(len(j)), knotted), j.take(knotted)
     parts = (replace(part, mask=_first_entries(part, n_steps)[0]), part)
-    walks = [np.concatenate([np.r_[rest, NOWHERE][rows], np.r_[knotted, NOWHERE][_walk_in_lockstep(p, n_steps, window).rows]])
-             for rows, p in zip(_walk_starts(j.take(rest), n_steps, window), parts)]
-    first, deepest = (FunnelWalk(j, rows[np.argsort(rows[:, 0])], np.empty(0, np.int64)) for rows in walks)
+    walks = [
+        np.concatenate(
+            [
+                np.r_[rest, NOWHERE][rows],
+                np.r_[knotted, NOWHERE][_walk_in_lockstep(p, n_steps, window).rows],
+            ]
+        )
+        for rows, p in zip(_walk_starts(j.take(rest), n_steps, window), parts)
+    ]
+    first, deepest = (
+        FunnelWalk(j, rows[np.argsort(rows[:, 0])], np.empty(0, np.int64)) for rows in walks
+    )
     return first, deepest
 
 
@@ -304,10 +392,17 @@ def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> F
     rows = np.flatnonzero(present)
     rows = rows[np.lexsort((rows, value[rows], j.user[rows]))]
     if rule["first_only"] and len(rows):  # only the values that a user's very first entry has
-        starts = j.mask[rows] & j.mask.dtype.type((1 << n_steps) - 1 if rule["order"] == "unordered" else 1) > 0
+        starts = (
+            j.mask[rows]
+            & j.mask.dtype.type((1 << n_steps) - 1 if rule["order"] == "unordered" else 1)
+            > 0
+        )
         spread = lambda v, at: np.repeat(np.minimum.reduceat(v, at), np.diff(np.r_[at, len(v)]))  # noqa: E731
         begun = np.where(starts, j.time[rows], np.iinfo(np.int64).max)
-        begun = spread(begun, np.flatnonzero(np.r_[True, (np.diff(j.user[rows]) != 0) | (np.diff(value[rows]) != 0)]))
+        begun = spread(
+            begun,
+            np.flatnonzero(np.r_[True, (np.diff(j.user[rows]) != 0) | (np.diff(value[rows]) != 0)]),
+        )
         rows = rows[begun == spread(begun, first_rows(j.user[rows]))]
     held = j.take(rows)
     own = np.cumsum((np.diff(held.user, prepend=-1) != 0) | (np.diff(value[rows], prepend=-1) != 0))
@@ -317,17 +412,25 @@ def _walk_held(j: Journeys, n_steps: int, hold: Sequence[str], **rule: Any) -> F
     best = np.lexsort((walk.journeys.time[walk.rows.max(axis=1)], -depth, user))
     best = best[first_rows(user[best])]
     excluded = np.setdiff1d(real[walk.excluded], user)
-    return FunnelWalk(replace(walk.journeys, user=real[walk.journeys.user]), walk.rows[best], excluded)
+    return FunnelWalk(
+        replace(walk.journeys, user=real[walk.journeys.user]), walk.rows[best], excluded
+    )
 
 
-def _first_entries(j: Journeys, n_steps: int, order: Order = "ordered") -> tuple[np.ndarray, np.ndarray]:
+def _first_entries(
+    j: Journeys, n_steps: int, order: Order = "ordered"
+) -> tuple[np.ndarray, np.ndarray]:
     """Masks in which nothing stands before the moment of a user's first entry and, ordered, no later step 1 is a start; microseconds since that moment."""
-    entry = np.flatnonzero(j.mask & j.mask.dtype.type((1 << n_steps) - 1 if order == "unordered" else 1))
+    entry = np.flatnonzero(
+        j.mask & j.mask.dtype.type((1 << n_steps) - 1 if order == "unordered" else 1)
+    )
     entry = np.r_[entry[first_rows(j.user[entry])], len(j)]
     row = entry[np.searchsorted(j.user[entry[:-1]], j.user)]  # the user's entry, or a later user's
     since = np.where(np.r_[j.user, NOWHERE][row] == j.user, j.time - np.r_[j.time, 0][row], NOWHERE)
     mask = np.where(since >= 0, j.mask, 0).astype(j.mask.dtype)
-    return mask if order == "unordered" else np.where(since > 0, mask & ~mask.dtype.type(1), mask), since
+    return mask if order == "unordered" else np.where(
+        since > 0, mask & ~mask.dtype.type(1), mask
+    ), since
 
 
 def _lowest_bit(mask: np.ndarray) -> np.ndarray:
@@ -341,7 +444,10 @@ def _tied(j: Journeys) -> np.ndarray:
 
 def _in_step_order(j: Journeys, tied: np.ndarray) -> Journeys:
     """Rows of one user and moment (`_tied`), re-ordered by the first step they match (the log's own order means nothing there)."""
-    order, moved = np.arange(len(j)), np.flatnonzero(np.r_[tied, False] | np.r_[False, tied])  # every other row stays in its place
+    order, moved = (
+        np.arange(len(j)),
+        np.flatnonzero(np.r_[tied, False] | np.r_[False, tied]),
+    )  # every other row stays in its place
     low = _lowest_bit(j.mask[moved])
     order[moved] = moved[np.lexsort((low, j.time[moved], j.user[moved]))]
     return j.take(order)
@@ -360,7 +466,9 @@ def _walk_starts(j: Journeys, n_steps: int, window: int) -> tuple[np.ndarray, np
     A moment is one start, however many step 1 it holds. Of equally deep attempts the one that is there first counts, from its latest start.
     """
     begun = np.flatnonzero(j.has(0))
-    begun = begun[np.r_[True, (np.diff(j.user[begun]) != 0) | (np.diff(j.time[begun]) != 0)][:len(begun)]]
+    begun = begun[
+        np.r_[True, (np.diff(j.user[begun]) != 0) | (np.diff(j.time[begun]) != 0)][: len(begun)]
+    ]
     user, end = j.user[begun], j.time[begun] + window
     out = np.full((n_steps, len(begun)), NOWHERE)  # a step's rows side by side
     out[0], who, rank = begun, np.arange(len(begun)), begun.copy()
@@ -368,14 +476,20 @@ def _walk_starts(j: Journeys, n_steps: int, window: int) -> tuple[np.ndarray, np
         rows = np.flatnonzero(j.has(k))
         at = np.searchsorted(rows, out[k - 1, who], side="right")
         here = np.r_[rows, 0][at]
-        good = np.flatnonzero((at < len(rows)) & (j.user[here] == user[who]) & (j.time[here] <= end[who]))
+        good = np.flatnonzero(
+            (at < len(rows)) & (j.user[here] == user[who]) & (j.time[here] <= end[who])
+        )
         who, here = who[good], here[good]
         out[k, who] = here
-        rank[who] = here - k * len(j)  # lower for deeper attempts, and of equally deep ones for those that are there earlier
+        rank[who] = here - k * len(
+            j
+        )  # lower for deeper attempts, and of equally deep ones for those that are there earlier
     each = first_rows(user)
     if len(each) == len(begun):
         return out.T, out.T
-    best = np.flatnonzero(rank == np.repeat(np.minimum.reduceat(rank, each), np.diff(np.r_[each, len(begun)])))
+    best = np.flatnonzero(
+        rank == np.repeat(np.minimum.reduceat(rank, each), np.diff(np.r_[each, len(begun)]))
+    )
     return out.take(each, axis=1).T, out.take(best[np.r_[np.diff(user[best]) != 0, True]], axis=1).T
 
 
@@ -390,7 +504,11 @@ def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.
     mixed = np.isin(group, group[1:][tied & (j.mask[1:] != j.mask[:-1])])
     steps = j.mask & np.uint64((1 << n_steps) - 1)
     knotted = mixed & np.isin(group, group[mixed & (steps != _lowest_bit(steps))])
-    rows, masks, turns = [np.flatnonzero(~mixed)], [j.mask[~mixed]], [np.zeros(len(j) - mixed.sum(), np.int64)]
+    rows, masks, turns = (
+        [np.flatnonzero(~mixed)],
+        [j.mask[~mixed]],
+        [np.zeros(len(j) - mixed.sum(), np.int64)],
+    )
     for which, sign in ((knotted, -1), (mixed, 1)):
         for s in range(n_steps):
             rows.append(np.flatnonzero(which & j.has(s)))
@@ -403,17 +521,26 @@ def _unfold_ties(j: Journeys, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _walk_in_lockstep(
-    j: Journeys, n_steps: int, window: int, strict: bool = False, exclude: Sequence[tuple[int, int]] = (), optional: Sequence[int] = (),
+    j: Journeys,
+    n_steps: int,
+    window: int,
+    strict: bool = False,
+    exclude: Sequence[tuple[int, int]] = (),
+    optional: Sequence[int] = (),
 ) -> FunnelWalk:
     """The full rule as a state machine; all users advance together, one event at a time (as many passes as the busiest user has events)."""
     row, mask, tied = _unfold_ties(j, n_steps)
-    bars = np.zeros(n_steps + 2, np.uint64)  # bars[s]: the exclusions that spoil a chain waiting for step s
+    bars = np.zeros(
+        n_steps + 2, np.uint64
+    )  # bars[s]: the exclusions that spoil a chain waiting for step s
     for bit, (after, before) in enumerate(exclude, start=n_steps):
-        bars[after + 1:before + 1] |= np.uint64(1 << bit)
+        bars[after + 1 : before + 1] |= np.uint64(1 << bit)
     begin = first_rows(j.user[row])
     length = np.diff(np.r_[begin, len(row)])
     n = len(begin)
-    chain = np.full((n, n_steps + 1, n_steps), NOWHERE)  # rows of the chain that last reached each step, 0 = not yet begun
+    chain = np.full(
+        (n, n_steps + 1, n_steps), NOWHERE
+    )  # rows of the chain that last reached each step, 0 = not yet begun
     start, spoilt = np.full((n, n_steps + 1), NEVER), np.zeros((n, n_steps + 1), bool)
     best, best_chain = np.zeros(n, np.int64), np.full((n, n_steps), NOWHERE)
     best_start, best_spoilt = np.full(n, NEVER), np.zeros(n, bool)
@@ -447,7 +574,11 @@ def _walk_in_lockstep(
             deeper = (s > best[u]) | ((s == best[u]) & best_spoilt[u])
             best[u[deeper]], best_chain[u[deeper]] = s, new[deeper]
             best_start[u[deeper]], best_spoilt[u[deeper]] = begun[deeper], ~clean[deeper]
-            start[u[clean], s], chain[u[clean], s], spoilt[u[clean], s] = begun[clean], new[clean], False
+            start[u[clean], s], chain[u[clean], s], spoilt[u[clean], s] = (
+                begun[clean],
+                new[clean],
+                False,
+            )
         if strict:  # whatever this event does not continue is broken off
             for s in range(1, n_steps + 1):
                 lost = active[~tied[at] & (bits >> np.uint64(s - 1) & np.uint64(1) == 0)]
@@ -484,19 +615,32 @@ def _walk_unordered(j: Journeys, n_steps: int, window: int, exclude: bool) -> Fu
         times, high = j.time[rows], np.searchsorted(rows, at, side="right")
         low = _bisect(times, np.searchsorted(rows, user_start), high, j.time[at] - window)
         for copy, s in enumerate(same):
-            found[:, s] = np.where(low + copy < high, np.r_[rows, NOWHERE][np.minimum(low + copy, len(rows))], NOWHERE)
+            found[:, s] = np.where(
+                low + copy < high, np.r_[rows, NOWHERE][np.minimum(low + copy, len(rows))], NOWHERE
+            )
     depth = (found >= 0).sum(axis=1)
     first = first_rows(j.user[at])
-    deepest = np.repeat(np.maximum.reduceat(depth, first), np.diff(np.r_[first, len(at)])) if len(at) else depth
+    deepest = (
+        np.repeat(np.maximum.reduceat(depth, first), np.diff(np.r_[first, len(at)]))
+        if len(at)
+        else depth
+    )
     clean = depth == deepest
     if exclude:
         begun = j.time[np.where(found >= 0, found, len(j)).min(axis=1)]
         ends = np.where(depth == n_steps, j.time[at], begun + window + 1)
         bars = np.flatnonzero(j.mask & ~all_steps)
-        low, high = np.searchsorted(bars, user_start), np.searchsorted(bars, np.searchsorted(j.user, j.user[at], side="right"))
-        barred = _bisect(j.time[bars], low, high, ends) > _bisect(j.time[bars], low, high, begun + 1)
+        low, high = (
+            np.searchsorted(bars, user_start),
+            np.searchsorted(bars, np.searchsorted(j.user, j.user[at], side="right")),
+        )
+        barred = _bisect(j.time[bars], low, high, ends) > _bisect(
+            j.time[bars], low, high, begun + 1
+        )
         clean &= ~barred
     kept = np.flatnonzero(clean)
     kept = kept[first_rows(j.user[at[kept]])]
     rows = np.sort(np.where(found[kept] >= 0, found[kept], len(j)), axis=1)
-    return FunnelWalk(j, np.where(rows < len(j), rows, NOWHERE), np.setdiff1d(j.user[at], j.user[at[kept]]))
+    return FunnelWalk(
+        j, np.where(rows < len(j), rows, NOWHERE), np.setdiff1d(j.user[at], j.user[at[kept]])
+    )

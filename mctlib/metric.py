@@ -43,7 +43,9 @@ class Mean:
     property: str
 
 
-def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None) -> pd.DataFrame:
+def daily_metric(
+    log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None
+) -> pd.DataFrame:
     """A metric by UTC day and segment.
 
     Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success; also, where ``backend`` holds a rate's event,
@@ -54,36 +56,59 @@ def daily_metric(log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: 
     Raises ParameterError: not a metric, an event that does not occur, a property of which none of the event's rows has a number, no day known yet.
     """
     if not isinstance(metric, (Rate, Count, Mean)):
-        raise ParameterError(f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or Mean(event, property).")
+        raise ParameterError(
+            f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or Mean(event, property)."
+        )
     events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
     window = as_window(metric.window) if isinstance(metric, Rate) else 0
-    proof = proofs(log, [as_step(metric.event)], implied={})[0] if isinstance(metric, Rate) else None
+    proof = (
+        proofs(log, [as_step(metric.event)], implied={})[0] if isinstance(metric, Rate) else None
+    )
     kernel, total, size = {
-        Rate: (partial(_count_rates, window=window, proof=proof), "n_success", "n_users"), Count: (_count_users, "n_users", "n_users"),
+        Rate: (partial(_count_rates, window=window, proof=proof), "n_success", "n_users"),
+        Count: (_count_users, "n_users", "n_users"),
         Mean: (_sum_values, "sum_value", "n_events"),
     }[type(metric)]
-    found = log.reduce(kernel, events=events, by=as_columns(by), as_of=as_of, values=getattr(metric, "property", None))
+    found = log.reduce(
+        kernel,
+        events=events,
+        by=as_columns(by),
+        as_of=as_of,
+        values=getattr(metric, "property", None),
+    )
     end = log.as_of(as_of)
     if isinstance(metric, Mean) and found.empty:
-        raise ParameterError(f'metric: no {as_step(metric.event).label} event up to {as_of} has a number in "{metric.property}".{nearest(metric.property, log._property_keys())}')
+        raise ParameterError(
+            f'metric: no {as_step(metric.event).label} event up to {as_of} has a number in "{metric.property}".{nearest(metric.property, log._property_keys())}'
+        )
     known = (found["day"].astype("int64") + 1) * DAY - 1 + window <= end
     if not known.any():
-        raise ParameterError(f"as_of: no day of this metric is known at {as_of}; a rate's days are known once their window has closed.")
+        raise ParameterError(
+            f"as_of: no day of this metric is known at {as_of}; a rate's days are known once their window has closed."
+        )
     seen = found[known]
     days = np.arange(seen["day"].min(), (end + 1 - window) // DAY)
-    grid = pd.MultiIndex.from_product([days, sorted(seen["segment"].unique())], names=["day", "segment"])
+    grid = pd.MultiIndex.from_product(
+        [days, sorted(seen["segment"].unique())], names=["day", "segment"]
+    )
     table = seen.set_index(["day", "segment"]).reindex(grid, fill_value=0).reset_index()
     n, amount = table[size], table[total].astype(float)
     value = amount if isinstance(metric, Count) else stats.rate(amount, n)
     day = pd.to_datetime(table["day"].astype("int64"), unit="D")
-    out = pd.DataFrame({"day": day, "segment": table["segment"], "n": n.astype("int64"), "value": value})
+    out = pd.DataFrame(
+        {"day": day, "segment": table["segment"], "n": n.astype("int64"), "value": value}
+    )
     if isinstance(metric, Rate):
         checked = ["n_checked", "n_tracked"] if proof.source == "backend" else []
         out[["n_success", *checked]] = table[["n_success", *checked]].astype("int64")
     names = [name for e in events for name in as_step(e).names]
-    out.attrs = {"n_pending": int(found.loc[~known, size].sum()), "events": names, "metric": _title(metric)}
+    out.attrs = {
+        "n_pending": int(found.loc[~known, size].sum()),
+        "events": names,
+        "metric": _title(metric),
+    }
     return out
 
 
@@ -91,7 +116,11 @@ def _title(metric: Rate | Count | Mean) -> str:
     event = as_step(metric.event).label
     if isinstance(metric, Rate):
         return f"the share of {as_step(metric.of).label} users with {event} within {in_words(as_window(metric.window))}"
-    return f"the daily users of {event}" if isinstance(metric, Count) else f"the mean {metric.property} of {event}"
+    return (
+        f"the daily users of {event}"
+        if isinstance(metric, Count)
+        else f"the mean {metric.property} of {event}"
+    )
 
 
 def _count_rates(j: Journeys, *, window: int, proof: Proof) -> pd.DataFrame:
@@ -104,19 +133,38 @@ def _count_rates(j: Journeys, *, window: int, proof: Proof) -> pd.DataFrame:
     since = j.time[row] - j.time[begun]
     good = (j.user[begun] == j.user[row]) & (since >= 0) & (since <= window) & (row != begun)
     success = np.isin(j.user[entry], j.user[row[good]])
-    done, tracked = check(j, 1, proof, user=j.user[entry], since=j.time[entry], until=j.time[entry] + window)
-    frame = pd.DataFrame({"day": j.time[entry] // DAY, "segment": j.segment(entry), "n_users": 1, "n_success": success.astype(np.int64),
-                          "n_checked": done.astype(np.int64), "n_tracked": tracked.astype(np.int64)})
+    done, tracked = check(
+        j, 1, proof, user=j.user[entry], since=j.time[entry], until=j.time[entry] + window
+    )
+    frame = pd.DataFrame(
+        {
+            "day": j.time[entry] // DAY,
+            "segment": j.segment(entry),
+            "n_users": 1,
+            "n_success": success.astype(np.int64),
+            "n_checked": done.astype(np.int64),
+            "n_tracked": tracked.astype(np.int64),
+        }
+    )
     return frame.groupby(["day", "segment"], as_index=False).sum()
 
 
 def _count_users(j: Journeys) -> pd.DataFrame:
     rows = np.arange(len(j))
-    frame = pd.DataFrame({"day": j.time // DAY, "segment": j.segment(rows), "user": j.user}).drop_duplicates()
+    frame = pd.DataFrame(
+        {"day": j.time // DAY, "segment": j.segment(rows), "user": j.user}
+    ).drop_duplicates()
     return frame.groupby(["day", "segment"]).size().reset_index(name="n_users")
 
 
 def _sum_values(j: Journeys) -> pd.DataFrame:
     rows = np.flatnonzero(~np.isnan(j.value))
-    frame = pd.DataFrame({"day": j.time[rows] // DAY, "segment": j.segment(rows), "n_events": 1, "sum_value": j.value[rows]})
+    frame = pd.DataFrame(
+        {
+            "day": j.time[rows] // DAY,
+            "segment": j.segment(rows),
+            "n_events": 1,
+            "sum_value": j.value[rows],
+        }
+    )
     return frame.groupby(["day", "segment"], as_index=False).sum()

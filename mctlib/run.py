@@ -38,7 +38,17 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 TEMPLATES = Path(__file__).parent
 FULL = (errno.ENOSPC, errno.EDQUOT)
-VERSIONS = ("mctlib", "duckdb", "lifelines", "numpy", "pandas", "papermill", "scipy", "seaborn", "statsmodels")
+VERSIONS = (
+    "mctlib",
+    "duckdb",
+    "lifelines",
+    "numpy",
+    "pandas",
+    "papermill",
+    "scipy",
+    "seaborn",
+    "statsmodels",
+)
 
 
 @dataclasses.dataclass
@@ -58,7 +68,9 @@ class RunRecord:
     folder: str = ""
 
 
-def run_pack(path: str | Path, *, outputs: str | Path = "outputs", jobs: int | None = None) -> RunRecord:
+def run_pack(
+    path: str | Path, *, outputs: str | Path = "outputs", jobs: int | None = None
+) -> RunRecord:
     """Check a pack, execute its notebooks in `jobs` parallel processes (default: one a core), publish, and return the record of the run.
 
     Writes outputs/<pack>/<as_of>/ with index.html, one .html and .ipynb a report, tables/<report>/*.csv, run.json and log.txt. A good run replaces the one of the
@@ -72,21 +84,42 @@ def run_pack(path: str | Path, *, outputs: str | Path = "outputs", jobs: int | N
     with _lock(home):
         for leftover in home.glob(".*.tmp"):  # of a run that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        folder = home / f".{pack.as_of.replace(':', '')}.{os.getpid()}.tmp"  # no other run, not even a worker of a killed one, writes here
+        folder = (
+            home / f".{pack.as_of.replace(':', '')}.{os.getpid()}.tmp"
+        )  # no other run, not even a worker of a killed one, writes here
         try:
             with _full_disk_said(home):
                 folder.mkdir()
-                record = _run(pack, reports, folder, jobs or os.cpu_count() or 1, path, started, data.load.get("fingerprint"))
+                record = _run(
+                    pack,
+                    reports,
+                    folder,
+                    jobs or os.cpu_count() or 1,
+                    path,
+                    started,
+                    data.load.get("fingerprint"),
+                )
                 _export(record, folder)
             return _publish(record, folder, home, pack.keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(pack: Pack, reports: list[Report], folder: Path, jobs: int, path: Path, started: float, fingerprint: str | None) -> RunRecord:
+def _run(
+    pack: Pack,
+    reports: list[Report],
+    folder: Path,
+    jobs: int,
+    path: Path,
+    started: float,
+    fingerprint: str | None,
+) -> RunRecord:
     """Execute the reports into a folder, with a log, and describe the run."""
     with (folder / "log.txt").open("w", encoding="utf-8", buffering=1) as lines:
-        print(f"{_now()} {shown(path)}: dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks", file=lines)
+        print(
+            f"{_now()} {shown(path)}: dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks",
+            file=lines,
+        )
         _execute_all(reports, folder, sources.project_root(), jobs, lines)
         record = RunRecord(
             pack=path.stem, dataset=pack.dataset, as_of=pack.as_of, status="good" if all(r.status == "good" for r in reports) else "failed",
@@ -117,7 +150,9 @@ def _lock(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise ParameterError(f'The pack "{home.name}" is being run already, by process {file.read().strip()}; this run did not start.') from None
+            raise ParameterError(
+                f'The pack "{home.name}" is being run already, by process {file.read().strip()}; this run did not start.'
+            ) from None
         file.truncate(0)
         with contextlib.suppress(OSError):  # a full disk: the lock holds without its number
             os.write(file.fileno(), b"%d\n" % os.getpid())
@@ -129,14 +164,26 @@ def _execute_all(reports: list[Report], folder: Path, root: Path, jobs: int, lin
     import nbformat
 
     spawn, terminal = multiprocessing.get_context("spawn"), sys.stderr.isatty()
-    with ProcessPoolExecutor(min(jobs, len(reports)), spawn, initializer=_begin_worker, initargs=(os.getpid(), spawn.RLock())) as pool:
-        pending = {pool.submit(_execute, report, folder, root, at if terminal else None): report for at, report in enumerate(reports)}
+    with ProcessPoolExecutor(
+        min(jobs, len(reports)),
+        spawn,
+        initializer=_begin_worker,
+        initargs=(os.getpid(), spawn.RLock()),
+    ) as pool:
+        pending = {
+            pool.submit(_execute, report, folder, root, at if terminal else None): report
+            for at, report in enumerate(reports)
+        }
         try:
             for n_done, future in enumerate(as_completed(pending), 1):
                 report, crash = pending[future], future.exception()
                 if isinstance(crash, OSError) and crash.errno in FULL:
                     raise crash
-                report.seconds, report.error = (0.0, f"the process of the notebook ended: {crash}") if crash else future.result()
+                report.seconds, report.error = (
+                    (0.0, f"the process of the notebook ended: {crash}")
+                    if crash
+                    else future.result()
+                )
                 written = folder / f"{report.name}.ipynb"
                 if written.is_file():
                     try:
@@ -146,8 +193,13 @@ def _execute_all(reports: list[Report], folder: Path, root: Path, jobs: int, lin
                         report.error = report.error or "the notebook was not written to its end"
                     else:
                         _judge(report, notebook)
-                report.tables = sorted(str(p.relative_to(folder)) for p in (folder / "tables" / report.name).glob("*.csv"))
-                line = f"{report.name}: {report.status}, {report.seconds:.1f} s" + (f" - {report.error}" if report.error else "")
+                report.tables = sorted(
+                    str(p.relative_to(folder))
+                    for p in (folder / "tables" / report.name).glob("*.csv")
+                )
+                line = f"{report.name}: {report.status}, {report.seconds:.1f} s" + (
+                    f" - {report.error}" if report.error else ""
+                )
                 print(f"{_now()} {line}", file=lines)
                 if not terminal:
                     print(f"[{n_done}/{len(reports)}] {line}", file=sys.stderr, flush=True)
@@ -186,11 +238,19 @@ def _execute(report: Report, folder: Path, root: Path, bar: int | None) -> tuple
             extra_arguments=["--log-level=50"],  # nor does it tell that it was asked to stop; what a cell raises is in the notebook
         )  # fmt: skip
     except papermill.PapermillExecutionError as failed:
-        if failed.ename == "OSError" and f"[Errno {errno.ENOSPC}]" in str(failed.evalue):  # in a cell that wrote a table
+        if failed.ename == "OSError" and f"[Errno {errno.ENOSPC}]" in str(
+            failed.evalue
+        ):  # in a cell that wrote a table
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         error = f"{failed.ename}: {failed.evalue}"
-    except Exception as failed:  # the kernel died, or never started: whatever it was, it belongs into the record
-        if isinstance(failed, OSError) and failed.errno in FULL or shutil.disk_usage(folder).free == 0:
+    except (
+        Exception
+    ) as failed:  # the kernel died, or never started: whatever it was, it belongs into the record
+        if (
+            isinstance(failed, OSError)
+            and failed.errno in FULL
+            or shutil.disk_usage(folder).free == 0
+        ):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         died = type(failed).__name__ == "DeadKernelError"
         error = "the kernel died (out of memory?)" if died else f"{type(failed).__name__}: {failed}"
@@ -203,9 +263,17 @@ def _judge(report: Report, notebook: NotebookNode) -> None:
     Papermill alone would pass a notebook that called sys.exit(0), whose later cells never ran, and one whose kernel died.
     """
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if not report.error and (notebook.metadata.papermill.exception or any(c.metadata.papermill.status != "completed" for c in cells)):
+    if not report.error and (
+        notebook.metadata.papermill.exception
+        or any(c.metadata.papermill.status != "completed" for c in cells)
+    ):
         report.error = "the notebook ended before its last cell (sys.exit?)"
-    found = [output.metadata["mctlib"] for cell in cells for output in cell.outputs if "mctlib" in output.get("metadata", {})]
+    found = [
+        output.metadata["mctlib"]
+        for cell in cells
+        for output in cell.outputs
+        if "mctlib" in output.get("metadata", {})
+    ]
     if found:
         report.finding = dict(found[-1])
     elif not report.error:
@@ -220,7 +288,9 @@ def _export(record: RunRecord, folder: Path) -> None:
 
     exporter = HTMLExporter(template_name="classic", template_file=str(TEMPLATES / "report.html.j2"), exclude_input=True,
                             exclude_input_prompt=True, exclude_output_prompt=True)  # fmt: skip
-    exporter.register_filter("headings", lambda body: re.findall(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', body))
+    exporter.register_filter(
+        "headings", lambda body: re.findall(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', body)
+    )
     exporter.register_filter("day", _day)
     for report in record.notebooks:
         written = folder / f"{report.name}.ipynb"
@@ -228,14 +298,20 @@ def _export(record: RunRecord, folder: Path) -> None:
         if not written.is_file():
             continue
         notebook = nbformat.read(written, as_version=4)
-        notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]  # the banner says it
+        notebook.cells = [
+            c
+            for c in notebook.cells
+            if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+        ]  # the banner says it
         for cell in notebook.cells:  # the page shows the notebook's title once, above the finding
             if cell.cell_type == "markdown" and (title := re.match(r"\s*# (.+)\n?", cell.source)):
                 report.title, cell.source = title[1].strip(), cell.source[title.end() :]
                 break
         html, _ = exporter.from_notebook_node(notebook, {"run": record, "report": report})
         (folder / f"{report.name}.html").write_text(html, "utf-8")
-    (folder / "run.json").write_text(json.dumps(dataclasses.asdict(record), indent=1, default=str), "utf-8")
+    (folder / "run.json").write_text(
+        json.dumps(dataclasses.asdict(record), indent=1, default=str), "utf-8"
+    )
     _write_index(folder / "index.html", run=record)
 
 
@@ -248,7 +324,9 @@ def _publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> R
         shutil.rmtree(f"{target}.failed", ignore_errors=True)
     runs = sorted(_runs(home), key=lambda run: log.as_timestamp(run["as_of"]))
     good = [run for run in runs if run["status"] == "good"]
-    if good:  # the newest day, not the newest run: repeating an old week must not move the link back
+    if (
+        good
+    ):  # the newest day, not the newest run: repeating an old week must not move the link back
         link = home / ".latest"
         link.unlink(missing_ok=True)
         link.symlink_to(Path(good[-1]["folder"]).name)
@@ -256,7 +334,10 @@ def _publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> R
     if keep and len(good) > keep:
         for run in runs[: runs.index(good[-keep])]:
             shutil.rmtree(run["folder"])
-    _write_index(home.parent / "index.html", runs=[run for pack in sorted(home.parent.iterdir()) for run in reversed(_runs(pack))])
+    _write_index(
+        home.parent / "index.html",
+        runs=[run for pack in sorted(home.parent.iterdir()) for run in reversed(_runs(pack))],
+    )
     return record
 
 
@@ -264,7 +345,11 @@ def _swap(fresh: Path, target: Path) -> None:
     """Put `fresh` in the place of `target`, in one step where the system can exchange two names; the old folder is removed."""
     old = fresh.with_suffix(".old.tmp")
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    if target.exists() and renameat2 and renameat2(-100, os.fsencode(fresh), -100, os.fsencode(target), 2) == 0:  # AT_FDCWD, RENAME_EXCHANGE
+    if (
+        target.exists()
+        and renameat2
+        and renameat2(-100, os.fsencode(fresh), -100, os.fsencode(target), 2) == 0
+    ):  # AT_FDCWD, RENAME_EXCHANGE
         fresh.rename(old)
     else:
         with contextlib.suppress(FileNotFoundError):
@@ -278,14 +363,19 @@ def _runs(home: Path) -> list[dict[str, Any]]:
     if home.is_symlink() or not home.is_dir():
         return []
     files = [p for p in home.glob("[!.]*/run.json") if not p.parent.is_symlink()]
-    return sorted((json.loads(p.read_text("utf-8")) | {"folder": str(p.parent)} for p in files), key=lambda run: run["as_of"])
+    return sorted(
+        (json.loads(p.read_text("utf-8")) | {"folder": str(p.parent)} for p in files),
+        key=lambda run: run["as_of"],
+    )
 
 
 def _write_index(path: Path, **content: Any) -> None:
     """An index page: of one run (`run`), or of all (`runs`). Replaced in one step."""
     from jinja2 import Environment, FileSystemLoader
 
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["day"] = _day
     environment.filters["relative"] = lambda folder: os.path.relpath(folder, path.parent)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

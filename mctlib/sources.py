@@ -28,7 +28,18 @@ from mctlib import store as store_module
 from mctlib.log import EventLog
 from mctlib.staging import MACROS, File, Stage, find, one_sentence, plain, scan, text
 from mctlib.store import (
-    CANONICAL, REQUIRED, DataError, ParameterError, build_store, canonical_frame, connect, disk_full, nearest, owner, remove_leftovers, unwritten,
+    CANONICAL,
+    REQUIRED,
+    DataError,
+    ParameterError,
+    build_store,
+    canonical_frame,
+    connect,
+    disk_full,
+    nearest,
+    owner,
+    remove_leftovers,
+    unwritten,
 )
 
 # The order of Snowplow's enriched event, whose files have no header line.
@@ -75,7 +86,13 @@ class Source(BaseModel):
     @property
     def label(self) -> str:
         """Its name in the load report and in messages."""
-        return f"query at {self.connection}" if self.query else self.path if isinstance(self.path, str) else ", ".join(self.path)
+        return (
+            f"query at {self.connection}"
+            if self.query
+            else self.path
+            if isinstance(self.path, str)
+            else ", ".join(self.path)
+        )
 
 
 class Demo(BaseModel):
@@ -86,7 +103,9 @@ class Demo(BaseModel):
     users: int = 20_000
 
 
-Sources = Annotated[list[Source], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)]
+Sources = Annotated[
+    list[Source], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)
+]
 
 
 class Dataset(BaseModel):
@@ -123,7 +142,9 @@ def canonical(table: str, rows: Stage) -> dict[str, str]:
 def mapped(table: str, rows: Stage) -> dict[str, str]:
     """As canonical, with a map that must be there."""
     if not rows.columns:
-        raise DataError(f"{rows.shown}: format columns needs a map, columns: {{canonical column: its header}}.")
+        raise DataError(
+            f"{rows.shown}: format columns needs a map, columns: {{canonical column: its header}}."
+        )
     return canonical(table, rows)
 
 
@@ -132,13 +153,21 @@ def survey(table: str, rows: Stage, **mapping: str) -> dict[str, str]:
 
     An open question ("How did you hear about us?") is mapped like the others; its text goes to `reason`, see `Stage.select`.
     """
-    questions = {name: header for name, header in rows.columns.items() if name not in CANONICAL[table]}
-    if not questions or {"answer", "micro_conversion"} & (rows.columns.keys() | rows.headers.keys()):
+    questions = {
+        name: header for name, header in rows.columns.items() if name not in CANONICAL[table]
+    }
+    if not questions or {"answer", "micro_conversion"} & (
+        rows.columns.keys() | rows.headers.keys()
+    ):
         return {table: rows.select(table, **mapping)}
     one, selects = copy.copy(rows), []
     for name, header in questions.items():
-        one.columns = {key: value for key, value in rows.columns.items() if key not in questions} | {"answer": header}
-        selects.append(f"{one.select(table, **mapping, micro_conversion=text(name))} WHERE {one.get(header)} IS NOT NULL")
+        one.columns = {
+            key: value for key, value in rows.columns.items() if key not in questions
+        } | {"answer": header}
+        selects.append(
+            f"{one.select(table, **mapping, micro_conversion=text(name))} WHERE {one.get(header)} IS NOT NULL"
+        )
     return {table: " UNION ALL ".join(selects)}
 
 
@@ -152,11 +181,19 @@ def mixpanel(table: str, events: Stage) -> dict[str, str]:
     who = e.get("distinct_id")
     device = f"coalesce({e.get('$device_id')}, CASE WHEN starts_with({who}, '$device:') THEN {who}[9:] END)"
     known = f"CASE WHEN NOT starts_with({who}, '$device:') AND {who} IS DISTINCT FROM {device} THEN {who} END"
-    return {table: e.select(
-        table, timestamp=e.get("time"), event_id=e.get("$insert_id"), user_id=f"coalesce({e.get('$user_id')}, {known})",
-        anonymous_id=device, received_at=e.get("mp_processing_time_ms"), session_id=e.get("$session_id"),
-        platform=f"platform_of({e.get('mp_lib', '$os')})", app_version=e.get("$app_version_string"),
-    )}
+    return {
+        table: e.select(
+            table,
+            timestamp=e.get("time"),
+            event_id=e.get("$insert_id"),
+            user_id=f"coalesce({e.get('$user_id')}, {known})",
+            anonymous_id=device,
+            received_at=e.get("mp_processing_time_ms"),
+            session_id=e.get("$session_id"),
+            platform=f"platform_of({e.get('mp_lib', '$os')})",
+            app_version=e.get("$app_version_string"),
+        )
+    }
 
 
 def amplitude(table: str, events: Stage) -> dict[str, str]:
@@ -164,30 +201,53 @@ def amplitude(table: str, events: Stage) -> dict[str, str]:
 
     amplitude_id names a person before the log-in, also on a shared device, which device_id does not.
     """
-    user = "as_object(replace(user_properties, '\"EMPTY\"', 'null'))" if "user_properties" in events.headers else "'{}'::JSON"
-    e = events.open(f"json_merge_patch({user}, as_object(event_properties))", "user_properties", "event_properties", "event_id")
-    return {table: e.select(
-        table, event=e.get("event_type"), timestamp=e.get("event_time"), event_id=e.get("$insert_id", "uuid"),
-        anonymous_id=e.get("amplitude_id", "device_id"), session_id=f"nullif({e.get('session_id')}, '-1')",
-        received_at=e.get("server_received_time", "server_upload_time"), platform=f"platform_of({e.get('platform')})",
-        app_version=e.get("version_name"),
-    )}
+    user = (
+        "as_object(replace(user_properties, '\"EMPTY\"', 'null'))"
+        if "user_properties" in events.headers
+        else "'{}'::JSON"
+    )
+    e = events.open(
+        f"json_merge_patch({user}, as_object(event_properties))",
+        "user_properties",
+        "event_properties",
+        "event_id",
+    )
+    return {
+        table: e.select(
+            table,
+            event=e.get("event_type"),
+            timestamp=e.get("event_time"),
+            event_id=e.get("$insert_id", "uuid"),
+            anonymous_id=e.get("amplitude_id", "device_id"),
+            session_id=f"nullif({e.get('session_id')}, '-1')",
+            received_at=e.get("server_received_time", "server_upload_time"),
+            platform=f"platform_of({e.get('platform')})",
+            app_version=e.get("version_name"),
+        )
+    }
 
 
-def segment(table: str, tracks: Stage | None = None, identifies: Stage | None = None) -> dict[str, str]:
+def segment(
+    table: str, tracks: Stage | None = None, identifies: Stage | None = None
+) -> dict[str, str]:
     """Warehouse tables `tracks` and `identifies`; a column that is absent was never sent."""
     selects = {"identities": identifies.select("identities")} if identifies else {}
     if t := tracks:
         selects[table] = t.select(
-            table, event_id=t.get("id"), platform=f"platform_of({t.get('context_device_type', 'context_library_name')})",
-            app_version=t.get("context_app_version"), utm_source=t.get("utm_source", "context_campaign_source"),
+            table,
+            event_id=t.get("id"),
+            platform=f"platform_of({t.get('context_device_type', 'context_library_name')})",
+            app_version=t.get("context_app_version"),
+            utm_source=t.get("utm_source", "context_campaign_source"),
             utm_medium=t.get("utm_medium", "context_campaign_medium"),
             utm_campaign=t.get("utm_campaign", "context_campaign_name"),
         )
     return selects
 
 
-def posthog(table: str, events: Stage | None = None, persons: Stage | None = None) -> dict[str, str]:
+def posthog(
+    table: str, events: Stage | None = None, persons: Stage | None = None
+) -> dict[str, str]:
     """Batch export. An event keeps the person_id of its day; merges show only in the persons model, whose newest row holds.
 
     Events of a distinct_id that persons does not know keep their own person_id.
@@ -196,16 +256,32 @@ def posthog(table: str, events: Stage | None = None, persons: Stage | None = Non
     if persons:
         age = persons.get("person_distinct_id_version", "person_version")
         newest = f"arg_max(person_id, coalesce(try_cast({age} AS BIGINT), 0))"
-        selects["identities"] = f"SELECT distinct_id AS anonymous_id, {newest} AS user_id FROM {persons.table} GROUP BY 1"
+        selects["identities"] = (
+            f"SELECT distinct_id AS anonymous_id, {newest} AS user_id FROM {persons.table} GROUP BY 1"
+        )
     if e := events:
-        e.open("as_object(properties)", "properties", "person_properties", "set", "set_once", "team_id", "elements", "ip")
+        e.open(
+            "as_object(properties)",
+            "properties",
+            "person_properties",
+            "set",
+            "set_once",
+            "team_id",
+            "elements",
+            "ip",
+        )
         person = e.get("person_id")
         if persons:
             merged = f"SELECT user_id FROM ({selects['identities']}) WHERE anonymous_id = rows_.distinct_id"
             person = f"coalesce(({merged}), {person})"
         selects[table] = e.select(
-            table, event_id=e.get("uuid"), user_id=person, anonymous_id=e.get("distinct_id"), session_id=e.get("$session_id"),
-            received_at=e.get("created_at", "ingested_at", "_inserted_at"), platform=f"platform_of({e.get('$lib', '$os')})",
+            table,
+            event_id=e.get("uuid"),
+            user_id=person,
+            anonymous_id=e.get("distinct_id"),
+            session_id=e.get("$session_id"),
+            received_at=e.get("created_at", "ingested_at", "_inserted_at"),
+            platform=f"platform_of({e.get('$lib', '$os')})",
             app_version=e.get("$app_version"),
         )
     return selects
@@ -219,7 +295,9 @@ def ga4(table: str, events: Stage) -> dict[str, str]:
     value = ", ".join(f"to_json(x.value.{name})" for name in ("string_value", *numbers))
     pair = f"to_json(x.key) || ':' || coalesce({value}, 'null')"
     pairs = f"list_transform(from_json(event_params::JSON, {text(shape)}), lambda x: {pair})"
-    e = events.open(f"as_object('{{' || coalesce(array_to_string({pairs}, ','), '') || '}}')", "event_params")
+    e = events.open(
+        f"as_object('{{' || coalesce(array_to_string({pairs}, ','), '') || '}}')", "event_params"
+    )
     e.used |= {"event_date", "traffic_source", "collected_traffic_source", "user_properties"}
 
     def inside(header: str, key: str) -> str:
@@ -227,27 +305,48 @@ def ga4(table: str, events: Stage) -> dict[str, str]:
 
     touch = {"utm_source": ("manual_source", "source"), "utm_medium": ("manual_medium", "medium")}
     touch |= {"utm_campaign": ("manual_campaign_name", "campaign")}
-    utm = {c: f"coalesce({inside('collected_traffic_source', key)}, {e.get(param)})" for c, (key, param) in touch.items()}
-    return {table: e.select(
-        table, event=e.get("event_name"), timestamp=e.get("event_timestamp"), anonymous_id=e.get("user_pseudo_id"),
-        session_id=f"{e.get('user_pseudo_id')} || '.' || {e.get('ga_session_id')}", app_version=inside("app_info", "version"),
-        platform=f"platform_of({e.get('platform')})", **utm,
-    )}
+    utm = {
+        c: f"coalesce({inside('collected_traffic_source', key)}, {e.get(param)})"
+        for c, (key, param) in touch.items()
+    }
+    return {
+        table: e.select(
+            table,
+            event=e.get("event_name"),
+            timestamp=e.get("event_timestamp"),
+            anonymous_id=e.get("user_pseudo_id"),
+            session_id=f"{e.get('user_pseudo_id')} || '.' || {e.get('ga_session_id')}",
+            app_version=inside("app_info", "version"),
+            platform=f"platform_of({e.get('platform')})",
+            **utm,
+        )
+    }
 
 
 def snowplow(table: str, events: Stage) -> dict[str, str]:
     """Atomic events. A structured event is named by its action; a self-describing one has its properties in unstruct_event."""
-    own = "json_extract(as_object(unstruct_event), '$.data.data')" if "unstruct_event" in events.headers else "NULL::JSON"
+    own = (
+        "json_extract(as_object(unstruct_event), '$.data.data')"
+        if "unstruct_event" in events.headers
+        else "NULL::JSON"
+    )
     e = events.open(f"coalesce({own}, '{{}}'::JSON)", "unstruct_event")
     name, where = e.get("event_name"), e.get("platform")
     device = f"CASE WHEN {where} = 'mob' THEN coalesce({e.get('os_family', 'os_name')}, 'mob') ELSE {where} END"
-    return {table: e.select(
-        table, event=f"CASE WHEN {name} = 'event' THEN coalesce({e.get('se_action')}, {name}) ELSE {name} END",
-        timestamp=e.get("derived_tstamp", "collector_tstamp"), received_at=e.get("collector_tstamp"),
-        platform=f"platform_of({device})", session_id=e.get("domain_sessionid"),
-        anonymous_id=e.get("domain_userid", "network_userid"), utm_source=e.get("utm_source", "mkt_source"),
-        utm_medium=e.get("utm_medium", "mkt_medium"), utm_campaign=e.get("utm_campaign", "mkt_campaign"),
-    )}
+    return {
+        table: e.select(
+            table,
+            event=f"CASE WHEN {name} = 'event' THEN coalesce({e.get('se_action')}, {name}) ELSE {name} END",
+            timestamp=e.get("derived_tstamp", "collector_tstamp"),
+            received_at=e.get("collector_tstamp"),
+            platform=f"platform_of({device})",
+            session_id=e.get("domain_sessionid"),
+            anonymous_id=e.get("domain_userid", "network_userid"),
+            utm_source=e.get("utm_source", "mkt_source"),
+            utm_medium=e.get("utm_medium", "mkt_medium"),
+            utm_campaign=e.get("utm_campaign", "mkt_campaign"),
+        )
+    }
 
 
 def typeform(table: str, rows: Stage) -> dict[str, str]:
@@ -284,19 +383,40 @@ READERS: dict[str, Reader] = {
     "columns": Reader(mapped, {"rows": ()}, TABLES, None),
     "mixpanel": Reader(mixpanel, {"events": ("event", "properties")}),
     "amplitude": Reader(amplitude, {"events": ("event_type", "event_time", "event_properties")}),
-    "segment": Reader(segment, {"tracks": ("event", "id", "received_at"), "identifies": ("user_id", "anonymous_id", "id")}),
-    "posthog": Reader(posthog, {"events": ("event", "properties", "distinct_id"), "persons": ("distinct_id", "person_id")}),
-    "ga4": Reader(ga4, {"events": ("event_timestamp", "event_name", "event_params", "user_pseudo_id")}),
-    "snowplow": Reader(snowplow, {"events": ("event_id", "collector_tstamp", "event_name", "domain_userid")}),
+    "segment": Reader(
+        segment,
+        {"tracks": ("event", "id", "received_at"), "identifies": ("user_id", "anonymous_id", "id")},
+    ),
+    "posthog": Reader(
+        posthog,
+        {"events": ("event", "properties", "distinct_id"), "persons": ("distinct_id", "person_id")},
+    ),
+    "ga4": Reader(
+        ga4, {"events": ("event_timestamp", "event_name", "event_params", "user_pseudo_id")}
+    ),
+    "snowplow": Reader(
+        snowplow, {"events": ("event_id", "collector_tstamp", "event_name", "domain_userid")}
+    ),
     "typeform": Reader(typeform, {"rows": ("#", "Submit Date (UTC)")}, ("surveys",)),
     "zigpoll": Reader(zigpoll, {"rows": ()}, ("surveys",), None),
-    "zigpoll_segment": Reader(zigpoll_segment, {"rows": ("event", "poll_id", "participant_id", "received_at")}, ("surveys",)),
+    "zigpoll_segment": Reader(
+        zigpoll_segment,
+        {"rows": ("event", "poll_id", "participant_id", "received_at")},
+        ("surveys",),
+    ),
 }
 
 
 def _role(format: str, file: File) -> str | None:
     names = {plain(header).lower() for header in file.headers}
-    return next((role for role, columns in READERS[format].roles.items() if names >= {c.lower() for c in columns}), None)
+    return next(
+        (
+            role
+            for role, columns in READERS[format].roles.items()
+            if names >= {c.lower() for c in columns}
+        ),
+        None,
+    )
 
 
 def _recognise(file: File) -> str | None:
@@ -305,7 +425,9 @@ def _recognise(file: File) -> str | None:
     return next((name for n, name in sorted(tools, reverse=True) if n and _role(name, file)), None)
 
 
-def read_source(con: duckdb.DuckDBPyConnection, source: Source, table: str, *, root: Path, folder: Path) -> dict[str, str]:
+def read_source(
+    con: duckdb.DuckDBPyConnection, source: Source, table: str, *, root: Path, folder: Path
+) -> dict[str, str]:
     """Stage the files or the query of one source in `con`, zip members in `folder`: {canonical table: SELECT with times in UTC}.
 
     Raises DataError: one sentence that names the file, the column and the rule.
@@ -321,14 +443,27 @@ def read_source(con: duckdb.DuckDBPyConnection, source: Source, table: str, *, r
             role = _role(source.format, file)
             if role is None:
                 wanted = next(iter(reader.roles.values()))
-                lacking = next(c for c in wanted if c.lower() not in {plain(header).lower() for header in file.headers})
-                guess = f" It looks like format: {guess}." if (guess := _recognise(file)) else nearest(lacking, file.headers)
+                lacking = next(
+                    c
+                    for c in wanted
+                    if c.lower() not in {plain(header).lower() for header in file.headers}
+                )
+                guess = (
+                    f" It looks like format: {guess}."
+                    if (guess := _recognise(file))
+                    else nearest(lacking, file.headers)
+                )
                 what = f'"{lacking}" is missing (of {", ".join(wanted)})'
                 raise DataError(f"{file.shown} is no {source.format} export: {what}.{guess}")
             roles.setdefault(role, []).append(file)
-        n = con.sql("SELECT count(*) FROM information_schema.tables WHERE regexp_full_match(table_name, 'staged_\\d+')").fetchall()[0][0]
+        n = con.sql(
+            "SELECT count(*) FROM information_schema.tables WHERE regexp_full_match(table_name, 'staged_\\d+')"
+        ).fetchall()[0][0]
         zone = source.timezone or reader.timezone
-        stages = {role: Stage(con, same, f"staged_{n + i}", source.columns, zone) for i, (role, same) in enumerate(roles.items())}
+        stages = {
+            role: Stage(con, same, f"staged_{n + i}", source.columns, zone)
+            for i, (role, same) in enumerate(roles.items())
+        }
     with one_sentence({file.path: file.shown for files in roles.values() for file in files}):
         return reader.read(table, **stages)
 
@@ -337,13 +472,20 @@ def paths_of(source: Source, root: Path) -> list[Path]:
     """The files a source means, in order of their names. Raises DataError when there is none."""
     found: dict[Path, None] = {}
     for written in [source.path] if isinstance(source.path, str) else source.path:
-        exact = [written] if (root / written).is_file() else glob(written, root_dir=root, recursive=True)
+        exact = (
+            [written]
+            if (root / written).is_file()
+            else glob(written, root_dir=root, recursive=True)
+        )
         paths = sorted(root / path for path in exact if (root / path).is_file())
         if not paths and any(sign in written for sign in "*?["):
             raise DataError(f'No file matches "{written}" in {root}.')
         if not paths:
             folder = (root / written).parent
-            near = nearest(Path(written).name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
+            near = nearest(
+                Path(written).name,
+                [path.name for path in folder.iterdir()] if folder.is_dir() else [],
+            )
             raise DataError(f'The file "{written}" does not exist in {root}.{near}')
         found |= dict.fromkeys(paths)
     return list(found)
@@ -366,8 +508,12 @@ class OnceLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key for key, _ in node.value]
-        if twice := next((key for i, key in enumerate(keys) if key.value in [k.value for k in keys[:i]]), None):
-            raise yaml.MarkedYAMLError(problem=f'the key "{twice.value}" stands here again', problem_mark=twice.start_mark)
+        if twice := next(
+            (key for i, key in enumerate(keys) if key.value in [k.value for k in keys[:i]]), None
+        ):
+            raise yaml.MarkedYAMLError(
+                problem=f'the key "{twice.value}" stands here again', problem_mark=twice.start_mark
+            )
         return super().construct_mapping(node, deep=deep)
 
 
@@ -381,37 +527,63 @@ def read_dataset(path: Path) -> Dataset:
         dataset = Dataset.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = f" in line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
-        raise DataError(f"{path.name} is not valid YAML{line}: {getattr(error, 'problem', None) or error}.") from None
+        raise DataError(
+            f"{path.name} is not valid YAML{line}: {getattr(error, 'problem', None) or error}."
+        ) from None
     except ValidationError as errors:
         error = errors.errors()[0]
-        one = isinstance(content.get(error["loc"][0]), dict)  # a single source is no list to its writer
-        parts = [part for part in error["loc"] if part not in ("str", "list[str]") and not (one and part == 0)]
+        one = isinstance(
+            content.get(error["loc"][0]), dict
+        )  # a single source is no list to its writer
+        parts = [
+            part
+            for part in error["loc"]
+            if part not in ("str", "list[str]") and not (one and part == 0)
+        ]
         where = ".".join(map(str, parts))
         if error["type"] == "extra_forbidden":
-            model = Dataset if len(error["loc"]) == 1 else Demo if error["loc"][0] == "demo" else Source
-            raise DataError(f'{path.name}: "{where}" is not a field.{nearest(error["loc"][-1], model.model_fields)}') from None
-        raise DataError(f'{path.name}: "{where}" {error["msg"].removeprefix("Input ").lower()}.') from None
+            model = (
+                Dataset if len(error["loc"]) == 1 else Demo if error["loc"][0] == "demo" else Source
+            )
+            raise DataError(
+                f'{path.name}: "{where}" is not a field.{nearest(error["loc"][-1], model.model_fields)}'
+            ) from None
+        raise DataError(
+            f'{path.name}: "{where}" {error["msg"].removeprefix("Input ").lower()}.'
+        ) from None
     if not re.fullmatch(NAME, dataset.name):
-        raise DataError(f'{path.name}: the name "{dataset.name}" may hold only letters, digits, - and _, for it names the store.')
+        raise DataError(
+            f'{path.name}: the name "{dataset.name}" may hold only letters, digits, - and _, for it names the store.'
+        )
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
     for table, source in dataset.sources():
         if bool(source.path) == bool(source.query):
             raise DataError(f"{path.name}: {table} needs either a path or a query.")
         if bool(source.query) != bool(source.connection):
-            raise DataError(f"{path.name}: {table} needs both a query and a connection, or neither.")
-        if source.connection and not re.fullmatch(r"[A-Za-z_]\w*", source.connection):  # it may hold a password: not repeated
+            raise DataError(
+                f"{path.name}: {table} needs both a query and a connection, or neither."
+            )
+        if source.connection and not re.fullmatch(
+            r"[A-Za-z_]\w*", source.connection
+        ):  # it may hold a password: not repeated
             rule = "must be the name of an environment variable that holds the URL, never the URL itself"
-            raise DataError(f"{path.name}: connection of {table} {rule}: passwords do not belong in files.")
+            raise DataError(
+                f"{path.name}: connection of {table} {rule}: passwords do not belong in files."
+            )
         if source.format not in READERS:
             near = nearest(source.format, READERS) or f" Known are: {', '.join(READERS)}."
-            raise DataError(f'{path.name}: the format "{source.format}" of {table} is not known.{near}')
+            raise DataError(
+                f'{path.name}: the format "{source.format}" of {table} is not known.{near}'
+            )
         if table not in READERS[source.format].tables:
             fills = " or ".join(READERS[source.format].tables)
             raise DataError(f"{path.name}: format {source.format} fills {fills}, not {table}.")
         if source.timezone is not None and source.timezone not in (zones := available_timezones()):
             near = nearest(source.timezone, zones)
-            raise DataError(f'{path.name}: the timezone "{source.timezone}" of {table} is no IANA name.{near}')
+            raise DataError(
+                f'{path.name}: the timezone "{source.timezone}" of {table} is no IANA name.{near}'
+            )
     return dataset
 
 
@@ -423,17 +595,32 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     Raises DataError (the data, or its YAML) or ParameterError (no such dataset).
     """
     root = project_root()
-    known = {other: other.name.removeprefix("data.").removesuffix(".yaml") for other in (root / "params").glob("data.*.yaml")}
-    path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else root / "params" / f"data.{dataset}.yaml"
+    known = {
+        other: other.name.removeprefix("data.").removesuffix(".yaml")
+        for other in (root / "params").glob("data.*.yaml")
+    }
+    path = (
+        Path(dataset)
+        if str(dataset).endswith((".yaml", ".yml"))
+        else root / "params" / f"data.{dataset}.yaml"
+    )
     if not path.is_file():
         names = ", ".join(sorted(known.values())) or "none yet"
-        near = nearest(path.name.removeprefix("data.").removesuffix(".yaml"), known.values()) or f" Its datasets are: {names}."
+        near = (
+            nearest(path.name.removeprefix("data.").removesuffix(".yaml"), known.values())
+            or f" Its datasets are: {names}."
+        )
         raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{near}')
     described = read_dataset(path)
     for other in known:
         if other.resolve() != path.resolve() and _says_name(other, described.name):
-            raise DataError(f'Two datasets are named "{described.name}": {path.name} and {other.name}. Rename one.')
-    store, key = root / "outputs" / "store" / f"{described.name}.duckdb", fingerprint(described, root)
+            raise DataError(
+                f'Two datasets are named "{described.name}": {path.name} and {other.name}. Rename one.'
+            )
+    store, key = (
+        root / "outputs" / "store" / f"{described.name}.duckdb",
+        fingerprint(described, root),
+    )
     if store.is_file() and not fresh:
         with suppress(duckdb.Error, KeyError):  # damaged, or of another DuckDB version: load anew
             if (opened := EventLog.open(store)).load["fingerprint"] == key:
@@ -457,7 +644,9 @@ def _says_name(path: Path, name: str) -> bool:
 @contextmanager
 def _workbench(beside: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A DuckDB file for staged tables, and a folder for unpacked archives; both are gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=beside, prefix=".staging-", suffix=f".{owner()}.tmp") as folder:
+    with tempfile.TemporaryDirectory(
+        dir=beside, prefix=".staging-", suffix=f".{owner()}.tmp"
+    ) as folder:
         with connect(f"{folder}/staging.duckdb") as con:
             con.execute(MACROS)
             yield con, Path(folder)
@@ -472,13 +661,17 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict:
         for table, source in dataset.sources():
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
                 tables.setdefault(target, []).append((source.label, select))
-        for table, frame in demo.generate(**dataset.demo.model_dump()).items() if dataset.demo else ():
+        for table, frame in (
+            demo.generate(**dataset.demo.model_dump()).items() if dataset.demo else ()
+        ):
             con.register(f"demo_{table}", canonical_frame(frame, table))
             tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
         try:
             return build_store(store, tables, con=con, name=dataset.name, fingerprint=key)
         except duckdb.Error as error:
-            raise DataError(f"{dataset.name} could not be loaded: {str(error).splitlines()[0]}") from error
+            raise DataError(
+                f"{dataset.name} could not be loaded: {str(error).splitlines()[0]}"
+            ) from error
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
@@ -491,10 +684,16 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
         digest.update(Path(module.__file__).read_bytes())
     for _, source in dataset.sources():
         if source.query:
-            digest.update(f"{warehouse.place_of(source.connection)} {datetime.now(UTC).date()}\n".encode())
+            digest.update(
+                f"{warehouse.place_of(source.connection)} {datetime.now(UTC).date()}\n".encode()
+            )
         for path in [] if source.query else paths_of(source, root):
             stat = path.stat()
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.st_size <= 1 << 20 else stat.st_mtime_ns
+            content = (
+                hashlib.sha256(path.read_bytes()).hexdigest()
+                if stat.st_size <= 1 << 20
+                else stat.st_mtime_ns
+            )
             digest.update(f"{path} {stat.st_size} {content}\n".encode())
     return digest.hexdigest()
 
@@ -506,18 +705,27 @@ LIKELY = {
     "user_id": r"((user|customer|member|candidate|client|person|distinct|visitor|profile)_?)?(id|uid|uuid)|user|uid",
     "event": r"event_?(name|type)?|action|activity|what_happened",
     "timestamp": r"time|timestamp|ts|date|datetime|when|(event|created|occurred|logged|client)_?(at|time|on|date)",
-    "event_id": r"event_?(uu)?id|insert_id|message_id", "anonymous_id": r"anonymous_?(id)?|device_id|cookie_id|visitor_id",
-    "platform": r"platform|device|os", "app_version": r"(app_)?version", "channel": r"(acquisition_)?(channel|source)",
-    "partner_id": r"(partner|creator|affiliate|influencer)(_?(id|name))?", "promo_code": r"(promo|coupon|discount)(_?code)?",
+    "event_id": r"event_?(uu)?id|insert_id|message_id",
+    "anonymous_id": r"anonymous_?(id)?|device_id|cookie_id|visitor_id",
+    "platform": r"platform|device|os",
+    "app_version": r"(app_)?version",
+    "channel": r"(acquisition_)?(channel|source)",
+    "partner_id": r"(partner|creator|affiliate|influencer)(_?(id|name))?",
+    "promo_code": r"(promo|coupon|discount)(_?code)?",
     "signed_up_at": r"(created|joined|registered|registration|sign(ed)?_?up)(_?(at|on|date|time))?|create_date",
     "account_id": r"(account|company|employer|organi[sz]ation|org)(_?id)?",
     "plan": r"(pricing_?)?(plan|tier)|subscription(_plan)?",
-    "churned_at": r"(churned|cancell?ed|deleted)(_?(at|on|date))?", "renewed_at": r"(renewed|renewal)(_?(at|on|date))?",
-    "revenue": r"revenue|mrr|arr", "consent": r"(tracking_)?consent|opt_?in",
+    "churned_at": r"(churned|cancell?ed|deleted)(_?(at|on|date))?",
+    "renewed_at": r"(renewed|renewal)(_?(at|on|date))?",
+    "revenue": r"revenue|mrr|arr",
+    "consent": r"(tracking_)?consent|opt_?in",
     "submitted_at": r"(submitted|submit|completed|response|answered)_?(at|on|date|time).*|date|timestamp|created(_at)?",
-    "micro_conversion": r"question|micro_?conversion|goal|topic", "answer": r"answer|response|reply",
+    "micro_conversion": r"question|micro_?conversion|goal|topic",
+    "answer": r"answer|response|reply",
     "reason": r"reason|comment|why",
-    "day": r"day|date|week", "amount": r"amount|spend|cost|fee|price", "kind": r"kind|type|category",
+    "day": r"day|date|week",
+    "amount": r"amount|spend|cost|fee|price",
+    "kind": r"kind|type|category",
     "label": r"label|title|what|headline",
 }
 
@@ -528,20 +736,29 @@ def draft(name: str, files: Sequence[str]) -> str:
     Raises DataError: a file is missing, cannot be read, or fits no table. ParameterError: the name cannot name a store.
     """
     if not re.fullmatch(NAME, name):
-        raise ParameterError(f'the name "{name}" may hold only letters, digits, - and _, for it names the store.')
+        raise ParameterError(
+            f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
+        )
     root, sources = project_root(), {}
     with tempfile.TemporaryDirectory() as beside, _workbench(Path(beside)) as (con, folder):
         for written in files:
             absolute = Path(written).resolve()
             shown = str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
-            for file in find(con, paths_of(Source(path=str(absolute)), root), root, folder, headless=SNOWPLOW)[:1]:
+            for file in find(
+                con, paths_of(Source(path=str(absolute)), root), root, folder, headless=SNOWPLOW
+            )[:1]:
                 format = _recognise(file)
                 rows = con.sql(f"{scan(con, [file])} LIMIT 1000").fetchall()
-                values = {header: [row[i] for row in rows if row[i]] for i, header in enumerate(map(plain, file.headers))}
+                values = {
+                    header: [row[i] for row in rows if row[i]]
+                    for i, header in enumerate(map(plain, file.headers))
+                }
                 table = READERS[format].tables[0] if format else _likely_table(file)
                 lines = _columns(table, format, values)
                 sources.setdefault((table, format, tuple(lines)), []).append(shown)
-    drafted = [f"# Drafted from the files; look at every line marked with a question mark.\nname: {name}"]
+    drafted = [
+        f"# Drafted from the files; look at every line marked with a question mark.\nname: {name}"
+    ]
     for table in TABLES:
         for (_, format, lines), paths in [item for item in sources.items() if item[0][0] == table]:
             drafted += [f"{table}:"] if f"{table}:" not in drafted else []
@@ -555,7 +772,11 @@ def _guess(table: str, header: str, taken: Sequence[str] = ()) -> str | None:
     """The canonical column of `table` that a header likely means."""
     word = re.sub(r"[^a-z0-9]+", "_", plain(header).lower()).strip("_")
     open_columns = [column for column in CANONICAL[table] if column not in taken]
-    return word if word in open_columns else next((c for c in open_columns if re.fullmatch(LIKELY.get(c, "(?!)"), word)), None)
+    return (
+        word
+        if word in open_columns
+        else next((c for c in open_columns if re.fullmatch(LIKELY.get(c, "(?!)"), word)), None)
+    )
 
 
 def _likely_table(file: File) -> str:
@@ -564,8 +785,14 @@ def _likely_table(file: File) -> str:
         for header in file.headers:
             guesses += [column] if (column := _guess(table, header, guesses)) else []
         if set(REQUIRED[table]) <= set(guesses):
-            return "backend" if table == "events" and re.search("backend|server", file.shown, re.IGNORECASE) else table
-    raise DataError(f"{file.shown} fits no table: its columns {', '.join(file.headers[:12])} name neither a user nor a day.")
+            return (
+                "backend"
+                if table == "events" and re.search("backend|server", file.shown, re.IGNORECASE)
+                else table
+            )
+    raise DataError(
+        f"{file.shown} fits no table: its columns {', '.join(file.headers[:12])} name neither a user nor a day."
+    )
 
 
 def _columns(table: str, format: str | None, values: dict[str, list[str]]) -> list[str]:
@@ -577,14 +804,35 @@ def _columns(table: str, format: str | None, values: dict[str, list[str]]) -> li
         if column := _guess(table, header, list(chosen)):
             chosen[column] = header
     if format:  # each column of yes and no is a question about some micro-conversion
-        chosen = {column: header for column, header in chosen.items() if column in ("user_id", "reason")}
+        chosen = {
+            column: header for column, header in chosen.items() if column in ("user_id", "reason")
+        }
         words = {"yes", "no", "0", "1", "true", "false"}
-        yes_no = {header for header, seen in values.items() if seen and {value.lower() for value in seen} <= words}
-        chosen |= {re.sub(r"\W+", "_", header.lower()).strip("_")[:40]: header for header in values if header in yes_no}
-    renamed = {column: header for column, header in chosen.items() if column != header or column not in CANONICAL[table]}
+        yes_no = {
+            header
+            for header, seen in values.items()
+            if seen and {value.lower() for value in seen} <= words
+        }
+        chosen |= {
+            re.sub(r"\W+", "_", header.lower()).strip("_")[:40]: header
+            for header in values
+            if header in yes_no
+        }
+    renamed = {
+        column: header
+        for column, header in chosen.items()
+        if column != header or column not in CANONICAL[table]
+    }
     lines = ["    columns:"] if renamed else []
-    lines += [f"      {json.dumps(c)}: {json.dumps(h, ensure_ascii=False)}  # guessed?" for c, h in renamed.items()]
-    times = [v for c, h in chosen.items() if c == "timestamp" or c.endswith("_at") for v in values[h][:1]]
-    if not format and any(re.fullmatch(r"\d+-\d+-\d+([T ]+[\d:.]+)?|\d{8}", value) for value in times):
+    lines += [
+        f"      {json.dumps(c)}: {json.dumps(h, ensure_ascii=False)}  # guessed?"
+        for c, h in renamed.items()
+    ]
+    times = [
+        v for c, h in chosen.items() if c == "timestamp" or c.endswith("_at") for v in values[h][:1]
+    ]
+    if not format and any(
+        re.fullmatch(r"\d+-\d+-\d+([T ]+[\d:.]+)?|\d{8}", value) for value in times
+    ):
         lines.append("    timezone: UTC  # guessed? the times carry no zone")
     return lines

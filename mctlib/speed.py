@@ -13,7 +13,11 @@ from mctlib import counterfactual as cf
 from mctlib import stats
 from mctlib.store import DataError, ParameterError, nearest
 
-STAGES = (("until noticed", "detected_on"), ("until decided", "decided_on"), ("until answered", "shipped_on"))
+STAGES = (
+    ("until noticed", "detected_on"),
+    ("until decided", "decided_on"),
+    ("until answered", "shipped_on"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,13 @@ class Speed:
     caveats: tuple[str, ...]
 
 
-def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: float | None = None, margin: float = 1.0) -> Speed:
+def value_of_speed(
+    series: pd.DataFrame,
+    responses: pd.DataFrame,
+    *,
+    value: float | None = None,
+    margin: float = 1.0,
+) -> Speed:
     """Days from a fall to its answer, and what was lost in them: what an earlier answer would have saved at most.
 
     ``series``: `daily_metric` of the metric that fell, all users together. ``responses``: the response log (alert_id, detected_on, decided_on, shipped_on). An
@@ -43,35 +53,72 @@ def value_of_speed(series: pd.DataFrame, responses: pd.DataFrame, *, value: floa
     """
     daily, kind = cf.checked(series)
     if daily["segment"].nunique() > 1:
-        raise ParameterError("series: give one metric of all users; a response log does not say which segment an alert means.")
+        raise ParameterError(
+            "series: give one metric of all users; a response log does not say which segment an alert means."
+        )
     if "alert_id" not in responses:
-        raise DataError('responses: column "alert_id" is missing; it takes alert_id and, where known, detected_on, decided_on, shipped_on.'
-                        f'{nearest("alert_id", responses.columns)}')
+        raise DataError(
+            'responses: column "alert_id" is missing; it takes alert_id and, where known, detected_on, decided_on, shipped_on.'
+            f"{nearest('alert_id', responses.columns)}"
+        )
     cf.check_money(value, margin)
-    found = responses["alert_id"].astype(str).str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$")
+    found = (
+        responses["alert_id"]
+        .astype(str)
+        .str.extract(r"^(?P<event>.+)-(?P<began>\d{4}-\d{2}-\d{2})$")
+    )
     logged = {c: cf.days(responses[c], f"responses: {c}") for _, c in STAGES if c in responses}
-    mine = responses.assign(began=pd.to_datetime(found["began"], errors="coerce"), **logged)[found["event"].isin(series.attrs.get("events", ()))].dropna(subset=["began"])
+    mine = responses.assign(began=pd.to_datetime(found["began"], errors="coerce"), **logged)[
+        found["event"].isin(series.attrs.get("events", ()))
+    ].dropna(subset=["began"])
     each = np.nan if value is None else value * margin
     stages, short = [], []
     for alert in mine.to_dict("records"):
         rows, n_pre = _stages(alert, daily, kind, each)
         stages += rows
         short += [alert["alert_id"]] if n_pre < cf.MIN_PRE else []
-    columns = ["alert_id", "stage", "from_day", "lasted_days", *(f"{c}{e}" for c in ("missed", "lost_amount", "per_day_amount") for e in ("", "_ci_lower", "_ci_upper"))]
+    columns = [
+        "alert_id",
+        "stage",
+        "from_day",
+        "lasted_days",
+        *(
+            f"{c}{e}"
+            for c in ("missed", "lost_amount", "per_day_amount")
+            for e in ("", "_ci_lower", "_ci_upper")
+        ),
+    ]
     table = pd.DataFrame(stages, columns=columns)
-    caveats = ["An alert is raised because a number fell, so on average its fall is overstated; lost tracking costs no money."] if len(table) else []
+    caveats = (
+        [
+            "An alert is raised because a number fell, so on average its fall is overstated; lost tracking costs no money."
+        ]
+        if len(table)
+        else []
+    )
     if short:
-        caveats.append(f"Descriptive only, with fewer than {cf.MIN_PRE} weeks before the fall: {', '.join(short)}.")
-    return Speed(table, _said(table, kind, series.attrs.get("metric", "the metric")), tuple(caveats))
+        caveats.append(
+            f"Descriptive only, with fewer than {cf.MIN_PRE} weeks before the fall: {', '.join(short)}."
+        )
+    return Speed(
+        table, _said(table, kind, series.attrs.get("metric", "the metric")), tuple(caveats)
+    )
 
 
 def _fit(weeks: pd.DataFrame) -> stats.Fit:
     """The trend of the weeks before the fall, and every week after it left free: coefficients start, slope, then a gap each."""
     week = weeks.index.to_numpy(float)
-    return stats.fit_ar1(weeks["value"].to_numpy(float), np.c_[np.ones(len(week)), week, np.eye(len(week))[:, week >= 0]], weeks["n"].to_numpy(float), week)
+    return stats.fit_ar1(
+        weeks["value"].to_numpy(float),
+        np.c_[np.ones(len(week)), week, np.eye(len(week))[:, week >= 0]],
+        weeks["n"].to_numpy(float),
+        week,
+    )
 
 
-def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) -> tuple[list[dict[str, Any]], int]:
+def _stages(
+    alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float
+) -> tuple[list[dict[str, Any]], int]:
     """The rows of one alert, and the weeks before its fall."""
     from scipy.special import stdtrit
 
@@ -81,7 +128,9 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
     weeks = weeks[weeks["n"] > 0]
     week = weeks.index.to_numpy(float)
     n_pre, after = int((week < 0).sum()), np.flatnonzero(week >= 0)
-    end = began + pd.Timedelta(days=7 * (week.max() + 1)) if len(after) else began  # the first day that is not in a whole week any more
+    end = (
+        began + pd.Timedelta(days=7 * (week.max() + 1)) if len(after) else began
+    )  # the first day that is not in a whole week any more
     fit = _fit(weeks) if n_pre >= 4 and len(after) else None
     rows, start = [], began
     for k, (stage, _) in enumerate(STAGES):
@@ -89,16 +138,34 @@ def _stages(alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float) 
         if is_open := pd.isna(stop):
             stage, stop = f"{stage} (open)", end
         stop = max(stop, start)
-        row = {"alert_id": alert["alert_id"], "stage": stage, "from_day": start, "lasted_days": float((stop - start).days)}
+        row = {
+            "alert_id": alert["alert_id"],
+            "stage": stage,
+            "from_day": start,
+            "lasted_days": float((stop - start).days),
+        }
         if fit is not None and start < stop <= end:
             day = start + pd.to_timedelta(np.arange((stop - start).days), unit="D")
-            in_week = ((day - began).days // 7).value_counts().reindex(week[after], fill_value=0).to_numpy()
+            in_week = (
+                ((day - began).days // 7)
+                .value_counts()
+                .reindex(week[after], fill_value=0)
+                .to_numpy()
+            )
             size = np.ones(len(after)) if kind == "count" else weeks["n"].to_numpy(float)[after] / 7
             c = np.r_[0.0, 0.0, -in_week * size]
             lost, se, _ = fit.contrast(c)
             half = float(stdtrit(fit.df, 0.975)) * se
-            for name, factor in (("missed", 1.0), ("lost_amount", each), ("per_day_amount", each / len(day))):
-                row |= {name: lost * factor, f"{name}_ci_lower": (lost - half) * factor, f"{name}_ci_upper": (lost + half) * factor}
+            for name, factor in (
+                ("missed", 1.0),
+                ("lost_amount", each),
+                ("per_day_amount", each / len(day)),
+            ):
+                row |= {
+                    name: lost * factor,
+                    f"{name}_ci_lower": (lost - half) * factor,
+                    f"{name}_ci_upper": (lost + half) * factor,
+                }
         rows.append(row)
         start = stop
         if is_open:

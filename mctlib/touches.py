@@ -10,7 +10,11 @@ import numpy as np
 
 from mctlib.journeys import MISSING, Journeys, first_rows
 
-SOURCES = ("partner_id", "promo_code", "utm_source")  # the conflict order unless another is declared
+SOURCES = (
+    "partner_id",
+    "promo_code",
+    "utm_source",
+)  # the conflict order unless another is declared
 SURVEY = "survey:"  # before the name of a question, as a source: what the user answered names the partner
 UNRESOLVED = "(unresolved utm)"  # a utm_source that no alias resolves; not the same as no touch
 FAR = np.int64(2**61)  # "never", with room to add a window
@@ -89,7 +93,14 @@ class Tags:
         """The dim of the journeys that holds a source's words."""
         return source if "." in source else f"event.{source}"
 
-    def read(self, j: Journeys, tagged: np.ndarray, conversion: np.ndarray, start: np.ndarray, also: Sequence[str | None] = ()) -> Touches:
+    def read(
+        self,
+        j: Journeys,
+        tagged: np.ndarray,
+        conversion: np.ndarray,
+        start: np.ndarray,
+        also: Sequence[str | None] = (),
+    ) -> Touches:
         """The touches among the ``tagged`` rows (mask). ``conversion``: mask of rows that are none, whatever they carry; ``start``: row of each user's start;
         ``also``: more partners to have a number.
 
@@ -108,28 +119,62 @@ class Tags:
             plain = [None if w == MISSING else w.strip() or None for w in words]
             found = [w and self.known.get(w.lower()) for w in plain]
             real = [None if k == "" else w for w, k in zip(plain, found)]
-            sure[source] = [k or w for k, w in zip(found, real)] if source == self.by else [k or None for k in found]
+            sure[source] = (
+                [k or w for k, w in zip(found, real)]
+                if source == self.by
+                else [k or None for k in found]
+            )
             spare[source] = [w and (w if source == "promo_code" else UNRESOLVED) for w in real]
-            ours |= tagged[row] & np.array([k == "" for k in found], bool)[j.dims[self.dim(source)][row]]
-        names = sorted({w for words in (*sure.values(), *spare.values(), self.heard_names, also) for w in words if w})
+            ours |= (
+                tagged[row]
+                & np.array([k == "" for k in found], bool)[j.dims[self.dim(source)][row]]
+            )
+        names = sorted(
+            {
+                w
+                for words in (*sure.values(), *spare.values(), self.heard_names, also)
+                for w in words
+                if w
+            }
+        )
         code = {w: i for i, w in enumerate(names)} | {None: -1}
-        codes = lambda source, words: np.where(tagged[row], np.array([code[w] for w in words], np.int64)[j.dims[self.dim(source)][row]], -1)  # noqa: E731
+        codes = lambda source, words: np.where(
+            tagged[row],
+            np.array([code[w] for w in words], np.int64)[j.dims[self.dim(source)][row]],
+            -1,
+        )  # noqa: E731
         ranked = [codes(s, sure[s]) if s in sure else np.full(len(row), -1) for s in self.sources]
         spares = [codes(s, spare[s]) if s in spare else np.full(len(row), -1) for s in self.sources]
         if len(asked):
             tracked = row[(np.maximum.reduce([*ranked, *spares]) >= 0) & ~conversion[row]]
             before = np.searchsorted(tracked, asked, side="right") - 1
-            entry = np.where((before >= 0) & (np.r_[j.user[tracked], -1][before] == j.user[asked]), np.r_[tracked, -1][before], asked)
+            entry = np.where(
+                (before >= 0) & (np.r_[j.user[tracked], -1][before] == j.user[asked]),
+                np.r_[tracked, -1][before],
+                asked,
+            )
             survey = next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))
-            ranked[survey][np.searchsorted(row, entry)] = np.array([code[w] for w in self.heard_names], np.int64)[said]
-        label, via, clashes = np.full(len(row), -1), np.full(len(row), -1), [np.empty((0, 4), np.int64)]
+            ranked[survey][np.searchsorted(row, entry)] = np.array(
+                [code[w] for w in self.heard_names], np.int64
+            )[said]
+        label, via, clashes = (
+            np.full(len(row), -1),
+            np.full(len(row), -1),
+            [np.empty((0, 4), np.int64)],
+        )
         for n, (i, found) in enumerate([*enumerate(ranked), *enumerate(spares)]):
             if n < len(ranked):  # only sure sources can contradict each other
-                clash = np.flatnonzero((label >= 0) & (found >= 0) & (found != label) & ~conversion[row])
+                clash = np.flatnonzero(
+                    (label >= 0) & (found >= 0) & (found != label) & ~conversion[row]
+                )
                 clashes.append(np.c_[clash, via[clash], np.full(len(clash), i), found[clash]])
             new = (label < 0) & (found >= 0)
             label[new], via[new] = found[new], i
-        utm = ranked[self.sources.index("utm_source")] if "utm_source" in self.sources else np.full(len(row), -1)
+        utm = (
+            ranked[self.sources.index("utm_source")]
+            if "utm_source" in self.sources
+            else np.full(len(row), -1)
+        )
         return Touches(names, row, label, via, utm, ours & (label < 0), np.concatenate(clashes))
 
 

@@ -6,18 +6,30 @@ from typing import Any
 
 import pandas as pd
 
-UNITS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"), (1000, "millisecond"), (1, "microsecond"))
+UNITS = (
+    (86_400_000_000, "day"),
+    (3_600_000_000, "hour"),
+    (60_000_000, "minute"),
+    (1_000_000, "second"),
+    (1000, "millisecond"),
+    (1, "microsecond"),
+)
 
 
 def in_words(us: int) -> str:
     """A duration in microseconds as a reader says it: 14 days, 1 hour, 30 minutes."""
-    size, word = next((s, w) for s, w in UNITS if us >= s and us * 10 % s == 0 or s == 1)  # the largest in which it has one decimal at most
+    size, word = next(
+        (s, w) for s, w in UNITS if us >= s and us * 10 % s == 0 or s == 1
+    )  # the largest in which it has one decimal at most
     return f"{us / size:,.1f}".removesuffix(".0") + f" {word}{'' if us == size else 's'}"
 
 
 def time_unit(days: float) -> tuple[str, int]:
     """The unit in which something is left of a span of ``days``, and how many of it make a day."""
-    return next(((word, n) for word, n in (("day", 1), ("hour", 24), ("minute", 1440)) if days * n >= 2), ("second", 86_400))
+    return next(
+        ((word, n) for word, n in (("day", 1), ("hour", 24), ("minute", 1440)) if days * n >= 2),
+        ("second", 86_400),
+    )
 
 
 def day(us: int) -> str:
@@ -45,7 +57,11 @@ def points(row: Any, column: str) -> str:
 def in_accounts(n_accounts: float, *design_effects: float) -> str:
     """Whose intervals are by account, to be put after "intervals": " of users in 240 accounts (design effect 3.3)"; what is missing is left out."""
     told = " and ".join(f"{effect:.1f}" for effect in design_effects if effect == effect)
-    return (f" of users in {n_accounts:,.0f} account{'' if n_accounts == 1 else 's'}" if n_accounts == n_accounts else "") + (f" (design effect {told})" if told else "")
+    return (
+        f" of users in {n_accounts:,.0f} account{'' if n_accounts == 1 else 's'}"
+        if n_accounts == n_accounts
+        else ""
+    ) + (f" (design effect {told})" if told else "")
 
 
 def too_few_accounts(where: str) -> str:

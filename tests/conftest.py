@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-collect_ignore_glob = ["notebooks/*.ipynb"]  # some of them fail on purpose; the runner's tests execute them
+collect_ignore_glob = [
+    "notebooks/*.ipynb"
+]  # some of them fail on purpose; the runner's tests execute them
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 GOOD = "dataset: tiny\nnotebooks:\n  good:\n  variant: {notebook: good, set: {window: 7d}}\n"
 BAD = "dataset: tiny\nnotebooks:\n  good:\n  failing:\n  exits:\n  dies:\n  silent:\n"
@@ -34,7 +36,13 @@ def make_project(root: Path) -> Path:
 
 
 def mctlib(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "mctlib", *arguments], cwd=root, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "mctlib", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -58,4 +66,11 @@ def runs(tmp_path_factory):
     (root / "params/weekly.yaml").write_text(BAD)
     failed = mctlib(root, "run", "params/weekly.yaml")
     home = root / "outputs/weekly"
-    return SimpleNamespace(root=root, good=good, failed=failed, home=home, good_folder=home / "2026-03-31", failed_folder=home / "2026-03-31.failed")
+    return SimpleNamespace(
+        root=root,
+        good=good,
+        failed=failed,
+        home=home,
+        good_folder=home / "2026-03-31",
+        failed_folder=home / "2026-03-31.failed",
+    )

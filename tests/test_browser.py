@@ -12,7 +12,9 @@ import pytest
 
 from mctlib import pack, run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 MEASURE = """<title>waiting</title><body style="margin:0">
@@ -32,8 +34,13 @@ def visit(page, tmp_path):
          f"--log-net-log={tmp_path / 'net.json'}", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    requests = [event.get("params", {}) for event in json.loads((tmp_path / "net.json").read_text())["events"]]
-    return done.stdout, {r["url"] for r in requests if r.get("network_isolation_key", "").startswith("file:")}
+    requests = [
+        event.get("params", {})
+        for event in json.loads((tmp_path / "net.json").read_text())["events"]
+    ]
+    return done.stdout, {
+        r["url"] for r in requests if r.get("network_isolation_key", "").startswith("file:")
+    }
 
 
 @pytest.fixture
@@ -52,9 +59,28 @@ def folder(tmp_path):
     notebook = nb.new_notebook(cells=[nb.new_markdown_cell("# " + "word" * 40), nb.new_markdown_cell("## One"), nb.new_markdown_cell("## Two"),
                                       nb.new_code_cell("x", outputs=outputs)])  # fmt: skip
     (tmp_path / "wide.ipynb").write_text(json.dumps(notebook))
-    finding = {"finding": "long_event_name_" * 12, "caveats": ["One."], "next_step": "http://example.org/" + "path" * 40, "owner": "analyst"}
+    finding = {
+        "finding": "long_event_name_" * 12,
+        "caveats": ["One."],
+        "next_step": "http://example.org/" + "path" * 40,
+        "owner": "analyst",
+    }
     report = pack.Report("wide", "notebooks/wide.ipynb", {}, status="good", finding=finding)
-    run._export(run.RunRecord("weekly", "tiny", "2026-03-31", "good", "2026-04-01T06:00:00Z", 1.0, "python -m mctlib run " + "x" * 90, None, {}, [report]), tmp_path)
+    run._export(
+        run.RunRecord(
+            "weekly",
+            "tiny",
+            "2026-03-31",
+            "good",
+            "2026-04-01T06:00:00Z",
+            1.0,
+            "python -m mctlib run " + "x" * 90,
+            None,
+            {},
+            [report],
+        ),
+        tmp_path,
+    )
     return tmp_path
 
 

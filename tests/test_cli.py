@@ -23,9 +23,13 @@ def sentence(result):
 def test_run_prints_each_finding_and_where_the_index_is(runs):
     assert runs.good.returncode == 0
     assert runs.good.stdout == (
-        "good: 2 steps were read within 14d.\nvariant: 2 steps were read within 7d.\n\n" + f"{runs.good_folder}/index.html\n"
+        "good: 2 steps were read within 14d.\nvariant: 2 steps were read within 7d.\n\n"
+        + f"{runs.good_folder}/index.html\n"
     )
-    assert re.fullmatch(r"\[1/2\] (good|variant): good, \d+\.\d s\n\[2/2\] (good|variant): good, \d+\.\d s\n", runs.good.stderr)
+    assert re.fullmatch(
+        r"\[1/2\] (good|variant): good, \d+\.\d s\n\[2/2\] (good|variant): good, \d+\.\d s\n",
+        runs.good.stderr,
+    )
 
 
 def test_run_ends_with_1_when_a_notebook_failed(runs):
@@ -36,7 +40,10 @@ def test_run_ends_with_1_when_a_notebook_failed(runs):
 
 def test_check_starts_nothing_and_writes_no_report(project):
     result = call("check", "params/weekly.yaml")
-    assert result.exit_code == 0 and result.output == "params/weekly.yaml is good: good, variant on tiny as of 2026-03-31.\n"
+    assert (
+        result.exit_code == 0
+        and result.output == "params/weekly.yaml is good: good, variant on tiny as of 2026-03-31.\n"
+    )
     assert not (project / "outputs/weekly").exists()
 
 
@@ -56,28 +63,40 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(project, arguments, fragment)
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_written(project):
-    (project / "params/weekly.yaml").write_text('dataset: tiny\nnotebooks: {good: {set: {window: "-3d"}}}\n')
+    (project / "params/weekly.yaml").write_text(
+        'dataset: tiny\nnotebooks: {good: {set: {window: "-3d"}}}\n'
+    )
     assert '"-3d" must be longer than nothing' in sentence(call("run", "params/weekly.yaml"))
     assert not (project / "outputs/weekly").exists()
 
 
 def test_outputs_that_cannot_be_written(project, tmp_path):
     (tmp_path / "file").touch()
-    assert sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path / "file/reports")) == f"Error: {tmp_path}/file/reports/weekly: Not a directory."
+    assert (
+        sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path / "file/reports"))
+        == f"Error: {tmp_path}/file/reports/weekly: Not a directory."
+    )
 
 
 def test_outputs_without_permission(project, monkeypatch):
     def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(runner.Path, "mkdir", refuse)  # root, who may run these tests, may write anywhere
-    assert sentence(call("run", "params/weekly.yaml", "--outputs", "/reports")) == "Error: /reports/weekly: Permission denied."
+    monkeypatch.setattr(
+        runner.Path, "mkdir", refuse
+    )  # root, who may run these tests, may write anywhere
+    assert (
+        sentence(call("run", "params/weekly.yaml", "--outputs", "/reports"))
+        == "Error: /reports/weekly: Permission denied."
+    )
 
 
 def test_a_pack_that_is_running_is_left_alone(project, tmp_path):
     (tmp_path / "weekly").mkdir()
     with runner._lock(tmp_path / "weekly"):
-        assert 'The pack "weekly" is being run already' in sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path))
+        assert 'The pack "weekly" is being run already' in sentence(
+            call("run", "params/weekly.yaml", "--outputs", tmp_path)
+        )
     assert [p.name for p in (tmp_path / "weekly").iterdir()] == [".lock"]
 
 
@@ -85,7 +104,11 @@ def test_load_accounts_for_every_row(project):
     result = call("load", "tiny")
     assert result.exit_code == 0
     # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read (see conftest.make_project)
-    assert re.search(r"^events +72 rows read = 71 kept \+ 1 rejected \(unreadable timestamp\)$", result.output, re.M)
+    assert re.search(
+        r"^events +72 rows read = 71 kept \+ 1 rejected \(unreadable timestamp\)$",
+        result.output,
+        re.M,
+    )
     assert result.output.endswith("40 users\n"
                                   "2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")  # fmt: skip
 

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from mctlib.journeys import MISSING, Journeys, first_rows, next_row, walk_attempts, walk_funnel
 
-CASES = {case["name"]: case for case in json.loads((Path(__file__).parent / "reference" / "funnel_cases.json").read_text())}
+CASES = {
+    case["name"]: case
+    for case in json.loads((Path(__file__).parent / "reference" / "funnel_cases.json").read_text())
+}
 NOT_OURS = {  # public cases that pin a rule other than ours; they stay in the file so that the difference is on record
     "ch_strict_deduplication_stops_at_duplicate": "only ClickHouse's strict_deduplication stops at a repeated event",
     "ch_strict_dedup_plus_strict_order": "the same mode",
@@ -28,7 +31,9 @@ NOT_OURS = {  # public cases that pin a rule other than ours; they stay in the f
 def journeys(rows, **options):
     """Rows (user, time, mask), in any order, as Journeys; the mask as narrow as a log makes it."""
     narrow = np.min_scalar_type(max((int(r[2]) for r in rows), default=0) | 31)
-    user, time, mask = (np.array([r[i] for r in rows], d) for i, d in enumerate((np.int64, np.int64, narrow)))
+    user, time, mask = (
+        np.array([r[i] for r in rows], d) for i, d in enumerate((np.int64, np.int64, narrow))
+    )
     order = np.lexsort((time, user))
     dims = {k: v[order] for k, v in options.pop("dims", {}).items()}
     return Journeys(user[order], time[order], mask[order], as_of=10**9, dims=dims, **options)
@@ -46,8 +51,13 @@ def of_case(case):
         when = datetime.fromisoformat(e["ts"].replace("Z", "+00:00")).timestamp()
         rows.append((users.index(e["user"]), round(when * 1e6), sum(1 << b for b in bits)))
     return walk_funnel(
-        journeys(rows), len(case["steps"]), window=int(case["window_seconds"] * 1_000_000), order=case["mode"],
-        exclude=[(x["from_step"] + 1, x["to_step"] + 1) for x in case["exclusions"]], optional=[k + 1 for k in case["optional_steps"]])
+        journeys(rows),
+        len(case["steps"]),
+        window=int(case["window_seconds"] * 1_000_000),
+        order=case["mode"],
+        exclude=[(x["from_step"] + 1, x["to_step"] + 1) for x in case["exclusions"]],
+        optional=[k + 1 for k in case["optional_steps"]],
+    )
 
 
 @pytest.mark.parametrize("name", [n for n, c in CASES.items() if c["portable"]])
@@ -55,9 +65,14 @@ def test_counts_and_times_that_public_suites_assert(name):
     case = CASES[name]
     walk = of_case(case)
     reached = (walk.rows >= 0).sum(axis=0)
-    assert [n for n, known in zip(reached, case["expected_counts"]) if known is not None] == [n for n in case["expected_counts"] if n is not None]
+    assert [n for n, known in zip(reached, case["expected_counts"]) if known is not None] == [
+        n for n in case["expected_counts"] if n is not None
+    ]
     gaps = np.diff(walk.times(), axis=1) / 1e6
-    for key, middle in (("expected_mean_seconds", np.nanmean), ("expected_median_seconds", np.nanmedian)):
+    for key, middle in (
+        ("expected_mean_seconds", np.nanmean),
+        ("expected_median_seconds", np.nanmedian),
+    ):
         for k, seconds in enumerate(case.get(key) or []):
             if seconds is not None:
                 assert middle(gaps[:, k - 1]) == pytest.approx(seconds, rel=1e-9)
@@ -79,7 +94,9 @@ def test_every_published_case_is_either_held_or_refused():
 
 def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
     """((time or None of each step), excluded) of one user's deepest attempt, None without an entry. events: (time, steps, bars), sorted by time."""
-    chain = {s: None for s in range(n + 1)}  # the chain that last reached step s: [start, {step: event}, spoilt]
+    chain = {
+        s: None for s in range(n + 1)
+    }  # the chain that last reached step s: [start, {step: event}, spoilt]
     best, best_chain, best_spoilt = 0, None, False
 
     def alive(s, now):
@@ -89,9 +106,16 @@ def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
         group = list(group)
         different = len({(frozenset(e[1]), frozenset(e[2])) for _, e in group}) > 1
         if different:  # one reading per event and step, in step order; exclusions and strictness do not apply within the moment
-            group.sort(key=lambda e: sorted(e[1][1], reverse=True))  # for one step, the event without later uses before the one with
-            readings = sorted(((i, {s}, set()) for i, (_, steps, _) in group for s in steps), key=lambda r: min(r[1]))
-            if any(len(steps) > 1 for _, (_, steps, _) in group):  # first whatever continues earlier moments
+            group.sort(
+                key=lambda e: sorted(e[1][1], reverse=True)
+            )  # for one step, the event without later uses before the one with
+            readings = sorted(
+                ((i, {s}, set()) for i, (_, steps, _) in group for s in steps),
+                key=lambda r: min(r[1]),
+            )
+            if any(
+                len(steps) > 1 for _, (_, steps, _) in group
+            ):  # first whatever continues earlier moments
                 readings = sorted(readings, key=lambda r: -min(r[1])) + readings
         else:
             readings = [(i, set(steps), set(bars)) for i, (_, steps, bars) in group]
@@ -103,7 +127,9 @@ def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
                 before = s - 1
                 while before in optional and not alive(before, now):
                     before -= 1
-                if not alive(before, now) or (chain[s] is not None and chain[s][0] == chain[before][0]):
+                if not alive(before, now) or (
+                    chain[s] is not None and chain[s][0] == chain[before][0]
+                ):
                     continue
                 start, filled, spoilt = chain[before]
                 if any(exclude[b][0] < s <= exclude[b][1] for b in bars) and not spoilt:
@@ -122,7 +148,9 @@ def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
                         chain[s] = None
     if best == 0:
         return None
-    return tuple(events[best_chain[1][s]][0] if s in best_chain[1] else None for s in range(1, n + 1)), best_spoilt
+    return tuple(
+        events[best_chain[1][s]][0] if s in best_chain[1] else None for s in range(1, n + 1)
+    ), best_spoilt
 
 
 def attempt_in_any_order(events, n, window, kinds, **_):
@@ -130,15 +158,20 @@ def attempt_in_any_order(events, n, window, kinds, **_):
     attempts = []
     for i, (now, steps, _) in enumerate(events):
         if steps:
-            seen = [e for e in events[:i + 1] if e[1] and now - e[0] <= window]
-            times = sorted(t for kind in kinds for t in [t for t, s, _ in seen if kind <= s][:len(kind)])
+            seen = [e for e in events[: i + 1] if e[1] and now - e[0] <= window]
+            times = sorted(
+                t for kind in kinds for t in [t for t, s, _ in seen if kind <= s][: len(kind)]
+            )
             attempts.append((now, times))
     if not attempts:
         return None
     deepest = max(len(times) for _, times in attempts)
     for now, times in attempts:
         if len(times) == deepest:
-            spoilt = any(bars and times[0] < t and (t < now if deepest == n else t <= times[0] + window) for t, _, bars in events)
+            spoilt = any(
+                bars and times[0] < t and (t < now if deepest == n else t <= times[0] + window)
+                for t, _, bars in events
+            )
             if not spoilt:
                 return tuple(times + [None] * (n - deepest)), False
     return (), True
@@ -146,13 +179,19 @@ def attempt_in_any_order(events, n, window, kinds, **_):
 
 def first_entry_only(events, window, order):
     """What is left of a user's events when only the first entry starts an attempt."""
-    entries = [i for i, (_, steps, _) in enumerate(events) if (steps if order == "unordered" else 1 in steps)]
+    entries = [
+        i
+        for i, (_, steps, _) in enumerate(events)
+        if (steps if order == "unordered" else 1 in steps)
+    ]
     if not entries:
         return []
     begin = events[entries[0]][0]
     if order == "unordered":
         return [e for e in events if begin <= e[0] <= begin + window]
-    return [(t, steps if t == begin else steps - {1}, bars) for t, steps, bars in events if t >= begin]
+    return [
+        (t, steps if t == begin else steps - {1}, bars) for t, steps, bars in events if t >= begin
+    ]
 
 
 def check(rows, n, **rule):
@@ -160,11 +199,20 @@ def check(rows, n, **rule):
     j = journeys(rows)
     n_bars = len(rule.get("exclude", ()))
     walk = walk_funnel(j, n, **rule)
-    got = {int(u): tuple(None if np.isnan(t) else int(t) for t in times) for u, times in zip(walk.user, walk.times())}
+    got = {
+        int(u): tuple(None if np.isnan(t) else int(t) for t in times)
+        for u, times in zip(walk.user, walk.times())
+    }
     want, out = {}, set()
     for u in np.unique(j.user):
-        events = [(int(t), {s for s in range(1, n + 1) if int(m) >> (s - 1) & 1}, {b for b in range(n_bars) if int(m) >> (n + b) & 1})
-                  for t, m in zip(j.time[j.user == u], j.mask[j.user == u])]
+        events = [
+            (
+                int(t),
+                {s for s in range(1, n + 1) if int(m) >> (s - 1) & 1},
+                {b for b in range(n_bars) if int(m) >> (n + b) & 1},
+            )
+            for t, m in zip(j.time[j.user == u], j.mask[j.user == u])
+        ]
         if rule["order"] != "strict":
             events = [e for e in events if e[1] or e[2]]
         if rule.get("first_only"):
@@ -181,16 +229,27 @@ def check(rows, n, **rule):
         elif found:
             want[int(u)] = found[0]
     for u in np.unique(j.user):
-        assert got.get(int(u)) == want.get(int(u)), (rule, list(zip(j.time[j.user == u], j.mask[j.user == u])))
+        assert got.get(int(u)) == want.get(int(u)), (
+            rule,
+            list(zip(j.time[j.user == u], j.mask[j.user == u])),
+        )
     assert set(walk.excluded.tolist()) == out
 
 
 def logs(masks, n_users=60, span=12):
     """Small logs with many equal moments and repeats; times are whole numbers, a window of 4 covers a third of them."""
+
     def rows(seed):
         rng = np.random.default_rng(seed)
         size = n_users * int(rng.integers(1, 14))
-        return np.column_stack([rng.integers(0, n_users, size), rng.integers(0, span + 1, size), rng.choice(list(masks), size)]).tolist()
+        return np.column_stack(
+            [
+                rng.integers(0, n_users, size),
+                rng.integers(0, span + 1, size),
+                rng.choice(list(masks), size),
+            ]
+        ).tolist()
+
     return st.integers(0, 2**32 - 1).map(rows)
 
 
@@ -224,22 +283,48 @@ def test_strict(rows, window, first_only):
 
 
 @THOUSANDS
-@given(logs([0, 1, 2, 4, 8, 16]), st.integers(0, 12), st.booleans(), st.sampled_from(["ordered", "strict"]),
-       st.sampled_from([[(1, 2), (2, 3)], [(1, 3), (1, 2)]]))
+@given(
+    logs([0, 1, 2, 4, 8, 16]),
+    st.integers(0, 12),
+    st.booleans(),
+    st.sampled_from(["ordered", "strict"]),
+    st.sampled_from([[(1, 2), (2, 3)], [(1, 3), (1, 2)]]),
+)
 def test_exclusions(rows, window, first_only, order, exclude):
     check(rows, 3, window=window, order=order, exclude=exclude, first_only=first_only)
 
 
 @THOUSANDS
-@given(logs([0, 1, 2, 4, 8, 16]), st.integers(0, 12), st.booleans(), st.sampled_from([[2], [3], [2, 3], [4]]), st.sampled_from([[], [(1, 3)]]))
+@given(
+    logs([0, 1, 2, 4, 8, 16]),
+    st.integers(0, 12),
+    st.booleans(),
+    st.sampled_from([[2], [3], [2, 3], [4]]),
+    st.sampled_from([[], [(1, 3)]]),
+)
 def test_optional_steps(rows, window, first_only, optional, exclude):
-    check(rows, 4, window=window, order="ordered", optional=optional, exclude=exclude, first_only=first_only)
+    check(
+        rows,
+        4,
+        window=window,
+        order="ordered",
+        optional=optional,
+        exclude=exclude,
+        first_only=first_only,
+    )
 
 
 @THOUSANDS
 @given(logs([0, 1, 2, 4, 8]), st.integers(0, 12), st.booleans(), st.booleans())
 def test_unordered(rows, window, first_only, exclude):
-    check(rows, 3, window=window, order="unordered", exclude=[(1, 3)] if exclude else [], first_only=first_only)
+    check(
+        rows,
+        3,
+        window=window,
+        order="unordered",
+        exclude=[(1, 3)] if exclude else [],
+        first_only=first_only,
+    )
 
 
 @THOUSANDS
@@ -249,25 +334,52 @@ def test_unordered_with_a_step_wanted_twice(rows, window):
 
 
 @THOUSANDS
-@given(logs(SINGLE), st.integers(0, 2**32 - 1).map(Random), st.integers(0, 12), st.sampled_from(["ordered", "strict", "unordered"]), st.booleans())
-def test_hold_is_the_funnel_of_each_value_and_the_deepest_counts(rows, random, window, order, first_only):
+@given(
+    logs(SINGLE),
+    st.integers(0, 2**32 - 1).map(Random),
+    st.integers(0, 12),
+    st.sampled_from(["ordered", "strict", "unordered"]),
+    st.booleans(),
+)
+def test_hold_is_the_funnel_of_each_value_and_the_deepest_counts(
+    rows, random, window, order, first_only
+):
     role = np.array(random.choices(range(3), k=len(rows)))
     j = journeys(rows, dims={"role": role}, levels={"role": ["candidate", "recruiter", MISSING]})
     walk = walk_funnel(j, 3, window=window, order=order, hold=["role"], first_only=first_only)
-    got = {int(u): ((r >= 0).sum(), t) for u, r, t in zip(walk.user, walk.rows, np.nanmax(walk.times(), axis=1, initial=-1))}
+    got = {
+        int(u): ((r >= 0).sum(), t)
+        for u, r, t in zip(walk.user, walk.rows, np.nanmax(walk.times(), axis=1, initial=-1))
+    }
     want = {}
     for u in np.unique(j.user):
-        mine = [(int(j.time[i]), {s for s in (1, 2, 3) if int(j.mask[i]) >> (s - 1) & 1}, set(), int(j.dims["role"][i]))
-                for i in np.flatnonzero(j.user == u) if j.dims["role"][i] != 2]
+        mine = [
+            (
+                int(j.time[i]),
+                {s for s in (1, 2, 3) if int(j.mask[i]) >> (s - 1) & 1},
+                set(),
+                int(j.dims["role"][i]),
+            )
+            for i in np.flatnonzero(j.user == u)
+            if j.dims["role"][i] != 2
+        ]
         values = {v for *_, v in mine}
-        if first_only:  # the moment of the user's very first entry decides which values are followed
-            entries = [(t, v) for t, steps, _, v in mine if (steps if order == "unordered" else 1 in steps)]
+        if (
+            first_only
+        ):  # the moment of the user's very first entry decides which values are followed
+            entries = [
+                (t, v) for t, steps, _, v in mine if (steps if order == "unordered" else 1 in steps)
+            ]
             values = {v for t, v in entries if t == entries[0][0]}
         for value in values:
             events = [e[:3] for e in mine if e[3] == value and (e[1] or order == "strict")]
             events = first_entry_only(events, window, order) if first_only else events
             kinds = [{1}, {2}, {3}]
-            found = attempt_in_any_order(events, 3, window, kinds) if order == "unordered" else attempt(events, 3, window, order)
+            found = (
+                attempt_in_any_order(events, 3, window, kinds)
+                if order == "unordered"
+                else attempt(events, 3, window, order)
+            )
             if found:
                 times = [t for t in found[0] if t is not None]
                 want.setdefault(int(u), []).append((-len(times), max(times)))
@@ -275,11 +387,25 @@ def test_hold_is_the_funnel_of_each_value_and_the_deepest_counts(rows, random, w
 
 
 @THOUSANDS
-@given(logs(range(16)), st.integers(0, 12), st.sampled_from(["ordered", "strict", "unordered"]), st.booleans(), st.booleans())
+@given(
+    logs(range(16)),
+    st.integers(0, 12),
+    st.sampled_from(["ordered", "strict", "unordered"]),
+    st.booleans(),
+    st.booleans(),
+)
 def test_the_logs_own_order_within_a_moment_means_nothing(rows, window, order, first_only, exclude):
     rows = [(u, t, m if order != "unordered" else m & -m) for u, t, m in rows]
-    rule = {"window": window, "order": order, "first_only": first_only, "exclude": [(1, 2)] if exclude else []}
-    there, back = walk_funnel(journeys(rows), 3, **rule), walk_funnel(journeys(rows[::-1]), 3, **rule)
+    rule = {
+        "window": window,
+        "order": order,
+        "first_only": first_only,
+        "exclude": [(1, 2)] if exclude else [],
+    }
+    there, back = (
+        walk_funnel(journeys(rows), 3, **rule),
+        walk_funnel(journeys(rows[::-1]), 3, **rule),
+    )
     np.testing.assert_array_equal(there.times(), back.times())
     np.testing.assert_array_equal(there.excluded, back.excluded)
 
@@ -288,7 +414,12 @@ def test_the_logs_own_order_within_a_moment_means_nothing(rows, window, order, f
 
 
 @THOUSANDS
-@given(st.sampled_from([[0, 1, 2, 4], [0, 1, 2, 6], [0, 3, 4], [0, 7]]).flatmap(lambda masks: logs(masks, n_users=20)), st.integers(0, 12))
+@given(
+    st.sampled_from([[0, 1, 2, 4], [0, 1, 2, 6], [0, 3, 4], [0, 7]]).flatmap(
+        lambda masks: logs(masks, n_users=20)
+    ),
+    st.integers(0, 12),
+)
 def test_the_depth_is_that_of_the_longest_chain_there_is(rows, window):
     """Search every way to fill steps 1, 2, ... with different events, times never falling, all within the window from the first."""
     j = journeys(rows)
@@ -299,8 +430,15 @@ def test_the_depth_is_that_of_the_longest_chain_there_is(rows, window):
         best = k
         if k < 3:
             for i, (t, m) in enumerate(events):
-                if i not in used and m >> k & 1 and t >= last and (begin is None or t - begin <= window):
-                    best = max(best, longest(events, used | {i}, k + 1, t if begin is None else begin, t))
+                if (
+                    i not in used
+                    and m >> k & 1
+                    and t >= last
+                    and (begin is None or t - begin <= window)
+                ):
+                    best = max(
+                        best, longest(events, used | {i}, k + 1, t if begin is None else begin, t)
+                    )
         return best
 
     for u in np.unique(j.user):
@@ -313,9 +451,13 @@ def test_the_depth_is_that_of_the_longest_chain_there_is(rows, window):
 
 def test_a_later_entry_starts_a_new_attempt_and_deeper_steps_keep_their_start():
     a, b, c = 1, 2, 4
-    late = walk_funnel(journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10)  # the second a saves the b
+    late = walk_funnel(
+        journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10
+    )  # the second a saves the b
     assert late.times().tolist()[0][:2] == [8, 12]
-    kept = walk_funnel(journeys([(1, 0, a), (1, 1, b), (1, 9, a), (1, 10, c)]), 3, window=10)  # c belongs to the chain that has a b
+    kept = walk_funnel(
+        journeys([(1, 0, a), (1, 1, b), (1, 9, a), (1, 10, c)]), 3, window=10
+    )  # c belongs to the chain that has a b
     assert kept.times().tolist() == [[0, 1, 10]]
     first = walk_funnel(journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10, first_only=True)
     assert (first.rows >= 0).sum() == 1
@@ -328,17 +470,36 @@ def test_no_events_no_users():
 
 
 @THOUSANDS
-@given(logs([0, 1, 2, 4, 8]), st.integers(0, 12), st.sampled_from(["ordered", "strict", "unordered"]), st.sampled_from([[], [(1, 3)]]), st.booleans(), st.booleans())
+@given(
+    logs([0, 1, 2, 4, 8]),
+    st.integers(0, 12),
+    st.sampled_from(["ordered", "strict", "unordered"]),
+    st.sampled_from([[], [(1, 3)]]),
+    st.booleans(),
+    st.booleans(),
+)
 def test_both_attempts_at_once_are_the_two_one_by_one(rows, window, order, exclude, optional, once):
     """``once``: nobody does step 1 twice, and one object stands for both."""
     seen = set()
-    rows = [r for r in sorted(rows) if not (once and r[2] == 1 and (r[0] in seen or seen.add(r[0])))]
-    rule = {"window": window, "order": order, "exclude": exclude, "optional": [2] if optional and order != "unordered" else []}
+    rows = [
+        r for r in sorted(rows) if not (once and r[2] == 1 and (r[0] in seen or seen.add(r[0])))
+    ]
+    rule = {
+        "window": window,
+        "order": order,
+        "exclude": exclude,
+        "optional": [2] if optional and order != "unordered" else [],
+    }
     both = walk_attempts(journeys(rows), 3, **rule)
     for walk, first_only in zip(both, (True, False)):
         alone = walk_funnel(journeys(rows), 3, **rule, first_only=first_only)
-        alone = replace(alone, rows=alone.rows[~np.isin(alone.user, both[1].excluded)])  # out of the deepest attempts, out of the first
-        assert walk.user.tolist() == alone.user.tolist() and walk.excluded.tolist() == alone.excluded.tolist()
+        alone = replace(
+            alone, rows=alone.rows[~np.isin(alone.user, both[1].excluded)]
+        )  # out of the deepest attempts, out of the first
+        assert (
+            walk.user.tolist() == alone.user.tolist()
+            and walk.excluded.tolist() == alone.excluded.tolist()
+        )
         np.testing.assert_array_equal(walk.times(), alone.times())
     assert not once or order == "unordered" or both[0] is both[1]
 
@@ -349,8 +510,14 @@ def test_next_row_is_the_first_other_match_at_the_same_time_or_later(rows, stric
     j = journeys(rows)
     after = np.flatnonzero(j.has(0))
     for row, found in zip(after, next_row(j, after, 1, strictly=strictly)):
-        later = [r for r in range(len(j)) if j.user[r] == j.user[row] and r != row and j.has(1)[r]
-                 and (j.time[r] > j.time[row] if strictly else j.time[r] >= j.time[row])]
+        later = [
+            r
+            for r in range(len(j))
+            if j.user[r] == j.user[row]
+            and r != row
+            and j.has(1)[r]
+            and (j.time[r] > j.time[row] if strictly else j.time[r] >= j.time[row])
+        ]
         assert found == (later[0] if later else -1)
 
 

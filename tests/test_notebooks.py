@@ -10,7 +10,18 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-COMPUTING = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.Try, ast.With)
+COMPUTING = (
+    ast.FunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.For,
+    ast.While,
+    ast.ListComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+    ast.Try,
+    ast.With,
+)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -36,7 +47,11 @@ def test_there_is_a_notebook_for_each_question():
 
 
 def test_one_name_four_places(path):
-    for place in (f"mctlib/{path.stem}.py", f"params/{path.stem}.yaml", f"tests/test_{path.stem}.py"):
+    for place in (
+        f"mctlib/{path.stem}.py",
+        f"params/{path.stem}.yaml",
+        f"tests/test_{path.stem}.py",
+    ):
         assert (ROOT / place).exists(), place
 
 
@@ -59,16 +74,26 @@ def test_parameters_are_one_cell_each_typed_and_explained(path):
 
 def test_composes_and_never_computes(path):
     cells = code(path)
-    assert [bool(re.search(r"^(from|import) ", c.source, re.M)) for c in cells] == [False, True] + [False] * (len(cells) - 2)
+    assert [bool(re.search(r"^(from|import) ", c.source, re.M)) for c in cells] == [False, True] + [
+        False
+    ] * (len(cells) - 2)
     for cell in cells:
-        assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, COMPUTING)], cell.source
-        assert len(cell.source.splitlines()) <= (12 if "parameters" in cell.metadata.get("tags", []) else 10) and max(map(len, cell.source.splitlines())) <= 160, cell.source
+        assert not [
+            node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, COMPUTING)
+        ], cell.source
+        assert (
+            len(cell.source.splitlines())
+            <= (12 if "parameters" in cell.metadata.get("tags", []) else 10)
+            and max(map(len, cell.source.splitlines())) <= 160
+        ), cell.source
 
 
 def test_words_stand_before_each_picture_and_table(path):
     cells = read(path).cells
     for before, cell in zip(cells, cells[1:]):
-        if cell.cell_type == "code" and re.search(r"report\.(figure|table|header|finding)\(", cell.source):
+        if cell.cell_type == "code" and re.search(
+            r"report\.(figure|table|header|finding)\(", cell.source
+        ):
             assert before.cell_type == "markdown", cell.source
 
 
@@ -85,7 +110,13 @@ def test_keeps_no_output_but_the_text_of_its_finding(path):
 def test_runs_under_plain_papermill_from_the_root(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     parameters = yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())
-    done = papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
-    assert {c.metadata.papermill.status for c in done.cells if c.cell_type == "code"} == {"completed"}
+    done = papermill.execute_notebook(
+        path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False
+    )
+    assert {c.metadata.papermill.status for c in done.cells if c.cell_type == "code"} == {
+        "completed"
+    }
     kept, run = (n.cells[-1].outputs[0].data["text/plain"] for n in (read(path), done))
-    assert run == kept, "the parameters file holds the notebook's own defaults, so the finding is the committed one"
+    assert run == kept, (
+        "the parameters file holds the notebook's own defaults, so the finding is the committed one"
+    )

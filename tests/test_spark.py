@@ -23,7 +23,13 @@ from tests.test_overlay import SMALL, answers, assert_same, stored, write_clean_
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 pytestmark = pytest.mark.skipif(
     not JAVA or not importlib.util.find_spec("pyspark"),
-    reason="a cluster needs " + ("Java 17 or later (no java on the PATH, no JAVA_HOME)" if not JAVA else 'pyspark: pip install "mctlib[spark]"'))
+    reason="a cluster needs "
+    + (
+        "Java 17 or later (no java on the PATH, no JAVA_HOME)"
+        if not JAVA
+        else 'pyspark: pip install "mctlib[spark]"'
+    ),
+)
 
 
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # short lives
@@ -38,27 +44,68 @@ class Cluster:
 
         root = str(Path(mctlib.__file__).parents[1])
         home = str(Path(pyspark.__file__).parent)
-        os.environ |= {"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": root, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": home,
-                       "SPARK_DAEMON_JAVA_OPTS": QUICK, "SPARK_SUBMIT_OPTS": QUICK}
+        os.environ |= {
+            "PYSPARK_PYTHON": sys.executable,
+            "PYTHONPATH": root,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_HOME": home,
+            "SPARK_DAEMON_JAVA_OPTS": QUICK,
+            "SPARK_SUBMIT_OPTS": QUICK,
+        }
         self.folder, self.log = folder, (folder / "log.txt").open("w")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.master = self._start("master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0")
+        self.master = self._start(
+            "master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"
+        )
         _wait(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the master listens")
         url = f"spark://127.0.0.1:{port}"
-        self.workers = [self._start("worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0",
-                                    "--work-dir", str(folder / f"work{i}"), url) for i in range(2)]
+        self.workers = [
+            self._start(
+                "worker.Worker",
+                "--host",
+                "127.0.0.1",
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+                "--webui-port",
+                "0",
+                "--work-dir",
+                str(folder / f"work{i}"),
+                url,
+            )
+            for i in range(2)
+        ]
         self.spark = (
-            SparkSession.builder.master(url).appName("mctlib").config("spark.driver.host", "127.0.0.1").config("spark.ui.enabled", False)
-            .config("spark.executor.memory", "700m").config("spark.driver.memory", "700m").config("spark.sql.shuffle.partitions", 4)
-            .config("spark.log.level", "ERROR").config("spark.ui.showConsoleProgress", False).config("spark.local.dir", str(folder)).config("spark.sql.warehouse.dir", str(folder))
-            .config("spark.executor.extraJavaOptions", QUICK).config("spark.sql.codegen.wholeStage", False)
-            .config("spark.sql.session.timeZone", "Asia/Kathmandu").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate())
+            SparkSession.builder.master(url)
+            .appName("mctlib")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.ui.enabled", False)
+            .config("spark.executor.memory", "700m")
+            .config("spark.driver.memory", "700m")
+            .config("spark.sql.shuffle.partitions", 4)
+            .config("spark.log.level", "ERROR")
+            .config("spark.ui.showConsoleProgress", False)
+            .config("spark.local.dir", str(folder))
+            .config("spark.sql.warehouse.dir", str(folder))
+            .config("spark.executor.extraJavaOptions", QUICK)
+            .config("spark.sql.codegen.wholeStage", False)
+            .config("spark.sql.session.timeZone", "Asia/Kathmandu")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .getOrCreate()
+        )
 
     def _start(self, what: str, *arguments: str) -> subprocess.Popen:
-        command = [f"{os.environ['SPARK_HOME']}/bin/spark-class", f"org.apache.spark.deploy.{what}", *arguments]
-        return subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)  # its executors join its process group
+        command = [
+            f"{os.environ['SPARK_HOME']}/bin/spark-class",
+            f"org.apache.spark.deploy.{what}",
+            *arguments,
+        ]
+        return subprocess.Popen(
+            command, stdout=self.log, stderr=self.log, start_new_session=True
+        )  # its executors join its process group
 
     def kill(self, worker: subprocess.Popen) -> None:
         """kill -9: the worker and its executors, at once."""
@@ -100,8 +147,16 @@ def folder(tmp_path_factory):
 def log(cluster, folder):
     from mctlib.spark import SparkLog
 
-    frames = {t: cluster.spark.read.parquet(str(folder / f"{t}.parquet")) for t in ("people", "surveys", "backend", "spend")}
-    return SparkLog(cluster.spark.read.parquet(str(folder / "events")), **frames, timeline=pd.read_parquet(folder / "timeline.parquet"), name="frame")
+    frames = {
+        t: cluster.spark.read.parquet(str(folder / f"{t}.parquet"))
+        for t in ("people", "surveys", "backend", "spend")
+    }
+    return SparkLog(
+        cluster.spark.read.parquet(str(folder / "events")),
+        **frames,
+        timeline=pd.read_parquet(folder / "timeline.parquet"),
+        name="frame",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +181,26 @@ def test_every_analysis_gives_the_tables_of_duckdb(log, duck):
 
 
 def small_frames(spark, time_type):
-    rows = [("ann", "join", "2026-01-01 10:00:00"), ("ann", "leave", "2026-01-02 10:00:00"), ("", "join", "2026-01-01 10:00:00"), ("bob", "join", "2026-01-05 10:00:00")]
-    events = spark.createDataFrame(rows * 5, "`Nutzer, Nr.` string, event string, at string").selectExpr(
-        "`Nutzer, Nr.`", "event", {"timestamp": "cast(concat(at, 'Z') as timestamp) as timestamp", "timestamp_ntz": "cast(at as timestamp_ntz) as timestamp"}[time_type])
-    return events, spark.createDataFrame([("ann", "pro", None), ("bob", "pro", False)], "user_id string, plan string, consent boolean")
+    rows = [
+        ("ann", "join", "2026-01-01 10:00:00"),
+        ("ann", "leave", "2026-01-02 10:00:00"),
+        ("", "join", "2026-01-01 10:00:00"),
+        ("bob", "join", "2026-01-05 10:00:00"),
+    ]
+    events = spark.createDataFrame(
+        rows * 5, "`Nutzer, Nr.` string, event string, at string"
+    ).selectExpr(
+        "`Nutzer, Nr.`",
+        "event",
+        {
+            "timestamp": "cast(concat(at, 'Z') as timestamp) as timestamp",
+            "timestamp_ntz": "cast(at as timestamp_ntz) as timestamp",
+        }[time_type],
+    )
+    return events, spark.createDataFrame(
+        [("ann", "pro", None), ("bob", "pro", False)],
+        "user_id string, plan string, consent boolean",
+    )
 
 
 @pytest.mark.parametrize("time_type", ["timestamp", "timestamp_ntz"])
@@ -139,16 +210,33 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
 
     events, people = small_frames(cluster.spark, time_type)
     log = SparkLog(events, columns={"user_id": "Nutzer, Nr."}, people=people, groups=2)
-    assert log.load["tables"]["events"] == {"n_read": 20, "n_kept": 10, "n_rejected": {"no consent": 5, "no user": 5}}
+    assert log.load["tables"]["events"] == {
+        "n_read": 20,
+        "n_kept": 10,
+        "n_rejected": {"no consent": 5, "no user": 5},
+    }
     assert (log.load["n_users"], log.event_names) == (1, ["join", "leave"])
-    assert (log.first_event, log.last_event) == (pd.Timestamp("2026-01-01T10:00Z"), pd.Timestamp("2026-01-02T10:00Z"))
-    walked = log.reduce(lambda j: pd.DataFrame({"time": j.time, "plan": j.segment(np.arange(len(j))), "n_rows": 1}), events=[ANY], by="plan")
-    assert walked.to_dict("list") == {"time": [t.value // 1000 for t in (log.first_event, log.last_event)], "plan": ["pro", "pro"], "n_rows": [5, 5]}
+    assert (log.first_event, log.last_event) == (
+        pd.Timestamp("2026-01-01T10:00Z"),
+        pd.Timestamp("2026-01-02T10:00Z"),
+    )
+    walked = log.reduce(
+        lambda j: pd.DataFrame({"time": j.time, "plan": j.segment(np.arange(len(j))), "n_rows": 1}),
+        events=[ANY],
+        by="plan",
+    )
+    assert walked.to_dict("list") == {
+        "time": [t.value // 1000 for t in (log.first_event, log.last_event)],
+        "plan": ["pro", "pro"],
+        "n_rows": [5, 5],
+    }
     assert log.table("people")["plan"].tolist() == ["pro"]
 
 
 def test_a_question_without_rows_has_an_empty_answer_and_a_wrong_word_is_refused_here(log):
-    assert log.reduce(lambda j: pd.DataFrame({"n_rows": [len(j)]}), events=["nothing like it"])["n_rows"].tolist() == [0]
+    assert log.reduce(lambda j: pd.DataFrame({"n_rows": [len(j)]}), events=["nothing like it"])[
+        "n_rows"
+    ].tolist() == [0]
     with pytest.raises(ParameterError, match='"plattform" is neither .* Did you mean "platform"'):
         log.counts(by="plattform")
     with pytest.raises(ParameterError, match="as_of: 2025-01-01 lies before the first event"):
@@ -160,8 +248,13 @@ def test_a_question_without_rows_has_an_empty_answer_and_a_wrong_word_is_refused
 def test_frames_that_cannot_be_read(cluster):
     from mctlib.spark import SparkLog
 
-    rows = cluster.spark.createDataFrame([("ann", "join", "2026-01-01")], "user_id string, event string, timestamp string")
-    with pytest.raises(DataError, match='events frame: "timestamp" holds string, not timestamps; convert it with to_timestamp'):
+    rows = cluster.spark.createDataFrame(
+        [("ann", "join", "2026-01-01")], "user_id string, event string, timestamp string"
+    )
+    with pytest.raises(
+        DataError,
+        match='events frame: "timestamp" holds string, not timestamps; convert it with to_timestamp',
+    ):
         SparkLog(rows)
     with pytest.raises(DataError, match='events frame: column "event" is missing'):
         SparkLog(rows.drop("event"))
@@ -169,22 +262,36 @@ def test_frames_that_cannot_be_read(cluster):
 
 def test_the_small_tables_come_as_they_are_with_users_as_integers(log, duck):
     for name in (*SMALL, "responses"):
-        ours, theirs = (side.table(name).drop(columns=["user", "account_id"], errors="ignore") for side in (log, duck))
+        ours, theirs = (
+            side.table(name).drop(columns=["user", "account_id"], errors="ignore")
+            for side in (log, duck)
+        )
         order = list(theirs.columns)
-        pd.testing.assert_frame_equal(ours.sort_values(order, ignore_index=True), theirs.sort_values(order, ignore_index=True), check_dtype=False, obj=name)
+        pd.testing.assert_frame_equal(
+            ours.sort_values(order, ignore_index=True),
+            theirs.sort_values(order, ignore_index=True),
+            check_dtype=False,
+            obj=name,
+        )
 
 
 def test_a_worker_killed_in_the_middle_does_not_change_the_result(cluster, log, tmp_path):
     def kernel(j):
         (tmp_path / str(os.getsid(0))).touch()
         time.sleep(0.5)
-        return pd.DataFrame({"bucket": j.bucket, "n_rows": 1, "sum_time": j.time / 1e15}).groupby("bucket", as_index=False).sum()
+        return (
+            pd.DataFrame({"bucket": j.bucket, "n_rows": 1, "sum_time": j.time / 1e15})
+            .groupby("bucket", as_index=False)
+            .sum()
+        )
 
     expected = log.reduce(kernel, events=["job_viewed"])
     for marker in tmp_path.iterdir():
         marker.unlink()
     found = []
-    asking = threading.Thread(target=lambda: found.append(log.reduce(kernel, events=["job_viewed"])))
+    asking = threading.Thread(
+        target=lambda: found.append(log.reduce(kernel, events=["job_viewed"]))
+    )
     asking.start()
     victim = cluster.workers[1]
     _wait((tmp_path / str(victim.pid)).exists, "the second worker walks")

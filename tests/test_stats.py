@@ -15,7 +15,9 @@ from mctlib import stats
 def test_wilson_is_statsmodels_wilson():
     n = np.repeat([1, 2, 10, 333, 1_000_000], 5)
     k = np.round(n * np.tile([0, 0.001, 0.3, 0.999, 1], 5))
-    np.testing.assert_allclose(stats.wilson(k, n), proportion_confint(k, n, method="wilson"), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(
+        stats.wilson(k, n), proportion_confint(k, n, method="wilson"), rtol=1e-12, atol=1e-15
+    )
     assert np.isnan(stats.wilson([0], [0])).all()
 
 
@@ -31,15 +33,24 @@ def test_the_variance_of_clusters_is_that_of_a_cluster_robust_mean():
     low, high, effect, g = stats.cluster_rate(np.r_[k, 0], np.r_[n, 0])
     assert effect == pytest.approx(se**2 / (p * (1 - p) / len(y))) and g == 25
     logit = np.log(np.array([low, high]) / (1 - np.array([low, high])))
-    assert np.diff(logit)[0] / 2 == pytest.approx(student.ppf(0.975, 24) * se / (p * (1 - p))) and logit.mean() == pytest.approx(np.log(p / (1 - p)))
+    assert np.diff(logit)[0] / 2 == pytest.approx(
+        student.ppf(0.975, 24) * se / (p * (1 - p))
+    ) and logit.mean() == pytest.approx(np.log(p / (1 - p)))
 
 
 def test_where_clusters_do_not_vary_they_count_as_one_user_each():
     low, high, effect, g = stats.cluster_rate(np.zeros(20), np.full(20, 50))
-    assert np.isnan(effect) and (low, high) == (0, pytest.approx(0.1611, abs=5e-5))  # Newcombe 1998, table I: 0 of 20
-    low, high, effect, g = stats.cluster_rate([1, 2] * 10, [3, 6] * 10)  # a third of each: no variance, yet no certainty
+    assert np.isnan(effect) and (low, high) == (
+        0,
+        pytest.approx(0.1611, abs=5e-5),
+    )  # Newcombe 1998, table I: 0 of 20
+    low, high, effect, g = stats.cluster_rate(
+        [1, 2] * 10, [3, 6] * 10
+    )  # a third of each: no variance, yet no certainty
     assert np.isnan(effect) and low < 0.15 and high > 0.55
-    assert np.isnan(stats.cluster_rate([1, 2, 3] * 3, [3, 5, 8] * 3)[:2]).all()  # nine clusters are too few
+    assert np.isnan(
+        stats.cluster_rate([1, 2, 3] * 3, [3, 5, 8] * 3)[:2]
+    ).all()  # nine clusters are too few
 
 
 def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_accounts_wilsons():
@@ -59,24 +70,48 @@ def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_acc
         assert [low[i], high[i]] == pytest.approx(ends)
     low, high, effect = stats.share_interval(k, n, n_accounts=np.nan)
     np.testing.assert_array_equal([low, high], stats.wilson(k.sum(axis=0), n.sum(axis=0)))
-    assert np.isnan(effect).all() and all(np.isnan(a).all() for a in stats.share_interval(k[:9], n[:9], n_accounts=9))
+    assert np.isnan(effect).all() and all(
+        np.isnan(a).all() for a in stats.share_interval(k[:9], n[:9], n_accounts=9)
+    )
 
 
-@pytest.mark.parametrize(("n_accounts", "size", "alone", "given"), [(3, 100, 30, False), (3, 100, 0, False), (12, 100, 0, True), (12, 100, 30, True), (0, 0, 300, True)])
-def test_a_few_accounts_beside_users_without_one_are_few_clusters_by_bucket_too(n_accounts, size, alone, given):
+@pytest.mark.parametrize(
+    ("n_accounts", "size", "alone", "given"),
+    [
+        (3, 100, 30, False),
+        (3, 100, 0, False),
+        (12, 100, 0, True),
+        (12, 100, 30, True),
+        (0, 0, 300, True),
+    ],
+)
+def test_a_few_accounts_beside_users_without_one_are_few_clusters_by_bucket_too(
+    n_accounts, size, alone, given
+):
     """400 worlds, rate .3, correlation .1 in accounts, hashed into 100 buckets. Effective: 330^2 / (3 x 100^2 + 30) = 3.6 clusters, though they lie in some 30 buckets."""
     rng, n = np.random.default_rng(n_accounts + alone), 400
     sizes = np.r_[np.full(n_accounts, size), np.ones(alone, int)]
-    did = rng.binomial(sizes, np.c_[rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts)), np.full((n, alone), 0.3)])
+    did = rng.binomial(
+        sizes, np.c_[rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts)), np.full((n, alone), 0.3)]
+    )
     cell = rng.integers(0, 100, did.shape) * n + np.arange(n)[:, None]
-    k, users = (np.bincount(cell.ravel(), np.broadcast_to(a, did.shape).ravel(), 100 * n).reshape(100, n) for a in (did, sizes))
+    k, users = (
+        np.bincount(cell.ravel(), np.broadcast_to(a, did.shape).ravel(), 100 * n).reshape(100, n)
+        for a in (did, sizes)
+    )
     low, high, effect = stats.share_interval(k, users, n_accounts=n_accounts)
     side = rng.binomial(users.astype(int), 0.5)
     on = rng.hypergeometric(k.astype(int), (users - k).astype(int), side)
-    design, df = stats.difference_design(*(a[..., None] for a in (on, side, k - on, users - side)), n_accounts=n_accounts)
+    design, df = stats.difference_design(
+        *(a[..., None] for a in (on, side, k - on, users - side)), n_accounts=n_accounts
+    )
     if given:
         known = ~np.isnan(low)  # twelve accounts may fall into fewer than ten buckets
-        assert known.mean() > 0.9 and 0.915 <= ((low <= 0.3) & (0.3 <= high))[known].mean() <= 0.98 and (~np.isnan(design)).mean() > 0.9
+        assert (
+            known.mean() > 0.9
+            and 0.915 <= ((low <= 0.3) & (0.3 <= high))[known].mean() <= 0.98
+            and (~np.isnan(design)).mean() > 0.9
+        )
     else:
         assert np.isnan(low).all() and np.isnan(effect).all() and np.isnan(design).all()
         assert n_accounts == 0 or not alone or ((users > 0).sum(axis=0) > 20).all()
@@ -86,7 +121,10 @@ def nested(seed, n_clusters=14, n_strata=3):
     """Users of clusters of unlike sizes: cluster, stratum, side, success; and their counts (clusters, strata) of success and all, with and without."""
     rng = np.random.default_rng(seed)
     cluster = np.arange(n_clusters).repeat(rng.integers(3, 30, n_clusters))
-    stratum, side = rng.integers(0, n_strata, len(cluster)), rng.random(len(cluster)) < rng.beta(2, 2, n_clusters)[cluster]
+    stratum, side = (
+        rng.integers(0, n_strata, len(cluster)),
+        rng.random(len(cluster)) < rng.beta(2, 2, n_clusters)[cluster],
+    )
     y = rng.random(len(cluster)) < rng.beta(2, 3, n_clusters)[cluster] * 0.8 + 0.1 * side
     counts = [np.zeros((n_clusters, n_strata)) for _ in range(4)]
     for c, s, with_it, success in zip(cluster, stratum, side, y):
@@ -101,7 +139,9 @@ def test_the_design_effect_of_a_difference_by_a_loop_that_leaves_out_clusters_us
 
     def coefficient(some):
         levels = stratum[some][:, None] == np.unique(stratum[some])
-        return np.linalg.lstsq(np.c_[side[some], levels].astype(float), y[some].astype(float), rcond=None)[0][0]
+        return np.linalg.lstsq(
+            np.c_[side[some], levels].astype(float), y[some].astype(float), rcond=None
+        )[0][0]
 
     whole, squares = coefficient(np.full(len(y), True)), 0.0
     for c in range(14):
@@ -109,13 +149,23 @@ def test_the_design_effect_of_a_difference_by_a_loop_that_leaves_out_clusters_us
     difference, low, high, _ = stats.mantel_haenszel(*(a.sum(axis=0) for a in counts))
     plain = ((high - low) / 2 / stats.Z) ** 2
     effect, df = stats.difference_design(*counts)
-    assert difference == pytest.approx(whole) and effect == pytest.approx(13 / 14 * squares / plain) and df == 13
-    estimate, wide_low, wide_high, pvalue = stats.mantel_haenszel(*(a.sum(axis=0) for a in counts), design=(effect, df))
+    assert (
+        difference == pytest.approx(whole)
+        and effect == pytest.approx(13 / 14 * squares / plain)
+        and df == 13
+    )
+    estimate, wide_low, wide_high, pvalue = stats.mantel_haenszel(
+        *(a.sum(axis=0) for a in counts), design=(effect, df)
+    )
     half = student.ppf(0.975, 13) * np.sqrt(13 / 14 * squares)
-    assert estimate == difference and [wide_low, wide_high] == pytest.approx([whole - half, whole + half])
+    assert estimate == difference and [wide_low, wide_high] == pytest.approx(
+        [whole - half, whole + half]
+    )
     *_, plain_pvalue = stats.mantel_haenszel(*(a.sum(axis=0) for a in counts))
     assert pvalue == pytest.approx(2 * student.sf(np.sqrt(chi2.isf(plain_pvalue, 1) / effect), 13))
-    stacked = stats.difference_design(*(np.stack([a, b], axis=1) for a, b in zip(counts, nested(2)[-1])))
+    stacked = stats.difference_design(
+        *(np.stack([a, b], axis=1) for a, b in zip(counts, nested(2)[-1]))
+    )
     assert stacked[0].shape == (2,) and stacked[0][0] == pytest.approx(effect)
 
 
@@ -128,8 +178,14 @@ def test_where_users_are_their_own_clusters_nothing_changes():
     effect, df = stats.difference_design(*counts)
     assert effect == pytest.approx(1, abs=0.01) and df == side.sum() - 1
     total = [a.sum(axis=0) for a in counts]
-    np.testing.assert_allclose(stats.mantel_haenszel(*total, design=(1.0, 1e12)), stats.mantel_haenszel(*total), rtol=1e-6)
-    np.testing.assert_allclose(stats.newcombe(30, 100, 20, 90, design=(1.0, 1e12)), stats.newcombe(30, 100, 20, 90), rtol=1e-9)
+    np.testing.assert_allclose(
+        stats.mantel_haenszel(*total, design=(1.0, 1e12)), stats.mantel_haenszel(*total), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        stats.newcombe(30, 100, 20, 90, design=(1.0, 1e12)),
+        stats.newcombe(30, 100, 20, 90),
+        rtol=1e-9,
+    )
     wide = stats.newcombe(30, 100, 20, 90, design=(2.0, 1e12))
     np.testing.assert_allclose(wide, stats.newcombe(15, 50, 10, 45), rtol=1e-9)
 
@@ -140,9 +196,13 @@ def test_too_few_clusters_on_one_side_give_no_interval():
     few[0][9:], few[1][9:] = 0, 0  # fourteen clusters, nine of them with users on one side
     effect, df = stats.difference_design(*few)
     assert np.isnan(effect) and df == 8
-    assert np.isnan(stats.mantel_haenszel(*(a.sum(axis=0) for a in few), design=(effect, df))[1:]).all()
+    assert np.isnan(
+        stats.mantel_haenszel(*(a.sum(axis=0) for a in few), design=(effect, df))[1:]
+    ).all()
     assert np.isnan(stats.newcombe(30, 100, 20, 90, design=(effect, df))).all()
-    alike = [np.full((12, 1), x) for x in (2.0, 5.0, 1.0, 5.0)]  # every cluster the same: what chance does cannot be seen
+    alike = [
+        np.full((12, 1), x) for x in (2.0, 5.0, 1.0, 5.0)
+    ]  # every cluster the same: what chance does cannot be seen
     assert np.isnan(stats.difference_design(*alike)[0])
 
 
@@ -150,7 +210,9 @@ def test_colleagues_on_both_sides_make_a_difference_surer():
     """Twelve clusters at levels of their own, each half with and half without: the levels cancel."""
     level = np.array([2, 4, 6, 8, 10, 12, 14, 16, 3, 7, 11, 15.0])
     k = (level + np.tile([1, 0, 1], 4))[:, None]
-    effect, _ = stats.difference_design(k, np.full((12, 1), 20.0), level[:, None], np.full((12, 1), 20.0))
+    effect, _ = stats.difference_design(
+        k, np.full((12, 1), 20.0), level[:, None], np.full((12, 1), 20.0)
+    )
     assert effect < 0.1
 
 
@@ -174,24 +236,44 @@ def test_shapley_of_a_product_is_the_mean_over_all_orders(n):
     after[rng.random((8, n)) < 0.2] = 0
     after[:, 0] = np.where(np.arange(8) < 3, before[:, 0], after[:, 0])
     found = stats.shapley_product(before, after)
-    np.testing.assert_allclose(found, [change_by_orders(b, a) for b, a in zip(before, after)], atol=1e-14)
-    np.testing.assert_allclose(found.sum(axis=1), after.prod(axis=1) - before.prod(axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        found, [change_by_orders(b, a) for b, a in zip(before, after)], atol=1e-14
+    )
+    np.testing.assert_allclose(
+        found.sum(axis=1), after.prod(axis=1) - before.prod(axis=1), atol=1e-12
+    )
     assert (found[before == after] == 0).all()
 
 
 def test_shapley_of_many_factors_adds_up():
     before, after = np.random.default_rng(1).uniform(0.5, 1.5, (2, 20, 126))
-    np.testing.assert_allclose(stats.shapley_product(before, after).sum(axis=1) / (after.prod(axis=1) - before.prod(axis=1)), 1, rtol=1e-9)
+    np.testing.assert_allclose(
+        stats.shapley_product(before, after).sum(axis=1)
+        / (after.prod(axis=1) - before.prod(axis=1)),
+        1,
+        rtol=1e-9,
+    )
 
 
 def test_kitagawa_by_hand():
     """Weights .6/.4 become .4/.6. Segment 1 stays at .5 x 1; segment 2 goes from .25 x 1 to .4 x .5, so by symmetry -.5 x .325 and .15 x .75. Overall .4 -> .32."""
-    found = stats.kitagawa([60, 40], np.array([[0.5, 1], [0.25, 1]]), [40, 60], np.array([[0.5, 1], [0.4, 0.5]]))
-    np.testing.assert_allclose(found, [[-0.2 * (0.5 - 0.36), 0, 0], [0.2 * (0.225 - 0.36), 0.15 * 0.75 * 0.5, -0.5 * 0.325 * 0.5]], atol=1e-15)
+    found = stats.kitagawa(
+        [60, 40], np.array([[0.5, 1], [0.25, 1]]), [40, 60], np.array([[0.5, 1], [0.4, 0.5]])
+    )
+    np.testing.assert_allclose(
+        found,
+        [
+            [-0.2 * (0.5 - 0.36), 0, 0],
+            [0.2 * (0.225 - 0.36), 0.15 * 0.75 * 0.5, -0.5 * 0.325 * 0.5],
+        ],
+        atol=1e-15,
+    )
     assert found.sum() == pytest.approx(-0.08, abs=1e-15)
 
 
 def test_what_is_missing_in_one_period_is_taken_as_unchanged():
     """A segment that is new has only a mix part: .2 users at a rate of .3 against the mean overall rate (.5 + .46) / 2."""
     found = stats.kitagawa([10, 0], np.array([[0.5], [np.nan]]), [8, 2], np.array([[0.5], [0.3]]))
-    np.testing.assert_allclose(found, [[-0.2 * (0.5 - 0.48), 0], [0.2 * (0.3 - 0.48), 0]], atol=1e-15)
+    np.testing.assert_allclose(
+        found, [[-0.2 * (0.5 - 0.48), 0], [0.2 * (0.3 - 0.48), 0]], atol=1e-15
+    )

@@ -35,7 +35,13 @@ def test_everything_is_good_and_in_its_place(week):
     assert week.status == "good" and week.as_of == "2026-07-05"
     assert [r.name for r in week.notebooks] == ["funnel", "activation", "attribution", "roi"]
     assert (folder(week).parent / "latest").resolve() == folder(week)
-    assert {p.stem for p in folder(week).glob("*.html")} == {"index", "funnel", "activation", "attribution", "roi"}
+    assert {p.stem for p in folder(week).glob("*.html")} == {
+        "index",
+        "funnel",
+        "activation",
+        "attribution",
+        "roi",
+    }
 
 
 def test_the_funnel_recovers_what_the_events_show(week, truth):
@@ -43,13 +49,20 @@ def test_the_funnel_recovers_what_the_events_show(week, truth):
     planted = truth["funnel"].query("segment == 'all' and step > 1")
     # truth speaks of users whose 14 days are over, the estimate of all; the difference is sampling error of the newest two weeks: one interval more is granted
     slack = (steps["conversion_rate_ci_upper"] - steps["conversion_rate_ci_lower"]).to_numpy() / 2
-    assert (abs(steps["conversion_rate"].to_numpy() - planted["tracked_rate"].to_numpy()) < 2 * slack).all()
-    assert (planted["conversion_rate"].to_numpy()[:2] > steps["conversion_rate_ci_upper"].to_numpy()[:2]).all(), "tracking is lost at steps 2 and 3"
+    assert (
+        abs(steps["conversion_rate"].to_numpy() - planted["tracked_rate"].to_numpy()) < 2 * slack
+    ).all()
+    assert (
+        planted["conversion_rate"].to_numpy()[:2] > steps["conversion_rate_ci_upper"].to_numpy()[:2]
+    ).all(), "tracking is lost at steps 2 and 3"
 
 
 def test_the_fall_on_android_is_called_lost_tracking(week):
     (text,) = [r.finding["more"][-1]["finding"] for r in week.notebooks if r.name == "funnel"]
-    assert "events were lost, most at step 2, profile_completed, in android" in text and ", tracking -" in text
+    assert (
+        "events were lost, most at step 2, profile_completed, in android" in text
+        and ", tracking -" in text
+    )
 
 
 def test_creators_activate_later(week, truth):
@@ -64,14 +77,20 @@ def test_the_dilutive_partner_is_named_and_the_others_earn_credit(week, truth):
     for partner in truth["attribution"]["partners"].itertuples():
         expected = "earns credit" if partner.n_caused else "indistinguishable from background"
         assert partners.loc[partner.partner_id, "verdict"] == expected
-    assert truth["attribution"]["broken_utm"]["partner_id"] in partners.index, "the misspelt creator is put together again"
+    assert truth["attribution"]["broken_utm"]["partner_id"] in partners.index, (
+        "the misspelt creator is put together again"
+    )
     windows = table(week, "attribution", "windows").query("admissible")
     assert (windows["window_days"] >= truth["attribution"]["p90_days"]).all() and len(windows)
 
 
 def test_the_prompts_lift_is_recovered_where_the_naive_number_is_off(week, truth):
     rungs = table(week, "roi", "rungs").set_index("rung")
-    did, naive, lift = rungs.loc["difference-in-differences"], rungs.loc["before/after"], truth["prompts"]["lift_rate"]
+    did, naive, lift = (
+        rungs.loc["difference-in-differences"],
+        rungs.loc["before/after"],
+        truth["prompts"]["lift_rate"],
+    )
     assert did["effect_ci_lower"] < lift < did["effect_ci_upper"] and did["supported"]
     assert naive["effect_ci_lower"] > lift and not naive["supported"]
 
@@ -81,7 +100,7 @@ def test_each_page_opens_with_its_finding_and_shows_no_code(week, name):
     page = (folder(week) / f"{name}.html").read_text()
     (report,) = [r for r in week.notebooks if r.name == name]
     article = page.index("<article>")
-    banner = page[page.index('class="said"'):article]
+    banner = page[page.index('class="said"') : article]
     assert report.finding["finding"].split()[0] in banner
     assert "report.finding(" not in page and "open_log(" not in page
     assert all(re.search(r'alt="[^"]{20,}"', picture) for picture in re.findall("<img[^>]*>", page))

@@ -10,7 +10,9 @@ from importlib import import_module
 
 def main(job: str, *arguments: str) -> None:
     """Writes a line of JSON a run: seconds, cpu_seconds (with subprocesses), peak_gb (the largest process, getting ready included), answer."""
-    usage = lambda: [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]  # noqa: E731
+    usage = lambda: [
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]  # noqa: E731
     cpu = lambda: sum(u.ru_utime + u.ru_stime for u in usage())  # noqa: E731
     out = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is not an answer
@@ -18,8 +20,14 @@ def main(job: str, *arguments: str) -> None:
     work = getattr(import_module(f"tests.benchmarks.{module}"), function)(*arguments)
     for _ in sys.stdin:
         begin, cpu_begin = time.perf_counter(), cpu()
-        found = {"answer": work(), "seconds": time.perf_counter() - begin, "cpu_seconds": cpu() - cpu_begin}
-        found["peak_gb"] = max(u.ru_maxrss for u in usage()) / (2**30 if sys.platform == "darwin" else 2**20)
+        found = {
+            "answer": work(),
+            "seconds": time.perf_counter() - begin,
+            "cpu_seconds": cpu() - cpu_begin,
+        }
+        found["peak_gb"] = max(u.ru_maxrss for u in usage()) / (
+            2**30 if sys.platform == "darwin" else 2**20
+        )
         print(json.dumps(found), file=out, flush=True)
 
 

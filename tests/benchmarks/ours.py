@@ -4,33 +4,52 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mctlib import RULES, EventLog, Rate, attribution_windows, daily_metric, diagnose_funnel, open_log, time_to_activation
+from mctlib import (
+    RULES,
+    EventLog,
+    Rate,
+    attribution_windows,
+    daily_metric,
+    diagnose_funnel,
+    open_log,
+    time_to_activation,
+)
 from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, SEGMENTS, STEPS
 
 
 def _credit(log: EventLog, rules: tuple[str, ...], windows: str) -> dict[str, float]:
     """Shares under the last rule and window."""
-    credit = attribution_windows(log, CONVERSION, rules=rules, windows=windows.split(), as_of=AS_OF, seed=1).credit
-    last = credit[(credit["rule"] == rules[-1]) & (credit["window_days"] == credit["window_days"].max())]
+    credit = attribution_windows(
+        log, CONVERSION, rules=rules, windows=windows.split(), as_of=AS_OF, seed=1
+    ).credit
+    last = credit[
+        (credit["rule"] == rules[-1]) & (credit["window_days"] == credit["window_days"].max())
+    ]
     return dict(zip(last["partner_id"], last["credit_share"]))
 
 
 def _activation(log: EventLog, by: str, activation: str) -> dict[str, float]:
     """Hazard ratios."""
     reference = SEGMENTS[0] if by == "channel" else None
-    table = time_to_activation(log, start=STEPS[0], activation=activation, as_of=AS_OF, by=by, reference=reference).contrasts
+    table = time_to_activation(
+        log, start=STEPS[0], activation=activation, as_of=AS_OF, by=by, reference=reference
+    ).contrasts
     return dict(zip(table["segment"], table["hazard_ratio"]))
 
 
 QUESTIONS: dict[str, Callable[[EventLog], Any]] = {
     "load": lambda log: log.load["n_users"],
-    "funnel": lambda log: diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF).steps["n_reached"].tolist(),
+    "funnel": lambda log: (
+        diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF).steps["n_reached"].tolist()
+    ),
     "grid": lambda log: _credit(log, RULES, "1d 3d 7d 14d 21d 28d 45d 60d"),
     "one": lambda log: _credit(log, ("last",), "60d"),
     "markov": lambda log: _credit(log, ("markov",), "30d"),
     "activation": lambda log: _activation(log, "platform", STEPS[2]),
     "contrasts": lambda log: _activation(log, "channel", STEPS[1]),
-    "metric": lambda log: int(daily_metric(log, Rate(STEPS[2], of=STEPS[0], window="14d"), as_of=AS_OF)["n"].sum()),
+    "metric": lambda log: int(
+        daily_metric(log, Rate(STEPS[2], of=STEPS[0], window="14d"), as_of=AS_OF)["n"].sum()
+    ),
 }
 
 

@@ -1,22 +1,71 @@
-"""Micro-conversion tracking: a small helper package behind the notebooks. The public names, nothing else."""
+"""Micro-conversion tracking: a small helper package behind the notebooks. The public names."""
 
-from mctlib.activation import Activation, time_to_activation
-from mctlib.arms import Arms, compare_arms
-from mctlib.attribution import RULES, Attribution, attribution_windows
-from mctlib.change import Change, explain_change
-from mctlib.drivers import Drivers, drop_off_drivers
-from mctlib.funnel import Funnel, diagnose_funnel
-from mctlib.journeys import ANY, Exclusion, Journeys, Step
-from mctlib.landmark import Landmark, landmark_activation
-from mctlib.log import EventLog
-from mctlib.store import DataError, ParameterError
-from mctlib.metric import Count, Mean, Rate, daily_metric
-from mctlib.roi import BeforeAfter, compare_before_after
-from mctlib.rules import RuleComparison, compare_rules
-from mctlib.run import RunRecord, run_pack
-from mctlib.sources import open_log
-from mctlib.spark import SparkLog
-from mctlib.speed import Speed, value_of_speed
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mctlib.activation import Activation, Landmark, landmark_activation, time_to_activation
+    from mctlib.attribution import Attribution, RULES, attribution_windows
+    from mctlib.contract import DataError, ParameterError
+    from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
+    from mctlib.eventlog.event_log import EventLog
+    from mctlib.eventlog.journeys import Journeys
+    from mctlib.eventlog.spark import SparkLog
+    from mctlib.eventlog.steps import ANY, Exclusion, Step
+    from mctlib.funnel import (
+        Change,
+        Drivers,
+        Funnel,
+        RuleComparison,
+        compare_rules,
+        diagnose_funnel,
+        drop_off_drivers,
+        explain_change,
+    )
+    from mctlib.roi import (
+        Arms,
+        BeforeAfter,
+        Speed,
+        compare_arms,
+        compare_before_after,
+        value_of_speed,
+    )
+    from mctlib.runner.run import RunRecord, run_pack
+    from mctlib.sources.dataset import open_log
+
+_HOME = {  # a name is loaded when it is first used: importing the package costs nothing
+    "mctlib.activation": ("Activation", "Landmark", "landmark_activation", "time_to_activation"),
+    "mctlib.attribution": ("Attribution", "RULES", "attribution_windows"),
+    "mctlib.contract": ("DataError", "ParameterError"),
+    "mctlib.eventlog.daily_metric": ("Count", "Mean", "Rate", "daily_metric"),
+    "mctlib.eventlog.event_log": ("EventLog",),
+    "mctlib.eventlog.journeys": ("Journeys",),
+    "mctlib.eventlog.spark": ("SparkLog",),
+    "mctlib.eventlog.steps": ("ANY", "Exclusion", "Step"),
+    "mctlib.funnel": (
+        "Change",
+        "Drivers",
+        "Funnel",
+        "RuleComparison",
+        "compare_rules",
+        "diagnose_funnel",
+        "drop_off_drivers",
+        "explain_change",
+    ),
+    "mctlib.roi": (
+        "Arms",
+        "BeforeAfter",
+        "Speed",
+        "compare_arms",
+        "compare_before_after",
+        "value_of_speed",
+    ),
+    "mctlib.runner.run": ("RunRecord", "run_pack"),
+    "mctlib.sources.dataset": ("open_log",),
+}
+_PLACE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "ANY",
@@ -56,3 +105,13 @@ __all__ = [
     "time_to_activation",
     "value_of_speed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

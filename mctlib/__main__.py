@@ -18,7 +18,7 @@ class _Sentences(click.Group):
     """A user's mistake ends with one sentence and exit code 2, not with a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
-        from mctlib.store import DataError, ParameterError
+        from mctlib.contract import DataError, ParameterError
 
         try:
             return super().invoke(ctx)
@@ -55,7 +55,7 @@ def main() -> None:
 )
 def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
-    from mctlib.run import run_pack
+    from mctlib.runner.run import run_pack
 
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
@@ -77,7 +77,7 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
 def check(what: str) -> None:
     """Check a PACK (a file) or a DATASET (a name or file) without starting a notebook."""
     if what.endswith((".yaml", ".yml")) and not Path(what).name.startswith("data."):
-        from mctlib.pack import check_pack
+        from mctlib.runner.pack import check_pack
 
         pack, _, reports = check_pack(what)
         click.echo(
@@ -98,7 +98,7 @@ def load(dataset: str, fresh: bool) -> None:
 
 
 def _load(dataset: str, fresh: bool = False) -> None:
-    from mctlib.sources import open_log
+    from mctlib.sources.dataset import open_log
 
     report = open_log(dataset, fresh=fresh).load
     for table, rows in report["tables"].items():
@@ -123,8 +123,9 @@ def new() -> None:
 @click.argument("files", nargs=-1, required=True)
 def data(name: str, files: tuple[str, ...]) -> None:
     """Draft params/data.NAME.yaml from what stands in FILES."""
-    from mctlib.store import ParameterError
-    from mctlib.sources import draft, project_root
+    from mctlib.contract import ParameterError
+    from mctlib.sources.dataset import project_root
+    from mctlib.sources.draft import draft
 
     path = project_root() / "params" / f"data.{name}.yaml"
     if path.exists():

@@ -16,12 +16,20 @@ import pandas as pd
 from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
-from mctlib import arms, roi, speed, stats
-from mctlib import counterfactual as cf
-from mctlib.attribution import BACKGROUND, attribution_windows
-from mctlib.hazards import Cells, Group, compare_days, compare_hazards
-from tests.test_attribution import simulated
-from tests.test_counterfactual import ar1, as_weeks, panel_of_factors, weeks_of
+from mctlib import stats
+from mctlib.activation.survival_groups import (
+    Cells,
+    Group,
+    compare_days,
+    compare_hazards,
+)
+from mctlib.attribution.windows import BACKGROUND, attribution_windows
+from mctlib.roi import before_after as roi
+from mctlib.roi import estimators as cf
+from mctlib.roi import experiment as arms
+from mctlib.roi import response_time as speed
+from tests.attribution.test_windows import simulated
+from tests.roi.test_estimators import ar1, as_weeks, panel_of_factors, weeks_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import subprocess
 import nbformat.v4 as nb
 import pytest
 
-from mctlib import pack, run
+from mctlib.runner import pack, run
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -5,8 +5,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from mctlib import run as runner
 from mctlib.__main__ import main
+from mctlib.runner import run as runner
 
 
 def call(*arguments):

@@ -48,9 +48,9 @@ def test_there_is_a_notebook_for_each_question():
 
 def test_one_name_four_places(path):
     for place in (
-        f"mctlib/{path.stem}.py",
+        f"mctlib/{path.stem}/__init__.py",
         f"params/{path.stem}.yaml",
-        f"tests/test_{path.stem}.py",
+        f"tests/{path.stem}/__init__.py",
     ):
         assert (ROOT / place).exists(), place
 

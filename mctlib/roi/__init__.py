@@ -1,0 +1,7 @@
+"""notebooks/roi.ipynb: did a change move a metric, and did it pay?"""
+
+from mctlib.roi.before_after import BeforeAfter, compare_before_after
+from mctlib.roi.experiment import Arms, compare_arms
+from mctlib.roi.response_time import Speed, value_of_speed
+
+__all__ = ["Arms", "BeforeAfter", "Speed", "compare_arms", "compare_before_after", "value_of_speed"]

@@ -1,0 +1,1 @@
+"""A pack of notebooks: checked, executed, published."""

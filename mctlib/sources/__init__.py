@@ -1,0 +1,1 @@
+"""Export files and warehouse answers to a loaded log; the demo product."""

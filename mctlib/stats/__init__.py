@@ -1,0 +1,66 @@
+"""Arrays in, arrays out: no events, no words."""
+
+from mctlib.stats.bootstrap import BLOCK, N_BUCKETS, bucket_draws, draw_sums, percentile_interval
+from mctlib.stats.decomposition import kitagawa, shapley_product
+from mctlib.stats.proportions import (
+    Design,
+    MIN_CLUSTERS,
+    MIN_SHARE,
+    MIN_USERS,
+    Z,
+    cluster_interval,
+    cluster_rate,
+    count_clusters,
+    difference_design,
+    fdr,
+    mantel_haenszel,
+    newcombe,
+    rate,
+    share_interval,
+    wilson,
+)
+from mctlib.stats.regression import Fit, fieller, fit_ar1
+from mctlib.stats.survival import (
+    at_time,
+    cloglog_interval,
+    incidence,
+    incidence_arrays,
+    influence,
+    quantile,
+    restricted_mean,
+)
+
+__all__ = [
+    "BLOCK",
+    "Design",
+    "Fit",
+    "MIN_CLUSTERS",
+    "MIN_SHARE",
+    "MIN_USERS",
+    "N_BUCKETS",
+    "Z",
+    "at_time",
+    "bucket_draws",
+    "cloglog_interval",
+    "cluster_interval",
+    "cluster_rate",
+    "count_clusters",
+    "difference_design",
+    "draw_sums",
+    "fdr",
+    "fieller",
+    "fit_ar1",
+    "incidence",
+    "incidence_arrays",
+    "influence",
+    "kitagawa",
+    "mantel_haenszel",
+    "newcombe",
+    "percentile_interval",
+    "quantile",
+    "rate",
+    "restricted_mean",
+    "shapley_product",
+    "share_interval",
+    "wilson",
+]

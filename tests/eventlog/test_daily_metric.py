@@ -1,0 +1,136 @@
+"""The metric by day: hand counts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib.contract import ParameterError
+from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
+from mctlib.eventlog.event_log import EventLog
+
+
+def log_of(rows, **more):
+    return EventLog.from_frame(
+        pd.DataFrame(rows, columns=["user_id", "event", "timestamp", *more.pop("extra", [])]),
+        **more,
+    )
+
+
+SIGN_UPS = [
+    ("a", "signed_up", "2026-03-01 10:00"),
+    ("a", "booked", "2026-03-03 10:00"),  # at the very end of the window: counts
+    ("b", "signed_up", "2026-03-01 11:00"),
+    ("b", "booked", "2026-03-03 11:00:01"),  # a second late
+    ("c", "booked", "2026-03-01 08:00"),
+    ("c", "signed_up", "2026-03-01 09:00"),  # only before: does not count
+    ("d", "booked", "2026-03-03 09:00"),
+    ("d", "signed_up", "2026-03-03 09:00"),  # the same moment counts
+    ("d", "signed_up", "2026-03-04 09:00"),  # only the first sign-up is a start
+    ("e", "signed_up", "2026-03-04 23:00"),
+    ("e", "booked", "2026-03-05 01:00"),  # its day is not known at the 5th
+]
+PEOPLE = pd.DataFrame({"user_id": list("abcde"), "plan": ["x", "y", "x", "x", "y"]})
+
+
+def test_rate_counts_users_by_day_of_their_first_start():
+    found = daily_metric(
+        log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05"
+    )
+    assert list(found.columns) == ["day", "segment", "n", "value", "n_success"]
+    assert found["day"].dt.strftime("%m-%d").tolist() == [
+        "03-01",
+        "03-02",
+        "03-03",
+    ]  # the 4th closes with the 6th
+    assert found["n"].tolist() == [3, 0, 1] and found["n_success"].tolist() == [1, 0, 1]
+    np.testing.assert_equal(found["value"].to_numpy(), [1 / 3, np.nan, 1.0])
+    assert found.attrs["n_pending"] == 1 and found.attrs["events"] == ["signed_up", "booked"]
+
+
+def test_rate_by_segment_has_every_day_of_every_segment():
+    found = daily_metric(
+        log_of(SIGN_UPS, people=PEOPLE),
+        Rate("booked", of="signed_up", window="2d"),
+        as_of="2026-03-06",
+        by="plan",
+    )
+    table = found.pivot(index="day", columns="segment", values=["n", "n_success"])
+    assert table["n"].to_numpy().tolist() == [[2, 1], [0, 0], [1, 0], [0, 1]]
+    assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
+
+
+def test_rate_of_the_same_event_means_a_second_one():
+    rows = [
+        ("a", "visit", "2026-03-01 10:00"),
+        ("a", "visit", "2026-03-02 10:00"),
+        ("b", "visit", "2026-03-01 10:00"),
+    ]
+    found = daily_metric(log_of(rows), Rate("visit", of="visit", window="3d"), as_of="2026-03-04")
+    assert found[["n", "n_success"]].to_numpy().tolist() == [[2, 1]]
+
+
+def test_count_is_distinct_users_and_silent_days_are_zero():
+    rows = [
+        ("a", "visit", "2026-03-01 10:00"),
+        ("a", "visit", "2026-03-01 12:00"),
+        ("b", "visit", "2026-03-01 23:59"),
+        ("a", "visit", "2026-03-03 00:00"),
+    ]
+    found = daily_metric(
+        log_of(rows), Count("visit"), as_of="2026-03-04T12:00:00Z"
+    )  # the 4th is not over
+    assert (
+        found["value"].tolist() == [2, 0, 1]
+        and found["n"].tolist() == [2, 0, 1]
+        and found["segment"].unique().tolist() == ["all"]
+    )
+
+
+def test_mean_leaves_out_rows_without_the_property():
+    rows = [
+        ("a", "visit", "2026-03-01 10:00", 4),
+        ("b", "visit", "2026-03-01 12:00", 8),
+        ("b", "visit", "2026-03-01 13:00", None),
+        ("b", "visit", "2026-03-03 13:00", 5),
+    ]
+    found = daily_metric(
+        log_of(rows, extra=["minutes"]), Mean("visit", "minutes"), as_of="2026-03-03"
+    )
+    assert found["n"].tolist() == [2, 0, 1]
+    np.testing.assert_equal(found["value"].to_numpy(), [6.0, np.nan, 5.0])
+
+
+def test_daily_metric_says_what_is_wrong():
+    with pytest.raises(ParameterError, match='"bookd" does not occur.*"booked"'):
+        daily_metric(
+            log_of(SIGN_UPS), Rate("bookd", of="signed_up", window="2d"), as_of="2026-03-05"
+        )
+    log = log_of([("a", "visit", "2026-03-01 10:00", 4)], extra=["minutes"])
+    with pytest.raises(
+        ParameterError,
+        match='no visit event up to 2026-03-05 has a number in "minuts". Did you mean "minutes"',
+    ):
+        daily_metric(log, Mean("visit", "minuts"), as_of="2026-03-05")
+    with pytest.raises(ParameterError, match="metric: 'visit' is none; give Rate"):
+        daily_metric(log, "visit", as_of="2026-03-05")
+    with pytest.raises(ParameterError, match="no day of this metric is known"):
+        daily_metric(
+            log_of(SIGN_UPS), Rate("booked", of="signed_up", window="9d"), as_of="2026-03-05"
+        )
+
+
+def test_a_rate_says_how_much_of_what_the_server_knows_is_tracked():
+    backend = pd.DataFrame(
+        [
+            ("a", "booked", "2026-03-03 10:00"),
+            ("b", "booked", "2026-03-02 10:00"),
+            ("d", "booked", "2026-03-09 10:00"),
+        ],
+        columns=["user_id", "event", "timestamp"],
+    )  # b's is not in the events; d's comes after its window
+    found = daily_metric(
+        log_of(SIGN_UPS, backend=backend),
+        Rate("booked", of="signed_up", window="2d"),
+        as_of="2026-03-05",
+    )
+    assert found["n_checked"].tolist() == [2, 0, 0] and found["n_tracked"].tolist() == [1, 0, 0]

@@ -1,0 +1,735 @@
+"""The event log: what is kept, stitched, rejected and handed to kernels. Expected numbers are counted by hand on the frames above them."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import mctlib
+from mctlib.contract import DataError, ParameterError, as_timestamp, as_window
+from mctlib.eventlog import event_log as log_module
+from mctlib.eventlog import store
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import ANY, Step
+from mctlib.eventlog.store import build_store, canonical_frame
+
+
+def frame(rows, columns=("user_id", "event", "timestamp")):
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def days(log):
+    return [
+        pd.Timestamp(t, unit="us").day for part in log.journeys(events=[ANY]) for t in part.time
+    ]
+
+
+def test_as_of_bare_day_is_its_end_and_a_timestamp_is_itself():
+    assert as_timestamp("2026-03-01") == pd.Timestamp("2026-03-01T23:59:59.999999Z")
+    assert as_timestamp("2026-03-01T12:00:00+02:00") == pd.Timestamp("2026-03-01T10:00:00Z")
+    with pytest.raises(ParameterError, match='as_of: "soon" is neither a day'):
+        as_timestamp("soon")
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ("-3d", "longer than nothing"),
+        ("two weeks", "not a duration"),
+        (14, "not a duration"),
+        (None, "not a duration"),
+    ],
+)
+def test_windows_that_cannot_be_read(window, words):
+    with pytest.raises(ParameterError, match=words):
+        as_window(window)
+
+
+def test_window_in_microseconds():
+    assert as_window("1min") == 60_000_000
+
+
+IDENTITY = frame(
+    [
+        (None, "phone", "visit", "2026-01-01"),  # phone -> ann (first of the two users seen on it)
+        ("ann", "phone", "sign_up", "2026-01-02"),
+        ("bob", "phone", "sign_up", "2026-01-03"),  # a shared phone: ambiguous
+        (None, "laptop", "visit", "2026-01-01"),  # laptop -> bob
+        ("bob", "laptop", "pay", "2026-01-04"),
+        (None, "kiosk", "visit", "2026-01-05"),  # never identified: a user of its own
+        ("old_ann", None, "visit", "2026-01-01"),
+        ("ann", "old_ann", "merge", "2026-01-06"),  # an id known to be another's: old_ann -> ann
+    ],
+    ("user_id", "anonymous_id", "event", "timestamp"),
+)
+
+
+def test_identities_are_stitched_and_counted():
+    log = EventLog.from_frame(IDENTITY)
+    assert log.load["n_users"] == 3  # ann, bob, kiosk
+    identity = log.load["identity"]
+    assert (identity["n_anonymous_rows"], identity["n_matched_rows"]) == (3, 2)
+    assert identity["match_rate"] == pytest.approx(2 / 3)
+    assert identity["n_ids_with_several_users"] == 1  # phone
+    assert identity["n_users_with_several_ids"] == 2  # ann: phone, old_ann; bob: phone, laptop
+    assert sorted(log.counts().set_index("event").loc["visit", ["n_events", "n_users"]]) == [3, 4]
+
+
+def test_a_chain_of_identities_is_followed_and_a_ring_ends():
+    rows = [
+        ("b", "a", "e", "2026-01-01"),
+        ("c", "b", "e", "2026-01-01"),
+        (None, "a", "e", "2026-01-01"),
+        ("x", "y", "e", "2026-01-01"),
+        ("y", "x", "e", "2026-01-01"),
+    ]
+    log = EventLog.from_frame(frame(rows, ("user_id", "anonymous_id", "event", "timestamp")))
+    assert log.load["identity"]["n_chains"] >= 1
+    part = next(iter(log.journeys(events=["e"])))
+    assert (
+        sorted(np.unique(part.user, return_counts=True)[1])[-1] == 3
+    )  # a, b and c are one user with three events
+
+
+def test_technical_duplicates_go_and_are_counted_and_repeats_stay():
+    rows = [
+        ("u", "e", "2026-01-01", "1"),
+        ("u", "e", "2026-01-01", "1"),
+        ("u", "e", "2026-01-01", "2"),
+        ("u", "e", "2026-01-01", None),
+        ("u", "e", "2026-01-01", None),
+    ]
+    log = EventLog.from_frame(frame(rows, ("user_id", "event", "timestamp", "event_id")))
+    events = log.load["tables"]["events"]
+    assert (events["n_read"], events["n_kept"], events["n_rejected"]) == (
+        5,
+        4,
+        {"same event_id again": 1},
+    )
+
+
+def test_rows_read_are_rows_kept_plus_rows_rejected(tmp_path):
+    good = [(f"u{i}", "e", "2026-01-01") for i in range(40)]
+    bad = [
+        ("", "e", "2026-01-01"),
+        ("u", None, "2026-01-01"),
+        ("u", "e", "yesterday"),
+        ("u", "e", "2199-01-01"),
+    ]
+    con = duckdb.connect()
+    con.register("rows", canonical_frame(frame(good + bad), "events"))
+    report = build_store(
+        tmp_path / "x.duckdb", {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x"
+    )
+    events = report["tables"]["events"]
+    assert events["n_read"] == 44 and events["n_kept"] == 40
+    assert events["n_rejected"] == {
+        "no user": 1,
+        "no event": 1,
+        "timestamp in the future": 1,
+        "unreadable timestamp": 1,
+    }
+    kept = duckdb.sql(
+        f"SELECT reason, timestamp_raw, user_id FROM '{tmp_path}/x.rejected.parquet' ORDER BY reason"
+    ).fetchall()
+    assert [r[0] for r in kept] == [
+        "no event",
+        "no user",
+        "timestamp in the future",
+        "unreadable timestamp",
+    ]
+    assert kept[3][1] == "yesterday"
+    assert kept[3][2] != "u", "ids of rejected rows are hashed too"
+    assert json.loads((tmp_path / "x.load.json").read_text()) == report
+
+
+def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_stays(tmp_path):
+    path = tmp_path / "x.duckdb"
+    for rows, fails in (
+        ([("u", "e", "2026-01-01")] * 10, False),
+        ([("u", "e", "2026-01-01")] * 8 + [("u", "e", "32.13.2026")] * 2, True),
+    ):
+        con = duckdb.connect()
+        con.register("rows", canonical_frame(frame(rows), "events"))
+        if fails:
+            with pytest.raises(
+                DataError,
+                match=r'rows.csv: 2 of 10 rows of events have an unreadable timestamp \(for example "32.13.2026"\)',
+            ):
+                build_store(
+                    path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x"
+                )
+        else:
+            build_store(path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
+    assert EventLog.open(path).load["tables"]["events"]["n_kept"] == 10
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "x.duckdb",
+        "x.load.json",
+        "x.rejected.parquet",
+    ]
+
+
+def test_no_id_is_kept_in_clear(tmp_path):
+    con = duckdb.connect()
+    people = canonical_frame(
+        frame([("ann@example.org", "acme")], ("user_id", "account_id")), "people"
+    )
+    con.register("people", people)
+    con.register(
+        "events", canonical_frame(frame([("ann@example.org", "e", "2026-01-01")] * 2), "events")
+    )
+    build_store(
+        tmp_path / "x.duckdb",
+        {"events": [("e", "SELECT * FROM events")], "people": [("p", "SELECT * FROM people")]},
+        con=con,
+        name="x",
+    )
+    for file in tmp_path.iterdir():
+        assert b"example.org" not in file.read_bytes() and b"acme" not in file.read_bytes(), (
+            file.name
+        )
+
+
+def test_the_salt_decides_the_hash_and_nothing_else(tmp_path, monkeypatch):
+    rows, hashes, walks = frame([(u, "e", "2026-01-01") for u in "zbay"]), set(), []
+    for salt in ("one", "one", "two"):
+        monkeypatch.setenv("MCT_SALT", salt)
+        log = EventLog.from_frame(rows)
+        hashes.add(
+            tuple(r[0] for r in log._con.sql("SELECT user_id FROM users ORDER BY user").fetchall())
+        )
+        walks.append(np.concatenate([part.bucket for part in log.journeys(events=["e"])]))
+    assert len(hashes) == 2
+    assert (walks[0] == walks[2]).all(), "results do not hang on the salt"
+
+
+def test_users_without_consent_are_left_out_everywhere():
+    people = frame([("a", False), ("b", True), ("c", None)], ("user_id", "consent"))
+    log = EventLog.from_frame(frame([(u, "e", "2026-01-01") for u in "abc"]), people=people)
+    assert log.load["tables"]["events"]["n_rejected"] == {"no consent": 1}
+    assert log.load["n_users"] == 2 and len(log.table("people")) == 2
+
+
+def test_journeys_are_sorted_cut_at_as_of_and_masked():
+    rows = [
+        ("b", "pay", "2026-01-03"),
+        ("a", "pay", "2026-01-02"),
+        ("a", "join", "2026-01-01"),
+        ("b", "join", "2026-01-01"),
+        ("a", "other", "2026-01-01"),
+        ("b", "pay", "2026-01-09"),
+    ]
+    log = EventLog.from_frame(frame(rows))
+    (part,) = log.journeys(events=["join", ["pay", "join"]], as_of="2026-01-03")
+    assert part.user.tolist() == [0, 0, 1, 1]
+    assert part.mask.tolist() == [3, 2, 3, 2]
+    assert [pd.Timestamp(t, unit="us").day for t in part.time] == [1, 2, 1, 3]
+
+
+def test_property_filters_dims_and_values():
+    rows = frame(
+        [
+            ("a", "open", "2026-01-01", "web", {"n": 3, "beta": True}),
+            ("a", "open", "2026-01-02", None, {"n": "x"}),
+            ("b", "open", "2026-01-01", "ios", None),
+        ],
+        ("user_id", "event", "timestamp", "platform", "properties"),
+    )
+    people = frame([("a", "pro")], ("user_id", "plan"))
+    log = EventLog.from_frame(rows, people=people)
+    steps = [
+        Step("open", {"beta": True}),
+        Step("open", {"n": [3, 4]}),
+        Step(ANY, {"platform": ANY}),
+    ]
+    (part,) = log.journeys(events=[*steps, "open"], by=["platform", "plan"], values="n")
+    assert part.mask.tolist() == [15, 8, 12]
+    assert part.segment(np.arange(3)).tolist() == ["web · pro", "(none) · pro", "ios · (none)"]
+    assert part.value[0] == 3 and np.isnan(part.value[1:]).all()
+
+
+def test_week_and_month_of_an_event_and_whether_there_are_accounts():
+    rows = [
+        ("u", "a", "2026-03-01T23:59:59Z"),
+        ("u", "a", "2026-03-02T00:00:00Z"),
+        ("v", "a", "2026-03-08"),
+    ]  # Sunday, Monday, Sunday
+    log = EventLog.from_frame(
+        pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]),
+        people=pd.DataFrame({"user_id": ["u", "v"], "account_id": ["x", None]}),
+    )
+    counted = lambda by: log.counts(by=by).set_index(by)["n_events"].to_dict()  # noqa: E731
+    assert counted("week") == {"2026-02-23": 1, "2026-03-02": 2} and counted("month") == {
+        "2026-03-01": 3
+    }
+    (j,) = log.journeys(events=["a"], by=["week"])
+    assert sorted(j.segment(np.arange(3))) == [
+        "2026-02-23",
+        "2026-03-02",
+        "2026-03-02",
+    ] and log.segments("week") == ["2026-02-23", "2026-03-02"]
+    assert (
+        log.accounts == ["account_id"]
+        and EventLog.from_frame(
+            pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
+        ).accounts
+        == []
+    )
+
+
+def test_chunks_keep_users_whole_and_add_up(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = frame(
+        [
+            (
+                f"u{rng.integers(30):02d}",
+                "e",
+                pd.Timestamp("2026-01-01") + pd.Timedelta(int(rng.integers(1e6)), "s"),
+            )
+            for _ in range(500)
+        ]
+    )
+    log = EventLog.from_frame(rows)
+    kernel = lambda part: pd.DataFrame(
+        {"segment": part.segment(np.arange(len(part))), "n_rows": 1, "sum_x": 0.5}
+    )  # noqa: E731
+    whole = log.reduce(kernel, events=["e"])
+    monkeypatch.setattr(log_module, "CHUNK_ROWS", 40)
+    parts = list(log.journeys(events=["e"]))
+    assert len(parts) > 5 and sum(len(p) for p in parts) == 500
+    assert len(set().union(*(set(p.user) for p in parts))) == sum(len(set(p.user)) for p in parts)
+    pd.testing.assert_frame_equal(log.reduce(kernel, events=["e"]), whole)
+    assert whole.loc[0, "n_rows"] == 500 and whole.loc[0, "sum_x"] == 250
+
+
+def test_any_number_of_event_names_and_of_chosen_ones_comes_in_order():
+    """150 names: more than one word of bits, and more than DuckDB looks up without a join."""
+    rng = np.random.default_rng(3)
+    names, n = [f"e{i:03d}" for i in range(150)], 5000
+    events = pd.DataFrame(
+        {
+            "user_id": rng.integers(0, 50, n).astype(str),
+            "event": rng.choice(names, n),
+            "timestamp": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 900, n), "s"),
+            "platform": rng.choice(["ios", "web"], n),
+        }
+    )
+    log = EventLog.from_frame(events)
+    some = ["e000", "e063", "e064", "e127", "e128", "e149"]
+    for step, mine in (
+        (some, events["event"].isin(some)),
+        (
+            Step(some, {"platform": "ios"}),
+            events["event"].isin(some) & (events["platform"] == "ios"),
+        ),
+        (ANY, events["event"] != ""),
+    ):
+        expected = events[mine].sort_values(["user_id", "timestamp"])
+        (part,) = log.journeys(events=[step], by="event.platform")
+        assert (
+            np.unique(part.user, return_counts=True)[1].tolist()
+            == expected.groupby("user_id").size().tolist()
+        )
+        assert (
+            part.time.tolist()
+            == expected["timestamp"].astype("datetime64[us]").astype("int64").tolist()
+            and part.has(0).all()
+        )
+        assert (
+            pd.Series(part.segment(np.arange(len(part)))).value_counts().to_dict()
+            == expected["platform"].value_counts().to_dict()
+        )
+
+
+def test_rows_that_come_mixed_are_sorted():
+    """By user, time, event; `mixed` is the same rows in any order, and what lies in order is not touched."""
+    rng = np.random.default_rng(4)
+    rows = pd.DataFrame(rng.integers(0, 5, (400, 3)), columns=["user", "time", "code"])
+    expected = rows.sort_values(["user", "time", "code"], ignore_index=True)
+    for mixed in (rows, expected, expected.iloc[np.r_[1, 0, 2:400]], expected.iloc[::-1]):
+        found = log_module._in_order(pa.Table.from_pandas(mixed, preserve_index=False)).to_pandas()
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
+    log = EventLog.from_frame(frame([("a", "e", "2026-01-10")]))
+    with pytest.raises(
+        ParameterError, match="as_of: 2026-01-09 lies before the first event of frame"
+    ):
+        log.as_of("2026-01-09")
+    assert log.as_of("2027-01-01") > log.as_of()
+
+
+def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_are_numbers(
+    tmp_path,
+):
+    """Role is 1 or missing, so pandas makes it 1.0."""
+    rows = [
+        ("u", "a", "2026-01-01", "ios", 1, "s1"),
+        ("u", "b", "2026-01-02", "ios", 1, "s1"),
+        ("v", "a", "2026-01-01", "web", None, "s2"),
+        ("v", "b", "2026-01-02", "web", 2, "s2"),
+    ]
+    events = frame(rows, ("user_id", "event", "timestamp", "platform", "role", "session_id"))
+    events.drop(columns="role").assign(
+        properties=[json.dumps({"role": r} if r == r else {}) for r in events["role"]]
+    ).to_parquet(tmp_path / "e.parquet")
+    for log in (
+        EventLog.from_frame(events),
+        EventLog.from_parquet(tmp_path / "e.parquet", name="frame"),
+    ):
+        for where, n in (
+            ({"role": 1}, 1),
+            ({"role": 1.0}, 1),
+            ({"role": "1.0"}, 1),
+            ({"role": [1, 2]}, 2),
+            ({"role": [3, ANY]}, 2),
+            ({"role": True}, 0),
+            ({"role": []}, 0),
+        ):
+            assert log.counts(events=[Step("b", where)])["n_events"].sum() == n, where
+        for where, words in (
+            ({"platfrm": "ios"}, ' No such event has "platfrm". Did you mean "platform"?'),
+            ({"platform": "iOS"}, ' Did you mean "ios"?'),
+            (
+                {"properties.rolle": 1},
+                ' No such event has "properties.rolle". Did you mean "role"?',
+            ),
+            ({"platform": ["android", "webb"]}, ' Did you mean "web"?'),
+            ({"platform": "ios", "role": 2}, ""),
+            ({"session_id": "s"}, ""),
+        ):
+            assert log.missing_events(["a", Step("b", where)]) == [
+                f'event "{Step("b", where).label}" does not occur in frame.{words}'
+            ]
+        assert (
+            log.missing_events(["a", Step("b", {"platform": "ios"}), Step(ANY, {"role": 2})]) == []
+        )
+        assert log.missing_events([Step("bb", {"platform": "ios"})]) == [
+            'event "bb" does not occur in frame. Did you mean "b"?'
+        ]
+        assert (
+            f"The {log.missing_events([Step('b', {'platform': 'iOS'})])[0]}"
+            in mctlib.diagnose_funnel(
+                log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of="2026-02-01"
+            ).caveats[0]
+        )
+
+
+def test_empty_text_is_no_value(tmp_path):
+    events = frame(
+        [
+            ("u", "a", "2026-01-01", "", "s"),
+            ("u", "b", "2026-01-02", "", "s"),
+            ("v", "a", "2026-01-01", None, ""),
+            ("v", "b", "2026-01-02", "web", ""),
+        ],
+        ("user_id", "event", "timestamp", "platform", "session_id"),
+    )
+    people = pd.DataFrame(
+        {"user_id": ["u", "v"], "account_id": ["", ""], "plan": ["", "pro"], "channel": ["", ""]}
+    )
+    events.to_parquet(tmp_path / "e.parquet")
+    for log in (
+        EventLog.from_frame(events, people=people),
+        EventLog.from_parquet(tmp_path / "e.parquet", people=people),
+    ):
+        assert (
+            log.accounts == []
+            and log.segments("platform") == ["(none)", "web"]
+            and log.segments("plan") == ["(none)", "pro"]
+        )
+        assert log.counts(by="platform")["platform"].tolist() == ["(none)", "(none)", "web"]
+        found = (
+            mctlib.diagnose_funnel(
+                log, ["a", "b"], window="5d", as_of="2026-02-01", by=["platform", "plan"]
+            )
+            .steps["segment"]
+            .unique()
+            .tolist()
+        )
+        assert found == ["all", "(none) · (none)", "(none) · pro"]
+        assert mctlib.diagnose_funnel(
+            log, ["a", "b"], window="5d", as_of="2026-02-01", hold="session_id"
+        ).steps["n_reached"].tolist() == [1, 1]
+        with pytest.raises(ParameterError, match='The column "channel" is empty'):
+            log.check_column("channel")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "user_id",
+        "anonymous_id",
+        "account_id",
+        "session_id",
+        "event_id",
+        "event.session_id",
+        "properties.user_id",
+    ],
+)
+def test_ids_are_no_groups_to_be_shown(column):
+    rows = [
+        (f"u{i}", event, f"2026-01-0{day}", f"s{i}", f"{i}{event}")
+        for i in range(3)
+        for event, day in (("a", 1), ("b", 2))
+    ]
+    log = EventLog.from_frame(
+        frame(rows, ("user_id", "event", "timestamp", "session_id", "event_id")),
+        people=pd.DataFrame({"user_id": ["u0"], "account_id": ["k"]}),
+    )
+    ask, periods = (
+        {"window": "5d", "as_of": "2026-02-01"},
+        {"before": ("2026-01-01", "2026-01-01"), "after": ("2026-01-02", "2026-01-02")},
+    )
+    for question in (
+        lambda: mctlib.diagnose_funnel(log, ["a", "b"], by=column, **ask),
+        lambda: mctlib.diagnose_funnel(log, ["a", "b"], by=["week", column], **ask),
+        lambda: mctlib.explain_change(log, ["a", "b"], by=column, **periods, **ask),
+        lambda: mctlib.drop_off_drivers(log, ["a", "b"], segments=column, **ask),
+        lambda: mctlib.drop_off_drivers(log, ["a", "b"], adjust=column, **ask),
+        lambda: mctlib.daily_metric(log, mctlib.Count("a"), by=column, as_of="2026-02-01"),
+        lambda: mctlib.time_to_activation(
+            log, start="a", activation="b", as_of="2026-02-01", by=column
+        ),
+        lambda: log.counts(by=column),
+        lambda: mctlib.landmark_activation(
+            log, start="a", activation="b", as_of="2026-02-01", by=column
+        ),
+        lambda: mctlib.attribution_windows(
+            log, "b", windows=["7d"], as_of="2026-02-01", by=column, seed=1
+        ),
+        lambda: mctlib.compare_arms(log, "b", of="a", by=column, change_at="2026-01-02", **ask),
+    ):
+        with pytest.raises(
+            ParameterError,
+            match=f'"{re.escape(column)}" holds ids, which no table or sentence may show',
+        ):
+            question()
+    held = mctlib.diagnose_funnel(log, ["a", "b"], hold="session_id", **ask)
+    assert held.steps["n_reached"].tolist() == [3, 3] and log.accounts == ["account_id"]
+
+
+def test_words_that_are_not_in_the_data_name_the_nearest():
+    log = EventLog.from_frame(
+        frame(
+            [("a", "profile_completed", "2026-01-10", "web")],
+            ("user_id", "event", "timestamp", "platform"),
+        )
+    )
+    assert log.missing_events(["profil_completed"]) == [
+        'event "profil_completed" does not occur in frame. Did you mean "profile_completed"?'
+    ]
+    with pytest.raises(ParameterError, match='"plattform" is neither .* Did you mean "platform"'):
+        list(log.journeys(events=["profile_completed"], by="plattform"))
+    with pytest.raises(
+        DataError, match='events frame: column "timestamp" is missing. Did you mean "timestamps"'
+    ):
+        EventLog.from_frame(frame([("a", "e", "2026-01-10")], ("user_id", "event", "timestamps")))
+
+
+def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
+    path = tmp_path / "x.duckdb"
+    con = duckdb.connect()
+    con.register("rows", canonical_frame(frame([("u", "e", "2026-01-01")]), "events"))
+    tables = {"events": [("rows.csv", "SELECT * FROM rows")]}
+    build_store(path, tables, con=con, name="x")
+    before = path.read_bytes()
+
+    def fails(said):
+        def fill(*_, **__):
+            raise duckdb.IOException(said)
+
+        monkeypatch.setattr(store, "fill", fill)
+        with pytest.raises(DataError) as error:
+            build_store(path, tables, con=con, name="x")
+        assert not list(tmp_path.glob("*.tmp*"))
+        return str(error.value)
+
+    full = "IO Error: CHECKPOINT during DETACH failed.\nOriginal error: Could not write file: No space left on device"  # as DuckDB 2.0 words it
+    assert (
+        fails(full)
+        == f"{path}: the disk is full, so the store could not be written; the previous store is untouched."
+    )
+    assert (
+        fails("IO Error: broken\nmore")
+        == f"{path}: the store could not be written (IO Error: broken); the previous store is untouched."
+    )
+    assert path.read_bytes() == before
+    path.unlink()
+    assert fails(full) == f"{path}: the disk is full, so the store could not be written."
+
+
+def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here, day_ago = platform.node(), time.time() - 90_000
+    kept = [
+        f".staging-a.{os.getpid()}@{here}.tmp",
+        f"x.{os.getpid()}@{here}.tmp",
+        "x.1@elsewhere.tmp",
+        "x.duckdb",
+        "x.load.json",
+    ]
+    removed = [
+        f".staging-b.{gone.pid}@{here}.tmp",
+        f"x.{gone.pid}@{here}.tmp",
+        f"x.{gone.pid}@{here}.tmp.wal",
+        "y.1@elsewhere.tmp",
+        ".staging-old",
+        "y.7.tmp",
+    ]
+    for name in kept + removed:
+        (tmp_path / name).mkdir() if name.startswith(".") else (tmp_path / name).touch()
+        if name in removed[-3:] or name == "x.duckdb" or str(os.getpid()) in name:
+            os.utime(tmp_path / name, (day_ago, day_ago))
+    (tmp_path / removed[0] / "staging.duckdb").touch()
+    store.remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_nothing_left_says_in_words_what_was_rejected():
+    rows = [("", "e", "2026-01-01")] * 30
+    with pytest.raises(DataError) as error:
+        EventLog.from_frame(frame(rows))
+    assert (
+        str(error.value) == "frame: no event is left after loading; rejected were 30 rows: no user."
+    )
+
+
+def messy(rng, n=240):
+    """Rows with every fault that a load knows, each well under one in ten, and people; ids merge upwards (u0 into u7, never back), so that chains end."""
+    pick = lambda values, odds: [values[i] for i in rng.choice(len(values), n, p=odds)]  # noqa: E731
+    ids, share = [f"u{i}" for i in range(8)], [0.9 / 8] * 8
+    late = pd.Timestamp.now("UTC").tz_localize(None).normalize() + pd.Timedelta("30D")
+    minutes = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 40, n), "min")
+    rows = pd.DataFrame(
+        {
+            "user_id": pick([*ids, None, ""], [*share, 0.06, 0.04]),
+            "event": pick(["join", "pay", "open", None, ""], [0.4, 0.3, 0.26, 0.02, 0.02]),
+            "timestamp": [
+                {0: "soon", 1: f"{late}"}.get(fault, f"{at}")
+                for at, fault in zip(minutes, rng.integers(0, 40, n))
+            ],
+            "platform": pick(["web", "ios", None], [0.5, 0.3, 0.2]),
+            "event_id": pick([None, *map(str, range(60))], [0.4, *[0.01] * 60]),
+            "anonymous_id": pick([None, "a1", "a2", "a3"], [0.7, 0.1, 0.1, 0.1]),
+        }
+    )
+    for line in rng.choice(n, 4, replace=False):  # an id that later turns out to be another's
+        low, high = sorted(rng.choice(8, 2, replace=False))
+        rows.loc[line, ["anonymous_id", "user_id"]] = ids[low], ids[high]
+    people = pd.DataFrame(
+        {
+            "user_id": [*ids, "u3", "nobody else", None],
+            "consent": [True, None, False, *[True] * 4, None, False, True, True],
+        }
+    )
+    return rows, people
+
+
+def loaded_by_hand(rows, people):
+    """What a load keeps and why it leaves rows out, one row after another in plain Python."""
+    rows, why, kept = rows.astype(object).where(rows.notna(), None).to_dict("records"), {}, []
+    count = lambda reason: why.update({reason: why.get(reason, 0) + 1})  # noqa: E731
+    for row in rows:
+        row["at"] = pd.to_datetime(row["timestamp"], errors="coerce")
+        who = next((row[c] for c in ("user_id", "anonymous_id") if row.get(c) is not None), "")
+        reasons = {
+            "no event": not row["event"],
+            "unreadable timestamp": pd.isna(row["at"]),
+            "timestamp in the future": row["at"] > pd.Timestamp.now() + pd.Timedelta("2D"),
+            "no user": not who,
+        }
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            count(reason)
+        else:
+            kept.append(row)
+    seen = {}
+    for row in kept:
+        user, other = row["user_id"], row.get("anonymous_id")
+        if user and other and user != other:
+            seen.setdefault(other, []).append((row["at"], user))
+    first = {
+        other: next(user for at, user in sorted(pairs) if at == min(pairs)[0])
+        for other, pairs in seen.items()
+    }
+
+    def known(name):
+        while name in first:
+            name = first[name]
+        return name
+
+    consents, copies, events = {}, set(), []
+    for person in people.astype(object).where(people.notna(), None).to_dict("records"):
+        if person["user_id"]:
+            consents.setdefault(known(person["user_id"]), person["consent"])
+    refused = {user for user, consent in consents.items() if consent is False}
+    for row in sorted(kept, key=lambda row: row["at"]):  # of copies the first in time stays
+        row["who"] = known(row["user_id"] or row.get("anonymous_id"))
+        copy = (row["who"], row["event"], row.get("event_id"))
+        if row.get("event_id") is not None and copy in copies:
+            count("same event_id again")
+        elif row["who"] in refused:
+            count("no consent")
+            copies.add(copy)
+        else:
+            events.append(row)
+            copies.add(copy)
+    users = sorted({row["who"] for row in events} | consents.keys() - refused)
+    return (
+        why,
+        users,
+        sorted(
+            (users.index(row["who"]), row["at"], row["event"], row["platform"] or "")
+            for row in events
+        ),
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "lacking", [(), ("event_id",), ("anonymous_id",), ("event_id", "anonymous_id")]
+)
+def test_a_load_keeps_and_rejects_what_plain_python_does(tmp_path, seed, lacking):
+    rows, people = messy(np.random.default_rng(seed))
+    rows = rows.drop(columns=list(lacking))
+    con = duckdb.connect()
+    con.register("one", canonical_frame(rows[:150], "events"))
+    con.register(
+        "other", canonical_frame(rows[150:].drop(columns="platform"), "events")
+    )  # sources may differ in columns
+    con.register("crm", canonical_frame(people, "people"))
+    rows.loc[rows.index >= 150, "platform"] = None
+    why, users, expected = loaded_by_hand(rows, people)
+    tables = {
+        "events": [("one", "FROM one"), ("other", "SELECT * FROM other")],
+        "people": [("crm", "FROM crm")],
+    }
+    report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
+    events = report["tables"]["events"]
+    assert events == {"n_read": 240, "n_rejected": why, "n_kept": len(expected)}
+    assert why and report["n_users"] == len(users)
+    log = EventLog.open(tmp_path / "x.duckdb")
+    kept = log._con.sql(
+        "SELECT user, timestamp, event::VARCHAR, coalesce(platform::VARCHAR, '') FROM events"
+    ).fetchall()
+    assert [row[:3] for row in kept] == [row[:3] for row in expected], (
+        "stored in order of user, time and event"
+    )
+    assert sorted(kept) == expected
+    rejected = dict(
+        duckdb.sql(
+            f"SELECT reason, count(*) FROM '{tmp_path}/x.rejected.parquet' WHERE canonical_table = 'events' GROUP BY 1"
+        ).fetchall()
+    )
+    assert rejected == {reason: n for reason, n in why.items() if reason != "no consent"}

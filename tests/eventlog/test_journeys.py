@@ -1,0 +1,530 @@
+"""The funnel walk against counts that public test suites assert, a state machine in plain Python, and a search over all chains."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mctlib.contract import MISSING
+from mctlib.eventlog.journeys import Journeys, first_rows, next_row
+from mctlib.eventlog.walk import walk_attempts, walk_funnel
+
+CASES = {
+    case["name"]: case
+    for case in json.loads(
+        (Path(__file__).parents[1] / "reference" / "funnel_cases.json").read_text()
+    )
+}
+NOT_OURS = {  # public cases that pin a rule other than ours; they stay in the file so that the difference is on record
+    "ch_strict_deduplication_stops_at_duplicate": "only ClickHouse's strict_deduplication stops at a repeated event",
+    "ch_strict_dedup_plus_strict_order": "the same mode",
+    "ch_strict_increase_rejects_ties": "we count events of one moment in step order, strict_increase refuses them",
+    "ch_default_reuses_one_event_for_three_steps": "one event fills one step here",
+    "ch_strict_order_reentry_breaks": "a second step 1 starts a new attempt here, it does not end the search",
+    "ch_allow_reentry": "after a second step 1 our strict attempt begins again",
+}
+
+
+def journeys(rows, **options):
+    """Rows (user, time, mask), in any order, as Journeys; the mask as narrow as a log makes it."""
+    narrow = np.min_scalar_type(max((int(r[2]) for r in rows), default=0) | 31)
+    user, time, mask = (
+        np.array([r[i] for r in rows], d) for i, d in enumerate((np.int64, np.int64, narrow))
+    )
+    order = np.lexsort((time, user))
+    dims = {k: v[order] for k, v in options.pop("dims", {}).items()}
+    return Journeys(user[order], time[order], mask[order], as_of=10**9, dims=dims, **options)
+
+
+# ------------------------------------------------------------------------------------------------------------------ published counts
+
+
+def of_case(case):
+    users = sorted({e["user"] for e in case["events"]})
+    bars = [x["event"] for x in case["exclusions"]]
+    rows = []
+    for e in case["events"]:
+        bits = [k for k, name in enumerate(case["steps"] + bars) if name == e["event"]]
+        when = datetime.fromisoformat(e["ts"].replace("Z", "+00:00")).timestamp()
+        rows.append((users.index(e["user"]), round(when * 1e6), sum(1 << b for b in bits)))
+    return walk_funnel(
+        journeys(rows),
+        len(case["steps"]),
+        window=int(case["window_seconds"] * 1_000_000),
+        order=case["mode"],
+        exclude=[(x["from_step"] + 1, x["to_step"] + 1) for x in case["exclusions"]],
+        optional=[k + 1 for k in case["optional_steps"]],
+    )
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c["portable"]])
+def test_counts_and_times_that_public_suites_assert(name):
+    case = CASES[name]
+    walk = of_case(case)
+    reached = (walk.rows >= 0).sum(axis=0)
+    assert [n for n, known in zip(reached, case["expected_counts"]) if known is not None] == [
+        n for n in case["expected_counts"] if n is not None
+    ]
+    gaps = np.diff(walk.times(), axis=1) / 1e6
+    for key, middle in (
+        ("expected_mean_seconds", np.nanmean),
+        ("expected_median_seconds", np.nanmedian),
+    ):
+        for k, seconds in enumerate(case.get(key) or []):
+            if seconds is not None:
+                assert middle(gaps[:, k - 1]) == pytest.approx(seconds, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", list(NOT_OURS))
+def test_where_we_differ_from_a_public_suite_we_know_it(name):
+    case = CASES[name]
+    assert not case["portable"]
+    assert (of_case(case).rows >= 0).sum(axis=0).tolist() != case["expected_counts"]
+
+
+def test_every_published_case_is_either_held_or_refused():
+    assert {n for n, c in CASES.items() if not c["portable"]} == set(NOT_OURS) and len(CASES) == 38
+
+
+# ---------------------------------------------------------------------------------------------------- the rule, one user, in plain Python
+
+
+def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
+    """((time or None of each step), excluded) of one user's deepest attempt, None without an entry. events: (time, steps, bars), sorted by time."""
+    chain = {
+        s: None for s in range(n + 1)
+    }  # the chain that last reached step s: [start, {step: event}, spoilt]
+    best, best_chain, best_spoilt = 0, None, False
+
+    def alive(s, now):
+        return chain[s] is not None and now - chain[s][0] <= window
+
+    for now, group in groupby(enumerate(events), key=lambda e: e[1][0]):
+        group = list(group)
+        different = len({(frozenset(e[1]), frozenset(e[2])) for _, e in group}) > 1
+        if different:  # one reading per event and step, in step order; exclusions and strictness do not apply within the moment
+            group.sort(
+                key=lambda e: sorted(e[1][1], reverse=True)
+            )  # for one step, the event without later uses before the one with
+            readings = sorted(
+                ((i, {s}, set()) for i, (_, steps, _) in group for s in steps),
+                key=lambda r: min(r[1]),
+            )
+            if any(
+                len(steps) > 1 for _, (_, steps, _) in group
+            ):  # first whatever continues earlier moments
+                readings = sorted(readings, key=lambda r: -min(r[1])) + readings
+        else:
+            readings = [(i, set(steps), set(bars)) for i, (_, steps, bars) in group]
+        for i, steps, bars in readings:
+            if chain[n] is not None:  # a clean finish is final
+                break
+            chain[0] = [now, {}, False]
+            for s in range(n, 0, -1):
+                before = s - 1
+                while before in optional and not alive(before, now):
+                    before -= 1
+                if not alive(before, now) or (
+                    chain[s] is not None and chain[s][0] == chain[before][0]
+                ):
+                    continue
+                start, filled, spoilt = chain[before]
+                if any(exclude[b][0] < s <= exclude[b][1] for b in bars) and not spoilt:
+                    spoilt = chain[before][2] = True
+                    if best == before and now - best_chain[0] <= window:
+                        best_spoilt = True
+                if s in steps and not (different and i in filled.values()):
+                    grown = [start, {**filled, s: i}, False]
+                    if s > best or (s == best and best_spoilt):
+                        best, best_chain, best_spoilt = s, grown, spoilt
+                    if not spoilt:
+                        chain[s] = grown
+            if order == "strict" and not different:
+                for s in range(1, n + 1):
+                    if s not in steps:
+                        chain[s] = None
+    if best == 0:
+        return None
+    return tuple(
+        events[best_chain[1][s]][0] if s in best_chain[1] else None for s in range(1, n + 1)
+    ), best_spoilt
+
+
+def attempt_in_any_order(events, n, window, kinds, **_):
+    """The same for the unordered rule: look back from every event, in order of time."""
+    attempts = []
+    for i, (now, steps, _) in enumerate(events):
+        if steps:
+            seen = [e for e in events[: i + 1] if e[1] and now - e[0] <= window]
+            times = sorted(
+                t for kind in kinds for t in [t for t, s, _ in seen if kind <= s][: len(kind)]
+            )
+            attempts.append((now, times))
+    if not attempts:
+        return None
+    deepest = max(len(times) for _, times in attempts)
+    for now, times in attempts:
+        if len(times) == deepest:
+            spoilt = any(
+                bars and times[0] < t and (t < now if deepest == n else t <= times[0] + window)
+                for t, _, bars in events
+            )
+            if not spoilt:
+                return tuple(times + [None] * (n - deepest)), False
+    return (), True
+
+
+def first_entry_only(events, window, order):
+    """What is left of a user's events when only the first entry starts an attempt."""
+    entries = [
+        i
+        for i, (_, steps, _) in enumerate(events)
+        if (steps if order == "unordered" else 1 in steps)
+    ]
+    if not entries:
+        return []
+    begin = events[entries[0]][0]
+    if order == "unordered":
+        return [e for e in events if begin <= e[0] <= begin + window]
+    return [
+        (t, steps if t == begin else steps - {1}, bars) for t, steps, bars in events if t >= begin
+    ]
+
+
+def check(rows, n, **rule):
+    """Kernel and plain Python agree on every user: same times at every step, same users excluded."""
+    j = journeys(rows)
+    n_bars = len(rule.get("exclude", ()))
+    walk = walk_funnel(j, n, **rule)
+    got = {
+        int(u): tuple(None if np.isnan(t) else int(t) for t in times)
+        for u, times in zip(walk.user, walk.times())
+    }
+    want, out = {}, set()
+    for u in np.unique(j.user):
+        events = [
+            (
+                int(t),
+                {s for s in range(1, n + 1) if int(m) >> (s - 1) & 1},
+                {b for b in range(n_bars) if int(m) >> (n + b) & 1},
+            )
+            for t, m in zip(j.time[j.user == u], j.mask[j.user == u])
+        ]
+        if rule["order"] != "strict":
+            events = [e for e in events if e[1] or e[2]]
+        if rule.get("first_only"):
+            events = first_entry_only(events, rule["window"], rule["order"])
+        if rule["order"] == "unordered":
+            same = {}
+            for s in range(1, n + 1):
+                same.setdefault(tuple(s in steps for _, steps, _ in events), set()).add(s)
+            found = attempt_in_any_order(events, n, kinds=list(same.values()), **rule)
+        else:
+            found = attempt(events, n, **rule)
+        if found and found[1]:
+            out.add(u)
+        elif found:
+            want[int(u)] = found[0]
+    for u in np.unique(j.user):
+        assert got.get(int(u)) == want.get(int(u)), (
+            rule,
+            list(zip(j.time[j.user == u], j.mask[j.user == u])),
+        )
+    assert set(walk.excluded.tolist()) == out
+
+
+def logs(masks, n_users=60, span=12):
+    """Small logs with many equal moments and repeats; times are whole numbers, a window of 4 covers a third of them."""
+
+    def rows(seed):
+        rng = np.random.default_rng(seed)
+        size = n_users * int(rng.integers(1, 14))
+        return np.column_stack(
+            [
+                rng.integers(0, n_users, size),
+                rng.integers(0, span + 1, size),
+                rng.choice(list(masks), size),
+            ]
+        ).tolist()
+
+    return st.integers(0, 2**32 - 1).map(rows)
+
+
+THOUSANDS = settings(max_examples=40, deadline=None, derandomize=True)  # 2,400 users each
+SINGLE = [0, 1, 2, 4]  # one step each, or nothing
+OVERLAPPING = range(8)
+
+
+@THOUSANDS
+@given(logs(SINGLE), st.integers(0, 12), st.booleans())
+def test_ordered(rows, window, first_only):
+    check(rows, 3, window=window, order="ordered", first_only=first_only)
+
+
+@THOUSANDS
+@given(logs(OVERLAPPING), st.integers(0, 12), st.booleans())
+def test_ordered_when_one_event_may_fill_several_steps(rows, window, first_only):
+    check(rows, 3, window=window, order="ordered", first_only=first_only)
+
+
+@THOUSANDS
+@given(logs([0, 3, 3, 4]), st.integers(0, 12))
+def test_a_repeated_event_needs_repeats(rows, window):
+    check(rows, 3, window=window, order="ordered")
+
+
+@THOUSANDS
+@given(logs(OVERLAPPING), st.integers(0, 12), st.booleans())
+def test_strict(rows, window, first_only):
+    check(rows, 3, window=window, order="strict", first_only=first_only)
+
+
+@THOUSANDS
+@given(
+    logs([0, 1, 2, 4, 8, 16]),
+    st.integers(0, 12),
+    st.booleans(),
+    st.sampled_from(["ordered", "strict"]),
+    st.sampled_from([[(1, 2), (2, 3)], [(1, 3), (1, 2)]]),
+)
+def test_exclusions(rows, window, first_only, order, exclude):
+    check(rows, 3, window=window, order=order, exclude=exclude, first_only=first_only)
+
+
+@THOUSANDS
+@given(
+    logs([0, 1, 2, 4, 8, 16]),
+    st.integers(0, 12),
+    st.booleans(),
+    st.sampled_from([[2], [3], [2, 3], [4]]),
+    st.sampled_from([[], [(1, 3)]]),
+)
+def test_optional_steps(rows, window, first_only, optional, exclude):
+    check(
+        rows,
+        4,
+        window=window,
+        order="ordered",
+        optional=optional,
+        exclude=exclude,
+        first_only=first_only,
+    )
+
+
+@THOUSANDS
+@given(logs([0, 1, 2, 4, 8]), st.integers(0, 12), st.booleans(), st.booleans())
+def test_unordered(rows, window, first_only, exclude):
+    check(
+        rows,
+        3,
+        window=window,
+        order="unordered",
+        exclude=[(1, 3)] if exclude else [],
+        first_only=first_only,
+    )
+
+
+@THOUSANDS
+@given(logs([0, 3, 4]), st.integers(0, 12))
+def test_unordered_with_a_step_wanted_twice(rows, window):
+    check(rows, 3, window=window, order="unordered")
+
+
+@THOUSANDS
+@given(
+    logs(SINGLE),
+    st.integers(0, 2**32 - 1).map(Random),
+    st.integers(0, 12),
+    st.sampled_from(["ordered", "strict", "unordered"]),
+    st.booleans(),
+)
+def test_hold_is_the_funnel_of_each_value_and_the_deepest_counts(
+    rows, random, window, order, first_only
+):
+    role = np.array(random.choices(range(3), k=len(rows)))
+    j = journeys(rows, dims={"role": role}, levels={"role": ["candidate", "recruiter", MISSING]})
+    walk = walk_funnel(j, 3, window=window, order=order, hold=["role"], first_only=first_only)
+    got = {
+        int(u): ((r >= 0).sum(), t)
+        for u, r, t in zip(walk.user, walk.rows, np.nanmax(walk.times(), axis=1, initial=-1))
+    }
+    want = {}
+    for u in np.unique(j.user):
+        mine = [
+            (
+                int(j.time[i]),
+                {s for s in (1, 2, 3) if int(j.mask[i]) >> (s - 1) & 1},
+                set(),
+                int(j.dims["role"][i]),
+            )
+            for i in np.flatnonzero(j.user == u)
+            if j.dims["role"][i] != 2
+        ]
+        values = {v for *_, v in mine}
+        if (
+            first_only
+        ):  # the moment of the user's very first entry decides which values are followed
+            entries = [
+                (t, v) for t, steps, _, v in mine if (steps if order == "unordered" else 1 in steps)
+            ]
+            values = {v for t, v in entries if t == entries[0][0]}
+        for value in values:
+            events = [e[:3] for e in mine if e[3] == value and (e[1] or order == "strict")]
+            events = first_entry_only(events, window, order) if first_only else events
+            kinds = [{1}, {2}, {3}]
+            found = (
+                attempt_in_any_order(events, 3, window, kinds)
+                if order == "unordered"
+                else attempt(events, 3, window, order)
+            )
+            if found:
+                times = [t for t in found[0] if t is not None]
+                want.setdefault(int(u), []).append((-len(times), max(times)))
+    assert got == {u: (-min(found)[0], min(found)[1]) for u, found in want.items()}
+
+
+@THOUSANDS
+@given(
+    logs(range(16)),
+    st.integers(0, 12),
+    st.sampled_from(["ordered", "strict", "unordered"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_logs_own_order_within_a_moment_means_nothing(rows, window, order, first_only, exclude):
+    rows = [(u, t, m if order != "unordered" else m & -m) for u, t, m in rows]
+    rule = {
+        "window": window,
+        "order": order,
+        "first_only": first_only,
+        "exclude": [(1, 2)] if exclude else [],
+    }
+    there, back = (
+        walk_funnel(journeys(rows), 3, **rule),
+        walk_funnel(journeys(rows[::-1]), 3, **rule),
+    )
+    np.testing.assert_array_equal(there.times(), back.times())
+    np.testing.assert_array_equal(there.excluded, back.excluded)
+
+
+# ------------------------------------------------------------------------------------------- the ordered rule without a machine: all chains
+
+
+@THOUSANDS
+@given(
+    st.sampled_from([[0, 1, 2, 4], [0, 1, 2, 6], [0, 3, 4], [0, 7]]).flatmap(
+        lambda masks: logs(masks, n_users=20)
+    ),
+    st.integers(0, 12),
+)
+def test_the_depth_is_that_of_the_longest_chain_there_is(rows, window):
+    """Search every way to fill steps 1, 2, ... with different events, times never falling, all within the window from the first."""
+    j = journeys(rows)
+    walk = walk_funnel(j, 3, window=window)
+    depth = {int(u): int(d) for u, d in zip(walk.user, (walk.rows >= 0).sum(axis=1))}
+
+    def longest(events, used, k, begin, last):
+        best = k
+        if k < 3:
+            for i, (t, m) in enumerate(events):
+                if (
+                    i not in used
+                    and m >> k & 1
+                    and t >= last
+                    and (begin is None or t - begin <= window)
+                ):
+                    best = max(
+                        best, longest(events, used | {i}, k + 1, t if begin is None else begin, t)
+                    )
+        return best
+
+    for u in np.unique(j.user):
+        events = [(int(t), int(m)) for t, m in zip(j.time[j.user == u], j.mask[j.user == u])]
+        assert depth.get(int(u), 0) == longest(events, frozenset(), 0, None, -1)
+
+
+# ----------------------------------------------------------------------------------------------------------------------------- by hand
+
+
+def test_a_later_entry_starts_a_new_attempt_and_deeper_steps_keep_their_start():
+    a, b, c = 1, 2, 4
+    late = walk_funnel(
+        journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10
+    )  # the second a saves the b
+    assert late.times().tolist()[0][:2] == [8, 12]
+    kept = walk_funnel(
+        journeys([(1, 0, a), (1, 1, b), (1, 9, a), (1, 10, c)]), 3, window=10
+    )  # c belongs to the chain that has a b
+    assert kept.times().tolist() == [[0, 1, 10]]
+    first = walk_funnel(journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10, first_only=True)
+    assert (first.rows >= 0).sum() == 1
+
+
+def test_no_events_no_users():
+    for order in ("ordered", "strict", "unordered"):
+        walk = walk_funnel(journeys([]), 2, window=5, order=order)
+        assert walk.rows.shape == (0, 2) and len(walk.excluded) == 0
+
+
+@THOUSANDS
+@given(
+    logs([0, 1, 2, 4, 8]),
+    st.integers(0, 12),
+    st.sampled_from(["ordered", "strict", "unordered"]),
+    st.sampled_from([[], [(1, 3)]]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_both_attempts_at_once_are_the_two_one_by_one(rows, window, order, exclude, optional, once):
+    """``once``: nobody does step 1 twice, and one object stands for both."""
+    seen = set()
+    rows = [
+        r for r in sorted(rows) if not (once and r[2] == 1 and (r[0] in seen or seen.add(r[0])))
+    ]
+    rule = {
+        "window": window,
+        "order": order,
+        "exclude": exclude,
+        "optional": [2] if optional and order != "unordered" else [],
+    }
+    both = walk_attempts(journeys(rows), 3, **rule)
+    for walk, first_only in zip(both, (True, False)):
+        alone = walk_funnel(journeys(rows), 3, **rule, first_only=first_only)
+        alone = replace(
+            alone, rows=alone.rows[~np.isin(alone.user, both[1].excluded)]
+        )  # out of the deepest attempts, out of the first
+        assert (
+            walk.user.tolist() == alone.user.tolist()
+            and walk.excluded.tolist() == alone.excluded.tolist()
+        )
+        np.testing.assert_array_equal(walk.times(), alone.times())
+    assert not once or order == "unordered" or both[0] is both[1]
+
+
+@THOUSANDS
+@given(logs([0, 1, 2, 3], n_users=15), st.booleans())
+def test_next_row_is_the_first_other_match_at_the_same_time_or_later(rows, strictly):
+    j = journeys(rows)
+    after = np.flatnonzero(j.has(0))
+    for row, found in zip(after, next_row(j, after, 1, strictly=strictly)):
+        later = [
+            r
+            for r in range(len(j))
+            if j.user[r] == j.user[row]
+            and r != row
+            and j.has(1)[r]
+            and (j.time[r] > j.time[row] if strictly else j.time[r] >= j.time[row])
+        ]
+        assert found == (later[0] if later else -1)
+
+
+def test_first_rows_are_where_the_user_changes():
+    assert first_rows(np.array([3, 3, 5, 9, 9])).tolist() == [0, 2, 3]
+    assert first_rows(np.array([], np.int64)).tolist() == []

@@ -1,0 +1,308 @@
+"""Over a real cluster (a master and two workers, processes of their own) every table is, cell by cell, the one that DuckDB gives."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mctlib
+from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.steps import ANY
+from tests.eventlog.test_parquet import (
+    SMALL,
+    answers,
+    assert_same,
+    stored,
+    write_clean_demo,
+)
+
+JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
+pytestmark = pytest.mark.skipif(
+    not JAVA or not importlib.util.find_spec("pyspark"),
+    reason="a cluster needs "
+    + (
+        "Java 17 or later (no java on the PATH, no JAVA_HOME)"
+        if not JAVA
+        else 'pyspark: pip install "mctlib[spark]"'
+    ),
+)
+
+
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # short lives
+
+
+class Cluster:
+    """A standalone master and two workers of one core each on the loopback address; `spark` is a session on them."""
+
+    def __init__(self, folder: Path) -> None:
+        import pyspark
+        from pyspark.sql import SparkSession
+
+        root = str(Path(mctlib.__file__).parents[1])
+        home = str(Path(pyspark.__file__).parent)
+        os.environ |= {
+            "PYSPARK_PYTHON": sys.executable,
+            "PYTHONPATH": root,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_HOME": home,
+            "SPARK_DAEMON_JAVA_OPTS": QUICK,
+            "SPARK_SUBMIT_OPTS": QUICK,
+        }
+        self.folder, self.log = folder, (folder / "log.txt").open("w")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.master = self._start(
+            "master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"
+        )
+        _wait(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the master listens")
+        url = f"spark://127.0.0.1:{port}"
+        self.workers = [
+            self._start(
+                "worker.Worker",
+                "--host",
+                "127.0.0.1",
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+                "--webui-port",
+                "0",
+                "--work-dir",
+                str(folder / f"work{i}"),
+                url,
+            )
+            for i in range(2)
+        ]
+        self.spark = (
+            SparkSession.builder.master(url)
+            .appName("mctlib")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.ui.enabled", False)
+            .config("spark.executor.memory", "700m")
+            .config("spark.driver.memory", "700m")
+            .config("spark.sql.shuffle.partitions", 4)
+            .config("spark.log.level", "ERROR")
+            .config("spark.ui.showConsoleProgress", False)
+            .config("spark.local.dir", str(folder))
+            .config("spark.sql.warehouse.dir", str(folder))
+            .config("spark.executor.extraJavaOptions", QUICK)
+            .config("spark.sql.codegen.wholeStage", False)
+            .config("spark.sql.session.timeZone", "Asia/Kathmandu")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .getOrCreate()
+        )
+
+    def _start(self, what: str, *arguments: str) -> subprocess.Popen:
+        command = [
+            f"{os.environ['SPARK_HOME']}/bin/spark-class",
+            f"org.apache.spark.deploy.{what}",
+            *arguments,
+        ]
+        return subprocess.Popen(
+            command, stdout=self.log, stderr=self.log, start_new_session=True
+        )  # its executors join its process group
+
+    def kill(self, worker: subprocess.Popen) -> None:
+        """kill -9: the worker and its executors, at once."""
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+    def stop(self) -> None:
+        self.spark.stop()
+        for process in (*self.workers, self.master):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+        self.log.close()
+
+
+def _wait(until, what, seconds=60):
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    before = dict(os.environ)
+    cluster = Cluster(tmp_path_factory.mktemp("spark"))
+    yield cluster
+    cluster.stop()
+    os.environ.clear()
+    os.environ |= before
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_clean_demo(tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def log(cluster, folder):
+    from mctlib.eventlog.spark import SparkLog
+
+    frames = {
+        t: cluster.spark.read.parquet(str(folder / f"{t}.parquet"))
+        for t in ("people", "surveys", "backend", "spend")
+    }
+    return SparkLog(
+        cluster.spark.read.parquet(str(folder / "events")),
+        **frames,
+        timeline=pd.read_parquet(folder / "timeline.parquet"),
+        name="frame",
+    )
+
+
+@pytest.fixture(scope="module")
+def duck(folder):
+    return stored(folder)
+
+
+def where_am_i(j: Journeys) -> pd.DataFrame:
+    return pd.DataFrame({"session": [os.getsid(0)], "n_rows": [len(j)]})
+
+
+def test_the_work_is_done_by_both_workers_and_not_here(cluster, log, duck):
+    found = log.reduce(where_am_i, events=[ANY])
+    assert set(found["session"]) == {worker.pid for worker in cluster.workers}
+    assert found["n_rows"].sum() == duck.counts()["n_events"].sum()
+
+
+def test_every_analysis_gives_the_tables_of_duckdb(log, duck):
+    expected = answers(duck)
+    for name, table in answers(log).items():
+        assert_same(table, expected[name], name)
+
+
+def small_frames(spark, time_type):
+    rows = [
+        ("ann", "join", "2026-01-01 10:00:00"),
+        ("ann", "leave", "2026-01-02 10:00:00"),
+        ("", "join", "2026-01-01 10:00:00"),
+        ("bob", "join", "2026-01-05 10:00:00"),
+    ]
+    events = spark.createDataFrame(
+        rows * 5, "`Nutzer, Nr.` string, event string, at string"
+    ).selectExpr(
+        "`Nutzer, Nr.`",
+        "event",
+        {
+            "timestamp": "cast(concat(at, 'Z') as timestamp) as timestamp",
+            "timestamp_ntz": "cast(at as timestamp_ntz) as timestamp",
+        }[time_type],
+    )
+    return events, spark.createDataFrame(
+        [("ann", "pro", None), ("bob", "pro", False)],
+        "user_id string, plan string, consent boolean",
+    )
+
+
+@pytest.mark.parametrize("time_type", ["timestamp", "timestamp_ntz"])
+def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, time_type):
+    """Counted by hand; the session's zone is Kathmandu's, and times without a zone are UTC."""
+    from mctlib.eventlog.spark import SparkLog
+
+    events, people = small_frames(cluster.spark, time_type)
+    log = SparkLog(events, columns={"user_id": "Nutzer, Nr."}, people=people, groups=2)
+    assert log.load["tables"]["events"] == {
+        "n_read": 20,
+        "n_kept": 10,
+        "n_rejected": {"no consent": 5, "no user": 5},
+    }
+    assert (log.load["n_users"], log.event_names) == (1, ["join", "leave"])
+    assert (log.first_event, log.last_event) == (
+        pd.Timestamp("2026-01-01T10:00Z"),
+        pd.Timestamp("2026-01-02T10:00Z"),
+    )
+    walked = log.reduce(
+        lambda j: pd.DataFrame({"time": j.time, "plan": j.segment(np.arange(len(j))), "n_rows": 1}),
+        events=[ANY],
+        by="plan",
+    )
+    assert walked.to_dict("list") == {
+        "time": [t.value // 1000 for t in (log.first_event, log.last_event)],
+        "plan": ["pro", "pro"],
+        "n_rows": [5, 5],
+    }
+    assert log.table("people")["plan"].tolist() == ["pro"]
+
+
+def test_a_question_without_rows_has_an_empty_answer_and_a_wrong_word_is_refused_here(log):
+    assert log.reduce(lambda j: pd.DataFrame({"n_rows": [len(j)]}), events=["nothing like it"])[
+        "n_rows"
+    ].tolist() == [0]
+    with pytest.raises(ParameterError, match='"plattform" is neither .* Did you mean "platform"'):
+        log.counts(by="plattform")
+    with pytest.raises(ParameterError, match="as_of: 2025-01-01 lies before the first event"):
+        log.reduce(where_am_i, events=[ANY], as_of="2025-01-01")
+    with pytest.raises(NotImplementedError, match="give a kernel to reduce"):
+        log.journeys(events=[ANY])
+
+
+def test_frames_that_cannot_be_read(cluster):
+    from mctlib.eventlog.spark import SparkLog
+
+    rows = cluster.spark.createDataFrame(
+        [("ann", "join", "2026-01-01")], "user_id string, event string, timestamp string"
+    )
+    with pytest.raises(
+        DataError,
+        match='events frame: "timestamp" holds string, not timestamps; convert it with to_timestamp',
+    ):
+        SparkLog(rows)
+    with pytest.raises(DataError, match='events frame: column "event" is missing'):
+        SparkLog(rows.drop("event"))
+
+
+def test_the_small_tables_come_as_they_are_with_users_as_integers(log, duck):
+    for name in (*SMALL, "responses"):
+        ours, theirs = (
+            side.table(name).drop(columns=["user", "account_id"], errors="ignore")
+            for side in (log, duck)
+        )
+        order = list(theirs.columns)
+        pd.testing.assert_frame_equal(
+            ours.sort_values(order, ignore_index=True),
+            theirs.sort_values(order, ignore_index=True),
+            check_dtype=False,
+            obj=name,
+        )
+
+
+def test_a_worker_killed_in_the_middle_does_not_change_the_result(cluster, log, tmp_path):
+    def kernel(j):
+        (tmp_path / str(os.getsid(0))).touch()
+        time.sleep(0.5)
+        return (
+            pd.DataFrame({"bucket": j.bucket, "n_rows": 1, "sum_time": j.time / 1e15})
+            .groupby("bucket", as_index=False)
+            .sum()
+        )
+
+    expected = log.reduce(kernel, events=["job_viewed"])
+    for marker in tmp_path.iterdir():
+        marker.unlink()
+    found = []
+    asking = threading.Thread(
+        target=lambda: found.append(log.reduce(kernel, events=["job_viewed"]))
+    )
+    asking.start()
+    victim = cluster.workers[1]
+    _wait((tmp_path / str(victim.pid)).exists, "the second worker walks")
+    assert asking.is_alive()
+    cluster.kill(victim)
+    asking.join(120)
+    pd.testing.assert_frame_equal(found[0], expected, check_exact=True)

@@ -1,0 +1,324 @@
+"""What notebooks show: numbers in their units, small cells hidden, data never live."""
+
+import re
+from types import SimpleNamespace
+
+import nbconvert.filters.markdown_mistune as markdown
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib.contract import ParameterError
+from mctlib.eventlog.event_log import EventLog
+from mctlib.report import display as report
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Collects what a notebook would display: (data, metadata) pairs, HTML objects as text."""
+    outputs = []
+
+    def display(what, *, raw=False, metadata=None):
+        outputs.append((what if raw else {"text/html": what.data}, metadata or {}))
+
+    monkeypatch.setattr(report, "display", display)
+    monkeypatch.delenv("MCT_TABLES", raising=False)
+    return outputs
+
+
+def cells(page):
+    """The table of a page as text: header row, then body rows."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.S)
+    return [
+        [
+            re.sub("<[^>]+>", "", cell).replace("\u00a0", " ")
+            for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)
+        ]
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize(("column", "value", "text"), [
+    ("conversion_rate", 0.1234, "12.3 %"), ("late_share", 1.0, "100.0 %"), ("conversion_rate", np.nan, "–"), ("roi", -0.5, "−50.0 %"),
+    ("effect_rate", 0.171, "+17.1 pp"), ("rel_effect", 0.94, "+94.0 %"), ("n_users", 1234567, "1,234,567"), ("n_users", 12.0, "12"),
+    ("spend_amount", 1234567.0, "1.2 M"), ("cost_amount", 820000, "820 k"), ("cost_amount", 4567, "4.6 k"), ("value_amount", 12, "12"),
+    ("value_amount", 2.5e9, "2.5 bn"), ("median_days", 4.75, "4.8"),
+    ("horizon_days", 13.55, "13.6"), ("horizon_days", 14.0, "14"), ("segment", "2026-06-29", "2026‑06‑29"), ("segment", "a-b", "a-b"),
+    ("pvalue", 0.0004, "< 0.001"), ("qvalue", 0.0421, "0.042"), ("window_days", 14, "14"),
+    ("day", pd.Timestamp("2026-04-06"), "6 April 2026"), ("shipped_at", pd.Timestamp("2026-04-06 12:30", tz="UTC"), "6 April 2026 12:30"),
+    ("supported", True, "yes"), ("hazard_ratio", 1.23456, "1.23"), ("payback_days", np.inf, "no limit"), ("event", None, "–"), ("step", 3, "3"),
+    ("credit", 12345.678, "12,346"),
+])  # fmt: skip
+def test_a_value_reads_in_its_unit(column, value, text):
+    assert report._cell(column, value).replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("days", "heading", "first"),
+    [
+        ([5.25, 0.01], "Median, days", "5.2 (5.1–5.4)"),
+        ([0.25, 0.01], "Median, hours", "6.0 (5.9–6.2)"),
+        ([10 / 1440], "Median, minutes", "10.0 (9.8–10.3)"),
+        ([0.0], "Median, days", "0.0 (0.0–0.0)"),
+    ],
+)
+def test_short_durations_get_a_unit_in_which_something_is_left_of_them(days, heading, first):
+    days = np.array(days)
+    frame = pd.DataFrame(
+        {
+            "event": ["x"] * len(days),
+            "median_days": days,
+            "median_days_ci_lower": days * 0.98,
+            "median_days_ci_upper": days * 1.03,
+        }
+    )
+    text, _ = report._readable(frame, pd.Series(False, index=frame.index))
+    assert (
+        text.columns.tolist() == ["Event", heading]
+        and text[heading][0].replace("\u00a0", " ") == first
+    )
+
+
+@pytest.mark.parametrize(("column", "words"), [
+    ("n_reached", "Reached"), ("conversion_rate", "Conversion rate"), ("median_days", "Median, days"), ("rel_effect", "Relative effect"), ("qvalue", "q-value"),
+    ("logrank_pvalue", "Logrank p-value"), ("cost_amount", "Cost"), ("roi", "ROI"), ("p90_days", "P90, days"), ("first_at", "First at"), ("day", "Day"),
+])  # fmt: skip
+def test_a_column_name_becomes_words(column, words):
+    assert report._heading(column) == words
+
+
+def test_an_interval_joins_its_estimate_whichever_way_it_is_named(shown):
+    frame = pd.DataFrame({"step": [1, 2], "conversion_rate": [0.123, np.nan], "conversion_rate_ci_lower": [0.11, np.nan], "conversion_rate_ci_upper": [0.137, np.nan],
+                          "effect_rate": [-0.02, 0.1], "effect_ci_lower": [-0.031, 0.09], "effect_ci_upper": [-0.009, 0.11]})  # fmt: skip
+    report.table(frame, "steps", caption="Steps")
+    head, *body = cells(shown[0][0]["text/html"])
+    assert head == ["Step", "Conversion rate", "Effect rate"]
+    assert "Steps. In brackets: 95 % intervals<" in shown[0][0]["text/html"]
+    assert body == [
+        ["1", "12.3 % (11.0–13.7)", "−2.0 pp (−3.1 to −0.9)"],
+        ["2", "–", "+10.0 pp (+9.0 to +11.0)"],
+    ]
+
+
+def test_a_table_is_the_same_twice_has_scopes_and_escapes_data(shown):
+    frame = pd.DataFrame({"event": ["<script>alert(1)</script>", "a & b"], "n_users": [20, 30]})
+    for _ in range(2):
+        report.table(frame, "events", caption="Events <b>of</b> the data")
+    first, second = (data["text/html"] for data, _ in shown)
+    assert first == second
+    assert first.count('scope="col"') == 2 and first.count('scope="row"') == 2
+    assert (
+        "<script" not in first
+        and "<b>" not in first
+        and "&lt;script&gt;" in first
+        and "a &amp; b" in first
+    )
+
+
+def test_rows_below_the_minimum_are_masked(shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path / "tables"))
+    frame = pd.DataFrame(
+        {
+            "event": ["web", "ios", "none"],
+            "n_users": [50, 9, 0],
+            "n_paid": [5, 3, 0],
+            "paid_rate": [0.1, 1 / 3, np.nan],
+        }
+    )
+    report.table(frame, "paid", caption="Paid")
+    body = cells(shown[0][0]["text/html"])[1:]
+    assert body == [
+        ["web", "50", "5", "10.0 %"],
+        ["ios", "hidden", "–", "–"],
+        ["none", "0", "0", "–"],
+    ]
+    kept = pd.read_csv(tmp_path / "tables/paid.csv")
+    assert (
+        kept.event.tolist() == ["web", "ios", "none"]
+        and kept.n_users.fillna(-1).tolist() == [50, -1, 0]
+        and kept.paid_rate.isna().tolist() == [False, True, True]
+    )
+    assert frame.n_users.tolist() == [50, 9, 0]  # the caller's frame stays as it was
+
+
+def masked(frame, **options):
+    return report.suppress(pd.DataFrame(frame), **options)[1].tolist()
+
+
+def test_a_neighbour_is_masked_where_the_total_gives_the_only_small_one_away():
+    segments = {"segment": ["all", "web", "ios", "android"], "n_users": [100, 60, 33, 7]}
+    assert masked(segments) == [
+        False,
+        False,
+        True,
+        True,
+    ]  # 100 - 60 - 33 would be 7: the smallest other one goes too
+    assert masked({"segment": ["web", "ios", "android"], "n_users": [60, 33, 7]}) == [
+        False,
+        True,
+        True,
+    ]  # the total stands in the table of all users
+    assert masked({"event": ["x", "y", "z"], "n_users": [60, 33, 7]}) == [
+        False,
+        False,
+        True,
+    ]  # no total, nothing to subtract from
+    assert masked(
+        {
+            "segment": ["web", "ios", "web", "ios"],
+            "step": [1, 1, 2, 2],
+            "n_reached": [60, 40, 43, 7],
+        }
+    ) == [False, False, True, True]  # of each step
+    assert masked({"segment": ["all", "web", "ios", "android"], "n_users": [75, 60, 8, 7]}) == [
+        False,
+        False,
+        True,
+        True,
+    ]  # two are hidden already
+    assert masked(segments, min_users=5) == [False] * 4
+
+
+def test_a_cohort_is_a_part_of_all_users_however_long_it_was_followed():
+    cohorts = {
+        "segment": ["2026-01", "2026-02", "2026-03"],
+        "n_reached": [60, 33, 7],
+        "horizon_days": [14.0, 13.5, np.nan],
+    }
+    assert masked(cohorts) == [False, True, True]
+    assert masked(
+        {
+            "segment": ["web", "ios", "web", "ios"],
+            "step": pd.array([1, 1, None, None], "Int64"),
+            "n_reached": [60, 40, 43, 7],
+        }
+    ) == [False, False, True, True]
+
+
+def test_a_small_group_of_whom_nobody_got_there_is_masked():
+    assert masked({"event": ["a", "b", "c"], "n_reached": [0, 0, 0], "n_entered": [7, 70, 0]}) == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_the_total_is_taken_within_each_step():
+    frame = {
+        "segment": ["all", "web", "ios"] * 2,
+        "step": [1] * 3 + [2] * 3,
+        "n_reached": [100, 60, 40, 50, 43, 7],
+    }
+    assert masked(frame) == [False, False, False, False, True, True]
+
+
+def test_masks_along_one_key_are_followed_along_the_other():
+    # web/paid is small; its row total gives it away, so web/free goes; then each column total gives one away, so ios goes too
+    frame = {"platform": ["web", "web", "web", "ios", "ios", "ios", "all", "all", "all"], "plan": ["paid", "free", "all"] * 3,
+             "n_users": [5, 50, 55, 40, 60, 100, 45, 110, 155]}  # fmt: skip
+    assert masked(frame) == [True, True, False, True, True, False, False, False, False]
+
+
+def test_no_formula_reaches_a_spreadsheet(shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path))
+    report.table(
+        pd.DataFrame(
+            {
+                "event": ["=HYPERLINK(1)", "@x", "plain"],
+                "n_users": [20, 30, 40],
+                "rel_change": [-0.5, 0.1, 0.2],
+            }
+        ),
+        "x",
+        caption="x",
+    )
+    kept = pd.read_csv(tmp_path / "x.csv")
+    assert kept.event.tolist() == [
+        "'=HYPERLINK(1)",
+        "'@x",
+        "plain",
+    ] and kept.rel_change.tolist() == [-0.5, 0.1, 0.2]
+
+
+def test_a_table_name_is_a_file_name():
+    with pytest.raises(ParameterError, match='"../x" may hold only'):
+        report.table(pd.DataFrame({"n_users": [1]}), "../x", caption="x")
+
+
+NASTY = 'a_b *c* [x](http://evil) <script>alert(1)</script> $d$ `e` | ~~f~~ "g"\n# h'
+
+
+def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
+    result = SimpleNamespace(finding=NASTY, caveats=(NASTY, "1. plain"))
+    report.finding(result, next_step="Ask _why_.", owner="analyst")
+    ((data, metadata),) = shown
+    assert metadata == {
+        "mctlib": {
+            "finding": NASTY,
+            "rule": "",
+            "more": [],
+            "caveats": [NASTY, "1. plain"],
+            "next_step": "Ask _why_.",
+            "owner": "analyst",
+        }
+    }
+    assert data["text/plain"] == NASTY
+    page = markdown.markdown2html_mistune(data["text/markdown"])
+    assert not re.search(r"<(script|em|a|code|del|h\d|table|ol)\b", page)
+    text = (
+        re.sub("<[^>]+>", "", page)
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", '"')
+        .replace("&#58;", ":")
+        .replace("&#36;", "$")
+    )
+    assert text.count(NASTY.replace("\n", " ")) == 2
+    assert page.startswith("<p><strong>a_b ") and "<strong>Owner.</strong> analyst" in page
+
+
+def test_further_results_add_their_findings_and_caveats_once(shown):
+    first, second = (
+        SimpleNamespace(finding=f"{word} finding.", caveats=("Shared.", f"{word} caveat."))
+        for word in ("First", "Second")
+    )
+    second.finding += " (Counted so.)"
+    report.finding(first, more=[second], next_step="Wait.", owner="analyst")
+    ((data, metadata),) = shown
+    assert data["text/markdown"] == ("**First finding.**\n\nSecond finding. (Counted so.)\n\n- Shared.\n- First caveat.\n- Second caveat.\n\n"
+                                     "**What to do next.** Wait.\n\n**Owner.** analyst")  # fmt: skip
+    assert metadata["mctlib"]["finding"] == "First finding." and metadata["mctlib"]["more"] == [
+        {"finding": "Second finding.", "rule": "Counted so."}
+    ]
+
+
+def test_a_picture_has_words_and_is_closed(shown):
+    import matplotlib.pyplot as plt
+
+    plt.close("all")  # what other tests left open
+    with plt.rc_context(
+        {"figure.figsize": (6.4, 4.8)}
+    ):  # another test may have set the house style
+        for drawn in (lambda: plt.subplots()[1], lambda: plt.subplots()[0]):
+            report.figure(drawn(), alt='Users by "event"')
+    assert not plt.get_fignums()
+    for data, metadata in shown:
+        assert data["text/plain"] == metadata["image/png"]["alt"] == 'Users by "event"'
+        assert 300 < metadata["image/png"]["width"] < 700  # 6.4 inches at 96 pixels, trimmed
+    assert shown[0][0]["image/png"] == shown[1][0]["image/png"]
+
+
+def test_the_header_says_what_was_read_and_what_was_left_out(shown):
+    events = pd.DataFrame(
+        {
+            "user_id": [f"u{i}" for i in range(20)] + [None],
+            "event": "signed_up",
+            "timestamp": pd.Timestamp("2026-03-01 08:00"),
+        }
+    )
+    log = EventLog.from_frame(events, name="<b>tiny</b>")
+    report.header(log, rule="signed_up, once", as_of="2026-03-31")
+    page = shown[0][0]["text/html"]
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert facts == {"Data": "&lt;b&gt;tiny&lt;/b&gt;: 20 events of 20 users", "Rule": "signed_up, once",
+                     "Period": "1 March 2026 to 1 March 2026 in UTC, read up to 31 March 2026", "Left out": "1 row of events (no user)"}  # fmt: skip

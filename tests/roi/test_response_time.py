@@ -1,0 +1,168 @@
+"""The value of speed: a fall of known size, weighed by hand. Coverage: tests/calibration.py."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib.contract import DataError, ParameterError
+from mctlib.roi.response_time import value_of_speed
+
+LOG = pd.DataFrame(
+    {
+        "alert_id": ["booked-2025-05-05", "other-2025-05-05", "booked-2025-13-05"],
+        "detected_on": ["2025-05-12", "2025-05-06", None],
+        "decided_on": ["2025-05-15", None, None],
+        "shipped_on": ["2025-05-26", None, None],
+    }
+)
+
+
+def daily(weekly, kind="count", n=100):
+    """A daily series from Monday 2025-01-06 on whose weeks have these values; week 17 begins on 2025-05-05."""
+    value = np.repeat(np.asarray(weekly, float), 7)
+    frame = pd.DataFrame(
+        {
+            "day": pd.date_range("2025-01-06", periods=len(value)),
+            "n": value if kind == "count" else n,
+            "value": value,
+        }
+    )
+    if kind == "rate":
+        frame["n_success"] = value * n
+    frame.attrs = {"events": ["booked"], "metric": "the daily users of booked"}
+    return frame
+
+
+def test_a_known_fall_is_weighed_stage_by_stage():
+    week = np.arange(24)
+    trend = 100 + 2 * week
+    lost = np.r_[np.zeros(17), 20, 10, 5, 0, 0, 0, 0]
+    found = value_of_speed(daily(trend - lost), LOG, value=3.0, margin=0.5).stages
+    assert found["stage"].tolist() == [
+        "until noticed",
+        "until decided",
+        "until answered",
+    ] and found["lasted_days"].tolist() == [7, 3, 11]
+    assert found["missed"].tolist() == pytest.approx(
+        [7 * 20, 3 * 10, 4 * 10 + 7 * 5]
+    )  # the answer is shipped after week 19
+    assert found["lost_amount"].tolist() == pytest.approx(
+        [1.5 * 140, 1.5 * 30, 1.5 * 75]
+    ) and found["per_day_amount"].tolist() == pytest.approx([30, 15, 1.5 * 75 / 11])
+
+
+@pytest.mark.parametrize(("kind", "level"), [("rate", 0.5), ("mean", 9.0)])
+def test_rates_and_means_are_weighed_by_their_users(kind, level):
+    found = value_of_speed(
+        daily(np.r_[np.full(17, level), np.full(7, 0.8 * level)], kind), LOG
+    ).stages
+    assert (
+        found["missed"].iloc[0] == pytest.approx(7 * 100 * 0.2 * level)
+        and found["lost_amount"].isna().all()
+    )
+
+
+def test_an_unanswered_alert_is_counted_to_the_end_of_the_data():
+    result = value_of_speed(
+        daily(np.r_[np.full(17, 100), np.full(4, 80)]), LOG.assign(decided_on=None, shipped_on=None)
+    )
+    assert result.stages["lasted_days"].tolist() == [7, 21] and result.stages["stage"].tolist() == [
+        "until noticed",
+        "until decided (open)",
+    ]
+    assert result.stages["missed"].iloc[1] == pytest.approx(21 * 20)
+
+
+def test_the_finding_names_a_loss_only_where_it_is_more_than_noise():
+    rng = np.random.default_rng(1)
+    clear = value_of_speed(
+        daily(np.r_[np.full(17, 100), np.full(7, 60)] + rng.normal(0, 2, 24)), LOG, value=2.0
+    )
+    assert (
+        clear.finding.startswith("The fall of booked cost ")
+        and "one day sooner would have saved at most a day of that" in clear.finding
+    )
+    assert "overstated" in clear.caveats[0]
+    noise = value_of_speed(daily(100 + rng.normal(0, 10, 24)), LOG)
+    assert noise.finding.startswith("That an earlier answer would have saved anything is not shown")
+
+
+def test_what_cannot_be_said_is_said():
+    nothing = value_of_speed(daily(np.full(24, 100)), LOG[1:])
+    assert (
+        nothing.stages.empty
+        and "the response log holds no alert on the daily users of booked" in nothing.finding
+        and nothing.caveats == ()
+    )
+    assert value_of_speed(daily(np.full(24, 100)), LOG[:0]).stages.empty
+    short = value_of_speed(
+        daily(np.r_[np.full(17, 100), np.full(7, 60)])[56:], LOG
+    )  # nine weeks before
+    assert (
+        "Descriptive only, with fewer than 12 weeks before the fall: booked-2025-05-05."
+        in short.caveats
+    )
+    with pytest.raises(ParameterError, match="one metric of all users"):
+        value_of_speed(pd.concat([daily([1, 2]).assign(segment=s) for s in "ab"]), LOG)
+    for options, message in (
+        ({"value": -1}, "value: -1 must be 0 or more"),
+        ({"margin": 3}, "margin: 3 must be a share"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            value_of_speed(daily([1] * 24), LOG, **options)
+    with pytest.raises(DataError, match='column "alert_id" is missing'):
+        value_of_speed(daily([1] * 24), LOG.drop(columns="alert_id"))
+    with pytest.raises(DataError, match='responses: detected_on: "soon" is not a day'):
+        value_of_speed(daily([1] * 24), LOG.assign(detected_on="soon"))
+    assert value_of_speed(daily([1] * 24), LOG.assign(alert_id=np.nan)).stages.empty
+
+
+FALL = np.r_[np.full(17, 100), np.full(7, 80)]
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        {"detected_on": "2025-05-12T15:00:00Z", "decided_on": "2025-05-15T08:00:00Z"},
+        {"detected_on": pd.Timestamp("2025-05-12 23:00", tz="UTC")},
+        {"detected_on": pd.Timestamp("2025-05-13 01:00", tz="Europe/Berlin")},
+        {"detected_on": pd.Timestamp("2025-05-12").date()},
+    ],
+)
+def test_times_are_read_as_their_utc_day(stamps):
+    expected = value_of_speed(daily(FALL), LOG[:1], value=2.0).stages
+    pd.testing.assert_frame_equal(
+        value_of_speed(daily(FALL), LOG[:1].assign(**stamps), value=2.0).stages, expected
+    )
+
+
+def test_a_stage_of_hours_lasts_no_day():
+    found = value_of_speed(
+        daily(FALL),
+        LOG[:1].assign(detected_on="2025-05-06T09:00:00", decided_on="2025-05-06T18:00:00"),
+        value=2.0,
+    )
+    assert found.stages["lasted_days"].tolist() == [1, 0, 20] and np.isnan(
+        found.stages["missed"].iloc[1]
+    )
+    one = value_of_speed(
+        daily(FALL),
+        LOG[:1].assign(**dict.fromkeys(["detected_on", "decided_on", "shipped_on"], "2025-05-06")),
+        value=2.0,
+    )
+    assert "in the 1 day until noticed" in one.finding
+
+
+def test_a_stage_that_was_not_logged_ends_with_the_next_one():
+    found = value_of_speed(
+        daily(FALL), LOG[:1].assign(decided_on=None)
+    ).stages  # decided on some day up to the answer of the 26th
+    assert found["stage"].tolist() == [
+        "until noticed",
+        "until decided",
+        "until answered",
+    ] and found["lasted_days"].tolist() == [7, 14, 0]
+    assert found["missed"].iloc[1] == pytest.approx(14 * 20)
+    assert value_of_speed(daily(FALL), LOG[:1].assign(detected_on=None)).stages[
+        "lasted_days"
+    ].tolist() == [10, 0, 11]

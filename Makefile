@@ -5,10 +5,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help report test lab bench calibration notebooks
+.PHONY: help report test test-all lint lab bench calibration notebooks
 help:
 	@echo "make report       run the weekly pack on the demo product and print where the report is"
-	@echo "make test         run every test, the notebooks among them"
+	@echo "make test         run the tests, each notebook once among them (about 5 minutes)"
+	@echo "make test-all     run everything: simulations, integration tests and notebooks in every way"
+	@echo "make lint         formatting, lint, types and the floors of the house"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make bench        measure speed against peers in the same run"
 	@echo "make calibration  simulate whether intervals and tests keep their promise, 2,000 data sets a line"
@@ -26,7 +28,16 @@ report: $(READY)
 	@$(RUN) -m mctlib run params/weekly.yaml
 
 test: $(READY)
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n auto -m "not simulation and not integration"
+
+test-all: $(READY)
+	@$(RUN) -m pytest -n auto
+
+lint: $(READY)
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
 
 lab: $(READY)
 	@$(RUN) -m jupyterlab notebooks

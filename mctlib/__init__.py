@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mctlib.activation import Activation, Landmark, landmark_activation, time_to_activation
-    from mctlib.attribution import Attribution, RULES, attribution_windows
+    from mctlib.attribution import RULES, Attribution, attribution_windows
     from mctlib.contract import DataError, ParameterError
     from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
     from mctlib.eventlog.event_log import EventLog

@@ -82,6 +82,11 @@ ENUMS = (
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
 
 
+def interval_columns(name: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
+    """An estimate and the ends of its 95 % interval under the names of the column grammar."""
+    return {name: value, f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+
+
 class DataError(ValueError):
     """The data cannot be read as asked; the message names the file, the field and the rule."""
 

@@ -1,69 +1,99 @@
-"""How numbers are said in findings and caveats."""
+"""Numbers, durations, shares and lists in words: one way to say each of them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-UNITS = (
-    (86_400_000_000, "day"),
-    (3_600_000_000, "hour"),
-    (60_000_000, "minute"),
-    (1_000_000, "second"),
-    (1000, "millisecond"),
-    (1, "microsecond"),
-)
+DAY_US = 86_400_000_000  # microseconds in a day
 
 
-def in_words(us: int) -> str:
-    """A duration in microseconds as a reader says it: 14 days, 1 hour, 30 minutes."""
-    size, word = next(
-        (s, w) for s, w in UNITS if us >= s and us * 10 % s == 0 or s == 1
-    )  # the largest in which it has one decimal at most
-    return f"{us / size:,.1f}".removesuffix(".0") + f" {word}{'' if us == size else 's'}"
+class Unit(NamedTuple):
+    """A unit of time: its name, and how many of it make a day."""
+
+    name: str
+    per_day: int
 
 
-def time_unit(days: float) -> tuple[str, int]:
-    """The unit in which something is left of a span of ``days``, and how many of it make a day."""
-    return next(
-        ((word, n) for word, n in (("day", 1), ("hour", 24), ("minute", 1440)) if days * n >= 2),
-        ("second", 86_400),
-    )
+UNITS = (Unit("day", 1), Unit("hour", 24), Unit("minute", 1440), Unit("second", 86_400))
+
+
+def unit_of(days: float) -> Unit:
+    """The unit in which a span of ``days`` is said: the largest of which there are two or more."""
+    return next((unit for unit in UNITS if days * unit.per_day >= 2), UNITS[-1])
+
+
+def duration(days: float) -> str:
+    """A measured duration, to tenths: "4.3 days", "36 hours", "90 seconds"."""
+    unit = unit_of(abs(days))
+    number = f"{days * unit.per_day:,.1f}".removesuffix(".0")
+    return f"{number} {unit.name}{'' if number == '1' else 's'}"
+
+
+def window(us: int) -> str:
+    """A duration that somebody chose, in microseconds, exactly: "14 days", "36 hours"."""
+    small = ((DAY_US // unit.per_day, unit.name) for unit in UNITS)
+    units = (*small, (1000, "millisecond"), (1, "microsecond"))
+    # the largest in which it has one decimal at most
+    size, name = next(unit for unit in units if us >= unit[0] and us * 10 % unit[0] == 0)
+    return f"{us / size:,.1f}".removesuffix(".0") + f" {name}{'' if us == size else 's'}"
 
 
 def day(us: int) -> str:
-    """The UTC day of a moment in microseconds: 2026-07-05."""
+    """The UTC day of a moment in microseconds: "2026-07-05"."""
     return f"{pd.Timestamp(us, unit='us'):%Y-%m-%d}"
 
 
-def users(n: int) -> str:
-    """1 user, 2,300 users."""
-    return f"{n:,} user{'' if n == 1 else 's'}"
+def count(n: float, what: str) -> str:
+    """Say how many: "1 week", "2,300 weeks"."""
+    return f"{n:,.0f} {what}{'' if n == 1 else 's'}"
 
 
-def share(row: Any, column: str) -> str:
-    """A share with its interval: 12.3 % (11.0 to 13.7); the interval is left out where it is missing."""
-    value, low, high = (100 * row[c] for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
+def users(n: float) -> str:
+    """Say how many users: "1 user", "2,300 users"."""
+    return count(n, "user")
+
+
+def listed(words: Iterable[str], *, most: int | None = None, last: str = "and") -> str:
+    """Words in a row, "a, b and c"; of more than ``most`` words the first: "a, b and 3 more"."""
+    words = list(words)
+    if most is not None and len(words) > most:
+        return f"{', '.join(words[:most])} {last} {len(words) - most} more"
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def share(row: Mapping[str, Any] | pd.Series, column: str) -> str:
+    """A share with its interval, where there is one: "12.3 % (11.0 to 13.7)"."""
+    value, low, high = _with_ends(row, column)
     return f"{value:.1f} %" + (f" ({low:.1f} to {high:.1f})" if low == low else "")
 
 
-def points(row: Any, column: str) -> str:
-    """A difference of shares in percentage points with its interval: +1.2 points (-0.3 to +2.7); the interval is left out where it is missing."""
-    value, low, high = (100 * row[c] for c in (column, f"{column}_ci_lower", f"{column}_ci_upper"))
+def points(row: Mapping[str, Any] | pd.Series, column: str) -> str:
+    """A difference of shares with its interval: "+1.2 points (-0.3 to +2.7)"."""
+    value, low, high = _with_ends(row, column)
     return f"{value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")
 
 
+def _with_ends(row: Mapping[str, Any] | pd.Series, column: str) -> tuple[float, float, float]:
+    """Estimate and ends of an interval, in per cent."""
+    value, low, high = (100 * row[column + end] for end in ("", "_ci_lower", "_ci_upper"))
+    return value, low, high
+
+
 def in_accounts(n_accounts: float, *design_effects: float) -> str:
-    """Whose intervals are by account, to be put after "intervals": " of users in 240 accounts (design effect 3.3)"; what is missing is left out."""
-    told = " and ".join(f"{effect:.1f}" for effect in design_effects if effect == effect)
-    return (
-        f" of users in {n_accounts:,.0f} account{'' if n_accounts == 1 else 's'}"
-        if n_accounts == n_accounts
-        else ""
-    ) + (f" (design effect {told})" if told else "")
+    """Words after "intervals": " of users in 240 accounts (design effect 3.3)", as far as known."""
+    known = [f"{effect:.1f}" for effect in design_effects if effect == effect]
+    text = f" of users in {count(n_accounts, 'account')}" if n_accounts == n_accounts else ""
+    return text + (f" (design effect {' and '.join(known)})" if known else "")
 
 
 def too_few_accounts(where: str) -> str:
     """Why there is no interval."""
     return f"Too few accounts{where} to say how far accounts differ, so no interval is given."
+
+
+def that_hold(pairs: Sequence[tuple[Any, str]]) -> tuple[str, ...]:
+    """The sentences of those (condition, sentence) pairs whose condition holds."""
+    return tuple(sentence for holds, sentence in pairs if holds)

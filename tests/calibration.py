@@ -17,12 +17,7 @@ from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
 from mctlib import stats
-from mctlib.activation.survival_groups import (
-    Cells,
-    Group,
-    compare_days,
-    compare_hazards,
-)
+from mctlib.activation.survival_groups import Cells, Group, compare_days, compare_hazards
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
 from mctlib.roi import before_after as roi
 from mctlib.roi import estimators as cf

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.activation.survival_groups import (
     DAY,
     ENDINGS,
@@ -31,7 +31,6 @@ from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import MATCHERS, Step, as_step
-from mctlib.phrases import in_words, points, time_unit, users
 
 MOST_SIGNALS = MATCHERS - 4  # start, activation and exit are matchers too
 COLUMNS = [
@@ -149,7 +148,7 @@ def landmark_activation(
     )
     n_waiting = int(waiting.iloc[0].sum())
     if not n_waiting:
-        nobody = f"nobody is still waiting and in view {in_words(landmarks[0])} after {roles['start'].label}"
+        nobody = f"nobody is still waiting and in view {phrases.window(landmarks[0])} after {roles['start'].label}"
         return Landmark(_table([], landmarks), tell(_table([], landmarks), nobody), tuple(caveats))
     asked_for = (
         range(len(chosen))
@@ -379,7 +378,7 @@ def _caveats(
 ) -> list[str]:
     """What a reader must know about these numbers, in sentences."""
     out = [
-        f"Compared are the {n_waiting:,} of {users(n_started)} still waiting and in view {in_words(landmark)} after {roles['start'].label}. "
+        f"Compared are the {n_waiting:,} of {phrases.users(n_started)} still waiting and in view {phrases.window(landmark)} after {roles['start'].label}. "
         "Who acts early may differ in other ways: an experiment would tell."
     ]
     head = table[table["landmark_days"] == landmark / DAY]
@@ -390,7 +389,7 @@ def _caveats(
     ]
     if len(vanity):
         told = "; ".join(
-            f"{r['signal']} {100 * r['naive_effect_rate']:+.1f}, after the landmark {points(r, 'effect_rate')}"
+            f"{r['signal']} {100 * r['naive_effect_rate']:+.1f}, after the landmark {phrases.points(r, 'effect_rate')}"
             for _, r in vanity.sort_values("naive_effect_rate", ascending=False).head(2).iterrows()
         )
         out.append(
@@ -426,10 +425,10 @@ def _finding(
     """The clearest saving, or that there is none; ``why``: why nothing can be compared, where that is known."""
     head = table[(table["landmark_days"] == landmark / DAY) & table["logrank_pvalue"].notna()]
     n_tests = int(table["logrank_pvalue"].notna().sum())
-    early, goal = in_words(landmark), roles["activation"].label
+    early, goal = phrases.window(landmark), roles["activation"].label
     rule = (
         f"(Landmark {early} after the first {roles['start'].label}: users still waiting then, sorted by what they had done by then, and followed to "
-        f"{in_words(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}{', errors by account' if accounts else ''}.)"
+        f"{phrases.window(horizon)} after the start; log-rank, 5 % false discovery rate over {n_tests} test{'s' * (n_tests != 1)}{', errors by account' if accounts else ''}.)"
     )
     if head.empty:
         if not why and table.empty:
@@ -439,13 +438,13 @@ def _finding(
     if sooner.empty:
         return f"None of the {len(head)} early micro-conversions in the first {early} goes with a clearly shorter way to {goal}. {rule}"
     row = sooner.iloc[0]
-    word, per_day = time_unit(row["horizon_days"])
+    word, per_day = phrases.unit_of(row["horizon_days"])
     few, many = (-row[f"rmst_difference_days_ci_{side}"] * per_day for side in ("upper", "lower"))
     interval = f" ({few:.1f} to {many:.1f})" if few == few else ""
     without = (
         f"{100 * row['unexposed_rate']:.1f} % without"
         if row["unexposed_rate"] > 0
-        else f"nobody without (of {users(row['n_unexposed'])}; so the days have no interval)"
+        else f"nobody without (of {phrases.users(row['n_unexposed'])}; so the days have no interval)"
     )
     return (
         f"{len(sooner)} of {len(head)} early micro-conversions in the first {early} go{'es' * (len(sooner) == 1)} with a shorter way to {goal}. The largest: users with "

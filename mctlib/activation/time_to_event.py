@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.activation.survival_groups import (
     DAY,
     ENDINGS,
@@ -35,7 +35,6 @@ from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window,
 from mctlib.eventlog.event_log import EventLog, add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step
-from mctlib.phrases import in_words, time_unit, users
 
 POOLED = (
     "all others"  # label of a reference made of several segments: whatever is not shown on its own
@@ -145,7 +144,7 @@ def time_to_activation(
         else 0
     ):
         raise ParameterError(
-            f"observed_from: none of {users(n_unseen)} with {roles['start'].label} is still waiting and has {roles['observed_from'].label} after it "
+            f"observed_from: none of {phrases.users(n_unseen)} with {roles['start'].label} is still waiting and has {roles['observed_from'].label} after it "
             "(an event fills one role only); leave it out where users are in view from the start."
         )
     if not totals["followed"]:
@@ -386,7 +385,7 @@ def _caveats(
     as_of: pd.Timestamp,
 ) -> list[str]:
     """What a reader must know about these numbers, in sentences."""
-    begun, goal, span = roles["start"].label, roles["activation"].label, in_words(horizon)
+    begun, goal, span = roles["start"].label, roles["activation"].label, phrases.window(horizon)
     named = lambda labels: (
         "; ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
     )  # noqa: E731
@@ -539,15 +538,15 @@ def _finding(
     leaving = f"{roles['competing'].label} counts as an exit; " if "competing" in roles else ""
     entry = f"counted from {roles['observed_from'].label} on; " if "observed_from" in roles else ""
     rule = (
-        f"(Clock from the first {begun}; {leaving}{entry}users seen for less than {in_words(horizon)} count for as long as they were seen"
-        f"{f'; times in steps of {in_words(unit)}' * (unit > 1)}.)"
+        f"(Clock from the first {begun}; {leaving}{entry}users seen for less than {phrases.window(horizon)} count for as long as they were seen"
+        f"{f'; times in steps of {phrases.window(unit)}' * (unit > 1)}.)"
     )
     known = contrasts[
         contrasts[["logrank_pvalue", "rmst_difference_days_ci_lower"]].notna().any(axis=1)
     ]
     told = {reference, *known["segment"]}
     none = "".join(
-        f" In {s} none of {users(g.n_users)} reach {goal}."
+        f" In {s} none of {phrases.users(g.n_users)} reach {goal}."
         for s, g in groups.items()
         if s not in told and g.last >= 0 and not g.n["activated"]
     )
@@ -556,7 +555,7 @@ def _finding(
         row = summary.set_index("segment").loc[reference]
         if np.isnan(group.last):
             return f"Fewer than {MIN_FOLLOWED} users with {begun}: too few to say how long {goal} takes.{none} {rule}"
-        word, per_day = time_unit(group.last)
+        word, per_day = phrases.unit_of(group.last)
         known_median = f"half are activated by {word} {_ci(row, 'median_days', per_day=per_day)}"
         median = (
             known_median if row["median_days"] >= 0 else "fewer than half are activated by then"
@@ -589,7 +588,7 @@ def _finding(
             else "does not differ clearly from"
         )
     rate, rate_0 = (_share(*groups[label].rate(days)) for label in (row["segment"], reference))
-    word, per_day = time_unit(days)
+    word, per_day = phrases.unit_of(days)
     text = (
         f"segment {row['segment']} {verdict} {reference}: {_span(groups[reference], days, begun)} {rate} reach {goal}, against {rate_0}; on average its users "
         f"spend {_more(difference * per_day, low * per_day, high * per_day)} of {'these' if groups[reference].first else f'the first {_number(days * per_day)}'} {word}s "
@@ -608,7 +607,7 @@ def _finding(
 
 def _span(group: Group, days: float, begun: str) -> str:
     """The time that is told of."""
-    word, per_day = time_unit(days)
+    word, per_day = phrases.unit_of(days)
     if group.first:
         return f"from {word} {_number(group.first * per_day)} to {word} {_number(days * per_day)} after {begun}"
     return (
@@ -625,7 +624,7 @@ def _number(value: float) -> str:
 
 def _time(days: float) -> str:
     """A span of days in words: 14.0 days, 7.0 hours."""
-    word, per_day = time_unit(days)
+    word, per_day = phrases.unit_of(days)
     return f"{days * per_day:.1f} {word}s"
 
 

@@ -153,7 +153,7 @@ def draw_credit(
     ``paths``: transitions, one window after the other (so that one at a time is in memory), for the rule of index ``markov`` (none: not asked);
     ``attributed``: conversions by window.
     """
-    found, drawn = credit.sum(axis=0), stats.draw_sums(credit, np.asarray, seed=seed)
+    found, drawn = credit.sum(axis=0), stats.bucket_draws(credit, seed=seed)
     for w, path in enumerate(paths):
         whole = np.c_[path.reshape(len(path), -1), attributed[:, w]]
         removal = lambda sums, shape=path.shape[1:]: removal_credit(
@@ -161,7 +161,7 @@ def draw_credit(
         )  # noqa: E731
         found[markov, w], drawn[:, markov, w] = (
             removal(whole.sum(axis=0)[None])[0],
-            stats.draw_sums(whole, removal, seed=seed),
+            stats.bucket_draws(whole, removal, seed=seed),
         )
     return found, drawn
 

@@ -254,7 +254,7 @@ def window_table(
 
     found, drawn = (
         counts(whole.sum(axis=0)[None])[0],
-        counts(stats.bucket_draws(whole, np.asarray, seed=seed)),
+        counts(stats.bucket_draws(whole, seed=seed)),
     )
     (attributed, expected), placebo = found[:2].cumsum(axis=1), found[2]
     bins = drawn[:, 0] - drawn[:, 1]
@@ -343,7 +343,7 @@ def partner_excess(
     whole = np.concatenate(flat, axis=1)
     found = (
         excess(whole.sum(axis=0, keepdims=True))[0],
-        *stats.percentile_interval(stats.draw_sums(whole, excess, seed=seed)),
+        *stats.percentile_interval(stats.bucket_draws(whole, excess, seed=seed)),
     )
     return tuple(np.where(partner_time.any(axis=(0, 1)), end, np.nan) for end in found)
 
@@ -395,7 +395,7 @@ def late_table(
         return share, np.clip(1 - stats.rate(share, share[:, -1:]), 0, 1)
 
     (rate,), (late,) = curve(flat.sum(axis=0)[None])
-    drawn, drawn_late = curve(stats.bucket_draws(flat, np.asarray, seed=seed))
+    drawn, drawn_late = curve(stats.bucket_draws(flat, seed=seed))
     (low, high), (late_low, late_high) = (
         stats.percentile_interval(drawn),
         stats.percentile_interval(drawn_late),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.attribution import credit_rules as credits
 from mctlib.attribution.credit_rules import RULES
 from mctlib.attribution.incrementality import (
@@ -44,7 +44,6 @@ from mctlib.contract import (
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import ANY, Step, as_step
-from mctlib.phrases import in_words
 
 START, CONVERSION, LOST = (
     " start",
@@ -181,7 +180,7 @@ def attribution_windows(
     counts = _Counts(table, plan, spent.index[(spent != 0) & (spent.index != "")])
     if not counts.risk_n.any() and not counts.once_n.any():
         raise DataError(
-            f"{log.name}: none of {counts.notes['too_early']:,} conversions lies after the first {in_words(int(plan.windows[-1]))} of the log, "
+            f"{log.name}: none of {counts.notes['too_early']:,} conversions lies after the first {phrases.window(int(plan.windows[-1]))} of the log, "
             "which the longest window needs to look back on; take shorter windows."
         )
     if not table["what"].eq("touch").any():
@@ -933,8 +932,8 @@ def _days(*days: float, join: str = " and ") -> str:
     """Windows as a reader says them: 0, 1 and 30 days; 1 hour and 30 days."""
     *before, last = days
     return _listed(
-        [f"{d:g}" if d == 0 or d >= 1 <= last else in_words(round(d * DAY)) for d in before]
-        + [in_words(round(last * DAY))],
+        [f"{d:g}" if d == 0 or d >= 1 <= last else phrases.window(round(d * DAY)) for d in before]
+        + [phrases.window(round(last * DAY))],
         join,
     )
 
@@ -1006,7 +1005,7 @@ def _caveats(
     notes, (after, own_tag, own, _) = counts.notes, counts.left_out
     out = [
         "No rule is causal: Markov and Shapley too only share out what happened together. A holdout is the test of a partner.",
-        f"Only each user's first conversion counts, from {pd.Timestamp(plan.origin, unit='us'):%Y-%m-%d %H:%M} on: the first {in_words(int(plan.windows[-1]))} of the "
+        f"Only each user's first conversion counts, from {pd.Timestamp(plan.origin, unit='us'):%Y-%m-%d %H:%M} on: the first {phrases.window(int(plan.windows[-1]))} of the "
         f"log cannot be looked back on ({notes['too_early']:,} conversions left out). Lags are looked back from conversions, so recent touches do not bias them; a "
         "growing volume of touches does.",
         "The excess takes it that users without a touch convert like the others would have: touches aimed at people about to convert look better than they are. "

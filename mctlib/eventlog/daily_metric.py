@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import as_step
-from mctlib.phrases import in_words
 
 DAY = 86_400_000_000
 
@@ -116,7 +115,7 @@ def daily_metric(
 def _title(metric: Rate | Count | Mean) -> str:
     event = as_step(metric.event).label
     if isinstance(metric, Rate):
-        return f"the share of {as_step(metric.of).label} users with {event} within {in_words(as_window(metric.window))}"
+        return f"the share of {as_step(metric.of).label} users with {event} within {phrases.window(as_window(metric.window))}"
     return (
         f"the daily users of {event}"
         if isinstance(metric, Count)

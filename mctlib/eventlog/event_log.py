@@ -10,7 +10,7 @@ from functools import cached_property
 from numbers import Real
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -39,6 +39,7 @@ CALENDAR = (
     "week",
     "month",
 )  # names of ``by`` that are no columns: the event's own week (its Monday) or month (its first day), UTC
+Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 IN_ORDER = "ORDER BY e.user, e.timestamp, code"
 
 
@@ -220,19 +221,20 @@ class EventLog:
 
     def reduce(
         self,
-        kernel: Callable[[Journeys], pd.DataFrame],
+        kernel: Callable[[Journeys], Counts],
         *,
         events: Sequence[Any],
         by: str | Sequence[str] = (),
         as_of: Any = None,
         values: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> Counts:
         """Walk all users in order and add up what ``kernel`` counts.
 
         ``events``: matchers (names, lists of names, Steps); the kernel's Journeys hold the rows that match at least one, up to ``as_of``.
         ``by``: columns of people (an attribute of the user) or else of the event, ``event.<column>`` for the event's even then, ``properties.<key>``, or ``week`` or
         ``month`` of the event (UTC, named by its first day). ``values``: a numeric property or column.
         The kernel's columns that start with ``n_`` or ``sum_`` are added over chunks of whole users, all others are the keys.
+        A kernel that counts several things gives a dict of tables, and a dict of tables is what comes back.
         """
         parts, walking = [], deque()
         with (
@@ -649,15 +651,19 @@ def _in_order(table: pa.Table) -> pa.Table:
     return table
 
 
-def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """One table of the parts: ``n_*`` and ``sum_*`` columns added within equal keys."""
-    frame = pd.concat(list(parts), ignore_index=True)
+def add_up(parts: Iterable[Counts]) -> Counts:
+    """One table of the parts: ``n_*`` and ``sum_*`` columns added within equal keys.
+
+    Parts that are several tables by name give one table a name.
+    """
+    parts = list(parts)
+    if isinstance(parts[0], dict):
+        return {name: add_up(part[name] for part in parts) for name in parts[0]}
+    frame = pd.concat(parts, ignore_index=True)
     keys = [c for c in frame if not c.startswith(("n_", "sum_"))]
-    return (
-        frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum()
-        if keys
-        else frame.sum().to_frame().T
-    )
+    if not keys:
+        return frame.sum().to_frame().T
+    return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum()
 
 
 def _name(by: str) -> str:

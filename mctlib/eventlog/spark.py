@@ -16,15 +16,9 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.contract import DataError, as_columns
-from mctlib.eventlog.event_log import EventLog, OverlayLog, add_up
+from mctlib.eventlog.event_log import Counts, EventLog, OverlayLog, add_up
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.parquet import (
-    canonical_select,
-    headers,
-    lay_over,
-    load_report,
-    verdict,
-)
+from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import canonical_frame, connect, salt
 
@@ -163,13 +157,13 @@ class SparkLog(EventLog):
 
     def reduce(
         self,
-        kernel: Callable[[Journeys], pd.DataFrame],
+        kernel: Callable[[Journeys], Counts],
         *,
         events: Sequence[Any],
         by: str | Sequence[str] = (),
         as_of: Any = None,
         values: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> Counts:
         question = {
             "events": [as_step(e) for e in events],
             "by": as_columns(by, ids=True),
@@ -194,11 +188,11 @@ class SparkLog(EventLog):
 
     def _each(
         self,
-        task: Callable[[EventLog], pd.DataFrame],
+        task: Callable[[EventLog], Counts],
         steps: Sequence[Any],
         by: Sequence[str],
         values: str | None = None,
-    ) -> list[pd.DataFrame]:
+    ) -> list[Counts]:
         """What ``task`` finds in the log of each group of users, in the order of the groups."""
         from pyspark.sql import functions as f
 
@@ -268,7 +262,7 @@ class _Group(OverlayLog):
 
 
 def _work(
-    task: Callable[[EventLog], pd.DataFrame],
+    task: Callable[[EventLog], Counts],
     about: _About,
     key: tuple,
     events: pa.Table,

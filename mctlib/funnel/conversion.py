@@ -11,28 +11,12 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
-from mctlib.contract import (
-    MISSING,
-    ParameterError,
-    as_columns,
-    as_timestamp,
-    as_window,
-    nearest,
-)
+from mctlib import phrases, stats
+from mctlib.contract import MISSING, ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
-from mctlib.eventlog.steps import (
-    ANY,
-    Exclusion,
-    Order,
-    Step,
-    as_exclusion,
-    as_step,
-    may_meet,
-)
+from mctlib.eventlog.steps import ANY, Exclusion, Order, Step, as_exclusion, as_step, may_meet
 from mctlib.eventlog.walk import walk_attempts, walk_funnel
-from mctlib.phrases import day, in_accounts, in_words, share, too_few_accounts, users
 
 UNITS = np.array(
     [1, 5, 15, 60, 300, 900, 3600]
@@ -167,10 +151,10 @@ def diagnose_funnel(
         if order != "unordered":
             _check_filter(log, matchers[0])
             raise ParameterError(
-                f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}."
+                f"steps: nobody did step 1 ({matchers[0].label}) up to {phrases.day(end)}."
             )
         raise ParameterError(
-            f"steps: nobody did any of them up to {day(end)}."
+            f"steps: nobody did any of them up to {phrases.day(end)}."
             + "".join(f" The {s}" for s in log.missing_events(matchers))
         )
     labels = (
@@ -207,7 +191,7 @@ def diagnose_funnel(
         log.missing_events(events),
         labels,
         len(exclude),
-        day(end),
+        phrases.day(end),
     )
     return Funnel(
         table,
@@ -886,22 +870,22 @@ def _finding(
     leave: Step | None,
 ) -> str:
     """Entrants, completion, weakest step, the spread over segments, the rule."""
-    last, n, span = total.iloc[-1], total.loc[0, "n_entered"], in_words(window)
+    last, n, span = total.iloc[-1], total.loc[0, "n_entered"], phrases.window(window)
     names = (
         total["event"]
         if order != "unordered"
         else [f"{k} of the {len(total)} steps" for k in total["step"]]
     )
-    entered = f"{users(n)} with {names[0]}"
+    entered = f"{phrases.users(n)} with {names[0]}"
     if not n:
         text = f"An exclusion takes out the first attempt of everyone with {names[0]}, so there is no rate"
     elif np.isnan(last["conversion_rate"]):
         text = f"Of {entered}, the share reaching {names[len(total) - 1]} within {span} is not known yet: no window has closed"
     else:
-        text = f"Of {entered}, {share(last, 'conversion_rate')} reached {names[len(total) - 1]} within {span}"
+        text = f"Of {entered}, {phrases.share(last, 'conversion_rate')} reached {names[len(total) - 1]} within {span}"
     if total["step_rate"].notna().any() and len(total) > 2:
         k = int(total["step_rate"].idxmin())
-        text += f"; the weakest step is step {k + 1}, {names[k]}: {share(total.loc[k], 'step_rate')} of those at the step before go on"
+        text += f"; the weakest step is step {k + 1}, {names[k]}: {phrases.share(total.loc[k], 'step_rate')} of those at the step before go on"
     ends = table[(table["segment"] != "all") & (table["step"] == last["step"])]
     if len(ends) > 1:
         ends = (
@@ -911,8 +895,8 @@ def _finding(
         )
     if len(ends) > 1:
         text += (
-            f". By segment it runs from {share(ends.iloc[0], 'conversion_rate')} in {ends.iloc[0]['segment']} "
-            f"to {share(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}"
+            f". By segment it runs from {phrases.share(ends.iloc[0], 'conversion_rate')} in {ends.iloc[0]['segment']} "
+            f"to {phrases.share(ends.iloc[-1], 'conversion_rate')} in {ends.iloc[-1]['segment']}"
         )
     how = {
         "ordered": "steps in order",
@@ -921,19 +905,19 @@ def _finding(
     }[order]
     _, closed, _, n_users = everyone.waits("entry", 1)
     pending = (
-        f"{users(last['n_pending'])} still inside the window counted as pending"
+        f"{phrases.users(last['n_pending'])} still inside the window counted as pending"
         if last["n_pending"]
         else "nobody is pending"
         if n_users[~closed].sum()
         else "every window has closed"
     )
     left = f"leaving by {leave.label} ends the wait, " if leave else ""
-    rounded = f"times to {in_words(unit)}, " if unit > 1 else ""
+    rounded = f"times to {phrases.window(unit)}, " if unit > 1 else ""
     _, n_clusters, n_accounts = everyone.alike(closed=False)
     intervals = (
         "too few accounts for intervals"
         if n_clusters < stats.MIN_CLUSTERS
-        else f"95 % intervals{in_accounts(n_accounts, last['design_effect']) if n_accounts else ''}"
+        else f"95 % intervals{phrases.in_accounts(n_accounts, last['design_effect']) if n_accounts else ''}"
     )
     return f"{text}. (Rule: {how}, {span} from a user's first entry{f', {left}{pending}; {rounded}{intervals}' if n else ''}.)"
 
@@ -957,27 +941,27 @@ def _caveats(
     ]
     if pending:
         out.append(
-            f"Still inside their window on {day}: {users(pending)} ({100 * pending / n:.1f} %). naive_rate counts them as lost, conversion_rate "
+            f"Still inside their window on {day}: {phrases.users(pending)} ({100 * pending / n:.1f} %). naive_rate counts them as lost, conversion_rate "
             f"does not.{' Exclusions that are still to come are not foreseen.' if n_exclusions else ''}"
         )
     if later := found("later"):
         out.append(
-            f"Reached the last step only on a later attempt: {users(later)}. They are in n_reached and naive_rate, not in conversion_rate."
+            f"Reached the last step only on a later attempt: {phrases.users(later)}. They are in n_reached and naive_rate, not in conversion_rate."
         )
     if gone := found("excluded", n_exclusions):
-        out.append(f"Taken out by an exclusion: {users(gone)}. They are in no count.")
+        out.append(f"Taken out by an exclusion: {phrases.users(gone)}. They are in no count.")
     if spoilt := found("excluded", n_exclusions + 1):
         out.append(
-            f"Taken out by an exclusion on the first attempt, but not on the deepest: {users(spoilt)}. They are in n_reached and naive_rate, not in conversion_rate and step_rate."
+            f"Taken out by an exclusion on the first attempt, but not on the deepest: {phrases.users(spoilt)}. They are in n_reached and naive_rate, not in conversion_rate and step_rate."
         )
     if tied := found("tied"):
         out.append(
-            f"Two steps at the very same time: {users(tied)}. These were read in the order of the steps."
+            f"Two steps at the very same time: {phrases.users(tied)}. These were read in the order of the steps."
         )
     for k in range(2, len(labels)):
         if (skipped := found("skipped", k)) > SKIPPED_SHARE * n:
             out.append(
-                f"A later step but never {labels[k - 1]} (step {k}): {users(skipped)}. Either it is not always needed or its tracking loses events."
+                f"A later step but never {labels[k - 1]} (step {k}): {phrases.users(skipped)}. Either it is not always needed or its tracking loses events."
             )
     last = total.iloc[-1]
     if (
@@ -992,7 +976,7 @@ def _caveats(
         for segment, cells in parts.items()
         if cells.alike(closed=False)[1] < stats.MIN_CLUSTERS
     ]:
-        out.append(too_few_accounts("" if few == ["all"] else f" in {_listed(few)}"))
+        out.append(phrases.too_few_accounts("" if few == ["all"] else f" in {_listed(few)}"))
     small = table.loc[
         (table["step"] == 1) & (table["n_entered"] < SMALL_SEGMENT) & (table["segment"] != "all"),
         "segment",

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import MISSING, ParameterError, as_columns, as_timestamp, as_window
 from mctlib.eventlog.completeness import Proof, check, completeness, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step, may_meet
 from mctlib.eventlog.walk import walk_funnel
-from mctlib.phrases import day, in_accounts, in_words, points, share, too_few_accounts
 
 DAY_US = 86_400_000_000
 PARTS = ["mix", "behaviour", "tracking"]
@@ -95,13 +94,13 @@ def explain_change(
     periods = [_period(before, "before"), _period(after, "after")]
     if periods[0][1] >= periods[1][0]:
         raise ParameterError(
-            f"before: it must end before the period after begins ({day(periods[1][0])})."
+            f"before: it must end before the period after begins ({phrases.day(periods[1][0])})."
         )
     end = log.as_of(as_of) if as_of is not None else log.as_of(f"{log.last_event:%Y-%m-%d}")
     if periods[1][1] + window_us > end:
         raise ParameterError(
-            f"after: users who entered on {day(periods[1][1])} were still inside their window of {in_words(window_us)} on {day(end)}; "
-            f"the last usable day is {day((end - window_us + 1) // DAY_US * DAY_US - 1)}."
+            f"after: users who entered on {phrases.day(periods[1][1])} were still inside their window of {phrases.window(window_us)} on {phrases.day(end)}; "
+            f"the last usable day is {phrases.day((end - window_us + 1) // DAY_US * DAY_US - 1)}."
         )
     n_steps = len(matchers)
     for k in required:
@@ -144,12 +143,12 @@ def explain_change(
     for n, name in zip(whole[:, :, 0, 0].sum(axis=1), ("before", "after")):
         if not n:
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
-    drawn = stats.bucket_draws(cells, np.asarray, seed=1)
-    size = cells[..., 0, 0].sum(axis=2).T  # periods, buckets
+    drawn = stats.bucket_draws(cells, seed=1)
+    size = cells[..., 0, 0].sum(axis=2)  # buckets, periods
     if (
         stats.count_clusters(size, n_accounts=n_accounts).min()
         if log.accounts
-        else size.any(axis=0).sum()
+        else size.any(axis=1).sum()
     ) < stats.MIN_CLUSTERS:
         drawn = np.full_like(drawn, np.nan)
     total, parts, table = _tables(
@@ -481,7 +480,7 @@ def _account_caveats(total: pd.Series) -> list[str]:
         return []
     if total["n_accounts"] == total["n_accounts"]:
         return [
-            too_few_accounts(
+            phrases.too_few_accounts(
                 f" ({total['n_accounts']:,.0f})"
                 if total["n_accounts"] < stats.MIN_CLUSTERS
                 else " before or after"
@@ -524,7 +523,7 @@ def _change_finding(
     """The change, its parts, and of the clear ones in words what they are and where they are strongest, the largest first."""
     whole = parts[parts["segment"] == "all"]
     sums = ", ".join(
-        f"{r['part']} {points(r, 'effect_rate')}"
+        f"{r['part']} {phrases.points(r, 'effect_rate')}"
         if r["effect_rate"] == r["effect_rate"]
         else f"{r['part']} not known"
         for _, r in whole.iterrows()
@@ -539,10 +538,10 @@ def _change_finding(
             words.replace("less often", "less often, or their events were lost") for words in said
         ]
     return (
-        f"The share of users reaching {label} within {in_words(window)} went from {share(total, 'before_rate')} to {share(total, 'after_rate')}, "
-        f"{points(total, 'change_rate')}: {sums}. {'What moved it: ' + '; '.join(said) if said else 'What moved it cannot be told from chance' if unknown else 'No part is clear: every interval includes 0'}. "
+        f"The share of users reaching {label} within {phrases.window(window)} went from {phrases.share(total, 'before_rate')} to {phrases.share(total, 'after_rate')}, "
+        f"{phrases.points(total, 'change_rate')}: {sums}. {'What moved it: ' + '; '.join(said) if said else 'What moved it cannot be told from chance' if unknown else 'No part is clear: every interval includes 0'}. "
         f"(Rule: first entries with a closed window, {total['n_before']:,.0f} before and {total['n_after']:,.0f} after; 95 % intervals"
-        f"{in_accounts(total['n_accounts'], total['before_design_effect'], total['after_design_effect'])}.)"
+        f"{phrases.in_accounts(total['n_accounts'], total['before_design_effect'], total['after_design_effect'])}.)"
     )
 
 

@@ -10,21 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import MISSING, ParameterError, as_columns, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows
 from mctlib.eventlog.steps import MATCHERS, as_step
 from mctlib.eventlog.walk import FunnelWalk, walk_funnel
-from mctlib.phrases import (
-    day,
-    in_accounts,
-    in_words,
-    points,
-    share,
-    too_few_accounts,
-    users,
-)
 
 FALSE_SHARE = 0.1  # of the drivers that are named, at most this share is expected to be chance
 ACCOUNTS = "(accounts)"  # stands where a column's name does, in counts by account
@@ -81,7 +72,7 @@ def drop_off_drivers(
     landmark_us = as_window(landmark, "landmark") if landmark is not None else window_us // 10
     if landmark_us >= window_us:
         raise ParameterError(
-            f'landmark: "{landmark}" leaves no time in a window of {in_words(window_us)} to go on; it must be shorter.'
+            f'landmark: "{landmark}" leaves no time in a window of {phrases.window(window_us)} to go on; it must be shorter.'
         )
     if step is not None and step not in range(2, n_steps + 1):
         raise ParameterError(
@@ -111,7 +102,7 @@ def drop_off_drivers(
         where = matchers[0].label if at.empty else matchers[step - 2].label
         return Drivers(
             _table([], np.nan),
-            f"No user at {where} has had the whole window of {in_words(window_us)} by {day(end)}, so nothing can be compared yet.",
+            f"No user at {where} has had the whole window of {phrases.window(window_us)} by {phrases.day(end)}, so nothing can be compared yet.",
             tuple(caveats),
         )
     step = step or int((at["n_on"] / at["n_users"]).idxmin())
@@ -179,8 +170,8 @@ def drop_off_drivers(
             f"The funnel's own events are no drivers and were left out: {', '.join(sorted(own))}."
         )
         caveats.append(
-            f"Left out of the comparison of events: {users(sooner['n_users'].sum())} who had gone on within {in_words(landmark_us)} of {before}, and "
-            f"{users(late['n_users'].sum())} whose window ended before that."
+            f"Left out of the comparison of events: {phrases.users(sooner['n_users'].sum())} who had gone on within {phrases.window(landmark_us)} of {before}, and "
+            f"{phrases.users(late['n_users'].sum())} whose window ended before that."
         )
     caveats += _warnings(table)
     goes = _share(counts[counts["column"] == ""], n_accounts)
@@ -188,7 +179,7 @@ def drop_off_drivers(
         table[["with_rate_ci_lower", "without_rate_ci_lower"]].isna().any(axis=1), "driver"
     ]
     if np.isnan(goes["on_ci_lower"]):
-        caveats.append(too_few_accounts(f" ({n_accounts})"))
+        caveats.append(phrases.too_few_accounts(f" ({n_accounts})"))
     elif len(few):
         caveats.append(
             f"Without an interval and a test, because one side sits in too few accounts: {', '.join(few)}."
@@ -204,7 +195,7 @@ def drop_off_drivers(
         alike,
         before,
         at_risk,
-        in_accounts(n_accounts, goes["design_effect"]),
+        phrases.in_accounts(n_accounts, goes["design_effect"]),
     )
     return Drivers(table, _finding(table, goes, before, after) + rule, tuple(caveats))
 
@@ -515,7 +506,7 @@ def _warnings(table: pd.DataFrame) -> list[str]:
 
 def _finding(table: pd.DataFrame, goes: Mapping[str, float], before: str, after: str) -> str:
     clear, n_tests = table[table["qvalue"] <= FALSE_SHARE], int(table["pvalue"].notna().sum())
-    text = f"Of {users(int(goes['n_users']))} at {before}, {share(goes, 'on')} go on to {after}; "
+    text = f"Of {phrases.users(int(goes['n_users']))} at {before}, {phrases.share(goes, 'on')} go on to {after}; "
     if table.empty:
         return (
             text
@@ -524,8 +515,8 @@ def _finding(table: pd.DataFrame, goes: Mapping[str, float], before: str, after:
     text += f"of {n_tests} drivers tested, {len(clear) or 'none'} stand{'' if len(clear) > 1 else 's'} out"
     for _, best in clear[clear["with_rate"] > 0].head(1).iterrows():
         text += (
-            f', most surely "{best["driver"]}": {share(best, "with_rate")} with it go on against {share(best, "without_rate")} without, '
-            f"{points(best, 'adjusted_difference_rate')}{' when like is compared with like' * (abs(best['adjusted_difference_rate'] - best['difference_rate']) > 1e-9)}"
+            f', most surely "{best["driver"]}": {phrases.share(best, "with_rate")} with it go on against {phrases.share(best, "without_rate")} without, '
+            f"{phrases.points(best, 'adjusted_difference_rate')}{' when like is compared with like' * (abs(best['adjusted_difference_rate'] - best['difference_rate']) > 1e-9)}"
         )
     return f"{text}."
 
@@ -533,10 +524,10 @@ def _finding(table: pd.DataFrame, goes: Mapping[str, float], before: str, after:
 def _rule(
     window: int, landmark: int, alike: Sequence[str], before: str, at_risk: int, together: str
 ) -> str:
-    parts = [f"first entries whose window of {in_words(window)} has closed"]
+    parts = [f"first entries whose window of {phrases.window(window)} has closed"]
     if at_risk:
         parts.append(
-            f"events are compared among the {users(at_risk)} not gone on {in_words(landmark)} after {before}, by what they had done by then"
+            f"events are compared among the {phrases.users(at_risk)} not gone on {phrases.window(landmark)} after {before}, by what they had done by then"
         )
     if alike:
         parts.append(f"like is {' and '.join(alike)}")

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import MISSING, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows
 from mctlib.eventlog.walk import walk_funnel
-from mctlib.phrases import day, in_accounts, in_words, share, too_few_accounts, users
 
 SECOND = 1_000_000
 GRACE = 2 * SECOND
@@ -210,7 +209,9 @@ def compare_rules(
     labels = [m.label for m in matchers]
     ours = _by_bucket(counts[counts["reason"] == "reached"], "n_users", len(labels))
     if not ours.any():
-        raise ParameterError(f"steps: nobody did step 1 ({matchers[0].label}) up to {day(end)}.")
+        raise ParameterError(
+            f"steps: nobody did step 1 ({matchers[0].label}) up to {phrases.day(end)}."
+        )
     n_accounts = (accounts["tool"] != MISSING).sum() if log.accounts else np.nan
     table = pd.concat(
         [_reached(tool, ours, counts, labels, n_accounts) for tool in TOOLS], ignore_index=True
@@ -230,16 +231,16 @@ def compare_rules(
     said = counts.groupby("reason")["n_users"].sum()
     if said["open"]:
         caveats.append(
-            f"Still inside the window of their first entry on {day(end)} and not at the last step: {users(said['open'])}. Every rule here counts them as "
+            f"Still inside the window of their first entry on {phrases.day(end)} and not at the last step: {phrases.users(said['open'])}. Every rule here counts them as "
             "not there, as the tools' screens do."
         )
     if said["knotted"]:
         caveats.append(
-            f"Different events at one moment, and events that fit several steps: {users(said['knotted'])}. PostHog reads such a moment once and may lose an "
+            f"Different events at one moment, and events that fit several steps: {phrases.users(said['knotted'])}. PostHog reads such a moment once and may lose an "
             "attempt that we keep; that is not imitated here."
         )
     if table["reached_rate_ci_lower"].isna().any():
-        caveats.append(too_few_accounts(f" ({n_accounts})"))
+        caveats.append(phrases.too_few_accounts(f" ({n_accounts})"))
     caveats.append(
         "The rules of Mixpanel and Amplitude are taken from their public pages; the products themselves were not asked."
     )
@@ -460,10 +461,10 @@ def _finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) -> st
         "no user is counted differently by any of them"
         if most is None
         else (
-            f"the largest single difference is {users(most['n'])} at {most['event']} in {most['tool']}, because {most['reason']}"
+            f"the largest single difference is {phrases.users(most['n'])} at {most['event']} in {most['tool']}, because {most['reason']}"
         )
     )
     return (
-        f"Of {users(counts['n_reached'].iloc[0])} with {counts['event'].iloc[0]}, our rule counts {ours['n_reached']:,} at {ours['event']} within {in_words(window)}, "
-        f"{share(ours, 'reached_rate')}; {said}; {why}. (Rule: any attempt, steps in order, each tool with its defaults; 95 % intervals{in_accounts(ours['n_accounts'], ours['design_effect'])}.)"
+        f"Of {phrases.users(counts['n_reached'].iloc[0])} with {counts['event'].iloc[0]}, our rule counts {ours['n_reached']:,} at {ours['event']} within {phrases.window(window)}, "
+        f"{phrases.share(ours, 'reached_rate')}; {said}; {why}. (Rule: any attempt, steps in order, each tool with its defaults; 95 % intervals{phrases.in_accounts(ours['n_accounts'], ours['design_effect'])}.)"
     )

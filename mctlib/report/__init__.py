@@ -1,5 +1,5 @@
 """What a notebook shows: header, tables, pictures, finding."""
 
-from mctlib.report.display import figure, finding, header, suppress, table
+from mctlib.report.display import figure, finding, header, table
 
-__all__ = ["figure", "finding", "header", "suppress", "table"]
+__all__ = ["figure", "finding", "header", "table"]

@@ -20,17 +20,15 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from mctlib.contract import ParameterError
+from mctlib.results import suppress
 
 if TYPE_CHECKING:
     from mctlib.eventlog.event_log import EventLog
 
-TOTALS = ("all", "total", "everyone", "(all)")
 DASH = "\u2013"  # for a value that is not known
 WORDS = {"roi": "ROI", "utm": "UTM", "pvalue": "p-value", "qvalue": "q-value", "rmst": "mean wait", "ph": "proportionality",
          "p90": "P90", "ci": "interval", "id": "ID", "rel": "relative"}  # fmt: skip
 HEADINGS = {"n": "Users", "p_positive": "P(ROI > 0)"}
-# Columns that name a row although their name or type looks like a value.
-KEYS = ("step", "day", "week", "window_days", "landmark_days")
 SPANS = (
     "window_days",
     "landmark_days",
@@ -106,53 +104,6 @@ def table(
             )
         )
     )
-
-
-def suppress(frame: pd.DataFrame, *, min_users: int = 10) -> tuple[pd.DataFrame, pd.Series]:
-    """Empty the numbers of small rows; also of one neighbour where a total would give the only masked one away by subtraction.
-
-    The base of a row is its first `n_*` column, where that is 0 its largest one. Segments always have a total: where it is no row here, another table or the finding shows it.
-    Returns the table and a boolean Series, True where a row was masked.
-    """
-    frame = frame.reset_index(drop=True)
-    base = next((c for c in frame if str(c).startswith("n_")), None)
-    if base is None:
-        return frame, pd.Series(False, index=frame.index)
-    counts = [
-        c for c in frame if str(c).startswith("n_") and pd.api.types.is_numeric_dtype(frame[c])
-    ]
-    users = frame[base].fillna(0)
-    users = users.where(
-        users != 0, frame[counts].max(axis=1).fillna(0)
-    )  # of nobody who got there, those who could have
-    masked = users.between(0, min_users, inclusive="neither")
-    keys = [c for c in frame if c in KEYS or not pd.api.types.is_numeric_dtype(frame[c])]
-    keys = [c for c in keys if not pd.api.types.is_datetime64_any_dtype(frame[c]) or c in KEYS]
-    totals = {c: frame[c].astype(str).str.lower().isin(TOTALS) for c in keys}
-    before = -1
-    while (
-        masked.sum() != before
-    ):  # a second mask along one key can leave a single one along another
-        before = masked.sum()
-        for key in (c for c in keys if c == "segment" or totals[c].any()):
-            others = [c for c in keys if c != key]
-            group = (
-                frame.groupby(others, dropna=False, observed=True).ngroup()
-                if others
-                else pd.Series(0, frame.index)
-            )
-            for rows in (frame.index[group == g] for g in group.unique()):
-                parts = [i for i in rows if not totals[key][i] and users[i] > 0]
-                hidden, shown = [i for i in parts if masked[i]], [i for i in parts if not masked[i]]
-                if len(hidden) == 1 and shown and (key == "segment" or totals[key][rows].any()):
-                    masked[min(shown, key=lambda i: users[i])] = True
-    numbers = [c for c in frame if c not in keys]
-    frame[numbers] = (
-        frame[numbers].astype(object).where(~masked, np.nan).infer_objects()
-        if masked.any()
-        else frame[numbers]
-    )
-    return frame, masked
 
 
 def figure(drawn: Any, *, alt: str) -> None:

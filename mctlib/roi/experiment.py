@@ -9,19 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
-from mctlib.contract import (
-    MISSING,
-    ParameterError,
-    as_columns,
-    as_timestamp,
-    as_window,
-    nearest,
-)
+from mctlib import phrases, stats
+from mctlib.contract import MISSING, ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import as_step
-from mctlib.phrases import in_words, users
 
 ALARM = 0.001  # p-value of the arms' sizes below which the assignment, or its tracking, is broken
 
@@ -66,7 +58,7 @@ def compare_arms(
     )
     if change + length - 1 > log.as_of(as_of):
         raise ParameterError(
-            f"window: {in_words(length)} after {change_at} are not over at {as_of}."
+            f"window: {phrases.window(length)} after {change_at} are not over at {as_of}."
         )
     counts = log.reduce(
         partial(_count_both, change=change, window=length),
@@ -101,7 +93,8 @@ def compare_arms(
     table = pd.DataFrame(rows)
     table["qvalue"] = stats.fdr(table["pvalue"])
     return Arms(
-        table, *_said(table, sizes, as_step(event).label, in_words(length), change_at, n_without)
+        table,
+        *_said(table, sizes, as_step(event).label, phrases.window(length), change_at, n_without),
     )
 
 
@@ -181,7 +174,7 @@ def _said(
     ]  # the surest; NaN comes last
     adjusted, without = (
         top["variance_ratio"],
-        f"{users(n_without)} without an arm {'is' if n_without == 1 else 'are'} left out.",
+        f"{phrases.users(n_without)} without an arm {'is' if n_without == 1 else 'are'} left out.",
     )
     caveats = (
         f"Arms of equal size are expected: p = {balance:.3f}.",
@@ -195,7 +188,7 @@ def _said(
     )
     if balance < ALARM:
         return (
-            f"Not supported: the arms hold {', '.join(f'{s} {users(n)}' for s, n in sizes.items())}; chance alone does not make arms this uneven, so the assignment "
+            f"Not supported: the arms hold {', '.join(f'{s} {phrases.users(n)}' for s, n in sizes.items())}; chance alone does not make arms this uneven, so the assignment "
             "or its tracking is broken."
         ), caveats
     if np.isnan(top["qvalue"]):

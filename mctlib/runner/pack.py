@@ -15,14 +15,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog

@@ -22,13 +22,7 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import (
-    CANONICAL,
-    TABLES,
-    DataError,
-    ParameterError,
-    nearest,
-)
+from mctlib.contract import CANONICAL, TABLES, DataError, ParameterError, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.store import (
     build_store,
@@ -40,15 +34,7 @@ from mctlib.eventlog.store import (
     unwritten,
 )
 from mctlib.sources import demo, warehouse
-from mctlib.sources.staging import (
-    MACROS,
-    File,
-    Stage,
-    find,
-    one_sentence,
-    plain,
-    text,
-)
+from mctlib.sources.staging import MACROS, File, Stage, find, one_sentence, plain, text
 
 # The order of Snowplow's enriched event, whose files have no header line.
 SNOWPLOW = tuple(

@@ -17,12 +17,7 @@ from mctlib.sources.dataset import (
     paths_of,
     project_root,
 )
-from mctlib.sources.staging import (
-    File,
-    find,
-    plain,
-    scan,
-)
+from mctlib.sources.staging import File, find, plain, scan
 
 # --------------------------------------------------------------------------------------------------- a first YAML from the files
 

@@ -1,13 +1,14 @@
 """Arrays in, arrays out: no events, no words."""
 
-from mctlib.stats.bootstrap import BLOCK, N_BUCKETS, bucket_draws, draw_sums, percentile_interval
+from mctlib.stats.bootstrap import BLOCK, N_BUCKETS, bucket_draws, dense, percentile_interval
 from mctlib.stats.decomposition import kitagawa, shapley_product
 from mctlib.stats.proportions import (
-    Design,
     MIN_CLUSTERS,
     MIN_SHARE,
     MIN_USERS,
-    Z,
+    ClusterRate,
+    Design,
+    Difference,
     cluster_interval,
     cluster_rate,
     count_clusters,
@@ -20,6 +21,7 @@ from mctlib.stats.proportions import (
     wilson,
 )
 from mctlib.stats.regression import Fit, fieller, fit_ar1
+from mctlib.stats.student import FloatArray, Z, t_interval, t_point, t_pvalue
 from mctlib.stats.survival import (
     at_time,
     cloglog_interval,
@@ -32,8 +34,11 @@ from mctlib.stats.survival import (
 
 __all__ = [
     "BLOCK",
+    "ClusterRate",
     "Design",
+    "Difference",
     "Fit",
+    "FloatArray",
     "MIN_CLUSTERS",
     "MIN_SHARE",
     "MIN_USERS",
@@ -45,8 +50,8 @@ __all__ = [
     "cluster_interval",
     "cluster_rate",
     "count_clusters",
+    "dense",
     "difference_design",
-    "draw_sums",
     "fdr",
     "fieller",
     "fit_ar1",
@@ -62,5 +67,8 @@ __all__ = [
     "restricted_mean",
     "shapley_product",
     "share_interval",
+    "t_interval",
+    "t_point",
+    "t_pvalue",
     "wilson",
 ]

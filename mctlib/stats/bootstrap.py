@@ -1,51 +1,57 @@
-"""Bootstrap over hash buckets of users."""
+"""Bootstrap over hash buckets of users, and the dense arrays of counts it draws from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from mctlib.stats.student import FloatArray
 
 N_BUCKETS = 100
 BLOCK = 2**22  # numbers that a block of draws may hold
 
 
+def dense(n: ArrayLike, *at: ArrayLike, shape: Sequence[int]) -> FloatArray:
+    """Counts ``n`` added up at their places ``at`` (an index array an axis) in an array."""
+    cells = np.ravel_multi_index(tuple(np.asarray(a) for a in at), tuple(shape))
+    sums = np.bincount(cells, np.asarray(n, float), int(np.prod(shape)))
+    return sums.reshape(shape).astype(float, copy=False)
+
+
 def bucket_draws(
-    by_bucket: np.ndarray,
-    statistic: Callable[[np.ndarray], np.ndarray],
+    by_bucket: ArrayLike,
+    statistic: Callable[[FloatArray], FloatArray] = np.asarray,
     *,
     seed: int,
     draws: int = 1000,
-) -> np.ndarray:
-    """Bootstrap draws of a statistic of additive counts, (draws, ...); the same seed draws the same buckets for every statistic.
+) -> FloatArray:
+    """Bootstrap draws (draws, ...) of additive counts, or of a statistic of them.
 
-    ``by_bucket``: (100 buckets, ...) counts of the users of each hash bucket, users of one account in one bucket; whole buckets are drawn with replacement,
-    their counts added up and given to ``statistic`` as an array (...,).
+    Whole buckets are drawn with replacement and their counts added up. The same seed draws the same
+    buckets, whatever is counted.
+
+    Parameters
+    ----------
+    by_bucket : array (buckets, ...)
+        Counts of the users of each hash bucket; users of one account share a bucket.
+    statistic : function, optional
+        Of many draws at once, (n, ...) -> (n, ...); given some at a time, so that counts of many
+        cells find room.
     """
-    rng = np.random.default_rng(seed)
-    weight = rng.multinomial(
-        len(by_bucket), np.full(len(by_bucket), 1 / len(by_bucket)), size=draws
-    )
-    drawn = np.tensordot(weight.astype(float), np.asarray(by_bucket, float), axes=1)
-    return np.array([statistic(d) for d in drawn], float)
-
-
-def draw_sums(
-    by_bucket: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], *, seed: int
-) -> np.ndarray:
-    """`bucket_draws` of a statistic of many draws at once, (n, ...) -> (n, ...): some at a time, so that counts of many cells find room."""
-    weight = bucket_draws(
-        np.eye(len(by_bucket)), np.asarray, seed=seed
-    )  # how often each bucket is drawn
-    blocks = np.array_split(weight, -(-len(weight) * by_bucket[0].size // BLOCK))
+    by_bucket = np.asarray(by_bucket, float)
+    n = len(by_bucket)
+    weight = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).astype(float)
+    n_blocks = max(-(-draws * by_bucket[0].size // BLOCK), 1)
+    blocks = np.array_split(weight, n_blocks)
     return np.concatenate([statistic(np.tensordot(block, by_bucket, axes=1)) for block in blocks])
 
 
-def percentile_interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper 95 % percentiles over axis 0, missing draws left out; NaN where all are missing."""
+def percentile_interval(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """2.5 % and 97.5 % percentiles over axis 0; missing draws are left out, NaN where all are."""
     known = ~np.isnan(draws).all(axis=0)
-    quantile = (
-        np.nanquantile if np.isnan(draws[:, known]).any() else np.quantile
-    )  # the former is many times slower
+    some_missing = np.isnan(draws[:, known]).any()
+    quantile = np.nanquantile if some_missing else np.quantile  # the former is many times slower
     low, high = quantile(np.where(known, draws, 0.0), [0.025, 0.975], axis=0)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)

@@ -5,36 +5,45 @@ from __future__ import annotations
 import numpy as np
 
 from mctlib.stats.proportions import rate
+from mctlib.stats.student import FloatArray
 
 
 def kitagawa(
-    n_0: np.ndarray, factors_0: np.ndarray, n_1: np.ndarray, factors_1: np.ndarray
-) -> np.ndarray:
-    """Change of an overall rate split by segment into mix and the factors of the segments' own rates (Kitagawa 1955, symmetric; mix centred on the
-    mean overall rate).
+    n_0: FloatArray, factors_0: FloatArray, n_1: FloatArray, factors_1: FloatArray
+) -> FloatArray:
+    """Change of an overall rate, split by segment into mix and the factors of each own rate.
 
-    ``n_*``: (..., segments) users; ``factors_*``: (..., segments, factors), a segment's rate is their product. A factor missing in one period is taken
-    as unchanged, so a segment absent from one has only a mix part. Returns (..., segments, 1 + factors): mix, then what each factor adds; the sum is
-    exactly the change, NaN where a period is empty.
+    Kitagawa 1955, symmetric; mix is centred on the mean overall rate. A factor missing in one
+    period is taken as unchanged, so a segment absent from one has only a mix part.
+
+    Parameters
+    ----------
+    n_0, n_1 : array (..., segments)
+        Users in the two periods.
+    factors_0, factors_1 : array (..., segments, factors)
+        A segment's rate is the product of its factors.
+
+    Returns
+    -------
+    array (..., segments, 1 + factors)
+        Mix, then what each factor adds; the sum is exactly the change, NaN where a period is empty.
     """
     w_0, w_1 = (rate(n, np.sum(n, axis=-1, keepdims=True)) for n in (n_0, n_1))
-    x_0, x_1 = (
-        np.nan_to_num(np.where(np.isnan(a), b, a))
-        for a, b in ((factors_0, factors_1), (factors_1, factors_0))
-    )
+    x_0 = np.nan_to_num(np.where(np.isnan(factors_0), factors_1, factors_0))
+    x_1 = np.nan_to_num(np.where(np.isnan(factors_1), factors_0, factors_1))
     r_0, r_1 = x_0.prod(axis=-1), x_1.prod(axis=-1)
     overall = (w_0 * r_0 + w_1 * r_1).sum(axis=-1, keepdims=True) / 2
     mix = (w_1 - w_0) * ((r_0 + r_1) / 2 - overall)
-    return np.concatenate(
-        [mix[..., None], shapley_product(x_0, x_1) * ((w_0 + w_1) / 2)[..., None]], axis=-1
-    )
+    rates = shapley_product(x_0, x_1) * ((w_0 + w_1) / 2)[..., None]
+    return np.concatenate([mix[..., None], rates], axis=-1)
 
 
-def shapley_product(x_0: np.ndarray, x_1: np.ndarray) -> np.ndarray:
-    """What each of the factors (last axis) adds to the change of their product, over all orders in which they could have changed (Das Gupta 1993; Shapley 1953).
+def shapley_product(x_0: FloatArray, x_1: FloatArray) -> FloatArray:
+    """What each factor (last axis) adds to the change of their product, over all orders of change.
 
-    Exact, zeros allowed: the mean over all orders is the integral of the multilinear extension along its diagonal (Owen 1972), a polynomial that Gauss-Legendre
-    nodes integrate without error.
+    Das Gupta 1993; Shapley 1953. Exact, zeros allowed: the mean over all orders is the integral of
+    the multilinear extension along its diagonal (Owen 1972), a polynomial that Gauss-Legendre nodes
+    integrate without error.
     """
     n = x_0.shape[-1]
     node, weight = np.polynomial.legendre.leggauss(n // 2 + 1)

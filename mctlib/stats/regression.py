@@ -6,34 +6,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mctlib.stats.student import FloatArray, t_pvalue
+
 
 @dataclass(frozen=True)
 class Fit:
-    """Weighted regression with AR(1) errors: coef (k,), cov (k, k), sigma2 (error variance at weight 1), rho, df (effective, for t)."""
+    """Weighted regression with AR(1) errors.
 
-    coef: np.ndarray
-    cov: np.ndarray
+    coef (k,) · cov (k, k) · sigma2: error variance at weight 1 · rho · df: effective, for t.
+    """
+
+    coef: FloatArray
+    cov: FloatArray
     sigma2: float
     rho: float
     df: float
 
-    def contrast(self, c: np.ndarray) -> tuple[float, float, float]:
+    def contrast(self, c: FloatArray) -> tuple[float, float, float]:
         """Estimate, standard error and two-sided p-value of c'coef."""
-        from scipy.special import stdtr
-
         effect, se = float(c @ self.coef), float(np.sqrt(c @ self.cov @ c))
-        return effect, se, float(2 * stdtr(self.df, -abs(effect) / se)) if se > 0 else np.nan
+        return effect, se, float(t_pvalue(effect, se, self.df))
 
 
 def fit_ar1(
-    y: np.ndarray, x: np.ndarray, weight: np.ndarray, time: np.ndarray, *, rho: float | None = None
+    y: FloatArray, x: FloatArray, weight: FloatArray, time: FloatArray, *, rho: float | None = None
 ) -> Fit:
-    """Generalised least squares; errors times sqrt(weight) follow an AR(1), its rho by restricted maximum likelihood where not given.
+    """Generalised least squares; errors times sqrt(weight) follow an AR(1).
 
-    Prais-Winsten whitening over the real distance in ``time``, so gaps are harmless. rho is kept at 0 or above: a negative one, on short series
-    mostly chance, would shrink the interval (false positives of an interrupted series of 26 + 8 points without autocorrelation: 6.8 % with
-    negative values allowed, 4.2 % without). t with n (1 - rho) / (1 + rho) - k degrees of freedom, at least 2.
-    Method: Turner et al. 2021, BMC Medical Research Methodology 21:181.
+    rho by restricted maximum likelihood where not given (Turner et al. 2021, BMC Medical Research
+    Methodology 21:181). Prais-Winsten whitening over the real distance in ``time``, so gaps are
+    harmless. rho is kept at 0 or above: a negative one, on short series mostly chance, would shrink
+    the interval (false positives of an interrupted series of 26 + 8 points without autocorrelation:
+    6.8 % with negative values allowed, 4.2 % without). t with n (1 - rho) / (1 + rho) - k degrees
+    of freedom, at least 2.
     """
     from scipy.optimize import minimize_scalar
 
@@ -42,17 +47,16 @@ def fit_ar1(
     both = np.c_[x, y] * root[:, None]
     gap = np.diff(time)
 
-    def whiten(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[x y] and its scale for every rho of an array, so that a grid costs one factorisation."""
+    def whiten(r: FloatArray) -> tuple[FloatArray, FloatArray]:
+        # [x y] and its scale for every rho of an array, so that a grid costs one factorisation
         carry = np.concatenate([np.zeros((len(r), 1)), r[:, None] ** gap], axis=1)[..., None]
         scale = np.sqrt(1 - carry**2)
         return (both - carry * np.concatenate([both[:1], both[:-1]])) / scale, scale
 
-    def deviance(r: np.ndarray) -> np.ndarray:
+    def deviance(r: FloatArray) -> FloatArray:
         white, scale = whiten(r)
-        corner = np.abs(
-            np.diagonal(np.linalg.qr(white, mode="r"), axis1=1, axis2=2)
-        )  # of [x y]: the last one is the root of the residual squares
+        # of [x y]: the last one is the root of the residual squares
+        corner = np.abs(np.diagonal(np.linalg.qr(white, mode="r"), axis1=1, axis2=2))
         return 2 * (
             np.log(scale).sum(axis=(1, 2))
             + np.log(corner[:, :k]).sum(axis=1)
@@ -84,8 +88,9 @@ def fit_ar1(
 def fieller(
     value: float, value_var: float, cost: float, cost_var: float, q: float
 ) -> tuple[float, float]:
-    """Interval of value / cost, independent, with critical value q (Fieller 1954); (NaN, NaN) where the set is unbounded. A
-    fixed cost has variance 0.
+    """Interval of value / cost, independent, with critical value q (Fieller 1954).
+
+    (NaN, NaN) where the set is unbounded. A fixed cost has variance 0.
     """
     a = cost**2 - q**2 * cost_var
     if a <= 0:

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from mctlib import stats
 from mctlib.attribution import windows as attribution
-from mctlib.attribution.incrementality import (
-    TENURE_DAYS,
-    late_table,
-    partner_excess,
-    window_table,
-)
+from mctlib.attribution.incrementality import TENURE_DAYS, late_table, partner_excess, window_table
 from mctlib.attribution.windows import attribution_windows
 from mctlib.contract import as_timestamp
 from tests.attribution.test_windows import T0, ArrayLog, random_frame, rows_to_frame

@@ -12,15 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from tests.benchmarks.data import (
-    AS_OF,
-    BENCH,
-    CONVERSION,
-    DAY_US,
-    NAMES,
-    SEGMENTS,
-    STEPS,
-)
+from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, DAY_US, NAMES, SEGMENTS, STEPS
 
 CHOSEN = f"event IN ({', '.join(map(repr, STEPS))})"
 END = f"epoch_us(TIMESTAMP '{AS_OF}') + {DAY_US - 1}"

@@ -9,13 +9,14 @@ import pytest
 from lifelines import KaplanMeierFitter
 from scipy.stats import t as student
 
-from mctlib import plots, report, stats
+from mctlib import phrases, plots, stats
 from mctlib.contract import ParameterError
 from mctlib.eventlog import event_log as log_module
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.conversion import _cell, _cells, diagnose_funnel
-from mctlib.phrases import in_words
+from mctlib.plots.style import HATCH
+from mctlib.results import suppress
 from mctlib.sources import demo
 from tests.eventlog.test_journeys import CASES, attempt, first_entry_only
 
@@ -1303,7 +1304,7 @@ def test_durations_are_said_in_whole_units():
         86_400_000_000: "1 day",
         3_000_000: "3 seconds",
     }
-    assert {us: in_words(us) for us in said} == said
+    assert {us: phrases.window(us) for us in said} == said
 
 
 def test_unordered_steps_may_be_equal_or_told_apart_by_a_property():
@@ -1368,7 +1369,7 @@ def test_plots_show_every_step_and_segment(product):
     open_ = weeks.query("step == 4 and horizon_days < 14")
     assert (
         len(axes.patches) == 26
-        and [patch.get_hatch() for patch in axes.patches].count(plots.HATCH)
+        and [patch.get_hatch() for patch in axes.patches].count(HATCH)
         == len(so_far)
         == len(open_)
         == 2
@@ -1410,7 +1411,7 @@ def test_pictures_leave_out_what_the_tables_hide():
         0,
     ]
     for by, table in steps.items():
-        masked = report.suppress(
+        masked = suppress(
             table.query("step == 3 and segment != 'all'")[
                 ["segment", "n_reached", "conversion_rate"]
             ]

@@ -11,6 +11,7 @@ import pytest
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.report import display as report
+from mctlib.results import suppress
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_rows_below_the_minimum_are_masked(shown, tmp_path, monkeypatch):
 
 
 def masked(frame, **options):
-    return report.suppress(pd.DataFrame(frame), **options)[1].tolist()
+    return suppress(pd.DataFrame(frame), **options)[1].tolist()
 
 
 def test_a_neighbour_is_masked_where_the_total_gives_the_only_small_one_away():

@@ -451,7 +451,7 @@ def test_a_reader_never_sees_a_run_without_its_record(tmp_path):
 
 
 def test_a_second_run_of_the_pack_is_refused_and_a_dead_one_holds_nothing(tmp_path):
-    hold = "import sys, time, pathlib; from mctlib.run import _lock\nwith _lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    hold = "import sys, time, pathlib; from mctlib.runner.run import _lock\nwith _lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert other.stdout.readline() == b"held\n"

@@ -1199,7 +1199,7 @@ def test_a_disk_that_fills_while_files_are_read_is_not_the_fault_of_the_files(
 def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
     name = project("events: {path: e.csv}", e__csv=HEAD + ROW)
     killed = (
-        "import os, signal\nfrom mctlib import sources\n"
+        "import os, signal\nfrom mctlib.sources import dataset as sources\n"
         "sources.build_store = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)\nsources.open_log('x')"
     )
     subprocess.run([sys.executable, "-c", killed])

@@ -155,7 +155,7 @@ def test_the_design_effect_of_a_difference_by_a_loop_that_leaves_out_clusters_us
         and df == 13
     )
     estimate, wide_low, wide_high, pvalue = stats.mantel_haenszel(
-        *(a.sum(axis=0) for a in counts), design=(effect, df)
+        *(a.sum(axis=0) for a in counts), design=stats.Design(effect, df)
     )
     half = student.ppf(0.975, 13) * np.sqrt(13 / 14 * squares)
     assert estimate == difference and [wide_low, wide_high] == pytest.approx(
@@ -179,14 +179,16 @@ def test_where_users_are_their_own_clusters_nothing_changes():
     assert effect == pytest.approx(1, abs=0.01) and df == side.sum() - 1
     total = [a.sum(axis=0) for a in counts]
     np.testing.assert_allclose(
-        stats.mantel_haenszel(*total, design=(1.0, 1e12)), stats.mantel_haenszel(*total), rtol=1e-6
+        stats.mantel_haenszel(*total, design=stats.Design(1.0, 1e12)),
+        stats.mantel_haenszel(*total),
+        rtol=1e-6,
     )
     np.testing.assert_allclose(
-        stats.newcombe(30, 100, 20, 90, design=(1.0, 1e12)),
+        stats.newcombe(30, 100, 20, 90, design=stats.Design(1.0, 1e12)),
         stats.newcombe(30, 100, 20, 90),
         rtol=1e-9,
     )
-    wide = stats.newcombe(30, 100, 20, 90, design=(2.0, 1e12))
+    wide = stats.newcombe(30, 100, 20, 90, design=stats.Design(2.0, 1e12))
     np.testing.assert_allclose(wide, stats.newcombe(15, 50, 10, 45), rtol=1e-9)
 
 
@@ -197,9 +199,9 @@ def test_too_few_clusters_on_one_side_give_no_interval():
     effect, df = stats.difference_design(*few)
     assert np.isnan(effect) and df == 8
     assert np.isnan(
-        stats.mantel_haenszel(*(a.sum(axis=0) for a in few), design=(effect, df))[1:]
+        stats.mantel_haenszel(*(a.sum(axis=0) for a in few), design=stats.Design(effect, df))[1:]
     ).all()
-    assert np.isnan(stats.newcombe(30, 100, 20, 90, design=(effect, df))).all()
+    assert np.isnan(stats.newcombe(30, 100, 20, 90, design=stats.Design(effect, df))).all()
     alike = [
         np.full((12, 1), x) for x in (2.0, 5.0, 1.0, 5.0)
     ]  # every cluster the same: what chance does cannot be seen

@@ -30,7 +30,7 @@ from mctlib.contract import (
 from mctlib.eventlog.journeys import NOWHERE, Journeys
 from mctlib.eventlog.parquet import canonical_select, lay_over, load_report
 from mctlib.eventlog.steps import ANY, MATCHERS, Step, as_step
-from mctlib.eventlog.store import canonical_frame, connect, fill, quoted, salt, use
+from mctlib.eventlog.store import canonical_frame, connect, fill, salt, sql_text, use
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
@@ -72,7 +72,7 @@ class EventLog:
     def open(cls, path: Path) -> EventLog:
         """A store file that `build_store` wrote."""
         con = connect()  # attached, not connected to: a connection to the path itself would keep showing a store that was swapped out
-        con.execute(f"ATTACH {quoted(str(path))} AS store (READ_ONLY)")
+        con.execute(f"ATTACH {sql_text(str(path))} AS store (READ_ONLY)")
         use(con)
         return cls(con)
 
@@ -160,7 +160,7 @@ class EventLog:
                     mapped = columns if table == "events" else None
                     selects[table] = canonical_select(
                         con,
-                        f"read_parquet({quoted(str(source))})",
+                        f"read_parquet({sql_text(str(source))})",
                         table,
                         columns=mapped,
                         label=str(source),
@@ -211,7 +211,7 @@ class EventLog:
         by = as_columns(by)
         chosen = " OR ".join(self._condition(as_step(e)) for e in events) if events else "true"
         columns = "".join(
-            f", coalesce(nullif({self._column(b)[0]}::VARCHAR, ''), {quoted(MISSING)}) AS {_name(b)}"
+            f", coalesce(nullif({self._column(b)[0]}::VARCHAR, ''), {sql_text(MISSING)}) AS {_name(b)}"
             for b in by
         )
         return self._con.sql(
@@ -469,7 +469,7 @@ class EventLog:
         return {
             v
             for (v,) in self._con.execute(
-                f"SELECT DISTINCT coalesce(nullif({sql}::VARCHAR, ''), {quoted(MISSING)}) FROM {source}"
+                f"SELECT DISTINCT coalesce(nullif({sql}::VARCHAR, ''), {sql_text(MISSING)}) FROM {source}"
             ).fetchall()
         }
 
@@ -477,7 +477,7 @@ class EventLog:
         """SQL of a column or property, and whether it belongs to the user."""
         if name.startswith("properties."):
             return (
-                f"json_extract_string(e.properties, {quoted(chr(36) + '.' + json.dumps(name[11:]))})",
+                f"json_extract_string(e.properties, {sql_text(chr(36) + '.' + json.dumps(name[11:]))})",
                 False,
             )
         if (
@@ -543,7 +543,7 @@ class EventLog:
         parts = [
             "true"
             if step.event is ANY
-            else f"e.event IN ({', '.join(map(quoted, known))})"
+            else f"e.event IN ({', '.join(map(sql_text, known))})"
             if known
             else "false"
         ]
@@ -555,11 +555,11 @@ class EventLog:
             same = [
                 f"{text} <> ''"
                 if v is ANY
-                else f"{text} = {quoted(json.dumps(v) if isinstance(v, bool) else v)}"
+                else f"{text} = {sql_text(json.dumps(v) if isinstance(v, bool) else v)}"
                 for v in values
             ]
             same += [
-                f"try_cast({text} AS DOUBLE) = {quoted(v)}::DOUBLE"
+                f"try_cast({text} AS DOUBLE) = {sql_text(v)}::DOUBLE"
                 for v in values
                 if isinstance(v, Real) and not isinstance(v, bool)
             ]  # 1 is also what an export writes as 1.0
@@ -607,7 +607,7 @@ class OverlayLog(EventLog):
         )
 
     def _named(self, names: set[str]) -> list[str]:
-        return [f"e.name IN ({', '.join(map(quoted, sorted(names)))})"] if names else []
+        return [f"e.name IN ({', '.join(map(sql_text, sorted(names)))})"] if names else []
 
     def _sorted(self, select: str) -> Iterator[pa.Table]:
         batches, n_rows, enough = (

@@ -9,7 +9,7 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
-from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, quoted
+from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, sql_name, sql_text
 
 OF_USERS = ("people", "surveys", "backend")
 
@@ -47,7 +47,7 @@ def canonical_select(
     kinds = {name: kind for name, kind, *_ in con.sql(f"DESCRIBE FROM {relation}").fetchall()}
     found, parts = headers(table, kinds, columns, label), []
     for column in CANONICAL[table]:
-        name = '"' + found.get(column, "").replace('"', '""') + '"'
+        name = sql_name(found.get(column, ""))
         kind, wanted = kinds.get(found.get(column, ""), ""), column_type(column)
         if not kind:
             sql = f"NULL::{wanted}"
@@ -88,7 +88,7 @@ def lay_over(
     and returned is what `load_report` counts: event, verdict, n_events, first_at and last_at in microseconds (where nothing is left out: of all events).
     """
     con.execute("SET GLOBAL TimeZone = 'UTC'")  # for the cursors too
-    user = f"(hash(md5({quoted(salted)} || user_id)) >> 1)::BIGINT AS user"
+    user = f"(hash(md5({sql_text(salted)} || user_id)) >> 1)::BIGINT AS user"
     kept = lambda c: f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c  # noqa: E731
     for table, columns in CANONICAL.items():
         nothing = (
@@ -145,7 +145,7 @@ def lay_over(
         ).df()
         names, faulty = tally.loc[tally["verdict"].isna(), "event"], tally["verdict"].notna().any()
     con.execute(
-        f"CREATE TYPE event_names AS ENUM ({', '.join(map(quoted, names if len(names) else ['']))})"
+        f"CREATE TYPE event_names AS ENUM ({', '.join(map(sql_text, names if len(names) else ['']))})"
     )
     columns = ", ".join(
         f"{c} AS name, {c}::event_names AS {c}" if c == "event" else kept(c)

@@ -27,8 +27,14 @@ SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows than this wrong in one way is misread, not dirty
 
 
-def quoted(text: str) -> str:
-    return "'" + str(text).replace("'", "''") + "'"
+def sql_text(value: object) -> str:
+    """SQL of a text."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def sql_name(column: str) -> str:
+    """SQL of a column's name."""
+    return '"' + column.replace('"', '""') + '"'
 
 
 def salt() -> str:
@@ -38,7 +44,7 @@ def salt() -> str:
 
 def hashed(column: str, salted: str) -> str:
     """SQL of a personal id as it is kept; of no id, NULL."""
-    return f"substr(sha256({quoted(salted)} || nullif({column}, '')), 1, 16)"
+    return f"substr(sha256({sql_text(salted)} || nullif({column}, '')), 1, 16)"
 
 
 def faults() -> str:
@@ -57,7 +63,7 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")
     if path == ":memory:":
         con.execute(
-            f"SET temp_directory = {quoted(f'{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}')}"
+            f"SET temp_directory = {sql_text(f'{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}')}"
         )
     with suppress(
         duckdb.InvalidInputException
@@ -131,10 +137,10 @@ def build_store(
     fresh = path.with_suffix(f".{owner()}.tmp")
     rejected = path.with_suffix(".rejected.parquet")
     try:
-        con.execute(f"ATTACH {quoted(str(fresh))} AS store")
+        con.execute(f"ATTACH {sql_text(str(fresh))} AS store")
         try:
             report = fill(con, tables, name=name, fingerprint=fingerprint)
-            con.execute(f"COPY rejected TO {quoted(str(fresh) + '.rejected')} (FORMAT parquet)")
+            con.execute(f"COPY rejected TO {sql_text(str(fresh) + '.rejected')} (FORMAT parquet)")
         finally:
             con.execute("DETACH store")
         Path(f"{fresh}.json").write_text(json.dumps(report, indent=1))
@@ -171,7 +177,7 @@ def fill(
             con.execute(f"CREATE OR REPLACE TEMP TABLE in_{table} (source VARCHAR, {kinds}{raw})")
             for label, select in tables.get(table, ()):
                 con.execute(
-                    f"INSERT INTO in_{table} BY NAME SELECT {quoted(label)} AS source, * FROM ({select})"
+                    f"INSERT INTO in_{table} BY NAME SELECT {sql_text(label)} AS source, * FROM ({select})"
                 )
     left_out = _stage_events(con, tables.get("events", ()), stitched=bool(tables.get("identities")))
     con.execute(
@@ -304,7 +310,9 @@ def _stage_events(
         "event_id" in columns or "anonymous_id" in columns for *_, columns in selects
     )
     columns = [c for c in typed if c in given]
-    filled = lambda c, label, found: quoted(label) if c == "source" else c if c in found else "NULL"  # noqa: E731
+    filled = lambda c, label, found: (
+        sql_text(label) if c == "source" else c if c in found else "NULL"
+    )  # noqa: E731
     rows = " UNION ALL ".join(
         f"SELECT {', '.join(f'{filled(c, label, found)}::{typed[c]} AS {c}' for c in columns)} FROM {select}"
         for label, select, found in selects
@@ -410,7 +418,7 @@ def _reject(
     if not sources:
         return
     con.execute(
-        f"INSERT INTO rejected BY NAME SELECT {quoted(table)} AS canonical_table, verdict AS reason, * EXCLUDE ({', '.join(['id', 'verdict', *unknown])}) "
+        f"INSERT INTO rejected BY NAME SELECT {sql_text(table)} AS canonical_table, verdict AS reason, * EXCLUDE ({', '.join(['id', 'verdict', *unknown])}) "
         f"FROM {judged} WHERE verdict IS NOT NULL AND verdict <> 'no consent'"
     )
     if left_out is None:

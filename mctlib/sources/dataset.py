@@ -31,10 +31,11 @@ from mctlib.eventlog.store import (
     disk_full,
     owner,
     remove_leftovers,
+    sql_text,
     unwritten,
 )
 from mctlib.sources import demo, warehouse
-from mctlib.sources.staging import MACROS, File, Stage, find, one_sentence, plain, text
+from mctlib.sources.staging import MACROS, File, Stage, find, one_sentence, plain
 
 # The order of Snowplow's enriched event, whose files have no header line.
 SNOWPLOW = tuple(
@@ -160,7 +161,7 @@ def survey(table: str, rows: Stage, **mapping: str) -> dict[str, str]:
             key: value for key, value in rows.columns.items() if key not in questions
         } | {"answer": header}
         selects.append(
-            f"{one.select(table, **mapping, micro_conversion=text(name))} WHERE {one.get(header)} IS NOT NULL"
+            f"{one.select(table, **mapping, micro_conversion=sql_text(name))} WHERE {one.get(header)} IS NOT NULL"
         )
     return {table: " UNION ALL ".join(selects)}
 
@@ -288,7 +289,7 @@ def ga4(table: str, events: Stage) -> dict[str, str]:
     shape = json.dumps([{"key": "VARCHAR", "value": {"string_value": "VARCHAR"} | numbers}])
     value = ", ".join(f"to_json(x.value.{name})" for name in ("string_value", *numbers))
     pair = f"to_json(x.key) || ':' || coalesce({value}, 'null')"
-    pairs = f"list_transform(from_json(event_params::JSON, {text(shape)}), lambda x: {pair})"
+    pairs = f"list_transform(from_json(event_params::JSON, {sql_text(shape)}), lambda x: {pair})"
     e = events.open(
         f"as_object('{{' || coalesce(array_to_string({pairs}, ','), '') || '}}')", "event_params"
     )

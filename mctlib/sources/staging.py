@@ -23,7 +23,7 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
-from mctlib.eventlog.store import FAULTY_SHARE, disk_full
+from mctlib.eventlog.store import FAULTY_SHARE, disk_full, sql_name, sql_text
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 # How a count since 1970 is told: its digits, and its unit in microseconds.
@@ -59,16 +59,6 @@ CREATE TEMP MACRO platform_of(x) AS CASE WHEN regexp_matches(lower(x), 'web|java
     WHEN regexp_matches(lower(x), 'android') THEN 'android'
     WHEN regexp_matches(lower(x), 'srv|server|api|python|node|java|^go|php|ruby') THEN 'api' ELSE lower(x) END;
 """
-
-
-def text(value: object) -> str:
-    """SQL of a text."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def quoted(column: str) -> str:
-    """SQL of a column's name."""
-    return '"' + column.replace('"', '""') + '"'
 
 
 def plain(header: str) -> str:
@@ -159,7 +149,7 @@ def look(
         with path.open("rb") as raw:
             start = raw.read(4)
         if start == b"PAR1":
-            return File(path, shown, "parquet", _described(con, f"read_parquet({text(path)})"))
+            return File(path, shown, "parquet", _described(con, f"read_parquet({sql_text(path)})"))
         gz = start[:2] == b"\x1f\x8b"
         with (gzip.open if gz else open)(path, "rb") as stream:
             head = codecs.getincrementaldecoder("utf-8-sig")().decode(stream.read(1 << 16))
@@ -172,7 +162,7 @@ def look(
                 f"{shown} is a web page (HTML), not an export. Download it again, signed in."
             )
         if head.lstrip()[0] in "{[":
-            return File(path, shown, "json", _described(con, _read_json(text(path), gz)), gz)
+            return File(path, shown, "json", _described(con, _read_json(sql_text(path), gz)), gz)
     delimiter = max(",;\t|", key=head.split("\n", 1)[0].count)
     headers = tuple(next(csv.reader(io.StringIO(head), delimiter=delimiter)))
     if delimiter == "\t" and len(headers) > 100 and not set(headers) & set(headless):
@@ -216,7 +206,7 @@ def _described(con: duckdb.DuckDBPyConnection, table: str, column: int = 0) -> t
 
 
 def _read_json(paths: str, gz: bool, headers: Sequence[str] = ()) -> str:
-    types = ", ".join(f"{text(header)}: 'JSON'" for header in headers)
+    types = ", ".join(f"{sql_text(header)}: 'JSON'" for header in headers)
     shape = (
         f"columns={{{types}}}"
         if headers
@@ -231,16 +221,16 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
 
     Times of Parquet stand a second time as they are, see `AS_TIME`.
     """
-    first, paths, times = files[0], ", ".join(text(file.path) for file in files), []
-    columns = [quoted(header) for header in first.headers]
+    first, paths, times = files[0], ", ".join(sql_text(file.path) for file in files), []
+    columns = [sql_name(header) for header in first.headers]
     if first.kind in ("parquet", "arrow"):
-        table = f"read_parquet([{paths}])" if first.kind == "parquet" else quoted(str(first.path))
+        table = f"read_parquet([{paths}])" if first.kind == "parquet" else sql_name(str(first.path))
         kinds = _described(con, table, 1)
         nested = [re.search(r"STRUCT|MAP|\[|JSON", kind) for kind in kinds]
         # A database's infinite date or time arrives as one far before our era, and means none.
         dated = [kind in TIMES for kind in kinds]
         times = [
-            f", {c} AS {quoted(plain(h) + AS_TIME)}"
+            f", {c} AS {sql_name(plain(h) + AS_TIME)}"
             for c, h, d in zip(columns, first.headers, dated)
             if d and first.kind == "parquet"
         ]
@@ -256,15 +246,15 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
         columns = [f"({c}->>'$')" for c in columns]
     else:
         quote = "''" if first.headless else "'\"'"
-        types = ", ".join(f"{text(header)}: 'VARCHAR'" for header in first.headers)
+        types = ", ".join(f"{sql_text(header)}: 'VARCHAR'" for header in first.headers)
         # DuckDB's sniffer may take leading rows for a preamble and skip them without a word, so everything is said explicitly.
         table = (
-            f"read_csv([{paths}], auto_detect=false, header={not first.headless}, delim={text(first.delimiter)}, quote={quote},"
+            f"read_csv([{paths}], auto_detect=false, header={not first.headless}, delim={sql_text(first.delimiter)}, quote={quote},"
             f" escape={quote}, columns={{{types}}}, compression='{'gzip' if first.gz else 'none'}', max_line_size=16777216)"
         )
     return (
         "SELECT "
-        + ", ".join(f"{c} AS {quoted(plain(h))}" for c, h in zip(columns, first.headers))
+        + ", ".join(f"{c} AS {sql_name(plain(h))}" for c, h in zip(columns, first.headers))
         + f"{''.join(times)} FROM {table}"
     )
 
@@ -316,7 +306,7 @@ class Stage:
                 name: kind for name, kind, *_ in self.con.sql(f"DESCRIBE {self.table}").fetchall()
             }
             self.times = {
-                quoted(h): kinds[plain(h) + AS_TIME]
+                sql_name(h): kinds[plain(h) + AS_TIME]
                 for h in self.headers.values()
                 if plain(h) + AS_TIME in kinds
             }
@@ -349,7 +339,7 @@ class Stage:
         """SQL, over `rows`, of a column or else a property of this name; None when the files have neither."""
         if name.lower() in self.headers:
             self.used.add(name.lower())
-            return quoted(self.headers[name.lower()])
+            return sql_name(self.headers[name.lower()])
         if name in self.keys:
             self.used_keys += [] if name in self.used_keys else [name]
             return f"keys_[{self.used_keys.index(name) + 1}]"
@@ -358,7 +348,7 @@ class Stage:
     def rows(self, more: str = "") -> str:
         """The staged rows, with all used properties taken out in one go (every function over a JSON text parses it anew)."""
         paths = ", ".join(
-            text("$." + json.dumps(key, ensure_ascii=False)) for key in self.used_keys
+            sql_text("$." + json.dumps(key, ensure_ascii=False)) for key in self.used_keys
         )
         keys = f", json_extract_string(props_, [{paths}]) AS keys_" if paths else ""
         return f"(SELECT *{keys}{more} FROM {self.table}) AS rows_"
@@ -421,7 +411,7 @@ class Stage:
         ):
             said, is_open = (
                 chosen["answer"],
-                f"{chosen['micro_conversion']} IN ({', '.join(map(text, asked))})",
+                f"{chosen['micro_conversion']} IN ({', '.join(map(sql_text, asked))})",
             )
             chosen["reason"] = (
                 f"coalesce(CASE WHEN {is_open} THEN {said} END, {chosen.get('reason', 'NULL')})"
@@ -466,7 +456,7 @@ class Stage:
         ]
         parts, more = ["'{}'::JSON"], ""
         if left:
-            more += f", json_object({', '.join(f'{text(h)}, as_json({quoted(h)})' for h in left)})::VARCHAR AS left_"
+            more += f", json_object({', '.join(f'{sql_text(h)}, as_json({sql_name(h)})' for h in left)})::VARCHAR AS left_"
             nested = "contains(left_, ':{') OR contains(left_, '[{')"  # its own keys are clean, those inside may not be
             parts.append(
                 f"try_cast(CASE WHEN {nested} THEN scrub(left_) ELSE mask(left_) END AS JSON)"
@@ -474,7 +464,7 @@ class Stage:
         if self.keys:
             more += ", props_::VARCHAR AS right_"
             gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
-            parts += ["try_cast(scrub(right_) AS JSON)", f"{text(gone)}::JSON"]
+            parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
         return f"nullif(json_merge_patch({', '.join(parts)})::VARCHAR, '{{}}')" if len(
             parts
         ) > 1 else "NULL", more
@@ -542,7 +532,7 @@ class Stage:
                 ("naive", "day", *UNITS) if column == self.wall_clock else ("naive", "day")
             )
             made |= {
-                kind: f"timezone('UTC', timezone({text(timezone)}, {made[kind]}))"
+                kind: f"timezone('UTC', timezone({sql_text(timezone)}, {made[kind]}))"
                 for kind in local_kinds
             }
         made |= {"zoned": "timezone('UTC', try_cast(x AS TIMESTAMPTZ))", "unreadable": "NULL"}
@@ -557,7 +547,7 @@ class Stage:
 
     def _staged_time(self, column: str, header: str, timezone: str | None) -> str:
         """As `_time`, of a column that holds times and no texts: only their type and range have to be looked at."""
-        time, kind = quoted(header[1:-1] + AS_TIME), self.times[header]
+        time, kind = sql_name(header[1:-1] + AS_TIME), self.times[header]
         within = self.con.sql(
             f"SELECT min({time}) >= DATE '0001-01-01' AND max({time}) < DATE '10000-01-01' FROM {self.table}"
         ).fetchall()[0][0]
@@ -572,7 +562,7 @@ class Stage:
         return (
             made
             if timezone in (None, "UTC")
-            else f"timezone('UTC', timezone({text(timezone)}, {made}))"
+            else f"timezone('UTC', timezone({sql_text(timezone)}, {made}))"
         )
 
     def _no_zone(self, column: str, example: str) -> DataError:

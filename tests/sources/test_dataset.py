@@ -19,8 +19,8 @@ import pytest
 
 from mctlib import contract
 from mctlib.attribution.windows import attribution_windows
+from mctlib.eventlog.store import sql_name, sql_text
 from mctlib.sources import dataset as sources
-from mctlib.sources import staging
 from mctlib.sources.draft import draft
 
 EXPORTS = Path(__file__).parents[1] / "exports"
@@ -1264,4 +1264,4 @@ def test_every_reader_has_a_fixture_and_a_docstring():
 
 
 def test_the_sql_names_are_safe():
-    assert staging.quoted('a"b') == '"a""b"' and staging.text("a'b") == "'a''b'"
+    assert sql_name('a"b') == '"a""b"' and sql_text("a'b") == "'a''b'"

@@ -10,9 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mctlib.contract import MISSING
 
 NOWHERE = np.int64(-1)  # "no such row"
 NEVER = np.iinfo(np.int64).min  # "at no time"
+
+
+def _no_buckets(user: NDArray[np.int64]) -> NDArray[np.int64]:
+    raise ValueError("These journeys do not know their users' buckets.")
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Journeys:
     as_of: int
     dims: Mapping[str, np.ndarray] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    bucket_of: Callable[[np.ndarray], np.ndarray] | None = None
+    bucket_of: Callable[[NDArray[np.int64]], NDArray[np.int64]] = _no_buckets
     value: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -84,12 +92,35 @@ class Journeys:
         code, labels = self.segments(rows, by)
         return labels[code]
 
+    def accounts(self, rows: NDArray[np.int64], by: Sequence[str]) -> pd.DataFrame:
+        """account, n_users of the rows, one a user; MISSING are users without one.
+
+        ``by`` is `EventLog.accounts`; where it is empty the table is, for there are none.
+        """
+        if not by:
+            return pd.DataFrame({"account": pd.Series(dtype=object), "n_users": 0})
+        code, names = self.segments(rows, by)
+        n_users = np.bincount(code, minlength=len(names))
+        return pd.DataFrame({"account": names, "n_users": n_users})
+
 
 def first_rows(user: np.ndarray) -> np.ndarray:
     """Row index of each user's first row, ascending."""
     return (
         np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
     )
+
+
+def lines_of(owner: NDArray[np.int64], user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each owner stands among the users (ascending), NOWHERE where it is none of them."""
+    line = np.searchsorted(user, owner)
+    # the last place is for owners beyond the last user
+    return np.where(np.r_[user, NOWHERE][line] == owner, line, NOWHERE)
+
+
+def count_accounts(accounts: pd.DataFrame) -> float:
+    """How many there are in `Journeys.accounts`, NaN where nothing says so."""
+    return int((accounts["account"] != MISSING).sum()) if len(accounts) else np.nan
 
 
 def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:

@@ -191,7 +191,7 @@ def compare_rules(
     n_accounts = count_accounts(tables["accounts"])
     counts = [_reached(tool, depths, labels, n_accounts) for tool in TOOLS]
     table = pd.concat(counts, ignore_index=True)
-    differences = _differences(depths, labels)
+    differences = tool_differences(depths, labels)
     rules = [(tool, aspect, rule, source) for (tool, aspect, source), rule in RULES.items()]
     finding, rule = narrative_change.rules_finding(table, differences, window_us)
     caveats = narrative_change.rules_caveats(table, tables["asides"].iloc[0], end)
@@ -231,7 +231,7 @@ def _reached(
     )
 
 
-def _differences(depths: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def tool_differences(depths: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """`RuleComparison.differences`: at each step, users on one side of it and not the other."""
     moved = depths[depths["reason"] != ""]
     steps = pd.DataFrame({"step": np.arange(2, len(labels) + 1), "event": labels[1:]})

@@ -111,18 +111,6 @@ def first_rows(user: np.ndarray) -> np.ndarray:
     )
 
 
-def lines_of(owner: NDArray[np.int64], user: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each owner stands among the users (ascending), NOWHERE where it is none of them."""
-    line = np.searchsorted(user, owner)
-    # the last place is for owners beyond the last user
-    return np.where(np.r_[user, NOWHERE][line] == owner, line, NOWHERE)
-
-
-def count_accounts(accounts: pd.DataFrame) -> float:
-    """How many there are in `Journeys.accounts`, NaN where nothing says so."""
-    return int((accounts["account"] != MISSING).sum()) if len(accounts) else np.nan
-
-
 def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:
     """All rows of the users that have a row in ``some`` (ascending row indices, one a user or more)."""
     edges = np.r_[first_rows(user), len(user)]
@@ -151,3 +139,15 @@ def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False
     found[itself] = rows[at[itself] + 1]
     found[j.user[found] != j.user[after]] = NOWHERE
     return found
+
+
+def lines_of(owner: NDArray[np.int64], user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each owner stands among the users (ascending), NOWHERE where it is none of them."""
+    line = np.searchsorted(user, owner)
+    # the last place is for owners beyond the last user
+    return np.where(np.r_[user, NOWHERE][line] == owner, line, NOWHERE)
+
+
+def count_accounts(accounts: pd.DataFrame) -> float:
+    """How many there are in `Journeys.accounts`, NaN where nothing says so."""
+    return int((accounts["account"] != MISSING).sum()) if len(accounts) else np.nan

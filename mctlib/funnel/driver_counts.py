@@ -38,6 +38,10 @@ class Rule:
         """How long after the step before users are looked at: a tenth of the window."""
         return self.window // 10
 
+    def label(self, step: int) -> str:
+        """Name of a step, counted from 1."""
+        return self.steps[step - 1].label
+
     @property
     def own(self) -> set[str]:
         """The funnel's own events."""

@@ -114,8 +114,8 @@ def drop_off_drivers(
     sizes = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
     missing = tuple(f"The {s}" for s in log.missing_events([*rule.steps, *asked]))
     if sizes.empty or (step is not None and step not in sizes.index):
-        where = rule.steps[0 if sizes.empty or step is None else step - 2].label
-        finding = narrative.no_drivers_finding(where, rule.window, log.as_of(as_of))
+        wanted = 2 if sizes.empty or step is None else step
+        finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
         return Drivers(drivers=surest_first([], np.nan), finding=finding, caveats=missing)
     step = step or int((sizes["n_on"] / sizes["n_users"]).idxmin())
     here = counts[counts["step"] == step]
@@ -124,26 +124,21 @@ def drop_off_drivers(
         _compare_column(here[here["column"] == column], column, n_accounts) for column in columns
     ]
     labels, n_rare, on_the_way = count_all_events(log, asked, rule, step, as_of)
+    n_at_risk, left_out = 0, []
     if labels:
         done, at_risk = on_the_way["done"], on_the_way["at_risk"]
         compared.append(compare("event", done, at_risk, labels, n_accounts))
+        at_landmark = on_the_way["at_landmark"].iloc[0]
+        n_at_risk = at_landmark["n_at_risk"]
+        left_out = narrative.events_left_out(at_landmark, rule, step)
     table = surest_first([tested for tested, _ in compared], n_accounts)
     goes = _share(here[here["column"] == ""], n_accounts)
-    question = narrative.DriverQuestion(
-        steps=[matcher.label for matcher in rule.steps],
-        step=step,
-        window=rule.window,
-        landmark=rule.landmark,
-        adjust=rule.adjust,
-        own=sorted(rule.own),
-        n_small=n_rare + sum(n for _, n in compared),
-        at_landmark=on_the_way["at_landmark"].iloc[0] if labels else None,
-    )
+    n_small = n_rare + sum(n for _, n in compared)
     return Drivers(
         drivers=table,
-        finding=narrative.drivers_finding(table, goes, question),
-        rule=narrative.drivers_rule(goes, question),
-        caveats=(*missing, *narrative.drivers_caveats(table, goes, question)),
+        finding=narrative.drivers_finding(table, goes, rule, step),
+        rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
+        caveats=(*missing, *narrative.drivers_caveats(table, goes, n_small, left_out)),
     )
 
 

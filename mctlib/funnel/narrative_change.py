@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from mctlib import phrases, stats
 from mctlib.funnel.change_parts import FALSE_DISCOVERIES, MIN_CELL
+from mctlib.funnel.driver_counts import Rule
 
 # ----------------------------------------------------------------------- change: mix, behaviour ...
 
@@ -192,46 +192,19 @@ def _timeline_caveats(timeline: pd.DataFrame) -> list[str]:
 # ----------------------------------------------------------------------------- drivers of drop-off
 
 
-@dataclass(frozen=True)
-class DriverQuestion:
-    """What was asked of the drivers.
-
-    at_landmark: n_at_risk, n_sooner, n_late of the comparison of events, where there was one.
-    """
-
-    steps: Sequence[str]
-    step: int
-    window: int
-    landmark: int
-    adjust: Sequence[str]
-    own: Sequence[str]
-    n_small: int
-    at_landmark: pd.Series | None
-
-    @property
-    def before(self) -> str:
-        """The step before the one to be reached."""
-        return self.steps[self.step - 2]
-
-    @property
-    def n_at_risk(self) -> int:
-        """Users among whom events were compared."""
-        return 0 if self.at_landmark is None else int(self.at_landmark["n_at_risk"])
-
-
-def no_drivers_finding(label: str, window: int, end: int) -> str:
+def no_drivers_finding(rule: Rule, step: int, end: int) -> str:
     """Say that no window has closed yet."""
     return (
-        f"No user at {label} has had the whole window of {phrases.window(window)} by "
-        f"{phrases.day(end)}, so nothing can be compared yet."
+        f"No user at {rule.label(step - 1)} has had the whole window of "
+        f"{phrases.window(rule.window)} by {phrases.day(end)}, so nothing can be compared yet."
     )
 
 
-def drivers_finding(table: pd.DataFrame, goes: Mapping[str, Any], question: DriverQuestion) -> str:
+def drivers_finding(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, step: int) -> str:
     """Who goes on, how many drivers stand out, and the surest of them."""
     start = (
-        f"Of {phrases.users(goes['n_users'])} at {question.before}, "
-        f"{phrases.share(goes, 'on_rate')} go on to {question.steps[question.step - 1]}; "
+        f"Of {phrases.users(goes['n_users'])} at {rule.label(step - 1)}, "
+        f"{phrases.share(goes, 'on_rate')} go on to {rule.label(step)}; "
     )
     if table.empty:
         nothing = "nothing can be compared: no column and no other event has enough users"
@@ -256,20 +229,20 @@ def _surest(best: pd.Series) -> str:
     )
 
 
-def drivers_rule(goes: Mapping[str, Any], question: DriverQuestion) -> str:
-    """How drivers were compared."""
-    parts = [f"first entries whose window of {phrases.window(question.window)} has closed"]
-    if question.n_at_risk:
+def drivers_rule(goes: Mapping[str, Any], rule: Rule, step: int, n_at_risk: int) -> str:
+    """How drivers were compared; ``n_at_risk``: users among whom events were."""
+    before = rule.label(step - 1)
+    parts = [f"first entries whose window of {phrases.window(rule.window)} has closed"]
+    if n_at_risk:
         parts.append(
-            f"events are compared among the {phrases.users(question.n_at_risk)} not gone on "
-            f"{phrases.window(question.landmark)} after {question.before}, by what they had done "
-            "by then"
+            f"events are compared among the {phrases.users(n_at_risk)} not gone on "
+            f"{phrases.window(rule.landmark)} after {before}, by what they had done by then"
         )
     alike = []
-    if question.adjust:
-        alike.append(f"the same {phrases.listed(question.adjust)}")
-    if question.n_at_risk and question.step > 2:
-        alike.append(f"for events the same tenth of the window at {question.before}")
+    if rule.adjust:
+        alike.append(f"the same {phrases.listed(rule.adjust)}")
+    if n_at_risk and step > 2:
+        alike.append(f"for events the same tenth of the window at {before}")
     if alike:
         parts.append(f"like is {' and '.join(alike)}")
     parts.append(f"named at a false-discovery rate of {100 * FALSE_DISCOVERIES:g} %")
@@ -278,9 +251,9 @@ def drivers_rule(goes: Mapping[str, Any], question: DriverQuestion) -> str:
 
 
 def drivers_caveats(
-    table: pd.DataFrame, goes: Mapping[str, Any], question: DriverQuestion
+    table: pd.DataFrame, goes: Mapping[str, Any], n_small: int, left_out: Sequence[str]
 ) -> tuple[str, ...]:
-    """What was tested, who was left out, and what no difference shows."""
+    """What was tested, who was left out (`events_left_out`), and what no difference shows."""
     n_tests, share = table["pvalue"].notna().sum(), f"{100 * FALSE_DISCOVERIES:g} %"
     ends = table[["with_rate_ci_lower", "without_rate_ci_lower"]]
     without_interval = table.loc[ends.isna().any(axis=1), "driver"]
@@ -292,12 +265,12 @@ def drivers_caveats(
             "expected to be chance.",
         ),
         (
-            question.n_small,
+            n_small,
             f"Not tested, because fewer than {stats.MIN_USERS} users or "
             f"{100 * stats.MIN_SHARE:g} % of them stand on one side: "
-            f"{phrases.count(question.n_small, 'driver')}.",
+            f"{phrases.count(n_small, 'driver')}.",
         ),
-        *((True, sentence) for sentence in _left_out(question)),
+        *((True, sentence) for sentence in left_out),
         *((True, warning) for warning in driver_warnings(table)),
         (no_interval_at_all, phrases.too_few_accounts(f" ({goes['n_accounts']:,.0f})")),
         (
@@ -310,17 +283,15 @@ def drivers_caveats(
     return phrases.that_hold(said)
 
 
-def _left_out(question: DriverQuestion) -> list[str]:
+def events_left_out(at_landmark: pd.Series, rule: Rule, step: int) -> list[str]:
     """Which events, and which users, the comparison of events leaves out."""
-    users = question.at_landmark
-    if users is None:
-        return []
+    sooner, late = (phrases.users(at_landmark[name]) for name in ("n_sooner", "n_late"))
     return [
         "The funnel's own events are no drivers and were left out: "
-        f"{phrases.listed(question.own)}.",
-        f"Left out of the comparison of events: {phrases.users(users['n_sooner'])} who had gone on "
-        f"within {phrases.window(question.landmark)} of {question.before}, and "
-        f"{phrases.users(users['n_late'])} whose window ended before that.",
+        f"{phrases.listed(sorted(rule.own))}.",
+        f"Left out of the comparison of events: {sooner} who had gone on within "
+        f"{phrases.window(rule.landmark)} of {rule.label(step - 1)}, and {late} whose window ended "
+        "before that.",
     ]
 
 

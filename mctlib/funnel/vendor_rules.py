@@ -340,8 +340,8 @@ def _one_row_a_step(j: Journeys, n_steps: int) -> Journeys:
     return replace(j.take(row), mask=j.mask.dtype.type(1) << step.astype(j.mask.dtype))
 
 
-# a log's columns may be read-only
-ROWS = types.Array(types.int64, 1, "C", readonly=True)
+# a log's columns may be read-only, and parts of larger arrays
+ROWS = types.Array(types.int64, 1, "A", readonly=True)
 MASKS = types.Array(types.uint64, 1, "C", readonly=True)
 
 

@@ -21,7 +21,9 @@ from mctlib import contract
 from mctlib.attribution.windows import attribution_windows
 from mctlib.eventlog.store import sql_name, sql_text
 from mctlib.sources import dataset as sources
+from mctlib.sources import staging
 from mctlib.sources.draft import draft
+from mctlib.sources.readers import READERS, snowplow
 
 EXPORTS = Path(__file__).parents[1] / "exports"
 TYPEFORM = {
@@ -46,7 +48,7 @@ APP_LOG = {
 
 def read(table, root=EXPORTS, **source):
     """{canonical table: rows as dicts without their empty values} of one source."""
-    with sources._workbench(None) as (con, folder):
+    with staging.workbench(None) as (con, folder):
         selects = sources.read_source(
             con, sources.Source(**source), table, root=root, folder=folder
         )
@@ -405,8 +407,8 @@ def test_ga4_takes_the_events_own_campaign_and_no_event_id(tmp_path):
 def test_snowplow_with_and_without_a_header(tmp_path):
     body = (EXPORTS / "snowplow/enriched.tsv").read_text()
     body = body.replace('"', '""').replace("\t{", '\t"{').replace("}\t", '}"\t')
-    (tmp_path / "headed.tsv").write_text("\t".join(sources.SNOWPLOW) + "\n" + body)
-    assert len(sources.SNOWPLOW) == 131
+    (tmp_path / "headed.tsv").write_text("\t".join(snowplow.COLUMNS) + "\n" + body)
+    assert len(snowplow.COLUMNS) == 131
     rows = read("events", path="snowplow/enriched.tsv", format="snowplow")["events"]
     assert pick(
         rows, "event_id", "user_id", "anonymous_id", "event", "timestamp", "platform", "utm_source"
@@ -1188,7 +1190,7 @@ def test_a_disk_that_fills_while_files_are_read_is_not_the_fault_of_the_files(
     def full(*args):
         raise error
 
-    monkeypatch.setattr(sources.Stage, "select", full)
+    monkeypatch.setattr(staging.Stage, "select", full)
     with pytest.raises(contract.DataError) as raised:
         sources.open_log(project("events: {path: e.csv}", e__csv=HEAD + ROW))
     path = project.root / "outputs/store/x.duckdb"
@@ -1259,8 +1261,8 @@ def test_no_project(tmp_path, monkeypatch):
 
 
 def test_every_reader_has_a_fixture_and_a_docstring():
-    assert {path.name for path in EXPORTS.iterdir()} == set(sources.READERS)
-    assert all(reader.read.__doc__ for reader in sources.READERS.values())
+    assert {path.name for path in EXPORTS.iterdir()} == set(READERS)
+    assert all(reader.read.__doc__ for reader in READERS.values())
 
 
 def test_the_sql_names_are_safe():

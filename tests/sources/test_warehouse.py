@@ -27,7 +27,8 @@ from mctlib import diagnose_funnel
 from mctlib.contract import DataError
 from mctlib.sources import dataset as sources
 from mctlib.sources import warehouse
-from mctlib.sources.staging import File, Stage
+from mctlib.sources.files import File
+from mctlib.sources.staging import Stage, workbench
 from tests.conftest import make_project, mctlib
 
 PASSWORD, WRITTEN = (
@@ -130,7 +131,7 @@ def source(query, table="events", **more):
 
 def read(query, table="events", **more):
     """The rows of one query as dicts without their empty values."""
-    with sources._workbench(None) as (con, folder):
+    with workbench(None) as (con, folder):
         asked = sources.Source(query=query, connection="WAREHOUSE_URL", **more)
         relation = con.sql(
             sources.read_source(con, asked, table, root=folder, folder=folder)[table]
@@ -341,7 +342,7 @@ def test_capital_names_and_nanoseconds_as_snowflake_sends_them():
             "N": pa.array([7], pa.decimal128(38, 0)),
         }
     )
-    with sources._workbench(None) as (con, _):
+    with workbench(None) as (con, _):
         con.register("sent", sent)
         stage = Stage(
             con, [File(Path("sent"), "sent", "arrow", tuple(sent.column_names))], "staged_0", {}

@@ -27,10 +27,11 @@ from mctlib.contract import (
     as_timestamp,
     nearest,
 )
+from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.journeys import NOWHERE, Journeys
 from mctlib.eventlog.parquet import canonical_select, lay_over, load_report
 from mctlib.eventlog.steps import ANY, MATCHERS, Step, as_step
-from mctlib.eventlog.store import canonical_frame, connect, fill, salt, sql_text, use
+from mctlib.eventlog.store import connect, fill, salt, sql_text, use
 
 CHUNK_ROWS = 2_500_000
 WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory

@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from mctlib.contract import DataError, as_columns
 from mctlib.eventlog.event_log import Counts, EventLog, OverlayLog, add_up
+from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.eventlog.steps import ANY, Step, as_step
-from mctlib.eventlog.store import canonical_frame, connect, salt
+from mctlib.eventlog.store import connect, salt
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

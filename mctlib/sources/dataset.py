@@ -19,14 +19,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from mctlib.contract import TABLES, DataError, ParameterError, nearest
+from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.store import (
-    build_store,
-    canonical_frame,
-    disk_full,
-    remove_leftovers,
-    unwritten,
-)
+from mctlib.eventlog.frames import canonical_frame
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
@@ -391,11 +386,8 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     """
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
     package = Path(__file__).parents[1]
-    code = [
-        package / "contract.py",
-        package / "eventlog/store.py",
-        *package.glob("sources/**/*.py"),
-    ]
+    code = [package / "contract.py", *package.glob("sources/**/*.py")]
+    code += [package / f"eventlog/{name}.py" for name in ("build", "frames", "store")]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

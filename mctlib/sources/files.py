@@ -23,7 +23,8 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
-from mctlib.eventlog.store import disk_full, sql_name, sql_text
+from mctlib.eventlog.build import disk_full
+from mctlib.eventlog.store import sql_name, sql_text
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 GZIP = b"\x1f\x8b"

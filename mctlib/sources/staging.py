@@ -14,7 +14,8 @@ from pathlib import Path
 import duckdb
 
 from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
-from mctlib.eventlog.store import FAULTY_SHARE, connect, owner, sql_name, sql_text
+from mctlib.eventlog.build import owner
+from mctlib.eventlog.store import FAULTY_SHARE, connect, sql_name, sql_text
 from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
 from mctlib.sources.times import TimeColumn, put
 

@@ -16,11 +16,12 @@ import pytest
 
 import mctlib
 from mctlib.contract import DataError, ParameterError, as_timestamp, as_window
+from mctlib.eventlog import build
 from mctlib.eventlog import event_log as log_module
-from mctlib.eventlog import store
+from mctlib.eventlog.build import build_store
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.steps import ANY, Step
-from mctlib.eventlog.store import build_store, canonical_frame
 
 
 def frame(rows, columns=("user_id", "event", "timestamp")):
@@ -549,7 +550,7 @@ def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
         def fill(*_, **__):
             raise duckdb.IOException(said)
 
-        monkeypatch.setattr(store, "fill", fill)
+        monkeypatch.setattr(build, "fill", fill)
         with pytest.raises(DataError) as error:
             build_store(path, tables, con=con, name="x")
         assert not list(tmp_path.glob("*.tmp*"))
@@ -593,7 +594,7 @@ def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
         if name in removed[-3:] or name == "x.duckdb" or str(os.getpid()) in name:
             os.utime(tmp_path / name, (day_ago, day_ago))
     (tmp_path / removed[0] / "staging.duckdb").touch()
-    store.remove_leftovers(tmp_path)
+    build.remove_leftovers(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
 
 

@@ -1055,7 +1055,7 @@ def demo_result():
 def test_the_demo_truth_is_recovered(demo_result):
     result, world = (
         demo_result[0],
-        demo._world(USERS, SEED).users,
+        demo.happened(USERS, SEED).users,
     )  # the planted truth of the counted conversions: those after the first 90 days
     world = world[world["consent"] & (world["converted"] >= 90) & (world["converted"] < demo.DAYS)]
     for row in result.windows.query("window_days >= 14").itertuples():

@@ -105,7 +105,7 @@ def answer(
         except Exception:
             # what the server said, not what DuckDB makes of it
             if late:
-                raise DataError(f"{shown} fails: {_said(late[0], url)}.") from None
+                raise DataError(f"{shown} fails: {without_secrets(late[0], url)}.") from None
             raise
         finally:
             con.unregister(shown)
@@ -127,7 +127,7 @@ def _asked(opened: ExitStack, url: str, query: str, connection: str, shown: str)
     try:
         connected = opened.enter_context(dbapi.connect(**arguments(url)))
     except Exception as error:
-        said = _said(error, url, url.partition("://")[2])
+        said = without_secrets(error, url, url.partition("://")[2])
         raise DataError(
             f"{connection}: the warehouse is not reached or refuses the login: {said}."
         ) from None
@@ -137,7 +137,7 @@ def _asked(opened: ExitStack, url: str, query: str, connection: str, shown: str)
         cursor.execute(query.rstrip("; \n") + "\n")
         reader = cursor.fetch_record_batch()
     except Exception as error:
-        raise DataError(f"{shown} fails: {_said(error, url)}.") from None
+        raise DataError(f"{shown} fails: {without_secrets(error, url)}.") from None
     if not reader.schema.names:
         raise DataError(f"{shown} gives no columns. Write a SELECT.")
     return reader
@@ -151,7 +151,7 @@ def _refuse_bytes(field: Any, shown: str) -> None:
         raise DataError(f'{shown} has the column "{field.name}" of type {kind}. {way}')
 
 
-def _said(error: Exception, url: str, known: str = "") -> str:
+def without_secrets(error: Exception, url: str, known: str = "") -> str:
     """The first line of a driver's error, without the secrets of `url` and any word of `known`.
 
     The latter because a driver that misreads a URL repeats the misread piece, which may be half a

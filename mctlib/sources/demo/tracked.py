@@ -60,7 +60,8 @@ def _at(day: Any) -> pd.DatetimeIndex:
 def _only(where: Array, values: Any) -> Array:
     """`values` where they hold, else None."""
     nothing: Any = None
-    return np.where(where, values, nothing)
+    kept: Array = np.where(where, values, nothing)
+    return kept
 
 
 def _ids(prefix: str, codes: Any) -> Array:

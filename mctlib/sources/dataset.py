@@ -304,6 +304,11 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     -----
     The store is loaded anew only when a file, the YAML or the loading code changed, and on a new
     day (UTC) if a table comes by query.
+
+    Examples
+    --------
+    >>> log = open_log("demo")  # doctest: +SKIP
+    >>> log.load["n_users"]  # doctest: +SKIP
     """
     root = project_root()
     path = _yaml_of(dataset, root)

@@ -52,6 +52,12 @@ def truth(users: int = 20_000, seed: int = 1) -> dict[str, Any]:
             of those who schedule. The cohort before the change has its full 90 days.
         funnel : segment, step, event, n_users, conversion_rate (what happened), tracked_rate (what
             the events show), for candidates whose 14 days are over by the end of the data.
+
+    Examples
+    --------
+    >>> from mctlib.sources import demo
+    >>> demo.truth(users=30, seed=5)["renewal"]["risk_ratio"]
+    3.0
     """
     world = happened(users, seed)
     u = world.users[world.users.consent]

@@ -38,6 +38,12 @@ def generate(users: int = 20_000, seed: int = 1) -> dict[str, pd.DataFrame]:
     -----
     Rows before sign-up carry only `anonymous_id` and the sign-up row carries both ids, so they can
     be stitched. Recruiters start with recruiter_signed_up.
+
+    Examples
+    --------
+    >>> from mctlib.sources import demo
+    >>> demo.generate(users=30, seed=5)["people"].shape
+    (30, 12)
     """
     world = happened(users, seed)
     rng = np.random.default_rng([seed, 1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,16 +29,24 @@ from mctlib.plots.style import (
 
 
 def plot_before_after(
-    path: pd.DataFrame, placebos: pd.DataFrame | None = None, *, change_at: str
+    path: pd.DataFrame,
+    placebos: pd.DataFrame | None = None,
+    money: pd.DataFrame | None = None,
+    *,
+    change_at: str,
+    metric: str = "",
+    kind: str = "",
 ) -> Figure:
-    """`BeforeAfter.path`: observed weeks against the counterfactual; below, the gap before the `BeforeAfter.placebos` in grey, and the gap added up to money.
+    """`BeforeAfter.path`: observed weeks against the counterfactual, and the gap between them.
 
-    The panels that a comparison has nothing for (plain before/after, no value given) are left out. ``path.attrs``: kind, metric, cost_amount, payback_days.
+    The gap lies before the `BeforeAfter.placebos` in grey; added up to money it is held against the
+    cost (`BeforeAfter.money`). The panels that a comparison has nothing for (plain before/after, no
+    value given) are left out. ``metric``: in words; ``kind``: "rate" for axes in per cent.
     """
     panels = [
-        _draw_observed,
-        *([_draw_gap] if path["gap"].notna().any() else []),
-        *([_draw_gain] if path["gain_amount"].notna().any() else []),
+        partial(_draw_observed, kind=kind),
+        *([partial(_draw_gap, placebos=placebos, kind=kind)] if path["gap"].notna().any() else []),
+        *([partial(_draw_gain, money=money)] if path["gain_amount"].notna().any() else []),
     ]
     style()
     fig, grid = plt.subplots(
@@ -48,7 +58,7 @@ def plot_before_after(
     )
     change, day = pd.Timestamp(change_at), mdates.date2num(pd.to_datetime(path["day"]))
     for draw, ax in zip(panels, grid[:, 0]):
-        draw(ax, day, path, placebos)
+        draw(ax, day, path)
         ax.axvline(change, color=WARN, lw=1.2)
     top, bottom = grid[0, 0], grid[-1, 0]
     top.annotate(
@@ -62,12 +72,12 @@ def plot_before_after(
     )
     bottom.xaxis.set_major_formatter(mdates.ConciseDateFormatter(bottom.xaxis.get_major_locator()))
     bottom.set_xlabel("week beginning (UTC)")
-    metric = path.attrs.get("metric", "").removeprefix("the ")
+    metric = metric.removeprefix("the ")
     top.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
     return fig
 
 
-def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | None) -> None:
+def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, *, kind: str) -> None:
     ax.fill_between(
         day,
         path["counterfactual_ci_lower"],
@@ -90,11 +100,13 @@ def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFram
         ],
         gap=0.14,
     )
-    if path.attrs.get("kind") == "rate":
+    if kind == "rate":
         percent(ax.yaxis)
 
 
-def _draw_gap(ax: Axes, day: np.ndarray, path: pd.DataFrame, placebos: pd.DataFrame | None) -> None:
+def _draw_gap(
+    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, placebos: pd.DataFrame | None, kind: str
+) -> None:
     ends = [(day[-1], path["gap"].iloc[-1], "gap", INK)]
     for _, line in () if placebos is None else placebos.groupby("placebo", sort=False):
         ax.plot(
@@ -108,7 +120,7 @@ def _draw_gap(ax: Axes, day: np.ndarray, path: pd.DataFrame, placebos: pd.DataFr
     ax.fill_between(day, path["gap_ci_lower"], path["gap_ci_upper"], color=PALE, alpha=0.45, lw=0)
     ax.hlines(0, day[0], day[-1], color=MUTED, lw=1)
     ax.plot(day, path["gap"], color=INK, lw=2)
-    rate = path.attrs.get("kind") == "rate"
+    rate = kind == "rate"
     if rate:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}" if v else "0"))
     ax.set_title(
@@ -119,7 +131,9 @@ def _draw_gap(ax: Axes, day: np.ndarray, path: pd.DataFrame, placebos: pd.DataFr
     label_ends(ax, ends, gap=0.2)
 
 
-def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | None) -> None:
+def _draw_gain(
+    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, money: pd.DataFrame | None
+) -> None:
     after = path["gain_amount"].notna().to_numpy()
     end = np.r_[day[after][0], day[after] + 7]  # what a week brought is there at its end
     gain, low, high = (
@@ -127,7 +141,9 @@ def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | 
     )
     ax.fill_between(end, low, high, color=PALE, alpha=0.45, lw=0)
     ax.plot(end, gain, color=ACCENT, lw=2)
-    cost, paid = path.attrs.get("cost_amount", 0), path.attrs.get("payback_days", np.nan)
+    cost, paid = 0.0, np.nan
+    if money is not None:
+        cost, paid = money["cost_amount"].iloc[0], money["payback_days"].iloc[0]
     ends = [(end[-1], gain[-1], f"brought\n{short(gain[-1])}", ACCENT)]
     if cost > 0:
         ax.hlines(cost, day[0], end[-1], color=WARN, lw=1, ls="--")
@@ -157,8 +173,12 @@ def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | 
     label_ends(ax, ends)
 
 
-def plot_rungs(rungs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """`BeforeAfter.rungs`: effect by comparison with its interval, weakest at the top; one the data do not support is drawn hollow, plain before/after red."""
+def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:
+    """`BeforeAfter.rungs`: effect by comparison with its interval, weakest at the top.
+
+    One the data do not support is drawn hollow, plain before/after red. ``kind``: "rate" for
+    percentage points.
+    """
     rungs = rungs[rungs["effect"].notna()]
     ax = forest(
         axes(ax, size=(8, 0.6 * len(rungs) + 1.2)),
@@ -183,7 +203,7 @@ def plot_rungs(rungs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 color=WARN if naive else MUTED,
                 fontsize=9,
             )
-    if rungs.attrs.get("kind") == "rate":
+    if kind == "rate":
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}" if v else "0"))
         ax.set_xlabel("effect, percentage points (95 % interval)")
     else:

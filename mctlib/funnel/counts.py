@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mctlib.eventlog.journeys import NEVER, Journeys, first_rows, lines_of, tally
 from mctlib.eventlog.steps import Order, Step, may_meet
 from mctlib.eventlog.walk import FunnelWalk, walk_attempts, walk_funnel
+from mctlib.phrases import DAY_US
 
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -58,6 +59,10 @@ class Rule:
     def ticks(self, span: Any) -> Any:
         """A duration in units, to the nearest."""
         return (span + self.unit // 2) // self.unit
+
+    def days(self, ticks: Any) -> Any:
+        """Days in a number of units."""
+        return ticks * self.unit / DAY_US
 
 
 def shared_steps(steps: Sequence[Step]) -> tuple[int, ...]:

@@ -180,11 +180,10 @@ def segment_tables(
     ``stand_in``: correlations within accounts by step, where the segment's own is not known.
     """
     clusters = counts.clusters
-    to_days = rule.unit / DAY_US
     same = {
         "n_accounts": clusters.n_accounts,
         "window_days": rule.window / DAY_US,
-        "horizon_days": counts.horizon * to_days,
+        "horizon_days": rule.days(counts.horizon),
     }
     rows, curves = [_first_row(counts)], []
     icc = 1.0
@@ -201,9 +200,9 @@ def segment_tables(
         step_effect = _first_known(step_effect, in_use)
         row |= _step_rate(since_step, step_effect, step_clusters)
         curve = since_step.curve
-        row |= {q: stats.quantile(curve, at) * to_days for q, at in QUANTILES.items()}
+        row |= {q: rule.days(stats.quantile(curve, at)) for q, at in QUANTILES.items()}
         rows.append(row | {"design_effect": effect})
-        printed = _printed(curve, to_days, step_effect, step_clusters)
+        printed = _printed(curve, rule, step_effect, step_clusters)
         curves.append(printed.assign(segment=segment, step=step, event=labels[step - 1]))
     steps = pd.DataFrame(rows).assign(**same, segment=segment, step=range(1, len(labels) + 1))
     steps["event"] = list(labels)
@@ -319,7 +318,7 @@ def _ends(p: float, n: float, design_effect: float, n_clusters: float) -> tuple[
     return float(low), float(high)
 
 
-def _printed(curve: Curve, to_days: float, design_effect: float, n_clusters: float) -> pd.DataFrame:
+def _printed(curve: Curve, rule: Rule, design_effect: float, n_clusters: float) -> pd.DataFrame:
     """The curve at even times and at even shares, from 0 on, while enough users are at risk.
 
     Its bands are as wide as the design effect asks.
@@ -337,7 +336,7 @@ def _printed(curve: Curve, to_days: float, design_effect: float, n_clusters: flo
     band = stats.cloglog_interval(rate[at], se[at])
     return pd.DataFrame(
         {
-            "days": time[at] * to_days,
+            "days": rule.days(time[at]),
             **interval_columns("reached_rate", rate[at], *band),
             "n_at_risk": np.r_[n_at_risk[:1].sum(), n_at_risk][at],
         }

@@ -139,7 +139,7 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return _nothing(
             ax, f"No cohort has {MIN_USERS} users or more who reached {last['event'].iloc[0]}."
         )
-    day, window = pd.to_datetime(table["segment"]), steps.attrs["window_days"]
+    day, window = pd.to_datetime(table["segment"]), steps["window_days"].iloc[0]
     x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
     low, high = (table[f"horizon_rate_ci_{side}"].to_numpy() for side in ("lower", "upper"))
     early = (table["horizon_days"] < window).to_numpy()

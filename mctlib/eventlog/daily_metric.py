@@ -169,7 +169,7 @@ def daily_metric(
     if isinstance(metric, Mean) and found.empty:
         raise ParameterError(
             f"metric: no {as_step(metric.event).label} event up to {as_of} has a number in "
-            f'"{metric.property}".{nearest(metric.property, log._property_keys())}'
+            f'"{metric.property}".{nearest(metric.property, log.property_keys())}'
         )
     end = log.as_of(as_of)
     known = (found["day"].astype("int64") + 1) * DAY_US - 1 + window <= end

@@ -14,13 +14,10 @@ from mctlib.attribution.credit_rules import (
     ANSWER,
     APPROACHES,
     CRM,
-    RULES,
-    Rules,
-    Shared,
     add_approaches,
-    add_credit,
+    count_users,
 )
-from mctlib.attribution.person_time import PersonTime, add_person_time
+from mctlib.attribution.person_time import AXES, Tally
 from mctlib.attribution.question import Question
 from mctlib.attribution.touchpoints import (
     AFTER,
@@ -44,22 +41,6 @@ from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
 # States of the Markov chain beside the partners, whose names begin with no blank.
 STATES = (" start", " conversion", " lost")
-# What the arrays are counted by, in the order of their axes.
-AXES = {
-    "risk_n": ("stratum", "lag"),
-    "risk_days": ("stratum", "lag"),
-    "once_n": ("stratum", "lag"),
-    "alone_n": ("partner", "stratum", "window"),
-    "alone_days": ("partner", "stratum", "window"),
-    "placebo_n": ("stratum", "window"),
-    "placebo_days": ("stratum", "window"),
-    "partner_n": ("partner",),
-    "partner_once": ("partner",),
-    "partner_days": ("partner", "stratum", "one"),
-    "overlap_days": ("partner", "other"),
-    "credit": ("rule", "window", "partner"),
-    "moves": ("window", "state", "next"),
-}
 NAMED = ("partner", "other", "state", "next")
 
 
@@ -70,10 +51,10 @@ def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
         "stratum": question.clock.n_strata,
         "window": n_windows,
         "lag": n_windows + 1,
-        "rule": len(question.rules),
+        "rule": len(question.clock.rules),
         "partner": n_partners,
         "other": n_partners,
-        "state": n_partners + 1,
+        "state": (n_partners + 1) * ("markov" in question.rules),
         "next": n_partners + len(STATES),
         "one": 1,
     }
@@ -115,6 +96,7 @@ class Walk:
     question: Question
 
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
+        """The counts of a chunk of users: a table a name, those of `AXES` by bucket."""
         question, clock = self.question, self.question.clock
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
@@ -132,7 +114,7 @@ class Walk:
             "conflicts": spelt(tagged.clashes, states),
             "notes": pd.DataFrame({name: [some.sum()] for name, some in notes.items()}),
             "approaches": spelt(self._approaches(j, edges, users, touches, tagged, kept), states),
-            **self._by_bucket(j.bucket_of(j.user[edges[:-1]]), users, touches, states),
+            **self._by_bucket(j.take(edges[:-1]).bucket, users, touches, states),
         }
 
     def _crm(self, j: Journeys) -> list[str | None]:
@@ -152,8 +134,9 @@ class Walk:
         """approach, partner, sum_credited, sum_alike (see `add_approaches`)."""
         question, tags, first = self.question, self.question.tags, edges[:-1]
         if question.by != "partner_id":
-            columns = {"approach": int, "partner": int, "sum_credited": float, "sum_alike": float}
-            return pd.DataFrame(columns=list(columns)).astype(columns)
+            return pd.DataFrame(
+                {"approach": [], "partner": [], "sum_credited": [], "sum_alike": []}
+            )
         named = np.full((len(APPROACHES), len(first)), NOWHERE)
         if question.has_crm:
             named[CRM] = numbers(self._crm(j), tagged.names)[j.dims["partner_id"][first]]
@@ -168,25 +151,20 @@ class Walk:
     def _by_bucket(
         self, bucket: np.ndarray, users: Users, touches: Touches, states: np.ndarray
     ) -> dict[str, pd.DataFrame]:
-        """The filled cells of `PersonTime` and `Shared`, one bucket in memory at a time.
+        """What `count_users` counts, one bucket in memory at a time.
 
-        Tables: bucket, the array's `AXES`, sum_value.
+        Tables of filled cells: bucket, the array's `AXES`, sum_value.
         """
         question, clock = self.question, self.question.clock
         sizes = axis_sizes(question, len(states) - len(STATES))
-        rules = Rules(np.array([RULES.index(r) for r in question.rules]), question.half_life)
-        longest = int(clock.windows[-1])
+        shapes = {name: [sizes[axis] for axis in axes] for name, axes in AXES.items()}
         filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in AXES}
         for b in range(stats.N_BUCKETS):
+            arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
+            later = int(clock.windows[-1]) * (100 + b) // 100
             who = np.flatnonzero(bucket == b)
-            empty = {name: np.zeros([sizes[axis] for axis in axes]) for name, axes in AXES.items()}
-            if "markov" not in question.rules:
-                empty["moves"] = np.zeros((0, 1, 1))
-            shared = Shared(*(empty.pop(name) for name in Shared._fields))
-            found = PersonTime(**empty)
-            add_person_time(who, users, touches, clock, longest + longest * b // 100, found)
-            add_credit(who, users, touches, clock, rules, shared)
-            for name, array in (found._asdict() | shared._asdict()).items():
+            count_users(who, users, touches, clock, later, Tally(**arrays))
+            for name, array in arrays.items():
                 cells = np.nonzero(array)
                 filled[name].append((np.full(len(cells[0]), b), *cells, array[cells]))
         tables = {}

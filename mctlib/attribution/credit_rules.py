@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numba import njit, types
 
 from mctlib import stats
-from mctlib.attribution.person_time import CLOCK, CUBE, Clock
+from mctlib.attribution.person_time import (
+    CLOCK,
+    TALLY,
+    Clock,
+    Tally,
+    add_partners,
+    add_placebo,
+    add_risk,
+)
 from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users
 from mctlib.eventlog.journeys import NEVER, NOWHERE
 
@@ -20,27 +27,6 @@ FIRST, LAST, LINEAR, TIME_DECAY, POSITION, MARKOV, SHAPLEY = range(len(RULES))
 APPROACHES = ("CRM record", "survey answer", "last UTM", "multi-touch")
 CRM, ANSWER, UTM, MULTI = range(len(APPROACHES))
 SURE = 0.975  # share of bootstrap draws from which on one partner is said to stand before another
-
-
-class Rules(NamedTuple):
-    """The rules asked for, as indices of `RULES`, and the half-life of time decay."""
-
-    kinds: np.ndarray
-    half_life: int  # microseconds
-
-
-class Shared(NamedTuple):
-    """Credit of the users of one bucket, and the moves of their chains (no windows: not asked).
-
-    States are the partners, then start, conversion, lost.
-    """
-
-    credit: np.ndarray  # (rule, window, partner)
-    moves: np.ndarray  # (window, partner or start, partner or conversion or lost)
-
-
-RULES_TYPE = types.NamedTuple([INTS, types.int64], Rules)
-SHARED = types.NamedUniTuple(CUBE, 2, Shared)
 
 
 @njit(cache=True, nogil=True)
@@ -55,7 +41,7 @@ def weight(kind: int, place: int, n: int, half_lives: float, final: bool) -> flo
     if kind == LAST:
         return 1.0 if place == n - 1 else 0.0
     if kind == TIME_DECAY:
-        return 2.0**-half_lives
+        return float(2.0**-half_lives)
     if kind == SHAPLEY:
         return 1.0 if final else 0.0
     if kind == POSITION and n > 2:
@@ -65,17 +51,17 @@ def weight(kind: int, place: int, n: int, half_lives: float, final: bool) -> flo
 
 @njit(cache=True, nogil=True)
 def share_path(
-    path: tuple[int, int], touches: Touches, final: Array, rules: Rules, credit: Array
+    path: tuple[int, int], touches: Touches, final: Array, clock: Clock, credit: Array
 ) -> None:
     """Share a conversion among the touches of its path; ``credit``: (rule, partner)."""
     begin, stop = path
     n = stop - begin
     weights = np.empty(n)
-    for r, kind in enumerate(rules.kinds):
+    for r, kind in enumerate(clock.rules):
         if kind == MARKOV:
             continue
         for i in range(begin, stop):
-            half_lives = (touches.time[stop - 1] - touches.time[i]) / rules.half_life
+            half_lives = (touches.time[stop - 1] - touches.time[i]) / clock.half_life
             weights[i - begin] = weight(kind, i - begin, n, half_lives, final[i])
         whole = weights.sum()
         for i in range(begin, stop):
@@ -115,7 +101,7 @@ def follow_chain(
 @njit(cache=True, nogil=True)
 def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
     """First of the user's touches that may earn credit; all later ones are in the window too."""
-    first = touches.edges[user + 1]
+    first: int = touches.edges[user + 1]
     if users.counted[user]:
         since = users.conversion[user] - window
         while first > touches.edges[user] and touches.time[first - 1] >= since:
@@ -123,29 +109,40 @@ def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
     return first
 
 
-@njit(types.void(INTS, USERS, TOUCHES, CLOCK, RULES_TYPE, SHARED), cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def add_credit(
-    who: Array, users: Users, touches: Touches, clock: Clock, rules: Rules, shared: Shared
+    user: int, users: Users, touches: Touches, clock: Clock, final: Array, found: Tally
 ) -> None:
-    """Count the credit of some users by rule and window, and the moves of their chains."""
+    """Add the user's credit by rule and window, and the moves of their chains."""
+    stop = touches.edges[user + 1]
+    for w, window in enumerate(clock.windows):
+        first = first_within(user, users, touches, window)
+        if first < stop:
+            share_path((first, stop), touches, final, clock, found.credit[:, w])
+        if MARKOV in clock.rules:
+            span = (window, clock.origin, clock.end)
+            follow_chain(user, first, users, touches, span, found.moves[w])
+
+
+@njit(types.void(INTS, USERS, TOUCHES, CLOCK, types.int64, TALLY), cache=True, nogil=True)
+def count_users(
+    who: Array, users: Users, touches: Touches, clock: Clock, later: int, found: Tally
+) -> None:
+    """Count what some users did, bought and saw; placebo touches are the same ones, ``later``."""
     final = np.zeros(len(touches.time), np.bool_)
-    seen = np.full(shared.credit.shape[2], NOWHERE)  # the last user whom a partner touched
+    seen = np.full(found.credit.shape[2], NOWHERE)  # the last user whom a partner touched
     for user in who:
-        begin, stop = touches.edges[user], touches.edges[user + 1]
-        for i in range(stop - 1, begin - 1, -1):
+        add_risk(user, users, touches, clock, found)
+        add_partners(user, users, touches, clock, found)
+        add_placebo(user, users, touches, clock, later, found)
+        for i in range(touches.edges[user + 1] - 1, touches.edges[user] - 1, -1):
             final[i] = seen[touches.partner[i]] != user
             seen[touches.partner[i]] = user
-        for w, window in enumerate(clock.windows):
-            first = first_within(user, users, touches, window)
-            if first < stop:
-                share_path((first, stop), touches, final, rules, shared.credit[:, w])
-            if len(shared.moves):
-                span = (window, clock.origin, clock.end)
-                follow_chain(user, first, users, touches, span, shared.moves[w])
+        add_credit(user, users, touches, clock, final, found)
 
 
 @njit(
-    types.void(USERS, TOUCHES, INTS, types.int64[:, ::1], types.int64, CUBE),
+    types.void(USERS, TOUCHES, INTS, types.int64[:, ::1], types.int64, types.float64[:, :, ::1]),
     cache=True,
     nogil=True,
 )
@@ -159,7 +156,9 @@ def add_approaches(
     approach and partner.
     """
     credited, alike = sums
-    for user in np.flatnonzero(users.counted):
+    for user in range(len(users.counted)):
+        if not users.counted[user]:
+            continue
         stop = touches.edges[user + 1]
         first = first_within(user, users, touches, window)
         for i in range(first, stop):
@@ -187,8 +186,9 @@ def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
     move = np.nan_to_num(stats.rate(path, path.sum(axis=2, keepdims=True)))
     visits = np.linalg.inv(np.eye(p) - move[:, :p, :p])  # expected visits, row to column
     arrive = np.einsum("ni,nij->nj", move[:, p, :p], visits) / np.einsum("nii->ni", visits)
-    effect = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
-    return np.nan_to_num(total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True)))
+    effect: Array = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
+    scaled = total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True))
+    return np.nan_to_num(scaled)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,8 @@ def ranks(credit: np.ndarray) -> np.ndarray:
     """1 + how many partners (the last axis) have more."""
     from scipy.stats import rankdata
 
-    return rankdata(-credit, method="min", axis=-1)
+    found: Array = rankdata(-credit, method="min", axis=-1)
+    return found
 
 
 def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
@@ -17,14 +15,6 @@ MOST_POOLED = 0.2
 # Untouched days per exposed day below which a stratum has no background: one untouched conversion
 # would weigh more than 20 exposed ones.
 THIN = 0.05
-
-
-class Excess(NamedTuple):
-    """An estimate by window or partner with the ends of its interval."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 def hazard(n: np.ndarray, time: np.ndarray) -> np.ndarray:
@@ -76,16 +66,9 @@ def window_table(
 
     Excess = attributed conversions - background rate x exposed days.
 
-    Parameters
-    ----------
-    n, time : array (bucket, stratum, lag)
-        Conversions and days; the last lag is untouched, the background.
-    once_n : array (bucket, stratum, lag)
-        Conversions without time at risk, which no touch is judged by.
-    sham_n, sham_time : array (bucket, stratum, window)
-        Conversions and days of placebo touches.
-    days : array
-        The windows.
+    Conversions and days by (bucket, stratum, lag), the last lag untouched: the background.
+    ``once_n``: conversions without time at risk, which no touch is judged by. ``sham_n``,
+    ``sham_time``: of placebo touches, without the last lag.
     """
     shams = [np.pad(a, ((0, 0), (0, 0), (0, 1))) for a in (sham_n, sham_time)]
     whole = np.stack([n, time, once_n, *shams], axis=1)
@@ -114,7 +97,7 @@ def window_table(
     )
     pooled = pooled_share(time.sum(axis=0))
     if pooled > MOST_POOLED:
-        table.loc[:, "n_excess":"placebo_rate_ci_upper"] = np.nan  # type: ignore[misc]
+        table.loc[:, "n_excess":"placebo_rate_ci_upper"] = np.nan
         why = f"{100 * pooled:.0f} % of the exposed days have no untouched time at the same tenure"
         return table, f"{why} to compare with"
     table["admissible"], why = admissible(bins, days)
@@ -155,23 +138,15 @@ def partner_excess(
     partner_time: np.ndarray,
     overlap: np.ndarray,
     seed: int,
-) -> Excess:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each partner's conversions beyond what the background and the other partners bring.
 
     Least squares of the additive hazard (Lin & Ying 1994): background by stratum + one addition a
     partner while exposed to it, times its exposed days. So conversions caused by one partner are
     not counted for another whose touches lie near. NaN for a partner without an exposed day.
 
-    Parameters
-    ----------
-    n, time : array (bucket, stratum)
-        Conversions and days.
-    partner_n : array (bucket, partner)
-        Conversions.
-    partner_time : array (bucket, stratum, partner)
-        Exposed days.
-    overlap : array (bucket, partner, partner)
-        Days that two partners share.
+    By bucket: conversions and days by stratum, conversions by partner, exposed days by stratum and
+    partner, days that two partners share.
     """
     s, p = partner_time.shape[1:]
     flat = [a.reshape(len(n), -1) for a in (partner_n, n, time, partner_time, overlap)]
@@ -183,13 +158,14 @@ def partner_excess(
         share = np.nan_to_num(stats.rate(exposed, time[:, :, None])).swapaxes(1, 2)
         beyond = reached[..., None] - share @ n[..., None]
         effect = np.linalg.pinv(common - share @ exposed, hermitian=True) @ beyond
-        return effect[..., 0] * exposed.sum(axis=1)
+        added: np.ndarray = effect[..., 0] * exposed.sum(axis=1)
+        return added
 
     whole = np.concatenate(flat, axis=1)
     value = excess(whole.sum(axis=0, keepdims=True))[0]
     low, high = stats.percentile_interval(stats.bucket_draws(whole, excess, seed=seed))
-    touched = partner_time.any(axis=(0, 1))
-    return Excess(*(np.where(touched, end, np.nan) for end in (value, low, high)))
+    value, low, high = np.where(partner_time.any(axis=(0, 1)), (value, low, high), np.nan)
+    return value, low, high
 
 
 def late_table(
@@ -208,12 +184,8 @@ def late_table(
     is not followed far enough counts for the days that were seen. Rates are missing where fewer
     than ``least`` convert or nothing is in excess.
 
-    Parameters
-    ----------
-    n, time : array (bucket, stratum, lag)
-        Conversions and days, the last lag untouched.
-    alone_n, alone_time : array (bucket, stratum, window, partner)
-        The same with no other partner's touch beside it.
+    Conversions and days by (bucket, stratum, lag), the last lag untouched; ``alone_*`` without the
+    last lag, and by partner too.
     """
     k = len(days)
     background = hazard(n[..., k].sum(axis=0)[None], time[..., k].sum(axis=0)[None])[0]

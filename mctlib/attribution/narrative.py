@@ -52,7 +52,7 @@ class Told:
 
 
 def flips(told: Told) -> pd.DataFrame:
-    """kind, conclusion: what holds for sure under one window or rule, the contrary under another."""
+    """kind, conclusion: what is sure under one window or rule, the contrary under another."""
     kinds = {
         "windows": window_flips(told),
         "rules": rule_flips(told),
@@ -190,8 +190,8 @@ def order_in_words(told: Told) -> str:
     """Who changes ranks from the shortest to the longest window."""
     credit, n = told.credit.by(told.rule), len(told.credit.names)
     if len(told.full) < 2 or n < 2:
-        partners = f"{n} partner{'' if n == 1 else 's'} with {FEW} or more"
-        return f"There are too few conversions to compare ranks between windows ({partners})"
+        who = f"{phrases.count(n, 'partner')} with {FEW} or more"
+        return f"There are too few conversions to compare ranks between windows ({who})"
     ends = [told.full[0], told.full[-1]]
     span = windows_in_words(*told.question.days[ends], last="to")
     rank = pd.DataFrame(credit.found[ends]).rank(axis=1, ascending=False, method="min").to_numpy()

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, get_type_hints
 
 import numpy as np
 from numba import njit, types
 
-from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users
+from mctlib.attribution.touchpoints import INTS, Array, Touches, Users, record
 from mctlib.eventlog.journeys import NEVER
 from mctlib.phrases import DAY_US
 
 TENURE_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365)
 
 
+class Tally(NamedTuple):
+    """What is counted of the users of one bucket, and by what.
+
+    Lags are bins between the windows, the last lag is beyond them all. Moves of the Markov chain go
+    from a partner or the start to a partner, the start, the conversion or the loss.
+    """
+
+    risk_n: Annotated[Array, "stratum", "lag"]  # conversions, since any touch
+    risk_days: Annotated[Array, "stratum", "lag"]
+    once_n: Annotated[Array, "stratum", "lag"]  # at the very begin of the counted time at risk
+    alone_n: Annotated[Array, "partner", "stratum", "window"]  # no other partner's touch beside
+    alone_days: Annotated[Array, "partner", "stratum", "window"]
+    placebo_n: Annotated[Array, "stratum", "window"]
+    placebo_days: Annotated[Array, "stratum", "window"]
+    partner_n: Annotated[Array, "partner"]  # with a touch in the reference window
+    partner_once: Annotated[Array, "partner"]  # those of them that are in once_n
+    partner_days: Annotated[Array, "partner", "stratum", "one"]  # exposed
+    overlap_days: Annotated[Array, "partner", "other"]  # exposed to both
+    credit: Annotated[Array, "rule", "window", "partner"]
+    moves: Annotated[Array, "window", "state", "next"]
+
+
+AXES: dict[str, tuple[str, ...]] = {
+    name: hint.__metadata__ for name, hint in get_type_hints(Tally, include_extras=True).items()
+}
+
+
 class Clock(NamedTuple):
-    """How time is cut, in microseconds: lags of touches by window, tenure, calendar."""
+    """How time is cut, in microseconds, and how credit is shared."""
 
     windows: Array  # ascending
     reference: int  # index of the reference window
@@ -23,6 +50,8 @@ class Clock(NamedTuple):
     end: int  # and up to here
     tenure: Array
     periods: Array  # calendar edges
+    rules: Array  # indices of `credit_rules.RULES`
+    half_life: int  # of time decay
 
     @property
     def n_strata(self) -> int:
@@ -30,27 +59,8 @@ class Clock(NamedTuple):
         return (len(self.tenure) + 1) * (len(self.periods) + 1)
 
 
-class PersonTime(NamedTuple):
-    """Conversions (n) and days of the users of one bucket; lags are bins between the windows."""
-
-    risk_n: Array  # (stratum, lag): since any touch, beyond all windows in the last lag
-    risk_days: Array
-    once_n: Array  # conversions at the very begin of the counted time at risk
-    alone_n: Array  # (partner, stratum, lag): no other partner's touch beside it
-    alone_days: Array
-    placebo_n: Array  # (stratum, lag)
-    placebo_days: Array
-    partner_n: Array  # (partner,) with a touch in the reference window
-    partner_once: Array  # those of them that are in once_n
-    partner_days: Array  # (partner, stratum, 1)
-    overlap_days: Array  # (partner, partner) days within the windows of both
-
-
-LINE, TABLE, CUBE = (types.Array(types.float64, n, "C") for n in (1, 2, 3))
-CLOCK = types.NamedTuple([INTS, types.int64, types.int64, types.int64, INTS, INTS], Clock)
-PERSON_TIME = types.NamedTuple(
-    [TABLE, TABLE, TABLE, CUBE, CUBE, TABLE, TABLE, LINE, LINE, CUBE, TABLE], PersonTime
-)
+TALLY = record([types.Array(types.float64, len(axes), "C") for axes in AXES.values()], Tally)
+CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, types.int64], Clock)
 
 
 @njit(cache=True, nogil=True)
@@ -84,7 +94,7 @@ def add_conversion(n: Array, clock: Clock, start: int, since: int, conversion: i
 
 
 @njit(cache=True, nogil=True)
-def add_risk(user: int, users: Users, touches: Touches, clock: Clock, found: PersonTime) -> None:
+def add_risk(user: int, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
     """From a touch to the next one the lag runs; before the first touch it is the last lag.
 
     While no other partner has touched within the longest window, what follows a touch is that
@@ -117,9 +127,7 @@ def add_risk(user: int, users: Users, touches: Touches, clock: Clock, found: Per
 
 
 @njit(cache=True, nogil=True)
-def add_partners(
-    user: int, users: Users, touches: Touches, clock: Clock, found: PersonTime
-) -> None:
+def add_partners(user: int, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
     """Each partner's exposure, the union of its touches' windows, and what two have in common."""
     begin, stop = touches.edges[user], touches.edges[user + 1]
     low, end, reach = users.low[user], users.end[user], clock.windows[clock.reference]
@@ -153,7 +161,7 @@ def add_partners(
 
 @njit(cache=True, nogil=True)
 def add_placebo(
-    user: int, users: Users, touches: Touches, clock: Clock, later: int, found: PersonTime
+    user: int, users: Users, touches: Touches, clock: Clock, later: int, found: Tally
 ) -> None:
     """Add what follows the same touches ``later``, where no true touch is in the longest window."""
     begin, stop = touches.edges[user], touches.edges[user + 1]
@@ -180,17 +188,3 @@ def add_placebo(
         return
     if conversion - touches.time[stop - 1] > longest:
         add_conversion(found.placebo_n, clock, start, sham, conversion)
-
-
-@njit(types.void(INTS, USERS, TOUCHES, CLOCK, types.int64, PERSON_TIME), cache=True, nogil=True)
-def add_person_time(
-    who: Array, users: Users, touches: Touches, clock: Clock, later: int, found: PersonTime
-) -> None:
-    """Count the days at risk and the conversions of some users, by what they were touched by.
-
-    Placebo touches are the same touches, ``later``.
-    """
-    for user in who:
-        add_risk(user, users, touches, clock, found)
-        add_partners(user, users, touches, clock, found)
-        add_placebo(user, users, touches, clock, later, found)

@@ -26,8 +26,6 @@ class Question:
 
     clock: Clock
     tags: Tags
-    rules: tuple[str, ...]
-    half_life: int
     events: tuple[Step, ...]  # conversion, start, perhaps an exit, then the touches by tag
     has_crm: bool  # the dim partner_id holds what is on record of each user
 
@@ -58,6 +56,11 @@ class Question:
         return self.clock.windows / DAY_US
 
     @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules."""
+        return tuple(RULES[kind] for kind in self.clock.rules)
+
+    @property
     def rule(self) -> str:
         """The rule that speaks where one must: linear, or the first one asked for."""
         return "linear" if "linear" in self.rules else self.rules[0]
@@ -77,8 +80,8 @@ def read_by(by: Any) -> str:
     return columns[0]
 
 
-def read_rules(rules: str | Sequence[str]) -> tuple[str, ...]:
-    """The rules, each once."""
+def read_rules(rules: str | Sequence[str]) -> np.ndarray:
+    """The rules, each once, as indices of `RULES`."""
     asked = as_columns(rules)
     for rule in asked:
         if rule not in RULES:
@@ -87,11 +90,11 @@ def read_rules(rules: str | Sequence[str]) -> tuple[str, ...]:
             )
     if not asked:
         raise ParameterError(f"rules: give at least one of {', '.join(RULES)}.")
-    return tuple(dict.fromkeys(asked))
+    return np.array([RULES.index(rule) for rule in dict.fromkeys(asked)])
 
 
-def read_clock(log: EventLog, windows: Sequence[str], reference: str | None, as_of: Any) -> Clock:
-    """How time is cut; conversions count once the longest window can be looked back on."""
+def read_windows(windows: Sequence[str], reference: str | None) -> tuple[np.ndarray, int]:
+    """The windows, ascending, and which of them is the reference."""
     if isinstance(windows, str) or not windows:
         raise ParameterError('windows: give a list of durations, such as ["7d", "30d"].')
     lengths = np.unique([as_window(window, "windows") for window in windows])
@@ -99,16 +102,25 @@ def read_clock(log: EventLog, windows: Sequence[str], reference: str | None, as_
     if chosen not in lengths:
         told = ", ".join(map(str, windows))
         raise ParameterError(f'reference: "{reference}" is not one of the windows ({told}).')
-    origin, end = int(log.first_event.value // 1000) + int(lengths[-1]), log.as_of(as_of)
+    return lengths, int(np.searchsorted(lengths, chosen))
+
+
+def read_clock(
+    log: EventLog,
+    windows: tuple[np.ndarray, int],
+    *,
+    as_of: Any,
+    rules: np.ndarray,
+    half_life: str,
+) -> Clock:
+    """How time is cut; conversions count once the longest window can be looked back on."""
+    origin = int(log.first_event.value // 1000) + int(windows[0][-1])
+    end = log.as_of(as_of)
     period = max(28 * DAY_US, -(-(end - origin) // MOST_PERIODS))
-    return Clock(
-        lengths,
-        int(np.searchsorted(lengths, chosen)),
-        origin,
-        end,
-        np.array(TENURE_DAYS) * DAY_US,
-        np.arange(origin + period, end, period, dtype=np.int64),
-    )
+    tenure = np.array(TENURE_DAYS) * DAY_US
+    periods = np.arange(origin + period, end, period, dtype=np.int64)
+    length = as_window(half_life, "half_life")
+    return Clock(*windows, origin, end, tenure, periods, rules, length)
 
 
 def read_events(log: EventLog, **events: Any) -> dict[str, Step]:

@@ -118,7 +118,7 @@ def late_converters(counts: Counts, *, told: bool, seed: int) -> pd.DataFrame:
         seed,
     )
     if not told:
-        table.loc[:, "excess_rate":] = np.nan  # type: ignore[misc]
+        table.loc[:, "excess_rate":] = np.nan
     groups = np.array(["all", *counts.names], dtype=object)
     return table.assign(group=groups[table["group"]]).rename(columns={"group": question.by})
 

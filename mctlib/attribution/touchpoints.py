@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,14 @@ Array = np.ndarray
 INTS, FLAGS = types.int64[::1], types.boolean[::1]
 
 
+def record(fields: Sequence[Any], kind: Any) -> Any:
+    """The numba type of a NamedTuple, which depends on whether its fields are all alike."""
+    numba: Any = types
+    if len(set(fields)) == 1:
+        return numba.NamedUniTuple(fields[0], len(fields), kind)
+    return numba.NamedTuple(fields, kind)
+
+
 class Users(NamedTuple):
     """Users of a chunk, one entry each; moments in microseconds, NEVER where there is none."""
 
@@ -53,8 +61,8 @@ class Touches(NamedTuple):
     partner: Array  # index of a name
 
 
-USERS = types.NamedTuple([INTS] * 5 + [FLAGS] * 2, Users)
-TOUCHES = types.NamedUniTuple(INTS, 3, Touches)
+USERS = record([INTS] * 5 + [FLAGS] * 2, Users)
+TOUCHES = record([INTS] * 3, Touches)
 
 
 @njit(types.int64[:, ::1](INTS, types.uint64[::1], types.int64), cache=True, nogil=True)

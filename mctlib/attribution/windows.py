@@ -20,11 +20,12 @@ from mctlib.attribution.question import (
     read_events,
     read_rules,
     read_tags,
+    read_windows,
     touch_steps,
 )
 from mctlib.attribution.tables import BACKGROUND, FEW
 from mctlib.attribution.touchpoints import SOURCES
-from mctlib.contract import ParameterError, as_window
+from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.results import Result
@@ -174,16 +175,16 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         raise ParameterError(
             f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
         )
-    partner, clock = read_by(by), read_clock(log, windows, reference, as_of)
-    asked = {"conversion": conversion, "start": ANY if start is None else start}
-    asked |= {"competing": competing, "touches": touches}
+    partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
+    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life)
+    start = ANY if start is None else start
+    asked = {"conversion": conversion, "start": start, "competing": competing, "touches": touches}
     events = read_events(log, **asked)
     tags = read_tags(log, partner, sources, aliases, clock.end)
-    crm = partner == "partner_id" and log.of_user("partner_id")
-    length = as_window(half_life, "half_life")
     touch = events.pop("touches")
     steps = (*events.values(), *touch_steps(touch, tags))
-    question = Question(clock, tags, read_rules(rules), length, steps, bool(crm))
+    crm = partner == "partner_id" and log.of_user("partner_id")
+    question = Question(clock, tags, steps, bool(crm))
     return answer(log, question, as_of=as_of, value=value, seed=seed)
 
 
@@ -194,11 +195,16 @@ def answer(
     spend = tables.read_spend(log, question)
     counts = count(log, question, as_of=as_of, paid=spend.index[(spend != 0) & (spend.index != "")])
     spent = spend.reindex(counts.names)
-    risk_n, risk_days = (counts.dense(name, "stratum", "lag") for name in ("risk_n", "risk_days"))
-    once_n = counts.dense("once_n", "stratum", "lag")
-    shams = [counts.dense(f"placebo_{kind}", "stratum", "window") for kind in ("n", "days")]
+    risk_n, risk_days, once_n = (
+        counts.dense(name, "stratum", "lag") for name in ("risk_n", "risk_days", "once_n")
+    )
+    sham_n, sham_days = (
+        counts.dense(name, "stratum", "window") for name in ("placebo_n", "placebo_days")
+    )
     days, at = question.days, question.clock.reference
-    shape, reason = incrementality.window_table(risk_n, risk_days, once_n, *shams, days, seed)
+    shape, reason = incrementality.window_table(
+        risk_n, risk_days, once_n, sham_n, sham_days, days, seed
+    )
     credit = share_credit(counts, (risk_n + once_n).sum(axis=1), seed)
     pooled, few = incrementality.pooled_share(risk_days.sum(axis=0)), ""
     background = pooled <= incrementality.MOST_POOLED

@@ -16,7 +16,15 @@ from mctlib.attribution import attribution_windows
 from mctlib.attribution.counting import Counts, Walk
 from mctlib.attribution.incrementality import late_table, partner_excess, window_table
 from mctlib.attribution.person_time import TENURE_DAYS
-from mctlib.attribution.question import Question, read_clock, read_events, read_tags, touch_steps
+from mctlib.attribution.question import (
+    Question,
+    read_clock,
+    read_events,
+    read_rules,
+    read_tags,
+    read_windows,
+    touch_steps,
+)
 from mctlib.contract import as_timestamp
 from mctlib.eventlog.steps import ANY
 from tests.attribution.test_windows import T0, ArrayLog, random_frame, rows_to_frame
@@ -85,11 +93,12 @@ def recount(frame, windows, as_of, stride):
 def test_lone_partners_and_placebo_touches_against_a_naive_recount(seed):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
     log = ArrayLog(frame, stride=25)  # placebo touches then lie on the ticks too
-    clock = read_clock(log, ["1d", "4d", "10d"], None, as_of)
+    lengths = read_windows(["1d", "4d", "10d"], None)
+    clock = read_clock(log, lengths, as_of=as_of, rules=read_rules("last"), half_life="1d")
     tags = read_tags(log, "partner_id", ["partner_id"], None, clock.end)
     moments = read_events(log, conversion="paid", start="signed_up", competing="left")
     (touch,) = touch_steps(read_events(log, touches=ANY)["touches"], tags)
-    question = Question(clock, tags, ("last",), 1, (*moments.values(), touch), False)
+    question = Question(clock, tags, (*moments.values(), touch), False)
     tables = log.reduce(Walk(question), events=question.events, by=question.dims, as_of=as_of)
     counts = Counts(question, tables, np.array(sorted(set(tables["touches"]["partner"]))))
     for name, want in recount(frame, windows, as_of, 25).items():

@@ -245,71 +245,97 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def caveats(
-    told: Told, counts: Counts, conflicts: pd.DataFrame, pooled: float, few: str, unnamed: float
-) -> tuple[str, ...]:
+def caveats(counts: Counts, *, pooled: float, few: str, unnamed: float) -> tuple[str, ...]:
     """What to know before acting.
 
     ``few``: why there are no intervals, "" where there are; ``unnamed``: money spent on nobody.
     """
-    tags, clock = told.question.tags, told.question.clock
-    after, carried, own, _ = counts.left_out
-    once = counts.dense("once_n", "lag").sum(axis=0)
-    origin = f"{pd.Timestamp(clock.origin, unit='us'):%Y-%m-%d %H:%M}"
+    no_intervals = (
+        f"{capital(few)}, so no interval is given, no partner is judged and no curve of late "
+        "converters drawn."
+    )
+    money = (
+        f"{unnamed:,.0f} of the money spent names no {counts.question.by}, or ourselves; it stands "
+        "in no row."
+    )
+    exits = (
+        "Nobody leaves before as_of here: where accounts are closed, name that event as competing, "
+        "or the background comes out too low."
+    )
     then = "where there is none, the overall background rate is used"
     if pooled > MOST_POOLED:
         then = (
             "no untouched time at the same tenure to compare with, so no excess, dilution or "
             "verdict is given"
         )
+    thin = (
+        f"{100 * pooled:.0f} % of the exposed days lie in strata of tenure and calendar with less "
+        f"than one untouched day for {1 / THIN:.0f} exposed ones: {then}."
+    )
+    return (
+        *method_caveats(counts),
+        *phrases.that_hold([(few, no_intervals)]),
+        *touch_caveats(counts),
+        *conversion_caveats(counts),
+        *phrases.that_hold(
+            [(unnamed, money), (pooled > 0, thin), (not counts.question.has_exit, exits)]
+        ),
+    )
+
+
+def method_caveats(counts: Counts) -> list[str]:
+    """What holds of every answer."""
+    clock = counts.question.clock
+    return [
+        "No rule is causal: Markov and Shapley too only share out what happened together. A "
+        "holdout is the test of a partner.",
+        "Only each user's first conversion counts, from "
+        f"{pd.Timestamp(clock.origin, unit='us'):%Y-%m-%d %H:%M} on: the first "
+        f"{phrases.window(int(clock.windows[-1]))} of the log cannot be looked back on "
+        f"({counts.note('n_too_early'):,} conversions left out). Lags are looked back from "
+        "conversions, so recent touches do not bias them; a growing volume of touches does.",
+        "The excess takes it that users without a touch convert like the others would have: "
+        "touches aimed at people about to convert look better than they are. Placebo touches judge "
+        "by the touched users' own later days instead.",
+    ]
+
+
+def touch_caveats(counts: Counts) -> tuple[str, ...]:
+    """Touches that are left out, or named with doubt."""
+    sources = counts.question.tags.sources
+    after, carried, own, _ = counts.left_out
+    conflicts = counts.tables["conflicts"]["n_touches"].sum()
     pairs = [
-        (
-            True,
-            "No rule is causal: Markov and Shapley too only share out what happened together. A "
-            "holdout is the test of a partner.",
-        ),
-        (
-            True,
-            f"Only each user's first conversion counts, from {origin} on: the first "
-            f"{phrases.window(int(clock.windows[-1]))} of the log cannot be looked back on "
-            f"({counts.note('n_too_early'):,} conversions left out). Lags are looked back from "
-            "conversions, so recent touches do not bias them; a growing volume of touches does.",
-        ),
-        (
-            True,
-            "The excess takes it that users without a touch convert like the others would have: "
-            "touches aimed at people about to convert look better than they are. Placebo touches "
-            "judge by the touched users' own later days instead.",
-        ),
-        (
-            few,
-            f"{capital(few)}, so no interval is given, no partner is judged and no curve of late "
-            "converters drawn.",
-        ),
         (after, f"Touches after the user's first conversion earn nothing: {after:,}."),
         (
             carried,
-            f"Conversion events that carry {phrases.listed(tags.sources, last='or')} themselves "
-            f"are not counted as touches: {carried:,}.",
+            f"Conversion events that carry {phrases.listed(sources, last='or')} themselves are not "
+            f"counted as touches: {carried:,}.",
         ),
+        (own, f"Touches that name nobody but ourselves (self-referrals) are left out: {own:,}."),
         (
-            own,
-            f"Touches that name nobody but ourselves (self-referrals) are left out: {own:,}.",
-        ),
-        (
-            len(conflicts),
-            f"Touches whose tags name different partners: {conflicts['n_touches'].sum():,}; "
-            f"{' stands before '.join(tags.sources)}.",
+            conflicts,
+            f"Touches whose tags name different partners: {conflicts:,}; "
+            f"{' stands before '.join(sources)}.",
         ),
         (
             counts.n_unresolved,
             "Touches with a utm_source that names no known partner are shown as "
             f'"{UNRESOLVED}" until aliases resolve them: {counts.n_unresolved:,}.',
         ),
+    ]
+    return phrases.that_hold(pairs)
+
+
+def conversion_caveats(counts: Counts) -> tuple[str, ...]:
+    """Conversions that are not counted, or that nothing can be compared with."""
+    outside = counts.note("n_outside")
+    once = counts.dense("once_n", "lag").sum(axis=0)
+    pairs = [
         (
-            counts.note("n_outside"),
+            outside,
             "Conversions of users without a start, before it, or after the user left are not "
-            f"counted: {counts.note('n_outside'):,}.",
+            f"counted: {outside:,}.",
         ),
         (
             once.any(),
@@ -317,21 +343,6 @@ def caveats(
             f"nothing to compare: {once.sum():,.0f}. Those without a touch are left out of the "
             f"background; the {once[:-1].sum():,.0f} attributed ones count as conversions that "
             "would have happened anyway, as no touch can be judged by them.",
-        ),
-        (
-            unnamed,
-            f"{unnamed:,.0f} of the money spent names no {told.question.by}, or ourselves; it "
-            "stands in no row.",
-        ),
-        (
-            pooled > 0,
-            f"{100 * pooled:.0f} % of the exposed days lie in strata of tenure and calendar with "
-            f"less than one untouched day for {1 / THIN:.0f} exposed ones: {then}.",
-        ),
-        (
-            not told.question.has_exit,
-            "Nobody leaves before as_of here: where accounts are closed, name that event as "
-            "competing, or the background comes out too low.",
         ),
     ]
     return phrases.that_hold(pairs)

@@ -33,57 +33,52 @@ from mctlib.results import Result
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Attribution(Result):
-    """Answer of `attribution_windows`. Partners stand in a column named as ``by``.
+    """Answer of `attribution_windows`; partners stand in a column named as its ``by``.
 
-    ======================= ===== ==================================================================
-    column                  unit  meaning
-    ======================= ===== ==================================================================
-    ``credit``                    one row a partner, rule and window
-    credit                        conversions
-    credit_share ±          0-1   of all attributed conversions
-    rank ±                        NaN below 30 conversions at the reference window
-    ``windows``                   one row a window
-    n_attributed                  conversions with a touch within the window
-    n_late, late_rate ±     0-1   attributed at the longest window, last touch older than this one
-    n_excess ±                    attributed conversions beyond the background
-    dilution_rate ±         0-1   1 - excess / attributed
-    placebo_rate ±          0-1   share that placebo touches would be credited with as well
-    admissible                    holds enough of the excess, and no more than background beyond
-    ``stability``                 one row a rule and window, of partners with 30 conversions or more
-    kendall_tau                   tau-b of the partners' credit against the reference window's
-    top_partner, top_rate   0-1   share of bootstrap draws in which it is the top
-    ``partners``                  at the reference window: who touched users at risk or cost money
-    spend_amount            money in the days of the counted conversions
-    n_attributed                  conversions with any of its touches
-    n_credited                    linear, or the first rule given
-    n_excess ±                    beyond the background and the other partners
-    cost_amount ±           money spent per credited conversion; NaN below 30 conversions
-    roi ±                         (n_excess x value - spend) / spend; NaN as cost_amount
-    verdict                       earns credit, below background: the interval is without 0;
-                                  indistinguishable from background; too few conversions (< 30);
-                                  cannot be told: no background, exposed day or interval, or one
-                                  wider than n_attributed
-    ``late``                      one row a partner ("all": any) and window_days
-    n_converted                   last touch that near, no other partner's in the longest window
-    excess_rate ±           0-1   convert so soon after such a touch, beyond the background
-    late_rate ±             0-1   of those in the longest window, the share that comes later
-    ``budget``                    one row a partner that cost money and window
-    budget_amount ±         money all that was spent, shared out by credit
-    change_amount           money budget_amount - spend_amount
-    ``flips``                     kind, conclusion: sure under one window or rule (97.5 % of the
-                                  draws) and the contrary under another
-    ``approaches``                approach, partner ("all": together), at the reference window
-    n_credited                    CRM record: people's partner_id; survey answer; last UTM: the last
-                                  touch that utm_source alone names; multi-touch: linear
-    n_alike, n_extra              credited as multi-touch does; to another partner than it does
-    n_missing                     multi-touch credits it, this approach another or nobody
-    missing_value_amount    money n_missing x value
-    ``touches``                   touch (named by a source, or left out and why), n_touches
-    ``conflicts``                 stands (source), partner, overruled, overruled_partner, n_touches
-    ======================= ===== ==================================================================
+    ====================== ===== ===================================================================
+    column                 unit  meaning
+    ====================== ===== ===================================================================
+    ``credit``                   one row a partner, rule and window
+    credit                       conversions
+    credit_share ±         0-1   of all attributed conversions
+    rank ±                       NaN below 30 conversions at the reference window
+    ``windows``                  one row a window
+    n_attributed                 conversions with a touch within the window
+    n_late, late_rate ±    0-1   attributed at the longest window, last touch older than this one
+    n_excess ±                   attributed conversions beyond the background
+    dilution_rate ±        0-1   1 - excess / attributed
+    placebo_rate ±         0-1   share that placebo touches would be credited with as well
+    admissible                   holds enough of the excess, and wider ones only add background
+    ``stability``                one row a rule and window, of partners with 30 conversions or more
+    kendall_tau                  tau-b of the partners' credit against the reference window's
+    top_partner, top_rate  0-1   in how many bootstrap draws it is the top
+    ``partners``                 at the reference window: who touched users at risk or cost money
+    spend_amount           money in the days of the counted conversions
+    n_attributed                 conversions with any of its touches
+    n_credited                   linear, or the first rule given
+    n_excess ±                   beyond the background and the other partners
+    cost_amount ±          money spent per credited conversion; NaN below 30 conversions
+    roi ±                        (n_excess x value - spend) / spend; NaN as cost_amount
+    verdict                      earns credit, below background (interval without 0),
+                                 indistinguishable from background, too few conversions (< 30),
+                                 cannot be told (no background or interval, or a wide one)
+    ``late``                     one row a partner ("all": any touch) and window_days
+    n_converted                  last touch that near, no other partner's in the longest window
+    excess_rate ±          0-1   convert so soon after such a touch, beyond the background
+    late_rate ±            0-1   of those in the longest window, the share that comes later
+    ``budget``                   one row a window and partner that cost money
+    budget_amount ±        money all that was spent, shared out by credit
+    change_amount          money budget_amount - spend_amount
+    ``flips``                    kind, conclusion: sure here (97.5 % of the draws), contrary there
+    ``approaches``               one row an approach and partner ("all": together)
+    n_credited, n_alike          conversions it credits; those that multi-touch credits alike
+    n_extra, n_missing           that only it credits to the partner; that only multi-touch does
+    missing_value_amount   money n_missing x value
+    ``touches``                  touch (named by which source, or left out and why), n_touches
+    ``conflicts``                stands (source), partner, overruled, overruled_partner, n_touches
+    ====================== ===== ===================================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), missing below 10 buckets of users at risk.
-    ``reference_days``: the reference window.
     """
 
     credit: pd.DataFrame
@@ -121,32 +116,30 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
 ) -> Attribution:
     """Credit partners under every rule and window, and tell what exceeds the background.
 
-    Users are at risk from their first ``start`` until their first ``conversion``, an exit or
+    Users are at risk from their first ``start`` to their first ``conversion``, an exit or
     ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Conversions
-    in the log's first max(``windows``) are left out, so every lag is seen over equally many days.
+    in the log's first max(``windows``) are left out: every lag is seen over equally many days.
+    No rule is causal; for what touches add see `incrementality` and `person_time.add_placebo`.
 
     Parameters
     ----------
     log : EventLog
-        Events; a spend table gives money, accounts widen the intervals.
+        Events, and perhaps a spend table, people's partner_id, surveys and accounts.
     conversion : str, list of str, or Step
-        Each user's first one counts, and is never a touch.
+        Each user's first one counts; it is never a touch itself.
     windows, reference : list of str, str
-        Durations, and the one by which partners are judged (default: the longest).
+        Durations; the one by which partners are judged (default: the longest).
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC.
     rules, half_life : list of str, str
-        Some of `RULES`, and the half-life of time_decay (see `credit_rules.weight`).
+        Some of `RULES` (`credit_rules.weight`, `removal_credit`); the half-life of time_decay.
     by, sources, aliases : str, list of str, dict
-        Column of the partners. If partner_id: what names them, the first stands in a conflict
-        (partner_id, promo_code, utm_source, "survey:<question>"), and spelling -> partner, "" for
-        ourselves (see `touchpoints.Tags`).
+        The partners' column; for partner_id what names them, in a conflict the first (also
+        "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
-        Events that can be a touch; from which users are at risk (default: any); of leaving.
-    value : float, optional
-        Money that a conversion brings.
-    seed : int
-        Of the 1,000 bootstrap draws of 100 buckets of users.
+        Events that can be a touch, that put users at risk (default: any), by which they leave.
+    value, seed : float, int
+        Money that a conversion brings; of the bootstrap over 100 buckets of users.
 
     Returns
     -------
@@ -160,16 +153,11 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     DataError
         No touch, or no conversion that can be looked back on.
 
-    Notes
-    -----
-    No rule is causal. What touches add is judged against days at risk without a touch in the
-    longest window (`incrementality.window_table`), by placebo touches (`person_time.add_placebo`)
-    and partner by partner (`incrementality.partner_excess`).
-
     Examples
     --------
-    >>> asked = {"windows": ["7d"], "as_of": "2026-01-31", "by": "channel", "seed": 1}
-    >>> attribution_windows(log, "interview_scheduled", **asked).windows["n_attributed"].tolist()
+    >>> ask = {"windows": ["7d"], "as_of": "2026-01-31", "by": "channel", "seed": 1}
+    >>> attribution_windows(log, "interview_scheduled", **ask).windows["n_attributed"].tolist()
+    [16]
     """
     if value is not None and not 0 <= value < np.inf:
         raise ParameterError(
@@ -217,7 +205,6 @@ def answer(
     ranked = np.flatnonzero(counts.dense("partner_n", "partner").sum(axis=0) >= FEW)
     spoken = credit.by(question.rules.index(question.rule))
     partners = tables.partner_table(counts, spoken, spent, value, background=background, seed=seed)
-    conflicts = tables.conflict_table(counts)
     told = narrative.Told(
         question=question,
         credit=credit.of(ranked),
@@ -229,7 +216,7 @@ def answer(
         budget=tables.budget_table(spoken, spent, question),
         approaches=tables.approach_table(counts, value),
     )
-    unnamed = spend.get("", 0.0)
+    unnamed = float(spend.get("", 0.0))
     return Attribution(
         credit=tables.credit_table(credit, ranked, question),
         windows=shape,
@@ -240,10 +227,10 @@ def answer(
         flips=narrative.flips(told),
         approaches=told.approaches,
         touches=tables.touch_table(counts),
-        conflicts=conflicts,
+        conflicts=tables.conflict_table(counts),
         reference_days=float(days[at]),
         finding=narrative.finding(told, reason),
-        caveats=narrative.caveats(told, counts, conflicts, pooled, few, unnamed),
+        caveats=narrative.caveats(counts, pooled=pooled, few=few, unnamed=unnamed),
     )
 
 

@@ -83,7 +83,7 @@ def test_composes_and_never_computes(path):
         ], cell.source
         assert (
             len(cell.source.splitlines())
-            <= (12 if "parameters" in cell.metadata.get("tags", []) else 10)
+            <= (16 if "parameters" in cell.metadata.get("tags", []) else 10)
             and max(map(len, cell.source.splitlines())) <= 160
         ), cell.source
 

@@ -108,7 +108,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     half_life: str = "7d",
     seed: int,
     reference: str | None = None,
-    touches: Any = ANY,
+    touches: Any = None,
     aliases: Mapping[str, str] | None = None,
     start: Any = None,
     competing: Any = None,
@@ -137,7 +137,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         The partners' column; for partner_id what names them, in a conflict the first (also
         "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
-        Events that can be a touch, that put users at risk (default: any), by which they leave.
+        Events that can be a touch (default: any), that put users at risk (any), that end it.
     value, seed : float, int
         Money that a conversion brings; of the bootstrap over 100 buckets of users.
 
@@ -165,9 +165,13 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         )
     partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
     clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life)
-    start = ANY if start is None else start
-    asked = {"conversion": conversion, "start": start, "competing": competing, "touches": touches}
-    events = read_events(log, **asked)
+    events = read_events(
+        log,
+        conversion=conversion,
+        start=ANY if start is None else start,
+        competing=competing,
+        touches=ANY if touches is None else touches,
+    )
     tags = read_tags(log, partner, sources, aliases, clock.end)
     touch = events.pop("touches")
     steps = (*events.values(), *touch_steps(touch, tags))

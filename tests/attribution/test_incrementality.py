@@ -222,6 +222,7 @@ def keen(seed, users=3000, days=240):
     )
 
 
+@pytest.mark.simulation
 def test_placebo_touches_see_through_touches_aimed_at_keen_users():
     # all of the credit would have come anyway; the comparison with all untouched users finds half
     # of that, the touched users' own later days find it

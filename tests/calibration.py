@@ -19,7 +19,8 @@ from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
 from mctlib import stats
-from mctlib.activation.survival_groups import Cells, Group, compare_days, compare_hazards
+from mctlib.activation.hazards import compare_days, compare_hazards
+from mctlib.activation.survival_groups import Cells, Group
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
 from mctlib.roi import estimators as cf
 from mctlib.roi import segments as several
@@ -104,7 +105,6 @@ def group(
         0,
         0,
         steps,
-        0.0,
         float(steps["time"].iloc[-1]),
         cells,
         0 if account is None else N_ACCOUNTS,

@@ -127,7 +127,6 @@ def answers(log: EventLog) -> dict[str, pd.DataFrame]:
             log,
             start="signed_up",
             activation="interview_scheduled",
-            signals=["job_saved"],
             as_of=AS_OF,
             by="platform",
         ),

@@ -29,10 +29,26 @@ def visit(page, tmp_path):
     """The page's DOM after loading, and every URL that it (not the browser itself) asked for over the network."""
     profile = tmp_path / f"profile-{page.stem}"
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", f"--user-data-dir={profile}",
-         f"--log-net-log={tmp_path / 'net.json'}", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={profile}",
+            f"--log-net-log={tmp_path / 'net.json'}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     requests = [
         event.get("params", {})
@@ -53,11 +69,24 @@ def folder(tmp_path):
     plt.close()
     table = f"<table><caption><span>{'caption ' * 40}</span></caption><tr>{'<td>1 234 567</td>' * 20}</tr></table>"
     live = '<script>document.scripted = true</script><img src="http://127.0.0.1:9/x.png" onerror="document.scripted = true" alt="">'
-    outputs = [nb.new_output("display_data", {"text/html": table}), nb.new_output("display_data", {"text/html": live}),
-               nb.new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()}, metadata={"image/png": {"width": 1344, "alt": "Empty"}}),
-               nb.new_output("stream", name="stdout", text="a line that does not end " * 20)]  # fmt: skip
-    notebook = nb.new_notebook(cells=[nb.new_markdown_cell("# " + "word" * 40), nb.new_markdown_cell("## One"), nb.new_markdown_cell("## Two"),
-                                      nb.new_code_cell("x", outputs=outputs)])  # fmt: skip
+    outputs = [
+        nb.new_output("display_data", {"text/html": table}),
+        nb.new_output("display_data", {"text/html": live}),
+        nb.new_output(
+            "display_data",
+            {"image/png": base64.b64encode(picture.getvalue()).decode()},
+            metadata={"image/png": {"width": 1344, "alt": "Empty"}},
+        ),
+        nb.new_output("stream", name="stdout", text="a line that does not end " * 20),
+    ]
+    notebook = nb.new_notebook(
+        cells=[
+            nb.new_markdown_cell("# " + "word" * 40),
+            nb.new_markdown_cell("## One"),
+            nb.new_markdown_cell("## Two"),
+            nb.new_code_cell("x", outputs=outputs),
+        ]
+    )
     (tmp_path / "wide.ipynb").write_text(json.dumps(notebook))
     finding = {
         "finding": "long_event_name_" * 12,

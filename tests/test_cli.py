@@ -47,17 +47,29 @@ def test_check_starts_nothing_and_writes_no_report(project):
     assert not (project / "outputs/weekly").exists()
 
 
-@pytest.mark.parametrize(("arguments", "fragment"), [
-    (["run", "params/wekly.yaml"], 'params/wekly.yaml cannot be read (No such file or directory). Did you mean params/weekly.yaml?'),
-    (["check", "params/wekly.yaml"], "Did you mean params/weekly.yaml?"),
-    (["run", "weekly"], "weekly cannot be read (No such file or directory). Did you mean params/weekly.yaml?"),
-    (["run", "elsewhere/monthly.yaml"], "params/ holds data.tiny.yaml, "),
-    (["load", "shop"], 'dataset: there is no "shop" in params/'),
-    (["load", "params/data.tinny.yaml"], 'Did you mean "tiny"?'),
-    (["load", "tinny"], 'Did you mean "tiny"?'),
-    (["check", "tinny"], 'Did you mean "tiny"?'),
-    (["new", "data", "tiny", "exports/events.csv"], "data.tiny.yaml exists already; it is not overwritten."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (
+            ["run", "params/wekly.yaml"],
+            "params/wekly.yaml cannot be read (No such file or directory). Did you mean params/weekly.yaml?",
+        ),
+        (["check", "params/wekly.yaml"], "Did you mean params/weekly.yaml?"),
+        (
+            ["run", "weekly"],
+            "weekly cannot be read (No such file or directory). Did you mean params/weekly.yaml?",
+        ),
+        (["run", "elsewhere/monthly.yaml"], "params/ holds data.tiny.yaml, "),
+        (["load", "shop"], 'dataset: there is no "shop" in params/'),
+        (["load", "params/data.tinny.yaml"], 'Did you mean "tiny"?'),
+        (["load", "tinny"], 'Did you mean "tiny"?'),
+        (["check", "tinny"], 'Did you mean "tiny"?'),
+        (
+            ["new", "data", "tiny", "exports/events.csv"],
+            "data.tiny.yaml exists already; it is not overwritten.",
+        ),
+    ],
+)
 def test_a_mistake_is_one_sentence_and_exit_code_2(project, arguments, fragment):
     assert fragment in sentence(call(*arguments))
 
@@ -109,8 +121,7 @@ def test_load_accounts_for_every_row(project):
         result.output,
         re.M,
     )
-    assert result.output.endswith("40 users\n"
-                                  "2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")  # fmt: skip
+    assert result.output.endswith("40 users\n2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")
 
 
 def test_new_data_drafts_a_dataset_that_loads(project):

@@ -219,11 +219,29 @@ def test_a_mistake_is_named_before_any_kernel_starts(project, text, fragment):
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize("settings", [
-    {"by": "", "treated": ""}, {"by": None}, {"by": "platform", "treated": "ios"}, {"by": "platform", "treated": ["ios", "android"]}, {"treated": []},
-    {"change_at": ""}, {"change_at": "2026-03-01"}, {"change_at": "2026-03-31T23:00:00Z"}, {"period": ["2026-03-02", "2026-03-02"]}, {"columns": ["platform"]},
-    {"activation": ""}, {"start": "signed_up"}, {"cost": 0}, {"steps_any": [{"event": ["signed_up", "profile_completed"], "where": {"platform": "ios"}}]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"by": "", "treated": ""},
+        {"by": None},
+        {"by": "platform", "treated": "ios"},
+        {"by": "platform", "treated": ["ios", "android"]},
+        {"treated": []},
+        {"change_at": ""},
+        {"change_at": "2026-03-01"},
+        {"change_at": "2026-03-31T23:00:00Z"},
+        {"period": ["2026-03-02", "2026-03-02"]},
+        {"columns": ["platform"]},
+        {"activation": ""},
+        {"start": "signed_up"},
+        {"cost": 0},
+        {
+            "steps_any": [
+                {"event": ["signed_up", "profile_completed"], "where": {"platform": "ios"}}
+            ]
+        },
+    ],
+)
 def test_what_is_right_passes(project, settings):
     (project / "params/weekly.yaml").write_text(good(set=settings))
     pack.check_pack("params/weekly.yaml")
@@ -251,10 +269,25 @@ def test_parameters_merge_in_order(project):
     }
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("2026-06-30", "2026-06-30"), ("no", "no"), ("12:30:00", "12:30:00"), ("1e3", 1000.0), ("0.5", 0.5), ("7", 7), ("-2", -2), ("true", True),
-    ("~", None), ('"010"', "010"), ("14d", "14d"), ("2.0", 2.0), ("0o7", "0o7"), ("1_000", "1_000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2026-06-30", "2026-06-30"),
+        ("no", "no"),
+        ("12:30:00", "12:30:00"),
+        ("1e3", 1000.0),
+        ("0.5", 0.5),
+        ("7", 7),
+        ("-2", -2),
+        ("true", True),
+        ("~", None),
+        ('"010"', "010"),
+        ("14d", "14d"),
+        ("2.0", 2.0),
+        ("0o7", "0o7"),
+        ("1_000", "1_000"),
+    ],
+)
 def test_yaml_values_mean_what_they_look_like(tmp_path, text, value):
     (tmp_path / "x.yaml").write_text(f"x: {text}")
     read = pack.read_yaml(tmp_path / "x.yaml")["x"]
@@ -317,8 +350,14 @@ def test_a_good_run_leaves_everything_in_its_place(runs):
         "7d",
     )
     assert variant["finding"]["finding"] == "2 steps were read within 7d."
-    assert good["finding"] == {"finding": "2 steps were read within 14d.", "rule": "", "more": [], "caveats": ["A fixture, not an analysis."],
-                               "next_step": "Nothing: this notebook only tests the runner.", "owner": "analyst"}  # fmt: skip
+    assert good["finding"] == {
+        "finding": "2 steps were read within 14d.",
+        "rule": "",
+        "more": [],
+        "caveats": ["A fixture, not an analysis."],
+        "next_step": "Nothing: this notebook only tests the runner.",
+        "owner": "analyst",
+    }
     assert good["title"] == "Do steps follow each other?"
 
 
@@ -330,10 +369,15 @@ def test_a_failed_run_neither_replaces_the_good_one_nor_moves_latest(runs):
     assert not list(runs.home.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize(("name", "error"), [
-    ("failing", "ZeroDivisionError: division by zero"), ("exits", "the notebook ended before its last cell (sys.exit?)"),
-    ("dies", "the kernel died (out of memory?)"), ("silent", "the notebook hands out no finding (mctlib.report.finding)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("failing", "ZeroDivisionError: division by zero"),
+        ("exits", "the notebook ended before its last cell (sys.exit?)"),
+        ("dies", "the kernel died (out of memory?)"),
+        ("silent", "the notebook hands out no finding (mctlib.report.finding)"),
+    ],
+)
 def test_what_papermill_lets_pass_is_a_failure(runs, name, error):
     reports = {
         r["name"]: r for r in json.loads((runs.failed_folder / "run.json").read_text())["notebooks"]

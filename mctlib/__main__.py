@@ -29,7 +29,8 @@ class _Sentences(click.Group):
         except KeyboardInterrupt:
             click.echo("Stopped; nothing was published.", err=True)
             ctx.exit(130)
-        click.echo(f"Error: {sentence}", err=True)
+        for line in sentence.splitlines():  # one a mistake
+            click.echo(f"Error: {line}", err=True)
         ctx.exit(2)
 
 

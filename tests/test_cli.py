@@ -1,12 +1,14 @@
 """The commands: thin, and without a traceback for a user's mistake."""
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
-from mctlib.runner import run as runner
+from mctlib.runner.publish import locked
+from tests.support.project import pack_of
 
 
 def call(*arguments):
@@ -52,7 +54,8 @@ def test_check_starts_nothing_and_writes_no_report(project):
     [
         (
             ["run", "params/wekly.yaml"],
-            "params/wekly.yaml cannot be read (No such file or directory). Did you mean params/weekly.yaml?",
+            "params/wekly.yaml cannot be read (No such file or directory). "
+            "Did you mean params/weekly.yaml?",
         ),
         (["check", "params/wekly.yaml"], "Did you mean params/weekly.yaml?"),
         (
@@ -75,11 +78,18 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(project, arguments, fragment)
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_written(project):
-    (project / "params/weekly.yaml").write_text(
-        'dataset: tiny\nnotebooks: {good: {set: {window: "-3d"}}}\n'
-    )
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", window="-3d"))
     assert '"-3d" must be longer than nothing' in sentence(call("run", "params/weekly.yaml"))
     assert not (project / "outputs/weekly").exists()
+
+
+def test_several_mistakes_are_a_line_each(project):
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", window="-3d", order="any"))
+    result = call("check", "params/weekly.yaml")
+    assert result.exit_code == 2 and not result.stdout
+    window, order = result.stderr.splitlines()
+    assert window.startswith("Error: params/weekly.yaml, funnel: ") and '"-3d" must be' in window
+    assert order.startswith("Error: params/weekly.yaml, funnel: ") and "must be one of" in order
 
 
 def test_outputs_that_cannot_be_written(project, tmp_path):
@@ -94,9 +104,7 @@ def test_outputs_without_permission(project, monkeypatch):
     def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(
-        runner.Path, "mkdir", refuse
-    )  # root, who may run these tests, may write anywhere
+    monkeypatch.setattr(Path, "mkdir", refuse)  # root, who may run these tests, may write anywhere
     assert (
         sentence(call("run", "params/weekly.yaml", "--outputs", "/reports"))
         == "Error: /reports/weekly: Permission denied."
@@ -105,7 +113,7 @@ def test_outputs_without_permission(project, monkeypatch):
 
 def test_a_pack_that_is_running_is_left_alone(project, tmp_path):
     (tmp_path / "weekly").mkdir()
-    with runner._lock(tmp_path / "weekly"):
+    with locked(tmp_path / "weekly"):
         assert 'The pack "weekly" is being run already' in sentence(
             call("run", "params/weekly.yaml", "--outputs", tmp_path)
         )
@@ -115,7 +123,8 @@ def test_a_pack_that_is_running_is_left_alone(project, tmp_path):
 def test_load_accounts_for_every_row(project):
     result = call("load", "tiny")
     assert result.exit_code == 0
-    # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read (see conftest.make_project)
+    # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read
+    # (see tests.support.project)
     assert re.search(
         r"^events +72 rows read = 71 kept \+ 1 rejected \(unreadable timestamp\)$",
         result.output,

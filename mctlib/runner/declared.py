@@ -108,21 +108,22 @@ def check_parameters(
     one. Raises ParameterError with one line a mistake.
     """
     values = {key: given.get(key, Given(unset, d.default)) for key, d in declared.items()}
-    wrong: dict[str, str] = {}
+    wrong: list[tuple[str, str]] = []
+    good = {}
     for key, (_, value) in values.items():
-        wrong[key] = _plain_mistake(key, value, declared[key].type)
-    good = {key: value for key, (_, value) in values.items() if not wrong[key]}
+        if mistake := _plain_mistake(key, value, declared[key].type):
+            wrong.append((key, mistake))
+        else:
+            good[key] = value
     if model := MODELS.get(notebook):
         try:
             model.model_validate(good, strict=True, context=log)
         except ValidationError as error:
-            for each in error.errors():
-                wrong[str(each["loc"][0])] = _said(each)
+            wrong += [(str(each["loc"][0]), _said(each)) for each in error.errors()]
     mistakes = Mistakes()
-    for key, what in wrong.items():
-        if what:
-            demo = "" if key in given else f" {DEMO}"
-            mistakes.append(f'{values[key].where}: parameter "{key}" of {notebook}{what}{demo}')
+    for key, what in wrong:
+        demo = "" if key in given else f" {DEMO}"
+        mistakes.append(f'{values[key].where}: parameter "{key}" of {notebook}{what}{demo}')
     mistakes.tell()
 
 

@@ -27,7 +27,6 @@ from mctlib.runner.parameters import read_day
 from mctlib.runner.record import Report, shown
 from mctlib.sources import dataset as sources
 
-
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
 
@@ -208,7 +207,7 @@ def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:
             mistakes.append(f'{where}: "{key}" {rule}.')
         given[key] = Given(where, value)
     given |= {key: Given(shown(path), None) for key in OF_THE_PACK}
-    for key in given.keys() - declared.keys():
+    for key in [key for key in given if key not in declared]:
         no_such = f'{shown(notebook)} has no parameter "{key}"'
         mistakes.append(f"{given.pop(key).where}: {no_such}.{nearest(key, list(declared))}")
     return _Planned(name, notebook, declared, given)

@@ -1,7 +1,7 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
-Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one sentence on stderr, nothing was published),
-130 stopped by Ctrl-C or a scheduler.
+Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one sentence a
+mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import click
 
 
 class _Sentences(click.Group):
-    """A user's mistake ends with one sentence and exit code 2, not with a traceback."""
+    """A user's mistake ends with a sentence and exit code 2, not with a traceback."""
 
-    def invoke(self, ctx: click.Context) -> object:
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a command."""
         from mctlib.contract import DataError, ParameterError
 
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
+            return
         except (DataError, ParameterError) as error:
             sentence = str(error)
         except OSError as error:
@@ -58,17 +60,14 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
     from mctlib.runner.run import run_pack
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a scheduler's stop cleans up like Ctrl-C
+    # a scheduler's stop cleans up like Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     record = run_pack(pack, outputs=outputs, jobs=jobs)
+    wrapper = textwrap.TextWrapper(100, subsequent_indent="    ", break_on_hyphens=False)
     for report in record.notebooks:
-        said = f"FAILED - {report.error}" if report.error else report.finding["finding"]
-        click.echo(
-            textwrap.fill(
-                f"{report.name}: {said}", 100, subsequent_indent="    ", break_on_hyphens=False
-            )
-        )
+        finding = report.finding or {}
+        said = f"FAILED - {report.error}" if report.error else finding["finding"]
+        click.echo(wrapper.fill(f"{report.name}: {said}"))
     click.echo(f"\n{record.folder}/index.html")
     sys.exit(0 if record.status == "good" else 1)
 
@@ -81,9 +80,8 @@ def check(what: str) -> None:
         from mctlib.runner.pack import check_pack
 
         pack, _, reports = check_pack(what)
-        click.echo(
-            f"{what} is good: {', '.join(report.name for report in reports)} on {pack.dataset} as of {pack.as_of}."
-        )
+        names = ", ".join(report.name for report in reports)
+        click.echo(f"{what} is good: {names} on {pack.dataset} as of {pack.as_of}.")
     else:
         _load(what)
 
@@ -104,13 +102,19 @@ def _load(dataset: str, fresh: bool = False) -> None:
     report = open_log(dataset, fresh=fresh).load
     for table, rows in report["tables"].items():
         if rows["n_read"]:
-            click.echo(f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
-                       + "".join(f" + {n:,} rejected ({reason})" for reason, n in rows["n_rejected"].items()))  # fmt: skip
+            reasons = rows["n_rejected"].items()
+            rejected = "".join(f" + {n:,} rejected ({reason})" for reason, n in reasons)
+            kept = f"{rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
+            click.echo(f"{table:<10} {kept}{rejected}")
     who = report["identity"]
     click.echo(f"{report['n_users']:,} users")
     if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:
-        click.echo(f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows without a user id were matched to a user by their anonymous id; "
-                   f"{who['n_ids_with_several_users']:,} anonymous ids were seen with several users and went to the first of them")  # fmt: skip
+        matched = f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows"
+        click.echo(
+            f"{matched} without a user id were matched to a user by their anonymous id; "
+            f"{who['n_ids_with_several_users']:,} anonymous ids were seen with several users "
+            "and went to the first of them"
+        )
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

@@ -1,6 +1,6 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
-Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one sentence a
+Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one line a
 mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
 """
 
@@ -15,25 +15,23 @@ import click
 
 
 class _Sentences(click.Group):
-    """A user's mistake ends with a sentence and exit code 2, not with a traceback."""
+    """A user's mistake ends with one sentence and exit code 2, not with a traceback."""
 
-    def invoke(self, ctx: click.Context) -> None:
-        """Run a command."""
+    def invoke(self, ctx: click.Context) -> object:
         from mctlib.contract import DataError, ParameterError
 
         try:
-            super().invoke(ctx)
-            return
+            return super().invoke(ctx)
         except (DataError, ParameterError) as error:
             sentence = str(error)
         except OSError as error:
             sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
         except KeyboardInterrupt:
             click.echo("Stopped; nothing was published.", err=True)
-            ctx.exit(130)
+            raise click.exceptions.Exit(130) from None
         for line in sentence.splitlines():  # one a mistake
             click.echo(f"Error: {line}", err=True)
-        ctx.exit(2)
+        raise click.exceptions.Exit(2)
 
 
 @click.group(
@@ -63,11 +61,12 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     # a scheduler's stop cleans up like Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     record = run_pack(pack, outputs=outputs, jobs=jobs)
-    wrapper = textwrap.TextWrapper(100, subsequent_indent="    ", break_on_hyphens=False)
     for report in record.notebooks:
-        finding = report.finding or {}
-        said = f"FAILED - {report.error}" if report.error else finding["finding"]
-        click.echo(wrapper.fill(f"{report.name}: {said}"))
+        said = f"FAILED - {report.error}"
+        if report.finding and not report.error:
+            said = report.finding["finding"]
+        line = f"{report.name}: {said}"
+        click.echo(textwrap.fill(line, 100, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(f"\n{record.folder}/index.html")
     sys.exit(0 if record.status == "good" else 1)
 
@@ -76,14 +75,14 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
 @click.argument("what")
 def check(what: str) -> None:
     """Check a PACK (a file) or a DATASET (a name or file) without starting a notebook."""
-    if what.endswith((".yaml", ".yml")) and not Path(what).name.startswith("data."):
-        from mctlib.runner.pack import check_pack
-
-        pack, _, reports = check_pack(what)
-        names = ", ".join(report.name for report in reports)
-        click.echo(f"{what} is good: {names} on {pack.dataset} as of {pack.as_of}.")
-    else:
+    if not what.endswith((".yaml", ".yml")) or Path(what).name.startswith("data."):
         _load(what)
+        return
+    from mctlib.runner.pack import check_pack
+
+    pack, _, reports = check_pack(what)
+    names = ", ".join(report.name for report in reports)
+    click.echo(f"{what} is good: {names} on {pack.dataset} as of {pack.as_of}.")
 
 
 @main.command()
@@ -97,23 +96,23 @@ def load(dataset: str, fresh: bool) -> None:
 
 
 def _load(dataset: str, fresh: bool = False) -> None:
+    """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
 
     report = open_log(dataset, fresh=fresh).load
     for table, rows in report["tables"].items():
         if rows["n_read"]:
-            reasons = rows["n_rejected"].items()
-            rejected = "".join(f" + {n:,} rejected ({reason})" for reason, n in reasons)
-            kept = f"{rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
-            click.echo(f"{table:<10} {kept}{rejected}")
-    who = report["identity"]
+            line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
+            for reason, n in rows["n_rejected"].items():
+                line += f" + {n:,} rejected ({reason})"
+            click.echo(line)
     click.echo(f"{report['n_users']:,} users")
+    who = report["identity"]
     if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:
-        matched = f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows"
         click.echo(
-            f"{matched} without a user id were matched to a user by their anonymous id; "
-            f"{who['n_ids_with_several_users']:,} anonymous ids were seen with several users "
-            "and went to the first of them"
+            f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows without a user id were "
+            f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
+            "anonymous ids were seen with several users and went to the first of them"
         )
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 

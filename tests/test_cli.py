@@ -1,5 +1,6 @@
 """The commands: thin, and without a traceback for a user's mistake."""
 
+import fcntl
 import re
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
-from mctlib.runner.publish import locked
 from tests.support.project import pack_of
 
 
@@ -22,6 +22,7 @@ def sentence(result):
     return line
 
 
+@pytest.mark.integration
 def test_run_prints_each_finding_and_where_the_index_is(runs):
     assert runs.good.returncode == 0
     assert runs.good.stdout == (
@@ -34,6 +35,7 @@ def test_run_prints_each_finding_and_where_the_index_is(runs):
     )
 
 
+@pytest.mark.integration
 def test_run_ends_with_1_when_a_notebook_failed(runs):
     assert runs.failed.returncode == 1
     assert runs.failed.stdout.endswith(f"\n{runs.failed_folder}/index.html\n")
@@ -42,39 +44,34 @@ def test_run_ends_with_1_when_a_notebook_failed(runs):
 
 def test_check_starts_nothing_and_writes_no_report(project):
     result = call("check", "params/weekly.yaml")
-    assert (
-        result.exit_code == 0
-        and result.output == "params/weekly.yaml is good: good, variant on tiny as of 2026-03-31.\n"
-    )
+    assert result.exit_code == 0
+    said = "params/weekly.yaml is good: good, variant on tiny as of 2026-03-31.\n"
+    assert result.output == said
     assert not (project / "outputs/weekly").exists()
 
 
+UNREADABLE = "cannot be read (No such file or directory). Did you mean params/weekly.yaml?"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "fragment"),
+    ("command", "fragment"),
     [
+        ("run params/wekly.yaml", f"params/wekly.yaml {UNREADABLE}"),
+        ("check params/wekly.yaml", "Did you mean params/weekly.yaml?"),
+        ("run weekly", f"weekly {UNREADABLE}"),
+        ("run elsewhere/monthly.yaml", "params/ holds data.tiny.yaml, "),
+        ("load shop", 'dataset: there is no "shop" in params/'),
+        ("load params/data.tinny.yaml", 'Did you mean "tiny"?'),
+        ("load tinny", 'Did you mean "tiny"?'),
+        ("check tinny", 'Did you mean "tiny"?'),
         (
-            ["run", "params/wekly.yaml"],
-            "params/wekly.yaml cannot be read (No such file or directory). "
-            "Did you mean params/weekly.yaml?",
-        ),
-        (["check", "params/wekly.yaml"], "Did you mean params/weekly.yaml?"),
-        (
-            ["run", "weekly"],
-            "weekly cannot be read (No such file or directory). Did you mean params/weekly.yaml?",
-        ),
-        (["run", "elsewhere/monthly.yaml"], "params/ holds data.tiny.yaml, "),
-        (["load", "shop"], 'dataset: there is no "shop" in params/'),
-        (["load", "params/data.tinny.yaml"], 'Did you mean "tiny"?'),
-        (["load", "tinny"], 'Did you mean "tiny"?'),
-        (["check", "tinny"], 'Did you mean "tiny"?'),
-        (
-            ["new", "data", "tiny", "exports/events.csv"],
+            "new data tiny exports/events.csv",
             "data.tiny.yaml exists already; it is not overwritten.",
         ),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(project, arguments, fragment):
-    assert fragment in sentence(call(*arguments))
+def test_a_mistake_is_one_sentence_and_exit_code_2(project, command, fragment):
+    assert fragment in sentence(call(*command.split()))
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_written(project):
@@ -94,29 +91,26 @@ def test_several_mistakes_are_a_line_each(project):
 
 def test_outputs_that_cannot_be_written(project, tmp_path):
     (tmp_path / "file").touch()
-    assert (
-        sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path / "file/reports"))
-        == f"Error: {tmp_path}/file/reports/weekly: Not a directory."
-    )
+    said = sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path / "file/reports"))
+    assert said == f"Error: {tmp_path}/file/reports/weekly: Not a directory."
 
 
 def test_outputs_without_permission(project, monkeypatch):
     def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "mkdir", refuse)  # root, who may run these tests, may write anywhere
-    assert (
-        sentence(call("run", "params/weekly.yaml", "--outputs", "/reports"))
-        == "Error: /reports/weekly: Permission denied."
-    )
+    # root, who may run these tests, may write anywhere
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = sentence(call("run", "params/weekly.yaml", "--outputs", "/reports"))
+    assert said == "Error: /reports/weekly: Permission denied."
 
 
 def test_a_pack_that_is_running_is_left_alone(project, tmp_path):
     (tmp_path / "weekly").mkdir()
-    with locked(tmp_path / "weekly"):
-        assert 'The pack "weekly" is being run already' in sentence(
-            call("run", "params/weekly.yaml", "--outputs", tmp_path)
-        )
+    with (tmp_path / "weekly/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path))
+    assert 'The pack "weekly" is being run already' in said
     assert [p.name for p in (tmp_path / "weekly").iterdir()] == [".lock"]
 
 

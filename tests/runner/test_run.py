@@ -25,6 +25,7 @@ from tests.support.project import NOTEBOOKS, SCRIPT, make_project, mctlib
 # ---- a good run, then a failing one of the same day (see conftest.runs)
 
 
+@pytest.mark.integration
 def test_a_good_run_leaves_everything_in_its_place(runs):
     assert runs.good.returncode == 0, runs.good.stderr
     names = {
@@ -65,6 +66,7 @@ def test_a_good_run_leaves_everything_in_its_place(runs):
     assert good["title"] == "Do steps follow each other?"
 
 
+@pytest.mark.integration
 def test_a_failed_run_neither_replaces_the_good_one_nor_moves_latest(runs):
     assert runs.failed.returncode == 1
     assert (runs.home / "latest").readlink() == Path("2026-03-31")
@@ -73,6 +75,7 @@ def test_a_failed_run_neither_replaces_the_good_one_nor_moves_latest(runs):
     assert not list(runs.home.glob(".*.tmp"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -93,6 +96,7 @@ def test_what_papermill_lets_pass_is_a_failure(runs, name, error):
     assert error in (runs.failed_folder / "log.txt").read_text()
 
 
+@pytest.mark.integration
 def test_the_partial_notebook_keeps_its_traceback(runs):
     notebook = nbformat.read(runs.failed_folder / "failing.ipynb", as_version=4)
     outputs = [
@@ -105,6 +109,7 @@ def test_the_partial_notebook_keeps_its_traceback(runs):
     assert "This report failed" in page and "ZeroDivisionError" in page
 
 
+@pytest.mark.integration
 def test_the_page_is_self_contained_and_without_code(runs):
     page = (runs.good_folder / "good.html").read_text()
     assert (
@@ -126,6 +131,7 @@ def test_the_page_is_self_contained_and_without_code(runs):
     )
 
 
+@pytest.mark.integration
 def test_a_script_in_an_event_name_stays_text(runs):
     assert SCRIPT in (runs.good_folder / "tables/good/events.csv").read_text()
     for page in runs.good_folder.glob("*.html"):
@@ -133,6 +139,7 @@ def test_a_script_in_an_event_name_stays_text(runs):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in (runs.good_folder / "good.html").read_text()
 
 
+@pytest.mark.integration
 def test_the_index_lists_every_run(runs):
     page = (runs.root / "outputs/index.html").read_text()
     assert (
@@ -259,6 +266,7 @@ def running(tmp_path):
     runner.communicate()
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a process that its parent was killed"
 )
@@ -280,6 +288,7 @@ def test_the_workers_of_a_killed_run_end_and_the_next_run_is_its_own(running):
     assert {p.stem for p in (root / "outputs/weekly/2026-03-31").glob("*.ipynb")} == {"good"}
 
 
+@pytest.mark.integration
 def test_a_stopped_run_says_so_and_leaves_nothing(running):
     root, runner, below = running
     runner.send_signal(signal.SIGTERM)
@@ -302,6 +311,7 @@ def test_half_a_notebook_is_a_failed_report(tmp_path):
     assert not (tmp_path / "good.ipynb").exists()
 
 
+@pytest.mark.integration
 def test_a_full_disk_is_said_and_the_last_run_stands(project, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -310,6 +320,7 @@ def test_a_full_disk_is_said_and_the_last_run_stands(project, tmp_path, monkeypa
     refused_for_want_of_room(tmp_path)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_disk_that_is_full_for_a_table_is_said_too(project, tmp_path):
     text = (NOTEBOOKS / "silent.ipynb").read_text()

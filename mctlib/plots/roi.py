@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib.dates
@@ -18,7 +19,13 @@ mdates: Any = matplotlib.dates  # which has no types
 
 
 def plot_before_after(
-    path: pd.DataFrame, placebos: pd.DataFrame | None = None, *, change_at: str
+    path: pd.DataFrame,
+    placebos: pd.DataFrame | None = None,
+    money: pd.DataFrame | None = None,
+    *,
+    change_at: str,
+    metric: str = "",
+    kind: str = "",
 ) -> Figure:
     """Observed weeks against the counterfactual; below, the gap, and the gap added up to money.
 
@@ -30,19 +37,26 @@ def plot_before_after(
         `BeforeAfter.path`.
     placebos : DataFrame, optional
         `BeforeAfter.placebos`, drawn in grey behind the gap.
+    money : DataFrame, optional
+        `BeforeAfter.money`, whose cost the gain is held against.
     change_at : str
         Day of the change.
+    metric : str
+        What is observed, in words.
+    kind : str
+        "rate" for axes in per cent.
 
     Returns
     -------
     Figure
         Up to three panels above each other.
     """
-    panels: list[Callable[..., None]] = [_draw_observed]
+    rate = kind == "rate"
+    panels: list[Callable[..., None]] = [partial(_draw_observed, rate=rate)]
     if path["gap"].notna().any():
-        panels.append(_draw_gap)
+        panels.append(partial(_draw_gap, placebos=placebos, rate=rate))
     if path["gain_amount"].notna().any():
-        panels.append(_draw_gain)
+        panels.append(partial(_draw_gain, money=money))
     style.use()
     fig, grid = plt.subplots(
         len(panels),
@@ -54,19 +68,19 @@ def plot_before_after(
     change = pd.Timestamp(change_at)
     day = mdates.date2num(pd.to_datetime(path["day"]))
     for draw, ax in zip(panels, grid[:, 0]):
-        draw(ax, day, path, placebos)
+        draw(ax, day, path)
         ax.axvline(change, color=style.WARN, lw=1.2)
     top, bottom = grid[0, 0], grid[-1, 0]
     words, at = f"change {change:%Y-%m-%d}", mdates.date2num(change)
     style.write(top, words, (at, 1), (4, 3), color=style.WARN, within=style.EDGE)
     bottom.xaxis.set_major_formatter(mdates.ConciseDateFormatter(bottom.xaxis.get_major_locator()))
     bottom.set_xlabel("week beginning (UTC)")
-    metric = path.attrs.get("metric", "").removeprefix("the ")
+    metric = metric.removeprefix("the ")
     top.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
     return fig
 
 
-def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | None) -> None:
+def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, *, rate: bool) -> None:
     style.band(ax, day, *style.ends_of(path, "counterfactual"), style.PALE, alpha=0.45)
     ax.plot(day, path["counterfactual"], color=style.ACCENT, lw=1.6, ls="--", alpha=0.8)
     ax.plot(day, path["observed"], color=style.INK, lw=2, marker="o", ms=4)
@@ -76,11 +90,13 @@ def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFram
         style.End(day[-1], last["counterfactual"], "without\nthe change", style.ACCENT),
     ]
     style.label_ends(ax, [end for end in ends if not np.isnan(end.y)], gap=0.14)
-    if path.attrs.get("kind") == "rate":
+    if rate:
         style.percent(ax.yaxis)
 
 
-def _draw_gap(ax: Axes, day: np.ndarray, path: pd.DataFrame, placebos: pd.DataFrame | None) -> None:
+def _draw_gap(
+    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, placebos: pd.DataFrame | None, rate: bool
+) -> None:
     ends = [style.End(day[-1], path["gap"].iloc[-1], "gap", style.INK)]
     if placebos is not None and len(placebos):
         for _, line in placebos.groupby("placebo", sort=False):
@@ -91,14 +107,16 @@ def _draw_gap(ax: Axes, day: np.ndarray, path: pd.DataFrame, placebos: pd.DataFr
     ax.hlines(0, day[0], day[-1], color=style.MUTED, lw=1)
     ax.plot(day, path["gap"], color=style.INK, lw=2)
     title = "Observed less counterfactual"
-    if path.attrs.get("kind") == "rate":
+    if rate:
         style.percentage_points(ax.yaxis)
         title += ", percentage points"
     ax.set_title(title, fontsize=10, weight="normal")
     style.label_ends(ax, ends, gap=0.2)
 
 
-def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | None) -> None:
+def _draw_gain(
+    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, money: pd.DataFrame | None
+) -> None:
     after = path["gain_amount"].notna().to_numpy()
     of_change = day[after][0]
     end = np.r_[of_change, day[after] + 7]  # what a week brought is there at its end
@@ -106,7 +124,9 @@ def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | 
     low, high = (np.r_[0.0, side] for side in style.ends_of(path[after], "gain_amount"))
     style.band(ax, end, low, high, style.PALE, alpha=0.45)
     ax.plot(end, gain, color=style.ACCENT, lw=2)
-    cost, paid = path.attrs.get("cost_amount", 0), path.attrs.get("payback_days", np.nan)
+    cost, paid = 0.0, np.nan
+    if money is not None:
+        cost, paid = money["cost_amount"].iloc[0], money["payback_days"].iloc[0]
     if cost > 0:
         ax.hlines(cost, day[0], end[-1], color=style.WARN, lw=1, ls="--")
         style.write(ax, f"cost {style.short(cost)}", (day[0], cost), (0, 4), color=style.WARN)
@@ -123,10 +143,11 @@ def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | 
     )
 
 
-def plot_rungs(rungs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:
     """`BeforeAfter.rungs`: the effect by each comparison with its interval, weakest at the top.
 
-    One that the data do not support is drawn hollow, plain before/after red.
+    One that the data do not support is drawn hollow, plain before/after red. ``kind``: "rate" for
+    percentage points.
     """
     rungs = rungs[rungs["effect"].notna()]
     ax = style.axes(ax, size=(8, 0.6 * len(rungs) + 1.2))
@@ -142,7 +163,7 @@ def plot_rungs(rungs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 ax, at, words, x=1, shift=6, color=style.WARN if naive else style.MUTED
             )
     unit = "in units of the metric"
-    if rungs.attrs.get("kind") == "rate":
+    if kind == "rate":
         style.percentage_points(ax.xaxis)
         unit = "percentage points"
     ax.set_xlabel(f"effect, {unit} (95 % interval)")

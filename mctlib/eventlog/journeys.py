@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,11 +105,15 @@ class Journeys:
         return pd.DataFrame({"account": names, "n_users": n_users})
 
 
-def first_rows(user: np.ndarray) -> np.ndarray:
-    """Row index of each user's first row, ascending."""
-    return (
-        np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
-    )
+def first_rows(*keys: np.ndarray) -> np.ndarray:
+    """Row index of each user's first row, ascending; of several keys, of each run of equal ones."""
+    if not len(keys[0]):
+        return np.empty(0, np.int64)
+    new = np.zeros(len(keys[0]), bool)
+    new[0] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)
 
 
 def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:
@@ -151,3 +156,24 @@ def lines_of(owner: NDArray[np.int64], user: NDArray[np.int64]) -> NDArray[np.in
 def count_accounts(accounts: pd.DataFrame) -> float:
     """How many there are in `Journeys.accounts`, NaN where nothing says so."""
     return int((accounts["account"] != MISSING).sum()) if len(accounts) else np.nan
+
+
+def tally(**columns: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Count the rows that are alike: the distinct rows in their order, and n_users.
+
+    The columns hold integers from 0 on (or booleans), one row a user.
+    """
+    given = tuple(column.astype(np.int64, copy=False) for column in columns.values())
+    shape = [int(column.max(initial=0)) + 1 for column in given]
+    if np.prod(shape, dtype=float) <= 4 * len(given[0]) + 100_000:
+        counted = np.bincount(np.ravel_multi_index(given, shape))
+        cells = np.flatnonzero(counted)
+        n_users = counted[cells]
+        rows = np.unravel_index(cells, shape)
+    else:
+        order = np.lexsort(given[::-1])
+        begin = first_rows(*(column[order] for column in given))
+        n_users = np.diff(np.append(begin, len(order)))
+        rows = tuple(column[order[begin]] for column in given)
+    found = {name: row.astype(column.dtype) for (name, column), row in zip(columns.items(), rows)}
+    return found | {"n_users": n_users}

@@ -69,9 +69,8 @@ def answers(log: EventLog) -> dict[str, pd.DataFrame]:
     ]
     rate = daily_metric(
         log, Rate("interview_scheduled", of="signed_up", window="14d"), as_of=AS_OF, by="plan"
-    )
-    treated = rate[rate["segment"] == "growth"].drop(columns="segment").assign(segment="all")
-    treated.attrs = rate.attrs
+    ).table
+    treated = rate[rate["segment"] == "growth"].assign(segment="all")
     results = {
         "funnel": diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF, by="plan"),
         "other funnel": diagnose_funnel(
@@ -133,13 +132,13 @@ def answers(log: EventLog) -> dict[str, pd.DataFrame]:
         "describe": log.describe(),
         "counts": log.counts(),
         "rate": rate,
-        "count": daily_metric(log, Count("session_ended"), as_of=AS_OF),
+        "count": daily_metric(log, Count("session_ended"), as_of=AS_OF).table,
         "counts by": log.counts(
             events=["signed_up", Step(ANY, {"platform": "ios"})], by=["plan", "properties.minutes"]
         ),
         "mean": daily_metric(
             log, Mean("session_ended", "minutes"), as_of=AS_OF, by="event.platform"
-        ),
+        ).table,
         **{
             f"{name}: {field}": table
             for name, result in results.items()

@@ -102,7 +102,7 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return style.nothing(
             f"No cohort has {style.MIN_USERS} users or more who reached {event}.", ax
         )
-    window = steps.attrs["window_days"]
+    window = table["window_days"].iloc[0]
     x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
     low, high = style.ends_of(table, "horizon_rate")
     early = (table["horizon_days"] < window).to_numpy()

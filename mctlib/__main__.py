@@ -1,7 +1,7 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
-Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one sentence on
-stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
+Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one line a
+mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class _Sentences(click.Group):
         except KeyboardInterrupt:
             click.echo("Stopped; nothing was published.", err=True)
             raise click.exceptions.Exit(130) from None
-        click.echo(f"Error: {sentence}", err=True)
+        for line in sentence.splitlines():  # one a mistake
+            click.echo(f"Error: {line}", err=True)
         raise click.exceptions.Exit(2)
 
 
@@ -64,8 +65,8 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
         said = f"FAILED - {report.error}"
         if report.finding and not report.error:
             said = report.finding["finding"]
-        said = f"{report.name}: {said}"
-        click.echo(textwrap.fill(said, 100, subsequent_indent="    ", break_on_hyphens=False))
+        line = f"{report.name}: {said}"
+        click.echo(textwrap.fill(line, 100, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(f"\n{record.folder}/index.html")
     sys.exit(0 if record.status == "good" else 1)
 

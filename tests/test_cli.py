@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
+from tests.support.project import pack_of
 
 
 def call(*arguments):
@@ -74,11 +75,18 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(project, command, fragment):
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_written(project):
-    (project / "params/weekly.yaml").write_text(
-        'dataset: tiny\nnotebooks: {good: {set: {window: "-3d"}}}\n'
-    )
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", window="-3d"))
     assert '"-3d" must be longer than nothing' in sentence(call("run", "params/weekly.yaml"))
     assert not (project / "outputs/weekly").exists()
+
+
+def test_several_mistakes_are_a_line_each(project):
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", window="-3d", order="any"))
+    result = call("check", "params/weekly.yaml")
+    assert result.exit_code == 2 and not result.stdout
+    window, order = result.stderr.splitlines()
+    assert window.startswith("Error: params/weekly.yaml, funnel: ") and '"-3d" must be' in window
+    assert order.startswith("Error: params/weekly.yaml, funnel: ") and "must be one of" in order
 
 
 def test_outputs_that_cannot_be_written(project, tmp_path):
@@ -110,7 +118,7 @@ def test_load_accounts_for_every_row(project):
     result = call("load", "tiny")
     assert result.exit_code == 0
     # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read
-    # (see conftest.make_project)
+    # (see tests.support.project)
     assert re.search(
         r"^events +72 rows read = 71 kept \+ 1 rejected \(unreadable timestamp\)$",
         result.output,

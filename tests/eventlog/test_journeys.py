@@ -98,9 +98,7 @@ def test_every_published_case_is_either_held_or_refused():
 
 def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
     """((time or None of each step), excluded) of one user's deepest attempt, None without an entry. events: (time, steps, bars), sorted by time."""
-    chain = {
-        s: None for s in range(n + 1)
-    }  # the chain that last reached step s: [start, {step: event}, spoilt]
+    chain = dict.fromkeys(range(n + 1))  # the chain that last reached step s: [start, {step: event}, spoilt]
     best, best_chain, best_spoilt = 0, None, False
 
     def alive(s, now):

@@ -13,8 +13,8 @@ from mctlib import phrases, plots, stats
 from mctlib.contract import ParameterError
 from mctlib.eventlog import event_log as log_module
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.eventlog.journeys import tally
+from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.plots.style import HATCH
 from mctlib.results import suppress

@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from mctlib.sources import dataset as sources
-from tests.support.project import make_project, mctlib
 from tests.sources.postgresql.asking import PASSWORD, WRITTEN, literal, refusal, source
 from tests.sources.reading import stored
+from tests.support.project import make_project, mctlib
 
 pytestmark = pytest.mark.integration
 

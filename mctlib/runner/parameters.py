@@ -83,6 +83,15 @@ def _step_number(value: Any, info: Any) -> str:
     return f": {json.dumps(value)} is no number of a step{steps}."
 
 
+def _drivers(value: Any, info: Any) -> str:
+    """The step at which drivers are compared, by its number, and events."""
+    if wrong := _keys(value, "what drivers are asked", ("step", "events")):
+        return wrong
+    if wrong := _step_number(value["step"], info) if "step" in value else "":
+        return wrong
+    return next(filter(None, (_event(event, info) for event in value.get("events", ()))), "")
+
+
 def _funnel(value: Any, _: Any) -> str:
     return "" if len(value) >= 2 else f" needs at least two steps, not {json.dumps(value)}."
 
@@ -220,6 +229,7 @@ class FunnelParameters(BaseModel):
     after: Period = []
     change_by: ColumnOrNone = ""
     required: list[StepNumber] = []
+    drivers: Annotated[dict[str, Any], _checked(_drivers)] = {}
 
 
 class ActivationParameters(BaseModel):
@@ -249,6 +259,8 @@ class AttributionParameters(BaseModel):
     ] = "linear"
     sources: list[str] = []
     aliases: dict[str, str] = {}
+    half_life: Duration = ""
+    touches: list[Event] = []
     value: Money = 0
     steps: Funnel = []
     kinds: list[Column] = []

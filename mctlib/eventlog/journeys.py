@@ -85,20 +85,27 @@ class Journeys:
         return labels[code]
 
 
-def first_rows(user: np.ndarray) -> np.ndarray:
-    """Row index of each user's first row, ascending."""
-    return (
-        np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.empty(0, np.int64)
-    )
+def first_rows(*keys: np.ndarray) -> np.ndarray:
+    """Row index of each user's first row, ascending; of several keys, of each run of equal ones."""
+    if not len(keys[0]):
+        return np.empty(0, np.int64)
+    new = np.zeros(len(keys[0]), bool)
+    new[0] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)
 
 
-def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """All rows of the users that have a row in ``some`` (ascending row indices, one a user or more)."""
-    edges = np.r_[first_rows(user), len(user)]
-    at = np.searchsorted(edges, some, side="right")
-    at = at[np.diff(at, prepend=0) > 0]
-    n = edges[at] - edges[at - 1]
-    return np.repeat(edges[at] - np.cumsum(n), n) + np.arange(n.sum())
+def ranges(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each user's first row and the row after the last; of several keys, of runs of equal ones."""
+    first = first_rows(*keys)
+    return first, np.r_[first[1:], len(keys[0])][: len(first)]
+
+
+def user_lines(user: np.ndarray) -> np.ndarray:
+    """Which of the users, counted from 0, each row is of."""
+    begin, end = ranges(user)
+    return np.repeat(np.arange(len(begin)), end - begin)
 
 
 def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False) -> np.ndarray:

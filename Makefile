@@ -22,6 +22,7 @@ $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@$(RUN) -m pip install -qq --disable-pip-version-check --no-deps -e .
+	@$(RUN) -c "from mctlib import *"  # compiles the kernels, so that no report waits for them
 	@touch $@
 
 report: $(READY)

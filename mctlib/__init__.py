@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mctlib.activation import Activation, Landmark, landmark_activation, time_to_activation
     from mctlib.attribution import RULES, Attribution, attribution_windows
     from mctlib.contract import DataError, ParameterError
-    from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
+    from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
     from mctlib.eventlog.event_log import EventLog
     from mctlib.eventlog.journeys import Journeys
     from mctlib.eventlog.spark import SparkLog
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mctlib.roi import (
         Arms,
         BeforeAfter,
+        Money,
         Speed,
         compare_arms,
         compare_before_after,
@@ -39,7 +40,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
     "mctlib.activation": ("Activation", "Landmark", "landmark_activation", "time_to_activation"),
     "mctlib.attribution": ("Attribution", "RULES", "attribution_windows"),
     "mctlib.contract": ("DataError", "ParameterError"),
-    "mctlib.eventlog.daily_metric": ("Count", "Mean", "Rate", "daily_metric"),
+    "mctlib.eventlog.daily_metric": ("Count", "DailyMetric", "Mean", "Rate", "daily_metric"),
     "mctlib.eventlog.event_log": ("EventLog",),
     "mctlib.eventlog.journeys": ("Journeys",),
     "mctlib.eventlog.spark": ("SparkLog",),
@@ -57,6 +58,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
     "mctlib.roi": (
         "Arms",
         "BeforeAfter",
+        "Money",
         "Speed",
         "compare_arms",
         "compare_before_after",
@@ -75,6 +77,7 @@ __all__ = [
     "BeforeAfter",
     "Change",
     "Count",
+    "DailyMetric",
     "DataError",
     "Drivers",
     "EventLog",
@@ -83,6 +86,7 @@ __all__ = [
     "Journeys",
     "Landmark",
     "Mean",
+    "Money",
     "ParameterError",
     "RULES",
     "Rate",

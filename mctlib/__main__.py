@@ -1,7 +1,7 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
-Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one sentence on stderr, nothing was published),
-130 stopped by Ctrl-C or a scheduler.
+Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one line a
+mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class _Sentences(click.Group):
             sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
         except KeyboardInterrupt:
             click.echo("Stopped; nothing was published.", err=True)
-            ctx.exit(130)
-        click.echo(f"Error: {sentence}", err=True)
-        ctx.exit(2)
+            raise click.exceptions.Exit(130) from None
+        for line in sentence.splitlines():  # one a mistake
+            click.echo(f"Error: {line}", err=True)
+        raise click.exceptions.Exit(2)
 
 
 @click.group(
@@ -57,17 +58,15 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
     from mctlib.runner.run import run_pack
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a scheduler's stop cleans up like Ctrl-C
+    # a scheduler's stop cleans up like Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     record = run_pack(pack, outputs=outputs, jobs=jobs)
     for report in record.notebooks:
-        said = f"FAILED - {report.error}" if report.error else report.finding["finding"]
-        click.echo(
-            textwrap.fill(
-                f"{report.name}: {said}", 100, subsequent_indent="    ", break_on_hyphens=False
-            )
-        )
+        said = f"FAILED - {report.error}"
+        if report.finding and not report.error:
+            said = report.finding["finding"]
+        line = f"{report.name}: {said}"
+        click.echo(textwrap.fill(line, 100, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(f"\n{record.folder}/index.html")
     sys.exit(0 if record.status == "good" else 1)
 
@@ -76,15 +75,14 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
 @click.argument("what")
 def check(what: str) -> None:
     """Check a PACK (a file) or a DATASET (a name or file) without starting a notebook."""
-    if what.endswith((".yaml", ".yml")) and not Path(what).name.startswith("data."):
-        from mctlib.runner.pack import check_pack
-
-        pack, _, reports = check_pack(what)
-        click.echo(
-            f"{what} is good: {', '.join(report.name for report in reports)} on {pack.dataset} as of {pack.as_of}."
-        )
-    else:
+    if not what.endswith((".yaml", ".yml")) or Path(what).name.startswith("data."):
         _load(what)
+        return
+    from mctlib.runner.pack import check_pack
+
+    pack, _, reports = check_pack(what)
+    names = ", ".join(report.name for report in reports)
+    click.echo(f"{what} is good: {names} on {pack.dataset} as of {pack.as_of}.")
 
 
 @main.command()
@@ -98,18 +96,24 @@ def load(dataset: str, fresh: bool) -> None:
 
 
 def _load(dataset: str, fresh: bool = False) -> None:
+    """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
 
     report = open_log(dataset, fresh=fresh).load
     for table, rows in report["tables"].items():
         if rows["n_read"]:
-            click.echo(f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
-                       + "".join(f" + {n:,} rejected ({reason})" for reason, n in rows["n_rejected"].items()))  # fmt: skip
-    who = report["identity"]
+            line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
+            for reason, n in rows["n_rejected"].items():
+                line += f" + {n:,} rejected ({reason})"
+            click.echo(line)
     click.echo(f"{report['n_users']:,} users")
+    who = report["identity"]
     if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:
-        click.echo(f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows without a user id were matched to a user by their anonymous id; "
-                   f"{who['n_ids_with_several_users']:,} anonymous ids were seen with several users and went to the first of them")  # fmt: skip
+        click.echo(
+            f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows without a user id were "
+            f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
+            "anonymous ids were seen with several users and went to the first of them"
+        )
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

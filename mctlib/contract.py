@@ -1,7 +1,8 @@
-"""The data contract: canonical tables and their columns, the errors a user sees, and how arguments are read."""
+"""The data contract: canonical tables and columns, a user's errors, how arguments are read."""
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from collections.abc import Iterable, Sequence
@@ -9,54 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-CANONICAL: dict[str, tuple[str, ...]] = {  # the required columns stand first, see REQUIRED
-    "events": (
-        "user_id",
-        "event",
-        "timestamp",
-        "event_id",
-        "received_at",
-        "anonymous_id",
-        "session_id",
-        "platform",
-        "app_version",
-        "channel",
-        "utm_source",
-        "utm_medium",
-        "utm_campaign",
-        "partner_id",
-        "promo_code",
-        "properties",
-    ),
-    "people": (
-        "user_id",
-        "signed_up_at",
-        "channel",
-        "partner_id",
-        "account_id",
-        "plan",
-        "activated_at",
-        "renewed_at",
-        "upsold_at",
-        "churned_at",
-        "revenue",
-        "consent",
-    ),
-    "surveys": ("user_id", "submitted_at", "micro_conversion", "answer", "reason", "tool"),
-    "backend": ("user_id", "event", "timestamp"),
-    "spend": ("day", "amount", "partner_id", "channel"),
-    "timeline": ("day", "kind", "label", "micro_conversions", "note"),
-    "responses": (
-        "alert_id",
-        "detected_on",
-        "decided_on",
-        "shipped_on",
-        "action",
-        "owner",
-        "outcome",
-    ),
-    "identities": ("anonymous_id", "user_id"),  # internal: what a source knows of who is who
-}
 REQUIRED = {
     "events": ("user_id", "event", "timestamp"),
     "people": ("user_id",),
@@ -65,26 +18,39 @@ REQUIRED = {
     "spend": ("day", "amount"),
     "timeline": ("day", "kind", "label"),
     "responses": ("alert_id",),
-    "identities": ("anonymous_id", "user_id"),
+    "identities": ("anonymous_id", "user_id"),  # internal: what a source knows of who is who
+}
+_OPTIONAL = {
+    "events": """
+        event_id received_at anonymous_id session_id platform app_version channel
+        utm_source utm_medium utm_campaign partner_id promo_code properties
+        """,
+    "people": """
+        signed_up_at channel partner_id account_id plan
+        activated_at renewed_at upsold_at churned_at revenue consent
+        """,
+    "surveys": "reason tool",
+    "spend": "partner_id channel",
+    "timeline": "micro_conversions note",
+    "responses": "detected_on decided_on shipped_on action owner outcome",
+}
+CANONICAL: dict[str, tuple[str, ...]] = {
+    table: (*required, *_OPTIONAL.get(table, "").split()) for table, required in REQUIRED.items()
 }
 TABLES = tuple(table for table in CANONICAL if table != "identities")
-ENUMS = (
-    "event",
-    "platform",
-    "app_version",
-    "channel",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "partner_id",
-    "promo_code",
-)
+IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
-
-
-def interval_columns(name: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
-    """An estimate and the ends of its 95 % interval under the names of the column grammar."""
-    return {name: value, f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+UTM = ("utm_source", "utm_medium", "utm_campaign")
+# Columns of few different values, which a store keeps as codes.
+ENUMS = ("event", "platform", "app_version", "channel", *UTM, "partner_id", "promo_code")
+MISSING = "(none)"  # label of a dim's empty value
+_TYPES = {
+    "timestamp": "TIMESTAMP",
+    "consent": "BOOLEAN",
+    "amount": "DOUBLE",
+    "revenue": "DOUBLE",
+    **dict.fromkeys(DAYS, "DATE"),
+}
 
 
 class DataError(ValueError):
@@ -95,74 +61,149 @@ class ParameterError(ValueError):
     """A parameter is wrong; the message names it, the rule and the nearest valid word."""
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """' Did you mean "x" or "y"?', or nothing when no word is near."""
-    lower = {str(w).lower(): str(w) for w in words}
-    near = [
-        lower[w] for w in difflib.get_close_matches(str(word).lower(), list(lower), n=3, cutoff=0.6)
-    ]
-    return f" Did you mean {' or '.join(f'{chr(34)}{w}{chr(34)}' for w in near)}?" if near else ""
-
-
 def column_type(column: str) -> str:
     """The type of a canonical column in the store."""
-    if column in ("timestamp", "amount", "revenue", "consent"):
-        return {"timestamp": "TIMESTAMP", "consent": "BOOLEAN"}.get(column, "DOUBLE")
-    return "TIMESTAMP" if column.endswith("_at") else "DATE" if column in DAYS else "VARCHAR"
+    return _TYPES.get(column, "TIMESTAMP" if column.endswith("_at") else "VARCHAR")
 
 
-IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
+def interval_columns(name: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
+    """An estimate and the ends of its 95 % interval under the names of the column grammar."""
+    return {name: value, f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Words that may have been meant, as the end of a sentence.
+
+    Parameters
+    ----------
+    word : str
+        What was written.
+    words : iterable of str
+        What would have been right.
+
+    Returns
+    -------
+    str
+        " Did you mean ...?", or nothing when no word is near.
+
+    Examples
+    --------
+    >>> nearest("plattform", ["channel", "platform"])
+    ' Did you mean "platform"?'
+    """
+    as_written = {str(w).lower(): str(w) for w in words}
+    near = difflib.get_close_matches(str(word).lower(), list(as_written), n=3, cutoff=0.6)
+    meant = " or ".join(f'"{as_written[w]}"' for w in near)
+    return f" Did you mean {meant}?" if near else ""
 
 
 def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
-    """An ISO day (meaning its end) or timestamp, as UTC.
+    """Read a moment.
 
-    Raises ParameterError when it cannot be read.
+    Parameters
+    ----------
+    as_of : str, date or Timestamp
+        An ISO day, which means its end, or a timestamp; without a zone it is UTC.
+    name : str
+        What the error calls it.
+
+    Returns
+    -------
+    Timestamp
+        In UTC.
+
+    Raises
+    ------
+    ParameterError
+        It cannot be read.
+
+    Examples
+    --------
+    >>> as_timestamp("2026-06-30T12:00:00+02:00")
+    Timestamp('2026-06-30 10:00:00+0000', tz='UTC')
     """
     try:
         stamp = pd.Timestamp(as_of)
-        if pd.isna(stamp):
-            raise ValueError
     except (ValueError, TypeError):
+        stamp = pd.NaT
+    if pd.isna(stamp):
         raise ParameterError(
-            f'{name}: "{as_of}" is neither a day (2026-06-30) nor a timestamp (2026-06-30T12:00:00Z).'
-        ) from None
-    bare = (
-        isinstance(as_of, str)
-        and re.fullmatch(r"\s*\d{4}-\d{2}-\d{2}\s*", as_of)
-        or type(as_of).__name__ == "date"
-    )
+            f'{name}: "{as_of}" is neither a day (2026-06-30) nor a timestamp '
+            "(2026-06-30T12:00:00Z)."
+        )
     stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    return stamp + pd.Timedelta("1D") - pd.Timedelta("1us") if bare else stamp
+    is_day = type(as_of) is datetime.date
+    if isinstance(as_of, str):
+        is_day = re.fullmatch(r"\s*\d{4}-\d{2}-\d{2}\s*", as_of) is not None
+    return stamp + pd.Timedelta("1D") - pd.Timedelta("1us") if is_day else stamp
 
 
 def as_window(window: Any, name: str = "window") -> int:
-    """A duration that pandas reads ("14d", "30min"), in microseconds.
+    """Read a duration.
 
-    Raises ParameterError when it cannot be read or is not positive.
+    Parameters
+    ----------
+    window : str or Timedelta
+        What pandas reads: "14d", "30min".
+    name : str
+        What the error calls it.
+
+    Returns
+    -------
+    int
+        Microseconds.
+
+    Raises
+    ------
+    ParameterError
+        It cannot be read, has no unit, or is not positive.
+
+    Examples
+    --------
+    >>> as_window("30min")
+    1800000000
     """
+    bare_number = isinstance(window, (int, float)) or re.fullmatch(r"[\s\d.+-]*", str(window))
     try:
-        if isinstance(window, (int, float)) or re.fullmatch(r"[\s\d.+-]*", str(window)):
-            raise ValueError
-        us = int(pd.Timedelta(window) / pd.Timedelta("1us"))
+        duration = pd.NaT if bare_number else pd.Timedelta(window)
     except (ValueError, TypeError):
+        duration = pd.NaT
+    if pd.isna(duration):
         raise ParameterError(
-            f'{name}: "{window}" is not a duration; write a number with its unit, such as "14d" or "30min".'
-        ) from None
+            f'{name}: "{window}" is not a duration; write a number with its unit, such as "14d" '
+            'or "30min".'
+        )
+    us = int(duration / pd.Timedelta("1us"))
     if us <= 0:
         raise ParameterError(f'{name}: "{window}" must be longer than nothing.')
     return us
 
 
 def as_columns(by: str | Sequence[str] | None, *, ids: bool = False) -> list[str]:
-    """One column's name, several, or none (None, "" or empty), as a list. Raises ParameterError: one holds ids, unless these are not shown (``ids``)."""
+    """Read the names of columns.
+
+    Parameters
+    ----------
+    by : str, list of str, or None
+        One, several, or none (also "" and []).
+    ids : bool
+        Whether ids are allowed, because they are not shown.
+
+    Raises
+    ------
+    ParameterError
+        One of them holds ids.
+
+    Examples
+    --------
+    >>> as_columns("plan")
+    ['plan']
+    """
     columns = [by] if by and isinstance(by, str) else list(by or ())
     for column in columns:
         if not ids and column.rpartition(".")[2] in IDS:
             raise ParameterError(
-                f'"{column}" holds ids, which no table or sentence may show; name a column whose values are groups of users, such as channel or plan.'
+                f'"{column}" holds ids, which no table or sentence may show; name a column whose '
+                "values are groups of users, such as channel or plan."
             )
     return columns
-
-
-MISSING = "(none)"  # label of a dim's empty value

@@ -97,3 +97,13 @@ def too_few_accounts(where: str) -> str:
 def that_hold(pairs: Sequence[tuple[Any, str]]) -> tuple[str, ...]:
     """The sentences of those (condition, sentence) pairs whose condition holds."""
     return tuple(sentence for holds, sentence in pairs if holds)
+
+
+def windows(lengths: Sequence[int], *, last: str = "and") -> str:
+    """Windows in microseconds; days stand without their unit but once: "0, 7 and 30 days"."""
+    *before, final = lengths
+    whole = final >= DAY_US
+    said = [
+        f"{us / DAY_US:g}" if us == 0 or (whole and us >= DAY_US) else window(us) for us in before
+    ]
+    return listed([*said, window(final)], last=last)

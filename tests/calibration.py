@@ -1,7 +1,9 @@
 """What intervals and tests promise, by simulation:   python -m tests.calibration --n 2000
 
-Every function takes the number of data sets and returns rows of one table; the suite runs them with 400. Seeds are fixed. Bands: for coverage 93 to 97 % (with
-400 data sets, whose share has a standard error of 1.1 %, 91.5 to 98 %); for false positives the level and 2.5 standard errors of such a share.
+Every function takes the number of data sets and returns rows of one table; the suite runs them
+with 400. Seeds are fixed. Bands: for coverage 93 to 97 % (with 400 data sets, whose share has a
+standard error of 1.1 %, 91.5 to 98 %); for false positives the level and 2.5 standard errors of
+such a share.
 """
 
 from __future__ import annotations
@@ -17,19 +19,23 @@ from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
 from mctlib import stats
-from mctlib.activation.survival_groups import Cells, Group, compare_days, compare_hazards
+from mctlib.activation.hazards import compare_days, compare_hazards
+from mctlib.activation.survival_groups import Cells, Group
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
-from mctlib.roi import before_after as roi
 from mctlib.roi import estimators as cf
-from mctlib.roi import experiment as arms
-from mctlib.roi import response_time as speed
+from mctlib.roi import segments as several
+from mctlib.roi.experiment import effect_of
+from mctlib.roi.ladder import DID, by_segment
+from mctlib.roi.response_time import trend_and_gaps
+from mctlib.roi.rung import Rung
+from mctlib.roi.structural import structural
 from tests.attribution.test_windows import simulated
 from tests.roi.test_estimators import ar1, as_weeks, panel_of_factors, weeks_of
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what was measured, on data from which truth, and between which limits it has to lie."""
+    """A line of the table: what was measured, on data from which truth, and its limits."""
 
     estimator: str
     truth: str
@@ -99,7 +105,6 @@ def group(
         0,
         0,
         steps,
-        0.0,
         float(steps["time"].iloc[-1]),
         cells,
         0 if account is None else N_ACCOUNTS,
@@ -112,7 +117,10 @@ def within(value: float, interval: tuple[float, float]) -> bool:
 
 
 def wilson(n: int) -> list[Row]:
-    """All outcomes weighted by their probability, true rates .01 to .99; exact, whatever ``n`` (Brown, Cai & DasGupta 2001)."""
+    """All outcomes weighted by their probability, true rates .01 to .99; exact, whatever ``n``.
+
+    Brown, Cai & DasGupta 2001.
+    """
     rows, p = [], np.linspace(0.01, 0.99, 99)[:, None]
     for size, least in ((30, 0.88), (100, 0.92), (500, 0.92)):
         k = np.arange(size + 1)
@@ -126,7 +134,7 @@ def wilson(n: int) -> list[Row]:
 
 
 def newcombe(n: int) -> list[Row]:
-    """15 pairs of rates and sizes, all outcomes weighted by their probability; exact, whatever ``n``."""
+    """15 pairs of rates and sizes, all outcomes weighted by their probability; exact."""
     shares = []
     for size, size_0 in ((50, 50), (100, 300), (400, 400)):
         k, k_0 = (side.ravel() for side in np.meshgrid(np.arange(size + 1), np.arange(size_0 + 1)))
@@ -152,7 +160,10 @@ def newcombe(n: int) -> list[Row]:
 
 
 def clustered_rate(n: int) -> list[Row]:
-    """Beta-binomial accounts of 20 users, correlation .1, rate .3: the interval of a share by account, and the one that ignores accounts."""
+    """Beta-binomial accounts of 20 users, correlation .1, rate .3.
+
+    The interval of a share by account, and the one that ignores accounts.
+    """
     rows = []
     for n_accounts in (10, 20, 40, 200):
         rng = np.random.default_rng(n_accounts)
@@ -161,7 +172,7 @@ def clustered_rate(n: int) -> list[Row]:
             np.full((n, n_accounts), 20),
         )
         by_account, naive = (
-            ((low <= 0.3) & (0.3 <= high))
+            ((low <= 0.3) & (high >= 0.3))
             for low, high in (
                 stats.cluster_rate(k, users)[:2],
                 stats.wilson(k.sum(axis=1), users.sum(axis=1)),
@@ -176,8 +187,11 @@ def clustered_rate(n: int) -> list[Row]:
 
 
 def buckets(n: int) -> list[Row]:
-    """Beta-binomial accounts, correlation .1, rate .3, hashed into 100 buckets: the share, and the difference, where there is none, for a segment of whole accounts (a
-    third of them) and for an event that users do one by one, over two strata that go on at 25 and 35 %."""
+    """Beta-binomial accounts, correlation .1, rate .3, hashed into 100 buckets.
+
+    The share, and the difference, where there is none, for a segment of whole accounts (a third of
+    them) and for an event that users do one by one, over two strata that go on at 25 and 35 %.
+    """
     rows, rng, unlike = (
         [],
         np.random.default_rng(12),
@@ -193,22 +207,21 @@ def buckets(n: int) -> list[Row]:
             np.arange(n)[:, None] * stats.N_BUCKETS
             + rng.integers(0, stats.N_BUCKETS, (n, n_accounts))[:, account]
         ) * 2 + stratum
-        count = lambda some: (
-            np.bincount(cell[some], minlength=n * stats.N_BUCKETS * 2)
-            .reshape(n, -1, 2)
-            .swapaxes(0, 1)
-        )  # noqa: E731, B023
-        everyone, truth = (
-            np.full(y.shape, True),
-            f"{n_accounts} accounts of {'unlike size' if sizes is unlike else sizes}, correlation .1",
-        )
+
+        def count(some, cell=cell):
+            found = np.bincount(cell[some], minlength=n * stats.N_BUCKETS * 2)
+            return found.reshape(n, -1, 2).swapaxes(0, 1)
+
+        everyone = np.full(y.shape, True)
+        size = "unlike size" if sizes is unlike else sizes
+        truth = f"{n_accounts} accounts of {size}, correlation .1"
         low, high, _ = stats.share_interval(
             count(y).sum(axis=2), count(everyone).sum(axis=2), n_accounts=n_accounts
         )
-        if (
-            sizes is not unlike
-        ):  # there a linearised variance covers in 93 %, by bucket or by account; the differences' jackknife does not mind
-            rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (0.3 <= high)))
+        # there a linearised variance covers in 93 %, by bucket or by account; the differences'
+        # jackknife does not mind
+        if sizes is not unlike:
+            rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
         for name, side in (
             ("segment of whole accounts", everyone & (account < n_accounts // 3)),
             ("event of single users", rng.random(y.shape) < 0.2),
@@ -222,7 +235,7 @@ def buckets(n: int) -> list[Row]:
             )
             known = ~np.isnan(low)
             rows += [
-                coverage(f"Difference by bucket, {name}", truth, ((low <= 0) & (0 <= high))[known]),
+                coverage(f"Difference by bucket, {name}", truth, ((low <= 0) & (high >= 0))[known]),
                 rejections(f"Test by bucket, {name}", truth, pvalue[known]),
             ]
             if name.startswith("segment"):
@@ -240,7 +253,10 @@ def buckets(n: int) -> list[Row]:
 
 
 def kaplan_meier(n: int) -> list[Row]:
-    """Weibull times, uniform follow-up, 120 users: share at day 10, median, mean within 20 days; and the share where half the users come into view late."""
+    """Weibull times, uniform follow-up, 120 users: share at day 10, median, mean within 20 days.
+
+    And the share where half the users come into view late.
+    """
     rng, shape, scale = np.random.default_rng(2), 1.3, 12.0
     share, median = 1 - np.exp(-((10 / scale) ** shape)), scale * np.log(2) ** (1 / shape)
     grid = np.linspace(0, 20, 20_001)
@@ -280,9 +296,15 @@ def kaplan_meier(n: int) -> list[Row]:
 
 
 def exits(n: int) -> list[Row]:
-    """Exponential activation and exit, uniform follow-up, 2 x 150 users: Aalen-Johansen's share at day 20 and the difference of the means within 20 days."""
+    """Exponential activation and exit, uniform follow-up, 2 x 150 users.
+
+    Aalen-Johansen's share at day 20 and the difference of the means within 20 days.
+    """
     rng, tau, (a, a_0), leave = np.random.default_rng(11), 20.0, (0.05, 0.09), 0.03
-    lost = lambda h: h / (h + leave) * (tau - (1 - np.exp(-(h + leave) * tau)) / (h + leave))  # noqa: E731
+
+    def lost(h):
+        return h / (h + leave) * (tau - (1 - np.exp(-(h + leave) * tau)) / (h + leave))
+
     truth, share = lost(a_0) - lost(a), a / (a + leave) * (1 - np.exp(-(a + leave) * tau))
     hits = np.zeros((n, 2), bool)
     for k in range(n):
@@ -306,7 +328,10 @@ def exits(n: int) -> list[Row]:
 
 
 def hazards(n: int) -> list[Row]:
-    """Exponential times by the day (many ties), 2 x 120 users: the log-rank test where nothing differs, Cox's interval where the hazard ratio is 1.5."""
+    """Exponential times by the day (many ties), 2 x 120 users.
+
+    The log-rank test where nothing differs, Cox's interval where the hazard ratio is 1.5.
+    """
     rng, pvalue, hits = np.random.default_rng(3), np.zeros(n), np.zeros(n, bool)
     for k in range(n):
         for ratio in (1.0, 1.5):
@@ -330,7 +355,10 @@ def hazards(n: int) -> list[Row]:
 
 
 def accounts(n: int) -> list[Row]:
-    """40 accounts of 4 to 16 users whose hazard they share (gamma, variance 0.3), 20 on either side, no difference: days, hazard ratio, score test, share."""
+    """40 accounts of 4 to 16 users who share their hazard (gamma, variance 0.3), 20 on a side.
+
+    No difference: days, hazard ratio, score test, share.
+    """
     rng, hits, pvalue = np.random.default_rng(4), np.zeros((n, 4), bool), np.zeros(n)
     share = 1 - (1 + 0.3 * 0.08 * 10) ** (
         -1 / 0.3
@@ -372,7 +400,10 @@ def accounts(n: int) -> list[Row]:
 
 
 def early_signal(n: int) -> list[Row]:
-    """A signal that changes nothing, on users who leave: the landmark comparison's test and the ever/never test of the same users."""
+    """A signal that changes nothing, on users who leave.
+
+    The landmark comparison's test and the ever/never test of the same users.
+    """
     rng, pvalue, naive = np.random.default_rng(5), np.zeros(n), np.zeros(n)
     for k in range(n):
         hit, out, signal = (rng.exponential(mean, 400) for mean in (15, 15, 10))
@@ -402,7 +433,7 @@ def early_signal(n: int) -> list[Row]:
 
 
 def false_discoveries(n: int) -> list[Row]:
-    """200 segments without and 20 with a difference of three standard errors, q-values below 10 %."""
+    """200 segments without, 20 with a difference of three standard errors; q-values below 10 %."""
     rng, shares = np.random.default_rng(6), np.zeros(n)
     for k in range(n):
         z = rng.normal(np.repeat([0.0, 3.0], [200, 20]))
@@ -420,7 +451,10 @@ def false_discoveries(n: int) -> list[Row]:
 
 
 def touches(n: int) -> list[Row]:
-    """Partners whose touches cause conversions after 14 and 3 days in the middle, and one that causes nothing (`simulated`); n / 8 data sets, each a whole analysis."""
+    """Partners whose touches cause conversions after 14 and 3 days in the middle, and an idle one.
+
+    See `simulated`; n / 8 data sets, each a whole analysis.
+    """
     n = max(n // 8, 1)
     truth, found, late, hits, shares = (
         np.zeros((n, 2)),
@@ -429,7 +463,10 @@ def touches(n: int) -> list[Row]:
         np.zeros((n, 6), bool),
         np.zeros((n, 3)),
     )
-    beyond = lambda days, median: ndtr(np.log(median / days) / 0.5)  # noqa: E731
+
+    def beyond(days, median):
+        return ndtr(np.log(median / days) / 0.5)
+
     true_late = np.array(
         [
             1 - (1 - beyond(w, median)) / (1 - beyond(60, median))
@@ -507,7 +544,7 @@ def touches(n: int) -> list[Row]:
 
 
 def rises(estimator: str, truth: str, pvalue: np.ndarray, most: float) -> Row:
-    """Share of tests at 5 % that reject a truth, where more than 5 % is known to be in reach of the method."""
+    """Share of tests at 5 % that reject a truth, where more than 5 % is in reach of the method."""
     return Row(
         f"{estimator}, false positives",
         truth,
@@ -518,7 +555,7 @@ def rises(estimator: str, truth: str, pvalue: np.ndarray, most: float) -> Row:
 
 
 def series(n: int) -> list[Row]:
-    """Weekly series without a change: the interrupted one under AR(1) noise, the structural one in its own world."""
+    """Weekly series without a change: interrupted with AR(1) noise, structural in its world."""
     rows = []
     for n_pre, n_post, phi, most in ((60, 30, 0.3, 0.08), (26, 8, 0.3, 0.1), (26, 8, 0.6, 0.1)):
         noise = ar1(np.random.default_rng(n_pre), (n, n_pre + n_post), phi)
@@ -533,7 +570,7 @@ def series(n: int) -> list[Row]:
     for step in (0.4, 1.0):
         rng = np.random.default_rng(11)
         y = np.cumsum(rng.normal(0, step, (n, 50)), axis=1) + rng.normal(size=(n, 50))
-        hits = np.array([cf.structural(weeks_of(row, 40)).pvalue >= 0.05 for row in y])
+        hits = np.array([structural(weeks_of(row, 40)).pvalue >= 0.05 for row in y])
         rows.append(
             coverage("Structural series", f"local level, weekly step {step} of the noise", hits)
         )
@@ -541,7 +578,7 @@ def series(n: int) -> list[Row]:
 
 
 def placebo_dates(n: int) -> list[Row]:
-    """Exchangeable noise without a change: how often the real date is among the most extreme of all dates."""
+    """Exchangeable noise without a change: how often the real date is among the most extreme."""
 
     def welch(weeks):
         y, after = weeks["y"].to_numpy(), weeks.index.to_numpy() >= 0
@@ -589,11 +626,14 @@ def placebo_dates(n: int) -> list[Row]:
 
 
 def segments(n: int) -> list[Row]:
-    """Panels without a change: synthetic control by rank, difference-in-differences by what the number of segments demands."""
+    """Panels without a change: synthetic control by rank, and difference-in-differences.
+
+    The latter by what the number of segments demands.
+    """
     rng, first = np.random.default_rng(1), np.zeros(n)
     for k in range(n):
         weeks, donors = as_weeks(panel_of_factors(rng, 21, 20, 6), 20)
-        first[k] = cf.synthetic(weeks, donors=donors).pvalue
+        first[k] = several.synthetic(weeks, donors=donors).pvalue
     rows = [
         rejections(
             "Synthetic control by rank", "two factors, 20 donors", first - 1e-9, 1 / 21 + 1e-6
@@ -613,12 +653,10 @@ def segments(n: int) -> list[Row]:
                     "treated": treated,
                 }
             )
-            weeks = roi._Rung(roi.DID, gap.effect, carries="yes").with_errors(
-                gap.se, gap.df, gap.pvalue
-            )
-            pvalue.append(
-                roi._by_segment(weeks, each, seed=1)[0].pvalue - 1e-9
-            )  # what the row of `BeforeAfter.rungs` says
+            weeks = Rung(DID, effect=gap.effect, carries="yes")
+            weeks = weeks.with_errors(gap.se, gap.df, gap.pvalue)
+            # what the row of `BeforeAfter.rungs` says
+            pvalue.append(by_segment(weeks, each, seed=1)[0].pvalue - 1e-9)
         rows.append(
             rejections(
                 "Difference-in-differences",
@@ -658,13 +696,11 @@ def randomised(n: int) -> list[Row]:
     for k in range(n):
         x = rng.normal(size=(2, 200))
         y = 0.6 * x + 0.8 * rng.normal(size=(2, 200)) + np.array([[0.0], [0.3]])
-        found = arms._effect(
+        found = effect_of(
             *(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1}) for i in (1, 0))
         )
-        hits[k], ratio[k] = (
-            within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"])),
-            found["variance_ratio"],
-        )
+        hits[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"]))
+        ratio[k] = found["variance_ratio"]
     return [
         coverage("Arms, adjusted", "lift 0.3, correlation 0.6", hits),
         Row(
@@ -685,7 +721,7 @@ def slowness(n: int) -> list[Row]:
             {"value": 200 + np.arange(24) + e - 20 * (np.arange(24) >= 17), "n": 7.0},
             index=np.arange(24) - 17,
         )
-        fit = speed._fit(weeks)
+        fit = trend_and_gaps(weeks)
         lost, se, _ = fit.contrast(np.r_[0, 0, -7, np.zeros(6)])
         hits[k] = abs(lost - 140) <= stdtrit(fit.df, 0.975) * se
     return [coverage("Loss until noticed", "20 a day for a week", hits)]

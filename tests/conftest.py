@@ -1,48 +1,27 @@
-"""A tiny project for the tests of the runner, and two runs of its pack that several files look at."""
+"""Fixtures that several files share: the demo's log, a tiny project, two runs of its pack."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 
+from tests.support.project import BAD, GOOD, ROOT, make_project, mctlib
+
 collect_ignore_glob = [
-    "notebooks/*.ipynb"
-]  # some of them fail on purpose; the runner's tests execute them
-NOTEBOOKS = Path(__file__).parent / "notebooks"
-GOOD = "dataset: tiny\nnotebooks:\n  good:\n  variant: {notebook: good, set: {window: 7d}}\n"
-BAD = "dataset: tiny\nnotebooks:\n  good:\n  failing:\n  exits:\n  dies:\n  silent:\n"
-SCRIPT = "<script>alert(1)</script>"
+    "notebooks/*.ipynb",  # some of them fail on purpose; the runner's tests execute them
+    "benchmarks/*",
+    "calibration.py",
+    "refresh_notebooks.py",
+]
 
 
-def make_project(root: Path) -> Path:
-    """40 users sign up over March 2026, in turn on ios and android; every second completes the profile, every fourth has an event whose name is a script."""
-    (root / "params").mkdir(parents=True)
-    (root / "exports").mkdir()
-    shutil.copytree(NOTEBOOKS, root / "notebooks")
-    rows = ["user_id,event,timestamp,platform"]
-    for user in range(40):
-        day = f"2026-03-{1 + user * 3 // 4:02d}"
-        rows.append(f"u{user},signed_up,{day}T08:00:00Z,{'android' if user % 2 else 'ios'}")
-        rows += [f"u{user},profile_completed,{day}T10:00:00Z,ios"] if user % 2 == 0 else []
-        rows += [f"u{user},{SCRIPT},{day}T11:00:00Z,ios"] if user % 4 == 0 else []
-    rows += ["u1,signed_up,2026-03-31T23:30:00Z,android", "u2,signed_up,not a time,ios"]
-    (root / "exports/events.csv").write_text("\n".join(rows))
-    (root / "params/data.tiny.yaml").write_text("name: tiny\nevents: {path: exports/events.csv}\n")
-    (root / "params/weekly.yaml").write_text(GOOD)
-    return root
+@pytest.fixture(scope="session")
+def demo_log():
+    """The demo, as the repository's own params/data.demo.yaml describes it. Read only."""
+    from mctlib import open_log
 
-
-def mctlib(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "mctlib", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with contextlib.chdir(ROOT):
+        return open_log("demo")
 
 
 @pytest.fixture(scope="session")

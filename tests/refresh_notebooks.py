@@ -1,4 +1,4 @@
-"""Re-execute every notebook on the demo and keep only the text of its finding cells: `make notebooks`."""
+"""Re-execute every notebook on the demo and keep only the text of its finding: `make notebooks`."""
 
 from pathlib import Path
 

@@ -1,12 +1,14 @@
 """The commands: thin, and without a traceback for a user's mistake."""
 
+import fcntl
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
-from mctlib.runner import run as runner
+from tests.support.project import pack_of
 
 
 def call(*arguments):
@@ -20,6 +22,7 @@ def sentence(result):
     return line
 
 
+@pytest.mark.integration
 def test_run_prints_each_finding_and_where_the_index_is(runs):
     assert runs.good.returncode == 0
     assert runs.good.stdout == (
@@ -32,6 +35,7 @@ def test_run_prints_each_finding_and_where_the_index_is(runs):
     )
 
 
+@pytest.mark.integration
 def test_run_ends_with_1_when_a_notebook_failed(runs):
     assert runs.failed.returncode == 1
     assert runs.failed.stdout.endswith(f"\n{runs.failed_folder}/index.html\n")
@@ -40,77 +44,87 @@ def test_run_ends_with_1_when_a_notebook_failed(runs):
 
 def test_check_starts_nothing_and_writes_no_report(project):
     result = call("check", "params/weekly.yaml")
-    assert (
-        result.exit_code == 0
-        and result.output == "params/weekly.yaml is good: good, variant on tiny as of 2026-03-31.\n"
-    )
+    assert result.exit_code == 0
+    said = "params/weekly.yaml is good: good, variant on tiny as of 2026-03-31.\n"
+    assert result.output == said
     assert not (project / "outputs/weekly").exists()
 
 
-@pytest.mark.parametrize(("arguments", "fragment"), [
-    (["run", "params/wekly.yaml"], 'params/wekly.yaml cannot be read (No such file or directory). Did you mean params/weekly.yaml?'),
-    (["check", "params/wekly.yaml"], "Did you mean params/weekly.yaml?"),
-    (["run", "weekly"], "weekly cannot be read (No such file or directory). Did you mean params/weekly.yaml?"),
-    (["run", "elsewhere/monthly.yaml"], "params/ holds data.tiny.yaml, "),
-    (["load", "shop"], 'dataset: there is no "shop" in params/'),
-    (["load", "params/data.tinny.yaml"], 'Did you mean "tiny"?'),
-    (["load", "tinny"], 'Did you mean "tiny"?'),
-    (["check", "tinny"], 'Did you mean "tiny"?'),
-    (["new", "data", "tiny", "exports/events.csv"], "data.tiny.yaml exists already; it is not overwritten."),
-])  # fmt: skip
-def test_a_mistake_is_one_sentence_and_exit_code_2(project, arguments, fragment):
-    assert fragment in sentence(call(*arguments))
+UNREADABLE = "cannot be read (No such file or directory). Did you mean params/weekly.yaml?"
+
+
+@pytest.mark.parametrize(
+    ("command", "fragment"),
+    [
+        ("run params/wekly.yaml", f"params/wekly.yaml {UNREADABLE}"),
+        ("check params/wekly.yaml", "Did you mean params/weekly.yaml?"),
+        ("run weekly", f"weekly {UNREADABLE}"),
+        ("run elsewhere/monthly.yaml", "params/ holds data.tiny.yaml, "),
+        ("load shop", 'dataset: there is no "shop" in params/'),
+        ("load params/data.tinny.yaml", 'Did you mean "tiny"?'),
+        ("load tinny", 'Did you mean "tiny"?'),
+        ("check tinny", 'Did you mean "tiny"?'),
+        (
+            "new data tiny exports/events.csv",
+            "data.tiny.yaml exists already; it is not overwritten.",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(project, command, fragment):
+    assert fragment in sentence(call(*command.split()))
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_written(project):
-    (project / "params/weekly.yaml").write_text(
-        'dataset: tiny\nnotebooks: {good: {set: {window: "-3d"}}}\n'
-    )
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", window="-3d"))
     assert '"-3d" must be longer than nothing' in sentence(call("run", "params/weekly.yaml"))
     assert not (project / "outputs/weekly").exists()
 
 
+def test_several_mistakes_are_a_line_each(project):
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", window="-3d", order="any"))
+    result = call("check", "params/weekly.yaml")
+    assert result.exit_code == 2 and not result.stdout
+    window, order = result.stderr.splitlines()
+    assert window.startswith("Error: params/weekly.yaml, funnel: ") and '"-3d" must be' in window
+    assert order.startswith("Error: params/weekly.yaml, funnel: ") and "must be one of" in order
+
+
 def test_outputs_that_cannot_be_written(project, tmp_path):
     (tmp_path / "file").touch()
-    assert (
-        sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path / "file/reports"))
-        == f"Error: {tmp_path}/file/reports/weekly: Not a directory."
-    )
+    said = sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path / "file/reports"))
+    assert said == f"Error: {tmp_path}/file/reports/weekly: Not a directory."
 
 
 def test_outputs_without_permission(project, monkeypatch):
     def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(
-        runner.Path, "mkdir", refuse
-    )  # root, who may run these tests, may write anywhere
-    assert (
-        sentence(call("run", "params/weekly.yaml", "--outputs", "/reports"))
-        == "Error: /reports/weekly: Permission denied."
-    )
+    # root, who may run these tests, may write anywhere
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = sentence(call("run", "params/weekly.yaml", "--outputs", "/reports"))
+    assert said == "Error: /reports/weekly: Permission denied."
 
 
 def test_a_pack_that_is_running_is_left_alone(project, tmp_path):
     (tmp_path / "weekly").mkdir()
-    with runner._lock(tmp_path / "weekly"):
-        assert 'The pack "weekly" is being run already' in sentence(
-            call("run", "params/weekly.yaml", "--outputs", tmp_path)
-        )
+    with (tmp_path / "weekly/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = sentence(call("run", "params/weekly.yaml", "--outputs", tmp_path))
+    assert 'The pack "weekly" is being run already' in said
     assert [p.name for p in (tmp_path / "weekly").iterdir()] == [".lock"]
 
 
 def test_load_accounts_for_every_row(project):
     result = call("load", "tiny")
     assert result.exit_code == 0
-    # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read (see conftest.make_project)
+    # 40 sign-ups, 20 profiles, 10 scripts, one late sign-up, and one row whose time cannot be read
+    # (see tests.support.project)
     assert re.search(
         r"^events +72 rows read = 71 kept \+ 1 rejected \(unreadable timestamp\)$",
         result.output,
         re.M,
     )
-    assert result.output.endswith("40 users\n"
-                                  "2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")  # fmt: skip
+    assert result.output.endswith("40 users\n2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")
 
 
 def test_new_data_drafts_a_dataset_that_loads(project):

@@ -1,12 +1,64 @@
-"""The floors of the house: who may import whom, and that importing costs little."""
+"""The floors of the house: that importing costs little, and that rooms and sentences keep a size.
 
+Who may import whom is held by import-linter (pyproject.toml).
+"""
+
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mctlib
 
 PACKAGE = Path(mctlib.__file__).parent
+HEAVY = (
+    "IPython",
+    "duckdb",
+    "lifelines",
+    "matplotlib",
+    "nbconvert",
+    "numba",
+    "numpy",
+    "pandas",
+    "papermill",
+    "pyarrow",
+    "scipy",
+    "seaborn",
+    "statsmodels",
+)
+LINES_OF_A_FILE, COLUMNS = 400, 100
+LINES_OF_A_FUNCTION = 60  # without its docstring
+LINES_OF_A_DOCSTRING = 45
+# What may be larger, and why: "funnel/conversion.py" or "funnel/conversion.py: diagnose_funnel".
+LARGER: dict[str, str] = {}
+
+
+def lines_of_files():
+    """The package's files by their name within it, and their lines."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {str(p.relative_to(PACKAGE)): p.read_text("utf-8").splitlines() for p in paths}
+
+
+def sizes_of_functions():
+    """Lines of code and of the docstring of every function of the package, by its place."""
+    found = {}
+    for file, lines in FILES.items():
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = min(part.lineno for part in (node, *node.decorator_list))
+                n_docs = 0
+                if ast.get_docstring(node) is not None:
+                    n_docs = node.body[0].end_lineno - node.body[0].lineno + 1
+                size = (node.end_lineno - first + 1 - n_docs, n_docs)
+                place = f"{file}: {node.name}"  # of several of one name the largest
+                found[place] = max(size, found.get(place, size))
+    return found
+
+
+FILES = lines_of_files()
+FUNCTIONS = sizes_of_functions()
 
 
 def test_every_public_name_is_there_and_documented():
@@ -14,30 +66,54 @@ def test_every_public_name_is_there_and_documented():
         assert getattr(mctlib, name).__doc__, name
 
 
+def loaded_by(code):
+    """Which of the heavy libraries a fresh process has loaded after running ``code``."""
+    code = f"{code}; import sys; print(*(m for m in {HEAVY} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 def test_importing_the_package_loads_no_heavy_library():
-    code = "import mctlib, sys; print(*[m for m in ('scipy.stats', 'statsmodels', 'seaborn', 'lifelines', 'matplotlib', 'papermill', 'nbconvert') if m in sys.modules])"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == ""
-    )
+    assert loaded_by("import mctlib") == []
+
+
+def test_a_public_name_is_loaded_when_it_is_first_used():
+    loaded = loaded_by("import mctlib; mctlib.Step")
+    assert "pandas" in loaded  # of the contract
+    assert not {"numba", "duckdb", "scipy", "matplotlib"} & set(loaded)
 
 
 def test_the_top_level_is_what_the_user_asked_for():
     shown = {
-        p.name
-        for p in PACKAGE.parent.iterdir()
-        if not p.name.startswith(".") and not p.name.endswith(".egg-info")
+        path.name
+        for path in PACKAGE.parent.iterdir()
+        if not path.name.startswith(".") and not path.name.endswith(".egg-info")
     }
-    assert shown == {
-        "README.md",
-        "requirements.txt",
-        "pyproject.toml",
-        "Makefile",
-        "notebooks",
-        "mctlib",
-        "params",
-        "tests",
-        "outputs",
-    }
+    files = {"README.md", "requirements.txt", "pyproject.toml", "Makefile"}
+    assert shown == files | {"notebooks", "mctlib", "params", "tests", "outputs"}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_is_one_room(file):
+    wide = [number for number, line in enumerate(FILES[file], 1) if len(line) > COLUMNS]
+    assert not wide, f"{file} is wider than {COLUMNS} columns in lines {wide}"
+    if file not in LARGER:
+        assert len(FILES[file]) <= LINES_OF_A_FILE, f"{file} has {len(FILES[file])} lines"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_function_is_one_idea(file):
+    mine = {place: size for place, size in FUNCTIONS.items() if place.startswith(f"{file}: ")}
+    long = {place: n for place, (n, _) in mine.items() if n > LINES_OF_A_FUNCTION}
+    assert not long.keys() - LARGER.keys(), f"lines of these functions: {long}"
+    told = {place: n for place, (_, n) in mine.items() if n > LINES_OF_A_DOCSTRING}
+    assert not told, f"lines of these docstrings: {told}"
+
+
+@pytest.mark.parametrize("place", LARGER)
+def test_an_exception_is_still_needed_and_gives_its_reason(place):
+    size, most = len(FILES.get(place, ())), LINES_OF_A_FILE
+    if place in FUNCTIONS:
+        size, most = FUNCTIONS[place][0], LINES_OF_A_FUNCTION
+    assert size > most, f"{place} is small enough now, or gone"
+    assert LARGER[place]

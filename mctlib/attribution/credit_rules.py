@@ -1,168 +1,236 @@
-"""Credit by rule: each touch's share of a conversion, chains of touches, and how far an order of partners can be trusted."""
+"""Credit by rule: each touch's share of a conversion, chains of touches, what can be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numba import njit, types
 
 from mctlib import stats
-from mctlib.attribution.touchpoints import Users
-from mctlib.eventlog.journeys import first_rows
+from mctlib.attribution.person_time import (
+    CLOCK,
+    TALLY,
+    Clock,
+    Tally,
+    add_partners,
+    add_placebo,
+    add_risk,
+)
+from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users
+from mctlib.eventlog.journeys import NEVER, NOWHERE
 
 RULES = ("first", "last", "linear", "time_decay", "position", "markov", "shapley")
+FIRST, LAST, LINEAR, TIME_DECAY, POSITION, MARKOV, SHAPLEY = range(len(RULES))
 APPROACHES = ("CRM record", "survey answer", "last UTM", "multi-touch")
+CRM, ANSWER, UTM, MULTI = range(len(APPROACHES))
 SURE = 0.975  # share of bootstrap draws from which on one partner is said to stand before another
 
 
-def shares(rule: str, user: np.ndarray, half_lives: np.ndarray, latest: np.ndarray) -> np.ndarray:
-    """Each touch's share of its conversion; the rows are whole paths, in order. ``latest``: the partner's latest touch in the path."""
-    first = first_rows(user)
-    n = np.repeat(np.diff(np.r_[first, len(user)]), np.diff(np.r_[first, len(user)]))
-    before = np.arange(len(user)) - np.repeat(first, np.diff(np.r_[first, len(user)]))
-    after = n - 1 - before
-    if rule == "position":
-        return np.select(
-            [n == 1, n == 2, (before == 0) | (after == 0)],
-            [1.0, 0.5, 0.4],
-            0.2 / np.maximum(n - 2, 1),
-        )
-    recent = (
-        half_lives - half_lives[np.arange(len(user)) + after]
-    )  # against the path's last touch, so that nothing vanishes
-    weight = {
-        "first": before == 0,
-        "last": after == 0,
-        "linear": np.ones(len(user)),
-        "time_decay": 2.0**-recent,
-        "shapley": latest,
-    }[rule].astype(float)
-    return weight / np.repeat(np.add.reduceat(weight, first), n[first]) if len(user) else weight
+@njit(cache=True, nogil=True)
+def weight(kind: int, place: int, n: int, half_lives: float, final: bool) -> float:
+    """Weight of the touch at a ``place`` (from 0) of a path of n by a rule.
 
-
-def count_credit(
-    tally: Callable[..., None],
-    u: Users,
-    user: np.ndarray,
-    time: np.ndarray,
-    partner: np.ndarray,
-    *,
-    rules: Sequence[str],
-    windows: np.ndarray,
-    half_life: int,
-    start_state: int,
-) -> None:
-    """Credit by rule and window, and the transitions of the Markov chain by window. ``start_state``: the first state after the partners."""
-    lag, n = u.conv[user] - time, len(user)
-    apart = np.r_[np.diff(user) != 0, True][:n]  # the next touch is another user's
-    following = np.r_[partner[1:], -1][:n]
-    latest = np.zeros(n, bool)  # the partner's latest touch in the path
-    order = np.lexsort((np.arange(n), partner, user))
-    latest[order] = np.r_[(np.diff(user[order]) != 0) | (np.diff(partner[order]) != 0), True][:n]
-    for w, window in enumerate(windows):
-        hit = u.counted[user] & (lag <= window)
-        rows = np.flatnonzero(hit)
-        for i, rule in enumerate(rules):
-            if rule != "markov":
-                tally(
-                    "credit",
-                    user[rows],
-                    shares(rule, user[rows], lag[rows] / half_life, latest[rows]),
-                    window=w,
-                    item=i,
-                    partner=partner[rows],
-                )
-        if "markov" not in rules:
-            continue
-        ends = apart | (np.r_[np.diff(time), 0][:n] > window) | (hit != np.r_[hit[1:], False][:n])
-        closed = np.minimum(
-            time + window, u.leave[user]
-        )  # a path is lost when its window closes or the user leaves
-        lost = (
-            ~hit & ~(u.inside[user] & (lag <= window)) & (closed >= u.origin) & (closed <= u.as_of)
-        )
-        begins = np.r_[True, ends[:-1]][:n]
-        valid = (hit | lost)[ends][np.cumsum(begins) - 1]
-        begins, moves, ends = (
-            begins & valid,
-            ~ends & valid & (partner != following),
-            ends & valid,
-        )  # staying changes no removal effect
-        tally("path", user[begins], window=w, partner=start_state, other=partner[begins])
-        tally("path", user[moves], window=w, partner=partner[moves], other=following[moves])
-        tally(
-            "path",
-            user[ends],
-            window=w,
-            partner=partner[ends],
-            other=start_state + np.where(hit[ends], 1, 2),
-        )
-
-
-def count_approaches(
-    tally: Callable[..., None],
-    u: Users,
-    user: np.ndarray,
-    time: np.ndarray,
-    partner: np.ndarray,
-    utm: np.ndarray | None,
-    named: Mapping[int, np.ndarray],
-    *,
-    window: int,
-) -> None:
-    """Whom each of `APPROACHES` names for the counted conversions, and how much of that multi-touch credits alike.
-
-    ``utm``: the partner that each touch's utm_source names (-1: none; None: not asked) · ``named``: approach -> each user's partner (-1: none).
+    Time decay counts against the path's last touch, so that nothing vanishes; Shapley's value is an
+    equal split among the partners, so each partner's ``final`` touch stands for it.
     """
-    near = np.flatnonzero(u.counted[user] & (u.conv[user] - time <= window))
-    who, p = user[near], partner[near]
-    share = shares("linear", who, np.zeros(len(who)), np.zeros(len(who), bool))
-    for what in ("approach", "alike"):
-        tally(what, who, share, item=3, partner=p)
-    if utm is not None:
-        tagged = near[utm[near] >= 0]  # in order of time, so that a user's last one stays
-        last = np.full(len(u.conv), -1)
-        last[user[tagged]] = utm[tagged]
-        named = {**named, 2: last}
-    for i, name in named.items():
-        said = np.flatnonzero(u.counted & (name >= 0))
-        tally("approach", said, item=i, partner=name[said])
-        same = name[who] == p
-        tally("alike", who[same], share[same], item=i, partner=p[same])
+    if kind == FIRST:
+        return 1.0 if place == 0 else 0.0
+    if kind == LAST:
+        return 1.0 if place == n - 1 else 0.0
+    if kind == TIME_DECAY:
+        return float(2.0**-half_lives)
+    if kind == SHAPLEY:
+        return 1.0 if final else 0.0
+    if kind == POSITION and n > 2:
+        return 0.4 if place in (0, n - 1) else 0.2 / (n - 2)
+    return 1.0
+
+
+@njit(cache=True, nogil=True)
+def share_path(
+    path: tuple[int, int], touches: Touches, final: Array, clock: Clock, credit: Array
+) -> None:
+    """Share a conversion among the touches of its path; ``credit``: (rule, partner)."""
+    begin, stop = path
+    n = stop - begin
+    weights = np.empty(n)
+    for r, kind in enumerate(clock.rules):
+        if kind == MARKOV:
+            continue
+        for i in range(begin, stop):
+            half_lives = (touches.time[stop - 1] - touches.time[i]) / clock.half_life
+            weights[i - begin] = weight(kind, i - begin, n, half_lives, final[i])
+        whole = weights.sum()
+        for i in range(begin, stop):
+            credit[r, touches.partner[i]] += weights[i - begin] / whole
+
+
+@njit(cache=True, nogil=True)
+def follow_chain(
+    user: int, first: int, users: Users, touches: Touches, span: tuple[int, int, int], moves: Array
+) -> None:
+    """Add the moves of a user's paths, runs of touches with gaps up to the window.
+
+    The touches from ``first`` on lead to the conversion. A run that no conversion follows within
+    the window is lost, when its window closes or the user leaves; while it is open it is no path.
+    Staying with a partner changes no removal effect. ``span``: window, origin, end.
+    """
+    window, origin, end = span
+    begin, stop = touches.edges[user], touches.edges[user + 1]
+    start, converted, lost = len(moves) - 1, len(moves), len(moves) + 1
+    for i in range(begin, stop):
+        goes_on = i + 1 < stop and touches.time[i + 1] - touches.time[i] <= window
+        if goes_on and i + 1 != first:
+            continue
+        closes = touches.time[i] + window
+        in_time = users.inside[user] and closes >= users.conversion[user]
+        if users.leave[user] != NEVER:
+            closes = min(closes, users.leave[user])
+        if i >= first or (not in_time and origin <= closes <= end):
+            moves[start, touches.partner[begin]] += 1
+            for k in range(begin, i):
+                if touches.partner[k] != touches.partner[k + 1]:
+                    moves[touches.partner[k], touches.partner[k + 1]] += 1
+            moves[touches.partner[i], converted if i >= first else lost] += 1
+        begin = i + 1
+
+
+@njit(cache=True, nogil=True)
+def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
+    """First of the user's touches that may earn credit; all later ones are in the window too."""
+    first: int = touches.edges[user + 1]
+    if users.counted[user]:
+        since = users.conversion[user] - window
+        while first > touches.edges[user] and touches.time[first - 1] >= since:
+            first -= 1
+    return first
+
+
+@njit(cache=True, nogil=True)
+def add_credit(
+    user: int, users: Users, touches: Touches, clock: Clock, final: Array, found: Tally
+) -> None:
+    """Add the user's credit by rule and window, and the moves of their chains."""
+    stop = touches.edges[user + 1]
+    for w, window in enumerate(clock.windows):
+        first = first_within(user, users, touches, window)
+        if first < stop:
+            share_path((first, stop), touches, final, clock, found.credit[:, w])
+        if MARKOV in clock.rules:
+            span = (window, clock.origin, clock.end)
+            follow_chain(user, first, users, touches, span, found.moves[w])
+
+
+@njit(types.void(INTS, USERS, TOUCHES, CLOCK, types.int64, TALLY), cache=True, nogil=True)
+def count_users(
+    who: Array, users: Users, touches: Touches, clock: Clock, later: int, found: Tally
+) -> None:
+    """Count what some users did, bought and saw; placebo touches are the same ones, ``later``."""
+    final = np.zeros(len(touches.time), np.bool_)
+    seen = np.full(found.credit.shape[2], NOWHERE)  # the last user whom a partner touched
+    for user in who:
+        add_risk(user, users, touches, clock, found)
+        add_partners(user, users, touches, clock, found)
+        add_placebo(user, users, touches, clock, later, found)
+        for i in range(touches.edges[user + 1] - 1, touches.edges[user] - 1, -1):
+            final[i] = seen[touches.partner[i]] != user
+            seen[touches.partner[i]] = user
+        add_credit(user, users, touches, clock, final, found)
+
+
+@njit(
+    types.void(USERS, TOUCHES, INTS, types.int64[:, ::1], types.int64, types.float64[:, :, ::1]),
+    cache=True,
+    nogil=True,
+)
+def add_approaches(
+    users: Users, touches: Touches, utm: Array, named: Array, window: int, sums: Array
+) -> None:
+    """Count whom each of `APPROACHES` names for the conversions, and what multi-touch does alike.
+
+    ``utm``: the partner that each touch's utm_source names, NOWHERE: none · ``named``: (approach,
+    user) the partner, of which the last UTM's is found here · ``sums``: credited and alike, by
+    approach and partner.
+    """
+    credited, alike = sums
+    for user in range(len(users.counted)):
+        if not users.counted[user]:
+            continue
+        stop = touches.edges[user + 1]
+        first = first_within(user, users, touches, window)
+        for i in range(first, stop):
+            credited[MULTI, touches.partner[i]] += 1 / (stop - first)
+            alike[MULTI, touches.partner[i]] += 1 / (stop - first)
+            if utm[i] != NOWHERE:
+                named[UTM, user] = utm[i]
+        for approach in range(MULTI):
+            partner = named[approach, user]
+            if partner != NOWHERE:
+                credited[approach, partner] += 1
+                for i in range(first, stop):
+                    if touches.partner[i] == partner:
+                        alike[approach, partner] += 1 / (stop - first)
 
 
 def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(n, partners) credit from n chains' transition counts (n, partners + start, partners + start + conversion + lost), scaled to ``total`` (n,).
+    """(n, partners) credit from the moves of n chains, scaled to ``total`` (n,).
 
-    Removal effect = P(the partner is ever visited) x P(conversion from there) / P(conversion): paths through a removed partner are lost.
+    Moves from partners and start (n, partners + start) to partners, start, conversion and lost.
+    Removal effect = P(the partner is ever visited) x P(conversion from there) / P(conversion):
+    paths through a removed partner are lost (Anderl et al. 2016, solved exactly).
     """
     p = path.shape[1] - 1
     move = np.nan_to_num(stats.rate(path, path.sum(axis=2, keepdims=True)))
     visits = np.linalg.inv(np.eye(p) - move[:, :p, :p])  # expected visits, row to column
     arrive = np.einsum("ni,nij->nj", move[:, p, :p], visits) / np.einsum("nii->ni", visits)
-    effect = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
-    return np.nan_to_num(total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True)))
+    effect: Array = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
+    scaled = total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True))
+    return np.nan_to_num(scaled)
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Credit (rules, windows, partners) and bootstrap draws of it (draws first)."""
+
+    names: np.ndarray
+    found: np.ndarray
+    drawn: np.ndarray
+
+    def of(self, some: np.ndarray) -> Credit:
+        """The credit of some of the partners."""
+        return Credit(self.names[some], self.found[..., some], self.drawn[..., some])
+
+    def by(self, rule: int) -> Credit:
+        """The credit (windows, partners) by one rule."""
+        return Credit(self.names, self.found[rule], self.drawn[:, rule])
+
+    @property
+    def sure(self) -> bool:
+        """Whether there are draws to judge by."""
+        return not np.isnan(self.drawn).any()
 
 
 def draw_credit(
     credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.ndarray, markov: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Credit (rules, windows, partners) and bootstrap draws of it (draws first) from counts by user bucket (axis 0).
+    """Credit (rules, windows, partners) and draws of it, from counts by bucket (the first axis).
 
-    ``paths``: transitions, one window after the other (so that one at a time is in memory), for the rule of index ``markov`` (none: not asked);
-    ``attributed``: conversions by window.
+    ``paths``: moves, one window after the other (so that one at a time is in memory), for the rule
+    of index ``markov``, where it is asked for; ``attributed``: conversions by window.
     """
     found, drawn = credit.sum(axis=0), stats.bucket_draws(credit, seed=seed)
     for w, path in enumerate(paths):
+        shape = path.shape[1:]
+
+        def removal(sums: np.ndarray, shape: tuple[int, ...] = shape) -> np.ndarray:
+            return removal_credit(sums[:, :-1].reshape(-1, *shape), sums[:, -1])
+
         whole = np.c_[path.reshape(len(path), -1), attributed[:, w]]
-        removal = lambda sums, shape=path.shape[1:]: removal_credit(
-            sums[:, :-1].reshape(-1, *shape), sums[:, -1]
-        )  # noqa: E731
-        found[markov, w], drawn[:, markov, w] = (
-            removal(whole.sum(axis=0)[None])[0],
-            stats.bucket_draws(whole, removal, seed=seed),
-        )
+        found[markov, w] = removal(whole.sum(axis=0)[None])[0]
+        drawn[:, markov, w] = stats.bucket_draws(whole, removal, seed=seed)
     return found, drawn
 
 
@@ -170,43 +238,44 @@ def ranks(credit: np.ndarray) -> np.ndarray:
     """1 + how many partners (the last axis) have more."""
     from scipy.stats import rankdata
 
-    return rankdata(-credit, method="min", axis=-1)
+    found: Array = rankdata(-credit, method="min", axis=-1)
+    return found
+
+
+def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:
+    """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's.
+
+    It is the correlation of the signs of all pairs' differences.
+    """
+    order = np.sign(credit[..., :, None] - credit[..., None, :])
+    against = order[:, reference, None]
+    untied = (order**2).sum(axis=(-2, -1))
+    scale = np.sqrt(untied * untied[:, reference, None])
+    return stats.rate((order * against).sum(axis=(-2, -1)), scale)
 
 
 def stability(
-    credit: np.ndarray,
-    draws: np.ndarray,
-    names: Sequence[str],
-    rules: Sequence[str],
-    days: np.ndarray,
-    reference: int,
+    credit: Credit, rules: Sequence[str], days: np.ndarray, reference: int
 ) -> pd.DataFrame:
-    """rule, window_days, kendall_tau (tau-b of the partners' credit against the window of index ``reference``), top_partner, top_rate."""
-    order = np.sign(
-        credit[..., :, None] - credit[..., None, :]
-    )  # of every pair of partners; Kendall's tau-b is their correlation
-    kept, against = (order**2).sum(axis=(-2, -1)), order[:, reference, None]
-    tau = stats.rate((order * against).sum(axis=(-2, -1)), np.sqrt(kept * kept[:, reference, None]))
-    rows, drawn = [], not np.isnan(draws).any()
-    for i, rule in enumerate(rules if len(names) else ()):
-        for w, window in enumerate(days):
-            top = credit[i, w].argmax()
-            rows.append(
-                (
-                    rule,
-                    window,
-                    tau[i, w],
-                    names[top],
-                    (draws[:, i, w].argmax(axis=1) == top).mean() if drawn else np.nan,
-                )
-            )
-    return pd.DataFrame(
-        rows, columns=["rule", "window_days", "kendall_tau", "top_partner", "top_rate"]
+    """rule, window_days, kendall_tau, top_partner, top_rate, of the partners that are ranked."""
+    columns = ["rule", "window_days", "kendall_tau", "top_partner", "top_rate"]
+    if not len(credit.names):
+        return pd.DataFrame(columns=columns)
+    top = credit.found.argmax(axis=-1)
+    rate = (credit.drawn.argmax(axis=-1) == top).mean(axis=0)
+    table = pd.MultiIndex.from_product([rules, days], names=columns[:2]).to_frame(index=False)
+    return table.assign(
+        kendall_tau=kendall_tau(credit.found, reference).ravel(),
+        top_partner=credit.names[top].ravel(),
+        top_rate=rate.ravel() if credit.sure else np.nan,
     )
 
 
 def sure_order(draws: np.ndarray) -> np.ndarray:
-    """(..., partner, partner): whether the first has more credit than the second in at least `SURE` of the draws (axis 0); partners on the last axis."""
+    """(..., partner, partner): has the first more credit than the second in enough draws (`SURE`).
+
+    Draws on the first axis, partners on the last.
+    """
     ahead = np.zeros((*draws.shape[1:], draws.shape[-1]))
     for draw in draws:
         ahead += draw[..., :, None] > draw[..., None, :]

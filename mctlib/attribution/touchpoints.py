@@ -1,188 +1,245 @@
-"""Touches: which partner an event names, by which of its tags, where tags of different partners meet, and what is left out."""
+"""Touches: which partner an event names, by which of its tags, and which touches are left out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from numba import njit, types
 
 from mctlib.contract import MISSING
-from mctlib.eventlog.journeys import Journeys, first_rows
+from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys
 
-SOURCES = (
-    "partner_id",
-    "promo_code",
-    "utm_source",
-)  # the conflict order unless another is declared
-SURVEY = "survey:"  # before the name of a question, as a source: what the user answered names the partner
-UNRESOLVED = "(unresolved utm)"  # a utm_source that no alias resolves; not the same as no touch
-FAR = np.int64(2**61)  # "never", with room to add a window
+# The conflict order unless another is declared.
+SOURCES = ("partner_id", "promo_code", "utm_source")
+# Before the name of a question, as a source: what the user answered names the partner.
+SURVEY = "survey:"
+# A utm_source that no alias resolves; not the same as no touch.
+UNRESOLVED = "(unresolved utm)"
+# Why a touch earns nothing; where several reasons hold, the later one of the first three is said.
+LEFT_OUT = (
+    "after the user's first conversion",
+    "carried by a conversion itself",
+    "self-referral",
+    "of users not at risk",
+)
+AFTER, CONVERTS, OURSELVES, NOT_AT_RISK = range(len(LEFT_OUT))
+KEPT, UNTAGGED = -1, -2
+
+Array = np.ndarray
+INTS, FLAGS = types.int64[::1], types.boolean[::1]
+
+
+def record(fields: Sequence[Any], kind: Any) -> Any:
+    """The numba type of a NamedTuple, which depends on whether its fields are all alike."""
+    numba: Any = types
+    if len(set(fields)) == 1:
+        return numba.NamedUniTuple(fields[0], len(fields), kind)
+    return numba.NamedTuple(fields, kind)
+
+
+class Users(NamedTuple):
+    """Users of a chunk, one entry each; moments in microseconds, NEVER where there is none."""
+
+    start: Array
+    conversion: Array
+    leave: Array
+    low: Array  # begin of the counted time at risk
+    end: Array  # end of the time at risk, NEVER for whom there is none
+    inside: Array  # converts while at risk
+    counted: Array  # and late enough to be looked back on
+
+
+class Touches(NamedTuple):
+    """Touches that may earn credit, by user, time and partner."""
+
+    edges: Array  # where each user's touches begin, and the end of all
+    time: Array
+    partner: Array  # index of a name
+
+
+USERS = record([INTS] * 5 + [FLAGS] * 2, Users)
+TOUCHES = record([INTS] * 3, Touches)
+
+
+@njit(types.int64[:, ::1](INTS, types.uint64[::1], types.int64), cache=True, nogil=True)
+def first_matches(edges: Array, mask: Array, n_matchers: int) -> Array:
+    """Row of each user's first event that matches each of the first matchers; NOWHERE: none."""
+    found = np.full((n_matchers, len(edges) - 1), NOWHERE)
+    for user in range(len(edges) - 1):
+        for row in range(edges[user], edges[user + 1]):
+            for bit in range(n_matchers):
+                matches = mask[row] >> np.uint64(bit) & np.uint64(1)
+                if matches and found[bit, user] == NOWHERE:
+                    found[bit, user] = row
+    return found
+
+
+@njit(INTS(INTS, INTS, FLAGS), cache=True, nogil=True)
+def carriers(edges: Array, start_row: Array, tracked: Array) -> Array:
+    """Row that carries what a user said: the last tracked one up to the start, or the start."""
+    found = start_row.copy()
+    for user in range(len(edges) - 1):
+        for row in range(edges[user], start_row[user] + 1):
+            if tracked[row]:
+                found[user] = row
+    return found
+
+
+def find_users(j: Journeys, first: Array, *, origin: int, end: int) -> Users:
+    """Users by their first conversion, start and exit (``first``: rows, see `first_matches`)."""
+    moment = np.where(first == NOWHERE, NEVER, j.time[first])
+    conversion, start = moment[:2]
+    leave = moment[2] if len(moment) > 2 else np.full(len(start), NEVER)
+    converts, leaves = conversion != NEVER, leave != NEVER
+    at_risk = (start != NEVER) & ~(converts & (conversion < start))
+    inside = at_risk & converts & ~(leaves & (leave < conversion))
+    last = np.full(len(start), end)
+    for moment, known in ((conversion, converts), (leave, leaves)):
+        last = np.where(known, np.minimum(last, moment), last)
+    return Users(
+        start,
+        conversion,
+        leave,
+        low=np.maximum(start, origin),
+        end=np.where(at_risk, last, NEVER),
+        inside=inside,
+        counted=inside & (conversion >= origin),
+    )
 
 
 @dataclass(frozen=True)
-class Users:
-    """Per user: start, conversion and exit (FAR: never), in microseconds, and what follows from them; days count from origin to as_of."""
+class Tagged:
+    """Rows that carry a tag or an answer, one entry each; and the conflicts among their tags."""
 
-    start: np.ndarray
-    conv: np.ndarray
-    leave: np.ndarray
-    origin: int
-    as_of: int
-
-    @cached_property
-    def low(self) -> np.ndarray:
-        """Begin of the counted time at risk."""
-        return np.maximum(self.start, self.origin)
-
-    @cached_property
-    def end(self) -> np.ndarray:
-        """End of the time at risk."""
-        return np.minimum(np.minimum(self.conv, self.leave), self.as_of)
-
-    @cached_property
-    def inside(self) -> np.ndarray:
-        """Converts while at risk."""
-        return (self.start <= self.conv) & (self.conv <= self.leave) & (self.conv < FAR)
-
-    @cached_property
-    def counted(self) -> np.ndarray:
-        """Converts while at risk, and late enough to be looked back on."""
-        return self.inside & (self.conv >= self.origin)
+    names: dict[str, int]  # the partners' numbers
+    row: Array  # index into the journeys
+    label: Array  # the partner's number, NOWHERE: none
+    via: Array  # index of the source that names it
+    utm: Array  # the partner that utm_source alone names
+    own: Array  # names nobody but ourselves
+    clashes: pd.DataFrame  # stands, partner, overruled, other, n_touches
 
 
-@dataclass(frozen=True)
-class Touches:
-    """Rows that carry a tag, in the order of the journeys; all arrays have one entry a row but ``names`` and ``clashes``.
+class Meaning(NamedTuple):
+    """What a tag's word stands for: a partner for sure, one where no source is sure, ourselves."""
 
-    row: index into the journeys · label: the partner's index in ``names`` (-1: none) · via: index of the source that names it · utm: the partner that
-    utm_source alone names · own: names nobody but ourselves · clashes: (index into row, source that stands, source overruled, partner overruled).
-    """
-
-    names: list[str]
-    row: np.ndarray
-    label: np.ndarray
-    via: np.ndarray
-    utm: np.ndarray
-    own: np.ndarray
-    clashes: np.ndarray
+    sure: str | None = None
+    spare: str | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True)
 class Tags:
-    """Where a touch's partner is read from.
+    """Where a touch's partner is read from."""
 
-    by: the column that names partners in their own words · sources: columns of events, or `SURVEY` + a question, the one that stands in a conflict first ·
-    known: spelling in lower case -> partner, "" = ourselves · heard_user, heard: users (ascending) and the partner that their answer names, of heard_names.
-    """
-
-    by: str
-    sources: tuple[str, ...]
-    known: Mapping[str, str]
-    heard_user: np.ndarray
-    heard: np.ndarray
+    by: str  # the column that names partners in their own words
+    sources: tuple[str, ...]  # columns, or `SURVEY` + a question; the first stands in a conflict
+    known: Mapping[str, str]  # spelling in lower case -> partner, "" = ourselves
+    heard_user: Array  # users whose answer names a partner, ascending
+    heard: Array  # index of that partner
     heard_names: tuple[str, ...]
 
-    def answers(self, user: np.ndarray) -> np.ndarray:
-        """What each user answered, as an index into heard_names; -1 where nothing."""
-        at = np.searchsorted(self.heard_user, user)
-        return np.where(np.r_[self.heard_user, -1][at] == user, np.r_[self.heard, -1][at], -1)
+    @property
+    def columns(self) -> list[str]:
+        """Sources that are columns of the events."""
+        return [source for source in self.sources if not source.startswith(SURVEY)]
 
     @staticmethod
     def dim(source: str) -> str:
         """The dim of the journeys that holds a source's words."""
         return source if "." in source else f"event.{source}"
 
+    def answers(self, user: Array) -> Array:
+        """What each user answered, as an index into heard_names; NOWHERE where nothing."""
+        at = np.searchsorted(self.heard_user, user)
+        answered = np.r_[self.heard_user, NOWHERE][at] == user
+        return np.where(answered, np.r_[self.heard, NOWHERE][at], NOWHERE)
+
+    def partner(self, word: str) -> str | None:
+        """The partner whom a word names, in whatever spelling; None: nobody, or ourselves."""
+        word = "" if word == MISSING else word.strip()
+        return self.known.get(word.lower(), word) or None
+
+    def meaning(self, source: str, word: str) -> Meaning:
+        """What the word of a column stands for."""
+        word = "" if word == MISSING else word.strip()
+        if not word:
+            return Meaning()
+        known = self.known.get(word.lower())
+        if known == "":
+            return Meaning(ours=True)
+        spare = word if source == "promo_code" else UNRESOLVED
+        return Meaning(known or (word if source == self.by else None), spare)
+
     def read(
         self,
         j: Journeys,
-        tagged: np.ndarray,
-        conversion: np.ndarray,
-        start: np.ndarray,
+        edges: Array,
+        start_row: Array,
+        tagged: Array,
         also: Sequence[str | None] = (),
-    ) -> Touches:
-        """The touches among the ``tagged`` rows (mask). ``conversion``: mask of rows that are none, whatever they carry; ``start``: row of each user's start;
-        ``also``: more partners to have a number.
+    ) -> Tagged:
+        """Read the partner of every ``tagged`` row (a mask) and of what users answered.
 
-        What a user says of how they heard of us is a tag of the last touch up to their start, or of the start itself where there is none.
+        What a user says of how they heard of us is a tag of the last touch up to their start, or of
+        the start itself where there is none. ``also``: more partners to have a number.
         """
-        said = self.answers(j.user[start])
-        asked, said = start[said >= 0], said[said >= 0]
-        row = np.union1d(np.flatnonzero(tagged), asked)
-        sure: dict[str, list[str | None]] = {}
-        spare: dict[str, list[str | None]] = {}  # stands where no source is sure
+        answer = np.where(start_row == NOWHERE, NOWHERE, self.answers(j.user[edges[:-1]]))
+        asked = answer != NOWHERE
+        row = np.union1d(np.flatnonzero(tagged), start_row[asked])
+        converts, mine = j.has(0)[row], tagged[row]
+        meanings = {s: [self.meaning(s, w) for w in j.levels[self.dim(s)]] for s in self.columns}
+        words = {w for means in meanings.values() for m in means for w in (m.sure, m.spare)}
+        named = sorted(word for word in words.union(self.heard_names, also) if word)
+        names = {name: n for n, name in enumerate(named)}
+        found = np.full((2, len(self.sources), len(row)), NOWHERE)  # sure ones, and spare ones
         ours = np.zeros(len(row), bool)
-        for source in self.sources:
-            if source.startswith(SURVEY):
-                continue
-            words = j.levels[self.dim(source)]
-            plain = [None if w == MISSING else w.strip() or None for w in words]
-            found = [w and self.known.get(w.lower()) for w in plain]
-            real = [None if k == "" else w for w, k in zip(plain, found)]
-            sure[source] = (
-                [k or w for k, w in zip(found, real)]
-                if source == self.by
-                else [k or None for k in found]
-            )
-            spare[source] = [w and (w if source == "promo_code" else UNRESOLVED) for w in real]
-            ours |= (
-                tagged[row]
-                & np.array([k == "" for k in found], bool)[j.dims[self.dim(source)][row]]
-            )
-        names = sorted(
-            {
-                w
-                for words in (*sure.values(), *spare.values(), self.heard_names, also)
-                for w in words
-                if w
-            }
-        )
-        code = {w: i for i, w in enumerate(names)} | {None: -1}
-        codes = lambda source, words: np.where(
-            tagged[row],
-            np.array([code[w] for w in words], np.int64)[j.dims[self.dim(source)][row]],
-            -1,
-        )  # noqa: E731
-        ranked = [codes(s, sure[s]) if s in sure else np.full(len(row), -1) for s in self.sources]
-        spares = [codes(s, spare[s]) if s in spare else np.full(len(row), -1) for s in self.sources]
-        if len(asked):
-            tracked = row[(np.maximum.reduce([*ranked, *spares]) >= 0) & ~conversion[row]]
-            before = np.searchsorted(tracked, asked, side="right") - 1
-            entry = np.where(
-                (before >= 0) & (np.r_[j.user[tracked], -1][before] == j.user[asked]),
-                np.r_[tracked, -1][before],
-                asked,
-            )
-            survey = next(i for i, s in enumerate(self.sources) if s.startswith(SURVEY))
-            ranked[survey][np.searchsorted(row, entry)] = np.array(
-                [code[w] for w in self.heard_names], np.int64
-            )[said]
-        label, via, clashes = (
-            np.full(len(row), -1),
-            np.full(len(row), -1),
-            [np.empty((0, 4), np.int64)],
-        )
-        for n, (i, found) in enumerate([*enumerate(ranked), *enumerate(spares)]):
-            if n < len(ranked):  # only sure sources can contradict each other
-                clash = np.flatnonzero(
-                    (label >= 0) & (found >= 0) & (found != label) & ~conversion[row]
-                )
-                clashes.append(np.c_[clash, via[clash], np.full(len(clash), i), found[clash]])
-            new = (label < 0) & (found >= 0)
-            label[new], via[new] = found[new], i
-        utm = (
-            ranked[self.sources.index("utm_source")]
-            if "utm_source" in self.sources
-            else np.full(len(row), -1)
-        )
-        return Touches(names, row, label, via, utm, ours & (label < 0), np.concatenate(clashes))
+        for i, source in enumerate(self.sources):
+            if source in meanings:
+                level = j.dims[self.dim(source)][row]
+                means = meanings[source]
+                for kind, told in enumerate(([m.sure for m in means], [m.spare for m in means])):
+                    found[kind, i] = np.where(mine, numbers(told, names)[level], NOWHERE)
+                ours |= mine & np.array([m.ours for m in means], bool)[level]
+        if asked.any():
+            tracked = np.zeros(len(j), bool)
+            tracked[row] = (found != NOWHERE).any(axis=(0, 1)) & ~converts
+            carrier = carriers(edges, np.where(asked, start_row, NOWHERE), tracked)[asked]
+            survey = next(i for i, source in enumerate(self.sources) if source not in meanings)
+            at = np.searchsorted(row, carrier)
+            found[0, survey, at] = numbers(self.heard_names, names)[answer[asked]]
+        utm = np.full(len(row), NOWHERE)
+        if "utm_source" in self.sources:
+            utm = found[0, self.sources.index("utm_source")]
+        label, via, clashes = resolve(found, converts)
+        return Tagged(names, row, label, via, utm, ours & (label == NOWHERE), clashes)
 
 
-def first_times(j: Journeys, uid: np.ndarray, bit: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row of each user's first event that matches ``bit``, and its time for all ``n`` users (FAR: none); ``uid``: the rows' users from 0."""
-    rows = np.flatnonzero(j.has(bit))
-    rows = rows[first_rows(uid[rows])]
-    time = np.full(n, FAR)
-    time[uid[rows]] = j.time[rows]
-    return rows, time
+def numbers(words: Sequence[str | None], names: Mapping[str, int]) -> Array:
+    """Numbers of some names, NOWHERE for None, and at the end, where NOWHERE itself points to."""
+    return np.array([*(names.get(word or "", NOWHERE) for word in words), NOWHERE], np.int64)
+
+
+def resolve(found: Array, converts: Array) -> tuple[Array, Array, pd.DataFrame]:
+    """Partner of each row and the source that names it: the first one that is sure, then others.
+
+    Only sure sources can contradict each other (``found``: sure and spare, sources, rows), and only
+    on rows that are no conversions.
+    """
+    label = np.full(found.shape[-1], NOWHERE)
+    via, clashes = label.copy(), []
+    for kind in range(2):
+        for source, partner in enumerate(found[kind]):
+            named = partner != NOWHERE
+            if kind == 0:
+                clash = named & (label != NOWHERE) & (label != partner) & ~converts
+                stands = {"stands": via[clash], "partner": label[clash]}
+                other = {"overruled": source, "other": partner[clash], "n_touches": 1}
+                clashes.append(pd.DataFrame(stands | other))
+            new = named & (label == NOWHERE)
+            label[new], via[new] = partner[new], source
+    return label, via, pd.concat(clashes, ignore_index=True)

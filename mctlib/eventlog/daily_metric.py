@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,18 +11,20 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.contract import ParameterError, as_columns, as_window, nearest
+from mctlib.contract import DataError, ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import as_step
-
-DAY = 86_400_000_000
+from mctlib.phrases import DAY_US
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Share of the users whose first ``of`` falls on a day who then do ``event`` within ``window``, its end and its very start included."""
+    """Share of the users whose first ``of`` falls on a day who do ``event`` within ``window``.
+
+    The window's end and its very start are included.
+    """
 
     event: Any
     of: Any
@@ -43,84 +46,189 @@ class Mean:
     property: str
 
 
+@dataclass(frozen=True)
+class DailyMetric:
+    """A metric by day and segment, from `daily_metric` or from a table of one's own.
+
+    ``table``: a row for every segment and day. What is true of the whole metric stands in every
+    row, so that a table saved and read again says the same; only day, n and value are needed.
+
+    ============ ===== ===========================================================================
+    column       unit  meaning
+    ============ ===== ===========================================================================
+    day, segment       UTC day; segment "all" without ``by``
+    n                  a rate's users, a count's users (= value), a mean's events
+    value              the metric; on a day without data NaN, a count 0
+    n_success    users of a rate
+    n_checked    users whose success the server knows of, where ``backend`` holds a rate's event
+    n_tracked    users among these: the events hold the success too
+    metric             in words
+    kind               rate (has n_success), count (value = n everywhere) or mean
+    events             their names, ", " between them
+    n_pending    users (of a mean: events) left out, since their outcome is not known yet
+    ============ ===== ===========================================================================
+    """
+
+    table: pd.DataFrame
+
+    @classmethod
+    def of(cls, series: DailyMetric | pd.DataFrame) -> DailyMetric:
+        """The same, or the metric of a table. Raises DataError: a column is missing."""
+        if isinstance(series, DailyMetric):
+            return series
+        for column in ("day", "n", "value"):
+            if column not in series:
+                raise DataError(
+                    f'series: column "{column}" is missing; it takes day, n, value, and segment '
+                    f"and n_success where they apply.{nearest(column, series.columns)}"
+                )
+        return cls(series)
+
+    @property
+    def title(self) -> str:
+        """The metric in words."""
+        return str(self._fact("metric", "the metric"))
+
+    @property
+    def kind(self) -> str:
+        """Rate, count or mean: by the columns, since counts have value = n everywhere."""
+        if "n_success" in self.table:
+            return "rate"
+        n, value = (pd.to_numeric(self.table[c], errors="coerce") for c in ("n", "value"))
+        is_count = np.array_equal(n, value) and self._fact("kind", "count") == "count"
+        return "count" if is_count else "mean"
+
+    @property
+    def events(self) -> list[str]:
+        """Names of the metric's events; none where the table does not say them."""
+        return [name for name in str(self._fact("events", "")).split(", ") if name]
+
+    @property
+    def n_pending(self) -> int:
+        """Users or events left out, since their outcome is not known yet."""
+        return int(self._fact("n_pending", 0))
+
+    def _fact(self, column: str, otherwise: Any) -> Any:
+        """What all rows say, as far as they say anything."""
+        said = self.table[column].dropna().unique() if column in self.table else []
+        return said[0] if len(said) == 1 else otherwise
+
+
 def daily_metric(
     log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None
-) -> pd.DataFrame:
-    """A metric by UTC day and segment.
+) -> DailyMetric:
+    """Count a metric by UTC day and segment.
 
-    Returns day (datetime64), segment ("all" without ``by``), n, value and, for rates, n_success; also, where ``backend`` holds a rate's event,
-    n_checked (users whose success it knows of) and n_tracked (those of them whose success the events hold too). n: a rate's users, a count's users
-    (= value), a mean's events. Every segment has every day from the first one with data; a day without data has value NaN, a count 0. Only days that
-    are over at ``as_of`` are returned, and for a rate only those whose window has closed for everyone. ``attrs``: ``n_pending`` (what is left out
-    for that reason: users, for means events), ``events``, ``metric`` (in words).
-    Raises ParameterError: not a metric, an event that does not occur, a property of which none of the event's rows has a number, no day known yet.
+    Only days that are over at ``as_of`` are counted, and for a rate only those whose window has
+    closed for everyone. Every segment has every day from the first one with data.
+
+    Parameters
+    ----------
+    log : EventLog
+        Events; where its ``backend`` holds a rate's event, the tracked share is counted too.
+    metric : Rate, Count or Mean
+        What is counted.
+    as_of : str or Timestamp
+        Last observed moment; a bare day means its end, UTC.
+    by : str, optional
+        Column that splits the users.
+
+    Returns
+    -------
+    DailyMetric
+        ``table`` (columns: see `DailyMetric`), ``title``, ``kind``, ``events``, ``n_pending``.
+
+    Raises
+    ------
+    ParameterError
+        Not a metric, an event that does not occur, a property of which none of the event's rows
+        has a number, no day known yet.
+
+    Examples
+    --------
+    >>> series = daily_metric(log, Count("signed_up"), as_of="2026-01-31")
+    >>> series.title
+    'the daily users of signed_up'
     """
     if not isinstance(metric, (Rate, Count, Mean)):
         raise ParameterError(
-            f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or Mean(event, property)."
+            f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or "
+            "Mean(event, property)."
         )
     events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
     window = as_window(metric.window) if isinstance(metric, Rate) else 0
-    proof = (
-        proofs(log, [as_step(metric.event)], implied={})[0] if isinstance(metric, Rate) else None
-    )
-    kernel, total, size = {
-        Rate: (partial(_count_rates, window=window, proof=proof), "n_success", "n_users"),
-        Count: (_count_users, "n_users", "n_users"),
-        Mean: (_sum_values, "sum_value", "n_events"),
-    }[type(metric)]
     found = log.reduce(
-        kernel,
+        _kernel(log, metric, window),
         events=events,
         by=as_columns(by),
         as_of=as_of,
         values=getattr(metric, "property", None),
     )
-    end = log.as_of(as_of)
     if isinstance(metric, Mean) and found.empty:
         raise ParameterError(
-            f'metric: no {as_step(metric.event).label} event up to {as_of} has a number in "{metric.property}".{nearest(metric.property, log._property_keys())}'
+            f"metric: no {as_step(metric.event).label} event up to {as_of} has a number in "
+            f'"{metric.property}".{nearest(metric.property, log.property_keys())}'
         )
-    known = (found["day"].astype("int64") + 1) * DAY - 1 + window <= end
+    end = log.as_of(as_of)
+    known = (found["day"].astype("int64") + 1) * DAY_US - 1 + window <= end
     if not known.any():
         raise ParameterError(
-            f"as_of: no day of this metric is known at {as_of}; a rate's days are known once their window has closed."
+            f"as_of: no day of this metric is known at {as_of}; a rate's days are known once their "
+            "window has closed."
         )
-    seen = found[known]
-    days = np.arange(seen["day"].min(), (end + 1 - window) // DAY)
-    grid = pd.MultiIndex.from_product(
-        [days, sorted(seen["segment"].unique())], names=["day", "segment"]
+    table = _every_day(found[known], until=(end + 1 - window) // DAY_US)
+    n = table["n"]
+    if isinstance(metric, Count):
+        value = n.astype(float)
+    elif isinstance(metric, Rate):
+        value = stats.rate(table["n_success"], n)
+    else:
+        value = stats.rate(table.pop("sum_value"), n)
+    table.insert(3, "value", value)
+    return DailyMetric(
+        table.assign(
+            metric=_title(metric),
+            kind=type(metric).__name__.lower(),
+            events=", ".join(name for event in events for name in as_step(event).names),
+            n_pending=int(found.loc[~known, "n_units"].sum()),
+        )
     )
-    table = seen.set_index(["day", "segment"]).reindex(grid, fill_value=0).reset_index()
-    n, amount = table[size], table[total].astype(float)
-    value = amount if isinstance(metric, Count) else stats.rate(amount, n)
-    day = pd.to_datetime(table["day"].astype("int64"), unit="D")
-    out = pd.DataFrame(
-        {"day": day, "segment": table["segment"], "n": n.astype("int64"), "value": value}
-    )
-    if isinstance(metric, Rate):
-        checked = ["n_checked", "n_tracked"] if proof.source == "backend" else []
-        out[["n_success", *checked]] = table[["n_success", *checked]].astype("int64")
-    names = [name for e in events for name in as_step(e).names]
-    out.attrs = {
-        "n_pending": int(found.loc[~known, size].sum()),
-        "events": names,
-        "metric": _title(metric),
-    }
-    return out
 
 
 def _title(metric: Rate | Count | Mean) -> str:
+    """The metric in words."""
     event = as_step(metric.event).label
-    if isinstance(metric, Rate):
-        return f"the share of {as_step(metric.of).label} users with {event} within {phrases.window(as_window(metric.window))}"
-    return (
-        f"the daily users of {event}"
-        if isinstance(metric, Count)
-        else f"the mean {metric.property} of {event}"
-    )
+    if isinstance(metric, Count):
+        return f"the daily users of {event}"
+    if isinstance(metric, Mean):
+        return f"the mean {metric.property} of {event}"
+    within = phrases.window(as_window(metric.window))
+    return f"the share of {as_step(metric.of).label} users with {event} within {within}"
+
+
+def _every_day(seen: pd.DataFrame, *, until: int) -> pd.DataFrame:
+    """The counts of every segment on every day before ``until``, 0 where nothing was counted."""
+    days = np.arange(seen["day"].min(), until)
+    segments = sorted(seen["segment"].unique())
+    grid = pd.MultiIndex.from_product([days, segments], names=["day", "segment"])
+    table = seen.set_index(["day", "segment"]).reindex(grid, fill_value=0).reset_index()
+    day = pd.to_datetime(table["day"].astype("int64"), unit="D")
+    counts = {column: "int64" for column in table if column.startswith("n_")}
+    return table.astype(counts).assign(day=day).rename(columns={"n_units": "n"})
+
+
+def _kernel(
+    log: EventLog, metric: Rate | Count | Mean, window: int
+) -> Callable[[Journeys], pd.DataFrame]:
+    """What counts the metric: day, segment -> n_units and what its value is made of."""
+    if isinstance(metric, Count):
+        return _count_users
+    if isinstance(metric, Mean):
+        return _sum_values
+    (proof,) = proofs(log, [as_step(metric.event)], implied={})
+    return partial(_count_rates, window=window, proof=proof)
 
 
 def _count_rates(j: Journeys, *, window: int, proof: Proof) -> pd.DataFrame:
@@ -131,40 +239,31 @@ def _count_rates(j: Journeys, *, window: int, proof: Proof) -> pd.DataFrame:
     at = np.minimum(np.searchsorted(j.user[entry], j.user[row]), max(len(entry) - 1, 0))
     begun = entry[at] if len(entry) else row
     since = j.time[row] - j.time[begun]
-    good = (j.user[begun] == j.user[row]) & (since >= 0) & (since <= window) & (row != begun)
+    in_window = (since >= 0) & (since <= window)
+    good = in_window & (j.user[begun] == j.user[row]) & (row != begun)
     success = np.isin(j.user[entry], j.user[row[good]])
-    done, tracked = check(
-        j, 1, proof, user=j.user[entry], since=j.time[entry], until=j.time[entry] + window
-    )
-    frame = pd.DataFrame(
-        {
-            "day": j.time[entry] // DAY,
-            "segment": j.segment(entry),
-            "n_users": 1,
-            "n_success": success.astype(np.int64),
-            "n_checked": done.astype(np.int64),
-            "n_tracked": tracked.astype(np.int64),
-        }
-    )
+    counts = {"n_units": 1, "n_success": success}
+    if proof.source == "backend":
+        start = j.time[entry]
+        counts["n_checked"], counts["n_tracked"] = check(
+            j, 1, proof, user=j.user[entry], since=start, until=start + window
+        )
+    frame = pd.DataFrame({"day": j.time[entry] // DAY_US, "segment": j.segment(entry)} | counts)
     return frame.groupby(["day", "segment"], as_index=False).sum()
 
 
 def _count_users(j: Journeys) -> pd.DataFrame:
+    """Kernel: a user counts once a day."""
     rows = np.arange(len(j))
-    frame = pd.DataFrame(
-        {"day": j.time // DAY, "segment": j.segment(rows), "user": j.user}
-    ).drop_duplicates()
-    return frame.groupby(["day", "segment"]).size().reset_index(name="n_users")
+    frame = pd.DataFrame({"day": j.time // DAY_US, "segment": j.segment(rows), "user": j.user})
+    by_day = frame.drop_duplicates().groupby(["day", "segment"])
+    return by_day.size().reset_index(name="n_units")
 
 
 def _sum_values(j: Journeys) -> pd.DataFrame:
-    rows = np.flatnonzero(~np.isnan(j.value))
-    frame = pd.DataFrame(
-        {
-            "day": j.time[rows] // DAY,
-            "segment": j.segment(rows),
-            "n_events": 1,
-            "sum_value": j.value[rows],
-        }
-    )
+    """Kernel: rows with a value, and the sum of these."""
+    value = np.asarray(j.value, float)
+    rows = np.flatnonzero(~np.isnan(value))
+    day, segment = j.time[rows] // DAY_US, j.segment(rows)
+    frame = pd.DataFrame({"day": day, "segment": segment, "n_units": 1, "sum_value": value[rows]})
     return frame.groupby(["day", "segment"], as_index=False).sum()

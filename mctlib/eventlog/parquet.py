@@ -1,36 +1,79 @@
-"""The store's tables laid over rows that stay where they are (Parquet files, the Arrow tables of a cluster): `events` is a view."""
+"""A store's tables laid over rows that stay where they are (Parquet files, Arrow tables)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 
 from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
-from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, quoted
+from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.store import (
+    ABOUT_USERS,
+    BUCKET,
+    FAULTY_SHARE,
+    PERSONAL,
+    faults,
+    hashed,
+    salt,
+    sql_name,
+    sql_text,
+)
 
-OF_USERS = ("people", "surveys", "backend")
+NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
+
+
+def read_in_place(
+    con: duckdb.DuckDBPyConnection,
+    sources: Mapping[str, str | Path | pd.DataFrame],
+    *,
+    columns: Mapping[str, str] | None,
+    name: str,
+) -> dict[str, Any]:
+    """Give ``con`` the tables of a log over files or frames (table -> source); the load report."""
+    selects = {}
+    for table, source in sources.items():
+        mapped = columns if table == "events" else None
+        selects[table] = _select_of(con, table, source, mapped)
+    try:
+        tally = lay_over(con, selects, salted=salt())
+    except duckdb.Error as error:
+        raise _unreadable(sources["events"], error) from error
+    # the order of the files would be kept in memory, for nothing
+    con.execute("SET preserve_insertion_order = false")
+    return load_report(name, tally)
 
 
 def verdict(refused: str) -> str:
-    """SQL of the reason why a row of events is left out, NULL for the others; ``refused``: SQL that is true for users without consent."""
-    return f"CASE {faults()} WHEN coalesce(user_id, '') = '' THEN 'no user' WHEN {refused} THEN 'no consent' END"
+    """SQL of the reason why a row of events is left out, NULL for the others.
+
+    ``refused``: SQL that is true for users without consent.
+    """
+    no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
+    return f"CASE {faults()} {no_user} WHEN {refused} THEN 'no consent' END"
 
 
 def headers(
-    table: str, present: Any, columns: Mapping[str, str] | None, label: str
+    table: str, present: Collection[str], columns: Mapping[str, str] | None, label: str
 ) -> dict[str, str]:
-    """Canonical column -> the column of ``present`` that fills it. Raises DataError: an unknown or missing column."""
-    chosen = {c: (columns or {}).get(c, c) for c in CANONICAL[table]}
-    for column in columns or ():
+    """Canonical column -> the column of ``present`` that fills it.
+
+    Raises DataError: ``columns`` names an unknown one, or a required one is missing.
+    """
+    mapped = columns or {}
+    chosen = {c: mapped.get(c, c) for c in CANONICAL[table]}
+    for column in mapped:
         if column not in chosen:
             raise DataError(
-                f'{label}: "{column}" in columns is not a column of {table}.{nearest(column, chosen)}'
+                f'{label}: "{column}" in columns is not a column of {table}.'
+                f"{nearest(column, chosen)}"
             )
     for column, header in chosen.items():
-        if header not in present and (column in (columns or ()) or column in REQUIRED[table]):
+        needed = column in mapped or column in REQUIRED[table]
+        if needed and header not in present:
             raise DataError(f'{label}: column "{header}" is missing.{nearest(header, present)}')
     return {c: header for c, header in chosen.items() if header in present}
 
@@ -43,33 +86,52 @@ def canonical_select(
     columns: Mapping[str, str] | None = None,
     label: str,
 ) -> str:
-    """SELECT of all canonical columns, in the types of the store, over what follows a FROM; naive times are UTC, absent columns NULL."""
+    """SELECT of all canonical columns, in the types of the store, over what follows a FROM.
+
+    Times without a zone are UTC, absent columns NULL.
+    """
     kinds = {name: kind for name, kind, *_ in con.sql(f"DESCRIBE FROM {relation}").fetchall()}
-    found, parts = headers(table, kinds, columns, label), []
+    found = headers(table, kinds, columns, label)
+    parts = []
     for column in CANONICAL[table]:
-        name = '"' + found.get(column, "").replace('"', '""') + '"'
-        kind, wanted = kinds.get(found.get(column, ""), ""), column_type(column)
-        if not kind:
-            sql = f"NULL::{wanted}"
-        elif wanted == "TIMESTAMP":
-            if kind.split("(")[0] in ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL"):
-                raise DataError(
-                    f'{label}: "{column}" holds {kind}, not times; give a column of timestamps.'
-                )
-            zoned = kind == "VARCHAR" or "TZ" in kind or "TIME ZONE" in kind
-            sql = (
-                f"make_timestamp(epoch_us(try_cast({name} AS TIMESTAMPTZ)))"
-                if zoned
-                else f"{name}::TIMESTAMP"
-            )
-        else:
-            sql = (
-                f"to_json({name})::VARCHAR"
-                if column == "properties" and kind != "VARCHAR"
-                else f"{name}::{wanted}"
-            )
+        sql = f"NULL::{column_type(column)}"
+        if column in found:
+            sql = _cast(column, sql_name(found[column]), kinds[found[column]], label)
         parts.append(f"{sql} AS {column}")
     return f"SELECT {', '.join(parts)} FROM {relation}"
+
+
+def _cast(column: str, name: str, kind: str, label: str) -> str:
+    """SQL of a column, called ``name`` and of a type ``kind``, in the type of the store."""
+    wanted = column_type(column)
+    if wanted == "TIMESTAMP":
+        if kind.split("(")[0] in NUMBERS:
+            raise DataError(
+                f'{label}: "{column}" holds {kind}, not times; give a column of timestamps.'
+            )
+        if kind == "VARCHAR" or "TZ" in kind or "TIME ZONE" in kind:
+            return f"make_timestamp(epoch_us(try_cast({name} AS TIMESTAMPTZ)))"
+    if column == "properties" and kind != "VARCHAR":
+        return f"to_json({name})::VARCHAR"
+    return f"{name}::{wanted}"
+
+
+def _select_of(
+    con: duckdb.DuckDBPyConnection, table: str, source: Any, columns: Mapping[str, str] | None
+) -> str:
+    """The `canonical_select` of a frame, or of a path or glob of Parquet files."""
+    if isinstance(source, pd.DataFrame):
+        con.register(f"frame_{table}", canonical_frame(source, table))
+        return canonical_select(con, f"frame_{table}", table, label=f"{table} frame")
+    files = f"read_parquet({sql_text(str(source))})"
+    try:
+        return canonical_select(con, files, table, columns=columns, label=str(source))
+    except duckdb.Error as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Any, error: duckdb.Error) -> DataError:
+    return DataError(f"{source}: {str(error).splitlines()[0]}")
 
 
 def lay_over(
@@ -78,89 +140,118 @@ def lay_over(
     *,
     salted: str,
     names: Sequence[str] | None = None,
-) -> pd.DataFrame | None:
-    """Give ``con`` the tables of a store over canonical SELECTs (table -> SELECT, see `canonical_select`); only the small tables are copied.
+) -> pd.DataFrame:
+    """Give ``con`` the tables of a store over canonical SELECTs; only the small ones are copied.
 
-    A user's integer is 63 bits of a salted hash: it needs no look at the other users, so `events` and `users` are views. (DuckDB's own hash of an id
-    is quicker, but gives similar ids the same number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.
-    `events` has one column more than in a store, ``name``: the event as text, by which Parquet is filtered before anything is computed.
-    ``names``: the names of all events, in order, when the rows have been judged before. None: they are looked up, rows with a `verdict` are left out,
-    and returned is what `load_report` counts: event, verdict, n_events, first_at and last_at in microseconds (where nothing is left out: of all events).
+    `events` has one column more than in a store, ``name``: the event as text.
+
+    Parameters
+    ----------
+    con : connection
+        Without tables.
+    selects : mapping
+        Canonical table -> SELECT, see `canonical_select`.
+    salted : str
+        What is put before an id that is hashed.
+    names : list of str, optional
+        The names of all events, in order, when the rows have been judged before; else they are
+        looked up, and rows with a `verdict` are left out.
+
+    Returns
+    -------
+    DataFrame
+        What `load_report` counts: event, verdict, n_events, first_at and last_at in microseconds
+        (where nothing is left out, of all events); empty with ``names``.
+
+    Notes
+    -----
+    A user's integer is 63 bits of a salted hash: it needs no look at the other users, so `events`
+    and `users` are views. (DuckDB's own hash of an id is quicker, but gives similar ids the same
+    number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.
     """
     con.execute("SET GLOBAL TimeZone = 'UTC'")  # for the cursors too
-    user = f"(hash(md5({quoted(salted)} || user_id)) >> 1)::BIGINT AS user"
-    kept = lambda c: f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c  # noqa: E731
     for table, columns in CANONICAL.items():
-        nothing = (
-            f"SELECT {', '.join(f'NULL::{column_type(c)} AS {c}' for c in columns)} WHERE false"
-        )
-        con.execute(
-            f"CREATE {'VIEW' if table == 'events' else 'TABLE'} given_{table} AS {selects.get(table, nothing)}"
-        )
-    con.execute(
-        "CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people WHERE consent = false AND user_id <> ''"
-    )
-    refused = (
-        "user_id IN (FROM refused)"
-        if con.execute("SELECT 1 FROM refused LIMIT 1").fetchall()
-        else "false"
-    )
-    sound = (
-        names is not None
-        or refused == "false"
-        and con.execute("""SELECT count(*) = least(count(user_id), count(event), count(timestamp))
-        AND least(min(user_id), min(event)) > '' AND max(timestamp) < now()::TIMESTAMP FROM given_events""").fetchall()[
-            0
-        ][0]
-    )  # of Parquet files the footers tell, no row is read
-    con.execute(
-        f"CREATE VIEW judged AS SELECT *, {'NULL' if sound else verdict(refused)}::VARCHAR AS verdict FROM given_events"
-    )
-    con.execute(
-        "DELETE FROM given_people WHERE rowid NOT IN (SELECT min(rowid) FROM given_people GROUP BY user_id)"
-    )  # of several rows of one user the first stands
-    for table in OF_USERS:
-        columns = ", ".join(kept(c) for c in CANONICAL[table] if c not in ("user_id", "consent"))
+        nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
+        rows = selects.get(table, f"SELECT {nulls} WHERE false")
+        kind = "VIEW" if table == "events" else "TABLE"
+        con.execute(f"CREATE {kind} given_{table} AS {rows}")
+    con.execute("""CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people
+        WHERE consent = false AND user_id <> ''""")
+    anybody = con.execute("SELECT 1 FROM refused LIMIT 1").fetchall()
+    refused = "user_id IN (FROM refused)" if anybody else "false"
+    sound = names is not None or not anybody and _all_sound(con)
+    why = "NULL" if sound else verdict(refused)
+    con.execute(f"CREATE VIEW judged AS SELECT *, {why}::VARCHAR AS verdict FROM given_events")
+    user = f"(hash(md5({sql_text(salted)} || user_id)) >> 1)::BIGINT AS user"
+    _lay_small_tables(con, user, salted, refused)
+
+    tally = _tally(con, sound) if names is None else pd.DataFrame({"event": names, "verdict": None})
+    events = tally.loc[tally["verdict"].isna(), "event"]
+    enum = ", ".join(map(sql_text, events)) or "''"
+    con.execute(f"CREATE TYPE event_names AS ENUM ({enum})")
+    others = _kept([c for c in CANONICAL["events"] if c != "event"], salted)
+    only = "WHERE verdict IS NULL" if tally["verdict"].notna().any() else ""
+    con.execute(f"""CREATE VIEW events AS
+        SELECT {user}, event AS name, event::event_names AS event, {others} FROM judged {only}""")
+    return tally
+
+
+def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether all rows of events can stay; of Parquet files the footers tell, no row is read."""
+    found = con.execute("""
+        SELECT count(*) = least(count(user_id), count(event), count(timestamp))
+            AND least(min(user_id), min(event)) > '' AND max(timestamp) < now()::TIMESTAMP
+        FROM given_events""")
+    return bool(found.fetchall()[0][0])
+
+
+def _lay_small_tables(con: duckdb.DuckDBPyConnection, user: str, salted: str, refused: str) -> None:
+    """Make all tables but the events. Of several rows of a user the first stands.
+
+    ``user``, ``refused``: SQL of a user's integer, and of whether there is no consent.
+    """
+    con.execute("""DELETE FROM given_people
+        WHERE rowid NOT IN (SELECT min(rowid) FROM given_people GROUP BY user_id)""")
+    ids = ["SELECT user_id FROM judged WHERE verdict IS NULL"]
+    for table in ABOUT_USERS:
+        columns = _kept([c for c in CANONICAL[table] if c != "consent"], salted)
         con.execute(f"DELETE FROM given_{table} WHERE coalesce(user_id, '') = '' OR {refused}")
         con.execute(
             f"CREATE TABLE {table} AS SELECT {user}, {columns} FROM given_{table} ORDER BY user"
         )
-    ids = " UNION ".join(
-        [
-            "SELECT user_id FROM judged WHERE verdict IS NULL",
-            *(f"SELECT user_id FROM given_{t}" for t in OF_USERS),
-        ]
-    )
-    con.execute(
-        f"CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket FROM ({ids}) LEFT JOIN given_people USING (user_id)"
-    )
+        ids.append(f"SELECT user_id FROM given_{table}")
+    con.execute(f"""CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket
+        FROM ({" UNION ".join(ids)}) LEFT JOIN given_people USING (user_id)""")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE {table} AS FROM given_{table}")
-    tally, faulty = None, False
-    if names is None:
-        times = "epoch_us(min(timestamp)) AS first_at, epoch_us(max(timestamp)) AS last_at"
-        by_event = f"(SELECT event, NULL::VARCHAR AS verdict, count(*) AS n_events FROM given_events GROUP BY event), (SELECT {times} FROM given_events)"
-        tally = con.sql(
-            f"FROM {by_event if sound else f'(SELECT event, verdict, count(*) AS n_events, {times} FROM judged GROUP BY ALL)'} ORDER BY ALL"
-        ).df()
-        names, faulty = tally.loc[tally["verdict"].isna(), "event"], tally["verdict"].notna().any()
-    con.execute(
-        f"CREATE TYPE event_names AS ENUM ({', '.join(map(quoted, names if len(names) else ['']))})"
+
+
+def _kept(columns: Sequence[str], salted: str) -> str:
+    """SQL of columns as they are kept: no user_id, other personal ids hashed."""
+    return ", ".join(
+        f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c for c in columns if c != "user_id"
     )
-    columns = ", ".join(
-        f"{c} AS name, {c}::event_names AS {c}" if c == "event" else kept(c)
-        for c in CANONICAL["events"]
-        if c != "user_id"
-    )
-    con.execute(
-        f"CREATE VIEW events AS SELECT {user}, {columns} FROM judged {'WHERE verdict IS NULL' if faulty else ''}"
-    )
-    return tally
+
+
+def _tally(con: duckdb.DuckDBPyConnection, sound: bool) -> pd.DataFrame:
+    """Rows by event and verdict; where all are sound the period comes from the files' footers."""
+    times = "epoch_us(min(timestamp)) AS first_at, epoch_us(max(timestamp)) AS last_at"
+    if not sound:
+        return con.sql(f"""SELECT event, verdict, count(*) AS n_events, {times}
+            FROM judged GROUP BY ALL ORDER BY ALL""").df()
+    return con.sql(f"""
+        FROM (SELECT event, NULL::VARCHAR AS verdict, count(*) AS n_events
+              FROM given_events GROUP BY event), (SELECT {times} FROM given_events)
+        ORDER BY ALL""").df()
 
 
 def load_report(name: str, tally: pd.DataFrame) -> dict[str, Any]:
-    """The load report of a log that was not loaded, but for its n_users. Raises DataError: more than one row in ten wrong in one way, nothing left."""
-    kept, n_read = tally[tally["verdict"].isna()], int(tally["n_events"].sum())
+    """The load report of a log that was not loaded, but for its n_users.
+
+    Raises DataError: more than one row in ten wrong in one way, nothing left.
+    """
+    kept = tally[tally["verdict"].isna()]
+    n_read = int(tally["n_events"].sum())
     rejected = {str(why): int(n) for why, n in tally.groupby("verdict")["n_events"].sum().items()}
     for why in ("no event", "unreadable timestamp", "timestamp in the future"):
         if rejected.get(why, 0) > FAULTY_SHARE * n_read:
@@ -170,15 +261,11 @@ def load_report(name: str, tally: pd.DataFrame) -> dict[str, Any]:
             )
     if kept.empty:
         raise DataError(f"{name}: no event is left; rejected were {rejected or 'none'}.")
-    first, last = (
-        str(pd.Timestamp(int(us), unit="us"))
-        for us in (kept["first_at"].min(), kept["last_at"].max())
-    )
-    events = {"n_read": n_read, "n_kept": int(kept["n_events"].sum()), "n_rejected": rejected}
+    n_kept = int(kept["n_events"].sum())
     return {
         "name": name,
         "fingerprint": "",
-        "tables": {"events": events},
-        "first_event": first,
-        "last_event": last,
+        "tables": {"events": {"n_read": n_read, "n_kept": n_kept, "n_rejected": rejected}},
+        "first_event": str(pd.Timestamp(int(kept["first_at"].min()), unit="us")),
+        "last_event": str(pd.Timestamp(int(kept["last_at"].max()), unit="us")),
     }

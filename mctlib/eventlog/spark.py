@@ -1,12 +1,13 @@
-"""The event log over Spark frames: the cluster selects and groups users, the same kernels walk them there, small tables come back.
+"""The event log over Spark frames: the cluster groups users, the same kernels walk them there.
 
-pyspark is optional: pip install "mctlib[spark]". Executors need this package and the driver's Python version.
+pyspark is optional: pip install "mctlib[spark]". Executors need this package and the driver's
+Python version.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,15 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.contract import DataError, as_columns
-from mctlib.eventlog.event_log import Counts, EventLog, OverlayLog, add_up
+from mctlib.eventlog.event_log import Counts, EventLog, add_up
+from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
+from mctlib.eventlog.reader import InPlaceReader
+from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.steps import ANY, Step, as_step
-from mctlib.eventlog.store import canonical_frame, connect, salt
+from mctlib.eventlog.store import connect, salt
+from mctlib.eventlog.vocabulary import Vocabulary, given
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,17 +38,36 @@ NO_EVENTS = pa.schema(
 
 
 class SparkLog(EventLog):
-    """A log over a Spark frame of events, with the methods of `EventLog`; everything but small tables stays in the cluster.
+    """A log over a Spark frame of events; everything but small tables stays in the cluster.
 
-    ``events`` has the canonical columns (`CANONICAL`), or ``columns`` maps them to its own; ``timestamp`` is of a timestamp type (without zone: UTC).
-    ``people``: a Spark frame, one row a user. The other tables: Spark frames or pandas frames, brought to the driver when they are asked for.
-    Rows without user, event or time, of users without consent, or from the future are left out and counted in `load`. Nothing is stitched or
-    de-duplicated: ``user_id`` must be final and ``event_id`` is not looked at; where that is done already, every table is the one that the store gives
-    (counts exactly; sums of fractions are added in another order and may differ in the last digits).
+    Parameters
+    ----------
+    events : Spark DataFrame
+        The canonical columns (`mctlib.contract.CANONICAL`); ``timestamp`` is of a timestamp type,
+        without zone UTC.
+    columns : mapping, optional
+        Canonical column -> the column of ``events``.
+    groups : int, optional
+        Into how many groups the users are split by a hash; an executor holds one in memory. By
+        default about GROUP_ROWS events each.
+    name : str
+        What sentences call the log.
+    **tables : Spark DataFrame or DataFrame
+        people (a Spark frame, one row a user), surveys, backend, spend, timeline, responses: these
+        are brought to the driver when they are asked for.
 
-    Users are hashed to integers on the executors; ids do not reach the driver but with the tables of users. Users are split in ``groups`` by a hash;
-    an executor holds one group in memory (None: about GROUP_ROWS events each). Each question reads the frames anew: cache or store them where they are
-    costly to make. Raises DataError: a column is missing or of the wrong type, more than one row in ten wrong in one way.
+    Raises
+    ------
+    DataError
+        A column is missing or of the wrong type, more than one row in ten wrong in one way.
+
+    Notes
+    -----
+    It has the methods of `EventLog`, but no journeys. What is left out is what
+    `EventLog.from_parquet` leaves out, and every table is, as there, the one that a store gives
+    (sums of fractions are added in another order and may differ in the last digits). Users are
+    hashed to integers on the executors; ids do not reach the driver but with the tables of users.
+    Each question reads the frames anew: cache or store them where they are costly to make.
     """
 
     def __init__(
@@ -51,109 +75,53 @@ class SparkLog(EventLog):
         events: DataFrame,
         *,
         columns: Mapping[str, str] | None = None,
-        people: DataFrame | None = None,
-        surveys: Any = None,
-        backend: Any = None,
-        spend: Any = None,
-        timeline: Any = None,
-        responses: Any = None,
         groups: int | None = None,
         name: str = "spark",
+        **tables: Any,
     ) -> None:
-        from pyspark.sql import functions as f
-
-        self._people = None if people is None else _canonical(people, "people")
-        self._tables = {
-            "people": self._people,
-            "surveys": surveys,
-            "backend": backend,
-            "spend": spend,
-            "timeline": timeline,
-            "responses": responses,
-        }
-        rows = _canonical(events, "events", columns).withColumn("refused", f.lit(False))
-        known: set[str] = set()
-        if self._people is not None:
-            if "consent" in self._people.columns:
-                refused = self._people.where("consent = false").select("user_id").distinct()
-                rows = rows.drop("refused").join(
-                    refused.withColumn("refused", f.lit(True)), "user_id", "left"
-                )
-                self._people = self._people.where("coalesce(consent, true)")
-            filled = self._people.agg(
-                *(
-                    f.expr(f"count(nullif(cast({c} as string), ''))").alias(c)
-                    for c in self._people.columns
-                )
-            ).first()
-            known = {c for c in self._people.columns if filled[c]}
-        rows = rows.withColumn("verdict", f.expr(verdict("refused")))
-        zoned = _type(rows, "timestamp") == "timestamp"
-        us = f.expr(
-            "unix_micros(timestamp)"
-            if zoned
-            else "timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', timestamp)"
-        )
-        tally = (
-            rows.groupBy("event", "verdict")
-            .agg(
-                f.count("*").alias("n_events"),
-                f.countDistinct("user_id").alias("n_users"),
-                f.min(us).alias("first_at"),
-                f.max(us).alias("last_at"),
-            )
-            .toArrow()
-            .to_pandas()
-        )
+        self._beside = given(events, tables)
+        people = self._beside.get("people")
+        filled: set[str] = set()
+        if people is not None:
+            people = self._beside["people"] = _canonical(people, "people")
+        rows = _judged(_canonical(events, "events", columns), people)
+        if people is not None:
+            people = _consenting(people)
+            filled = _filled(people)
+        tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
-        users = self._events.select("user_id")
-        n_users = (
-            (
-                users
-                if self._people is None
-                else users.union(self._people.where("user_id <> ''").select("user_id"))
-            )
-            .distinct()
-            .count()
-        )
-        kept = tally[tally["verdict"].isna()].sort_values(
-            ["n_events", "event"], ascending=[False, True], ignore_index=True
-        )
-        self._described = kept.drop(columns="verdict").assign(
-            **{
-                c: pd.to_datetime(kept[c].astype("int64"), unit="us", utc=True).dt.as_unit("us")
-                for c in ("first_at", "last_at")
-            }
-        )
-        self._report = load_report(name, tally) | {"n_users": n_users}
-        self.name = name
-        self.first_event, self.last_event = (
-            pd.Timestamp(self._report[k]).tz_localize("UTC") for k in ("first_event", "last_event")
-        )
-        self.event_names = sorted(kept["event"])
-        self._groups = groups or max(4, -(-self.load["tables"]["events"]["n_kept"] // GROUP_ROWS))
-        self._about = _About(self.load, self.event_names, known, salt())
+        self._people = people
+        self._described = _described(tally)
+        load = load_report(name, tally) | {"n_users": _count_users(self._events, people)}
+        n_events = load["tables"]["events"]["n_kept"]
+        self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
+        known = {"people": filled, "events": self._events.columns}
+        self._about = _About(load, sorted(self._described["event"]), known, salt())
+        con = _laid({}, self._about)
+        super().__init__(load, InPlaceReader(con, _ClusterWords(self._about, con, self.counts)))
 
     def table(self, name: str) -> pd.DataFrame:
-        frame = self._tables.get(name)
-        if frame is not None:
-            frame = (
-                canonical_frame(frame, name)
-                if isinstance(frame, pd.DataFrame)
-                else _canonical(frame, name).toArrow()
-            )
-        self._con = _laid({name: frame} if frame is not None else {}, self._about)
-        return super().table(name)
+        """One of the smaller tables whole; its users are the integers that journeys hold."""
+        frame = self._beside.get(name)
+        if frame is None:
+            return super().table(name)
+        if isinstance(frame, pd.DataFrame):
+            rows = canonical_frame(frame, name)
+        else:
+            rows = _canonical(frame, name).toArrow()
+        return _group({name: rows}, self._about).table(name)
 
     def describe(self) -> pd.DataFrame:
+        """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
         return self._described.copy()
 
     def counts(
         self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()
     ) -> pd.DataFrame:
-        by = as_columns(by)
+        """Count rows and users: event, the ``by`` columns, n_events, n_users."""
         steps = [as_step(e) for e in events or [ANY]]
-        return add_up(self._each(lambda log: log.counts(events=events, by=by), steps, by))
+        question = Question(steps=steps, by=as_columns(by), until=self.as_of())
+        return add_up(self._each(lambda log: log.counts(events=events, by=by), question))
 
     def reduce(
         self,
@@ -164,21 +132,10 @@ class SparkLog(EventLog):
         as_of: Any = None,
         values: str | None = None,
     ) -> Counts:
-        question = {
-            "events": [as_step(e) for e in events],
-            "by": as_columns(by, ids=True),
-            "as_of": as_of,
-            "values": values,
-        }
-        self.as_of(as_of)  # refused here rather than on the executors
-        return add_up(
-            self._each(
-                lambda log: log.reduce(kernel, **question),
-                question["events"],
-                question["by"],
-                values,
-            )
-        )
+        """Walk all users in order and add up what a kernel counts, see `EventLog.reduce`."""
+        asked = {"events": events, "by": by, "as_of": as_of, "values": values}
+        question = self._question(**asked)
+        return add_up(self._each(lambda log: log.reduce(kernel, **asked), question))
 
     def journeys(self, **question: Any) -> Iterator[Journeys]:
         """Not on the driver: `reduce` hands them to a kernel on the executors."""
@@ -186,98 +143,114 @@ class SparkLog(EventLog):
             "The rows of a SparkLog stay in the cluster; give a kernel to reduce."
         )
 
-    def _each(
-        self,
-        task: Callable[[EventLog], Counts],
-        steps: Sequence[Any],
-        by: Sequence[str],
-        values: str | None = None,
-    ) -> list[Counts]:
+    def _each(self, task: Callable[[EventLog], Counts], question: Question) -> list[Counts]:
         """What ``task`` finds in the log of each group of users, in the order of the groups."""
-        from pyspark.sql import functions as f
-
-        sql = self._select(steps, by, values) + " " + " ".join(self._column(b)[0] for b in by)
-        group = f.expr(f"cast(pmod(xxhash64(user_id), {self._groups}) as int)").alias("users")
-        rows = self._events.select(
-            *(
-                c
-                for c in self._events.columns
-                if c in ("user_id", "event", "timestamp") or f"e.{c}" in sql
-            ),
-            group,
-        )
-        if all(s.names for s in steps):
-            rows = rows.where(f.col("event").isin(sorted({n for s in steps for n in s.names})))
-        # the number of partitions is said, or few bytes would all go to one executor, however long their walk
-        apart = lambda frame: frame.repartition(self._groups, "users").groupBy("users")  # noqa: E731
-        work, kinds = partial(_work, task, self._about), "users int, part binary"
-        if of_user := list(
-            dict.fromkeys([*(b for b in by if self._column(b)[1]), *self.accounts])
-        ):  # users of one account share a bucket
-            both = apart(rows).cogroup(apart(self._people.select("user_id", *of_user, group)))
+        work = partial(_work, task, self._about)
+        rows = self._in_groups(self._rows_for(question))
+        kinds = "users int, part binary"
+        # users of one account share a bucket
+        of_user = dict.fromkeys([*filter(self.of_user, question.by), *self.accounts])
+        if self._people is not None and of_user:
+            people = self._people.select("user_id", *of_user)
+            both = rows.cogroup(self._in_groups(people))
             found = both.applyInArrow(lambda key, events, people: work(key, events, people), kinds)
         else:
-            found = apart(rows).applyInArrow(lambda key, events: work(key, events), kinds)
+            found = rows.applyInArrow(lambda key, events: work(key, events), kinds)
         parts = [pickle.loads(row.part) for row in sorted(found.collect())]
-        return parts or [task(_Group(NO_EVENTS, None, self._about))]
+        return parts or [task(_group({"events": NO_EVENTS}, self._about))]
 
-    def _values(self, column: str) -> set[str]:
-        return set(self.counts(by=column).iloc[:, 1])
+    def _rows_for(self, question: Question) -> DataFrame:
+        """The rows and columns of events that a question reads."""
+        from pyspark.sql import functions as f
 
-    def _occurs(self, step: Step) -> bool:
-        return not self.counts(events=[step]).empty
+        sql = select(self._words, question)
+        always = ("user_id", "event", "timestamp")
+        columns = [c for c in self._events.columns if c in always or f"e.{c}" in sql]
+        rows = self._events.select(*columns)
+        if all(step.names for step in question.steps):
+            names = {name for step in question.steps for name in step.names}
+            rows = rows.where(f.col("event").isin(sorted(names)))
+        return rows
 
-    def _near(self, step: Step) -> str:
-        return ""  # a word of help is not worth a job on the cluster
+    def _in_groups(self, frame: DataFrame) -> Any:
+        """A frame's users in their groups."""
+        from pyspark.sql import functions as f
 
-    def _property_keys(self) -> list[str]:
-        return []
-
-    def _filled(self, table: str, column: str) -> bool:
-        return column in (self._about.filled if table == "people" else self._events.columns)
+        group = f.expr(f"cast(pmod(xxhash64(user_id), {self._groups}) as int)")
+        # the number of partitions is said, or few bytes would all go to one executor, however
+        # long their walk
+        apart = frame.withColumn("users", group).repartition(self._groups, "users")
+        return apart.groupBy("users")
 
 
 @dataclass(frozen=True)
 class _About:
-    """What every group must know of the whole: the load report, the events, the columns of people that hold anything, the salt."""
+    """What every group must know of the whole: the load report, the events, the salt.
 
-    load: dict
+    filled: table -> its columns that hold anything.
+    """
+
+    load: dict[str, Any]
     names: list[str]
-    filled: set[str]
+    filled: Mapping[str, Collection[str]]
     salted: str
 
 
-class _Group(OverlayLog):
+class _GroupWords(Vocabulary):
+    """The words of the whole log, for one group of its users."""
+
+    def __init__(self, about: _About, con: duckdb.DuckDBPyConnection) -> None:
+        super().__init__(about.load["name"], con)
+        self._of_whole = about.filled
+
+    def filled(self, table: str, column: str) -> bool:
+        return column in self._of_whole[table]
+
+
+class _ClusterWords(_GroupWords):
+    """The words of the whole log, looked up in the cluster."""
+
+    def __init__(
+        self,
+        about: _About,
+        con: duckdb.DuckDBPyConnection,
+        counts: Callable[..., pd.DataFrame],
+    ) -> None:
+        super().__init__(about, con)
+        self._counts = counts
+
+    def occurs(self, step: Step) -> bool:
+        return not self._counts(events=[step]).empty
+
+    def near(self, step: Step) -> str:
+        return ""  # a word of help is not worth a job on the cluster
+
+    def values(self, name: str) -> set[str]:
+        return set(self._counts(by=name).iloc[:, 1])
+
+
+def _group(tables: Mapping[str, Any], about: _About) -> EventLog:
     """The log of some users, on an executor."""
-
-    def __init__(self, events: pa.Table, people: pa.Table | None, about: _About) -> None:
-        super().__init__(
-            _laid({"events": events} | ({} if people is None else {"people": people}), about),
-            about.load,
-        )
-        self._about = about
-
-    def _filled(self, table: str, column: str) -> bool:
-        return column in self._about.filled
+    con = _laid(tables, about)
+    return EventLog(about.load, InPlaceReader(con, _GroupWords(about, con)))
 
 
 def _work(
     task: Callable[[EventLog], Counts],
     about: _About,
-    key: tuple,
+    key: tuple[Any, ...],
     events: pa.Table,
     people: pa.Table | None = None,
 ) -> pa.Table:
     """One group's part of the answer; a group without events has none."""
-    parts = [pickle.dumps(task(_Group(events, people, about)))] if events.num_rows else []
-    return pa.table(
-        [pa.array([key[0].as_py()] * len(parts), pa.int32()), pa.array(parts, pa.binary())],
-        schema=PART,
-    )
+    tables = {"events": events} | ({} if people is None else {"people": people})
+    parts = [pickle.dumps(task(_group(tables, about)))] if events.num_rows else []
+    users = pa.array([key[0].as_py()] * len(parts), pa.int32())
+    return pa.table([users, pa.array(parts, pa.binary())], schema=PART)
 
 
 def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection:
-    """The tables of a store over Arrow or pandas ones; a user has one number in every group and table."""
+    """The tables of a store over Arrow or pandas ones; a user has one number in all of them."""
     con = connect()
     con.execute("SET threads = 1")  # the cluster runs as many groups at once as it has cores
     selects = {}
@@ -290,26 +263,86 @@ def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection
 
 
 def _canonical(frame: DataFrame, table: str, columns: Mapping[str, str] | None = None) -> DataFrame:
-    """The canonical columns that a frame has. Raises DataError: a required one is missing, a time is none."""
+    """The canonical columns that a frame has.
+
+    Raises DataError: a required one is missing, a time is none.
+    """
     from pyspark.sql import functions as f
 
     found = headers(table, frame.columns, columns, f"{table} frame")
-    for column in found:
-        if (column == "timestamp" or column.endswith("_at")) and _type(
-            frame, found[column]
-        ) not in ("timestamp", "timestamp_ntz"):
-            raise DataError(
-                f'{table} frame: "{found[column]}" holds {_type(frame, found[column])}, not timestamps; convert it with to_timestamp.'
-            )
-    quote = lambda c: f.col("`" + c.replace("`", "``") + "`")  # noqa: E731
     kinds = {"user_id": "string", "event": "string", "consent": "boolean"}
-    return frame.select(
-        *(
-            (quote(header).cast(kinds[c]) if c in kinds else quote(header)).alias(c)
-            for c, header in found.items()
-        )
-    )
+    chosen = []
+    for column, header in found.items():
+        kind = _type(frame, header)
+        is_time = column == "timestamp" or column.endswith("_at")
+        if is_time and kind not in ("timestamp", "timestamp_ntz"):
+            raise DataError(
+                f'{table} frame: "{header}" holds {kind}, not timestamps; '
+                "convert it with to_timestamp."
+            )
+        values = f.col("`" + header.replace("`", "``") + "`")
+        if column in kinds:
+            values = values.cast(kinds[column])
+        chosen.append(values.alias(column))
+    return frame.select(*chosen)
 
 
 def _type(frame: DataFrame, column: str) -> str:
     return frame.schema[column].dataType.simpleString()
+
+
+def _judged(rows: DataFrame, people: DataFrame | None) -> DataFrame:
+    """The rows with the reason why one is left out, ``verdict``."""
+    from pyspark.sql import functions as f
+
+    if people is not None and "consent" in people.columns:
+        refused = people.where("consent = false").select("user_id").distinct()
+        rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
+    else:
+        rows = rows.withColumn("refused", f.lit(False))
+    return rows.withColumn("verdict", f.expr(verdict("refused")))
+
+
+def _consenting(people: DataFrame) -> DataFrame:
+    return people.where("coalesce(consent, true)") if "consent" in people.columns else people
+
+
+def _filled(people: DataFrame) -> set[str]:
+    """The columns that hold anything."""
+    from pyspark.sql import functions as f
+
+    counts = [f.expr(f"count(nullif(cast({c} as string), ''))").alias(c) for c in people.columns]
+    found = people.agg(*counts).collect()[0]
+    return {c for c in people.columns if found[c]}
+
+
+def _tally(rows: DataFrame) -> pd.DataFrame:
+    """What `load_report` counts, and the users of each event."""
+    from pyspark.sql import functions as f
+
+    us = "timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', timestamp)"
+    if _type(rows, "timestamp") == "timestamp":
+        us = "unix_micros(timestamp)"
+    counted = rows.groupBy("event", "verdict").agg(
+        f.count("*").alias("n_events"),
+        f.countDistinct("user_id").alias("n_users"),
+        f.min(f.expr(us)).alias("first_at"),
+        f.max(f.expr(us)).alias("last_at"),
+    )
+    return counted.toArrow().to_pandas()
+
+
+def _described(tally: pd.DataFrame) -> pd.DataFrame:
+    kept = tally[tally["verdict"].isna()].drop(columns="verdict")
+    kept = kept.sort_values(["n_events", "event"], ascending=[False, True], ignore_index=True)
+    for column in ("first_at", "last_at"):
+        times = pd.to_datetime(kept[column].astype("int64"), unit="us", utc=True)
+        kept[column] = times.dt.as_unit("us")
+    return kept
+
+
+def _count_users(events: DataFrame, people: DataFrame | None) -> int:
+    users = events.select("user_id")
+    if people is not None:
+        users = users.union(people.where("user_id <> ''").select("user_id"))
+    return users.distinct().count()

@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
-from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows, ranges, user_lines
+from mctlib.eventlog.journeys import (
+    NOWHERE,
+    Bools,
+    Ints,
+    Journeys,
+    first_rows,
+    ranges,
+    user_lines,
+)
 from mctlib.eventlog.steps import Order
-from mctlib.eventlog.walk_kernels import Bools, Ints, Rule, walk_in_any_order, walk_in_order
+from mctlib.eventlog.walk_kernels import Rule, walk_in_any_order, walk_in_order
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,12 @@ NUMBA_DISABLE_JIT=1 the same loops run as Python.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
-from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER
-
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
+from mctlib.eventlog.journeys import NEVER, Bools, Ints
 
 
 class Rule(NamedTuple):

@@ -21,7 +21,6 @@ from mctlib.plots.funnel import (
     plot_rules,
 )
 from mctlib.plots.roi import plot_before_after, plot_rungs
-from mctlib.plots.style import style
 
 __all__ = [
     "plot_activation_curves",

@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-import matplotlib.dates as mdates
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import matplotlib.dates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from mctlib.plots.style import (
-    ACCENT,
-    INK,
-    MUTED,
-    PALE,
-    WARN,
-    axes,
-    forest,
-    label_ends,
-    percent,
-    short,
-    short_axis,
-    style,
-)
+from mctlib.plots import style
+
+mdates: Any = matplotlib.dates  # which has no types
 
 
 def plot_before_after(
-    path: pd.DataFrame, placebos: pd.DataFrame | None = None, *, change_at: str
+    path: pd.DataFrame,
+    placebos: pd.DataFrame | None = None,
+    money: pd.DataFrame | None = None,
+    *,
+    change_at: str,
+    metric: str = "",
+    kind: str = "",
 ) -> Figure:
-    """`BeforeAfter.path`: observed weeks against the counterfactual; below, the gap before the `BeforeAfter.placebos` in grey, and the gap added up to money.
+    """Observed weeks against the counterfactual; below, the gap, and the gap added up to money.
 
-    The panels that a comparison has nothing for (plain before/after, no value given) are left out. ``path.attrs``: kind, metric, cost_amount, payback_days.
+    The panels that a comparison has nothing for (plain before/after, no value given) are left out.
+
+    Parameters
+    ----------
+    path : DataFrame
+        `BeforeAfter.path`.
+    placebos : DataFrame, optional
+        `BeforeAfter.placebos`, drawn in grey behind the gap.
+    money : DataFrame, optional
+        `BeforeAfter.money`, whose cost the gain is held against.
+    change_at : str
+        Day of the change.
+    metric : str
+        What is observed, in words.
+    kind : str
+        "rate" for axes in per cent.
+
+    Returns
+    -------
+    Figure
+        Up to three panels above each other.
     """
-    panels = [
-        _draw_observed,
-        *([_draw_gap] if path["gap"].notna().any() else []),
-        *([_draw_gain] if path["gain_amount"].notna().any() else []),
-    ]
-    style()
+    rate = kind == "rate"
+    panels: list[Callable[..., None]] = [partial(_draw_observed, rate=rate)]
+    if path["gap"].notna().any():
+        panels.append(partial(_draw_gap, placebos=placebos, rate=rate))
+    if path["gain_amount"].notna().any():
+        panels.append(partial(_draw_gain, money=money))
+    style.use()
     fig, grid = plt.subplots(
         len(panels),
         sharex=True,
@@ -46,146 +65,106 @@ def plot_before_after(
         figsize=(8, 2 + 1.9 * len(panels)),
         height_ratios=[3, 2.4, 2.4][: len(panels)],
     )
-    change, day = pd.Timestamp(change_at), mdates.date2num(pd.to_datetime(path["day"]))
+    change = pd.Timestamp(change_at)
+    day = mdates.date2num(pd.to_datetime(path["day"]))
     for draw, ax in zip(panels, grid[:, 0]):
-        draw(ax, day, path, placebos)
-        ax.axvline(change, color=WARN, lw=1.2)
+        draw(ax, day, path)
+        ax.axvline(change, color=style.WARN, lw=1.2)
     top, bottom = grid[0, 0], grid[-1, 0]
-    top.annotate(
-        f"change {change:%Y-%m-%d}",
-        (mdates.date2num(change), 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, 3),
-        textcoords="offset points",
-        color=WARN,
-        fontsize=9,
-    )
+    words, at = f"change {change:%Y-%m-%d}", mdates.date2num(change)
+    style.write(top, words, (at, 1), (4, 3), color=style.WARN, within=style.EDGE)
     bottom.xaxis.set_major_formatter(mdates.ConciseDateFormatter(bottom.xaxis.get_major_locator()))
     bottom.set_xlabel("week beginning (UTC)")
-    metric = path.attrs.get("metric", "").removeprefix("the ")
+    metric = metric.removeprefix("the ")
     top.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
     return fig
 
 
-def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | None) -> None:
-    ax.fill_between(
-        day,
-        path["counterfactual_ci_lower"],
-        path["counterfactual_ci_upper"],
-        color=PALE,
-        alpha=0.45,
-        lw=0,
-    )
-    ax.plot(day, path["counterfactual"], color=ACCENT, lw=1.6, ls="--", alpha=0.8)
-    ax.plot(day, path["observed"], color=INK, lw=2, marker="o", ms=4)
-    label_ends(
-        ax,
-        [
-            (day[-1], path[column].iloc[-1], text, colour)
-            for column, text, colour in [
-                ("observed", "observed", INK),
-                ("counterfactual", "without\nthe change", ACCENT),
-            ]
-            if path[column].notna().iloc[-1]
-        ],
-        gap=0.14,
-    )
-    if path.attrs.get("kind") == "rate":
-        percent(ax.yaxis)
-
-
-def _draw_gap(ax: Axes, day: np.ndarray, path: pd.DataFrame, placebos: pd.DataFrame | None) -> None:
-    ends = [(day[-1], path["gap"].iloc[-1], "gap", INK)]
-    for _, line in () if placebos is None else placebos.groupby("placebo", sort=False):
-        ax.plot(
-            mdates.date2num(pd.to_datetime(line["day"])),
-            line["gap"],
-            color=MUTED,
-            lw=0.9,
-            alpha=0.45,
-        )
-        ends = [*ends[:1], (day[-1], 0.0, "nothing\nchanged", MUTED)]
-    ax.fill_between(day, path["gap_ci_lower"], path["gap_ci_upper"], color=PALE, alpha=0.45, lw=0)
-    ax.hlines(0, day[0], day[-1], color=MUTED, lw=1)
-    ax.plot(day, path["gap"], color=INK, lw=2)
-    rate = path.attrs.get("kind") == "rate"
+def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, *, rate: bool) -> None:
+    style.band(ax, day, *style.ends_of(path, "counterfactual"), style.PALE, alpha=0.45)
+    ax.plot(day, path["counterfactual"], color=style.ACCENT, lw=1.6, ls="--", alpha=0.8)
+    ax.plot(day, path["observed"], color=style.INK, lw=2, marker="o", ms=4)
+    last = path.iloc[-1]
+    ends = [
+        style.End(day[-1], last["observed"], "observed", style.INK),
+        style.End(day[-1], last["counterfactual"], "without\nthe change", style.ACCENT),
+    ]
+    style.label_ends(ax, [end for end in ends if not np.isnan(end.y)], gap=0.14)
     if rate:
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}" if v else "0"))
-    ax.set_title(
-        f"Observed less counterfactual{', percentage points' if rate else ''}",
-        fontsize=10,
-        weight="normal",
-    )
-    label_ends(ax, ends, gap=0.2)
+        style.percent(ax.yaxis)
 
 
-def _draw_gain(ax: Axes, day: np.ndarray, path: pd.DataFrame, _: pd.DataFrame | None) -> None:
+def _draw_gap(
+    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, placebos: pd.DataFrame | None, rate: bool
+) -> None:
+    ends = [style.End(day[-1], path["gap"].iloc[-1], "gap", style.INK)]
+    if placebos is not None and len(placebos):
+        for _, line in placebos.groupby("placebo", sort=False):
+            of_line = mdates.date2num(pd.to_datetime(line["day"]))
+            ax.plot(of_line, line["gap"], color=style.MUTED, lw=0.9, alpha=0.45)
+        ends.append(style.End(day[-1], 0.0, "nothing\nchanged", style.MUTED))
+    style.band(ax, day, *style.ends_of(path, "gap"), style.PALE, alpha=0.45)
+    ax.hlines(0, day[0], day[-1], color=style.MUTED, lw=1)
+    ax.plot(day, path["gap"], color=style.INK, lw=2)
+    title = "Observed less counterfactual"
+    if rate:
+        style.percentage_points(ax.yaxis)
+        title += ", percentage points"
+    ax.set_title(title, fontsize=10, weight="normal")
+    style.label_ends(ax, ends, gap=0.2)
+
+
+def _draw_gain(
+    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, money: pd.DataFrame | None
+) -> None:
     after = path["gain_amount"].notna().to_numpy()
-    end = np.r_[day[after][0], day[after] + 7]  # what a week brought is there at its end
-    gain, low, high = (
-        np.r_[0.0, path.loc[after, f"gain_amount{side}"]] for side in ("", "_ci_lower", "_ci_upper")
-    )
-    ax.fill_between(end, low, high, color=PALE, alpha=0.45, lw=0)
-    ax.plot(end, gain, color=ACCENT, lw=2)
-    cost, paid = path.attrs.get("cost_amount", 0), path.attrs.get("payback_days", np.nan)
-    ends = [(end[-1], gain[-1], f"brought\n{short(gain[-1])}", ACCENT)]
+    of_change = day[after][0]
+    end = np.r_[of_change, day[after] + 7]  # what a week brought is there at its end
+    gain = np.r_[0.0, path.loc[after, "gain_amount"]]
+    low, high = (np.r_[0.0, side] for side in style.ends_of(path[after], "gain_amount"))
+    style.band(ax, end, low, high, style.PALE, alpha=0.45)
+    ax.plot(end, gain, color=style.ACCENT, lw=2)
+    cost, paid = 0.0, np.nan
+    if money is not None:
+        cost, paid = money["cost_amount"].iloc[0], money["payback_days"].iloc[0]
     if cost > 0:
-        ax.hlines(cost, day[0], end[-1], color=WARN, lw=1, ls="--")
-        ax.annotate(
-            f"cost {short(cost)}",
-            (day[0], cost),
-            (0, 4),
-            textcoords="offset points",
-            color=WARN,
-            fontsize=9,
-        )
-    if paid == paid:
-        ax.plot(end[0] + paid, cost, "o", color=WARN, ms=6)
+        ax.hlines(cost, day[0], end[-1], color=style.WARN, lw=1, ls="--")
+        style.write(ax, f"cost {style.short(cost)}", (day[0], cost), (0, 4), color=style.WARN)
+    if not np.isnan(paid):
+        ax.plot(of_change + paid, cost, "o", color=style.WARN, ms=6)
         told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
-        ax.annotate(
-            f"{told} day {paid:.0f}",
-            (end[0] + paid, cost),
-            (-8, 6),
-            textcoords="offset points",
-            ha="right",
-            color=WARN,
-            fontsize=9,
-        )
-    ax.axhline(0, color=MUTED, lw=1)
+        at = (of_change + paid, cost)
+        style.write(ax, f"{told} day {paid:.0f}", at, (-8, 6), ha="right", color=style.WARN)
+    ax.axhline(0, color=style.MUTED, lw=1)
     ax.set_title("Gap times users, added up to money", fontsize=10, weight="normal")
-    short_axis(ax.yaxis)
-    label_ends(ax, ends)
-
-
-def plot_rungs(rungs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """`BeforeAfter.rungs`: effect by comparison with its interval, weakest at the top; one the data do not support is drawn hollow, plain before/after red."""
-    rungs = rungs[rungs["effect"].notna()]
-    ax = forest(
-        axes(ax, size=(8, 0.6 * len(rungs) + 1.2)),
-        rungs,
-        label="rung",
-        value="effect",
-        colour=ACCENT,
+    style.money_or_counts(ax.yaxis)
+    style.label_ends(
+        ax, [style.End(end[-1], gain[-1], f"brought\n{style.short(gain[-1])}", style.ACCENT)]
     )
-    for y, row in zip(range(len(rungs))[::-1], rungs.itertuples()):
+
+
+def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:
+    """`BeforeAfter.rungs`: the effect by each comparison with its interval, weakest at the top.
+
+    One that the data do not support is drawn hollow, plain before/after red. ``kind``: "rate" for
+    percentage points.
+    """
+    rungs = rungs[rungs["effect"].notna()]
+    ax = style.axes(ax, size=(8, 0.6 * len(rungs) + 1.2))
+    y = style.forest(ax, rungs, label="rung", value="effect")
+    for at, row in zip(y, rungs.itertuples()):
         naive = row.rung == "before/after"
         if naive:
-            ax.hlines(y, row.effect_ci_lower, row.effect_ci_upper, color=WARN, lw=2)
+            ax.hlines(at, row.effect_ci_lower, row.effect_ci_upper, color=style.WARN, lw=2)
         if not row.supported:
-            ax.plot(row.effect, y, "o", color="white", mec=WARN if naive else ACCENT, ms=6)
-            ax.annotate(
-                "no evidence" if naive else "not supported",
-                (1, y),
-                xycoords=("axes fraction", "data"),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                color=WARN if naive else MUTED,
-                fontsize=9,
+            style.hollow(ax, row.effect, at, style.WARN if naive else style.ACCENT)
+            words = "no evidence" if naive else "not supported"
+            style.write_right(
+                ax, at, words, x=1, shift=6, color=style.WARN if naive else style.MUTED
             )
-    if rungs.attrs.get("kind") == "rate":
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.0f}" if v else "0"))
-        ax.set_xlabel("effect, percentage points (95 % interval)")
-    else:
-        ax.set_xlabel("effect, in units of the metric (95 % interval)")
+    unit = "in units of the metric"
+    if kind == "rate":
+        style.percentage_points(ax.xaxis)
+        unit = "percentage points"
+    ax.set_xlabel(f"effect, {unit} (95 % interval)")
     return ax

@@ -1,146 +1,238 @@
-"""Tables to pictures, in one house style: one palette, labels beside the data instead of legends, units on the axes, intervals drawn."""
+"""One house style, and one way to draw each thing that pictures have in common.
+
+Labels stand beside the data instead of in legends, units on the axes, intervals are drawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from mctlib import phrases
 
 INK, MUTED, GRID = "#1f2933", "#66717d", "#dfe4ea"
 ACCENT, WARN, PALE = "#1b5e8c", "#c0392b", "#b9cfe0"
-PALETTE = [
-    ACCENT,
-    "#d9822b",
-    "#2a8f6b",
-    "#8456a8",
-    "#b5446e",
-    "#6b7785",
-    "#3aa6b9",
-    "#9c7a3c",
-]  # told apart with the common colour deficiencies
+# told apart with the common colour deficiencies
+PALETTE = [ACCENT, "#d9822b", "#2a8f6b", "#8456a8", "#b5446e", "#6b7785", "#3aa6b9", "#9c7a3c"]
 MIN_USERS = 10  # smaller groups are not drawn: a picture must not tell what a table hides
 HATCH = "////"  # what is not known yet
+EDGE = ("data", "axes fraction")  # of places along x, at the upper (1) or lower (0) edge
+SMALL = 9  # size of the words inside a picture
 
 
-def style() -> None:
-    """Set the house style for this session (seaborn theme, palette, fonts that every machine has)."""
+class End(NamedTuple):
+    """The last point of a line, and the words to write beside it."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+def use() -> None:
+    """Set the house style for this session: seaborn's theme, palette, a font every machine has."""
     import seaborn as sns
 
-    sns.set_theme(
-        style="white",
-        palette=PALETTE,
-        rc={
-            "figure.figsize": (8, 4.2),
-            "figure.dpi": 110,
-            "savefig.dpi": 144,
-            "figure.constrained_layout.use": True,
-            "axes.edgecolor": GRID,
-            "axes.labelcolor": MUTED,
-            "axes.titlecolor": INK,
-            "axes.titlelocation": "left",
-            "axes.titleweight": "bold",
-            "axes.titlesize": 12,
-            "axes.labelsize": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.spines.left": False,
-            "axes.grid": True,
-            "axes.grid.axis": "y",
-            "grid.color": GRID,
-            "text.color": INK,
-            "xtick.color": MUTED,
-            "ytick.color": MUTED,
-            "font.family": "DejaVu Sans",
-            "font.size": 10,
-            "svg.hashsalt": "mctlib",
-            "text.parse_math": False,  # "$10k-$20k" is no formula
-        },
-    )
+    rc = {
+        "figure.figsize": (8, 4.2),
+        "figure.dpi": 110,
+        "savefig.dpi": 144,
+        "figure.constrained_layout.use": True,
+        "axes.edgecolor": GRID,
+        "axes.labelcolor": MUTED,
+        "axes.titlecolor": INK,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
+        "axes.titlesize": 12,
+        "axes.labelsize": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "grid.color": GRID,
+        "text.color": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "svg.hashsalt": "mctlib",
+        "text.parse_math": False,  # "$10k-$20k" is no formula
+    }
+    sns.set_theme(style="white", palette=PALETTE, rc=rc)
 
 
 def axes(ax: Axes | None = None, *, size: tuple[float, float] | None = None) -> Axes:
     """The given axes, or new ones in the house style."""
     if ax is not None:
         return ax
-    style()
+    use()
     return plt.subplots(figsize=size)[1]
 
 
-def percent(axis, decimals: int | None = 0) -> None:
-    """Write an axis of shares (0-1) in per cent."""
-    axis.set_major_formatter(PercentFormatter(1, decimals, symbol=" %"))
-
-
-def short(number: float) -> str:
-    """A number a person can read at a glance: 950, 1.2 k, 3.4 M."""
-    for size, unit in ((1e9, " bn"), (1e6, " M"), (1e4, " k")):
-        if abs(number) >= size:
-            return f"{number / (1e3 if unit == ' k' else size):.3g}{unit}"
-    return f"{number:,.0f}"
-
-
-def short_axis(axis) -> None:
-    """Write an axis of counts or money with `short`."""
-    axis.set_major_formatter(FuncFormatter(lambda v, _: short(v)))
-
-
-def label_ends(
-    ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap: float = 0.055
-) -> None:
-    """Write each line's name beside its last point (x, y, text, colour), pushed apart so that no two overlap."""
-    low, high = ax.get_ylim()
-    step, last = gap * (high - low), -np.inf
-    for x, y, text, colour in sorted(ends, key=lambda e: e[1]):
-        last = max(y, last + step)
-        ax.annotate(
-            text,
-            (x, y),
-            xytext=(
-                ax.transData.inverted().transform(ax.transData.transform((x, last)) + [6, 0])[0],
-                last,
-            ),
-            color=colour,
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-        )
-
-
-def forest(
-    ax: Axes,
-    table: pd.DataFrame,
-    *,
-    label: str,
-    value: str,
-    colour: str = ACCENT,
-    zero: float | None = 0.0,
-) -> Axes:
-    """Points with their intervals, one a row from top to bottom; ``value`` names the column, its interval is value_ci_lower/_upper."""
-    y = np.arange(len(table))[::-1]
-    x = table[value].to_numpy(float)
-    low, high = (table[f"{value}_ci_{side}"].to_numpy(float) for side in ("lower", "upper"))
-    if zero is not None:
-        ax.axvline(zero, color=MUTED, lw=1)
-    ax.hlines(y, low, high, color=colour, lw=2, alpha=0.6)
-    ax.plot(x, y, "o", color=colour, ms=6)
-    ax.set_yticks(y, table[label])
-    ax.set_ylim(-0.6, len(table) - 0.4)
-    ax.grid(axis="x")
-    ax.grid(visible=False, axis="y")
-    return ax
-
-
-def _nothing(ax: Axes, words: str) -> Axes:
+def nothing(words: str, ax: Axes | None = None) -> Axes:
     """A picture of nothing, and why."""
+    ax = axes(ax, size=(7.2, 0.8))
     ax.set_axis_off()
     ax.text(0, 0.5, words, color=MUTED)
     return ax
 
 
-def _ticks(days: pd.Series) -> list[float]:
+# ---- axes that say their unit
+
+
+def percent(axis: Axis) -> None:
+    """Write an axis of shares (0-1) in per cent."""
+    axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
+
+
+def percentage_points(axis: Axis, decimals: int = 0) -> None:
+    """Write an axis of differences of shares in percentage points with their sign."""
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: signed(100 * value, decimals) if value else "0")
+    )
+
+
+def money_or_counts(axis: Axis) -> None:
+    """Write an axis of counts or money with `short`."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def durations(ax: Axes, longest: float, since: str) -> int:
+    """Name the unit of a horizontal axis that ends after ``longest`` days; how many make a day."""
+    unit = phrases.unit_of(longest)
+    ax.set_xlabel(f"{unit.name}s since {since}")
+    return unit.per_day
+
+
+def roomy(days: pd.Series) -> list[float]:
     """The windows that an axis has room to name."""
-    return [d for d, after in zip(days, [*days[1:], np.inf]) if after - d > 0.04 * days.max()]
+    following = [*days[1:], np.inf]
+    return [day for day, after in zip(days, following) if after - day > 0.04 * days.max()]
+
+
+# ---- numbers
+
+
+def short(number: float) -> str:
+    """A number a person can read at a glance: 950, 12 k, 3.4 M."""
+    for least, size, unit in ((1e9, 1e9, " bn"), (1e6, 1e6, " M"), (1e4, 1e3, " k")):
+        if abs(number) >= least:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:,.0f}"
+
+
+def signed(number: float, decimals: int = 1) -> str:
+    """A number with its sign, a true minus: +1.2."""
+    return f"{number:+,.{decimals}f}".replace("-", "\u2212")
+
+
+# ---- words beside the data
+
+
+def write(
+    ax: Axes,
+    text: str,
+    at: tuple[float, float],
+    shift: tuple[float, float] = (0, 0),
+    *,
+    within: Any = "data",
+    **looks: Any,
+) -> None:
+    """Small words ``shift`` points away from a place; ``within`` says what its numbers mean."""
+    ax.annotate(
+        text,
+        at,
+        shift,
+        xycoords=within,
+        textcoords="offset points",
+        annotation_clip=False,
+        **{"fontsize": SMALL, **looks},
+    )
+
+
+def write_right(
+    ax: Axes, y: float, text: str, *, x: float = 1.02, shift: float = 0, **looks: Any
+) -> None:
+    """Words about the height ``y`` at the right of the axes."""
+    write(ax, text, (x, y), (shift, 0), within=("axes fraction", "data"), va="center", **looks)
+
+
+def label_ends(ax: Axes, ends: Sequence[End], *, gap: float = 0.055) -> None:
+    """Write each line's name beside its last point, pushed apart so that no two overlap."""
+    low, high = ax.get_ylim()
+    to_pixels, from_pixels = ax.transData, ax.transData.inverted()
+    least = -np.inf
+    for end in sorted(ends, key=lambda end: end.y):
+        y = max(end.y, least)
+        least = y + gap * (high - low)
+        beside = from_pixels.transform(to_pixels.transform((end.x, y)) + [6, 0])
+        ax.annotate(
+            end.text,
+            (end.x, end.y),
+            (beside[0], y),
+            color=end.colour,
+            va="center",
+            fontsize=SMALL,
+            annotation_clip=False,
+        )
+
+
+# ---- estimates and their intervals
+
+
+def ends_of(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of a column, by the names of the column grammar."""
+    low, high = table[f"{column}_ci_lower"], table[f"{column}_ci_upper"]
+    return low.to_numpy(float), high.to_numpy(float)
+
+
+def band(
+    ax: Axes, x: Any, low: Any, high: Any, colour: str, *, alpha: float = 0.15, **how: Any
+) -> None:
+    """The interval of a line, as a shade."""
+    ax.fill_between(x, low, high, color=colour, alpha=alpha, lw=0, **how)
+
+
+def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
+    """Name the rows of a picture from top to bottom; where each of them lies."""
+    names = list(names)
+    y = np.arange(len(names))[::-1]
+    ax.set_yticks(y, names)
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    return y
+
+
+def interval_bars(
+    ax: Axes, y: np.ndarray, table: pd.DataFrame, value: str, colour: str, *, size: float = 5
+) -> None:
+    """Points with their intervals at the heights ``y``, a row of the table each."""
+    low, high = ends_of(table, value)
+    ax.hlines(y, low, high, color=colour, lw=2, alpha=0.6)
+    ax.plot(table[value].to_numpy(float), y, "o", color=colour, ms=size)
+
+
+def forest(
+    ax: Axes, table: pd.DataFrame, *, label: str, value: str, zero: float | None = 0.0
+) -> np.ndarray:
+    """Points with their intervals, one a row from top to bottom; where each row lies."""
+    if zero is not None:
+        ax.axvline(zero, color=MUTED, lw=1)
+    y = rows(ax, table[label])
+    interval_bars(ax, y, table, value, ACCENT, size=6)
+    ax.set_ylim(-0.6, len(table) - 0.4)
+    return y
+
+
+def hollow(ax: Axes, x: Any, y: Any, colour: str = ACCENT, **looks: Any) -> None:
+    """A point that is not sure."""
+    ax.plot(x, y, "o", color="white", mec=colour, ms=6, **looks)

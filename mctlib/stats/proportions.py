@@ -62,17 +62,23 @@ def wilson(n_success: ArrayLike, n: ArrayLike) -> tuple[FloatArray, FloatArray]:
 
 
 def newcombe(
-    n_success: float, n: float, n_success_0: float, n_0: float, *, design: Design | None = None
-) -> tuple[float, float]:
+    n_success: ArrayLike,
+    n: ArrayLike,
+    n_success_0: ArrayLike,
+    n_0: ArrayLike,
+    *,
+    design: Design | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """Interval of the difference of two independent shares, p - p_0 (Newcombe 1998, method 10).
 
     With ``design`` n users tell as much as n / design effect, and t takes the place of the normal.
     """
+    k, n, k_0, n_0 = (np.asarray(a, float) for a in (n_success, n, n_success_0, n_0))
     if design is not None:
-        fewer = float(design.effect * (t_point(design.df) / Z) ** 2)
-        n_success, n, n_success_0, n_0 = (a / fewer for a in (n_success, n, n_success_0, n_0))
-    (low, low_0), (high, high_0) = wilson([n_success, n_success_0], [n, n_0])
-    p, p_0 = n_success / n, n_success_0 / n_0
+        fewer = design.effect * (t_point(design.df) / Z) ** 2
+        k, n, k_0, n_0 = (a / fewer for a in (k, n, k_0, n_0))
+    (low, low_0), (high, high_0) = wilson(np.array([k, k_0]), np.array([n, n_0]))
+    p, p_0 = k / n, k_0 / n_0
     below, above = np.hypot(p - low, high_0 - p_0), np.hypot(high - p, p_0 - low_0)
     return p - p_0 - below, p - p_0 + above
 

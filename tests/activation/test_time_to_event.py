@@ -1,4 +1,6 @@
-"""Time to activation: hand counts, a per-user loop, lifelines on rows, R, a simulation and the demo's planted truth."""
+"""Time to activation: hand counts, a per-user loop, lifelines on rows, R, a simulation and the
+demo's planted truth.
+"""
 
 from functools import partial
 
@@ -9,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib import plots, stats
-from mctlib.activation import survival_groups as hazards
+from mctlib.activation import hazards, survival_groups, time_to_activation
 from mctlib.activation import time_to_event as activation
-from mctlib.activation.survival_groups import compare_hazards
-from mctlib.activation.time_to_event import count_durations, time_to_activation
+from mctlib.activation.clocks import count_durations, resolution
+from mctlib.activation.hazards import compare_hazards
+from mctlib.activation.survival_groups import Clock, Group
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
@@ -30,7 +33,9 @@ ASK = {
 
 
 def log_of(days, status, group=None, account=None):
-    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 = exit; group is the channel."""
+    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 =
+    exit; group is the channel.
+    """
     rows, far = [], max(days) + 1
     for i, (t, s) in enumerate(zip(days, status)):
         ran = pd.Timedelta(round(t * DAY), unit="us")
@@ -59,6 +64,16 @@ def coarse(patch):
     patch.setattr("mctlib.eventlog.event_log.EXACT_EVENTS", 0)
 
 
+def all_counts(tables):
+    """The three tables of `count_durations` as one dict: (..., outcome, units) -> users."""
+    parts = [
+        tables["ended"],
+        tables["followed"].assign(outcome="followed"),
+        tables["left_out"].assign(units=0),
+    ]
+    return pd.concat(parts).groupby(["segment", "outcome", "units"])["n_users"].sum().to_dict()
+
+
 def steps_of(days, status):
     days, status = np.asarray(days, float), np.asarray(status)
     return stats.incidence(
@@ -66,7 +81,7 @@ def steps_of(days, status):
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- counting by hand
+# ---------------------------------------- counting by hand
 
 
 @pytest.mark.parametrize(
@@ -125,7 +140,7 @@ def test_outcome_of_one_user(rows, expected):
     ]  # one more user, activated at once
     log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]))
     found = log.reduce(
-        partial(count_durations, horizon=10 * DAY, unit=DAY),
+        partial(count_durations, horizon=10 * DAY, unit=DAY, labels={"segment": []}),
         events=["start", "active", "exit"],
         as_of="2026-03-10T00:00:00Z",
     )
@@ -134,7 +149,7 @@ def test_outcome_of_one_user(rows, expected):
         ("activated", 0): expected.get(("activated", 0), 0) + 1,
         ("followed", 9): expected.get(("followed", 9), 0) + 1,
     }
-    assert found.set_index(["outcome", "units"])["n_users"].to_dict() == expected
+    assert all_counts(found) == {("all", *key): n for key, n in expected.items()}
 
 
 def test_one_event_as_start_and_activation_means_its_second_occurrence():
@@ -167,8 +182,8 @@ ROWS = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(ROWS, st.integers(0, 12), st.integers(1, 8), st.sampled_from([3, 1000]))
-def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
+@given(ROWS, st.integers(0, 12), st.integers(1, 8))
+def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
     rows = sorted(r for r in rows if r[1] <= as_of)
     levels = {"plan": ["free", "paid"], "channel": ["x", "y", "z"]}
     expected: dict = {}
@@ -205,15 +220,14 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon, block):
     j = Journeys(
         user, time, mask.astype(np.uint64), as_of, {"plan": plan, "channel": channel}, levels
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(activation, "BLOCK_ROWS", block)  # users are never cut
-        found = count_durations(j, horizon=horizon, unit=1)
-    assert found.set_index(["segment", "outcome", "units"])["n_users"].to_dict() == expected
+    labels = {"segment": ["plan", "channel"]}
+    assert all_counts(count_durations(j, horizon=horizon, unit=1, labels=labels)) == expected
 
 
 def test_small_table_by_hand(monkeypatch):
-    # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two users through the whole horizon of 10 days
-    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two
+    # users through the whole horizon of 10 days
+    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
     monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
     log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
@@ -221,7 +235,8 @@ def test_small_table_by_hand(monkeypatch):
     assert list(
         row[["n_users", "n_activated", "n_competing", "n_censored", "n_not_activated"]]
     ) == [7, 3, 1, 1, 2]
-    # 1/7 on day 1; 6/7 remain: 1/6 of them activate and 1/6 leave on day 2; 4/7 remain, of 3 in view one activates on day 5
+    # 1/7 on day 1; 6/7 remain: 1/6 of them activate and 1/6 leave on day 2; 4/7 remain, of 3
+    # in view one activates on day 5
     rate = 1 / 7 + 1 / 7 + 4 / 7 / 3
     assert row["activated_rate"] == pytest.approx(rate)
     assert row["rmst_days"] == pytest.approx(10 - (9 / 7 + 8 / 7 + 5 * 4 / 21))
@@ -239,13 +254,13 @@ def test_small_table_by_hand(monkeypatch):
 )
 def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandth(horizon, minutes):
     us = int(pd.Timedelta(horizon) / pd.Timedelta("1us"))
-    unit = hazards.resolution(us, False)
+    unit = resolution(us, False)
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
-    assert hazards.resolution(us, True) == 1
+    assert resolution(us, True) == 1
 
 
-# ---------------------------------------------------------------------------------------------------------- against R (tests/reference/activation.R)
+# ---------------------------------------- against R (tests/reference/activation.R)
 
 AML = {
     "Maintained": ([9, 13, 13, 18, 23, 28, 31, 34, 45, 48, 161], [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0]),
@@ -259,7 +274,7 @@ AML_GROUP = ["Maintained"] * 11 + ["Nonmaintained"] * 12
 
 
 def test_aml_median_interval_and_logrank(monkeypatch):
-    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
     monkeypatch.setattr(activation, "FEW_ACTIVATIONS", 1)
     result = time_to_activation(
         log_of(AML_DAYS, AML_STATUS, AML_GROUP),
@@ -395,15 +410,8 @@ def lung_group(lung, mine, width=1, event="status", n_accounts=40):
             "account": rows["inst"].fillna(-1).astype(int),
         }
     )
-    counts = pd.concat([counts, counts.assign(outcome="followed", units=1500)])
-    return hazards.Group.of(
-        "x",
-        counts,
-        horizon=1500 * DAY,
-        unit=DAY,
-        competing=event != "status",
-        n_accounts=n_accounts,
-    ).by_account()
+    clock = Clock(1500 * DAY, DAY, n_accounts)
+    return Group.of("x", counts, counts.assign(units=1500), clock).by_account()
 
 
 @pytest.mark.parametrize(
@@ -416,7 +424,7 @@ def test_lung_hazards_by_institution(lung, width, coef, se, score):
     pair = tuple(lung_group(lung, mine, width) for mine in (lung["man"], ~lung["man"]))
     found = compare_hazards([tuple(g.steps for g in pair)], [pair])
     assert (
-        hazards.n_accounts(pair) == hazards.n_clusters(pair) == 18
+        survival_groups.n_accounts(pair) == survival_groups.n_clusters(pair) == 18
     )  # the one user without an institution is not a 19th beside 18 of very different sizes
     assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
     factor = stdtrit(17, 0.975) * (18 / 17) ** 0.5  # R gives the plain sum of squares and 1.96
@@ -427,7 +435,9 @@ def test_lung_hazards_by_institution(lung, width, coef, se, score):
 
 
 def test_one_side_without_an_activation_has_a_logrank_test():
-    """x: one activates on each of 40 days, 20 wait on; y: 50 users, none activates. Accounts: 22 of five users in a row, in x and y."""
+    """x: one activates on each of 40 days, 20 wait on; y: 50 users, none activates. Accounts: 22 of
+    five users in a row, in x and y.
+    """
     from scipy.special import stdtrit
 
     days, status, channel = (
@@ -445,8 +455,8 @@ def test_one_side_without_an_activation_has_a_logrank_test():
     assert row[["hazard_ratio", "rmst_difference_days_ci_lower", "ph_pvalue"]].isna().all()
     assert result.finding.startswith("Segment x is faster than y: within 45 days of start 66.7 % (")
     assert (
-        "reach active, against 0.0 %; on average its users spend 16.3 fewer of the first 45 days not activated."
-        in result.finding
+        "reach active, against 0.0 %; on average its users spend 16.3 fewer of the first 45 days "
+        "not activated." in result.finding
     )
     turned = time_to_activation(
         log_of(days, status, channel), **ask, reference="x"
@@ -488,13 +498,15 @@ def test_lung_curve_and_mean_by_institution(lung):
             ** 2
         )
     difference, _, high = hazards.compare_days([(groups[True], groups[False])], 365)
-    assert (high - difference) / hazards.critical(list(groups.values())) == pytest.approx(
+    assert (high - difference) / survival_groups.critical(list(groups.values())) == pytest.approx(
         12.9497387935, abs=1e-8
     )
 
 
 def test_lung_with_every_third_death_read_as_an_exit(lung):
-    """Standard errors by institution from R's multi-state influence; cmprsk's variance (Aalen's) is another formula and lies near."""
+    """Standard errors by institution from R's multi-state influence; cmprsk's variance (Aalen's) is
+    another formula and lies near.
+    """
     cases = lung.assign(
         event=np.where(
             (lung["status"] == 1) & ((np.arange(len(lung)) + 1) % 3 == 0), 2, lung["status"]
@@ -603,7 +615,7 @@ def test_lung_in_two_strata(lung):
     assert chi2.isf(found["logrank_pvalue"], 1) == pytest.approx(10.6040816547, abs=1e-7)
 
 
-# ---------------------------------------------------------------------------------------------------------- users who share an account
+# ---------------------------------------- users who share an account
 
 
 def test_with_every_user_in_an_account_of_his_own_nothing_changes_but_the_t():
@@ -615,24 +627,24 @@ def test_with_every_user_in_an_account_of_his_own_nothing_changes_but_the_t():
             "n_users": 1,
         }
     )
-    counts = pd.concat([counts, counts.assign(outcome="followed", units=30)])
-    clock = {"horizon": 30 * DAY, "unit": DAY, "competing": True}
+    followed = counts.assign(units=30)
     for account in (np.arange(400), np.full(400, -1)):
-        own = hazards.Group.of(
-            "x", counts.assign(account=np.tile(account, 2)), **clock, n_accounts=400
-        ).by_account()
-        plain = hazards.Group.of("x", counts, **clock)
+        cells = counts.assign(account=account)
+        own = Group.of("x", cells, followed, Clock(30 * DAY, DAY, 400)).by_account()
+        plain = Group.of("x", counts, followed, Clock(30 * DAY, DAY))
         np.testing.assert_allclose(own.steps["rate_se"], plain.steps["rate_se"], rtol=1e-9)
         assert own.mean(25) == pytest.approx(
             plain.mean(25), rel=1e-9
         ) and own.design_effect == pytest.approx(1)
-        assert hazards.critical([own]) == pytest.approx(
+        assert survival_groups.critical([own]) == pytest.approx(
             1.96594 * (400 / 399) ** 0.5, rel=1e-5
         )  # R: qt(.975, 399)
 
 
 def test_ten_copies_of_every_user_are_as_good_as_one():
-    """Users of one account who all do the same: errors by account see through it, errors by user do not."""
+    """Users of one account who all do the same: errors by account see through it, errors by user do
+    not.
+    """
     rng = np.random.default_rng(6)
     days, status, channel = (
         rng.integers(1, 25, 240),
@@ -660,7 +672,7 @@ def test_ten_copies_of_every_user_are_as_good_as_one():
     assert width / width_1 == pytest.approx(
         1.969939 / 1.959964 * (240 / 239) ** 0.5, rel=1e-5
     )  # R: qt(.975, 239)
-    assert not set("c0 c1 c239".split()) & set(
+    assert not {"c0", "c1", "c239"} & set(
         " ".join([*copies.caveats, copies.finding, *copies.curve.astype(str).sum()]).split()
     )
 
@@ -687,7 +699,9 @@ def test_with_few_accounts_intervals_are_refused():
 
 @pytest.mark.parametrize(("n_alone", "refused"), [(9, True), (600, False)])
 def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refused):
-    """Effective number of clusters: (309 users)^2 / (3 x 100^2 + 9) is 3.2; (900)^2 / (3 x 100^2 + 600) is 26."""
+    """Effective number of clusters: (309 users)^2 / (3 x 100^2 + 9) is 3.2; (900)^2 / (3 x 100^2 +
+    600) is 26.
+    """
     account = [f"c{i // 100}" for i in range(300)] + [None] * n_alone
     rng = np.random.default_rng(11)
     result = time_to_activation(
@@ -708,7 +722,7 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- delayed entry, plateau
+# ---------------------------------------- delayed entry, plateau
 
 
 def seen_log(rows):
@@ -723,7 +737,7 @@ def seen_log(rows):
 
 def test_delayed_entry_by_hand(monkeypatch):
     coarse(monkeypatch)
-    monkeypatch.setattr(hazards, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
     rows = [(u, "start", 0) for u in "abcdef"] + [
         ("a", "seen", 0),
         ("a", "active", 2),
@@ -745,7 +759,8 @@ def test_delayed_entry_by_hand(monkeypatch):
         as_of="2026-03-13T00:00:00Z",
         horizon="10d",
     )
-    # a and e from the start: one of two activates on day 2; b is in view from day 3, and activates on day 5 as one of two (b, e)
+    # a and e from the start: one of two activates on day 2; b is in view from day 3, and
+    # activates on day 5 as one of two (b, e)
     row = result.summary.iloc[0]
     assert row[["n_users", "n_activated", "n_not_activated"]].tolist() == [3, 2, 1]
     assert row["activated_rate"] == pytest.approx(1 - 1 / 2 * 1 / 2)
@@ -761,7 +776,7 @@ def test_delayed_entry_by_hand(monkeypatch):
         "never in view: 1 without seen" in text
         and "no longer waiting when they came into view: 2." in text
     )  # c; f within the unit of 1 min
-    assert "counted from seen on" in result.finding
+    assert "counted from seen on" in result.rule
     monkeypatch.setattr(
         "mctlib.eventlog.event_log.EXACT_EVENTS", 16
     )  # to the microsecond f comes into view, as one of two (e, f), before activating
@@ -776,31 +791,42 @@ def test_delayed_entry_by_hand(monkeypatch):
     assert row["n_users"] == 4 and row["activated_rate"] == pytest.approx(1 - 1 / 2 * 1 / 2 * 1 / 2)
 
 
-def test_a_curve_begins_where_its_risk_set_holds():
-    """Everyone comes into view on day 5 (three on day 1), so the first five days are told of nobody; the rest is of those still waiting then."""
+def test_late_entry_is_that_of_lifelines_and_a_thin_start_is_said():
+    """20 users are in view from day 1 but for 5 of them, all others from day 5."""
+    from lifelines import KaplanMeierFitter
+
     rng = np.random.default_rng(9)
     life = rng.exponential(12, 4000)
+    entry = np.where(np.arange(4000) < 20, 1, 5)
+    entry[:5] = 0
     rows = [
-        r
-        for i, t in enumerate(life)
-        for r in ((i, "start", 0), (i, "seen", 1 if i < 3 else 5), (i, "active", t))
+        row
+        for i, (t, seen) in enumerate(zip(life, entry))
+        for row in ((f"u{i}", "start", 0), (f"u{i}", "seen", seen), (f"u{i}", "active", t))
     ]
     result = time_to_activation(
-        seen_log([(f"u{i}", e, d) for i, e, d in rows]),
+        seen_log(rows),
         start="start",
         activation="active",
         observed_from="seen",
         as_of="2026-06-01",
         horizon="30d",
     )
-    assert result.curve["days"].min() == 5 and result.curve["activated_rate"].iloc[0] == 0
-    assert result.finding.startswith("From day 5 to day 30 after start ")
-    assert "Nothing can be said of the first 5.0 days" in " ".join(result.caveats)
-    row, truth = result.summary.iloc[0], 1 - np.exp(-25 / 12)
-    assert row["n_users"] == pytest.approx((life > 5).sum(), abs=10) and row[
-        "activated_rate"
-    ] == pytest.approx(truth, abs=4 * (truth * (1 - truth) / row["n_users"]) ** 0.5)
-    assert row["rmst_days"] == pytest.approx(12 * truth, abs=4 * 9 / row["n_users"] ** 0.5)
+    seen = life > entry
+    km = KaplanMeierFitter().fit(np.minimum(life, 30)[seen], life[seen] <= 30, entry=entry[seen])
+    row, curve = result.summary.iloc[0], result.curve
+    assert row["n_users"] == seen.sum() and curve["days"].min() == 0
+    # a log has microseconds, lifelines the whole float
+    np.testing.assert_allclose(
+        1 - curve["activated_rate"], km.predict(curve["days"] + 1e-9), atol=1e-9
+    )
+    assert row["activated_rate"] == pytest.approx(1 - km.predict(30), abs=1e-9)
+    text = " ".join(result.caveats)
+    assert (
+        "Thin start: fewer than 10 users of some segment were in view during the first 24 hours."
+        in text
+    )
+    assert result.finding.startswith("Within 30 days of start ")
 
 
 @pytest.mark.parametrize(
@@ -826,13 +852,15 @@ def test_plateau(n, never, mean, state):
     waiting = (life >= 20).sum()
     if not (
         (life > 20) & (life <= 30)
-    ).any():  # rule of three, two-sided: no event in the days that `waiting` users spent in the last third
+        # rule of three, two-sided: no event in the days that `waiting` users spent in the
+        # last third
+    ).any():
         assert row["further_rate_ci_upper"] == pytest.approx(
             (waiting / n) * (1 - np.exp(np.log(0.025) / waiting)), rel=1e-9
         )
 
 
-# ---------------------------------------------------------------------------------------------------------- against lifelines on rows, and loops
+# ---------------------------------------- against lifelines on rows, and loops
 
 
 def test_counts_give_what_lifelines_gives_on_rows():
@@ -865,7 +893,8 @@ def test_counts_give_what_lifelines_gives_on_rows():
     assert found["hazard_ratio_ci_lower"] == pytest.approx(
         np.exp(cox.confidence_intervals_.iloc[0, 0]), abs=1e-6
     )
-    # the estimate agrees; lifelines' variance is that of one user's restricted time, not of the mean
+    # the estimate agrees; lifelines' variance is that of one user's restricted time, not of
+    # the mean
     mean, variance = restricted_mean_survival_time(km, t=15, return_variance=True)
     found_mean, se = stats.restricted_mean(groups[0], 15)
     assert found_mean == pytest.approx(mean, rel=1e-9)
@@ -875,7 +904,9 @@ def test_counts_give_what_lifelines_gives_on_rows():
 @pytest.mark.parametrize("competing", [None, "exit"])
 @pytest.mark.parametrize("per_day", [120, DAY])
 def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per_day, monkeypatch):
-    """From events to tables; lifelines gets one row a user, its duration exact (microseconds) or, as in a large log, floored to 12 minutes, 120 of a day."""
+    """From events to tables; lifelines gets one row a user, its duration exact (microseconds) or,
+    as in a large log, floored to 12 minutes, 120 of a day.
+    """
     from lifelines import CoxPHFitter, KaplanMeierFitter
     from lifelines.statistics import logrank_test
     from lifelines.utils import restricted_mean_survival_time
@@ -903,7 +934,7 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
         by="channel",
         horizon="90d",
     )
-    assert ("times in steps of 12 minutes" in result.finding) == (per_day == 120)
+    assert ("times in steps of 12 minutes" in result.rule) == (per_day == 120)
     inside = units < 90 * per_day
     rows = pd.DataFrame(
         {
@@ -974,7 +1005,7 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
     )
     for row in result.contrasts.itertuples():
         pair = rows[rows["segment"].isin([row.segment, "a"])].assign(
-            x=lambda r: (r["segment"] == row.segment).astype(float)
+            x=lambda r, segment=row.segment: (r["segment"] == segment).astype(float)
         )
         one, other = pair[pair["x"] == 1], pair[pair["x"] == 0]
         test = logrank_test(one["days"], other["days"], one["event"], other["event"])
@@ -994,7 +1025,9 @@ COUNTS = st.lists(st.tuples(*[st.integers(0, 6)] * 4), min_size=1, max_size=8)
 @settings(max_examples=200, deadline=None)
 @given(COUNTS, st.sampled_from([1, 1000]))
 def test_cox_on_counts_solves_efrons_equations_event_by_event(table, times):
-    """Per time: events and censored of the one group, of the other. The score at the estimate is 0, summed over single events, and so is its slope."""
+    """Per time: events and censored of the one group, of the other. The score at the estimate is 0,
+    summed over single events, and so is its slope.
+    """
     counts = times * np.array(table)
     n_1, n_0 = (counts[:, k : k + 2].sum(axis=1)[::-1].cumsum()[::-1] for k in (0, 2))
     groups = [
@@ -1057,12 +1090,14 @@ def test_standard_error_of_the_restricted_mean_with_exits_equals_the_bootstrap()
     )  # error of the bootstrap itself: 1.8 %
 
 
-# ---------------------------------------------------------------------------------------------------------- what the reader is told
+# ---------------------------------------- what the reader is told
 
 
 @pytest.fixture(scope="module")
 def channels():
-    """60 users in a activate sooner than 65 in b; c has 5 users, d 40 that were followed for 6 days only; two users need a word."""
+    """60 users in a activate sooner than 65 in b; c has 5 users, d 40 that were followed for 6 days
+    only; two users need a word.
+    """
     rng = np.random.default_rng(2)
     days = np.r_[rng.integers(1, 8, 60), rng.integers(5, 20, 65), 3, 3, 3, 3, 3, np.full(40, 6)]
     status = np.r_[
@@ -1093,11 +1128,11 @@ def test_caveats_and_finding(channels):
     assert "no clock to start: 1 with active but without start" in text
     assert "40 of 170 users (24%) started less than 20 days before 2026-07-01" in text
     assert "exit ends the clock unactivated" in text and "users still there" in text
-    assert "read at the last day they were: small cohorts (2) (6.0 days)." in text
-    assert "Fewer than 30 activations each, taken together as small cohorts (2): c; d." in text
+    assert "read at the last day they were: small cohorts (2) (6 days)." in text
+    assert "Fewer than 30 activations each, taken together as small cohorts (2): c and d." in text
     assert (
-        "Fewer than 30 activations, too small and compared with nobody; intervals are rough: small cohorts (2)."
-        in text
+        "Fewer than 30 activations, too small and compared with nobody; intervals are rough: "
+        "small cohorts (2)." in text
     )
     assert list(result.summary["segment"]) == ["b", "a", "small cohorts (2)"]  # the largest first
     table = result.summary.set_index("segment")
@@ -1118,7 +1153,7 @@ def test_caveats_and_finding(channels):
     assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "logrank_pvalue"]  # one test, not two
     assert (
         result.finding.startswith("Segment a is faster than b: within 20 days of start ")
-        and "exit counts as an exit" in result.finding
+        and "exit counts as an exit" in result.rule
     )
 
 
@@ -1163,9 +1198,11 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
         horizon="40d",
     )
     assert result.finding.startswith(
-        "2 of 2 segments differ from x (log-rank, 5 % false discovery rate). The largest gap: segment z is faster than x: "
+        "2 of 2 segments differ from x (log-rank, 5 % false discovery rate). "
+        "The largest gap: segment z is faster than x: "
     )
-    # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means are plain
+    # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means
+    # are plain
     assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(
         20.5 / 9 - 20.5, abs=1e-9
     )
@@ -1204,7 +1241,8 @@ def test_without_segments(channels):
 
 
 def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
-    # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10 on day 6, 9 on day 7
+    # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10
+    # on day 6, 9 on day 7
     result = time_to_activation(
         log_of([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
     )
@@ -1224,8 +1262,8 @@ def test_activations_at_once_are_named(exact, monkeypatch):
         log_of([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d"
     )
     assert (
-        f"10 of 20 activations (50%) come {'at the very moment' if exact else 'within 1 min'} of the start"
-        in " ".join(result.caveats)
+        f"10 of 20 activations (50%) come {'at the very moment' if exact else 'within 1 minute'} "
+        "of the start" in " ".join(result.caveats)
     )
     assert result.summary.loc[0, ["activated_rate", "rmst_days"]].tolist() == [1, 1.5]
     assert result.curve["activated_rate"].iloc[0] == 0.5
@@ -1238,7 +1276,8 @@ def test_activations_at_once_are_named(exact, monkeypatch):
         ({"activation": ["activ"]}, 'activation: event "activ" does not occur'),
         (
             {"start": Step("start", {"platform": "web"})},
-            'start: event "start .platform=web." does not occur in frame. No such event has "platform"',
+            'start: event "start .platform=web." does not occur in frame. '
+            'No such event has "platform"',
         ),
         ({"reference": "e"}, 'no segment is called "e"; there are a, b, c, d'),
         ({"reference": "a", "by": None}, 'without "by"'),
@@ -1298,7 +1337,7 @@ def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horiz
         horizon=horizon,
     )
     assert all(
-        word in result.finding for word in words
+        word in f"{result.finding} {result.rule}" for word in words
     )  # 40 of 70; of 7 hours 1, 2, 3, 4 or all: (10 + 20 + 30 + 40 + 210) / 70
 
 

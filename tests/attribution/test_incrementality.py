@@ -1,4 +1,7 @@
-"""Days at risk after touches: lone partners and placebo touches recounted tick by tick, late converters by hand, and keen users (planted partners: `calibration.touches`)."""
+"""Days at risk after touches: recounted tick by tick, by hand, and with keen users.
+
+Planted partners: `calibration.touches`.
+"""
 
 from functools import partial
 
@@ -9,21 +12,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib import stats
-from mctlib.attribution import windows as attribution
-from mctlib.attribution.incrementality import TENURE_DAYS, late_table, partner_excess, window_table
-from mctlib.attribution.windows import attribution_windows
+from mctlib.attribution import attribution_windows
+from mctlib.attribution.counting import Counts, Walk
+from mctlib.attribution.incrementality import late_table, partner_excess, window_table
+from mctlib.attribution.person_time import TENURE_DAYS
+from mctlib.attribution.question import (
+    Question,
+    read_clock,
+    read_events,
+    read_rules,
+    read_tags,
+    read_windows,
+    touch_steps,
+)
 from mctlib.contract import as_timestamp
+from mctlib.eventlog.steps import ANY
 from tests.attribution.test_windows import T0, ArrayLog, random_frame, rows_to_frame
 
-# ---------------------------------------------------------------------------------------------------------------------- a naive oracle
+# ----------------------------------------------------------------------------------- a naive oracle
 
 
 def recount(frame, windows, as_of, stride):
-    """Days and conversions of lone partners and of placebo touches, user by user and tick by tick (four a day), as the docstrings say it."""
-    day = lambda t: (t - T0) / pd.Timedelta("1D")  # noqa: E731
+    """Days and conversions of lone partners and of placebo touches, as the docstrings say it.
+
+    User by user and tick by tick (four a day).
+    """
+
+    def day(t):
+        return (t - T0) / pd.Timedelta("1D")
+
     longest, end_of_log = max(windows), day(as_timestamp(as_of))
     calendar = np.arange(longest + 28, end_of_log, 28)
-    out = {name: {} for name in ("alone_time", "alone_n", "placebo_time", "placebo_n")}
+    out = {name: {} for name in ("alone_days", "alone_n", "placebo_days", "placebo_n")}
 
     def add(name, tenure, t, lag, amount, *more):
         stratum = sum(tenure > e for e in TENURE_DAYS) * (len(calendar) + 1) + sum(
@@ -36,8 +56,10 @@ def recount(frame, windows, as_of, stride):
         frame.assign(user=pd.factorize(frame["user_id"])[0]).groupby("user")
     ):
         f = f[f["timestamp"] <= as_timestamp(as_of)]
-        first = lambda e: min(map(day, f.loc[f["event"] == e, "timestamp"]), default=np.inf)  # noqa: B023, E731
-        start, conv, leave = first("signed_up"), first("paid"), first("left")
+        start, conv, leave = (
+            min(map(day, f.loc[f["event"] == event, "timestamp"]), default=np.inf)
+            for event in ("signed_up", "paid", "left")
+        )
         if start == np.inf or start > conv:
             continue
         end, later = min(conv, leave, end_of_log), longest + longest * (code * stride % 100) / 100
@@ -47,25 +69,22 @@ def recount(frame, windows, as_of, stride):
             if p is not None and e != "paid" and day(t) <= end
         ]
 
-        def at(t, amount, name, inclusive):
-            """``inclusive``: a touch of that very moment counts, as it does for a conversion; a tick of time ends at t."""
-            before = [(x, p) for x, p in touches if x < t or (inclusive and x == t)]  # noqa: B023
+        # a conversion counts a touch of its very moment, a tick of time, which ends at t, does not
+        ticks = np.arange(max(start, longest) + 0.25, end + 1e-9, 0.25)
+        moments = [(t, 0.25, "days", False) for t in ticks]
+        if longest <= conv <= leave and max(start, longest) < conv < np.inf:
+            moments.append((conv, 1, "n", True))
+        for t, amount, name, inclusive in moments:
+            before = [(x, p) for x, p in touches if x < t or (inclusive and x == t)]
             near = {p for x, p in before if t - x <= longest}
             if len(near) == 1:
-                add(
-                    f"alone_{name}", t - start, t, t - max(x for x, _ in before), amount, near.pop()
-                )  # noqa: B023
+                lag = t - max(x for x, _ in before)
+                add(f"alone_{name}", t - start, t, lag, amount, near.pop())
             elif not near:
-                shams = [
-                    x + later for x, _ in touches if x + later < t or (inclusive and x + later == t)
-                ]  # noqa: B023
+                moved = [x + later for x, _ in touches]
+                shams = [x for x in moved if x < t or (inclusive and x == t)]
                 if shams and t - max(shams) <= longest:
-                    add(f"placebo_{name}", t - start, t, t - max(shams), amount)  # noqa: B023
-
-        for t in np.arange(max(start, longest) + 0.25, end + 1e-9, 0.25):
-            at(t, 0.25, "time", False)
-        if longest <= conv <= leave and max(start, longest) < conv < np.inf:
-            at(conv, 1, "n", True)
+                    add(f"placebo_{name}", t - start, t, t - max(shams), amount)
     return out
 
 
@@ -74,35 +93,29 @@ def recount(frame, windows, as_of, stride):
 def test_lone_partners_and_placebo_touches_against_a_naive_recount(seed):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
     log = ArrayLog(frame, stride=25)  # placebo touches then lie on the ticks too
-    plan, steps, dims = attribution._plan(
-        log,
-        "paid",
-        ["1d", "4d", "10d"],
-        as_of,
-        ["last"],
-        "partner_id",
-        ["partner_id"],
-        "7d",
-        None,
-        ...,
-        None,
-        "signed_up",
-        "left",
-    )
-    counts = attribution._Counts(log.reduce(plan, events=steps, by=dims, as_of=as_of), plan)
+    lengths = read_windows(["1d", "4d", "10d"], None)
+    clock = read_clock(log, lengths, as_of=as_of, rules=read_rules("last"), half_life="1d")
+    tags = read_tags(log, "partner_id", ["partner_id"], None, clock.end)
+    moments = read_events(log, conversion="paid", start="signed_up", competing="left")
+    (touch,) = touch_steps(read_events(log, touches=ANY)["touches"], tags)
+    question = Question(clock, tags, (*moments.values(), touch), False)
+    tables = log.reduce(Walk(question), events=question.events, by=question.dims, as_of=as_of)
+    counts = Counts(question, tables, np.array(sorted(set(tables["touches"]["partner"]))))
     for name, want in recount(frame, windows, as_of, 25).items():
-        got = getattr(counts, name).sum(axis=0)
+        axes = ["stratum", "window", "partner"][: 3 if name.startswith("alone") else 2]
+        got = counts.dense(name, *axes).sum(axis=0)
         dense = np.zeros_like(got)
         for (stratum, lag, *who), amount in want.items():
-            dense[(stratum, lag, *(counts.names.index(p) for p in who))] = amount
+            dense[(stratum, lag, *(counts.names.tolist().index(p) for p in who))] = amount
         assert got == pytest.approx(dense, abs=1e-9), name
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- by hand
+# ------------------------------------------------------------------------------------------ by hand
 
 
 def test_late_converters_by_hand():
-    # one stratum, bins of 10 and 20 days; untouched 5 conversions in 1,000 days; a partner 30 in 1,000 days, then 20 in 1,000
+    # one stratum, bins of 10 and 20 days; untouched 5 conversions in 1,000 days; a partner 30 in
+    # 1,000 days, then 20 in 1,000
     n, time = np.zeros((100, 1, 3)), np.zeros((100, 1, 3))
     n[:, 0], time[:, 0] = np.array([30, 20, 5]) / 100, np.array([1000, 1000, 1000]) / 100
     table = late_table(
@@ -127,8 +140,10 @@ def test_late_converters_by_hand():
 
 
 def test_dilution_and_placebo_by_hand():
-    # each of 100 buckets, one stratum: untouched 10 conversions in 1,000 days, so 0.01 a day; 20 in 500 days up to 7 days after a touch, 10 in 500 more up to 30 days;
-    # placebo touches 6 in 200 days, then 2 in 200: three times, in all twice what the background brings in their days (2, in all 4)
+    # each of 100 buckets, one stratum: untouched 10 conversions in 1,000 days, so 0.01 a day; 20 in
+    # 500 days up to 7 days after a touch, 10 in 500 more up to 30 days;
+    # placebo touches 6 in 200 days, then 2 in 200: three times, in all twice what the background
+    # brings in their days (2, in all 4)
     n, time = (
         np.repeat(np.array(x, float)[None, None], 100, axis=0)
         for x in ([20, 10, 10], [500, 500, 1000])
@@ -184,11 +199,14 @@ def test_draws_in_blocks_are_the_same_draws(monkeypatch):
         assert a == pytest.approx(b, rel=1e-9)
 
 
-# ------------------------------------------------------------------------------------------------------------------------ planted truth
+# ------------------------------------------------------------------------------------ planted truth
 
 
 def keen(seed, users=3000, days=240):
-    """Half of the users convert three times as often as the others, and only they are touched; no touch causes anything."""
+    """Half of the users convert three times as often as the others, and only they are touched.
+
+    No touch causes anything.
+    """
     rng = np.random.default_rng(seed)
     start = rng.uniform(0, 60, users)
     conv = start + rng.exponential(np.where(np.arange(users) % 2, 1 / 0.003, 1 / 0.001))
@@ -204,8 +222,10 @@ def keen(seed, users=3000, days=240):
     )
 
 
+@pytest.mark.simulation
 def test_placebo_touches_see_through_touches_aimed_at_keen_users():
-    # all of the credit would have come anyway; the comparison with all untouched users finds half of that, the touched users' own later days find it
+    # all of the credit would have come anyway; the comparison with all untouched users finds half
+    # of that, the touched users' own later days find it
     shares = []
     for seed in range(8):
         with pytest.MonkeyPatch.context() as patch:

@@ -48,7 +48,7 @@ QUESTIONS: dict[str, Callable[[EventLog], Any]] = {
     "activation": lambda log: _activation(log, "platform", STEPS[2]),
     "contrasts": lambda log: _activation(log, "channel", STEPS[1]),
     "metric": lambda log: int(
-        daily_metric(log, Rate(STEPS[2], of=STEPS[0], window="14d"), as_of=AS_OF)["n"].sum()
+        daily_metric(log, Rate(STEPS[2], of=STEPS[0], window="14d"), as_of=AS_OF).table["n"].sum()
     ),
 }
 

@@ -18,10 +18,13 @@ NAMES = ["user_id", "event", "timestamp"]
 
 def make_log(rows, server):
     """Rows of (user, event, day of 2026-01)."""
-    frame = lambda some: pd.DataFrame(
-        [(u, e, pd.Timestamp("2026-01-01") + pd.Timedelta(d, "D")) for u, e, d in some],
-        columns=NAMES,
-    )  # noqa: E731
+
+    def frame(some):
+        first = pd.Timestamp("2026-01-01")
+        return pd.DataFrame(
+            [(u, e, first + pd.Timedelta(d, "D")) for u, e, d in some], columns=NAMES
+        )
+
     return EventLog.from_frame(frame(rows), **({"backend": frame(server)} if server else {}))
 
 
@@ -55,7 +58,8 @@ ROWS = [
 
 
 def test_the_servers_records_by_hand():
-    """Within days 0 to 5 the server knows profiles of ann, bob and eve, too late one of cid. Ann's was tracked, eve's event comes after the span."""
+    """Within days 0 to 5 the server knows profiles of ann, bob and eve, too late one of cid. Ann's
+    was tracked, eve's event comes after the span."""
     server = [
         ("ann", "profile", 1),
         ("bob", "profile", 1),
@@ -72,7 +76,8 @@ def test_the_servers_records_by_hand():
 
 
 def test_later_events_by_hand():
-    """An interview or a résumé within days 0 to 5 proves a profile of ann, bob and dan; dan's came before day 1, where his span begins, which is fine."""
+    """An interview or a résumé within days 0 to 5 proves a profile of ann, bob and dan; dan's came
+    before day 1, where his span begins, which is fine."""
     proof, did, tracked = checks(make_log(ROWS, []), 1, range(5), [0, 0, 0, 1, 0], 5)
     assert (
         proof.source == "implied"
@@ -82,7 +87,8 @@ def test_later_events_by_hand():
 
 
 def test_the_best_proof_of_each_event():
-    """The backend has résumés, so a later interview is not needed; profiles are implied; nothing proves the others. The backend holds no properties to filter by."""
+    """The backend has résumés, so a later interview is not needed; profiles are implied; nothing
+    proves the others. The backend holds no properties to filter by."""
     log = make_log(ROWS, [("ann", "resume", 2)])
     found = tracking.proofs(
         log,
@@ -106,10 +112,11 @@ def test_the_best_proof_of_each_event():
 @pytest.mark.parametrize("with_server", [True, False])
 def test_many_users_one_by_one(event, with_server):
     rng = np.random.default_rng(event)
-    some = lambda n: [
-        (f"u{u:03d}", EVENTS[e], d)
-        for u, e, d in zip(rng.integers(0, 300, n), rng.integers(0, 4, n), rng.integers(0, 40, n))
-    ]  # noqa: E731
+
+    def some(n):
+        drawn = zip(rng.integers(0, 300, n), rng.integers(0, 4, n), rng.integers(0, 40, n))
+        return [(f"u{u:03d}", EVENTS[e], d) for u, e, d in drawn]
+
     rows, server = some(1200), some(700)
     log = make_log(rows, server if with_server else [])
     names = sorted({u for u, *_ in rows + (server if with_server else [])})
@@ -152,7 +159,8 @@ def test_completeness_is_a_rate_with_wilsons_interval():
 
 
 def test_completeness_of_users_in_accounts_goes_by_bucket():
-    """Twelve buckets of ten users, whose events are there for all or for none of them: worth twelve users, not 120."""
+    """Twelve buckets of ten users, whose events are there for all or for none of them: worth twelve
+    users, not 120."""
     checked, tracked = np.full((12, 1), 10), np.repeat([[10], [0]], [9, 3], axis=0)
     table = tracking.completeness(pd.DataFrame({"segment": ["a"]}), checked, tracked, n_accounts=12)
     assert table["completeness_rate"].item() == 0.75

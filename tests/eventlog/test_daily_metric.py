@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib.contract import ParameterError
-from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
+from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
 
 
@@ -33,10 +33,12 @@ PEOPLE = pd.DataFrame({"user_id": list("abcde"), "plan": ["x", "y", "x", "x", "y
 
 
 def test_rate_counts_users_by_day_of_their_first_start():
-    found = daily_metric(
+    series = daily_metric(
         log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05"
     )
-    assert list(found.columns) == ["day", "segment", "n", "value", "n_success"]
+    found = series.table
+    facts = ["metric", "kind", "events", "n_pending"]
+    assert list(found.columns) == ["day", "segment", "n", "value", "n_success", *facts]
     assert found["day"].dt.strftime("%m-%d").tolist() == [
         "03-01",
         "03-02",
@@ -44,7 +46,7 @@ def test_rate_counts_users_by_day_of_their_first_start():
     ]  # the 4th closes with the 6th
     assert found["n"].tolist() == [3, 0, 1] and found["n_success"].tolist() == [1, 0, 1]
     np.testing.assert_equal(found["value"].to_numpy(), [1 / 3, np.nan, 1.0])
-    assert found.attrs["n_pending"] == 1 and found.attrs["events"] == ["signed_up", "booked"]
+    assert series.n_pending == 1 and series.events == ["signed_up", "booked"]
 
 
 def test_rate_by_segment_has_every_day_of_every_segment():
@@ -53,7 +55,7 @@ def test_rate_by_segment_has_every_day_of_every_segment():
         Rate("booked", of="signed_up", window="2d"),
         as_of="2026-03-06",
         by="plan",
-    )
+    ).table
     table = found.pivot(index="day", columns="segment", values=["n", "n_success"])
     assert table["n"].to_numpy().tolist() == [[2, 1], [0, 0], [1, 0], [0, 1]]
     assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
@@ -66,6 +68,7 @@ def test_rate_of_the_same_event_means_a_second_one():
         ("b", "visit", "2026-03-01 10:00"),
     ]
     found = daily_metric(log_of(rows), Rate("visit", of="visit", window="3d"), as_of="2026-03-04")
+    found = found.table
     assert found[["n", "n_success"]].to_numpy().tolist() == [[2, 1]]
 
 
@@ -76,9 +79,8 @@ def test_count_is_distinct_users_and_silent_days_are_zero():
         ("b", "visit", "2026-03-01 23:59"),
         ("a", "visit", "2026-03-03 00:00"),
     ]
-    found = daily_metric(
-        log_of(rows), Count("visit"), as_of="2026-03-04T12:00:00Z"
-    )  # the 4th is not over
+    # the 4th is not over
+    found = daily_metric(log_of(rows), Count("visit"), as_of="2026-03-04T12:00:00Z").table
     assert (
         found["value"].tolist() == [2, 0, 1]
         and found["n"].tolist() == [2, 0, 1]
@@ -95,7 +97,7 @@ def test_mean_leaves_out_rows_without_the_property():
     ]
     found = daily_metric(
         log_of(rows, extra=["minutes"]), Mean("visit", "minutes"), as_of="2026-03-03"
-    )
+    ).table
     assert found["n"].tolist() == [2, 0, 1]
     np.testing.assert_equal(found["value"].to_numpy(), [6.0, np.nan, 5.0])
 
@@ -132,5 +134,44 @@ def test_a_rate_says_how_much_of_what_the_server_knows_is_tracked():
         log_of(SIGN_UPS, backend=backend),
         Rate("booked", of="signed_up", window="2d"),
         as_of="2026-03-05",
-    )
+    ).table
     assert found["n_checked"].tolist() == [2, 0, 0] and found["n_tracked"].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "events"),
+    [
+        (Rate(["booked", "paid"], of="visit", window="1d"), "rate", ["visit", "booked", "paid"]),
+        (Count("visit"), "count", ["visit"]),
+        (Mean("visit", "minutes"), "mean", ["visit"]),
+    ],
+)
+def test_a_saved_metric_says_the_same_when_it_is_read_again(metric, kind, events, tmp_path):
+    # the mean of one visit of one minute a day looks like a count
+    rows = [("a", "visit", f"2026-03-{day:02d} 10:00", 1) for day in range(1, 6)]
+    rows += [("b", "booked", "2026-03-01", 1), ("b", "paid", "2026-03-01", 1)]
+    series = daily_metric(log_of(rows, extra=["minutes"]), metric, as_of="2026-03-05")
+    series.table.to_csv(tmp_path / "metric.csv", index=False)
+    saved = DailyMetric.of(pd.read_csv(tmp_path / "metric.csv"))
+    for one in (series, DailyMetric.of(series), saved):
+        assert (one.kind, one.events) == (kind, events)
+        assert one.title == series.title != "the metric"
+        assert one.n_pending == series.n_pending
+
+
+def test_a_table_of_ones_own_needs_day_n_and_value():
+    plain = pd.DataFrame({"day": ["2026-03-01"], "n": ["3"], "value": [3.0]})
+    series = DailyMetric.of(plain)
+    assert (series.title, series.kind, series.events) == ("the metric", "count", [])
+    assert series.n_pending == 0 and DailyMetric.of(plain.assign(n=4)).kind == "mean"
+    assert DailyMetric.of(plain.assign(n_success=1)).kind == "rate"
+    with pytest.raises(DataError, match='column "value" is missing.*Did you mean "values"'):
+        DailyMetric.of(plain.rename(columns={"value": "values"}))
+
+
+def test_two_metrics_in_one_table_have_no_name_in_common():
+    parts = [
+        pd.DataFrame({"day": ["2026-03-01"], "segment": s, "n": 3, "value": 1.0, "metric": s})
+        for s in "ab"
+    ]
+    assert DailyMetric.of(pd.concat(parts)).title == "the metric"

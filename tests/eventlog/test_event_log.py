@@ -1,4 +1,7 @@
-"""The event log: what is kept, stitched, rejected and handed to kernels. Expected numbers are counted by hand on the frames above them."""
+"""The event log: what is kept, stitched, rejected and handed to kernels.
+
+Expected numbers are counted by hand on the frames above them.
+"""
 
 import json
 import os
@@ -16,11 +19,13 @@ import pytest
 
 import mctlib
 from mctlib.contract import DataError, ParameterError, as_timestamp, as_window
+from mctlib.eventlog import build
 from mctlib.eventlog import event_log as log_module
-from mctlib.eventlog import store
+from mctlib.eventlog.build import build_store
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.rows import in_order
 from mctlib.eventlog.steps import ANY, Step
-from mctlib.eventlog.store import build_store, canonical_frame
 
 
 def frame(rows, columns=("user_id", "event", "timestamp")):
@@ -138,9 +143,8 @@ def test_rows_read_are_rows_kept_plus_rows_rejected(tmp_path):
         "timestamp in the future": 1,
         "unreadable timestamp": 1,
     }
-    kept = duckdb.sql(
-        f"SELECT reason, timestamp_raw, user_id FROM '{tmp_path}/x.rejected.parquet' ORDER BY reason"
-    ).fetchall()
+    rejected = pd.read_parquet(tmp_path / "x.rejected.parquet").sort_values("reason")
+    kept = list(rejected[["reason", "timestamp_raw", "user_id"]].itertuples(index=False))
     assert [r[0] for r in kept] == [
         "no event",
         "no user",
@@ -154,6 +158,7 @@ def test_rows_read_are_rows_kept_plus_rows_rejected(tmp_path):
 
 def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_stays(tmp_path):
     path = tmp_path / "x.duckdb"
+    wrong = "2 of 10 rows of events have an unreadable timestamp"
     for rows, fails in (
         ([("u", "e", "2026-01-01")] * 10, False),
         ([("u", "e", "2026-01-01")] * 8 + [("u", "e", "32.13.2026")] * 2, True),
@@ -163,7 +168,7 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
         if fails:
             with pytest.raises(
                 DataError,
-                match=r'rows.csv: 2 of 10 rows of events have an unreadable timestamp \(for example "32.13.2026"\)',
+                match=rf'rows.csv: {wrong} \(for example "32.13.2026"\)',
             ):
                 build_store(
                     path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x"
@@ -200,14 +205,19 @@ def test_no_id_is_kept_in_clear(tmp_path):
 
 
 def test_the_salt_decides_the_hash_and_nothing_else(tmp_path, monkeypatch):
-    rows, hashes, walks = frame([(u, "e", "2026-01-01") for u in "zbay"]), set(), []
-    for salt in ("one", "one", "two"):
+    con = duckdb.connect()
+    con.register("rows", canonical_frame(frame([(u, "e", "2026-01-01") for u in "zbay"]), "events"))
+    hashes, walks = set(), []
+    for n, salt in enumerate(("one", "one", "two")):
         monkeypatch.setenv("MCT_SALT", salt)
-        log = EventLog.from_frame(rows)
-        hashes.add(
-            tuple(r[0] for r in log._con.sql("SELECT user_id FROM users ORDER BY user").fetchall())
+        path = tmp_path / f"{n}.duckdb"
+        build_store(path, {"events": [("rows", "FROM rows")]}, con=con, name="x")
+        with duckdb.connect(path, read_only=True) as stored:
+            ids = stored.sql("SELECT user_id FROM users ORDER BY user").fetchall()
+        hashes.add(tuple(ids))
+        walks.append(
+            np.concatenate([part.bucket for part in EventLog.open(path).journeys(events=["e"])])
         )
-        walks.append(np.concatenate([part.bucket for part in log.journeys(events=["e"])]))
     assert len(hashes) == 2
     assert (walks[0] == walks[2]).all(), "results do not hang on the salt"
 
@@ -267,7 +277,10 @@ def test_week_and_month_of_an_event_and_whether_there_are_accounts():
         pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]),
         people=pd.DataFrame({"user_id": ["u", "v"], "account_id": ["x", None]}),
     )
-    counted = lambda by: log.counts(by=by).set_index(by)["n_events"].to_dict()  # noqa: E731
+
+    def counted(by):
+        return log.counts(by=by).set_index(by)["n_events"].to_dict()
+
     assert counted("week") == {"2026-02-23": 1, "2026-03-02": 2} and counted("month") == {
         "2026-03-01": 3
     }
@@ -299,9 +312,11 @@ def test_chunks_keep_users_whole_and_add_up(monkeypatch):
         ]
     )
     log = EventLog.from_frame(rows)
-    kernel = lambda part: pd.DataFrame(
-        {"segment": part.segment(np.arange(len(part))), "n_rows": 1, "sum_x": 0.5}
-    )  # noqa: E731
+
+    def kernel(part):
+        segment = part.segment(np.arange(len(part)))
+        return pd.DataFrame({"segment": segment, "n_rows": 1, "sum_x": 0.5})
+
     whole = log.reduce(kernel, events=["e"])
     monkeypatch.setattr(log_module, "CHUNK_ROWS", 40)
     parts = list(log.journeys(events=["e"]))
@@ -351,13 +366,60 @@ def test_any_number_of_event_names_and_of_chosen_ones_comes_in_order():
 
 
 def test_rows_that_come_mixed_are_sorted():
-    """By user, time, event; `mixed` is the same rows in any order, and what lies in order is not touched."""
+    """By user, time, event; `mixed` is the same rows in any order."""
     rng = np.random.default_rng(4)
     rows = pd.DataFrame(rng.integers(0, 5, (400, 3)), columns=["user", "time", "code"])
     expected = rows.sort_values(["user", "time", "code"], ignore_index=True)
     for mixed in (rows, expected, expected.iloc[np.r_[1, 0, 2:400]], expected.iloc[::-1]):
-        found = log_module._in_order(pa.Table.from_pandas(mixed, preserve_index=False)).to_pandas()
-        pd.testing.assert_frame_equal(found, expected)
+        found = in_order(pa.Table.from_pandas(mixed, preserve_index=False))
+        pd.testing.assert_frame_equal(found.table.to_pandas(), expected)
+        arrays = {"user": found.user, "time": found.time, "code": found.code}
+        pd.testing.assert_frame_equal(pd.DataFrame(arrays), expected)
+
+
+@pytest.mark.parametrize(("n_steps", "mask"), [(8, "uint8"), (9, "uint16"), (64, "uint64")])
+def test_arrays_have_the_types_that_kernels_are_compiled_for(tmp_path, n_steps, mask):
+    events = frame(
+        [("a", "join", "2026-01-01", "web", 1.5), ("b", "join", "2026-01-01", None, None)],
+        ("user_id", "event", "timestamp", "platform", "size"),
+    )
+    people = pd.DataFrame({"user_id": ["a"], "plan": ["pro"]})
+    in_place = events.drop(columns="size").assign(properties=['{"size": 1.5}', None])
+    in_place.to_parquet(tmp_path / "e.parquet")
+    for log in (
+        EventLog.from_frame(events, people=people),
+        EventLog.from_parquet(tmp_path / "e.parquet", people=people),
+    ):
+        steps = ["join"] * (n_steps - 1) + [Step("join", {"platform": "web"})]
+        by = ["plan", "platform", "week"]
+        (part,) = log.journeys(events=steps, by=by, values="size")
+        arrays = [part.user, part.time, *part.dims.values(), part.mask, part.value, part.bucket]
+        kinds = ["int64"] * 5 + [mask, "float64", "uint8"]
+        assert [str(array.dtype) for array in arrays] == kinds
+        assert all(array.flags.c_contiguous and array.flags.writeable for array in arrays)
+
+
+def test_a_log_shows_its_dataset_period_users_and_events(tmp_path):
+    rows = frame([(f"u{i % 1100}", "e", "2026-01-10") for i in range(2000)])
+    log = EventLog.from_frame(rows, name="a<b")
+    lines = ["EventLog a<b", "2026-01-10 00:00 to 2026-01-10 00:00 UTC"]
+    assert repr(log).split("\n  ") == [*lines, "1,100 users, 2,000 events"]
+    assert "<b>EventLog a&lt;b</b>" in log._repr_html_()
+    rows.to_parquet(tmp_path / "e.parquet")
+    log = EventLog.from_parquet(tmp_path / "e.parquet")
+    assert repr(log).endswith("\n  2,000 events")  # not counted for this
+    assert log.load["n_users"] == 1100
+    assert repr(log).endswith("\n  1,100 users, 2,000 events")
+
+
+def test_a_table_that_is_none_names_the_nearest():
+    rows = frame([("a", "e", "2026-01-10")])
+    log = EventLog.from_frame(rows, people=None)
+    said = '"peple" is not a table beside the events. Did you mean "people"'
+    with pytest.raises(ParameterError, match=said):
+        log.table("peple")
+    with pytest.raises(ParameterError, match=said):
+        EventLog.from_frame(rows, peple=pd.DataFrame({"user_id": ["a"]}))
 
 
 def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
@@ -549,21 +611,21 @@ def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
         def fill(*_, **__):
             raise duckdb.IOException(said)
 
-        monkeypatch.setattr(store, "fill", fill)
+        monkeypatch.setattr(build, "fill", fill)
         with pytest.raises(DataError) as error:
             build_store(path, tables, con=con, name="x")
         assert not list(tmp_path.glob("*.tmp*"))
         return str(error.value)
 
-    full = "IO Error: CHECKPOINT during DETACH failed.\nOriginal error: Could not write file: No space left on device"  # as DuckDB 2.0 words it
-    assert (
-        fails(full)
-        == f"{path}: the disk is full, so the store could not be written; the previous store is untouched."
+    # as DuckDB 2.0 words it
+    full = (
+        "IO Error: CHECKPOINT during DETACH failed.\n"
+        "Original error: Could not write file: No space left on device"
     )
-    assert (
-        fails("IO Error: broken\nmore")
-        == f"{path}: the store could not be written (IO Error: broken); the previous store is untouched."
-    )
+    left = "; the previous store is untouched."
+    broken = fails("IO Error: broken\nmore")
+    assert fails(full) == f"{path}: the disk is full, so the store could not be written{left}"
+    assert broken == f"{path}: the store could not be written (IO Error: broken){left}"
     assert path.read_bytes() == before
     path.unlink()
     assert fails(full) == f"{path}: the disk is full, so the store could not be written."
@@ -593,7 +655,7 @@ def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
         if name in removed[-3:] or name == "x.duckdb" or str(os.getpid()) in name:
             os.utime(tmp_path / name, (day_ago, day_ago))
     (tmp_path / removed[0] / "staging.duckdb").touch()
-    store.remove_leftovers(tmp_path)
+    build.remove_leftovers(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
 
 
@@ -607,8 +669,14 @@ def test_nothing_left_says_in_words_what_was_rejected():
 
 
 def messy(rng, n=240):
-    """Rows with every fault that a load knows, each well under one in ten, and people; ids merge upwards (u0 into u7, never back), so that chains end."""
-    pick = lambda values, odds: [values[i] for i in rng.choice(len(values), n, p=odds)]  # noqa: E731
+    """Rows with every fault that a load knows, each well under one in ten, and people.
+
+    Ids merge upwards (u0 into u7, never back), so that chains end.
+    """
+
+    def pick(values, odds):
+        return [values[i] for i in rng.choice(len(values), n, p=odds)]
+
     ids, share = [f"u{i}" for i in range(8)], [0.9 / 8] * 8
     late = pd.Timestamp.now("UTC").tz_localize(None).normalize() + pd.Timedelta("30D")
     minutes = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 40, n), "min")
@@ -639,9 +707,12 @@ def messy(rng, n=240):
 
 def loaded_by_hand(rows, people):
     """What a load keeps and why it leaves rows out, one row after another in plain Python."""
-    rows, why, kept = rows.astype(object).where(rows.notna(), None).to_dict("records"), {}, []
-    count = lambda reason: why.update({reason: why.get(reason, 0) + 1})  # noqa: E731
-    for row in rows:
+    why, kept = {}, []
+
+    def count(reason):
+        why[reason] = why.get(reason, 0) + 1
+
+    for row in rows.astype(object).where(rows.notna(), None).to_dict("records"):
         row["at"] = pd.to_datetime(row["timestamp"], errors="coerce")
         who = next((row[c] for c in ("user_id", "anonymous_id") if row.get(c) is not None), "")
         reasons = {
@@ -719,17 +790,14 @@ def test_a_load_keeps_and_rejects_what_plain_python_does(tmp_path, seed, lacking
     events = report["tables"]["events"]
     assert events == {"n_read": 240, "n_rejected": why, "n_kept": len(expected)}
     assert why and report["n_users"] == len(users)
-    log = EventLog.open(tmp_path / "x.duckdb")
-    kept = log._con.sql(
-        "SELECT user, timestamp, event::VARCHAR, coalesce(platform::VARCHAR, '') FROM events"
-    ).fetchall()
+    with duckdb.connect(tmp_path / "x.duckdb", read_only=True) as stored:
+        columns = "user, timestamp, event::VARCHAR, coalesce(platform::VARCHAR, '')"
+        kept = stored.sql(f"SELECT {columns} FROM events").fetchall()
     assert [row[:3] for row in kept] == [row[:3] for row in expected], (
         "stored in order of user, time and event"
     )
     assert sorted(kept) == expected
-    rejected = dict(
-        duckdb.sql(
-            f"SELECT reason, count(*) FROM '{tmp_path}/x.rejected.parquet' WHERE canonical_table = 'events' GROUP BY 1"
-        ).fetchall()
-    )
-    assert rejected == {reason: n for reason, n in why.items() if reason != "no consent"}
+    rejected = pd.read_parquet(tmp_path / "x.rejected.parquet")
+    of_events = rejected.loc[rejected["canonical_table"] == "events", "reason"]
+    expected = {reason: n for reason, n in why.items() if reason != "no consent"}
+    assert of_events.value_counts().to_dict() == expected

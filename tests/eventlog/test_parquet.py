@@ -1,7 +1,11 @@
-"""Walking Parquet files where they lie gives, cell by cell, what the store gives. The rules of what is left out are counted by hand."""
+"""Walking Parquet files where they lie gives, cell by cell, what the store gives.
+
+The rules of what is left out are counted by hand.
+"""
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +15,10 @@ from mctlib.activation.time_to_event import time_to_activation
 from mctlib.attribution.windows import attribution_windows
 from mctlib.contract import DataError
 from mctlib.eventlog import event_log as log_module
+from mctlib.eventlog.build import build_store
 from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.eventlog.store import connect
 from mctlib.funnel.conversion import diagnose_funnel
@@ -25,29 +31,33 @@ from mctlib.sources import demo
 STEPS = ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"]
 AS_OF = "2026-07-05"
 SMALL = ("people", "surveys", "backend", "spend", "timeline")
-FRACTIONS = (
-    "attribution",
-    "mean",
-    "activation",
-    "landmark",
-)  # tables whose names begin so hold sums of fractions (over users, over accounts), added in another order
+# tables whose names begin so hold sums of fractions (over users, over accounts), which are added in
+# another order
+FRACTIONS = ("attribution", "mean", "activation", "landmark")
 
 
 def write_clean_demo(folder: Path, users: int = 1500) -> Path:
-    """The demo after stitching and de-duplication, as Parquet files with the canonical columns, the events in no order over several files."""
-    con = EventLog.from_frame(**demo.generate(users=users, seed=1))._con
+    """The demo after stitching and de-duplication, as Parquet files with the canonical columns.
+
+    The events lie in no order over several files.
+    """
+    con, tables = duckdb.connect(), {}
+    for table, rows in demo.generate(users=users, seed=1).items():
+        con.register(f"demo_{table}", canonical_frame(rows, table))
+        tables[table] = [(table, f"FROM demo_{table}")]
+    build_store(folder / "demo.duckdb", tables, con=con, name="demo")
+    con.execute(f"ATTACH '{folder}/demo.duckdb' AS demo (READ_ONLY); USE demo")
     (folder / "events").mkdir()
-    rows = "SELECT user_id, e.* EXCLUDE (user) REPLACE (event::VARCHAR AS event) FROM events e JOIN users USING (user)"
     for part in range(3):
-        con.execute(
-            f"COPY ({rows} WHERE hash(user_id, timestamp) % 3 = {part} ORDER BY hash(timestamp)) TO '{folder}/events/{part}.parquet'"
-        )
+        con.execute(f"""COPY (
+            SELECT user_id, e.* EXCLUDE (user) REPLACE (event::VARCHAR AS event)
+            FROM events e JOIN users USING (user)
+            WHERE hash(user_id, timestamp) % 3 = {part} ORDER BY hash(timestamp)
+            ) TO '{folder}/events/{part}.parquet'""")
     for table in SMALL:
-        select = (
-            f"SELECT user_id, t.* EXCLUDE (user) FROM {table} t JOIN users USING (user)"
-            if table in SMALL[:3]
-            else f"FROM {table}"
-        )
+        select = f"FROM {table}"
+        if table in SMALL[:3]:
+            select = f"SELECT user_id, t.* EXCLUDE (user) FROM {table} t JOIN users USING (user)"
         con.execute(f"COPY ({select}) TO '{folder}/{table}.parquet'")
     return folder
 
@@ -61,7 +71,10 @@ def stored(folder: Path) -> EventLog:
 
 
 def answers(log: EventLog) -> dict[str, pd.DataFrame]:
-    """Every table of every analysis, with options that use all there is to a walk: dims of people and events, filters, values, buckets, users of tables."""
+    """Every table of every analysis, with options that use all there is to a walk.
+
+    Dims of people and events, filters, values, buckets, users of tables.
+    """
     steps = [
         "signed_up",
         Step("job_viewed", {"platform": ["ios", "android"]}),
@@ -69,9 +82,8 @@ def answers(log: EventLog) -> dict[str, pd.DataFrame]:
     ]
     rate = daily_metric(
         log, Rate("interview_scheduled", of="signed_up", window="14d"), as_of=AS_OF, by="plan"
-    )
-    treated = rate[rate["segment"] == "growth"].drop(columns="segment").assign(segment="all")
-    treated.attrs = rate.attrs
+    ).table
+    treated = rate[rate["segment"] == "growth"].assign(segment="all")
     results = {
         "funnel": diagnose_funnel(log, STEPS, window="14d", as_of=AS_OF, by="plan"),
         "other funnel": diagnose_funnel(
@@ -115,7 +127,6 @@ def answers(log: EventLog) -> dict[str, pd.DataFrame]:
             log,
             start="signed_up",
             activation="interview_scheduled",
-            signals=["job_saved"],
             as_of=AS_OF,
             by="platform",
         ),
@@ -133,13 +144,13 @@ def answers(log: EventLog) -> dict[str, pd.DataFrame]:
         "describe": log.describe(),
         "counts": log.counts(),
         "rate": rate,
-        "count": daily_metric(log, Count("session_ended"), as_of=AS_OF),
+        "count": daily_metric(log, Count("session_ended"), as_of=AS_OF).table,
         "counts by": log.counts(
             events=["signed_up", Step(ANY, {"platform": "ios"})], by=["plan", "properties.minutes"]
         ),
         "mean": daily_metric(
             log, Mean("session_ended", "minutes"), as_of=AS_OF, by="event.platform"
-        ),
+        ).table,
         **{
             f"{name}: {field}": table
             for name, result in results.items()
@@ -317,7 +328,10 @@ def test_a_user_with_more_rows_than_a_chunk_stays_whole_and_questions_may_interl
 
 
 def test_similar_ids_are_different_users(tmp_path):
-    """Of these 409,600 ids DuckDB's own hash makes a tenth: the same digits in both halves, and letters that differ in high bits."""
+    """Of these 409,600 ids DuckDB's own hash makes a tenth.
+
+    They have the same digits in both halves, and letters that differ in high bits.
+    """
     letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
     ids = [f"{n:07}{a}{n:07}{b}" for n in range(100) for a in letters for b in letters]
     log = EventLog.from_parquet(

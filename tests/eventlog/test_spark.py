@@ -1,4 +1,7 @@
-"""Over a real cluster (a master and two workers, processes of their own) every table is, cell by cell, the one that DuckDB gives."""
+"""Over a real cluster every table is, cell by cell, the one that DuckDB gives.
+
+The cluster is a master and two workers, processes of their own.
+"""
 
 import importlib.util
 import os
@@ -22,22 +25,25 @@ from mctlib.eventlog.steps import ANY
 from tests.eventlog.test_parquet import SMALL, answers, assert_same, stored, write_clean_demo
 
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
-pytestmark = pytest.mark.skipif(
-    not JAVA or not importlib.util.find_spec("pyspark"),
-    reason="a cluster needs "
-    + (
-        "Java 17 or later (no java on the PATH, no JAVA_HOME)"
-        if not JAVA
-        else 'pyspark: pip install "mctlib[spark]"'
+LACKING = 'pyspark: pip install "mctlib[spark]"'
+if not JAVA:
+    LACKING = "Java 17 or later (no java on the PATH, no JAVA_HOME)"
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        not JAVA or not importlib.util.find_spec("pyspark"), reason=f"a cluster needs {LACKING}"
     ),
-)
+]
 
 
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # short lives
 
 
 class Cluster:
-    """A standalone master and two workers of one core each on the loopback address; `spark` is a session on them."""
+    """A standalone master and two workers of one core each on the loopback address.
+
+    `spark` is a session on them.
+    """
 
     def __init__(self, folder: Path) -> None:
         import pyspark
@@ -252,10 +258,8 @@ def test_frames_that_cannot_be_read(cluster):
     rows = cluster.spark.createDataFrame(
         [("ann", "join", "2026-01-01")], "user_id string, event string, timestamp string"
     )
-    with pytest.raises(
-        DataError,
-        match='events frame: "timestamp" holds string, not timestamps; convert it with to_timestamp',
-    ):
+    no_time = '"timestamp" holds string, not timestamps; convert it with to_timestamp'
+    with pytest.raises(DataError, match=f"events frame: {no_time}"):
         SparkLog(rows)
     with pytest.raises(DataError, match='events frame: column "event" is missing'):
         SparkLog(rows.drop("event"))

@@ -13,8 +13,9 @@ from mctlib import phrases, plots, stats
 from mctlib.contract import ParameterError
 from mctlib.eventlog import event_log as log_module
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.journeys import tally
 from mctlib.eventlog.steps import ANY, Exclusion, Step
-from mctlib.funnel.conversion import _cell, _cells, diagnose_funnel
+from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.plots.style import HATCH
 from mctlib.results import suppress
 from mctlib.sources import demo
@@ -64,6 +65,7 @@ def test_six_rows_by_hand():
         "conversion_rate_ci_upper",
         "design_effect",
         "n_accounts",
+        "window_days",
         "horizon_days",
         "horizon_rate",
         "horizon_rate_ci_lower",
@@ -316,8 +318,9 @@ def test_whom_an_exclusion_takes_out_is_in_no_rate():
     )
     assert (
         nobody.finding
-        == "An exclusion takes out the first attempt of everyone with a, so there is no rate. (Rule: steps in order, 5 days from a user's first entry.)"
+        == "An exclusion takes out the first attempt of everyone with a, so there is no rate."
     )
+    assert nobody.rule == "steps in order, 5 days from a user's first entry."
     plots.plot_funnel(nobody.steps)
     plots.plot_funnel_times(nobody.times)
     matplotlib.pyplot.close("all")
@@ -353,7 +356,7 @@ def test_segments_are_read_at_entry_and_add_up():
     ]  # bob entered on the web
     assert result.steps.query("segment == 'ios'")["n_reached"].tolist() == [1, 0, 0]
     assert (
-        "Fewer than 30 users entered in web, ios: too few to compare." in result.caveats
+        "Fewer than 30 users entered in web and ios: too few to compare." in result.caveats
         and "By segment" not in result.finding
     )
 
@@ -405,7 +408,7 @@ def test_the_rule_says_whether_windows_are_open():
         for d, e in enumerate("ab")
     ]
     young, old = (
-        diagnose_funnel(make_log(rows), ["a", "b"], window="14d", as_of=day).finding
+        diagnose_funnel(make_log(rows), ["a", "b"], window="14d", as_of=day).rule
         for day in ("2026-01-05", "2026-03-05")
     )
     assert (
@@ -652,27 +655,28 @@ def test_durations_are_exact(leaving, monkeypatch):
     assert (
         last["n_pending"]
         == (ending == "waiting").sum() - ((ending == "waiting") & (stop == window)).sum()
-        and "times to" not in result.finding
+        and "times to" not in result.rule
     )
     monkeypatch.setattr("mctlib.eventlog.event_log.EXACT_EVENTS", 1000)
     large = diagnose_funnel(EventLog.from_frame(frame), ["a", "b"], **asked)
     assert 0 < abs(row(large, 2)["median_days"] - last["median_days"]) <= 5 / 1440 and row(
         large, 2
     )["median_days"] * 288 == pytest.approx(round(row(large, 2)["median_days"] * 288))
-    assert "times to 5 minutes, 95 % intervals" in large.finding
+    assert "times to 5 minutes, 95 % intervals" in large.rule
 
 
 def test_a_duration_of_years_in_thousands_of_segments_is_exact():
-    """30 years in microseconds times 3,000 segments is more than an integer holds; every second user's wait is the last user's."""
-    n = 3000
-    name, late = np.array([f"u{i}" for i in range(n)], object), np.arange(n) % 2 + 9 * 10**14
-    segment, cell, n_users = _cells(
-        "entry", 1, name, np.arange(n), late, 1, np.arange(n) % 3, np.arange(n) % 5 > 2
-    )
-    assert segment.tolist() == name.tolist() and (n_users == 1).all()
-    assert cell.tolist() == [
-        _cell("entry", 2, i % 3, i % 5 > 2, 9 * 10**14 + i % 2) for i in range(n)
-    ]
+    """30 years in microseconds times 3,000 segments is more than an integer holds.
+
+    Every second user's wait is the last user's.
+    """
+    at = np.arange(3000)
+    given = {"segment": at, "outcome": at % 3, "closed": at % 5 > 2, "ticks": at % 2 + 9 * 10**14}
+    found = tally(**given)
+    assert (found.pop("n_users") == 1).all()
+    assert {name: column.tolist() for name, column in found.items()} == {
+        name: column.tolist() for name, column in given.items()
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------ leaving, accounts, any order
@@ -704,7 +708,7 @@ def test_who_leaves_first_does_not_convert_by_hand():
     assert (
         row(result, 2)["step_rate"] == 2 / 4
     )  # ann, bob, cem and dee have their five days behind them
-    assert "leaving by gone ends the wait" in result.finding
+    assert "leaving by gone ends the wait" in result.rule
     without = diagnose_funnel(make_log(rows), ["a", "b"], window="5d", as_of="2026-01-12T00:00:00Z")
     assert row(without, 2)[["n_competing", "conversion_rate"]].tolist() == [
         0,
@@ -744,7 +748,7 @@ def test_users_of_one_account_count_for_less():
     assert last["conversion_rate_ci_upper"] - last["conversion_rate_ci_lower"] > 1.4 * (
         high[0] - low[0]
     )
-    assert f"in 40 accounts (design effect {last['design_effect']:.1f})" in result.finding and any(
+    assert f"in 40 accounts (design effect {last['design_effect']:.1f})" in result.rule and any(
         "Users of one account act alike" in c for c in result.caveats
     )
     band = result.times.iloc[-1]
@@ -763,7 +767,7 @@ def test_below_ten_accounts_there_is_no_interval():
     assert (
         "Too few accounts to say how far accounts differ, so no interval is given."
         in result.caveats
-        and "too few accounts for intervals" in result.finding
+        and "too few accounts for intervals" in result.rule
     )
 
 
@@ -803,7 +807,7 @@ def test_a_few_large_accounts_beside_users_without_one(n_accounts, alone, given)
     assert any(c.startswith("Too few accounts to say") for c in result.caveats) != given
     assert (
         any(f"Theirs are {n_accounts} accounts" in c for c in result.caveats) == given
-        and (f"in {n_accounts} accounts (design effect {effect:.1f})" in result.finding) == given
+        and (f"in {n_accounts} accounts (design effect {effect:.1f})" in result.rule) == given
     )
 
 

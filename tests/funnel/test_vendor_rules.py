@@ -1,4 +1,5 @@
-"""One funnel under five rules: public cases, a log for every switch, and plain searches over all chains."""
+"""One funnel under five rules: public cases, a log for every switch, and plain searches over all
+chains."""
 
 import json
 from functools import cache
@@ -12,18 +13,18 @@ from scipy.stats import t as student
 
 from mctlib import plots, stats
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.event_log import EventLog, add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.vendor_rules import (
-    RULES,
     STATUS,
     SWITCHES,
     TOGETHER,
     TOOLS,
-    _count,
-    _depth,
     compare_rules,
+    count_depths,
+    tool_differences,
+    user_depths,
 )
 
 matplotlib.use("Agg")
@@ -34,7 +35,9 @@ CASES = {
     )
 }
 HERE = {"posthog": "PostHog", "clickhouse windowFunnel default": "ClickHouse"}
-NOT_COMPARED = {  # what compare_rules does not offer; tests/test_journeys.py holds the walk to those of them that it can walk
+# what compare_rules does not offer; tests/test_journeys.py holds the walk to those of them that it
+# can walk
+NOT_COMPARED = {
     "exclusions": lambda c: bool(c["exclusions"]),
     "optional steps": lambda c: bool(c["optional_steps"]),
     "another order of steps": lambda c: c["mode"] != "ordered",
@@ -57,7 +60,7 @@ def reached(result, tool):
     return result.counts.loc[result.counts["tool"] == tool, "n_reached"].tolist()
 
 
-# ------------------------------------------------------------------------------------------------------------------ published counts
+# --------------------------------------------------------------------------------- published counts
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_every_published_case_is_held_or_left_out_for_a_reason():
     assert kinds == {"posthog": 9, "clickhouse windowFunnel default": 5}
 
 
-# ------------------------------------------------------------------------------------------------------ a log where one switch matters
+# ------------------------------------------------------------------- a log where one switch matters
 
 ALONE = {  # switch: steps, window in seconds, rows, tool, its counts, ours
     "reuse": (
@@ -164,8 +167,10 @@ def test_a_log_where_only_one_switch_matters(switch):
 
 
 def test_a_user_whom_no_single_switch_explains():
-    """The first a is not followed in time, the second one is, by a b a second before it: Mixpanel's grace alone gives step 2, its first entry alone and both
-    together step 1. Under c the two must meet: b before the first a, c too late for it but not for the second."""
+    """The first a is not followed in time, the second one is, by a b a second before it: Mixpanel's
+    grace alone gives step 2, its first entry alone and both
+    together step 1. Under c the two must meet: b before the first a, c too late for it but not for
+    the second."""
     rows = [("u", "b", 0), ("u", "a", 1), ("u", "a", 9), ("u", "b", 10), ("u", "c", 14)]
     result = compare_rules(make_log(rows), ["a", "b", "c"], window="10s", as_of=None)
     assert reached(result, "Mixpanel") == [1, 1, 0] and reached(result, "PostHog") == [1, 1, 1]
@@ -194,11 +199,12 @@ def test_a_user_whom_no_single_switch_explains():
     ].values.tolist() == [[TOGETHER, 3, 0, 1], [TOGETHER, 4, 0, 1]]
 
 
-# ---------------------------------------------------------------------------------------------------- the same, by search over all chains
+# -------------------------------------------------------------- the same, by search over all chains
 
 
 def longest(events, n, window, *, grace=0, first_only=False):
-    """Steps of the longest chain of different events (time, mask): each not more than ``grace`` before the last, all within the window of step 1."""
+    """Steps of the longest chain of different events (time, mask): each not more than ``grace``
+    before the last, all within the window of step 1."""
     starts = [i for i, (_, mask) in enumerate(events) if mask & 1]
     starts = [i for i in starts if not first_only or events[i][0] == events[starts[0]][0]]
 
@@ -221,7 +227,8 @@ def longest(events, n, window, *, grace=0, first_only=False):
 
 
 def window_funnel(events, n, window):
-    """ClickHouse's published algorithm: events by (time, condition), each condition remembers the start of the chain that last reached it."""
+    """ClickHouse's published algorithm: events by (time, condition), each condition remembers the
+    start of the chain that last reached it."""
     begun = [None] * n
     for t, k in sorted((t, k) for t, mask in events for k in range(n) if mask >> k & 1):
         if k == 0:
@@ -250,14 +257,18 @@ SEARCHED = [
     for tool, switches in [(s, (s,)) for s in SWITCHES] + list(TOOLS.items())
     for masks in (SINGLE, REPEATED, SHARED)
     if "grace" not in switches or masks == SINGLE
-]  # Mixpanel takes a step's first instance, not always the longest chain when one event fits two steps
+    # Mixpanel takes a step's first instance, not always the longest chain when one event fits two
+]
 
 
 @pytest.mark.parametrize(("tool", "switches", "masks"), SEARCHED)
 def test_every_rule_against_a_plain_search(tool, switches, masks):
     j, window = random_journeys(len(tool), masks), 4_000_000
-    got = dict(zip(*(a.tolist() for a in _depth(j, 3, window, switches))))
-    rounded = lambda t: (t + 500_000) // 1_000_000 * 1_000_000  # noqa: E731
+    got = dict(zip(*(a.tolist() for a in user_depths(j, 3, window, switches))))
+
+    def rounded(t):
+        return (t + 500_000) // 1_000_000 * 1_000_000
+
     want = {}
     for u in np.unique(j.user):
         events = [(int(t), int(m)) for t, m in zip(j.time[j.user == u], j.mask[j.user == u])]
@@ -290,26 +301,22 @@ def test_reasons_add_up_to_the_difference_and_users_add_up_over_chunks():
         *(np.concatenate([getattr(p, c) for p in parts]) for c in ("time", "mask")),
         as_of=10**9,
     )
-    count = lambda j: (
-        _count(j, n_steps=3, window=4_000_000).groupby(["tool", "reason", "step"]).sum()
-    )  # noqa: E731
-    total = count(whole)
-    pd.testing.assert_frame_equal(
-        total, count(parts[0]).add(count(parts[1]), fill_value=0).astype(int)
-    )
-    ours = _depth(whole, 3, 4_000_000)[1]
+    ask = {"n_steps": 3, "window": 4_000_000}
+    total = add_up([count_depths(whole, **ask)])
+    added = add_up([count_depths(part, **ask) for part in parts])
+    for name, table in total.items():
+        pd.testing.assert_frame_equal(added[name], table)
+    differences = tool_differences(total["depths"], ["a", "a", "b"])
+    ours = user_depths(whole, 3, 4_000_000)[1]
     for tool, switches in TOOLS.items():
-        theirs = _depth(whole, 3, 4_000_000, switches)[1]
-        mine = total.query(
-            "tool == @tool and reason not in ['reached', 'open', 'knotted']"
-        ).droplevel("tool")
-        change = (
-            (mine["n_gained"] - mine["n_lost"]).groupby("step").sum().reindex([2, 3], fill_value=0)
-        )
+        theirs = user_depths(whole, 3, 4_000_000, switches)[1]
+        mine = differences[differences["tool"] == tool]
+        gain = (mine["n_gained"] - mine["n_lost"]).groupby(mine["step"]).sum()
+        change = gain.reindex([2, 3], fill_value=0)
         assert change.tolist() == [(theirs >= k).sum() - (ours >= k).sum() for k in (2, 3)]
 
 
-# --------------------------------------------------------------------------------------------------------------------- tables, words, picture
+# --------------------------------------------------------------------------- tables, words, picture
 
 
 def test_ours_is_the_funnels_count_and_step_1_is_everyones():
@@ -341,11 +348,11 @@ def test_ours_is_the_funnels_count_and_step_1_is_everyones():
     )
     assert result.counts[["design_effect", "n_accounts"]].isna().all(
         axis=None
-    ) and result.finding.endswith("95 % intervals.)")
+    ) and result.rule.endswith("95 % intervals.")
 
 
 def test_every_tool_states_every_aspect_with_a_public_page():
-    rules = pd.DataFrame(RULES, columns=["tool", "aspect", "rule", "source"])
+    rules = compare_rules(make_log([("u", "a", 0)]), ["a", "b"], window="1d", as_of=None).rules
     assert (
         rules.groupby("tool")["aspect"].nunique().to_dict() == dict.fromkeys(TOOLS, 4)
         and len(rules) == 20
@@ -360,7 +367,8 @@ def test_open_windows_and_knotted_moments_are_said():
     result = compare_rules(log, ["a", "a", "b"], window="10s", as_of="2026-01-01T00:01:31Z")
     assert reached(result, "this workbook") == [2, 1, 1]
     assert result.caveats[0].startswith(
-        "Still inside the window of their first entry on 2026-01-01 and not at the last step: 1 user."
+        "Still inside the window of their first entry on 2026-01-01 and not at the last step: "
+        "1 user."
     )
     assert result.caveats[1].startswith(
         "Different events at one moment, and events that fit several steps: 1 user."
@@ -369,7 +377,8 @@ def test_open_windows_and_knotted_moments_are_said():
 
 
 def crowded(n_accounts, seed=1):
-    """Accounts of 12 users of whom about as many as their account is keen do b in time, some only from a later a on; five users have no account."""
+    """Accounts of 12 users of whom about as many as their account is keen do b in time, some only
+    from a later a on; five users have no account."""
     rng = np.random.default_rng(seed)
     account = [*np.repeat([f"acc{i}" for i in range(n_accounts)], 12), *[None] * 5]
     keen = np.r_[rng.beta(2, 2, n_accounts).repeat(12), rng.random(5)]
@@ -400,7 +409,8 @@ def crowded(n_accounts, seed=1):
 
 
 def test_users_of_one_account_count_together_by_a_loop_over_buckets():
-    """Ours counts who is on, Mixpanel those of them who did not begin anew: the share of each by bucket; five users without an account are one each."""
+    """Ours counts who is on, Mixpanel those of them who did not begin anew: the share of each by
+    bucket; five users without an account are one each."""
     log, users = crowded(40)
     (walked,) = log.journeys(events=["a"])
     users["bucket"] = pd.Series(walked.bucket, walked.user).groupby(level=0).first().to_numpy()
@@ -428,8 +438,8 @@ def test_users_of_one_account_count_together_by_a_loop_over_buckets():
         )
     assert (result.counts["n_accounts"] == 40).all()
     assert (
-        f"95 % intervals of users in 40 accounts (design effect {last.loc['this workbook', 'design_effect']:.1f})"
-        in result.finding
+        "95 % intervals of users in 40 accounts (design effect "
+        f"{last.loc['this workbook', 'design_effect']:.1f})" in result.rule
     )
     assert not any("account" in c for c in result.caveats) and not set(
         users["account"].dropna()

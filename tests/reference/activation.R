@@ -1,4 +1,4 @@
-# The numbers of tests/test_activation.py that come from R:   Rscript tests/reference/activation.R
+# The numbers of tests/activation that come from R:   Rscript tests/reference/activation.R
 # Made with R 4.2.2 and survival 3.5-3 (Debian packages r-base-core, r-cran-survival). Data: aml and lung, which survival brings along.
 library(survival)
 d <- data.frame(t = lung$time, s = lung$status - 1, x = as.integer(lung$sex == 1))  # men against women
@@ -83,3 +83,20 @@ d <- data.frame(t = c(1:40, rep(45, 70)), s = rep(1:0, c(40, 70)), x = rep(1:0, 
 f <- survdiff(Surv(t, s) ~ x, data = d)
 cat(sprintf("one side: log-rank chisq %.12f p %.12g robust score %.10f\n", f$chisq, pchisq(f$chisq, 1, lower.tail = FALSE),
             suppressWarnings(coxph(Surv(t, s) ~ x, data = d, cluster = g))$rscore))  # at 0; the coefficient itself is infinite
+
+# Other things equal: sex and ECOG score (0, 2 against 1) with a baseline of their own for users above 65; then errors by institution; then late entry
+w <- subset(transform(lung, s = status - 1, x = as.integer(sex == 1), old = age > 65), ph.ecog %in% 0:2)
+w$zero <- as.integer(w$ph.ecog == 0); w$two <- as.integer(w$ph.ecog == 2)
+w$inst <- ifelse(is.na(w$inst), 1000, w$inst)
+w$entry <- ifelse(seq_len(nrow(w)) %% 2 == 0, (seq_len(nrow(w)) * 7) %% 120, 0)
+tight <- coxph.control(eps = 1e-12, toler.chol = 1e-13)
+for (width in c(1, 28)) {
+  v <- transform(w, t = width * (time %/% width))
+  f <- coxph(Surv(t, s) ~ x + zero + two + strata(old), data = v, control = tight)
+  z <- cox.zph(f, transform = "km", terms = FALSE)
+  cat(sprintf("adjusted, width %d: coef %.10f se %.10f cox.zph p %.10f\n", width, coef(f), sqrt(diag(vcov(f))), z$table[1:3, 3]), sep = "")
+  f <- coxph(Surv(t, s) ~ x + zero + two + strata(old), data = v, cluster = inst, control = tight)
+  cat(sprintf("adjusted, width %d: robust se %.10f\n", width, sqrt(diag(f$var))), sep = "")
+}
+f <- coxph(Surv(entry, time, s) ~ x + zero + two + strata(old), data = subset(w, entry < time), cluster = inst, control = tight)
+cat(sprintf("adjusted, late: n %d coef %.10f robust se %.10f\n", f$n, coef(f), sqrt(diag(f$var))), sep = "")

@@ -1,7 +1,6 @@
 """What notebooks show: numbers in their units, small cells hidden, data never live."""
 
 import re
-from types import SimpleNamespace
 
 import nbconvert.filters.markdown_mistune as markdown
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
+from mctlib.report import cells
 from mctlib.report import display as report
-from mctlib.results import suppress
+from mctlib.results import Result, suppress
 
 
 @pytest.fixture
@@ -19,15 +19,16 @@ def shown(monkeypatch):
     """Collects what a notebook would display: (data, metadata) pairs, HTML objects as text."""
     outputs = []
 
-    def display(what, *, raw=False, metadata=None):
-        outputs.append((what if raw else {"text/html": what.data}, metadata or {}))
+    def display(data, *, raw, metadata=None):
+        assert raw
+        outputs.append((data, metadata or {}))
 
     monkeypatch.setattr(report, "display", display)
     monkeypatch.delenv("MCT_TABLES", raising=False)
     return outputs
 
 
-def cells(page):
+def table_of(page):
     """The table of a page as text: header row, then body rows."""
     rows = re.findall(r"<tr>(.*?)</tr>", page, re.S)
     return [
@@ -39,19 +40,42 @@ def cells(page):
     ]
 
 
-@pytest.mark.parametrize(("column", "value", "text"), [
-    ("conversion_rate", 0.1234, "12.3 %"), ("late_share", 1.0, "100.0 %"), ("conversion_rate", np.nan, "–"), ("roi", -0.5, "−50.0 %"),
-    ("effect_rate", 0.171, "+17.1 pp"), ("rel_effect", 0.94, "+94.0 %"), ("n_users", 1234567, "1,234,567"), ("n_users", 12.0, "12"),
-    ("spend_amount", 1234567.0, "1.2 M"), ("cost_amount", 820000, "820 k"), ("cost_amount", 4567, "4.6 k"), ("value_amount", 12, "12"),
-    ("value_amount", 2.5e9, "2.5 bn"), ("median_days", 4.75, "4.8"),
-    ("horizon_days", 13.55, "13.6"), ("horizon_days", 14.0, "14"), ("segment", "2026-06-29", "2026‑06‑29"), ("segment", "a-b", "a-b"),
-    ("pvalue", 0.0004, "< 0.001"), ("qvalue", 0.0421, "0.042"), ("window_days", 14, "14"),
-    ("day", pd.Timestamp("2026-04-06"), "6 April 2026"), ("shipped_at", pd.Timestamp("2026-04-06 12:30", tz="UTC"), "6 April 2026 12:30"),
-    ("supported", True, "yes"), ("hazard_ratio", 1.23456, "1.23"), ("payback_days", np.inf, "no limit"), ("event", None, "–"), ("step", 3, "3"),
-    ("credit", 12345.678, "12,346"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("conversion_rate", 0.1234, "12.3 %"),
+        ("late_share", 1.0, "100.0 %"),
+        ("conversion_rate", np.nan, "–"),
+        ("roi", -0.5, "−50.0 %"),
+        ("effect_rate", 0.171, "+17.1 pp"),
+        ("rel_effect", 0.94, "+94.0 %"),
+        ("n_users", 1234567, "1,234,567"),
+        ("n_users", 12.0, "12"),
+        ("spend_amount", 1234567.0, "1.2 M"),
+        ("cost_amount", 820000, "820 k"),
+        ("cost_amount", 4567, "4.6 k"),
+        ("value_amount", 12, "12"),
+        ("value_amount", 2.5e9, "2.5 bn"),
+        ("median_days", 4.75, "4.8"),
+        ("horizon_days", 13.55, "13.6"),
+        ("horizon_days", 14.0, "14"),
+        ("segment", "2026-06-29", "2026‑06‑29"),
+        ("segment", "a-b", "a-b"),
+        ("pvalue", 0.0004, "< 0.001"),
+        ("qvalue", 0.0421, "0.042"),
+        ("window_days", 14, "14"),
+        ("day", pd.Timestamp("2026-04-06"), "6 April 2026"),
+        ("shipped_at", pd.Timestamp("2026-04-06 12:30", tz="UTC"), "6 April 2026 12:30"),
+        ("supported", True, "yes"),
+        ("hazard_ratio", 1.23456, "1.23"),
+        ("payback_days", np.inf, "no limit"),
+        ("event", None, "–"),
+        ("step", 3, "3"),
+        ("credit", 12345.678, "12,346"),
+    ],
+)
 def test_a_value_reads_in_its_unit(column, value, text):
-    assert report._cell(column, value).replace("\u00a0", " ") == text
+    assert cells.cell(column, value).replace("\u00a0", " ") == text
 
 
 @pytest.mark.parametrize(
@@ -59,11 +83,15 @@ def test_a_value_reads_in_its_unit(column, value, text):
     [
         ([5.25, 0.01], "Median, days", "5.2 (5.1–5.4)"),
         ([0.25, 0.01], "Median, hours", "6.0 (5.9–6.2)"),
+        ([1.5, 0.01], "Median, hours", "36.0 (35.3–37.1)"),
+        ([2.0, 0.01], "Median, days", "2.0 (2.0–2.1)"),
         ([10 / 1440], "Median, minutes", "10.0 (9.8–10.3)"),
         ([0.0], "Median, days", "0.0 (0.0–0.0)"),
     ],
 )
-def test_short_durations_get_a_unit_in_which_something_is_left_of_them(days, heading, first):
+def test_a_column_of_durations_takes_the_largest_unit_of_which_its_longest_has_two(
+    days, heading, first
+):
     days = np.array(days)
     frame = pd.DataFrame(
         {
@@ -73,26 +101,47 @@ def test_short_durations_get_a_unit_in_which_something_is_left_of_them(days, hea
             "median_days_ci_upper": days * 1.03,
         }
     )
-    text, _ = report._readable(frame, pd.Series(False, index=frame.index))
+    text, _ = cells.readable(frame, pd.Series(False, index=frame.index))
     assert (
         text.columns.tolist() == ["Event", heading]
         and text[heading][0].replace("\u00a0", " ") == first
     )
 
 
-@pytest.mark.parametrize(("column", "words"), [
-    ("n_reached", "Reached"), ("conversion_rate", "Conversion rate"), ("median_days", "Median, days"), ("rel_effect", "Relative effect"), ("qvalue", "q-value"),
-    ("logrank_pvalue", "Logrank p-value"), ("cost_amount", "Cost"), ("roi", "ROI"), ("p90_days", "P90, days"), ("first_at", "First at"), ("day", "Day"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("n_reached", "Reached"),
+        ("conversion_rate", "Conversion rate"),
+        ("median_days", "Median, days"),
+        ("rel_effect", "Relative effect"),
+        ("qvalue", "q-value"),
+        ("logrank_pvalue", "Logrank p-value"),
+        ("cost_amount", "Cost"),
+        ("roi", "ROI"),
+        ("p90_days", "P90, days"),
+        ("first_at", "First at"),
+        ("day", "Day"),
+    ],
+)
 def test_a_column_name_becomes_words(column, words):
-    assert report._heading(column) == words
+    assert cells.heading(column) == words
 
 
 def test_an_interval_joins_its_estimate_whichever_way_it_is_named(shown):
-    frame = pd.DataFrame({"step": [1, 2], "conversion_rate": [0.123, np.nan], "conversion_rate_ci_lower": [0.11, np.nan], "conversion_rate_ci_upper": [0.137, np.nan],
-                          "effect_rate": [-0.02, 0.1], "effect_ci_lower": [-0.031, 0.09], "effect_ci_upper": [-0.009, 0.11]})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "step": [1, 2],
+            "conversion_rate": [0.123, np.nan],
+            "conversion_rate_ci_lower": [0.11, np.nan],
+            "conversion_rate_ci_upper": [0.137, np.nan],
+            "effect_rate": [-0.02, 0.1],
+            "effect_ci_lower": [-0.031, 0.09],
+            "effect_ci_upper": [-0.009, 0.11],
+        }
+    )
     report.table(frame, "steps", caption="Steps")
-    head, *body = cells(shown[0][0]["text/html"])
+    head, *body = table_of(shown[0][0]["text/html"])
     assert head == ["Step", "Conversion rate", "Effect rate"]
     assert "Steps. In brackets: 95 % intervals<" in shown[0][0]["text/html"]
     assert body == [
@@ -127,7 +176,7 @@ def test_rows_below_the_minimum_are_masked(shown, tmp_path, monkeypatch):
         }
     )
     report.table(frame, "paid", caption="Paid")
-    body = cells(shown[0][0]["text/html"])[1:]
+    body = table_of(shown[0][0]["text/html"])[1:]
     assert body == [
         ["web", "50", "5", "10.0 %"],
         ["ios", "hidden", "–", "–"],
@@ -214,9 +263,13 @@ def test_the_total_is_taken_within_each_step():
 
 
 def test_masks_along_one_key_are_followed_along_the_other():
-    # web/paid is small; its row total gives it away, so web/free goes; then each column total gives one away, so ios goes too
-    frame = {"platform": ["web", "web", "web", "ios", "ios", "ios", "all", "all", "all"], "plan": ["paid", "free", "all"] * 3,
-             "n_users": [5, 50, 55, 40, 60, 100, 45, 110, 155]}  # fmt: skip
+    # web/paid is small; its row total gives it away, so web/free goes;
+    # then each column total gives one away, so ios goes too
+    frame = {
+        "platform": ["web", "web", "web", "ios", "ios", "ios", "all", "all", "all"],
+        "plan": ["paid", "free", "all"] * 3,
+        "n_users": [5, 50, 55, 40, 60, 100, 45, 110, 155],
+    }
     assert masked(frame) == [True, True, False, True, True, False, False, False, False]
 
 
@@ -250,13 +303,14 @@ NASTY = 'a_b *c* [x](http://evil) <script>alert(1)</script> $d$ `e` | ~~f~~ "g"\
 
 
 def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
-    result = SimpleNamespace(finding=NASTY, caveats=(NASTY, "1. plain"))
+    result = Result(finding=NASTY, caveats=(NASTY, "1. plain"))
     report.finding(result, next_step="Ask _why_.", owner="analyst")
     ((data, metadata),) = shown
     assert metadata == {
         "mctlib": {
             "finding": NASTY,
             "rule": "",
+            "details": (),
             "more": [],
             "caveats": [NASTY, "1. plain"],
             "next_step": "Ask _why_.",
@@ -280,16 +334,35 @@ def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
 
 def test_further_results_add_their_findings_and_caveats_once(shown):
     first, second = (
-        SimpleNamespace(finding=f"{word} finding.", caveats=("Shared.", f"{word} caveat."))
-        for word in ("First", "Second")
+        Result(
+            finding=f"{word} finding.",
+            rule=rule,
+            details=details,
+            caveats=("Shared.", f"{word} caveat."),
+        )
+        for word, rule, details in (
+            ("First", "", ()),
+            ("Second", "counted (once) so.", ("_More_ of it.",)),
+        )
     )
-    second.finding += " (Counted so.)"
     report.finding(first, more=[second], next_step="Wait.", owner="analyst")
     ((data, metadata),) = shown
-    assert data["text/markdown"] == ("**First finding.**\n\nSecond finding. (Counted so.)\n\n- Shared.\n- First caveat.\n- Second caveat.\n\n"
-                                     "**What to do next.** Wait.\n\n**Owner.** analyst")  # fmt: skip
-    assert metadata["mctlib"]["finding"] == "First finding." and metadata["mctlib"]["more"] == [
-        {"finding": "Second finding.", "rule": "Counted so."}
+    assert data["text/markdown"] == (
+        "**First finding.**\n\n"
+        "Second finding. \\_More\\_ of it. (Rule: counted (once) so.)\n\n"
+        "- Shared.\n- First caveat.\n- Second caveat.\n\n"
+        "**What to do next.** Wait.\n\n**Owner.** analyst"
+    )
+    assert data["text/plain"] == (
+        "First finding.\nSecond finding. _More_ of it. (Rule: counted (once) so.)"
+    )
+    assert metadata["mctlib"]["finding"] == "First finding."
+    assert metadata["mctlib"]["more"] == [
+        {
+            "finding": "Second finding.",
+            "rule": "counted (once) so.",
+            "details": ("_More_ of it.",),
+        }
     ]
 
 
@@ -321,5 +394,9 @@ def test_the_header_says_what_was_read_and_what_was_left_out(shown):
     report.header(log, rule="signed_up, once", as_of="2026-03-31")
     page = shown[0][0]["text/html"]
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
-    assert facts == {"Data": "&lt;b&gt;tiny&lt;/b&gt;: 20 events of 20 users", "Rule": "signed_up, once",
-                     "Period": "1 March 2026 to 1 March 2026 in UTC, read up to 31 March 2026", "Left out": "1 row of events (no user)"}  # fmt: skip
+    assert facts == {
+        "Data": "&lt;b&gt;tiny&lt;/b&gt;: 20 events of 20 users",
+        "Rule": "signed_up, once",
+        "Period": "1 March 2026 to 1 March 2026 in UTC, read up to 31 March 2026",
+        "Left out": "1 row of events (no user)",
+    }

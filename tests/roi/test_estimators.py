@@ -1,4 +1,7 @@
-"""The estimators of the ladder: published numbers, R, statsmodels, brute force. How often they are wrong when nothing happened: tests/calibration.py."""
+"""The estimators of the ladder: published numbers, R, statsmodels, brute force.
+
+How often they are wrong when nothing happened: tests/calibration.py.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -11,6 +14,8 @@ from scipy import optimize
 from scipy import stats as sps
 
 from mctlib.roi import estimators as cf
+from mctlib.roi import segments
+from mctlib.roi import structural as sts
 from mctlib.stats.regression import fit_ar1
 
 
@@ -30,23 +35,24 @@ def weeks_of(y, n_pre, **more):
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------- one series
+# --------------------------------------------------------------------------------------- one series
 
 
 def test_the_nile_has_its_textbook_level():
-    # tests/reference/roi.R, StructTS and predict; Durbin & Koopman 2001, section 2.4: variances 15099 and 1469.1
+    # tests/reference/roi.R, StructTS and predict; Durbin & Koopman 2001, section 2.4: variances
+    # 15099 and 1469.1
     flow = sm.datasets.nile.load_pandas().data["volume"].to_numpy(float)
-    model = cf._level_model(weeks_of([*flow, *[0.0] * 5], 100))
+    model = sts.level_model(weeks_of([*flow, *[0.0] * 5], 100))
     log_q = np.linspace(-6, 2, 8001)
-    q = np.exp(log_q[cf._deviance(model, log_q).argmin()])
+    q = np.exp(log_q[sts.deviance(model, log_q).argmin()])
     assert q == pytest.approx(1469.171 / 15098.525, rel=2e-3)
-    hat, cov, noise = cf._forecast(model, q)
+    hat, cov, noise = sts.forecast(model, q)
     assert noise[0, 0] == pytest.approx(15098.525, rel=1e-3)
     assert hat[100:] @ flow == pytest.approx([798.367] * 5, abs=0.1)
     assert np.sqrt(np.diag(cov)[100:]) == pytest.approx(
         [143.527, 148.557, 153.422, 158.137, 162.716], rel=2e-3
     )
-    wider = cf.structural(weeks_of([*flow, *[798.367] * 5], 100)).se / np.sqrt(
+    wider = sts.structural(weeks_of([*flow, *[798.367] * 5], 100)).se / np.sqrt(
         cov[100:, 100:].mean()
     )
     assert 1 < wider < 1.25  # averaging over q adds what is not known of it
@@ -66,10 +72,10 @@ def test_structural_series_is_the_one_of_statsmodels(seed, pinned):
     with model.fix_params({"sigma2.level": 0.01**2} if pinned else {}):
         fit = model.fit(disp=0)
     peer, (noise, level) = fit.get_forecast(n - n_pre, exog=x[n_pre:, None]), fit.params * sd**2
-    ours, log_q = cf._level_model(weeks_of(y, n_pre, control=x)), np.linspace(-14, 10, 24001)
-    q = np.exp(log_q[cf._deviance(ours, log_q, step=level if pinned else None).argmin()])
+    ours, log_q = sts.level_model(weeks_of(y, n_pre, control=x)), np.linspace(-14, 10, 24001)
+    q = np.exp(log_q[sts.deviance(ours, log_q, step=level if pinned else None).argmin()])
     assert q == pytest.approx(level / noise, rel=0.02)
-    hat, cov, _ = cf._forecast(ours, level / noise, noise=noise)
+    hat, cov, _ = sts.forecast(ours, level / noise, noise=noise)
     np.testing.assert_allclose(
         hat[n_pre:] @ y[:n_pre], peer.predicted_mean * sd + mean, atol=1e-4 * sd
     )
@@ -79,11 +85,11 @@ def test_structural_series_is_the_one_of_statsmodels(seed, pinned):
 def test_the_wider_of_two_levels_is_headlined():
     rng = np.random.default_rng(0)
     y = np.cumsum(rng.normal(0, 1, 50)) + rng.normal(0, 1, 50)
-    found = cf.structural(weeks_of(y, 40))
-    model, step = cf._level_model(weeks_of(y, 40)), (0.01 * y[:40].std(ddof=1)) ** 2
+    found = sts.structural(weeks_of(y, 40))
+    model, step = sts.level_model(weeks_of(y, 40)), (0.01 * y[:40].std(ddof=1)) ** 2
     log_q = np.linspace(-14, 10, 24001)
-    q = np.exp(log_q[cf._deviance(model, log_q, step=step).argmin()])
-    pinned = np.sqrt(cf._forecast(model, q, noise=step / q)[1][40:, 40:].mean())
+    q = np.exp(log_q[sts.deviance(model, log_q, step=step).argmin()])
+    pinned = np.sqrt(sts.forecast(model, q, noise=step / q)[1][40:, 40:].mean())
     assert (
         found.se > 2 * pinned
         and found.told.startswith("free level, the wider; a pinned one has ")
@@ -103,7 +109,8 @@ def test_unequal_weeks_are_generalised_least_squares_by_the_book():
 
     q, sigma2 = 0.3, 2.0
     v = sigma2 * (d + q * walk)
-    found = cf._estimate(weeks, 1, *cf._forecast(cf._level_model(weeks), q, noise=sigma2))
+    model = sts.level_model(weeks)
+    found = sts.mean_gap(weeks, model, sts.forecast(model, q, noise=sigma2))
     y = weeks["y"].to_numpy()
 
     def deviance(v):
@@ -112,13 +119,14 @@ def test_unequal_weeks_are_generalised_least_squares_by_the_book():
         return np.linalg.slogdet(v)[1] + np.log(inverse.sum()) + r @ inverse @ r
 
     inner = np.ix_(before, before)
-    ours = cf._deviance(
-        cf._level_model(weeks), np.log([q, 0.7]), step=q * sigma2
+    ours = sts.deviance(
+        sts.level_model(weeks), np.log([q, 0.7]), step=q * sigma2
     )  # the same level variance, so the noise is another
     assert ours[1] - ours[0] == pytest.approx(
         deviance(q * sigma2 / 0.7 * (d + 0.7 * walk)[inner]) - deviance(v[inner])
     )
-    # the level just before the change and all later steps of the walk and noises, by the joint normal with a very flat start
+    # the level just before the change and all later steps of the walk and noises, by the joint
+    # normal with a very flat start
     joint = v + 1e5
     keep = joint[np.ix_(~before, before)] @ np.linalg.inv(joint[np.ix_(before, before)])
     cov = joint[np.ix_(~before, ~before)] - keep @ joint[np.ix_(before, ~before)]
@@ -267,7 +275,7 @@ def test_errors_of_the_gaps_add_up_to_the_error_of_the_effect(design):
     [
         partial(cf.regression, design=cf.trend),
         partial(cf.regression, design=cf.level),
-        cf.structural,
+        sts.structural,
     ],
 )
 def test_the_weights_of_the_weeks_give_the_effect_and_know_no_level(estimator):
@@ -283,7 +291,8 @@ def test_the_weights_of_the_weeks_give_the_effect_and_know_no_level(estimator):
 
 
 def test_placebo_pvalues_of_two_plain_worlds():
-    # weeks that share nothing: of m + 1 equal dates each is the most extreme one as often, so exactly the rank
+    # weeks that share nothing: of m + 1 equal dates each is the most extreme one as often, so
+    # exactly the rank
     apart = [replace(EFFECT, weights=row, noise=np.eye(5)) for row in np.eye(5)]
     np.testing.assert_allclose(
         cf.placebo_pvalues(apart[0], apart[1:]), np.arange(1, 6) / 5, atol=0.01
@@ -309,7 +318,7 @@ def test_placebo_windows_end_before_the_change():
     assert max(w["y"].max() for w in windows) == 39  # the last week before the change
 
 
-# ------------------------------------------------------------------------------------------------------------- synthetic control
+# -------------------------------------------------------------------------------- synthetic control
 
 
 def slsqp(donors, target):
@@ -330,17 +339,17 @@ def test_two_solvers_agree_on_the_weights(seed):
     rng = np.random.default_rng(seed)
     donors = 0.3 + 0.05 * rng.normal(size=(30, 8)) + 0.02 * rng.normal(size=8)
     target = donors @ rng.dirichlet(np.full(8, 0.4)) + 0.02 * rng.normal(size=30)
-    weight = cf.simplex_weights(donors, target)
+    weight = segments.simplex_weights(donors, target)
     assert weight.min() >= 0 and weight.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(weight, slsqp(donors, target), atol=1e-4)
 
 
 def test_a_mix_of_donors_is_found_again():
     donors = np.random.default_rng(1).normal(size=(20, 5))
-    assert cf.simplex_weights(donors, donors @ [0.5, 0, 0.3, 0.2, 0]) == pytest.approx(
+    assert segments.simplex_weights(donors, donors @ [0.5, 0, 0.3, 0.2, 0]) == pytest.approx(
         [0.5, 0, 0.3, 0.2, 0], abs=1e-9
     )
-    assert cf.simplex_weights(donors, np.full(20, 99.0)).sum() == pytest.approx(
+    assert segments.simplex_weights(donors, np.full(20, 99.0)).sum() == pytest.approx(
         1
     )  # out of reach: the nearest point
 
@@ -360,13 +369,18 @@ def test_the_interval_holds_the_effects_that_the_rank_does_not_reject():
     y = panel_of_factors(np.random.default_rng(0), 20, 30, 8)
     y[30:, 0] += 4
     weeks, donors = as_weeks(y, 30)
-    found = cf.synthetic(weeks, donors=donors)
+    found = segments.synthetic(weeks, donors=donors)
     half = 1.959963985 * found.se
     assert abs(found.effect - 4) < half and found.pvalue == 1 / 20
-    rejected = lambda effect: (
-        cf.synthetic(weeks.assign(y=weeks["y"] - effect * (weeks.index >= 0)), donors=donors).pvalue
-        <= 0.05
-    )  # noqa: E731
+
+    def rejected(effect):
+        return (
+            segments.synthetic(
+                weeks.assign(y=weeks["y"] - effect * (weeks.index >= 0)), donors=donors
+            ).pvalue
+            <= 0.05
+        )
+
     assert (
         rejected(found.effect - half - 0.01)
         and rejected(found.effect + half + 0.01)
@@ -380,16 +394,19 @@ def test_the_interval_holds_the_effects_that_the_rank_does_not_reject():
 def test_each_donor_meets_the_treated_unit_with_the_same_pool():
     y = panel_of_factors(np.random.default_rng(3), 6, 20, 5)
     weeks, donors = as_weeks(y, 20)
-    rms = lambda gap: np.sqrt(np.mean(gap[20:] ** 2) / np.mean(gap[:20] ** 2))  # noqa: E731
-    ratio = lambda unit, pool: rms(y[:, unit] - y[:, pool] @ slsqp(y[:20, pool], y[:20, unit]))  # noqa: E731
+
+    def ratio(unit, pool):
+        gap = y[:, unit] - y[:, pool] @ slsqp(y[:20, pool], y[:20, unit])
+        return np.sqrt(np.mean(gap[20:] ** 2) / np.mean(gap[:20] ** 2))
+
     pools = [(j, [k for k in range(1, 6) if k != j]) for j in range(1, 6)]
     assert (
-        cf.synthetic(weeks, donors=donors).pvalue
+        segments.synthetic(weeks, donors=donors).pvalue
         == (1 + sum(ratio(j, pool) >= ratio(0, pool) for j, pool in pools)) / 6
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- inference by segments
+# ---------------------------------------------------------------------------- inference by segments
 
 SLEEP = np.array(
     [
@@ -420,23 +437,24 @@ SLEEP = np.array(
 def test_clustered_errors_of_equal_units_are_welchs():
     # tests/reference/roi.R: t.test(extra ~ group, data = sleep)
     first = np.arange(20) < 10
-    assert cf.clustered(SLEEP, np.ones(20), first) == pytest.approx(
+    assert segments.clustered(SLEEP, np.ones(20), first) == pytest.approx(
         (-1.58, 0.84909102, 17.77647352, 0.07939414), rel=1e-7
     )
-    assert cf.clustered(SLEEP, np.full(20, 7.0), first) == pytest.approx(
-        cf.clustered(SLEEP, np.ones(20), first)
+    assert segments.clustered(SLEEP, np.full(20, 7.0), first) == pytest.approx(
+        segments.clustered(SLEEP, np.ones(20), first)
     )
 
 
 def test_card_and_kruegers_table():
-    # Card & Krueger 1994, American Economic Review 84:772, table 3, rows 3 and 4: changes in employment 0.59 (se 0.54) in New Jersey and -2.16 (1.25) in
-    # Pennsylvania, difference 2.76 (1.36). Units made to have just these means and errors.
+    # Card & Krueger 1994, American Economic Review 84:772, table 3, rows 3 and 4: changes in
+    # employment 0.59 (se 0.54) in New Jersey and -2.16 (1.25) in Pennsylvania, difference 2.76
+    # (1.36). Units made to have just these means and errors.
     def units(mean, se, n):
         e = np.random.default_rng(n).normal(size=n)
         return mean + (e - e.mean()) / e.std(ddof=1) * se * np.sqrt(n)
 
     change = np.r_[units(0.59, 0.54, 309), units(-2.16, 1.25, 75)]
-    effect, se, _, pvalue = cf.clustered(change, np.ones(384), np.arange(384) < 309)
+    effect, se, _, pvalue = segments.clustered(change, np.ones(384), np.arange(384) < 309)
     assert (
         effect == pytest.approx(2.76, abs=0.015)
         and se == pytest.approx(1.36, abs=0.005)
@@ -451,7 +469,7 @@ def test_the_effect_is_that_of_the_panel_with_fixed_effects():
     change = y[:, after].mean(axis=1) - y[:, ~after].mean(axis=1)
     unit, week = (np.eye(k)[i.ravel()] for k, i in zip((12, 14), np.indices((12, 14))))
     panel = sm.OLS(y.ravel(), np.c_[np.outer(treated, after).ravel(), unit, week[:, 1:]]).fit()
-    assert cf.clustered(change, np.ones(12), treated)[0] == pytest.approx(panel.params[0])
+    assert segments.clustered(change, np.ones(12), treated)[0] == pytest.approx(panel.params[0])
 
 
 def test_permutation_counted_naively():
@@ -466,13 +484,13 @@ def test_permutation_counted_naively():
         ([0], [[i] for i in range(5)]),
         ([1, 3], [[i, j] for i in range(5) for j in range(i)]),
     ):
-        p, n = cf.permutation(change, weight, np.isin(np.arange(5), side))
+        p, n = segments.permutation(change, weight, np.isin(np.arange(5), side))
         assert n == len(ways) and p == pytest.approx(
             np.mean([apart(w) >= apart(side) - 1e-12 for w in ways])
         )
     rng = np.random.default_rng(0)
     many, treated = rng.normal(size=30), np.arange(30) < 5
-    p, n = cf.permutation(many, np.ones(30), treated)
+    p, n = segments.permutation(many, np.ones(30), treated)
     exact = sps.permutation_test(
         (many[:5], many[5:]),
         lambda a, b: abs(a.mean() - b.mean()),
@@ -484,7 +502,7 @@ def test_permutation_counted_naively():
 
 
 def test_few_treated_segments_are_never_clustered():
-    assert [cf.many_units(np.arange(g) < k) for k, g in ((10, 30), (9, 40), (10, 29))] == [
+    assert [segments.many_units(np.arange(g) < k) for k, g in ((10, 30), (9, 40), (10, 29))] == [
         True,
         False,
         False,

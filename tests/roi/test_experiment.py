@@ -7,8 +7,8 @@ import statsmodels.api as sm
 
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.roi import experiment as arms
-from mctlib.roi.experiment import compare_arms
+from mctlib.roi import compare_arms
+from mctlib.roi.experiment import effect_of
 
 ASK = {"of": "start", "by": "arm", "change_at": "2026-03-10", "window": "5d", "as_of": "2026-03-31"}
 
@@ -150,7 +150,7 @@ MANUAL = [
 def test_lins_estimator_has_the_numbers_of_r():
     # tests/reference/roi.R: lm(mpg ~ am * (cyl - mean(cyl))), HC2 by hand
     cars = pd.DataFrame({"before": CYL, "after": MPG, "manual": MANUAL, "n_users": 1})
-    found = arms._effect(*(cars[cars["manual"] == m] for m in (1, 0)))
+    found = effect_of(*(cars[cars["manual"] == m] for m in (1, 0)))
     assert found["effect"] == pytest.approx(2.10000293, abs=1e-7)
     half = (found["effect_ci_upper"] - found["effect_ci_lower"]) / 2
     assert half == pytest.approx(0.71707731 * 2.048407, rel=1e-6)  # t with 28 degrees of freedom
@@ -162,7 +162,7 @@ def test_counted_users_are_users_one_by_one():
     y = rng.poisson(0.5 + 0.6 * x + 0.4 * treated)
     rows = pd.DataFrame({"before": x, "after": y, "treated": treated})
     counts = rows.value_counts().reset_index(name="n_users")
-    found = arms._effect(*(counts[counts["treated"] == t] for t in (True, False)))
+    found = effect_of(*(counts[counts["treated"] == t] for t in (True, False)))
     z = x - x.mean()
     peer = sm.OLS(y, np.c_[np.ones(600), treated, z, treated * z]).fit(cov_type="HC2", use_t=True)
     assert [
@@ -205,8 +205,8 @@ def test_a_planted_lift_is_found_and_said():
     )
     assert (
         result.finding.startswith("The arm new made +0.")
-        and "within 5 days of 2026-03-10, against old. (Rule: arms assigned by chance"
-        in result.finding
+        and "within 5 days of 2026-03-10, against old." in result.finding
+        and result.rule.startswith("arms assigned by chance")
     )
     null = compare_arms(
         world(300, 300, 0.0), "use", **(ASK | {"by": "properties.arm", "reference": "old"})
@@ -217,7 +217,8 @@ def test_a_planted_lift_is_found_and_said():
 def test_arms_of_uneven_size_are_refused():
     result = compare_arms(world(300, 180, 0.5), "use", **(ASK | {"by": "properties.arm"}))
     assert result.finding.startswith(
-        "Not supported: the arms hold new 300 users, old 180 users; chance alone does not make arms this uneven"
+        "Not supported: the arms hold new 300 users and old 180 users; "
+        "chance alone does not make arms this uneven"
     )
 
 
@@ -300,3 +301,9 @@ def test_errors_name_the_parameter():
     ]:
         with pytest.raises(ParameterError, match=message):
             compare_arms(log, "use", **(ASK | {"by": "properties.arm"} | options))
+
+
+def test_without_arms_it_says_so():
+    log = log_of([("a", "start", "2026-03-01"), ("a", "use", "2026-03-12")], {"a": "new"})
+    result = compare_arms(log, "use", **(ASK | {"by": ""}))
+    assert result.finding == "No randomised arms were named." and result.arms.empty

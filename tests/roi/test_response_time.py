@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from mctlib.contract import DataError, ParameterError
-from mctlib.roi.response_time import value_of_speed
+from mctlib.eventlog.daily_metric import Count, daily_metric
+from mctlib.eventlog.event_log import EventLog
+from mctlib.roi import Money, value_of_speed
 
 LOG = pd.DataFrame(
     {
@@ -18,7 +20,7 @@ LOG = pd.DataFrame(
 
 
 def daily(weekly, kind="count", n=100):
-    """A daily series from Monday 2025-01-06 on whose weeks have these values; week 17 begins on 2025-05-05."""
+    """A daily series from Monday 2025-01-06 on with these weeks; week 17 begins on 2025-05-05."""
     value = np.repeat(np.asarray(weekly, float), 7)
     frame = pd.DataFrame(
         {
@@ -29,15 +31,14 @@ def daily(weekly, kind="count", n=100):
     )
     if kind == "rate":
         frame["n_success"] = value * n
-    frame.attrs = {"events": ["booked"], "metric": "the daily users of booked"}
-    return frame
+    return frame.assign(events="booked", metric="the daily users of booked")
 
 
 def test_a_known_fall_is_weighed_stage_by_stage():
     week = np.arange(24)
     trend = 100 + 2 * week
     lost = np.r_[np.zeros(17), 20, 10, 5, 0, 0, 0, 0]
-    found = value_of_speed(daily(trend - lost), LOG, value=3.0, margin=0.5).stages
+    found = value_of_speed(daily(trend - lost), LOG, money=Money(3.0, margin=0.5)).stages
     assert found["stage"].tolist() == [
         "until noticed",
         "until decided",
@@ -76,7 +77,7 @@ def test_an_unanswered_alert_is_counted_to_the_end_of_the_data():
 def test_the_finding_names_a_loss_only_where_it_is_more_than_noise():
     rng = np.random.default_rng(1)
     clear = value_of_speed(
-        daily(np.r_[np.full(17, 100), np.full(7, 60)] + rng.normal(0, 2, 24)), LOG, value=2.0
+        daily(np.r_[np.full(17, 100), np.full(7, 60)] + rng.normal(0, 2, 24)), LOG, money=Money(2.0)
     )
     assert (
         clear.finding.startswith("The fall of booked cost ")
@@ -109,7 +110,7 @@ def test_what_cannot_be_said_is_said():
         ({"margin": 3}, "margin: 3 must be a share"),
     ):
         with pytest.raises(ParameterError, match=message):
-            value_of_speed(daily([1] * 24), LOG, **options)
+            value_of_speed(daily([1] * 24), LOG, money=Money(**options))
     with pytest.raises(DataError, match='column "alert_id" is missing'):
         value_of_speed(daily([1] * 24), LOG.drop(columns="alert_id"))
     with pytest.raises(DataError, match='responses: detected_on: "soon" is not a day'):
@@ -130,9 +131,9 @@ FALL = np.r_[np.full(17, 100), np.full(7, 80)]
     ],
 )
 def test_times_are_read_as_their_utc_day(stamps):
-    expected = value_of_speed(daily(FALL), LOG[:1], value=2.0).stages
+    expected = value_of_speed(daily(FALL), LOG[:1], money=Money(2.0)).stages
     pd.testing.assert_frame_equal(
-        value_of_speed(daily(FALL), LOG[:1].assign(**stamps), value=2.0).stages, expected
+        value_of_speed(daily(FALL), LOG[:1].assign(**stamps), money=Money(2.0)).stages, expected
     )
 
 
@@ -140,7 +141,7 @@ def test_a_stage_of_hours_lasts_no_day():
     found = value_of_speed(
         daily(FALL),
         LOG[:1].assign(detected_on="2025-05-06T09:00:00", decided_on="2025-05-06T18:00:00"),
-        value=2.0,
+        money=Money(2.0),
     )
     assert found.stages["lasted_days"].tolist() == [1, 0, 20] and np.isnan(
         found.stages["missed"].iloc[1]
@@ -148,7 +149,7 @@ def test_a_stage_of_hours_lasts_no_day():
     one = value_of_speed(
         daily(FALL),
         LOG[:1].assign(**dict.fromkeys(["detected_on", "decided_on", "shipped_on"], "2025-05-06")),
-        value=2.0,
+        money=Money(2.0),
     )
     assert "in the 1 day until noticed" in one.finding
 
@@ -166,3 +167,27 @@ def test_a_stage_that_was_not_logged_ends_with_the_next_one():
     assert value_of_speed(daily(FALL), LOG[:1].assign(detected_on=None)).stages[
         "lasted_days"
     ].tolist() == [10, 0, 11]
+
+
+def test_a_series_that_was_saved_and_read_again_gives_the_same_answer(tmp_path):
+    rows = [
+        (f"u{user}", "booked", day)
+        for day in pd.date_range("2025-01-06", "2025-06-22")
+        for user in range(20 if day < pd.Timestamp("2025-05-05") else 12)
+    ]
+    log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]))
+    series = daily_metric(log, Count("booked"), as_of="2025-06-22")
+    expected = value_of_speed(series, LOG, money=Money(3.0))
+    assert expected.stages["stage"].tolist() == ["until noticed", "until decided", "until answered"]
+    series.table.to_csv(tmp_path / "series.csv", index=False)
+    saved = pd.read_csv(tmp_path / "series.csv")
+    weekdays = pd.DataFrame({"day": series.table["day"].unique()}).assign(weekday="some")
+    facts = ["day", "metric", "events"]
+    for same in (
+        saved,
+        series.table.merge(weekdays, on="day"),
+        series.table.groupby(facts, as_index=False)[["n", "value"]].sum(),
+    ):
+        found = value_of_speed(same, LOG, money=Money(3.0))
+        pd.testing.assert_frame_equal(found.stages, expected.stages)
+        assert (found.finding, found.caveats) == (expected.finding, expected.caveats)

@@ -1,4 +1,7 @@
-"""The weekly pack as a user runs it: every notebook's own tables hold the demo's planted truth, and its page is fit to be sent."""
+"""The weekly pack as a user runs it.
+
+Every notebook's own tables hold the demo's planted truth, and its page is fit to be sent.
+"""
 
 import contextlib
 import re
@@ -9,8 +12,10 @@ import pytest
 
 from mctlib import run_pack
 from mctlib.sources import demo
-from tests.test_browser import CHROMIUM, visit
-from tests.test_notebooks import ROOT
+from tests.support.browser import CHROMIUM, visit
+from tests.support.project import ROOT
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,8 @@ def test_everything_is_good_and_in_its_place(week):
 def test_the_funnel_recovers_what_the_events_show(week, truth):
     steps = table(week, "funnel", "funnel").iloc[1:]
     planted = truth["funnel"].query("segment == 'all' and step > 1")
-    # truth speaks of users whose 14 days are over, the estimate of all; the difference is sampling error of the newest two weeks: one interval more is granted
+    # truth speaks of users whose 14 days are over, the estimate of all; the difference is sampling
+    # error of the newest two weeks: one interval more is granted
     slack = (steps["conversion_rate_ci_upper"] - steps["conversion_rate_ci_lower"]).to_numpy() / 2
     assert (
         abs(steps["conversion_rate"].to_numpy() - planted["tracked_rate"].to_numpy()) < 2 * slack

@@ -1,7 +1,8 @@
-"""Every planted story is found again by a naive pandas computation that knows nothing of the generator but the tables it returns.
+"""Every planted story is found again by a naive pandas computation.
 
-Birth certificate of every expected number: demo.truth(). Tolerances are Z standard errors, each computed from the very counts
-tested; where one story leans on another, the allowance stands beside the test.
+It knows nothing of the generator but the tables it returns. Birth certificate of every expected
+number: demo.truth(). Tolerances are Z standard errors, each computed from the very counts tested;
+where one story leans on another, the allowance stands beside the test.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def truth() -> dict:
 
 @pytest.fixture(scope="module")
 def events(generated: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Technical duplicates removed, anonymous rows stitched to the user who later signed up, consenting users only."""
+    """As an analysis sees them.
+
+    Technical duplicates removed, anonymous rows stitched to the user who later signed up,
+    consenting users only.
+    """
     rows = generated["events"].drop_duplicates("event_id")
     both = rows[rows.user_id.notna() & rows.anonymous_id.notna()]
     known = both.drop_duplicates("anonymous_id").set_index("anonymous_id").user_id
@@ -189,7 +194,8 @@ def test_duplicates(generated: dict[str, pd.DataFrame], truth: dict) -> None:
         rows.timestamp.diff() <= pd.Timedelta(story["logical_within"])
     )
     ios = rows.platform == story["logical_platform"]
-    # two different events of one user within two seconds happen by chance: the other platforms show how often
+    # two different events of one user within two seconds happen by chance: the other platforms
+    # show how often
     by_chance = twin[~ios].mean()
     assert by_chance < 0.0005
     close(
@@ -408,7 +414,8 @@ def test_funnel(tables: dict[str, pd.DataFrame], candidates: pd.DataFrame, truth
         for event in FUNNEL[1:]:
             reached &= source[event] - over.signed_up <= 14 * DAY
             for segment, rate in reached.groupby(over.channel).mean().items():
-                row = truth["funnel"].query("segment == @segment and event == @event")
+                mine = (truth["funnel"].segment == segment) & (truth["funnel"].event == event)
+                row = truth["funnel"][mine]
                 assert row[column].item() == pytest.approx(rate, abs=1e-12)
 
 
@@ -434,7 +441,8 @@ def test_attribution(tables: dict[str, pd.DataFrame], events: pd.DataFrame, trut
     last = lag[lag >= 0].groupby(touches.user_id).min()
     for row in story["windows"].itertuples():
         assert (last <= row.window_days).sum() == row.n_attributed
-    # person-time excess: conversions in touched time minus what untouched time would give, per group of partners
+    # person-time excess: conversions in touched time minus what untouched time would give, per
+    # group of partners
     people = tables["people"].set_index("user_id")
     end = converted.reindex(people.index).fillna(people.churned_at).fillna(END)
     kind = touches.partner.map(story["partners"].set_index("partner_id").kind)

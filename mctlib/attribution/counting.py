@@ -1,0 +1,249 @@
+"""From journeys to counts: the kernel that walks users, and its tables as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib import phrases, stats
+from mctlib.attribution.credit_rules import (
+    ANSWER,
+    APPROACHES,
+    CRM,
+    add_approaches,
+    count_users,
+)
+from mctlib.attribution.person_time import AXES, Tally
+from mctlib.attribution.question import Question
+from mctlib.attribution.touchpoints import (
+    AFTER,
+    CONVERTS,
+    KEPT,
+    LEFT_OUT,
+    NOT_AT_RISK,
+    OURSELVES,
+    UNRESOLVED,
+    UNTAGGED,
+    Tagged,
+    Touches,
+    Users,
+    find_users,
+    first_matches,
+    numbers,
+)
+from mctlib.contract import DataError
+from mctlib.eventlog.event_log import EventLog, add_up
+from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
+
+# States of the Markov chain beside the partners, whose names begin with no blank.
+STATES = (" start", " conversion", " lost")
+NAMED = ("partner", "other", "state", "next")
+
+
+def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
+    """How long each axis is."""
+    n_windows = len(question.clock.windows)
+    return {
+        "stratum": question.clock.n_strata,
+        "window": n_windows,
+        "lag": n_windows + 1,
+        "rule": len(question.clock.rules),
+        "partner": n_partners,
+        "other": n_partners,
+        "state": (n_partners + 1) * ("markov" in question.rules),
+        "next": n_partners + len(STATES),
+        "one": 1,
+    }
+
+
+def keep_touches(
+    j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged
+) -> tuple[np.ndarray, np.ndarray, Touches]:
+    """Why each tagged row earns nothing (`LEFT_OUT`), the others in order, and these as touches."""
+    user = np.repeat(np.arange(len(edges) - 1), np.diff(np.searchsorted(tagged.row, edges)))
+    time, conversion = j.time[tagged.row], users.conversion[user]
+    why = np.select(
+        [
+            tagged.own,
+            tagged.label == NOWHERE,
+            j.has(0)[tagged.row],
+            (conversion != NEVER) & (time > conversion),
+            time > users.end[user],
+        ],
+        [OURSELVES, UNTAGGED, CONVERTS, AFTER, NOT_AT_RISK],
+        KEPT,
+    )
+    kept = np.flatnonzero(why == KEPT)
+    kept = kept[np.lexsort((tagged.label[kept], time[kept], user[kept]))]
+    ends = np.searchsorted(user[kept], np.arange(len(edges)))
+    return why, kept, Touches(ends, time[kept], tagged.label[kept])
+
+
+def spelt(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
+    """The table added up, with names for numbers, which differ from chunk to chunk."""
+    named = {c: names[table[c].to_numpy(int)] for c in table if c in NAMED}
+    return add_up([table.assign(**named)])
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The kernel: journeys to tables of additive counts, most of them by user bucket."""
+
+    question: Question
+
+    def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
+        """The counts of a chunk of users: a table a name, those of `AXES` by bucket."""
+        question, clock = self.question, self.question.clock
+        edges = np.r_[first_rows(j.user), len(j)]
+        first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+        users = find_users(j, first, origin=clock.origin, end=clock.end)
+        carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
+        tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
+        why, kept, touches = keep_touches(j, edges, users, tagged)
+        states = np.array([*tagged.names, *STATES], dtype=object)
+        named = pd.DataFrame({"source": tagged.via[kept], "partner": touches.partner})
+        outside = (users.conversion != NEVER) & ~users.inside
+        notes = {"n_too_early": users.inside & ~users.counted, "n_outside": outside}
+        return {
+            "touches": spelt(add_up([named.assign(n_touches=1)]), states),
+            "left_out": add_up([pd.DataFrame({"why": why[why >= 0], "n_touches": 1})]),
+            "conflicts": spelt(tagged.clashes, states),
+            "notes": pd.DataFrame({name: [some.sum()] for name, some in notes.items()}),
+            "approaches": spelt(self._approaches(j, edges, users, touches, tagged, kept), states),
+            **self._by_bucket(j.take(edges[:-1]).bucket, users, touches, states),
+        }
+
+    def _crm(self, j: Journeys) -> list[str | None]:
+        """The partner that each value on record of users names."""
+        words = j.levels["partner_id"] if self.question.has_crm else ()
+        return [self.question.tags.partner(word) for word in words]
+
+    def _approaches(
+        self,
+        j: Journeys,
+        edges: np.ndarray,
+        users: Users,
+        touches: Touches,
+        tagged: Tagged,
+        kept: np.ndarray,
+    ) -> pd.DataFrame:
+        """approach, partner, sum_credited, sum_alike (see `add_approaches`)."""
+        question, tags, first = self.question, self.question.tags, edges[:-1]
+        if question.by != "partner_id":
+            return pd.DataFrame(
+                {"approach": [], "partner": [], "sum_credited": [], "sum_alike": []}
+            )
+        named = np.full((len(APPROACHES), len(first)), NOWHERE)
+        if question.has_crm:
+            named[CRM] = numbers(self._crm(j), tagged.names)[j.dims["partner_id"][first]]
+        named[ANSWER] = numbers(tags.heard_names, tagged.names)[tags.answers(j.user[first])]
+        sums = np.zeros((2, len(APPROACHES), len(tagged.names)))
+        window = int(question.clock.windows[question.clock.reference])
+        add_approaches(users, touches, tagged.utm[kept], named, window, sums)
+        at = np.nonzero(sums.any(axis=0))
+        columns = ("approach", "partner", "sum_credited", "sum_alike")
+        return pd.DataFrame(dict(zip(columns, (*at, *(kind[at] for kind in sums)))))
+
+    def _by_bucket(
+        self, bucket: np.ndarray, users: Users, touches: Touches, states: np.ndarray
+    ) -> dict[str, pd.DataFrame]:
+        """What `count_users` counts, one bucket in memory at a time.
+
+        Tables of filled cells: bucket, the array's `AXES`, sum_value.
+        """
+        question, clock = self.question, self.question.clock
+        sizes = axis_sizes(question, len(states) - len(STATES))
+        shapes = {name: [sizes[axis] for axis in axes] for name, axes in AXES.items()}
+        filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in AXES}
+        for b in range(stats.N_BUCKETS):
+            arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
+            later = int(clock.windows[-1]) * (100 + b) // 100
+            who = np.flatnonzero(bucket == b)
+            count_users(who, users, touches, clock, later, Tally(**arrays))
+            for name, array in arrays.items():
+                cells = np.nonzero(array)
+                filled[name].append((np.full(len(cells[0]), b), *cells, array[cells]))
+        tables = {}
+        for name, parts in filled.items():
+            columns = ("bucket", *AXES[name], "sum_value")
+            values = (np.concatenate(column) for column in zip(*parts))
+            table = pd.DataFrame(dict(zip(columns, values)))
+            tables[name] = table.assign(**{c: states[table[c]] for c in table if c in NAMED})
+        return tables
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counts of all users; ``tables``: see `Walk`."""
+
+    question: Question
+    tables: dict[str, pd.DataFrame]
+    names: np.ndarray  # of who touched, whatever is asked for, and who cost money
+
+    def dense(self, name: str, *axes: str, window: int | None = None) -> np.ndarray:
+        """A table of `AXES` as an array: bucket, then the axes."""
+        table = self.tables[name]
+        if window is not None:
+            table = table[table["window"] == window]
+        code = {name: n for n, name in enumerate([*self.names, *STATES])}
+        sizes = axis_sizes(self.question, len(self.names))
+        at = [table[axis].map(code).astype(int) if axis in NAMED else table[axis] for axis in axes]
+        shape = (stats.N_BUCKETS, *(sizes[axis] for axis in axes))
+        return stats.dense(table["sum_value"], table["bucket"], *at, shape=shape)
+
+    def paths(self) -> Iterator[np.ndarray]:
+        """Moves by window, large: one at a time."""
+        if "markov" in self.question.rules:
+            for window in range(len(self.question.clock.windows)):
+                yield self.dense("moves", "state", "next", window=window)
+
+    @property
+    def overlap_days(self) -> np.ndarray:
+        """Days within the windows of two partners, by bucket; on the diagonal of one."""
+        alone = self.dense("partner_days", "partner")
+        return self.dense("overlap_days", "partner", "other") + alone[..., None] * np.eye(
+            len(self.names)
+        )
+
+    @property
+    def left_out(self) -> np.ndarray:
+        """Touches that earn nothing, by reason (`LEFT_OUT`)."""
+        table = self.tables["left_out"]
+        return stats.dense(table["n_touches"], table["why"], shape=[len(LEFT_OUT)]).astype(int)
+
+    @property
+    def n_unresolved(self) -> int:
+        """Touches whose utm_source names no known partner."""
+        table = self.tables["touches"]
+        return int(table.loc[table["partner"] == UNRESOLVED, "n_touches"].sum())
+
+    def note(self, name: str) -> int:
+        """Conversions that are not counted, by reason (``n_too_early``, ``n_outside``)."""
+        return int(self.tables["notes"][name].sum())
+
+
+def count(log: EventLog, question: Question, *, as_of: Any, paid: Sequence[str] = ()) -> Counts:
+    """Walk the log's users; ``paid``: partners to be named even where they touched nobody.
+
+    Raises DataError: no conversion that can be looked back on, no touch.
+    """
+    tables = log.reduce(Walk(question), events=question.events, by=question.dims, as_of=as_of)
+    counts = Counts(question, tables, np.array(sorted({*tables["touches"]["partner"], *paid})))
+    if tables["risk_n"].empty and tables["once_n"].empty:
+        longest = phrases.window(int(question.clock.windows[-1]))
+        raise DataError(
+            f"{log.name}: none of {counts.note('n_too_early'):,} conversions lies after the first "
+            f"{longest} of the log, which the longest window needs to look back on; take shorter "
+            "windows."
+        )
+    if tables["touches"].empty:
+        but = "but the conversion itself " if counts.left_out[CONVERTS] else ""
+        raise DataError(
+            f"{log.name}: no event up to as_of {but}carries "
+            f"{' or '.join(question.tags.sources)}, so there is no touch to credit."
+        )
+    return counts

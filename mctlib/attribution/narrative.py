@@ -1,0 +1,348 @@
+"""What the tables of `attribution_windows` say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mctlib import phrases, stats
+from mctlib.attribution.counting import Counts
+from mctlib.attribution.credit_rules import Credit, sure_order
+from mctlib.attribution.incrementality import MOST_POOLED, THIN
+from mctlib.attribution.question import Question
+from mctlib.attribution.tables import BACKGROUND, FEW, shared_out
+from mctlib.attribution.touchpoints import UNRESOLVED
+from mctlib.phrases import DAY_US
+
+MOST_SAID = 12  # pairs of partners of which a sentence says that they change places
+
+
+def windows_in_words(*days: float, last: str = "and") -> str:
+    """Windows as a reader says them: "0, 1 and 30 days", "1 hour and 30 days"."""
+    us = [round(d * DAY_US) for d in days]
+    return phrases.windows(us, last=last)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the sentences are made of; ``credit``: of the partners that can be ranked."""
+
+    question: Question
+    credit: Credit
+    windows: pd.DataFrame
+    full: np.ndarray  # windows with enough conversions; in shorter ones noise is ranked
+    spent: np.ndarray  # by partner that can be ranked
+    value: float | None
+    idle: list[str]  # partners like the background
+    budget: pd.DataFrame
+    approaches: pd.DataFrame
+
+    @property
+    def rule(self) -> int:
+        """Index of the rule that speaks."""
+        return self.question.rules.index(self.question.rule)
+
+    @property
+    def now(self) -> str:
+        """The reference window."""
+        return windows_in_words(self.question.days[self.question.clock.reference])
+
+
+def flips(told: Told) -> pd.DataFrame:
+    """kind, conclusion: what is sure under one window or rule, the contrary under another."""
+    kinds = {
+        "windows": window_flips(told),
+        "rules": rule_flips(told),
+        "cost": cost_flips(told),
+        "cause": cause_flips(told),
+        "budget": budget_flips(told),
+        "approach": approach_flips(told.approaches),
+    }
+    said = [(kind, sentence) for kind, sentences in kinds.items() for sentence in sentences]
+    return pd.DataFrame(said, columns=["kind", "conclusion"])
+
+
+def window_flips(told: Told) -> list[str]:
+    """Partners that change places between windows."""
+    days, full = told.question.days, told.full
+
+    def at(some: np.ndarray) -> str:
+        return windows_in_words(*days[full[some]])
+
+    ahead = sure_order(told.credit.by(told.rule).drawn[:, full])
+    said = "{0} earns more credit than {1} at {2}, and less at {3}."
+    return turned_pairs(told, ahead, at, said)
+
+
+def rule_flips(told: Told) -> list[str]:
+    """Partners that change places between rules."""
+
+    def rules(some: np.ndarray) -> str:
+        return phrases.listed(told.question.rules[i].replace("_", " ") for i in some)
+
+    ahead = sure_order(told.credit.drawn[:, :, told.question.clock.reference])
+    said = "{0} earns more credit than {1} when counted by {2}, and less when counted by {3}."
+    return turned_pairs(told, ahead, rules, f"At {told.now} {said}")
+
+
+def turned_pairs(
+    told: Told, ahead: np.ndarray, name: Callable[[np.ndarray], str], said: str
+) -> list[str]:
+    """A sentence for every two partners that change places for sure, the largest pairs first.
+
+    ``ahead``: (places, partner, partner); the one that leads first is named first.
+    """
+    share = shared_out(told.credit.by(told.rule).found[told.question.clock.reference])
+    both = np.argwhere(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))
+    both = both[np.argsort(-share[both].sum(axis=1), kind="stable")]
+    found = []
+    for p, q in both[:MOST_SAID]:
+        if ahead[:, p, q].argmax() > ahead[:, q, p].argmax():
+            p, q = q, p
+        more, less = np.flatnonzero(ahead[:, p, q]), np.flatnonzero(ahead[:, q, p])
+        names = told.credit.names[[p, q]]
+        found.append(said.format(*names, name(more), name(less)))
+    if len(both) > MOST_SAID:
+        further = len(both) - MOST_SAID
+        found.append(f"Further pairs of partners that change places so: {further:,}.")
+    return found
+
+
+def cost_flips(told: Told) -> Iterator[str]:
+    """Partners that cost more than their credit is worth by one window, and less by another."""
+    if not told.value:
+        return
+    credit, days = told.credit.by(told.rule), told.question.days
+    low, high = stats.percentile_interval(credit.drawn)
+    for p, spent in enumerate(told.spent):
+        gains = [i for i in told.full if spent < told.value * low[i, p]]
+        loses = [i for i in told.full if spent > told.value * high[i, p]]
+        if gains and loses:
+            dear, cheap = (
+                f"{windows_in_words(days[i])} ({told.value * credit.found[i, p]:,.0f})"
+                for i in (loses[0], gains[-1])
+            )
+            yield (
+                f"{credit.names[p]} cost {spent:,.0f}: more than its credited conversions are "
+                f"worth at {dear}, and less at {cheap}."
+            )
+
+
+def cause_flips(told: Told) -> Iterator[str]:
+    """Partners that are credited, and cause nothing."""
+    credit = told.credit.by(told.rule)
+    for name, held in zip(credit.names, shared_out(credit.found[told.question.clock.reference])):
+        if name in told.idle:
+            yield (
+                f"{name} holds {100 * held:.0f} % of the credit at {told.now}, yet users convert "
+                "no more often after its touches."
+            )
+
+
+def budget_flips(told: Told) -> Iterator[str]:
+    """What another window would pay, the shortest and the longest one."""
+    if not len(told.budget):
+        return
+    by, days = told.budget.columns[0], told.question.days
+    plans = told.budget.pivot(index=by, columns="window_days", values="budget_amount")
+    now = days[told.question.clock.reference]
+    for day in dict.fromkeys(days[i] for i in (*told.full[:1], *told.full[-1:])):
+        move, total = plans[day] - plans[now], plans[day].sum()
+        moved = move.clip(lower=0).sum()
+        if len(plans) > 1 and moved > 0:
+            paid = windows_in_words(day, now, last="instead of")
+            yield (
+                f"Paid by {paid}, {moved:,.0f} of {total:,.0f} spent "
+                f"({100 * moved / total:.0f} %) would go to others: most to {move.idxmax()} "
+                f"({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."
+            )
+
+
+def approach_flips(approaches: pd.DataFrame) -> Iterator[str]:
+    """What each approach credits to another partner than multi-touch does."""
+    others = approaches[approaches["approach"] != "multi-touch"].set_index("partner_id")
+    for name, part in others.groupby("approach", sort=False):
+        together, each = part.iloc[0], part["n_missing"].iloc[1:]
+        yield (
+            f"By the {name}, {together['n_missing']:,.0f} of "
+            f"{together['n_missing'] + together['n_alike']:,.0f} conversions go to another partner "
+            f"than by multi-touch, or to nobody; {each.idxmax()} loses most ({each.max():,.0f})."
+        )
+
+
+def finding(told: Told, reason: str) -> str:
+    """Whether credit depends on the window, which to use, and what would have come anyway.
+
+    ``reason``: why no window is admissible, where none is.
+    """
+    sentences = [order_in_words(told), fit_in_words(told.windows, reason)]
+    anyway = anyway_in_words(told.windows.iloc[told.question.clock.reference])
+    sentences[1] += f"; {anyway}" if anyway else ""
+    if told.idle:
+        sentences.append(f"{capital(BACKGROUND)}: {', '.join(told.idle)}")
+    return ". ".join(sentences) + "."
+
+
+def order_in_words(told: Told) -> str:
+    """Who changes ranks from the shortest to the longest window."""
+    credit, n = told.credit.by(told.rule), len(told.credit.names)
+    if len(told.full) < 2 or n < 2:
+        who = f"{phrases.count(n, 'partner')} with {FEW} or more"
+        return f"There are too few conversions to compare ranks between windows ({who})"
+    ends = [told.full[0], told.full[-1]]
+    span = windows_in_words(*told.question.days[ends], last="to")
+    rank = pd.DataFrame(credit.found[ends]).rank(axis=1, ascending=False, method="min").to_numpy()
+    most = np.abs(rank[0] - rank[1]).argmax()
+    before, after = rank[:, most]
+    if before == after:
+        return f"The partners keep their ranks from {span} ({told.question.rule} rule)"
+    return (
+        f"Credit depends on the window: from {span}, {credit.names[most]} moves from rank "
+        f"{before:.0f} to rank {after:.0f} ({told.question.rule} rule)"
+    )
+
+
+def fit_in_words(windows: pd.DataFrame, reason: str) -> str:
+    """Which windows are admissible."""
+    days, fit = windows["window_days"], np.flatnonzero(windows["admissible"])
+    if not len(fit):
+        return f"No window is admissible: {reason}"
+    first, last = days[fit[0]], days[fit[-1]]
+    if len(fit) > 1:
+        return f"Windows between {windows_in_words(first, last)} are admissible"
+    # never a bare number: the right one lies somewhere between the neighbours that were tried
+    between = windows_in_words(days.get(fit[0] - 1, 0.0), days.get(fit[0] + 1, first))
+    alone = f"Of the windows tried, {windows_in_words(first)} is admissible"
+    return f"{alone}, so the one to use lies between {between}"
+
+
+def anyway_in_words(window: pd.Series) -> str:
+    """How many of the attributed conversions would have happened anyway; "" where unknown."""
+    if np.isnan(window["dilution_rate"]):
+        return ""
+    judged = at_most_all(window, "dilution_rate")
+    if not np.isnan(window["placebo_rate"]):
+        judged += f"; judged by placebo touches {at_most_all(window, 'placebo_rate')}"
+    n, gain = window["n_attributed"], window["n_excess"]
+    which = f"{n - gain:,.0f} of" if gain > 0 else "as far as the data can tell, all of the"
+    return (
+        f"at {windows_in_words(window['window_days'])} {which} {n:,} attributed conversions "
+        f"({judged}) would have happened anyway"
+    )
+
+
+def at_most_all(row: pd.Series, column: str) -> str:
+    """A share with its interval in whole per cent, none of it above 100."""
+    value, low, high = (100 * min(row[column + end], 1) for end in ("", "_ci_lower", "_ci_upper"))
+    return f"{value:.0f} %" + (f", {low:.0f} to {high:.0f}" if low == low else "")
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]
+
+
+def caveats(counts: Counts, *, pooled: float, few: str, unnamed: float) -> tuple[str, ...]:
+    """What to know before acting.
+
+    ``few``: why there are no intervals, "" where there are; ``unnamed``: money spent on nobody.
+    """
+    no_intervals = (
+        f"{capital(few)}, so no interval is given, no partner is judged and no curve of late "
+        "converters drawn."
+    )
+    money = (
+        f"{unnamed:,.0f} of the money spent names no {counts.question.by}, or ourselves; it stands "
+        "in no row."
+    )
+    exits = (
+        "Nobody leaves before as_of here: where accounts are closed, name that event as competing, "
+        "or the background comes out too low."
+    )
+    then = "where there is none, the overall background rate is used"
+    if pooled > MOST_POOLED:
+        then = (
+            "no untouched time at the same tenure to compare with, so no excess, dilution or "
+            "verdict is given"
+        )
+    thin = (
+        f"{100 * pooled:.0f} % of the exposed days lie in strata of tenure and calendar with less "
+        f"than one untouched day for {1 / THIN:.0f} exposed ones: {then}."
+    )
+    return (
+        *method_caveats(counts),
+        *phrases.that_hold([(few, no_intervals)]),
+        *touch_caveats(counts),
+        *conversion_caveats(counts),
+        *phrases.that_hold(
+            [(unnamed, money), (pooled > 0, thin), (not counts.question.has_exit, exits)]
+        ),
+    )
+
+
+def method_caveats(counts: Counts) -> list[str]:
+    """What holds of every answer."""
+    clock = counts.question.clock
+    return [
+        "No rule is causal: Markov and Shapley too only share out what happened together. A "
+        "holdout is the test of a partner.",
+        "Only each user's first conversion counts, from "
+        f"{pd.Timestamp(clock.origin, unit='us'):%Y-%m-%d %H:%M} on: the first "
+        f"{phrases.window(int(clock.windows[-1]))} of the log cannot be looked back on "
+        f"({counts.note('n_too_early'):,} conversions left out). Lags are looked back from "
+        "conversions, so recent touches do not bias them; a growing volume of touches does.",
+        "The excess takes it that users without a touch convert like the others would have: "
+        "touches aimed at people about to convert look better than they are. Placebo touches judge "
+        "by the touched users' own later days instead.",
+    ]
+
+
+def touch_caveats(counts: Counts) -> tuple[str, ...]:
+    """Touches that are left out, or named with doubt."""
+    sources = counts.question.tags.sources
+    after, carried, own, _ = counts.left_out
+    conflicts = counts.tables["conflicts"]["n_touches"].sum()
+    pairs = [
+        (after, f"Touches after the user's first conversion earn nothing: {after:,}."),
+        (
+            carried,
+            f"Conversion events that carry {phrases.listed(sources, last='or')} themselves are not "
+            f"counted as touches: {carried:,}.",
+        ),
+        (own, f"Touches that name nobody but ourselves (self-referrals) are left out: {own:,}."),
+        (
+            conflicts,
+            f"Touches whose tags name different partners: {conflicts:,}; "
+            f"{' stands before '.join(sources)}.",
+        ),
+        (
+            counts.n_unresolved,
+            "Touches with a utm_source that names no known partner are shown as "
+            f'"{UNRESOLVED}" until aliases resolve them: {counts.n_unresolved:,}.',
+        ),
+    ]
+    return phrases.that_hold(pairs)
+
+
+def conversion_caveats(counts: Counts) -> tuple[str, ...]:
+    """Conversions that are not counted, or that nothing can be compared with."""
+    outside = counts.note("n_outside")
+    once = counts.dense("once_n", "lag").sum(axis=0)
+    pairs = [
+        (
+            outside,
+            "Conversions of users without a start, before it, or after the user left are not "
+            f"counted: {outside:,}.",
+        ),
+        (
+            once.any(),
+            "Conversions at the very start of the user's time at risk, before which there is "
+            f"nothing to compare: {once.sum():,.0f}. Those without a touch are left out of the "
+            f"background; the {once[:-1].sum():,.0f} attributed ones count as conversions that "
+            "would have happened anyway, as no touch can be judged by them.",
+        ),
+    ]
+    return phrases.that_hold(pairs)

@@ -1,0 +1,196 @@
+"""The checked question: how time is cut, what names a partner, and which events are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib.attribution.credit_rules import RULES
+from mctlib.attribution.person_time import TENURE_DAYS, Clock
+from mctlib.attribution.touchpoints import SOURCES, SURVEY, Tags
+from mctlib.contract import CANONICAL, ParameterError, as_columns, as_window, nearest
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import ANY, Step, as_step
+from mctlib.phrases import DAY_US
+
+MOST_PERIODS = 6  # calendar strata, of 28 days or more
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the log, every argument checked."""
+
+    clock: Clock
+    tags: Tags
+    events: tuple[Step, ...]  # conversion, start, perhaps an exit, then the touches by tag
+    has_crm: bool  # the dim partner_id holds what is on record of each user
+
+    @property
+    def by(self) -> str:
+        """The column that names partners in their own words."""
+        return self.tags.by
+
+    @property
+    def n_moments(self) -> int:
+        """How many of the events are no touches."""
+        return len(self.events) - len(self.tags.columns)
+
+    @property
+    def has_exit(self) -> bool:
+        """Whether users can leave."""
+        return self.n_moments > 2
+
+    @property
+    def dims(self) -> list[str]:
+        """What the kernel reads of each event."""
+        crm = ["partner_id"] if self.has_crm else []
+        return [*map(Tags.dim, self.tags.columns), *crm]
+
+    @property
+    def days(self) -> np.ndarray:
+        """The windows, in days."""
+        return self.clock.windows / DAY_US
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules."""
+        return tuple(RULES[kind] for kind in self.clock.rules)
+
+    @property
+    def rule(self) -> str:
+        """The rule that speaks where one must: linear, or the first one asked for."""
+        return "linear" if "linear" in self.rules else self.rules[0]
+
+
+def read_by(by: Any) -> str:
+    """The one column that holds the partner."""
+    columns = as_columns(by)
+    if len(columns) != 1:
+        raise ParameterError("by: name the column that holds the partner.")
+    known = set(CANONICAL["events"]) - {"user_id", "properties"}
+    if columns[0] not in known and "." not in columns[0]:
+        raise ParameterError(
+            f'by: "{columns[0]}" is neither a column of the events nor written as '
+            f"properties.<key>.{nearest(columns[0], known)}"
+        )
+    return columns[0]
+
+
+def read_rules(rules: str | Sequence[str]) -> np.ndarray:
+    """The rules, each once, as indices of `RULES`."""
+    asked = as_columns(rules)
+    for rule in asked:
+        if rule not in RULES:
+            raise ParameterError(
+                f'rules: "{rule}" is not one of {", ".join(RULES)}.{nearest(rule, RULES)}'
+            )
+    if not asked:
+        raise ParameterError(f"rules: give at least one of {', '.join(RULES)}.")
+    return np.array([RULES.index(rule) for rule in dict.fromkeys(asked)])
+
+
+def read_windows(windows: Sequence[str], reference: str | None) -> tuple[np.ndarray, int]:
+    """The windows, ascending, and which of them is the reference."""
+    if isinstance(windows, str) or not windows:
+        raise ParameterError('windows: give a list of durations, such as ["7d", "30d"].')
+    lengths = np.unique([as_window(window, "windows") for window in windows])
+    chosen = int(lengths[-1]) if reference is None else as_window(reference, "reference")
+    if chosen not in lengths:
+        told = ", ".join(map(str, windows))
+        raise ParameterError(f'reference: "{reference}" is not one of the windows ({told}).')
+    return lengths, int(np.searchsorted(lengths, chosen))
+
+
+def read_clock(
+    log: EventLog,
+    windows: tuple[np.ndarray, int],
+    *,
+    as_of: Any,
+    rules: np.ndarray,
+    half_life: str,
+) -> Clock:
+    """How time is cut; conversions count once the longest window can be looked back on."""
+    origin = int(log.first_event.value // 1000) + int(windows[0][-1])
+    end = log.as_of(as_of)
+    period = max(28 * DAY_US, -(-(end - origin) // MOST_PERIODS))
+    tenure = np.array(TENURE_DAYS) * DAY_US
+    periods = np.arange(origin + period, end, period, dtype=np.int64)
+    length = as_window(half_life, "half_life")
+    return Clock(*windows, origin, end, tenure, periods, rules, length)
+
+
+def read_events(log: EventLog, **events: Any) -> dict[str, Step]:
+    """The events by the argument that names them; all of them occur, None is left out."""
+    for name, event in events.items():
+        if event is not None and (missing := log.missing_events([event])):
+            raise ParameterError(f"{name}: {missing[0]}")
+    return {name: as_step(event) for name, event in events.items() if event is not None}
+
+
+def touch_steps(touch: Step, tags: Tags) -> list[Step]:
+    """Events that carry a tag, by tag."""
+    return [Step(touch.event, {tag: ANY, **touch.where}) for tag in tags.columns]
+
+
+def read_tags(
+    log: EventLog,
+    by: str,
+    sources: str | Sequence[str],
+    aliases: Mapping[str, str] | None,
+    end: int,
+) -> Tags:
+    """What names a partner: columns, the spend table's partners, aliases and answers up to end."""
+    asked = tuple(dict.fromkeys(as_columns(sources))) if by == "partner_id" else (by,)
+    columns = [source for source in asked if not source.startswith(SURVEY)]
+    unknown = [source for source in columns if source not in SOURCES]
+    if by == "partner_id" and (not asked or unknown or len(asked) > len(columns) + 1):
+        wrong = f', not "{unknown[0]}".{nearest(unknown[0], SOURCES)}' if unknown else "."
+        raise ParameterError(
+            f'sources: give some of {", ".join(SOURCES)} and at most one "{SURVEY}<question>", '
+            f"the one that stands in a conflict first{wrong}"
+        )
+    known: dict[str, str] = {}
+    if by in ("partner_id", "channel"):
+        paid = sorted(log.table("spend")[by].dropna().astype(str).str.strip().unique())
+        known = {name.lower(): name for name in paid}
+    # an alias that names a partner of the spend table does so in the table's spelling
+    spelt = {
+        str(alias).strip().lower(): known.get(str(name).strip().lower(), str(name).strip())
+        for alias, name in (aliases or {}).items()
+    }
+    known |= spelt
+    return Tags(by, asked, known, *_heard(log, asked, known, end))
+
+
+def _heard(
+    log: EventLog, sources: Sequence[str], known: Mapping[str, str], end: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Users, the partner that their first answer names, and the names.
+
+    An answer is its reason, where one is given; those that name none we know (a friend, a search)
+    are no touches.
+    """
+    questions = [source.removeprefix(SURVEY) for source in sources if source.startswith(SURVEY)]
+    if not questions:
+        return np.empty(0, np.int64), np.empty(0, np.int64), ()
+    surveys = log.table("surveys")
+    asked = surveys["micro_conversion"].dropna().unique()
+    if questions[0] not in asked:
+        raise ParameterError(
+            f'sources: the surveys hold no question "{questions[0]}".{nearest(questions[0], asked)}'
+        )
+    in_time = surveys["submitted_at"] <= pd.Timestamp(end, unit="us", tz="UTC")
+    mine = surveys[(surveys["micro_conversion"] == questions[0]) & in_time]
+    reason, answer = (
+        mine[column].astype("string").fillna("").str.strip().str.lower()
+        for column in ("reason", "answer")
+    )
+    said = mine.assign(partner=reason.where(reason != "", answer).map(known))
+    said = said.sort_values(["user", "submitted_at"], kind="stable").drop_duplicates("user")
+    said = said[said["partner"].fillna("") != ""]
+    partner, names = pd.factorize(said["partner"])
+    return said["user"].to_numpy(np.int64), partner.astype(np.int64), tuple(names)

@@ -1,0 +1,142 @@
+"""A store's file: written whole or not at all, and what killed loads leave beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from mctlib.contract import DataError
+from mctlib.eventlog.store import Sources, fill, sql_text
+
+# what DuckDB and the system raise when a store cannot be written
+UNWRITABLE = (
+    duckdb.IOException,
+    duckdb.OutOfMemoryException,
+    duckdb.TransactionException,
+    duckdb.FatalException,
+    OSError,
+)
+
+
+def build_store(
+    path: Path,
+    tables: Mapping[str, Sources],
+    *,
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    fingerprint: str = "",
+) -> dict[str, Any]:
+    """Turn staged SELECTs into a store file, atomically.
+
+    Rejected rows are kept in `<name>.rejected.parquet`. The old store stays until the new one is
+    whole.
+
+    Parameters
+    ----------
+    path : Path
+        Of the store.
+    tables : mapping
+        Canonical table (see `CANONICAL`) -> (label, SELECT over ``con``) of each source. An events
+        SELECT gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
+        ``timestamp_raw``.
+    con : DuckDBPyConnection
+        Where the sources are staged.
+    name, fingerprint : str
+        Of the dataset, for the report.
+
+    Returns
+    -------
+    dict
+        The load report, also kept beside the store as `<name>.load.json`.
+
+    Raises
+    ------
+    DataError
+        Too many faulty rows in a source, nothing left, disk full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{owner()}.tmp")
+    rejected, told = Path(f"{fresh}.rejected"), Path(f"{fresh}.json")
+    try:
+        con.execute(f"ATTACH {sql_text(fresh)} AS store")
+        try:
+            report = fill(con, tables, name=name, fingerprint=fingerprint)
+            con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
+        finally:
+            con.execute("DETACH store")
+        told.write_text(json.dumps(report, indent=1))
+        rejected.replace(path.with_suffix(".rejected.parquet"))
+        told.replace(path.with_suffix(".load.json"))
+        fresh.replace(path)
+    except UNWRITABLE as error:
+        raise unwritten(path, error) from error
+    finally:
+        for leftover in path.parent.glob(fresh.name + "*"):
+            leftover.unlink()
+    return report
+
+
+def owner() -> str:
+    """The name of this process, as temporary names carry it.
+
+    A load that was killed cannot clean up, so a later one must know whose they are.
+    """
+    return f"{os.getpid()}@{platform.node()}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files whose process is gone.
+
+    Where that cannot be told (another machine or container wrote them), those older than a day.
+    """
+    for path in list(folder.iterdir()):
+        if ".tmp" not in path.name and not path.name.startswith(".staging-"):
+            continue
+        # another load may be removing it too
+        with suppress(OSError):
+            if _in_use(path):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _in_use(path: Path) -> bool:
+    found = re.search(r"\.(\d+)@(.+)\.tmp", path.name)
+    if not found or found[2] != platform.node() or os.name != "posix":
+        return time.time() - path.stat().st_mtime < 86_400
+    try:
+        # signal 0 only asks
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # it is another user's
+        pass
+    return True
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether an error says that there is no room for more."""
+    full = "No space left on device|Disk quota exceeded|max_temp_directory_size"
+    return bool(re.search(full, str(error)))
+
+
+def unwritten(path: Path, error: BaseException) -> DataError:
+    """One sentence for a store that could not be written: why, and whether there still is one."""
+    why = f"the store could not be written ({str(error).splitlines()[0]})"
+    if disk_full(error):
+        why = "the disk is full, so the store could not be written"
+    untouched = "; the previous store is untouched" if path.exists() else ""
+    return DataError(f"{path}: {why}{untouched}.")

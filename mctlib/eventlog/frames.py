@@ -1,0 +1,62 @@
+"""DataFrames in the types of the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+
+
+def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The canonical columns of a frame, in the types of the store; of events the others too.
+
+    These become properties. Raises DataError: a required column is missing.
+    """
+    for column in REQUIRED[table]:
+        stands_in = table == "events" and column == "user_id" and "anonymous_id" in frame
+        if column not in frame and not stands_in:
+            near = nearest(column, frame.columns)
+            raise DataError(f'{table} frame: column "{column}" is missing.{near}')
+    out = {}
+    for column in CANONICAL[table]:
+        if column in frame and column != "properties":
+            out[column] = _typed(frame[column], column_type(column))
+        if column == "timestamp" and column in out:
+            unread = frame[column].where(out[column].isna())
+            out["timestamp_raw"] = unread.astype("string")
+    extra = [column for column in frame if column not in CANONICAL[table]]
+    if table == "events" and (extra or "properties" in frame):
+        out["properties"] = _properties(frame, extra)
+    return pd.DataFrame(out, index=frame.index)
+
+
+def _typed(values: pd.Series, kind: str) -> pd.Series:
+    if kind == "TIMESTAMP":
+        form = "ISO8601" if values.dtype == object else None
+        stamps = pd.to_datetime(values, utc=True, errors="coerce", format=form)
+        return stamps.dt.tz_localize(None).astype("datetime64[us]")
+    if kind == "DATE":
+        return pd.to_datetime(values, errors="coerce").dt.strftime("%Y-%m-%d")
+    kinds = {"VARCHAR": "string", "BOOLEAN": "boolean", "DOUBLE": "Float64"}
+    return values.convert_dtypes().astype(kinds[kind])
+
+
+def _properties(frame: pd.DataFrame, extra: list[str]) -> list[str | None]:
+    """JSON text of each row's properties (a mapping or JSON text) and its further columns."""
+    rows: list[dict[str, Any]] = [{}] * len(frame)
+    if extra:
+        rows = frame[extra].astype(object).where(frame[extra].notna(), None).to_dict("records")
+    given = frame["properties"] if "properties" in frame else [None] * len(frame)
+    texts: list[str | None] = []
+    for bag, row in zip(given, rows):
+        more = {name: value for name, value in row.items() if value is not None}
+        if isinstance(bag, str) and bag:
+            texts.append(json.dumps(json.loads(bag) | more, default=str) if more else bag)
+        else:
+            whole = (dict(bag) if isinstance(bag, Mapping) else {}) | more
+            texts.append(json.dumps(whole, default=str) if whole else None)
+    return texts

@@ -1,0 +1,264 @@
+"""What `diagnose_funnel` says of its tables, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mctlib import phrases, stats
+from mctlib.eventlog.steps import ANY, Exclusion, Step
+from mctlib.funnel.counts import Rule
+from mctlib.funnel.rates import Counts
+
+SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
+SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass is worth a caveat
+WORTH_TELLING = 1.05  # design effect; below, users are as good as on their own, or tell even more
+MOST_LISTED = 5
+HOW = {
+    "ordered": "steps in order",
+    "strict": "steps in order with no other event between",
+    "unordered": "steps in any order",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a funnel's sentences are made from."""
+
+    counts: Mapping[str, Counts]  # by segment, "all" among them
+    steps: pd.DataFrame
+    checks: pd.Series  # n_users by (check, number)
+    rule: Rule
+    exclusions: Sequence[Exclusion]
+    leave: Step | None
+    missing: Sequence[str]
+    day: str
+
+    @property
+    def total(self) -> pd.DataFrame:
+        """The rows of everyone."""
+        return self.steps.head(self.rule.n_steps)
+
+    @property
+    def n_entered(self) -> int:
+        """Users with a first entry."""
+        return self.counts["all"].n_entered
+
+    def n(self, check: str, number: int = 0) -> int:
+        """Users of whom a check speaks."""
+        return int(self.checks.get((check, number), 0))
+
+    @property
+    def names(self) -> list[str]:
+        """The steps in a sentence."""
+        n = self.rule.n_steps
+        if self.rule.order == "unordered":
+            return [f"{k} of the {n} steps" for k in range(1, n + 1)]
+        return self.total["event"].tolist()
+
+
+def finding(told: Told) -> str:
+    """Entrants, completion, the weakest step, the spread over segments."""
+    parts = [_completion(told) + _weakest(told), _spread(told)]
+    return ". ".join(filter(None, parts)) + "."
+
+
+def _completion(told: Told) -> str:
+    last = told.total.iloc[-1]
+    first_name, last_name = told.names[0], told.names[-1]
+    span = phrases.window(told.rule.window)
+    entered = f"{phrases.users(told.n_entered)} with {first_name}"
+    if not told.n_entered:
+        return (
+            f"An exclusion takes out the first attempt of everyone with {first_name}, so there is "
+            "no rate"
+        )
+    if np.isnan(last["conversion_rate"]):
+        return (
+            f"Of {entered}, the share reaching {last_name} within {span} is not known yet: no "
+            "window has closed"
+        )
+    return (
+        f"Of {entered}, {phrases.share(last, 'conversion_rate')} reached {last_name} within {span}"
+    )
+
+
+def _weakest(told: Told) -> str:
+    total = told.total
+    if len(total) < 3 or total["step_rate"].isna().all():
+        return ""
+    k = int(total["step_rate"].idxmin())
+    return (
+        f"; the weakest step is step {k + 1}, {told.names[k]}: "
+        f"{phrases.share(total.loc[k], 'step_rate')} of those at the step before go on"
+    )
+
+
+def _spread(told: Told) -> str:
+    ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
+    if len(ends) < 2:
+        return ""
+    ends = ends[ends["n_entered"] >= SMALL_SEGMENT]
+    ends = ends.dropna(subset="conversion_rate").sort_values("conversion_rate")
+    if len(ends) < 2:
+        return ""
+    low, high = ends.iloc[0], ends.iloc[-1]
+    return (
+        f"By segment it runs from {phrases.share(low, 'conversion_rate')} in {low['segment']} "
+        f"to {phrases.share(high, 'conversion_rate')} in {high['segment']}"
+    )
+
+
+def rule(told: Told) -> str:
+    """How it was counted."""
+    text = f"{HOW[told.rule.order]}, {phrases.window(told.rule.window)} from a user's first entry"
+    if not told.n_entered:
+        return f"{text}."
+    last = told.total.iloc[-1]
+    if last["n_pending"]:
+        pending = f"{phrases.users(last['n_pending'])} still inside the window counted as pending"
+    else:
+        pending = "nobody is pending" if told.counts["all"].n_open else "every window has closed"
+    left = f"leaving by {told.leave.label} ends the wait, " if told.leave else ""
+    unit = told.rule.unit
+    rounded = f"times to {phrases.window(unit)}, " if unit > 1 else ""
+    clusters = told.counts["all"].clusters
+    intervals = "95 % intervals"
+    if clusters.n_clusters < stats.MIN_CLUSTERS:
+        intervals = "too few accounts for intervals"
+    elif clusters.n_accounts:
+        intervals += phrases.in_accounts(clusters.n_accounts, last["design_effect"])
+    return f"{text}, {left}{pending}; {rounded}{intervals}."
+
+
+def caveats(told: Told) -> tuple[str, ...]:
+    """What a reader must know, the missing events first."""
+    last = told.total.iloc[-1]
+    pending, later, tied = int(last["n_pending"]), told.n("later"), told.n("tied")
+    n_exclusions = len(told.exclusions)
+    gone, spoilt = told.n("excluded", n_exclusions), told.n("excluded", n_exclusions + 1)
+    few = [s for s, c in told.counts.items() if c.clusters.n_clusters < stats.MIN_CLUSTERS]
+    entered = told.steps[told.steps["step"] == 1].iloc[1:]
+    small = entered.loc[entered["n_entered"] < SMALL_SEGMENT, "segment"]
+    unforeseen = " Exclusions that are still to come are not foreseen." if n_exclusions else ""
+    in_few = "" if few == ["all"] else f" in {phrases.listed(few, most=MOST_LISTED)}"
+    return (
+        *(_never_done(sentence) for sentence in told.missing),
+        *phrases.that_hold(
+            [
+                (
+                    pending,
+                    f"Still inside their window on {told.day}: {phrases.users(pending)} "
+                    f"({100 * pending / max(told.n_entered, 1):.1f} %). naive_rate counts them as "
+                    f"lost, conversion_rate does not.{unforeseen}",
+                ),
+                (
+                    later,
+                    f"Reached the last step only on a later attempt: {phrases.users(later)}. They "
+                    "are in n_reached and naive_rate, not in conversion_rate.",
+                ),
+                (
+                    gone,
+                    f"Taken out by an exclusion: {phrases.users(gone)}. They are in no count.",
+                ),
+                (
+                    spoilt,
+                    "Taken out by an exclusion on the first attempt, but not on the deepest: "
+                    f"{phrases.users(spoilt)}. They are in n_reached and naive_rate, not in "
+                    "conversion_rate and step_rate.",
+                ),
+                (
+                    tied,
+                    f"Two steps at the very same time: {phrases.users(tied)}. These were read in "
+                    "the order of the steps.",
+                ),
+            ]
+        ),
+        *_skipped(told),
+        *phrases.that_hold(
+            [
+                (
+                    last["design_effect"] >= WORTH_TELLING and last["n_accounts"],
+                    "Users of one account act alike. Theirs are "
+                    f"{last['n_accounts']:,.0f} accounts, and at the last step "
+                    f"{last['design_effect']:.1f} users tell as much as one would on their own "
+                    "(the design effect); the intervals allow for it.",
+                ),
+                (few, phrases.too_few_accounts(in_few)),
+                (
+                    len(small),
+                    f"Fewer than {SMALL_SEGMENT} users entered in "
+                    f"{phrases.listed(small, most=MOST_LISTED)}: too few to compare.",
+                ),
+            ]
+        ),
+    )
+
+
+def _never_done(missing: str) -> str:
+    if missing.endswith("?"):
+        return f"The {missing} It counts as never done."
+    return f"The {missing[:-1]}; it counts as never done."
+
+
+def _skipped(told: Told) -> list[str]:
+    found = []
+    for k, event in enumerate(told.total["event"], start=1):
+        n = told.n("skipped", k)
+        if n > SKIPPED_SHARE * told.n_entered:
+            found.append(
+                f"A later step but never {event} (step {k}): {phrases.users(n)}. Either it is not "
+                "always needed or its tracking loses events."
+            )
+    return found
+
+
+def checks_table(told: Told) -> pd.DataFrame:
+    """`Funnel.checks`: each reason in words, and how many users it is about."""
+    n_steps, events = told.rule.n_steps, told.total["event"].tolist()
+    last = (n_steps, events[-1])
+    n_pending = int(told.total["n_pending"].iloc[-1])
+    rows: list[tuple[str, int | None, str, int]] = [
+        ("window still open, step not reached", *last, n_pending),
+        ("reached only on a later attempt", *last, told.n("later")),
+    ]
+    out, n_exclusions = "taken out by an exclusion", len(told.exclusions)
+    for i, e in enumerate(told.exclusions):
+        where = f"{e.step.label} after step {e.after}"
+        rows.append((out, e.before, where, told.n("excluded", i)))
+    if n_exclusions > 1:
+        rows.append((out, None, "any of these", told.n("excluded", n_exclusions)))
+    if n_exclusions:
+        spoilt = told.n("excluded", n_exclusions + 1)
+        rows.append((f"{out} on the first attempt only", None, "", spoilt))
+    if told.rule.hold:
+        held = " and ".join(told.rule.hold)
+        rows.append((f"reached, but not with the same {held}", *last, told.n("hold")))
+    if told.rule.order != "unordered":
+        rows.append(("two steps at the very same time", None, "", told.n("tied")))
+    for k in range(2, n_steps):
+        if ("skipped", k) in told.checks.index:
+            n = told.n("skipped", k)
+            rows.append(("a later step, but never this one", k, events[k - 1], n))
+    table = pd.DataFrame(rows, columns=["check", "step", "event", "n_users"])
+    return table.astype({"step": "Int64"})
+
+
+def filter_meets_nothing(step: Step, event_names: Sequence[str]) -> str:
+    """Why nobody did a first step whose event occurs: it does not with what the filter asks for."""
+    here = [f'"{name}"' for name in step.names if name in event_names]
+    asked = []
+    for key, wanted in step.where.items():
+        values = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
+        words = ["any value" if v is ANY else str(v) for v in values]
+        asked.append(f"{key} = {' or '.join(words)}")
+    occurs = "other events occur"
+    if here:
+        occurs = f"{' and '.join(here)} occur{'s' if len(here) == 1 else ''}"
+    return (
+        f"steps: step 1 ({step.label}) matches no event; {occurs}, but never with "
+        f"{' and '.join(asked)}."
+    )

@@ -1,0 +1,153 @@
+"""A daily series by whole weeks counted from the change, and the panel that the rungs read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.contract import MISSING, DataError
+from mctlib.eventlog.daily_metric import DailyMetric
+
+MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
+
+
+def days(values: pd.Series, what: str) -> pd.Series:
+    """UTC days of stamps, dates or text; an empty value stays empty."""
+    stamps = pd.to_datetime(values, utc=True, errors="coerce", format="mixed")
+    wrong = values[stamps.isna() & values.notna()]
+    if len(wrong):
+        raise DataError(f'{what}: "{wrong.iloc[0]}" is not a day; write 2026-06-30.')
+    return stamps.dt.tz_localize(None).dt.normalize()
+
+
+def checked(series: DailyMetric) -> pd.DataFrame:
+    """The series as day, segment, n and total, whose sum over n is the metric.
+
+    Raises DataError: something in it is not a number or not a day, or cannot be.
+    """
+    table, kind = series.table, series.kind
+    numbers: dict[str, pd.Series] = {}
+    for column in ("n", "value", "n_success", "n_checked", "n_tracked"):
+        try:
+            numbers |= {column: table[column].astype(float)} if column in table else {}
+        except (TypeError, ValueError):
+            raise DataError(f'series: column "{column}" must hold numbers.') from None
+    n, value = numbers["n"], numbers.pop("value")
+    if kind == "rate":
+        total = numbers.pop("n_success")
+    else:
+        total = n if kind == "count" else (value * n).fillna(0.0)
+    segment = "all"
+    if "segment" in table:
+        segment = table["segment"].where(table["segment"].notna(), MISSING).astype(str)
+    day = days(table["day"], "series: day")
+    daily = pd.DataFrame({"day": day, "segment": segment, "total": total} | numbers)
+    if daily["day"].isna().any():
+        raise DataError("series: a row has no day.")
+    possible = (n >= 0).all() and (kind != "rate" or total.between(0, n).all())
+    if not possible:
+        raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
+    if daily.duplicated(["day", "segment"]).any():
+        raise DataError("series: a day occurs twice within a segment.")
+    if kind == "count":
+        _check_every_day(daily)
+    return daily
+
+
+def _check_every_day(daily: pd.DataFrame) -> None:
+    """Of a missing row of a count nobody knows whether nobody came or the day was lost."""
+    for name, own in daily.groupby("segment")["day"]:
+        missing = pd.date_range(own.min(), own.max()).difference(own)
+        if len(missing):
+            raise DataError(
+                "series: a count needs a row for every day, with n and value 0 where nobody came; "
+                f"{missing[0]:%Y-%m-%d} of segment {name} has none."
+            )
+
+
+def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.DataFrame, int]:
+    """Whole weeks as segment, week (0 is the first since the change), n, total; days left out.
+
+    A count's n is its days, and of a segment that comes later or ends sooner than the others only
+    its own whole weeks are taken.
+    """
+    since = (daily["day"] - change).dt.days
+    week = since // 7
+    whole = (7 * week >= since.min()) & (7 * week + 6 <= since.max())
+    by_week = daily[whole].assign(week=week[whole]).groupby(["segment", "week"])
+    units = by_week[["n", "total"]].sum().reset_index()
+    if kind == "count":
+        own_whole = by_week.size().to_numpy() == 7
+        units = units[own_whole].assign(n=7.0)
+    return units, int(daily.loc[~whole, "day"].nunique())
+
+
+def pooled(units: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Segments taken together: index week; n, total, value."""
+    n = ("n", "max" if kind == "count" else "sum")
+    out = units.groupby("week").agg(n=n, total=("total", "sum"))
+    return out.assign(value=stats.rate(out["total"], out["n"]))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The treated and the control segments by week; what every rung reads.
+
+    units: segment, week, n, total · refused: why no verdict may be given at all, "" for nothing ·
+    seed: of placebo and permutation draws.
+    """
+
+    kind: str
+    change: pd.Timestamp
+    treated: Sequence[str]
+    control: Sequence[str]
+    units: pd.DataFrame
+    refused: str = ""
+    seed: int = 1
+
+    @cached_property
+    def own(self) -> pd.DataFrame:
+        """The treated segments together: index week; n, total, value."""
+        return pooled(self.units[self.units["segment"].isin(self.treated)], self.kind)
+
+    @cached_property
+    def weeks(self) -> pd.DataFrame:
+        """Weeks in which the treated have users: n, total, observed, y, weight, start."""
+        own = self.own[self.own["n"] > 0].rename(columns={"value": "observed"})
+        start = self.change + pd.to_timedelta(7 * own.index, unit="D")
+        return own.assign(y=own["observed"], weight=own["n"], start=start)
+
+    @cached_property
+    def gap(self) -> pd.DataFrame:
+        """The same with y = treated minus control, its weight, and the control itself.
+
+        Controls keep the shares of n they had before the change, so that their mix cannot move the
+        result; counts are scaled to the treated level.
+        """
+        own, others = self.own, self.units[self.units["segment"].isin(self.control)]
+        if self.kind == "count":
+            before = own.index[own.index < 0]
+            level = pooled(others, self.kind)["value"]
+            control = level * own["value"][before].mean() / level.reindex(before).mean()
+            weight = own["n"]
+        else:
+            control, n = _in_old_shares(others)
+            weight = 1 / (1 / own["n"] + 1 / n)
+        gap = self.weeks.assign(weight=weight, control=control)
+        gap["y"] = gap["observed"] - gap["control"]
+        return gap[np.isfinite(gap["y"]) & (gap["weight"] > 0)]
+
+
+def _in_old_shares(others: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Weekly value of segments in the shares of n they had before the change, and their n."""
+    share = others[others["week"] < 0].groupby("segment")["n"].sum()
+    seen = others[others["n"] > 0]
+    w = seen["segment"].map(share).fillna(0.0)
+    by_week = seen.assign(w=w, wy=w * seen["total"] / seen["n"]).groupby("week")
+    sums = by_week[["w", "wy", "n"]].sum()
+    return sums["wy"] / sums["w"], sums["n"]

@@ -1,0 +1,164 @@
+"""The parameters cell of a notebook, and the values it will run with.
+
+A notebook without a model (a user's own) is held to the types that its cell declares.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from mctlib.contract import ParameterError
+from mctlib.eventlog.event_log import EventLog
+from mctlib.runner.parameters import MODELS
+from mctlib.runner.record import shown
+
+TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, tuple)}
+SECRET_NAME = re.compile(
+    r"(password|passwd|secret|token|api_?key|credential|private_?key)s?$", re.I
+)
+SECRET_VALUE = re.compile(
+    r"://[^/\s:@]+:[^/\s@]+@|AKIA[0-9A-Z]{16}|-----BEGIN|\bgh[pousr]_\w{20}|\bgithub_pat_"
+    r"|\bxox[a-z]-|\bsk-\w{16}|\beyJ[\w-]{10,}\.|hooks\.slack\.com/"
+)
+
+DEMO = "It is not set there; this is the notebook's default, which is the demo's."
+
+
+class Declared(NamedTuple):
+    """A parameter as its notebook declares it."""
+
+    type: Any
+    default: Any
+
+
+class Given(NamedTuple):
+    """A parameter's value, and the file where it stands."""
+
+    where: str
+    value: Any
+
+
+class Mistakes(list[str]):
+    """Sentences about what is wrong, gathered so that all of them are told at once."""
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what a ParameterError says, and go on."""
+        try:
+            yield
+        except ParameterError as error:
+            self.append(str(error))
+
+    def tell(self) -> None:
+        """Raise ParameterError with one line a mistake, if there is any."""
+        if self:
+            raise ParameterError("\n".join(dict.fromkeys(self)))
+
+
+def declared_parameters(notebook: Path) -> dict[str, Declared]:
+    """What the cell tagged `parameters` declares, by name.
+
+    Python's own parser reads it: papermill.inspect_notebook loses `str | None`, `=` inside a
+    comment, and types below the first bracket.
+    """
+    try:
+        cells = json.loads(notebook.read_text("utf-8"))["cells"]
+        tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
+        body = ast.parse("".join(tagged[0]["source"])).body
+    except IndexError:
+        raise ParameterError(f'{shown(notebook)} has no cell tagged "parameters".') from None
+    except (ValueError, KeyError, SyntaxError) as error:
+        lack = "is not a notebook with a readable parameters cell"
+        raise ParameterError(f"{shown(notebook)} {lack}: {error}.") from None
+    found = {}
+    for line in body:
+        if isinstance(line, ast.AnnAssign) and line.value is not None:
+            target: ast.expr = line.target
+            # type names only
+            kind = eval(ast.unparse(line.annotation), {"__builtins__": {}}, TYPES)
+            default = ast.literal_eval(line.value)
+        elif isinstance(line, ast.Assign):
+            target, default = line.targets[0], ast.literal_eval(line.value)
+            kind = Any if default is None else type(default)
+        else:
+            continue
+        if isinstance(target, ast.Name):
+            found[target.id] = Declared(kind, default)
+    return found
+
+
+def check_parameters(
+    notebook: str,
+    declared: Mapping[str, Declared],
+    given: Mapping[str, Given],
+    unset: str,
+    log: EventLog,
+) -> None:
+    """Check the values that a notebook will run with against its types and the data.
+
+    Where a value is not given, its default is meant, and ``unset`` names the file that could hold
+    one. Raises ParameterError with one line a mistake.
+    """
+    values = {key: given.get(key, Given(unset, d.default)) for key, d in declared.items()}
+    wrong: list[tuple[str, str]] = []
+    good = {}
+    for key, (_, value) in values.items():
+        if mistake := _plain_mistake(key, value, declared[key].type):
+            wrong.append((key, mistake))
+        else:
+            good[key] = value
+    if model := MODELS.get(notebook):
+        try:
+            model.model_validate(good, strict=True, context=log)
+        except ValidationError as error:
+            wrong += [(str(each["loc"][0]), _said(each)) for each in error.errors()]
+    mistakes = Mistakes()
+    for key, what in wrong:
+        demo = "" if key in given else f" {DEMO}"
+        mistakes.append(f'{values[key].where}: parameter "{key}" of {notebook}{what}{demo}')
+    mistakes.tell()
+
+
+def _plain_mistake(name: str, value: Any, kind: Any) -> str:
+    """What follows the parameter's name where it holds a secret or is not of the declared type."""
+    for key, leaf in _leaves(name, value):
+        in_value = isinstance(leaf, str) and SECRET_VALUE.search(leaf)
+        if leaf and (SECRET_NAME.search(key) or in_value):
+            return (
+                " looks like a credential. Parameters are stored in the reports: "
+                "keep secrets in environment variables."
+            )
+    try:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        named = kind.__name__ if kind in TYPES.values() else str(kind)
+        return f" must be {named}, not {json.dumps(value, default=str)}."
+    return ""
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every single value inside lists and mappings, with the nearest key above it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(str(key), item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(name, item)
+    else:
+        yield name, value
+
+
+def _said(error: Any) -> str:
+    """One complaint of pydantic: ours as it is, its own with the value."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    rule = error["msg"][:1].lower() + error["msg"][1:]
+    return f": {json.dumps(error['input'], default=str)} is not right, {rule}."

@@ -1,0 +1,278 @@
+"""What a notebook may be asked: one model a notebook, whose types know the data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Collection
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import AfterValidator, BaseModel
+
+from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
+
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
+
+
+# ---- rules: each gives what follows the parameter's name in a sentence, "" where nothing is wrong
+
+
+def _checked(rule: Callable[[Any, Any], str], *, or_empty: bool = False) -> AfterValidator:
+    """A rule as pydantic runs it, with the log as context and the parameters above as data.
+
+    "" and None pass where a parameter need not be given.
+    """
+
+    def validate(value: Any, info: Any) -> Any:
+        wrong = "" if or_empty and value in ("", None) else rule(value, info)
+        if wrong:
+            raise ValueError(wrong)
+        return value
+
+    return AfterValidator(validate)
+
+
+def _event(value: Any, info: Any) -> str:
+    """A name, a list of names, or a mapping of `event` and `where`."""
+    step = value if isinstance(value, dict) else {"event": value}
+    if wrong := _keys(step, "an event", ("event", "where")):
+        return wrong
+    event = step.get("event")
+    names = event if isinstance(event, list) else [event]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        form = "a name, a list of names, or {event: name, where: {column: value}}"
+        return f": {json.dumps(value)} names no event; write {form}."
+    missing = info.context.missing_events([step])
+    return f": {missing[0]}" if missing else ""
+
+
+def _keys(value: dict[str, Any], thing: str, keys: Collection[str]) -> str:
+    for key in value:
+        if key not in keys:
+            *some, last = (f'"{known}"' for known in keys)
+            known = f"{', '.join(some)} and {last}"
+            return f': {thing} has the keys {known}, not "{key}".{nearest(key, keys)}'
+    where = value.get("where", {})
+    if isinstance(where, dict):
+        return ""
+    return f': "where" holds "column: value" lines, not {json.dumps(where)}.'
+
+
+def _exclusion(value: Any, info: Any) -> str:
+    """An event that must not happen between two steps, by their numbers."""
+    if not isinstance(value, dict):
+        return f": {json.dumps(value)} is no exclusion; write {{event: name, after: 1, before: 2}}."
+    if wrong := _keys(value, "an exclusion", ("event", "after", "before", "where")):
+        return wrong
+    after, before = value.get("after", 1), value.get("before", 2)
+    if wrong := _step_number(after, info) or _step_number(before, info):
+        return wrong
+    if after >= before:
+        return ': "after" must be an earlier step than "before".'
+    return _event({key: value[key] for key in ("event", "where") if key in value}, info)
+
+
+def _step_number(value: Any, info: Any) -> str:
+    """The number of a step, from 1."""
+    n_steps = len(info.data.get("steps", ()))
+    if type(value) is int and 1 <= value <= (n_steps or value):
+        return ""
+    steps = f"; the steps are 1 to {n_steps}" if n_steps else ""
+    return f": {json.dumps(value)} is no number of a step{steps}."
+
+
+def _funnel(value: Any, _: Any) -> str:
+    return "" if len(value) >= 2 else f" needs at least two steps, not {json.dumps(value)}."
+
+
+def _not_the_start(value: Any, info: Any) -> str:
+    start, stop = (v if isinstance(v, list) else [v] for v in (info.data.get("start"), value))
+    if start != stop:
+        return ""
+    return f" is the start as well, {json.dumps(value)}; they must be different events."
+
+
+def _column(value: Any, info: Any) -> str:
+    if not isinstance(value, str):
+        return f" must be a column's name, not {json.dumps(value)}."
+    try:
+        info.context.check_column(value)
+    except ParameterError as error:
+        return f": {error}"
+    return ""
+
+
+def _duration(value: Any, _: Any) -> str:
+    as_window(value, "")  # whose error begins with the colon after the name
+    return ""
+
+
+def _durations(value: Any, _: Any) -> str:
+    return "" if value else " names no duration; write at least one."
+
+
+def _day(value: Any, info: Any) -> str:
+    """An ISO day or timestamp within the data."""
+    first, last = info.context.first_event.normalize(), info.context.last_event.normalize()
+    if first <= read_day("", value, last).normalize() <= last:
+        return ""
+    run = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    return f": {value} lies outside the data, which run from {run}."
+
+
+def _period(value: Any, _: Any) -> str:
+    if value and len(value) != 2:
+        return f" must be a first and a last day, not {json.dumps(value)}."
+    if value and as_timestamp(value[0]) > as_timestamp(value[1]):
+        return f": {value[0]} comes after {value[1]}; write the earlier day first."
+    return ""
+
+
+def _money(value: Any, _: Any) -> str:
+    if isinstance(value, (int, float)) and 0 <= value < float("inf"):
+        return ""
+    return f" is an amount of money; write a number of 0 or more, not {json.dumps(value)}."
+
+
+def _share(value: Any, _: Any) -> str:
+    if 0 < value <= 1:
+        return ""
+    return f" must be a share above 0 and at most 1, not {json.dumps(value)}."
+
+
+def one_of(*words: str) -> AfterValidator:
+    """One of some words."""
+
+    def rule(value: Any, _: Any) -> str:
+        said = f" must be one of {', '.join(words)}, not {json.dumps(value)}."
+        return "" if value in words else said + nearest(value, words)
+
+    return _checked(rule)
+
+
+def segment_of(parameter: str) -> AfterValidator:
+    """A segment, or several, of the column that another parameter names; nothing for none."""
+
+    def rule(value: Any, info: Any) -> str:
+        if not value or parameter not in info.data:  # a wrong column is told already
+            return ""
+        column = info.data[parameter]
+        if not column:
+            lack = f'but "{parameter}" names no column whose segments these could be'
+            return f" is {json.dumps(value)}, {lack}."
+        levels = info.context.segments(column)
+        unknown = [s for s in (value if isinstance(value, list) else [value]) if s not in levels]
+        if not unknown:
+            return ""
+        some = f" It has {', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}."
+        near = nearest(unknown[0], levels) or some
+        return f': {json.dumps(unknown[0])} is no segment of "{column}".{near}'
+
+    return _checked(rule)
+
+
+def read_day(what: str, text: Any, example: pd.Timestamp, otherwise: str = "") -> pd.Timestamp:
+    """Read a day or a moment in one spelling only.
+
+    pandas would also read "now" as the clock of the machine, and 11/01/2026 as the American does.
+    """
+    with contextlib.suppress(ValueError):
+        if isinstance(text, str) and DAY.fullmatch(text):
+            return as_timestamp(text)
+    day = f"{example:%Y-%m-%d}"
+    said = f'a day like "{day}" or a timestamp like "{day}T12:00:00Z"'
+    raise ParameterError(f"{what} is {json.dumps(text)}; write {otherwise}{said}.")
+
+
+Event = Annotated[Any, _checked(_event)]
+EventOrNone = Annotated[Any, _checked(_event, or_empty=True)]
+Funnel = Annotated[list[Event], _checked(_funnel)]
+StepNumber = Annotated[Any, _checked(_step_number)]
+Exclusion = Annotated[Any, _checked(_exclusion)]
+Column = Annotated[Any, _checked(_column)]
+ColumnOrNone = Annotated[Any, _checked(_column, or_empty=True)]
+Duration = Annotated[Any, _checked(_duration)]
+Durations = Annotated[list[Duration], _checked(_durations)]
+Day = Annotated[Any, _checked(_day)]
+Period = Annotated[list[Day], _checked(_period)]
+Money = Annotated[Any, _checked(_money)]
+Share = Annotated[float, _checked(_share)]
+
+
+# ---- one model a notebook; a parameter that the notebook does not declare is not asked for
+
+
+class FunnelParameters(BaseModel):
+    """Of notebooks/funnel.ipynb."""
+
+    steps: Funnel = []
+    window: Duration = ""
+    order: Annotated[str, one_of("ordered", "strict", "unordered")] = "ordered"
+    competing: EventOrNone = ""
+    exclude: list[Exclusion] = []
+    optional: list[StepNumber] = []
+    hold: list[Column] = []
+    by: ColumnOrNone = ""
+    cohorts: Annotated[str, one_of("week", "month")] = "week"
+    before: Period = []
+    after: Period = []
+    change_by: ColumnOrNone = ""
+    required: list[StepNumber] = []
+
+
+class ActivationParameters(BaseModel):
+    """Of notebooks/activation.ipynb."""
+
+    start: Event = ""
+    activation: Annotated[Event, _checked(_not_the_start)] = ""
+    competing: EventOrNone = ""
+    observed_from: EventOrNone = ""
+    by: ColumnOrNone = ""
+    adjust: list[Column] = []
+    strata: list[Column] = []
+    horizon: Duration = ""
+    reference: Annotated[list[Any], segment_of("by")] = []
+    landmark: Durations = []
+
+
+class AttributionParameters(BaseModel):
+    """Of notebooks/attribution.ipynb."""
+
+    conversion: Event = ""
+    start: list[Event] = []
+    competing: EventOrNone = ""
+    windows: Durations = []
+    rule: Annotated[
+        str, one_of("first", "last", "linear", "time_decay", "position", "markov", "shapley")
+    ] = "linear"
+    sources: list[str] = []
+    aliases: dict[str, str] = {}
+    value: Money = 0
+    steps: Funnel = []
+    kinds: list[Column] = []
+
+
+class RoiParameters(BaseModel):
+    """Of notebooks/roi.ipynb."""
+
+    start: Event = ""
+    success: Event = ""
+    window: Duration = ""
+    by: ColumnOrNone = ""
+    treated: Annotated[Any, segment_of("by")] = ""
+    change_at: Day = ""
+    value: Money = 0
+    margin: Share = 1
+    cost: Money = 0
+    arms: ColumnOrNone = ""
+    arms_reference: Annotated[Any, segment_of("arms")] = ""
+
+
+MODELS: dict[str, type[BaseModel]] = {
+    "funnel": FunnelParameters,
+    "activation": ActivationParameters,
+    "attribution": AttributionParameters,
+    "roi": RoiParameters,
+}

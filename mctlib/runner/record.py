@@ -1,0 +1,50 @@
+"""What a run knows of itself, as it stands in run.json."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Report:
+    """One notebook of a run.
+
+    `status` is good or failed; `error` one line; `finding` what the notebook handed out (finding,
+    rule, details, more, caveats, next_step, owner).
+    """
+
+    name: str
+    notebook: str
+    parameters: dict[str, Any]
+    title: str = ""
+    status: str = "failed"
+    seconds: float = 0.0
+    finding: dict[str, Any] | None = None
+    error: str | None = None
+    tables: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunRecord:
+    """A run; `folder` holds its index.html. `fingerprint` identifies the loaded data."""
+
+    pack: str
+    dataset: str
+    as_of: str
+    status: str
+    started_at: str
+    seconds: float
+    command: str
+    fingerprint: str | None
+    versions: dict[str, str]
+    notebooks: list[Report]
+    folder: str = ""
+
+
+def shown(path: str | Path) -> str:
+    """A file as its reader would name it: relative to where they stand, if it lies below."""
+    below = Path(path).resolve().is_relative_to(Path.cwd())
+    return os.path.relpath(path) if below else str(path)

@@ -1,0 +1,259 @@
+"""What really happened in the demo product, before tracking makes something of it.
+
+Every function draws from the one stream of random numbers, so their order is part of the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mctlib.sources.demo import stories
+from mctlib.sources.demo.stories import (
+    CHANNELS,
+    DAYS,
+    INTERVIEW,
+    ONBOARDING,
+    PARTNERS,
+    PLANS,
+    day_of,
+)
+
+Array: TypeAlias = npt.NDArray[Any]
+Days: TypeAlias = Array | pd.Series
+
+
+@dataclass(frozen=True)
+class World:
+    """What really happened, times in days since START (inf: never)."""
+
+    # one row per user
+    users: pd.DataFrame
+    # user, day
+    interviews: pd.DataFrame
+    # interviews lost to the competitor
+    n_lost: int
+    # user, partner (row of PARTNERS), day
+    touches: pd.DataFrame
+    # user, day, micro_conversion, answer
+    surveys: pd.DataFrame
+    # answers that contradict what the user really did
+    misreport_rate: float
+
+
+@dataclass(frozen=True)
+class _Chance:
+    rng: np.random.Generator
+
+    def after(self, median: float | Days, size: int) -> Array:
+        """Days until something, of a constant hazard with this median."""
+        return np.asarray(median * self.rng.exponential(1 / np.log(2), size))
+
+    def happens(self, rate: float | Days, day: Days) -> Array:
+        """`day` at this rate, else never."""
+        return np.where(self.rng.random(len(day)) < rate, day, np.inf)
+
+
+def happened(users: int, seed: int) -> World:
+    """The world of a seed; `generate` adds what tracking makes of it."""
+    chance = _Chance(np.random.default_rng([seed, 0]))
+    u = _sign_ups(users, chance)
+    first = _first_interviews(u, chance)
+    _onboarding(u, first, chance)
+    interviews, n_lost = _interviews(u, first, chance)
+    _renewal(u, chance)
+    touches = _touches(u, chance)
+    _conversions(u, touches, chance)
+    surveys, misreport_rate = _surveys(u, chance)
+    touches = touches[["user", "partner", "day"]]
+    return World(u, interviews, n_lost, touches, surveys, misreport_rate)
+
+
+def picked(labels: Any, codes: Any) -> Array:
+    """The label of each code; -1 is None."""
+    named: Array = np.array([*labels, None], dtype=object)
+    return np.asarray(named[codes])
+
+
+def version_of(platform: Array, day: Array, signup: Array, update_lag: Array) -> Array:
+    """Row of VERSIONS in use: the newest at sign-up, later ones after the user's own update lag."""
+    row = np.zeros(len(day), dtype=np.int8)
+    for code, name in enumerate(stories.PLATFORMS):
+        releases = stories.VERSIONS[stories.VERSIONS.platform == name]
+        released = releases.released.map(day_of)
+        mine = np.flatnonzero(platform == code)
+        known = np.maximum(day[mine] - update_lag[mine], np.minimum(signup[mine], day[mine]))
+        row[mine] = released.index[0] + np.searchsorted(released, known, side="right") - 1
+    return row
+
+
+def _of(table: pd.DataFrame, codes: pd.Series) -> pd.DataFrame:
+    """Each user's row of CHANNELS or PLANS."""
+    return table.iloc[codes].reset_index()
+
+
+def _sign_ups(users: int, chance: _Chance) -> pd.DataFrame:
+    """Who: accounts of uneven size, role, platform, channel, day (growing, fewer at weekends)."""
+    rng = chance.rng
+    u = pd.DataFrame(index=pd.RangeIndex(users))
+    size = rng.gamma(2.0, size=PLANS.n_accounts.sum())
+    u["account"] = rng.choice(len(size), users, p=size / size.sum())
+    u["plan"] = np.repeat(np.arange(len(PLANS)), PLANS.n_accounts)[u.account]
+    u["recruiter"] = rng.random(users) < stories.RECRUITER_RATE
+    u["consent"] = rng.random(users) < stories.CONSENT_RATE
+    u["platform"] = rng.choice(len(stories.PLATFORMS), users, p=list(stories.PLATFORMS.values()))
+    median_lag = np.array(list(stories.UPDATE_MEDIAN_DAYS.values()))
+    u["update_lag"] = chance.after(median_lag[u.platform], users)
+    u["channel"] = rng.choice(len(CHANNELS), users, p=CHANNELS.share)
+    weight = stories.WEEKDAY[np.arange(DAYS) % 7] * (1 + 0.5 * np.arange(DAYS) / DAYS)
+    day = rng.choice(DAYS, users, p=weight / weight.sum())
+    u["signup"] = day + rng.triangular(5, 14, 24, users) / 24
+    u["activity"] = rng.gamma(2.0, 0.5, users) * _of(PLANS, u.plan).activity
+    half = stories.ACCOUNT_HALF_RANGE
+    u["shift"] = rng.uniform(-half, half, len(size))[u.account]
+    return u
+
+
+def _first_interviews(u: pd.DataFrame, chance: _Chance) -> Array:
+    """The day of each user's first interview, before the competitor; and when accounts go.
+
+    The 14-day rate is planted, the chance to schedule one at all follows from the lag.
+    """
+    plan, channel = _of(PLANS, u.plan), _of(CHANNELS, u.channel)
+    prompts, deletion = stories.PROMPTS, stories.DELETION
+    since = np.floor(u.signup) - day_of(prompts["change_at"])
+    treated = (plan.plan == prompts["plan"]) & (since >= 0)
+    drift = prompts["trend_rate"] * since / DAYS
+    u["rate"] = plan.base_rate + drift + (prompts["after_rate"] - prompts["before_rate"]) * treated
+    # so the plans keep their rates
+    shift = u["shift"] - u["shift"].groupby(u.plan).transform("mean")
+    ever = (u.rate + shift) * channel.factor / (1 - 2 ** (-14 / channel.median_days))
+    u["ever_rate"] = ever.clip(0.01, 0.95).where(~u.recruiter, 0.0)
+    first = chance.happens(u.ever_rate, u.signup + chance.after(channel.median_days, len(u)))
+    # who schedules deletes the account only afterwards if at all, so both cumulative incidences
+    # are exact
+    later = first + chance.after(deletion["median_days_after_interview"], len(u))
+    later = chance.happens(deletion["rate_after_interview"], later)
+    never_met = u.signup + chance.after(deletion["median_days"], len(u))
+    never_met = chance.happens(deletion["rate"], never_met)
+    u["deleted"] = np.where(np.isfinite(first), later, never_met)
+    return first
+
+
+def _onboarding(u: pd.DataFrame, first: Array, chance: _Chance) -> None:
+    """The steps between sign-up and first interview, and whether tracking loses them."""
+    users, signup = len(u), u.signup.to_numpy()
+    converts = np.isfinite(first)
+    cut = np.sort(chance.rng.random((2, users)) ** 2, axis=0)
+    profile = chance.happens(0.5, signup + chance.after(1.0, users))
+    profile = np.where(converts, signup + (first - signup) * cut[0], profile)
+    resume = chance.happens(0.45, profile + chance.after(1.5, users))
+    resume = np.where(converts, signup + (first - signup) * cut[1], resume)
+    platform, update_lag = u.platform.to_numpy(), u.update_lag.to_numpy()
+    loss, versions = stories.TRACKING_LOSS, stories.VERSIONS
+    same_platform = versions.platform == loss["platform"]
+    first_bad = (same_platform & (versions.app_version == loss["app_version"])).idxmax()
+    for name, day in zip(ONBOARDING, (profile, resume)):
+        u[name] = np.where(u.recruiter | (day >= u.deleted), np.inf, day)
+        version = version_of(platform, u[name].to_numpy(), signup, update_lag)
+        missed = chance.rng.random(users) >= loss["completeness_rate"]
+        u[f"{name}_lost"] = (version >= first_bad) & missed
+
+
+def _interviews(u: pd.DataFrame, first: Array, chance: _Chance) -> tuple[pd.DataFrame, int]:
+    """All interviews; the competitor takes some away for good."""
+    who = np.flatnonzero(np.isfinite(first))
+    more = np.repeat(who, chance.rng.poisson(6.0, len(who)))
+    day = np.r_[first[who], first[more] + chance.after(15, len(more))]
+    meet = pd.DataFrame({"user": np.r_[who, more], "day": day})
+    meet = meet[meet.day.to_numpy() < u.deleted.to_numpy()[meet.user]]
+    week = np.floor((meet.day - day_of(stories.COMPETITOR["change_at"])) / 7)
+    shares = [-stories.COMPETITOR["rel_change"], -stories.COMPETITOR["rel_change_next_week"]]
+    taken = np.select([week == 0, week == 1], shares, 0)
+    lost = chance.rng.random(len(meet)) < taken
+    meet = meet[~lost]
+    u[INTERVIEW] = meet.groupby("user").day.min().reindex(u.index, fill_value=np.inf)
+    return meet, int(lost.sum())
+
+
+def _renewal(u: pd.DataFrame, chance: _Chance) -> None:
+    """Renewal of the user's seat, upsell, and until when the user is active.
+
+    Nobody falls silent before day 21, so a landmark at day 7 or 14 is clean.
+    """
+    users = len(u)
+    early = u.signup + 7 * chance.rng.random(users)
+    feedback = pd.Series(chance.happens(stories.RENEWAL["exposed_rate"], early))
+    u["feedback_given"] = feedback.where(feedback < u.deleted, np.inf)
+    ratio = np.where(np.isfinite(u.feedback_given), stories.RENEWAL["risk_ratio"], 1)
+    renewal_rate = _of(PLANS, u.plan).renewal_rate * ratio
+    for name, rate in (("renewed", renewal_rate), ("upsold", stories.RENEWAL["upsell_rate"])):
+        day = chance.happens(rate, u.signup + chance.rng.uniform(40, 60, users))
+        u[name] = np.where(day < u.deleted, day, np.inf)
+    silent = u.signup + 21 + chance.after(30, users)
+    active = np.where(np.isfinite(u.renewed), DAYS, silent)
+    u["until"] = np.minimum(active, u.deleted).clip(upper=DAYS)
+
+
+def _touches(u: pd.DataFrame, chance: _Chance) -> pd.DataFrame:
+    """One brings the user in, others come at random later."""
+    rng, signup = chance.rng, u.signup.to_numpy()
+    channel = _of(CHANNELS, u.channel).channel
+    u["partner"] = -1
+    for name, group in PARTNERS.groupby("channel"):
+        mine = u.index[channel == name]
+        u.loc[mine, "partner"] = rng.choice(group.index, len(mine), p=group.share)
+    came = np.flatnonzero(u.partner >= 0)
+    day = signup[came] - chance.after(0.3, len(came))
+    touches = [pd.DataFrame({"user": came, "partner": u.partner[came], "day": day})]
+    stay = (u.deleted.clip(upper=DAYS) - signup).to_numpy()
+    for row in PARTNERS.itertuples():
+        times = rng.poisson(row.per_day * stay)
+        hit = np.repeat(np.arange(len(u)), times * (rng.random(len(u)) < row.reach))
+        day = signup[hit] + stay[hit] * rng.random(len(hit))
+        touches.append(pd.DataFrame({"user": hit, "partner": row.Index, "day": day}))
+    touch = pd.concat(touches)
+    return touch[touch.day >= 0].reset_index(drop=True)
+
+
+def _conversions(u: pd.DataFrame, touches: pd.DataFrame, chance: _Chance) -> None:
+    """Some touches cause a conversion, the other conversions just happen."""
+    by = PARTNERS.loc[touches.partner].reset_index()
+    spread = np.exp(stories.LAG_SIGMA * chance.rng.standard_normal(len(touches)))
+    causes = chance.happens(by.cause_rate, touches.day + by.median_days.fillna(0) * spread)
+    touches["causes"] = np.where(causes > u.signup[touches.user], causes, np.inf)
+    soonest = touches.groupby("user").causes.idxmin()
+    cause = touches.loc[soonest].set_index("user").reindex(u.index)
+    background = u.signup + chance.rng.exponential(1 / stories.BACKGROUND_PER_DAY, len(u))
+    day = np.fmin(cause.causes, background)
+    u["converted"] = day.where((day < u.deleted) & (day < DAYS), np.inf)
+    caused = (cause.causes < background) & np.isfinite(u.converted)
+    u["cause"] = cause.partner.where(caused, -1).astype(int)
+    u["lag_days"] = (u.converted - cause.day).where(caused)
+
+
+def _surveys(u: pd.DataFrame, chance: _Chance) -> tuple[pd.DataFrame, float]:
+    """Answers, and the share of wrong ones.
+
+    People misreport at the rate that makes the disagreement with the tracked events come out as
+    planted.
+    """
+    rng = chance.rng
+    responds = rng.random(len(u)) < stories.SURVEY["response_rate"]
+    asked = pd.DataFrame({"user": np.flatnonzero(responds & ~u.recruiter)})
+    asked["day"] = u.signup.to_numpy()[asked.user] + rng.uniform(3, 30, len(asked))
+    asked = asked[asked.day.to_numpy() < u.until.to_numpy()[asked.user]].reset_index(drop=True)
+    steps = [*ONBOARDING, INTERVIEW]
+    step = rng.integers(3, size=len(asked))
+    did = u[steps].to_numpy()[asked.user, step] <= asked.day
+    # interviews are never lost
+    lost = np.c_[u[[f"{name}_lost" for name in ONBOARDING]], np.zeros(len(u), bool)]
+    untracked = float((did & lost[asked.user, step]).mean())
+    misreport = float((stories.SURVEY["disagreement_rate"] - untracked) / (1 - 2 * untracked))
+    asked["micro_conversion"] = picked(steps, step)
+    asked["answer"] = did ^ (rng.random(len(asked)) < misreport)
+    return asked, misreport

@@ -1,0 +1,61 @@
+"""Google Analytics 4 as BigQuery exports it."""
+
+import duckdb
+
+from tests.sources.reading import EXPORTS, at, pick, read
+
+
+def test_ga4_takes_the_events_own_campaign_and_no_event_id(tmp_path):
+    parquet = tmp_path / "events.parquet"  # as exported to Parquet: true lists and structs
+    duckdb.sql(f"COPY (FROM read_json('{EXPORTS}/ga4/*.jsonl')) TO '{parquet}' (FORMAT parquet)")
+    for root, path in ((EXPORTS, "ga4/*.jsonl"), (tmp_path, "events.parquet")):
+        rows = read("events", root, path=path, format="ga4")["events"]
+        assert pick(
+            rows,
+            "user_id",
+            "anonymous_id",
+            "event",
+            "timestamp",
+            "utm_source",
+            "utm_medium",
+            "utm_campaign",
+        ) == [
+            (None, "555.111", "page_view", at("2026-01-05T10:00:00"), "creator", "video", "spring"),
+            (
+                "u-100",
+                "555.111",
+                "signed_up",
+                at("2026-01-05T10:00:01.5"),
+                None,
+                None,
+                None,
+            ),  # traffic_source is first touch
+            (
+                "u-100",
+                "555.111",
+                "resume_uploaded",
+                at("2026-01-05T10:00:02.5"),
+                "mail",
+                "email",
+                "remind",
+            ),
+            (
+                "u-100",
+                "555.111",
+                "resume_uploaded",
+                at("2026-01-05T10:00:02.5"),
+                "mail",
+                "email",
+                "remind",
+            ),
+            (None, "555.222", "signed_up", at("2026-01-05T10:00:09"), None, None, None),
+        ]
+        assert pick(rows, "session_id", "platform", "app_version")[3:] == [
+            ("555.111.1767607200", "web", None),
+            (None, "android", "2.4.0"),
+        ]
+        assert (
+            rows[1]["properties"] == '{"method":"link","score":1.5}'
+            and rows[2]["properties"] == '{"pages":2}'
+        )
+        assert not any("event_id" in row for row in rows)

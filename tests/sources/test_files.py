@@ -1,0 +1,203 @@
+"""What a file is, however packed; every bad one against its one sentence."""
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mctlib import open_log
+from mctlib.contract import DataError
+from tests.sources.reading import EXPORTS, HEAD, ROW, pick, read
+
+
+def test_packed_files_read_like_plain_ones(tmp_path):
+    plain = EXPORTS / "canonical/events.csv"
+    expected = read("events", path="canonical/events.csv")
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    (tmp_path / "no_suffix").write_bytes(gzip.compress(plain.read_bytes()))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(plain, "in/events.csv")
+        archive.writestr("__MACOSX/._events.csv", b"\0")
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE t AS FROM read_csv('{plain}', all_varchar=true)")
+        con.execute(f"COPY t TO '{tmp_path}/a.parquet' (FORMAT parquet)")
+        con.execute(f"COPY t TO '{tmp_path}/a.jsonl' (FORMAT json)")
+        con.execute(f"COPY t TO '{tmp_path}/array.json' (FORMAT json, ARRAY true)")
+    for name in ("a.csv.gz", "no_suffix", "a.zip", "a.parquet", "a.jsonl", "array.json"):
+        assert read("events", tmp_path, path=name) == expected, name
+
+
+def test_files_of_one_source_may_differ_in_columns(tmp_path):
+    (tmp_path / "1.csv").write_text("user_id,event,timestamp\nada,x,2026-01-05T00:00:00Z\n")
+    (tmp_path / "2.csv").write_text(
+        "timestamp;event;user_id;channel\n2026-01-06T00:00:00Z;y;bo;search\n"
+    )
+    rows = read("events", tmp_path, path=["1.csv", "2.csv", "*.csv"])[
+        "events"
+    ]  # a file named twice is read once
+    assert pick(rows, "user_id", "event", "channel") == [("ada", "x", None), ("bo", "y", "search")]
+
+
+PACKED = gzip.compress(
+    (HEAD + "".join(f"u{n},a,2026-01-05T00:00:{n % 60:02}Z\n" for n in range(5000))).encode()
+)
+
+
+MIXPANEL = '{"event":"a","properties":{"time":1767607200,"distinct_id":"u"}}\n'
+
+
+BAD_FILES = {
+    "missing": (
+        "{path: evnts.csv}",
+        {"events__csv": HEAD},
+        'The file "evnts.csv" does not exist in {root}. Did you mean "events.csv"?',
+    ),
+    "glob": ('{path: "e/*.csv"}', {}, 'No file matches "e/*.csv" in {root}.'),
+    "empty": ("{path: e.csv}", {"e__csv": ""}, "e.csv is empty."),
+    "empty gzip": ("{path: e.csv}", {"e__csv": gzip.compress(b"")}, "e.csv is empty."),
+    "web page": (
+        "{path: e.csv}",
+        {
+            "e__csv": '\n<!-- login -->\n<!DOCTYPE html><html lang="en"><body>Sign in</body></'
+            "html>\n"
+        },
+        "e.csv is a web page (HTML), not an export. Download it again, signed in.",
+    ),
+    "header only": ("{path: e.csv}", {"e__csv": HEAD}, "e.csv has a header and no rows."),
+    "column missing": (
+        "{path: e.csv}",
+        {"e__csv": "user_id,event,time_stamp\n" + ROW},
+        'e.csv has no column "timestamp" for events. Did you mean "time_stamp"?'
+        ' Map it with columns: {{timestamp: "its header"}}.',
+    ),
+    "mapped column missing": (
+        "{path: e.csv, format: columns, columns: {user_id: User Id}}",
+        {"e__csv": "User_ID,event,timestamp\n" + ROW},
+        'e.csv has no column "User Id", mapped to user_id. Did you mean "User_ID"?',
+    ),
+    "map to nowhere": (
+        "{path: e.csv, format: columns, columns: {userid: user_id}}",
+        {"e__csv": HEAD + ROW},
+        'e.csv: "userid" in columns is not a column of events. Did you mean "user_id"?',
+    ),
+    "no map": (
+        "{path: e.csv, format: columns}",
+        {"e__csv": HEAD + ROW},
+        "e.csv: format columns needs a map, columns: {{canonical column: its header}}.",
+    ),
+    "column doubled": (
+        "{path: e.csv}",
+        {"e__csv": "user_id,event,timestamp,Event\nu,a,2026-01-05T00:00:00Z,b\n"},
+        'e.csv has the column "event" twice. Rename or remove one of them.',
+    ),
+    "ragged": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + ROW + "u,a\n"},
+        "e.csv has in line 3 2 columns instead of 3. Check the separators and quotes there.",
+    ),
+    "open quote": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + ROW + 'u,"a,2026\nu,b,2026\n'},
+        "e.csv has from line 3 a quote that is never closed.",
+    ),
+    "unreadable times": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + ROW * 5 + "u,a,01/05/2026\n"},
+        'e.csv: 1 of 6 values of "timestamp" cannot be read as times, for example "01/05/2026".'
+        " Write them like 2026-01-05T10:11:12Z.",
+    ),
+    "no zone": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + "u,a,2026-01-05 10:00:00\n"},
+        'e.csv: the times in "timestamp" carry no time zone, for example "2026-01-05 10:00:00".'
+        " Add to this source the line"
+        "  timezone: UTC  (or the IANA name of the zone they were written in).",
+    ),
+    "bare days": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + "u,a,2026-01-05\n"},
+        'e.csv: the times in "timestamp" carry no time zone, for example "2026-01-05". Add to'
+        " this source the line"
+        "  timezone: UTC  (or the IANA name of the zone they were written in).",
+    ),
+    "units mixed": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + "u,a,1767607200\nu,a,1767607201\nu,b,1767607200000\n"},
+        'e.csv: the times in "timestamp" mix seconds (2 rows) and milliseconds (1 rows). Split'
+        " the file by unit.",
+    ),
+    "future": (
+        "{path: e.csv}",
+        {"e__csv": HEAD + ROW + "u,a,2101-01-05T00:00:00Z\n"},
+        "e.csv: 1 of 2 rows of events have a timestamp in the future (for example"
+        ' "2101-01-05T00:00:00Z");'
+        " more than one row in ten wrong in one way means the file is misread, so nothing was"
+        " loaded.",
+    ),
+    "not UTF-8": (
+        "{path: e.csv}",
+        {"e__csv": (HEAD + ROW + "José,a,2026-01-05T00:00:00Z\n").encode("latin-1")},
+        "e.csv is not UTF-8 in line 3. Save it as UTF-8.",
+    ),
+    "not UTF-8 late": (
+        "{path: e.csv}",
+        {"e__csv": (HEAD + ROW * 5000 + "José,a,2026-01-05T00:00:00Z\n").encode("latin-1")},
+        "e.csv is not UTF-8 in line 5002. Save it as UTF-8.",
+    ),
+    "gzip cut": (
+        "{path: e.csv.gz}",
+        {"e__csv__gz": PACKED[:-200]},
+        "e.csv.gz is cut short: the gzip stream ends too early. Copy or export it again.",
+    ),
+    "zip cut": (
+        "{path: e.zip}",
+        {"e__zip": b"PK\x03\x04" + b"0" * 50},
+        "e.zip is cut short or damaged: it is no complete zip archive. Copy or export it again.",
+    ),
+    "parquet cut": (
+        "{path: e.parquet}",
+        {"e__parquet": b"PAR1" + b"0" * 50},
+        "e.parquet is not a complete Parquet file. Copy or export it again.",
+    ),
+    "JSON key doubled": (
+        "{path: e.jsonl, format: mixpanel}",
+        {"e__jsonl": MIXPANEL + '{"event":"a","event":"b"}\n'},
+        'e.jsonl has in line 2 the key "event" twice.',
+    ),
+    "JSON cut": (
+        "{path: e.jsonl, format: mixpanel}",
+        {"e__jsonl": MIXPANEL * 2 + MIXPANEL[:30]},
+        "e.jsonl is not valid JSON in line 3: the line is cut or damaged. Export it again or"
+        " remove the line.",
+    ),
+    "Excel": ("{path: e.xlsx}", {}, "e.xlsx is an Excel workbook. Save the sheet as CSV."),
+    "wrong format": (
+        "{path: e.csv, format: mixpannel}",
+        {"e__csv": HEAD + ROW},
+        'data.x.yaml: the format "mixpannel" of events is not known. Did you mean "mixpanel"?',
+    ),
+    "CSV for mixpanel": (
+        "{path: e.csv, format: mixpanel}",
+        {"e__csv": HEAD + ROW},
+        'e.csv is no mixpanel export: "properties" is missing (of event, properties).',
+    ),
+    "amplitude for mixpanel": (
+        "{path: e.json, format: mixpanel}",
+        {"e__json": (EXPORTS / "amplitude/part_0.json").read_bytes()},
+        'e.json is no mixpanel export: "event" is missing (of event, properties). It looks like'
+        " format: amplitude.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "files", "sentence"), BAD_FILES.values(), ids=BAD_FILES)
+def test_bad_files_give_one_sentence(project, source, files, sentence):
+    if "xlsx" in source:
+        with zipfile.ZipFile("e.xlsx", "w") as archive:
+            archive.writestr("[Content_Types].xml", "<Types/>")
+    with pytest.raises(DataError) as error:
+        open_log(project(f"events: {source}", **files))
+    assert str(error.value) == sentence.format(root=project.root)
+    assert not list(Path("outputs/store").glob(".staging*"))

@@ -1,0 +1,235 @@
+"""From text columns to a canonical table: cleaning, privacy, numbers, answers."""
+
+import json
+
+import duckdb
+import pytest
+
+from mctlib import open_log
+from mctlib.attribution.windows import attribution_windows
+from mctlib.contract import DataError
+from mctlib.eventlog.store import sql_name, sql_text
+from tests.sources.reading import EXPORTS, HEAD, ROW, at, pick, read
+
+
+def test_the_sql_names_are_safe():
+    assert sql_name('a"b') == '"a""b"' and sql_text("a'b") == "'a''b'"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_parquet_that_is_read_where_it_lies_gives_what_its_text_gives(tmp_path, zone):
+    """Columns that need no cleaning are taken bare, and times as they are.
+
+    Each column here has one value that forbids it, or none.
+    """
+    events = """
+        VALUES ('ada', 'join', 'tidy one', TIMESTAMP '2026-03-29 00:30:15.25', DATE '2026-01-05',
+            TIMESTAMPTZ '2026-07-05 10:00:00+02'),
+        (' bo ', 'null', 'tidy', '2026-07-05', NULL, NULL),
+        (chr(160) || 'cy', 'join', 'ab', NULL, '2026-07-05', '2026-01-05 10:00:00.123456+00'),
+        ('é', '', chr(9) || 'tab', '1999-12-31 23:59:59.999999', NULL, NULL),
+        ('NaN', 'NaT', NULL, '2026-01-05 10:00:00', '2026-01-06', NULL)
+    """
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(
+            f"CREATE TABLE t AS FROM ({events}) AS t(user_id, event, channel, timestamp,"
+            f" received_at, seen)"
+        )
+        con.execute(f"COPY t TO '{tmp_path}/t.parquet'")
+        con.execute(f"COPY (SELECT COLUMNS(*)::VARCHAR FROM t) TO '{tmp_path}/t.csv'")
+    typed, texts = (
+        read("events", tmp_path, path=f"t.{kind}", timezone=zone)["events"]
+        for kind in ("parquet", "csv")
+    )
+    assert typed == texts
+    assert pick(typed, "user_id", "event", "channel")[:2] == [
+        ("ada", "join", "tidy one"),
+        ("bo", None, "tidy"),
+    ]
+    zoned = [
+        read("events", tmp_path, path=f"t.{kind}", timezone=zone, columns={"timestamp": "seen"})[
+            "events"
+        ]
+        for kind in ("parquet", "csv")
+    ]
+    assert (
+        pick(zoned[0], "timestamp")[:3]
+        == pick(zoned[1], "timestamp")[:3]
+        == [(at("2026-07-05T08:00:00"),), (None,), (at("2026-01-05T10:00:00.123456"),)]
+    )
+
+
+def test_regulated_values_never_pass(tmp_path):
+    (tmp_path / "t.jsonl").write_text(
+        '{"user_id":"u","event":"e","timestamp":"2026-01-05T00:00:00Z","User Name":"Ada L",'
+        '"phone":"+491701234",'
+        '"context":{"ip":"203.0.113.1","traits":{"firstName":"Ada","email":"ada@example.org",'
+        '"ok":1}},"plan_name":"growth",'
+        '"$set":{"name":{"first":"Ada"},"$email":"ada@example.org"},"url":"https://example.org/'
+        'x?m=ada%40example.org&y=1"}\n'
+    )
+    row = read("events", tmp_path, path="t.jsonl")["events"][0]["properties"]
+    assert row == (
+        '{"context":{"traits":{"ok":1}},"plan_name":"growth","$set":{},"url":"https://example.org/'
+        'x?m=[e-mail removed]&y=1"}'
+    )
+
+
+def test_numbers_that_are_none(project):
+    files = {"e__csv": HEAD + ROW, "s__csv": 'day,amount,partner_id\n2026-01-05,"1.234,50",p\n'}
+    with pytest.raises(DataError) as error:
+        open_log(project("events: {path: e.csv}\nspend: {path: s.csv}", **files))
+    assert (
+        str(error.value)
+        == 's.csv: 1 of 1 values of "amount" are no numbers like 1234.50, for example "1.234,50".'
+    )
+
+
+def test_a_consent_nobody_understands_is_refused(project):
+    files = {"e__csv": HEAD + ROW, "p__csv": "user_id,consent\nu,yes\nv,withdrawn\n"}
+    with pytest.raises(
+        DataError,
+        match='1 of 2 values of "consent" are neither yes nor no, for example "withdrawn"',
+    ):
+        open_log(project("events: {path: e.csv}\npeople: {path: p.csv}", **files))
+
+
+def test_answers_that_are_neither_yes_nor_no(tmp_path):
+    write = (tmp_path / "s.csv").write_text
+    write(
+        "uid,at,q1\nu,2026-01-05T00:00:00Z,7\nv,2026-01-05T00:00:00Z,\nw,2026-01-05T00:00:00Z,yes\n"
+    )
+    mapped = {
+        "path": "s.csv",
+        "format": "columns",
+        "columns": {"user_id": "uid", "submitted_at": "at", "job_saved": "q1"},
+    }
+    with pytest.raises(DataError) as error:
+        read("surveys", tmp_path, **mapped)
+    assert (
+        str(error.value)
+        == 's.csv: 1 of 2 values of "answer" are neither yes nor no, for example "7".'
+    )
+    write("uid,at,q1\n" + "w,2026-01-05T00:00:00Z,no\n" * 10 + "u,2026-01-05T00:00:00Z,maybe\n")
+    rows = read("surveys", tmp_path, **mapped)["surveys"]
+    assert pick(rows, "answer") == [("no",)] * 10 + [(None,)]  # kept, to be counted
+
+
+LONG = {
+    "user_id": "Customer ID",
+    "submitted_at": "Date",
+    "micro_conversion": "Question",
+    "answer": "Response",
+    "reason": "Comment",
+}
+
+
+WIDE = {
+    "user_id": "user_id",
+    "profile_completed": "Did you finish your profile?",
+    "heard": "How did you hear about us?",
+    "reason": "What stopped you?",
+}
+
+
+OPEN = {
+    "long": {"path": "zigpoll/heard.csv", "format": "zigpoll", "columns": LONG},
+    "one column a question": {"path": "typeform/heard.csv", "format": "typeform", "columns": WIDE},
+    "zigpoll, one column a question": {
+        "path": "typeform/heard.csv",
+        "format": "zigpoll",
+        "columns": WIDE | {"submitted_at": "Submit Date (UTC)"},
+        "timezone": "UTC",
+    },
+    "any CSV": {"path": "zigpoll/heard.csv", "format": "columns", "columns": LONG},
+}
+
+
+@pytest.mark.parametrize("source", OPEN.values(), ids=OPEN)
+def test_answers_to_an_open_question_name_partners(project, source):
+    rows = read("surveys", **source)["surveys"]
+    assert pick(
+        [row for row in rows if row["micro_conversion"] == "heard" and row["user_id"] != "u-400"],
+        "user_id",
+        "answer",
+        "reason",
+    ) == [
+        ("u-100", None, "Bee's podcast"),
+        ("u-200", None, "Somebody else"),
+        ("u-300", None, "from [e-mail removed]"),
+    ]  # the answer, not u-200's comment on another question
+    assert len(rows) == (
+        6 if source["columns"] == LONG else 7
+    )  # u-400's blank answer is a row of the long export only
+    answered = [row for row in rows if row["micro_conversion"] != "heard"]
+    assert pick(answered, "user_id", "answer")[0] == ("u-100", "yes") and all(
+        row["answer"] for row in answered
+    )
+    users = ("u-100", "u-200", "u-300", "u-400")
+    events = "".join(
+        f"{user},signed_up,2026-01-25T00:00:00Z\n{user},paid,2026-01-31T00:00:00Z\n"
+        for user in users
+    )
+    surveys = json.dumps(source | {"path": str(EXPORTS / source["path"])})
+    log = open_log(
+        project(
+            f"events: {{path: e.csv}}\nsurveys: {surveys}",
+            e__csv=HEAD + "u-0,visit,2026-01-01T00:00:00Z\n" + events,
+        )
+    )
+    assert log.load["tables"]["surveys"]["n_kept"] == len(rows)
+    credit = attribution_windows(
+        log,
+        "paid",
+        windows=["7d"],
+        as_of="2026-02-10",
+        seed=1,
+        start="signed_up",
+        rules=["last"],
+        sources=["survey:heard"],
+        aliases={"bee's podcast": "b", "somebody else": "a"},
+    ).credit
+    assert dict(zip(credit["partner_id"], credit["credit"])) == {
+        "a": 1,
+        "b": 1,
+    }  # u-200 and u-100, six days before they paid
+
+
+def test_open_questions_leave_the_others_to_be_judged_by_themselves(tmp_path):
+    write = (tmp_path / "s.csv").write_text
+    head, row = (
+        "user_id,submitted_at,micro_conversion,answer\n",
+        "u,2026-01-05T00:00:00Z,{},{}\n".format,
+    )
+    open_ones = row("heard", "a friend") * 20 + row(
+        "wish", "dark mode"
+    )  # neither helps nor hurts the other questions
+    write(head + open_ones + row("saved", "yes") * 8 + row("saved", "maybe"))
+    with pytest.raises(DataError) as error:
+        read("surveys", tmp_path, path="s.csv")
+    assert (
+        str(error.value)
+        == 's.csv: 1 of 9 values of "answer" are neither yes nor no, for example "maybe".'
+    )
+    write(head + open_ones + row("saved", "yes") * 9 + row("saved", "maybe"))
+    rows = read("surveys", tmp_path, path="s.csv")["surveys"]
+    assert pick(rows, "micro_conversion", "answer", "reason") == (
+        [("heard", None, "a friend")] * 20
+        + [("wish", None, "dark mode")]
+        + [("saved", "yes", None)] * 9
+        + [("saved", None, None)]
+    )
+    write(
+        head + row("heard", "a friend") * 5 + row("heard", "No idea") * 4
+    )  # most, so the four that look like a no are text too
+    assert (
+        pick(read("surveys", tmp_path, path="s.csv")["surveys"], "answer", "reason")
+        == [(None, "a friend")] * 5 + [(None, "No idea")] * 4
+    )
+    write(head + row("heard", "a friend") * 5 + row("heard", "yes") * 5)
+    with pytest.raises(
+        DataError,
+        match='5 of 10 values of "answer" are neither yes nor no, for example "a friend"',
+    ):
+        read("surveys", tmp_path, path="s.csv")

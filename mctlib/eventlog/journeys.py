@@ -1,14 +1,10 @@
-"""Users' events as sorted arrays, and the kernels that walk them.
-
-Everything here is numpy on whole users: no Python loop over users, no files, no statistics. A row carries a bit mask that says which of
-the question's matchers (steps, exclusions, touches, ...) it satisfies, so one event may serve several of them.
-"""
+"""Users' events as sorted arrays: what every kernel is given, and who is where in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,84 +12,104 @@ from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
 
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
 NOWHERE = np.int64(-1)  # "no such row"
 NEVER = np.iinfo(np.int64).min  # "at no time"
 
 
-def _no_buckets(user: NDArray[np.int64]) -> NDArray[np.int64]:
+def _no_buckets(user: Ints) -> Ints:
     raise ValueError("These journeys do not know their users' buckets.")
 
 
 @dataclass(frozen=True)
 class Journeys:
-    """Rows of whole users, sorted by (user, time). All arrays have one entry a row.
+    """Rows of whole users, sorted by user and time. All arrays have one entry a row.
 
-    user: integers, in a store dense · time: int64, microseconds since 1970 UTC · mask: unsigned integers, bit i set = the row matches matcher i ·
-    dims: name -> int codes into ``levels[name]`` · bucket_of: users -> their `bucket` · value: float64, NaN where missing ·
-    as_of: int64, last observed microsecond.
+    Attributes
+    ----------
+    user : array
+        Integers; in a store they are dense.
+    time : array of int64
+        Microseconds since 1970, UTC.
+    mask : array of unsigned integers
+        Bit i says that the row satisfies matcher i of the question (a step, an exclusion, a touch,
+        ...), so that one event may serve several of them.
+    as_of : int
+        Last observed microsecond.
+    dims, levels : dict
+        Name of a column -> integer codes into its labels; name -> these labels.
+    bucket_of : function
+        Users -> their `bucket`.
+    value : array of float64, optional
+        A number of each event, NaN where missing.
     """
 
-    user: np.ndarray
-    time: np.ndarray
-    mask: np.ndarray
+    user: NDArray[Any]
+    time: Ints
+    mask: NDArray[Any]
     as_of: int
-    dims: Mapping[str, np.ndarray] = field(default_factory=dict)
+    dims: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    bucket_of: Callable[[NDArray[np.int64]], NDArray[np.int64]] = _no_buckets
-    value: np.ndarray | None = None
+    bucket_of: Callable[[Ints], Ints] = _no_buckets
+    value: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
 
-    def take(self, rows: np.ndarray) -> Journeys:
-        """The journeys of some rows (a mask or an index array that keeps users whole or cuts the same rule from all)."""
+    def take(self, rows: NDArray[Any]) -> Journeys:
+        """Journeys of some rows (a mask or indices): whole users, or cut by one rule for all."""
         return replace(
             self,
             user=self.user[rows],
             time=self.time[rows],
             mask=self.mask[rows],
             value=None if self.value is None else self.value[rows],
-            dims={k: v[rows] for k, v in self.dims.items()},
+            dims={name: codes[rows] for name, codes in self.dims.items()},
         )
 
     @property
-    def bucket(self) -> np.ndarray:
-        """0-99, a hash of each row's account, or of the user where there is none; looked up when asked for."""
+    def bucket(self) -> Ints:
+        """0-99, a hash of each row's account, or of the user where there is none."""
         return self.bucket_of(self.user)
 
-    def has(self, bit: int) -> np.ndarray:
+    def has(self, bit: int) -> Bools:
         """Rows that match matcher ``bit``."""
         return self.mask & self.mask.dtype.type(1 << bit) != 0
 
-    def segments(
-        self, rows: np.ndarray, by: Sequence[str] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The rows' values over some dims (None: all): a code each, and the codes' labels, values joined with " · "; without dims all are "all"."""
-        by = tuple(self.dims) if by is None else by
-        key, sizes = np.zeros(len(rows), np.int64), [len(self.levels[name]) for name in by]
+    def segments(self, rows: Ints, by: Sequence[str] | None = None) -> tuple[Ints, NDArray[Any]]:
+        """The rows' values over some dims (None: all): a code each, and the labels of the codes.
+
+        Of several dims the values are joined with " · "; without any dim all are "all".
+        """
+        by = tuple(self.dims) if by is None else tuple(by)
+        if not by:
+            labels = np.array(["all"] if len(rows) else [], object)
+            return np.zeros(len(rows), np.int64), labels
+        sizes = tuple(len(self.levels[name]) for name in by)
+        key = np.zeros(len(rows), np.int64)
         for name, size in zip(by, sizes):
             key = key * size + self.dims[name][rows]
         if np.prod(sizes, dtype=float) <= max(len(rows), 1000):
             present = np.flatnonzero(np.bincount(key))
-            code = (
-                np.searchsorted(present, key) if len(present) > 1 else np.zeros(len(rows), np.int64)
-            )
+            place = np.zeros(present.max(initial=0) + 1, np.int64)
+            place[present] = np.arange(len(present))
+            code = place[key]
         else:
             present, code = np.unique(key, return_inverse=True)
-        if not sizes:
-            return code, np.array(["all"] * len(present), dtype=object)
         words = [
-            np.asarray(self.levels[name], dtype=object)[at]
+            np.asarray(self.levels[name], object)[at]
             for name, at in zip(by, np.unravel_index(present, sizes))
         ]
-        return code, np.array([" · ".join(row) for row in zip(*words)], dtype=object)
+        return code, np.array([" · ".join(row) for row in zip(*words)], object)
 
-    def segment(self, rows: np.ndarray, by: Sequence[str] | None = None) -> np.ndarray:
+    def segment(self, rows: Ints, by: Sequence[str] | None = None) -> NDArray[Any]:
         """Label of each row over some dims (see `segments`)."""
         code, labels = self.segments(rows, by)
         return labels[code]
 
-    def accounts(self, rows: NDArray[np.int64], by: Sequence[str]) -> pd.DataFrame:
+    def accounts(self, rows: Ints, by: Sequence[str]) -> pd.DataFrame:
         """account, n_users of the rows, one a user; MISSING are users without one.
 
         ``by`` is `EventLog.accounts`; where it is empty the table is, for there are none.
@@ -105,48 +121,28 @@ class Journeys:
         return pd.DataFrame({"account": names, "n_users": n_users})
 
 
-def first_rows(*keys: np.ndarray) -> np.ndarray:
+def first_rows(*keys: NDArray[Any]) -> Ints:
     """Row index of each user's first row, ascending; of several keys, of each run of equal ones."""
-    if not len(keys[0]):
-        return np.empty(0, np.int64)
-    new = np.zeros(len(keys[0]), bool)
-    new[0] = True
+    new = np.ones(len(keys[0]), bool)
+    new[1:] = False
     for key in keys:
         new[1:] |= key[1:] != key[:-1]
     return np.flatnonzero(new)
 
 
-def rows_of(user: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """All rows of the users that have a row in ``some`` (ascending row indices, one a user or more)."""
-    edges = np.r_[first_rows(user), len(user)]
-    at = np.searchsorted(edges, some, side="right")
-    at = at[np.diff(at, prepend=0) > 0]
-    n = edges[at] - edges[at - 1]
-    return np.repeat(edges[at] - np.cumsum(n), n) + np.arange(n.sum())
+def ranges(*keys: NDArray[Any]) -> tuple[Ints, Ints]:
+    """Each user's first row and the row after the last; of several keys, of runs of equal ones."""
+    begin = first_rows(*keys)
+    return begin, np.append(begin, len(keys[0]))[1:]
 
 
-def next_row(j: Journeys, after: np.ndarray, bit: int, *, strictly: bool = False) -> np.ndarray:
-    """For each row in ``after``: the user's first row that matches ``bit`` at the same time or later (another row; -1 = none).
-
-    ``strictly`` asks for a later time.
-    """
-    moment = np.zeros(len(j), np.int64)  # number of each row's (user, time)
-    np.cumsum((j.user[1:] != j.user[:-1]) | (j.time[1:] != j.time[:-1]), out=moment[1:])
-    rows = np.flatnonzero(j.has(bit))
-    n_before = np.zeros(
-        moment[-1] + 2 if len(j) else 1, np.int64
-    )  # matching rows before each moment
-    np.cumsum(np.bincount(moment[rows], minlength=len(n_before) - 1), out=n_before[1:])
-    at = n_before[moment[after] + strictly]
-    rows = np.r_[rows, NOWHERE, NOWHERE]
-    found = rows[at]
-    itself = np.flatnonzero(found == after)
-    found[itself] = rows[at[itself] + 1]
-    found[j.user[found] != j.user[after]] = NOWHERE
-    return found
+def user_lines(user: NDArray[Any]) -> Ints:
+    """Which of the users, counted from 0, each row is of."""
+    begin, end = ranges(user)
+    return np.repeat(np.arange(len(begin)), end - begin)
 
 
-def lines_of(owner: NDArray[np.int64], user: NDArray[np.int64]) -> NDArray[np.int64]:
+def lines_of(owner: NDArray[Any], user: NDArray[Any]) -> Ints:
     """Where each owner stands among the users (ascending), NOWHERE where it is none of them."""
     line = np.searchsorted(user, owner)
     # the last place is for owners beyond the last user
@@ -172,8 +168,8 @@ def tally(**columns: NDArray[Any]) -> dict[str, NDArray[Any]]:
         rows = np.unravel_index(cells, shape)
     else:
         order = np.lexsort(given[::-1])
-        begin = first_rows(*(column[order] for column in given))
-        n_users = np.diff(np.append(begin, len(order)))
+        begin, end = ranges(*(column[order] for column in given))
+        n_users = end - begin
         rows = tuple(column[order[begin]] for column in given)
     found = {name: row.astype(column.dtype) for (name, column), row in zip(columns.items(), rows)}
     return found | {"n_users": n_users}

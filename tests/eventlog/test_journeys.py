@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib.contract import MISSING
-from mctlib.eventlog.journeys import Journeys, first_rows, next_row
+from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.walk import walk_attempts, walk_funnel
 
 CASES = {
@@ -98,7 +98,9 @@ def test_every_published_case_is_either_held_or_refused():
 
 def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
     """((time or None of each step), excluded) of one user's deepest attempt, None without an entry. events: (time, steps, bars), sorted by time."""
-    chain = dict.fromkeys(range(n + 1))  # the chain that last reached step s: [start, {step: event}, spoilt]
+    chain = dict.fromkeys(
+        range(n + 1)
+    )  # the chain that last reached step s: [start, {step: event}, spoilt]
     best, best_chain, best_spoilt = 0, None, False
 
     def alive(s, now):
@@ -504,23 +506,6 @@ def test_both_attempts_at_once_are_the_two_one_by_one(rows, window, order, exclu
         )
         np.testing.assert_array_equal(walk.times(), alone.times())
     assert not once or order == "unordered" or both[0] is both[1]
-
-
-@THOUSANDS
-@given(logs([0, 1, 2, 3], n_users=15), st.booleans())
-def test_next_row_is_the_first_other_match_at_the_same_time_or_later(rows, strictly):
-    j = journeys(rows)
-    after = np.flatnonzero(j.has(0))
-    for row, found in zip(after, next_row(j, after, 1, strictly=strictly)):
-        later = [
-            r
-            for r in range(len(j))
-            if j.user[r] == j.user[row]
-            and r != row
-            and j.has(1)[r]
-            and (j.time[r] > j.time[row] if strictly else j.time[r] >= j.time[row])
-        ]
-        assert found == (later[0] if later else -1)
 
 
 def test_first_rows_are_where_the_user_changes():

@@ -1,0 +1,292 @@
+"""The loops of the funnel walk: one over users, one over a user's rows, the rule in between.
+
+Numba compiles them when this module is first imported and keeps what it compiled; with
+NUMBA_DISABLE_JIT=1 the same loops run as Python.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+
+from mctlib.eventlog.journeys import NEVER, Bools, Ints
+
+
+class Rule(NamedTuple):
+    """What makes an attempt (see `walk.walk_funnel`); arrays are by step, counted from 1."""
+
+    n_steps: int
+    window: int
+    strict: bool
+    in_order: bool
+    concerns: Ints  # bits of the events that an attempt waiting for the step must know of
+    bars: Ints  # bits of the exclusions that spoil an attempt waiting for the step
+    optional: Bools  # the step may be skipped
+
+    @property
+    def starts(self) -> int:
+        """Bits of the steps that an attempt may begin with."""
+        return 1 if self.in_order else (1 << self.n_steps) - 1
+
+
+class Event(NamedTuple):
+    """A row in its turn. ``tied``: its moment holds other events."""
+
+    row: int
+    time: int
+    bits: int
+    tied: bool
+
+
+class Moment(NamedTuple):
+    """The rows of one user and time. ``counts``: the bits that count."""
+
+    begin: int
+    end: int
+    time: int
+    alike: bool
+    any_bits: int
+    counts: int
+
+
+class Chains(NamedTuple):
+    """By step, the attempt that was the last to get there; in a last line the deepest one."""
+
+    start: Ints
+    spoilt: Bools
+    rows: Ints
+
+
+COLUMN = types.Array(types.int64, 1, "C", readonly=True)
+INTS, BOOLS = types.int64[::1], types.boolean[::1]
+RULE = types.NamedTuple(
+    (types.int64, types.int64, types.boolean, types.boolean, INTS, INTS, BOOLS), Rule
+)
+FOUND = types.Tuple((types.int64[:, ::1], BOOLS, BOOLS))
+WALK = FOUND(COLUMN, COLUMN, COLUMN, COLUMN, RULE, types.boolean)
+
+
+@njit(inline="always")
+def _go_on(before: int, to: int, step: int, row: int, chains: Chains) -> None:
+    """Write the attempt of line ``before``, with a row for the step, into another line."""
+    chains.start[to] = chains.start[before]
+    chains.spoilt[to] = chains.spoilt[before]
+    for k in range(step - 1):
+        chains.rows[to, k] = chains.rows[before, k]
+    chains.rows[to, step - 1] = row
+
+
+@njit
+def _among(row: int, rows: Ints) -> bool:
+    for other in rows:  # noqa: SIM110 - numba compiles no generator
+        if other == row:
+            return True
+    return False
+
+
+@njit(inline="always")
+def _read(event: Event, depth: int, rule: Rule, chains: Chains) -> int:
+    """Let an event go on with the attempts that wait for it; returns the deepest step so far.
+
+    Steps are gone through from the last, so that one event fills one step.
+    """
+    start, spoilt, rows = chains
+    best = rule.n_steps + 1
+    earliest = event.time - rule.window
+    start[0] = event.time
+    for step in range(rule.n_steps, 0, -1):
+        if not event.bits & rule.concerns[step]:
+            continue
+        before = step - 1
+        while start[before] < earliest and rule.optional[before]:
+            before -= 1
+        if start[before] < earliest or start[before] == start[step]:
+            continue
+        if event.bits & rule.bars[step] and not spoilt[before]:
+            spoilt[before] = True
+            spoilt[best] |= before == depth and start[best] >= earliest
+        fits = event.bits >> (step - 1) & 1
+        if not fits or (event.tied and _among(event.row, rows[before])):
+            continue
+        if step > depth or (step == depth and spoilt[best]):
+            depth = step
+            _go_on(before, best, step, event.row, chains)
+        if not spoilt[before]:
+            _go_on(before, step, step, event.row, chains)
+    return depth
+
+
+@njit(inline="always")
+def _break_off(event: Event, rule: Rule, chains: Chains) -> None:
+    """Strict order: whatever an event does not go on with is over."""
+    if rule.strict:
+        for step in range(1, rule.n_steps + 1):
+            if not event.bits >> (step - 1) & 1:
+                chains.start[step] = NEVER
+                chains.spoilt[step] = False
+
+
+@njit
+def _fill(step: int, moment: Moment, bits: Ints, depth: int, rule: Rule, chains: Chains) -> int:
+    """Let the events of a moment go on with the attempts that wait for one step."""
+    own = 1 << (step - 1)
+    for row in range(moment.begin, moment.end):
+        if bits[row] & moment.counts & own:
+            depth = _read(Event(row, moment.time, own, True), depth, rule, chains)
+    return depth
+
+
+@njit
+def _read_tied(moment: Moment, bits: Ints, depth: int, rule: Rule, chains: Chains) -> int:
+    """Read different events of one moment: in step order, and exclusions do not count.
+
+    If one of them matches several steps, the steps are gone through from the last one before: what
+    continues an earlier moment must not be lost to an attempt begun in this one.
+    """
+    several = False
+    for row in range(moment.begin, moment.end):
+        steps = bits[row] & moment.counts & ((1 << rule.n_steps) - 1)
+        several |= steps & (steps - 1) != 0
+    if several:
+        for step in range(rule.n_steps, 0, -1):
+            depth = _fill(step, moment, bits, depth, rule, chains)
+    for step in range(1, rule.n_steps + 1):
+        depth = _fill(step, moment, bits, depth, rule, chains)
+    return depth
+
+
+@njit(inline="always")
+def _next_start(row: int, end: int, time: Ints, bits: Ints) -> int:
+    """First row of the next moment with a step 1, or the end."""
+    begin = row
+    while row < end and not bits[row] & 1:
+        row += 1
+    while begin < row < end and time[row - 1] == time[row]:
+        row -= 1
+    return row
+
+
+@njit(inline="always")
+def _moment(row: int, end: int, time: Ints, bits: Ints, counts: int) -> Moment:
+    """The moment that begins with a row."""
+    any_bits = bits[row]
+    alike = True
+    after = row + 1
+    while after < end and time[after] == time[row]:
+        any_bits |= bits[after]
+        alike &= (bits[after] ^ bits[row]) & counts == 0
+        after += 1
+    return Moment(row, after, time[row], alike, any_bits, counts)
+
+
+@njit(WALK, cache=True, nogil=True)
+def walk_in_order(
+    begin: Ints, end: Ints, time: Ints, bits: Ints, rule: Rule, first_only: bool
+) -> tuple[Ints, Bools, Bools]:
+    """Rows of every user's best attempt, who is taken out by an exclusion, and who enters again.
+
+    ``first_only``: only step 1 at the moment of a user's first entry is a start.
+    """
+    n = rule.n_steps
+    best = n + 1
+    rows = np.full((len(begin), n), -1)
+    excluded = np.zeros(len(begin), np.bool_)
+    again = np.zeros(len(begin), np.bool_)
+    chains = Chains(np.empty(n + 2, np.int64), np.empty(n + 2, np.bool_), np.full((n + 2, n), -1))
+    for u in range(len(begin)):
+        chains.start[:] = NEVER
+        chains.spoilt[:] = False
+        depth = 0
+        counts = ~0
+        until = NEVER  # the end of the last window
+        row = begin[u]
+        while row < end[u] and chains.start[n] == NEVER:  # a clean finish is final
+            if time[row] > until:  # nobody waits: nothing happens before the next step 1
+                row = _next_start(row, end[u], time, bits)
+                if row == end[u]:
+                    break
+            moment = _moment(row, end[u], time, bits, counts)
+            again[u] |= depth > 0 and moment.any_bits & 1
+            if moment.any_bits & counts & 1:
+                until = time[row] + rule.window
+            if moment.alike:
+                for r in range(row, moment.end):
+                    event = Event(r, moment.time, bits[r] & counts, False)
+                    depth = _read(event, depth, rule, chains)
+                    _break_off(event, rule, chains)
+            else:
+                depth = _read_tied(moment, bits, depth, rule, chains)
+            if first_only and depth:
+                counts = ~1
+            row = moment.end
+        excluded[u] = chains.spoilt[best]
+        if not excluded[u]:
+            rows[u, :depth] = chains.rows[best, :depth]
+    return rows, excluded, again
+
+
+@njit
+def _look_back(row: int, time: Ints, bits: Ints, window: int, fills: Ints) -> int:
+    """Move ``fills`` to the first row of each step in the window that ends here; count them.
+
+    A step that no row fills stands after this one. Of equal steps each takes a row of its own.
+    """
+    earliest = time[row] - window
+    n_filled = 0
+    for k in range(len(fills)):
+        at = fills[k]
+        while at <= row and (time[at] < earliest or not bits[at] >> k & 1 or _among(at, fills[:k])):
+            at += 1
+        fills[k] = at
+        n_filled += at <= row
+    return n_filled
+
+
+@njit(WALK, cache=True, nogil=True)
+def walk_in_any_order(
+    begin: Ints, end: Ints, time: Ints, bits: Ints, rule: Rule, first_only: bool
+) -> tuple[Ints, Bools, Bools]:
+    """`walk_in_order` where steps may come in any order; the rows of an attempt stand by time.
+
+    Looks back from every event: most steps within one window count. An exclusion spoils an attempt
+    between its first event and its completion (or, incomplete, the end of its window).
+    """
+    n = rule.n_steps
+    steps = (1 << n) - 1
+    rows = np.full((len(begin), n), -1)
+    excluded = np.zeros(len(begin), np.bool_)
+    again = np.zeros(len(begin), np.bool_)
+    fills = np.empty(n, np.int64)
+    for u in range(len(begin)):
+        fills[:] = begin[u]
+        until = NEVER  # the end of the first window
+        bar = begin[u]
+        depth = 0
+        clean = True
+        for row in range(begin[u], end[u]):
+            if not bits[row] & steps:
+                continue
+            if depth == 0:
+                until = time[row] + rule.window
+            again[u] |= time[row] > until
+            if first_only and again[u]:
+                break
+            n_filled = _look_back(row, time, bits, rule.window, fills)
+            if n_filled > depth:
+                depth = n_filled
+                clean = False
+            if n_filled < depth or clean:
+                continue
+            attempt = np.sort(fills[fills <= row])
+            begun = time[attempt[0]]
+            while bar < end[u] and (time[bar] <= begun or not bits[bar] & ~steps):
+                bar += 1
+            last = time[row] - 1 if depth == n else begun + rule.window
+            clean = bar == end[u] or time[bar] > last
+            rows[u, :depth] = attempt
+        excluded[u] = not clean
+        if excluded[u]:
+            rows[u] = -1
+    return rows, excluded, again

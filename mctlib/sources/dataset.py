@@ -328,7 +328,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
             if opened.load["fingerprint"] == key:
                 return opened
             # DuckDB would go on serving the old file from an open connection
-            opened._con.close()
+            opened.close()
     try:
         load(described, store, root=root, key=key)
     except (duckdb.Error, OSError) as error:

@@ -37,6 +37,7 @@ _OPTIONAL = {
 CANONICAL: dict[str, tuple[str, ...]] = {
     table: (*required, *_OPTIONAL.get(table, "").split()) for table, required in REQUIRED.items()
 }
+ABOUT_USERS = ("people", "surveys", "backend")  # rows about a user, beside the events
 TABLES = tuple(table for table in CANONICAL if table != "identities")
 IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")

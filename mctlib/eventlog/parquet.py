@@ -9,10 +9,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.store import (
-    ABOUT_USERS,
     BUCKET,
     FAULTY_SHARE,
     PERSONAL,

@@ -15,9 +15,15 @@ MATCHERS = 64  # that a row's bit mask has room for
 
 @dataclass(frozen=True)
 class Step:
-    """What a row must be to count: its event (one name, several names = any of them, ANY) and its properties.
+    """What a row must be to count.
 
-    ``where`` maps a column (``platform``) or a property (``role``) to the value it must have, to a list of accepted values, or to ANY.
+    Attributes
+    ----------
+    event : str, list of str or ANY
+        One name, several of which any will do, or every event.
+    where : mapping
+        A column (``platform``) or a property (``role``) -> the value it must have, a list of
+        accepted values, or ANY.
     """
 
     event: Any
@@ -33,15 +39,18 @@ class Step:
     @property
     def label(self) -> str:
         """The step in a reader's words."""
-        words = " or ".join(self.names) or "any event"
-        return words + "".join(
-            f" [{k}={'present' if v is ANY else v}]" for k, v in self.where.items()
-        )
+        text = " or ".join(self.names) or "any event"
+        for key, value in self.where.items():
+            text += f" [{key}={'present' if value is ANY else value}]"
+        return text
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """An event that must not happen between two steps (step numbers from 1). A user whose deepest attempt holds it is taken out of the funnel."""
+    """An event that must not happen between two steps, by their numbers from 1.
+
+    A user whose deepest attempt holds it is taken out of the funnel.
+    """
 
     event: Any
     after: int = 1
@@ -55,63 +64,72 @@ class Exclusion:
 
 
 def as_step(step: Any, name: str = "event") -> Step:
-    """A name, a list of names, a mapping with ``event`` and ``where`` (as YAML gives it) or a Step, as a Step. Raises ParameterError, about ``name``: it is none of these."""
-    step = (
-        step
-        if isinstance(step, Step)
-        else _made(Step, step, name)
-        if isinstance(step, Mapping)
-        else Step(step)
-    )
-    event = [step.event] if isinstance(step.event, str) else step.event
-    if event is not ANY and not (
-        isinstance(event, Collection)
-        and not isinstance(event, Mapping)
-        and len(event)
-        and all(isinstance(e, str) and e for e in event)
-    ):
+    """Read a name, a list of names, a mapping of a Step's fields (as YAML gives it) or a Step.
+
+    Raises ParameterError, about the argument ``name``: it is none of these.
+    """
+    if isinstance(step, Mapping):
+        step = _made(Step, step, name)
+    elif not isinstance(step, Step):
+        step = Step(step)
+    if step.event is not ANY and not _names_events(step.event):
         raise ParameterError(
-            f"{name}: {step.event!r} is not an event; give its name, a list of names (any of them), or ANY for every event."
+            f"{name}: {step.event!r} is not an event; give its name, a list of names (any of "
+            "them), or ANY for every event."
         )
     if not isinstance(step.where, Mapping):
         raise ParameterError(
-            f'{name}: where is {step.where!r}; it must map columns or properties to the values asked for, as in {{"platform": "ios"}}.'
+            f"{name}: where is {step.where!r}; it must map columns or properties to the values "
+            'asked for, as in {"platform": "ios"}.'
         )
     return step
 
 
+def _names_events(event: Any) -> bool:
+    names = [event] if isinstance(event, str) else event
+    if not isinstance(names, Collection) or isinstance(names, Mapping) or not names:
+        return False
+    return all(isinstance(name, str) and name for name in names)
+
+
 def may_meet(a: Step, b: Step) -> bool:
-    """Could one event match both? Not with names that have none in common, or where a property must have other values in one than in the other."""
-    values = [
-        {
-            k: set(map(_plain, v if isinstance(v, (list, tuple, set)) else [v]))
-            for k, v in s.where.items()
-        }
-        for s in (a, b)
-    ]
-    apart = any(
-        values[0][k].isdisjoint(values[1][k])
-        for k in values[0].keys() & values[1].keys()
-        if ANY not in values[0][k] | values[1][k]
-    )
-    return not apart and (not a.names or not b.names or not set(a.names).isdisjoint(b.names))
+    """Whether one event could match both.
+
+    Not with names that have none in common, nor where a property must have other values in one
+    than in the other.
+    """
+    if a.names and b.names and set(a.names).isdisjoint(b.names):
+        return False
+    for key in a.where.keys() & b.where.keys():
+        of_a, of_b = _values(a.where[key]), _values(b.where[key])
+        if ANY not in of_a | of_b and of_a.isdisjoint(of_b):
+            return False
+    return True
 
 
-def _plain(value: Any) -> Any:
-    """A value of a filter as filters compare it: 1, 1.0 and "1.0" are one number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return value
+def _values(wanted: Any) -> set[Any]:
+    """Values of a filter as filters compare them: 1, 1.0 and "1.0" are one number."""
+    found = set()
+    for value in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
+        try:
+            found.add(float(value))
+        except (TypeError, ValueError):
+            found.add(value)
+    return found
 
 
 def as_exclusion(given: Any) -> Exclusion:
-    """An Exclusion, or a mapping of its fields (as YAML gives it), as an Exclusion. Raises ParameterError: it is neither, or its event is none."""
-    if not isinstance(given, (Exclusion, Mapping)):
+    """Read an Exclusion, or a mapping of its fields (as YAML gives it).
+
+    Raises ParameterError: it is neither, or its event is none.
+    """
+    if isinstance(given, Mapping):
+        given = _made(Exclusion, given, "exclude")
+    if not isinstance(given, Exclusion):
         raise ParameterError(
-            f'exclude: {given!r} is not an exclusion; give Exclusion("event", after=1, before=2) or a mapping of these.'
+            f"exclude: {given!r} is not an exclusion; give "
+            'Exclusion("event", after=1, before=2) or a mapping of these.'
         )
-    given = _made(Exclusion, given, "exclude") if isinstance(given, Mapping) else given
     as_step(given.step, "exclude")
     return given
 
@@ -120,9 +138,8 @@ def _made(kind: type, given: Mapping[str, Any], name: str) -> Any:
     known = [f.name for f in fields(kind)]
     for key in given:
         if key not in known:
-            raise ParameterError(
-                f'{name}: "{key}" is not one of {", ".join(known)}.{nearest(key, known)}'
-            )
+            near = nearest(key, known)
+            raise ParameterError(f'{name}: "{key}" is not one of {", ".join(known)}.{near}')
     if "event" not in given:
         raise ParameterError(f"{name}: {dict(given)} says no event.")
     return kind(**given)

@@ -18,14 +18,13 @@ from typing import Any, TypeAlias
 import duckdb
 import pandas as pd
 
-from mctlib.contract import CANONICAL, ENUMS, DataError, column_type
+from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
+from mctlib.eventlog.identity import one_row, stitch
 
 # SQL; users of one account share it, it is the same in every store
 BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
 # hashed at load
 PERSONAL = ("user_id", "anonymous_id", "account_id")
-# tables that have a row about a user, beside the events
-ABOUT_USERS = ("people", "surveys", "backend")
 SPILL_ABOVE = "4GB"
 # a file with more rows than this wrong in one way is misread, not dirty
 FAULTY_SHARE = 0.1
@@ -107,7 +106,7 @@ def fill(
     left_out = _stage_events(con, tables.get("events", ()), stitched=bool(tables.get("identities")))
     rows = _Rows(con, left_out)
     _reject_faults(rows)
-    identity = _stitch(con)
+    identity = stitch(con)
     _reject_repeats(rows)
     _reject_refusals(rows)
     for counts in rows.counts.values():
@@ -118,7 +117,9 @@ def fill(
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
     _write(con, salt())
-    n, first, last = _row(con, "SELECT count(*), min(timestamp), max(timestamp) FROM store.events")
+    n, first, last = one_row(
+        con, "SELECT count(*), min(timestamp), max(timestamp) FROM store.events"
+    )
     # rows are read more than once where they lie
     if n != events["n_kept"]:
         raise DataError(
@@ -130,7 +131,7 @@ def fill(
         "fingerprint": fingerprint,
         "tables": rows.counts,
         "identity": identity,
-        "n_users": _row(con, "SELECT count(*) FROM store.users")[0],
+        "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
     }
@@ -141,10 +142,6 @@ def fill(
         if table != "events":
             con.execute(f"DROP TABLE in_{table}")
     return report
-
-
-def _row(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    return con.execute(sql).fetchall()[0]
 
 
 def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources) -> None:
@@ -217,7 +214,7 @@ class _Rows:
         A fault in more than FAULTY_SHARE of a source's rows refuses the source.
         """
         if table not in self.counts:
-            n_read = _row(self.con, f"SELECT count(*) FROM in_{table}")[0]
+            n_read = one_row(self.con, f"SELECT count(*) FROM in_{table}")[0]
             self.counts[table] = {"n_read": n_read, "n_rejected": {}}
         n_rejected = self.counts[table]["n_rejected"]
         line = "" if table == "events" else "rowid AS id, "
@@ -235,13 +232,13 @@ class _Rows:
 
     def _refuse_misread(self, table: str, judged: str, source: str, why: str, n: int) -> None:
         of_source = f"FROM in_{table} WHERE source = {sql_text(source)}"
-        n_rows = _row(self.con, f"SELECT count(*) {of_source}")[0]
+        n_rows = one_row(self.con, f"SELECT count(*) {of_source}")[0]
         if n <= FAULTY_SHARE * n_rows:
             return
         example = ""
         if "timestamp" in why:
             said = f"SELECT any_value(timestamp_raw) FROM {judged} WHERE verdict = {sql_text(why)}"
-            raw = _row(self.con, said)[0]
+            raw = one_row(self.con, said)[0]
             example = f' (for example "{raw}")' if raw else ""
         article = "an " if why.startswith("u") else "a "
         if why.startswith("no "):
@@ -317,69 +314,6 @@ def _reject_refusals(rows: _Rows) -> None:
             rows.reject(table, "CASE WHEN user_id IN (FROM refused) THEN 'no consent' END")
 
 
-def _stitch(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Give every row one user_id: what an anonymous id is known to be, else the id itself.
-
-    An anonymous id seen with several users belongs to the first of them; an id that is itself known
-    to be another's is followed to the end. Returns the counts.
-    """
-    con.execute("""
-        CREATE OR REPLACE TEMP TABLE pairs AS
-        SELECT anonymous_id, user_id, min(seen_at) AS seen_at FROM (
-            SELECT anonymous_id, user_id, timestamp AS seen_at
-            FROM in_events WHERE anonymous_id <> user_id
-            UNION ALL
-            SELECT anonymous_id, user_id, NULL FROM in_identities WHERE anonymous_id <> user_id
-        ) GROUP BY ALL;
-        CREATE OR REPLACE TEMP TABLE known AS
-        SELECT anonymous_id AS id, count(*) AS n,
-            arg_min(user_id, (coalesce(seen_at, TIMESTAMP '1970-01-01'), user_id)) AS user_id
-        FROM pairs GROUP BY ALL
-    """)
-    several = "SELECT user_id FROM pairs GROUP BY 1 HAVING count(*) > 1"
-    n_ambiguous = _row(con, "SELECT count(*) FROM known WHERE n > 1")[0]
-    n_several = _row(con, f"SELECT count(*) FROM ({several})")[0]
-    n_chains = _follow_chains(con)
-    n_anonymous, n_matched = _row(
-        con,
-        """
-        SELECT count(*), count(known.id) FROM in_events LEFT JOIN known ON known.id = anonymous_id
-        WHERE in_events.user_id IS NULL
-        """,
-    )
-    if n_anonymous:
-        con.execute("UPDATE given_events SET user_id = anonymous_id WHERE user_id IS NULL")
-    if con.execute("SELECT 1 FROM known LIMIT 1").fetchall():
-        for table in ("given_events", *(f"in_{table}" for table in ABOUT_USERS)):
-            con.execute(f"""
-                UPDATE {table} SET user_id = known.user_id FROM known
-                WHERE {table}.user_id = known.id
-            """)
-    return {
-        "n_anonymous_rows": n_anonymous,
-        "n_matched_rows": n_matched,
-        "match_rate": n_matched / n_anonymous if n_anonymous else None,
-        "n_ids_with_several_users": n_ambiguous,
-        "n_users_with_several_ids": n_several,
-        "n_chains": n_chains,
-    }
-
-
-def _follow_chains(con: duckdb.DuckDBPyConnection) -> int:
-    """Let `known` lead to the end of every chain of ids; returns how many there are."""
-    linked = "SELECT count(*) FROM known a JOIN known b ON a.user_id = b.id"
-    n_chains: int = _row(con, linked)[0]
-    # each round doubles the length that is followed; a ring keeps what it has after 20
-    for _ in range(20):
-        if not _row(con, f"{linked} WHERE b.user_id <> a.user_id AND b.user_id <> a.id")[0]:
-            break
-        con.execute("""
-            UPDATE known SET user_id = b.user_id FROM known b
-            WHERE known.user_id = b.id AND b.user_id <> known.id
-        """)
-    return n_chains
-
-
 def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     """Write the tables of `store`, users as integers, their ids hashed; `rejected` ones too."""
     everybody = " UNION ".join(
@@ -420,7 +354,7 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     for a reader.
     """
     columns = [column for column in CANONICAL["events"] if column != "user_id"]
-    counts = _row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
+    counts = one_row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
     filled = {c: hashed(c, salted) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
     joins = "JOIN who USING (user_id)"
     for column in ENUMS:
@@ -443,7 +377,7 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
         CREATE OR REPLACE TEMP TABLE words AS
         SELECT DISTINCT {column} AS word FROM in_events WHERE {column} IS NOT NULL
     """)
-    few: bool = _row(con, "SELECT count(*) FROM words")[0] <= MOST_WORDS
+    few: bool = one_row(con, "SELECT count(*) FROM words")[0] <= MOST_WORDS
     if few:
         con.execute(f"""
             CREATE TYPE store.{column}_names AS ENUM (SELECT word FROM words ORDER BY 1);

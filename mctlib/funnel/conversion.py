@@ -21,7 +21,7 @@ from mctlib.phrases import day
 from mctlib.results import Result
 
 # Seconds; the resolutions of durations, none as coarse as the tenths of days that are printed.
-UNITS = np.array([1, 5, 15, 60, 300, 900, 3600])
+UNITS = (1, 5, 15, 60, 300, 900, 3600)
 LONGEST_EXACT = 1 << 50  # microseconds, 35 years: a longer window's durations are rounded
 
 
@@ -83,16 +83,14 @@ def diagnose_funnel(
 ) -> Funnel:
     """Count how many users reach each step of a funnel, how fast, and where they stop.
 
-    Two rates stand side by side. ``naive_rate`` counts any attempt and treats open windows as
-    failures, as most tools do. ``conversion_rate`` counts first entries only, and users whose
-    window is still open for as long as they were seen.
+    Users whose window is still open count for as long as they were seen, not as failures.
 
     Parameters
     ----------
     log : EventLog
-        Events, and perhaps accounts (``log.accounts``), which widen the intervals.
+        Events; accounts (``log.accounts``) widen the intervals.
     steps : list of str, list of str, or Step
-        Two or more; a list means any of its events.
+        Two or more; a list in it means any of its events.
     window : str
         Time from step 1 within which all steps must happen, its end included, e.g. ``"14d"``.
     as_of : str or Timestamp
@@ -100,12 +98,12 @@ def diagnose_funnel(
     by : str or list of str, optional
         Columns that split the users, read at the entry of the attempt.
     order : {"ordered", "strict", "unordered"}
-        Other events may lie between steps; may not; step k means any k of the steps.
+        Others may lie between steps; may not; step k means any k of the steps.
     exclude, optional, hold : list, optional
-        Exclusions, numbers of steps that may be skipped, and columns that must stay equal along an
-        attempt: `eventlog.walk.walk_funnel` has the rules.
+        Exclusions, numbers of steps that may be skipped, columns that must stay equal along an
+        attempt: see `eventlog.walk.walk_funnel`.
     competing : str, list of str or Step, optional
-        Event by which users leave; it ends the wait. A step of the same moment comes first.
+        Event by which users leave, ending the wait. A step of the same moment comes first.
 
     Returns
     -------
@@ -115,18 +113,18 @@ def diagnose_funnel(
     Raises
     ------
     ParameterError
-        Fewer than two steps, a first step that nobody does, an exit that is also a step, ...
+        Fewer than two steps, a first step that nobody does, an exit that is also a step.
 
     Notes
     -----
-    Kaplan-Meier, or Aalen-Johansen with an exit, read at the window (`stats.incidence`), with
-    Wilson's interval on the effective size; by account, `rates.segment_tables` says how.
+    Kaplan-Meier, or Aalen-Johansen with an exit, read at the window (`stats.incidence`); Wilson's
+    interval on the effective size, by account where users sit in some (`rates.segment_tables`).
 
     Examples
     --------
     >>> steps = ["signed_up", "profile_completed"]
     >>> diagnose_funnel(log, steps, window="5d", as_of="2026-01-31").steps.shape
-    (2, 29)
+    (2, 28)
     """
     matchers = log.steps(steps, any_order=order == "unordered")
     exclusions = [as_exclusion(e) for e in _list("exclude", exclude, "exclusions")]
@@ -152,36 +150,34 @@ def diagnose_funnel(
         accounts=tuple(log.accounts),
     )
     events = [*matchers, *(e.step for e in exclusions), *([leave] if leave else [])]
-    events += [Step(ANY)] if order == "strict" else []
+    others = [Step(ANY)] if order == "strict" else []
     columns = list(dict.fromkeys([*rule.by, *rule.hold, *rule.accounts]))
     kernel = partial(count_funnel, rule=rule)
-    tables = log.reduce(kernel, events=events, by=columns, as_of=as_of)
+    tables = log.reduce(kernel, events=[*events, *others], by=columns, as_of=as_of)
+    if not tables["reached"]["n_users"].any():
+        excluded = narrative.Checks(tables["checks"]).n("excluded", len(exclusions))
+        if not excluded:
+            _refuse_empty(log, matchers, order, day(end))
+    missing = log.missing_events(events)
+    return _answer(tables, rule, narrative.Asked(matchers, exclusions, leave, missing, day(end)))
+
+
+def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked) -> Funnel:
     everyone = Counts.of(tables, rule)
-    checks = tables["checks"].set_index(["check", "number"])["n_users"]
-    if not everyone.reached[0] and not checks["excluded", len(exclusions)]:
-        _refuse_empty(log, matchers, order, day(end))
-    labels = [m.label for m in matchers]
-    if order == "unordered":
-        labels = [f"any {k} of {len(matchers)}" for k in range(1, len(matchers) + 1)]
+    labels = [step.label for step in asked.steps]
+    if rule.order == "unordered":
+        labels = [f"any {k} of {rule.n_steps}" for k in range(1, rule.n_steps + 1)]
     total, times = segment_tables(everyone, "all", labels, rule)
     parts = by_segment(tables, rule) if rule.by else {}
     if "all" in parts:
         parts = {f"all ({rule.by[0]})" if s == "all" else s: c for s, c in parts.items()}
     stand_in = correlations(total, everyone.clusters)
     found = [segment_tables(c, s, labels, rule, stand_in)[0] for s, c in parts.items()]
-    table = pd.concat([total, *found], ignore_index=True)
-    told = narrative.Told(
-        counts={"all": everyone} | parts,
-        steps=table,
-        checks=checks,
-        rule=rule,
-        exclusions=exclusions,
-        leave=leave,
-        missing=log.missing_events(events),
-        day=day(end),
-    )
+    steps = pd.concat([total, *found], ignore_index=True)
+    checks = narrative.Checks(tables["checks"])
+    told = narrative.Told(asked, {"all": everyone} | parts, steps, checks, rule)
     return Funnel(
-        steps=table,
+        steps=steps,
         times=times,
         checks=narrative.checks_table(told),
         finding=narrative.finding(told),
@@ -196,8 +192,8 @@ def _unit(window: int) -> int:
     The largest of `UNITS` not above it (14 days: 5 minutes), so that counts of any number of users
     stay small and add up.
     """
-    at = np.searchsorted(UNITS, window / 2e9, side="right") - 1
-    return int(UNITS[max(at, 0)]) * 1_000_000
+    fine = [unit for unit in UNITS if unit * 2e9 <= window]
+    return max(fine, default=UNITS[0]) * 1_000_000
 
 
 def _list(name: str, given: Any, what: str) -> list[Any]:

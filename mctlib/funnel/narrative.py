@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,18 +25,40 @@ HOW = {
 }
 
 
+class Checks:
+    """How many users a check speaks of, from the table "checks" of `count_funnel`."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        keys = zip(table["check"], table["number"])
+        self._n = dict(zip(keys, table["n_users"].tolist()))
+
+    def n(self, check: str, number: int = 0) -> int:
+        """Users; 0 where there is no such check."""
+        return int(self._n.get((check, number), 0))
+
+    def __contains__(self, check: tuple[str, int]) -> bool:
+        return check in self._n
+
+
+class Asked(NamedTuple):
+    """The question in a person's words."""
+
+    steps: Sequence[Step]
+    exclusions: Sequence[Exclusion]
+    leave: Step | None
+    missing: Sequence[str]  # what is to be said of events that never occur
+    day: str  # the last day that counts
+
+
 @dataclass(frozen=True)
 class Told:
     """What a funnel's sentences are made from."""
 
+    asked: Asked
     counts: Mapping[str, Counts]  # by segment, "all" among them
     steps: pd.DataFrame
-    checks: pd.Series  # n_users by (check, number)
+    checks: Checks
     rule: Rule
-    exclusions: Sequence[Exclusion]
-    leave: Step | None
-    missing: Sequence[str]
-    day: str
 
     @property
     def total(self) -> pd.DataFrame:
@@ -47,17 +70,13 @@ class Told:
         """Users with a first entry."""
         return self.counts["all"].n_entered
 
-    def n(self, check: str, number: int = 0) -> int:
-        """Users of whom a check speaks."""
-        return int(self.checks.get((check, number), 0))
-
     @property
     def names(self) -> list[str]:
         """The steps in a sentence."""
         n = self.rule.n_steps
         if self.rule.order == "unordered":
             return [f"{k} of the {n} steps" for k in range(1, n + 1)]
-        return self.total["event"].tolist()
+        return list(self.total["event"])
 
 
 def finding(told: Told) -> str:
@@ -122,7 +141,7 @@ def rule(told: Told) -> str:
         pending = f"{phrases.users(last['n_pending'])} still inside the window counted as pending"
     else:
         pending = "nobody is pending" if told.counts["all"].n_open else "every window has closed"
-    left = f"leaving by {told.leave.label} ends the wait, " if told.leave else ""
+    left = f"leaving by {told.asked.leave.label} ends the wait, " if told.asked.leave else ""
     unit = told.rule.unit
     rounded = f"times to {phrases.window(unit)}, " if unit > 1 else ""
     clusters = told.counts["all"].clusters
@@ -136,66 +155,69 @@ def rule(told: Told) -> str:
 
 def caveats(told: Told) -> tuple[str, ...]:
     """What a reader must know, the missing events first."""
+    return (
+        *(_never_done(sentence) for sentence in told.asked.missing),
+        *phrases.that_hold(_of_counting(told)),
+        *_skipped(told),
+        *phrases.that_hold(_of_intervals(told)),
+    )
+
+
+def _of_counting(told: Told) -> list[tuple[object, str]]:
+    """Users who are counted in some numbers and not in others: condition, sentence."""
+    n_exclusions = len(told.asked.exclusions)
+    pending, later = int(told.total["n_pending"].iloc[-1]), told.checks.n("later")
+    gone = told.checks.n("excluded", n_exclusions)
+    spoilt, tied = told.checks.n("excluded", n_exclusions + 1), told.checks.n("tied")
+    unforeseen = " Exclusions that are still to come are not foreseen." if n_exclusions else ""
+    return [
+        (
+            pending,
+            f"Still inside their window on {told.asked.day}: {phrases.users(pending)} "
+            f"({100 * pending / max(told.n_entered, 1):.1f} %). naive_rate counts them as lost, "
+            f"conversion_rate does not.{unforeseen}",
+        ),
+        (
+            later,
+            f"Reached the last step only on a later attempt: {phrases.users(later)}. They are in "
+            "n_reached and naive_rate, not in conversion_rate.",
+        ),
+        (gone, f"Taken out by an exclusion: {phrases.users(gone)}. They are in no count."),
+        (
+            spoilt,
+            "Taken out by an exclusion on the first attempt, but not on the deepest: "
+            f"{phrases.users(spoilt)}. They are in n_reached and naive_rate, not in "
+            "conversion_rate and step_rate.",
+        ),
+        (
+            tied,
+            f"Two steps at the very same time: {phrases.users(tied)}. These were read in the "
+            "order of the steps.",
+        ),
+    ]
+
+
+def _of_intervals(told: Told) -> list[tuple[object, str]]:
+    """What accounts and small segments do to intervals: condition, sentence."""
     last = told.total.iloc[-1]
-    pending, later, tied = int(last["n_pending"]), told.n("later"), told.n("tied")
-    n_exclusions = len(told.exclusions)
-    gone, spoilt = told.n("excluded", n_exclusions), told.n("excluded", n_exclusions + 1)
     few = [s for s, c in told.counts.items() if c.clusters.n_clusters < stats.MIN_CLUSTERS]
+    in_few = "" if few == ["all"] else f" in {phrases.listed(few, most=MOST_LISTED)}"
     entered = told.steps[told.steps["step"] == 1].iloc[1:]
     small = entered.loc[entered["n_entered"] < SMALL_SEGMENT, "segment"]
-    unforeseen = " Exclusions that are still to come are not foreseen." if n_exclusions else ""
-    in_few = "" if few == ["all"] else f" in {phrases.listed(few, most=MOST_LISTED)}"
-    return (
-        *(_never_done(sentence) for sentence in told.missing),
-        *phrases.that_hold(
-            [
-                (
-                    pending,
-                    f"Still inside their window on {told.day}: {phrases.users(pending)} "
-                    f"({100 * pending / max(told.n_entered, 1):.1f} %). naive_rate counts them as "
-                    f"lost, conversion_rate does not.{unforeseen}",
-                ),
-                (
-                    later,
-                    f"Reached the last step only on a later attempt: {phrases.users(later)}. They "
-                    "are in n_reached and naive_rate, not in conversion_rate.",
-                ),
-                (
-                    gone,
-                    f"Taken out by an exclusion: {phrases.users(gone)}. They are in no count.",
-                ),
-                (
-                    spoilt,
-                    "Taken out by an exclusion on the first attempt, but not on the deepest: "
-                    f"{phrases.users(spoilt)}. They are in n_reached and naive_rate, not in "
-                    "conversion_rate and step_rate.",
-                ),
-                (
-                    tied,
-                    f"Two steps at the very same time: {phrases.users(tied)}. These were read in "
-                    "the order of the steps.",
-                ),
-            ]
+    return [
+        (
+            last["design_effect"] >= WORTH_TELLING and last["n_accounts"],
+            f"Users of one account act alike. Theirs are {last['n_accounts']:,.0f} accounts, and "
+            f"at the last step {last['design_effect']:.1f} users tell as much as one would on "
+            "their own (the design effect); the intervals allow for it.",
         ),
-        *_skipped(told),
-        *phrases.that_hold(
-            [
-                (
-                    last["design_effect"] >= WORTH_TELLING and last["n_accounts"],
-                    "Users of one account act alike. Theirs are "
-                    f"{last['n_accounts']:,.0f} accounts, and at the last step "
-                    f"{last['design_effect']:.1f} users tell as much as one would on their own "
-                    "(the design effect); the intervals allow for it.",
-                ),
-                (few, phrases.too_few_accounts(in_few)),
-                (
-                    len(small),
-                    f"Fewer than {SMALL_SEGMENT} users entered in "
-                    f"{phrases.listed(small, most=MOST_LISTED)}: too few to compare.",
-                ),
-            ]
+        (few, phrases.too_few_accounts(in_few)),
+        (
+            len(small),
+            f"Fewer than {SMALL_SEGMENT} users entered in "
+            f"{phrases.listed(small, most=MOST_LISTED)}: too few to compare.",
         ),
-    )
+    ]
 
 
 def _never_done(missing: str) -> str:
@@ -207,7 +229,7 @@ def _never_done(missing: str) -> str:
 def _skipped(told: Told) -> list[str]:
     found = []
     for k, event in enumerate(told.total["event"], start=1):
-        n = told.n("skipped", k)
+        n = told.checks.n("skipped", k)
         if n > SKIPPED_SHARE * told.n_entered:
             found.append(
                 f"A later step but never {event} (step {k}): {phrases.users(n)}. Either it is not "
@@ -223,25 +245,25 @@ def checks_table(told: Told) -> pd.DataFrame:
     n_pending = int(told.total["n_pending"].iloc[-1])
     rows: list[tuple[str, int | None, str, int]] = [
         ("window still open, step not reached", *last, n_pending),
-        ("reached only on a later attempt", *last, told.n("later")),
+        ("reached only on a later attempt", *last, told.checks.n("later")),
     ]
-    out, n_exclusions = "taken out by an exclusion", len(told.exclusions)
-    for i, e in enumerate(told.exclusions):
+    out, n_exclusions = "taken out by an exclusion", len(told.asked.exclusions)
+    for i, e in enumerate(told.asked.exclusions):
         where = f"{e.step.label} after step {e.after}"
-        rows.append((out, e.before, where, told.n("excluded", i)))
+        rows.append((out, e.before, where, told.checks.n("excluded", i)))
     if n_exclusions > 1:
-        rows.append((out, None, "any of these", told.n("excluded", n_exclusions)))
+        rows.append((out, None, "any of these", told.checks.n("excluded", n_exclusions)))
     if n_exclusions:
-        spoilt = told.n("excluded", n_exclusions + 1)
+        spoilt = told.checks.n("excluded", n_exclusions + 1)
         rows.append((f"{out} on the first attempt only", None, "", spoilt))
     if told.rule.hold:
         held = " and ".join(told.rule.hold)
-        rows.append((f"reached, but not with the same {held}", *last, told.n("hold")))
+        rows.append((f"reached, but not with the same {held}", *last, told.checks.n("hold")))
     if told.rule.order != "unordered":
-        rows.append(("two steps at the very same time", None, "", told.n("tied")))
+        rows.append(("two steps at the very same time", None, "", told.checks.n("tied")))
     for k in range(2, n_steps):
-        if ("skipped", k) in told.checks.index:
-            n = told.n("skipped", k)
+        if ("skipped", k) in told.checks:
+            n = told.checks.n("skipped", k)
             rows.append(("a later step, but never this one", k, events[k - 1], n))
     table = pd.DataFrame(rows, columns=["check", "step", "event", "n_users"])
     return table.astype({"step": "Int64"})

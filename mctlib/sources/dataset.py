@@ -96,7 +96,7 @@ class Dataset(BaseModel):
 # ------------------------------------------------------------------------------ the YAML
 
 
-class OnceLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+class OnceLoader(yaml.SafeLoader):
     """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -392,7 +392,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    code += [package / f"eventlog/{name}.py" for name in ("build", "frames", "store")]
+    code += [package / f"eventlog/{name}.py" for name in ("build", "frames", "identity", "store")]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -196,7 +196,7 @@ def _unit(window: int) -> int:
     The largest of `UNITS` not above it (14 days: 5 minutes), so that counts of any number of users
     stay small and add up.
     """
-    at = np.searchsorted(UNITS, window / 2e9, side="right") - 1
+    at = int(np.searchsorted(UNITS, window / 2e9, side="right")) - 1
     return int(UNITS[max(at, 0)]) * 1_000_000
 
 

@@ -57,7 +57,7 @@ class Told:
         n = self.rule.n_steps
         if self.rule.order == "unordered":
             return [f"{k} of the {n} steps" for k in range(1, n + 1)]
-        return self.total["event"].tolist()
+        return list(self.total["event"])
 
 
 def finding(told: Told) -> str:

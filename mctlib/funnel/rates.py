@@ -214,7 +214,7 @@ def segment_tables(
 
 def _columns(*names: str) -> list[str]:
     """Names in order, an interval's two ends after a rate."""
-    found = []
+    found: list[str] = []
     for name in names:
         found += interval_columns(name, 0, 0, 0) if name.endswith("_rate") else [name]
     return found

@@ -59,16 +59,18 @@ class Chains(NamedTuple):
     rows: Ints
 
 
+# compiled into the loop that calls it: a call for every row would cost more than the rule
+inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 INTS, BOOLS = types.int64[::1], types.boolean[::1]
-RULE = types.NamedTuple(
-    (types.int64, types.int64, types.boolean, types.boolean, INTS, INTS, BOOLS), Rule
+NUMBER, FLAG = types.int64, types.boolean
+RULE = types.NamedTuple(  # type: ignore[no-untyped-call]
+    (NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule
 )
-FOUND = types.Tuple((types.int64[:, ::1], BOOLS, BOOLS))
-WALK = FOUND(COLUMN, COLUMN, COLUMN, COLUMN, RULE, types.boolean)
+WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 
-@njit(inline="always")
+@inlined
 def _go_on(before: int, to: int, step: int, row: int, chains: Chains) -> None:
     """Write the attempt of line ``before``, with a row for the step, into another line."""
     chains.start[to] = chains.start[before]
@@ -78,7 +80,7 @@ def _go_on(before: int, to: int, step: int, row: int, chains: Chains) -> None:
     chains.rows[to, step - 1] = row
 
 
-@njit
+@njit()
 def _among(row: int, rows: Ints) -> bool:
     for other in rows:  # noqa: SIM110 - numba compiles no generator
         if other == row:
@@ -86,7 +88,7 @@ def _among(row: int, rows: Ints) -> bool:
     return False
 
 
-@njit(inline="always")
+@inlined
 def _read(event: Event, depth: int, rule: Rule, chains: Chains) -> int:
     """Let an event go on with the attempts that wait for it; returns the deepest step so far.
 
@@ -118,7 +120,7 @@ def _read(event: Event, depth: int, rule: Rule, chains: Chains) -> int:
     return depth
 
 
-@njit(inline="always")
+@inlined
 def _break_off(event: Event, rule: Rule, chains: Chains) -> None:
     """Strict order: whatever an event does not go on with is over."""
     if rule.strict:
@@ -128,7 +130,7 @@ def _break_off(event: Event, rule: Rule, chains: Chains) -> None:
                 chains.spoilt[step] = False
 
 
-@njit
+@njit()
 def _fill(step: int, moment: Moment, bits: Ints, depth: int, rule: Rule, chains: Chains) -> int:
     """Let the events of a moment go on with the attempts that wait for one step."""
     own = 1 << (step - 1)
@@ -138,7 +140,7 @@ def _fill(step: int, moment: Moment, bits: Ints, depth: int, rule: Rule, chains:
     return depth
 
 
-@njit
+@njit()
 def _read_tied(moment: Moment, bits: Ints, depth: int, rule: Rule, chains: Chains) -> int:
     """Read different events of one moment: in step order, and exclusions do not count.
 
@@ -157,7 +159,7 @@ def _read_tied(moment: Moment, bits: Ints, depth: int, rule: Rule, chains: Chain
     return depth
 
 
-@njit(inline="always")
+@inlined
 def _next_start(row: int, end: int, time: Ints, bits: Ints) -> int:
     """First row of the next moment with a step 1, or the end."""
     begin = row
@@ -168,7 +170,7 @@ def _next_start(row: int, end: int, time: Ints, bits: Ints) -> int:
     return row
 
 
-@njit(inline="always")
+@inlined
 def _moment(row: int, end: int, time: Ints, bits: Ints, counts: int) -> Moment:
     """The moment that begins with a row."""
     any_bits = bits[row]
@@ -227,7 +229,7 @@ def walk_in_order(
     return rows, excluded, again
 
 
-@njit
+@njit()
 def _look_back(row: int, time: Ints, bits: Ints, window: int, fills: Ints) -> int:
     """Move ``fills`` to the first row of each step in the window that ends here; count them.
 

@@ -64,9 +64,7 @@ inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 INTS, BOOLS = types.int64[::1], types.boolean[::1]
 NUMBER, FLAG = types.int64, types.boolean
-RULE = types.NamedTuple(  # type: ignore[no-untyped-call]
-    (NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule
-)
+RULE = types.NamedTuple((NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule)
 WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 

@@ -87,20 +87,10 @@ class Journeys:
         if not by:
             labels = np.array(["all"] if len(rows) else [], object)
             return np.zeros(len(rows), np.int64), labels
-        sizes = tuple(len(self.levels[name]) for name in by)
-        key = np.zeros(len(rows), np.int64)
-        for name, size in zip(by, sizes):
-            key = key * size + self.dims[name][rows]
-        if np.prod(sizes, dtype=float) <= max(len(rows), 1000):
-            present = np.flatnonzero(np.bincount(key))
-            place = np.zeros(present.max(initial=0) + 1, np.int64)
-            place[present] = np.arange(len(present))
-            code = place[key]
-        else:
-            present, code = np.unique(key, return_inverse=True)
+        code, found = number(**{str(i): self.dims[name][rows] for i, name in enumerate(by)})
         words = [
-            np.asarray(self.levels[name], object)[at]
-            for name, at in zip(by, np.unravel_index(present, sizes))
+            np.asarray(self.levels[name], object)[places]
+            for name, places in zip(by, found.values())
         ]
         return code, np.array([" · ".join(row) for row in zip(*words)], object)
 
@@ -136,9 +126,9 @@ def ranges(*keys: NDArray[Any]) -> tuple[Ints, Ints]:
     return begin, np.append(begin, len(keys[0]))[1:]
 
 
-def user_lines(user: NDArray[Any]) -> Ints:
-    """Which of the users, counted from 0, each row is of."""
-    begin, end = ranges(user)
+def user_lines(*keys: NDArray[Any]) -> Ints:
+    """Which of the users (or runs of equal keys), counted from 0, each row is of."""
+    begin, end = ranges(*keys)
     return np.repeat(np.arange(len(begin)), end - begin)
 
 
@@ -154,22 +144,32 @@ def count_accounts(accounts: pd.DataFrame) -> float:
     return int((accounts["account"] != MISSING).sum()) if len(accounts) else np.nan
 
 
-def tally(**columns: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Count the rows that are alike: the distinct rows in their order, and n_users.
+def number(**columns: NDArray[Any]) -> tuple[Ints, dict[str, NDArray[Any]]]:
+    """Number the distinct rows of some columns: each row's number, and the distinct rows in order.
 
     The columns hold integers from 0 on (or booleans), one row a user.
     """
     given = tuple(column.astype(np.int64, copy=False) for column in columns.values())
     shape = [int(column.max(initial=0)) + 1 for column in given]
-    if np.prod(shape, dtype=float) <= 4 * len(given[0]) + 100_000:
-        counted = np.bincount(np.ravel_multi_index(given, shape))
-        cells = np.flatnonzero(counted)
-        n_users = counted[cells]
+    place = np.zeros(len(given[0]), np.int64)
+    if np.prod(shape, dtype=float) <= 4 * len(place) + 100_000:
+        cell = np.ravel_multi_index(given, shape)
+        cells = np.flatnonzero(np.bincount(cell))
+        lookup = np.zeros(cells.max(initial=0) + 1, np.int64)
+        lookup[cells] = np.arange(len(cells))
+        place = lookup[cell]
         rows = np.unravel_index(cells, shape)
     else:
         order = np.lexsort(given[::-1])
-        begin, end = ranges(*(column[order] for column in given))
-        n_users = end - begin
-        rows = tuple(column[order[begin]] for column in given)
+        ordered = [column[order] for column in given]
+        place[order] = user_lines(*ordered)
+        begin = first_rows(*ordered)
+        rows = tuple(column[begin] for column in ordered)
     found = {name: row.astype(column.dtype) for (name, column), row in zip(columns.items(), rows)}
-    return found | {"n_users": n_users}
+    return place, found
+
+
+def tally(**columns: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Count the rows that are alike (see `number`): the distinct rows, and n_users."""
+    place, found = number(**columns)
+    return found | {"n_users": np.bincount(place)}

@@ -222,4 +222,7 @@ def _walk(
 
 
 def _attempts(j: Journeys, begin: Ints, rows: Ints, excluded: Bools) -> FunnelWalk:
-    return FunnelWalk(j, rows[rows[:, 0] >= 0], j.user[begin[excluded]])
+    entered = rows[:, 0] >= 0
+    if not entered.all():
+        rows = rows[entered]
+    return FunnelWalk(j, rows, j.user[begin[excluded]])

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER, Journeys, first_rows, lines_of, tally
+from mctlib.eventlog.journeys import NEVER, Bools, Ints, Journeys, lines_of, number, ranges, tally
 from mctlib.eventlog.steps import Order, Step, may_meet
 from mctlib.eventlog.walk import FunnelWalk, walk_attempts, walk_funnel
+from mctlib.funnel.count_kernels import (
+    WAYS,
+    Terms,
+    count_tied,
+    deeds,
+    list_waits,
+    moments,
+    tally_passed,
+    tally_steps,
+    tally_waits,
+)
 from mctlib.phrases import DAY_US
 
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
-Segments: TypeAlias = tuple[Ints, NDArray[Any]]  # a code for each user, and the codes' labels
 NOT_YET = np.iinfo(np.int64).max  # "at no time that we know of"
-WAITING, REACHED, LEFT = range(3)  # how a wait ended: not in the time seen, in the step, by exit
+MOST_CELLS = 2**22  # that counts of waits may hold at once
 MOST_SETS = 1000  # of steps that may share events; ten that all do are more than anyone asks for
 
 
@@ -36,7 +43,7 @@ class Rule:
     hold: tuple[str, ...]
     competing: bool
     shared: tuple[int, ...]  # see `shared_steps`
-    unit: int  # resolution of durations, microseconds
+    unit: int  # resolution of durations, microseconds; 1 is exact
     by: tuple[str, ...]
     accounts: tuple[str, ...]
 
@@ -56,6 +63,11 @@ class Rule:
                 last = k
         return found
 
+    @property
+    def exact(self) -> bool:
+        """Whether every duration is a count of its own."""
+        return self.unit == 1
+
     def ticks(self, span: Any) -> Any:
         """A duration in units, to the nearest."""
         return (span + self.unit // 2) // self.unit
@@ -63,6 +75,18 @@ class Rule:
     def days(self, ticks: Any) -> Any:
         """Days in a number of units."""
         return ticks * self.unit / DAY_US
+
+
+class Segments(NamedTuple):
+    """A code for each user, and the codes' labels."""
+
+    code: Ints
+    labels: NDArray[Any]
+
+    def table(self, code: Ints, columns: Mapping[str, Any], rule: Rule) -> pd.DataFrame:
+        """Counts by segment; a key that is the same everywhere is left out: it adds up slowly."""
+        named = {"segment": self.labels[code]} if rule.by else {}
+        return pd.DataFrame(named | dict(columns))
 
 
 def shared_steps(steps: Sequence[Step]) -> tuple[int, ...]:
@@ -89,45 +113,44 @@ def shared_steps(steps: Sequence[Step]) -> tuple[int, ...]:
 
 
 def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
-    """Count users (n_users) of whole journeys; the tables add up over users.
+    """Count users of whole journeys, in tables that add up over users.
 
-    * reached: segment, step - deepest attempts that got there;
-    * ever: segment, step - of those with step 1, who did this step and all before it at any time;
-    * followed: segment, closed, ticks - first entries by how long they were seen;
-    * since_entry, since_step: segment, step, outcome, closed, ticks - how each wait for a step
-      ended, and how long it was since entry, and since the previous step that is not optional;
-    * accounts: segment, step, closed, account - first entries that got there, where users sit in
-      accounts; those whose window is open at step 1 only;
-    * checks: check, number - users of whom a row of `Funnel.checks` speaks.
+    All but "checks" are by segment too, where there is a ``by``.
+
+    * reached: step -> n_users, deepest attempts that got there;
+    * ever: step -> n_users, of those with step 1, who did it and all before it at any time;
+    * passed: step (and account, where users sit in some) -> n_closed, n_open, first entries that
+      got there, whose window is closed or open;
+    * followed: ticks -> n_users, first entries by how long they were seen, at most the window;
+    * since_entry, since_step: step, ticks -> n_reached, n_left, n_stopped, n_pending, how waits for
+      a step ended and how long they were, since entry and since the step before it that is not
+      optional;
+    * checks: check, number -> n_users, of whom a row of `Funnel.checks` speaks.
     """
     first, deepest = walk_attempts(j, rule.n_steps, **rule.of_walk)
-    where = first.journeys.segments(first.entry, rule.by)
+    where = Segments(*first.journeys.segments(first.entry, rule.by))
     deepest_where = where
     if deepest is not first:
-        deepest_where = deepest.journeys.segments(deepest.entry, rule.by)
-    reached = np.where(first.rows >= 0, first.journeys.time[first.rows], NEVER)
-    leaves = np.full(len(reached), NOT_YET)
+        deepest_where = Segments(*deepest.journeys.segments(deepest.entry, rule.by))
+    leaves = np.full(len(first.rows), NOT_YET)
     if rule.competing:
-        leaves = _exits(j, rule.n_steps + len(rule.exclude), first.user, reached[:, 0])
-    closed = reached[:, 0] + rule.window <= j.as_of
-    outcome, since_entry, since_step = _follow(
-        np.ascontiguousarray(reached), leaves, rule.previous, rule.window, j.as_of
-    )
-    tables = {
-        "reached": _by_step(deepest_where, (deepest.rows >= 0).T),
-        "followed": _followed(where, j.as_of - reached[:, 0], closed, rule),
-        "since_entry": _waits(where, outcome, closed, since_entry, rule),
-        "since_step": _waits(where, outcome, closed, since_step, rule),
-        "accounts": _accounts(first, where, outcome == REACHED, closed, rule),
-    }
+        start = first.journeys.time[first.entry]
+        leaves = _exits(j, rule.n_steps + len(rule.exclude), first.user, start)
+    reached = moments(first.journeys.time, first.rows, leaves)
     checks = _attempt_checks(j, first, deepest, rule)
+    waits = _exact_waits if rule.exact else _waits
+    tables = {
+        "reached": _by_step(deepest.rows >= 0, deepest_where, rule),
+        "passed": _passed(first, reached, where, rule),
+        "followed": _followed(j.as_of - reached[:, 0], where, rule),
+        **waits(reached, leaves, where, Terms(rule.window, j.as_of, rule.unit), rule),
+    }
     if rule.order == "unordered":
         tables["ever"] = tables["reached"]
     else:
-        tied = _tied(np.where(outcome.T == REACHED, reached, NEVER))
-        did, beyond, n_events = _deeds(j, rule, deepest.user)
-        tables["ever"] = _by_step(deepest_where, _ever(did, n_events, rule))
-        checks += [("tied", 0, tied), *_skipped(did, beyond, rule)]
+        did, furthest, n_events = _deeds(j, rule, deepest.user)
+        tables["ever"] = _by_step(_ever(did, n_events, rule), deepest_where, rule)
+        checks += [("tied", 0, count_tied(reached)), *_skipped(did, furthest, rule)]
     tables["checks"] = pd.DataFrame(checks, columns=["check", "number", "n_users"])
     return tables
 
@@ -144,102 +167,72 @@ def _exits(j: Journeys, bit: int, user: Ints, start: Ints) -> Ints:
     return found
 
 
-@njit(
-    "Tuple((int64[:,::1], int64[:,::1], int64[:,::1]))"
-    "(int64[:,::1], int64[::1], int64[::1], int64, int64)",
-    cache=True,
-    nogil=True,
-)
-def _follow(
-    reached: Ints, leaves: Ints, previous: Ints, window: int, as_of: int
-) -> tuple[Ints, Ints, Ints]:
-    """How each user's wait for each step ended, and how long it was (steps, users).
-
-    A wait ends in the step, by the exit, with the window, or where the data end; a step at the very
-    moment of the exit comes first. The wait since the previous step is NEVER where that was not
-    reached.
-    """
-    n_users, n_steps = reached.shape
-    outcome = np.full((n_steps, n_users), REACHED)
-    since_entry = np.zeros((n_steps, n_users), np.int64)
-    since_step = np.zeros((n_steps, n_users), np.int64)
-    for u in range(n_users):
-        start = reached[u, 0]
-        end = start + window
-        left = leaves[u] <= end
-        seen = leaves[u] if left else min(end, as_of)
-        for k in range(1, n_steps):
-            until = reached[u, k]
-            if until == NEVER or until > leaves[u]:
-                until = seen
-                outcome[k, u] = LEFT if left else WAITING
-            since_entry[k, u] = until - start
-            if outcome[previous[k], u] == REACHED:
-                since_step[k, u] = until - reached[u, previous[k]]
-            else:
-                since_step[k, u] = NEVER
-    return outcome, since_entry, since_step
+def _by_step(fits: Bools, where: Segments, rule: Rule) -> pd.DataFrame:
+    """How many users fit at each step; ``fits`` is (users, steps)."""
+    n_users = tally_steps(fits, where.code, len(where.labels))
+    segment, step = np.indices(n_users.shape).reshape(2, -1)
+    return where.table(segment, {"step": step + 1, "n_users": n_users.ravel()}, rule)
 
 
-def _by_step(where: Segments, fits: Bools) -> pd.DataFrame:
-    """How many users of each segment fit at each step; ``fits`` is (steps, users)."""
-    code, labels = where
-    tables = []
-    for k, fit in enumerate(fits):
-        found = tally(segment=code[fit])
-        tables.append(_labelled(found, labels, step=k + 1))
-    return pd.concat(tables, ignore_index=True)
+def _passed(first: FunnelWalk, reached: Ints, where: Segments, rule: Rule) -> pd.DataFrame:
+    """First entries that got to each step, by account where users sit in some."""
+    place, segment = where.code, np.arange(len(where.labels))
+    known: dict[str, NDArray[Any]] = {}
+    if rule.accounts:
+        name = rule.accounts[0]
+        account = first.journeys.dims[name][first.entry]
+        place, pairs = number(segment=where.code, account=account)
+        segment = pairs["segment"]
+        known["account"] = np.asarray(first.journeys.levels[name], object)[pairs["account"]]
+    passed = tally_passed(reached, place, len(segment), first.journeys.as_of - rule.window)
+    place, step = np.nonzero(passed.any(axis=2))
+    columns = {name: labels[place] for name, labels in known.items()} | {"step": step + 1}
+    n_closed, n_open = passed[place, step].T
+    return where.table(segment[place], columns | {"n_closed": n_closed, "n_open": n_open}, rule)
 
 
-def _followed(where: Segments, seen: Ints, closed: Bools, rule: Rule) -> pd.DataFrame:
+def _followed(seen: Ints, where: Segments, rule: Rule) -> pd.DataFrame:
     """First entries by the time they were seen, at most the window; open ones not rounded up."""
-    code, labels = where
-    ticks = np.where(closed, rule.ticks(rule.window), seen // rule.unit)
-    return _labelled(tally(segment=code, closed=closed, ticks=ticks), labels)
+    ticks = np.where(seen >= rule.window, rule.ticks(rule.window), seen // rule.unit)
+    found = tally(segment=where.code, ticks=ticks)
+    return where.table(found.pop("segment"), found, rule)
 
 
-def _waits(where: Segments, outcome: Ints, closed: Bools, since: Ints, rule: Rule) -> pd.DataFrame:
-    """Waits (steps, users) by how they ended and how long they were; NEVER is no wait."""
-    code, labels = where
-    tables = []
-    for k in range(1, rule.n_steps):
-        some = since[k] != NEVER
-        of = slice(None) if some.all() else some
-        found = tally(
-            segment=code[of],
-            outcome=outcome[k][of],
-            closed=closed[of],
-            ticks=rule.ticks(since[k][of]),
-        )
-        tables.append(_labelled(found, labels, step=k + 1))
-    return pd.concat(tables, ignore_index=True)
+def _exact_waits(
+    reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
+) -> dict[str, pd.DataFrame]:
+    """The tables since_entry and since_step, a row a wait: no two are alike in microseconds."""
+    ended, since_entry, since_step = list_waits(reached, leaves, rule.previous, terms)
+    tables = {}
+    for name, since in (("since_entry", since_entry), ("since_step", since_step)):
+        step, user = np.nonzero(since != NEVER)
+        columns = {"step": step + 1, "ticks": since[step, user]}
+        for way, n in enumerate(WAYS):
+            columns[n] = (ended[step, user] == way).astype(np.int64)
+        tables[name] = where.table(where.code[user], columns, rule)
+    return tables
 
 
-def _accounts(
-    first: FunnelWalk, where: Segments, reached: Bools, closed: Bools, rule: Rule
-) -> pd.DataFrame:
-    columns = ["segment", "step", "closed", "account", "n_users"]
-    if not rule.accounts:
-        return pd.DataFrame(
-            {name: pd.Series(dtype=object) for name in columns[:-1]} | {"n_users": 0}
-        )
-    code, labels = where
-    name = rule.accounts[0]
-    account = first.journeys.dims[name][first.entry]
-    names = np.asarray(first.journeys.levels[name], object)
-    tables = []
-    for k in range(rule.n_steps):
-        some = reached[k] & (closed | (k == 0))
-        found = tally(segment=code[some], closed=closed[some], account=account[some])
-        found["account"] = names[found["account"]]
-        tables.append(_labelled(found, labels, step=k + 1))
-    return pd.concat(tables, ignore_index=True)[columns]
-
-
-def _labelled(found: dict[str, Ints], labels: NDArray[Any], **same: int) -> pd.DataFrame:
-    """A tally as a table: segments by name, and columns that are the same in every row."""
-    named: dict[str, Any] = {"segment": labels[found["segment"]]} | same
-    return pd.DataFrame(named | {c: v for c, v in found.items() if c != "segment"})
+def _waits(
+    reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
+) -> dict[str, pd.DataFrame]:
+    """The tables since_entry and since_step, counted for some segments at a time."""
+    n_segments = max(len(where.labels), 1)
+    at_once = max(MOST_CELLS // (len(WAYS) * rule.n_steps * (rule.ticks(rule.window) + 1)), 1)
+    tables: dict[str, list[pd.DataFrame]] = {"since_entry": [], "since_step": []}
+    for low in range(0, n_segments, at_once):
+        n_here = min(at_once, n_segments - low)
+        users = (reached, leaves, where.code)
+        if n_here < n_segments:
+            mine = np.flatnonzero((where.code >= low) & (where.code < low + n_here))
+            users = (reached[mine], leaves[mine], where.code[mine] - low)
+        counts = tally_waits(*users, n_here, rule.previous, terms)
+        for table, n_users in zip(tables.values(), counts):
+            segment, step, ticks = np.nonzero(n_users.any(axis=3))
+            columns = {"step": step + 1, "ticks": ticks}
+            columns |= dict(zip(WAYS, n_users[segment, step, ticks].T))
+            table.append(where.table(segment + low, columns, rule))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
 # ------------------------------------------------------------------- users who count otherwise
@@ -249,8 +242,7 @@ def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
     """Later attempts, exclusions (each, any, the first attempt only), and what is not held."""
-    done = deepest.user[deepest.rows[:, -1] >= 0]
-    at_once = first.user[first.rows[:, -1] >= 0]
+    done, at_once = _finished(deepest), _finished(first)
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
     alone = _taken_out(j, deepest.excluded, rule)
     found = [("later", 0, len(np.setdiff1d(done, at_once)))]
@@ -258,9 +250,14 @@ def _attempt_checks(
         found.append(("excluded", i, n))
     if rule.hold:
         loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"hold": ()})
-        reached = loose.user[loose.rows[:, -1] >= 0]
-        found.append(("hold", 0, len(np.setdiff1d(reached, done))))
+        found.append(("hold", 0, len(np.setdiff1d(_finished(loose), done))))
     return found
+
+
+def _finished(walk: FunnelWalk) -> Ints:
+    """Users who reached the last step."""
+    entry = walk.entry[walk.rows[:, -1] >= 0]
+    return walk.journeys.user[entry]
 
 
 def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
@@ -279,69 +276,41 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
     return found
 
 
-def _tied(reached: Ints) -> int:
-    """Users with two steps in a row at the very same time."""
-    same = (reached[:, 1:] == reached[:, :-1]) & (reached[:, 1:] != NEVER)
-    return int(same.any(axis=1).sum())
-
-
 def _deeds(j: Journeys, rule: Rule, user: Ints) -> tuple[Ints, Ints, Ints]:
-    """What the users ever did: bits of all steps, of steps beyond each, events of shared steps."""
-    begin = first_rows(j.user)
-    end = np.append(begin[1:], len(j))[: len(begin)]
-    mine = np.searchsorted(j.user[begin], user)
-    bits = j.mask.astype(np.int64) & (1 << rule.n_steps) - 1
+    """What the users ever did: see `count_kernels.deeds`."""
+    begin, end = ranges(j.user)
+    if len(user) < len(begin):
+        mine = np.searchsorted(j.user[begin], user)
+        begin, end = begin[mine], end[mine]
     shared = np.array(rule.shared, np.int64)
-    return _deeds_of(begin[mine], end[mine], bits, shared, rule.n_steps)
-
-
-@njit(
-    "Tuple((int64[::1], int64[:,::1], int64[:,::1]))"
-    "(int64[::1], int64[::1], int64[::1], int64[::1], int64)",
-    cache=True,
-    nogil=True,
-)
-def _deeds_of(
-    begin: Ints, end: Ints, bits: Ints, shared: Ints, n_steps: int
-) -> tuple[Ints, Ints, Ints]:
-    did = np.zeros(len(begin), np.int64)
-    beyond = np.zeros((n_steps, len(begin)), np.int64)
-    n_events = np.zeros((len(shared), len(begin)), np.int64)
-    for u in range(len(begin)):
-        for row in range(begin[u], end[u]):
-            did[u] |= bits[row]
-            for k in range(1, n_steps - 1):
-                # an event of this step or an earlier one does not show that a later one was done
-                if not bits[row] & (1 << k + 1) - 1:
-                    beyond[k, u] |= bits[row]
-            for i in range(len(shared)):
-                if bits[row] & shared[i]:
-                    n_events[i, u] += 1
-    return did, beyond, n_events
+    return deeds(begin, end, j.mask.astype(np.int64), shared, rule.n_steps)
 
 
 def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:
-    """Whether (steps, users) a user ever did the step and all before it, an event for each.
+    """Whether (users, steps) a user ever did the step and all before it, an event for each.
 
     Steps that share events need as many of them as they are (Hall's theorem).
     """
-    fits = np.zeros((rule.n_steps, len(did)), bool)
+    fits = np.zeros((len(did), rule.n_steps), bool)
     for k in range(rule.n_steps):
         need = 1 << k
         for i in range(k):
             if i + 1 not in rule.optional:
                 need |= 1 << i
-        fits[k] = did & need == need
-        for bits, n in zip(rule.shared, n_events):
-            fits[k] &= n >= (bits & need).bit_count()
+        fits[:, k] = did & need == need
+        for bits, n in zip(rule.shared, n_events.T):
+            fits[:, k] &= n >= (bits & need).bit_count()
     return fits
 
 
-def _skipped(did: Ints, beyond: Ints, rule: Rule) -> list[tuple[str, int, int]]:
-    """Users who did a later step but never this one, for steps that are not optional."""
+def _skipped(did: Ints, furthest: Ints, rule: Rule) -> list[tuple[str, int, int]]:
+    """Users who did a later step but never this one, for steps that are not optional.
+
+    An event that is also this step or an earlier one does not show that a later one was done.
+    """
     found = []
     for k in range(1, rule.n_steps - 1):
         if k + 1 not in rule.optional:
-            skipped = (beyond[k] != 0) & (did & 1 << k == 0)
+            skipped = (furthest > 1 << k) & (did & 1 << k == 0)
             found.append(("skipped", k + 1, int(skipped.sum())))
     return found

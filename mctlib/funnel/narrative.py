@@ -140,7 +140,7 @@ def rule(told: Told) -> str:
     if last["n_pending"]:
         pending = f"{phrases.users(last['n_pending'])} still inside the window counted as pending"
     else:
-        pending = "nobody is pending" if told.counts["all"].n_open else "every window has closed"
+        pending = "nobody is pending" if told.counts["all"].n_open[0] else "every window has closed"
     left = f"leaving by {told.asked.leave.label} ends the wait, " if told.asked.leave else ""
     unit = told.rule.unit
     rounded = f"times to {phrases.window(unit)}, " if unit > 1 else ""

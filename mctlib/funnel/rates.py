@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mctlib import stats
 from mctlib.contract import MISSING, interval_columns
-from mctlib.funnel.counts import LEFT, REACHED, WAITING, Rule
+from mctlib.funnel.counts import Rule
 from mctlib.phrases import DAY_US
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -31,39 +31,41 @@ class Share(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Users by how a wait ended, whether their window is closed, and how long it was."""
+    """Users by how long a wait was, in ticks, and how it ended (see `count_funnel`)."""
 
-    outcome: NDArray[np.int64]
-    closed: NDArray[np.bool_]
     ticks: NDArray[np.int64]
-    n_users: NDArray[np.int64]
+    n_reached: NDArray[np.int64]
+    n_left: NDArray[np.int64]
+    n_stopped: NDArray[np.int64]
+    n_pending: NDArray[np.int64]
 
     @property
     def curve(self) -> Curve:
         """Share that got there by each time."""
-        ended = (np.where(self.outcome == way, self.n_users, 0) for way in (REACHED, WAITING, LEFT))
-        return stats.incidence_arrays(self.ticks, *ended)
+        n_waiting = self.n_stopped + self.n_pending
+        return stats.incidence_arrays(self.ticks, self.n_reached, n_waiting, self.n_left)
 
 
 @dataclass(frozen=True)
 class Clusters:
     """What accounts do to the shares of one segment, from users by account, step and window."""
 
-    n: NDArray[Any] | None  # (1 + accounts, steps, open or closed), the first without an account
+    n: NDArray[Any] | None  # (1 + accounts, steps, closed or open), the first without an account
 
     @classmethod
-    def of(cls, accounts: pd.DataFrame, rule: Rule) -> Clusters:
-        """Clusters of the table "accounts"."""
+    def of(cls, passed: pd.DataFrame, rule: Rule) -> Clusters:
+        """Clusters of the table "passed"."""
         if not rule.accounts:
             return cls(None)
-        code = pd.factorize(accounts["account"].where(accounts["account"] != MISSING))[0]
-        at = (code + 1, accounts["step"].astype(int) - 1, accounts["closed"].astype(int))
-        shape = (int(code.max(initial=-1)) + 2, rule.n_steps, 2)
-        return cls(stats.dense(accounts["n_users"], *at, shape=shape))
+        code = pd.factorize(passed["account"].where(passed["account"] != MISSING))[0]
+        at = (code + 1, passed["step"] - 1)
+        shape = (int(code.max(initial=-1)) + 2, rule.n_steps)
+        both = [stats.dense(passed[n], *at, shape=shape) for n in ("n_closed", "n_open")]
+        return cls(np.stack(both, axis=-1))
 
     def _entered(self, closed: bool) -> tuple[Floats, float]:
         assert self.n is not None
-        users = self.n[:, 0, 1] if closed else self.n[:, 0].sum(axis=1)
+        users = self.n[:, 0, 0] if closed else self.n[:, 0].sum(axis=1)
         return users[1:], float(users[0])
 
     def alike(self, closed: bool = False) -> float:
@@ -87,7 +89,7 @@ class Clusters:
         """Of those at ``base`` who got to ``step``, windows closed: design effect and clusters."""
         if self.n is None:
             return np.nan, np.nan
-        y, n = self.n[:, step - 1, 1], self.n[:, base - 1, 1]
+        y, n = self.n[:, step - 1, 0], self.n[:, base - 1, 0]
         # not by name: sums must round alike whatever the accounts are called
         order = 1 + np.lexsort((y[1:], n[1:]))
         found = stats.cluster_rate(y[order], n[order], alone=(y[0], n[0]))
@@ -101,7 +103,9 @@ class Counts:
 
     reached: list[int]
     ever: list[int]
-    followed: Waits
+    n_closed: list[int]  # first entries that got there, of those whose window is closed
+    n_open: list[int]
+    horizon: float  # the longest time, in ticks, to which enough of them were followed
     since_entry: list[Waits]
     since_step: list[Waits]
     clusters: Clusters
@@ -109,48 +113,38 @@ class Counts:
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], rule: Rule) -> Counts:
         """Counts of the tables of `count_funnel`, all or one segment's rows of each."""
-        steps = range(1, rule.n_steps + 1)
 
-        def users(name: str) -> list[int]:
-            n = tables[name].groupby("step")["n_users"].sum()
-            return [int(n.get(step, 0)) for step in steps]
+        def users(name: str, column: str = "n_users") -> list[int]:
+            table = tables[name]
+            n = np.bincount(table["step"], table[column], minlength=rule.n_steps + 1)
+            return [int(users) for users in n[1:]]
 
         def waits(name: str) -> list[Waits]:
-            found = dict(list(tables[name].groupby("step")))
-            return [_waits(found.get(step, tables[name].head(0))) for step in steps]
+            columns = [tables[name][c].to_numpy() for c in Waits._fields]
+            step = tables[name]["step"].to_numpy()
+            return [Waits(*(c[step == k + 1] for c in columns)) for k in range(rule.n_steps)]
 
         return cls(
-            users("reached"),
-            users("ever"),
-            _waits(tables["followed"].assign(outcome=WAITING)),
-            waits("since_entry"),
-            waits("since_step"),
-            Clusters.of(tables["accounts"], rule),
+            reached=users("reached"),
+            ever=users("ever"),
+            n_closed=users("passed", "n_closed"),
+            n_open=users("passed", "n_open"),
+            horizon=_horizon(tables["followed"]),
+            since_entry=waits("since_entry"),
+            since_step=waits("since_step"),
+            clusters=Clusters.of(tables["passed"], rule),
         )
 
     @property
     def n_entered(self) -> int:
         """Users with a first entry."""
-        return int(self.followed.n_users.sum())
-
-    @property
-    def n_open(self) -> int:
-        """Those of them whose window is open."""
-        return int(self.followed.n_users[~self.followed.closed].sum())
-
-    @property
-    def horizon(self) -> float:
-        """The longest time, in ticks, to which enough of them were followed."""
-        longest_first = np.argsort(self.followed.ticks, kind="stable")[::-1]
-        n = self.followed.n_users[longest_first].cumsum()
-        enough = np.flatnonzero(n >= MIN_FOLLOWED)
-        if not len(enough):
-            return np.nan
-        return float(self.followed.ticks[longest_first][enough[0]])
+        return self.n_closed[0] + self.n_open[0]
 
 
-def _waits(table: pd.DataFrame) -> Waits:
-    return Waits(*(table[name].to_numpy() for name in Waits._fields))
+def _horizon(followed: pd.DataFrame) -> float:
+    longest_first = followed.sort_values("ticks", ascending=False)
+    enough = longest_first["n_users"].cumsum() >= MIN_FOLLOWED
+    return float(longest_first["ticks"][enough].max())
 
 
 def by_segment(tables: Mapping[str, pd.DataFrame], rule: Rule) -> dict[str, Counts]:
@@ -195,11 +189,10 @@ def segment_tables(
         if not effect < 1:  # with those whose window is open there are more users an account
             in_use = float(np.fmax(effect, 1 + (clusters.alike() - 1) * icc))
         row = _since_entry(counts, step, rule, in_use)
-        since_step = counts.since_step[step - 1]
         step_effect, step_clusters = clusters.design(step, int(rule.previous[step - 1]) + 1)
         step_effect = _first_known(step_effect, in_use)
-        row |= _step_rate(since_step, step_effect, step_clusters)
-        curve = since_step.curve
+        row |= _step_rate(counts, step, rule, step_effect, step_clusters)
+        curve = counts.since_step[step - 1].curve
         row |= {q: rule.days(stats.quantile(curve, at)) for q, at in QUANTILES.items()}
         rows.append(row | {"design_effect": effect})
         printed = _printed(curve, rule, step_effect, step_clusters)
@@ -249,28 +242,28 @@ def _since_entry(counts: Counts, step: int, rule: Rule, design_effect: float) ->
     end, horizon = rule.ticks(rule.window), counts.horizon
     n_clusters = counts.clusters.n_clusters
     curve = waits.curve
-    known = waits.closed.any() or (waits.outcome != WAITING).all()
+    known = counts.n_closed[0] > 0 or not waits.n_pending.any()
     conversion = _share(curve, end, design_effect, n_clusters) if known else Share()
     so_far = conversion
     if horizon != end:
         so_far = _share(curve, horizon, design_effect, n_clusters)
     base = counts.reached[0]
     naive = float(stats.rate(counts.reached[step - 1], base))
-    still = (waits.outcome == WAITING) & ~waits.closed
     return {
-        "n_pending": int(waits.n_users[still].sum()),
-        "n_competing": int(waits.n_users[waits.outcome == LEFT].sum()),
+        "n_pending": int(waits.n_pending.sum()),
+        "n_competing": int(waits.n_left.sum()),
         **interval_columns("conversion_rate", *conversion),
         **interval_columns("horizon_rate", *so_far),
         **interval_columns("naive_rate", naive, *_ends(naive, base, design_effect, n_clusters)),
     }
 
 
-def _step_rate(waits: Waits, design_effect: float, n_clusters: float) -> dict[str, float]:
+def _step_rate(
+    counts: Counts, step: int, rule: Rule, design_effect: float, n_clusters: float
+) -> dict[str, float]:
     """Of users with a closed window at the step before, the share who went on."""
-    n = waits.n_users[waits.closed].sum()
-    on = waits.n_users[waits.closed & (waits.outcome == REACHED)].sum()
-    value = float(stats.rate(on, n))
+    n = counts.n_closed[rule.previous[step - 1]]
+    value = float(stats.rate(counts.n_closed[step - 1], n))
     return interval_columns("step_rate", value, *_ends(value, n, design_effect, n_clusters))
 
 

@@ -1,0 +1,177 @@
+"""The loops behind `counts`: over users whose attempts are known, into arrays that add up."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+
+from mctlib.eventlog.journeys import NEVER, Bools, Ints
+
+# how a wait ends: in the step, by the exit, with the window, or where the data end
+REACHED, LEFT, STOPPED, PENDING = range(4)
+WAYS = ("n_reached", "n_left", "n_stopped", "n_pending")
+
+
+class Terms(NamedTuple):
+    """On what terms users are watched, in microseconds: ``unit`` is the resolution of waits."""
+
+    window: int
+    as_of: int
+    unit: int
+
+
+COLUMN = types.Array(types.int64, 1, "C", readonly=True)
+TABLE = types.Array(types.int64, 2, "C", readonly=True)
+FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
+NUMBER = types.int64
+TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
+# called for every user and step: compiled into the loop that calls it
+inlined = njit(inline="always")
+
+
+@njit((COLUMN, TABLE, COLUMN), cache=True, nogil=True)
+def moments(time: Ints, rows: Ints, leaves: Ints) -> Ints:
+    """When each user got to each step (users, steps); NEVER: not before leaving.
+
+    A step at the very moment of the exit comes first.
+    """
+    reached = np.full(rows.shape, NEVER)
+    for u in range(len(rows)):
+        for k in range(rows.shape[1]):
+            if rows[u, k] >= 0 and time[rows[u, k]] <= leaves[u]:
+                reached[u, k] = time[rows[u, k]]
+    return reached
+
+
+@inlined
+def _wait(reached: int, start: int, leaves: int, terms: Terms) -> tuple[int, int]:
+    """How a wait ends, and when: in the step, by the exit, with the window, or with the data."""
+    end = start + terms.window
+    if reached != NEVER:
+        way, until = REACHED, reached
+    elif leaves <= end:
+        way, until = LEFT, leaves
+    elif end <= terms.as_of:
+        way, until = STOPPED, end
+    else:
+        way, until = PENDING, terms.as_of
+    return way, until
+
+
+@inlined
+def _ticks(span: int, unit: int) -> int:
+    # a float's division is the quicker one, and exact as long as waits are shorter than a century
+    return int((span + unit // 2) / unit)
+
+
+@njit((TABLE, COLUMN, COLUMN, NUMBER, COLUMN, TERMS), cache=True, nogil=True)
+def tally_waits(
+    reached: Ints, leaves: Ints, segment: Ints, n_segments: int, previous: Ints, terms: Terms
+) -> tuple[Ints, Ints]:
+    """Waits for each step since entry, and since the step before (segments, steps, ticks, ways).
+
+    ``previous``: for each step the last one before it that is not optional.
+    """
+    n_users, n_steps = reached.shape
+    shape = (n_segments, n_steps, _ticks(terms.window, terms.unit) + 1, 4)
+    since_entry = np.zeros(shape, np.int64)
+    since_step = np.zeros(shape, np.int64)
+    for u in range(n_users):
+        start = reached[u, 0]
+        for k in range(1, n_steps):
+            way, until = _wait(reached[u, k], start, leaves[u], terms)
+            since_entry[segment[u], k, _ticks(until - start, terms.unit), way] += 1
+            begun = reached[u, previous[k]]
+            if previous[k] > 0 and begun != NEVER:
+                since_step[segment[u], k, _ticks(until - begun, terms.unit), way] += 1
+    for k in range(1, n_steps):
+        if previous[k] == 0:
+            since_step[:, k] = since_entry[:, k]
+    return since_entry, since_step
+
+
+@njit((TABLE, COLUMN, COLUMN, TERMS), cache=True, nogil=True)
+def list_waits(
+    reached: Ints, leaves: Ints, previous: Ints, terms: Terms
+) -> tuple[Ints, Ints, Ints]:
+    """The same user by user (steps, users): how waits ended, and how long they were, exactly.
+
+    A wait since a step that was not reached is NEVER, as is any for step 1.
+    """
+    n_users, n_steps = reached.shape
+    ended = np.full((n_steps, n_users), REACHED)
+    since_entry = np.full((n_steps, n_users), NEVER)
+    since_step = np.full((n_steps, n_users), NEVER)
+    for u in range(n_users):
+        start = reached[u, 0]
+        for k in range(1, n_steps):
+            ended[k, u], until = _wait(reached[u, k], start, leaves[u], terms)
+            since_entry[k, u] = until - start
+            begun = reached[u, previous[k]]
+            if begun != NEVER:
+                since_step[k, u] = until - begun
+    return ended, since_entry, since_step
+
+
+@njit((TABLE, COLUMN, NUMBER, NUMBER), cache=True, nogil=True)
+def tally_passed(reached: Ints, place: Ints, n_places: int, last_closed: int) -> Ints:
+    """Users who reached each step (places, steps, 2): first those whose window is closed.
+
+    It is if they entered at ``last_closed`` or before.
+    """
+    n_users, n_steps = reached.shape
+    passed = np.zeros((n_places, n_steps, 2), np.int64)
+    for u in range(n_users):
+        is_open = int(reached[u, 0] > last_closed)
+        for k in range(n_steps):
+            if reached[u, k] != NEVER:
+                passed[place[u], k, is_open] += 1
+    return passed
+
+
+@njit((FLAGS, COLUMN, NUMBER), cache=True, nogil=True)
+def tally_steps(fits: Bools, segment: Ints, n_segments: int) -> Ints:
+    """Count who fits at each step (segments, steps); ``fits`` is (users, steps)."""
+    n_users = np.zeros((n_segments, fits.shape[1]), np.int64)
+    for u in range(len(fits)):
+        for k in range(fits.shape[1]):
+            n_users[segment[u], k] += fits[u, k]
+    return n_users
+
+
+@njit((TABLE,), cache=True, nogil=True)
+def count_tied(reached: Ints) -> int:
+    """Users with two steps in a row at the very same time."""
+    n_tied = 0
+    for u in range(len(reached)):
+        tied = False
+        for k in range(1, reached.shape[1]):
+            tied |= reached[u, k] != NEVER and reached[u, k] == reached[u, k - 1]
+        n_tied += tied
+    return n_tied
+
+
+@njit((COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+def deeds(
+    begin: Ints, end: Ints, bits: Ints, shared: Ints, n_steps: int
+) -> tuple[Ints, Ints, Ints]:
+    """What users ever did, of the rows in their ranges.
+
+    Bits of all their steps; of the events each by the first step it fits, the bit of the last one;
+    and how many events they have for each set of ``shared`` steps (users, sets).
+    """
+    steps = (1 << n_steps) - 1
+    did = np.zeros(len(begin), np.int64)
+    furthest = np.zeros(len(begin), np.int64)
+    n_events = np.zeros((len(begin), len(shared)), np.int64)
+    for u in range(len(begin)):
+        for row in range(begin[u], end[u]):
+            mine = bits[row] & steps
+            did[u] |= mine
+            first = mine & -mine  # the lowest bit
+            furthest[u] = max(furthest[u], first)
+            for i in range(len(shared)):
+                n_events[u, i] += mine & shared[i] != 0
+    return did, furthest, n_events

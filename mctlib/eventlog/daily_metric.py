@@ -64,7 +64,7 @@ class DailyMetric:
     n_tracked    users among these: the events hold the success too
     metric             in words
     kind               rate (has n_success), count (value = n everywhere) or mean
-    events             their names, ", " between them
+    events             their names, " · " between them
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
     ============ ===== ===========================================================================
     """
@@ -101,7 +101,7 @@ class DailyMetric:
     @property
     def events(self) -> list[str]:
         """Names of the metric's events; none where the table does not say them."""
-        return [name for name in str(self._fact("events", "")).split(", ") if name]
+        return [name for name in str(self._fact("events", "")).split(" · ") if name]
 
     @property
     def n_pending(self) -> int:
@@ -191,7 +191,7 @@ def daily_metric(
         table.assign(
             metric=_title(metric),
             kind=type(metric).__name__.lower(),
-            events=", ".join(name for event in events for name in as_step(event).names),
+            events=" · ".join(name for event in events for name in as_step(event).names),
             n_pending=int(found.loc[~known, "n_units"].sum()),
         )
     )

@@ -1,4 +1,4 @@
-# The numbers of tests/test_drivers.py that come from R:   Rscript tests/reference/drivers.R
+# The numbers of tests/funnel/test_drivers.py that come from R:   Rscript tests/reference/drivers.R
 # Made with R 4.2.2 and metafor 3.8-1 (Debian packages r-base-core, r-cran-metafor). Data: three made-up strata, users who went on and all users, with and without.
 library(metafor)
 with_on <- c(40, 12, 9); with_n <- c(100, 60, 15); without_on <- c(90, 70, 100); without_n <- c(300, 400, 210)

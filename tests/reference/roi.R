@@ -1,4 +1,4 @@
-# The numbers of tests/test_counterfactual.py and tests/test_arms.py that come from R:   Rscript tests/reference/roi.R
+# The numbers of tests/roi/test_estimators.py and tests/roi/test_experiment.py that come from R:   Rscript tests/reference/roi.R
 # Made with R 4.2.2 (Debian package r-base-core), base packages only. Data: Nile, LakeHuron, mtcars and sleep, which R brings along.
 
 # Local level: the flow of the Nile, the textbook case of Durbin & Koopman 2001, section 2 (variances 15099 and 1469.1).

@@ -21,9 +21,10 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step
 from mctlib.sources import demo
+from tests.support.logs import END, clocks, log_of, people_of
 
 DAY = 86_400_000_000
-END = pd.Timestamp("2026-07-01T00:00:00Z")
+of_march = partial(log_of, unit="D", since="2026-03-01")  # time: days after the first
 ASK = {
     "start": "start",
     "activation": "active",
@@ -32,31 +33,11 @@ ASK = {
 }
 
 
-def log_of(days, status, group=None, account=None):
-    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 =
-    exit; group is the channel.
-    """
-    rows, far = [], max(days) + 1
-    for i, (t, s) in enumerate(zip(days, status)):
-        ran = pd.Timedelta(round(t * DAY), unit="us")
-        begun = END - (ran if s == 0 else pd.Timedelta(days=far))
-        rows += [(f"u{i}", "start", begun)] + (
-            [(f"u{i}", {1: "active", 2: "exit"}[s], begun + ran)] if s else []
-        )
-    people = (
-        None
-        if group is None
-        else pd.DataFrame(
-            {
-                "user_id": [f"u{i}" for i in range(len(group))],
-                "channel": group,
-                "account_id": account,
-            }
-        )
-    )
-    return EventLog.from_frame(
-        pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]), people=people
-    )
+def clocked(days, status, channel=None, account=None):
+    """`clocks` as a log; channel and account are the users'."""
+    known = {"channel": channel, "account_id": account}
+    people = None if channel is None else people_of(len(channel), **known)
+    return log_of(clocks(days, status), people=people)
 
 
 def coarse(patch):
@@ -128,18 +109,13 @@ def steps_of(days, status):
     ],
 )
 def test_outcome_of_one_user(rows, expected):
-    first = pd.Timestamp("2026-03-01")
-    rows = [
-        ("u", event, first + pd.Timedelta(days=int(day) - 1))
-        for event, day in (r.split() for r in rows.split(", "))
-    ]
+    rows = [("u", event, int(day) - 1) for event, day in (r.split() for r in rows.split(", "))]
     rows += [
-        ("other", "noise", first),
-        ("other", "active", first),
-        ("other", "start", first),
+        ("other", "noise", 0),
+        ("other", "active", 0),
+        ("other", "start", 0),
     ]  # one more user, activated at once
-    log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]))
-    found = log.reduce(
+    found = of_march(rows).reduce(
         partial(count_durations, horizon=10 * DAY, unit=DAY, labels={"segment": []}),
         events=["start", "active", "exit"],
         as_of="2026-03-10T00:00:00Z",
@@ -153,15 +129,12 @@ def test_outcome_of_one_user(rows, expected):
 
 
 def test_one_event_as_start_and_activation_means_its_second_occurrence():
-    log = EventLog.from_frame(
-        pd.DataFrame(
-            [
-                ("u", "apply", "2026-03-01"),
-                ("u", "apply", "2026-03-05"),
-                ("v", "apply", "2026-03-01"),
-            ],
-            columns=["user_id", "event", "timestamp"],
-        )
+    log = log_of(
+        [
+            ("u", "apply", "2026-03-01"),
+            ("u", "apply", "2026-03-05"),
+            ("v", "apply", "2026-03-01"),
+        ]
     )
     row = time_to_activation(
         log, start="apply", activation="apply", as_of="2026-03-20"
@@ -229,7 +202,7 @@ def test_small_table_by_hand(monkeypatch):
     # users through the whole horizon of 10 days
     monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
     monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
-    log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
+    log = clocked([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
     assert list(
@@ -277,7 +250,7 @@ def test_aml_median_interval_and_logrank(monkeypatch):
     monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
     monkeypatch.setattr(activation, "FEW_ACTIVATIONS", 1)
     result = time_to_activation(
-        log_of(AML_DAYS, AML_STATUS, AML_GROUP),
+        clocked(AML_DAYS, AML_STATUS, AML_GROUP),
         start="start",
         activation="active",
         as_of=END,
@@ -371,7 +344,7 @@ def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
     ],
 )
 def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference):
-    log = log_of(lung["time"], lung["status"], lung["man"].map({True: "man", False: "woman"}))
+    log = clocked(lung["time"], lung["status"], lung["man"].map({True: "man", False: "woman"}))
     result = time_to_activation(
         log,
         start="start",
@@ -446,7 +419,7 @@ def test_one_side_without_an_activation_has_a_logrank_test():
         ["x"] * 60 + ["y"] * 50,
     )
     ask = ASK | {"competing": None, "by": "channel", "horizon": "45d"}
-    result = time_to_activation(log_of(days, status, channel), **ask, reference="y")
+    result = time_to_activation(clocked(days, status, channel), **ask, reference="y")
     row = result.contrasts.iloc[0]
     assert (
         row["logrank_pvalue"] == row["qvalue"] == pytest.approx(4.50663297682e-13, rel=1e-9)
@@ -459,14 +432,14 @@ def test_one_side_without_an_activation_has_a_logrank_test():
         "not activated." in result.finding
     )
     turned = time_to_activation(
-        log_of(days, status, channel), **ask, reference="x"
+        clocked(days, status, channel), **ask, reference="x"
     )  # fewer than 30 activations are compared with nobody, but told of
     assert (
         turned.contrasts["logrank_pvalue"].isna().all()
         and "In y none of 50 users reach active." in turned.finding
     )
     by_account = time_to_activation(
-        log_of(days, status, channel, [f"c{i // 5}" for i in range(110)]), **ask, reference="y"
+        clocked(days, status, channel, [f"c{i // 5}" for i in range(110)]), **ask, reference="y"
     ).contrasts.iloc[0]
     assert stdtrit(21, by_account["logrank_pvalue"] / 2) ** 2 * 22 / 21 == pytest.approx(
         8.9776229477, abs=1e-6
@@ -652,9 +625,9 @@ def test_ten_copies_of_every_user_are_as_good_as_one():
         np.array(["a", "b"] * 120),
     )
     once = time_to_activation(
-        log_of(days, status, list(channel)), **ASK, by="channel", horizon="20d", reference="a"
+        clocked(days, status, list(channel)), **ASK, by="channel", horizon="20d", reference="a"
     )
-    log = log_of(
+    log = clocked(
         np.repeat(days, 10),
         np.repeat(status, 10),
         list(np.repeat(channel, 10)),
@@ -679,7 +652,7 @@ def test_ten_copies_of_every_user_are_as_good_as_one():
 
 def test_with_few_accounts_intervals_are_refused():
     rng = np.random.default_rng(7)
-    log = log_of(
+    log = clocked(
         rng.integers(1, 19, 300),
         [1] * 300,
         list(rng.choice(["a", "b"], 300)),
@@ -705,7 +678,7 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
     account = [f"c{i // 100}" for i in range(300)] + [None] * n_alone
     rng = np.random.default_rng(11)
     result = time_to_activation(
-        log_of(
+        clocked(
             rng.integers(1, 25, len(account)), [1] * len(account), ["a"] * len(account), account
         ),
         **ASK | {"competing": None},
@@ -725,16 +698,6 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
 # ---------------------------------------- delayed entry, plateau
 
 
-def seen_log(rows):
-    """user, event, day of March: a log."""
-    return EventLog.from_frame(
-        pd.DataFrame(
-            [(u, e, pd.Timestamp("2026-03-01") + pd.Timedelta(days=d)) for u, e, d in rows],
-            columns=["user_id", "event", "timestamp"],
-        )
-    )
-
-
 def test_delayed_entry_by_hand(monkeypatch):
     coarse(monkeypatch)
     monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
@@ -752,7 +715,7 @@ def test_delayed_entry_by_hand(monkeypatch):
     ]
     monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
     result = time_to_activation(
-        seen_log(rows),
+        of_march(rows),
         start="start",
         activation="active",
         observed_from="seen",
@@ -781,7 +744,7 @@ def test_delayed_entry_by_hand(monkeypatch):
         "mctlib.eventlog.event_log.EXACT_EVENTS", 16
     )  # to the microsecond f comes into view, as one of two (e, f), before activating
     row = time_to_activation(
-        seen_log(rows),
+        of_march(rows),
         start="start",
         activation="active",
         observed_from="seen",
@@ -805,7 +768,7 @@ def test_late_entry_is_that_of_lifelines_and_a_thin_start_is_said():
         for row in ((f"u{i}", "start", 0), (f"u{i}", "seen", seen), (f"u{i}", "active", t))
     ]
     result = time_to_activation(
-        seen_log(rows),
+        of_march(rows),
         start="start",
         activation="active",
         observed_from="seen",
@@ -837,7 +800,7 @@ def test_plateau(n, never, mean, state):
     rng = np.random.default_rng(10)
     life = np.where(rng.random(n) < never, 1000, rng.exponential(mean, n))
     result = time_to_activation(
-        log_of(np.minimum(life, 31), (life < 31).astype(int)),
+        clocked(np.minimum(life, 31), (life < 31).astype(int)),
         **ASK | {"competing": None},
         horizon="30d",
     )
@@ -929,7 +892,7 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
         0.5 if per_day == 120 else 0.0
     )  # of 12 minutes, so that no rounding of times reaches the next one
     result = time_to_activation(
-        log_of((units + half) / per_day, status, list(group)),
+        clocked((units + half) / per_day, status, list(group)),
         **ASK | {"competing": competing},
         by="channel",
         horizon="90d",
@@ -1103,22 +1066,16 @@ def channels():
     status = np.r_[
         rng.choice([1, 1, 2], 60), rng.choice([1, 1, 2], 65), 1, 1, 1, 1, 1, np.zeros(40, int)
     ]
-    log = log_of(days, status, ["a"] * 60 + ["b"] * 65 + ["c"] * 5 + ["d"] * 40)
-    frame = log._con.sql(
-        "SELECT u.user_id, event::VARCHAR AS event, timestamp FROM events JOIN users u USING (user)"
-    ).df()
-    people = log._con.sql("SELECT u.user_id, channel FROM people JOIN users u USING (user)").df()
-    more = pd.DataFrame(
-        [
+    rows = clocks(days, status) + [
+        (user, event, pd.Timestamp(day, tz="UTC"))
+        for user, event, day in (
             ("early", "active", "2026-06-01"),
             ("early", "start", "2026-06-02"),
             ("lost", "active", "2026-06-01"),
-        ],
-        columns=list(frame),
-    )
-    return EventLog.from_frame(
-        pd.concat([frame, more.assign(timestamp=pd.to_datetime(more["timestamp"]))]), people=people
-    )
+        )
+    ]
+    channel = ["a"] * 60 + ["b"] * 65 + ["c"] * 5 + ["d"] * 40
+    return log_of(rows, people=people_of(len(days), channel=channel))
 
 
 def test_caveats_and_finding(channels):
@@ -1169,7 +1126,7 @@ def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed
         np.r_[np.tile(np.arange(1, 41) / 2, 2), np.full(small, followed)],
         np.r_[np.ones(80, int), np.zeros(small, int)],
     )
-    log = log_of(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * small)
+    log = clocked(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * small)
     result = time_to_activation(
         log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="a"
     )
@@ -1192,7 +1149,7 @@ def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed
 def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_differ():
     days = np.r_[np.tile(np.arange(1, 41), 2), np.arange(1, 41) / 2, np.arange(1, 41) / 9]
     result = time_to_activation(
-        log_of(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40),
+        clocked(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40),
         **ASK | {"competing": None},
         by="channel",
         horizon="40d",
@@ -1244,7 +1201,7 @@ def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
     # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10
     # on day 6, 9 on day 7
     result = time_to_activation(
-        log_of([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
+        clocked([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
     )
     end = result.curve.iloc[-1]
     assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (6, 10, pytest.approx(6 / 15))
@@ -1259,7 +1216,7 @@ def test_activations_at_once_are_named(exact, monkeypatch):
     if not exact:
         coarse(monkeypatch)
     result = time_to_activation(
-        log_of([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d"
+        clocked([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d"
     )
     assert (
         f"10 of 20 activations (50%) come {'at the very moment' if exact else 'within 1 minute'} "
@@ -1332,7 +1289,7 @@ def test_wrong_parameters(channels, change, words):
 )
 def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horizon, unit, words):
     result = time_to_activation(
-        log_of(np.r_[np.tile([1, 2, 3, 4], 10), np.full(30, 200)] * unit, [1] * 40 + [0] * 30),
+        clocked(np.r_[np.tile([1, 2, 3, 4], 10), np.full(30, 200)] * unit, [1] * 40 + [0] * 30),
         **ASK | {"competing": None},
         horizon=horizon,
     )
@@ -1344,7 +1301,7 @@ def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horiz
 def test_waits_of_no_length_are_told():
     rows = [(f"u{i}", event, END) for i in range(40) for event in ("start", "active")]
     result = time_to_activation(
-        EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])),
+        log_of(rows),
         **ASK | {"competing": None},
     )
     assert result.finding.startswith(
@@ -1359,7 +1316,7 @@ def test_waits_of_no_length_are_told():
 
 def test_start_and_activation_swapped():
     with pytest.raises(ParameterError, match="are start and activation swapped"):
-        time_to_activation(log_of([1, 2], [1, 1]), start="active", activation="start", as_of=END)
+        time_to_activation(clocked([1, 2], [1, 1]), start="active", activation="start", as_of=END)
 
 
 def test_as_of_after_the_last_event_lengthens_the_view(channels):
@@ -1434,7 +1391,7 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
     ] and forest.get_xlabel().endswith("than b")
     assert plots.plot_contrasts(result.contrasts.iloc[:0]).texts
     few = time_to_activation(
-        log_of([1, 2], [1, 1], ["a", "b"]), **ASK | {"competing": None}, by="channel"
+        clocked([1, 2], [1, 1], ["a", "b"]), **ASK | {"competing": None}, by="channel"
     )
     assert [t.get_text() for t in plots.plot_activation_curves(few.curve, few.summary).texts] == [
         "No segment has 10 users."

@@ -20,7 +20,7 @@ from mctlib.roi import ladder as roi
 from mctlib.roi.weeks import checked, weekly
 from mctlib.sources import demo
 from mctlib.stats.regression import fieller, fit_ar1
-from tests.roi.test_estimators import ar1
+from tests.support.series import ar1
 
 
 def series_of(weekly, *, n=700, n_pre=None, start="2025-01-06", segment="all", kind="rate"):

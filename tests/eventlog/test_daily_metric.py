@@ -6,7 +6,7 @@ import pytest
 
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
-from tests.support.logs import log_of
+from tests.support.logs import frame_of, log_of
 
 SIGN_UPS = [
     ("a", "signed_up", "2026-03-01 10:00"),
@@ -114,13 +114,12 @@ def test_daily_metric_says_what_is_wrong():
 
 
 def test_a_rate_says_how_much_of_what_the_server_knows_is_tracked():
-    backend = pd.DataFrame(
+    backend = frame_of(
         [
             ("a", "booked", "2026-03-03 10:00"),
             ("b", "booked", "2026-03-02 10:00"),
             ("d", "booked", "2026-03-09 10:00"),
         ],
-        columns=["user_id", "event", "timestamp"],
     )  # b's is not in the events; d's comes after its window
     found = daily_metric(
         log_of(SIGN_UPS, backend=backend),

@@ -13,6 +13,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.eventlog.store import connect
 from tests.support.answers import SMALL, answers, assert_same, stored, write_clean_demo
+from tests.support.logs import log_of
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +96,7 @@ def test_rows_left_out_are_counted_and_nobody_without_consent_is_walked(tmp_path
 
 def test_columns_are_mapped_and_every_kind_of_time_and_property_is_read(tmp_path):
     at = pd.Timestamp("2026-01-01T12:00:00+02:00")
-    (same,) = EventLog.from_frame(
-        pd.DataFrame([("7", "open", at)], columns=["user_id", "event", "timestamp"])
-    ).journeys(events=[ANY])
+    (same,) = log_of([("7", "open", at)]).journeys(events=[ANY])
     naive = pd.Timestamp("2026-01-01T10:00:00")
     for kind, times in {
         "zoned": [at],

@@ -9,7 +9,8 @@ from mctlib import stats
 from mctlib.activation import cox, time_to_activation
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.contract import ParameterError
-from tests.support.logs import clocks, log_of, people_of
+from tests.support.clocks import clocks, coarse
+from tests.support.logs import log_of, people_of
 
 ASK = {"start": "start", "activation": "active", "as_of": "2026-07-01T00:00:00Z"}
 
@@ -219,7 +220,7 @@ def test_a_shorter_table_for_lifelines_gives_the_same_answer(world, monkeypatch)
 
 def test_daily_ties_and_a_large_log_give_what_lifelines_gives_on_rows(world, monkeypatch):
     """Users of one row of the table are so many deaths, not one."""
-    monkeypatch.setattr("mctlib.eventlog.event_log.EXACT_EVENTS", 0)
+    coarse(monkeypatch)
     daily = world.assign(days=np.floor(world["days"]) + 0.01)
     rows = on_rows(daily.assign(days=np.floor(world["days"])))
     table = ask(daily).adjusted

@@ -157,3 +157,10 @@ def simulated(seed, users=2500, days=180, null_rate=0.01):
     )
     frame["timestamp"] = FIRST + pd.to_timedelta(np.round(frame.pop("t") * DAY), unit="us")
     return ArrayLog(frame), lag
+
+
+def wide(result, rule, days):
+    part = result.credit[
+        result.credit["rule"].eq(rule) & np.isclose(result.credit["window_days"], days)
+    ]
+    return part.set_index("partner_id")["credit"]

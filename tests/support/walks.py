@@ -128,3 +128,7 @@ def first_entry_only(events, window, order):
     return [
         (t, steps if t == begin else steps - {1}, bars) for t, steps, bars in events if t >= begin
     ]
+
+
+def row(result, step, segment="all"):
+    return result.steps.set_index(["segment", "step"]).loc[(segment, step)]

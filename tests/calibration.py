@@ -29,8 +29,8 @@ from mctlib.roi.ladder import DID, by_segment
 from mctlib.roi.response_time import trend_and_gaps
 from mctlib.roi.rung import Rung
 from mctlib.roi.structural import structural
-from tests.attribution.test_windows import simulated
-from tests.roi.test_estimators import ar1, as_weeks, panel_of_factors, weeks_of
+from tests.support.partners import simulated
+from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
 
 
 @dataclass(frozen=True)

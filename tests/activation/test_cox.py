@@ -9,26 +9,10 @@ from mctlib import stats
 from mctlib.activation import cox, time_to_activation
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import EventLog
+from tests.support.clocks import clocks, coarse
+from tests.support.logs import log_of, people_of
 
-END = pd.Timestamp("2026-07-01T00:00:00Z")
 ASK = {"start": "start", "activation": "active", "as_of": "2026-07-01T00:00:00Z"}
-
-
-def log_of(days, hit, entry=None, **people):
-    """A log in which user i activates (or is last seen) after days[i]; columns of people."""
-    rows = []
-    for i, (t, active) in enumerate(zip(days, hit)):
-        ran = pd.Timedelta(round(t * 86_400e6), unit="us")
-        begun = END - (pd.Timedelta(days=400) if active else ran)
-        rows.append((f"u{i}", "start", begun))
-        if active:
-            rows.append((f"u{i}", "active", begun + ran))
-        if entry is not None:
-            rows.append((f"u{i}", "seen", begun + pd.Timedelta(days=float(entry[i]))))
-    frame = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
-    users = {"user_id": [f"u{i}" for i in range(len(days))]}
-    return EventLog.from_frame(frame, people=pd.DataFrame(users | people))
 
 
 def width(table, column="hazard_ratio"):
@@ -147,7 +131,8 @@ def world():
 
 def ask(world, *, accounts=False, entry=None, **options):
     columns = ["channel", "plan", "revenue", *(["account_id"] if accounts else [])]
-    log = log_of(world["days"], world["hit"], entry, **{c: list(world[c]) for c in columns})
+    people = people_of(len(world), **{c: list(world[c]) for c in columns})
+    log = log_of(clocks(world["days"], world["hit"], entry=entry, far=400), people=people)
     ask = ASK | {"by": "channel", "reference": "organic", "horizon": "90d", "adjust": ["plan"]}
     return time_to_activation(log, **ask | options)
 
@@ -235,7 +220,7 @@ def test_a_shorter_table_for_lifelines_gives_the_same_answer(world, monkeypatch)
 
 def test_daily_ties_and_a_large_log_give_what_lifelines_gives_on_rows(world, monkeypatch):
     """Users of one row of the table are so many deaths, not one."""
-    monkeypatch.setattr("mctlib.eventlog.event_log.EXACT_EVENTS", 0)
+    coarse(monkeypatch)
     daily = world.assign(days=np.floor(world["days"]) + 0.01)
     rows = on_rows(daily.assign(days=np.floor(world["days"])))
     table = ask(daily).adjusted

@@ -12,9 +12,10 @@ from mctlib import plots
 from mctlib.activation import landmark, landmark_activation
 from mctlib.activation.landmark import count_landmarks
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import EventLog
+from tests.support.logs import log_of
 
 DAY = 86_400_000_000
+make_log = partial(log_of, unit="D")
 ASK = {
     "start": "start",
     "activation": "active",
@@ -22,17 +23,6 @@ ASK = {
     "as_of": "2026-06-30",
     "horizon": "30d",
 }
-
-
-def log_of(rows, people=None):
-    """user, event, days after 1 January: a log."""
-    frame = pd.DataFrame(rows, columns=["user_id", "event", "days"])
-    return EventLog.from_frame(
-        frame.assign(
-            timestamp=pd.Timestamp("2026-01-01") + pd.to_timedelta(frame.pop("days"), unit="D")
-        ),
-        people=people,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +51,9 @@ def world():
     rows = [(f"u{i}", "start", 0.0) for i in range(n)] + [
         (f"u{i}", name, t[i]) for name, t in times.items() for i in range(n) if t[i] < 100
     ]
-    return log_of(
+    return make_log(
         rows,
-        pd.DataFrame(
+        people=pd.DataFrame(
             {"user_id": [f"u{i}" for i in range(n)], "channel": np.where(mobile, "mobile", "web")}
         ),
     )
@@ -81,7 +71,6 @@ def test_planted_truth(world):
     )
 
     # truth within a stratum: days lost of the 27 after the landmark, at hazard h with exits at 1/25
-    # noqa: E731
     def lost(h):
         return h / (h + 0.04) * (27 - (1 - np.exp(-(h + 0.04) * 27)) / (h + 0.04))
 
@@ -137,7 +126,7 @@ def test_several_landmarks_are_all_tested_and_a_change_of_sign_is_said():
         for i in range(n)
         if t[i] < 99
     ]
-    result = landmark_activation(log_of(rows), **ASK | {"competing": None}, landmark=["1d", "4d"])
+    result = landmark_activation(make_log(rows), **ASK | {"competing": None}, landmark=["1d", "4d"])
     assert result.signals["landmark_days"].tolist() == [1, 4]
     assert result.signals["rmst_difference_days"].prod() < 0 and "over 2 tests" in result.rule
     assert "push points in different directions at different landmarks (" in " ".join(
@@ -154,7 +143,7 @@ def test_kernel_equals_a_loop_over_users():
             rng.choice(["start", "active", "exit", "s1", "s2"], 6), rng.integers(0, 12, 6)
         )
     )
-    log = log_of([(f"u{u:03}", e, t) for u, t, e in rows])
+    log = make_log([(f"u{u:03}", e, t) for u, t, e in rows])
     found = log.reduce(
         partial(
             count_landmarks,
@@ -221,7 +210,7 @@ def test_default_signals_need_thirty_users_and_two_per_cent_on_either_side():
     }.items():
         rows += [(f"u{i}", name, 20.0 if name == "late" else 1.0) for i in users]
     assert set(
-        landmark_activation(log_of(rows), **ASK | {"competing": None}).signals["signal"]
+        landmark_activation(make_log(rows), **ASK | {"competing": None}).signals["signal"]
     ) == {"often"}  # 2 % of 2,000 are 40
 
 
@@ -244,7 +233,7 @@ def test_by_account(world):
     )
     once, ten = (
         landmark_activation(log, **ASK | {"competing": None})
-        for log in (log_of(rows), log_of(copies, people))
+        for log in (make_log(rows), make_log(copies, people=people))
     )
     width = [
         (r.signals["rmst_difference_days_ci_upper"] - r.signals["rmst_difference_days"]).iloc[0]
@@ -290,7 +279,7 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
         + [(f"u{i}", "active", t) for i, t in enumerate(hit)]
     )
     ask = ASK | {"competing": None, "landmark": pd.Timedelta("1d")}
-    result = landmark_activation(log_of(rows), **ask)
+    result = landmark_activation(make_log(rows), **ask)
     row = result.signals.iloc[0]
     days = np.r_[hit - 1, np.full(200, 29.0)]
     event = np.arange(300) < 100
@@ -315,7 +304,7 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     )
     assert "Good only while" not in " ".join(result.caveats)
     short = landmark_activation(
-        log_of(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"}
+        make_log(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"}
     )  # all are followed for ten days, nine of them after the landmark
     assert "fewer of the next 9 days not activated" in short.finding and short.signals[
         "horizon_days"
@@ -323,7 +312,7 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     few = pd.DataFrame(
         {"user_id": [f"u{i}" for i in range(300)], "account_id": [f"c{i % 9}" for i in range(300)]}
     )
-    few = landmark_activation(log_of(rows, few), **ask)
+    few = landmark_activation(make_log(rows, people=few), **ask)
     assert few.finding.startswith(
         "No early micro-conversion in the first 1 day can be compared: "
         "fewer than 10 accounts are too few for an interval or a test."
@@ -364,7 +353,9 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     ],
 )
 def test_nothing_to_compare_is_an_answer(rows, why):
-    result = landmark_activation(log_of(rows), **ASK | {"competing": "exid"}, landmark=["3d", "7d"])
+    result = landmark_activation(
+        make_log(rows), **ASK | {"competing": "exid"}, landmark=["3d", "7d"]
+    )
     assert result.signals["qvalue"].isna().all() and set(landmark.COLUMNS) == set(result.signals)
     assert (
         result.finding.startswith("No early micro-conversion in the first 3 days can be compared: ")
@@ -381,7 +372,7 @@ def test_more_events_than_one_walk_knows():
         + [(f"u{i}", "active", 9.0) for i in range(100)]
         + [(f"u{i}", f"e{k}", 1.0) for k in range(62) for i in range(9 + k // 31)]
     )
-    result = landmark_activation(log_of(rows), **ASK | {"competing": None})
+    result = landmark_activation(make_log(rows), **ASK | {"competing": None})
     assert "Only the 60 events that most users have are looked at; 2 are not." in result.caveats
     assert result.signals.empty and result.finding.startswith(
         "No early micro-conversion in the first 3 days can be compared: "

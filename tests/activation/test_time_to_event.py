@@ -1,6 +1,4 @@
-"""Time to activation: hand counts, a per-user loop, lifelines on rows, R, a simulation and the
-demo's planted truth.
-"""
+"""Time to activation: hand counts, a per-user loop, accounts, delayed entry, and the demo."""
 
 from functools import partial
 
@@ -10,58 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mctlib import plots, stats
-from mctlib.activation import hazards, survival_groups, time_to_activation
+from mctlib import plots
+from mctlib.activation import survival_groups, time_to_activation
 from mctlib.activation import time_to_event as activation
 from mctlib.activation.clocks import count_durations, resolution
-from mctlib.activation.hazards import compare_hazards
 from mctlib.activation.survival_groups import Clock, Group
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step
 from mctlib.sources import demo
+from tests.support.clocks import ASK, END, clocked, clocks, coarse
+from tests.support.logs import log_of, people_of
 
 DAY = 86_400_000_000
-END = pd.Timestamp("2026-07-01T00:00:00Z")
-ASK = {
-    "start": "start",
-    "activation": "active",
-    "competing": "exit",
-    "as_of": "2026-07-01T00:00:00Z",
-}
-
-
-def log_of(days, status, group=None, account=None):
-    """A log in which user i's clock runs for days[i] and ends in 0 = as_of, 1 = activation, 2 =
-    exit; group is the channel.
-    """
-    rows, far = [], max(days) + 1
-    for i, (t, s) in enumerate(zip(days, status)):
-        ran = pd.Timedelta(round(t * DAY), unit="us")
-        begun = END - (ran if s == 0 else pd.Timedelta(days=far))
-        rows += [(f"u{i}", "start", begun)] + (
-            [(f"u{i}", {1: "active", 2: "exit"}[s], begun + ran)] if s else []
-        )
-    people = (
-        None
-        if group is None
-        else pd.DataFrame(
-            {
-                "user_id": [f"u{i}" for i in range(len(group))],
-                "channel": group,
-                "account_id": account,
-            }
-        )
-    )
-    return EventLog.from_frame(
-        pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]), people=people
-    )
-
-
-def coarse(patch):
-    """Durations in steps, as a log of more than 200,000 events has them."""
-    patch.setattr("mctlib.eventlog.event_log.EXACT_EVENTS", 0)
+of_march = partial(log_of, unit="D", since="2026-03-01")  # time: days after the first
 
 
 def all_counts(tables):
@@ -72,13 +33,6 @@ def all_counts(tables):
         tables["left_out"].assign(units=0),
     ]
     return pd.concat(parts).groupby(["segment", "outcome", "units"])["n_users"].sum().to_dict()
-
-
-def steps_of(days, status):
-    days, status = np.asarray(days, float), np.asarray(status)
-    return stats.incidence(
-        days, status == 1, status == 0, (status == 2) if (status == 2).any() else None
-    )
 
 
 # ---------------------------------------- counting by hand
@@ -128,18 +82,13 @@ def steps_of(days, status):
     ],
 )
 def test_outcome_of_one_user(rows, expected):
-    first = pd.Timestamp("2026-03-01")
-    rows = [
-        ("u", event, first + pd.Timedelta(days=int(day) - 1))
-        for event, day in (r.split() for r in rows.split(", "))
-    ]
+    rows = [("u", event, int(day) - 1) for event, day in (r.split() for r in rows.split(", "))]
     rows += [
-        ("other", "noise", first),
-        ("other", "active", first),
-        ("other", "start", first),
+        ("other", "noise", 0),
+        ("other", "active", 0),
+        ("other", "start", 0),
     ]  # one more user, activated at once
-    log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]))
-    found = log.reduce(
+    found = of_march(rows).reduce(
         partial(count_durations, horizon=10 * DAY, unit=DAY, labels={"segment": []}),
         events=["start", "active", "exit"],
         as_of="2026-03-10T00:00:00Z",
@@ -153,15 +102,12 @@ def test_outcome_of_one_user(rows, expected):
 
 
 def test_one_event_as_start_and_activation_means_its_second_occurrence():
-    log = EventLog.from_frame(
-        pd.DataFrame(
-            [
-                ("u", "apply", "2026-03-01"),
-                ("u", "apply", "2026-03-05"),
-                ("v", "apply", "2026-03-01"),
-            ],
-            columns=["user_id", "event", "timestamp"],
-        )
+    log = log_of(
+        [
+            ("u", "apply", "2026-03-01"),
+            ("u", "apply", "2026-03-05"),
+            ("v", "apply", "2026-03-01"),
+        ]
     )
     row = time_to_activation(
         log, start="apply", activation="apply", as_of="2026-03-20"
@@ -229,7 +175,7 @@ def test_small_table_by_hand(monkeypatch):
     # users through the whole horizon of 10 days
     monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
     monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
-    log = log_of([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
+    log = clocked([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
     assert list(
@@ -258,361 +204,6 @@ def test_resolution_divides_a_day_and_the_horizon_and_is_at_most_a_ten_thousandt
     assert unit == minutes * 60e6
     assert DAY % unit == 0 and us % unit == 0 and (unit <= us / 10_000 or unit == 1_000_000)
     assert resolution(us, True) == 1
-
-
-# ---------------------------------------- against R (tests/reference/activation.R)
-
-AML = {
-    "Maintained": ([9, 13, 13, 18, 23, 28, 31, 34, 45, 48, 161], [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0]),
-    "Nonmaintained": (
-        [5, 5, 8, 8, 12, 16, 23, 27, 30, 33, 43, 45],
-        [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1],
-    ),
-}  # Miller 1997, survival::aml
-AML_DAYS, AML_STATUS = (sum((AML[k][i] for k in AML), []) for i in (0, 1))
-AML_GROUP = ["Maintained"] * 11 + ["Nonmaintained"] * 12
-
-
-def test_aml_median_interval_and_logrank(monkeypatch):
-    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
-    monkeypatch.setattr(activation, "FEW_ACTIVATIONS", 1)
-    result = time_to_activation(
-        log_of(AML_DAYS, AML_STATUS, AML_GROUP),
-        start="start",
-        activation="active",
-        as_of=END,
-        by="channel",
-        horizon="200d",
-    )
-    table = result.summary.set_index("segment")[
-        ["median_days", "median_days_ci_lower", "median_days_ci_upper"]
-    ]
-    assert table.loc["Nonmaintained"].tolist() == [23, 5, 33]
-    assert table.loc["Maintained"].tolist()[:2] == [31, 13] and np.isnan(
-        table.loc["Maintained", "median_days_ci_upper"]
-    )
-    row = result.contrasts.iloc[0]
-    assert (row["segment"], row["reference"]) == (
-        "Maintained",
-        "Nonmaintained",
-    )  # the larger one is the reference
-    assert row["logrank_pvalue"] == pytest.approx(0.0653393, abs=1e-6)  # R: chisq 3.39638869903
-    assert row["qvalue"] == row["logrank_pvalue"]
-
-
-def test_aml_with_every_third_relapse_read_as_an_exit():
-    status = [2 if s == 1 and i % 3 == 0 else s for i, s in enumerate(AML_STATUS, start=1)]
-    expected = {
-        "Maintained": ([0.0909090909091, 0.284090909091, 0.631818181818], 11.10227272727),
-        "Nonmaintained": ([0.166666666667, 0.25, 0.444444444444], 10.15277777778),
-    }
-    for name, (rates, lost) in expected.items():
-        mine = [g == name for g in AML_GROUP]
-        steps = steps_of(np.array(AML_DAYS)[mine], np.array(status)[mine])
-        assert [stats.at_time(steps, day) for day in (10, 20, 40)] == pytest.approx(
-            rates, abs=1e-11
-        )
-        assert 40 - stats.restricted_mean(steps, 40)[0] == pytest.approx(lost, abs=1e-10)
-
-
-@pytest.fixture(scope="module")
-def lung():
-    from lifelines.datasets import load_lung
-
-    frame = load_lung()[["time", "status", "sex", "inst"]]
-    return frame.assign(man=frame["sex"].eq(1))
-
-
-@pytest.mark.parametrize(
-    ("width", "coef", "se", "ph", "chisq"),
-    [
-        (1, 0.5310235400, 0.1671785833, 0.0906250641, 10.3267419549),
-        (7, 0.5311746216, 0.1671812006, 0.0963868416, 10.3773853687),
-        (28, 0.5409562039, 0.1672046635, 0.1130248768, 11.0332680650),
-    ],
-)
-def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
-    from scipy.stats import chi2
-
-    man, woman = (
-        steps_of(part["time"] // width * width, part["status"])
-        for _, part in lung.groupby(~lung["man"])
-    )
-    found = compare_hazards([(man, woman)])
-    assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
-    assert np.log(
-        found["hazard_ratio_ci_upper"] / found["hazard_ratio"]
-    ) / stats.Z == pytest.approx(se, abs=1e-8)
-    assert found["logrank_pvalue"] == pytest.approx(chi2.sf(chisq, 1), rel=1e-8)
-    assert found["ph_pvalue"] == pytest.approx(ph, abs=1e-7)
-
-
-@pytest.mark.parametrize(
-    ("days", "man", "woman", "difference"),
-    [  # of the means: value, standard error; of their difference: value, interval
-        (
-            180,
-            (151.68008017268, 4.33843566427),
-            (168.00797263127, 3.52043088350),
-            (-16.32789245858615, -27.27836710632931, -5.37741781084299),
-        ),
-        (
-            365,
-            (241.4950851921, 10.3582264911),
-            (297.4654095320, 10.7913239788),
-            (-55.9703243400, -85.2877123026, -26.6529363773),
-        ),
-        (
-            700,
-            (308.6959190697, 18.8371234284),
-            (428.0584543510, 26.0855140023),
-            (-119.362535281, -182.426223264, -56.2988472981),
-        ),
-    ],
-)
-def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference):
-    log = log_of(lung["time"], lung["status"], lung["man"].map({True: "man", False: "woman"}))
-    result = time_to_activation(
-        log,
-        start="start",
-        activation="active",
-        as_of=END,
-        by="channel",
-        horizon=f"{days}d",
-        reference="woman",
-    )
-    table, end = result.summary.set_index("segment"), ["", "_ci_lower", "_ci_upper"]
-    for name, (mean, se) in (("man", man), ("woman", woman)):
-        assert table.loc[name, "rmst_days"] == pytest.approx(mean, abs=1e-8)
-        assert (
-            table.loc[name, "rmst_days_ci_upper"] - table.loc[name, "rmst_days"]
-        ) / stats.Z == pytest.approx(se, abs=1e-8)
-    assert result.contrasts.loc[
-        0, [f"rmst_difference_days{e}" for e in end]
-    ].tolist() == pytest.approx(difference, abs=1e-6)
-    if days > 310:
-        assert table.loc["man", [f"median_days{e}" for e in end]].tolist() == [270, 210, 306]
-    assert (
-        f"fewer of the first {days} days" in result.finding
-        and "man is faster than woman" in result.finding
-    )
-
-
-def lung_group(lung, mine, width=1, event="status", n_accounts=40):
-    """Users of `lung` as a Group, their institution as the account."""
-    rows = lung[mine]
-    outcome = rows[event].map({0: "censored", 1: "activated", 2: "competing"})
-    counts = pd.DataFrame(
-        {
-            "outcome": outcome,
-            "units": rows["time"].astype(int) // width * width,
-            "n_users": 1,
-            "account": rows["inst"].fillna(-1).astype(int),
-        }
-    )
-    clock = Clock(1500 * DAY, DAY, n_accounts)
-    return Group.of("x", counts, counts.assign(units=1500), clock).by_account()
-
-
-@pytest.mark.parametrize(
-    ("width", "coef", "se", "score"),
-    [(1, 0.5310235400, 0.1397359611, 6.9059955070), (28, 0.5409562039, 0.1419425220, 6.9589720246)],
-)
-def test_lung_hazards_by_institution(lung, width, coef, se, score):
-    from scipy.special import stdtrit
-
-    pair = tuple(lung_group(lung, mine, width) for mine in (lung["man"], ~lung["man"]))
-    found = compare_hazards([tuple(g.steps for g in pair)], [pair])
-    assert (
-        survival_groups.n_accounts(pair) == survival_groups.n_clusters(pair) == 18
-    )  # the one user without an institution is not a 19th beside 18 of very different sizes
-    assert np.log(found["hazard_ratio"]) == pytest.approx(coef, abs=1e-8)
-    factor = stdtrit(17, 0.975) * (18 / 17) ** 0.5  # R gives the plain sum of squares and 1.96
-    assert np.log(found["hazard_ratio_ci_upper"] / found["hazard_ratio"]) / factor == pytest.approx(
-        se, abs=1e-8
-    )
-    assert stdtrit(17, found["logrank_pvalue"] / 2) ** 2 * 18 / 17 == pytest.approx(score, abs=1e-6)
-
-
-def test_one_side_without_an_activation_has_a_logrank_test():
-    """x: one activates on each of 40 days, 20 wait on; y: 50 users, none activates. Accounts: 22 of
-    five users in a row, in x and y.
-    """
-    from scipy.special import stdtrit
-
-    days, status, channel = (
-        [*range(1, 41), *[45] * 70],
-        [1] * 40 + [0] * 70,
-        ["x"] * 60 + ["y"] * 50,
-    )
-    ask = ASK | {"competing": None, "by": "channel", "horizon": "45d"}
-    result = time_to_activation(log_of(days, status, channel), **ask, reference="y")
-    row = result.contrasts.iloc[0]
-    assert (
-        row["logrank_pvalue"] == row["qvalue"] == pytest.approx(4.50663297682e-13, rel=1e-9)
-    )  # R: chisq 52.408959125488
-    assert row["rmst_difference_days"] == pytest.approx(-sum(45 - t for t in range(1, 41)) / 60)
-    assert row[["hazard_ratio", "rmst_difference_days_ci_lower", "ph_pvalue"]].isna().all()
-    assert result.finding.startswith("Segment x is faster than y: within 45 days of start 66.7 % (")
-    assert (
-        "reach active, against 0.0 %; on average its users spend 16.3 fewer of the first 45 days "
-        "not activated." in result.finding
-    )
-    turned = time_to_activation(
-        log_of(days, status, channel), **ask, reference="x"
-    )  # fewer than 30 activations are compared with nobody, but told of
-    assert (
-        turned.contrasts["logrank_pvalue"].isna().all()
-        and "In y none of 50 users reach active." in turned.finding
-    )
-    by_account = time_to_activation(
-        log_of(days, status, channel, [f"c{i // 5}" for i in range(110)]), **ask, reference="y"
-    ).contrasts.iloc[0]
-    assert stdtrit(21, by_account["logrank_pvalue"] / 2) ** 2 * 22 / 21 == pytest.approx(
-        8.9776229477, abs=1e-6
-    )  # R: rscore
-    assert (
-        compare_hazards([(steps_of([3, 4], [0, 0]), steps_of([3, 4], [0, 0]))]) == {}
-    )  # without any event there is no test
-
-
-def test_lung_curve_and_mean_by_institution(lung):
-    expected = {
-        False: ([0.0147488242203, 0.0357098735465, 0.0605705737621], 8.9985948371),
-        True: ([0.0246502883861, 0.0354709019855, 0.0458139309685], 9.8888497381),
-    }
-    groups = {}
-    for man, (curve, mean) in expected.items():
-        groups[man] = group = lung_group(lung, lung["man"] == man)
-        assert [
-            stats.at_time(group.steps, day, "rate_se") for day in (60, 180, 360)
-        ] == pytest.approx(curve, abs=1e-10)
-        assert group.mean(365)[1] == pytest.approx(mean, abs=1e-9)
-        assert group.design_effect == pytest.approx(
-            (
-                group.share(group.last)[1]
-                / steps_of(*lung.loc[lung["man"] == man, ["time", "status"]].T.to_numpy())[
-                    "rate_se"
-                ].iloc[-1]
-            )
-            ** 2
-        )
-    difference, _, high = hazards.compare_days([(groups[True], groups[False])], 365)
-    assert (high - difference) / survival_groups.critical(list(groups.values())) == pytest.approx(
-        12.9497387935, abs=1e-8
-    )
-
-
-def test_lung_with_every_third_death_read_as_an_exit(lung):
-    """Standard errors by institution from R's multi-state influence; cmprsk's variance (Aalen's) is
-    another formula and lies near.
-    """
-    cases = lung.assign(
-        event=np.where(
-            (lung["status"] == 1) & ((np.arange(len(lung)) + 1) % 3 == 0), 2, lung["status"]
-        )
-    )
-    expected = {
-        False: (
-            [0.0105177650, 0.0210309193, 0.0464662174],
-            6.5369860481,
-            [0.0111111111111, 0.0901135405821, 0.255940337803],
-            [0.000123472376134, 0.000935596052941, 0.00259269162271],
-        ),
-        True: (
-            [0.0200292353, 0.0265508694, 0.0500906144],
-            8.6076474285,
-            [0.0797101449275, 0.2537773666358, 0.448409820905],
-            [0.000535591347441, 0.00138526192812, 0.00201418463957],
-        ),
-    }
-    for man, (errors, lost, share, variance) in expected.items():
-        group = lung_group(cases, cases["man"] == man, event="event")
-        assert [group.share(day)[1] for day in (60, 180, 360)] == pytest.approx(errors, abs=1e-9)
-        assert group.mean(365)[1] == pytest.approx(lost, abs=1e-8)
-        alone = steps_of(
-            cases.loc[cases["man"] == man, "time"], cases.loc[cases["man"] == man, "event"]
-        )
-        assert [stats.at_time(alone, day) for day in (60, 180, 360)] == pytest.approx(
-            share, abs=1e-11
-        )
-        assert [
-            stats.at_time(alone, day, "rate_se") ** 2 for day in (60, 180, 360)
-        ] == pytest.approx(variance, rel=0.03)
-
-
-def test_lung_with_delayed_entry(lung):
-    order = np.arange(1, len(lung) + 1)
-    cases = lung.assign(entry=np.where(order % 2 == 0, order * 7 % 120, 0)).query("entry < time")
-    groups = []
-    for man in (True, False):
-        mine = cases[cases["man"] == man]
-        late = mine.loc[mine["entry"] > 0, "entry"]
-        hit = np.r_[mine["status"] == 1, np.zeros(len(late))]
-        seen = np.r_[mine["status"] == 0, np.zeros(len(late))]
-        groups.append(
-            stats.incidence(
-                np.r_[mine["time"], late],
-                hit,
-                seen,
-                None,
-                np.r_[np.zeros(len(mine)), np.ones(len(late))],
-            )
-        )
-    expected = [
-        (
-            [0.905586352126, 0.661252880002, 0.364547992881],
-            [0.0300589581262, 0.0428894846699, 0.0451667502308],
-            (246.854458708, 11.0751692376),
-        ),
-        (
-            [0.975609756098, 0.836403143574, 0.556437696532],
-            [0.0240909657719, 0.0440997394829, 0.0599084083194],
-            (294.703736879, 12.8897914955),
-        ),
-    ]
-    for steps, (left, errors, mean) in zip(groups, expected):
-        assert [1 - stats.at_time(steps, day) for day in (60, 180, 360)] == pytest.approx(
-            left, abs=1e-11
-        )
-        assert [stats.at_time(steps, day, "rate_se") for day in (60, 180, 360)] == pytest.approx(
-            errors, abs=1e-11
-        )
-        assert stats.restricted_mean(steps, 365) == pytest.approx(mean, abs=1e-8)
-    found = compare_hazards([tuple(groups)])
-    assert np.log(found["hazard_ratio"]) == pytest.approx(0.4807695281, abs=1e-8)
-    assert np.log(
-        found["hazard_ratio_ci_upper"] / found["hazard_ratio"]
-    ) / stats.Z == pytest.approx(0.1716444704, abs=1e-8)
-    assert found["ph_pvalue"] == pytest.approx(0.1937536478, abs=1e-7)
-    from scipy.stats import chi2
-
-    assert chi2.isf(found["logrank_pvalue"], 1) == pytest.approx(7.9961780188, abs=1e-8)
-
-
-def test_lung_in_two_strata(lung):
-    from lifelines.datasets import load_lung
-    from scipy.stats import chi2
-
-    cases = (
-        load_lung()
-        .assign(man=lung["man"], slow=lambda d: d["ph.ecog"] > 0)
-        .dropna(subset=["ph.ecog"])
-    )
-    pairs = [
-        tuple(
-            steps_of(part.loc[part["man"] == man, "time"], part.loc[part["man"] == man, "status"])
-            for man in (True, False)
-        )
-        for _, part in cases.groupby("slow")
-    ]
-    found = compare_hazards(pairs)
-    assert np.log(found["hazard_ratio"]) == pytest.approx(0.5439655196, abs=1e-8)
-    assert np.log(
-        found["hazard_ratio_ci_upper"] / found["hazard_ratio"]
-    ) / stats.Z == pytest.approx(0.1689072699, abs=1e-8)
-    assert "ph_pvalue" not in found
-    assert chi2.isf(found["logrank_pvalue"], 1) == pytest.approx(10.6040816547, abs=1e-7)
 
 
 # ---------------------------------------- users who share an account
@@ -652,9 +243,9 @@ def test_ten_copies_of_every_user_are_as_good_as_one():
         np.array(["a", "b"] * 120),
     )
     once = time_to_activation(
-        log_of(days, status, list(channel)), **ASK, by="channel", horizon="20d", reference="a"
+        clocked(days, status, list(channel)), **ASK, by="channel", horizon="20d", reference="a"
     )
-    log = log_of(
+    log = clocked(
         np.repeat(days, 10),
         np.repeat(status, 10),
         list(np.repeat(channel, 10)),
@@ -679,7 +270,7 @@ def test_ten_copies_of_every_user_are_as_good_as_one():
 
 def test_with_few_accounts_intervals_are_refused():
     rng = np.random.default_rng(7)
-    log = log_of(
+    log = clocked(
         rng.integers(1, 19, 300),
         [1] * 300,
         list(rng.choice(["a", "b"], 300)),
@@ -705,7 +296,7 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
     account = [f"c{i // 100}" for i in range(300)] + [None] * n_alone
     rng = np.random.default_rng(11)
     result = time_to_activation(
-        log_of(
+        clocked(
             rng.integers(1, 25, len(account)), [1] * len(account), ["a"] * len(account), account
         ),
         **ASK | {"competing": None},
@@ -725,16 +316,6 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
 # ---------------------------------------- delayed entry, plateau
 
 
-def seen_log(rows):
-    """user, event, day of March: a log."""
-    return EventLog.from_frame(
-        pd.DataFrame(
-            [(u, e, pd.Timestamp("2026-03-01") + pd.Timedelta(days=d)) for u, e, d in rows],
-            columns=["user_id", "event", "timestamp"],
-        )
-    )
-
-
 def test_delayed_entry_by_hand(monkeypatch):
     coarse(monkeypatch)
     monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
@@ -752,7 +333,7 @@ def test_delayed_entry_by_hand(monkeypatch):
     ]
     monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
     result = time_to_activation(
-        seen_log(rows),
+        of_march(rows),
         start="start",
         activation="active",
         observed_from="seen",
@@ -781,7 +362,7 @@ def test_delayed_entry_by_hand(monkeypatch):
         "mctlib.eventlog.event_log.EXACT_EVENTS", 16
     )  # to the microsecond f comes into view, as one of two (e, f), before activating
     row = time_to_activation(
-        seen_log(rows),
+        of_march(rows),
         start="start",
         activation="active",
         observed_from="seen",
@@ -805,7 +386,7 @@ def test_late_entry_is_that_of_lifelines_and_a_thin_start_is_said():
         for row in ((f"u{i}", "start", 0), (f"u{i}", "seen", seen), (f"u{i}", "active", t))
     ]
     result = time_to_activation(
-        seen_log(rows),
+        of_march(rows),
         start="start",
         activation="active",
         observed_from="seen",
@@ -837,7 +418,7 @@ def test_plateau(n, never, mean, state):
     rng = np.random.default_rng(10)
     life = np.where(rng.random(n) < never, 1000, rng.exponential(mean, n))
     result = time_to_activation(
-        log_of(np.minimum(life, 31), (life < 31).astype(int)),
+        clocked(np.minimum(life, 31), (life < 31).astype(int)),
         **ASK | {"competing": None},
         horizon="30d",
     )
@@ -860,236 +441,6 @@ def test_plateau(n, never, mean, state):
         )
 
 
-# ---------------------------------------- against lifelines on rows, and loops
-
-
-def test_counts_give_what_lifelines_gives_on_rows():
-    from lifelines import CoxPHFitter, KaplanMeierFitter
-    from lifelines.statistics import logrank_test
-    from lifelines.utils import restricted_mean_survival_time
-
-    rng = np.random.default_rng(3)
-    x = rng.random(600) < 0.4
-    life, view = rng.exponential(np.where(x, 14, 9)), rng.uniform(0, 30, 600)
-    days, event = np.minimum(life, view).astype(int), life <= view  # whole days: many ties
-    groups = [steps_of(days[g], event[g].astype(int)) for g in (x, ~x)]
-    km = KaplanMeierFitter().fit(days[x], event[x])
-    band = km.confidence_interval_survival_function_.to_numpy()
-    seen = groups[0][groups[0]["time"] > 0]
-    at = km.survival_function_.index.get_indexer(seen["time"])
-    np.testing.assert_allclose(1 - seen["rate"], km.survival_function_.to_numpy()[at, 0], rtol=1e-9)
-    np.testing.assert_allclose(1 - seen[["rate_ci_upper", "rate_ci_lower"]], band[at], rtol=1e-9)
-    found = compare_hazards([tuple(groups)])
-    assert found["logrank_pvalue"] == pytest.approx(
-        logrank_test(days[x], days[~x], event[x], event[~x]).p_value, rel=1e-9
-    )
-    cox = CoxPHFitter().fit(
-        pd.DataFrame({"days": days, "event": event, "x": x.astype(float)}),
-        "days",
-        "event",
-        fit_options={"precision": 1e-10},
-    )
-    assert np.log(found["hazard_ratio"]) == pytest.approx(cox.params_["x"], abs=1e-6)
-    assert found["hazard_ratio_ci_lower"] == pytest.approx(
-        np.exp(cox.confidence_intervals_.iloc[0, 0]), abs=1e-6
-    )
-    # the estimate agrees; lifelines' variance is that of one user's restricted time, not of
-    # the mean
-    mean, variance = restricted_mean_survival_time(km, t=15, return_variance=True)
-    found_mean, se = stats.restricted_mean(groups[0], 15)
-    assert found_mean == pytest.approx(mean, rel=1e-9)
-    assert variance > 50 * se**2
-
-
-@pytest.mark.parametrize("competing", [None, "exit"])
-@pytest.mark.parametrize("per_day", [120, DAY])
-def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per_day, monkeypatch):
-    """From events to tables; lifelines gets one row a user, its duration exact (microseconds) or,
-    as in a large log, floored to 12 minutes, 120 of a day.
-    """
-    from lifelines import CoxPHFitter, KaplanMeierFitter
-    from lifelines.statistics import logrank_test
-    from lifelines.utils import restricted_mean_survival_time
-    from scipy.stats import chi2
-
-    if per_day == 120:
-        coarse(monkeypatch)
-    rng = np.random.default_rng(21)
-    group = rng.choice(list("abcde"), 2500, p=[0.4, 0.2, 0.2, 0.1, 0.1])
-    scale = pd.Series({"a": 40, "b": 30, "c": 55, "d": 25, "e": 45})[group].to_numpy()
-    hit, leave, view = (
-        scale * rng.weibull(0.8, 2500),
-        rng.exponential(200, 2500),
-        rng.uniform(1, 130, 2500),
-    )
-    days = np.minimum(hit, view) if competing is None else np.minimum(np.minimum(hit, leave), view)
-    status = np.select([days == hit, days == leave], [1, 2], 0)
-    units = np.floor(days * per_day).astype(int)
-    half = (
-        0.5 if per_day == 120 else 0.0
-    )  # of 12 minutes, so that no rounding of times reaches the next one
-    result = time_to_activation(
-        log_of((units + half) / per_day, status, list(group)),
-        **ASK | {"competing": competing},
-        by="channel",
-        horizon="90d",
-    )
-    assert ("times in steps of 12 minutes" in result.rule) == (per_day == 120)
-    inside = units < 90 * per_day
-    rows = pd.DataFrame(
-        {
-            "days": np.minimum(units, 90 * per_day) / per_day,
-            "event": (status == 1) & inside,
-            "exit": (status == 2) & inside,
-            "segment": group,
-        }
-    )
-    assert (rows.loc[rows["event"], "days"].duplicated().sum() > 50) == (
-        per_day == 120
-    )  # ties among the events
-    for segment, part in rows.groupby("segment"):
-        curve, summary = (
-            result.curve.query("segment == @segment"),
-            result.summary.set_index("segment").loc[segment],
-        )
-        grid = (
-            np.arange(181) / 2
-        )  # a row every half a day, while ten or more users wait for at least so long
-        known = grid[[(part["days"] > day - 1e-9).sum() >= 10 for day in grid]]
-        assert (
-            summary["horizon_days"] == 90
-            and len(known) > 100
-            and curve.loc[curve["days"].isin(grid), "days"].tolist() == known.tolist()
-        )
-        assert curve["n_at_risk"].min() >= 10
-        assert (
-            curve["n_at_risk"].to_numpy()
-            == [(part["days"] > day - 1e-9).sum() for day in curve["days"]]
-        ).all()
-        waiting, rate, wait, shares = 1.0, 0.0, 90.0, {}
-        for day, now in part.groupby("days"):  # Aalen and Johansen's, user by user
-            n = (part["days"] >= day).sum()
-            rate, wait, waiting = (
-                rate + waiting * now["event"].sum() / n,
-                wait - (90 - day) * waiting * now["event"].sum() / n,
-                waiting * (1 - (now["event"] | now["exit"]).sum() / n),
-            )
-            shares[day] = rate
-        assert summary["activated_rate"] == pytest.approx(rate, abs=1e-12) and summary[
-            "rmst_days"
-        ] == pytest.approx(wait, rel=1e-12)
-        at = np.searchsorted(list(shares), curve["days"] + 1e-9, side="right")
-        np.testing.assert_allclose(
-            curve["activated_rate"], np.r_[0.0, list(shares.values())][at], atol=1e-12
-        )
-        if competing is None:
-            km = KaplanMeierFitter().fit(part["days"], part["event"])
-            np.testing.assert_allclose(
-                1 - curve["activated_rate"], km.predict(curve["days"] + 1e-9), atol=1e-9
-            )  # the same floats, less or more a rounding
-            band = km.confidence_interval_survival_function_
-            begun = curve["activated_rate"] > 0
-            at = band.index.searchsorted(curve.loc[begun, "days"] + 1e-9, side="right") - 1
-            np.testing.assert_allclose(
-                1 - curve.loc[begun, ["activated_rate_ci_upper", "activated_rate_ci_lower"]],
-                band.to_numpy()[at],
-                atol=1e-9,
-            )
-            assert summary["rmst_days"] == pytest.approx(
-                restricted_mean_survival_time(km, t=90), rel=1e-9
-            )
-            assert summary["median_days"] == pytest.approx(km.median_survival_time_, abs=1e-9)
-    assert (
-        list(result.contrasts["segment"]) == list(rows["segment"].value_counts().index[1:])
-        and (result.contrasts["reference"] == "a").all()
-    )
-    for row in result.contrasts.itertuples():
-        pair = rows[rows["segment"].isin([row.segment, "a"])].assign(
-            x=lambda r, segment=row.segment: (r["segment"] == segment).astype(float)
-        )
-        one, other = pair[pair["x"] == 1], pair[pair["x"] == 0]
-        test = logrank_test(one["days"], other["days"], one["event"], other["event"])
-        assert chi2.isf(row.logrank_pvalue, 1) == pytest.approx(test.test_statistic, rel=1e-6)
-        cox = CoxPHFitter().fit(
-            pair[["days", "event", "x"]], "days", "event", fit_options={"precision": 1e-10}
-        )
-        assert np.log(row.hazard_ratio) == pytest.approx(cox.params_["x"], abs=1e-5)
-        assert np.log(row.hazard_ratio_ci_upper / row.hazard_ratio) / stats.Z == pytest.approx(
-            cox.standard_errors_["x"], abs=1e-4
-        )
-
-
-COUNTS = st.lists(st.tuples(*[st.integers(0, 6)] * 4), min_size=1, max_size=8)
-
-
-@settings(max_examples=200, deadline=None)
-@given(COUNTS, st.sampled_from([1, 1000]))
-def test_cox_on_counts_solves_efrons_equations_event_by_event(table, times):
-    """Per time: events and censored of the one group, of the other. The score at the estimate is 0,
-    summed over single events, and so is its slope.
-    """
-    counts = times * np.array(table)
-    n_1, n_0 = (counts[:, k : k + 2].sum(axis=1)[::-1].cumsum()[::-1] for k in (0, 2))
-    groups = [
-        stats.incidence(np.arange(len(counts)), counts[:, k], counts[:, k + 1]) for k in (0, 2)
-    ]
-    found = compare_hazards([tuple(groups)])
-    after, before = any((counts[:, 2] > 0) & (n_1 > 0)), any((counts[:, 0] > 0) & (n_0 > 0))
-    assert ("hazard_ratio" in found) == (after and before)  # else the likelihood rises without end
-    if "hazard_ratio" not in found:
-        return
-    score = slope = 0.0
-    for at_risk_1, at_risk_0, d_1, d_0 in zip(n_1, n_0, counts[:, 0], counts[:, 2]):
-        gone = np.arange(d_1 + d_0) / max(d_1 + d_0, 1)
-        one, other = (at_risk_1 - gone * d_1) * found["hazard_ratio"], at_risk_0 - gone * d_0
-        p = one / (one + other)
-        score, slope = score + d_1 - p.sum(), slope + (p * (1 - p)).sum()
-    assert score / slope == pytest.approx(0, abs=1e-8)
-    assert np.log(
-        found["hazard_ratio_ci_upper"] / found["hazard_ratio"]
-    ) / stats.Z == pytest.approx(slope**-0.5, rel=1e-8)
-
-
-def test_incidence_and_restricted_mean_equal_loops():
-    rng = np.random.default_rng(5)
-    days, status = rng.integers(0, 12, 300), rng.choice([0, 1, 2], 300, p=[0.3, 0.4, 0.3])
-    waiting, rate, area, before = 1.0, 0.0, 0.0, 0
-    steps = steps_of(days, status)
-    for day in sorted(set(days)):
-        n = (days >= day).sum()
-        area, before = area + (day - before) * rate, day
-        rate += waiting * ((days == day) & (status == 1)).sum() / n
-        waiting *= 1 - ((days == day) & (status > 0)).sum() / n
-        assert stats.at_time(steps, day) == pytest.approx(rate, abs=1e-12)
-    assert stats.restricted_mean(steps, 11)[0] == pytest.approx(
-        11 - area
-    )  # the last step is on day 11
-
-    single = steps_of(days, status % 2)
-    variance = 0.0
-    for row in single[
-        single["time"] < 11
-    ].itertuples():  # survRM2: squared area right of t_i, times Greenwood's term
-        right = sum(1 - stats.at_time(single, t) for t in range(int(row.time), 11))
-        variance += right**2 * row.n_event / (row.n_at_risk * (row.n_at_risk - row.n_event))
-    assert stats.restricted_mean(single, 11)[1] == pytest.approx(variance**0.5)
-
-
-def test_standard_error_of_the_restricted_mean_with_exits_equals_the_bootstrap():
-    rng = np.random.default_rng(8)
-    days, status = rng.integers(1, 13, 400), rng.choice([0, 1, 2], 400, p=[0.3, 0.4, 0.3])
-    draws = []
-    for _ in range(1500):
-        pick = rng.integers(0, 400, 400)
-        d, s = (np.bincount(days[pick][status[pick] == k], minlength=13) for k in (1, 2))
-        n = np.bincount(days[pick], minlength=13)[::-1].cumsum()[::-1]
-        waiting = np.r_[1, np.cumprod(1 - (d + s) / n)[:-1]]
-        draws.append(((12 - np.arange(13)) * waiting * d / n).sum())
-    assert stats.restricted_mean(steps_of(days, status), 12)[1] == pytest.approx(
-        np.std(draws), rel=0.06
-    )  # error of the bootstrap itself: 1.8 %
-
-
 # ---------------------------------------- what the reader is told
 
 
@@ -1103,22 +454,16 @@ def channels():
     status = np.r_[
         rng.choice([1, 1, 2], 60), rng.choice([1, 1, 2], 65), 1, 1, 1, 1, 1, np.zeros(40, int)
     ]
-    log = log_of(days, status, ["a"] * 60 + ["b"] * 65 + ["c"] * 5 + ["d"] * 40)
-    frame = log._con.sql(
-        "SELECT u.user_id, event::VARCHAR AS event, timestamp FROM events JOIN users u USING (user)"
-    ).df()
-    people = log._con.sql("SELECT u.user_id, channel FROM people JOIN users u USING (user)").df()
-    more = pd.DataFrame(
-        [
+    rows = clocks(days, status) + [
+        (user, event, pd.Timestamp(day, tz="UTC"))
+        for user, event, day in (
             ("early", "active", "2026-06-01"),
             ("early", "start", "2026-06-02"),
             ("lost", "active", "2026-06-01"),
-        ],
-        columns=list(frame),
-    )
-    return EventLog.from_frame(
-        pd.concat([frame, more.assign(timestamp=pd.to_datetime(more["timestamp"]))]), people=people
-    )
+        )
+    ]
+    channel = ["a"] * 60 + ["b"] * 65 + ["c"] * 5 + ["d"] * 40
+    return log_of(rows, people=people_of(len(days), channel=channel))
 
 
 def test_caveats_and_finding(channels):
@@ -1169,7 +514,7 @@ def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed
         np.r_[np.tile(np.arange(1, 41) / 2, 2), np.full(small, followed)],
         np.r_[np.ones(80, int), np.zeros(small, int)],
     )
-    log = log_of(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * small)
+    log = clocked(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * small)
     result = time_to_activation(
         log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="a"
     )
@@ -1192,7 +537,7 @@ def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed
 def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_differ():
     days = np.r_[np.tile(np.arange(1, 41), 2), np.arange(1, 41) / 2, np.arange(1, 41) / 9]
     result = time_to_activation(
-        log_of(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40),
+        clocked(days, [1] * 160, ["x"] * 80 + ["y"] * 40 + ["z"] * 40),
         **ASK | {"competing": None},
         by="channel",
         horizon="40d",
@@ -1244,7 +589,7 @@ def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
     # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10
     # on day 6, 9 on day 7
     result = time_to_activation(
-        log_of([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
+        clocked([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
     )
     end = result.curve.iloc[-1]
     assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (6, 10, pytest.approx(6 / 15))
@@ -1259,7 +604,7 @@ def test_activations_at_once_are_named(exact, monkeypatch):
     if not exact:
         coarse(monkeypatch)
     result = time_to_activation(
-        log_of([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d"
+        clocked([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d"
     )
     assert (
         f"10 of 20 activations (50%) come {'at the very moment' if exact else 'within 1 minute'} "
@@ -1332,7 +677,7 @@ def test_wrong_parameters(channels, change, words):
 )
 def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horizon, unit, words):
     result = time_to_activation(
-        log_of(np.r_[np.tile([1, 2, 3, 4], 10), np.full(30, 200)] * unit, [1] * 40 + [0] * 30),
+        clocked(np.r_[np.tile([1, 2, 3, 4], 10), np.full(30, 200)] * unit, [1] * 40 + [0] * 30),
         **ASK | {"competing": None},
         horizon=horizon,
     )
@@ -1344,7 +689,7 @@ def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horiz
 def test_waits_of_no_length_are_told():
     rows = [(f"u{i}", event, END) for i in range(40) for event in ("start", "active")]
     result = time_to_activation(
-        EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])),
+        log_of(rows),
         **ASK | {"competing": None},
     )
     assert result.finding.startswith(
@@ -1359,7 +704,7 @@ def test_waits_of_no_length_are_told():
 
 def test_start_and_activation_swapped():
     with pytest.raises(ParameterError, match="are start and activation swapped"):
-        time_to_activation(log_of([1, 2], [1, 1]), start="active", activation="start", as_of=END)
+        time_to_activation(clocked([1, 2], [1, 1]), start="active", activation="start", as_of=END)
 
 
 def test_as_of_after_the_last_event_lengthens_the_view(channels):
@@ -1434,7 +779,7 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
     ] and forest.get_xlabel().endswith("than b")
     assert plots.plot_contrasts(result.contrasts.iloc[:0]).texts
     few = time_to_activation(
-        log_of([1, 2], [1, 1], ["a", "b"]), **ASK | {"competing": None}, by="channel"
+        clocked([1, 2], [1, 1], ["a", "b"]), **ASK | {"competing": None}, by="channel"
     )
     assert [t.get_text() for t in plots.plot_activation_curves(few.curve, few.summary).texts] == [
         "No segment has 10 users."

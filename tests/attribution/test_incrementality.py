@@ -27,7 +27,8 @@ from mctlib.attribution.question import (
 )
 from mctlib.contract import as_timestamp
 from mctlib.eventlog.steps import ANY
-from tests.attribution.test_windows import T0, ArrayLog, random_frame, rows_to_frame
+from tests.support.logs import FIRST
+from tests.support.partners import ArrayLog, random_frame, rows_to_frame
 
 # ----------------------------------------------------------------------------------- a naive oracle
 
@@ -39,7 +40,7 @@ def recount(frame, windows, as_of, stride):
     """
 
     def day(t):
-        return (t - T0) / pd.Timedelta("1D")
+        return (t - FIRST) / pd.Timedelta("1D")
 
     longest, end_of_log = max(windows), day(as_timestamp(as_of))
     calendar = np.arange(longest + 28, end_of_log, 28)
@@ -192,7 +193,10 @@ def test_draws_in_blocks_are_the_same_draws(monkeypatch):
         counts[2],
         counts[3] + np.swapaxes(counts[3], 1, 2) + 40 * np.eye(2),
     )
-    ask = lambda: partner_excess(n, time, counts[1][:, 4:], partner_time, overlap, 1)  # noqa: E731
+
+    def ask():
+        return partner_excess(n, time, counts[1][:, 4:], partner_time, overlap, 1)
+
     whole = ask()
     monkeypatch.setattr(stats, "BLOCK", 50)
     for a, b in zip(whole, ask()):

@@ -1,4 +1,7 @@
-"""`make bench`: ours and the peers in turn in one run; ratios, because seconds mean nothing on a machine that others share."""
+"""`make bench`: ours and the peers in turn in one run.
+
+Ratios, because seconds mean nothing on a machine that others share.
+"""
 
 import json
 import os
@@ -17,14 +20,18 @@ from tests.benchmarks.data import BENCH, ROOT, SEGMENTS
 COX_ROWS = 100_000  # what lifelines' Cox can bear; its time is linear in rows
 FUNNEL, GRID = "funnel, 5 steps, 14 days", "attribution, 7 rules x 8 windows"
 TABLE = [
-    "| million | job | against | ours, s | peer, s | ratio | CPU ratio | budget | ours, GB | peer, GB |",
+    "| million | job | against | ours, s | peer, s | ratio | CPU ratio | budget | ours, GB |"
+    " peer, GB |",
     f"|{' --- |' * 10}",
 ]
 NOTES: list[str] = []  # below the table
 
 
 def take(*jobs: tuple[str, ...], rounds: int = 1) -> list[dict]:
-    """Jobs (module.function, arguments), each in a process of its own, in turn for some rounds: their least seconds, their highest memory."""
+    """Jobs (module.function, arguments), each in a process of its own, in turn for some rounds.
+
+    Returns their least seconds, their highest memory.
+    """
     running, best = [], [{} for _ in jobs]
     for turn in range(rounds):
         for i, job in enumerate(jobs):
@@ -61,7 +68,7 @@ def row(
     per: float = 1,
     limit: float | None = None,
 ) -> None:
-    """A line of the table: the ratio, divided by ``per``, and our peak memory in GB, with the most they may be."""
+    """Add a line to the table: the ratio, divided by ``per``, our peak memory, and their limits."""
     ratio, cpu = (ours[k] / peer[k] / per for k in ("seconds", "cpu_seconds"))
     most = ", ".join(
         f"{b:g}{unit}{' (missed)' if x > b else ''}"
@@ -75,7 +82,10 @@ def row(
 
 
 def on_events(size: int) -> dict[str, dict]:
-    """What is asked of a log of so many million events (budgets are for 10 and more); returns what should take as long per event at every size."""
+    """Ask what is asked of a log of so many million events (budgets are for 10 and more).
+
+    Returns what should take as long per event at every size.
+    """
     name, rounds, budget = (
         f"events-{size}",
         5 if size < 100 else 1,
@@ -122,7 +132,8 @@ def on_events(size: int) -> dict[str, dict]:
     row(size, "attribution, Markov, 30 days", "paths by SQL, then ChannelAttribution", ours, peer)
     apart = max(abs(share - peer["answer"].get(p, 0)) for p, share in ours["answer"].items())
     NOTES.append(
-        f"Markov credit shares, {size} M events: largest difference {apart:.4f}. Ours is solved and has intervals, ChannelAttribution simulates."
+        f"Markov credit shares, {size} M events: largest difference {apart:.4f}. "
+        "Ours is solved and has intervals, ChannelAttribution simulates."
     )
     activation, metric = take(
         ("ours.ask", "activation", name), ("ours.ask", "metric", name), rounds=rounds
@@ -156,8 +167,10 @@ def on_signups(size: int) -> None:
         0.02 if size == 5 else None,
     )
     NOTES.append(
-        f"lifelines: curves and log-rank tests took {peer['seconds'] - cox:.1f} s; Cox took {cox:.1f} s on {COX_ROWS:,} rows, counted {times:g} times for the 4 "
-        f"pairs of segments. Hazard ratio of {SEGMENTS[1]}: {ratio:.3f} there, {ours['answer'][SEGMENTS[1]]:.3f} from all {size} M users by ours."
+        f"lifelines: curves and log-rank tests took {peer['seconds'] - cox:.1f} s; Cox took "
+        f"{cox:.1f} s on {COX_ROWS:,} rows, counted {times:g} times for the 4 pairs of segments. "
+        f"Hazard ratio of {SEGMENTS[1]}: {ratio:.3f} there, "
+        f"{ours['answer'][SEGMENTS[1]]:.3f} from all {size} M users by ours."
     )
 
 
@@ -200,13 +213,15 @@ def main(size: str) -> None:
     )
     names = yaml.safe_load((ROOT / "params" / "weekly.yaml").read_text())["notebooks"]
     one_by_one = [
-        f"-m papermill notebooks/{n}.ipynb outputs/bench/{n}.ipynb -f params/{n}.yaml --no-progress-bar"
+        f"-m papermill notebooks/{n}.ipynb outputs/bench/{n}.ipynb -f params/{n}.yaml "
+        "--no-progress-bar"
         for n in names
     ]
     packs = (
         (
             "peers.python",
-            '-c \'import mctlib; mctlib.run_pack("params/weekly.yaml", outputs="outputs/bench/pack")\'',
+            "-c 'import mctlib; "
+            'mctlib.run_pack("params/weekly.yaml", outputs="outputs/bench/pack")\'',
         ),
         ("peers.python", *one_by_one),
     )

@@ -1,4 +1,7 @@
-"""A job in a process of its own: `python -m tests.benchmarks.job MODULE.FUNCTION ARGUMENT...` gets ready, then does the work once a line it reads."""
+"""A job in a process of its own: `python -m tests.benchmarks.job MODULE.FUNCTION ARGUMENT...`.
+
+It gets ready, then does the work once a line it reads.
+"""
 
 import json
 import os
@@ -9,11 +12,17 @@ from importlib import import_module
 
 
 def main(job: str, *arguments: str) -> None:
-    """Writes a line of JSON a run: seconds, cpu_seconds (with subprocesses), peak_gb (the largest process, getting ready included), answer."""
-    usage = lambda: [
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    ]  # noqa: E731
-    cpu = lambda: sum(u.ru_utime + u.ru_stime for u in usage())  # noqa: E731
+    """Write a line of JSON a run: seconds, cpu_seconds (with subprocesses), peak_gb, answer.
+
+    peak_gb is that of the largest process, getting ready included.
+    """
+
+    def usage():
+        return [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+    def cpu():
+        return sum(u.ru_utime + u.ru_stime for u in usage())
+
     out = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is not an answer
     module, function = job.split(".")

@@ -1,4 +1,7 @@
-"""Our side of the benchmarks, by public names only. A job gets ready (not measured) and returns the work to measure, which returns its answer."""
+"""Our side of the benchmarks, by public names only.
+
+A job gets ready (not measured) and returns the work to measure, which returns its answer.
+"""
 
 import os
 from collections.abc import Callable
@@ -59,7 +62,7 @@ def in_place(question: str, name: str) -> Callable[[], Any]:
 
 
 def ask(question: str, name: str, fresh: str = "") -> Callable[[], Any]:
-    """A question to a store; to a ``fresh`` one: Parquet is loaded first, and that is measured too."""
+    """A question to a store; to a ``fresh`` one: Parquet is loaded first, which is measured too."""
     os.chdir(BENCH)  # its params/ and stores
     log = None if fresh else open_log(name)
     return lambda: QUESTIONS[question](log or open_log(name, fresh=True))

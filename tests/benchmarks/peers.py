@@ -1,4 +1,7 @@
-"""The other side of the benchmarks, each peer in its best honest form; jobs as in `ours`. Nothing here imports mctlib."""
+"""The other side of the benchmarks, each peer in its best honest form; jobs as in `ours`.
+
+Nothing here imports mctlib.
+"""
 
 import json
 import shlex
@@ -24,7 +27,10 @@ def _reached(levels: Sequence[Sequence[Any]]) -> list[int]:
 
 
 def _chdb(name: str, loaded: bool) -> tuple[Any, str]:
-    """A session, where ``loaded`` with the tables in outputs/bench, and the Parquet file as a table; declared without NULLs it takes a third less."""
+    """A session, where ``loaded`` with the tables in outputs/bench, and the Parquet as a table.
+
+    Declared without NULLs it takes a third less.
+    """
     from chdb import session
 
     columns = "user_id String, event String, timestamp DateTime64(6, \\'UTC\\')"
@@ -42,15 +48,20 @@ def mergetree(name: str) -> Callable[[], None]:
     steps = (
         "CREATE DATABASE IF NOT EXISTS bench ENGINE = Atomic",
         "DROP TABLE IF EXISTS bench.events SYNC",
-        f"CREATE TABLE bench.events (user UInt32, time UInt64, event Enum8({codes})) ENGINE = MergeTree ORDER BY (user, time)",
-        f"INSERT INTO bench.events SELECT toUInt32(substring(user_id, 6)), toUnixTimestamp64Micro(timestamp), event FROM {file} SETTINGS max_threads = 2",
+        f"CREATE TABLE bench.events (user UInt32, time UInt64, event Enum8({codes})) "
+        "ENGINE = MergeTree ORDER BY (user, time)",
+        "INSERT INTO bench.events SELECT toUInt32(substring(user_id, 6)), "
+        f"toUnixTimestamp64Micro(timestamp), event FROM {file} SETTINGS max_threads = 2",
         "OPTIMIZE TABLE bench.events FINAL",
     )
     return lambda: [con.query(sql) for sql in steps] and None
 
 
 def window_funnel(name: str, loaded: str = "") -> Callable[[], list[int]]:
-    """chDB on Parquet, or on the table; in the fastest form, found by trying: with and without a filter of the steps, by hash or in the order of users."""
+    """chDB on Parquet, or on the table, in the fastest form.
+
+    Found by trying: with and without a filter of the steps, by hash or in the order of users.
+    """
     con, file = _chdb(name, loaded=bool(loaded))
     table, user, at = (
         ("bench.events", "user", "time")
@@ -61,7 +72,9 @@ def window_funnel(name: str, loaded: str = "") -> Callable[[], list[int]]:
 
     def ask(where: str, in_order: int) -> list[int]:
         levels = con.query(
-            f"""SELECT level, count() FROM (SELECT windowFunnel({14 * DAY_US})({at}, {steps}) AS level FROM {table} WHERE {where} GROUP BY {user})
+            f"""SELECT level, count() FROM (
+                SELECT windowFunnel({14 * DAY_US})({at}, {steps}) AS level
+                FROM {table} WHERE {where} GROUP BY {user})
             GROUP BY level SETTINGS max_threads = 2, optimize_aggregation_in_order = {in_order}""",
             "JSONCompact",
         )
@@ -92,40 +105,61 @@ def scan(name: str) -> Callable[[], int]:
 
 
 def asof(name: str) -> Callable[[], list[int]]:
-    """DuckDB on our store: from every first step the next second one, from there the next third (window functions take three times as long)."""
+    """DuckDB on our store: from every first step the next second one, from there the next third.
+
+    Window functions take three times as long.
+    """
     con, n = _store(name), len(STEPS)
     at = [
         f"SELECT user, timestamp AS t{k} FROM events WHERE event = '{step}'"
         for k, step in enumerate(STEPS)
     ]
     joins = "".join(
-        f", w{k} AS (SELECT w.*, t{k} FROM w{k - 1} w ASOF LEFT JOIN ({at[k]}) e ON w.user = e.user AND w.t{k - 1} <= e.t{k})"
+        f", w{k} AS (SELECT w.*, t{k} FROM w{k - 1} w ASOF LEFT JOIN ({at[k]}) e "
+        f"ON w.user = e.user AND w.t{k - 1} <= e.t{k})"
         for k in range(1, n)
     )
     level = "1" + "".join(
         f" + coalesce(t{k} <= t0 + INTERVAL 14 DAY, false)::INTEGER" for k in range(1, n)
     )
-    sql = f"WITH w0 AS ({at[0]}){joins} SELECT level, count(*) FROM (SELECT max({level}) AS level FROM w{n - 1} GROUP BY user) GROUP BY 1"
+    sql = (
+        f"WITH w0 AS ({at[0]}){joins} SELECT level, count(*) "
+        f"FROM (SELECT max({level}) AS level FROM w{n - 1} GROUP BY user) GROUP BY 1"
+    )
     return lambda: _reached(con.sql(sql).fetchall())
 
 
 def markov(name: str) -> Callable[[], dict[str, float]]:
-    """Credit shares: paths by our rule (30 days, `attribution_windows` says it) from our store by SQL, then ChannelAttribution."""
+    """Credit shares: paths by our rule from our store by SQL, then ChannelAttribution.
+
+    The rule (30 days) is what `attribution_windows` says.
+    """
     from ChannelAttribution import markov_model
 
     con, window = _store(name), 30 * DAY_US
-    sql = f"""WITH converted AS (SELECT user, min(epoch_us(timestamp)) AS conv FROM events WHERE event = '{CONVERSION}' GROUP BY user),
+    sql = f"""WITH converted AS (SELECT user, min(epoch_us(timestamp)) AS conv FROM events
+            WHERE event = '{CONVERSION}' GROUP BY user),
         begun AS (SELECT min(epoch_us(timestamp)) + {window} AS origin FROM events),
-        touch AS (SELECT user, partner_id, epoch_us(timestamp) AS t, coalesce(conv - t <= {window}, false) AS near, near AND conv >= origin AS hit,
-            NOT near AND t + {window} BETWEEN origin AND {END} AS lost FROM events LEFT JOIN converted USING (user), begun
+        touch AS (SELECT user, partner_id, epoch_us(timestamp) AS t,
+            coalesce(conv - t <= {window}, false) AS near, near AND conv >= origin AS hit,
+            NOT near AND t + {window} BETWEEN origin AND {END} AS lost
+            FROM events LEFT JOIN converted USING (user), begun
             WHERE partner_id IS NOT NULL AND t <= coalesce(conv, t)),
-        cut AS (SELECT *, coalesce(t - lag(t) OVER w > {window} OR hit <> lag(hit) OVER w, true) AS new FROM touch WINDOW w AS (PARTITION BY user ORDER BY t)),
-        run AS (SELECT *, count(*) FILTER (new) OVER (PARTITION BY user ORDER BY t) AS run FROM cut),
-        path AS (SELECT string_agg(partner_id, '>' ORDER BY t) AS path, arg_max(hit, t)::INTEGER AS hit, arg_max(lost, t)::INTEGER AS lost FROM run GROUP BY user, run)
-        SELECT path, sum(hit)::BIGINT AS n_hit, sum(lost)::BIGINT AS n_lost FROM path WHERE hit + lost > 0 GROUP BY path"""
-    shares = lambda found: dict(
-        zip(found["channel_name"], found["total_conversions"] / found["total_conversions"].sum())
-    )  # noqa: E731
+        cut AS (SELECT *,
+            coalesce(t - lag(t) OVER w > {window} OR hit <> lag(hit) OVER w, true) AS new
+            FROM touch WINDOW w AS (PARTITION BY user ORDER BY t)),
+        run AS (SELECT *, count(*) FILTER (new) OVER (PARTITION BY user ORDER BY t) AS run
+            FROM cut),
+        path AS (SELECT string_agg(partner_id, '>' ORDER BY t) AS path,
+            arg_max(hit, t)::INTEGER AS hit, arg_max(lost, t)::INTEGER AS lost
+            FROM run GROUP BY user, run)
+        SELECT path, sum(hit)::BIGINT AS n_hit, sum(lost)::BIGINT AS n_lost
+        FROM path WHERE hit + lost > 0 GROUP BY path"""
+
+    def shares(found):
+        total = found["total_conversions"]
+        return dict(zip(found["channel_name"], total / total.sum()))
+
     return lambda: shares(
         markov_model(
             con.sql(sql).df(),
@@ -140,13 +174,22 @@ def markov(name: str) -> Callable[[], dict[str, float]]:
 
 
 def lifelines(name: str, cox_rows: str) -> Callable[[], list[float]]:
-    """On rows: Kaplan-Meier of the segments, log-rank of each against the first; Cox of the second on so many rows: its hazard ratio and its seconds."""
+    """On rows: Kaplan-Meier of the segments, log-rank of each against the first, and a Cox model.
+
+    Cox of the second on so many rows: its hazard ratio and its seconds.
+    """
     from lifelines import CoxPHFitter, KaplanMeierFitter
     from lifelines.statistics import logrank_test
 
-    rows = duckdb.sql(f"""SELECT segment, least(later, seen) // 720000000 AS units, coalesce(later <= seen, false) AS done FROM (
-        SELECT max(channel) AS segment, max(t) FILTER (event = '{STEPS[1]}') - min(t) AS later, least({END} - min(t), {90 * DAY_US}) AS seen
-        FROM (SELECT *, epoch_us(timestamp) AS t FROM '{BENCH / name}.parquet') GROUP BY user_id)""").df()  # in units of 12 minutes, as ours at 90 days
+    # in units of 12 minutes, as ours at 90 days
+    rows = duckdb.sql(f"""
+        SELECT segment, least(later, seen) // 720000000 AS units,
+            coalesce(later <= seen, false) AS done
+        FROM (SELECT max(channel) AS segment,
+                max(t) FILTER (event = '{STEPS[1]}') - min(t) AS later,
+                least({END} - min(t), {90 * DAY_US}) AS seen
+            FROM (SELECT *, epoch_us(timestamp) AS t FROM '{BENCH / name}.parquet')
+            GROUP BY user_id)""").df()
     parts = [rows.loc[rows["segment"] == s, ["units", "done"]] for s in SEGMENTS]
     pair = pd.concat([parts[0].assign(second=0.0), parts[1].assign(second=1.0)]).sample(
         int(cox_rows), random_state=1

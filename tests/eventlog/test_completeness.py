@@ -7,25 +7,17 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from mctlib.eventlog import completeness as tracking
-from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step
+from tests.support.logs import frame_of, log_of
 
 DAY = 86_400_000_000
 EVENTS = ["join", "profile", "resume", "interview"]
 IMPLIED = {1: [2, 3], 2: [3]}
-NAMES = ["user_id", "event", "timestamp"]
 
 
 def make_log(rows, server):
-    """Rows of (user, event, day of 2026-01)."""
-
-    def frame(some):
-        first = pd.Timestamp("2026-01-01")
-        return pd.DataFrame(
-            [(u, e, first + pd.Timedelta(d, "D")) for u, e, d in some], columns=NAMES
-        )
-
-    return EventLog.from_frame(frame(rows), **({"backend": frame(server)} if server else {}))
+    """Rows of (user, event, days after 1 January)."""
+    return log_of(rows, unit="D", backend=frame_of(server, unit="D") if server else None)
 
 
 def checks(log, event, user, since, until):

@@ -6,15 +6,7 @@ import pytest
 
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
-from mctlib.eventlog.event_log import EventLog
-
-
-def log_of(rows, **more):
-    return EventLog.from_frame(
-        pd.DataFrame(rows, columns=["user_id", "event", "timestamp", *more.pop("extra", [])]),
-        **more,
-    )
-
+from tests.support.logs import frame_of, log_of
 
 SIGN_UPS = [
     ("a", "signed_up", "2026-03-01 10:00"),
@@ -96,7 +88,7 @@ def test_mean_leaves_out_rows_without_the_property():
         ("b", "visit", "2026-03-03 13:00", 5),
     ]
     found = daily_metric(
-        log_of(rows, extra=["minutes"]), Mean("visit", "minutes"), as_of="2026-03-03"
+        log_of(rows, "minutes"), Mean("visit", "minutes"), as_of="2026-03-03"
     ).table
     assert found["n"].tolist() == [2, 0, 1]
     np.testing.assert_equal(found["value"].to_numpy(), [6.0, np.nan, 5.0])
@@ -107,7 +99,7 @@ def test_daily_metric_says_what_is_wrong():
         daily_metric(
             log_of(SIGN_UPS), Rate("bookd", of="signed_up", window="2d"), as_of="2026-03-05"
         )
-    log = log_of([("a", "visit", "2026-03-01 10:00", 4)], extra=["minutes"])
+    log = log_of([("a", "visit", "2026-03-01 10:00", 4)], "minutes")
     with pytest.raises(
         ParameterError,
         match='no visit event up to 2026-03-05 has a number in "minuts". Did you mean "minutes"',
@@ -122,13 +114,12 @@ def test_daily_metric_says_what_is_wrong():
 
 
 def test_a_rate_says_how_much_of_what_the_server_knows_is_tracked():
-    backend = pd.DataFrame(
+    backend = frame_of(
         [
             ("a", "booked", "2026-03-03 10:00"),
             ("b", "booked", "2026-03-02 10:00"),
             ("d", "booked", "2026-03-09 10:00"),
         ],
-        columns=["user_id", "event", "timestamp"],
     )  # b's is not in the events; d's comes after its window
     found = daily_metric(
         log_of(SIGN_UPS, backend=backend),
@@ -150,7 +141,7 @@ def test_a_saved_metric_says_the_same_when_it_is_read_again(metric, kind, events
     # the mean of one visit of one minute a day looks like a count
     rows = [("a", "visit", f"2026-03-{day:02d} 10:00", 1) for day in range(1, 6)]
     rows += [("b", "booked", "2026-03-01", 1), ("b", "paid", "2026-03-01", 1)]
-    series = daily_metric(log_of(rows, extra=["minutes"]), metric, as_of="2026-03-05")
+    series = daily_metric(log_of(rows, "minutes"), metric, as_of="2026-03-05")
     series.table.to_csv(tmp_path / "metric.csv", index=False)
     saved = DailyMetric.of(pd.read_csv(tmp_path / "metric.csv"))
     for one in (series, DailyMetric.of(series), saved):

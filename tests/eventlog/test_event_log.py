@@ -26,10 +26,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.rows import in_order
 from mctlib.eventlog.steps import ANY, Step
-
-
-def frame(rows, columns=("user_id", "event", "timestamp")):
-    return pd.DataFrame(rows, columns=list(columns))
+from tests.support.logs import frame_of, log_of
 
 
 def days(log):
@@ -63,7 +60,7 @@ def test_window_in_microseconds():
     assert as_window("1min") == 60_000_000
 
 
-IDENTITY = frame(
+IDENTITY = pd.DataFrame(
     [
         (None, "phone", "visit", "2026-01-01"),  # phone -> ann (first of the two users seen on it)
         ("ann", "phone", "sign_up", "2026-01-02"),
@@ -74,7 +71,7 @@ IDENTITY = frame(
         ("old_ann", None, "visit", "2026-01-01"),
         ("ann", "old_ann", "merge", "2026-01-06"),  # an id known to be another's: old_ann -> ann
     ],
-    ("user_id", "anonymous_id", "event", "timestamp"),
+    columns=["user_id", "anonymous_id", "event", "timestamp"],
 )
 
 
@@ -97,7 +94,9 @@ def test_a_chain_of_identities_is_followed_and_a_ring_ends():
         ("x", "y", "e", "2026-01-01"),
         ("y", "x", "e", "2026-01-01"),
     ]
-    log = EventLog.from_frame(frame(rows, ("user_id", "anonymous_id", "event", "timestamp")))
+    log = EventLog.from_frame(
+        pd.DataFrame(rows, columns=["user_id", "anonymous_id", "event", "timestamp"])
+    )
     assert log.load["identity"]["n_chains"] >= 1
     part = next(iter(log.journeys(events=["e"])))
     assert (
@@ -113,7 +112,7 @@ def test_technical_duplicates_go_and_are_counted_and_repeats_stay():
         ("u", "e", "2026-01-01", None),
         ("u", "e", "2026-01-01", None),
     ]
-    log = EventLog.from_frame(frame(rows, ("user_id", "event", "timestamp", "event_id")))
+    log = log_of(rows, "event_id")
     events = log.load["tables"]["events"]
     assert (events["n_read"], events["n_kept"], events["n_rejected"]) == (
         5,
@@ -131,7 +130,7 @@ def test_rows_read_are_rows_kept_plus_rows_rejected(tmp_path):
         ("u", "e", "2199-01-01"),
     ]
     con = duckdb.connect()
-    con.register("rows", canonical_frame(frame(good + bad), "events"))
+    con.register("rows", canonical_frame(frame_of(good + bad), "events"))
     report = build_store(
         tmp_path / "x.duckdb", {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x"
     )
@@ -164,7 +163,7 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
         ([("u", "e", "2026-01-01")] * 8 + [("u", "e", "32.13.2026")] * 2, True),
     ):
         con = duckdb.connect()
-        con.register("rows", canonical_frame(frame(rows), "events"))
+        con.register("rows", canonical_frame(frame_of(rows), "events"))
         if fails:
             with pytest.raises(
                 DataError,
@@ -186,11 +185,11 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
 def test_no_id_is_kept_in_clear(tmp_path):
     con = duckdb.connect()
     people = canonical_frame(
-        frame([("ann@example.org", "acme")], ("user_id", "account_id")), "people"
+        pd.DataFrame([("ann@example.org", "acme")], columns=["user_id", "account_id"]), "people"
     )
     con.register("people", people)
     con.register(
-        "events", canonical_frame(frame([("ann@example.org", "e", "2026-01-01")] * 2), "events")
+        "events", canonical_frame(frame_of([("ann@example.org", "e", "2026-01-01")] * 2), "events")
     )
     build_store(
         tmp_path / "x.duckdb",
@@ -206,7 +205,9 @@ def test_no_id_is_kept_in_clear(tmp_path):
 
 def test_the_salt_decides_the_hash_and_nothing_else(tmp_path, monkeypatch):
     con = duckdb.connect()
-    con.register("rows", canonical_frame(frame([(u, "e", "2026-01-01") for u in "zbay"]), "events"))
+    con.register(
+        "rows", canonical_frame(frame_of([(u, "e", "2026-01-01") for u in "zbay"]), "events")
+    )
     hashes, walks = set(), []
     for n, salt in enumerate(("one", "one", "two")):
         monkeypatch.setenv("MCT_SALT", salt)
@@ -223,8 +224,8 @@ def test_the_salt_decides_the_hash_and_nothing_else(tmp_path, monkeypatch):
 
 
 def test_users_without_consent_are_left_out_everywhere():
-    people = frame([("a", False), ("b", True), ("c", None)], ("user_id", "consent"))
-    log = EventLog.from_frame(frame([(u, "e", "2026-01-01") for u in "abc"]), people=people)
+    people = pd.DataFrame([("a", False), ("b", True), ("c", None)], columns=["user_id", "consent"])
+    log = log_of([(u, "e", "2026-01-01") for u in "abc"], people=people)
     assert log.load["tables"]["events"]["n_rejected"] == {"no consent": 1}
     assert log.load["n_users"] == 2 and len(log.table("people")) == 2
 
@@ -238,7 +239,7 @@ def test_journeys_are_sorted_cut_at_as_of_and_masked():
         ("a", "other", "2026-01-01"),
         ("b", "pay", "2026-01-09"),
     ]
-    log = EventLog.from_frame(frame(rows))
+    log = log_of(rows)
     (part,) = log.journeys(events=["join", ["pay", "join"]], as_of="2026-01-03")
     assert part.user.tolist() == [0, 0, 1, 1]
     assert part.mask.tolist() == [3, 2, 3, 2]
@@ -246,15 +247,16 @@ def test_journeys_are_sorted_cut_at_as_of_and_masked():
 
 
 def test_property_filters_dims_and_values():
-    rows = frame(
+    rows = frame_of(
         [
             ("a", "open", "2026-01-01", "web", {"n": 3, "beta": True}),
             ("a", "open", "2026-01-02", None, {"n": "x"}),
             ("b", "open", "2026-01-01", "ios", None),
         ],
-        ("user_id", "event", "timestamp", "platform", "properties"),
+        "platform",
+        "properties",
     )
-    people = frame([("a", "pro")], ("user_id", "plan"))
+    people = pd.DataFrame([("a", "pro")], columns=["user_id", "plan"])
     log = EventLog.from_frame(rows, people=people)
     steps = [
         Step("open", {"beta": True}),
@@ -273,8 +275,8 @@ def test_week_and_month_of_an_event_and_whether_there_are_accounts():
         ("u", "a", "2026-03-02T00:00:00Z"),
         ("v", "a", "2026-03-08"),
     ]  # Sunday, Monday, Sunday
-    log = EventLog.from_frame(
-        pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]),
+    log = log_of(
+        rows,
         people=pd.DataFrame({"user_id": ["u", "v"], "account_id": ["x", None]}),
     )
 
@@ -290,18 +292,12 @@ def test_week_and_month_of_an_event_and_whether_there_are_accounts():
         "2026-03-02",
         "2026-03-02",
     ] and log.segments("week") == ["2026-02-23", "2026-03-02"]
-    assert (
-        log.accounts == ["account_id"]
-        and EventLog.from_frame(
-            pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
-        ).accounts
-        == []
-    )
+    assert log.accounts == ["account_id"] and log_of(rows).accounts == []
 
 
 def test_chunks_keep_users_whole_and_add_up(monkeypatch):
     rng = np.random.default_rng(0)
-    rows = frame(
+    rows = frame_of(
         [
             (
                 f"u{rng.integers(30):02d}",
@@ -379,9 +375,10 @@ def test_rows_that_come_mixed_are_sorted():
 
 @pytest.mark.parametrize(("n_steps", "mask"), [(8, "uint8"), (9, "uint16"), (64, "uint64")])
 def test_arrays_have_the_types_that_kernels_are_compiled_for(tmp_path, n_steps, mask):
-    events = frame(
+    events = frame_of(
         [("a", "join", "2026-01-01", "web", 1.5), ("b", "join", "2026-01-01", None, None)],
-        ("user_id", "event", "timestamp", "platform", "size"),
+        "platform",
+        "size",
     )
     people = pd.DataFrame({"user_id": ["a"], "plan": ["pro"]})
     in_place = events.drop(columns="size").assign(properties=['{"size": 1.5}', None])
@@ -400,7 +397,7 @@ def test_arrays_have_the_types_that_kernels_are_compiled_for(tmp_path, n_steps, 
 
 
 def test_a_log_shows_its_dataset_period_users_and_events(tmp_path):
-    rows = frame([(f"u{i % 1100}", "e", "2026-01-10") for i in range(2000)])
+    rows = frame_of([(f"u{i % 1100}", "e", "2026-01-10") for i in range(2000)])
     log = EventLog.from_frame(rows, name="a<b")
     lines = ["EventLog a<b", "2026-01-10 00:00 to 2026-01-10 00:00 UTC"]
     assert repr(log).split("\n  ") == [*lines, "1,100 users, 2,000 events"]
@@ -413,7 +410,7 @@ def test_a_log_shows_its_dataset_period_users_and_events(tmp_path):
 
 
 def test_a_table_that_is_none_names_the_nearest():
-    rows = frame([("a", "e", "2026-01-10")])
+    rows = frame_of([("a", "e", "2026-01-10")])
     log = EventLog.from_frame(rows, people=None)
     said = '"peple" is not a table beside the events. Did you mean "people"'
     with pytest.raises(ParameterError, match=said):
@@ -423,7 +420,7 @@ def test_a_table_that_is_none_names_the_nearest():
 
 
 def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
-    log = EventLog.from_frame(frame([("a", "e", "2026-01-10")]))
+    log = log_of([("a", "e", "2026-01-10")])
     with pytest.raises(
         ParameterError, match="as_of: 2026-01-09 lies before the first event of frame"
     ):
@@ -441,7 +438,7 @@ def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_a
         ("v", "a", "2026-01-01", "web", None, "s2"),
         ("v", "b", "2026-01-02", "web", 2, "s2"),
     ]
-    events = frame(rows, ("user_id", "event", "timestamp", "platform", "role", "session_id"))
+    events = frame_of(rows, "platform", "role", "session_id")
     events.drop(columns="role").assign(
         properties=[json.dumps({"role": r} if r == r else {}) for r in events["role"]]
     ).to_parquet(tmp_path / "e.parquet")
@@ -488,14 +485,15 @@ def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_a
 
 
 def test_empty_text_is_no_value(tmp_path):
-    events = frame(
+    events = frame_of(
         [
             ("u", "a", "2026-01-01", "", "s"),
             ("u", "b", "2026-01-02", "", "s"),
             ("v", "a", "2026-01-01", None, ""),
             ("v", "b", "2026-01-02", "web", ""),
         ],
-        ("user_id", "event", "timestamp", "platform", "session_id"),
+        "platform",
+        "session_id",
     )
     people = pd.DataFrame(
         {"user_id": ["u", "v"], "account_id": ["", ""], "plan": ["", "pro"], "channel": ["", ""]}
@@ -545,8 +543,10 @@ def test_ids_are_no_groups_to_be_shown(column):
         for i in range(3)
         for event, day in (("a", 1), ("b", 2))
     ]
-    log = EventLog.from_frame(
-        frame(rows, ("user_id", "event", "timestamp", "session_id", "event_id")),
+    log = log_of(
+        rows,
+        "session_id",
+        "event_id",
         people=pd.DataFrame({"user_id": ["u0"], "account_id": ["k"]}),
     )
     ask, periods = (
@@ -582,12 +582,7 @@ def test_ids_are_no_groups_to_be_shown(column):
 
 
 def test_words_that_are_not_in_the_data_name_the_nearest():
-    log = EventLog.from_frame(
-        frame(
-            [("a", "profile_completed", "2026-01-10", "web")],
-            ("user_id", "event", "timestamp", "platform"),
-        )
-    )
+    log = log_of([("a", "profile_completed", "2026-01-10", "web")], "platform")
     assert log.missing_events(["profil_completed"]) == [
         'event "profil_completed" does not occur in frame. Did you mean "profile_completed"?'
     ]
@@ -596,13 +591,15 @@ def test_words_that_are_not_in_the_data_name_the_nearest():
     with pytest.raises(
         DataError, match='events frame: column "timestamp" is missing. Did you mean "timestamps"'
     ):
-        EventLog.from_frame(frame([("a", "e", "2026-01-10")], ("user_id", "event", "timestamps")))
+        EventLog.from_frame(
+            pd.DataFrame([("a", "e", "2026-01-10")], columns=["user_id", "event", "timestamps"])
+        )
 
 
 def test_disk_full_leaves_the_previous_store(tmp_path, monkeypatch):
     path = tmp_path / "x.duckdb"
     con = duckdb.connect()
-    con.register("rows", canonical_frame(frame([("u", "e", "2026-01-01")]), "events"))
+    con.register("rows", canonical_frame(frame_of([("u", "e", "2026-01-01")]), "events"))
     tables = {"events": [("rows.csv", "SELECT * FROM rows")]}
     build_store(path, tables, con=con, name="x")
     before = path.read_bytes()
@@ -662,7 +659,7 @@ def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
 def test_nothing_left_says_in_words_what_was_rejected():
     rows = [("", "e", "2026-01-01")] * 30
     with pytest.raises(DataError) as error:
-        EventLog.from_frame(frame(rows))
+        log_of(rows)
     assert (
         str(error.value) == "frame: no event is left after loading; rejected were 30 rows: no user."
     )

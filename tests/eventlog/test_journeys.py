@@ -1,10 +1,8 @@
-"""The funnel walk against counts that public test suites assert, a state machine in plain Python, and a search over all chains."""
+"""The funnel walk against counts that public test suites assert, a state machine in plain Python,
+and a search over all chains."""
 
-import json
 from dataclasses import replace
 from datetime import datetime
-from itertools import groupby
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -15,19 +13,22 @@ from hypothesis import strategies as st
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.walk import walk_attempts, walk_funnel
+from tests.support.walks import CASES, attempt, attempt_in_any_order, first_entry_only
 
-CASES = {
-    case["name"]: case
-    for case in json.loads(
-        (Path(__file__).parents[1] / "reference" / "funnel_cases.json").read_text()
-    )
-}
-NOT_OURS = {  # public cases that pin a rule other than ours; they stay in the file so that the difference is on record
-    "ch_strict_deduplication_stops_at_duplicate": "only ClickHouse's strict_deduplication stops at a repeated event",
+# public cases that pin a rule other than ours; they stay in the file so that the difference is on
+# record
+NOT_OURS = {
+    "ch_strict_deduplication_stops_at_duplicate": (
+        "only ClickHouse's strict_deduplication stops at a repeated event"
+    ),
     "ch_strict_dedup_plus_strict_order": "the same mode",
-    "ch_strict_increase_rejects_ties": "we count events of one moment in step order, strict_increase refuses them",
+    "ch_strict_increase_rejects_ties": (
+        "we count events of one moment in step order, strict_increase refuses them"
+    ),
     "ch_default_reuses_one_event_for_three_steps": "one event fills one step here",
-    "ch_strict_order_reentry_breaks": "a second step 1 starts a new attempt here, it does not end the search",
+    "ch_strict_order_reentry_breaks": (
+        "a second step 1 starts a new attempt here, it does not end the search"
+    ),
     "ch_allow_reentry": "after a second step 1 our strict attempt begins again",
 }
 
@@ -43,7 +44,7 @@ def journeys(rows, **options):
     return Journeys(user[order], time[order], mask[order], as_of=10**9, dims=dims, **options)
 
 
-# ------------------------------------------------------------------------------------------------------------------ published counts
+# --------------------------------------------------------------------------------- published counts
 
 
 def of_case(case):
@@ -93,113 +94,11 @@ def test_every_published_case_is_either_held_or_refused():
     assert {n for n, c in CASES.items() if not c["portable"]} == set(NOT_OURS) and len(CASES) == 38
 
 
-# ---------------------------------------------------------------------------------------------------- the rule, one user, in plain Python
-
-
-def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
-    """((time or None of each step), excluded) of one user's deepest attempt, None without an entry. events: (time, steps, bars), sorted by time."""
-    chain = dict.fromkeys(
-        range(n + 1)
-    )  # the chain that last reached step s: [start, {step: event}, spoilt]
-    best, best_chain, best_spoilt = 0, None, False
-
-    def alive(s, now):
-        return chain[s] is not None and now - chain[s][0] <= window
-
-    for now, group in groupby(enumerate(events), key=lambda e: e[1][0]):
-        group = list(group)
-        different = len({(frozenset(e[1]), frozenset(e[2])) for _, e in group}) > 1
-        if different:  # one reading per event and step, in step order; exclusions and strictness do not apply within the moment
-            group.sort(
-                key=lambda e: sorted(e[1][1], reverse=True)
-            )  # for one step, the event without later uses before the one with
-            readings = sorted(
-                ((i, {s}, set()) for i, (_, steps, _) in group for s in steps),
-                key=lambda r: min(r[1]),
-            )
-            if any(
-                len(steps) > 1 for _, (_, steps, _) in group
-            ):  # first whatever continues earlier moments
-                readings = sorted(readings, key=lambda r: -min(r[1])) + readings
-        else:
-            readings = [(i, set(steps), set(bars)) for i, (_, steps, bars) in group]
-        for i, steps, bars in readings:
-            if chain[n] is not None:  # a clean finish is final
-                break
-            chain[0] = [now, {}, False]
-            for s in range(n, 0, -1):
-                before = s - 1
-                while before in optional and not alive(before, now):
-                    before -= 1
-                if not alive(before, now) or (
-                    chain[s] is not None and chain[s][0] == chain[before][0]
-                ):
-                    continue
-                start, filled, spoilt = chain[before]
-                if any(exclude[b][0] < s <= exclude[b][1] for b in bars) and not spoilt:
-                    spoilt = chain[before][2] = True
-                    if best == before and now - best_chain[0] <= window:
-                        best_spoilt = True
-                if s in steps and not (different and i in filled.values()):
-                    grown = [start, {**filled, s: i}, False]
-                    if s > best or (s == best and best_spoilt):
-                        best, best_chain, best_spoilt = s, grown, spoilt
-                    if not spoilt:
-                        chain[s] = grown
-            if order == "strict" and not different:
-                for s in range(1, n + 1):
-                    if s not in steps:
-                        chain[s] = None
-    if best == 0:
-        return None
-    return tuple(
-        events[best_chain[1][s]][0] if s in best_chain[1] else None for s in range(1, n + 1)
-    ), best_spoilt
-
-
-def attempt_in_any_order(events, n, window, kinds, **_):
-    """The same for the unordered rule: look back from every event, in order of time."""
-    attempts = []
-    for i, (now, steps, _) in enumerate(events):
-        if steps:
-            seen = [e for e in events[: i + 1] if e[1] and now - e[0] <= window]
-            times = sorted(
-                t for kind in kinds for t in [t for t, s, _ in seen if kind <= s][: len(kind)]
-            )
-            attempts.append((now, times))
-    if not attempts:
-        return None
-    deepest = max(len(times) for _, times in attempts)
-    for now, times in attempts:
-        if len(times) == deepest:
-            spoilt = any(
-                bars and times[0] < t and (t < now if deepest == n else t <= times[0] + window)
-                for t, _, bars in events
-            )
-            if not spoilt:
-                return tuple(times + [None] * (n - deepest)), False
-    return (), True
-
-
-def first_entry_only(events, window, order):
-    """What is left of a user's events when only the first entry starts an attempt."""
-    entries = [
-        i
-        for i, (_, steps, _) in enumerate(events)
-        if (steps if order == "unordered" else 1 in steps)
-    ]
-    if not entries:
-        return []
-    begin = events[entries[0]][0]
-    if order == "unordered":
-        return [e for e in events if begin <= e[0] <= begin + window]
-    return [
-        (t, steps if t == begin else steps - {1}, bars) for t, steps, bars in events if t >= begin
-    ]
+# -------------------------------------------------------------- the rule, one user, in plain Python
 
 
 def check(rows, n, **rule):
-    """Kernel and plain Python agree on every user: same times at every step, same users excluded."""
+    """Kernel and plain Python agree on every user: same times at every step, same users out."""
     j = journeys(rows)
     n_bars = len(rule.get("exclude", ()))
     walk = walk_funnel(j, n, **rule)
@@ -241,7 +140,8 @@ def check(rows, n, **rule):
 
 
 def logs(masks, n_users=60, span=12):
-    """Small logs with many equal moments and repeats; times are whole numbers, a window of 4 covers a third of them."""
+    """Small logs with many equal moments and repeats; times are whole numbers, a window of 4 covers
+    a third of them."""
 
     def rows(seed):
         rng = np.random.default_rng(seed)
@@ -414,7 +314,7 @@ def test_the_logs_own_order_within_a_moment_means_nothing(rows, window, order, f
     np.testing.assert_array_equal(there.excluded, back.excluded)
 
 
-# ------------------------------------------------------------------------------------------- the ordered rule without a machine: all chains
+# --------------------------------------------------- the ordered rule without a machine: all chains
 
 
 @THOUSANDS
@@ -425,7 +325,8 @@ def test_the_logs_own_order_within_a_moment_means_nothing(rows, window, order, f
     st.integers(0, 12),
 )
 def test_the_depth_is_that_of_the_longest_chain_there_is(rows, window):
-    """Search every way to fill steps 1, 2, ... with different events, times never falling, all within the window from the first."""
+    """Search every way to fill steps 1, 2, ... with different events, times never falling, all
+    within the window from the first."""
     j = journeys(rows)
     walk = walk_funnel(j, 3, window=window)
     depth = {int(u): int(d) for u, d in zip(walk.user, (walk.rows >= 0).sum(axis=1))}
@@ -450,7 +351,7 @@ def test_the_depth_is_that_of_the_longest_chain_there_is(rows, window):
         assert depth.get(int(u), 0) == longest(events, frozenset(), 0, None, -1)
 
 
-# ----------------------------------------------------------------------------------------------------------------------------- by hand
+# ------------------------------------------------------------------------------------------ by hand
 
 
 def test_a_later_entry_starts_a_new_attempt_and_deeper_steps_keep_their_start():

@@ -22,7 +22,7 @@ import mctlib
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import ANY
-from tests.eventlog.test_parquet import SMALL, answers, assert_same, stored, write_clean_demo
+from tests.support.answers import SMALL, answers, assert_same, stored, write_clean_demo
 
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 LACKING = 'pyspark: pip install "mctlib[spark]"'

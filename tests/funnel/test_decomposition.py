@@ -16,14 +16,10 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.funnel.change_parts import part_pvalues, split_change
 from mctlib.funnel.decomposition import explain_change
-from mctlib.sources import demo
+from tests.support.logs import frame_of, log_of
 
 matplotlib.use("Agg")
 DAY = pd.Timedelta("1D")
-
-
-def make_log(rows, columns=("user_id", "event", "timestamp"), **tables):
-    return EventLog.from_frame(pd.DataFrame(rows, columns=list(columns)), **tables)
 
 
 def period(user, day, converts, platform, tracked=True):
@@ -68,10 +64,10 @@ def test_a_change_by_hand():
     Mix, centred on .36: web (-.2)(.5 - .36) = -.028, iOS (.2)(.225 - .36) = -.027.
     """
     events, server = two_periods(*GROUPS)
-    log = make_log(
+    log = log_of(
         events,
-        ("user_id", "event", "timestamp", "platform"),
-        backend=pd.DataFrame(server, columns=["user_id", "event", "timestamp"]),
+        "platform",
+        backend=frame_of(server),
     )
     result = explain_change(log, ["a", "b"], **WHEN, as_of="2026-03-01")
     effect = result.parts.set_index(["segment", "part"])["effect_rate"]
@@ -119,10 +115,10 @@ def test_completeness_by_hand():
     """Of 24 users on ios whom the server saw do b after the change 12 were tracked; the Wilson
     interval of 1/2 of 24 is known from its own test."""
     events, server = two_periods(*GROUPS)
-    log = make_log(
+    log = log_of(
         events,
-        ("user_id", "event", "timestamp", "platform"),
-        backend=pd.DataFrame(server, columns=["user_id", "event", "timestamp"]),
+        "platform",
+        backend=frame_of(server),
     )
     table = explain_change(log, ["a", "b"], **WHEN, as_of="2026-03-01").completeness
     assert table[["segment", "period", "n_checked", "n_tracked"]].to_numpy().tolist() == [
@@ -146,7 +142,7 @@ def test_completeness_by_hand():
 def test_without_a_backend_tracking_is_not_known_and_behaviour_holds_it():
     events, _ = two_periods(*GROUPS)
     result = explain_change(
-        make_log(events, ("user_id", "event", "timestamp", "platform")),
+        log_of(events, "platform"),
         ["a", "b"],
         **WHEN,
         as_of="2026-03-01",
@@ -176,9 +172,9 @@ def test_without_a_backend_tracking_is_not_known_and_behaviour_holds_it():
 
 
 def test_a_fall_with_unknown_tracking_is_not_said_to_be_behaviour():
-    log = make_log(
+    log = log_of(
         two_periods(("2026-01-01", "web", 60, 40, 40), ("2026-02-01", "web", 60, 10, 10))[0],
-        ("user_id", "event", "timestamp", "platform"),
+        "platform",
     )
     finding = explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01").finding
     assert finding.endswith("What moved it: users went on less often, or their events were lost.")
@@ -197,7 +193,7 @@ def three_steps(*groups):
                 for k, e in enumerate("abc")
                 if e == "a" or (e == "b" and i < n_b) or (e == "c" and (i < n_c or lost))
             ]
-    return make_log(rows)
+    return log_of(rows)
 
 
 def test_a_later_step_proves_a_required_one():
@@ -243,10 +239,10 @@ def test_where_nothing_is_tracked_any_more_the_fall_is_tracking():
     events, server = two_periods(
         ("2026-01-01", "web", 60, 30, 30), ("2026-02-01", "web", 60, 27, 0)
     )
-    log = make_log(
+    log = log_of(
         events,
-        ("user_id", "event", "timestamp", "platform"),
-        backend=pd.DataFrame(server, columns=["user_id", "event", "timestamp"]),
+        "platform",
+        backend=frame_of(server),
     )
     result = explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01")
     assert result.parts["effect_rate"].tolist() == pytest.approx([0, 0, -0.5])
@@ -271,7 +267,7 @@ TIMELINE = pd.DataFrame(
 def test_what_happened_near_the_change():
     def ask(timeline):
         rows = two_periods(*GROUPS)[0]
-        log = make_log(rows, ("user_id", "event", "timestamp", "platform"), timeline=timeline)
+        log = log_of(rows, "platform", timeline=timeline)
         return explain_change(log, ["a", "b"], **WHEN, as_of="2026-03-01")
 
     found = ask(TIMELINE)
@@ -303,7 +299,7 @@ def test_one_quantity_has_one_interval(by):
     """With a single segment behaviour is the whole change."""
     groups = (("2026-01-01", "web", 60, 30, 30), ("2026-02-01", "web", 50, 20, 20))
     result = explain_change(
-        make_log(two_periods(*groups)[0], ("user_id", "event", "timestamp", "platform")),
+        log_of(two_periods(*groups)[0], "platform"),
         ["a", "b"],
         **{**WHEN, "by": by},
         as_of="2026-03-01",
@@ -371,10 +367,10 @@ def crowded(n_before, n_after, seed=1):
     for u in users.itertuples():
         e, s = period(u.user, "2026-02-01" if u.after else "2026-01-01", u.on, "web", u.tracked)
         events, server = events + e, server + s
-    log = make_log(
+    log = log_of(
         events,
-        ("user_id", "event", "timestamp", "platform"),
-        backend=pd.DataFrame(server, columns=["user_id", "event", "timestamp"]),
+        "platform",
+        backend=frame_of(server),
         people=pd.DataFrame({"user_id": users["user"], "account_id": users["account"]}),
     )
     (walked,) = log.journeys(events=["a"])
@@ -472,14 +468,14 @@ def test_with_too_few_accounts_there_is_no_interval_and_no_test(n_before, n_afte
     ],
 )
 def test_change_errors_say_what_to_do(options, words):
-    log = make_log(two_periods(*GROUPS)[0], ("user_id", "event", "timestamp", "platform"))
+    log = log_of(two_periods(*GROUPS)[0], "platform")
     with pytest.raises(ParameterError) as error:
         explain_change(log, ["a", "b"], **{**WHEN, "as_of": "2026-03-01", **options})
     assert words in str(error.value)
 
 
 def test_the_last_usable_day_is_usable():
-    log = make_log(two_periods(*GROUPS)[0], ("user_id", "event", "timestamp", "platform"))
+    log = log_of(two_periods(*GROUPS)[0], "platform")
     assert (
         explain_change(
             log,
@@ -799,7 +795,7 @@ def test_a_later_step_that_the_entry_may_meet_proves_nothing(last):
     """60 of 100 apply before, 30 of 100 after; all is tracked, and everybody's entry looks like the
     last step."""
     rows = search_and_apply("2026-01-01", 100, 60, 30) + search_and_apply("2026-02-01", 100, 30, 15)
-    log = make_log([(*row, "web") for row in rows], ("user_id", "event", "timestamp", "platform"))
+    log = log_of([(*row, "web") for row in rows], "platform")
     result = explain_change(
         log, ["search", "apply", last], **{**WHEN, "by": None}, as_of="2026-03-01", required=[2]
     )
@@ -830,7 +826,7 @@ def test_a_property_may_tell_steps_of_one_event_apart():
     ]
     steps = [Step("view", {"platform": page}) for page in "abc"]
     result = explain_change(
-        make_log(rows, ("user_id", "event", "timestamp", "platform")),
+        log_of(rows, "platform"),
         steps,
         **{**WHEN, "by": None},
         as_of="2026-03-01",
@@ -846,11 +842,6 @@ def test_a_property_may_tell_steps_of_one_event_apart():
 # -------------------------------------------------------------------------------- the planted truth
 
 PATH = ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"]
-
-
-@pytest.fixture(scope="module")
-def product():
-    return EventLog.from_frame(**demo.generate(users=6000, seed=3)), demo.truth(users=6000, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Drivers of drop-off: hand counts, plain Python, R, simulated false discoveries, planted truth,
 and the demo's."""
 
+from functools import partial
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -17,22 +19,11 @@ from mctlib.funnel.change_parts import FALSE_DISCOVERIES
 from mctlib.funnel.driver_counts import Rule, count_events
 from mctlib.funnel.drivers import compare, drop_off_drivers, surest_first
 from mctlib.funnel.narrative_change import driver_warnings
-from mctlib.sources import demo
+from tests.support.logs import log_of
 
 matplotlib.use("Agg")
 DAY = 86_400_000_000
-
-
-def make_log(rows, columns=("user_id", "event", "timestamp"), **tables):
-    """rows: (user, event, days, ...)."""
-    events = pd.DataFrame(rows, columns=list(columns))
-    return EventLog.from_frame(
-        events.assign(
-            timestamp=pd.Timestamp("2026-01-01", tz="UTC")
-            + pd.to_timedelta(events["timestamp"], unit="D").round("us")
-        ),
-        **tables,
-    )
+make_log = partial(log_of, unit="D")
 
 
 # ---------------------------------------------------------------------------------- Mantel-Haenszel
@@ -274,7 +265,7 @@ def plainly(rows, window, landmark, end, step):
 @pytest.mark.parametrize("step", [2, 3])
 def test_every_row_against_plain_python(step):
     rows = world(step, n_users=1000)
-    log = make_log(rows, ("user_id", "event", "timestamp", "platform", "country"))
+    log = make_log(rows, "platform", "country")
     result = drop_off_drivers(
         log,
         ["a", "b", "c"],
@@ -481,10 +472,10 @@ def test_events_that_mean_nothing_are_rarely_named_however_long_the_step_before_
     )  # the target for landmark tests is 3.5 to 6.5 %
 
 
-def test_the_demos_stories():
+def test_the_demos_stories(product):
     """Creator users are slower to interview, prompts help plan growth, Android loses onboarding
     events, and everyday use was planted to mean nothing."""
-    log = EventLog.from_frame(**demo.generate(seed=3, users=6000))
+    log, _ = product
     ask = {
         "steps": ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"],
         "window": "14d",
@@ -549,7 +540,8 @@ def in_accounts(seed, n_accounts=40, alone=7):
     )
     return make_log(
         [*rows, ("u0000", "z", 30, "web", "at")],
-        ("user_id", "event", "timestamp", "platform", "country"),
+        "platform",
+        "country",
         people=people,
     ), users
 
@@ -705,7 +697,6 @@ def test_a_young_log_has_an_answer_too(people):
     the eleventh day no window has closed."""
     log = make_log(
         [*group("A", 20, ("a", 0), ("b", 1)), *group("B", 20, ("a", 0)), ("A0", "a", 30)],
-        ("user_id", "event", "timestamp"),
         people=people,
     )
     columns = list(

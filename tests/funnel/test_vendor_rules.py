@@ -1,9 +1,7 @@
 """One funnel under five rules: public cases, a log for every switch, and plain searches over all
 chains."""
 
-import json
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 
 import matplotlib
 import numpy as np
@@ -13,7 +11,7 @@ from scipy.stats import t as student
 
 from mctlib import plots, stats
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import EventLog, add_up
+from mctlib.eventlog.event_log import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.vendor_rules import (
@@ -26,16 +24,13 @@ from mctlib.funnel.vendor_rules import (
     tool_differences,
     user_depths,
 )
+from tests.support.logs import log_of
+from tests.support.walks import CASES, log_of_case
 
 matplotlib.use("Agg")
-CASES = {
-    case["name"]: case
-    for case in json.loads(
-        (Path(__file__).parents[1] / "reference" / "funnel_cases.json").read_text()
-    )
-}
+make_log = partial(log_of, unit="s")
 HERE = {"posthog": "PostHog", "clickhouse windowFunnel default": "ClickHouse"}
-# what compare_rules does not offer; tests/test_journeys.py holds the walk to those of them that it
+# what compare_rules does not offer; tests/eventlog/test_journeys.py holds the walk to those that
 # can walk
 NOT_COMPARED = {
     "exclusions": lambda c: bool(c["exclusions"]),
@@ -43,17 +38,6 @@ NOT_COMPARED = {
     "another order of steps": lambda c: c["mode"] != "ordered",
     "a mode of windowFunnel, not its default": lambda c: c["dialect"] not in HERE,
 }
-
-
-def make_log(rows):
-    """rows: (user, event, seconds)."""
-    events = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
-    return EventLog.from_frame(
-        events.assign(
-            timestamp=pd.Timestamp("2026-01-01", tz="UTC")
-            + pd.to_timedelta(events["timestamp"], unit="s")
-        )
-    )
 
 
 def reached(result, tool):
@@ -68,12 +52,10 @@ def reached(result, tool):
 )
 def test_what_the_tools_own_suites_assert_comes_out_under_their_rule(name):
     case = CASES[name]
-    events = pd.DataFrame(case["events"]).rename(columns={"user": "user_id", "ts": "timestamp"})
-    log = EventLog.from_frame(
-        events.assign(timestamp=pd.to_datetime(events["timestamp"], format="ISO8601"))
-    )
     n = reached(
-        compare_rules(log, case["steps"], window=f"{case['window_seconds']}s", as_of=None),
+        compare_rules(
+            log_of_case(case), case["steps"], window=f"{case['window_seconds']}s", as_of=None
+        ),
         HERE[case["dialect"]],
     )
     assert [k for k, known in zip(n, case["expected_counts"]) if known is not None] == [
@@ -399,13 +381,8 @@ def crowded(n_accounts, seed=1):
             *([("b", 55 if u.later else 5)] if u.on else []),
         ]
     ]
-    events = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
-    events["timestamp"] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(
-        events["timestamp"], unit="s"
-    )
-    return EventLog.from_frame(
-        events, people=pd.DataFrame({"user_id": users["user"], "account_id": users["account"]})
-    ), users
+    people = pd.DataFrame({"user_id": users["user"], "account_id": users["account"]})
+    return make_log(rows, people=people), users
 
 
 def test_users_of_one_account_count_together_by_a_loop_over_buckets():

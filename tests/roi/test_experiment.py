@@ -6,16 +6,15 @@ import pytest
 import statsmodels.api as sm
 
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import EventLog
 from mctlib.roi import compare_arms
 from mctlib.roi.experiment import effect_of
+from tests.support.logs import log_of
 
 ASK = {"of": "start", "by": "arm", "change_at": "2026-03-10", "window": "5d", "as_of": "2026-03-31"}
 
 
-def log_of(rows, arm):
-    events = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
-    return EventLog.from_frame(events.assign(arm=events["user_id"].map(arm)))
+def with_arms(rows, arm):
+    return log_of([(*row, arm.get(row[0])) for row in rows], "arm")
 
 
 def test_events_are_counted_on_both_sides_of_the_change():
@@ -35,7 +34,7 @@ def test_events_are_counted_on_both_sides_of_the_change():
         ("c", "use", "2026-03-13"),
         ("e", "use", "2026-03-11"),
     ]
-    row = compare_arms(log_of(rows, arm), "use", **(ASK | {"by": "properties.arm"})).arms.iloc[0]
+    row = compare_arms(with_arms(rows, arm), "use", **(ASK | {"by": "properties.arm"})).arms.iloc[0]
     assert row[["segment", "reference", "n_users", "n_reference"]].tolist() == ["old", "new", 2, 3]
     assert (
         row["mean_before"] == 0 and row["mean_after"] == 1
@@ -190,7 +189,7 @@ def world(n_new, n_old, lift, seed=1):
                 (u, "use", pd.Timestamp(start) + pd.Timedelta(hours=h))
                 for h in rng.uniform(0, 119, rng.poisson(rate))
             ]
-    return log_of(rows, arm)
+    return with_arms(rows, arm)
 
 
 def test_a_planted_lift_is_found_and_said():
@@ -234,7 +233,7 @@ def test_users_without_an_arm_are_no_arm():
         for i in range(0, 5, 1 + (a == "old"))
     ]
     result = compare_arms(
-        log_of(rows, {u: u[:3] for u, *_ in rows if u[0] != "x"}),
+        with_arms(rows, {u: u[:3] for u, *_ in rows if u[0] != "x"}),
         "use",
         **(ASK | {"by": "properties.arm"}),
     )
@@ -256,7 +255,7 @@ def test_the_surest_arm_is_spoken_of():
         ("c00", "use", f"2026-03-11 {k // 60:02d}:{k % 60:02d}") for k in range(400)
     ]  # +9.5, all by one user
     result = compare_arms(
-        log_of(rows, {u: u[0] for u, *_ in rows}),
+        with_arms(rows, {u: u[0] for u, *_ in rows}),
         "use",
         **(ASK | {"by": "properties.arm", "reference": "a"}),
     )
@@ -272,7 +271,7 @@ def test_users_who_do_not_differ_say_nothing():
         ("z", "use", "2026-03-11"),
     ]
     result = compare_arms(
-        log_of(rows, {u: u[0] for u, *_ in rows if u != "z"}),
+        with_arms(rows, {u: u[0] for u, *_ in rows if u != "z"}),
         "use",
         **(ASK | {"by": "properties.arm"}),
     )
@@ -283,7 +282,7 @@ def test_users_who_do_not_differ_say_nothing():
 
 
 def test_errors_name_the_parameter():
-    log = log_of(
+    log = with_arms(
         [
             ("a", "start", "2026-03-01"),
             ("b", "start", "2026-03-01"),
@@ -304,6 +303,6 @@ def test_errors_name_the_parameter():
 
 
 def test_without_arms_it_says_so():
-    log = log_of([("a", "start", "2026-03-01"), ("a", "use", "2026-03-12")], {"a": "new"})
+    log = with_arms([("a", "start", "2026-03-01"), ("a", "use", "2026-03-12")], {"a": "new"})
     result = compare_arms(log, "use", **(ASK | {"by": ""}))
     assert result.finding == "No randomised arms were named." and result.arms.empty

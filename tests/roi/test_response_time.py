@@ -6,8 +6,8 @@ import pytest
 
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.daily_metric import Count, daily_metric
-from mctlib.eventlog.event_log import EventLog
 from mctlib.roi import Money, value_of_speed
+from tests.support.logs import log_of
 
 LOG = pd.DataFrame(
     {
@@ -175,7 +175,7 @@ def test_a_series_that_was_saved_and_read_again_gives_the_same_answer(tmp_path):
         for day in pd.date_range("2025-01-06", "2025-06-22")
         for user in range(20 if day < pd.Timestamp("2025-05-05") else 12)
     ]
-    log = EventLog.from_frame(pd.DataFrame(rows, columns=["user_id", "event", "timestamp"]))
+    log = log_of(rows)
     series = daily_metric(log, Count("booked"), as_of="2025-06-22")
     expected = value_of_speed(series, LOG, money=Money(3.0))
     assert expected.stages["stage"].tolist() == ["until noticed", "until decided", "until answered"]

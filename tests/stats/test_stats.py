@@ -1,4 +1,7 @@
-"""Closed forms against the libraries that have them (what their intervals promise: `tests/calibration.py`)."""
+"""Closed forms against the libraries that have them.
+
+What their intervals promise: `tests/calibration.py`.
+"""
 
 from itertools import permutations
 
@@ -22,7 +25,8 @@ def test_wilson_is_statsmodels_wilson():
 
 
 def test_the_variance_of_clusters_is_that_of_a_cluster_robust_mean():
-    """statsmodels: OLS on a constant with cov_type="cluster", whose correction is G / (G - 1) there. Clusters without users change nothing."""
+    """statsmodels: OLS on a constant with cov_type="cluster", whose correction is G / (G - 1)
+    there. Clusters without users change nothing."""
     rng = np.random.default_rng(2)
     n = rng.integers(1, 30, 25)
     group = np.arange(25).repeat(n)
@@ -54,7 +58,8 @@ def test_where_clusters_do_not_vary_they_count_as_one_user_each():
 
 
 def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_accounts_wilsons():
-    """The variance by an explicit loop over the buckets; two shares at once; the last bucket holds nobody."""
+    """The variance by an explicit loop over the buckets; two shares at once; the last bucket holds
+    nobody."""
     rng = np.random.default_rng(3)
     n = np.r_[rng.integers(1, 40, (30, 2)), [[0, 0]]]
     k = rng.binomial(n, rng.beta(3, 5, (31, 1)))
@@ -88,7 +93,10 @@ def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_acc
 def test_a_few_accounts_beside_users_without_one_are_few_clusters_by_bucket_too(
     n_accounts, size, alone, given
 ):
-    """400 worlds, rate .3, correlation .1 in accounts, hashed into 100 buckets. Effective: 330^2 / (3 x 100^2 + 30) = 3.6 clusters, though they lie in some 30 buckets."""
+    """400 worlds, rate .3, correlation .1 in accounts, hashed into 100 buckets.
+
+    Effective: 330^2 / (3 x 100^2 + 30) = 3.6 clusters, though they lie in some 30 buckets.
+    """
     rng, n = np.random.default_rng(n_accounts + alone), 400
     sizes = np.r_[np.full(n_accounts, size), np.ones(alone, int)]
     did = rng.binomial(
@@ -118,7 +126,8 @@ def test_a_few_accounts_beside_users_without_one_are_few_clusters_by_bucket_too(
 
 
 def nested(seed, n_clusters=14, n_strata=3):
-    """Users of clusters of unlike sizes: cluster, stratum, side, success; and their counts (clusters, strata) of success and all, with and without."""
+    """Users of clusters of unlike sizes: cluster, stratum, side, success; and their counts
+    (clusters, strata) of success and all, with and without."""
     rng = np.random.default_rng(seed)
     cluster = np.arange(n_clusters).repeat(rng.integers(3, 30, n_clusters))
     stratum, side = (
@@ -134,7 +143,8 @@ def nested(seed, n_clusters=14, n_strata=3):
 
 
 def test_the_design_effect_of_a_difference_by_a_loop_that_leaves_out_clusters_user_by_user():
-    """The difference of the users left is a least-squares coefficient with a level a stratum (`test_drivers` holds the estimate to it)."""
+    """The difference of the users left is a least-squares coefficient with a level a stratum
+    (`test_drivers` holds the estimate to it)."""
     cluster, stratum, side, y, counts = nested(1)
 
     def coefficient(some):
@@ -170,7 +180,8 @@ def test_the_design_effect_of_a_difference_by_a_loop_that_leaves_out_clusters_us
 
 
 def test_where_users_are_their_own_clusters_nothing_changes():
-    """2,000 users, each a cluster: design effect 1 but for the jackknife's own noise of order 1 / n; with exactly 1 and endless degrees of freedom the plain formulas."""
+    """2,000 users, each a cluster: design effect 1 but for the jackknife's own noise of order
+    1 / n; with exactly 1 and endless degrees of freedom the plain formulas."""
     rng = np.random.default_rng(4)
     side, y, stratum = rng.random(2000) < 0.4, rng.random(2000) < 0.3, rng.integers(0, 2, 2000)
     level = stratum[:, None] == np.arange(2)
@@ -209,7 +220,7 @@ def test_too_few_clusters_on_one_side_give_no_interval():
 
 
 def test_colleagues_on_both_sides_make_a_difference_surer():
-    """Twelve clusters at levels of their own, each half with and half without: the levels cancel."""
+    """Twelve clusters at levels of their own, half with and half without: the levels cancel."""
     level = np.array([2, 4, 6, 8, 10, 12, 14, 16, 3, 7, 11, 15.0])
     k = (level + np.tile([1, 0, 1], 4))[:, None]
     effect, _ = stats.difference_design(
@@ -219,7 +230,8 @@ def test_colleagues_on_both_sides_make_a_difference_surer():
 
 
 def change_by_orders(before, after):
-    """What each factor adds to the change of the product, averaged over all orders in which the factors can change one by one."""
+    """What each factor adds to the change of the product, averaged over all orders in which the
+    factors can change one by one."""
     orders, added = list(permutations(range(len(before)))), np.zeros(len(before))
     for order in orders:
         now = list(before)
@@ -258,7 +270,8 @@ def test_shapley_of_many_factors_adds_up():
 
 
 def test_kitagawa_by_hand():
-    """Weights .6/.4 become .4/.6. Segment 1 stays at .5 x 1; segment 2 goes from .25 x 1 to .4 x .5, so by symmetry -.5 x .325 and .15 x .75. Overall .4 -> .32."""
+    """Weights .6/.4 become .4/.6. Segment 1 stays at .5 x 1; segment 2 goes from .25 x 1 to
+    .4 x .5, so by symmetry -.5 x .325 and .15 x .75. Overall .4 -> .32."""
     found = stats.kitagawa(
         [60, 40], np.array([[0.5, 1], [0.25, 1]]), [40, 60], np.array([[0.5, 1], [0.4, 0.5]])
     )
@@ -274,7 +287,8 @@ def test_kitagawa_by_hand():
 
 
 def test_what_is_missing_in_one_period_is_taken_as_unchanged():
-    """A segment that is new has only a mix part: .2 users at a rate of .3 against the mean overall rate (.5 + .46) / 2."""
+    """A segment that is new has only a mix part: .2 users at a rate of .3 against the mean overall
+    rate (.5 + .46) / 2."""
     found = stats.kitagawa([10, 0], np.array([[0.5], [np.nan]]), [8, 2], np.array([[0.5], [0.3]]))
     np.testing.assert_allclose(
         found, [[-0.2 * (0.5 - 0.48), 0], [0.2 * (0.3 - 0.48), 0]], atol=1e-15

@@ -1,0 +1,529 @@
+"""Credit, windows and excess where the truth is known: a simulator, and the demo."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kendalltau, norm
+
+from mctlib import plots, stats
+from mctlib.attribution import attribution_windows, narrative
+from mctlib.attribution import credit_rules as credit
+from mctlib.attribution.tables import BACKGROUND, UNTOLD
+from mctlib.attribution.touchpoints import UNRESOLVED
+from mctlib.eventlog.event_log import EventLog
+from mctlib.sources import demo
+from tests.support.partners import ArrayLog, rows_to_frame, simulated
+
+matplotlib.use("Agg")
+
+
+def stamped(seed, share, users=3000):
+    """Two partners that cause nothing, stamped on every event of a ``share`` of the users.
+
+    A super-property, which the conversion carries too.
+    """
+    rng = np.random.default_rng(seed)
+    start = rng.uniform(0, 150, users)
+    conv = start + rng.exponential(400, users)
+    partner = np.where(rng.random(users) < share, rng.choice(["a", "b"], users), None)
+    who, paid = (
+        np.repeat(np.arange(users), rng.poisson(0.1 * (180 - start))),
+        np.flatnonzero(conv < 180),
+    )
+    parts = [
+        ("signed_up", np.arange(users), start),
+        ("page", who, rng.uniform(start[who], 180)),
+        ("paid", paid, conv[paid]),
+    ]
+    return ArrayLog(
+        rows_to_frame(
+            [(u, t, event, partner[u]) for event, us, ts in parts for u, t in zip(us, ts)]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "share", [1.0, 0.998, 0.97]
+)  # all; 6 users left, too few to convert without a touch; 90 left
+def test_a_partner_stamped_on_nearly_every_user_cannot_be_told(quick, share):
+    result = attribution_windows(
+        stamped(1, share),
+        "paid",
+        windows=["7d", "30d"],
+        as_of="2026-06-29",
+        rules=["linear"],
+        seed=1,
+        start="signed_up",
+    )
+    assert (
+        result.partners["verdict"].eq(UNTOLD).all()
+        and result.windows["n_excess"].isna().all()
+        and not result.windows["admissible"].any()
+    )
+
+
+def test_a_partner_stamped_on_half_of_the_users_is_background():
+    result = attribution_windows(
+        stamped(1, 0.5),
+        "paid",
+        windows=["7d", "30d"],
+        as_of="2026-06-29",
+        rules=["linear"],
+        seed=1,
+        start="signed_up",
+    )
+    assert (
+        result.partners["verdict"].eq(BACKGROUND).all()
+        and result.windows["n_excess_ci_lower"].max() < 0
+    )
+
+
+def test_all_of_the_conversions_is_the_most_that_would_have_happened_anyway():
+    # of 3,000 users stamped to 93 %, seed 1 draws fewer conversions with a touch than without would
+    # give: the raw dilution is above 1
+    result = attribution_windows(
+        stamped(1, 0.93),
+        "paid",
+        windows=["7d", "30d"],
+        as_of="2026-06-29",
+        rules=["linear"],
+        seed=1,
+        start="signed_up",
+    )
+    last = result.windows.iloc[-1]
+    assert last["dilution_rate"] > 1
+    assert (
+        f"as far as the data can tell, all of the {last['n_attributed']} attributed conversions "
+        "(100 %, "
+        in result.finding
+        and " to 100; judged by placebo touches " in result.finding
+    )
+
+
+def test_an_interval_wider_than_the_conversions_tells_nothing(monkeypatch):
+    monkeypatch.setattr(
+        stats,
+        "percentile_interval",
+        lambda draws: (np.full(draws.shape[1:], -15_027.0), np.full(draws.shape[1:], 14_553.0)),
+    )
+    result = attribution_windows(
+        stamped(1, 0.5),
+        "paid",
+        windows=["7d", "30d"],
+        as_of="2026-06-29",
+        rules=["linear"],
+        seed=1,
+        start="signed_up",
+    )
+    assert result.partners["verdict"].eq(UNTOLD).all() and result.partners["n_excess"].notna().all()
+
+
+def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
+    """Whoever sits in which account, the points are the same.
+
+    But for the placebo's, whose days hang on the bucket.
+    """
+    frame = simulated(3)[0].frame.drop(columns="user")
+    ask = partial(
+        attribution_windows,
+        conversion="paid",
+        windows=["7d", "28d", "60d"],
+        as_of="2026-06-29",
+        reference="28d",
+        start="signed_up",
+        value=10.0,
+        seed=1,
+    )
+    spend = pd.DataFrame(
+        {"partner_id": ["slow", "fast", "null"], "day": pd.Timestamp("2026-04-01"), "amount": 500.0}
+    )
+    people = pd.DataFrame({"user_id": frame["user_id"].unique()}).astype(str)
+
+    def by_accounts(n):
+        accounts = [f"c{i}" for i in np.arange(len(people)) % n]
+        sit = people.assign(account_id=accounts)
+        return ask(EventLog.from_frame(frame, spend=spend, people=sit))
+
+    many, few = by_accounts(300), by_accounts(9)
+    assert (
+        "Fewer than 10 accounts are too few to say how far chance goes, so no interval is given"
+        in " ".join(few.caveats)
+    )
+    assert not any("Fewer than 10" in c for c in many.caveats) and "Fewer" not in many.finding
+    for field in ("credit", "windows", "partners", "budget"):
+        table, whole = getattr(few, field), getattr(many, field)
+        drawn = [c for c in table if "_ci_" in c]
+        assert (
+            len(table)
+            and drawn
+            and table[drawn].isna().all(axis=None)
+            and whole[drawn].notna().any(axis=None)
+        ), field
+        points = [
+            c
+            for c in table
+            if "_ci_" not in c
+            and not c.startswith("placebo")
+            and c not in ("admissible", "verdict")
+        ]
+        pd.testing.assert_frame_equal(table[points], whole[points])
+    assert many.windows["admissible"].any() and not few.windows["admissible"].any()
+    assert (
+        many.partners["verdict"].eq("earns credit").any()
+        and few.partners["verdict"].eq(UNTOLD).all()
+    )
+    assert (
+        few.late.loc[:, "excess_rate":].isna().all(axis=None)
+        and few.stability["top_rate"].isna().all()
+        and few.stability["kendall_tau"].notna().all()
+    )
+    drawn = plots.plot_budget(few.budget, windows=[7, 60])
+    assert {"7 days", "60 days"} <= {
+        t.get_text() for t in drawn.texts if np.isfinite(t.xy).all()
+    }, "windows are named where no interval is drawn"
+    plt.close(drawn.figure)
+    assert (
+        set(few.flips["kind"]) <= {"budget", "approach"}
+        and "No window is admissible: fewer than 10 accounts are too few" in few.finding
+    )
+    assert "nan" not in " ".join([few.finding, *few.caveats, *few.flips["conclusion"]]) and not {
+        "c0",
+        "c1",
+        "c8",
+    } & set(" ".join([*few.caveats, few.finding]).split())
+
+
+USERS, SEED = 8000, 2
+
+
+@pytest.fixture(scope="module")
+def demo_result():
+    tables = demo.generate(users=USERS, seed=SEED)
+    events = tables["events"]  # the rest of what people do is not asked about
+    asked = events["event"].isin(
+        [
+            "signed_up",
+            "recruiter_signed_up",
+            "partner_visit",
+            "subscription_started",
+            "account_deleted",
+        ]
+    )
+    log = EventLog.from_frame(**(tables | {"events": events[asked]}), name="demo")
+    spellings = dict.fromkeys(
+        demo.truth(users=USERS, seed=SEED)["attribution"]["broken_utm"]["spellings"],
+        "creator_chloe",
+    )
+    ask = partial(
+        attribution_windows,
+        log,
+        "subscription_started",
+        windows=["1d", "7d", "14d", "30d", "60d", "90d"],
+        as_of="2026-07-05",
+        seed=1,
+        start=["signed_up", "recruiter_signed_up"],
+        competing="account_deleted",
+        reference="30d",
+        value=300.0,
+    )
+    return ask(aliases=spellings), ask()
+
+
+def test_the_demo_truth_is_recovered(demo_result):
+    result, world = (
+        demo_result[0],
+        demo.happened(USERS, SEED).users,
+    )  # the planted truth of the counted conversions: those after the first 90 days
+    world = world[world["consent"] & (world["converted"] >= 90) & (world["converted"] < demo.DAYS)]
+    for row in result.windows.query("window_days >= 14").itertuples():
+        caused = (world["lag_days"] <= row.window_days).sum()
+        assert (
+            row.n_excess_ci_lower <= caused <= row.n_excess_ci_upper
+            and row.n_excess == pytest.approx(caused, rel=0.15)
+        )
+    partners = result.partners.set_index("partner_id")
+    assert partners.loc["coupon_corner", "verdict"] == BACKGROUND and len(partners) == 7
+    earns = partners.drop("coupon_corner").query("n_attributed >= 30")
+    assert earns["verdict"].eq("earns credit").all() and len(earns) >= 4
+    # spend of the counted days alone (92 of 182), and money on the excess
+    truth = demo.truth(users=USERS, seed=SEED)["attribution"]["partners"].set_index("partner_id")
+    assert (partners["spend_amount"] / truth["spend_amount"]).dropna().to_numpy() == pytest.approx(
+        92 / 182, abs=0.02
+    )
+    pd.testing.assert_series_equal(
+        partners["roi"],
+        300 * partners["n_excess"] / partners["spend_amount"] - 1,
+        check_names=False,
+    )
+    # creators convert late (planted median 20 days against 3): their credit grows from 7 to 60
+    # days, the boards' hardly
+    linear = result.credit.query("rule == 'linear'").pivot(
+        index="partner_id", columns="window_days", values="credit"
+    )
+    kind = truth["kind"].reindex(linear.index)
+    growth = linear[60].groupby(kind).sum() / linear[7].groupby(kind).sum()
+    assert growth["creator"] > 4 > 2 > growth["traditional"]
+    # half of what touches cause comes after 7 days, next to nothing after 60: no window below 14
+    # days may pass, some window must
+    fit = result.windows.query("admissible")["window_days"]
+    assert len(fit) and fit.min() >= 14
+
+
+def test_broken_spelling_is_shown_and_repaired_by_aliases(demo_result):
+    repaired, broken = (
+        r.credit.query("rule == 'linear' and window_days == 30").set_index("partner_id")["credit"]
+        for r in demo_result
+    )
+    # two of five spellings equal a partner of the spend table but for case
+    assert broken["creator_chloe"] < 0.7 * repaired["creator_chloe"]
+    assert broken["creator_chloe"] + broken[UNRESOLVED] == pytest.approx(
+        repaired["creator_chloe"], rel=0.02
+    )
+    assert any("names no known partner" in c for c in demo_result[1].caveats) and not any(
+        "names no known partner" in c for c in demo_result[0].caveats
+    )
+
+
+def test_tables_hold_together(demo_result):
+    result = demo_result[0]
+    total = result.credit.groupby(["rule", "window_days"])["credit"].sum().unstack("rule")
+    assert (
+        np.abs(total.to_numpy() - result.windows["n_attributed"].to_numpy()[:, None]).max() < 1e-9
+    )
+    assert (
+        np.abs(result.credit.groupby(["rule", "window_days"])["credit_share"].sum() - 1).max()
+        < 1e-9
+    )
+    assert (result.credit["credit_share"] - result.credit["credit_share_ci_lower"]).min() > -1e-9
+    w = result.windows
+    assert (w["n_late"] == w["n_attributed"].iloc[-1] - w["n_attributed"]).all() and w[
+        "n_attributed"
+    ].is_monotonic_increasing
+    assert np.allclose(w["dilution_rate"], 1 - w["n_excess"] / w["n_attributed"])
+    ranked = result.partners.query("n_attributed >= 30")["partner_id"]
+    for row in result.stability.itertuples():
+        part = result.credit[
+            result.credit["rule"].eq(row.rule) & result.credit["partner_id"].isin(ranked)
+        ].pivot(index="partner_id", columns="window_days", values="credit")
+        assert (
+            row.kendall_tau
+            == pytest.approx(kendalltau(part[row.window_days], part[30.0]).statistic)
+            and row.top_partner == part[row.window_days].idxmax()
+        )
+    assert (
+        np.allclose(result.stability.query("window_days == 30")["kendall_tau"], 1)
+        and result.stability["top_rate"].between(0, 1).all()
+    )
+    assert "at 30 days" in result.finding and "admissible" in result.finding
+
+
+def test_ranks_and_their_intervals(demo_result):
+    result = demo_result[0]
+    ranked = result.partners.query("n_attributed >= 30")["partner_id"]
+    part = result.credit[result.credit["partner_id"].isin(ranked)]
+    assert (
+        part["rank"].tolist()
+        == part.groupby(["rule", "window_days"])["credit"]
+        .rank(ascending=False, method="min")
+        .tolist()
+    )
+    assert (part["rank_ci_lower"] <= part["rank"]).mean() > 0.98 and (
+        part["rank"] <= part["rank_ci_upper"]
+    ).mean() > 0.98
+    assert part["rank_ci_lower"].min() >= 1 and part["rank_ci_upper"].max() <= len(ranked)
+
+
+def test_an_order_is_sure_when_nearly_all_draws_have_it():
+    draws = np.zeros((1000, 3))
+    draws[:, 0] = (
+        1  # before the second in all draws; before the third in 975 of 1,000 and then in one less
+    )
+    draws[:25, 2] = 2
+    assert credit.sure_order(draws).tolist() == [
+        [False, True, True],
+        [False, False, False],
+        [False, False, False],
+    ]
+    draws[25, 2] = 2
+    assert not credit.sure_order(draws)[0, 2]
+
+
+def test_the_budget_follows_the_credit(demo_result):
+    result = demo_result[0]
+    spent = result.partners.set_index("partner_id")["spend_amount"]
+    linear = result.credit.query("rule == 'linear'").set_index(["partner_id", "window_days"])[
+        "credit"
+    ]
+    for row in result.budget.itertuples():
+        everyone = linear.xs(row.window_days, level="window_days")
+        assert row.budget_amount == pytest.approx(
+            spent.sum() * everyone[row.partner_id] / everyone.sum()
+        )
+        assert row.spend_amount == spent[row.partner_id] and row.change_amount == pytest.approx(
+            row.budget_amount - row.spend_amount
+        )
+        assert row.budget_amount_ci_lower <= row.budget_amount <= row.budget_amount_ci_upper
+    kind = demo.truth(users=USERS, seed=SEED)["attribution"]["partners"].set_index("partner_id")[
+        "kind"
+    ]
+    to = result.budget.assign(kind=result.budget["partner_id"].map(kind)).pivot_table(
+        index="kind", columns="window_days", values="budget_amount", aggfunc="sum"
+    )
+    assert to.loc["creator", 60] > 3 * to.loc["creator", 7], (
+        "creators convert late: a short window moves their money to others"
+    )
+    cost = result.partners.set_index("partner_id")
+    assert np.allclose(cost["cost_amount"], cost["spend_amount"] / cost["n_credited"])
+    assert (cost["cost_amount_ci_lower"] <= cost["cost_amount"]).all() and (
+        cost["cost_amount"] <= cost["cost_amount_ci_upper"]
+    ).all()
+
+
+class SpendLog(ArrayLog):
+    """With money spent on two partners."""
+
+    def table(self, name):
+        return (
+            pd.DataFrame(
+                {"day": "2026-02-15", "amount": [12_000.0, 9_000.0], "partner_id": ["slow", "fast"]}
+            )
+            if name == "spend"
+            else super().table(name)
+        )
+
+
+def test_conclusions_that_flip_are_said():
+    # 300 users convert 12 days after slow, 200 two days after fast, 200 eight days after slow and
+    # one after fast; all after the first 30 days
+    rows = [("start", 0, "page", None)]
+    for n, touches in (
+        (300, [("slow", 12)]),
+        (200, [("fast", 2)]),
+        (200, [("slow", 8), ("fast", 1)]),
+    ):
+        for i in range(n):
+            rows += [(f"{touches}{i}", 50 - lag, "visit", partner) for partner, lag in touches] + [
+                (f"{touches}{i}", 50, "paid", None)
+            ]
+    result = attribution_windows(
+        SpendLog(rows_to_frame(rows)),
+        "paid",
+        windows=["7d", "30d"],
+        as_of="2026-03-31",
+        rules=["first", "last", "linear"],
+        seed=1,
+        value=50.0,
+    )
+    # credit, slow : fast, at 7 days 0 : 400 (linear), at 30 days 400 : 300 (linear), 500 : 200
+    # (first), 300 : 400 (last)
+    said = result.flips.groupby("kind")["conclusion"].apply(list)
+    assert said["windows"] == ["fast earns more credit than slow at 7 days, and less at 30 days."]
+    assert said["rules"] == [
+        "At 30 days slow earns more credit than fast when counted by first and linear, and less "
+        "when counted by last."
+    ]
+    assert said["cost"] == [
+        "slow cost 12,000: more than its credited conversions are worth at 7 days (0), and less at"
+        " 30 days (20,000)."
+    ]
+    # of 21,000 in all: 12,000 : 9,000 by 30 days, 0 : 21,000 by 7
+    assert said["budget"] == [
+        "Paid by 7 instead of 30 days, 12,000 of 21,000 spent (57 %) would go to others: most to "
+        "fast (+12,000), most from slow (-12,000)."
+    ]
+    assert "cause" not in said, "without untouched time nobody is judged"
+
+
+def test_of_many_pairs_the_largest_are_said(quick, monkeypatch):
+    monkeypatch.setattr(narrative, "MOST_SAID", 1)
+    rows = [
+        ("start", 0, "page", None)
+    ]  # 100 users convert 2 days after fast, 300 and 400 twelve days after small and big
+    rows += [
+        (f"{p}{i}", day, event, who)
+        for p, lag, n in (("fast", 2, 100), ("small", 12, 300), ("big", 12, 400))
+        for i in range(n)
+        for day, event, who in ((50 - lag, "visit", p), (50, "paid", None))
+    ]
+    result = attribution_windows(
+        ArrayLog(rows_to_frame(rows)),
+        "paid",
+        windows=["7d", "30d"],
+        as_of="2026-03-31",
+        rules=["linear"],
+        seed=1,
+    )
+    assert result.flips["conclusion"].tolist() == [
+        "fast earns more credit than big at 7 days, and less at 30 days.",
+        "Further pairs of partners that change places so: 1.",
+    ]
+
+
+def test_credit_without_cause_is_said(demo_result):
+    result = demo_result[0]
+    credit = result.credit.query("rule == 'linear' and window_days == 30").set_index("partner_id")[
+        "credit_share"
+    ]
+    lost = result.approaches.set_index(["approach", "partner_id"]).loc["CRM record", "n_missing"]
+    n = result.windows.query("window_days == 30")["n_attributed"].item()
+    assert result.flips.query("kind == 'approach'")["conclusion"].iloc[0] == (
+        f"By the CRM record, {lost['all']:,.0f} of {n:,} conversions go to another partner than by "
+        f"multi-touch, or to nobody; coupon_corner loses most ({lost['coupon_corner']:,.0f})."
+    )
+    assert result.flips.query("kind == 'cause'")["conclusion"].tolist() == [
+        f"coupon_corner holds {100 * credit['coupon_corner']:.0f} % of the credit at 30 days, yet "
+        "users convert no more often after its touches."
+    ]
+
+
+def test_late_converters_of_the_demo(demo_result):
+    late = demo_result[0].late.set_index(["partner_id", "window_days"])
+
+    # planted: lags log-normal around 20 days for creators, around 3 for boards and search, spread
+    # 0.5
+    def beyond(days, median):
+        return norm.cdf(np.log(median / days) / demo.LAG_SIGMA)
+
+    for partner, median in (("creator_ana", 20), ("jobboard_one", 3), ("search_ads", 3)):
+        for days in (7, 30):
+            row, true = (
+                late.loc[partner, days],
+                1 - (1 - beyond(days, median)) / (1 - beyond(90, median)),
+            )
+            assert row["late_rate_ci_lower"] - 0.05 <= true <= row["late_rate_ci_upper"] + 0.05, (
+                partner,
+                days,
+                true,
+                row,
+            )
+    assert late.loc["coupon_corner"][["excess_rate", "late_rate"]].isna().all(axis=None), (
+        "who causes nothing has no late converters"
+    )
+
+
+def test_the_record_of_the_crm_beside_multi_touch(demo_result):
+    table = demo_result[0].approaches.set_index(["approach", "partner_id"])
+    assert np.allclose(table["n_credited"], table["n_alike"] + table["n_extra"])
+    multi = table.loc["multi-touch", "n_credited"]
+    for approach in ("CRM record", "last UTM"):
+        part = table.loc[approach]
+        assert np.allclose(part["n_alike"] + part["n_missing"], multi) and np.allclose(
+            part.drop("all").sum(), part.loc["all"]
+        )
+        assert np.allclose(part["missing_value_amount"], 300 * part["n_missing"])
+    # the CRM knows who brought the user; the coupon partner brings nobody, it only touches
+    assert (
+        table.loc[("CRM record", "coupon_corner"), "n_credited"]
+        == 0
+        < table.loc[("CRM record", "coupon_corner"), "n_missing"]
+    )
+    assert (
+        table.loc[("last UTM", "all"), "n_credited"]
+        == table.loc[("multi-touch", "all"), "n_credited"]
+    ), "every touch of the demo has a utm_source"

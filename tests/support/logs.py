@@ -1,0 +1,26 @@
+"""Small logs, row by row."""
+
+import pandas as pd
+
+from mctlib.eventlog.event_log import EventLog
+
+FIRST = pd.Timestamp("2026-01-01", tz="UTC")
+
+
+def frame_of(rows, *columns, unit=None, since=FIRST):
+    """Rows of (user, event, time, columns ...); with a unit, times count from ``since``."""
+    frame = pd.DataFrame(rows, columns=["user_id", "event", "timestamp", *columns])
+    if unit is None:
+        return frame
+    passed = pd.to_timedelta(frame["timestamp"], unit=unit).dt.round("us")
+    return frame.assign(timestamp=pd.to_datetime(since, utc=True) + passed)
+
+
+def log_of(rows, *columns, unit=None, since=FIRST, **tables):
+    """The same rows as a log; people, backend, timeline ... are frames."""
+    return EventLog.from_frame(frame_of(rows, *columns, unit=unit, since=since), **tables)
+
+
+def people_of(n, **columns):
+    """u0, u1, ... and what is known of these n users."""
+    return pd.DataFrame({"user_id": [f"u{i}" for i in range(n)], **columns})

@@ -19,7 +19,14 @@ from mctlib.eventlog.journeys import (
     user_lines,
 )
 from mctlib.eventlog.steps import Order
-from mctlib.eventlog.walk_kernels import Rule, walk_in_any_order, walk_in_order
+from mctlib.eventlog.walk_kernels import (
+    MOST_STEPS,
+    Rule,
+    out_of_step_order,
+    walk_in_any_order,
+    walk_in_order,
+    walk_plainly,
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,8 @@ def walk_funnel(
     j, bits = _of_funnel(j, rule, len(exclude))
     if hold:
         return _walk_held(j, bits, rule, hold, first_only)
+    if _is_plain(bits, rule):
+        return _walk_plainly(j, bits, rule)[0 if first_only else 1]
     begin, end = ranges(j.user)
     rows, excluded, _ = _walk(begin, end, j.time, bits, rule, first_only)
     return _attempts(j, begin, rows, excluded)
@@ -120,6 +129,8 @@ def walk_attempts(
     """
     rule = _rule(n_steps, window, order, exclude, optional)
     j, bits = _of_funnel(j, rule, len(exclude))
+    if _is_plain(bits, rule) and not hold:
+        return _walk_plainly(j, bits, rule)
     if hold:
         first, deepest = (_walk_held(j, bits, rule, hold, only) for only in (True, False))
         stay = ~np.isin(first.user, deepest.excluded)
@@ -164,6 +175,29 @@ def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> tuple[Journeys, In
         order = _by_steps_within_moments(j, steps)
         j, mask = j.take(order), mask[order]
     return j, mask.astype(np.int64)
+
+
+def _is_plain(bits: Ints, rule: Rule) -> bool:
+    """Whether steps in order are all that is asked, and no event fits two of them."""
+    asked = rule.in_order and not rule.strict and rule.n_steps <= MOST_STEPS
+    more = rule.bars.any() or rule.optional.any()
+    return asked and not more and not (bits & (bits - 1)).any()
+
+
+def _walk_plainly(j: Journeys, bits: Ints, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
+    """First and deepest attempts, one object where nobody enters again."""
+    begin, end = ranges(j.user)
+    step_of = np.zeros(1 << rule.n_steps, np.int64)
+    step_of[1 << np.arange(rule.n_steps)] = np.arange(rule.n_steps)
+    order = np.arange(len(j))
+    if out_of_step_order(begin, end, j.time, bits, step_of):
+        order = _by_steps_within_moments(j, bits)
+    first, deepest, again = walk_plainly(begin, end, j.time, bits, order, step_of, rule.window)
+    nobody = np.zeros(len(begin), bool)
+    walk = _attempts(j, begin, first, nobody)
+    if not again.any():
+        return walk, walk
+    return walk, _attempts(j, begin, deepest, nobody)
 
 
 def _by_steps_within_moments(j: Journeys, steps: Ints) -> Ints:

@@ -59,6 +59,8 @@ class Chains(NamedTuple):
     rows: Ints
 
 
+MOST_STEPS = 16  # of a walk that looks them up
+
 # compiled into the loop that calls it: a call for every row would cost more than the rule
 inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
@@ -66,6 +68,58 @@ INTS, BOOLS = types.int64[::1], types.boolean[::1]
 NUMBER, FLAG = types.int64, types.boolean
 RULE = types.NamedTuple((NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule)
 WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
+
+
+@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+def walk_plainly(
+    begin: Ints, end: Ints, time: Ints, bits: Ints, order: Ints, step_of: Ints, window: int
+) -> tuple[Ints, Ints, Bools]:
+    """Rows of every user's first and deepest attempt, and who enters again.
+
+    The common case of `walk_in_order`, and the rule at its barest: every row is one step
+    (``step_of`` its bits, from 0), and ``order`` are the rows, those of a moment by their steps.
+    """
+    n = step_of.max() + 1
+    first = np.full((len(begin), n), -1)
+    deepest = np.full((len(begin), n), -1)
+    again = np.zeros(len(begin), np.bool_)
+    start = np.empty(n, np.int64)  # of the attempt that was the last to get to the step
+    chain = np.empty((n, n), np.int64)  # its rows
+    for u in range(len(begin)):
+        start[:] = NEVER
+        entry, n_first, depth = NEVER, 0, 0
+        for i in range(begin[u], end[u]):
+            now, row = time[i], order[i]
+            k = step_of[bits[row]]
+            if n_first == k and (k == 0 or now - entry <= window):
+                entry = now if k == 0 else entry
+                first[u, k] = row
+                n_first += 1
+            begun = start[k - 1]
+            if k == 0:
+                begun = now
+                again[u] |= now > entry
+            if begun == NEVER or begun == start[k] or now - begun > window:
+                continue
+            start[k] = begun
+            for before in range(k):
+                chain[k, before] = chain[k - 1, before]
+            chain[k, k] = row
+            if k >= depth:
+                depth = k + 1
+                for step in range(depth):
+                    deepest[u, step] = chain[k, step]
+    return first, deepest, again
+
+
+@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN), cache=True, nogil=True)
+def out_of_step_order(begin: Ints, end: Ints, time: Ints, bits: Ints, step_of: Ints) -> bool:
+    """Whether some moment's rows do not stand in the order of the steps."""
+    for u in range(len(begin)):
+        for row in range(begin[u] + 1, end[u]):
+            if time[row] == time[row - 1] and step_of[bits[row]] < step_of[bits[row - 1]]:
+                return True
+    return False
 
 
 @inlined

@@ -212,17 +212,6 @@ def _read_tied(moment: Moment, bits: Ints, depth: int, rule: Rule, chains: Chain
 
 
 @inlined
-def _next_start(row: int, end: int, time: Ints, bits: Ints) -> int:
-    """First row of the next moment with a step 1, or the end."""
-    begin = row
-    while row < end and not bits[row] & 1:
-        row += 1
-    while begin < row < end and time[row - 1] == time[row]:
-        row -= 1
-    return row
-
-
-@inlined
 def _moment(row: int, end: int, time: Ints, bits: Ints, counts: int) -> Moment:
     """The moment that begins with a row."""
     any_bits = bits[row]
@@ -257,16 +246,15 @@ def walk_in_order(
         until = NEVER  # the end of the last window
         row = begin[u]
         while row < end[u] and chains.start[n] == NEVER:  # a clean finish is final
-            if time[row] > until:  # nobody waits: nothing happens before the next step 1
-                row = _next_start(row, end[u], time, bits)
-                if row == end[u]:
-                    break
             moment = _moment(row, end[u], time, bits, counts)
+            row = moment.end
+            if moment.time > until and not moment.any_bits & 1:
+                continue  # no attempt waits, and none begins
             again[u] |= depth > 0 and moment.any_bits & 1
             if moment.any_bits & counts & 1:
-                until = time[row] + rule.window
+                until = moment.time + rule.window
             if moment.alike:
-                for r in range(row, moment.end):
+                for r in range(moment.begin, moment.end):
                     event = Event(r, moment.time, bits[r] & counts, False)
                     depth = _read(event, depth, rule, chains)
                     _break_off(event, rule, chains)
@@ -274,10 +262,10 @@ def walk_in_order(
                 depth = _read_tied(moment, bits, depth, rule, chains)
             if first_only and depth:
                 counts = ~1
-            row = moment.end
         excluded[u] = chains.spoilt[best]
         if not excluded[u]:
-            rows[u, :depth] = chains.rows[best, :depth]
+            for k in range(depth):
+                rows[u, k] = chains.rows[best, k]
     return rows, excluded, again
 
 

@@ -32,17 +32,21 @@ inlined = njit(inline="always")
 
 
 @njit((COLUMN, TABLE, COLUMN), cache=True, nogil=True)
-def moments(time: Ints, rows: Ints, leaves: Ints) -> Ints:
-    """When each user got to each step (users, steps); NEVER: not before leaving.
+def moments(time: Ints, rows: Ints, leaves: Ints) -> tuple[Ints, int]:
+    """When users got to each step (users, steps), and how many did two in a row at once.
 
-    A step at the very moment of the exit comes first.
+    NEVER: not before leaving; a step at the very moment of the exit comes first.
     """
     reached = np.full(rows.shape, NEVER)
+    n_tied = 0
     for u in range(len(rows)):
+        tied = False
         for k in range(rows.shape[1]):
             if rows[u, k] >= 0 and time[rows[u, k]] <= leaves[u]:
                 reached[u, k] = time[rows[u, k]]
-    return reached
+                tied |= k > 0 and reached[u, k] == reached[u, k - 1]
+        n_tied += tied
+    return reached, n_tied
 
 
 @inlined
@@ -139,18 +143,6 @@ def tally_steps(fits: Bools, segment: Ints, n_segments: int) -> Ints:
         for k in range(fits.shape[1]):
             n_users[segment[u], k] += fits[u, k]
     return n_users
-
-
-@njit((TABLE,), cache=True, nogil=True)
-def count_tied(reached: Ints) -> int:
-    """Users with two steps in a row at the very same time."""
-    n_tied = 0
-    for u in range(len(reached)):
-        tied = False
-        for k in range(1, reached.shape[1]):
-            tied |= reached[u, k] != NEVER and reached[u, k] == reached[u, k - 1]
-        n_tied += tied
-    return n_tied
 
 
 @njit((COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)

@@ -16,7 +16,6 @@ from mctlib.eventlog.walk import FunnelWalk, walk_attempts, walk_funnel
 from mctlib.funnel.count_kernels import (
     WAYS,
     Terms,
-    count_tied,
     deeds,
     list_waits,
     moments,
@@ -136,7 +135,7 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     if rule.competing:
         start = first.journeys.time[first.entry]
         leaves = _exits(j, rule.n_steps + len(rule.exclude), first.user, start)
-    reached = moments(first.journeys.time, first.rows, leaves)
+    reached, n_tied = moments(first.journeys.time, first.rows, leaves)
     checks = _attempt_checks(j, first, deepest, rule)
     waits = _exact_waits if rule.exact else _waits
     tables = {
@@ -150,7 +149,7 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     else:
         did, furthest, n_events = _deeds(j, rule, deepest.user)
         tables["ever"] = _by_step(_ever(did, n_events, rule), deepest_where, rule)
-        checks += [("tied", 0, count_tied(reached)), *_skipped(did, furthest, rule)]
+        checks += [("tied", 0, n_tied), *_skipped(did, furthest, rule)]
     tables["checks"] = pd.DataFrame(checks, columns=["check", "number", "n_users"])
     return tables
 
@@ -242,10 +241,11 @@ def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
     """Later attempts, exclusions (each, any, the first attempt only), and what is not held."""
-    done, at_once = _finished(deepest), _finished(first)
+    done = _finished(deepest)
+    later = np.setdiff1d(done, _finished(first), assume_unique=True)
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
     alone = _taken_out(j, deepest.excluded, rule)
-    found = [("later", 0, len(np.setdiff1d(done, at_once)))]
+    found = [("later", 0, len(later))]
     for i, n in enumerate([*alone, len(deepest.excluded), len(spoilt)]):
         found.append(("excluded", i, n))
     if rule.hold:

@@ -193,11 +193,9 @@ def _walk_plainly(j: Journeys, bits: Ints, rule: Rule) -> tuple[FunnelWalk, Funn
     if out_of_step_order(begin, end, j.time, bits, step_of):
         order = _by_steps_within_moments(j, bits)
     first, deepest, again = walk_plainly(begin, end, j.time, bits, order, step_of, rule.window)
-    nobody = np.zeros(len(begin), bool)
-    walk = _attempts(j, begin, first, nobody)
-    if not again.any():
-        return walk, walk
-    return walk, _attempts(j, begin, deepest, nobody)
+    nobody = np.empty(0, np.int64)
+    walk = FunnelWalk(j, first, nobody)
+    return walk, FunnelWalk(j, deepest, nobody) if again.any() else walk
 
 
 def _by_steps_within_moments(j: Journeys, steps: Ints) -> Ints:

@@ -74,7 +74,7 @@ WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 def walk_plainly(
     begin: Ints, end: Ints, time: Ints, bits: Ints, order: Ints, step_of: Ints, window: int
 ) -> tuple[Ints, Ints, Bools]:
-    """Rows of every user's first and deepest attempt, and who enters again.
+    """Rows of the first and the deepest attempt of every user who enters, and who does so again.
 
     The common case of `walk_in_order`, and the rule at its barest: every row is one step
     (``step_of`` its bits, from 0), and ``order`` are the rows, those of a moment by their steps.
@@ -85,6 +85,7 @@ def walk_plainly(
     again = np.zeros(len(begin), np.bool_)
     start = np.empty(n, np.int64)  # of the attempt that was the last to get to the step
     chain = np.empty((n, n), np.int64)  # its rows
+    line = 0  # of the user, among those who enter
     for u in range(len(begin)):
         start[:] = NEVER
         entry, n_first, depth = NEVER, 0, 0
@@ -93,12 +94,12 @@ def walk_plainly(
             k = step_of[bits[row]]
             if n_first == k and (k == 0 or now - entry <= window):
                 entry = now if k == 0 else entry
-                first[u, k] = row
+                first[line, k] = row
                 n_first += 1
             begun = start[k - 1]
             if k == 0:
                 begun = now
-                again[u] |= now > entry
+                again[line] |= now > entry
             if begun == NEVER or begun == start[k] or now - begun > window:
                 continue
             start[k] = begun
@@ -108,8 +109,9 @@ def walk_plainly(
             if k >= depth:
                 depth = k + 1
                 for step in range(depth):
-                    deepest[u, step] = chain[k, step]
-    return first, deepest, again
+                    deepest[line, step] = chain[k, step]
+        line += n_first > 0
+    return first[:line], deepest[:line], again[:line]
 
 
 @njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN), cache=True, nogil=True)

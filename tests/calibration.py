@@ -174,7 +174,7 @@ def clustered_rate(n: int) -> list[Row]:
         by_account, naive = (
             ((low <= 0.3) & (high >= 0.3))
             for low, high in (
-                stats.cluster_rate(k, users)[:2],
+                stats.cluster_rate(k.T, users.T)[:2],
                 stats.wilson(k.sum(axis=1), users.sum(axis=1)),
             )
         )

@@ -48,9 +48,10 @@ class Result:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({len(table)})" for name, table in self.tables.items())
-        finding = textwrap.shorten(self.finding, 100, placeholder=" ...")
+        finding = textwrap.shorten(self.finding, 200, placeholder=" ...")
         caveats = f"; {len(self.caveats)} caveats" if self.caveats else ""
-        return f"{type(self).__name__}: {finding}\n  rule: {self.rule}\n  tables: {sizes}{caveats}"
+        rule = f"\n  rule: {self.rule}" if self.rule else ""
+        return f"{type(self).__name__}: {finding}{rule}\n  tables: {sizes}{caveats}"
 
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{html.escape(self.finding)}</b></p>"]

@@ -110,9 +110,11 @@ def _weakest(told: Told) -> str:
     if len(total) < 3 or total["step_rate"].isna().all():
         return ""
     k = int(total["step_rate"].idxmin())
+    before = int(told.rule.previous[k])
+    whom = "the step before" if before == k - 1 else f"step {before + 1}"
     return (
         f"; the weakest step is step {k + 1}, {told.names[k]}: "
-        f"{phrases.share(total.loc[k], 'step_rate')} of those at the step before go on"
+        f"{phrases.share(total.loc[k], 'step_rate')} of those at {whom} go on"
     )
 
 
@@ -133,7 +135,8 @@ def _spread(told: Told) -> str:
 
 def rule(told: Told) -> str:
     """How it was counted."""
-    text = f"{HOW[told.rule.order]}, {phrases.window(told.rule.window)} from a user's first entry"
+    span = phrases.window(told.rule.window)
+    text = ", ".join([HOW[told.rule.order], *_options(told), f"{span} from a user's first entry"])
     if not told.n_entered:
         return f"{text}."
     last = told.total.iloc[-1]
@@ -151,6 +154,20 @@ def rule(told: Told) -> str:
     elif clusters.n_accounts:
         intervals += phrases.in_accounts(clusters.n_accounts, last["design_effect"])
     return f"{text}, {left}{pending}; {rounded}{intervals}."
+
+
+def _options(told: Told) -> list[str]:
+    """What else the attempts are held to."""
+    found = [
+        f"users with {e.step.label} between steps {e.after} and {e.before} taken out"
+        for e in told.asked.exclusions
+    ]
+    if told.rule.optional:
+        numbers = phrases.listed(map(str, told.rule.optional), last="or")
+        found.append(f"step {numbers} may be skipped")
+    if told.rule.hold:
+        found.append(f"the same {phrases.listed(told.rule.hold)} throughout")
+    return found
 
 
 def caveats(told: Told) -> tuple[str, ...]:

@@ -113,6 +113,17 @@ def _column(value: Any, info: Any) -> str:
     return ""
 
 
+def _apart(value: Any, info: Any) -> str:
+    """Columns that no other parameter names already: each is held equal once, or compared."""
+    taken = {"by": [info.data.get("by")], "adjust": info.data.get("adjust", [])}
+    for name, columns in taken.items():
+        both = [column for column in value if column in columns]
+        if both:
+            return f': "{both[0]}" stands under "{name}" already; name it in one of them only.'
+    twice = [column for column in value if value.count(column) > 1]
+    return f': "{twice[0]}" stands there twice.' if twice else ""
+
+
 def _duration(value: Any, _: Any) -> str:
     as_window(value, "")  # whose error begins with the colon after the name
     return ""
@@ -240,8 +251,8 @@ class ActivationParameters(BaseModel):
     competing: EventOrNone = ""
     observed_from: EventOrNone = ""
     by: ColumnOrNone = ""
-    adjust: list[Column] = []
-    strata: list[Column] = []
+    adjust: Annotated[list[Column], _checked(_apart)] = []
+    strata: Annotated[list[Column], _checked(_apart)] = []
     horizon: Duration = ""
     reference: Annotated[list[Any], segment_of("by")] = []
     landmark: Durations = []

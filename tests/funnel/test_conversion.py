@@ -305,7 +305,8 @@ def test_whom_an_exclusion_takes_out_is_in_no_rate():
         nobody.finding
         == "An exclusion takes out the first attempt of everyone with a, so there is no rate."
     )
-    assert nobody.rule == "steps in order, 5 days from a user's first entry."
+    out = "users with x between steps 2 and 3 taken out"
+    assert nobody.rule == f"steps in order, {out}, 5 days from a user's first entry."
     plots.plot_funnel(nobody.steps)
     plots.plot_funnel_times(nobody.times)
     matplotlib.pyplot.close("all")

@@ -186,7 +186,7 @@ def test_what_is_right_passes(project, notebook, settings):
     [
         ("funnel", {"exclude": [{"event": "signed_up"}], "optional": [2]}, ""),
         ("funnel", {"hold": ["platform"]}, ""),
-        ("activation", {"adjust": ["platform"], "strata": ["platform"]}, ""),
+        ("activation", {"adjust": ["week"], "strata": ["month"]}, ""),
         ("roi", {"arms": "platform", "arms_reference": "ios"}, ""),
         ("funnel", {"exclude": ["signed_up"]}, ': "signed_up" is no exclusion; write {event: '),
         (
@@ -206,6 +206,8 @@ def test_what_is_right_passes(project, notebook, settings):
         ("funnel", {"optional": ["2"]}, ': "2" is no number of a step; the steps are 1 to 2.'),
         ("funnel", {"hold": ["plan"]}, ': The column "plan" is empty'),
         ("activation", {"strata": ["plan"]}, ': The column "plan" is empty'),
+        ("activation", {"adjust": ["platform"]}, ': "platform" stands under "by" already; name it'),
+        ("activation", {"strata": ["week", "week"]}, ': "week" stands there twice.'),
         ("roi", {"arms": "platform", "arms_reference": "web"}, ': "web" is no segment of "plat'),
         ("roi", {"arms_reference": "ios"}, ' is "ios", but "arms" names no column'),
     ],

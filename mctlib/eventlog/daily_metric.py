@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +52,8 @@ class DailyMetric:
     """A metric by day and segment, from `daily_metric` or from a table of one's own.
 
     ``table``: a row for every segment and day. What is true of the whole metric stands in every
-    row, so that a table saved and read again says the same; only day, n and value are needed.
+    row, so that a table saved and read again says the same (with ``dtype={"segment": str}`` where
+    segments look like numbers or truth values); only day, n and value are needed.
 
     ============ ===== ===========================================================================
     column       unit  meaning
@@ -64,7 +66,7 @@ class DailyMetric:
     n_tracked    users among these: the events hold the success too
     metric             in words
     kind               rate (has n_success), count (value = n everywhere) or mean
-    events             their names, " · " between them
+    events             their names, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
     ============ ===== ===========================================================================
     """
@@ -101,7 +103,8 @@ class DailyMetric:
     @property
     def events(self) -> list[str]:
         """Names of the metric's events; none where the table does not say them."""
-        return [name for name in str(self._fact("events", "")).split(" · ") if name]
+        told = str(self._fact("events", "[]"))
+        return json.loads(told) if told.startswith("[") else [told]
 
     @property
     def n_pending(self) -> int:
@@ -191,7 +194,7 @@ def daily_metric(
         table.assign(
             metric=_title(metric),
             kind=type(metric).__name__.lower(),
-            events=" · ".join(name for event in events for name in as_step(event).names),
+            events=json.dumps([name for event in events for name in as_step(event).names]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
         )
     )

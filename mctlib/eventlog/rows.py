@@ -92,7 +92,9 @@ def codes_of(column: pa.ChunkedArray) -> tuple[Array, list[str]]:
     Empty values are MISSING.
     """
     if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
+        # what is no text is encoded first, since there are fewer words than rows; of no rows, days
+        # in a dictionary have no text
+        column = (column if len(column) else column.cast(pa.string())).dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
     texts = encoded.dictionary.cast(pa.string()).to_pylist()
     names = [*(text or MISSING for text in texts), MISSING]

@@ -169,7 +169,7 @@ def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> tuple[Journeys, In
         some = np.flatnonzero(mask)
         j, mask = j.take(some), mask[some]
     steps = mask & kind((1 << rule.n_steps) - 1)
-    if (steps & (steps - kind(1))).any():
+    if rule.in_order and (steps & (steps - kind(1))).any():
         # of several events for one step the one with the fewest later uses goes first, so that
         # the log's own order within a moment means nothing
         order = _by_steps_within_moments(j, steps)

@@ -16,7 +16,14 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Exclusion, Order, Step, as_exclusion, as_step, may_meet
 from mctlib.funnel import narrative
 from mctlib.funnel.counts import Rule, count_funnel, shared_steps
-from mctlib.funnel.rates import Counts, by_segment, correlations, segment_tables
+from mctlib.funnel.rates import (
+    STEP_COLUMNS,
+    Counts,
+    by_segment,
+    correlations,
+    curves,
+    step_rows,
+)
 from mctlib.phrases import day
 from mctlib.results import Result
 
@@ -118,7 +125,7 @@ def diagnose_funnel(
     Notes
     -----
     Kaplan-Meier, or Aalen-Johansen with an exit, read at the window (`stats.incidence`); Wilson's
-    interval on the effective size, by account where users sit in some (`rates.segment_tables`).
+    interval on the effective size, by account where users sit in some (`rates.step_rows`).
 
     Examples
     --------
@@ -167,13 +174,15 @@ def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked)
     labels = [step.label for step in asked.steps]
     if rule.order == "unordered":
         labels = [f"any {k} of {rule.n_steps}" for k in range(1, rule.n_steps + 1)]
-    total, times = segment_tables(everyone, "all", labels, rule)
+    rows = step_rows(everyone, "all", labels, rule)
+    times = curves(everyone, rows, rule)
     parts = by_segment(tables, rule) if rule.by else {}
     if "all" in parts:
         parts = {f"all ({rule.by[0]})" if s == "all" else s: c for s, c in parts.items()}
-    stand_in = correlations(total, everyone.clusters)
-    found = [segment_tables(c, s, labels, rule, stand_in)[0] for s, c in parts.items()]
-    steps = pd.concat([total, *found], ignore_index=True)
+    stand_in = correlations(rows, everyone.clusters)
+    for segment, counts in parts.items():
+        rows += step_rows(counts, segment, labels, rule, stand_in)
+    steps = pd.DataFrame(rows)[STEP_COLUMNS]
     checks = narrative.Checks(tables["checks"])
     told = narrative.Told(asked, {"all": everyone} | parts, steps, checks, rule)
     return Funnel(

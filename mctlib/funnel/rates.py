@@ -162,24 +162,26 @@ def by_segment(tables: Mapping[str, pd.DataFrame], rule: Rule) -> dict[str, Coun
     return dict(sorted(found.items(), key=lambda item: -item[1].reached[0]))
 
 
-def segment_tables(
+def step_rows(
     counts: Counts,
     segment: str,
     labels: Sequence[str],
     rule: Rule,
     stand_in: Sequence[float] | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of one segment in `Funnel.steps`, and its curves as in `Funnel.times`.
+) -> list[dict[str, Any]]:
+    """The rows of one segment in `Funnel.steps`.
 
     ``stand_in``: correlations within accounts by step, where the segment's own is not known.
     """
     clusters = counts.clusters
     same = {
+        "segment": segment,
+        "n_entered": counts.n_entered,
         "n_accounts": clusters.n_accounts,
         "window_days": rule.window / DAY_US,
         "horizon_days": rule.days(counts.horizon),
     }
-    rows, curves = [_first_row(counts)], []
+    rows = [_first_row(counts)]
     icc = 1.0
     for step in range(2, len(labels) + 1):
         effect, _ = clusters.design(step, 1)
@@ -189,20 +191,27 @@ def segment_tables(
         if not effect < 1:  # with those whose window is open there are more users an account
             in_use = float(np.fmax(effect, 1 + (clusters.alike() - 1) * icc))
         row = _since_entry(counts, step, rule, in_use)
-        step_effect, step_clusters = clusters.design(step, int(rule.previous[step - 1]) + 1)
-        step_effect = _first_known(step_effect, in_use)
-        row |= _step_rate(counts, step, rule, step_effect, step_clusters)
+        step_effect, n_clusters = clusters.design(step, int(rule.previous[step - 1]) + 1)
+        row |= _step_rate(counts, step, rule, _first_known(step_effect, in_use), n_clusters)
         curve = counts.since_step[step - 1].curve
         row |= {q: rule.days(stats.quantile(curve, at)) for q, at in QUANTILES.items()}
-        rows.append(row | {"design_effect": effect})
-        printed = _printed(curve, rule, step_effect, step_clusters)
-        curves.append(printed.assign(segment=segment, step=step, event=labels[step - 1]))
-    steps = pd.DataFrame(rows).assign(**same, segment=segment, step=range(1, len(labels) + 1))
-    steps["event"] = list(labels)
-    steps["n_entered"] = counts.n_entered
-    steps["n_reached"] = counts.reached
-    steps["n_any_order"] = counts.ever
-    return steps[STEP_COLUMNS], pd.concat(curves, ignore_index=True)[TIME_COLUMNS]
+        rows.append(row | {"design_effect": effect, "design_in_use": in_use})
+    for k, row in enumerate(rows):
+        row |= same | {"step": k + 1, "event": labels[k]}
+        row |= {"n_reached": counts.reached[k], "n_any_order": counts.ever[k]}
+    return rows
+
+
+def curves(counts: Counts, rows: Sequence[dict[str, Any]], rule: Rule) -> pd.DataFrame:
+    """`Funnel.times` of the segment that has these counts and rows."""
+    found = []
+    for row in rows[1:]:
+        step = row["step"]
+        effect, n_clusters = counts.clusters.design(step, int(rule.previous[step - 1]) + 1)
+        effect = _first_known(effect, row["design_in_use"])
+        printed = _printed(counts.since_step[step - 1].curve, rule, effect, n_clusters)
+        found.append(printed.assign(**{name: row[name] for name in ("segment", "step", "event")}))
+    return pd.concat(found, ignore_index=True)[TIME_COLUMNS]
 
 
 def _columns(*names: str) -> list[str]:
@@ -267,10 +276,10 @@ def _step_rate(
     return interval_columns("step_rate", value, *_ends(value, n, design_effect, n_clusters))
 
 
-def correlations(steps: pd.DataFrame, clusters: Clusters) -> list[float]:
-    """Correlation within accounts at each step of a segment's rows in `Funnel.steps`."""
+def correlations(rows: Sequence[dict[str, Any]], clusters: Clusters) -> list[float]:
+    """Correlation within accounts at each step of a segment's rows."""
     alike = clusters.alike(closed=True)
-    return [_icc(effect, alike) for effect in steps["design_effect"]]
+    return [_icc(row["design_effect"], alike) for row in rows]
 
 
 def _icc(design_effect: float, alike: float) -> float:

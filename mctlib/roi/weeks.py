@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ def checked(series: DailyMetric) -> pd.DataFrame:
         total = n if kind == "count" else (value * n).fillna(0.0)
     segment = "all"
     if "segment" in table:
-        segment = table["segment"].where(table["segment"].notna(), MISSING).astype(str)
+        segment = table["segment"].map(_as_text)
     day = days(table["day"], "series: day")
     daily = pd.DataFrame({"day": day, "segment": segment, "total": total} | numbers)
     if daily["day"].isna().any():
@@ -57,6 +58,15 @@ def checked(series: DailyMetric) -> pd.DataFrame:
     if kind == "count":
         _check_every_day(daily)
     return daily
+
+
+def _as_text(segment: Any) -> str:
+    """A segment as the log names it, also where a reader of CSV took it for a number."""
+    if pd.isna(segment):
+        return MISSING
+    if isinstance(segment, float) and segment.is_integer():
+        return str(int(segment))
+    return str(segment)
 
 
 def _check_every_day(daily: pd.DataFrame) -> None:

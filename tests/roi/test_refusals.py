@@ -246,7 +246,7 @@ def test_one_is_not_many():
 
 def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
     frame, change = panel(1)
-    frame["events"] = "signed_up · booked"
+    frame["events"] = '["signed_up", "booked"]'
     result = compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE)
     assert (
         result.verdict == "not supported"

@@ -304,6 +304,8 @@ def test_columns_that_say_the_same_and_too_many_levels_are_refused(world, monkey
     same = world.assign(revenue=np.where(world["plan"] == "paid", "1", "2"))
     with pytest.raises(ParameterError, match="two columns say the same"):
         ask(same, adjust=["plan", "revenue"])
+    with pytest.raises(ParameterError, match="two columns say the same"):
+        ask(same, adjust=["plan"], strata="revenue")
     monkeypatch.setattr(cox, "MOST_LEVELS", 1)
     with pytest.raises(ParameterError, match="2 levels of channel, plan are to be compared; 1 is"):
         ask(world)

@@ -166,3 +166,11 @@ def test_two_metrics_in_one_table_have_no_name_in_common():
         for s in "ab"
     ]
     assert DailyMetric.of(pd.concat(parts)).title == "the metric"
+
+
+def test_an_event_keeps_its_name_whatever_stands_in_it():
+    rows = [("u1", "a · b, c", "2026-01-01"), ("u2", "a · b, c", "2026-01-02")]
+    series = daily_metric(log_of(rows), Count("a · b, c"), as_of="2026-01-02")
+    saved = DailyMetric.of(series.table.copy())
+    assert series.events == saved.events == ["a · b, c"]
+    assert DailyMetric(series.table.assign(events="booked")).events == ["booked"]

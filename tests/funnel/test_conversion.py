@@ -718,3 +718,21 @@ def test_pictures_leave_out_what_the_tables_hide():
             .startswith(words)
         )
     matplotlib.pyplot.close("all")
+
+
+def test_cohorts_of_nobody_are_refused_as_nobody_is():
+    log = log_of([("u1", "x", "2026-01-01"), ("u1", "a", "2026-01-20"), ("u1", "b", "2026-01-21")])
+    with pytest.raises(ParameterError, match="nobody did step 1 .a. up to 2026-01-05"):
+        diagnose_funnel(log, ["a", "b"], window="2d", as_of="2026-01-05", by="week")
+
+
+def test_a_repeated_step_does_not_move_the_entry_of_an_unordered_attempt():
+    """Three events of one moment: the attempt begins with the first of the log, in ios."""
+    moment = "2026-01-01"
+    rows = [("u1", "a", moment, "ios"), ("u1", "c", moment, "web"), ("u1", "a", moment, "web")]
+    log = log_of([*rows, ("u2", "x", "2026-02-02", "ios")], "platform")
+    ask = {"window": "2d", "as_of": "2026-01-31", "order": "unordered", "by": "platform"}
+    for steps in (["c", "a"], ["c", "a", "a"]):
+        table = diagnose_funnel(log, steps, **ask).steps
+        assert set(table["segment"]) == {"all", "ios"}
+        assert table["n_reached"].tolist() == [1] * 2 * len(steps)

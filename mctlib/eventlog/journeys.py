@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,11 +75,23 @@ class Journeys:
         """0-99, a hash of each row's account, or of the user where there is none."""
         return self.bucket_of(self.user)
 
+    @cached_property
+    def ranges(self) -> tuple[Ints, Ints]:
+        """Each user's first row, and the row after the last."""
+        return ranges(self.user)
+
+    @cached_property
+    def bits(self) -> Ints:
+        """The mask as kernels read it."""
+        return self.mask.astype(np.int64)
+
     def has(self, bit: int) -> Bools:
         """Rows that match matcher ``bit``."""
         return self.mask & self.mask.dtype.type(1 << bit) != 0
 
-    def segments(self, rows: Ints, by: Sequence[str] | None = None) -> tuple[Ints, NDArray[Any]]:
+    def segments(
+        self, rows: NDArray[Any], by: Sequence[str] | None = None
+    ) -> tuple[Ints, NDArray[Any]]:
         """The rows' values over some dims (None: all): a code each, and the labels of the codes.
 
         Of several dims the values are joined with " · "; without any dim all are "all".
@@ -94,12 +107,12 @@ class Journeys:
         ]
         return code, np.array([" · ".join(row) for row in zip(*words)], object)
 
-    def segment(self, rows: Ints, by: Sequence[str] | None = None) -> NDArray[Any]:
+    def segment(self, rows: NDArray[Any], by: Sequence[str] | None = None) -> NDArray[Any]:
         """Label of each row over some dims (see `segments`)."""
         code, labels = self.segments(rows, by)
         return labels[code]
 
-    def accounts(self, rows: Ints, by: Sequence[str]) -> pd.DataFrame:
+    def accounts(self, rows: NDArray[Any], by: Sequence[str]) -> pd.DataFrame:
         """account, n_users of the rows, one a user; MISSING are users without one.
 
         ``by`` is `EventLog.accounts`; where it is empty the table is, for there are none.

@@ -21,8 +21,8 @@ from mctlib.eventlog.journeys import (
 from mctlib.eventlog.steps import Order
 from mctlib.eventlog.walk_kernels import (
     MOST_STEPS,
+    Rows,
     Rule,
-    out_of_step_order,
     walk_in_any_order,
     walk_in_order,
     walk_plainly,
@@ -44,11 +44,11 @@ class FunnelWalk:
     """
 
     journeys: Journeys
-    rows: Ints
+    rows: Rows
     excluded: Ints
 
     @property
-    def entry(self) -> Ints:
+    def entry(self) -> Rows:
         """Row of the attempt's first event: step 1 is never skipped, unordered rows are by time."""
         return self.rows[:, 0]
 
@@ -105,9 +105,9 @@ def walk_funnel(
     j, bits = _of_funnel(j, rule, len(exclude))
     if hold:
         return _walk_held(j, bits, rule, hold, first_only)
-    if _is_plain(bits, rule):
+    if _is_plain(j, rule):
         return _walk_plainly(j, bits, rule)[0 if first_only else 1]
-    begin, end = ranges(j.user)
+    begin, end = j.ranges
     rows, excluded, _ = _walk(begin, end, j.time, bits, rule, first_only)
     return _attempts(j, begin, rows, excluded)
 
@@ -129,13 +129,13 @@ def walk_attempts(
     """
     rule = _rule(n_steps, window, order, exclude, optional)
     j, bits = _of_funnel(j, rule, len(exclude))
-    if _is_plain(bits, rule) and not hold:
+    if _is_plain(j, rule) and not hold:
         return _walk_plainly(j, bits, rule)
     if hold:
         first, deepest = (_walk_held(j, bits, rule, hold, only) for only in (True, False))
         stay = ~np.isin(first.user, deepest.excluded)
         return replace(first, rows=first.rows[stay]), deepest
-    begin, end = ranges(j.user)
+    begin, end = j.ranges
     rows, excluded, again = _walk(begin, end, j.time, bits, rule, True)
     if not again.any():
         first = _attempts(j, begin, rows, excluded)
@@ -163,36 +163,38 @@ def _rule(
 
 def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> tuple[Journeys, Ints]:
     """Rows that the rule looks at, and their bits: those of a step or an exclusion; strict: all."""
+    known = (1 << rule.n_steps + n_exclusions) - 1
     kind = j.mask.dtype.type
-    mask = j.mask & kind((1 << rule.n_steps + n_exclusions) - 1)
-    if not rule.strict and not mask.all():
-        some = np.flatnonzero(mask)
-        j, mask = j.take(some), mask[some]
-    steps = mask & kind((1 << rule.n_steps) - 1)
+    if j.mask.max(initial=0) > known:
+        j = replace(j, mask=j.mask & kind(known))
+    if not rule.strict and not j.mask.all():
+        j = j.take(np.flatnonzero(j.mask))
+    steps = j.mask & kind((1 << rule.n_steps) - 1)
     if rule.in_order and (steps & (steps - kind(1))).any():
         # of several events for one step the one with the fewest later uses goes first, so that
         # the log's own order within a moment means nothing
-        order = _by_steps_within_moments(j, steps)
-        j, mask = j.take(order), mask[order]
-    return j, mask.astype(np.int64)
+        j = j.take(_by_steps_within_moments(j, steps))
+    return j, j.bits
 
 
-def _is_plain(bits: Ints, rule: Rule) -> bool:
+def _is_plain(j: Journeys, rule: Rule) -> bool:
     """Whether steps in order are all that is asked, and no event fits two of them."""
     asked = rule.in_order and not rule.strict and rule.n_steps <= MOST_STEPS
     more = rule.bars.any() or rule.optional.any()
-    return asked and not more and not (bits & (bits - 1)).any()
+    return asked and not more and not (j.mask & (j.mask - j.mask.dtype.type(1))).any()
 
 
 def _walk_plainly(j: Journeys, bits: Ints, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
     """First and deepest attempts, one object where nobody enters again."""
-    begin, end = ranges(j.user)
+    begin, end = j.ranges
     step_of = np.zeros(1 << rule.n_steps, np.int64)
     step_of[1 << np.arange(rule.n_steps)] = np.arange(rule.n_steps)
-    order = np.arange(len(j))
-    if out_of_step_order(begin, end, j.time, bits, step_of):
-        order = _by_steps_within_moments(j, bits)
-    first, deepest, again = walk_plainly(begin, end, j.time, bits, order, step_of, rule.window)
+    first, deepest, again, knotted = walk_plainly(begin, end, j.time, bits, step_of, rule.window)
+    lines = np.flatnonzero(knotted >= 0)
+    if len(lines):
+        own = (begin[knotted[lines]], end[knotted[lines]], j.time, bits, rule)
+        first[lines], _, again[lines] = _walk(*own, True)
+        deepest[lines], _, _ = _walk(*own, False)
     nobody = np.empty(0, np.int64)
     walk = FunnelWalk(j, first, nobody)
     return walk, FunnelWalk(j, deepest, nobody) if again.any() else walk
@@ -248,12 +250,12 @@ def _with_very_first(j: Journeys, begin: Ints, starts: Bools) -> Bools:
 
 def _walk(
     begin: Ints, end: Ints, time: Ints, bits: Ints, rule: Rule, first_only: bool
-) -> tuple[Ints, Bools, Bools]:
+) -> tuple[Rows, Bools, Bools]:
     walk = walk_in_order if rule.in_order else walk_in_any_order
     return walk(begin, end, time, bits, rule, first_only)
 
 
-def _attempts(j: Journeys, begin: Ints, rows: Ints, excluded: Bools) -> FunnelWalk:
+def _attempts(j: Journeys, begin: Ints, rows: Rows, excluded: Bools) -> FunnelWalk:
     entered = rows[:, 0] >= 0
     if not entered.all():
         rows = rows[entered]

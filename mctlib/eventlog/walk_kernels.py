@@ -6,12 +6,15 @@ NUMBA_DISABLE_JIT=1 the same loops run as Python.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit, types
+from numpy.typing import NDArray
 
 from mctlib.eventlog.journeys import NEVER, Bools, Ints
+
+Rows: TypeAlias = NDArray[np.int32]  # half the memory of other integers, and a walk is mostly that
 
 
 class Rule(NamedTuple):
@@ -70,28 +73,32 @@ RULE = types.NamedTuple((NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule)
 WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 
-@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
 def walk_plainly(
-    begin: Ints, end: Ints, time: Ints, bits: Ints, order: Ints, step_of: Ints, window: int
-) -> tuple[Ints, Ints, Bools]:
-    """Rows of the first and the deepest attempt of every user who enters, and who does so again.
+    begin: Ints, end: Ints, time: Ints, bits: Ints, step_of: Ints, window: int
+) -> tuple[Rows, Rows, Bools, Ints]:
+    """Rows of the first and the deepest attempt of every user who enters.
 
-    The common case of `walk_in_order`, and the rule at its barest: every row is one step
-    (``step_of`` its bits, from 0), and ``order`` are the rows, those of a moment by their steps.
+    Then who enters again, and which users need `walk_in_order`, because events of one moment do not
+    stand in step order; both are by line of the attempts, the latter -1 where all is well. The
+    common case, and the rule at its barest: every row is one step (``step_of`` its bits, from 0).
     """
     n = step_of.max() + 1
-    first = np.full((len(begin), n), -1)
-    deepest = np.full((len(begin), n), -1)
+    first = np.full((len(begin), n), -1, np.int32)
+    deepest = np.full((len(begin), n), -1, np.int32)
     again = np.zeros(len(begin), np.bool_)
+    knotted = np.empty(len(begin), np.int64)
     start = np.empty(n, np.int64)  # of the attempt that was the last to get to the step
-    chain = np.empty((n, n), np.int64)  # its rows
+    chain = np.empty((n, n), np.int32)  # its rows
     line = 0  # of the user, among those who enter
     for u in range(len(begin)):
         start[:] = NEVER
+        knotted[line] = -1
         entry, n_first, depth = NEVER, 0, 0
-        for i in range(begin[u], end[u]):
-            now, row = time[i], order[i]
-            k = step_of[bits[row]]
+        for row in range(begin[u], end[u]):
+            now, k = time[row], step_of[bits[row]]
+            if row > begin[u] and now == time[row - 1] and k < step_of[bits[row - 1]]:
+                knotted[line] = u
             if n_first == k and (k == 0 or now - entry <= window):
                 entry = now if k == 0 else entry
                 first[line, k] = row
@@ -111,17 +118,7 @@ def walk_plainly(
                 for step in range(depth):
                     deepest[line, step] = chain[k, step]
         line += n_first > 0
-    return first[:line], deepest[:line], again[:line]
-
-
-@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN), cache=True, nogil=True)
-def out_of_step_order(begin: Ints, end: Ints, time: Ints, bits: Ints, step_of: Ints) -> bool:
-    """Whether some moment's rows do not stand in the order of the steps."""
-    for u in range(len(begin)):
-        for row in range(begin[u] + 1, end[u]):
-            if time[row] == time[row - 1] and step_of[bits[row]] < step_of[bits[row - 1]]:
-                return True
-    return False
+    return first[:line], deepest[:line], again[:line], knotted[:line]
 
 
 @inlined
@@ -229,14 +226,14 @@ def _moment(row: int, end: int, time: Ints, bits: Ints, counts: int) -> Moment:
 @njit(WALK, cache=True, nogil=True)
 def walk_in_order(
     begin: Ints, end: Ints, time: Ints, bits: Ints, rule: Rule, first_only: bool
-) -> tuple[Ints, Bools, Bools]:
+) -> tuple[Rows, Bools, Bools]:
     """Rows of every user's best attempt, who is taken out by an exclusion, and who enters again.
 
     ``first_only``: only step 1 at the moment of a user's first entry is a start.
     """
     n = rule.n_steps
     best = n + 1
-    rows = np.full((len(begin), n), -1)
+    rows = np.full((len(begin), n), -1, np.int32)
     excluded = np.zeros(len(begin), np.bool_)
     again = np.zeros(len(begin), np.bool_)
     chains = Chains(np.empty(n + 2, np.int64), np.empty(n + 2, np.bool_), np.full((n + 2, n), -1))
@@ -291,7 +288,7 @@ def _look_back(row: int, time: Ints, bits: Ints, window: int, fills: Ints) -> in
 @njit(WALK, cache=True, nogil=True)
 def walk_in_any_order(
     begin: Ints, end: Ints, time: Ints, bits: Ints, rule: Rule, first_only: bool
-) -> tuple[Ints, Bools, Bools]:
+) -> tuple[Rows, Bools, Bools]:
     """`walk_in_order` where steps may come in any order; the rows of an attempt stand by time.
 
     Looks back from every event: most steps within one window count. An exclusion spoils an attempt
@@ -299,7 +296,7 @@ def walk_in_any_order(
     """
     n = rule.n_steps
     steps = (1 << n) - 1
-    rows = np.full((len(begin), n), -1)
+    rows = np.full((len(begin), n), -1, np.int32)
     excluded = np.zeros(len(begin), np.bool_)
     again = np.zeros(len(begin), np.bool_)
     fills = np.empty(n, np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, types
 
 from mctlib.eventlog.journeys import NEVER, Bools, Ints
+from mctlib.eventlog.walk_kernels import Rows
 
 # how a wait ends: in the step, by the exit, with the window, or where the data end
 REACHED, LEFT, STOPPED, PENDING = range(4)
@@ -24,6 +25,7 @@ class Terms(NamedTuple):
 
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 TABLE = types.Array(types.int64, 2, "C", readonly=True)
+ROWS = types.Array(types.int32, 2, "C", readonly=True)
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
 NUMBER = types.int64
 TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
@@ -31,8 +33,8 @@ TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
 inlined = njit(inline="always")
 
 
-@njit((COLUMN, TABLE, COLUMN), cache=True, nogil=True)
-def moments(time: Ints, rows: Ints, leaves: Ints) -> tuple[Ints, int]:
+@njit((COLUMN, ROWS, COLUMN), cache=True, nogil=True)
+def moments(time: Ints, rows: Rows, leaves: Ints) -> tuple[Ints, int]:
     """When users got to each step (users, steps), and how many did two in a row at once.
 
     NEVER: not before leaving; a step at the very moment of the exit comes first.

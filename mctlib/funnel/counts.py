@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER, Bools, Ints, Journeys, lines_of, number, ranges, tally
+from mctlib.eventlog.journeys import NEVER, Bools, Ints, Journeys, lines_of, number, tally
 from mctlib.eventlog.steps import Order, Step, may_meet
 from mctlib.eventlog.walk import FunnelWalk, walk_attempts, walk_funnel
 from mctlib.funnel.count_kernels import (
@@ -278,12 +278,12 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
 
 def _deeds(j: Journeys, rule: Rule, user: Ints) -> tuple[Ints, Ints, Ints]:
     """What the users ever did: see `count_kernels.deeds`."""
-    begin, end = ranges(j.user)
+    begin, end = j.ranges
     if len(user) < len(begin):
         mine = np.searchsorted(j.user[begin], user)
         begin, end = begin[mine], end[mine]
     shared = np.array(rule.shared, np.int64)
-    return deeds(begin, end, j.mask.astype(np.int64), shared, rule.n_steps)
+    return deeds(begin, end, j.bits, shared, rule.n_steps)
 
 
 def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:

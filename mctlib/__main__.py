@@ -128,8 +128,8 @@ def new() -> None:
 def data(name: str, files: tuple[str, ...]) -> None:
     """Draft params/data.NAME.yaml from what stands in FILES."""
     from mctlib.contract import ParameterError
-    from mctlib.sources.dataset import project_root
     from mctlib.sources.draft import draft
+    from mctlib.sources.project import project_root
 
     path = project_root() / "params" / f"data.{name}.yaml"
     if path.exists():

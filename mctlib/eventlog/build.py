@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
-from mctlib.eventlog.store import Sources, fill, sql_text
+from mctlib.eventlog.sql import sql_text
+from mctlib.eventlog.store import Sources, fill
 
 # what DuckDB and the system raise when a store cannot be written
 UNWRITABLE = (

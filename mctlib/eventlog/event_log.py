@@ -21,8 +21,9 @@ from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.rows import array, bits_of_names, codes_of, in_order, masks
 from mctlib.eventlog.select import Question
+from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import Step, as_step
-from mctlib.eventlog.store import connect, fill, sql_text, use
+from mctlib.eventlog.store import connect, fill, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
 CHUNK_ROWS = 2_500_000

@@ -11,16 +11,8 @@ import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.store import (
-    BUCKET,
-    FAULTY_SHARE,
-    PERSONAL,
-    faults,
-    hashed,
-    salt,
-    sql_name,
-    sql_text,
-)
+from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, salt
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 

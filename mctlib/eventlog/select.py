@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mctlib.contract import ParameterError
+from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import MATCHERS, Step
-from mctlib.eventlog.store import sql_text
 from mctlib.eventlog.vocabulary import Vocabulary, filtered
 
 WORD = 64  # event names whose bits one number holds

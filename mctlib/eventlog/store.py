@@ -20,6 +20,7 @@ import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
 from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.sql import sql_text
 
 # SQL; users of one account share it, it is the same in every store
 BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
@@ -33,16 +34,6 @@ MOST_WORDS = 10_000
 
 # (label, SELECT) of each source of a canonical table
 Sources: TypeAlias = Sequence[tuple[str, str]]
-
-
-def sql_text(value: object) -> str:
-    """SQL of a text."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def sql_name(column: str) -> str:
-    """SQL of a column's name."""
-    return '"' + column.replace('"', '""') + '"'
 
 
 def salt() -> str:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import duckdb
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
+from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
-from mctlib.eventlog.store import sql_text
 
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
 CALENDAR = ("week", "month")

@@ -26,6 +26,7 @@ from mctlib.runner.declared import (
 from mctlib.runner.parameters import read_day
 from mctlib.runner.record import Report, shown
 from mctlib.sources import dataset as sources
+from mctlib.sources.project import project_root
 
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
@@ -102,7 +103,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text("utf-8"), _Loader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        near = _there(path.stem, path.parent, sources.project_root() / "params")
+        near = _there(path.stem, path.parent, project_root() / "params")
         raise ParameterError(f"{shown(path)} cannot be read ({reason}).{near}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -199,7 +200,7 @@ def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:
     given: dict[str, Given] = {}
     if entry.params:
         with mistakes.noted():
-            read = read_yaml(sources.project_root() / entry.params)
+            read = read_yaml(project_root() / entry.params)
             given |= {key: Given(entry.params, value) for key, value in read.items()}
     for key, value in entry.set.items():
         if key in OF_THE_PACK:
@@ -214,7 +215,7 @@ def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:
 
 
 def _notebook(where: str, name: str) -> Path:
-    folder = sources.project_root() / "notebooks"
+    folder = project_root() / "notebooks"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         rule = 'use letters, digits, "-" and "_"'
         raise ParameterError(f'{where}: "{name}" cannot name a notebook of notebooks/; {rule}.')

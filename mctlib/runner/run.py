@@ -16,7 +16,7 @@ import pandas as pd
 from mctlib.runner import execute, publish
 from mctlib.runner.pack import Pack, check_pack
 from mctlib.runner.record import Report, RunRecord, shown
-from mctlib.sources import dataset as sources
+from mctlib.sources.project import project_root
 
 __all__ = ["RunRecord", "run_pack"]
 
@@ -93,7 +93,7 @@ def _execute(path: Path, pack: Pack, reports: list[Report], folder: Path, jobs: 
             print(f"{_now()} {line}", file=lines)
 
         log(f"{shown(path)}: {about}")
-        execute.execute_all(reports, folder, sources.project_root(), jobs, log)
+        execute.execute_all(reports, folder, project_root(), jobs, log)
 
 
 def _record(

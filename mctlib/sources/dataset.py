@@ -18,12 +18,13 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, ParameterError, nearest
+from mctlib.contract import TABLES, DataError, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
+from mctlib.sources.project import project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.staging import Stage, workbench
 
@@ -199,18 +200,6 @@ def _format_fault(table: str, source: Source) -> str:
 # --------------------------------------------------------------------------- its sources
 
 
-def project_root() -> Path:
-    """The nearest folder that holds `params/`, from the working directory upwards.
-
-    Raises ParameterError when there is none.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params").is_dir():
-            return folder
-    raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
-
-
 def paths_of(source: Source, root: Path) -> list[Path]:
     """The files a source means, in order of their names. Raises DataError when there is none."""
     found: dict[Path, None] = {}
@@ -311,10 +300,10 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     >>> log.load["n_users"]  # doctest: +SKIP
     """
     root = project_root()
-    path = _yaml_of(dataset, root)
+    path = yaml_of(dataset, root)
     described = read_dataset(path)
-    for other in _yamls(root):
-        if other.resolve() != path.resolve() and _says_name(other, described.name):
+    for other in yamls(root):
+        if other.resolve() != path.resolve() and says_name(other, described.name):
             raise DataError(
                 f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
                 " Rename one."
@@ -336,31 +325,6 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
             raise unwritten(store, error) from error
         raise
     return EventLog.open(store)
-
-
-def _yamls(root: Path) -> list[Path]:
-    return list((root / "params").glob("data.*.yaml"))
-
-
-def _yaml_of(dataset: str | Path, root: Path) -> Path:
-    named = root / "params" / f"data.{dataset}.yaml"
-    path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else named
-    if not path.is_file():
-        known = [_name_in(other) for other in _yamls(root)]
-        names = ", ".join(sorted(known)) or "none yet"
-        near = nearest(_name_in(path), known) or f" Its datasets are: {names}."
-        raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{near}')
-    return path
-
-
-def _name_in(path: Path) -> str:
-    return path.name.removeprefix("data.").removesuffix(".yaml")
-
-
-def _says_name(path: Path, name: str) -> bool:
-    with suppress(yaml.YAMLError, UnicodeDecodeError, AttributeError):
-        return bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("name") == name)
-    return False
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -392,7 +356,9 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    code += [package / f"eventlog/{name}.py" for name in ("build", "frames", "identity", "store")]
+    code += [
+        package / f"eventlog/{name}.py" for name in ("build", "frames", "identity", "sql", "store")
+    ]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

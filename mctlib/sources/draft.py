@@ -10,8 +10,9 @@ from typing import TypeAlias
 import duckdb
 
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError
-from mctlib.sources.dataset import NAME, Source, name_fault, paths_of, project_root
+from mctlib.sources.dataset import NAME, Source, name_fault, paths_of
 from mctlib.sources.files import File, find, plain, scan
+from mctlib.sources.project import project_root
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.staging import workbench
 

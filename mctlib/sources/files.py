@@ -24,7 +24,7 @@ import duckdb
 
 from mctlib.contract import DataError
 from mctlib.eventlog.build import disk_full
-from mctlib.eventlog.store import sql_name, sql_text
+from mctlib.eventlog.sql import sql_name, sql_text
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 GZIP = b"\x1f\x8b"

@@ -15,7 +15,8 @@ import duckdb
 
 from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
 from mctlib.eventlog.build import owner
-from mctlib.eventlog.store import FAULTY_SHARE, connect, sql_name, sql_text
+from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.store import FAULTY_SHARE, connect
 from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
 from mctlib.sources.times import TimeColumn, put
 

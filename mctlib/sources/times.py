@@ -7,7 +7,8 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
-from mctlib.eventlog.store import FAULTY_SHARE, sql_text
+from mctlib.eventlog.sql import sql_text
+from mctlib.eventlog.store import FAULTY_SHARE
 
 UNITS = ("seconds", "milliseconds", "microseconds")
 # How a text x may be written as a time; the first test that holds names it.

@@ -8,7 +8,7 @@ import pytest
 from mctlib import open_log
 from mctlib.attribution.windows import attribution_windows
 from mctlib.contract import DataError
-from mctlib.eventlog.store import sql_name, sql_text
+from mctlib.eventlog.sql import sql_name, sql_text
 from tests.sources.reading import EXPORTS, HEAD, ROW, at, pick, read
 
 

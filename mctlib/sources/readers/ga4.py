@@ -2,7 +2,7 @@
 
 import json
 
-from mctlib.eventlog.store import sql_text
+from mctlib.eventlog.sql import sql_text
 from mctlib.sources.readers.reader import Reader, Selects
 from mctlib.sources.staging import Stage
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from mctlib.contract import CANONICAL
-from mctlib.eventlog.store import sql_text
+from mctlib.eventlog.sql import sql_text
 from mctlib.sources.staging import Stage
 
 # Canonical table -> the SELECT that fills it.

@@ -1,0 +1,50 @@
+"""Where a project is, and the YAMLs of its datasets."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from mctlib.contract import ParameterError, nearest
+
+
+def project_root() -> Path:
+    """The nearest folder that holds `params/`, from the working directory upwards.
+
+    Raises ParameterError when there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params").is_dir():
+            return folder
+    raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
+
+
+def yamls(root: Path) -> list[Path]:
+    """The YAMLs of a project's datasets."""
+    return list((root / "params").glob("data.*.yaml"))
+
+
+def yaml_of(dataset: str | Path, root: Path) -> Path:
+    """The YAML of a dataset by its name, or itself. Raises ParameterError: there is none."""
+    named = root / "params" / f"data.{dataset}.yaml"
+    path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else named
+    if not path.is_file():
+        known = [_name_in(other) for other in yamls(root)]
+        names = ", ".join(sorted(known)) or "none yet"
+        near = nearest(_name_in(path), known) or f" Its datasets are: {names}."
+        raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{near}')
+    return path
+
+
+def _name_in(path: Path) -> str:
+    return path.name.removeprefix("data.").removesuffix(".yaml")
+
+
+def says_name(path: Path, name: str) -> bool:
+    """Whether the dataset in a YAML has this name."""
+    with suppress(yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        return bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("name") == name)
+    return False

@@ -37,6 +37,7 @@ class Waits:
     summary: pd.DataFrame
     contrasts: pd.DataFrame
     adjusted: pd.DataFrame
+    strata: Sequence[str]  # columns whose values have a course of their own
 
 
 def activation_rule(waits: Waits) -> str:
@@ -139,6 +140,8 @@ def activation_details(waits: Waits) -> tuple[str, ...]:
         return ()
     clear = adjusted[adjusted["qvalue"] < 0.05]
     held = phrases.listed(adjusted["covariate"].unique())
+    if waits.strata:
+        held += f"; within each {phrases.listed(waits.strata)}"
     if clear.empty:
         return (f"Other things equal ({held}), no level differs clearly from its reference.",)
     told = [

@@ -202,6 +202,7 @@ def time_to_activation(
         summary=pd.DataFrame([_summary(group) for group in groups.values()]),
         contrasts=_contrasts(groups, reference),
         adjusted=adjusted,
+        strata=as_columns(strata),
     )
     return Activation(
         curve=pd.concat([_printed(g, window) for g in groups.values()], ignore_index=True),

@@ -166,7 +166,8 @@ def test_a_planted_confounder_is_taken_out_and_lifelines_agrees(world):
         rows.standard_errors_["creator"], abs=1e-5
     )
     assert "creator later than organic (hazard ratio 0." in result.details[0]
-    assert result.details[0].startswith("Other things equal (channel and plan): ")
+    held = "channel and plan; within each revenue"
+    assert result.details[0].startswith(f"Other things equal ({held}): ")
 
 
 def test_without_strata_the_two_courses_are_flagged(world):

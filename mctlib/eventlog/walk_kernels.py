@@ -67,23 +67,23 @@ MOST_STEPS = 16  # of a walk that looks them up
 # compiled into the loop that calls it: a call for every row would cost more than the rule
 inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
+SHORT = types.Array(types.uint8, 1, "C", readonly=True)
 INTS, BOOLS = types.int64[::1], types.boolean[::1]
 NUMBER, FLAG = types.int64, types.boolean
 RULE = types.NamedTuple((NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule)
 WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 
-@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+@njit((COLUMN, COLUMN, COLUMN, SHORT, NUMBER, NUMBER), cache=True, nogil=True)
 def walk_plainly(
-    begin: Ints, end: Ints, time: Ints, bits: Ints, step_of: Ints, window: int
+    begin: Ints, end: Ints, time: Ints, steps: NDArray[np.uint8], n: int, window: int
 ) -> tuple[Rows, Rows, Bools, Ints]:
     """Rows of the first and the deepest attempt of every user who enters.
 
     Then who enters again, and which users need `walk_in_order`, because events of one moment do not
     stand in step order; both are by line of the attempts, the latter -1 where all is well. The
-    common case, and the rule at its barest: every row is one step (``step_of`` its bits, from 0).
+    common case, and the rule at its barest: every row is one of the ``n`` steps, counted from 0.
     """
-    n = step_of.max() + 1
     first = np.full((len(begin), n), -1, np.int32)
     deepest = np.full((len(begin), n), -1, np.int32)
     again = np.zeros(len(begin), np.bool_)
@@ -96,8 +96,8 @@ def walk_plainly(
         knotted[line] = -1
         entry, n_first, depth = NEVER, 0, 0
         for row in range(begin[u], end[u]):
-            now, k = time[row], step_of[bits[row]]
-            if row > begin[u] and now == time[row - 1] and k < step_of[bits[row - 1]]:
+            now, k = time[row], int(steps[row])
+            if row > begin[u] and now == time[row - 1] and k < steps[row - 1]:
                 knotted[line] = u
             if n_first == k and (k == 0 or now - entry <= window):
                 entry = now if k == 0 else entry

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
+from numpy.typing import NDArray
 
 from mctlib.eventlog.journeys import NEVER, Bools, Ints
 from mctlib.eventlog.walk_kernels import Rows
@@ -28,6 +29,10 @@ TABLE = types.Array(types.int64, 2, "C", readonly=True)
 ROWS = types.Array(types.int32, 2, "C", readonly=True)
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
 NUMBER = types.int64
+MASKS = [
+    types.Array(kind, 1, "C", readonly=True)
+    for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
+]
 TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
 # called for every user and step: compiled into the loop that calls it
 inlined = njit(inline="always")
@@ -75,17 +80,22 @@ def _ticks(span: int, unit: int) -> int:
 @njit((TABLE, COLUMN, COLUMN, NUMBER, COLUMN, TERMS), cache=True, nogil=True)
 def tally_waits(
     reached: Ints, leaves: Ints, segment: Ints, n_segments: int, previous: Ints, terms: Terms
-) -> tuple[Ints, Ints]:
-    """Waits for each step since entry, and since the step before (segments, steps, ticks, ways).
+) -> tuple[Ints, Ints, Ints]:
+    """How long users were seen, at most for the window (segments, ticks; open ones not rounded up).
 
-    ``previous``: for each step the last one before it that is not optional.
+    Then their waits for each step since entry, and since the step before (segments, steps, ticks,
+    ways). ``previous``: for each step the last one before it that is not optional.
     """
     n_users, n_steps = reached.shape
-    shape = (n_segments, n_steps, _ticks(terms.window, terms.unit) + 1, 4)
-    since_entry = np.zeros(shape, np.int64)
-    since_step = np.zeros(shape, np.int64)
+    n_ticks = _ticks(terms.window, terms.unit) + 1
+    seen = np.zeros((n_segments, n_ticks), np.int64)
+    since_entry = np.zeros((n_segments, n_steps, n_ticks, 4), np.int64)
+    since_step = np.zeros((n_segments, n_steps, n_ticks, 4), np.int64)
     for u in range(n_users):
         start = reached[u, 0]
+        is_open = terms.as_of - start < terms.window
+        followed = (terms.as_of - start) // terms.unit if is_open else n_ticks - 1
+        seen[segment[u], followed] += 1
         for k in range(1, n_steps):
             way, until = _wait(reached[u, k], start, leaves[u], terms)
             since_entry[segment[u], k, _ticks(until - start, terms.unit), way] += 1
@@ -95,7 +105,7 @@ def tally_waits(
     for k in range(1, n_steps):
         if previous[k] == 0:
             since_step[:, k] = since_entry[:, k]
-    return since_entry, since_step
+    return seen, since_entry, since_step
 
 
 @njit((TABLE, COLUMN, COLUMN, TERMS), cache=True, nogil=True)
@@ -147,25 +157,29 @@ def tally_steps(fits: Bools, segment: Ints, n_segments: int) -> Ints:
     return n_users
 
 
-@njit((COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+@njit([(COLUMN, COLUMN, m, COLUMN, NUMBER) for m in MASKS], cache=True, nogil=True)
 def deeds(
-    begin: Ints, end: Ints, bits: Ints, shared: Ints, n_steps: int
+    user: Ints, entered: Ints, mask: NDArray[Any], shared: Ints, n_steps: int
 ) -> tuple[Ints, Ints, Ints]:
-    """What users ever did, of the rows in their ranges.
+    """What those who entered ever did; ``user`` and ``mask`` are by row, both lists ascending.
 
     Bits of all their steps; of the events each by the first step it fits, the bit of the last one;
     and how many events they have for each set of ``shared`` steps (users, sets).
     """
     steps = (1 << n_steps) - 1
-    did = np.zeros(len(begin), np.int64)
-    furthest = np.zeros(len(begin), np.int64)
-    n_events = np.zeros((len(begin), len(shared)), np.int64)
-    for u in range(len(begin)):
-        for row in range(begin[u], end[u]):
-            mine = bits[row] & steps
-            did[u] |= mine
-            first = mine & -mine  # the lowest bit
-            furthest[u] = max(furthest[u], first)
-            for i in range(len(shared)):
-                n_events[u, i] += mine & shared[i] != 0
+    did = np.zeros(len(entered), np.int64)
+    furthest = np.zeros(len(entered), np.int64)
+    n_events = np.zeros((len(entered), len(shared)), np.int64)
+    u = 0
+    for row in range(len(user)):
+        while u < len(entered) and entered[u] < user[row]:
+            u += 1
+        if u == len(entered) or entered[u] != user[row]:
+            continue
+        mine = np.int64(mask[row]) & steps
+        did[u] |= mine
+        first = mine & -mine  # the lowest bit
+        furthest[u] = max(furthest[u], first)
+        for i in range(len(shared)):
+            n_events[u, i] += mine & shared[i] != 0
     return did, furthest, n_events

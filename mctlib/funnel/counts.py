@@ -141,13 +141,13 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     tables = {
         "reached": _by_step(deepest.rows >= 0, deepest_where, rule),
         "passed": _passed(first, reached, where, rule),
-        "followed": _followed(j.as_of - reached[:, 0], where, rule),
         **waits(reached, leaves, where, Terms(rule.window, j.as_of, rule.unit), rule),
     }
     if rule.order == "unordered":
         tables["ever"] = tables["reached"]
     else:
-        did, furthest, n_events = _deeds(j, rule, deepest.user)
+        shared = np.array(rule.shared, np.int64)
+        did, furthest, n_events = deeds(j.user, deepest.user, j.mask, shared, rule.n_steps)
         tables["ever"] = _by_step(_ever(did, n_events, rule), deepest_where, rule)
         checks += [("tied", 0, n_tied), *_skipped(did, furthest, rule)]
     tables["checks"] = pd.DataFrame(checks, columns=["check", "number", "n_users"])
@@ -190,19 +190,13 @@ def _passed(first: FunnelWalk, reached: Ints, where: Segments, rule: Rule) -> pd
     return where.table(segment[place], columns | {"n_closed": n_closed, "n_open": n_open}, rule)
 
 
-def _followed(seen: Ints, where: Segments, rule: Rule) -> pd.DataFrame:
-    """First entries by the time they were seen, at most the window; open ones not rounded up."""
-    ticks = np.where(seen >= rule.window, rule.ticks(rule.window), seen // rule.unit)
-    found = tally(segment=where.code, ticks=ticks)
-    return where.table(found.pop("segment"), found, rule)
-
-
 def _exact_waits(
     reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
 ) -> dict[str, pd.DataFrame]:
-    """The tables since_entry and since_step, a row a wait: no two are alike in microseconds."""
+    """The tables followed, since_entry and since_step to the microsecond, a row a wait."""
+    seen = tally(segment=where.code, ticks=np.minimum(terms.as_of - reached[:, 0], terms.window))
+    tables = {"followed": where.table(seen.pop("segment"), seen, rule)}
     ended, since_entry, since_step = list_waits(reached, leaves, rule.previous, terms)
-    tables = {}
     for name, since in (("since_entry", since_entry), ("since_step", since_step)):
         step, user = np.nonzero(since != NEVER)
         columns = {"step": step + 1, "ticks": since[step, user]}
@@ -215,23 +209,27 @@ def _exact_waits(
 def _waits(
     reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
 ) -> dict[str, pd.DataFrame]:
-    """The tables since_entry and since_step, counted for some segments at a time."""
+    """The tables followed, since_entry and since_step, counted for some segments at a time."""
     n_segments = max(len(where.labels), 1)
     at_once = max(MOST_CELLS // (len(WAYS) * rule.n_steps * (rule.ticks(rule.window) + 1)), 1)
-    tables: dict[str, list[pd.DataFrame]] = {"since_entry": [], "since_step": []}
+    found: list[dict[str, pd.DataFrame]] = []
     for low in range(0, n_segments, at_once):
         n_here = min(at_once, n_segments - low)
         users = (reached, leaves, where.code)
         if n_here < n_segments:
             mine = np.flatnonzero((where.code >= low) & (where.code < low + n_here))
             users = (reached[mine], leaves[mine], where.code[mine] - low)
-        counts = tally_waits(*users, n_here, rule.previous, terms)
-        for table, n_users in zip(tables.values(), counts):
+        seen, *waits = tally_waits(*users, n_here, rule.previous, terms)
+        segment, ticks = np.nonzero(seen)
+        columns = {"ticks": ticks, "n_users": seen[segment, ticks]}
+        tables = {"followed": where.table(segment + low, columns, rule)}
+        for name, n_users in zip(("since_entry", "since_step"), waits):
             segment, step, ticks = np.nonzero(n_users.any(axis=3))
             columns = {"step": step + 1, "ticks": ticks}
             columns |= dict(zip(WAYS, n_users[segment, step, ticks].T))
-            table.append(where.table(segment + low, columns, rule))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+            tables[name] = where.table(segment + low, columns, rule)
+        found.append(tables)
+    return {name: pd.concat(part[name] for part in found) for name in found[0]}
 
 
 # ------------------------------------------------------------------- users who count otherwise
@@ -274,16 +272,6 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
         walk = walk_funnel(alone, rule.n_steps, **rule.of_walk | {"exclude": [between]})
         found.append(len(walk.excluded))
     return found
-
-
-def _deeds(j: Journeys, rule: Rule, user: Ints) -> tuple[Ints, Ints, Ints]:
-    """What the users ever did: see `count_kernels.deeds`."""
-    begin, end = j.ranges
-    if len(user) < len(begin):
-        mine = np.searchsorted(j.user[begin], user)
-        begin, end = begin[mine], end[mine]
-    shared = np.array(rule.shared, np.int64)
-    return deeds(begin, end, j.bits, shared, rule.n_steps)
 
 
 def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:

@@ -49,7 +49,8 @@ class Step:
 class Exclusion:
     """An event that must not happen between two steps, by their numbers from 1.
 
-    A user whose deepest attempt holds it is taken out of the funnel.
+    A user whose deepest attempt holds it is taken out of the funnel; with steps in any order it
+    takes back what the user has done of the attempt so far.
     """
 
     event: Any

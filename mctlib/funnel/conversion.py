@@ -139,7 +139,7 @@ def diagnose_funnel(
     leave = None if competing is None else as_step(competing, "competing")
     as_timestamp(as_of)  # a log would read None as its last event
     _check_order(order, matchers, skipped)
-    _check_numbers(exclusions, skipped, len(matchers))
+    _check_numbers(exclusions, skipped, len(matchers), order)
     _check_exit(matchers, leave)
     end = log.as_of(as_of)
     window_us = as_window(window)
@@ -228,7 +228,9 @@ def _check_order(order: str, steps: Sequence[Step], optional: Sequence[int]) -> 
             )
 
 
-def _check_numbers(exclude: Sequence[Exclusion], optional: Sequence[int], n: int) -> None:
+def _check_numbers(
+    exclude: Sequence[Exclusion], optional: Sequence[int], n: int, order: Order
+) -> None:
     whole = (int, np.integer)
     for e in exclude:
         numbers = isinstance(e.after, whole) and isinstance(e.before, whole)
@@ -236,6 +238,11 @@ def _check_numbers(exclude: Sequence[Exclusion], optional: Sequence[int], n: int
             raise ParameterError(
                 f'exclude: "{e.step.label}" lies after step {e.after} and before step {e.before}; '
                 f"with {n} steps it must hold that 1 <= after < before <= {n}."
+            )
+        if order == "unordered" and (e.after, e.before) != (1, n):
+            raise ParameterError(
+                f'exclude: with order "unordered" steps have no place of their own; give "after" 1 '
+                f'and "before" {n} for "{e.step.label}".'
             )
     for k in optional:
         if not isinstance(k, whole) or not 2 <= k <= n:

@@ -240,10 +240,14 @@ def _waits(
 def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
-    """Later attempts, exclusions (each, any, the first attempt only), and what is not held."""
+    """Later attempts, exclusions (each, any, who is counted all the same), and what is not held."""
     done = _finished(deepest)
     later = np.setdiff1d(done, _finished(first), assume_unique=True)
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
+    if rule.order == "unordered" and rule.exclude:
+        loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"exclude": ()})
+        as_deep = loose.rows[lines_of(deepest.user, loose.user)]
+        spoilt = deepest.user[((as_deep >= 0) & (deepest.rows < 0)).any(axis=1)]
     alone = _taken_out(j, deepest.excluded, rule)
     found = [("later", 0, len(later))]
     for i, n in enumerate([*alone, len(deepest.excluded), len(spoilt)]):

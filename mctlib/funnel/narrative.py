@@ -159,7 +159,9 @@ def rule(told: Told) -> str:
 def _options(told: Told) -> list[str]:
     """What else the attempts are held to."""
     found = [
-        f"users with {e.step.label} between steps {e.after} and {e.before} taken out"
+        f"{e.step.label} takes back the steps before it"
+        if told.rule.order == "unordered"
+        else f"users with {e.step.label} between steps {e.after} and {e.before} taken out"
         for e in told.asked.exclusions
     ]
     if told.rule.optional:
@@ -201,10 +203,15 @@ def _of_counting(told: Told) -> list[tuple[object, str]]:
         ),
         (gone, f"Taken out by an exclusion: {phrases.users(gone)}. They are in no count."),
         (
-            spoilt,
+            spoilt and told.rule.order != "unordered",
             "Taken out by an exclusion on the first attempt, but not on the deepest: "
             f"{phrases.users(spoilt)}. They are in n_reached and naive_rate, not in "
             "conversion_rate and step_rate.",
+        ),
+        (
+            spoilt and told.rule.order == "unordered",
+            f"Set back by an exclusion: {phrases.users(spoilt)}. What they did before it counts "
+            "for nothing, what they did after it counts.",
         ),
         (
             tied,
@@ -258,6 +265,7 @@ def _skipped(told: Told) -> list[str]:
 def checks_table(told: Told) -> pd.DataFrame:
     """`Funnel.checks`: each reason in words, and how many users it is about."""
     n_steps, events = told.rule.n_steps, told.total["event"].tolist()
+    unordered = told.rule.order == "unordered"
     last = (n_steps, events[-1])
     n_pending = int(told.total["n_pending"].iloc[-1])
     rows: list[tuple[str, int | None, str, int]] = [
@@ -266,17 +274,19 @@ def checks_table(told: Told) -> pd.DataFrame:
     ]
     out, n_exclusions = "taken out by an exclusion", len(told.asked.exclusions)
     for i, e in enumerate(told.asked.exclusions):
-        where = f"{e.step.label} after step {e.after}"
-        rows.append((out, e.before, where, told.checks.n("excluded", i)))
+        number = None if unordered else e.before
+        where = e.step.label if unordered else f"{e.step.label} after step {e.after}"
+        rows.append((out, number, where, told.checks.n("excluded", i)))
     if n_exclusions > 1:
         rows.append((out, None, "any of these", told.checks.n("excluded", n_exclusions)))
     if n_exclusions:
         spoilt = told.checks.n("excluded", n_exclusions + 1)
-        rows.append((f"{out} on the first attempt only", None, "", spoilt))
+        counted = "set back by an exclusion" if unordered else f"{out} on the first attempt only"
+        rows.append((counted, None, "", spoilt))
     if told.rule.hold:
         held = " and ".join(told.rule.hold)
         rows.append((f"reached, but not with the same {held}", *last, told.checks.n("hold")))
-    if told.rule.order != "unordered":
+    if not unordered:
         rows.append(("two steps at the very same time", None, "", told.checks.n("tied")))
     for k in range(2, n_steps):
         if ("skipped", k) in told.checks:

@@ -207,6 +207,8 @@ OPTIONS = [
         ({}, [4, 2, 2]),  # ann, bob; cem misses b, dee goes backwards
         ({"order": "strict"}, [4, 1, 1]),  # x stands between ann's a and b
         ({"order": "unordered"}, [4, 4, 3]),  # cem has two of three
+        # what ann did before x is taken back
+        ({"order": "unordered", "exclude": [Exclusion("x", 1, 3)]}, [4, 4, 2]),
         ({"optional": [2]}, [4, 2, 3]),  # cem may skip b
         ({"exclude": [Exclusion("x", 1, 2)]}, [3, 1, 1]),  # ann is out
         ({"exclude": [Exclusion("x", 2, 3)]}, [4, 2, 2]),  # x comes too early to matter
@@ -310,6 +312,30 @@ def test_whom_an_exclusion_takes_out_is_in_no_rate():
     plots.plot_funnel(nobody.steps)
     plots.plot_funnel_times(nobody.times)
     matplotlib.pyplot.close("all")
+
+
+def test_in_any_order_an_exclusion_takes_back_what_came_before_it():
+    """ann has a, then x, then b and c: two of three, entered with b. bob's window of two days is
+    over before his x. cem is left with nothing. dee has done all of it by then. eve's x lies at the
+    moment of a step."""
+    rows = [
+        *(("ann", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "b"), (3, "c"))),
+        ("ann", "x", "2026-01-01 12:00"),
+        *(("bob", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "b"), (4, "x"), (5, "c"))),
+        *(("cem", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "b"), (3, "x"))),
+        *(("dee", e, f"2026-01-0{d}") for d, e in ((1, "c"), (1, "b"), (2, "a"), (3, "x"))),
+        *(("eve", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "x"), (2, "b"), (3, "c"))),
+    ]
+    rule = {"window": "2d", "as_of": "2026-02-01", "exclude": [Exclusion("x", 1, 3)]}
+    result = diagnose_funnel(log_of(rows), ["a", "b", "c"], order="unordered", **rule)
+    assert result.steps["n_reached"].tolist() == result.steps["n_entered"].tolist()[:1] + [4, 2]
+    assert row(result, 3)[["n_entered", "conversion_rate"]].tolist() == [4, 0.5]
+    assert row(result, 2)["median_days"] == 1  # ann from b to c, bob, eve; dee at once
+    counted = result.checks.set_index(["check", "event"])["n_users"]
+    assert counted["taken out by an exclusion", "x"] == 1
+    assert counted["set back by an exclusion", ""] == 1
+    assert "steps in any order, x takes back the steps before it, 2 days" in result.rule
+    assert any(c.startswith("Set back by an exclusion: 1 user.") for c in result.caveats)
 
 
 def test_after_an_optional_step_the_rate_is_of_those_before_it():
@@ -476,6 +502,12 @@ def test_caveats_name_ties_skipped_steps_and_names_that_do_not_occur():
             "optional: step 1 cannot be optional; step 1 never can, and there are 2 steps.",
         ),
         (["a", "b"], {"optional": [3]}, "optional: step 3 cannot be optional"),
+        (
+            ["a", "b", "c"],
+            {"exclude": [{"event": "x"}], "order": "unordered"},
+            'exclude: with order "unordered" steps have no place of their own; give "after" 1 and '
+            '"before" 3 for "x".',
+        ),
         (
             ["a", "b"],
             {"optional": [2], "order": "unordered"},

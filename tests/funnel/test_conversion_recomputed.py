@@ -95,7 +95,7 @@ def test_every_number_user_by_user(seed, monkeypatch):
         ]
         if found := attempt(events, 3, window):
             deepest.append(found[0])
-            times = attempt(first_entry_only(events, window, "ordered"), 3, window)[0]
+            times = attempt(first_entry_only(events), 3, window)[0]
             exits[u] = min(
                 [
                     h

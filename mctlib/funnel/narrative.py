@@ -14,7 +14,6 @@ from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.counts import Rule
 from mctlib.funnel.rates import Counts
 
-SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass is worth a caveat
 WORTH_TELLING = 1.05  # design effect; below, users are as good as on their own, or tell even more
 MOST_LISTED = 5
@@ -95,42 +94,52 @@ def _completion(told: Told) -> str:
             f"An exclusion takes out the first attempt of everyone with {first_name}, so there is "
             "no rate"
         )
+    if np.isnan(last["horizon_rate"]):
+        return (
+            f"Of {entered}, the share reaching {last_name} within {span} is not known yet: too few "
+            "were followed"
+        )
+    reached = f"Of {entered}, {phrases.share(last, 'horizon_rate')} reached {last_name}"
     if np.isnan(last["conversion_rate"]):
         return (
-            f"Of {entered}, the share reaching {last_name} within {span} is not known yet: no "
-            "window has closed"
+            f"{reached} so far, within {phrases.duration(last['horizon_days'])}; too few were "
+            f"followed longer to tell the share within {span}"
         )
-    return (
-        f"Of {entered}, {phrases.share(last, 'conversion_rate')} reached {last_name} within {span}"
-    )
+    return f"{reached} within {span}"
 
 
 def _weakest(told: Told) -> str:
     total = told.total
-    if len(total) < 3 or total["step_rate"].isna().all():
+    known = total[total["n_closed"] >= (stats.MIN_WAITING if told.counts["all"].n_open[0] else 0)]
+    if len(total) < 3 or known["step_rate"].isna().all():
         return ""
-    k = int(total["step_rate"].idxmin())
+    k = int(known["step_rate"].idxmin())
     before = int(told.rule.previous[k])
     whom = "the step before" if before == k - 1 else f"step {before + 1}"
     return (
-        f"; the weakest step is step {k + 1}, {told.names[k]}: "
-        f"{phrases.share(total.loc[k], 'step_rate')} of those at {whom} go on"
+        f"; the weakest step is step {k + 1}, {told.names[k]}: of "
+        f"{phrases.users(total.loc[k, 'n_closed'])} at {whom} with a closed window "
+        f"{phrases.share(total.loc[k], 'step_rate')} go on"
     )
 
 
 def _spread(told: Told) -> str:
     ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
-    if len(ends) < 2:
+    compared = ends[ends["difference_rate"].notna()].sort_values("difference_rate")
+    named = compared[compared["differs"]]
+    if compared.empty:
         return ""
-    ends = ends[ends["n_entered"] >= SMALL_SEGMENT]
-    ends = ends.dropna(subset="conversion_rate").sort_values("conversion_rate")
-    if len(ends) < 2:
-        return ""
-    low, high = ends.iloc[0], ends.iloc[-1]
-    return (
-        f"By segment it runs from {phrases.share(low, 'conversion_rate')} in {low['segment']} "
-        f"to {phrases.share(high, 'conversion_rate')} in {high['segment']}"
-    )
+    if named.empty:
+        return f"None of {len(compared)} segments clearly differs from the others"
+    said = []
+    for word, row in (("least", named.iloc[0]), ("most", named.iloc[-1])):
+        if (row["difference_rate"] < 0) == (word == "least"):
+            than = f", {phrases.points(row, 'difference_rate')} against the others"
+            if said and len(compared) == 2:
+                than = ""  # that has been said
+            share = phrases.share(row, "conversion_rate")
+            said.append(f"{word} in {row['segment']}, {share}{than}")
+    return f"By segment it is {'; '.join(said)}"
 
 
 def rule(told: Told) -> str:
@@ -227,7 +236,10 @@ def _of_intervals(told: Told) -> list[tuple[object, str]]:
     few = [s for s, c in told.counts.items() if c.clusters.n_clusters < stats.MIN_CLUSTERS]
     in_few = "" if few == ["all"] else f" in {phrases.listed(few, most=MOST_LISTED)}"
     entered = told.steps[told.steps["step"] == 1].iloc[1:]
-    small = entered.loc[entered["n_entered"] < SMALL_SEGMENT, "segment"]
+    small = entered.loc[entered["n_entered"] < stats.MIN_USERS, "segment"]
+    ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
+    large = ends["n_entered"] >= stats.MIN_USERS
+    young = ends.loc[large & ends["conversion_rate"].isna(), "segment"]
     return [
         (
             last["design_effect"] >= WORTH_TELLING and last["n_accounts"],
@@ -238,8 +250,13 @@ def _of_intervals(told: Told) -> list[tuple[object, str]]:
         (few, phrases.too_few_accounts(in_few)),
         (
             len(small),
-            f"Fewer than {SMALL_SEGMENT} users entered in "
+            f"Fewer than {stats.MIN_USERS} users entered in "
             f"{phrases.listed(small, most=MOST_LISTED)}: too few to compare.",
+        ),
+        (
+            len(young) and last["n_entered"],
+            "Too few were followed for the whole window, so not compared: "
+            f"{phrases.listed(young, most=MOST_LISTED)}.",
         ),
     ]
 

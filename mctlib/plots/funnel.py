@@ -244,7 +244,7 @@ def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
     """`Drivers.drivers`: the adjusted difference of the share going on, the best on top.
 
-    The ``most`` surest with their intervals, hollow where q > 0.1.
+    The ``most`` surest with their intervals, hollow where they may be chance.
     """
     table = drivers.dropna(subset="adjusted_difference_rate").head(most)
     table = table.sort_values("adjusted_difference_rate", ascending=False)
@@ -253,7 +253,7 @@ def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 1
         return style.nothing("No driver has enough users on both sides to be tested.", ax)
     y = style.forest(ax, table, label="driver", value="adjusted_difference_rate")
     for at, row in zip(y, table.itertuples()):
-        if not row.qvalue <= 0.1:
+        if not row.differs:
             style.hollow(ax, row.adjusted_difference_rate, at)
         with_it = f"{100 * row.with_rate:.0f} % of {row.n_with:,} with it"
         style.write_right(ax, at, f"{with_it}, {100 * row.without_rate:.0f} % without")

@@ -95,14 +95,19 @@ def test_a_change_by_hand():
     assert total[["change_rate_ci_lower", "change_rate_ci_upper"]].tolist() == pytest.approx(
         confint_proportions_2indep(32, 100, 40, 100, method="newcomb"), abs=0.03
     )
+    assert total["risk_ratio"] == pytest.approx(0.8)  # log(0.8) -+ 0.37 by Katz: spread 0.37
+    assert total[["risk_ratio_ci_lower", "risk_ratio_ci_upper"]].tolist() == pytest.approx(
+        confint_proportions_2indep(32, 100, 40, 100, compare="ratio", method="log"), rel=0.08
+    )
+    assert "points (" in result.finding and ", 0.80 times as many (" in result.finding
     assert (
         "What moved it: events were lost, most in ios; more of the users were of kinds that "
         "convert seldom." in result.finding
     )
     assert result.caveats == (
         "6 tests were made, one for each part in each segment of 30 users or more in both "
-        "periods; with false discoveries held to 10 %, "
-        "tracking in ios (q < 0.001), mix in ios (q = 0.062) and mix in web (q = 0.062) can "
+        "periods; with false discoveries held to 5 %, "
+        "tracking in ios (q < 0.001) can "
         "be told from chance.",
     )
     inside = result.parts.dropna(subset="effect_rate")

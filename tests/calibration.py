@@ -496,10 +496,13 @@ def named_segments(n: int) -> list[Row]:
         size = rng.integers(60, 400, (n, n_segments))
         size[:, 0] = 300
         p = rng.binomial(size, 0.3 + effect * (np.arange(n_segments) == 0)) / size
+        total = size.sum(axis=1)
+        size = np.c_[total, size]
+        p = np.c_[(size[:, 1:] * p).sum(axis=1) / total, p]
         table = pd.DataFrame(
             {
-                "segment": np.tile([f"s{i}" for i in range(n_segments)], n),
-                "step": np.repeat(np.arange(n) + 2, n_segments),  # a data set a step
+                "segment": np.tile(["all", *(f"s{i}" for i in range(n_segments))], n),
+                "step": np.repeat(np.arange(n) + 2, n_segments + 1),  # a data set a step
                 "n_entered": size.ravel(),
                 "conversion_rate": p.ravel(),
                 "n_effective": size.ravel().astype(float),

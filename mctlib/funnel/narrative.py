@@ -130,8 +130,8 @@ def _spread(told: Told) -> str:
     if compared.empty:
         return ""
     if named.empty:
-        return f"None of {len(compared)} segments clearly differs from the others"
-    said = []
+        return "No segment clearly differs from the others"
+    said: list[str] = []
     for word, row in (("least", named.iloc[0]), ("most", named.iloc[-1])):
         if (row["difference_rate"] < 0) == (word == "least"):
             than = f", {phrases.points(row, 'difference_rate')} against the others"
@@ -139,7 +139,7 @@ def _spread(told: Told) -> str:
                 than = ""  # that has been said
             share = phrases.share(row, "conversion_rate")
             said.append(f"{word} in {row['segment']}, {share}{than}")
-    return f"By segment it is {'; '.join(said)}"
+    return f"By segment, {told.names[-1]} is reached {'; '.join(said)}"
 
 
 def rule(told: Told) -> str:

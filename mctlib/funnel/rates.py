@@ -177,7 +177,7 @@ def _first_row(counts: Counts) -> dict[str, Any]:
         **_rate("horizon_rate", all_of if counts.n_entered else Share()),
         **_rate("naive_rate", all_of if counts.reached[0] else Share()),
         **_rate("step_rate", Share()),
-        "n_closed": counts.n_closed[0],
+        "n_closed": 0,
         **dict.fromkeys(QUANTILES, np.nan),
         "design_effect": np.nan,
     }
@@ -221,31 +221,29 @@ def _waiting_times(waits: Waits, rule: Rule) -> dict[str, float]:
 
 
 def against_others(rows: pd.DataFrame) -> pd.DataFrame:
-    """`Funnel.steps` with each segment's conversion rate less that of all the others.
+    """`Funnel.steps` with each segment's conversion rate less that of all other users.
 
-    The others' rate is weighted by their entrants, its precision that of as many independent users
-    as know as much; then Newcombe's interval, the score test, and Benjamini-Hochberg over the
-    segments. Segments of fewer than 30 entrants, or whose rate is not known, take no part.
+    The others' rate is what everyone's leaves for them, of as many independent users as they are
+    among everyone; then Newcombe's interval, the score test, and Benjamini-Hochberg over the
+    segments. Where a side has fewer than 30 entrants, or its rate is not known, nothing is said.
     """
-    names = [*interval_columns("difference_rate", 0, 0, 0), "qvalue"]
-    rows = rows.assign(**dict.fromkeys(names, np.nan), differs=False)
-    large = (rows["segment"] != "all") & (rows["n_entered"] >= stats.MIN_USERS) & (rows["step"] > 1)
-    for _, table in rows[large & (rows["n_effective"] > 0)].groupby("step"):
-        if len(table) < 2:
-            continue
-        weight, p, n = (table[c] for c in ("n_entered", "conversion_rate", "n_effective"))
-        others = weight.sum() - weight
-        p_0 = ((weight * p).sum() - weight * p) / others
-        spread = weight**2 * p * (1 - p) / n
-        variance = (spread.sum() - spread) / others**2
-        # of those who all do or all do not, as many as there are
-        n_0 = np.where(variance > 0, p_0 * (1 - p_0) / variance, n.sum() - n)
-        sides = [a.to_numpy()[:, None] for a in (p * n, n, p_0 * n_0, 0 * n + n_0)]
-        pvalue = stats.mantel_haenszel(*sides).pvalue
-        low, high = stats.newcombe(*(a[:, 0] for a in sides))
-        qvalue = stats.fdr(pvalue)
-        rows.loc[table.index, names] = np.c_[p - p_0, low, high, qvalue]
-        rows.loc[table.index, "differs"] = stats.differs(low, high, qvalue)
+    names = interval_columns("difference_rate", 0, 0, 0)
+    rows = rows.assign(**dict.fromkeys([*names, "qvalue"], np.nan), differs=False)
+    used = ["n_entered", "conversion_rate", "n_effective"]
+    everyone = rows[rows["segment"] == "all"].set_index("step")[used].reindex(rows["step"])
+    (n, p, worth), (n_all, p_all, worth_all) = (t.to_numpy(float).T for t in (rows[used], everyone))
+    others = n_all - n
+    large = (np.minimum(n, others) >= stats.MIN_USERS) & (rows["step"] > 1)
+    at = np.flatnonzero(large & (worth > 0) & (worth_all > 0))
+    n, p, worth, n_all, others = (a[at] for a in (n, p, worth, n_all, others))
+    p_0 = np.clip((n_all * p_all[at] - n * p) / others, 0, 1)
+    sides = p * worth, worth, p_0 * worth_all[at] * others / n_all, worth_all[at] * others / n_all
+    low, high = stats.newcombe(*sides)
+    pvalue = pd.Series(stats.mantel_haenszel(*(a[:, None] for a in sides)).pvalue)
+    qvalue = pvalue.groupby(rows["step"].to_numpy()[at]).transform(stats.fdr)
+    found = rows.columns.get_indexer([*names, "qvalue"])
+    rows.iloc[at, found] = np.c_[p - p_0, low, high, qvalue]
+    rows.iloc[at, rows.columns.get_loc("differs")] = stats.differs(low, high, qvalue)
     return rows
 
 

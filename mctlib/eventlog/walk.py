@@ -86,8 +86,10 @@ def walk_funnel(
         be in the journeys. ``unordered``: most distinct steps within one window, whichever comes
         first; two steps must be the same or share no event.
     exclude : list of (after, before)
-        Step numbers from 1 between which an exclusion must not happen. A user whose deepest
-        attempt holds one is taken out; at the very moment of a step event it is ignored.
+        Step numbers from 1 between which an exclusion must not happen; at the very moment of a step
+        event it is ignored. A user whose deepest attempt holds one is taken out. Unordered, it lies
+        between the first and the last step, and resets the attempt under way: what came before it
+        counts no more, what comes after it does.
     optional : list of int
         Numbers of steps that may be skipped.
     hold : list of str

@@ -3,6 +3,7 @@
 from mctlib.stats.bootstrap import BLOCK, N_BUCKETS, bucket_draws, dense, percentile_interval
 from mctlib.stats.decomposition import kitagawa, shapley_product
 from mctlib.stats.proportions import (
+    MAX_FALSE,
     MIN_CLUSTERS,
     MIN_SHARE,
     MIN_USERS,
@@ -13,16 +14,19 @@ from mctlib.stats.proportions import (
     cluster_rate,
     count_clusters,
     difference_design,
+    differs,
     fdr,
     mantel_haenszel,
     newcombe,
     rate,
+    risk_ratio,
     share_interval,
     wilson,
 )
 from mctlib.stats.regression import Fit, fieller, fit_ar1
 from mctlib.stats.student import FloatArray, Z, t_interval, t_point, t_pvalue
 from mctlib.stats.survival import (
+    MIN_WAITING,
     at_time,
     cloglog_interval,
     incidence,
@@ -30,6 +34,7 @@ from mctlib.stats.survival import (
     influence,
     quantile,
     restricted_mean,
+    supported_until,
 )
 
 __all__ = [
@@ -39,9 +44,11 @@ __all__ = [
     "Difference",
     "Fit",
     "FloatArray",
+    "MAX_FALSE",
     "MIN_CLUSTERS",
     "MIN_SHARE",
     "MIN_USERS",
+    "MIN_WAITING",
     "N_BUCKETS",
     "Z",
     "at_time",
@@ -52,6 +59,7 @@ __all__ = [
     "count_clusters",
     "dense",
     "difference_design",
+    "differs",
     "fdr",
     "fieller",
     "fit_ar1",
@@ -65,8 +73,10 @@ __all__ = [
     "quantile",
     "rate",
     "restricted_mean",
+    "risk_ratio",
     "shapley_product",
     "share_interval",
+    "supported_until",
     "t_interval",
     "t_point",
     "t_pvalue",

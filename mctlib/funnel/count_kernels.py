@@ -80,22 +80,17 @@ def _ticks(span: int, unit: int) -> int:
 @njit((TABLE, COLUMN, COLUMN, NUMBER, COLUMN, TERMS), cache=True, nogil=True)
 def tally_waits(
     reached: Ints, leaves: Ints, segment: Ints, n_segments: int, previous: Ints, terms: Terms
-) -> tuple[Ints, Ints, Ints]:
-    """How long users were seen, at most for the window (segments, ticks; open ones not rounded up).
+) -> tuple[Ints, Ints]:
+    """Waits for each step since entry, and since the step before (segments, steps, ticks, ways).
 
-    Then their waits for each step since entry, and since the step before (segments, steps, ticks,
-    ways). ``previous``: for each step the last one before it that is not optional.
+    ``previous``: for each step the last one before it that is not optional.
     """
     n_users, n_steps = reached.shape
-    n_ticks = _ticks(terms.window, terms.unit) + 1
-    seen = np.zeros((n_segments, n_ticks), np.int64)
-    since_entry = np.zeros((n_segments, n_steps, n_ticks, 4), np.int64)
-    since_step = np.zeros((n_segments, n_steps, n_ticks, 4), np.int64)
+    shape = (n_segments, n_steps, _ticks(terms.window, terms.unit) + 1, 4)
+    since_entry = np.zeros(shape, np.int64)
+    since_step = np.zeros(shape, np.int64)
     for u in range(n_users):
         start = reached[u, 0]
-        is_open = terms.as_of - start < terms.window
-        followed = (terms.as_of - start) // terms.unit if is_open else n_ticks - 1
-        seen[segment[u], followed] += 1
         for k in range(1, n_steps):
             way, until = _wait(reached[u, k], start, leaves[u], terms)
             since_entry[segment[u], k, _ticks(until - start, terms.unit), way] += 1
@@ -105,7 +100,7 @@ def tally_waits(
     for k in range(1, n_steps):
         if previous[k] == 0:
             since_step[:, k] = since_entry[:, k]
-    return seen, since_entry, since_step
+    return since_entry, since_step
 
 
 @njit((TABLE, COLUMN, COLUMN, TERMS), cache=True, nogil=True)

@@ -207,9 +207,8 @@ def _passed(
 def _exact_waits(
     reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
 ) -> dict[str, pd.DataFrame]:
-    """The tables followed, since_entry and since_step to the microsecond, a row a wait."""
-    seen = tally(segment=where.code, ticks=np.minimum(terms.as_of - reached[:, 0], terms.window))
-    tables = {"followed": where.table(seen.pop("segment"), seen, rule)}
+    """The tables since_entry and since_step, a row a wait: no two are alike in microseconds."""
+    tables = {}
     ended, since_entry, since_step = list_waits(reached, leaves, rule.previous, terms)
     for name, since in (("since_entry", since_entry), ("since_step", since_step)):
         step, user = np.nonzero(since != NEVER)
@@ -223,7 +222,7 @@ def _exact_waits(
 def _waits(
     reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
 ) -> dict[str, pd.DataFrame]:
-    """The tables followed, since_entry and since_step, counted for some segments at a time."""
+    """The tables since_entry and since_step, counted for some segments at a time."""
     n_segments = max(len(where.labels), 1)
     at_once = max(MOST_CELLS // (len(WAYS) * rule.n_steps * (rule.ticks(rule.window) + 1)), 1)
     found: list[dict[str, pd.DataFrame]] = []
@@ -233,10 +232,8 @@ def _waits(
         if n_here < n_segments:
             mine = np.flatnonzero((where.code >= low) & (where.code < low + n_here))
             users = (reached[mine], leaves[mine], where.code[mine] - low)
-        seen, *waits = tally_waits(*users, n_here, rule.previous, terms)
-        segment, ticks = np.nonzero(seen)
-        columns = {"ticks": ticks, "n_users": seen[segment, ticks]}
-        tables = {"followed": where.table(segment + low, columns, rule)}
+        waits = tally_waits(*users, n_here, rule.previous, terms)
+        tables = {}
         for name, n_users in zip(("since_entry", "since_step"), waits):
             segment, step, ticks = np.nonzero(n_users.any(axis=3))
             columns = {"step": step + 1, "ticks": ticks}

@@ -140,8 +140,8 @@ def diagnose_funnel(
 
     Notes
     -----
-    Kaplan-Meier, or Aalen-Johansen with an exit, read at the window (`stats.incidence`); Wilson's
-    interval on the effective size, by account where users sit in some (`rates.step_rows`).
+    Kaplan-Meier, or Aalen-Johansen with an exit, as far as it may be read (`stats.incidence`,
+    `supported_until`); Wilson's interval on the effective size, or by account (`rates.step_rows`).
 
     Examples
     --------

@@ -36,10 +36,8 @@ class Waits(NamedTuple):
         n_waiting = self.n_stopped + self.n_pending
         return stats.incidence_arrays(self.ticks, self.n_reached, n_waiting, self.n_left)
 
-    @property
-    def supported(self) -> float:
-        """The longest wait, in ticks, to which the curve may be read; no end where all is seen."""
-        curve = self.curve
+    def supported(self, curve: Curve) -> float:
+        """The longest wait, in ticks, to which their curve may be read; any where all is seen."""
         if self.n_pending.any() or curve["n_censored"][:-1].any():
             return stats.supported_until(curve)
         return np.inf if len(curve["time"]) else np.nan
@@ -186,9 +184,9 @@ def _first_row(counts: Counts) -> dict[str, Any]:
 def _since_entry(counts: Counts, step: int, rule: Rule, design_effect: float) -> dict[str, Any]:
     """Who waits or left, and the shares of first entries and of any attempt."""
     waits = counts.since_entry[step - 1]
-    end = rule.ticks(rule.window)
-    horizon = float(np.minimum(end, waits.supported))  # NaN where it is
-    so_far = _share(waits.curve, horizon, design_effect, counts.clusters.n_clusters)
+    curve, end = waits.curve, rule.ticks(rule.window)
+    horizon = float(np.minimum(end, waits.supported(curve)))  # NaN where it is
+    so_far = _share(curve, horizon, design_effect, counts.clusters.n_clusters)
     conversion = so_far if horizon == end else Share()
     naive = counts.clusters.share(counts.reached[step - 1], counts.reached[0], step, 1, ANY)
     return {
@@ -215,7 +213,8 @@ def _step_rate(counts: Counts, step: int, base: int) -> dict[str, float]:
 
 def _waiting_times(waits: Waits, rule: Rule) -> dict[str, float]:
     """Quantiles of the wait since the step before, as far as it is known."""
-    curve, until = waits.curve, waits.supported
+    curve = waits.curve
+    until = waits.supported(curve)
     found = {name: stats.quantile(curve, at) for name, at in QUANTILES.items()}
     return {name: rule.days(tick if tick <= until else np.nan) for name, tick in found.items()}
 

@@ -1,18 +1,20 @@
 """One step, one number, wherever it is said; what is named; and how far a share is read."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
-from mctlib import phrases
+from mctlib import phrases, plots
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.drivers import drop_off_drivers
 from mctlib.funnel.vendor_rules import compare_rules
 from tests.support.logs import log_of
 from tests.support.walks import row
 
+matplotlib.use("Agg")
 DAY = pd.Timedelta("1D")
 START = pd.Timestamp("2026-01-01")
 
@@ -125,6 +127,9 @@ def test_a_segments_difference_by_hand():
         "few": False,
     }
     assert table.loc[["all", "few"], "difference_rate"].isna().all()
+    axes = plots.plot_funnel_segments(result.steps)
+    assert axes.get_xlabel().endswith("hollow: may be chance")
+    matplotlib.pyplot.close("all")
     y = phrases.points(table.loc["y"], "difference_rate")
     assert result.finding.endswith(
         f"By segment, b is reached most in y, {phrases.share(table.loc['y'], 'conversion_rate')}, "
@@ -187,6 +192,10 @@ def test_a_few_of_long_ago_do_not_speak_for_the_many_of_now(old, waits):
     share = phrases.share(last, "horizon_rate")
     assert f"{share} reached b so far, within 14 days; too few" in result.finding
     assert result.times["days"].max() <= 14
+    words = [text.get_text() for text in plots.plot_funnel(result.steps).texts]
+    assert words[1].endswith(f"{share} so far, within 14 days")
+    assert plots.plot_funnel_times(result.times).get_xlim()[1] <= 14
+    matplotlib.pyplot.close("all")
     quantiles = last[["p25_days", "median_days", "p75_days"]].to_numpy(float)
     assert (np.isnan(quantiles) | (quantiles <= 14)).all()
 

@@ -51,6 +51,7 @@ def table_of(page):
         ("rel_effect", 0.94, "+94.0 %"),
         ("n_users", 1234567, "1,234,567"),
         ("n_users", 12.0, "12"),
+        ("risk_ratio", 0.5488, "0.55"),
         ("spend_amount", 1234567.0, "1.2 M"),
         ("cost_amount", 820000, "820 k"),
         ("cost_amount", 4567, "4.6 k"),

@@ -17,7 +17,6 @@ from mctlib.roi.rung import N_PLACEBO, UNCHECKED, Rung
 from mctlib.roi.weeks import MIN_POST, MIN_PRE, Panel
 
 MOST_ALARMS = 0.1  # share of placebo dates with p < 0.05 above which a reader is warned
-UNEVEN = 0.001  # p-value of the arms' sizes below which the assignment, or its tracking, is broken
 EACH = {"rate": "success", "count": "user-day", "mean": "unit"}
 MANY = {"rate": "successes", "count": "user-days", "mean": "units"}
 
@@ -30,9 +29,6 @@ FREE = "The cost is 0: a return on investment is not defined, and there is nothi
 OVERSTATED = (
     "An alert is raised because a number fell, so on average its fall is overstated; lost tracking "
     "costs no money."
-)
-KNOWN_BEFORE = (
-    "Only users known before the change are compared; whoever came later has no time before it."
 )
 
 
@@ -340,48 +336,4 @@ def speed_caveats(stages: pd.DataFrame, short: Sequence[str]) -> tuple[str, ...]
     few = f"Descriptive only, with fewer than {MIN_PRE} weeks before the fall"
     return phrases.that_hold(
         [(len(stages), OVERSTATED), (short, f"{few}: {phrases.listed(short)}.")]
-    )
-
-
-def arms_finding(
-    top: pd.Series, sizes: pd.Series, balance: float, event: str, when: str
-) -> tuple[str, str]:
-    """What the surest arm did, and the rule; ``balance``: p-value of arms of these sizes."""
-    if balance < UNEVEN:
-        held = phrases.listed(f"{name} {phrases.users(n)}" for name, n in sizes.items())
-        return (
-            f"Not supported: the arms hold {held}; chance alone does not make arms this uneven, so "
-            "the assignment or its tracking is broken."
-        ), ""
-    if np.isnan(top["qvalue"]):
-        return (
-            "Not supported: users within the arms do not differ at all, so nothing says how sure a "
-            "difference between them is."
-        ), ""
-    low, high = top["effect_ci_lower"], top["effect_ci_upper"]
-    told = (
-        f"{top['effect']:+.3g} {event} events per user (95 % interval {low:+.3g} to {high:+.3g}) "
-        f"{when}, against {top['reference']}."
-    )
-    made = f"The arm {top['segment']} made"
-    if not top["qvalue"] < 0.05:
-        made = f"No effect of the arm {top['segment']} is shown:"
-    known = f"{top['n_users']:,} and {top['n_reference']:,} users known before"
-    rule = f"arms assigned by chance, {known}, adjusted for the same time before the change."
-    return f"{made} {told}", rule
-
-
-def arms_caveats(top: pd.Series, balance: float, n_without: int) -> tuple[str, ...]:
-    """What a reader has to know of the arms."""
-    left, is_left = top["variance_ratio"], "is" if n_without == 1 else "are"
-    return phrases.that_hold(
-        [
-            (True, f"Arms of equal size are expected: p = {balance:.3f}."),
-            (True, KNOWN_BEFORE),
-            (
-                np.isfinite(left),
-                f"Adjusting for what users did before leaves {100 * left:.0f} % of the variance.",
-            ),
-            (n_without, f"{phrases.users(n_without)} without an arm {is_left} left out."),
-        ]
     )

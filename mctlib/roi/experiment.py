@@ -98,14 +98,10 @@ def compare_arms(
         What is counted; the event that makes somebody a user.
     by : str
         Column that holds the arm (of people, or of the event at the first ``of``); "" for no arms.
-    change_at, as_of : str or Timestamp
-        First UTC day of the change; last observed moment, a bare day means its end.
-    window : str
-        Time within which an event counts.
-    reference : str, optional
-        The arm without the change; the largest by default.
-    shares : mapping, optional
-        Arm -> planned share of users, of every arm; equal ones by default.
+    change_at, window, as_of : str
+        First UTC day of the change; time within which an event counts; last observed moment.
+    reference, shares : str, mapping, optional
+        The arm without the change (default: the largest); arm -> planned share (default: equal).
     kind : {"mean", "rate"}
         Events per user, or share of users with any. A mean of which nobody has two is a share.
     users : {"new", "known"}, optional

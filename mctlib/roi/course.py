@@ -9,8 +9,7 @@ import numpy as np
 
 from mctlib import stats
 from mctlib.roi.estimators import trend_of
-from mctlib.roi.ladder import ITS
-from mctlib.roi.rung import Rung
+from mctlib.roi.rung import ITS, Rung
 from mctlib.roi.weeks import Panel
 
 Word = Literal["held", "grew", "faded", "came late"]

@@ -11,11 +11,17 @@ import pandas as pd
 from mctlib import stats
 from mctlib.phrases import count
 from mctlib.roi import estimators, segments
-from mctlib.roi.estimators import Estimate, against_level, against_trend
+from mctlib.roi.difference import Moves, difference
+from mctlib.roi.estimators import Estimate, against_trend
 from mctlib.roi.rung import (
     ALPHA,
+    ARMS,
     INCONCLUSIVE,
+    ITS,
+    NAIVE,
+    NO_CONTROL,
     SHOWN,
+    SYNTHETIC,
     Rung,
     Verdict,
     gaps_of,
@@ -26,38 +32,10 @@ from mctlib.roi.rung import (
 )
 from mctlib.roi.weeks import MIN_POST, MIN_PRE, MIN_SEASON, Panel
 
-NAIVE, ITS = "before/after", "interrupted time series"
-SYNTHETIC, DID, ARMS = "synthetic control", "difference-in-differences", "randomised arms"
-NO_CONTROL = "no control segment is given"
 UNCHECKED = "its false-alarm rate could not be checked on this series"
 DONORS = ["segment", "weight_share", "rms_before", "gap_ratio", "effect_without"]
 # Placebo dates wanted: among fewer, even unrelated ones, the most extreme date has p > 0.05.
 N_PLACEBO = 20
-# Controls that one treated segment needs, and from which on its rank among them is a test.
-FEWEST, RANKED = 4, 19
-# How many times as far as any control it has to move.
-FAR = 2
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What was looked at beside a difference-in-differences.
-
-    n_treated, n_control: segments that can be compared · left_out: those that cannot · df: of the
-    error by segment, NaN where one is treated · farthest, farthest_by: the control that moved most
-    against the others · drift_pvalue, unnoticed: see `estimators.drift` · controls: their change
-    against their own trend.
-    """
-
-    n_treated: int
-    n_control: int
-    left_out: list[str]
-    df: float
-    farthest: str
-    farthest_by: float
-    drift_pvalue: float
-    unnoticed: float
-    controls: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +44,7 @@ class Ladder:
 
     rungs: list[Rung]
     donors: pd.DataFrame
-    checks: Checks | None
+    moves: Moves | None
 
     @property
     def best(self) -> Rung | None:
@@ -103,14 +81,14 @@ class Ladder:
 def climb(panel: Panel) -> Ladder:
     """Every rung."""
     with_donors, donors = synthetic_control(panel)
-    against, checks = difference(panel)
+    against, moves = difference(panel)
     arms = Rung(
         ARMS,
         "nothing here says that chance decided who got the change; where it did, comparing the "
         "arms is stronger than all above",
     )
     rungs = [before_after(panel), interrupted(panel), with_donors, against, arms]
-    return Ladder(rungs, donors, checks)
+    return Ladder(rungs, donors, moves)
 
 
 def before_after(panel: Panel) -> Rung:
@@ -276,98 +254,3 @@ def _ranked(weeks: pd.DataFrame, found: segments.Donors) -> Rung:
         noise=np.eye(len(weeks)),
     )
     return rung_of(SYNTHETIC, weeks, estimate)
-
-
-def difference(panel: Panel) -> tuple[Rung, Checks | None]:
-    """Change of each segment's mean, treated less control.
-
-    The error is that of the segments' own changes (`segments.apart`), and an effect is shown only
-    where the weeks of the gap between the sides say so too: a shock to one side as a whole has no
-    other witness. Where a single segment got the change, the interval is that of the weeks, and
-    the effect has to be twice as far as any control moved against the others. Refused when the gap
-    drifted before the change.
-    """
-    if not panel.control:
-        return Rung(DID, NO_CONTROL), None
-    each, gap = panel.changes, panel.gap
-    treated = each["treated"].to_numpy(bool)
-    if treated.all() or not treated.any():
-        side = "treated" if not treated.any() else "control"
-        return Rung(DID, f"no {side} segment has users in the weeks that are compared"), None
-    found = against_level(gap)
-    if found is None:
-        return too_few(DID, gap), None
-    rung, moved = rung_of(DID, gap, found), panel.moved
-    checks = _checks(panel, moved)
-    one, n_control = checks.n_treated == 1, checks.n_control
-    if not one and n_control > 1:
-        change, share = each["change"].to_numpy(float), each["share"].to_numpy(float)
-        _, se, df = segments.apart(change, share, treated)
-        rung, checks = rung.with_errors(se, df), replace(checks, df=df)
-    elif one and n_control >= RANKED:
-        rank = 1 + int((moved.abs() >= abs(rung.effect)).sum())
-        rung = replace(rung, placebo_pvalue=rank / (1 + n_control))
-    told = "one segment got the change, so the interval is that of the weeks"
-    if not one:
-        told = f"{count(checks.n_treated, 'treated segment')}, {n_control} not"
-    far = abs(rung.effect) / checks.farthest_by if checks.farthest_by else np.inf
-    rung = judged(
-        rung,
-        panel,
-        told=told,
-        refusals=[
-            (
-                one and n_control < FEWEST,
-                f"how far one segment moves without a change takes {FEWEST} controls to say, and "
-                f"only {n_control} can be compared",
-            ),
-            (
-                not one and n_control == 1,
-                f"the one control, {each.index[~treated][0]}, may have moved by itself; it takes "
-                "two to see that",
-            ),
-            (not rung.se > 0, "no segment moved otherwise than the rest of its side"),
-            (
-                checks.drift_pvalue < ALPHA,
-                "treated and control drifted apart before the change "
-                f"(p = {checks.drift_pvalue:.3f}, joint test)",
-            ),
-        ],
-        doubts=[
-            (
-                not one and found.pvalue > ALPHA,
-                "segment by segment it is clear, but over the weeks the gap between the two sides "
-                f"moves as far by itself (p = {found.pvalue:.2f})",
-            ),
-            (
-                one and far < FAR,
-                f"it is only {far:.1f} times as far as {checks.farthest} moved against the other "
-                f"controls without a change; it takes {FAR}",
-            ),
-        ],
-    )
-    if n_control > 1:
-        lines = [gaps_of(s, gap, panel.apart[s]) for s in panel.apart]
-        rung = replace(rung, placebos=pd.concat(lines, ignore_index=True))
-    return rung, checks
-
-
-def _checks(panel: Panel, moved: pd.Series) -> Checks:
-    """What is looked at beside a difference-in-differences, the error by segment not yet in it."""
-    each, gap = panel.changes, panel.gap
-    n_treated = int(each["treated"].sum())
-    drift_pvalue, unnoticed = np.nan, np.nan
-    if (gap.index < 0).sum() >= MIN_PRE:
-        drift_pvalue, unnoticed = estimators.drift(gap)
-    known = moved.abs().dropna()
-    return Checks(
-        n_treated,
-        n_control=len(each) - n_treated,
-        left_out=[s for s in (*panel.treated, *panel.control) if s not in each.index],
-        df=np.nan,
-        farthest=str(known.idxmax()) if len(known) else "",
-        farthest_by=float(known.max()) if len(known) else np.nan,
-        drift_pvalue=drift_pvalue,
-        unnoticed=unnoticed,
-        controls=against_trend(gap.assign(y=gap["control"])),
-    )

@@ -12,21 +12,11 @@ from mctlib import phrases, stats
 from mctlib.phrases import count
 from mctlib.roi.context import HOLIDAYS
 from mctlib.roi.course import Course
-from mctlib.roi.ladder import (
-    ARMS,
-    DID,
-    FAR,
-    ITS,
-    N_PLACEBO,
-    NAIVE,
-    NO_CONTROL,
-    UNCHECKED,
-    Checks,
-    Ladder,
-)
+from mctlib.roi.difference import FAR, Moves
+from mctlib.roi.ladder import N_PLACEBO, UNCHECKED, Ladder
 from mctlib.roi.money import Money
 from mctlib.roi.narrative import MANY, effect, effect_ci, number
-from mctlib.roi.rung import INCONCLUSIVE, SHOWN, Rung
+from mctlib.roi.rung import ARMS, DID, INCONCLUSIVE, ITS, NAIVE, NO_CONTROL, SHOWN, Rung
 from mctlib.roi.segments import WELCH
 from mctlib.roi.weeks import MIN_POST, MIN_PRE, Panel
 
@@ -265,18 +255,18 @@ def _of_the_data(answer: Answer) -> Iterator[str]:
 
 def _segments(ladder: Ladder, kind: str) -> Iterator[str]:
     """What was found out beside a difference-in-differences."""
-    checks, did = ladder.checks, ladder.rung(DID)
-    if checks is None:
+    moves, did = ladder.moves, ladder.rung(DID)
+    if moves is None:
         return
     if did.supported:
-        yield from _error_by_segment(did, checks, kind)
-    if np.isfinite(checks.drift_pvalue):
+        yield from _error_by_segment(did, moves, kind)
+    if np.isfinite(moves.drift_pvalue):
         yield (
-            f"Parallel trends before the change: p = {checks.drift_pvalue:.2f} (joint test of a "
+            f"Parallel trends before the change: p = {moves.drift_pvalue:.2f} (joint test of a "
             "linear and a quadratic drift); a drift adding up to less than "
-            f"{effect(checks.unnoticed, kind, signed=False)} would probably go unnoticed."
+            f"{effect(moves.unnoticed, kind, signed=False)} would probably go unnoticed."
         )
-    moved = checks.controls
+    moved = moves.controls
     if moved is not None and np.isfinite(moved.pvalue):
         low, high = stats.t_interval(moved.effect, moved.se, moved.df)
         yield (
@@ -284,32 +274,31 @@ def _segments(ladder: Ladder, kind: str) -> Iterator[str]:
             f"{effect_ci(moved.effect, float(low), float(high), kind)}; if the change reached "
             "them, the effect is understated."
         )
-    if checks.left_out:
+    if moves.left_out:
         yield (
-            f"Not compared: {phrases.listed(checks.left_out, most=5)}; with users in fewer than "
+            f"Not compared: {phrases.listed(moves.left_out, most=5)}; with users in fewer than "
             f"{MIN_PRE} weeks before or {MIN_POST} after they say nothing."
         )
 
 
-def _error_by_segment(did: Rung, checks: Checks, kind: str) -> Iterator[str]:
+def _error_by_segment(did: Rung, moves: Moves, kind: str) -> Iterator[str]:
     """Whose own moves the interval rests on."""
-    if checks.n_treated > 1:
-        sides = f"{checks.n_treated} treated, {checks.n_control} not"
-        few = min(checks.n_treated, checks.n_control)
-        how = f"{'pooled t' if few < WELCH else 'Welch'}, {checks.df:.0f} degrees of freedom"
+    if not moves.one:
+        sides = f"{moves.n_treated} treated, {moves.n_control} not"
+        few = min(moves.n_treated, moves.n_control)
+        how = f"{'pooled t' if few < WELCH else 'Welch'}, {moves.df:.0f} degrees of freedom"
         yield f"The interval is that of the segments' own changes: {sides} ({how})."
         if few < WELCH:
             yield ALIKE.format(few=few)
         return
-    ranks = ""
+    bar = f"an effect must be {FAR} times as far"
     if np.isfinite(did.placebo_pvalue):
-        place = round(did.placebo_pvalue * (1 + checks.n_control))
-        ranks = f" It ranks {place} of {1 + checks.n_control} (p = {did.placebo_pvalue:.3f})."
+        place = round(did.placebo_pvalue * (1 + moves.n_control))
+        bar = f"by rank p = {did.placebo_pvalue:.3f}, place {place} of {1 + moves.n_control}"
     yield (
         "Only one segment got the change: a shock of its own at that time cannot be told from the "
-        f"effect. Of {checks.n_control} controls {checks.farthest} moved most against the others, "
-        f"by {effect(checks.farthest_by, kind, signed=False)}; an effect must be {FAR} times as "
-        f"far.{ranks}"
+        f"effect. Of {moves.n_control} controls {moves.farthest} moved most against the others, "
+        f"by {effect(moves.by, kind, signed=False)}; {bar}."
     )
 
 

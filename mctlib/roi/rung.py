@@ -19,6 +19,9 @@ from mctlib.phrases import count
 from mctlib.roi.estimators import Estimate
 from mctlib.roi.weeks import MIN_POST, MIN_PRE, Panel
 
+NAIVE, ITS = "before/after", "interrupted time series"
+SYNTHETIC, DID, ARMS = "synthetic control", "difference-in-differences", "randomised arms"
+NO_CONTROL = "no control segment is given"
 ALPHA = 0.05
 # Half an interval that is this many times as wide as all that was ever seen says nothing.
 ABSURD = 10

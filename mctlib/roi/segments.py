@@ -112,13 +112,12 @@ def synthetic(weeks: pd.DataFrame, donors: Sequence[str]) -> Donors:
 
 @dataclass(frozen=True)
 class Side:
-    """Weighted mean of the changes of a side's segments.
+    """How sure the weighted mean of the changes of a side's segments is.
 
-    variance: of the mean, by the segments' own spread (HC2) · df: its degrees of freedom · trace:
-    what it would be on average, and size: what the mean's is, where each change has variance 1.
+    variance: by the segments' own spread (HC2) · df: its degrees of freedom · trace: what it would
+    be on average, and size: what it should be, where each change has variance 1.
     """
 
-    mean: float
     variance: float
     df: float
     trace: float
@@ -136,7 +135,6 @@ def side(change: np.ndarray, share: np.ndarray) -> Side:
     spread = off_mean.T * weight @ off_mean
     trace = np.trace(spread)
     return Side(
-        mean,
         float(weight @ (change - mean) ** 2),
         float(trace**2 / np.trace(spread @ spread)),
         float(trace),
@@ -144,19 +142,19 @@ def side(change: np.ndarray, share: np.ndarray) -> Side:
     )
 
 
-def apart(change: np.ndarray, share: np.ndarray, treated: np.ndarray) -> tuple[float, float, float]:
-    """Difference of the mean changes of treated and other segments, its error, and the df for t.
+def apart(change: np.ndarray, share: np.ndarray, treated: np.ndarray) -> tuple[float, float]:
+    """Error of the difference between the mean changes of both sides, and its degrees of freedom.
 
     A segment is taken together before and after (Bertrand, Duflo & Mullainathan 2004): Welch's t
     with four segments or more on either side, else a t pooled over both, who are taken to vary
     alike.
     """
     one, other = (side(change[s], share[s]) for s in (treated, ~treated))
-    effect, variance = one.mean - other.mean, one.variance + other.variance
+    variance = one.variance + other.variance
     if min(treated.sum(), (~treated).sum()) >= WELCH:
         df = variance**2 / (one.variance**2 / one.df + other.variance**2 / other.df)
     else:
         df = one.df + other.df
         each = (one.df * one.variance / one.trace + other.df * other.variance / other.trace) / df
         variance = each * (one.size + other.size)
-    return effect, float(np.sqrt(variance)), float(df if variance > 0 else np.nan)
+    return float(np.sqrt(variance)), float(df if variance > 0 else np.nan)

@@ -56,7 +56,8 @@ def count_users(j: Journeys, *, change: int, window: int, tick: int) -> dict[str
             "before": np.bincount(line[before], minlength=len(entry)),
             "after": n_after,
             "ticks": first // tick,
-            "day": start // DAY_US,
+            # as in a series of shares; of a span of days that all have at once, its last
+            "day": (start + known * (window - 1)) // DAY_US,
             "n_users": 1,
             "n_closed": closed.astype(int),
             "n_reached": (n_after > 0).astype(int),
@@ -130,6 +131,12 @@ class Group:
     def is_share(self) -> bool:
         """Whether nobody has the event twice."""
         return not self.tables["users"]["after"].gt(1).any()
+
+    @property
+    def days(self) -> pd.DataFrame:
+        """`Arms.days`."""
+        rows = self.tables["days"][["day", "segment", "n_users"]]
+        return rows.assign(day=pd.to_datetime(rows["day"], unit="D")).reset_index(drop=True)
 
     @property
     def weeks(self) -> float:

@@ -14,13 +14,12 @@ from mctlib.results import Result
 from mctlib.roi import context
 from mctlib.roi import narrative_before_after as words
 from mctlib.roi.course import course
+from mctlib.roi.experiment import Arms
 from mctlib.roi.ladder import climb
-from mctlib.roi.money import Money, exposed_by_day, gain_by_day, payback
+from mctlib.roi.money import Money, exposed_by_day, exposed_in_arm, gain_by_day, payback
 from mctlib.roi.narrative import refusal, surroundings
-from mctlib.roi.rung import INCONCLUSIVE, SHOWN, Rung
+from mctlib.roi.rung import ARMS, INCONCLUSIVE, SHOWN, SUPPORTED, Rung
 from mctlib.roi.weeks import Panel, checked, weekly
-
-SUPPORTED = "supported"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -40,6 +39,8 @@ class BeforeAfter(Result):
     pvalue               of the effect
     placebo_pvalue       chance that with no change so few placebo dates look as extreme; of one
                          treated segment with 19 controls, its rank among them
+    detectable_effect    what these weeks show with a power of 80 %; NaN where that is not known
+    n_more_weeks         weeks until the wished effect is shown so; infinite: not in two years
     supported, reason    whether the data carry it; why or why not, and why it is inconclusive
     verdict              shown, not shown, inconclusive; "" where it is not supported
     ==================== ===========================================================================
@@ -57,7 +58,8 @@ class BeforeAfter(Result):
     ``money``: one row for the strongest supported rung.
 
     ======================= ========================================================================
-    rung, n                 users exposed in the weeks after (of a count: days)
+    rung, currency          which one; of every amount, "" where `Money` does not say it
+    n                       users exposed in the weeks after (of a count: days)
     incremental ±           effect x n
     value_amount ±          what of it is kept; NaN, as all below, without a value or a cost, or
                             where no effect is shown
@@ -106,6 +108,8 @@ def compare_before_after(
     cost: float | Sequence[float] | None = None,
     timeline: pd.DataFrame | None = None,
     covariates: Iterable[DailyMetric | pd.DataFrame] = (),
+    arms: Arms | None = None,
+    wish: float = 0.0,
     seed: int = 1,
 ) -> BeforeAfter:
     """Estimate what a change did to a daily metric, up a ladder of ever stronger comparisons.
@@ -131,6 +135,10 @@ def compare_before_after(
         Days of kind holiday explain weeks of an interrupted series.
     covariates : list of DailyMetric or DataFrame
         Metrics that go along with this one and that the change cannot touch, for the same.
+    arms : Arms, optional
+        Of `compare_arms`, for the same metric: the top of the ladder.
+    wish : float
+        Effect that one would like to see: percentage points of a rate, else in the metric's unit.
     seed : int
         Of placebo draws.
 
@@ -169,11 +177,13 @@ def compare_before_after(
     tracked = context.tracked(daily, panel)
     beside, moved = context.beside(entries, panel, covariates)
     panel = replace(panel, refused=refusal(tracked, near), beside=beside)
-    ladder = climb(panel)
+    ladder = climb(panel, _top(arms, kind))
     best = ladder.best
     shown = best if ladder.effect == SHOWN else None
     exposed = exposed_by_day(daily, panel)
-    money = money if shown else Money()
+    if best and best.name == ARMS and arms:
+        exposed = exposed_in_arm(arms.days, arms.surest["segment"], exposed.index)
+    money = money if shown else Money(currency=money.currency)
     gain = gain_by_day(shown, exposed, money.each)
     paid = payback(best, exposed, gain, money)
     answer = words.Answer(
@@ -182,13 +192,16 @@ def compare_before_after(
         ladder,
         paid=paid.iloc[0],
         money=money,
-        course=course(shown, panel) if shown else None,
+        course=course(shown, panel) if shown and shown.name != ARMS else None,
         moved=moved,
         n_left_out=n_left_out,
         n_pending=series.n_pending,
+        silent=series.silent,
+        arms=arms,
+        wish=wish / 100 if kind == "rate" else wish,
     )
     return BeforeAfter(
-        rungs=pd.DataFrame([rung.row() for rung in ladder.rungs]),
+        rungs=pd.DataFrame([rung.row() | answer.outlook(rung) for rung in ladder.rungs]),
         path=_path(ladder.drawn, gain, kind),
         placebos=ladder.drawn.placebos,
         donors=ladder.donors,
@@ -211,7 +224,16 @@ def _known(money: Money | None, value: float | None, cost: Any) -> Money:
     if money is not None and short:
         raise ParameterError("money: give either Money(...) or value and cost, not both.")
     money = Money(value, cost) if money is None else money
-    return Money() if money.value is None or money.cost is None else money
+    known = money.value is not None and money.cost is not None
+    return money if known else Money(currency=money.currency)
+
+
+def _top(arms: Arms | None, kind: str) -> Rung | None:
+    """The rung of randomised arms; it speaks of a metric of its own kind alone."""
+    rung = arms.rung if arms else None
+    if rung is None or arms is None or arms.kind == kind:
+        return rung
+    return Rung(ARMS, f"the arms are compared by a {arms.kind} of users, the metric is a {kind}")
 
 
 def _check_change(panel: Panel, day: pd.Series) -> None:

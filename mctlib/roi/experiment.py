@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
@@ -26,6 +26,7 @@ from mctlib.roi import narrative_arms
 from mctlib.roi.arms import Side, of_means, of_shares
 from mctlib.roi.assignment import Group, Tables, count_users
 from mctlib.roi.power import detectable, more_weeks
+from mctlib.roi.rung import ALPHA, ARMS, INCONCLUSIVE, NOT_SHOWN, SHOWN, SUPPORTED, Rung, Verdict
 
 TICKS = 10_000  # of a window, in logs too large to keep every duration
 Kind = Literal["mean", "rate"]
@@ -36,6 +37,9 @@ Users = Literal["new", "known"]
 class Arms(Result):
     """Answer of `compare_arms`.
 
+    ``comparison`` (supported, not supported), ``reason`` and ``effect`` (shown, not shown,
+    inconclusive): of the surest arm, as `BeforeAfter` has them; ``kind``: rate or mean. ``days``:
+    day, segment, n_users: users by the day of their start (known ones: on which their window ends).
     ``arms``: one row for every arm but the reference.
 
     ====================== ===== ===================================================================
@@ -66,8 +70,41 @@ class Arms(Result):
     """
 
     arms: pd.DataFrame
+    days: pd.DataFrame = field(default_factory=pd.DataFrame)
+    kind: str = ""
+    comparison: str = "not supported"
+    reason: str = ""
+    effect: Verdict = INCONCLUSIVE
 
     main: ClassVar[str] = "arms"
+
+    @property
+    def surest(self) -> pd.Series:
+        """The row of the arm that is spoken of: the least q-value, then the largest effect."""
+        # NaN comes last
+        order = np.lexsort([-self.arms["effect"].abs(), self.arms["qvalue"]])
+        return self.arms.iloc[order[0]]
+
+    @property
+    def rung(self) -> Rung | None:
+        """It as the top rung of a ladder; None without arms."""
+        if self.arms.empty:
+            return None
+        row = self.surest
+        ends = [row[f"effect_ci_{end}"] for end in ("lower", "upper")]
+        return Rung(
+            ARMS,
+            self.reason,
+            self.comparison == SUPPORTED,
+            self.effect if self.comparison == SUPPORTED else "",
+            effect=row["effect"],
+            low=ends[0],
+            high=ends[1],
+            se=(ends[1] - ends[0]) / 2 / stats.Z,
+            df=np.inf,
+            base=row["mean_after"] - row["effect"],
+            pvalue=row["pvalue"],
+        )
 
 
 def compare_arms(
@@ -156,24 +193,36 @@ def compare_arms(
     wanted = wish / 100 if is_share else wish
     table = _against(group, base, end=length // tick, is_share=is_share, wish=wanted)
     table["sample_ratio_pvalue"] = group.sample_ratio(planned)
+    found = Arms(arms=table, days=group.days, kind="rate" if is_share else "mean", finding="")
     told = narrative_arms.Told(
         event=as_step(event).label,
         of=as_step(of).label,
         window=phrases.window(length),
         change=f"{as_timestamp(change_at):%Y-%m-%d}",
-        kind="rate" if is_share else "mean",
+        kind=found.kind,
         group=group,
         planned=planned,
-        # the surest; NaN comes last
-        top=table.iloc[np.lexsort([-table["effect"].abs(), table["qvalue"]])[0]],
+        top=found.surest,
+        effect=_verdict(found.surest),
         wish=wanted,
     )
-    return Arms(
-        arms=table,
+    refused = narrative_arms.refusal(told)
+    return replace(
+        found,
+        comparison="not supported" if refused else SUPPORTED,
+        reason=refused or narrative_arms.supported(told),
+        effect=INCONCLUSIVE if refused else told.effect,
         finding=narrative_arms.finding(told),
         rule=narrative_arms.rule(told),
         caveats=narrative_arms.caveats(told),
     )
+
+
+def _verdict(row: pd.Series) -> Verdict:
+    """Whether an arm shows an effect; among many, one that differs may do so by chance."""
+    if row["effect_ci_lower"] <= 0 <= row["effect_ci_upper"]:
+        return NOT_SHOWN
+    return SHOWN if row["qvalue"] < ALPHA else INCONCLUSIVE
 
 
 def _chosen(tables: Tables, users: Users | None, by: str, change_at: str) -> Group:

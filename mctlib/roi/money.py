@@ -108,17 +108,29 @@ def exposed_by_day(daily: pd.DataFrame, panel: Panel) -> pd.Series:
     return n.reindex(pd.date_range(panel.change, last), fill_value=0.0)
 
 
+def exposed_in_arm(days: pd.DataFrame, arm: str, within: pd.Index) -> pd.Series:
+    """Users of an arm (`Arms.days`) on every day from the change to the last of theirs."""
+    n = days[days["segment"] == arm].groupby("day")["n_users"].sum().astype(float)
+    last = max(within.max(), n.index.max())
+    return n.reindex(pd.date_range(within.min(), last), fill_value=0.0)
+
+
 def gain_by_day(rung: Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
     """What the effect has brought by the end of every day since the change: gain_amount + ci.
 
     The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread
     evenly. A day whose week has no gap counts with the effect. The errors of the weeks are scaled
-    so that at the end they are the effect's own.
+    so that at the end they are the effect's own. A comparison without weeks has one effect and one
+    error on all days.
     """
     if rung is None:
         nothing = interval_columns("gain_amount", np.nan, np.nan, np.nan)
         return pd.DataFrame(nothing, index=exposed.index)
     n = exposed.to_numpy(float)
+    if rung.path.empty:
+        gain, sd = (each * x * n.cumsum() for x in (rung.effect, rung.se))
+        low, high = stats.t_interval(gain, sd, rung.df)
+        return pd.DataFrame(interval_columns("gain_amount", gain, low, high), index=exposed.index)
     after = rung.path[rung.path["day"] >= exposed.index[0]]
     week = (after["day"] - exposed.index[0]).dt.days.to_numpy() // 7
     in_week = np.arange(len(n))[:, None] // 7 == week

@@ -40,6 +40,13 @@ def number(x: float, kind: str) -> str:
     return effect(x, kind).split(" ")[0]
 
 
+def silence(days: Sequence[pd.Timestamp]) -> str:
+    """Caveat: days on which a log holds nothing at all."""
+    said = phrases.listed((f"{day:%Y-%m-%d}" for day in days), most=5)
+    are = "this day is" if len(days) == 1 else "these days are"
+    return f"Nothing at all was recorded on {said}: {are} missing, and not 0."
+
+
 def refusal(tracked: pd.DataFrame, coincidences: pd.DataFrame) -> str:
     """Why no verdict may be given: the tracking changed; "" where it did not."""
     unlike = "so the two sides are not measured alike"
@@ -75,7 +82,7 @@ def _held(tracked: pd.DataFrame) -> list[str]:
     ]
 
 
-def speed_finding(stages: pd.DataFrame, kind: str, metric: str) -> str:
+def speed_finding(stages: pd.DataFrame, kind: str, metric: str, currency: str) -> str:
     """The stage that cost most, and whether that is more than noise."""
     known = stages[stages["missed"].notna()]
     if known.empty:
@@ -87,7 +94,7 @@ def speed_finding(stages: pd.DataFrame, kind: str, metric: str) -> str:
     most = known if clear.empty else clear
     row = most.loc[most["missed"].idxmax()]
     day, low, high = row[["per_day_amount", "per_day_amount_ci_lower", "per_day_amount_ci_upper"]]
-    money = f", {day:,.0f} a day ({low:,.0f} to {high:,.0f})" if day == day else ""
+    money = f", worth {phrases.amount(day, currency, low, high)} a day," if day == day else ""
     low, high = row["missed_ci_lower"], row["missed_ci_upper"]
     lost = f"{row['missed']:,.0f} {MANY[kind]} (95 % interval {low:,.0f} to {high:,.0f}){money}"
     event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
@@ -104,9 +111,15 @@ def speed_finding(stages: pd.DataFrame, kind: str, metric: str) -> str:
     )
 
 
-def speed_caveats(stages: pd.DataFrame, short: Sequence[str]) -> tuple[str, ...]:
+def speed_caveats(
+    stages: pd.DataFrame, short: Sequence[str], silent: Sequence[pd.Timestamp]
+) -> tuple[str, ...]:
     """What `value_of_speed` cannot know; ``short``: alerts with few weeks before."""
     few = f"Descriptive only, with fewer than {MIN_PRE} weeks before the fall"
     return phrases.that_hold(
-        [(len(stages), OVERSTATED), (short, f"{few}: {phrases.listed(short)}.")]
+        [
+            (len(stages), OVERSTATED),
+            (short, f"{few}: {phrases.listed(short)}."),
+            (silent, silence(silent)),
+        ]
     )

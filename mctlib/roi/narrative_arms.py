@@ -11,6 +11,7 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.phrases import count, users
 from mctlib.roi.assignment import Group
+from mctlib.roi.rung import INCONCLUSIVE, NOT_SHOWN, SHOWN, Verdict
 
 UNEVEN = 0.001  # p-value of the arms' sizes below which the assignment, or its tracking, is broken
 NO_ARMS = "No randomised arms were named."
@@ -20,8 +21,8 @@ NO_ARMS = "No randomised arms were named."
 class Told:
     """What the sentences are made of.
 
-    window, change: in words · planned: share of every arm · top: the row of the surest arm · wish:
-    in its unit.
+    window, change: in words · planned: share of every arm · top: the row of the surest arm,
+    effect: what it shows · wish: in its unit.
     """
 
     event: str
@@ -32,6 +33,7 @@ class Told:
     group: Group
     planned: pd.Series
     top: pd.Series
+    effect: Verdict
     wish: float
 
     @property
@@ -42,7 +44,7 @@ class Told:
             return f"the share of users with {self.event} {of}"
         return f"the {self.event} events per user {of}"
 
-    def effect(self, x: float, *, signed: bool = True) -> str:
+    def in_words(self, x: float, *, signed: bool = True) -> str:
         """An effect in its unit: "+1.2 percentage points", "+0.3 events per user"."""
         unit = "percentage points" if self.kind == "rate" else "events per user"
         return f"{self.number(x, signed=signed)} {unit}"
@@ -91,11 +93,19 @@ def refusal(told: Told) -> str:
     return reasons[0] if reasons else ""
 
 
-def verdict(top: pd.Series) -> str:
-    """Whether an effect is shown, not shown, or inconclusive."""
-    if top["effect_ci_lower"] <= 0 <= top["effect_ci_upper"]:
-        return "not shown"
-    return "shown" if top["qvalue"] < 0.05 else "inconclusive"
+def supported(told: Told) -> str:
+    """Why the arms can be compared."""
+    top, p = told.top, told.top["sample_ratio_pvalue"]
+    sizes = f"{top['n_users']:,} and {top['n_reference']:,} users drawn by chance"
+    text = f"{sizes}, in the planned shares (p = {p:.2f})"
+    if told.effect == INCONCLUSIVE:
+        text += f"; {_one_of_many(told)}"
+    return text
+
+
+def _one_of_many(told: Told) -> str:
+    n, q = len(told.group.sizes), told.top["qvalue"]
+    return f"of {n} arms one may differ so by chance (q = {q:.2f})"
 
 
 def finding(told: Told) -> str:
@@ -104,19 +114,19 @@ def finding(told: Told) -> str:
         return f"Not supported: {reason}."
     top = told.top
     low, high = (told.number(top[f"effect_ci_{end}"]) for end in ("lower", "upper"))
-    effect = f"{told.effect(top['effect'])} (95 % interval {low} to {high})"
+    effect = f"{told.in_words(top['effect'])} (95 % interval {low} to {high})"
     share = top["mean_after"] - top["effect"]
     without = f"{100 * share:.1f} %" if told.kind == "rate" else f"{share:.3g}"
     against = f"against {without} in {top['reference']}"
-    if verdict(top) == "shown":
+    if told.effect == SHOWN:
         return f"The arm {top['segment']} moved {told.what} by {effect}, {against}."
-    if verdict(top) == "not shown":
+    if told.effect == NOT_SHOWN:
         return (
             f"No effect of the arm {top['segment']} on {told.what} is shown: {effect}, {against}."
         )
     return (
-        f"Inconclusive: the arm {top['segment']} moved {told.what} by {effect}, {against}, but of "
-        f"{len(told.group.sizes)} arms one may differ so by chance (q = {top['qvalue']:.2f})."
+        f"Inconclusive: the arm {top['segment']} moved {told.what} by {effect}, {against}, but "
+        f"{_one_of_many(told)}."
     )
 
 
@@ -179,10 +189,10 @@ def _of_the_power(told: Told) -> Iterator[str]:
     top = told.top
     if not np.isfinite(top["detectable_effect"]):
         return
-    least = told.effect(top["detectable_effect"], signed=False)
+    least = told.in_words(top["detectable_effect"], signed=False)
     text = f"With a power of 80 % so many users show an effect of {least}"
     if told.wish > 0 and np.isfinite(more := top["n_more_weeks"]):
-        wished = told.effect(told.wish, signed=False)
+        wished = told.in_words(told.wish, signed=False)
         longer = f"takes {count(more, 'more week')} of new users" if more else "is more than that"
         text += f"; {wished}, as wished, {longer}"
     yield f"{text}."

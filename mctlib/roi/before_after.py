@@ -124,21 +124,16 @@ def compare_before_after(
     change_at : str or Timestamp
         First UTC day of the change; weeks are counted from it.
     treated, control : str or list of str, optional
-        Segments that got the change / did not. Default: all that are not the other; all others of
-        a named ``treated``; ``control=()`` for none.
+        Segments that got the change / did not; all that are not the other. ``control=()``: none.
     money : Money, optional
         What a success brings and what the change cost; told only where both are known and an
         effect is shown. ``value`` and ``cost`` alone say the same in short.
-    timeline : DataFrame, optional
+    timeline, covariates : DataFrame, list of DailyMetric or DataFrame
         day, kind, label; note, micro_conversions. A release or outage that touches the metric and
         says "tracking" refuses every verdict, as does a tracked share that moved with the change.
-        Days of kind holiday explain weeks of an interrupted series.
-    covariates : list of DailyMetric or DataFrame
-        Metrics that go along with this one and that the change cannot touch, for the same.
-    arms : Arms, optional
-        Of `compare_arms`, for the same metric: the top of the ladder.
-    wish : float
-        Effect that one would like to see: percentage points of a rate, else in the metric's unit.
+        Days of kind holiday explain weeks, and so do metrics that the change cannot touch.
+    arms, wish : Arms, float, optional
+        Of `compare_arms`, for the same metric; an effect wished for, of a rate percentage points.
     seed : int
         Of placebo draws.
 
@@ -167,38 +162,24 @@ def compare_before_after(
     series = DailyMetric.of(series)
     daily, kind = checked(series), series.kind
     money = _known(money, value, cost)
-    change = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
-    treated, control = _sides(sorted(daily["segment"].unique()), treated, control)
-    units, n_left_out = weekly(daily, change, kind)
-    panel = Panel(kind, change, treated, control, units, seed=seed)
-    _check_change(panel, daily["day"])
+    sides = _sides(sorted(daily["segment"].unique()), treated, control)
+    panel, n_left_out = _panel(daily, kind, change_at, sides, seed)
     entries = context.entries_of(timeline)
     near = context.coincidences(entries, panel, series.events)
     tracked = context.tracked(daily, panel)
     beside, moved = context.beside(entries, panel, covariates)
     panel = replace(panel, refused=refusal(tracked, near), beside=beside)
     ladder = climb(panel, _top(arms, kind))
-    best = ladder.best
-    shown = best if ladder.effect == SHOWN else None
+    best, shown = ladder.best, ladder.best if ladder.effect == SHOWN else None
     exposed = exposed_by_day(daily, panel)
-    if best and best.name == ARMS and arms:
+    if arms and best and best.name == ARMS:
         exposed = exposed_in_arm(arms.days, arms.surest["segment"], exposed.index)
     money = money if shown else Money(currency=money.currency)
     gain = gain_by_day(shown, exposed, money.each)
     paid = payback(best, exposed, gain, money)
+    moves = course(shown, panel) if shown and shown.name != ARMS else None
     answer = words.Answer(
-        series.title,
-        panel,
-        ladder,
-        paid=paid.iloc[0],
-        money=money,
-        course=course(shown, panel) if shown and shown.name != ARMS else None,
-        moved=moved,
-        n_left_out=n_left_out,
-        n_pending=series.n_pending,
-        silent=series.silent,
-        arms=arms,
-        wish=wish / 100 if kind == "rate" else wish,
+        series, panel, ladder, paid.iloc[0], money, moves, moved, n_left_out, arms, wish
     )
     return BeforeAfter(
         rungs=pd.DataFrame([rung.row() | answer.outlook(rung) for rung in ladder.rungs]),
@@ -234,6 +215,17 @@ def _top(arms: Arms | None, kind: str) -> Rung | None:
     if rung is None or arms is None or arms.kind == kind:
         return rung
     return Rung(ARMS, f"the arms are compared by a {arms.kind} of users, the metric is a {kind}")
+
+
+def _panel(
+    daily: pd.DataFrame, kind: str, change_at: Any, sides: tuple[list[str], list[str]], seed: int
+) -> tuple[Panel, int]:
+    """What the rungs read, and the days at the ends that fill no week."""
+    change = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
+    units, n_left_out = weekly(daily, change, kind)
+    panel = Panel(kind, change, *sides, units, seed=seed)
+    _check_change(panel, daily["day"])
+    return panel, n_left_out
 
 
 def _check_change(panel: Panel, day: pd.Series) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
@@ -168,12 +168,8 @@ def compare_arms(
     """
     if not by:
         return Arms(arms=pd.DataFrame(columns=["segment"]), finding=narrative_arms.NO_ARMS)
-    for name, given, words in (("kind", kind, Kind), ("users", users or "new", Users)):
-        if given not in get_args(words):
-            raise ParameterError(
-                f'{name}: "{given}" is not one of {", ".join(get_args(words))}.'
-                f"{nearest(given, get_args(words))}"
-            )
+    _one_of("kind", kind, get_args(Kind))
+    _one_of("users", users or "new", get_args(Users))
     if missing := log.missing_events([of, event]):
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
@@ -184,9 +180,8 @@ def compare_arms(
         )
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)
-    tables = log.reduce(
-        kernel, events=[of, event], by=[*as_columns(by), *log.accounts], as_of=as_of
-    )
+    dims = [*as_columns(by), *log.accounts]
+    tables = log.reduce(kernel, events=[of, event], by=dims, as_of=as_of)
     group = _chosen(tables, users, by, str(change_at))
     base, planned = _reference(reference, group.sizes), _planned(shares, group.sizes)
     is_share = kind == "rate" or group.is_share
@@ -223,6 +218,12 @@ def _verdict(row: pd.Series) -> Verdict:
     if row["effect_ci_lower"] <= 0 <= row["effect_ci_upper"]:
         return NOT_SHOWN
     return SHOWN if row["qvalue"] < ALPHA else INCONCLUSIVE
+
+
+def _one_of(name: str, given: str, words: Sequence[str]) -> None:
+    if given not in words:
+        near = nearest(given, words)
+        raise ParameterError(f'{name}: "{given}" is not one of {", ".join(words)}.{near}')
 
 
 def _chosen(tables: Tables, users: Users | None, by: str, change_at: str) -> Group:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
+from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.phrases import amount, count
 from mctlib.roi.context import HOLIDAYS
 from mctlib.roi.course import Course
@@ -60,10 +61,10 @@ class Answer:
     """What `compare_before_after` found.
 
     paid: the row of `BeforeAfter.money` · money: nothing where no effect is shown · moved:
-    covariates that the change itself moved.
+    covariates that the change itself moved · wish: percentage points of a rate.
     """
 
-    metric: str
+    series: DailyMetric
     panel: Panel
     ladder: Ladder
     paid: pd.Series
@@ -71,8 +72,6 @@ class Answer:
     course: Course | None
     moved: Sequence[str]
     n_left_out: int
-    n_pending: int
-    silent: Sequence[pd.Timestamp]
     arms: Arms | None
     wish: float
 
@@ -81,7 +80,12 @@ class Answer:
         if rung.name == ARMS and rung.se > 0 and self.arms:
             columns = ["detectable_effect", "n_more_weeks"]
             return dict(self.arms.surest[columns])
-        return outlook(rung, self.wish)
+        return outlook(rung, self.wished)
+
+    @property
+    def wished(self) -> float:
+        """The wish in the metric's unit."""
+        return self.wish / 100 if self.panel.kind == "rate" else self.wish
 
 
 def finding(answer: Answer) -> str:
@@ -89,7 +93,7 @@ def finding(answer: Answer) -> str:
     panel, ladder, best = answer.panel, answer.ladder, answer.ladder.best
     whole = panel.treated == ["all"] or (best and best.name == ARMS)
     treated = "" if whole else f" for {_names(panel.treated, 'segments')}"
-    change, what = f"the change of {panel.change:%Y-%m-%d}", f"{answer.metric}{treated}"
+    change, what = f"the change of {panel.change:%Y-%m-%d}", f"{answer.series.title}{treated}"
     naive = effect(ladder.rung(NAIVE).effect, panel.kind)
     unclear = f"whether {change} moved {what} cannot be said from these data"
     no_evidence = f"The plain before/after difference of {naive} is no evidence."
@@ -246,7 +250,7 @@ def _of_the_power(answer: Answer) -> Iterator[str]:
     yield (
         f"With a power of 80 % {these} show an effect of "
         f"{effect(found['detectable_effect'], kind, signed=False)}, by {rung.name}"
-        f"{_wished(found['n_more_weeks'], effect(answer.wish, kind, signed=False))}."
+        f"{_wished(found['n_more_weeks'], effect(answer.wished, kind, signed=False))}."
     )
 
 
@@ -301,12 +305,12 @@ def _of_the_data(answer: Answer) -> Iterator[str]:
             f"{count(answer.n_left_out, 'day')} at the ends that {do} not fill a week counted from "
             f"the change {are} left out."
         )
-    if answer.silent:
-        yield silence(answer.silent)
-    if answer.n_pending:
+    if answer.series.silent:
+        yield silence(answer.series.silent)
+    if answer.series.n_pending:
         yield (
-            f"{answer.n_pending:,} of the newest users or events are left out: their outcome is "
-            "not known yet."
+            f"{answer.series.n_pending:,} of the newest users or events are left out: their "
+            "outcome is not known yet."
         )
     p, sigma2 = panel.weeks["observed"].mean(), answer.ladder.rung(ITS).sigma2
     if panel.kind == "rate" and np.isfinite(sigma2) and 0 < p < 1:

@@ -71,7 +71,7 @@ def weeks_to_wait(
         Effect in the unit of ``se``.
     trend : bool
         The weeks before go on as a line, not as a level: then a later week is told ever less
-        surely, and waiting may not help. Degrees of freedom grow with such weeks.
+        surely, and waiting may not help.
     rho : float
         Correlation of a week with the next one.
     least : int
@@ -84,10 +84,10 @@ def weeks_to_wait(
     """
     if not (wish > 0 and se > 0):
         return np.nan
-    now, a_week = _variance(n_pre, n_post, trend, rho), trend * (1 - rho) / (1 + rho)
+    now = _variance(n_pre, n_post, trend, rho)
     for more in range(max(least - n_post, 0), MOST_WEEKS + 1):
         then = se * np.sqrt(_variance(n_pre, n_post + more, trend, rho) / now)
-        if detectable(then, df + more * a_week) <= wish:
+        if detectable(then, df) <= wish:
             return float(more)
     return np.inf
 

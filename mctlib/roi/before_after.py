@@ -121,8 +121,8 @@ def compare_before_after(
     ----------
     series : DailyMetric or DataFrame
         From `daily_metric`, or its table, saved and read again: day, n, value, segment, n_success.
-    change_at : str or Timestamp
-        First UTC day of the change; weeks are counted from it.
+    change_at, seed : str or Timestamp, int
+        First UTC day of the change, from which weeks are counted; of placebo draws.
     treated, control : str or list of str, optional
         Segments that got the change / did not; all that are not the other. ``control=()``: none.
     money : Money, optional
@@ -134,8 +134,6 @@ def compare_before_after(
         Days of kind holiday explain weeks, and so do metrics that the change cannot touch.
     arms, wish : Arms, float, optional
         Of `compare_arms`, for the same metric; an effect wished for, of a rate percentage points.
-    seed : int
-        Of placebo draws.
 
     Returns
     -------

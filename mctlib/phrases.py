@@ -84,14 +84,20 @@ def _with_ends(row: Mapping[str, Any] | pd.Series, column: str) -> tuple[float, 
 
 
 def amount(
-    x: float, currency: str, low: float = nan, high: float = nan, *, signed: bool = False
+    x: float,
+    currency: str,
+    low: float = nan,
+    high: float = nan,
+    *,
+    per: str = "",
+    signed: bool = False,
 ) -> str:
-    """Money, with its interval where there is one: "1,684 EUR (459 to 2,908)".
+    """Money, with its interval where there is one: "1,684 EUR a day (459 to 2,908)".
 
     Below 100 with cents, where there are any. ``currency``: as the data YAML has it, "" where it
     has none.
     """
-    text = f"{_amount(x, signed)} {currency or 'units of money'}"
+    text = f"{_amount(x, signed)} {currency or 'units of money'}{f' a {per}' if per else ''}"
     return text + (f" ({_amount(low, signed)} to {_amount(high, signed)})" if low == low else "")
 
 

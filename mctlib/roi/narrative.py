@@ -94,7 +94,9 @@ def speed_finding(stages: pd.DataFrame, kind: str, metric: str, currency: str) -
     most = known if clear.empty else clear
     row = most.loc[most["missed"].idxmax()]
     day, low, high = row[["per_day_amount", "per_day_amount_ci_lower", "per_day_amount_ci_upper"]]
-    money = f", worth {phrases.amount(day, currency, low, high)} a day," if day == day else ""
+    money = ""
+    if day == day:
+        money = f", worth {phrases.amount(day, currency, low, high, per='day')},"
     low, high = row["missed_ci_lower"], row["missed_ci_upper"]
     lost = f"{row['missed']:,.0f} {MANY[kind]} (95 % interval {low:,.0f} to {high:,.0f}){money}"
     event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])

@@ -171,7 +171,7 @@ def _earned(answer: Answer) -> str:
     whose = "For the users of the arm" if paid["rung"] == ARMS else "In the weeks seen"
     text = (
         f"{whose} that is {paid['incremental']:+,.0f}{unit} and, at "
-        f"{amount(money.value or 0, currency)} a {EACH[kind]}{kept} and a cost of "
+        f"{amount(money.value or 0, currency, per=EACH[kind])}{kept} and a cost of "
         f"{amount(cost, currency)}{sd}, "
     )
     if not cost > 0:

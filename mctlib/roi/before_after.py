@@ -182,7 +182,7 @@ def compare_before_after(
         ladder,
         paid=paid.iloc[0],
         money=money,
-        course=course(shown, panel) if shown else None,
+        course=course(shown) if shown else None,
         moved=moved,
         n_left_out=n_left_out,
         n_pending=series.n_pending,

@@ -10,7 +10,7 @@ import pandas as pd
 from mctlib import stats
 from mctlib.contract import DataError, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
-from mctlib.roi.estimators import against_trend, widened
+from mctlib.roi.estimators import against_trend
 from mctlib.roi.weeks import MIN_SEASON, Panel, checked, days, pooled, weekly
 
 # Change of the tracked share of the server's records that is more than carelessness.
@@ -83,7 +83,7 @@ def beside(
             raise DataError(f"covariates: {each.title} has no value in the week of {day:%Y-%m-%d}.")
         own = against_trend(weeks.assign(y=value, weight=weeks["n"]).loc[found.index])
         n_pre = int((found.index < 0).sum())
-        if own is not None and widened(own, n_pre).pvalue < 0.05:
+        if own is not None and own.widened(n_pre).pvalue < 0.05:
             moved.append(each.title)
         else:
             found[each.title] = value

@@ -14,7 +14,6 @@ from scipy import stats as sps
 
 from mctlib.roi import estimators as cf
 from mctlib.roi import segments
-from mctlib.roi import structural as sts
 from mctlib.stats.regression import fit_ar1
 from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
 

@@ -8,7 +8,7 @@ from mctlib import plots
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.roi import Money, compare_before_after
-from mctlib.roi import ladder as roi
+from mctlib.roi import rung as roi
 from mctlib.roi.weeks import checked, weekly
 from mctlib.stats.regression import fit_ar1
 from tests.support.series import ar1, noise, panel, series_of

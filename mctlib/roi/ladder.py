@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.phrases import count
 from mctlib.roi import estimators, segments
 from mctlib.roi.difference import Moves, difference
@@ -30,7 +30,7 @@ from mctlib.roi.rung import (
     rung_of,
     too_few,
 )
-from mctlib.roi.weeks import MIN_POST, MIN_PRE, MIN_SEASON, Panel
+from mctlib.roi.weeks import MIN_POST, MIN_PRE, MIN_SEASON, SEASON, Panel
 
 UNCHECKED = "its false-alarm rate could not be checked on this series"
 DONORS = ["segment", "weight_share", "rms_before", "gap_ratio", "effect_without"]
@@ -144,7 +144,7 @@ def interrupted(panel: Panel) -> Rung:
     tried = estimators.placebo_dates(
         weeks,
         estimator,
-        min_pre=3 * MIN_SEASON // 4 if panel.season else MIN_PRE,
+        min_pre=3 * MIN_SEASON // 4 if SEASON in panel.allowed_for else MIN_PRE,
         min_post=MIN_POST,
         wanted=N_PLACEBO,
     )
@@ -163,12 +163,13 @@ def interrupted(panel: Panel) -> Rung:
     )
     if gaps:
         rung = replace(rung, placebos=pd.concat(gaps, ignore_index=True))
+    beside = f"allows for {phrases.listed(panel.allowed_for)}; " if panel.allowed_for else ""
     dates = count(len(tried), "placebo date")
     checked = dates if tried else f"no placebo date fits before the change, so {UNCHECKED}"
     return judged(
         rung,
         panel,
-        told=f"rho {found.rho:.2f}; {checked}",
+        told=f"{beside}rho {found.rho:.2f}; {checked}",
         doubts=[
             (
                 pvalue > max(ALPHA, pvalues[0]),

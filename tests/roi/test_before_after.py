@@ -17,7 +17,6 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.roi import Money, compare_before_after
 from mctlib.roi import rung as roi
 from mctlib.sources import demo
-from mctlib.stats.regression import fit_ar1
 from tests.support.series import noise, panel, series_of
 
 

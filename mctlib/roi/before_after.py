@@ -175,7 +175,7 @@ def compare_before_after(
     money = money if shown else Money(currency=money.currency)
     gain = gain_by_day(shown, exposed, money.each)
     paid = payback(best, exposed, gain, money)
-    moves = course(shown, panel) if shown and shown.name != ARMS else None
+    moves = course(shown) if shown and shown.name != ARMS else None
     answer = words.Answer(
         series, panel, ladder, paid.iloc[0], money, moves, moved, n_left_out, arms, wish
     )

@@ -10,14 +10,14 @@ import pandas as pd
 from mctlib import stats
 from mctlib.contract import DataError, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
-from mctlib.roi.estimators import against_trend, widened
-from mctlib.roi.weeks import MIN_SEASON, Panel, checked, days, pooled, weekly
+from mctlib.roi.estimators import against_trend
+from mctlib.roi.weeks import HOLIDAYS, MIN_SEASON, SEASON, Panel, checked, days, pooled, weekly
 
 # Change of the tracked share of the server's records that is more than carelessness.
 TRACKING_MOVED = 0.02
 
 
-HOLIDAYS, YEAR = "holidays", 365.25
+DAYS_OF_YEAR = 365.25
 
 
 def entries_of(timeline: pd.DataFrame | None) -> pd.DataFrame:
@@ -71,9 +71,10 @@ def beside(
     week = (holiday - panel.change).dt.days // 7
     found[HOLIDAYS] = week.value_counts().reindex(found.index, fill_value=0)
     if (found.index < 0).sum() >= MIN_SEASON:
-        year = 2 * np.pi * (start - start.min()).dt.days / YEAR
+        year = 2 * np.pi * (start - start.min()).dt.days / DAYS_OF_YEAR
         for k in (1, 2):
-            found[f"year sin {k}"], found[f"year cos {k}"] = np.sin(k * year), np.cos(k * year)
+            found[f"{SEASON}, sin {k}"] = np.sin(k * year)
+            found[f"{SEASON}, cos {k}"] = np.cos(k * year)
     moved = []
     for each in map(DailyMetric.of, covariates):
         weeks = pooled(weekly(checked(each), panel.change, each.kind)[0], each.kind)
@@ -83,7 +84,7 @@ def beside(
             raise DataError(f"covariates: {each.title} has no value in the week of {day:%Y-%m-%d}.")
         own = against_trend(weeks.assign(y=value, weight=weeks["n"]).loc[found.index])
         n_pre = int((found.index < 0).sum())
-        if own is not None and widened(own, n_pre).pvalue < 0.05:
+        if own is not None and own.widened(n_pre).pvalue < 0.05:
             moved.append(each.title)
         else:
             found[each.title] = value

@@ -8,9 +8,7 @@ from typing import Literal
 import numpy as np
 
 from mctlib import stats
-from mctlib.roi.estimators import trend_of
-from mctlib.roi.rung import ITS, Rung
-from mctlib.roi.weeks import Panel
+from mctlib.roi.rung import Rung
 
 Word = Literal["held", "grew", "faded", "came late"]
 
@@ -30,22 +28,19 @@ class Course:
     n_late: int
 
 
-def course(rung: Rung, panel: Panel) -> Course:
-    """Of a rung; the slope is in the model: left out of it, it would pass for autocorrelation."""
-    weeks = rung.weeks
-    week, weight = weeks.index.to_numpy(float), weeks["weight"].to_numpy(float)
-    post, gap = weeks.index >= 0, rung.path["gap"].to_numpy(float)
-    y, without = gap, np.ones((len(weeks), 1))
-    if rung.name == ITS:  # the error of the trend is one of the slope
-        y, without = weeks["y"].to_numpy(float), trend_of(weeks, list(panel.beside))
-    found = stats.fit_ar1(y, np.c_[without, post, week * post], weight, week)
-    slope, se, _ = found.contrast(np.eye(found.coef.size)[-1])
-    low, high = (float(end) for end in stats.t_interval(slope, se, found.df))
+def course(rung: Rung) -> Course:
+    """Of the gaps after the change: their slope over the weeks, by least squares."""
+    after = rung.path.iloc[-len(rung.cov) :]
+    gap, n = after["gap"].to_numpy(float), after["n"].to_numpy(float)
+    week = np.arange(len(gap)) - np.average(np.arange(len(gap)), weights=n)
+    c = n * week / (n @ week**2)
+    slope, se = float(c @ gap), float(np.sqrt(c @ rung.cov @ c))
+    low, high = (float(end) for end in stats.t_interval(slope, se, rung.df))
     if low <= 0 <= high:
         return Course("held", slope, low, high, 0)
     if slope * rung.effect < 0:
         return Course("faded", slope, low, high, 0)
-    n_late = _weeks_of_nothing(gap[post], weeks["n"].to_numpy(float)[post])
+    n_late = _weeks_of_nothing(gap, n)
     return Course("came late" if n_late else "grew", slope, low, high, n_late)
 
 

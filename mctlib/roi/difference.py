@@ -99,10 +99,10 @@ def difference(panel: Panel) -> tuple[Rung, Moves | None]:
     if not panel.control:
         return Rung(DID, NO_CONTROL), None
     each, gap = panel.changes, panel.gap
-    treated = each["treated"].to_numpy(bool)
-    if treated.all() or not treated.any():
-        side = "control" if treated.any() else "treated"
-        return Rung(DID, f"no {side} segment has users in the weeks that are compared"), None
+    for name, side in (("treated", panel.treated), ("control", panel.control)):
+        if not panel.shares.index.isin(side).any():
+            reason = f"no {name} segment has users in the weeks that are compared"
+            return Rung(DID, reason), None
     found = against_level(gap)
     if found is None:
         return too_few(DID, gap), None
@@ -112,7 +112,7 @@ def difference(panel: Panel) -> tuple[Rung, Moves | None]:
         told = f"{count(moves.n_treated, 'treated segment')}, {moves.n_control} not"
     if not moves.one and moves.n_control > 1:
         change, share = each["change"].to_numpy(float), each["share"].to_numpy(float)
-        se, df = segments.apart(change, share, treated)
+        se, df = segments.apart(change, share, each["treated"].to_numpy(bool))
         rung, moves = rung.with_errors(se, df), replace(moves, df=df)
     elif moves.one and moves.n_control >= RANKED:
         rank = 1 + int((panel.moved.abs() >= abs(rung.effect)).sum())

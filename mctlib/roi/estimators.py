@@ -15,8 +15,8 @@ import pandas as pd
 from mctlib import stats
 
 PLACEBO_DRAWS = 10_000
-# Weeks before from which on rho is told well enough; what 14 of them fewer add to the error.
-ENOUGH_PRE, WIDER = 26, 0.3
+# Of the square of the weeks before: how much larger the error is than so few of them make it.
+FEW_WEEKS = 50
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ class Estimate:
     weights: np.ndarray
     noise: np.ndarray
 
+    def widened(self, n_pre: int) -> Estimate:
+        """The same with the error that the few weeks before leave: 1 + 50 / n^2 times as large.
+
+        From few weeks rho comes out too small: of series of 14 + 6 weeks with rho 0.6 to 0.9, and
+        nothing else, 8 to 9 % would show an effect, with this 5 to 7 %.
+        """
+        se = self.se * (1 + FEW_WEEKS / n_pre**2)
+        return replace(self, se=se, pvalue=float(stats.t_pvalue(self.effect, se, self.df)))
+
 
 # None where the weeks are too few to fit.
 Estimator = Callable[[pd.DataFrame], "Estimate | None"]
@@ -53,69 +62,57 @@ def share_after(weeks: pd.DataFrame) -> np.ndarray:
     return share
 
 
-def ar1(week: np.ndarray, rho: float) -> np.ndarray:
-    """Correlation of the weeks of a first-order autoregression."""
-    correlation: np.ndarray = rho ** np.abs(week[:, None] - week)
-    return correlation
-
-
-def trend_of(weeks: pd.DataFrame, beside: Sequence[str]) -> np.ndarray:
-    """Level, trend and the columns ``beside``; one that never varied before explains nothing."""
-    more = weeks[list(beside)].to_numpy(float)
-    more = more[:, np.ptp(more[weeks.index < 0], axis=0) > 0]
-    return np.c_[np.ones(len(weeks)), weeks.index.to_numpy(float), more]
-
-
 def against_trend(weeks: pd.DataFrame, *, beside: Sequence[str] = ()) -> Estimate | None:
-    """Of an interrupted series: what the weeks before go on to, and how far the others are off.
+    """Of an interrupted series: against its trend before, and what the columns ``beside`` explain.
 
-    The error is that of (1, week, post, week x post) with AR(1) errors by REML. Under it the trend,
-    and what the columns ``beside`` explain, are fitted to the weeks before alone (generalised least
-    squares with every week after left free), so that the mean is right for an effect of any course:
-    a line through the weeks after is 10 % off where it comes a month late (26 + 12 weeks, rho 0.6).
+    A column that the weeks before do not tell from the others explains nothing.
     """
-    week, weight = weeks.index.to_numpy(float), weeks["weight"].to_numpy(float)
-    y, post = weeks["y"].to_numpy(float), weeks.index >= 0
-    n_pre, n_post = (~post).sum(), post.sum()
-    if n_pre < 3 or n_post < 2:
-        return None
-    trend = trend_of(weeks, beside)
-    n_coef = trend.shape[1]
-    if n_pre <= n_coef or len(weeks) < n_coef + 4:
-        return None
-    found = stats.fit_ar1(y, np.c_[trend, post, week * post], weight, week)
-    noise = ar1(week, found.rho) / np.sqrt(np.outer(weight, weight))
-    free = np.c_[trend, np.eye(len(week))[:, post]]
-    x = np.linalg.solve(noise, free)
-    spread = np.linalg.inv(free.T @ x)
-    each = spread @ x.T  # what every week counts for in a coefficient
-    counterfactual = trend @ each[:n_coef] @ y
-    counterfactual[post] = y[post] - each[n_coef:] @ y
-    line = trend[~post] @ spread[:n_coef, :n_coef] @ trend[~post].T
-    variance = np.r_[np.diag(line) + np.diag(noise)[~post], np.diag(spread)[n_coef:]]
-    weights = share_after(weeks)[post] @ each[n_coef:]
-    cov = spread[n_coef:, n_coef:]
-    return _mean(found, weights @ y, weights, noise, counterfactual, (variance, cov))
+    x = np.c_[np.ones(len(weeks)), weeks.index.to_numpy(float)]
+    before = weeks.index < 0
+    for column in beside:
+        more = np.c_[x, weeks[column].to_numpy(float)]
+        if np.linalg.matrix_rank(more[before]) == more.shape[1]:
+            x = more
+    return against(weeks, x)
 
 
-def _mean(
-    found: stats.Fit,
-    effect: float,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    counterfactual: np.ndarray,
-    of_gaps: tuple[np.ndarray, np.ndarray],
-) -> Estimate:
-    """An estimate from the fit that knows its error; ``of_gaps``: variances and cov at sigma2 1."""
-    se = float(np.sqrt(found.sigma2 * weights @ noise @ weights))
+def against_level(weeks: pd.DataFrame) -> Estimate | None:
+    """Of a gap between two sides: against its mean before."""
+    return against(weeks, np.ones((len(weeks), 1)))
+
+
+def against(weeks: pd.DataFrame, x: np.ndarray) -> Estimate | None:
+    """Against what the weeks before, explained by ``x`` (weeks, columns), go on to.
+
+    ``x`` is fitted to the weeks before alone, by least squares weighted with n, so that the mean is
+    right for an effect of any course. Its error is the one that it has under (x, `after_model`)
+    with AR(1) errors by REML; the estimate of that fit itself leans on the weeks near the change
+    (10 % off for an effect that comes a month late, 26 + 12 weeks, rho 0.6).
+    """
+    week, before = weeks.index.to_numpy(float), weeks.index < 0
+    y, n, weight = (weeks[c].to_numpy(float) for c in ("y", "n", "weight"))
+    n_coef, n_pre = x.shape[1], before.sum()
+    if n_pre <= n_coef or len(weeks) < max(n_pre + 2, n_coef + 4):
+        return None
+    found = stats.fit_ar1(y, np.c_[x, after_model(y, x, weight, week)], weight, week)
+    noise = found.rho ** np.abs(week[:, None] - week) / np.sqrt(np.outer(weight, weight))
+    root = np.sqrt(n[before])
+    carry = x @ np.linalg.pinv(x[before] * root[:, None]) * root
+    apart = np.eye(len(week))
+    apart[:, before] -= carry
+    share = share_after(weeks)
+    weights, spread = share @ apart, found.sigma2 * apart @ noise @ apart.T
+    effect, se = float(weights @ y), float(np.sqrt(share @ spread @ share))
+    # a week as if it were none of those before
+    alone = np.diag(noise) + np.diag(carry @ noise[np.ix_(before, before)] @ carry.T)
     return Estimate(
-        float(effect),
+        effect,
         se,
         found.df,
         pvalue=float(stats.t_pvalue(effect, se, found.df)),
-        counterfactual=counterfactual,
-        sd=np.sqrt(found.sigma2 * of_gaps[0]),
-        cov=found.sigma2 * of_gaps[1],
+        counterfactual=carry @ y[before],
+        sd=np.sqrt(found.sigma2 * alone),
+        cov=spread[np.ix_(~before, ~before)],
         sigma2=found.sigma2,
         rho=found.rho,
         weights=weights,
@@ -123,35 +120,23 @@ def _mean(
     )
 
 
-def widened(found: Estimate, n_pre: int) -> Estimate:
-    """The same with the error that few weeks before leave: up to 1.3 times as large at 12 of them.
+def after_model(y: np.ndarray, x: np.ndarray, weight: np.ndarray, week: np.ndarray) -> np.ndarray:
+    """How the weeks after differ, for the sake of the error: by a line (post, week x post).
 
-    From so few weeks rho comes out too small. Without this 9 % of the series of 14 + 6 weeks with
-    rho 0.6 or 0.9, and nothing else, would show an effect; with it 5 to 6 %.
+    Or by two levels, where they leave less than half of the squares that a line leaves: of an
+    effect that comes late all that a line misses would pass for noise, however large it is.
     """
-    short = np.clip((ENOUGH_PRE - n_pre) / 14, 0, 1)
-    se = found.se * (1 + WIDER * float(short))
-    return replace(found, se=se, pvalue=float(stats.t_pvalue(found.effect, se, found.df)))
+    post, root = week >= 0, np.sqrt(weight)[:, None]
 
+    def left(model: np.ndarray) -> float:
+        q = np.linalg.qr(np.c_[x, model] * root)[0]
+        rest = y * root[:, 0]
+        return float(((rest - q @ (q.T @ rest)) ** 2).sum())
 
-def against_level(weeks: pd.DataFrame) -> Estimate | None:
-    """Of a gap between two sides: its mean after, less that before, the weeks weighted with n.
-
-    The error is that of these means under (1, post, week x post) with AR(1) errors by REML.
-    """
-    week, weight = weeks.index.to_numpy(float), weeks["weight"].to_numpy(float)
-    y, n, post = weeks["y"].to_numpy(float), weeks["n"].to_numpy(float), weeks.index >= 0
-    if (~post).sum() < 2 or post.sum() < 2 or len(weeks) < 5:
-        return None
-    found = stats.fit_ar1(y, np.c_[np.ones(len(week)), post, week * post], weight, week)
-    noise = ar1(week, found.rho) / np.sqrt(np.outer(weight, weight))
-    before = n * ~post / n[~post].sum()
-    apart = np.eye(len(week)) - before  # a week less the mean before
-    weights = share_after(weeks) - before
-    variance = np.diag(noise) + before @ noise @ before
-    cov = apart[post] @ noise @ apart[post].T
-    level = np.full(len(week), before @ y)
-    return _mean(found, weights @ y, weights, noise, level, (variance, cov))
+    line = np.c_[post, week * post]
+    levels = [np.c_[post, week >= late] for late in week[post][2:-1]]
+    best = min(levels, key=left, default=line)
+    return best if left(best) < left(line) / 2 else line
 
 
 def drift(gap: pd.DataFrame) -> tuple[float, float]:

@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.phrases import count
 from mctlib.roi import estimators, segments
 from mctlib.roi.difference import Moves, difference
-from mctlib.roi.estimators import Estimate, against_trend
+from mctlib.roi.estimators import against_trend
 from mctlib.roi.rung import (
     ALPHA,
     ARMS,
@@ -31,7 +31,7 @@ from mctlib.roi.rung import (
     rung_of,
     too_few,
 )
-from mctlib.roi.weeks import MIN_POST, MIN_PRE, MIN_SEASON, Panel
+from mctlib.roi.weeks import MIN_POST, MIN_PRE, MIN_SEASON, SEASON, Panel
 
 UNCHECKED = "its false-alarm rate could not be checked on this series"
 DONORS = ["segment", "weight_share", "rms_before", "gap_ratio", "effect_without"]
@@ -137,12 +137,12 @@ def interrupted(panel: Panel) -> Rung:
     if plain is None:
         return too_few(ITS, weeks)
     n_pre = int((weeks.index < 0).sum())
-    found = estimators.widened(plain, n_pre)
+    found = plain.widened(n_pre)
     # a season asks more of the weeks before a placebo date, too
     tried = estimators.placebo_dates(
         weeks,
         estimator,
-        min_pre=3 * MIN_SEASON // 4 if panel.season else MIN_PRE,
+        min_pre=3 * MIN_SEASON // 4 if SEASON in panel.allowed_for else MIN_PRE,
         min_post=MIN_POST,
         wanted=N_PLACEBO,
     )
@@ -161,12 +161,13 @@ def interrupted(panel: Panel) -> Rung:
     )
     if gaps:
         rung = replace(rung, placebos=pd.concat(gaps, ignore_index=True))
+    beside = f"allows for {phrases.listed(panel.allowed_for)}; " if panel.allowed_for else ""
     dates = count(len(tried), "placebo date")
     checked = dates if tried else f"no placebo date fits before the change, so {UNCHECKED}"
     return judged(
         rung,
         panel,
-        told=f"rho {found.rho:.2f}; {checked}",
+        told=f"{beside}rho {found.rho:.2f}; {checked}",
         doubts=[
             (
                 pvalue > max(ALPHA, pvalues[0]),
@@ -198,10 +199,11 @@ def synthetic_control(panel: Panel) -> tuple[Rung, pd.DataFrame]:
             needed = "counts in every week and users before the change"
         have = f"{len(donors) or 'none'} has them"
         return Rung(SYNTHETIC, f"it needs two control segments with {needed}, {have}"), nobody
-    weeks = weeks.assign(y=weeks["y"] + weeks["control"]).drop(columns="control")
-    found = segments.synthetic(weeks.join(values[donors]), donors)
-    own, others = found.own, found.others
-    rung = replace(_ranked(weeks, found), pvalue=found.pvalue)
+    treated = weeks.assign(y=weeks["y"] + weeks["control"]).join(values[donors])
+    found = segments.synthetic(treated, donors)
+    own, others, rung = found.own, found.others, _ranked(weeks, found)
+    if rung.weeks.empty:
+        return rung, nobody
     n_units, worst = 1 + len(others), max(unit.rms_before for unit in others)
     rung = judged(
         rung,
@@ -235,20 +237,11 @@ def synthetic_control(panel: Panel) -> tuple[Rung, pd.DataFrame]:
 
 
 def _ranked(weeks: pd.DataFrame, found: segments.Donors) -> Rung:
-    """The rung of a synthetic control; its weeks after share one error, that of their mean."""
-    se = found.half_width / stats.Z
-    n_post = int((weeks.index >= 0).sum())
-    estimate = Estimate(
-        found.own.effect,
-        se,
-        df=np.inf,
-        pvalue=found.pvalue,
-        counterfactual=weeks["y"].to_numpy(float) - found.own.gap,
-        sd=np.full(len(weeks), se),
-        cov=np.full((n_post, n_post), se**2),
-        sigma2=found.own.rms_before**2,
-        rho=np.nan,
-        weights=estimators.share_after(weeks),
-        noise=np.eye(len(weeks)),
-    )
-    return rung_of(SYNTHETIC, weeks, estimate)
+    """The rung of a synthetic control; the weeks' own errors are those of its gap."""
+    gap = weeks.assign(y=found.own.gap, control=weeks["observed"] - found.own.gap)
+    of_gap = estimators.against_level(gap)
+    if of_gap is None:
+        return too_few(SYNTHETIC, weeks)
+    level = replace(of_gap, effect=found.own.effect, counterfactual=np.zeros(len(weeks)))
+    rung = rung_of(SYNTHETIC, gap, level).with_errors(found.half_width / stats.Z, np.inf)
+    return replace(rung, pvalue=found.pvalue)

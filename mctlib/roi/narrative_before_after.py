@@ -11,7 +11,6 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.phrases import amount, count
-from mctlib.roi.context import HOLIDAYS
 from mctlib.roi.course import Course
 from mctlib.roi.difference import FAR, Moves
 from mctlib.roi.experiment import Arms
@@ -31,7 +30,7 @@ from mctlib.roi.rung import (
     Rung,
 )
 from mctlib.roi.segments import WELCH
-from mctlib.roi.weeks import MIN_POST, MIN_PRE, Panel
+from mctlib.roi.weeks import HOLIDAYS, MIN_POST, MIN_PRE, SEASON, Panel
 
 MOST_ALARMS = 0.1  # share of placebo dates with p < 0.05 above which a reader is warned
 MOST_NAMES = 4
@@ -225,7 +224,7 @@ def caveats(answer: Answer) -> tuple[str, ...]:
     panel, ladder, paid = answer.panel, answer.ladder, answer.paid
     would_have_been = ladder.drawn.path["counterfactual"].dropna()
     beyond = panel.kind == "rate" and not would_have_been.between(0, 1).all()
-    alone = not (panel.control or (ladder.best and ladder.best.name == ARMS))
+    alone = ladder.best is not None and ladder.best.name == ITS
     costs_nothing = paid["cost_amount"] == 0 and np.isfinite(paid["value_amount"])
     return (
         *_segments(ladder, panel.kind),
@@ -273,10 +272,9 @@ def _of_the_series(answer: Answer) -> Iterator[str]:
     panel, rung = answer.panel, answer.ladder.best
     if rung is None or rung.name != ITS:
         return
-    holidays = panel.beside.get(HOLIDAYS, pd.Series(dtype=float))
-    if not panel.season:
+    if SEASON not in panel.allowed_for:
         yield NO_SEASON
-    if len(holidays) and not holidays[holidays.index < 0].any():
+    if HOLIDAYS in panel.beside and HOLIDAYS not in panel.allowed_for:
         yield HOLIDAYS_AFTER
     if answer.moved:
         titles = phrases.listed(answer.moved)

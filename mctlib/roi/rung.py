@@ -171,7 +171,7 @@ def judged(
             ),
             (not differ, "the weeks do not differ at all, so nothing says how sure this is"),
             *refusals,
-            (not _says_something(rung, panel.kind), "its interval is too wide to say anything"),
+            (not _says_something(rung, panel.kind), "its interval holds effects that cannot be"),
         ]
     )
     if reasons:

@@ -16,6 +16,7 @@ from mctlib.eventlog.daily_metric import DailyMetric
 
 MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
 MIN_SEASON = 104  # weeks before from which on a yearly season can be told
+SEASON, HOLIDAYS = "the yearly season", "holidays"
 
 
 def days(values: pd.Series, what: str) -> pd.Series:
@@ -141,9 +142,11 @@ class Panel:
     seed: int = 1
 
     @property
-    def season(self) -> bool:
-        """Whether a yearly season stands beside it."""
-        return any(column.startswith("year") for column in self.beside)
+    def allowed_for(self) -> list[str]:
+        """What stands beside it and can be told from the weeks before, in words."""
+        before = self.beside[self.beside.index < 0]
+        told = before.columns[before.nunique() > 1]
+        return list(dict.fromkeys(SEASON if c.startswith(SEASON) else c for c in told))
 
     @cached_property
     def own(self) -> pd.DataFrame:

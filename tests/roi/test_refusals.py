@@ -544,4 +544,4 @@ def test_a_free_change_has_a_value_but_no_return():
         c.startswith("The cost is 0: a return on investment is not defined") for c in result.caveats
     )
     costly = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))
-    assert "at 45 a success and a cost of 12,000, a return on investment of" in costly.finding
+    assert "money a success and a cost of 12,000 units of money, a return on" in costly.finding

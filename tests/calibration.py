@@ -9,7 +9,6 @@ such a share.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
@@ -23,49 +22,12 @@ from mctlib.activation.hazards import compare_days, compare_hazards
 from mctlib.activation.survival_groups import Cells, Group
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
 from mctlib.roi import estimators as cf
-from mctlib.roi import segments as several
-from mctlib.roi.arms import Side, of_means, of_shares
-from mctlib.roi.experiment import effect_row
-from mctlib.roi.ladder import DID, by_segment
 from mctlib.roi.response_time import trend_and_gaps
-from mctlib.roi.rung import Rung
-from mctlib.roi.structural import structural
+from tests import calibration_arms, calibration_roi
+from tests.support.calibration import Row, coverage, rejections
+from tests.support.clusters import UNLIKE
 from tests.support.partners import simulated
-from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what was measured, on data from which truth, and its limits."""
-
-    estimator: str
-    truth: str
-    measured: float
-    low: float
-    high: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether it does."""
-        return self.low <= self.measured <= self.high
-
-
-def coverage(estimator: str, truth: str, hits: np.ndarray) -> Row:
-    """Share of 95 % intervals that hold the truth."""
-    low, high = (0.93, 0.97) if len(hits) >= 2000 else (0.915, 0.98)
-    return Row(f"{estimator}, coverage", truth, float(np.mean(hits)), low, high)
-
-
-def rejections(estimator: str, truth: str, pvalue: np.ndarray, level: float = 0.05) -> Row:
-    """Share of tests at ``level`` that reject a truth."""
-    return Row(
-        f"{estimator}, false positives",
-        truth,
-        float((np.asarray(pvalue) < level).mean()),
-        0.0,
-        level + 2.5 * np.sqrt(level * (1 - level) / len(pvalue)),
-    )
-
+from tests.support.series import ar1, weeks_of
 
 N_ACCOUNTS = 40
 
@@ -158,9 +120,6 @@ def newcombe(n: int) -> list[Row]:
         )
         for word, of in (("least", min), ("greatest", max))
     ]
-
-
-UNLIKE = np.random.default_rng(0).geometric(1 / 20, 60)  # 60 accounts of 1 to 119 users
 
 
 def clustered_rate(n: int) -> list[Row]:
@@ -540,40 +499,6 @@ def touches(n: int) -> list[Row]:
     ]
 
 
-def rises(estimator: str, truth: str, pvalue: np.ndarray, most: float) -> Row:
-    """Share of tests at 5 % that reject a truth, where more than 5 % is in reach of the method."""
-    return Row(
-        f"{estimator}, false positives",
-        truth,
-        float((np.asarray(pvalue) < 0.05).mean()),
-        0.0,
-        most + 2.5 * np.sqrt(0.05 * 0.95 / len(pvalue)),
-    )
-
-
-def series(n: int) -> list[Row]:
-    """Weekly series without a change: interrupted with AR(1) noise, structural in its world."""
-    rows = []
-    for n_pre, n_post, phi, most in ((60, 30, 0.3, 0.08), (26, 8, 0.3, 0.1), (26, 8, 0.6, 0.1)):
-        noise = ar1(np.random.default_rng(n_pre), (n, n_pre + n_post), phi)
-        rows.append(
-            rises(
-                "Interrupted series",
-                f"{n_pre} weeks before, {n_post} after, rho {phi}",
-                [cf.regression(weeks_of(y, n_pre), design=cf.trend).pvalue for y in noise],
-                most,
-            )
-        )
-    for step in (0.4, 1.0):
-        rng = np.random.default_rng(11)
-        y = np.cumsum(rng.normal(0, step, (n, 50)), axis=1) + rng.normal(size=(n, 50))
-        hits = np.array([structural(weeks_of(row, 40)).pvalue >= 0.05 for row in y])
-        rows.append(
-            coverage("Structural series", f"local level, weekly step {step} of the noise", hits)
-        )
-    return rows
-
-
 def placebo_dates(n: int) -> list[Row]:
     """Exchangeable noise without a change: how often the real date is among the most extreme."""
 
@@ -581,19 +506,8 @@ def placebo_dates(n: int) -> list[Row]:
         y, after = weeks["y"].to_numpy(), weeks.index.to_numpy() >= 0
         a, b = y[after], y[~after]
         apart = abs(a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-        return cf.Estimate(
-            0,
-            0,
-            0,
-            0.0,
-            y,
-            y,
-            0,
-            "",
-            after / len(a) - ~after / len(b),
-            np.eye(len(y)),
-            extremity=-apart,
-        )
+        weights = after / len(a) - ~after / len(b)
+        return cf.Estimate(0, 0, 0, -apart, y, y, y, 0, 0.0, weights, np.eye(len(y)))
 
     rng, rows = np.random.default_rng(3), []
     for n_pre in (50, 100):
@@ -604,7 +518,7 @@ def placebo_dates(n: int) -> list[Row]:
                 welch(weeks),
                 [p for _, p in cf.placebo_dates(weeks, welch, min_pre=12, min_post=6, wanted=20)],
             )
-            rank[k] = sum(p.extremity <= own.extremity for p in tried)
+            rank[k] = sum(p.pvalue <= own.pvalue for p in tried)
         pvalues = cf.placebo_pvalues(
             own, tried
         )  # the same for all: the dates' weights do not depend on the noise
@@ -617,48 +531,6 @@ def placebo_dates(n: int) -> list[Row]:
                 f"exchangeable noise, {n_pre} weeks before, 8 after, p of {level:.3f} or less",
                 pvalues[rank] - 1e-9,
                 level,
-            )
-        )
-    return rows
-
-
-def segments(n: int) -> list[Row]:
-    """Panels without a change: synthetic control by rank, and difference-in-differences.
-
-    The latter by what the number of segments demands.
-    """
-    rng, first = np.random.default_rng(1), np.zeros(n)
-    for k in range(n):
-        weeks, donors = as_weeks(panel_of_factors(rng, 21, 20, 6), 20)
-        first[k] = several.synthetic(weeks, donors=donors).pvalue
-    rows = [
-        rejections(
-            "Synthetic control by rank", "two factors, 20 donors", first - 1e-9, 1 / 21 + 1e-6
-        )
-    ]
-    for n_treated, n_control in ((20, 20), (10, 20), (3, 20), (1, 26), (3, 3)):
-        treated, pvalue = np.arange(n_treated + n_control) < n_treated, []
-        for noise in ar1(np.random.default_rng(n_treated), (n, len(treated), 20), 0.5):
-            gap = cf.regression(
-                weeks_of(noise[treated].mean(axis=0) - noise[~treated].mean(axis=0), 12),
-                design=cf.level,
-            )
-            each = pd.DataFrame(
-                {
-                    "change": noise[:, 12:].mean(axis=1) - noise[:, :12].mean(axis=1),
-                    "weight": 1.0,
-                    "treated": treated,
-                }
-            )
-            weeks = Rung(DID, effect=gap.effect, carries="yes")
-            weeks = weeks.with_errors(gap.se, gap.df, gap.pvalue)
-            # what the row of `BeforeAfter.rungs` says
-            pvalue.append(by_segment(weeks, each, seed=1)[0].pvalue - 1e-9)
-        rows.append(
-            rejections(
-                "Difference-in-differences",
-                f"{n_treated} + {n_control} segments, 12 weeks before, 8 after, rho 0.5",
-                np.array(pvalue),
             )
         )
     return rows
@@ -684,103 +556,6 @@ def money(n: int) -> list[Row]:
                 ),
             )
         )
-    return rows
-
-
-def randomised(n: int) -> list[Row]:
-    """Arms drawn by chance, nothing changed and with a lift.
-
-    Known users whose counts before and after correlate by 0.6; new ones who come one by one, four
-    fifths into one arm, a third of their windows open; and both in accounts, drawn user by user or
-    account by account.
-    """
-    rng, hits, ratio = np.random.default_rng(5), np.zeros(n, bool), np.zeros(n)
-    for k in range(n):
-        x = rng.normal(size=(2, 200))
-        y = 0.6 * x + 0.8 * rng.normal(size=(2, 200)) + np.array([[0.0], [0.3]])
-        found = effect_row(
-            *(Side(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1})) for i in (1, 0))
-        )
-        hits[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"]))
-        ratio[k] = found["variance_ratio"]
-    return [
-        coverage("Arms, adjusted", "lift 0.3, correlation 0.6", hits),
-        Row(
-            "Arms, variance ratio - (1 - rho squared)",
-            "the same",
-            float(ratio.mean() - 0.64),
-            -0.02,
-            0.02,
-        ),
-        *of_new_users(n),
-        *in_accounts(n),
-    ]
-
-
-def of_new_users(n: int) -> list[Row]:
-    """Users of 28 days, seen until day 28, 80 : 20; waits of some days, a window of ten."""
-    rng, rows = np.random.default_rng(6), []
-    for lift in (0.0, 0.08):
-        hits, pvalue = np.zeros((2, n), bool), np.zeros((2, n))
-        for k in range(n):
-            new = rng.random(1200) < 0.8
-            ever = rng.random(1200) < np.where(new, 0.2 + lift, 0.2)
-            wait = np.where(ever, rng.exponential(3, 1200), np.inf)
-            follow = np.minimum(rng.uniform(0, 28, 1200), 10)
-            reached, day = wait <= follow, np.minimum(wait, follow)
-            waits = pd.DataFrame({"ticks": (1000 * day).astype(int), "n_reached": reached})
-            waits["n_waiting"] = ~reached
-            closed = pd.DataFrame({"before": 0, "after": reached, "n_users": 1})[follow == 10]
-            shares = of_shares(*(Side(closed, waits[m]) for m in (new, ~new)), 10_000)
-            often = rng.poisson(rng.exponential(1.5 + np.where(new, lift, 0)))
-            closed["after"] = often[follow == 10]
-            means = of_means(*(Side(closed[m[follow == 10]]) for m in (new, ~new)))
-            truth = lift * (1 - np.exp(-10 / 3)), lift
-            for i, (found, true) in enumerate(zip((shares, means), truth)):
-                hits[i, k], pvalue[i, k] = within(true, found[1:3]), found.pvalue
-        told = f"new users, 80 : 20, lift {lift:g}, a third pending"
-        rows += [coverage(f"Arms, {w}", told, h) for w, h in zip(("shares", "means"), hits)]
-        if not lift:
-            rows += [rejections(f"Arms, {w}", told, p) for w, p in zip(("shares", "means"), pvalue)]
-    return rows
-
-
-def in_accounts(n: int) -> list[Row]:
-    """60 accounts of 1 to 119 users, correlation .1, rate .3, 70 : 30; and what they did before."""
-    rng, rows = np.random.default_rng(7), []
-    account = np.arange(60).repeat(UNLIKE)
-    for unit, size in (("user by user", len(account)), ("account by account", 60)):
-        hits, pvalue = np.zeros((2, n), bool), np.zeros((2, n))
-        for k in range(n):
-            new = rng.random(size) < 0.7
-            new = new if size > 60 else new[account]
-            keen = rng.beta(0.3 * 9, 0.7 * 9, 60)[account]
-            counts = pd.DataFrame(
-                {
-                    "cluster": account,
-                    "before": rng.random(len(account)) < keen,
-                    "after": rng.random(len(account)) < keen,
-                    "n_users": 1,
-                }
-            ).astype(int)
-            keys = ["cluster", "before", "after"]
-            sides = [
-                Side(counts[m].groupby(keys, as_index=False)["n_users"].sum()) for m in (new, ~new)
-            ]
-            for i, found in enumerate(
-                (
-                    of_shares(*sides, 0, n_accounts=60),
-                    of_means(*sides, adjust=True, n_accounts=60),
-                )
-            ):
-                hits[i, k], pvalue[i, k] = within(0, found[1:3]), found.pvalue
-        told = f"60 accounts of 1 to 119, drawn {unit}"
-        for i, what in enumerate(("shares by account", "means by account, adjusted")):
-            known = ~np.isnan(pvalue[i])
-            rows += [
-                coverage(f"Arms, {what}", told, hits[i, known]),
-                rejections(f"Arms, {what}", told, pvalue[i, known]),
-            ]
     return rows
 
 
@@ -810,12 +585,11 @@ ALL = (
     early_signal,
     false_discoveries,
     touches,
-    series,
     placebo_dates,
-    segments,
     money,
-    randomised,
     slowness,
+    *calibration_arms.ALL,
+    *calibration_roi.ALL,
 )  # a new estimator: one function, one name here
 
 
@@ -834,6 +608,7 @@ def main() -> None:
                     "measured": f"{r.measured:.3f}",
                     "target": f"{r.low:.3f} to {r.high:.3f}",
                     "verdict": "holds" if r.holds else "FAILS",
+                    "beside": r.beside,
                 }
                 for r in rows
             ]

@@ -247,7 +247,7 @@ def _of_the_power(answer: Answer) -> Iterator[str]:
     if rung.name != ARMS:
         these = f"the {count((rung.weeks.index >= 0).sum(), 'week')} after the change"
     yield (
-        f"With a power of 80 % {these} show an effect of "
+        f"With a power of about 80 % {these} show an effect of "
         f"{effect(found['detectable_effect'], kind, signed=False)}, by {rung.name}"
         f"{_wished(found['n_more_weeks'], effect(answer.wished, kind, signed=False))}."
     )

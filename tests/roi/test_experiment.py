@@ -447,7 +447,7 @@ def test_what_so_many_users_show_and_how_long_a_smaller_effect_takes():
     needed = (row["detectable_effect"] / 0.03) ** 2 * 4  # weeks: a quarter of them so far
     assert row["n_more_weeks"] == np.ceil(needed - 4)
     assert result.caveats[-1] == (
-        "With a power of 80 % so many users show an effect of "
+        "With a power of about 80 % so many users show an effect of "
         f"{100 * row['detectable_effect']:.1f} percentage points; 3.0 percentage points, "
         f"as wished, takes {row['n_more_weeks']:.0f} more weeks of new users."
     )

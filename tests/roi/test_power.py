@@ -70,9 +70,9 @@ def test_the_page_says_which_effect_its_weeks_could_show():
     # a little less than half an interval more than it, by 0.84 standard errors
     assert 1.35 * half < row["detectable_effect"] < 1.5 * half
     more = row["n_more_weeks"]
-    (told,) = (c for c in found.caveats if c.startswith("With a power of 80 %"))
+    (told,) = (c for c in found.caveats if c.startswith("With a power of about 80 %"))
     assert told.startswith(
-        "With a power of 80 % the 8 weeks after the change show an effect of "
+        "With a power of about 80 % the 8 weeks after the change show an effect of "
         f"{100 * row['detectable_effect']:.1f} percentage points, by difference-in-differences; "
         "1.0 percentage points, as wished, "
     )

@@ -1,7 +1,9 @@
-"""A share of users in clusters, by leaving out one cluster after the other."""
+"""Accounts of unlike sizes; a share by leaving out one of them after the other."""
 
 import numpy as np
 from scipy.stats import t as student
+
+UNLIKE = np.random.default_rng(0).geometric(1 / 20, 60)  # 60 accounts of 1 to 119 users
 
 
 def share_by_cluster(cluster, success):

@@ -9,7 +9,6 @@ such a share.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
@@ -27,48 +26,12 @@ from mctlib.funnel.counts import Rule
 from mctlib.funnel.drivers import compare, surest_first
 from mctlib.funnel.rates import Counts, Waits, against_others, step_rows
 from mctlib.roi import estimators as cf
-from mctlib.roi import segments as several
-from mctlib.roi.experiment import effect_of
-from mctlib.roi.ladder import DID, by_segment
 from mctlib.roi.response_time import trend_and_gaps
-from mctlib.roi.rung import Rung
-from mctlib.roi.structural import structural
+from tests import calibration_arms, calibration_roi
+from tests.support.calibration import Row, coverage, rejections
+from tests.support.clusters import UNLIKE
 from tests.support.partners import simulated
-from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what was measured, on data from which truth, and its limits."""
-
-    estimator: str
-    truth: str
-    measured: float
-    low: float
-    high: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether it does."""
-        return self.low <= self.measured <= self.high
-
-
-def coverage(estimator: str, truth: str, hits: np.ndarray) -> Row:
-    """Share of 95 % intervals that hold the truth."""
-    low, high = (0.93, 0.97) if len(hits) >= 2000 else (0.915, 0.98)
-    return Row(f"{estimator}, coverage", truth, float(np.mean(hits)), low, high)
-
-
-def rejections(estimator: str, truth: str, pvalue: np.ndarray, level: float = 0.05) -> Row:
-    """Share of tests at ``level`` that reject a truth."""
-    return Row(
-        f"{estimator}, false positives",
-        truth,
-        float((np.asarray(pvalue) < level).mean()),
-        0.0,
-        level + 2.5 * np.sqrt(level * (1 - level) / len(pvalue)),
-    )
-
+from tests.support.series import ar1, weeks_of
 
 N_ACCOUNTS = 40
 
@@ -164,17 +127,16 @@ def newcombe(n: int) -> list[Row]:
 
 
 def clustered_rate(n: int) -> list[Row]:
-    """Beta-binomial accounts of 20 users, correlation .1, rate .3.
+    """Beta-binomial accounts, of 20 users or of unlike sizes, correlation .1, rate .3.
 
     The interval of a share by account, and the one that ignores accounts.
     """
     rows = []
-    for n_accounts in (10, 20, 40, 200):
+    for sizes in (*(np.full(g, 20) for g in (10, 20, 40, 200)), UNLIKE, UNLIKE[:20]):
+        n_accounts = len(sizes)
         rng = np.random.default_rng(n_accounts)
-        k, users = (
-            rng.binomial(20, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))),
-            np.full((n, n_accounts), 20),
-        )
+        k = rng.binomial(sizes, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts)))
+        users = np.broadcast_to(sizes, k.shape)
         by_account, naive = (
             ((low <= 0.3) & (high >= 0.3))
             for low, high in (
@@ -182,7 +144,8 @@ def clustered_rate(n: int) -> list[Row]:
                 stats.wilson(k.sum(axis=1), users.sum(axis=1)),
             )
         )
-        truth = f"{n_accounts} accounts of 20, correlation .1"
+        size = "20" if sizes[0] == sizes[-1] == 20 else f"{sizes.min()} to {sizes.max()}"
+        truth = f"{n_accounts} accounts of {size}, correlation .1"
         rows += [
             coverage("Share by account", truth, by_account),
             Row("Share, accounts ignored", truth, float(naive.mean()), 0.0, 0.85),
@@ -196,12 +159,8 @@ def buckets(n: int) -> list[Row]:
     The share, and the difference, where there is none, for a segment of whole accounts (a third of
     them) and for an event that users do one by one, over two strata that go on at 25 and 35 %.
     """
-    rows, rng, unlike = (
-        [],
-        np.random.default_rng(12),
-        np.random.default_rng(0).geometric(1 / 20, 60),
-    )
-    for n_accounts, sizes in ((20, 20), (40, 20), (240, 20), (60, unlike)):
+    rows, rng = [], np.random.default_rng(12)
+    for n_accounts, sizes in ((20, 20), (40, 20), (240, 20), (60, UNLIKE)):
         account = np.arange(n_accounts).repeat(sizes)
         stratum = rng.integers(0, 2, (n, len(account)))
         y = rng.random((n, len(account))) < rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))[
@@ -217,15 +176,12 @@ def buckets(n: int) -> list[Row]:
             return found.reshape(n, -1, 2).swapaxes(0, 1)
 
         everyone = np.full(y.shape, True)
-        size = "unlike size" if sizes is unlike else sizes
+        size = "1 to 119" if sizes is UNLIKE else sizes
         truth = f"{n_accounts} accounts of {size}, correlation .1"
         low, high, _ = stats.share_interval(
             count(y).sum(axis=2), count(everyone).sum(axis=2), n_accounts=n_accounts
         )
-        # there a linearised variance covers in 93 %, by bucket or by account; the differences'
-        # jackknife does not mind
-        if sizes is not unlike:
-            rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
+        rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
         for name, side in (
             ("segment of whole accounts", everyone & (account < n_accounts // 3)),
             ("event of single users", rng.random(y.shape) < 0.2),
@@ -661,40 +617,6 @@ def touches(n: int) -> list[Row]:
     ]
 
 
-def rises(estimator: str, truth: str, pvalue: np.ndarray, most: float) -> Row:
-    """Share of tests at 5 % that reject a truth, where more than 5 % is in reach of the method."""
-    return Row(
-        f"{estimator}, false positives",
-        truth,
-        float((np.asarray(pvalue) < 0.05).mean()),
-        0.0,
-        most + 2.5 * np.sqrt(0.05 * 0.95 / len(pvalue)),
-    )
-
-
-def series(n: int) -> list[Row]:
-    """Weekly series without a change: interrupted with AR(1) noise, structural in its world."""
-    rows = []
-    for n_pre, n_post, phi, most in ((60, 30, 0.3, 0.08), (26, 8, 0.3, 0.1), (26, 8, 0.6, 0.1)):
-        noise = ar1(np.random.default_rng(n_pre), (n, n_pre + n_post), phi)
-        rows.append(
-            rises(
-                "Interrupted series",
-                f"{n_pre} weeks before, {n_post} after, rho {phi}",
-                [cf.regression(weeks_of(y, n_pre), design=cf.trend).pvalue for y in noise],
-                most,
-            )
-        )
-    for step in (0.4, 1.0):
-        rng = np.random.default_rng(11)
-        y = np.cumsum(rng.normal(0, step, (n, 50)), axis=1) + rng.normal(size=(n, 50))
-        hits = np.array([structural(weeks_of(row, 40)).pvalue >= 0.05 for row in y])
-        rows.append(
-            coverage("Structural series", f"local level, weekly step {step} of the noise", hits)
-        )
-    return rows
-
-
 def placebo_dates(n: int) -> list[Row]:
     """Exchangeable noise without a change: how often the real date is among the most extreme."""
 
@@ -702,19 +624,8 @@ def placebo_dates(n: int) -> list[Row]:
         y, after = weeks["y"].to_numpy(), weeks.index.to_numpy() >= 0
         a, b = y[after], y[~after]
         apart = abs(a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-        return cf.Estimate(
-            0,
-            0,
-            0,
-            0.0,
-            y,
-            y,
-            0,
-            "",
-            after / len(a) - ~after / len(b),
-            np.eye(len(y)),
-            extremity=-apart,
-        )
+        weights = after / len(a) - ~after / len(b)
+        return cf.Estimate(0, 0, 0, -apart, y, y, y, 0, 0.0, weights, np.eye(len(y)))
 
     rng, rows = np.random.default_rng(3), []
     for n_pre in (50, 100):
@@ -725,7 +636,7 @@ def placebo_dates(n: int) -> list[Row]:
                 welch(weeks),
                 [p for _, p in cf.placebo_dates(weeks, welch, min_pre=12, min_post=6, wanted=20)],
             )
-            rank[k] = sum(p.extremity <= own.extremity for p in tried)
+            rank[k] = sum(p.pvalue <= own.pvalue for p in tried)
         pvalues = cf.placebo_pvalues(
             own, tried
         )  # the same for all: the dates' weights do not depend on the noise
@@ -738,48 +649,6 @@ def placebo_dates(n: int) -> list[Row]:
                 f"exchangeable noise, {n_pre} weeks before, 8 after, p of {level:.3f} or less",
                 pvalues[rank] - 1e-9,
                 level,
-            )
-        )
-    return rows
-
-
-def segments(n: int) -> list[Row]:
-    """Panels without a change: synthetic control by rank, and difference-in-differences.
-
-    The latter by what the number of segments demands.
-    """
-    rng, first = np.random.default_rng(1), np.zeros(n)
-    for k in range(n):
-        weeks, donors = as_weeks(panel_of_factors(rng, 21, 20, 6), 20)
-        first[k] = several.synthetic(weeks, donors=donors).pvalue
-    rows = [
-        rejections(
-            "Synthetic control by rank", "two factors, 20 donors", first - 1e-9, 1 / 21 + 1e-6
-        )
-    ]
-    for n_treated, n_control in ((20, 20), (10, 20), (3, 20), (1, 26), (3, 3)):
-        treated, pvalue = np.arange(n_treated + n_control) < n_treated, []
-        for noise in ar1(np.random.default_rng(n_treated), (n, len(treated), 20), 0.5):
-            gap = cf.regression(
-                weeks_of(noise[treated].mean(axis=0) - noise[~treated].mean(axis=0), 12),
-                design=cf.level,
-            )
-            each = pd.DataFrame(
-                {
-                    "change": noise[:, 12:].mean(axis=1) - noise[:, :12].mean(axis=1),
-                    "weight": 1.0,
-                    "treated": treated,
-                }
-            )
-            weeks = Rung(DID, effect=gap.effect, carries="yes")
-            weeks = weeks.with_errors(gap.se, gap.df, gap.pvalue)
-            # what the row of `BeforeAfter.rungs` says
-            pvalue.append(by_segment(weeks, each, seed=1)[0].pvalue - 1e-9)
-        rows.append(
-            rejections(
-                "Difference-in-differences",
-                f"{n_treated} + {n_control} segments, 12 weeks before, 8 after, rho 0.5",
-                np.array(pvalue),
             )
         )
     return rows
@@ -806,29 +675,6 @@ def money(n: int) -> list[Row]:
             )
         )
     return rows
-
-
-def randomised(n: int) -> list[Row]:
-    """200 users an arm whose counts before and after correlate by 0.6."""
-    rng, hits, ratio = np.random.default_rng(5), np.zeros(n, bool), np.zeros(n)
-    for k in range(n):
-        x = rng.normal(size=(2, 200))
-        y = 0.6 * x + 0.8 * rng.normal(size=(2, 200)) + np.array([[0.0], [0.3]])
-        found = effect_of(
-            *(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1}) for i in (1, 0))
-        )
-        hits[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"]))
-        ratio[k] = found["variance_ratio"]
-    return [
-        coverage("Arms, adjusted", "lift 0.3, correlation 0.6", hits),
-        Row(
-            "Arms, variance ratio - (1 - rho squared)",
-            "the same",
-            float(ratio.mean() - 0.64),
-            -0.02,
-            0.02,
-        ),
-    ]
 
 
 def slowness(n: int) -> list[Row]:
@@ -860,12 +706,11 @@ ALL = (
     named_segments,
     named_drivers,
     touches,
-    series,
     placebo_dates,
-    segments,
     money,
-    randomised,
     slowness,
+    *calibration_arms.ALL,
+    *calibration_roi.ALL,
 )  # a new estimator: one function, one name here
 
 
@@ -884,6 +729,7 @@ def main() -> None:
                     "measured": f"{r.measured:.3f}",
                     "target": f"{r.low:.3f} to {r.high:.3f}",
                     "verdict": "holds" if r.holds else "FAILS",
+                    "beside": r.beside,
                 }
                 for r in rows
             ]

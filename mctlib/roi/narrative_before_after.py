@@ -259,8 +259,8 @@ def _wished(more: float, wish: str) -> str:
         return ""
     if np.isinf(more):
         return (
-            f"; {wish}, as wished, no further two years of weeks show: it takes controls, or more "
-            "weeks before, or more users"
+            f"; two more years of weeks would not show {wish}, as wished: it takes more weeks "
+            "before, more segments or more users"
         )
     if not more:
         return f"; {wish}, as wished, is no less"

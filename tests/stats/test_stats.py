@@ -293,3 +293,36 @@ def test_what_is_missing_in_one_period_is_taken_as_unchanged():
     np.testing.assert_allclose(
         found, [[-0.2 * (0.5 - 0.48), 0], [0.2 * (0.3 - 0.48), 0]], atol=1e-15
     )
+
+
+def curve_of(*groups):
+    """Curve of groups (users, days until they end, how: event, competing, censored)."""
+    n, time, how = (np.array(column) for column in zip(*groups))
+    return stats.incidence(time, *(n * (how == end) for end in ("event", "censored", "competing")))
+
+
+@pytest.mark.parametrize(
+    "groups, until",
+    [
+        # the fortnight's 500 users and one of long ago: he does not speak for them
+        ([(150, 3, "event"), (350, 14, "censored"), (1, 120, "censored")], 14),
+        # nor do nine, although all of them end, so that by the curve nobody waits any more
+        ([(150, 3, "event"), (350, 14, "censored"), (9, 30, "event")], 14),
+        ([(150, 3, "event"), (350, 14, "censored"), (10, 30, "event")], np.inf),  # ten do
+        # everybody ended: nothing can come any more
+        ([(60, 5, "event"), (137, 7, "competing"), (3, 9, "competing")], np.inf),
+        ([(60, 5, "event"), (135, 7, "competing"), (2, 1, "censored"), (3, 9, "event")], np.inf),
+        # everybody followed to the 90th day: few wait, yet all are counted
+        ([(95, 5, "event"), (5, 90, "censored")], 90),
+        ([(992, 5, "event"), (8, 20, "censored")], np.inf),  # 0.8 % left
+        ([(988, 5, "event"), (12, 20, "censored")], 20),
+        ([(980, 5, "event"), (12, 20, "censored"), (8, 60, "censored")], 20),
+        ([(9, 5, "event")], np.nan),
+    ],
+)
+def test_a_curve_is_supported_while_ten_wait_in_view_or_hardly_anybody_waits_out_of_it(
+    groups, until
+):
+    np.testing.assert_equal(stats.supported_until(curve_of(*groups)), until)
+    arrays = {k: v.to_numpy() for k, v in curve_of(*groups).items()}
+    np.testing.assert_equal(stats.supported_until(arrays), until)

@@ -36,7 +36,8 @@ from mctlib.attribution.touchpoints import (
     numbers,
 )
 from mctlib.contract import DataError
-from mctlib.eventlog.event_log import EventLog, add_up
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
 # States of the Markov chain beside the partners, whose names begin with no blank.

@@ -37,6 +37,7 @@ def build_store(
     con: duckdb.DuckDBPyConnection,
     name: str,
     fingerprint: str = "",
+    observed_until: str | None = None,
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -53,7 +54,7 @@ def build_store(
         ``timestamp_raw``.
     con : DuckDBPyConnection
         Where the sources are staged.
-    name, fingerprint : str
+    name, fingerprint, observed_until : str
         Of the dataset, for the report.
 
     Returns
@@ -72,7 +73,9 @@ def build_store(
     try:
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
-            report = fill(con, tables, name=name, fingerprint=fingerprint)
+            report = fill(
+                con, tables, name=name, fingerprint=fingerprint, observed_until=observed_until
+            )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, fingerprint)
         finally:

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, Field
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
+from mctlib.eventlog.observed import last_day
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 
@@ -135,7 +136,7 @@ def _durations(value: Any, _: Any) -> str:
 
 def _day(value: Any, info: Any) -> str:
     """An ISO day or timestamp within the data."""
-    first, last = info.context.first_event.normalize(), info.context.last_event.normalize()
+    first, last = info.context.first_event.normalize(), last_day(info.context)
     if first <= read_day("", value, last).normalize() <= last:
         return ""
     run = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"

@@ -234,7 +234,9 @@ def test_conversions_without_time_at_risk_are_no_background(quick):
 
     def ask(*more):
         return attribution_windows(
-            EventLog.from_frame(rows_to_frame([r for m in (rows, *more) for r in m])),
+            EventLog.from_frame(
+                rows_to_frame([r for m in (rows, *more) for r in m]), observed_until="2026-03-31"
+            ),
             "paid",
             windows=["5d", "20d"],
             as_of="2026-03-31",

@@ -74,7 +74,8 @@ def test_the_page_says_which_effect_its_weeks_could_show():
     assert (
         told.startswith(
             "With a power of about 80 % the 8 weeks after the change show an effect of "
-            f"{100 * row['detectable_effect']:.1f} percentage points, by difference-in-differences; "
+            f"{100 * row['detectable_effect']:.1f} percentage points, "
+            "by difference-in-differences; "
         )
         and "1.0 percentage points, as wished" in told
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.contract import as_timestamp
-from mctlib.eventlog.event_log import add_up
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import ANY
 from tests.support.logs import FIRST, frame_of

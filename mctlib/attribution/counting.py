@@ -17,7 +17,7 @@ from mctlib.attribution.credit_rules import (
     add_approaches,
     count_users,
 )
-from mctlib.attribution.person_time import AXES, Tally
+from mctlib.attribution.person_time import AXES, Background, Tally, count_background
 from mctlib.attribution.question import Question
 from mctlib.attribution.touchpoints import (
     AFTER,
@@ -48,25 +48,19 @@ def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
     """How long each axis is."""
     n_windows = len(question.clock.windows)
     return {
-        "stratum": question.clock.n_strata,
         "window": n_windows,
-        "lag": n_windows + 1,
         "rule": len(question.clock.rules),
         "partner": n_partners,
-        "other": n_partners,
         "state": (n_partners + 1) * ("markov" in question.rules),
         "next": n_partners + len(STATES),
-        "one": 1,
     }
 
 
-def keep_touches(
-    j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged
-) -> tuple[np.ndarray, np.ndarray, Touches]:
-    """Why each tagged row earns nothing (`LEFT_OUT`), the others in order, and these as touches."""
+def why_left_out(j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged) -> np.ndarray:
+    """Why each tagged row earns nothing (`LEFT_OUT`), KEPT where it does."""
     user = np.repeat(np.arange(len(edges) - 1), np.diff(np.searchsorted(tagged.row, edges)))
     time, conversion = j.time[tagged.row], users.conversion[user]
-    why = np.select(
+    return np.select(
         [
             tagged.own,
             tagged.label == NOWHERE,
@@ -77,10 +71,17 @@ def keep_touches(
         [OURSELVES, UNTAGGED, CONVERTS, AFTER, NOT_AT_RISK],
         KEPT,
     )
-    kept = np.flatnonzero(why == KEPT)
-    kept = kept[np.lexsort((tagged.label[kept], time[kept], user[kept]))]
-    ends = np.searchsorted(user[kept], np.arange(len(edges)))
-    return why, kept, Touches(ends, time[kept], tagged.label[kept])
+
+
+def touches_of(
+    j: Journeys, edges: np.ndarray, tagged: Tagged, keep: np.ndarray
+) -> tuple[np.ndarray, Touches]:
+    """The tagged rows to keep (a mask), in order, and these as touches."""
+    kept = np.flatnonzero(keep)
+    time, user = j.time[tagged.row[kept]], np.searchsorted(edges, tagged.row[kept], side="right")
+    order = np.lexsort((tagged.label[kept], time, user))
+    ends = np.searchsorted(user, np.arange(1, len(edges) + 1))
+    return kept[order], Touches(ends, time[order], tagged.label[kept][order])
 
 
 def spelt(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
@@ -103,19 +104,39 @@ class Walk:
         users = find_users(j, first, origin=clock.origin, end=clock.end)
         carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
         tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
-        why, kept, touches = keep_touches(j, edges, users, tagged)
+        why = why_left_out(j, edges, users, tagged)
+        kept, touches = touches_of(j, edges, tagged, why == KEPT)
         states = np.array([*tagged.names, *STATES], dtype=object)
         named = pd.DataFrame({"source": tagged.via[kept], "partner": touches.partner})
         outside = (users.conversion != NEVER) & ~users.inside
-        notes = {"n_too_early": users.inside & ~users.counted, "n_outside": outside}
+        early = users.inside & ~users.counted
+        notes = {"n_too_early": early, "n_outside": outside, "n_counted": users.counted}
         return {
             "touches": spelt(add_up([named.assign(n_touches=1)]), states),
             "left_out": add_up([pd.DataFrame({"why": why[why >= 0], "n_touches": 1})]),
             "conflicts": spelt(tagged.clashes, states),
             "notes": pd.DataFrame({name: [some.sum()] for name, some in notes.items()}),
             "approaches": spelt(self._approaches(j, edges, users, touches, tagged, kept), states),
+            **self._background(users, touches),
             **self._by_bucket(j.take(edges[:-1]).bucket, users, touches, states),
         }
+
+    def _background(self, users: Users, touches: Touches) -> dict[str, pd.DataFrame]:
+        """What `count_background` counts: cohort, band, period, n_rows, sum_days."""
+        clock = self.question.clock
+        shape = (len(clock.tenure) + 1, len(clock.periods))
+        shapes = [(shape[1], *shape)] * 2 + [(1, *shape)] * 2
+        found = Background(*map(np.zeros, shapes))
+        count_background(users, touches, clock, found)
+        tables = {}
+        for name, n, days in (
+            ("touch_days", found.touch_n, found.touch_days),
+            ("other_days", found.other_n, found.other_days),
+        ):
+            at = np.nonzero(n + days)
+            columns = dict(zip(("cohort", "band", "period"), at))
+            tables[name] = pd.DataFrame(columns | {"n_rows": n[at], "sum_days": days[at]})
+        return tables
 
     def _crm(self, j: Journeys) -> list[str | None]:
         """The partner that each value on record of users names."""
@@ -161,9 +182,8 @@ class Walk:
         filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in AXES}
         for b in range(stats.N_BUCKETS):
             arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
-            later = int(clock.windows[-1]) * (100 + b) // 100
             who = np.flatnonzero(bucket == b)
-            count_users(who, users, touches, clock, later, Tally(**arrays))
+            count_users(who, users, touches, clock, Tally(**arrays))
             for name, array in arrays.items():
                 cells = np.nonzero(array)
                 filled[name].append((np.full(len(cells[0]), b), *cells, array[cells]))
@@ -202,14 +222,6 @@ class Counts:
                 yield self.dense("moves", "state", "next", window=window)
 
     @property
-    def overlap_days(self) -> np.ndarray:
-        """Days within the windows of two partners, by bucket; on the diagonal of one."""
-        alone = self.dense("partner_days", "partner")
-        return self.dense("overlap_days", "partner", "other") + alone[..., None] * np.eye(
-            len(self.names)
-        )
-
-    @property
     def left_out(self) -> np.ndarray:
         """Touches that earn nothing, by reason (`LEFT_OUT`)."""
         table = self.tables["left_out"]
@@ -233,7 +245,7 @@ def count(log: EventLog, question: Question, *, as_of: Any, paid: Sequence[str] 
     """
     tables = log.reduce(Walk(question), events=question.events, by=question.dims, as_of=as_of)
     counts = Counts(question, tables, np.array(sorted({*tables["touches"]["partner"], *paid})))
-    if tables["risk_n"].empty and tables["once_n"].empty:
+    if not counts.note("n_counted"):
         longest = phrases.window(int(question.clock.windows[-1]))
         raise DataError(
             f"{log.name}: none of {counts.note('n_too_early'):,} conversions lies after the first "

@@ -10,15 +10,7 @@ import pandas as pd
 from numba import njit, types
 
 from mctlib import stats
-from mctlib.attribution.person_time import (
-    CLOCK,
-    TALLY,
-    Clock,
-    Tally,
-    add_partners,
-    add_placebo,
-    add_risk,
-)
+from mctlib.attribution.person_time import CLOCK, TALLY, Clock, Tally
 from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users
 from mctlib.eventlog.journeys import NEVER, NOWHERE
 
@@ -124,17 +116,12 @@ def add_credit(
             follow_chain(user, first, users, touches, span, found.moves[w])
 
 
-@njit(types.void(INTS, USERS, TOUCHES, CLOCK, types.int64, TALLY), cache=True, nogil=True)
-def count_users(
-    who: Array, users: Users, touches: Touches, clock: Clock, later: int, found: Tally
-) -> None:
-    """Count what some users did, bought and saw; placebo touches are the same ones, ``later``."""
+@njit(types.void(INTS, USERS, TOUCHES, CLOCK, TALLY), cache=True, nogil=True)
+def count_users(who: Array, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
+    """Count the credit of some users and the moves of their chains."""
     final = np.zeros(len(touches.time), np.bool_)
     seen = np.full(found.credit.shape[2], NOWHERE)  # the last user whom a partner touched
     for user in who:
-        add_risk(user, users, touches, clock, found)
-        add_partners(user, users, touches, clock, found)
-        add_placebo(user, users, touches, clock, later, found)
         for i in range(touches.edges[user + 1] - 1, touches.edges[user] - 1, -1):
             final[i] = seen[touches.partner[i]] != user
             seen[touches.partner[i]] = user

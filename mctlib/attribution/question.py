@@ -17,7 +17,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.phrases import DAY_US
 
-MOST_PERIODS = 6  # calendar strata, of 28 days or more
+WEEK, MOST_PERIODS = 7 * DAY_US, 104  # periods of the calendar are weeks, or some weeks
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ def read_clock(
     half_life: str,
 ) -> Clock:
     """How time is cut; conversions count once the longest window can be looked back on."""
-    origin = int(log.first_event.value // 1000) + int(windows[0][-1])
-    end = log.as_of(as_of)
-    period = max(28 * DAY_US, -(-(end - origin) // MOST_PERIODS))
+    first, end = int(log.first_event.value // 1000), log.as_of(as_of)
     tenure = np.array(TENURE_DAYS) * DAY_US
-    periods = np.arange(origin + period, end, period, dtype=np.int64)
+    period = WEEK * -(-(end - first + 1) // (WEEK * MOST_PERIODS))
+    periods = np.arange(first, end + 1, period, dtype=np.int64)
     length = as_window(half_life, "half_life")
-    return Clock(*windows, origin, end, tenure, periods, rules, length)
+    origin = first + int(windows[0][-1])
+    return Clock(*windows, origin, end, tenure, periods, rules, length, 0)
 
 
 def read_events(log: EventLog, **events: Any) -> dict[str, Step]:

@@ -36,6 +36,7 @@ from mctlib.attribution.touchpoints import (
     numbers,
 )
 from mctlib.contract import DataError
+from mctlib.eventlog.days import by_day
 from mctlib.eventlog.event_log import EventLog, add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
@@ -98,9 +99,12 @@ class Walk:
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The counts of a chunk of users: a table a name, those of `AXES` by bucket."""
         question, clock = self.question, self.question.clock
+        j = by_day(j, question.zones)
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
-        users = find_users(j, first, origin=clock.origin, end=clock.end)
+        users = find_users(
+            j, first, origin=clock.origin, end=clock.end, resolution=question.resolution
+        )
         carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
         tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
         why, kept, touches = keep_touches(j, edges, users, tagged)
@@ -162,6 +166,7 @@ class Walk:
         for b in range(stats.N_BUCKETS):
             arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
             later = int(clock.windows[-1]) * (100 + b) // 100
+            later -= later % question.resolution
             who = np.flatnonzero(bucket == b)
             count_users(who, users, touches, clock, later, Tally(**arrays))
             for name, array in arrays.items():

@@ -72,20 +72,20 @@ def share_path(
 def follow_chain(
     user: int, first: int, users: Users, touches: Touches, span: tuple[int, int, int], moves: Array
 ) -> None:
-    """Add the moves of a user's paths, runs of touches with gaps up to the window.
+    """Add the moves of a user's paths, runs of touches less than the window apart.
 
     The touches from ``first`` on lead to the conversion. A run that no conversion follows within
-    the window is lost, when its window closes or the user leaves; while it is open it is no path.
-    Staying with a partner changes no removal effect. ``span``: window, origin, end.
+    the window is lost, in the last moment of its window or when the user leaves; while it is open
+    it is no path. Staying with a partner changes no removal effect. ``span``: window, origin, end.
     """
     window, origin, end = span
     begin, stop = touches.edges[user], touches.edges[user + 1]
     start, converted, lost = len(moves) - 1, len(moves), len(moves) + 1
     for i in range(begin, stop):
-        goes_on = i + 1 < stop and touches.time[i + 1] - touches.time[i] <= window
+        goes_on = i + 1 < stop and touches.time[i + 1] - touches.time[i] < window
         if goes_on and i + 1 != first:
             continue
-        closes = touches.time[i] + window
+        closes = touches.time[i] + window - 1
         in_time = users.inside[user] and closes >= users.conversion[user]
         if users.leave[user] != NEVER:
             closes = min(closes, users.leave[user])
@@ -104,7 +104,7 @@ def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
     first: int = touches.edges[user + 1]
     if users.counted[user]:
         since = users.conversion[user] - window
-        while first > touches.edges[user] and touches.time[first - 1] >= since:
+        while first > touches.edges[user] and touches.time[first - 1] > since:
             first -= 1
     return first
 

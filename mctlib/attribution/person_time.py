@@ -55,7 +55,7 @@ class Clock(NamedTuple):
 
     @property
     def n_strata(self) -> int:
-        """Bands of tenure times bands of the calendar; upper ends belong to a band."""
+        """Bands of tenure times bands of the calendar; a band holds its begin, not its end."""
         return (len(self.tenure) + 1) * (len(self.periods) + 1)
 
 
@@ -65,7 +65,7 @@ CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, types.int64], Clock)
 
 @njit(cache=True, nogil=True)
 def add_days(days: Array, clock: Clock, start: int, since: int, a: int, b: int) -> None:
-    """Add the days of (a, b] to their strata and lags since a touch; NEVER: the last lag."""
+    """Add the days of [a, b) to their strata and lags since a touch; NEVER: the last lag."""
     periods, tenure, windows = clock.periods, clock.tenure, clock.windows
     while a < b:
         band = np.searchsorted(tenure, a - start, side="right")
@@ -85,11 +85,11 @@ def add_days(days: Array, clock: Clock, start: int, since: int, a: int, b: int) 
 @njit(cache=True, nogil=True)
 def add_conversion(n: Array, clock: Clock, start: int, since: int, conversion: int) -> None:
     """Add a conversion to its stratum and lag since a touch; NEVER: the last lag."""
-    band = np.searchsorted(clock.tenure, conversion - start)
-    period = np.searchsorted(clock.periods, conversion)
+    band = np.searchsorted(clock.tenure, conversion - start, side="right")
+    period = np.searchsorted(clock.periods, conversion, side="right")
     lag = n.shape[1] - 1
     if since != NEVER:
-        lag = np.searchsorted(clock.windows, conversion - since)
+        lag = np.searchsorted(clock.windows, conversion - since, side="right")
     n[band * (len(clock.periods) + 1) + period, lag] += 1
 
 
@@ -117,12 +117,12 @@ def add_risk(user: int, users: Users, touches: Touches, clock: Clock, found: Tal
         add_days(days, clock, start, last, alone, min(until, last + longest))
     if not users.counted[user]:
         return
-    if conversion == low:
+    if end == low:
         add_conversion(found.once_n, clock, start, last, conversion)
         return
     add_conversion(found.risk_n, clock, start, last, conversion)
-    near = last != NEVER and conversion - last <= longest
-    if near and (other == NEVER or conversion - other > longest):
+    near = last != NEVER and conversion - last < longest
+    if near and (other == NEVER or conversion - other >= longest):
         add_conversion(found.alone_n[partner], clock, start, last, conversion)
 
 
@@ -146,9 +146,9 @@ def add_partners(user: int, users: Users, touches: Touches, clock: Clock, found:
     for k in range(n):
         partner = whose[k]
         # no touch is later than the conversion, so only a partner's last union can hold it
-        if users.counted[user] and closes[k] >= users.conversion[user]:
+        if users.counted[user] and closes[k] > users.conversion[user]:
             found.partner_n[partner] += 1
-            found.partner_once[partner] += users.conversion[user] == low
+            found.partner_once[partner] += end == low
         opens[k], closes[k] = max(opens[k], low), min(closes[k], end)
         days = found.partner_days[partner]
         add_days(days, clock, users.start[user], NEVER, opens[k], closes[k])
@@ -184,7 +184,7 @@ def add_placebo(
             free = max(moment, low, true + longest)
             add_days(found.placebo_days, clock, start, since, free, upto)
             moment = upto
-    if sham == NEVER or conversion == low or conversion - sham > longest:
+    if sham == NEVER or end == low or conversion - sham >= longest:
         return
-    if conversion - touches.time[stop - 1] > longest:
+    if conversion - touches.time[stop - 1] >= longest:
         add_conversion(found.placebo_n, clock, start, sham, conversion)

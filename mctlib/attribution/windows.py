@@ -21,6 +21,7 @@ from mctlib.attribution.question import (
     read_rules,
     read_tags,
     read_windows,
+    read_zones,
     touch_steps,
 )
 from mctlib.attribution.tables import BACKGROUND, FEW
@@ -164,7 +165,6 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
             f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
         )
     partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
-    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life)
     events = read_events(
         log,
         conversion=conversion,
@@ -172,11 +172,12 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         competing=competing,
         touches=ANY if touches is None else touches,
     )
-    tags = read_tags(log, partner, sources, aliases, clock.end)
-    touch = events.pop("touches")
-    steps = (*events.values(), *touch_steps(touch, tags))
+    tags = read_tags(log, partner, sources, aliases, log.as_of(as_of))
+    touched = touch_steps(events.pop("touches"), tags)
+    zones = read_zones(log, events["conversion"], touched)
+    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)
     crm = partner == "partner_id" and log.of_user("partner_id")
-    question = Question(clock, tags, steps, bool(crm))
+    question = Question(clock, tags, (*events.values(), *touched), bool(crm), zones)
     return answer(log, question, as_of=as_of, value=value, seed=seed)
 
 

@@ -89,9 +89,7 @@ def carriers(edges: Array, start_row: Array, tracked: Array) -> Array:
     return found
 
 
-def find_users(
-    j: Journeys, first: Array, *, origin: int, end: int, resolution: int
-) -> Users:
+def find_users(j: Journeys, first: Array, *, origin: int, end: int, resolution: int) -> Users:
     """Users by their first conversion, start and exit (``first``: rows, see `first_matches`).
 
     The time at risk holds the whole of the moment that ends it, which lasts a ``resolution``.

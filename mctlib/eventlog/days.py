@@ -28,7 +28,9 @@ def known_by_day(
             later = f"SELECT 1 FROM ({select}) WHERE timestamp <> {_day_begins(place)} LIMIT 1"
             if con.sql(later).fetchall():
                 continue
-            names = f"SELECT DISTINCT event FROM ({select}) WHERE timestamp IS NOT NULL AND event <> ''"
+            names = (
+                f"SELECT DISTINCT event FROM ({select}) WHERE timestamp IS NOT NULL AND event <> ''"
+            )
             for (event,) in sorted(con.sql(names).fetchall()):
                 found.setdefault(event, []).append(place)
             break

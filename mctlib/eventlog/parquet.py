@@ -238,9 +238,7 @@ def _tally(con: duckdb.DuckDBPyConnection, sound: bool) -> pd.DataFrame:
         ORDER BY ALL""").df()
 
 
-def load_report(
-    name: str, tally: pd.DataFrame, days: Mapping[str, list[str]]
-) -> dict[str, Any]:
+def load_report(name: str, tally: pd.DataFrame, days: Mapping[str, list[str]]) -> dict[str, Any]:
     """The load report of a log that was not loaded, but for its n_users.
 
     ``days``: see `known_by_day`.

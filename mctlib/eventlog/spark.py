@@ -93,7 +93,9 @@ class SparkLog(EventLog):
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
         self._described = _described(tally)
-        load = load_report(name, tally, _known_by_day(tally)) | {"n_users": _count_users(self._events, people)}
+        load = load_report(name, tally, _known_by_day(tally)) | {
+            "n_users": _count_users(self._events, people)
+        }
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
         known = {"people": filled, "events": self._events.columns}
@@ -337,7 +339,9 @@ def _tally(rows: DataFrame) -> pd.DataFrame:
 def _known_by_day(tally: pd.DataFrame) -> dict[str, list[str]]:
     """See `days.known_by_day`."""
     kept = tally[tally["verdict"].isna()]
-    return {} if kept["past_midnight"].any() else {event: ["UTC"] for event in sorted(kept["event"])}
+    return (
+        {} if kept["past_midnight"].any() else {event: ["UTC"] for event in sorted(kept["event"])}
+    )
 
 
 def _described(tally: pd.DataFrame) -> pd.DataFrame:

@@ -235,7 +235,9 @@ def test_conversions_without_time_at_risk_are_no_background(quick):
     def ask(*more):
         return attribution_windows(
             EventLog.from_frame(
-                rows_to_frame([(u, day + 0.25, *rest) for m in (rows, *more) for u, day, *rest in m])
+                rows_to_frame(
+                    [(u, day + 0.25, *rest) for m in (rows, *more) for u, day, *rest in m]
+                )
             ),
             "paid",
             windows=["5d", "20d"],

@@ -36,6 +36,7 @@ from mctlib.attribution.touchpoints import (
     numbers,
 )
 from mctlib.contract import DataError
+from mctlib.eventlog.days import by_day
 from mctlib.eventlog.event_log import EventLog, add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
@@ -99,9 +100,12 @@ class Walk:
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The counts of a chunk of users: a table a name, those of `AXES` by bucket."""
         question, clock = self.question, self.question.clock
+        j = by_day(j, question.zones)
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
-        users = find_users(j, first, origin=clock.origin, end=clock.end)
+        users = find_users(
+            j, first, origin=clock.origin, end=clock.end, resolution=clock.resolution
+        )
         carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
         tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
         why = why_left_out(j, edges, users, tagged)

@@ -64,20 +64,20 @@ def share_path(
 def follow_chain(
     user: int, first: int, users: Users, touches: Touches, span: tuple[int, int, int], moves: Array
 ) -> None:
-    """Add the moves of a user's paths, runs of touches with gaps up to the window.
+    """Add the moves of a user's paths, runs of touches less than the window apart.
 
     The touches from ``first`` on lead to the conversion. A run that no conversion follows within
-    the window is lost, when its window closes or the user leaves; while it is open it is no path.
-    Staying with a partner changes no removal effect. ``span``: window, origin, end.
+    the window is lost, in the last moment of its window or when the user leaves; while it is open
+    it is no path. Staying with a partner changes no removal effect. ``span``: window, origin, end.
     """
     window, origin, end = span
     begin, stop = touches.edges[user], touches.edges[user + 1]
     start, converted, lost = len(moves) - 1, len(moves), len(moves) + 1
     for i in range(begin, stop):
-        goes_on = i + 1 < stop and touches.time[i + 1] - touches.time[i] <= window
+        goes_on = i + 1 < stop and touches.time[i + 1] - touches.time[i] < window
         if goes_on and i + 1 != first:
             continue
-        closes = touches.time[i] + window
+        closes = touches.time[i] + window - 1
         in_time = users.inside[user] and closes >= users.conversion[user]
         if users.leave[user] != NEVER:
             closes = min(closes, users.leave[user])
@@ -96,7 +96,7 @@ def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
     first: int = touches.edges[user + 1]
     if users.counted[user]:
         since = users.conversion[user] - window
-        while first > touches.edges[user] and touches.time[first - 1] >= since:
+        while first > touches.edges[user] and touches.time[first - 1] > since:
             first -= 1
     return first
 
@@ -162,8 +162,8 @@ def add_approaches(
                         alike[approach, partner] += 1 / (stop - first)
 
 
-def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(n, partners) credit from the moves of n chains, scaled to ``total`` (n,).
+def removal_credit(path: np.ndarray) -> np.ndarray:
+    """(n, partners) credit from the moves of n chains, scaled to their conversions.
 
     Moves from partners and start (n, partners + start) to partners, start, conversion and lost.
     Removal effect = P(the partner is ever visited) x P(conversion from there) / P(conversion):
@@ -174,7 +174,8 @@ def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
     visits = np.linalg.inv(np.eye(p) - move[:, :p, :p])  # expected visits, row to column
     arrive = np.einsum("ni,nij->nj", move[:, p, :p], visits) / np.einsum("nii->ni", visits)
     effect: Array = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
-    scaled = total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True))
+    converted = path[:, :, p + 1].sum(axis=1)
+    scaled = converted[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True))
     return np.nan_to_num(scaled)
 
 
@@ -201,23 +202,17 @@ class Credit:
 
 
 def draw_credit(
-    credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.ndarray, markov: int, seed: int
+    credit: np.ndarray, paths: Iterable[np.ndarray], markov: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Credit (rules, windows, partners) and draws of it, from counts by bucket (the first axis).
 
     ``paths``: moves, one window after the other (so that one at a time is in memory), for the rule
-    of index ``markov``, where it is asked for; ``attributed``: conversions by window.
+    of index ``markov``, where it is asked for.
     """
     found, drawn = credit.sum(axis=0), stats.bucket_draws(credit, seed=seed)
     for w, path in enumerate(paths):
-        shape = path.shape[1:]
-
-        def removal(sums: np.ndarray, shape: tuple[int, ...] = shape) -> np.ndarray:
-            return removal_credit(sums[:, :-1].reshape(-1, *shape), sums[:, -1])
-
-        whole = np.c_[path.reshape(len(path), -1), attributed[:, w]]
-        found[markov, w] = removal(whole.sum(axis=0)[None])[0]
-        drawn[:, markov, w] = stats.bucket_draws(whole, removal, seed=seed)
+        found[markov, w] = removal_credit(path.sum(axis=0)[None])[0]
+        drawn[:, markov, w] = stats.bucket_draws(path, removal_credit, seed=seed)
     return found, drawn
 
 

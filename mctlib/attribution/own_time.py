@@ -23,6 +23,7 @@ from mctlib.attribution.rotation import (
     compare_users,
 )
 from mctlib.attribution.touchpoints import AFTER, KEPT, find_users, first_matches, numbers
+from mctlib.eventlog.days import by_day
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows
 from mctlib.eventlog.steps import ANY, Step
@@ -47,9 +48,12 @@ class Rotate:
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The filled cells of every array of `Found`, by user bucket."""
         question, clock = self.question, self.question.clock
+        j = by_day(j, question.zones)
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
-        users = find_users(j, first, origin=clock.origin, end=clock.end)
+        users = find_users(
+            j, first, origin=clock.origin, end=clock.end, resolution=clock.resolution
+        )
         tags = (1 << len(question.events)) - (1 << question.n_moments)
         tagged = question.tags.read(j, edges, first[1], j.mask & j.mask.dtype.type(tags) > 0)
         place = {name: n for n, name in enumerate(self.names)}
@@ -89,25 +93,22 @@ class Rotate:
 def shapes_of(n_windows: int, n_partners: int) -> dict[str, tuple[int, ...]]:
     """The shapes of `Found`."""
     lengths = {"clock": len(CLOCKS), "partner": n_partners + 1, "window": n_windows}
-    lengths |= {"control": n_windows + 1, "one": 1} | {name: len(some) for name, some in COLUMNS.items()}
+    lengths |= {"control": n_windows + 1, "one": 1} | {
+        name: len(some) for name, some in COLUMNS.items()
+    }
     return {name: tuple(lengths[axis] for axis in axes) for name, axes in PLACES.items()}
 
 
 @dataclass(frozen=True)
 class OwnTime:
-    """The sums of all users as arrays: bucket, the axes of `PLACES`.
-
-    ``tied``: share of touches that come with other rows of a visit · ``alone``: there are hardly
-    any rows beside the touches.
-    """
+    """The sums of all users as arrays: buckets that hold somebody, then the axes of `Found`."""
 
     own: np.ndarray
     after: np.ndarray
     reach: np.ndarray
     others: np.ndarray
-    n_after: int
-    tied: float
-    alone: bool
+    tied: float  # share of touches that come with other rows of a visit
+    bare: bool  # moments are days, and there are hardly any rows beside the touches
 
     @property
     def clock(self) -> int:
@@ -115,38 +116,32 @@ class OwnTime:
         return VISITS if self.tied > MOST_TIED else CALENDAR
 
 
-def compare(log: EventLog, counts: Counts, *, as_of: Any) -> OwnTime:
+def walk_again(log: EventLog, counts: Counts, *, as_of: Any) -> OwnTime:
     """Walk the log's users a second time, at the paces that the first walk found."""
-    question, tables = counts.question, counts.tables
-    touches, others = tables["touch_days"], tables["other_days"]
-    axes = ("cohort", "band", "period")
-    shape = (len(question.clock.periods), len(question.clock.tenure) + 1)
-    shape = (*shape, shape[0])
+    question = counts.question
+    clock, names = question.clock, tuple(counts.names)
+    n_periods = len(clock.periods)
 
-    def pace(table: pd.DataFrame) -> Pace:
-        at = [table[axis] for axis in axes]
+    def pace(name: str) -> Pace:
+        table, shape = counts.tables[name], (n_periods, len(clock.tenure) + 1, n_periods)
+        at = [table[axis] for axis in ("cohort", "band", "period")]
         n, days = (stats.dense(table[c], *at, shape=shape) for c in ("n_rows", "sum_days"))
-        return fit_pace(n, days, question.clock)
+        return fit_pace(n, days, clock)
 
-    walk = Rotate(question, tuple(counts.names), pace(touches), pace(others))
-    found = log.reduce(walk, events=[*question.events, Step(ANY)], by=question.dims, as_of=as_of)
+    walk = Rotate(question, names, pace("touch_days"), pace("other_days"))
+    tables = log.reduce(walk, events=[*question.events, Step(ANY)], by=question.dims, as_of=as_of)
     arrays = {}
-    for name, shape in shapes_of(len(question.clock.windows), len(counts.names)).items():
-        *keys, columns = PLACES[name]
-        table = found[name]
-        array = np.zeros((stats.N_BUCKETS, *shape))
-        array[tuple(table[key].to_numpy(int) for key in ("bucket", *keys))] = table[
-            list(COLUMNS[columns])
-        ].to_numpy(float)
-        arrays[name] = array
-    n_touches, n_tied, n_other, n_visits, n_repeated, n_after = arrays.pop("kinds").sum(axis=(0, 1))
-    n_converters, n_tagged = found["starts"].iloc[0]
+    for name, shape in shapes_of(len(clock.windows), len(names)).items():
+        *keys, last = PLACES[name]
+        arrays[name] = np.zeros((stats.N_BUCKETS, *shape))
+        at = tuple(tables[name][key].to_numpy() for key in ("bucket", *keys))
+        arrays[name][at] = tables[name][list(COLUMNS[last])].to_numpy()
+    n_touches, n_tied, n_other, n_visits, n_repeated = arrays.pop("kinds").sum(axis=(0, 1))
+    n_converters, n_tagged = tables["starts"].iloc[0]
     n_untagged = n_other + n_converters - n_tagged
+    bare = clock.resolution > 1 and n_other < FEW_ROWS * n_touches
     if n_untagged < (1 - EVERY) * (n_touches + n_untagged):  # a visit's first row is the touch
         n_touches, n_tied = n_visits, n_repeated
-    return OwnTime(
-        **arrays,
-        n_after=int(n_after),
-        tied=float(stats.rate(n_tied, n_touches)),
-        alone=bool(n_other < FEW_ROWS * n_touches),
-    )
+    filled = np.any([a.reshape(len(a), -1).any(axis=1) for a in arrays.values()], axis=0)
+    arrays = {name: array[filled] for name, array in arrays.items()}
+    return OwnTime(**arrays, tied=float(stats.rate(n_tied, n_touches)), bare=bool(bare))

@@ -42,7 +42,7 @@ class Clock(NamedTuple):
     periods: Array  # begins of calendar periods, the log's first moment among them
     rules: Array  # indices of `credit_rules.RULES`
     half_life: int  # of time decay
-    day: int  # by which times are known, 0: exactly
+    resolution: int  # how long a moment is: a day where moments are days, else a microsecond
 
 
 class Background(NamedTuple):
@@ -67,7 +67,7 @@ BACKGROUND = record([CELLS] * 4, Background)
 @njit(cache=True, nogil=True)
 def cell(clock: Clock, start: int, moment: int) -> tuple[int, int]:
     """The band of tenure and the calendar period of a moment (of its noon where it is a day)."""
-    moment += clock.day // 2
+    moment += clock.resolution // 2
     band = np.searchsorted(clock.tenure, moment - start, side="right")
     return band, max(np.searchsorted(clock.periods, moment, side="right") - 1, 0)
 
@@ -91,13 +91,6 @@ def add_days(days: Array, clock: Clock, start: int, a: int, b: int) -> None:
         a = upto
 
 
-@njit(cache=True, nogil=True)
-def last_end(user: int, users: Users, clock: Clock) -> int:
-    """Where the user's time at risk ends; a conversion's day belongs to it whole."""
-    end: int = users.end[user]
-    return end + clock.day if end == users.conversion[user] else end
-
-
 @njit(types.void(USERS, TOUCHES, CLOCK, BACKGROUND), cache=True, nogil=True)
 def count_background(users: Users, touches: Touches, clock: Clock, found: Background) -> None:
     """Count what happens to users where nothing is to be explained (see `Background`)."""
@@ -109,19 +102,19 @@ def count_background(users: Users, touches: Touches, clock: Clock, found: Backgr
         begin, stop = touches.edges[user], touches.edges[user + 1]
         if conversion == NEVER:
             cohort = cell(clock, start, start)[1]
-            add_days(found.touch_days[cohort], clock, start, start + clock.day, end)
+            add_days(found.touch_days[cohort], clock, start, start + clock.resolution, end)
             for i in range(begin, stop):
                 if touches.time[i] > start:
                     band, period = cell(clock, start, touches.time[i])
                     found.touch_n[cohort, band, period] += 1
         if begin < stop and touches.time[begin] <= start:
             continue
-        low, until = max(start + clock.day, clock.origin), last_end(user, users, clock)
+        low = max(start + clock.resolution, clock.origin)
         for i in range(begin, stop):
-            add_days(found.other_days[0], clock, start, low, min(touches.time[i], until))
+            add_days(found.other_days[0], clock, start, low, min(touches.time[i], end))
             low = max(low, touches.time[i] + longest)
-        add_days(found.other_days[0], clock, start, low, until)
-        if users.counted[user] and low <= conversion and start < conversion:
+        add_days(found.other_days[0], clock, start, low, end)
+        if users.counted[user] and low <= conversion:
             band, period = cell(clock, start, conversion)
             found.other_n[0, band, period] += 1
 

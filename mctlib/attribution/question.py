@@ -13,6 +13,7 @@ from mctlib.attribution.credit_rules import RULES
 from mctlib.attribution.person_time import TENURE_DAYS, Clock
 from mctlib.attribution.touchpoints import SOURCES, SURVEY, Tags
 from mctlib.contract import CANONICAL, ParameterError, as_columns, as_window, nearest
+from mctlib.eventlog.days import midnights
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.phrases import DAY_US
@@ -28,6 +29,7 @@ class Question:
     tags: Tags
     events: tuple[Step, ...]  # conversion, start, perhaps an exit, then the touches by tag
     has_crm: bool  # the dim partner_id holds what is on record of each user
+    zones: tuple[str, ...] = ()  # where moments are days: by whose they are counted
 
     @property
     def by(self) -> str:
@@ -112,15 +114,37 @@ def read_clock(
     as_of: Any,
     rules: np.ndarray,
     half_life: str,
+    zones: tuple[str, ...],
 ) -> Clock:
     """How time is cut; conversions count once the longest window can be looked back on."""
-    first, end = int(log.first_event.value // 1000), log.as_of(as_of)
+    begin, end = int(log.first_event.value // 1000), log.as_of(as_of)
+    if zones:
+        if (windows[0] % DAY_US).any():
+            raise ParameterError(
+                "windows: conversions or touches are known by their day only; give whole days, "
+                'such as "7d".'
+            )
+        begin, last = midnights(np.array([begin, end]), zones).tolist()
+        end = last + DAY_US - 1
     tenure = np.array(TENURE_DAYS) * DAY_US
-    period = WEEK * -(-(end - first + 1) // (WEEK * MOST_PERIODS))
-    periods = np.arange(first, end + 1, period, dtype=np.int64)
-    length = as_window(half_life, "half_life")
-    origin = first + int(windows[0][-1])
-    return Clock(*windows, origin, end, tenure, periods, rules, length, 0)
+    period = WEEK * -(-(end - begin + 1) // (WEEK * MOST_PERIODS))
+    periods = np.arange(begin, end + 1, period, dtype=np.int64)
+    length, resolution = as_window(half_life, "half_life"), DAY_US if zones else 1
+    origin = begin + int(windows[0][-1])
+    return Clock(*windows, origin, end, tenure, periods, rules, length, resolution)
+
+
+def read_zones(log: EventLog, conversion: Step, touches: Sequence[Step]) -> tuple[str, ...]:
+    """By whose days moments are counted, because conversions or touches are known by day only."""
+    known = log.day_resolution
+    found = []
+    for zone in dict.fromkeys(zone for zones in known.values() for zone in zones):
+        names = [event for event, zones in known.items() if zone in zones]
+        for step in (conversion, *touches):
+            mine = [name for name in names if name in (step.names or names)]
+            if mine and not log.missing_events([Step(mine, step.where)]):
+                found.append(zone)
+    return tuple(dict.fromkeys(found))
 
 
 def read_events(log: EventLog, **events: Any) -> dict[str, Step]:

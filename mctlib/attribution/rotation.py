@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple, get_type_hints
 import numpy as np
 from numba import njit, types
 
-from mctlib.attribution.person_time import CLOCK, PACE, Clock, Pace, last_end, passed
+from mctlib.attribution.person_time import CLOCK, PACE, Clock, Pace, passed
 from mctlib.attribution.touchpoints import (
     FLAGS,
     INTS,
@@ -63,10 +63,10 @@ COLUMNS = {
     "count": ("n_attributed", "n_brought", "n_users", "n_converted", "sum_pace"),
     "other": ("n_converted", "sum_pace"),
     # of converters between start and conversion: touches, those beside other rows of a visit, other
-    # rows, visits with a touch, those with several; touches after the conversion
-    "kind": ("n_touches", "n_tied", "n_other", "n_visits", "n_repeated", "n_after"),
+    # rows, visits with a touch, those with several
+    "kind": ("n_touches", "n_tied", "n_other", "n_visits", "n_repeated"),
 }
-TOUCH, TIED, OTHER, VISIT, REPEATED, AFTER = range(6)
+TOUCH, TIED, OTHER, VISIT, REPEATED = range(len(COLUMNS["kind"]))
 PLACES: dict[str, tuple[str, ...]] = {
     name: hint.__metadata__ for name, hint in get_type_hints(Found, include_extras=True).items()
 }
@@ -154,7 +154,7 @@ def add_calendar(
     a, b = own_touches(user, users, touches)
     if a == b:
         return
-    begin, stop = start + clock.day, conversion + clock.day
+    begin, stop = start + clock.resolution, conversion + clock.resolution
     base, full = passed(pace, start, begin), passed(pace, start, stop)
     place = np.empty(b - a)
     for i in range(a, b):
@@ -163,25 +163,19 @@ def add_calendar(
     if circle.full <= 0:
         return
     today = b
-    while today > a and touches.time[today - 1] > conversion - clock.day:
+    while today > a and touches.time[today - 1] > conversion - clock.resolution:
         today -= 1
     for w, window in enumerate(clock.windows):
         first = b
         while first > a and touches.time[first - 1] > conversion - window:
             first -= 1
-        since = passed(pace, start, max(begin, stop - whole_days(window, clock.day)))
+        since = passed(pace, start, max(begin, stop - window))
         own = found.own[CALENDAR, :, w]
         add_window(circle, (first - a, b - a), full - since, alone, own)
-        if clock.day:
+        if clock.resolution > 1:
             reach = max(passed(pace, start, conversion) - since, 0.0)
             near = (min(first, today) - a, today - a)
             add_window(circle, near, reach, alone, found.own[OTHER_DAYS, :, w])
-
-
-@njit(cache=True, nogil=True)
-def whole_days(window: int, day: int) -> int:
-    """The window, in whole days where times are days."""
-    return -(-window // day) * day if day else window
 
 
 @njit(cache=True, nogil=True)
@@ -229,7 +223,7 @@ def add_visits(
         found.kinds[0, OTHER] += n_other
         found.kinds[0, VISIT] += i > first
         found.kinds[0, REPEATED] += i > first + 1
-        n += max(n_other, int(i > first or last == conversion)) if clock.day else 1
+        n += max(n_other, int(i > first or last == conversion)) if clock.resolution > 1 else 1
     if a == b:
         return
     circle = Circle(place, touches.partner[a:b], float(n))
@@ -244,7 +238,7 @@ def add_visits(
 @njit(cache=True, nogil=True)
 def lull(clock: Clock) -> int:
     """How long after a row the next one may come and be of the same visit."""
-    return 0 if clock.day else LULL
+    return 0 if clock.resolution > 1 else LULL
 
 
 @njit(cache=True, nogil=True)
@@ -263,8 +257,7 @@ def add_after(
     end = b
     while end < touches.edges[user + 1] and touches.time[end] <= stop:
         end += 1
-    found.kinds[0, AFTER] += end - b
-    begin = conversion + clock.day
+    begin = conversion + clock.resolution
     if end == b or stop <= begin:
         return
     base, full = passed(pace, start, begin), passed(pace, start, stop)
@@ -278,7 +271,7 @@ def add_after(
         window = clock.windows[clock.reference if is_day else k]
         if before != NEVER and before > conversion - window:
             continue
-        until = begin + whole_days(DAY_US if is_day else window, clock.day)
+        until = begin + (DAY_US if is_day else window)
         reach = passed(pace, start, min(until, stop)) - base
         chance = covered(circle, reach, alone) / circle.full
         add_chance(found.after[k], touches.time[b] < until, chance)
@@ -293,21 +286,21 @@ def add_reach(
     The last touch up to the start brought the user.
     """
     start, conversion, counted = users.start[user], users.conversion[user], users.counted[user]
-    low, stop = max(start + clock.day, clock.origin), last_end(user, users, clock)
+    low, stop = max(start + clock.resolution, clock.origin), users.end[user]
     a, b = touches.edges[user], touches.edges[user + 1]
     while a < b and touches.time[a] <= start:
         a += 1
     if a > touches.edges[user]:
         bringer = touches.partner[a - 1]
         for w, window in enumerate(clock.windows):
-            until = touches.time[a - 1] + whole_days(window, clock.day)
+            until = touches.time[a - 1] + window
             within = counted and conversion < until
             for partner in (bringer, -1):
                 seen = found.reach[partner, w]
                 seen[1] += within
                 if low < min(until, stop):
                     seen[2] += 1
-                    seen[3] += within and start < conversion
+                    seen[3] += within and low <= conversion
                     since = passed(pace, start, low)
                     seen[4] += passed(pace, start, min(until, stop)) - since
         return
@@ -317,7 +310,7 @@ def add_reach(
             found.others[0, 1] += since_low(pace, start, low, until)
             low = max(low, touches.time[i] + clock.windows[-1])
     found.others[0, 1] += since_low(pace, start, low, stop)
-    found.others[0, 0] += counted and low <= conversion and start < conversion
+    found.others[0, 0] += counted and low <= conversion
 
 
 @njit(cache=True, nogil=True)

@@ -89,8 +89,11 @@ def carriers(edges: Array, start_row: Array, tracked: Array) -> Array:
     return found
 
 
-def find_users(j: Journeys, first: Array, *, origin: int, end: int) -> Users:
-    """Users by their first conversion, start and exit (``first``: rows, see `first_matches`)."""
+def find_users(j: Journeys, first: Array, *, origin: int, end: int, resolution: int) -> Users:
+    """Users by their first conversion, start and exit (``first``: rows, see `first_matches`).
+
+    The time at risk holds the whole of the moment that ends it, which lasts a ``resolution``.
+    """
     moment = np.where(first == NOWHERE, NEVER, j.time[first])
     conversion, start = moment[:2]
     leave = moment[2] if len(moment) > 2 else np.full(len(start), NEVER)
@@ -99,7 +102,7 @@ def find_users(j: Journeys, first: Array, *, origin: int, end: int) -> Users:
     inside = at_risk & converts & ~(leaves & (leave < conversion))
     last = np.full(len(start), end)
     for moment, known in ((conversion, converts), (leave, leaves)):
-        last = np.where(known, np.minimum(last, moment), last)
+        last = np.where(known, np.minimum(last, moment + resolution - 1), last)
     return Users(
         start,
         conversion,

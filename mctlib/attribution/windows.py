@@ -13,6 +13,8 @@ from mctlib import stats
 from mctlib.attribution import incrementality, narrative, tables
 from mctlib.attribution.counting import Counts, count
 from mctlib.attribution.credit_rules import RULES, Credit, draw_credit, stability
+from mctlib.attribution.incrementality import FEW
+from mctlib.attribution.own_time import walk_again
 from mctlib.attribution.question import (
     Question,
     read_by,
@@ -21,9 +23,9 @@ from mctlib.attribution.question import (
     read_rules,
     read_tags,
     read_windows,
+    read_zones,
     touch_steps,
 )
-from mctlib.attribution.tables import BACKGROUND, FEW
 from mctlib.attribution.touchpoints import SOURCES
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
@@ -85,6 +87,7 @@ class Attribution(Result):
     windows: pd.DataFrame
     stability: pd.DataFrame
     partners: pd.DataFrame
+    brought: pd.DataFrame
     late: pd.DataFrame
     budget: pd.DataFrame
     flips: pd.DataFrame
@@ -164,7 +167,6 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
             f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
         )
     partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
-    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life)
     events = read_events(
         log,
         conversion=conversion,
@@ -172,11 +174,12 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         competing=competing,
         touches=ANY if touches is None else touches,
     )
-    tags = read_tags(log, partner, sources, aliases, clock.end)
-    touch = events.pop("touches")
-    steps = (*events.values(), *touch_steps(touch, tags))
+    tags = read_tags(log, partner, sources, aliases, log.as_of(as_of))
+    touched = touch_steps(events.pop("touches"), tags)
+    zones = read_zones(log, events["conversion"], touched)
+    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)
     crm = partner == "partner_id" and log.of_user("partner_id")
-    question = Question(clock, tags, steps, bool(crm))
+    question = Question(clock, tags, (*events.values(), *touched), bool(crm), zones)
     return answer(log, question, as_of=as_of, value=value, seed=seed)
 
 
@@ -186,29 +189,17 @@ def answer(
     """The answer to a checked question."""
     spend = tables.read_spend(log, question)
     counts = count(log, question, as_of=as_of, paid=spend.index[(spend != 0) & (spend.index != "")])
-    spent = spend.reindex(counts.names)
-    risk_n, risk_days, once_n = (
-        counts.dense(name, "stratum", "lag") for name in ("risk_n", "risk_days", "once_n")
-    )
-    sham_n, sham_days = (
-        counts.dense(name, "stratum", "window") for name in ("placebo_n", "placebo_days")
-    )
-    days, at = question.days, question.clock.reference
-    shape, reason = incrementality.window_table(
-        risk_n, risk_days, once_n, sham_n, sham_days, days, seed
-    )
-    credit = share_credit(counts, (risk_n + once_n).sum(axis=1), seed)
-    pooled, few = incrementality.pooled_share(risk_days.sum(axis=0)), ""
-    background = pooled <= incrementality.MOST_POOLED
-    if np.count_nonzero(risk_days.any(axis=(1, 2))) < stats.MIN_CLUSTERS:
-        who = "accounts" if log.accounts else "groups of users"
-        few = f"fewer than {stats.MIN_CLUSTERS} {who} are too few to say how far chance goes"
-        reason = few if background else reason
+    own = walk_again(log, counts, as_of=as_of)
+    spent, at = spend.reindex(counts.names), question.clock.reference
+    found = incrementality.compare(own, at)
+    shape, reason = tables.window_table(found, question.days)
+    credit, few = share_credit(counts, seed), ""
+    if len(own.reach) < stats.MIN_CLUSTERS:
+        few = "accounts" if log.accounts else "groups of users"
         credit = Credit(credit.names, credit.found, np.full_like(credit.drawn, np.nan))
-        shape = shape.assign(admissible=False, **dict.fromkeys(shape.filter(like="_ci_"), np.nan))
-    ranked = np.flatnonzero(counts.dense("partner_n", "partner").sum(axis=0) >= FEW)
+    ranked = np.flatnonzero(found.n_attributed[:-1, at] >= FEW)
     spoken = credit.by(question.rules.index(question.rule))
-    partners = tables.partner_table(counts, spoken, spent, value, background=background, seed=seed)
+    partners = tables.partner_table(counts, spoken, spent, value, found)
     told = narrative.Told(
         question=question,
         credit=credit.of(ranked),
@@ -216,32 +207,34 @@ def answer(
         full=np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1)),
         spent=spent.to_numpy()[ranked],
         value=value,
-        idle=list(partners.loc[partners["verdict"] == BACKGROUND, question.by]),
+        partners=partners,
         budget=tables.budget_table(spoken, spent, question),
         approaches=tables.approach_table(counts, value),
+        found=found,
+        reason=reason,
+        few=few,
     )
-    unnamed = float(spend.get("", 0.0))
     return Attribution(
         credit=tables.credit_table(credit, ranked, question),
         windows=shape,
-        stability=stability(told.credit, question.rules, days, at),
+        stability=stability(told.credit, question.rules, question.days, at),
         partners=partners,
-        late=tables.late_converters(counts, told=background and not few, seed=seed),
+        brought=tables.brought_table(counts, spent, found),
+        late=tables.late_converters(counts, found),
         budget=told.budget,
         flips=narrative.flips(told),
         approaches=told.approaches,
         touches=tables.touch_table(counts),
         conflicts=tables.conflict_table(counts),
-        reference_days=float(days[at]),
-        finding=narrative.finding(told, reason),
-        caveats=narrative.caveats(counts, pooled=pooled, few=few, unnamed=unnamed),
+        reference_days=float(question.days[at]),
+        finding=narrative.finding(told),
+        caveats=narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
     )
 
 
-def share_credit(counts: Counts, attributed: np.ndarray, seed: int) -> Credit:
-    """Credit by every rule; ``attributed``: conversions by bucket and lag."""
+def share_credit(counts: Counts, seed: int) -> Credit:
+    """Credit by every rule."""
     rules = counts.question.rules
     credit = counts.dense("credit", "rule", "window", "partner")
     markov = rules.index("markov") if "markov" in rules else 0
-    within = attributed.cumsum(axis=1)[:, :-1]
-    return Credit(counts.names, *draw_credit(credit, counts.paths(), within, markov, seed))
+    return Credit(counts.names, *draw_credit(credit, counts.paths(), markov, seed))

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def build_store(
     con: duckdb.DuckDBPyConnection,
     name: str,
     fingerprint: str = "",
+    zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -54,6 +55,8 @@ def build_store(
         Where the sources are staged.
     name, fingerprint : str
         Of the dataset, for the report.
+    zones : list of str
+        Of each source of events, by whose clock its times were written (none: UTC).
 
     Returns
     -------
@@ -71,7 +74,7 @@ def build_store(
     try:
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
-            report = fill(con, tables, name=name, fingerprint=fingerprint)
+            report = fill(con, tables, name=name, fingerprint=fingerprint, zones=zones)
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
         finally:
             con.execute("DETACH store")

@@ -332,16 +332,21 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     store.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
+    zones: list[str] = []  # of each source of events
     with workbench(store.parent) as (con, folder):
         for table, source in dataset.sources():
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
                 tables.setdefault(target, []).append((source.label, select))
+                if target == "events":
+                    zones.append(source.timezone or READERS[source.format].timezone or "UTC")
         if dataset.demo:
             for table, frame in demo.generate(dataset.demo.users, dataset.demo.seed).items():
                 con.register(f"demo_{table}", canonical_frame(frame, table))
                 tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
         try:
-            return build_store(store, tables, con=con, name=dataset.name, fingerprint=key)
+            return build_store(
+                store, tables, con=con, name=dataset.name, fingerprint=key, zones=zones
+            )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
             raise DataError(f"{dataset.name} could not be loaded: {said}") from error
@@ -357,7 +362,8 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
     code += [
-        package / f"eventlog/{name}.py" for name in ("build", "frames", "identity", "sql", "store")
+        package / f"eventlog/{name}.py"
+        for name in ("build", "days", "frames", "identity", "sql", "store")
     ]
     for path in sorted(code):
         digest.update(path.read_bytes())

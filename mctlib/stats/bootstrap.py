@@ -1,4 +1,4 @@
-"""Bootstrap over hash buckets of users, and the dense arrays of counts it draws from."""
+"""Bootstrap and jackknife over hash buckets of users, and the dense arrays of counts they need."""
 
 from __future__ import annotations
 
@@ -46,6 +46,24 @@ def bucket_draws(
     n_blocks = max(-(-draws * by_bucket[0].size // BLOCK), 1)
     blocks = np.array_split(weight, n_blocks)
     return np.concatenate([statistic(np.tensordot(block, by_bucket, axes=1)) for block in blocks])
+
+
+def pseudo_values(
+    by_bucket: ArrayLike, statistic: Callable[[FloatArray], FloatArray]
+) -> FloatArray:
+    """Jackknife pseudo-values (buckets, ...) of a statistic of additive counts.
+
+    Their mean is the statistic, corrected for bias, their spread its error; so it is for what is
+    added up of them. Buckets are left out one at a time, and the others stand for them: totals stay
+    totals (Efron 1982).
+    """
+    by_bucket = np.asarray(by_bucket, float)
+    n, whole = len(by_bucket), by_bucket.sum(axis=0)
+    if n < 2:
+        return np.full((n, *statistic(whole[None]).shape[1:]), np.nan)
+    without = np.concatenate([statistic((whole - one)[None] * n / (n - 1)) for one in by_bucket])
+    found: FloatArray = n * statistic(whole[None]) - (n - 1) * without
+    return found
 
 
 def percentile_interval(draws: FloatArray) -> tuple[FloatArray, FloatArray]:

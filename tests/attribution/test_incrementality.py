@@ -47,10 +47,10 @@ def recount(frame, windows, as_of, stride):
     out = {name: {} for name in ("alone_days", "alone_n", "placebo_days", "placebo_n")}
 
     def add(name, tenure, t, lag, amount, *more):
-        stratum = sum(tenure > e for e in TENURE_DAYS) * (len(calendar) + 1) + sum(
-            t > c for c in calendar
+        stratum = sum(tenure >= e for e in TENURE_DAYS) * (len(calendar) + 1) + sum(
+            t >= c for c in calendar
         )
-        key = (stratum, sum(lag > w for w in windows), *more)
+        key = (stratum, sum(lag >= w for w in windows), *more)
         out[name][key] = out[name].get(key, 0) + amount
 
     for code, (_, f) in enumerate(
@@ -70,21 +70,20 @@ def recount(frame, windows, as_of, stride):
             if p is not None and e != "paid" and day(t) <= end
         ]
 
-        # a conversion counts a touch of its very moment, a tick of time, which ends at t, does not
-        ticks = np.arange(max(start, longest) + 0.25, end + 1e-9, 0.25)
-        moments = [(t, 0.25, "days", False) for t in ticks]
+        # a tick begins at t
+        moments = [(t, 0.25, "days") for t in np.arange(max(start, longest), end, 0.25)]
         if longest <= conv <= leave and max(start, longest) < conv < np.inf:
-            moments.append((conv, 1, "n", True))
-        for t, amount, name, inclusive in moments:
-            before = [(x, p) for x, p in touches if x < t or (inclusive and x == t)]
-            near = {p for x, p in before if t - x <= longest}
+            moments.append((conv, 1, "n"))
+        for t, amount, name in moments:
+            before = [(x, p) for x, p in touches if x <= t]
+            near = {p for x, p in before if t - x < longest}
             if len(near) == 1:
                 lag = t - max(x for x, _ in before)
                 add(f"alone_{name}", t - start, t, lag, amount, near.pop())
             elif not near:
                 moved = [x + later for x, _ in touches]
-                shams = [x for x in moved if x < t or (inclusive and x == t)]
-                if shams and t - max(shams) <= longest:
+                shams = [x for x in moved if x <= t]
+                if shams and t - max(shams) < longest:
                     add(f"placebo_{name}", t - start, t, t - max(shams), amount)
     return out
 
@@ -95,7 +94,9 @@ def test_lone_partners_and_placebo_touches_against_a_naive_recount(seed):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
     log = ArrayLog(frame, stride=25)  # placebo touches then lie on the ticks too
     lengths = read_windows(["1d", "4d", "10d"], None)
-    clock = read_clock(log, lengths, as_of=as_of, rules=read_rules("last"), half_life="1d")
+    clock = read_clock(
+        log, lengths, as_of=as_of, rules=read_rules("last"), half_life="1d", zones=()
+    )
     tags = read_tags(log, "partner_id", ["partner_id"], None, clock.end)
     moments = read_events(log, conversion="paid", start="signed_up", competing="left")
     (touch,) = touch_steps(read_events(log, touches=ANY)["touches"], tags)

@@ -25,6 +25,7 @@ class ArrayLog:
 
     name = "arrays"
     accounts: list[str] = []
+    day_resolution: dict[str, list[str]] = {}
 
     def __init__(self, frame, stride=37):
         self.stride = stride  # between the users' buckets

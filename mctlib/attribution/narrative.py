@@ -229,12 +229,14 @@ def moved_in_words(told: Told) -> Iterator[str]:
 
 def brought_in_words(told: Told) -> Iterator[str]:
     """How users convert whom partners brought."""
-    for verdict, how in ((MORE, "more"), (LESS, "less"), (ALIKE, "no differently")):
+    for verdict, how in (
+        (MORE, "more than"),
+        (LESS, "less than"),
+        (ALIKE, "no differently from"),
+    ):
         if who := told.who("brings", verdict):
             whose = phrases.listed(who, most=MOST_NAMED)
-            yield f"Users whom {whose} brought convert {how} than users whom nobody brought".replace(
-                "no differently than", "no differently from"
-            )
+            yield f"Users whom {whose} brought convert {how} users whom nobody brought"
 
 
 def order_in_words(told: Told) -> str:
@@ -286,7 +288,7 @@ def why_none(told: Told) -> str:
         NONE_ABOVE: "after touches users convert no more often than at other times of their own",
         STILL_RISES: f"what touches bring still grows at {longest}, so take longer windows",
         NONE_ENOUGH: f"none holds {100 * ENOUGH:.0f} % of what touches bring and stops growing",
-    }[told.reason]
+    }.get(told.found.refused or told.reason, "")
 
 
 def anyway_in_words(told: Told) -> str:

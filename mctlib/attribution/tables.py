@@ -116,7 +116,7 @@ def partner_table(
 
 
 def brought_table(counts: Counts, amount: pd.Series, found: Comparison) -> pd.DataFrame:
-    """Users whom each partner brought, beside those whom nobody brought, at the reference window."""
+    """Users whom each partner brought, beside those whom nobody brought."""
     at = counts.question.clock.reference
     users, converted = found.n_users[:-1, at], found.n_converted[:-1, at]
     beyond = found.brought.of((slice(-1), at))

@@ -17,8 +17,7 @@ TENURE_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365)
 class Tally(NamedTuple):
     """What is counted of the users of one bucket, and by what.
 
-    Lags are bins between the windows, the last lag is beyond them all. Moves of the Markov chain go
-    from a partner or the start to a partner, the start, the conversion or the loss.
+    Lags are bins between the windows, the last lag is beyond them all.
     """
 
     risk_n: Annotated[Array, "stratum", "lag"]  # conversions, since any touch
@@ -32,8 +31,7 @@ class Tally(NamedTuple):
     partner_once: Annotated[Array, "partner"]  # those of them that are in once_n
     partner_days: Annotated[Array, "partner", "stratum", "one"]  # exposed
     overlap_days: Annotated[Array, "partner", "other"]  # exposed to both
-    credit: Annotated[Array, "rule", "window", "partner"]
-    moves: Annotated[Array, "window", "state", "next"]
+    credit: Annotated[Array, "what", "rule", "window", "partner"]  # conversions, money
 
 
 AXES: dict[str, tuple[str, ...]] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from mctlib.attribution.credit_rules import (
     ANSWER,
     APPROACHES,
     CRM,
+    Credit,
     add_approaches,
     count_users,
 )
+from mctlib.attribution.markov import ENDS, Moves, Removal, chain_moves, removal
 from mctlib.attribution.person_time import AXES, Background, Tally, count_background
 from mctlib.attribution.question import Question
 from mctlib.attribution.touchpoints import (
@@ -40,9 +43,9 @@ from mctlib.eventlog.days import by_day
 from mctlib.eventlog.event_log import EventLog, add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
-# States of the Markov chain beside the partners, whose names begin with no blank.
-STATES = (" start", " conversion", " lost")
 NAMED = ("partner", "other", "state", "next")
+COLUMNS = {name: ("bucket", *axes, "sum_value") for name, axes in AXES.items()}
+COLUMNS["moves"] = ("bucket", "window", "state", "next", "n_moves")
 
 
 def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
@@ -52,8 +55,7 @@ def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
         "window": n_windows,
         "rule": len(question.clock.rules),
         "partner": n_partners,
-        "state": (n_partners + 1) * ("markov" in question.rules),
-        "next": n_partners + len(STATES),
+        "what": 2,
     }
 
 
@@ -103,18 +105,23 @@ class Walk:
         j = by_day(j, question.zones)
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+        worth = self._worth(j, first[0])
         users = find_users(
-            j, first, origin=clock.origin, end=clock.end, resolution=clock.resolution
+            j, first, worth, origin=clock.origin, end=clock.end, resolution=clock.resolution
         )
         carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
         tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
         why = why_left_out(j, edges, users, tagged)
         kept, touches = touches_of(j, edges, tagged, why == KEPT)
-        states = np.array([*tagged.names, *STATES], dtype=object)
+        states = np.array([*tagged.names, *ENDS], dtype=object)
         named = pd.DataFrame({"source": tagged.via[kept], "partner": touches.partner})
         outside = (users.conversion != NEVER) & ~users.inside
-        early = users.inside & ~users.counted
-        notes = {"n_too_early": early, "n_outside": outside, "n_counted": users.counted}
+        notes = {
+            "n_too_early": users.inside & ~users.counted,
+            "n_outside": outside,
+            "n_counted": users.counted,
+            "n_without_value": users.counted & np.isnan(worth),
+        }
         return {
             "touches": spelt(add_up([named.assign(n_touches=1)]), states),
             "left_out": add_up([pd.DataFrame({"why": why[why >= 0], "n_touches": 1})]),
@@ -142,6 +149,18 @@ class Walk:
             tables[name] = pd.DataFrame(columns | {"n_rows": n[at], "sum_days": days[at]})
         return tables
 
+    def _worth(self, j: Journeys, row: np.ndarray) -> np.ndarray:
+        """What each conversion (``row``) brings; NaN where nothing says so."""
+        value = self.question.value
+        if not isinstance(value, str):
+            return np.full(len(row), np.nan if value is None else float(value))
+        said = j.value
+        if said is None:
+            said = pd.to_numeric(pd.Series(j.levels[value]), errors="coerce").to_numpy(float)[
+                j.dims[value]
+            ]
+        return np.where(row == NOWHERE, np.nan, said[row])
+
     def _crm(self, j: Journeys) -> list[str | None]:
         """The partner that each value on record of users names."""
         words = j.levels["partner_id"] if self.question.has_crm else ()
@@ -156,34 +175,32 @@ class Walk:
         tagged: Tagged,
         kept: np.ndarray,
     ) -> pd.DataFrame:
-        """approach, partner, sum_credited, sum_alike (see `add_approaches`)."""
+        """approach, partner, sum_credited, sum_alike, sum_worth_alike (see `add_approaches`)."""
         question, tags, first = self.question, self.question.tags, edges[:-1]
+        columns = ["approach", "partner", "sum_credited", "sum_alike", "sum_worth_alike"]
         if question.by != "partner_id":
-            return pd.DataFrame(
-                {"approach": [], "partner": [], "sum_credited": [], "sum_alike": []}
-            )
+            return pd.DataFrame(columns=columns)
         named = np.full((len(APPROACHES), len(first)), NOWHERE)
         if question.has_crm:
             named[CRM] = numbers(self._crm(j), tagged.names)[j.dims["partner_id"][first]]
         named[ANSWER] = numbers(tags.heard_names, tagged.names)[tags.answers(j.user[first])]
-        sums = np.zeros((2, len(APPROACHES), len(tagged.names)))
+        sums = np.zeros((3, len(APPROACHES), len(tagged.names)))
         window = int(question.clock.windows[question.clock.reference])
         add_approaches(users, touches, tagged.utm[kept], named, window, sums)
         at = np.nonzero(sums.any(axis=0))
-        columns = ("approach", "partner", "sum_credited", "sum_alike")
         return pd.DataFrame(dict(zip(columns, (*at, *(kind[at] for kind in sums)))))
 
     def _by_bucket(
         self, bucket: np.ndarray, users: Users, touches: Touches, states: np.ndarray
     ) -> dict[str, pd.DataFrame]:
-        """What `count_users` counts, one bucket in memory at a time.
+        """What `count_users` counts, and `chain_moves`, one bucket in memory at a time.
 
-        Tables of filled cells: bucket, the array's `AXES`, sum_value.
+        Tables of filled cells: see `COLUMNS`.
         """
         question, clock = self.question, self.question.clock
-        sizes = axis_sizes(question, len(states) - len(STATES))
+        sizes = axis_sizes(question, len(states) - len(ENDS))
         shapes = {name: [sizes[axis] for axis in axes] for name, axes in AXES.items()}
-        filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in AXES}
+        filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in COLUMNS}
         for b in range(stats.N_BUCKETS):
             arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
             who = np.flatnonzero(bucket == b)
@@ -191,11 +208,15 @@ class Walk:
             for name, array in arrays.items():
                 cells = np.nonzero(array)
                 filled[name].append((np.full(len(cells[0]), b), *cells, array[cells]))
+            if "markov" in question.rules:
+                moves = chain_moves(who, users, touches, clock, sizes["partner"])
+                found, n = np.unique(moves, return_counts=True)
+                cells = np.unravel_index(found, (sizes["window"], len(states), len(states)))
+                filled["moves"].append((np.full(len(found), b), *cells, n))
         tables = {}
         for name, parts in filled.items():
-            columns = ("bucket", *AXES[name], "sum_value")
             values = (np.concatenate(column) for column in zip(*parts))
-            table = pd.DataFrame(dict(zip(columns, values)))
+            table = pd.DataFrame(dict(zip(COLUMNS[name], values)), columns=COLUMNS[name])
             tables[name] = table.assign(**{c: states[table[c]] for c in table if c in NAMED})
         return tables
 
@@ -208,22 +229,53 @@ class Counts:
     tables: dict[str, pd.DataFrame]
     names: np.ndarray  # of who touched, whatever is asked for, and who cost money
 
-    def dense(self, name: str, *axes: str, window: int | None = None) -> np.ndarray:
+    def dense(self, name: str, *axes: str) -> np.ndarray:
         """A table of `AXES` as an array: bucket, then the axes."""
         table = self.tables[name]
-        if window is not None:
-            table = table[table["window"] == window]
-        code = {name: n for n, name in enumerate([*self.names, *STATES])}
         sizes = axis_sizes(self.question, len(self.names))
-        at = [table[axis].map(code).astype(int) if axis in NAMED else table[axis] for axis in axes]
+        at = [self._numbers(table[axis]) if axis in NAMED else table[axis] for axis in axes]
         shape = (stats.N_BUCKETS, *(sizes[axis] for axis in axes))
         return stats.dense(table["sum_value"], table["bucket"], *at, shape=shape)
 
-    def paths(self) -> Iterator[np.ndarray]:
-        """Moves by window, large: one at a time."""
+    def _numbers(self, column: pd.Series) -> np.ndarray:
+        """Numbers of names and of `ENDS`."""
+        number = {name: n for n, name in enumerate([*self.names, *ENDS])}
+        return column.map(number).to_numpy(np.int64)
+
+    @cached_property
+    def _shared(self) -> tuple[np.ndarray, list[Removal]]:
+        """Credit (bucket, what, rule, window, partner), and the removals by window if asked for."""
+        credit = self.dense("credit", "what", "rule", "window", "partner")
+        found = []
         if "markov" in self.question.rules:
-            for window in range(len(self.question.clock.windows)):
-                yield self.dense("moves", "state", "next", window=window)
+            markov, table = self.question.rules.index("markov"), self.tables["moves"]
+            moves = Moves(
+                table["bucket"].to_numpy(np.int64),
+                self._numbers(table["state"]),
+                self._numbers(table["next"]),
+                table["n_moves"].to_numpy(float),
+            )
+            for w in range(len(self.question.days)):
+                mine = np.flatnonzero(table["window"] == w)
+                some = Moves(*(column[mine] for column in moves))
+                found.append(removal(some, credit[:, :, markov, w]))
+                credit[:, :, markov, w] = found[-1].credit
+        return credit, found
+
+    def credit(self, seed: int, *, sure: bool) -> tuple[Credit, Credit]:
+        """Conversions shared out, and the money that they bring; it is missing without a value."""
+        conversions, money = np.moveaxis(self._shared[0], 1, 0)
+        if self.question.value is None:
+            money = np.full_like(money, np.nan)
+        return Credit(self.names, conversions, seed, sure), Credit(self.names, money, seed, sure)
+
+    def removal_effect(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each partner at the reference window, and by bucket (see `markov.Removal`)."""
+        if not self._shared[1]:
+            p = len(self.names)
+            return np.full(p, np.nan), np.full((stats.N_BUCKETS, p), np.nan)
+        found = self._shared[1][self.question.clock.reference]
+        return found.effect, found.effect_parts
 
     @property
     def left_out(self) -> np.ndarray:
@@ -238,7 +290,7 @@ class Counts:
         return int(table.loc[table["partner"] == UNRESOLVED, "n_touches"].sum())
 
     def note(self, name: str) -> int:
-        """Conversions that are not counted, by reason (``n_too_early``, ``n_outside``)."""
+        """Conversions that are counted, or are not, by reason (see `Walk`)."""
         return int(self.tables["notes"][name].sum())
 
 
@@ -247,7 +299,13 @@ def count(log: EventLog, question: Question, *, as_of: Any, paid: Sequence[str] 
 
     Raises DataError: no conversion that can be looked back on, no touch.
     """
-    tables = log.reduce(Walk(question), events=question.events, by=question.dims, as_of=as_of)
+    tables = log.reduce(
+        Walk(question),
+        events=question.events,
+        by=question.dims,
+        as_of=as_of,
+        values=question.amount,
+    )
     counts = Counts(question, tables, np.array(sorted({*tables["touches"]["partner"], *paid})))
     if not counts.note("n_counted"):
         longest = phrases.window(int(question.clock.windows[-1]))

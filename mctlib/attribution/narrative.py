@@ -53,7 +53,7 @@ class Told:
     windows: pd.DataFrame
     full: np.ndarray  # windows with enough conversions; in shorter ones noise is ranked
     spent: np.ndarray  # by partner that can be ranked
-    value: float | None
+    money: Credit  # what the credit by the rule that speaks stands for
     partners: pd.DataFrame
     budget: pd.DataFrame
     approaches: pd.DataFrame
@@ -145,20 +145,20 @@ def turned_pairs(
 
 def cost_flips(told: Told) -> Iterator[str]:
     """Partners that cost more than their credit is worth by one window, and less by another."""
-    if not told.value:
+    if not told.question.value:
         return
-    credit, days = told.credit.by(told.rule), told.question.days
-    low, high = stats.percentile_interval(credit.drawn)
+    money, days = told.money, told.question.days
+    low, high = stats.percentile_interval(money.drawn)
     for p, spent in enumerate(told.spent):
-        gains = [i for i in told.full if spent < told.value * low[i, p]]
-        loses = [i for i in told.full if spent > told.value * high[i, p]]
+        gains = [i for i in told.full if spent < low[i, p]]
+        loses = [i for i in told.full if spent > high[i, p]]
         if gains and loses:
             dear, cheap = (
-                f"{windows_in_words(days[i])} ({told.value * credit.found[i, p]:,.0f})"
+                f"{windows_in_words(days[i])} ({money.found[i, p]:,.0f})"
                 for i in (loses[0], gains[-1])
             )
             yield (
-                f"{credit.names[p]} cost {spent:,.0f}: more than its credited conversions are "
+                f"{money.names[p]} cost {spent:,.0f}: more than its credited conversions are "
                 f"worth at {dear}, and less at {cheap}."
             )
 

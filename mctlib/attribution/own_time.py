@@ -52,7 +52,12 @@ class Rotate:
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
         users = find_users(
-            j, first, origin=clock.origin, end=clock.end, resolution=clock.resolution
+            j,
+            first,
+            np.zeros(len(first[0])),
+            origin=clock.origin,
+            end=clock.end,
+            resolution=clock.resolution,
         )
         tags = (1 << len(question.events)) - (1 << question.n_moments)
         tagged = question.tags.read(j, edges, first[1], j.mask & j.mask.dtype.type(tags) > 0)

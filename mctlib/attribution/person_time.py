@@ -16,14 +16,9 @@ ROUNDS = 80  # of proportional fitting
 
 
 class Tally(NamedTuple):
-    """What is counted of the users of one bucket, and by what.
+    """What is counted of the users of one bucket, and by what."""
 
-    Moves of the Markov chain go from a partner or the start to a partner, the start, the conversion
-    or the loss.
-    """
-
-    credit: Annotated[Array, "rule", "window", "partner"]
-    moves: Annotated[Array, "window", "state", "next"]
+    credit: Annotated[Array, "what", "rule", "window", "partner"]  # conversions, money
 
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -59,24 +54,30 @@ class Background(NamedTuple):
 
 
 CELLS = types.Array(types.float64, 3, "C")
-TALLY = record([CELLS] * 2, Tally)
+TALLY = record([types.Array(types.float64, 4, "C")], Tally)
 CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, *[types.int64] * 2], Clock)
 BACKGROUND = record([CELLS] * 4, Background)
+
+
+@njit(cache=True, nogil=True)
+def period_of(periods: Array, moment: int) -> int:
+    """The period that holds a moment; the first one holds what lies before it too."""
+    return max(int(np.searchsorted(periods, moment, side="right")) - 1, 0)
 
 
 @njit(cache=True, nogil=True)
 def cell(clock: Clock, start: int, moment: int) -> tuple[int, int]:
     """The band of tenure and the calendar period of a moment (of its noon where it is a day)."""
     moment += clock.resolution // 2
-    band = np.searchsorted(clock.tenure, moment - start, side="right")
-    return band, max(np.searchsorted(clock.periods, moment, side="right") - 1, 0)
+    band = int(np.searchsorted(clock.tenure, moment - start, side="right"))
+    return band, period_of(clock.periods, moment)
 
 
 @njit(cache=True, nogil=True)
 def add_days(days: Array, clock: Clock, start: int, a: int, b: int) -> None:
     """Add the days of [a, b) to their bands and periods."""
-    band = np.searchsorted(clock.tenure, a - start, side="right")
-    period = max(np.searchsorted(clock.periods, a, side="right") - 1, 0)
+    band = int(np.searchsorted(clock.tenure, a - start, side="right"))
+    period = period_of(clock.periods, a)
     while a < b:
         upto = b
         if band < len(clock.tenure):
@@ -178,6 +179,6 @@ def passed(pace: Pace, start: int, moment: int) -> float:
 @njit(cache=True, nogil=True)
 def in_calendar(pace: Pace, moment: int) -> float:
     """The same of the calendar alone, from its begin."""
-    period = max(np.searchsorted(pace.periods, moment, side="right") - 1, 0)
+    period = period_of(pace.periods, moment)
     part: float = pace.by_period[period] * (moment - pace.periods[period]) / DAY_US
     return pace.before[period] + part

@@ -29,6 +29,8 @@ class Question:
     tags: Tags
     events: tuple[Step, ...]  # conversion, start, perhaps an exit, then the touches by tag
     has_crm: bool  # the dim partner_id holds what is on record of each user
+    value: float | str | None = None  # what a conversion brings, or what says so of each
+    amount: str | None = None  # this, where it is the conversion's, not the user's
     zones: tuple[str, ...] = ()  # where moments are days: by whose they are counted
 
     @property
@@ -50,7 +52,8 @@ class Question:
     def dims(self) -> list[str]:
         """What the kernel reads of each event."""
         crm = ["partner_id"] if self.has_crm else []
-        return [*map(Tags.dim, self.tags.columns), *crm]
+        worth = [self.value] if isinstance(self.value, str) and not self.amount else []
+        return [*map(Tags.dim, self.tags.columns), *crm, *worth]
 
     @property
     def days(self) -> np.ndarray:
@@ -153,6 +156,25 @@ def read_events(log: EventLog, **events: Any) -> dict[str, Step]:
         if event is not None and (missing := log.missing_events([event])):
             raise ParameterError(f"{name}: {missing[0]}")
     return {name: as_step(event) for name, event in events.items() if event is not None}
+
+
+def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
+    """The numeric property or column of conversions that says what each brings, if that is it."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        if not 0 <= value < np.inf:
+            raise ParameterError(
+                f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
+            )
+        return None
+    missing = log.missing_events([Step(conversion.event, {**conversion.where, value: ANY})])
+    if not missing:
+        return value
+    if value != "revenue":
+        raise ParameterError(f"value: {missing[0]}")
+    log.check_column(value)  # of people
+    return None
 
 
 def touch_steps(touch: Step, tags: Tags) -> list[Step]:

@@ -100,13 +100,13 @@ def covered(circle: Circle, reach: float, alone: Array) -> float:
     """
     n = len(circle.place)
     gap = np.empty(n)
-    turn = NOWHERE  # a touch before which another partner's lies
+    turn = -1  # a touch before which another partner's lies
     for i in range(n):
         gap[i - 1] = circle.place[i] - circle.place[i - 1] + (i == 0) * circle.full
         if circle.partner[i] != circle.partner[i - 1]:
             turn = i
     whole = np.minimum(gap, reach).sum()
-    if turn == NOWHERE:
+    if turn < 0:
         alone[circle.partner[0]] = whole
         return float(whole)
     i = turn

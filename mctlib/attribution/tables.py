@@ -42,7 +42,9 @@ def read_spend(log: EventLog, question: Question) -> pd.Series:
     return spend["amount"].groupby(word.map(question.tags.known).fillna("")).sum()
 
 
-def credit_table(credit: Credit, ranked: np.ndarray, question: Question) -> pd.DataFrame:
+def credit_table(
+    credit: Credit, money: Credit, ranked: np.ndarray, question: Question
+) -> pd.DataFrame:
     """Credit, its share and its rank, by partner, rule and window; ``ranked``: who gets a rank."""
     some = credit.of(ranked)
     rank = np.full((3, *credit.found.shape), np.nan)
@@ -52,7 +54,7 @@ def credit_table(credit: Credit, ranked: np.ndarray, question: Question) -> pd.D
     ends = stats.percentile_interval(shared_out(credit.drawn))
     columns = {"credit": credit.found}
     columns |= interval_columns("credit_share", shared_out(credit.found), *ends)
-    columns |= interval_columns("rank", *rank)
+    columns |= interval_columns("rank", *rank) | {"credit_amount": money.found}
     names = [question.by, "rule", "window_days"]
     grid = pd.MultiIndex.from_product([credit.names, question.rules, question.days], names=names)
     flat = {name: np.moveaxis(values, -1, 0).ravel() for name, values in columns.items()}
@@ -85,15 +87,18 @@ def window_table(found: Comparison, days: np.ndarray) -> tuple[pd.DataFrame, str
 
 
 def partner_table(
-    counts: Counts, credit: Credit, amount: pd.Series, value: float | None, found: Comparison
+    counts: Counts, credit: Credit, money: Credit, amount: pd.Series, found: Comparison
 ) -> pd.DataFrame:
-    """The partners at the reference window; ``credit``: by the rule that speaks."""
+    """The partners at the reference window; ``credit``, ``money``: by the rule that speaks."""
     at = counts.question.clock.reference
     n, compared = found.n_attributed[:-1, at], found.n_compared[:-1, at]
     verdict = verdicts(found, at)
     own, gain = (part.of((slice(-1), at)) for part in (found.own, found.projected))
     paid = amount.where((amount > 0) & (n >= FEW)).to_numpy()
-    worth = np.nan if value is None else float(value)
+    worth = stats.rate(money.found[at], credit.found[at])  # of a credited conversion
+    removal, parts = counts.removal_effect()
+    drawn = removal + stats.bucket_draws(parts, seed=credit.seed)
+    removals = stats.percentile_interval(drawn.clip(0, 1) if credit.sure else drawn * np.nan)
     judged = found.able & found.enough[:-1, at] & (compared >= HALF * n)
     returned = (end * worth / paid - 1 for end in (gain.value, *gain.ends))
     cost = stats.percentile_interval(stats.rate(paid, credit.drawn[:, at]))
@@ -104,8 +109,12 @@ def partner_table(
         "n_compared": compared,
         "n_brought": found.n_brought[:-1, at],
         "n_credited": credit.found[at],
+        **interval_columns("removal_effect", removal, *removals),
         **own.columns("n_beyond", found.told[:-1, at]),
         **gain.columns("n_excess", found.enough[:-1, at]),
+        **interval_columns(
+            "credit_amount", money.found[at], *stats.percentile_interval(money.drawn[:, at])
+        ),
         **interval_columns("cost_amount", stats.rate(paid, credit.found[at]), *cost),
         **interval_columns("roi", *(np.where(judged, end, np.nan) for end in returned)),
         "verdict": verdict,
@@ -164,13 +173,14 @@ def budget_table(credit: Credit, amount: pd.Series, question: Question) -> pd.Da
     return table.assign(change_amount=table["budget_amount"] - table["spend_amount"])
 
 
-def approach_table(counts: Counts, value: float | None) -> pd.DataFrame:
+def approach_table(counts: Counts) -> pd.DataFrame:
     """Whom each approach credits, against multi-touch; the first row of each is all together."""
     columns = ["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing"]
+    columns.append("missing_value_amount")
     table = counts.tables["approaches"]
-    credited, alike = (
+    credited, alike, worth = (
         table.pivot(index="partner", columns="approach", values=kind).fillna(0.0)
-        for kind in ("sum_credited", "sum_alike")
+        for kind in ("sum_credited", "sum_alike", "sum_worth_alike")
     )
     parts = []
     for n, approach in enumerate(APPROACHES if MULTI in credited else ()):
@@ -178,10 +188,11 @@ def approach_table(counts: Counts, value: float | None) -> pd.DataFrame:
             part = pd.DataFrame({"n_credited": credited[n], "n_alike": alike[n]})
             part["n_extra"] = credited[n] - alike[n]
             part["n_missing"] = credited[MULTI] - alike[n]
+            missing = worth[MULTI] - worth[n]
+            part["missing_value_amount"] = np.nan if counts.question.value is None else missing
             part = pd.concat([part.sum().to_frame("all").T, part])
             parts.append(part.rename_axis("partner_id").reset_index().assign(approach=approach))
-    out = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    return out.assign(missing_value_amount=out["n_missing"] * (np.nan if value is None else value))
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def touch_table(counts: Counts) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.attribution import incrementality, narrative, tables
-from mctlib.attribution.counting import Counts, count
-from mctlib.attribution.credit_rules import RULES, Credit, draw_credit, stability
+from mctlib.attribution.counting import count
+from mctlib.attribution.credit_rules import RULES, stability
 from mctlib.attribution.incrementality import FEW
 from mctlib.attribution.own_time import walk_again
 from mctlib.attribution.question import (
@@ -22,12 +22,12 @@ from mctlib.attribution.question import (
     read_events,
     read_rules,
     read_tags,
+    read_value,
     read_windows,
     read_zones,
     touch_steps,
 )
 from mctlib.attribution.touchpoints import SOURCES
-from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.results import Result
@@ -115,7 +115,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     aliases: Mapping[str, str] | None = None,
     start: Any = None,
     competing: Any = None,
-    value: float | None = None,
+    value: float | str | None = None,
 ) -> Attribution:
     """Credit partners under every rule and window, and tell what exceeds the background.
 
@@ -162,10 +162,6 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     >>> attribution_windows(log, "interview_scheduled", **ask).windows["n_attributed"].tolist()
     [16]
     """
-    if value is not None and not 0 <= value < np.inf:
-        raise ParameterError(
-            f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
-        )
     partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
     events = read_events(
         log,
@@ -179,13 +175,13 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     zones = read_zones(log, events["conversion"], touched)
     clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)
     crm = partner == "partner_id" and log.of_user("partner_id")
-    question = Question(clock, tags, (*events.values(), *touched), bool(crm), zones)
-    return answer(log, question, as_of=as_of, value=value, seed=seed)
+    amount = read_value(log, value, events["conversion"])
+    steps = (*events.values(), *touched)
+    question = Question(clock, tags, steps, bool(crm), value, amount, zones)
+    return answer(log, question, as_of=as_of, seed=seed)
 
 
-def answer(
-    log: EventLog, question: Question, *, as_of: Any, value: float | None, seed: int
-) -> Attribution:
+def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attribution:
     """The answer to a checked question."""
     spend = tables.read_spend(log, question)
     counts = count(log, question, as_of=as_of, paid=spend.index[(spend != 0) & (spend.index != "")])
@@ -193,29 +189,28 @@ def answer(
     spent, at = spend.reindex(counts.names), question.clock.reference
     found = incrementality.compare(own, at)
     shape, reason = tables.window_table(found, question.days)
-    credit, few = share_credit(counts, seed), ""
-    if len(own.reach) < stats.MIN_CLUSTERS:
-        few = "accounts" if log.accounts else "groups of users"
-        credit = Credit(credit.names, credit.found, np.full_like(credit.drawn, np.nan))
+    few = "accounts" if log.accounts else "groups of users"
+    few *= len(own.reach) < stats.MIN_CLUSTERS
+    credit, money = counts.credit(seed, sure=not few)
     ranked = np.flatnonzero(found.n_attributed[:-1, at] >= FEW)
-    spoken = credit.by(question.rules.index(question.rule))
-    partners = tables.partner_table(counts, spoken, spent, value, found)
+    spoken, paid = (some.by(question.rules.index(question.rule)) for some in (credit, money))
+    partners = tables.partner_table(counts, spoken, paid, spent, found)
     told = narrative.Told(
         question=question,
         credit=credit.of(ranked),
         windows=shape,
         full=np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1)),
         spent=spent.to_numpy()[ranked],
-        value=value,
+        money=paid.of(ranked),
         partners=partners,
         budget=tables.budget_table(spoken, spent, question),
-        approaches=tables.approach_table(counts, value),
+        approaches=tables.approach_table(counts),
         found=found,
         reason=reason,
         few=few,
     )
     return Attribution(
-        credit=tables.credit_table(credit, ranked, question),
+        credit=tables.credit_table(credit, money, ranked, question),
         windows=shape,
         stability=stability(told.credit, question.rules, question.days, at),
         partners=partners,
@@ -230,11 +225,3 @@ def answer(
         finding=narrative.finding(told),
         caveats=narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
     )
-
-
-def share_credit(counts: Counts, seed: int) -> Credit:
-    """Credit by every rule."""
-    rules = counts.question.rules
-    credit = counts.dense("credit", "rule", "window", "partner")
-    markov = rules.index("markov") if "markov" in rules else 0
-    return Credit(counts.names, *draw_credit(credit, counts.paths(), markov, seed))

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from mctlib import stats
 from mctlib.attribution import RULES, attribution_windows, incrementality
-from mctlib.attribution import credit_rules as credit
 from mctlib.attribution.person_time import TENURE_DAYS
 from mctlib.contract import DataError, as_timestamp
 from mctlib.eventlog.event_log import EventLog
@@ -37,7 +36,7 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
 
     origin = day(frame["timestamp"].min()) + max(windows)
     end_of_log = day(as_timestamp(as_of))
-    credit, paths = {}, {w: [] for w in windows}
+    credit, money, paths = {}, {}, {w: [] for w in windows}
     time, n, exposed, common, reached, once, reached_once = {}, {}, {}, {}, {}, {}, {}
     attributed = dict.fromkeys(windows, 0)
     calendar = np.arange(origin + 28, end_of_log, 28)
@@ -54,6 +53,8 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
             continue
         end = min(conv, leave, end_of_log)
         counts = conv <= leave and origin <= conv < np.inf
+        paid = f[f["event"] == "paid"].sort_values("timestamp")["amount"]
+        worth = 0.0 if paid.empty or np.isnan(paid.iloc[0]) else paid.iloc[0]
         touches = sorted(
             (day(t), p)
             for t, e, p in zip(f["timestamp"], f["event"], f["partner_id"])
@@ -77,7 +78,8 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
                         ("shapley", last_of_p / len(names)),
                     ):
                         credit[rule, w, p] = credit.get((rule, w, p), 0) + share
-                paths[w].append(([p for _, p in path], "yes"))
+                        money[rule, w, p] = money.get((rule, w, p), 0) + share * worth
+                paths[w].append(([p for _, p in path], worth))
             run = []
             others = [x for x in touches if x not in path]
             for i, (t, p) in enumerate(others):
@@ -85,7 +87,7 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
                 if i + 1 == len(others) or others[i + 1][0] - t >= w:
                     converted = conv <= leave and conv - t < w
                     if not converted and origin <= min(t + w - instant, leave) <= end_of_log:
-                        paths[w].append((run, "no"))
+                        paths[w].append((run, None))
                     run = []
         # risk, tick by tick: one that begins at t has one lag and one set of partners
         for t in np.arange(max(start, origin), end + whole, tick):
@@ -109,38 +111,53 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
             for p in {p for x, p in touches if conv - x < reference}:
                 reached[p] = reached.get(p, 0) + 1
                 reached_once[p] = reached_once.get(p, 0) + (not timed)
-    return credit, paths, attributed, time, n, exposed, common, reached, once, reached_once
+    return credit, money, paths, attributed, time, n, exposed, common, reached, once, reached_once
 
 
 def naive_markov(paths, names):
-    """Removal effects by walking the chain for long, whole, and with every partner removed."""
-    index = {x: i for i, x in enumerate(["start", *names, "yes", "no"])}
-    counts = np.zeros((len(index), len(index)))
-    for path, outcome in paths:
-        for x, y in zip(["start", *path], [*path, outcome]):
-            counts[index[x], index[y]] += 1
+    """Removal effects by walking the chain for long, whole, and with every partner removed.
 
-    def chance(removed):
+    Paths end in what the conversion is worth, None for none. Two dicts: of conversions and of what
+    they bring, the shares of their sums, and the effects.
+    """
+    ends = [("paid after", p) for p in names]
+    index = {x: i for i, x in enumerate(["start", *names, "lost", *ends])}
+    counts, worth = np.zeros((len(index), len(index))), dict.fromkeys(names, 0.0)
+    for path, outcome in paths:
+        end = "lost" if outcome is None else ("paid after", path[-1])
+        for x, y in zip(["start", *path], [*path, end]):
+            counts[index[x], index[y]] += 1
+        worth[path[-1]] += outcome or 0
+    n = {p: counts[:, index["paid after", p]].sum() for p in names}
+    each = {p: worth[p] / max(n[p], 1) for p in names}
+
+    def ended(removed):
         m = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         if removed:
-            m[:, -1] += m[:, index[removed]]
+            m[:, index["lost"]] += m[:, index[removed]]
             m[:, index[removed]] = 0
-        m[-2:] = np.eye(len(index))[-2:]
-        return float(np.linalg.matrix_power(m, 2**20)[0, -2])
+        absorbing = [index["lost"], *(index[end] for end in ends)]
+        m[absorbing] = np.eye(len(index))[absorbing]
+        far = np.linalg.matrix_power(m, 2**20)[0]
+        chance = {p: far[index["paid after", p]] for p in names}
+        return sum(chance.values()), sum(chance[p] * each[p] for p in names)
 
-    whole = chance(None)
-    effect = {p: 1 - chance(p) / whole if whole else 0 for p in names}
-    n = sum(outcome == "yes" for _, outcome in paths)
-    return {
-        p: n * e / sum(effect.values()) if sum(effect.values()) else 0 for p, e in effect.items()
-    }
+    whole, effects, shares = ended(None), [], []
+    for what, total in enumerate((sum(n.values()), sum(worth.values()))):
+        effect = {p: 1 - ended(p)[what] / whole[what] if whole[what] else 0 for p in names}
+        scale = total / sum(effect.values()) if sum(effect.values()) else 0
+        effects.append(effect)
+        shares.append({p: scale * e for p, e in effect.items()})
+    return shares, effects
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([None, "America/New_York", "Asia/Tokyo"]))
 def test_against_a_naive_recomputation(seed, zone):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
-    credit, paths, attributed, time, n, exposed, common, reached, once, reached_once = naive(
+    hours = (frame["timestamp"] - FIRST) / pd.Timedelta("1h")
+    frame["amount"] = hours.where((frame["event"] == "paid") & (hours % 4 < 3))  # else unknown
+    credit, money, paths, attributed, time, n, exposed, common, reached, once, reached_once = naive(
         frame, windows, as_of, 3, 4, zone
     )
     log = ArrayLog(frame)
@@ -156,6 +173,7 @@ def test_against_a_naive_recomputation(seed, zone):
         reference="4d",
         start="signed_up",
         competing="left",
+        value="amount",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=3))
@@ -177,13 +195,16 @@ def test_against_a_naive_recomputation(seed, zone):
             result.windows.set_index("window_days")["n_late"][w] == attributed[10] - attributed[w]
         )
         for rule in RULES:
-            got = wide(result, rule, w)
-            want = (
-                naive_markov(paths[w], names)
-                if rule == "markov"
-                else {p: credit.get((rule, w, p), 0) for p in names}
-            )
+            got, brings = wide(result, rule, w), wide(result, rule, w, "credit_amount")
+            want, worth = ({p: x.get((rule, w, p), 0) for p in names} for x in (credit, money))
+            if rule == "markov":
+                (want, worth), effects = naive_markov(paths[w], names)
+                if w == 4 and got.sum():
+                    assert result.partners.set_index("partner_id")[
+                        "removal_effect"
+                    ].to_dict() == pytest.approx(effects[0], abs=1e-9)
             assert got.to_dict() == pytest.approx(want, abs=1e-9), (rule, w)
+            assert brings.to_dict() == pytest.approx(worth, abs=1e-6), (rule, w)
             assert got.sum() == pytest.approx(attributed[w], abs=1e-9)
     # excess: attributed minus each stratum's background (no touch in 10 days) x its exposed days
     rest_n, rest = (
@@ -249,43 +270,3 @@ def test_the_store_and_the_arrays_agree_and_a_seed_repeats(quick):
         pd.testing.assert_frame_equal(getattr(store, name), getattr(again, name))
     pd.testing.assert_series_equal(store.credit["credit"], arrays.credit["credit"])
     pd.testing.assert_series_equal(store.partners["n_excess"], arrays.partners["n_excess"])
-
-
-# -------------------------------------------------------------------------------- Markov, published
-
-
-def removal_credit(paths):
-    """Credit of `removal_credit` for [(path, outcome, count)]."""
-    names = sorted({p for path, _, _ in paths for p in path})
-    index = {x: i for i, x in enumerate([*names, "start", "yes", "no"])}
-    counts = np.zeros((1, len(names) + 1, len(names) + 3))
-    for path, outcome, count in paths:
-        for x, y in zip(["start", *path], [*path, outcome]):
-            counts[0, index[x], index[y]] += count
-    total = sum(count for _, outcome, count in paths if outcome == "yes")
-    return dict(zip(names, credit.removal_credit(counts, np.array([float(total)]))[0]))
-
-
-def test_markov_against_published_examples():
-    # analyzecore.com/2016/08/03/attribution-model-r-part-1: C1 > C2 > C3 buys, C1 and C2 > C3 do
-    # not; removal effects 0.5, 1, 1
-    assert removal_credit(
-        [(["C1", "C2", "C3"], "yes", 1), (["C1"], "no", 1), (["C2", "C3"], "no", 1)]
-    ) == pytest.approx({"C1": 0.2, "C2": 0.4, "C3": 0.4})
-    # README of pychattr (a port of R's ChannelAttribution), 10,000 simulated walks: A 1.991106, B
-    # 1.008894
-    paths = [("ABABBA", "yes", 1), ("ABBAA", "yes", 1), ("AA", "yes", 1)]
-    assert removal_credit([(list(p), o, n) for p, o, n in paths]) == pytest.approx(
-        {"A": 1.991106, "B": 1.008894}, abs=0.02
-    )
-
-
-def test_collapsing_repeats_leaves_markov_unchanged():
-    long = [
-        (list("aabbb"), "yes", 3),
-        (list("abba"), "no", 5),
-        (list("ccb"), "yes", 2),
-        (list("bbc"), "no", 4),
-    ]
-    short = [([x for x, y in zip(p, ["", *p]) if x != y], o, n) for p, o, n in long]
-    assert removal_credit(long) == pytest.approx(removal_credit(short), abs=1e-12)

@@ -46,7 +46,7 @@ class ArrayLog:
     def as_of(self, as_of):
         return int(as_timestamp(as_of).value // 1000)
 
-    def reduce(self, kernel, *, events, by, as_of):
+    def reduce(self, kernel, *, events, by, as_of, values=None):
         end = self.as_of(as_of)
         f = self.frame[self.frame["timestamp"] <= as_timestamp(as_of)]
         mask = np.zeros(len(f), np.uint64)
@@ -70,7 +70,9 @@ class ArrayLog:
             dims[name], levels[name] = pd.factorize(column.fillna("(none)"), sort=True)
         time = f["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
         user = f["user"].to_numpy()
-        j = Journeys(user, time, mask, end, dims, levels, lambda some: some * self.stride % 100)
+        value = None if values is None else f[values].to_numpy(float)
+        bucket = lambda some: some * self.stride % 100  # noqa: E731
+        j = Journeys(user, time, mask, end, dims, levels, bucket, value)
         half = user < np.median(user) if len(user) else np.empty(0, bool)
         return add_up(kernel(part) for part in (j.take(half), j.take(~half)))
 
@@ -160,8 +162,8 @@ def simulated(seed, users=2500, days=180, null_rate=0.01):
     return ArrayLog(frame), lag
 
 
-def wide(result, rule, days):
+def wide(result, rule, days, column="credit"):
     part = result.credit[
         result.credit["rule"].eq(rule) & np.isclose(result.credit["window_days"], days)
     ]
-    return part.set_index("partner_id")["credit"]
+    return part.set_index("partner_id")[column]

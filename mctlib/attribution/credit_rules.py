@@ -137,6 +137,17 @@ def add_approaches(
                         worth[approach, partner] += users.worth[user] / (stop - first)
 
 
+@njit(types.void(types.float64[:, ::1], types.float64[:, ::1]), cache=True, nogil=True)
+def rank_rows(credit: Array, found: Array) -> None:
+    """Rank each row's numbers, the largest first; equal ones share the first of their ranks."""
+    for row in range(len(credit)):
+        order, rank = np.argsort(-credit[row]), 0
+        for place in range(len(order)):
+            if place == 0 or credit[row, order[place]] != credit[row, order[place - 1]]:
+                rank = place + 1
+            found[row, order[place]] = rank
+
+
 @dataclass(frozen=True)
 class Credit:
     """Credit (rules, windows, partners), or the money it stands for, and bootstrap draws of it.
@@ -173,10 +184,10 @@ class Credit:
 
 def ranks(credit: np.ndarray) -> np.ndarray:
     """1 + how many partners (the last axis) have more."""
-    from scipy.stats import rankdata
-
-    found: Array = rankdata(-credit, method="min", axis=-1)
-    return found
+    rows = np.ascontiguousarray(credit, float).reshape(-1, credit.shape[-1])
+    found = np.empty_like(rows)
+    rank_rows(rows, found)
+    return found.reshape(credit.shape)
 
 
 def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from mctlib.attribution.tables import shared_out
 from mctlib.attribution.touchpoints import UNRESOLVED
 from mctlib.phrases import DAY_US
 
+MOST_COMPARED = 50  # partners, the largest, whose places are compared in pairs
 MOST_NAMED = 8  # partners in a sentence
 MOST_SAID = 12  # pairs of partners of which a sentence says that they change places
 
@@ -71,6 +73,12 @@ class Told:
         names: list[str] = self.partners.loc[self.partners[column].isin(verdicts)].iloc[:, 0]
         return list(names)
 
+    @cached_property
+    def largest(self) -> Credit:
+        """The credit of the partners that hold most of it by the rule that speaks."""
+        held = self.credit.by(self.rule).found[self.question.clock.reference]
+        return self.credit.of(np.sort(np.argsort(-held, kind="stable")[:MOST_COMPARED]))
+
     @property
     def idle(self) -> list[str]:
         """Partners whose touches show no effect, and who bring nobody who converts more."""
@@ -104,7 +112,7 @@ def window_flips(told: Told) -> list[str]:
     def at(some: np.ndarray) -> str:
         return windows_in_words(*days[full[some]])
 
-    ahead = sure_order(told.credit.by(told.rule).drawn[:, full])
+    ahead = sure_order(told.largest.by(told.rule).drawn[:, full])
     said = "{0} earns more credit than {1} at {2}, and less at {3}."
     return turned_pairs(told, ahead, at, said)
 
@@ -115,7 +123,7 @@ def rule_flips(told: Told) -> list[str]:
     def rules(some: np.ndarray) -> str:
         return phrases.listed(told.question.rules[i].replace("_", " ") for i in some)
 
-    ahead = sure_order(told.credit.drawn[:, :, told.question.clock.reference])
+    ahead = sure_order(told.largest.drawn[:, :, told.question.clock.reference])
     said = "{0} earns more credit than {1} when counted by {2}, and less when counted by {3}."
     return turned_pairs(told, ahead, rules, f"At {told.now} {said}")
 
@@ -127,7 +135,7 @@ def turned_pairs(
 
     ``ahead``: (places, partner, partner); the one that leads first is named first.
     """
-    share = shared_out(told.credit.by(told.rule).found[told.question.clock.reference])
+    share = shared_out(told.largest.by(told.rule).found[told.question.clock.reference])
     both = np.argwhere(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))
     both = both[np.argsort(-share[both].sum(axis=1), kind="stable")]
     found = []
@@ -135,7 +143,7 @@ def turned_pairs(
         if ahead[:, p, q].argmax() > ahead[:, q, p].argmax():
             p, q = q, p
         more, less = np.flatnonzero(ahead[:, p, q]), np.flatnonzero(ahead[:, q, p])
-        names = told.credit.names[[p, q]]
+        names = told.largest.names[[p, q]]
         found.append(said.format(*names, name(more), name(less)))
     if len(both) > MOST_SAID:
         further = len(both) - MOST_SAID

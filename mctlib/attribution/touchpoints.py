@@ -197,7 +197,9 @@ class Tags:
         """
         answer = np.where(start_row == NOWHERE, NOWHERE, self.answers(j.user[edges[:-1]]))
         asked = answer != NOWHERE
-        row = np.union1d(np.flatnonzero(tagged), start_row[asked])
+        row = np.flatnonzero(tagged)
+        if asked.any():
+            row = np.union1d(row, start_row[asked])
         converts, mine = j.has(0)[row], tagged[row]
         meanings = {s: [self.meaning(s, w) for w in j.levels[self.dim(s)]] for s in self.columns}
         words = {w for means in meanings.values() for m in means for w in (m.sure, m.spare)}

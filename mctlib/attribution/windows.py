@@ -44,30 +44,46 @@ class Attribution(Result):
     credit                       conversions
     credit_share ±         0-1   of all attributed conversions
     rank ±                       NaN below 30 conversions at the reference window
+    credit_amount          money what the credited conversions bring
     ``windows``                  one row a window
     n_attributed                 conversions with a touch within the window
+    n_compared                   after a touch that came after the start, of users whose own time
+                                 since then has other moments to compare with
+    n_brought                    after the touch that brought the user (the last up to the start)
     n_late, late_rate ±    0-1   attributed at the longest window, last touch older than this one
-    n_excess ±                   attributed conversions beyond the background
-    dilution_rate ±        0-1   1 - excess / attributed
-    placebo_rate ±         0-1   share that placebo touches would be credited with as well
-    admissible                   holds enough of the excess, and wider ones only add background
+    n_excess ±                   of attributed - brought, beyond chance: what the compared show,
+                                 projected to all; NaN where fewer than half are compared
+    dilution_rate ±        0-1   1 - n_excess / (attributed - brought)
+    placebo_rate ±         0-1   the same looking back, after conversions: what touches cannot cause
+    admissible                   holds enough of the excess, and wider ones add none
     ``stability``                one row a rule and window, of partners with 30 conversions or more
     kendall_tau                  tau-b of the partners' credit against the reference window's
     top_partner, top_rate  0-1   in how many bootstrap draws it is the top
     ``partners``                 at the reference window: who touched users at risk or cost money
     spend_amount           money in the days of the counted conversions
-    n_attributed                 conversions with any of its touches
+    n_attributed, n_compared, n_brought, n_excess ± : as of windows, with any of its touches
     n_credited                   linear, or the first rule given
-    n_excess ±                   beyond the background and the other partners
+    removal_effect ±       0-1   share of the conversions lost without it (Markov chain, if asked)
+    n_beyond ±                   of the compared, beyond the users' own chance
+    credit_amount ±        money what the credited conversions bring
     cost_amount ±          money spent per credited conversion; NaN below 30 conversions
-    roi ±                        (n_excess x value - spend) / spend; NaN as cost_amount
-    verdict                      earns credit, below background (interval without 0),
-                                 indistinguishable from background, too few conversions (< 30),
-                                 cannot be told (no background or interval, or a wide one)
+    roi ±                        (n_excess x what its credited conversions bring on average - spend)
+                                 / spend; where half of n_attributed are compared, the control ran
+    verdict                      of touches after the start: earns credit, below background
+                                 (interval of n_beyond without 0), shows no effect, conversions
+                                 follow (the control could not run), too few conversions (< 30),
+                                 cannot be told
+    brings                       how users convert whom it brought, see ``brought``
+    ``brought``                  partners that brought users, at the reference window
+    n_users, n_converted         users, those who convert within the window
+    n_expected                   as many users whom nobody brought, away from any touch, at the same
+                                 age and week
+    difference_rate ±            (converted - expected) / users
+    cost_amount            money spent per user who converted; NaN below 30
+    verdict                      brings users who convert more, as others, less; cannot be told
     ``late``                     one row a partner ("all": any touch) and window_days
-    n_converted                  last touch that near, no other partner's in the longest window
-    excess_rate ±          0-1   convert so soon after such a touch, beyond the background
-    late_rate ±            0-1   of those in the longest window, the share that comes later
+    n_converted                  attributed
+    late_rate ±            0-1   of all beyond chance or expected at the longest window, comes later
     ``budget``                   one row a window and partner that cost money
     budget_amount ±        money all that was spent, shared out by credit
     change_amount          money budget_amount - spend_amount
@@ -75,7 +91,7 @@ class Attribution(Result):
     ``approaches``               one row an approach and partner ("all": together)
     n_credited, n_alike          conversions it credits; those that multi-touch credits alike
     n_extra, n_missing           that only it credits to the partner; that only multi-touch does
-    missing_value_amount   money n_missing x value
+    missing_value_amount   money what n_missing stands for
     ``touches``                  touch (named by which source, or left out and why), n_touches
     ``conflicts``                stands (source), partner, overruled, overruled_partner, n_touches
     ====================== ===== ===================================================================
@@ -117,12 +133,13 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     competing: Any = None,
     value: float | str | None = None,
 ) -> Attribution:
-    """Credit partners under every rule and window, and tell what exceeds the background.
+    """Credit partners under every rule and window, and tell what exceeds chance.
 
     Users are at risk from their first ``start`` to their first ``conversion``, an exit or
-    ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Conversions
-    in the log's first max(``windows``) are left out: every lag is seen over equally many days.
-    No rule is causal; for what touches add see `incrementality` and `person_time.add_placebo`.
+    ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t < window, all in days
+    where either is known by day. Conversions in the log's first max(``windows``) are left out: each
+    lag is seen over equally many days. No rule is causal. Touches after the start are judged within
+    users (`rotation`), touches up to it, which brought the user, between users; `incrementality`.
 
     Parameters
     ----------

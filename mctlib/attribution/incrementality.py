@@ -23,6 +23,11 @@ def hazard(n: np.ndarray, time: np.ndarray) -> np.ndarray:
     return np.where(time > 0, stats.rate(n, time), overall)
 
 
+def share_columns(name: str, *values: np.ndarray) -> dict[str, np.ndarray]:
+    """`interval_columns` of a share that chance may put beyond 0 or 1, where none can lie."""
+    return interval_columns(name, *(value.clip(0, 1) for value in values))
+
+
 def pooled_share(time: np.ndarray) -> float:
     """Share of the exposed days whose stratum has hardly any background of its own.
 
@@ -90,8 +95,8 @@ def window_table(
             "n_late": late.astype(int),
             **interval_columns("late_rate", stats.rate(late, attributed[-1]), *late_ends),
             **interval_columns("n_excess", gain, *ends),
-            **interval_columns("dilution_rate", 1 - stats.rate(gain, attributed), *anyway),
-            **interval_columns("placebo_rate", stats.rate(found[2], attributed), *placebo),
+            **share_columns("dilution_rate", 1 - stats.rate(gain, attributed), *anyway),
+            **share_columns("placebo_rate", stats.rate(found[2], attributed), *placebo),
             "admissible": False,
         }
     )
@@ -214,8 +219,8 @@ def late_table(
     ends = stats.percentile_interval(drawn)
     n_converted = converted.sum(axis=0).cumsum(axis=0)
     told = (ends[0][-1] > 0) & (n_converted[-1] >= least)
-    rates = interval_columns("excess_rate", rate, *ends)
-    rates |= interval_columns("late_rate", late, *stats.percentile_interval(drawn_late))
+    rates = share_columns("excess_rate", rate, *ends)
+    rates |= share_columns("late_rate", late, *stats.percentile_interval(drawn_late))
     columns = {"n_converted": n_converted.astype(int)}
     columns |= {name: np.where(told, values, np.nan) for name, values in rates.items()}
     groups = range(converted.shape[-1])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.attribution import incrementality, narrative, tables
+from mctlib.attribution import incrementality, narrative, narrative_rule, tables
 from mctlib.attribution.counting import count
 from mctlib.attribution.credit_rules import RULES, stability
 from mctlib.attribution.question import (
@@ -43,6 +43,7 @@ class Attribution(Result):
     credit                       conversions
     credit_share ±         0-1   of all attributed conversions
     rank ±                       NaN below 30 conversions at the reference window
+    credit_amount          money what the credited conversions bring
     ``windows``                  one row a window
     n_attributed                 conversions with a touch within the window
     n_late, late_rate ±    0-1   attributed at the longest window, last touch older than this one
@@ -57,9 +58,12 @@ class Attribution(Result):
     spend_amount           money in the days of the counted conversions
     n_attributed                 conversions with any of its touches
     n_credited                   linear, or the first rule given
+    removal_effect ±       0-1   share of the conversions lost without it (Markov chain, if asked)
+    credit_amount ±        money what the credited conversions bring
     n_excess ±                   beyond the background and the other partners
     cost_amount ±          money spent per credited conversion; NaN below 30 conversions
-    roi ±                        (n_excess x value - spend) / spend; NaN as cost_amount
+    roi ±                        (n_excess x what its credited conversions bring on average - spend)
+                                 / spend; NaN as cost_amount
     verdict                      earns credit, below background (interval without 0),
                                  indistinguishable from background, too few conversions (< 30),
                                  cannot be told (no background or interval, or a wide one)
@@ -74,7 +78,7 @@ class Attribution(Result):
     ``approaches``               one row an approach and partner ("all": together)
     n_credited, n_alike          conversions it credits; those that multi-touch credits alike
     n_extra, n_missing           that only it credits to the partner; that only multi-touch does
-    missing_value_amount   money n_missing x value
+    missing_value_amount   money what n_missing stands for
     ``touches``                  touch (named by which source, or left out and why), n_touches
     ``conflicts``                stands (source), partner, overruled, overruled_partner, n_touches
     ====================== ===== ===================================================================
@@ -118,9 +122,9 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     """Credit partners under every rule and window, and tell what exceeds the background.
 
     Users are at risk from their first ``start`` to their first ``conversion``, an exit or
-    ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Conversions
-    in the log's first max(``windows``) are left out: every lag is seen over equally many days.
-    No rule is causal; for what touches add see `incrementality` and `person_time.add_placebo`.
+    ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t < window, all in days
+    where either is known by day. Conversions in the log's first max(``windows``) are left out: each
+    lag is seen over equally many days. No rule is causal; see `incrementality` for what is added.
 
     Parameters
     ----------
@@ -130,22 +134,22 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         Each user's first one counts; it is never a touch itself.
     windows, reference : list of str, str
         Durations; the one by which partners are judged (default: the longest).
-    as_of : str or Timestamp
-        Last observed moment; a bare day means its end, UTC.
+    as_of, seed : str or Timestamp, int
+        Last observed moment (a bare day means its end, UTC); of the bootstrap over 100 buckets.
     rules, half_life : list of str, str
-        Some of `RULES` (`credit_rules.weight`, `removal_credit`); the half-life of time_decay.
+        Some of `RULES` (`credit_rules.weight`, `markov.removal`); the half-life of time_decay.
     by, sources, aliases : str, list of str, dict
         The partners' column; for partner_id what names them, in a conflict the first (also
         "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
         Events that can be a touch (default: any), that put users at risk (any), that end it.
-    value, seed : float, int
-        Money that a conversion brings; of the bootstrap over 100 buckets of users.
+    value : float or str, optional
+        Money that a conversion brings; or a number of it that says so, or people's revenue.
 
     Returns
     -------
     Attribution
-        Tables (columns: see `Attribution`), ``finding``, ``caveats``.
+        Tables (columns: see `Attribution`), ``finding``, ``rule``, ``caveats``.
 
     Raises
     ------
@@ -230,5 +234,9 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         conflicts=tables.conflict_table(counts),
         reference_days=float(days[at]),
         finding=narrative.finding(told, reason),
-        caveats=narrative.caveats(counts, pooled=pooled, few=few, unnamed=unnamed),
+        rule=narrative_rule.rule(question),
+        caveats=(
+            *narrative.caveats(counts, pooled=pooled, few=few, unnamed=unnamed),
+            *narrative_rule.caveats(counts),
+        ),
     )

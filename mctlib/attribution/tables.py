@@ -188,11 +188,11 @@ def approach_table(counts: Counts) -> pd.DataFrame:
             part = pd.DataFrame({"n_credited": credited[n], "n_alike": alike[n]})
             part["n_extra"] = credited[n] - alike[n]
             part["n_missing"] = credited[MULTI] - alike[n]
-            missing = worth[MULTI] - worth[n]
-            part["missing_value_amount"] = np.nan if counts.question.value is None else missing
+            part["missing_value_amount"] = worth[MULTI] - worth[n]
             part = pd.concat([part.sum().to_frame("all").T, part])
             parts.append(part.rename_axis("partner_id").reset_index().assign(approach=approach))
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    out = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return out if counts.question.value is not None else out.assign(missing_value_amount=np.nan)
 
 
 def touch_table(counts: Counts) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.attribution import incrementality, narrative, tables
+from mctlib.attribution import incrementality, narrative, narrative_rule, tables
 from mctlib.attribution.counting import count
 from mctlib.attribution.credit_rules import RULES, stability
 from mctlib.attribution.incrementality import FEW
@@ -149,22 +149,22 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         Each user's first one counts; it is never a touch itself.
     windows, reference : list of str, str
         Durations; the one by which partners are judged (default: the longest).
-    as_of : str or Timestamp
-        Last observed moment; a bare day means its end, UTC.
+    as_of, seed : str or Timestamp, int
+        Last observed moment (a bare day means its end, UTC); of credit's bootstrap over buckets.
     rules, half_life : list of str, str
-        Some of `RULES` (`credit_rules.weight`, `removal_credit`); the half-life of time_decay.
+        Some of `RULES` (`credit_rules.weight`, `markov.removal`); the half-life of time_decay.
     by, sources, aliases : str, list of str, dict
         The partners' column; for partner_id what names them, in a conflict the first (also
         "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
         Events that can be a touch (default: any), that put users at risk (any), that end it.
-    value, seed : float, int
-        Money that a conversion brings; of the bootstrap over 100 buckets of users.
+    value : float or str, optional
+        Money that a conversion brings; or a number of it that says so, or people's revenue.
 
     Returns
     -------
     Attribution
-        Tables (columns: see `Attribution`), ``finding``, ``caveats``.
+        Tables (columns: see `Attribution`), ``finding``, ``rule``, ``caveats``.
 
     Raises
     ------
@@ -240,5 +240,9 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         conflicts=tables.conflict_table(counts),
         reference_days=float(question.days[at]),
         finding=narrative.finding(told),
-        caveats=narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
+        rule=narrative_rule.rule(question),
+        caveats=(
+            *narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
+            *narrative_rule.caveats(counts),
+        ),
     )

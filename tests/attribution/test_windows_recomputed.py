@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib import stats
-from mctlib.attribution import RULES, attribution_windows, incrementality
+from mctlib.attribution import RULES, attribution_windows, incrementality, tables
 from mctlib.attribution.person_time import TENURE_DAYS
 from mctlib.contract import DataError, as_timestamp
 from mctlib.eventlog.event_log import EventLog
@@ -270,3 +270,42 @@ def test_the_store_and_the_arrays_agree_and_a_seed_repeats(quick):
         pd.testing.assert_frame_equal(getattr(store, name), getattr(again, name))
     pd.testing.assert_series_equal(store.credit["credit"], arrays.credit["credit"])
     pd.testing.assert_series_equal(store.partners["n_excess"], arrays.partners["n_excess"])
+
+
+SHARES = ("credit_share", "removal_effect")  # beside the columns whose names say so
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=12),
+    st.booleans(),
+    st.sampled_from([None, "UTC"]),
+)
+def test_no_share_lies_outside_0_and_1(seeds, always, zone):
+    """In any table of any log: of few users and many, with time to compare with and without."""
+    frames = [random_frame(s).assign(user_id=lambda f, s=s: f["user_id"] + f"-{s}") for s in seeds]
+    log = ArrayLog(pd.concat(frames))
+    log.day_resolution = {"visit": [zone]} if zone else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=20))
+        patch.setattr(tables, "FEW", 1)  # partners are told of, however few convert
+        if always:
+            patch.setattr(incrementality, "MOST_POOLED", 1)
+        try:
+            result = attribution_windows(
+                log,
+                "paid",
+                windows=["1d", "4d", "10d"],
+                as_of="2026-02-06",
+                seed=1,
+                start="signed_up",
+                competing="left",
+            )
+        except DataError:
+            return
+    for name, table in result.tables.items():
+        for column in table:
+            what = column.removesuffix("_ci_lower").removesuffix("_ci_upper")
+            if what.endswith("_rate") or what in SHARES:
+                known = table[column].dropna().astype(float)
+                assert known.between(-1e-12, 1 + 1e-12).all(), (name, column, known)

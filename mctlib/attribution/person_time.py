@@ -44,7 +44,7 @@ class Background(NamedTuple):
     """Things and days by cohort (of starts in one period), band and period; see `fit_pace`.
 
     ``touch_*``: of users who never convert, from their start on · ``other_*``: conversions and days
-    at risk of users whom no partner brought, outside every longest window, all in one cohort.
+    at risk of users whom no partner brought, all in one cohort.
     """
 
     touch_n: Array
@@ -95,7 +95,6 @@ def add_days(days: Array, clock: Clock, start: int, a: int, b: int) -> None:
 @njit(types.void(USERS, TOUCHES, CLOCK, BACKGROUND), cache=True, nogil=True)
 def count_background(users: Users, touches: Touches, clock: Clock, found: Background) -> None:
     """Count what happens to users where nothing is to be explained (see `Background`)."""
-    longest = clock.windows[-1]
     for user in range(len(users.start)):
         start, conversion, end = users.start[user], users.conversion[user], users.end[user]
         if end == NEVER:
@@ -108,16 +107,12 @@ def count_background(users: Users, touches: Touches, clock: Clock, found: Backgr
                 if touches.time[i] > start:
                     band, period = cell(clock, start, touches.time[i])
                     found.touch_n[cohort, band, period] += 1
-        if begin < stop and touches.time[begin] <= start:
-            continue
         low = max(start + clock.resolution, clock.origin)
-        for i in range(begin, stop):
-            add_days(found.other_days[0], clock, start, low, min(touches.time[i], end))
-            low = max(low, touches.time[i] + longest)
-        add_days(found.other_days[0], clock, start, low, end)
-        if users.counted[user] and low <= conversion:
-            band, period = cell(clock, start, conversion)
-            found.other_n[0, band, period] += 1
+        if low < end and not (begin < stop and touches.time[begin] <= start):
+            add_days(found.other_days[0], clock, start, low, end)
+            if users.counted[user] and low <= conversion:
+                band, period = cell(clock, start, conversion)
+                found.other_n[0, band, period] += 1
 
 
 class Pace(NamedTuple):

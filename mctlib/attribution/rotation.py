@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
     The last axis holds `COLUMNS`. ``own``, ``after``: see `add_chance` · ``reach``: credited,
     brought, users brought, those who convert, and how much of the conversions' pace passed for them
-    · ``others``: the same of users whom nobody brought, outside every window.
+    · ``others``: the same of users whom nobody brought.
     """
 
     own: Annotated[Array, "clock", "partner", "window", "sum"]
@@ -304,19 +304,9 @@ def add_reach(
                     since = passed(pace, start, low)
                     seen[4] += passed(pace, start, min(until, stop)) - since
         return
-    for i in range(a, b):
-        if touches.time[i] <= users.end[user]:
-            until = min(touches.time[i], stop)
-            found.others[0, 1] += since_low(pace, start, low, until)
-            low = max(low, touches.time[i] + clock.windows[-1])
-    found.others[0, 1] += since_low(pace, start, low, stop)
-    found.others[0, 0] += counted and low <= conversion
-
-
-@njit(cache=True, nogil=True)
-def since_low(pace: Pace, start: int, low: int, until: int) -> float:
-    """How much of the pace's time passes from one moment to another, 0 where that is before."""
-    return passed(pace, start, until) - passed(pace, start, low) if low < until else 0.0
+    if low < stop:
+        found.others[0, 0] += counted and low <= conversion
+        found.others[0, 1] += passed(pace, start, stop) - passed(pace, start, low)
 
 
 @njit(cache=True, nogil=True)

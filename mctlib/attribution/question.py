@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,10 +172,10 @@ def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
     missing = log.missing_events([Step(conversion.event, {**conversion.where, value: ANY})])
     if not missing:
         return value
-    if value != "revenue":
-        raise ParameterError(f"value: {missing[0]}")
-    log.check_column(value)  # of people
-    return None
+    with suppress(ParameterError):
+        if value == "revenue" and log.of_user(value):
+            return None
+    raise ParameterError(f"value: {missing[0]}")
 
 
 def touch_steps(touch: Step, tags: Tags) -> list[Step]:

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
+from mctlib.eventlog.steps import as_step
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 
@@ -156,6 +157,21 @@ def _money(value: Any, _: Any) -> str:
     return f" is an amount of money; write a number of 0 or more, not {json.dumps(value)}."
 
 
+def _worth(value: Any, info: Any) -> str:
+    """Money, or the number of each conversion that says it, or people's revenue."""
+    from mctlib.attribution.question import read_value
+
+    if not isinstance(value, str):
+        return _money(value, info)
+    try:
+        read_value(info.context, value, as_step(info.data["conversion"]))
+    except ParameterError as error:
+        return str(error).removeprefix("value")
+    except KeyError:  # a wrong conversion is told already
+        pass
+    return ""
+
+
 def _share(value: Any, _: Any) -> str:
     if 0 < value <= 1:
         return ""
@@ -218,6 +234,7 @@ Durations = Annotated[list[Duration], _checked(_durations)]
 Day = Annotated[Any, _checked(_day)]
 Period = Annotated[list[Day], _checked(_period)]
 Money = Annotated[Any, _checked(_money)]
+Worth = Annotated[Any, _checked(_worth)]
 Share = Annotated[float, _checked(_share)]
 
 
@@ -272,7 +289,7 @@ class AttributionParameters(BaseModel):
     aliases: dict[str, str] = {}
     half_life: Duration = ""
     touches: list[Event] = []
-    value: Money = 0
+    value: Worth = 0
     steps: Funnel = []
     kinds: list[Column] = []
 

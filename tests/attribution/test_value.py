@@ -110,7 +110,7 @@ def test_the_return_counts_what_the_partners_own_conversions_bring():
     [
         (-5.0, "value: -5.0 must be 0 or more; what a conversion brings cannot be negative."),
         ("amuont", 'value: event "paid .*amuont.*" does not occur .* Did you mean "amount"?'),
-        ("revenue", 'The column "revenue" is empty'),
+        ("revenue", 'value: event "paid .*revenue.*" does not occur'),
     ],
 )
 def test_a_value_that_nothing_carries_gets_a_sentence(value, words):

@@ -8,9 +8,18 @@ from mctlib import attribution_windows
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step, as_step
-from tests.attribution.test_windows import HAND
 from tests.support.partners import ArrayLog, rows_to_frame, wide
 
+HAND = rows_to_frame(
+    [
+        ("u0", 0, "page", None),
+        ("u1", 11, "page", None),
+        ("u1", 27, "visit", "a"),
+        ("u1", 30, "paid", None),
+        ("u2", 28, "visit", "b"),
+        ("u2", 30, "paid", None),
+    ]
+)
 # a touch by day and hour, and conversions on day 40
 ROWS = [
     ("u0", 0, "page", None),

@@ -64,13 +64,13 @@ class Attribution(Result):
     n_attributed, n_compared, n_brought, n_excess ± : as of windows, with any of its touches
     n_credited                   linear, or the first rule given
     removal_effect ±       0-1   share of the conversions lost without it (Markov chain, if asked)
-    n_beyond ±                   of the compared, beyond the users' own chance
+    n_beyond_chance ±                   of the compared, beyond the users' own chance
     credit_amount ±        money what the credited conversions bring
     cost_amount ±          money spent per credited conversion; NaN below 30 conversions
     roi ±                        (n_excess x what its credited conversions bring on average - spend)
                                  / spend; where half of n_attributed are compared, the control ran
     verdict                      of touches after the start: earns credit, below background
-                                 (interval of n_beyond without 0), shows no effect, conversions
+                                 (interval of n_beyond_chance without 0), shows no effect, conversions
                                  follow (the control could not run), too few conversions (< 30),
                                  cannot be told
     brings                       how users convert whom it brought, see ``brought``

@@ -135,7 +135,7 @@ def brought_table(counts: Counts, amount: pd.Series, found: Comparison) -> pd.Da
         "n_users": users,
         "n_converted": converted,
         "n_expected": found.expected[:-1, at],
-        **beyond.columns("difference_rate"),
+        **beyond.columns("difference_share"),
         "cost_amount": stats.rate(paid, converted),
         "verdict": brings(found, at),
     }

@@ -123,7 +123,7 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
     later, users = "Later touches: beyond chance", "Users brought: convert more"
     for ax, table, value, words, title, colour in (
         (left, share, "n_beyond_chance", "verdict", later, style.ACCENT),
-        (right, points, "difference_rate", "brings", users, style.PALETTE[2]),
+        (right, points, "difference_share", "brings", users, style.PALETTE[2]),
     ):
         ax.axvline(0, color=style.MUTED, lw=1)
         y = style.rows(ax, partners[by])

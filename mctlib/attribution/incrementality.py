@@ -131,7 +131,10 @@ def compare(found: OwnTime, reference: int) -> Comparison:
     sums = found.own[:, found.clock]
     own, calendar = jackknife(sums, excess), jackknife(found.own[:, CALENDAR], excess)
     reach, total = found.reach.sum(axis=0), sums.sum(axis=0)
-    told, refused = (total[..., 0] >= FEW) & (total[..., 1] >= THIN), ""
+    n_compared = np.rint(total[..., 0]).astype(int)
+    counts = np.rint(np.moveaxis(reach, -1, 0)[:4]).astype(int)
+    n_attributed, n_brought, n_users, n_converted = counts
+    told, refused = (n_compared >= FEW) & (total[..., 1] >= THIN), ""
     if found.clock == CALENDAR:
         if (jackknife(found.after, excess).ends[0][[reference, -1]] > 0).any():
             refused = KEEP_COMPANY
@@ -143,18 +146,19 @@ def compare(found: OwnTime, reference: int) -> Comparison:
     background = np.broadcast_to(found.others[:, None], (*found.reach.shape[:3], 2))
     both = np.concatenate([found.reach, background, sums], axis=-1)
     beyond = jackknife(both, beyond_all)
+    controlled = np.rint(found.after.sum(axis=0)[[reference, -1], 3].max())
     return Comparison(
-        n_attributed=reach[..., 0].astype(int),
-        n_compared=total[..., 0].astype(int),
-        n_brought=reach[..., 1].astype(int),
+        n_attributed=n_attributed,
+        n_compared=n_compared,
+        n_brought=n_brought,
         own=own,
         told=told & (not refused),
         refused=refused,
-        able=found.clock == VISITS or found.after.sum(axis=0)[[reference, -1], 3].max() >= ABLE,
+        able=found.clock == VISITS or bool(controlled >= ABLE),
         control=jackknife(found.after, lambda sums: stats.rate(excess(sums), sums[..., 0])),
         upper=None if found.clock == CALENDAR else calendar,
-        n_users=reach[..., 2].astype(int),
-        n_converted=reach[..., 3].astype(int),
+        n_users=n_users,
+        n_converted=n_converted,
         expected=reach[..., 3] - beyond_others(both.sum(axis=0)),
         brought=jackknife(both, lambda sums: stats.rate(beyond_others(sums), sums[..., 2])),
         late=jackknife(both, lambda sums: 1 - share_of_last(beyond_all(sums))),

@@ -215,14 +215,14 @@ def approach_flips(approaches: pd.DataFrame) -> Iterator[str]:
 
 def finding(told: Told) -> str:
     """Whether credit depends on the window, which to use, and whom partners bring or move."""
-    anyway = anyway_in_words(told)
     sentences = [
         order_in_words(told),
-        fit_in_words(told) + (f"; {anyway}" if anyway else ""),
+        fit_in_words(told),
+        anyway_in_words(told),
         *moved_in_words(told),
         *brought_in_words(told),
     ]
-    return ". ".join(map(capital, sentences)) + "."
+    return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
 
 
 def moved_in_words(told: Told) -> Iterator[str]:
@@ -232,7 +232,11 @@ def moved_in_words(told: Told) -> Iterator[str]:
         more = "more often than at other times of their own"
         yield f"Users convert {more} after touches of {phrases.listed(moved, most=MOST_NAMED)}"
     if told.idle:
-        yield f"Shows no effect: {phrases.listed(told.idle, most=MOST_NAMED)}"
+        spent = told.partners.set_index(told.question.by)["spend_amount"]
+        idle = [
+            f"{name} ({spent[name]:,.0f} spent)" if spent[name] > 0 else name for name in told.idle
+        ]
+        yield f"No effect is shown by {phrases.listed(idle, most=MOST_NAMED)}"
 
 
 def brought_in_words(told: Told) -> Iterator[str]:
@@ -305,12 +309,15 @@ def anyway_in_words(told: Told) -> str:
     window, n = told.windows.iloc[at], told.found.n_later[-1, at]
     if np.isnan(window["dilution_rate"]):
         return ""
-    anyway = f"{np.clip(n - window['n_excess'], 0, n):,.0f}"
+    of = f"of {n:,} conversions credited at {told.now}"
+    if window["n_brought"]:
+        of = (
+            f"of {window['n_attributed']:,} conversions credited at {told.now}, "
+            f"{window['n_brought']:,} follow the touch that brought the user; of the other {n:,}"
+        )
+    anyway = np.clip(n - window["n_excess"], 0, n)
     how = "would have come anyway" if told.found.able else "would lie as near by chance"
-    return (
-        f"of {n:,} conversions within {told.now} of a touch after the start, "
-        f"{anyway} ({at_most_all(window, 'dilution_rate')}) {how}"
-    )
+    return f"{of}, {anyway:,.0f} ({at_most_all(window, 'dilution_rate')}) {how}"
 
 
 def at_most_all(row: pd.Series, column: str) -> str:

@@ -251,16 +251,19 @@ def add_after(
     day, of the reference window.
     """
     start, conversion = users.start[user], users.conversion[user]
-    stop = users.leave[user] if users.leave[user] > conversion else clock.end
+    left = users.leave[user]
+    stop = left + clock.resolution if left > conversion else clock.end + 1
     b = own_touches(user, users, touches)[1]
     before = touches.time[b - 1] if b > touches.edges[user] else NEVER
     end = b
-    while end < touches.edges[user + 1] and touches.time[end] <= stop:
+    while end < touches.edges[user + 1] and touches.time[end] < stop:
         end += 1
     begin = conversion + clock.resolution
     if end == b or stop <= begin:
         return
     base, full = passed(pace, start, begin), passed(pace, start, stop)
+    if full <= base:
+        return
     place = np.empty(end - b)
     for i in range(b, end):
         place[i - b] = passed(pace, start, touches.time[i]) - base

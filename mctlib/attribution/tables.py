@@ -112,7 +112,7 @@ def partner_table(
         "n_brought": found.n_brought[:-1, at],
         "n_credited": credit.found[at],
         **interval_columns("removal_effect", removal, *removals),
-        **own.columns("n_beyond", found.told[:-1, at]),
+        **own.columns("n_beyond_chance", found.told[:-1, at]),
         **gain.columns("n_excess", found.enough[:-1, at]),
         **interval_columns(
             "credit_amount", money.found[at], *stats.percentile_interval(money.drawn[:, at])
@@ -137,7 +137,7 @@ def brought_table(counts: Counts, amount: pd.Series, found: Comparison) -> pd.Da
         "n_users": users,
         "n_converted": converted,
         "n_expected": found.expected[:-1, at],
-        **beyond.columns("difference_rate"),
+        **beyond.columns("difference_share"),
         "cost_amount": stats.rate(paid, converted),
         "verdict": brings(found, at),
     }

@@ -64,21 +64,20 @@ class Attribution(Result):
     n_attributed, n_compared, n_brought, n_excess ± : as of windows, with any of its touches
     n_credited                   linear, or the first rule given
     removal_effect ±       0-1   share of the conversions lost without it (Markov chain, if asked)
-    n_beyond ±                   of the compared, beyond the users' own chance
+    n_beyond_chance ±                   of the compared, beyond the users' own chance
     credit_amount ±        money what the credited conversions bring
     cost_amount ±          money spent per credited conversion; NaN below 30 conversions
     roi ±                        (n_excess x what its credited conversions bring on average - spend)
                                  / spend; where half of n_attributed are compared, the control ran
-    verdict                      of touches after the start: earns credit, below background
-                                 (interval of n_beyond without 0), shows no effect, conversions
-                                 follow (the control could not run), too few conversions (< 30),
-                                 cannot be told
+    verdict                      of touches after the start: earns credit, below background (the
+                                 interval of n_beyond_chance holds no 0), shows no effect,
+                                 conversions follow (the control could not run), too few
+                                 conversions (< 30), cannot be told
     brings                       how users convert whom it brought, see ``brought``
     ``brought``                  partners that brought users, at the reference window
     n_users, n_converted         users, those who convert within the window
-    n_expected                   as many users whom nobody brought, away from any touch, at the same
-                                 age and week
-    difference_rate ±            (converted - expected) / users
+    n_expected                   of as many users whom nobody brought, at the same age and week
+    difference_share ±            (converted - expected) / users
     cost_amount            money spent per user who converted; NaN below 30
     verdict                      brings users who convert more, as others, less; cannot be told
     ``late``                     one row a partner ("all": any touch) and window_days

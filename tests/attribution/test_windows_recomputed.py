@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib import stats
-from mctlib.attribution import RULES, attribution_windows, incrementality, tables
-from mctlib.attribution.person_time import TENURE_DAYS
+from mctlib.attribution import RULES, attribution_windows, incrementality
 from mctlib.contract import DataError, as_timestamp
 from mctlib.eventlog.event_log import EventLog
 from tests.support.logs import FIRST
@@ -25,9 +24,9 @@ from tests.support.partners import ArrayLog, random_frame, wide
 def naive(frame, windows, as_of, half_life, reference, zone=None):
     """The docstring of attribution_windows, user by user and tick by tick.
 
-    With a zone moments are days by its clock, and a tick is a day; else there are four a day.
+    With a zone moments are days by its clock; else there are four a day.
     """
-    tick, whole, instant = (0.25, 0, 1e-9) if zone is None else (1, 1, 1)
+    instant = 1e-9 if zone is None else 1
 
     def day(t):
         if zone is None:
@@ -37,13 +36,8 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
     origin = day(frame["timestamp"].min()) + max(windows)
     end_of_log = day(as_timestamp(as_of))
     credit, money, paths = {}, {}, {w: [] for w in windows}
-    time, n, exposed, common, reached, once, reached_once = {}, {}, {}, {}, {}, {}, {}
+    reached, n_counted = {}, 0
     attributed = dict.fromkeys(windows, 0)
-    calendar = np.arange(origin + 28, end_of_log, 28)
-
-    def stratum(tenure, t):
-        return sum(tenure >= e for e in TENURE_DAYS), sum(t >= c for c in calendar)
-
     for _, f in frame[frame["timestamp"] <= as_timestamp(as_of)].groupby("user_id"):
         start, conv, leave = (
             min(map(day, f.loc[f["event"] == event, "timestamp"]), default=np.inf)
@@ -53,6 +47,7 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
             continue
         end = min(conv, leave, end_of_log)
         counts = conv <= leave and origin <= conv < np.inf
+        n_counted += counts
         paid = f[f["event"] == "paid"].sort_values("timestamp")["amount"]
         worth = 0.0 if paid.empty or np.isnan(paid.iloc[0]) else paid.iloc[0]
         touches = sorted(
@@ -89,29 +84,9 @@ def naive(frame, windows, as_of, half_life, reference, zone=None):
                     if not converted and origin <= min(t + w - instant, leave) <= end_of_log:
                         paths[w].append((run, None))
                     run = []
-        # risk, tick by tick: one that begins at t has one lag and one set of partners
-        for t in np.arange(max(start, origin), end + whole, tick):
-            lag = min((t - x for x, _ in touches if x <= t), default=np.inf)
-            s, band = stratum(t - start, t), sum(lag >= w for w in windows)
-            time[s, band] = time.get((s, band), 0) + tick
-            z = {p for x, p in touches if x <= t < x + reference}
-            for p in z:
-                exposed[s, p] = exposed.get((s, p), 0) + tick
-                for q in z:
-                    common[p, q] = common.get((p, q), 0) + tick
-        if counts:
-            lag = min((conv - x for x, _ in touches), default=np.inf)
-            band, timed = sum(lag >= w for w in windows), end + whole > max(start, origin)
-            if timed:
-                n[stratum(conv - start, conv), band] = (
-                    n.get((stratum(conv - start, conv), band), 0) + 1
-                )
-            else:  # without a moment at risk: nothing to compare with
-                once[band] = once.get(band, 0) + 1
-            for p in {p for x, p in touches if conv - x < reference}:
-                reached[p] = reached.get(p, 0) + 1
-                reached_once[p] = reached_once.get(p, 0) + (not timed)
-    return credit, money, paths, attributed, time, n, exposed, common, reached, once, reached_once
+        for p in {p for x, p in touches if counts and conv - x < reference}:
+            reached[p] = reached.get(p, 0) + 1
+    return credit, money, paths, attributed, reached, n_counted
 
 
 def naive_markov(paths, names):
@@ -157,9 +132,7 @@ def test_against_a_naive_recomputation(seed, zone):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
     hours = (frame["timestamp"] - FIRST) / pd.Timedelta("1h")
     frame["amount"] = hours.where((frame["event"] == "paid") & (hours % 4 < 3))  # else unknown
-    credit, money, paths, attributed, time, n, exposed, common, reached, once, reached_once = naive(
-        frame, windows, as_of, 3, 4, zone
-    )
+    credit, money, paths, attributed, reached, n_counted = naive(frame, windows, as_of, 3, 4, zone)
     log = ArrayLog(frame)
     log.day_resolution = {"visit": [zone]} if zone else {}
     call = partial(
@@ -177,16 +150,14 @@ def test_against_a_naive_recomputation(seed, zone):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=3))
-        # so few users have hardly a background: the arithmetic is tested all the same
-        patch.setattr(incrementality, "MOST_POOLED", 1)
-        if not n and not once:
+        if not n_counted:
             with pytest.raises(DataError):
                 call()
             return
         try:
             result = call()
         except DataError:  # conversions, but no touch of anyone at risk
-            assert not reached and not any(paths.values()) and not exposed
+            assert not reached and not any(paths.values())
             return
     names = result.partners["partner_id"].tolist()
     for w in windows:
@@ -206,54 +177,7 @@ def test_against_a_naive_recomputation(seed, zone):
             assert got.to_dict() == pytest.approx(want, abs=1e-9), (rule, w)
             assert brings.to_dict() == pytest.approx(worth, abs=1e-6), (rule, w)
             assert got.sum() == pytest.approx(attributed[w], abs=1e-9)
-    # excess: attributed minus each stratum's background (no touch in 10 days) x its exposed days
-    rest_n, rest = (
-        sum(v for (_, b), v in n.items() if b == 3),
-        sum(v for (_, b), v in time.items() if b == 3),
-    )
-    for i, w in enumerate(windows):
-        expected = 0.0
-        for (s, band), days in time.items():
-            if band <= i:
-                mine = time.get((s, 3), 0)
-                expected += days * (
-                    n.get((s, 3), 0) / mine if mine else rest_n / rest if rest else 0
-                )
-        expected += sum(v for band, v in once.items() if band <= i)
-        want = (
-            attributed[w] - expected if rest else np.nan
-        )  # without time free of touches there is no background
-        assert result.windows.set_index("window_days")["n_excess"][w] == pytest.approx(
-            want, abs=1e-9, nan_ok=True
-        )
-    # partners: the full normal equations of the additive hazard, strata and all
-    strata = sorted({s for s, _ in time} | {s for s, _ in n})
-    size = len(strata) + len(names)
-    normal, right = np.zeros((size, size)), np.zeros(size)
-    for i, s in enumerate(strata):
-        normal[i, i] = sum(v for (x, _), v in time.items() if x == s)
-        right[i] = sum(v for (x, _), v in n.items() if x == s) if normal[i, i] else 0
-        for k, p in enumerate(names):
-            normal[i, len(strata) + k] = normal[len(strata) + k, i] = exposed.get((s, p), 0)
-    for k, p in enumerate(names):
-        right[len(strata) + k] = reached.get(p, 0) - reached_once.get(p, 0)
-        for m, q in enumerate(names):
-            normal[len(strata) + k, len(strata) + m] = common.get((p, q), 0)
     assert result.partners["n_attributed"].tolist() == [reached.get(p, 0) for p in names]
-    schur = normal[len(strata) :, len(strata) :] - sum(
-        np.outer(normal[i, len(strata) :], normal[i, len(strata) :]) / normal[i, i]
-        for i in range(len(strata))
-        if normal[i, i]
-    )
-    if (
-        np.linalg.matrix_rank(schur, tol=1e-9) == len(names) and np.linalg.cond(schur) < 1e6
-    ):  # else the partners cannot be told apart
-        solution = np.linalg.lstsq(normal, right, rcond=None)[0][len(strata) :]
-        want = [
-            solution[k] * sum(v for (_, x), v in exposed.items() if x == p)
-            for k, p in enumerate(names)
-        ]
-        assert result.partners["n_excess"].tolist() == pytest.approx(want, abs=1e-6)
 
 
 def test_the_store_and_the_arrays_agree_and_a_seed_repeats(quick):
@@ -269,7 +193,8 @@ def test_the_store_and_the_arrays_agree_and_a_seed_repeats(quick):
     for name in ("credit", "windows", "stability", "partners"):
         pd.testing.assert_frame_equal(getattr(store, name), getattr(again, name))
     pd.testing.assert_series_equal(store.credit["credit"], arrays.credit["credit"])
-    pd.testing.assert_series_equal(store.partners["n_excess"], arrays.partners["n_excess"])
+    counts = ["n_attributed", "n_compared", "n_brought"]  # intervals hang on who shares a bucket
+    pd.testing.assert_frame_equal(store.partners[counts], arrays.partners[counts])
 
 
 SHARES = ("credit_share", "removal_effect")  # beside the columns whose names say so
@@ -288,9 +213,8 @@ def test_no_share_lies_outside_0_and_1(seeds, always, zone):
     log.day_resolution = {"visit": [zone]} if zone else {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "bucket_draws", partial(stats.bucket_draws, draws=20))
-        patch.setattr(tables, "FEW", 1)  # partners are told of, however few convert
-        if always:
-            patch.setattr(incrementality, "MOST_POOLED", 1)
+        for name in ("FEW", "THIN", "HALF") if always else ():
+            patch.setattr(incrementality, name, 0)  # partners are told of, however few convert
         try:
             result = attribution_windows(
                 log,

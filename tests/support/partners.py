@@ -3,6 +3,16 @@
 import numpy as np
 import pandas as pd
 
+from mctlib.attribution.question import (
+    Question,
+    read_clock,
+    read_events,
+    read_rules,
+    read_tags,
+    read_windows,
+    read_zones,
+    touch_steps,
+)
 from mctlib.contract import as_timestamp
 from mctlib.eventlog.event_log import add_up
 from mctlib.eventlog.journeys import Journeys
@@ -75,6 +85,18 @@ class ArrayLog:
         j = Journeys(user, time, mask, end, dims, levels, bucket, value)
         half = user < np.median(user) if len(user) else np.empty(0, bool)
         return add_up(kernel(part) for part in (j.take(half), j.take(~half)))
+
+
+def question_of(log, conversion, windows, as_of, start=None, competing=None):
+    """The checked question about partner_id that `attribution_windows` asks, linear rule."""
+    named = {"conversion": conversion, "start": start or ANY, "competing": competing}
+    events = read_events(log, **named)
+    tags = read_tags(log, "partner_id", "partner_id", None, log.as_of(as_of))
+    touches = touch_steps(read_events(log, touches=ANY)["touches"], tags)
+    zones = read_zones(log, events["conversion"], touches)
+    lengths, rules = read_windows(windows, None), read_rules("linear")
+    clock = read_clock(log, lengths, as_of=as_of, rules=rules, half_life="7d", zones=zones)
+    return Question(clock, tags, (*events.values(), *touches), False, zones=zones)
 
 
 def random_frame(seed):

@@ -93,9 +93,9 @@ def test_the_return_counts_what_the_partners_own_conversions_bring():
     for i in range(200):
         rows += [(f"u{i}", 1.5, "page", None)] if i else []
         rows += [(f"u{i}", 40.5, "visit", "ab"[i % 2])] if i < 120 else []
-        rows += [(f"u{i}", 41, "paid", None)] if i < 80 else []
-        # afterwards at any time, so that nothing speaks against the comparison
-        rows += [(f"u{i}", 41.2 + i * 37 % 80 * 0.6, "visit", "ab"[i % 2])] if i < 80 else []
+        rows += [(f"u{i}", 41, "paid", None)] if not 80 <= i < 120 else []
+        # who converts untouched is touched at any time afterwards: touches keep no company
+        rows += [(f"u{i}", 41.2 + i * 37 % 80 * 0.6, "visit", "ab"[i % 2])] if i >= 120 else []
     frame = rows_to_frame(rows)
     worth = frame["user_id"].str[1:].astype(int) % 2 * 90.0 + 10  # of a 10, of b 100
     spend = pd.DataFrame({"day": "2026-02-15", "amount": [50.0, 50.0], "partner_id": ["a", "b"]})

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def build_store(
     name: str,
     fingerprint: str = "",
     observed_until: str | None = None,
+    zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -56,6 +57,8 @@ def build_store(
         Where the sources are staged.
     name, fingerprint, observed_until : str
         Of the dataset, for the report.
+    zones : list of str
+        Of each source of events, by whose clock its times were written (none: UTC).
 
     Returns
     -------
@@ -74,7 +77,12 @@ def build_store(
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
             report = fill(
-                con, tables, name=name, fingerprint=fingerprint, observed_until=observed_until
+                con,
+                tables,
+                name=name,
+                fingerprint=fingerprint,
+                observed_until=observed_until,
+                zones=zones,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, fingerprint)

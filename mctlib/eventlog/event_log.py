@@ -23,7 +23,7 @@ from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
-from mctlib.eventlog.steps import Step, as_step
+from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import connect, fill, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
@@ -49,6 +49,8 @@ class EventLog:
         on; nothing is known of what came after.
     event_names : list of str
         Every event that occurs.
+    day_resolution : dict
+        Event -> zones by whose days it is known, of events without a time of day.
     """
 
     def __init__(self, load: dict[str, Any], reader: StoreReader) -> None:
@@ -61,6 +63,7 @@ class EventLog:
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
         self.observed_until = observed.end(load)
         self.event_names = reader.words.events
+        self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
     def _of_store(cls, con: duckdb.DuckDBPyConnection, path: Path | None = None) -> EventLog:
@@ -210,8 +213,7 @@ class EventLog:
     def table(self, name: str) -> pd.DataFrame:
         """One of the smaller tables whole; its users are the integers that journeys hold."""
         frame = self._con.sql(f"SELECT * FROM {beside(name)}").df()
-        times = [c for c in frame if c.endswith("_at") or c == "timestamp"]
-        return in_utc(frame, times)
+        return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
     @property
     def small(self) -> bool:
@@ -248,9 +250,7 @@ class EventLog:
         for column in as_columns(by):
             title = column.removeprefix("properties.").replace('"', "")
             columns.append(f'{self._words.text(column)} AS "{title}"')
-        chosen = "true"
-        if events:
-            chosen = " OR ".join(self._words.condition(as_step(e)) for e in events)
+        chosen = " OR ".join(self._words.condition(as_step(e)) for e in events or [ANY])
         return self._con.sql(f"""
             SELECT {", ".join(columns)}, count(*) AS n_events, count(DISTINCT e.user) AS n_users
             FROM events e LEFT JOIN people p USING (user)

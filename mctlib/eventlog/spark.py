@@ -27,6 +27,7 @@ from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import connect, salt
 from mctlib.eventlog.vocabulary import Vocabulary, given
+from mctlib.phrases import DAY_US
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -96,8 +97,10 @@ class SparkLog(EventLog):
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
         self._described = _described(tally)
-        load = load_report(name, tally) | {"n_users": _count_users(self._events, people)}
-        load["observed_until"] = observed.told(observed_until)
+        load = load_report(name, tally, _known_by_day(tally)) | {
+            "n_users": _count_users(self._events, people),
+            "observed_until": observed.told(observed_until),
+        }
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
         known = {"people": filled, "events": self._events.columns}
@@ -334,7 +337,7 @@ def _filled(people: DataFrame) -> set[str]:
 
 
 def _tally(rows: DataFrame) -> pd.DataFrame:
-    """What `load_report` counts, and the users of each event."""
+    """What `load_report` counts, the users of each event, and how far past midnight it happens."""
     from pyspark.sql import functions as f
 
     us = "timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', timestamp)"
@@ -345,12 +348,21 @@ def _tally(rows: DataFrame) -> pd.DataFrame:
         f.countDistinct("user_id").alias("n_users"),
         f.min(f.expr(us)).alias("first_at"),
         f.max(f.expr(us)).alias("last_at"),
+        f.max(f.expr(f"pmod({us}, {DAY_US})")).alias("past_midnight"),
     )
     return counted.toArrow().to_pandas()
 
 
+def _known_by_day(tally: pd.DataFrame) -> dict[str, list[str]]:
+    """See `days.known_by_day`."""
+    kept = tally[tally["verdict"].isna()]
+    return (
+        {} if kept["past_midnight"].any() else {event: ["UTC"] for event in sorted(kept["event"])}
+    )
+
+
 def _described(tally: pd.DataFrame) -> pd.DataFrame:
-    kept = tally[tally["verdict"].isna()].drop(columns="verdict")
+    kept = tally[tally["verdict"].isna()].drop(columns=["verdict", "past_midnight"])
     kept = kept.sort_values(["n_events", "event"], ascending=[False, True], ignore_index=True)
     for column in ("first_at", "last_at"):
         times = pd.to_datetime(kept[column].astype("int64"), unit="us", utc=True)

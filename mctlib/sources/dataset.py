@@ -349,10 +349,13 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     store.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
+    zones: list[str] = []  # of each source of events
     with workbench(store.parent) as (con, folder):
         for table, source in dataset.sources():
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
                 tables.setdefault(target, []).append((source.label, select))
+                if target == "events":
+                    zones.append(source.timezone or READERS[source.format].timezone or "UTC")
         if dataset.demo:
             for table, frame in demo.generate(dataset.demo.users, dataset.demo.seed).items():
                 con.register(f"demo_{table}", canonical_frame(frame, table))
@@ -365,6 +368,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 name=dataset.name,
                 fingerprint=key,
                 observed_until=dataset.observed_until,
+                zones=zones,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
@@ -381,7 +385,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "frames", "identity", "moments", "observed", "sql", "store")
+    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
     code += [package / f"eventlog/{name}.py" for name in loading]
     for path in sorted(code):
         digest.update(path.read_bytes())

@@ -54,6 +54,16 @@ def test_the_rule_says_what_counts():
     )
 
 
+def test_the_rule_of_what_users_answered():
+    heard = pd.DataFrame({"user_id": ["u1"], "micro_conversion": "heard", "answer": "a"})
+    tables = {"surveys": heard.assign(submitted_at="2026-01-12T10:00:00Z", reason=None)}
+    tables["spend"] = pd.DataFrame({"day": ["2026-01-25"], "amount": [1.0], "partner_id": ["a"]})
+    log = EventLog.from_frame(HAND.drop(columns="partner_id"), **tables)
+    result = ask(log, sources="survey:heard", start="page")
+    assert "a touch is page whose survey:heard names a partner; windows" in result.rule
+    assert wide(result, "last", 30).to_dict() == {"a": 1}
+
+
 def test_a_window_of_days_is_so_many_days():
     result = ask(EventLog.from_frame(rows_to_frame(ROWS)))
     for days in (1, 7, 30):

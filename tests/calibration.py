@@ -22,7 +22,8 @@ from mctlib.activation.hazards import compare_days, compare_hazards
 from mctlib.activation.survival_groups import Cells, Group
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
 from mctlib.roi import estimators as cf
-from mctlib.roi.experiment import effect_of
+from mctlib.roi.arms import Side, of_means, of_shares
+from mctlib.roi.experiment import effect_row
 from mctlib.roi.response_time import trend_and_gaps
 from tests import calibration_roi
 from tests.support.calibration import Row, coverage, rejections
@@ -122,18 +123,20 @@ def newcombe(n: int) -> list[Row]:
     ]
 
 
+UNLIKE = np.random.default_rng(0).geometric(1 / 20, 60)  # 60 accounts of 1 to 119 users
+
+
 def clustered_rate(n: int) -> list[Row]:
-    """Beta-binomial accounts of 20 users, correlation .1, rate .3.
+    """Beta-binomial accounts, of 20 users or of unlike sizes, correlation .1, rate .3.
 
     The interval of a share by account, and the one that ignores accounts.
     """
     rows = []
-    for n_accounts in (10, 20, 40, 200):
+    for sizes in (*(np.full(g, 20) for g in (10, 20, 40, 200)), UNLIKE, UNLIKE[:20]):
+        n_accounts = len(sizes)
         rng = np.random.default_rng(n_accounts)
-        k, users = (
-            rng.binomial(20, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))),
-            np.full((n, n_accounts), 20),
-        )
+        k = rng.binomial(sizes, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts)))
+        users = np.broadcast_to(sizes, k.shape)
         by_account, naive = (
             ((low <= 0.3) & (high >= 0.3))
             for low, high in (
@@ -141,7 +144,8 @@ def clustered_rate(n: int) -> list[Row]:
                 stats.wilson(k.sum(axis=1), users.sum(axis=1)),
             )
         )
-        truth = f"{n_accounts} accounts of 20, correlation .1"
+        size = "20" if sizes[0] == sizes[-1] == 20 else f"{sizes.min()} to {sizes.max()}"
+        truth = f"{n_accounts} accounts of {size}, correlation .1"
         rows += [
             coverage("Share by account", truth, by_account),
             Row("Share, accounts ignored", truth, float(naive.mean()), 0.0, 0.85),
@@ -155,12 +159,8 @@ def buckets(n: int) -> list[Row]:
     The share, and the difference, where there is none, for a segment of whole accounts (a third of
     them) and for an event that users do one by one, over two strata that go on at 25 and 35 %.
     """
-    rows, rng, unlike = (
-        [],
-        np.random.default_rng(12),
-        np.random.default_rng(0).geometric(1 / 20, 60),
-    )
-    for n_accounts, sizes in ((20, 20), (40, 20), (240, 20), (60, unlike)):
+    rows, rng = [], np.random.default_rng(12)
+    for n_accounts, sizes in ((20, 20), (40, 20), (240, 20), (60, UNLIKE)):
         account = np.arange(n_accounts).repeat(sizes)
         stratum = rng.integers(0, 2, (n, len(account)))
         y = rng.random((n, len(account))) < rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))[
@@ -176,15 +176,12 @@ def buckets(n: int) -> list[Row]:
             return found.reshape(n, -1, 2).swapaxes(0, 1)
 
         everyone = np.full(y.shape, True)
-        size = "unlike size" if sizes is unlike else sizes
+        size = "1 to 119" if sizes is UNLIKE else sizes
         truth = f"{n_accounts} accounts of {size}, correlation .1"
         low, high, _ = stats.share_interval(
             count(y).sum(axis=2), count(everyone).sum(axis=2), n_accounts=n_accounts
         )
-        # there a linearised variance covers in 93 %, by bucket or by account; the differences'
-        # jackknife does not mind
-        if sizes is not unlike:
-            rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
+        rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
         for name, side in (
             ("segment of whole accounts", everyone & (account < n_accounts // 3)),
             ("event of single users", rng.random(y.shape) < 0.2),
@@ -567,13 +564,18 @@ def money(n: int) -> list[Row]:
 
 
 def randomised(n: int) -> list[Row]:
-    """200 users an arm whose counts before and after correlate by 0.6."""
+    """Arms drawn by chance, nothing changed and with a lift.
+
+    Known users whose counts before and after correlate by 0.6; new ones who come one by one, four
+    fifths into one arm, a third of their windows open; and both in accounts, drawn user by user or
+    account by account.
+    """
     rng, hits, ratio = np.random.default_rng(5), np.zeros(n, bool), np.zeros(n)
     for k in range(n):
         x = rng.normal(size=(2, 200))
         y = 0.6 * x + 0.8 * rng.normal(size=(2, 200)) + np.array([[0.0], [0.3]])
-        found = effect_of(
-            *(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1}) for i in (1, 0))
+        found = effect_row(
+            *(Side(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1})) for i in (1, 0))
         )
         hits[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"]))
         ratio[k] = found["variance_ratio"]
@@ -586,7 +588,76 @@ def randomised(n: int) -> list[Row]:
             -0.02,
             0.02,
         ),
+        *of_new_users(n),
+        *in_accounts(n),
     ]
+
+
+def of_new_users(n: int) -> list[Row]:
+    """Users of 28 days, seen until day 28, 80 : 20; waits of some days, a window of ten."""
+    rng, rows = np.random.default_rng(6), []
+    for lift in (0.0, 0.08):
+        hits, pvalue = np.zeros((2, n), bool), np.zeros((2, n))
+        for k in range(n):
+            new = rng.random(1200) < 0.8
+            ever = rng.random(1200) < np.where(new, 0.2 + lift, 0.2)
+            wait = np.where(ever, rng.exponential(3, 1200), np.inf)
+            follow = np.minimum(rng.uniform(0, 28, 1200), 10)
+            reached, day = wait <= follow, np.minimum(wait, follow)
+            waits = pd.DataFrame({"ticks": (1000 * day).astype(int), "n_reached": reached})
+            waits["n_waiting"] = ~reached
+            closed = pd.DataFrame({"before": 0, "after": reached, "n_users": 1})[follow == 10]
+            shares = of_shares(*(Side(closed, waits[m]) for m in (new, ~new)), 10_000)
+            often = rng.poisson(rng.exponential(1.5 + np.where(new, lift, 0)))
+            closed["after"] = often[follow == 10]
+            means = of_means(*(Side(closed[m[follow == 10]]) for m in (new, ~new)))
+            truth = lift * (1 - np.exp(-10 / 3)), lift
+            for i, (found, true) in enumerate(zip((shares, means), truth)):
+                hits[i, k], pvalue[i, k] = within(true, found[1:3]), found.pvalue
+        told = f"new users, 80 : 20, lift {lift:g}, a third pending"
+        rows += [coverage(f"Arms, {w}", told, h) for w, h in zip(("shares", "means"), hits)]
+        if not lift:
+            rows += [rejections(f"Arms, {w}", told, p) for w, p in zip(("shares", "means"), pvalue)]
+    return rows
+
+
+def in_accounts(n: int) -> list[Row]:
+    """60 accounts of 1 to 119 users, correlation .1, rate .3, 70 : 30; and what they did before."""
+    rng, rows = np.random.default_rng(7), []
+    account = np.arange(60).repeat(UNLIKE)
+    for unit, size in (("user by user", len(account)), ("account by account", 60)):
+        hits, pvalue = np.zeros((2, n), bool), np.zeros((2, n))
+        for k in range(n):
+            new = rng.random(size) < 0.7
+            new = new if size > 60 else new[account]
+            keen = rng.beta(0.3 * 9, 0.7 * 9, 60)[account]
+            counts = pd.DataFrame(
+                {
+                    "cluster": account,
+                    "before": rng.random(len(account)) < keen,
+                    "after": rng.random(len(account)) < keen,
+                    "n_users": 1,
+                }
+            ).astype(int)
+            keys = ["cluster", "before", "after"]
+            sides = [
+                Side(counts[m].groupby(keys, as_index=False)["n_users"].sum()) for m in (new, ~new)
+            ]
+            for i, found in enumerate(
+                (
+                    of_shares(*sides, 0, n_accounts=60),
+                    of_means(*sides, adjust=True, n_accounts=60),
+                )
+            ):
+                hits[i, k], pvalue[i, k] = within(0, found[1:3]), found.pvalue
+        told = f"60 accounts of 1 to 119, drawn {unit}"
+        for i, what in enumerate(("shares by account", "means by account, adjusted")):
+            known = ~np.isnan(pvalue[i])
+            rows += [
+                coverage(f"Arms, {what}", told, hits[i, known]),
+                rejections(f"Arms, {what}", told, pvalue[i, known]),
+            ]
+    return rows
 
 
 def slowness(n: int) -> list[Row]:

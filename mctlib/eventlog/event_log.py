@@ -40,8 +40,8 @@ class EventLog:
 
     Attributes
     ----------
-    name : str
-        Of the dataset.
+    name, currency : str
+        Of the dataset, and of its amounts of money ("" where `open_log` was not told).
     first_event, last_event : Timestamp
         The period that the events span, UTC.
     event_names : list of str
@@ -53,7 +53,7 @@ class EventLog:
         self._reader = reader
         self._con = reader.con
         self._words = reader.words
-        self.name: str = load["name"]
+        self.name, self.currency = str(load["name"]), ""
         self.first_event = pd.Timestamp(load["first_event"]).tz_localize("UTC")
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
         self.event_names = reader.words.events

@@ -134,19 +134,21 @@ def _draw_gain(
     low, high = (np.r_[0.0, side] for side in style.ends_of(path[after], "gain_amount"))
     style.band(ax, end, low, high, style.PALE, alpha=0.45)
     ax.plot(end, gain, color=style.ACCENT, lw=2)
-    cost, paid = 0.0, np.nan
+    cost, paid, currency = 0.0, np.nan, ""
     if money is not None:
-        cost, paid = money["cost_amount"].iloc[0], money["payback_days"].iloc[0]
+        cost, paid, currency = money[["cost_amount", "payback_days", "currency"]].iloc[0]
     if cost > 0:
         ax.hlines(cost, day[0], end[-1], color=style.WARN, lw=1, ls="--")
-        style.write(ax, f"cost {style.short(cost)}", (day[0], cost), (0, 4), color=style.WARN)
+        words = f"cost {style.short(cost)} {currency}".rstrip()
+        style.write(ax, words, (day[0], cost), (0, 4), color=style.WARN)
     if not np.isnan(paid):
         ax.plot(of_change + paid, cost, "o", color=style.WARN, ms=6)
         told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
         at = (of_change + paid, cost)
         style.write(ax, f"{told} day {paid:.0f}", at, (-8, 6), ha="right", color=style.WARN)
     ax.axhline(0, color=style.MUTED, lw=1)
-    ax.set_title("Gap times users, added up to money", fontsize=10, weight="normal")
+    title = "Gap times users, added up to money" + (f", {currency}" if currency else "")
+    ax.set_title(title, fontsize=10, weight="normal")
     style.money_or_counts(ax.yaxis)
     style.label_ends(
         ax, [style.End(end[-1], gain[-1], f"brought\n{style.short(gain[-1])}", style.ACCENT)]

@@ -14,13 +14,12 @@ from mctlib.results import Result
 from mctlib.roi import context
 from mctlib.roi import narrative_before_after as words
 from mctlib.roi.course import course
+from mctlib.roi.experiment import Arms
 from mctlib.roi.ladder import climb
-from mctlib.roi.money import Money, exposed_by_day, gain_by_day, payback
+from mctlib.roi.money import Money, exposed_by_day, exposed_in_arm, gain_by_day, payback
 from mctlib.roi.narrative import refusal, surroundings
-from mctlib.roi.rung import INCONCLUSIVE, SHOWN, Rung
+from mctlib.roi.rung import ARMS, INCONCLUSIVE, SHOWN, SUPPORTED, Rung
 from mctlib.roi.weeks import Panel, checked, weekly
-
-SUPPORTED = "supported"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -40,6 +39,8 @@ class BeforeAfter(Result):
     pvalue               of the effect
     placebo_pvalue       chance that with no change so few placebo dates look as extreme; of one
                          treated segment with 19 controls, its rank among them
+    detectable_effect    what these weeks show with a power of 80 %; NaN where that is not known
+    n_more_weeks         weeks until the wished effect is shown so; infinite: not in two years
     supported, reason    whether the data carry it; why or why not, and why it is inconclusive
     verdict              shown, not shown, inconclusive; "" where it is not supported
     ==================== ===========================================================================
@@ -57,7 +58,8 @@ class BeforeAfter(Result):
     ``money``: one row for the strongest supported rung.
 
     ======================= ========================================================================
-    rung, n                 users exposed in the weeks after (of a count: days)
+    rung, currency          which one; of every amount, "" where `Money` does not say it
+    n                       users exposed in the weeks after (of a count: days)
     incremental ±           effect x n
     value_amount ±          what of it is kept; NaN, as all below, without a value or a cost, or
                             where no effect is shown
@@ -106,6 +108,8 @@ def compare_before_after(
     cost: float | Sequence[float] | None = None,
     timeline: pd.DataFrame | None = None,
     covariates: Iterable[DailyMetric | pd.DataFrame] = (),
+    arms: Arms | None = None,
+    wish: float = 0.0,
     seed: int = 1,
 ) -> BeforeAfter:
     """Estimate what a change did to a daily metric, up a ladder of ever stronger comparisons.
@@ -117,21 +121,19 @@ def compare_before_after(
     ----------
     series : DailyMetric or DataFrame
         From `daily_metric`, or its table, saved and read again: day, n, value, segment, n_success.
-    change_at : str or Timestamp
-        First UTC day of the change; weeks are counted from it.
+    change_at, seed : str or Timestamp, int
+        First UTC day of the change, from which weeks are counted; of placebo draws.
     treated, control : str or list of str, optional
-        Segments that got the change / did not. Default: all that are not the other; all others of
-        a named ``treated``; ``control=()`` for none.
+        Segments that got the change / did not; all that are not the other. ``control=()``: none.
     money : Money, optional
         What a success brings and what the change cost, told only where both are known and an
         effect is shown; ``value`` and ``cost`` say the same in short.
-    timeline : DataFrame, optional
+    timeline, covariates : DataFrame, list of DailyMetric or DataFrame
         day, kind, label; note, micro_conversions. A release or outage that touches the metric and
         says "tracking" refuses every verdict, as does a tracked share that moved with the change.
-    covariates : list of DailyMetric or DataFrame
-        Metrics out of the change's reach; like holidays of the timeline they explain a series.
-    seed : int
-        Of placebo draws.
+        Days of kind holiday explain weeks, and so do metrics that the change cannot touch.
+    arms, wish : Arms, float, optional
+        Of `compare_arms`, for the same metric; an effect wished for, of a rate percentage points.
 
     Returns
     -------
@@ -158,36 +160,27 @@ def compare_before_after(
     series = DailyMetric.of(series)
     daily, kind = checked(series), series.kind
     money = _known(money, value, cost)
-    change = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
-    treated, control = _sides(sorted(daily["segment"].unique()), treated, control)
-    units, n_left_out = weekly(daily, change, kind)
-    panel = Panel(kind, change, treated, control, units, seed=seed)
-    _check_change(panel, daily["day"])
+    sides = _sides(sorted(daily["segment"].unique()), treated, control)
+    panel, n_left_out = _panel(daily, kind, change_at, sides, seed)
     entries = context.entries_of(timeline)
     near = context.coincidences(entries, panel, series.events)
     tracked = context.tracked(daily, panel)
     beside, moved = context.beside(entries, panel, covariates)
     panel = replace(panel, refused=refusal(tracked, near), beside=beside)
-    ladder = climb(panel)
-    best = ladder.best
-    shown = best if ladder.effect == SHOWN else None
+    ladder = climb(panel, _top(arms, kind))
+    best, shown = ladder.best, ladder.best if ladder.effect == SHOWN else None
     exposed = exposed_by_day(daily, panel)
-    money = money if shown else Money()
+    if arms and best and best.name == ARMS:
+        exposed = exposed_in_arm(arms.days, arms.surest["segment"], exposed.index)
+    money = money if shown else Money(currency=money.currency)
     gain = gain_by_day(shown, exposed, money.each)
     paid = payback(best, exposed, gain, money)
+    moves = course(shown) if shown and shown.name != ARMS else None
     answer = words.Answer(
-        series.title,
-        panel,
-        ladder,
-        paid=paid.iloc[0],
-        money=money,
-        course=course(shown) if shown else None,
-        moved=moved,
-        n_left_out=n_left_out,
-        n_pending=series.n_pending,
+        series, panel, ladder, paid.iloc[0], money, moves, moved, n_left_out, arms, wish
     )
     return BeforeAfter(
-        rungs=pd.DataFrame([rung.row() for rung in ladder.rungs]),
+        rungs=pd.DataFrame([rung.row() | answer.outlook(rung) for rung in ladder.rungs]),
         path=_path(ladder.drawn, gain, kind),
         placebos=ladder.drawn.placebos,
         donors=ladder.donors,
@@ -210,7 +203,27 @@ def _known(money: Money | None, value: float | None, cost: Any) -> Money:
     if money is not None and short:
         raise ParameterError("money: give either Money(...) or value and cost, not both.")
     money = Money(value, cost) if money is None else money
-    return Money() if money.value is None or money.cost is None else money
+    known = money.value is not None and money.cost is not None
+    return money if known else Money(currency=money.currency)
+
+
+def _top(arms: Arms | None, kind: str) -> Rung | None:
+    """The rung of randomised arms; it speaks of a metric of its own kind alone."""
+    rung = arms.rung if arms else None
+    if rung is None or arms is None or arms.kind == kind:
+        return rung
+    return Rung(ARMS, f"the arms are compared by a {arms.kind} of users, the metric is a {kind}")
+
+
+def _panel(
+    daily: pd.DataFrame, kind: str, change_at: Any, sides: tuple[list[str], list[str]], seed: int
+) -> tuple[Panel, int]:
+    """What the rungs read, and the days at the ends that fill no week."""
+    change = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
+    units, n_left_out = weekly(daily, change, kind)
+    panel = Panel(kind, change, *sides, units, seed=seed)
+    _check_change(panel, daily["day"])
+    return panel, n_left_out
 
 
 def _check_change(panel: Panel, day: pd.Series) -> None:

@@ -19,6 +19,7 @@ from mctlib.roi.rung import (
     INCONCLUSIVE,
     ITS,
     NAIVE,
+    NO_ARMS,
     NO_CONTROL,
     SHOWN,
     SYNTHETIC,
@@ -53,8 +54,9 @@ class Ladder:
 
     @property
     def drawn(self) -> Rung:
-        """It, or the highest computed."""
-        return self.best or next(rung for rung in reversed(self.rungs) if len(rung.path))
+        """It, or else the strongest with weeks to draw."""
+        weekly = [rung for rung in reversed(self.rungs) if len(rung.path)]
+        return next((rung for rung in weekly if rung.supported), weekly[0])
 
     @property
     def against(self) -> Rung | None:
@@ -78,16 +80,12 @@ class Ladder:
         return next(rung for rung in self.rungs if rung.name == name)
 
 
-def climb(panel: Panel) -> Ladder:
-    """Every rung."""
+def climb(panel: Panel, arms: Rung | None = None) -> Ladder:
+    """Every rung; ``arms``: that of randomised arms, where there are any."""
     with_donors, donors = synthetic_control(panel)
     against, moves = difference(panel)
-    arms = Rung(
-        ARMS,
-        "nothing here says that chance decided who got the change; where it did, comparing the "
-        "arms is stronger than all above",
-    )
-    rungs = [before_after(panel), interrupted(panel), with_donors, against, arms]
+    top = arms or Rung(ARMS, NO_ARMS)
+    rungs = [before_after(panel), interrupted(panel), with_donors, against, top]
     return Ladder(rungs, donors, moves)
 
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from mctlib import phrases
 from mctlib.phrases import count
 from mctlib.roi.weeks import MIN_PRE
 
-UNEVEN = 0.001  # p-value of the arms' sizes below which the assignment, or its tracking, is broken
 MANY = {"rate": "successes", "count": "user-days", "mean": "units"}
 
 OVERSTATED = (
     "An alert is raised because a number fell, so on average its fall is overstated; lost tracking "
     "costs no money."
-)
-KNOWN_BEFORE = (
-    "Only users known before the change are compared; whoever came later has no time before it."
 )
 
 
@@ -43,6 +38,13 @@ def effect_ci(x: float, low: float, high: float, kind: str) -> str:
 def number(x: float, kind: str) -> str:
     """An effect without its unit."""
     return effect(x, kind).split(" ")[0]
+
+
+def silence(days: Sequence[pd.Timestamp]) -> str:
+    """Caveat: days on which a log holds nothing at all."""
+    said = phrases.listed((f"{day:%Y-%m-%d}" for day in days), most=5)
+    are = "this day is" if len(days) == 1 else "these days are"
+    return f"Nothing at all was recorded on {said}: {are} missing, and not 0."
 
 
 def refusal(tracked: pd.DataFrame, coincidences: pd.DataFrame) -> str:
@@ -80,7 +82,7 @@ def _held(tracked: pd.DataFrame) -> list[str]:
     ]
 
 
-def speed_finding(stages: pd.DataFrame, kind: str, metric: str) -> str:
+def speed_finding(stages: pd.DataFrame, kind: str, metric: str, currency: str) -> str:
     """The stage that cost most, and whether that is more than noise."""
     known = stages[stages["missed"].notna()]
     if known.empty:
@@ -92,7 +94,9 @@ def speed_finding(stages: pd.DataFrame, kind: str, metric: str) -> str:
     most = known if clear.empty else clear
     row = most.loc[most["missed"].idxmax()]
     day, low, high = row[["per_day_amount", "per_day_amount_ci_lower", "per_day_amount_ci_upper"]]
-    money = f", {day:,.0f} a day ({low:,.0f} to {high:,.0f})" if day == day else ""
+    money = ""
+    if day == day:
+        money = f", worth {phrases.amount(day, currency, low, high, per='day')},"
     low, high = row["missed_ci_lower"], row["missed_ci_upper"]
     lost = f"{row['missed']:,.0f} {MANY[kind]} (95 % interval {low:,.0f} to {high:,.0f}){money}"
     event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
@@ -109,53 +113,15 @@ def speed_finding(stages: pd.DataFrame, kind: str, metric: str) -> str:
     )
 
 
-def speed_caveats(stages: pd.DataFrame, short: Sequence[str]) -> tuple[str, ...]:
+def speed_caveats(
+    stages: pd.DataFrame, short: Sequence[str], silent: Sequence[pd.Timestamp]
+) -> tuple[str, ...]:
     """What `value_of_speed` cannot know; ``short``: alerts with few weeks before."""
     few = f"Descriptive only, with fewer than {MIN_PRE} weeks before the fall"
     return phrases.that_hold(
-        [(len(stages), OVERSTATED), (short, f"{few}: {phrases.listed(short)}.")]
-    )
-
-
-def arms_finding(
-    top: pd.Series, sizes: pd.Series, balance: float, event: str, when: str
-) -> tuple[str, str]:
-    """What the surest arm did, and the rule; ``balance``: p-value of arms of these sizes."""
-    if balance < UNEVEN:
-        held = phrases.listed(f"{name} {phrases.users(n)}" for name, n in sizes.items())
-        return (
-            f"Not supported: the arms hold {held}; chance alone does not make arms this uneven, so "
-            "the assignment or its tracking is broken."
-        ), ""
-    if np.isnan(top["qvalue"]):
-        return (
-            "Not supported: users within the arms do not differ at all, so nothing says how sure a "
-            "difference between them is."
-        ), ""
-    low, high = top["effect_ci_lower"], top["effect_ci_upper"]
-    told = (
-        f"{top['effect']:+.3g} {event} events per user (95 % interval {low:+.3g} to {high:+.3g}) "
-        f"{when}, against {top['reference']}."
-    )
-    made = f"The arm {top['segment']} made"
-    if not top["qvalue"] < 0.05:
-        made = f"No effect of the arm {top['segment']} is shown:"
-    known = f"{top['n_users']:,} and {top['n_reference']:,} users known before"
-    rule = f"arms assigned by chance, {known}, adjusted for the same time before the change."
-    return f"{made} {told}", rule
-
-
-def arms_caveats(top: pd.Series, balance: float, n_without: int) -> tuple[str, ...]:
-    """What a reader has to know of the arms."""
-    left, is_left = top["variance_ratio"], "is" if n_without == 1 else "are"
-    return phrases.that_hold(
         [
-            (True, f"Arms of equal size are expected: p = {balance:.3f}."),
-            (True, KNOWN_BEFORE),
-            (
-                np.isfinite(left),
-                f"Adjusting for what users did before leaves {100 * left:.0f} % of the variance.",
-            ),
-            (n_without, f"{phrases.users(n_without)} without an arm {is_left} left out."),
+            (len(stages), OVERSTATED),
+            (short, f"{few}: {phrases.listed(short)}."),
+            (silent, silence(silent)),
         ]
     )

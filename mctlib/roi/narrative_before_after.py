@@ -9,13 +9,26 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.phrases import count
+from mctlib.eventlog.daily_metric import DailyMetric
+from mctlib.phrases import amount, count
 from mctlib.roi.course import Course
 from mctlib.roi.difference import FAR, Moves
+from mctlib.roi.experiment import Arms
 from mctlib.roi.ladder import N_PLACEBO, UNCHECKED, Ladder
 from mctlib.roi.money import Money
-from mctlib.roi.narrative import MANY, effect, effect_ci, number
-from mctlib.roi.rung import ARMS, DID, INCONCLUSIVE, ITS, NAIVE, NO_CONTROL, SHOWN, Rung
+from mctlib.roi.narrative import MANY, effect, effect_ci, number, silence
+from mctlib.roi.power import outlook
+from mctlib.roi.rung import (
+    ARMS,
+    DID,
+    INCONCLUSIVE,
+    ITS,
+    NAIVE,
+    NO_ARMS,
+    NO_CONTROL,
+    SHOWN,
+    Rung,
+)
 from mctlib.roi.segments import WELCH
 from mctlib.roi.weeks import HOLIDAYS, MIN_POST, MIN_PRE, SEASON, Panel
 
@@ -47,10 +60,10 @@ class Answer:
     """What `compare_before_after` found.
 
     paid: the row of `BeforeAfter.money` · money: nothing where no effect is shown · moved:
-    covariates that the change itself moved.
+    covariates that the change itself moved · wish: percentage points of a rate.
     """
 
-    metric: str
+    series: DailyMetric
     panel: Panel
     ladder: Ladder
     paid: pd.Series
@@ -58,14 +71,28 @@ class Answer:
     course: Course | None
     moved: Sequence[str]
     n_left_out: int
-    n_pending: int
+    arms: Arms | None
+    wish: float
+
+    def outlook(self, rung: Rung) -> dict[str, float]:
+        """What the weeks of a rung detect, and how many more the wish takes."""
+        if rung.name == ARMS and rung.se > 0 and self.arms:
+            columns = ["detectable_effect", "n_more_weeks"]
+            return dict(self.arms.surest[columns])
+        return outlook(rung, self.wished)
+
+    @property
+    def wished(self) -> float:
+        """The wish in the metric's unit."""
+        return self.wish / 100 if self.panel.kind == "rate" else self.wish
 
 
 def finding(answer: Answer) -> str:
     """What the change did, by which comparison, and whether it paid."""
     panel, ladder, best = answer.panel, answer.ladder, answer.ladder.best
-    treated = "" if panel.treated == ["all"] else f" for {_names(panel.treated, 'segments')}"
-    change, what = f"the change of {panel.change:%Y-%m-%d}", f"{answer.metric}{treated}"
+    whole = panel.treated == ["all"] or (best and best.name == ARMS)
+    treated = "" if whole else f" for {_names(panel.treated, 'segments')}"
+    change, what = f"the change of {panel.change:%Y-%m-%d}", f"{answer.series.title}{treated}"
     naive = effect(ladder.rung(NAIVE).effect, panel.kind)
     unclear = f"whether {change} moved {what} cannot be said from these data"
     no_evidence = f"The plain before/after difference of {naive} is no evidence."
@@ -73,7 +100,7 @@ def finding(answer: Answer) -> str:
         return f"Not supported: {unclear}. {reason(ladder)}. {no_evidence}"
     if ladder.effect == INCONCLUSIVE:
         return f"Inconclusive: {unclear}. {_doubt(answer)}. {no_evidence}"
-    told, by = effect_ci(best.effect, best.low, best.high, panel.kind), _comparison(best, panel)
+    told, by = effect_ci(best.effect, best.low, best.high, panel.kind), _comparison(best, answer)
     if ladder.effect != SHOWN:
         text = f"No effect of {change} on {what} is shown: {told}, by {by}"
         return f"{text}; plain before/after says {naive}."
@@ -114,8 +141,12 @@ def _most_telling(ladder: Ladder) -> Rung:
     return next((r for r in computed if np.isfinite(r.effect)), ladder.rung(ITS))
 
 
-def _comparison(rung: Rung, panel: Panel) -> str:
+def _comparison(rung: Rung, answer: Answer) -> str:
     """With what a rung compares."""
+    panel = answer.panel
+    if rung.name == ARMS and answer.arms:
+        row = answer.arms.surest
+        return f"{rung.name}, {row['segment']} against {row['reference']}"
     if rung.name == ITS:
         return f"{rung.name} against its own trend before"
     return f"{rung.name} against {_names(panel.control, 'other segments')}"
@@ -134,14 +165,17 @@ def _earned(answer: Answer) -> str:
     unit = "" if kind == "mean" else f" {MANY[kind]}"
     kept = f", {100 * money.margin:g} % of it kept," if money.margin < 1 else ""
     cost, cost_sd = money.spent
-    sd = f" (standard deviation {cost_sd:,.10g})" if cost_sd else ""
+    currency = money.currency
+    sd = f" (standard deviation {amount(cost_sd, currency)})" if cost_sd else ""
+    whose = "For the users of the arm" if paid["rung"] == ARMS else "In the weeks seen"
     text = (
-        f"In the weeks seen that is {paid['incremental']:+,.0f}{unit} and, at "
-        f"{money.value:,.10g} a {EACH[kind]}{kept} and a cost of {cost:,.10g}{sd}, "
+        f"{whose} that is {paid['incremental']:+,.0f}{unit} and, at "
+        f"{amount(money.value or 0, currency, per=EACH[kind])}{kept} and a cost of "
+        f"{amount(cost, currency)}{sd}, "
     )
     if not cost > 0:
         low, high = paid["value_amount_ci_lower"], paid["value_amount_ci_upper"]
-        value = f"{paid['value_amount']:,.0f} (95 % interval {low:,.0f} to {high:,.0f})"
+        value = amount(paid["value_amount"], currency, low, high)
         return f"{text}a value of {value}; without a cost no return on it is defined."
     low, high = 100 * paid["roi_ci_lower"], 100 * paid["roi_ci_upper"]
     interval = "interval not estimable"
@@ -167,7 +201,7 @@ def details(answer: Answer) -> tuple[str, ...]:
     if best is None:
         return tuple(told)
     stronger = ladder.rungs[ladder.rungs.index(best) + 1 :]
-    unused = [r for r in stronger if r.name != ARMS and r.reason != NO_CONTROL]
+    unused = [r for r in stronger if r.reason not in (NO_ARMS, NO_CONTROL)]
     return (*told, *(f"Not used was {rung.name}: {rung.reason}." for rung in unused))
 
 
@@ -195,10 +229,42 @@ def caveats(answer: Answer) -> tuple[str, ...]:
     return (
         *_segments(ladder, panel.kind),
         *_agreement(ladder, panel.kind),
+        *_of_the_power(answer),
         *_of_the_series(answer),
         *_of_the_data(answer),
         *phrases.that_hold([(beyond, BEYOND_A_SHARE), (alone, ALONE), (costs_nothing, FREE)]),
     )
+
+
+def _of_the_power(answer: Answer) -> Iterator[str]:
+    """Which effect the comparison that speaks could show, and how long a smaller one takes."""
+    ladder, kind = answer.ladder, answer.panel.kind
+    rung = ladder.best or _most_telling(ladder)
+    found = answer.outlook(rung)
+    if not np.isfinite(found["detectable_effect"]):
+        return
+    these = "so many users"
+    if rung.name != ARMS:
+        these = f"the {count((rung.weeks.index >= 0).sum(), 'week')} after the change"
+    yield (
+        f"With a power of 80 % {these} show an effect of "
+        f"{effect(found['detectable_effect'], kind, signed=False)}, by {rung.name}"
+        f"{_wished(found['n_more_weeks'], effect(answer.wished, kind, signed=False))}."
+    )
+
+
+def _wished(more: float, wish: str) -> str:
+    """How long a wished effect takes; "" where none is wished."""
+    if np.isnan(more):
+        return ""
+    if np.isinf(more):
+        return (
+            f"; {wish}, as wished, no further two years of weeks show: it takes controls, or more "
+            "weeks before, or more users"
+        )
+    if not more:
+        return f"; {wish}, as wished, is no less"
+    return f"; {wish}, as wished, takes {count(more, 'more week')}"
 
 
 def _of_the_series(answer: Answer) -> Iterator[str]:
@@ -230,17 +296,19 @@ def _of_the_data(answer: Answer) -> Iterator[str]:
     """What it would take to break even, what is left out, how much weeks vary."""
     panel, paid = answer.panel, answer.paid
     if np.isfinite(paid["break_even_effect"]):
-        yield _break_even(paid, panel.kind)
+        yield _break_even(paid, panel.kind, answer.money.currency)
     if answer.n_left_out:
         do, are = ("does", "is") if answer.n_left_out == 1 else ("do", "are")
         yield (
             f"{count(answer.n_left_out, 'day')} at the ends that {do} not fill a week counted from "
             f"the change {are} left out."
         )
-    if answer.n_pending:
+    if answer.series.silent:
+        yield silence(answer.series.silent)
+    if answer.series.n_pending:
         yield (
-            f"{answer.n_pending:,} of the newest users or events are left out: their outcome is "
-            "not known yet."
+            f"{answer.series.n_pending:,} of the newest users or events are left out: their "
+            "outcome is not known yet."
         )
     p, sigma2 = panel.weeks["observed"].mean(), answer.ladder.rung(ITS).sigma2
     if panel.kind == "rate" and np.isfinite(sigma2) and 0 < p < 1:
@@ -307,11 +375,11 @@ def _agreement(ladder: Ladder, kind: str) -> Iterator[str]:
         yield f"The {len(effects)} supported comparisons say {span}; the last of them is used."
 
 
-def _break_even(paid: pd.Series, kind: str) -> str:
+def _break_even(paid: pd.Series, kind: str, currency: str) -> str:
     """What would have to be true for the value to equal the cost."""
     text = f"To break even the effect would have to be {effect(paid['break_even_effect'], kind)}"
     if not paid["break_even_value_amount"] > 0:
         return f"{text}."
-    worth = f"a {EACH[kind]} worth {paid['break_even_value_amount']:,.2f}"
+    worth = f"a {EACH[kind]} worth {amount(paid['break_even_value_amount'], currency)}"
     lasting = f"the effect lasting {count(paid['break_even_days'], 'day')}"
     return f"{text}; or, at the effect seen, {worth}; or {lasting}."

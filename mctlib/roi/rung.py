@@ -22,6 +22,11 @@ from mctlib.roi.weeks import MIN_POST, MIN_PRE, Panel
 NAIVE, ITS = "before/after", "interrupted time series"
 SYNTHETIC, DID, ARMS = "synthetic control", "difference-in-differences", "randomised arms"
 NO_CONTROL = "no control segment is given"
+NO_ARMS = (
+    "nothing here says that chance decided who got the change; where it did, comparing the arms is "
+    "stronger than all above"
+)
+SUPPORTED = "supported"
 ALPHA = 0.05
 # Half an interval that is this many times as wide as all that was ever seen says nothing.
 ABSURD = 10
@@ -38,7 +43,8 @@ class Rung:
     supported: whether the data carry it, and ``reason`` why · verdict: of its effect, "" where it
     is not supported, and ``doubt``, why it is inconclusive · base: what would have been · df: for t
     · weeks: what was compared (index week; y, weight, n) · cov: of the gaps of the weeks after ·
-    sigma2: error variance at weight 1 · n_alarms: placebo dates with p < 0.05.
+    sigma2: error variance at weight 1 · rho: of a week with the next · n_alarms: placebo dates with
+    p < 0.05.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Rung:
     )
     cov: np.ndarray = field(default_factory=partial(np.zeros, (0, 0)))
     sigma2: float = np.nan
+    rho: float = np.nan
     n_placebo: int = 0
     n_alarms: int = 0
 
@@ -121,6 +128,7 @@ def rung_of(name: str, weeks: pd.DataFrame, found: Estimate) -> Rung:
         path=path_of(weeks, of_controls + found.counterfactual, stats.t_point(found.df) * found.sd),
         cov=found.cov,
         sigma2=found.sigma2,
+        rho=found.rho,
     ).with_errors(found.se, found.df)
 
 

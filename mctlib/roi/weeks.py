@@ -31,6 +31,8 @@ def days(values: pd.Series, what: str) -> pd.Series:
 def checked(series: DailyMetric) -> pd.DataFrame:
     """The series as day, segment, n and total, whose sum over n is the metric.
 
+    A count's n is how much of an average day a day is.
+
     Raises DataError: something in it is not a number or not a day, or cannot be.
     """
     table, kind = series.table, series.kind
@@ -44,7 +46,7 @@ def checked(series: DailyMetric) -> pd.DataFrame:
     if kind == "rate":
         total = numbers.pop("n_success")
     else:
-        total = n if kind == "count" else (value * n).fillna(0.0)
+        total = value if kind == "count" else (value * n).fillna(0.0)
     segment = "all"
     if "segment" in table:
         segment = table["segment"].map(_as_text)
@@ -52,13 +54,14 @@ def checked(series: DailyMetric) -> pd.DataFrame:
     daily = pd.DataFrame({"day": day, "segment": segment, "total": total} | numbers)
     if daily["day"].isna().any():
         raise DataError("series: a row has no day.")
-    possible = (n >= 0).all() and (kind != "rate" or total.between(0, n).all())
-    if not possible:
+    possible = (n >= 0) & (total.between(0, n) if kind == "rate" else True)
+    if not (possible | total.isna()).all():
         raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
     if daily.duplicated(["day", "segment"]).any():
         raise DataError("series: a day occurs twice within a segment.")
     if kind == "count":
         _check_every_day(daily)
+        daily["n"] = _parts_of_days(daily)
     return daily
 
 
@@ -77,16 +80,32 @@ def _check_every_day(daily: pd.DataFrame) -> None:
         missing = pd.date_range(own.min(), own.max()).difference(own)
         if len(missing):
             raise DataError(
-                "series: a count needs a row for every day, with n and value 0 where nobody came; "
+                "series: a count needs a row for every day, with n and value 0 where nobody came "
+                "and no value where nothing at all was recorded; "
                 f"{missing[0]:%Y-%m-%d} of segment {name} has none."
             )
+
+
+def _parts_of_days(daily: pd.DataFrame) -> pd.Series:
+    """1 for every day of a count where none is missing.
+
+    Else 0 for the missing ones, and its weekday's usual share of a week for each other day: a week
+    that lacks its Sunday is not a stronger one.
+    """
+    known = daily["total"].notna()
+    if known.all():
+        return known.astype(float)
+    weekday = daily["day"].dt.dayofweek
+    usual = daily["total"].groupby(weekday).mean().fillna(0.0)
+    share = usual / usual.sum() if usual.sum() > 0 else usual + 1 / len(usual)
+    return (7 * weekday.map(share)).where(known, 0.0)
 
 
 def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.DataFrame, int]:
     """Whole weeks as segment, week (0 is the first since the change), n, total; days left out.
 
-    A count's n is its days, and of a segment that comes later or ends sooner than the others only
-    its own whole weeks are taken.
+    Of a count's segment that comes later or ends sooner than the others only its own whole weeks
+    are taken.
     """
     since = (daily["day"] - change).dt.days
     week = since // 7
@@ -94,8 +113,7 @@ def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.Dat
     by_week = daily[whole].assign(week=week[whole]).groupby(["segment", "week"])
     units = by_week[["n", "total"]].sum().reset_index()
     if kind == "count":
-        own_whole = by_week.size().to_numpy() == 7
-        units = units[own_whole].assign(n=7.0)
+        units = units[by_week.size().to_numpy() == 7]
     return units, int(daily.loc[~whole, "day"].nunique())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
 
@@ -156,6 +156,18 @@ def _money(value: Any, _: Any) -> str:
     return f" is an amount of money; write a number of 0 or more, not {json.dumps(value)}."
 
 
+def _cost_error(value: Any, _: Any) -> str:
+    """A standard deviation, and a correlation."""
+    sd, correlation = (*value, *[0.0] * (2 - len(value)))[:2]
+    numbers = len(value) <= 2 and all(isinstance(x, (int, float)) for x in value)
+    if numbers and 0 <= sd < float("inf") and -1 <= correlation <= 1:
+        return ""
+    return (
+        ": write a standard deviation of 0 or more and, behind it, a correlation from -1 to 1, "
+        f"not {json.dumps(value)}."
+    )
+
+
 def _share(value: Any, _: Any) -> str:
     if 0 < value <= 1:
         return ""
@@ -166,24 +178,25 @@ def one_of(*words: str) -> AfterValidator:
     """One of some words."""
 
     def rule(value: Any, _: Any) -> str:
-        said = f" must be one of {', '.join(words)}, not {json.dumps(value)}."
+        said = f" must be one of {', '.join(filter(None, words))}, not {json.dumps(value)}."
         return "" if value in words else said + nearest(value, words)
 
     return _checked(rule)
 
 
 def segment_of(parameter: str) -> AfterValidator:
-    """A segment, or several, of the column that another parameter names; nothing for none."""
+    """A segment, several, or numbers by them, of the column that another parameter names."""
 
     def rule(value: Any, info: Any) -> str:
         if not value or parameter not in info.data:  # a wrong column is told already
             return ""
+        asked = list(value) if isinstance(value, (list, dict)) else [value]
         column = info.data[parameter]
         if not column:
             lack = f'but "{parameter}" names no column whose segments these could be'
             return f" is {json.dumps(value)}, {lack}."
         levels = info.context.segments(column)
-        unknown = [s for s in (value if isinstance(value, list) else [value]) if s not in levels]
+        unknown = [s for s in asked if s not in levels]
         if not unknown:
             return ""
         some = f" It has {', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}."
@@ -219,6 +232,8 @@ Day = Annotated[Any, _checked(_day)]
 Period = Annotated[list[Day], _checked(_period)]
 Money = Annotated[Any, _checked(_money)]
 Share = Annotated[float, _checked(_share)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 # ---- one model a notebook; a parameter that the notebook does not declare is not asked for
@@ -290,8 +305,12 @@ class RoiParameters(BaseModel):
     value: Money = 0
     margin: Share = 1
     cost: Money = 0
+    cost_error: Annotated[list[Any], _checked(_cost_error)] = []
+    wish: NotNegative = 0
     arms: ColumnOrNone = ""
     arms_reference: Annotated[Any, segment_of("arms")] = ""
+    arms_users: Annotated[str, one_of("", "new", "known")] = ""
+    shares: Annotated[dict[str, Positive], segment_of("arms")] = {}
 
 
 MODELS: dict[str, type[BaseModel]] = {

@@ -74,10 +74,14 @@ Sources = Annotated[
 
 
 class Dataset(BaseModel):
-    """A data YAML: a name, and for each canonical table one source or several, or `demo`."""
+    """A data YAML: a name, and for each canonical table one source or several, or `demo`.
+
+    currency: of every amount, as it is printed (EUR); nothing is converted.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
+    currency: str = ""
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -313,7 +317,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
         with suppress(duckdb.Error, KeyError):
-            opened = EventLog.open(store)
+            opened = _opened(store, described)
             if opened.load["fingerprint"] == key:
                 return opened
             # DuckDB would go on serving the old file from an open connection
@@ -324,7 +328,13 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         if disk_full(error):
             raise unwritten(store, error) from error
         raise
-    return EventLog.open(store)
+    return _opened(store, described)
+
+
+def _opened(store: Path, described: Dataset) -> EventLog:
+    log = EventLog.open(store)
+    log.currency = described.currency
+    return log
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -348,12 +358,13 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
-    """Changes when a file, the mapping, the salt or the loading code does.
+    """Changes when a file, the mapping, the salt or the loading code does; not with the currency.
 
     Files over 1 MB count by size and time of change. What a query answers cannot be known without
     asking: it counts by its text, the server and database asked, and the day (UTC).
     """
-    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
+    described = dataset.model_dump_json(exclude={"currency"})
+    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
     code += [

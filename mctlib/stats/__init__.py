@@ -23,6 +23,7 @@ from mctlib.stats.proportions import (
 from mctlib.stats.regression import Fit, fieller, fit_ar1
 from mctlib.stats.student import FloatArray, Z, t_interval, t_point, t_pvalue
 from mctlib.stats.survival import (
+    MIN_WAITING,
     at_time,
     cloglog_interval,
     incidence,
@@ -30,6 +31,7 @@ from mctlib.stats.survival import (
     influence,
     quantile,
     restricted_mean,
+    supported_until,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "MIN_CLUSTERS",
     "MIN_SHARE",
     "MIN_USERS",
+    "MIN_WAITING",
     "N_BUCKETS",
     "Z",
     "at_time",
@@ -67,6 +70,7 @@ __all__ = [
     "restricted_mean",
     "shapley_product",
     "share_interval",
+    "supported_until",
     "t_interval",
     "t_point",
     "t_pvalue",

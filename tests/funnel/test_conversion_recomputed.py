@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from lifelines import KaplanMeierFitter
-from scipy.stats import t as student
 
 from mctlib.eventlog import event_log as log_module
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import tally
 from mctlib.funnel.conversion import diagnose_funnel
+from tests.support.clusters import share_by_cluster
 from tests.support.logs import log_of
 from tests.support.walks import attempt, first_entry_only, row
 
@@ -32,24 +32,9 @@ def aalen_johansen(spans, endings, end):
 def by_accounts(pairs, account):
     """Design effect, accounts, and the interval, of users (who, success) of a share, accounts one
     by one; users without an account stand alone."""
-    groups = {}
-    for who, success in pairs:
-        groups.setdefault(account[who] or f"user {who}", []).append(success)
-    n, g = len(pairs), len(groups)
-    p = sum(success for _, success in pairs) / n
-    variance = g / (g - 1) * sum((sum(y) - p * len(y)) ** 2 for y in groups.values()) / n**2
-    accounts = len({account[who] for who, _ in pairs if account[who]})
-    counted = (
-        max(accounts, n**2 / sum(len(y) ** 2 for y in groups.values()))
-        if g > accounts
-        else accounts
-    )
-    half = student.ppf(0.975, counted - 1) * np.sqrt(variance) / (p * (1 - p))
-    return (
-        variance / (p * (1 - p) / n),
-        g,
-        [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)],
-    )
+    whose = [account[who] or f"user {who}" for who, _ in pairs]
+    _, ends, effect = share_by_cluster(whose, [success for _, success in pairs])
+    return effect, len(set(whose)), ends
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t as student
 
 from mctlib import plots, stats
 from mctlib.contract import ParameterError
@@ -16,6 +15,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.funnel.change_parts import part_pvalues, split_change
 from mctlib.funnel.decomposition import explain_change
+from tests.support.clusters import share_by_cluster
 from tests.support.logs import frame_of, log_of
 
 matplotlib.use("Agg")
@@ -379,16 +379,8 @@ def crowded(n_before, n_after, seed=1):
 
 def by_bucket(users, did):
     """Share, its interval and design effect by a loop over buckets."""
-    p, n, g, squares = did.mean(), len(users), users["bucket"].nunique(), 0.0
-    for bucket in users["bucket"].unique():
-        mine = did[users["bucket"] == bucket]
-        squares += (mine.sum() - p * len(mine)) ** 2
-    variance = g / (g - 1) * squares / n**2
-    half = student.ppf(0.975, g - 1) * np.sqrt(variance) / (p * (1 - p))
-    return [
-        p,
-        *(1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)),
-    ], variance / (p * (1 - p) / n)
+    p, ends, effect = share_by_cluster(users["bucket"], did)
+    return [p, *ends], effect
 
 
 def test_rates_of_users_in_accounts_go_by_bucket():

@@ -7,7 +7,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t as student
 
 from mctlib import plots, stats
 from mctlib.contract import ParameterError
@@ -24,6 +23,7 @@ from mctlib.funnel.vendor_rules import (
     tool_differences,
     user_depths,
 )
+from tests.support.clusters import share_by_cluster
 from tests.support.logs import log_of
 from tests.support.walks import CASES, log_of_case
 
@@ -397,22 +397,12 @@ def test_users_of_one_account_count_together_by_a_loop_over_buckets():
         ("this workbook", users["on"]),
         ("Mixpanel", users["on"] & ~users["later"]),
     ):
-        p, n, squares = there.mean(), len(users), 0.0
-        for bucket in users["bucket"].unique():
-            mine = there[users["bucket"] == bucket]
-            squares += (mine.sum() - p * len(mine)) ** 2
-        g = users["bucket"].nunique()
-        variance = g / (g - 1) * squares / n**2
-        half = student.ppf(0.975, g - 1) * np.sqrt(variance) / (p * (1 - p))
-        ends = [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
+        p, ends, effect = share_by_cluster(users["bucket"], there)
         row = last.loc[tool]
         assert row[
             ["reached_rate", "reached_rate_ci_lower", "reached_rate_ci_upper"]
         ].tolist() == pytest.approx([p, *ends])
-        assert (
-            row["design_effect"] == pytest.approx(variance / (p * (1 - p) / n))
-            and row["n_reached"] == there.sum()
-        )
+        assert row["design_effect"] == pytest.approx(effect) and row["n_reached"] == there.sum()
     assert (result.counts["n_accounts"] == 40).all()
     assert (
         "95 % intervals of users in 40 accounts (design effect "

@@ -436,8 +436,8 @@ def test_money_by_hand():
     ] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
     assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
     assert (
-        "at 10 a success, 50 % of it kept, and a cost of 1,000, a return on investment of"
-        in result.finding
+        "at 10 units of money a success, 50 % of it kept, and a cost of 1,000 units of money, a "
+        "return on investment of" in result.finding
     )
     short = compare_before_after(frame, change_at=change, value=10, cost=1000)
     pd.testing.assert_frame_equal(
@@ -527,7 +527,8 @@ def test_without_a_value_or_a_cost_only_the_extra_successes_are_given(given_):
 
 def test_a_free_change_has_a_value_but_no_return():
     frame, change = panel(1)
-    result = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 0))
+    free = Money(45, 0, currency="EUR")
+    result = compare_before_after(frame, change_at=change, treated="a", money=free)
     money = result.money.iloc[0]
     assert (
         money["value_amount"] == pytest.approx(45 * money["incremental"])
@@ -536,11 +537,11 @@ def test_a_free_change_has_a_value_but_no_return():
     )
     assert money[["roi", "roi_ci_lower", "roi_ci_upper", "payback_days"]].isna().all()
     assert (
-        "successes and, at 45 a success and a cost of 0, "
-        f"a value of {money['value_amount']:,.0f} (95 % interval" in result.finding
+        "successes and, at 45 EUR a success and a cost of 0 EUR, "
+        f"a value of {money['value_amount']:,.0f} EUR (" in result.finding
     )
     assert any(
         c.startswith("The cost is 0: a return on investment is not defined") for c in result.caveats
     )
     costly = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))
-    assert "at 45 a success and a cost of 12,000, a return on investment of" in costly.finding
+    assert "money a success and a cost of 12,000 units of money, a return on" in costly.finding

@@ -188,6 +188,8 @@ def test_what_is_right_passes(project, notebook, settings):
         ("funnel", {"hold": ["platform"]}, ""),
         ("activation", {"adjust": ["week"], "strata": ["month"]}, ""),
         ("roi", {"arms": "platform", "arms_reference": "ios"}, ""),
+        ("roi", {"arms": "platform", "shares": {"ios": 1, "android": 0.5}}, ""),
+        ("roi", {"cost_error": [800.0, 0.5], "wish": 0.0, "arms_users": "known"}, ""),
         ("funnel", {"exclude": ["signed_up"]}, ': "signed_up" is no exclusion; write {event: '),
         (
             "funnel",
@@ -210,6 +212,12 @@ def test_what_is_right_passes(project, notebook, settings):
         ("activation", {"strata": ["week", "week"]}, ': "week" stands there twice.'),
         ("roi", {"arms": "platform", "arms_reference": "web"}, ': "web" is no segment of "plat'),
         ("roi", {"arms_reference": "ios"}, ' is "ios", but "arms" names no column'),
+        ("roi", {"arms": "platform", "shares": {"web": 1}}, ': "web" is no segment of "plat'),
+        ("roi", {"arms": "platform", "shares": {"ios": 0}}, ": 0 is not right, input should be gr"),
+        ("roi", {"arms_users": "old"}, ' must be one of new, known, not "old".'),
+        ("roi", {"cost_error": [-1.0]}, ": write a standard deviation of 0 or more and, behind"),
+        ("roi", {"cost_error": [1.0, 2.0]}, ": write a standard deviation of 0 or more and, beh"),
+        ("roi", {"wish": -1.0}, ": -1.0 is not right, input should be greater than or equal"),
     ],
 )
 def test_the_newer_parameters(project, notebook, settings, complaint):

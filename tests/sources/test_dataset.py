@@ -45,6 +45,10 @@ def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
         patch.setattr(sources, "load", lambda *args, **kwargs: pytest.fail("loaded again"))
         assert sources.open_log(name).event_names == ["a"]
         assert sources.open_log(Path("params/data.x.yaml")).event_names == ["a"]
+        assert sources.open_log(name).currency == ""
+        described = Path("params/data.x.yaml")
+        described.write_text(described.read_text() + "\ncurrency: EUR\n")
+        assert sources.open_log(name).currency == "EUR"  # a word for the pages, no other data
     Path("e.csv").write_text("user_id,event,timestamp\nu,b,2026-01-05T00:00:00Z\n")
     assert sources.open_log(name).event_names == ["b"]
     Path("outputs/store/x.duckdb").write_bytes(b"damaged")

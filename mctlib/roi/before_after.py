@@ -114,8 +114,8 @@ def compare_before_after(
 ) -> BeforeAfter:
     """Estimate what a change did to a daily metric, up a ladder of ever stronger comparisons.
 
-    The effect is observed minus counterfactual, averaged over the whole weeks after the change.
-    The strongest comparison that the data carry speaks; where none does, that is said.
+    The effect is observed minus counterfactual, averaged over the whole weeks after the change. The
+    strongest comparison that the data carry speaks.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ def compare_before_after(
     treated, control : str or list of str, optional
         Segments that got the change / did not; all that are not the other. ``control=()``: none.
     money : Money, optional
-        What a success brings and what the change cost; told only where both are known and an
-        effect is shown. ``value`` and ``cost`` alone say the same in short.
+        What a success brings and what the change cost, told only where both are known and an
+        effect is shown; ``value`` and ``cost`` say the same in short.
     timeline, covariates : DataFrame, list of DailyMetric or DataFrame
         day, kind, label; note, micro_conversions. A release or outage that touches the metric and
         says "tracking" refuses every verdict, as does a tracked share that moved with the change.
@@ -147,8 +147,8 @@ def compare_before_after(
 
     Notes
     -----
-    Interrupted time series by REML AR(1) (`stats.fit_ar1`), synthetic control (Abadie et al. 2010),
-    difference-in-differences of segments' means: `roi.ladder`. Each needs 12 weeks before, 6 after.
+    Interrupted time series by REML AR(1), synthetic control (Abadie et al. 2010), differences in
+    differences of segments' means: `roi.ladder`. Each needs 12 weeks before, 6 after.
 
     Examples
     --------

@@ -301,6 +301,7 @@ class RoiParameters(BaseModel):
     by: ColumnOrNone = ""
     treated: Annotated[Any, segment_of("by")] = ""
     change_at: Day = ""
+    covariates: list[Event] = []
     value: Money = 0
     margin: Share = 1
     cost: Money = 0

@@ -118,6 +118,7 @@ def test_a_column_of_durations_takes_the_largest_unit_of_which_its_longest_has_t
         ("qvalue", "q-value"),
         ("logrank_pvalue", "Logrank p-value"),
         ("cost_amount", "Cost"),
+        ("n_reference", "Users of the reference"),  # beside the column "reference"
         ("roi", "ROI"),
         ("p90_days", "P90, days"),
         ("first_at", "First at"),

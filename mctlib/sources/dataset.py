@@ -367,9 +367,8 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    code += [
-        package / f"eventlog/{name}.py" for name in ("build", "frames", "identity", "sql", "store")
-    ]
+    loading = ("build", "frames", "identity", "moments", "sql", "store")
+    code += [package / f"eventlog/{name}.py" for name in loading]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

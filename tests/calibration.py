@@ -18,7 +18,8 @@ from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
 from mctlib import stats
-from mctlib.activation.hazards import compare_days, compare_hazards
+from mctlib.activation.differences import compare_days
+from mctlib.activation.hazards import compare_hazards
 from mctlib.activation.survival_groups import Cells, Group
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
 from mctlib.funnel.accounts import Clusters

@@ -11,14 +11,12 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
-    MIN_FOLLOWED,
     Clock,
     Group,
     n_accounts,
     n_clusters,
 )
 from mctlib.contract import interval_columns
-from mctlib.phrases import DAY_US
 
 ENDS = ("", "_ci_lower", "_ci_upper")
 
@@ -29,13 +27,14 @@ class Waits:
 
     roles: Mapping[str, str]  # role -> the event, in words
     clock: Clock
-    as_of: pd.Timestamp
+    until: str  # day of as_of
     groups: Mapping[str, Group]  # by label
     reference: str
     pooled: Sequence[str]  # segments that were too small to stand alone
     left_out: pd.Series  # users by outcome
     summary: pd.DataFrame
     contrasts: pd.DataFrame
+    overall: pd.DataFrame  # log-rank test
     adjusted: pd.DataFrame
     strata: Sequence[str]  # columns whose values have a course of their own
 
@@ -46,6 +45,8 @@ def activation_rule(waits: Waits) -> str:
     parts = [f"Clock from the first {roles['start']}"]
     if "competing" in roles:
         parts.append(f"{roles['competing']} counts as an exit")
+    if "censor" in roles:
+        parts.append(f"out of view from {roles['censor']} on")
     if "observed_from" in roles:
         parts.append(f"counted from {roles['observed_from']} on")
     span = phrases.window(clock.horizon)
@@ -56,10 +57,17 @@ def activation_rule(waits: Waits) -> str:
 
 
 def activation_finding(waits: Waits) -> str:
-    """The clearest contrast, or the one group there is."""
-    judged = waits.contrasts[["logrank_pvalue", "rmst_difference_days_ci_lower"]]
-    known = waits.contrasts[judged.notna().any(axis=1)]
-    text = _one_group(waits) if known.empty else _largest_gap(waits, known)
+    """The segments that differ and the widest gap, or the one group there is."""
+    known = waits.contrasts[waits.contrasts["rmst_difference_days_ci_lower"].notna()]
+    if known.empty:
+        text = _one_group(waits)
+    elif len(known) == 1 or clear(known).any():
+        text = _gap(waits, known)
+    else:
+        text = (
+            f"None of {len(known)} segments differs clearly from {waits.reference}. "
+            f"{_one_group(waits)}"
+        )
     told = {waits.reference, *known["segment"]}
     none = [
         f" In {label} none of {phrases.users(group.n_users)} reach {waits.roles['activation']}."
@@ -69,87 +77,112 @@ def activation_finding(waits: Waits) -> str:
     return text + "".join(none)
 
 
+def clear(table: pd.DataFrame) -> pd.Series:
+    """Rows that are named, in every sentence: their interval of days does not hold nought.
+
+    Nor would it after the false discovery rate of all that were tried. Either way counts.
+    """
+    ends = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"]
+    return (table["qvalue"] < 0.05) & (ends > 0)
+
+
 def _one_group(waits: Waits) -> str:
     """How long the reference waits, where nothing can be compared with it."""
     begun, goal = waits.roles["start"], waits.roles["activation"]
     group = waits.groups[waits.reference]
     if not group.last >= 0:
-        return (
-            f"Fewer than {MIN_FOLLOWED} users with {begun}: too few to say how long {goal} takes."
-        )
+        few = f"Fewer than {stats.MIN_WAITING} users with {begun}"
+        return f"{few}: too few to say how long {goal} takes."
     row = waits.summary.set_index("segment").loc[waits.reference]
     unit = phrases.unit_of(group.last)
     median = "fewer than half are activated by then"
+    if row["plateau"] == "flat":
+        median = f"the curve is flat there, {phrases.share(row, 'never_rate')} never do"
     if row["median_days"] >= 0:
         median = f"half are activated by {unit.name} {_in_unit(row, 'median_days', unit.per_day)}"
     share = phrases.share(row, "activated_rate")
     of = phrases.users(row["n_users"])
     where = f" in {waits.reference}" if len(waits.groups) > 1 else ""
-    span = _span(group.last, begun)
+    span = _span(waits, group.last)
     return (
         f"{span[0].upper()}{span[1:]} {share} of {of}{where} reach {goal}; {median}; on average "
         f"{_in_unit(row, 'rmst_days', unit.per_day)} of these {unit.name}s pass unactivated."
     )
 
 
-def _largest_gap(waits: Waits, known: pd.DataFrame) -> str:
-    """The largest of the clear contrasts, or of all where none is clear."""
-    clear = known[known["qvalue"] < 0.05]
-    of = clear if len(clear) else known
-    row = of.loc[of["rmst_difference_days"].abs().idxmax()]
+def _gap(waits: Waits, known: pd.DataFrame) -> str:
+    """Who is slower and who faster than the reference, and the widest gap of these."""
+    named = known[clear(known)]
+    of = named if len(named) else known
+    # days over the days they are of: segments may be read at different ones
+    row = of.loc[(of["rmst_difference_days"].abs() / of["horizon_days"]).idxmax()]
     segment, days = row["segment"], row["horizon_days"]
     unit = phrases.unit_of(days)
-    share, share_0 = (
+    rates = [
         phrases.share(interval_columns("rate", *waits.groups[label].rate(days)), "rate")
         for label in (segment, waits.reference)
-    )
+    ]
     more = _more(*(row[f"rmst_difference_days{end}"] * unit.per_day for end in ENDS))
+    slower = named["rmst_difference_days"] > 0
+    verdict = "does not differ clearly from"
+    if len(named):
+        verdict = f"is {'slower' if slower[row.name] else 'faster'} than"
     text = (
-        f"egment {segment} {_verdict(row)} {waits.reference}: {_span(days, waits.roles['start'])} "
-        f"{share} reach {waits.roles['activation']}, against {share_0}; on average its users spend "
-        f"{more} of the first {phrases.duration(days)} not activated."
+        f"egment {segment} {verdict} {waits.reference}: {_span(waits, days)} {rates[0]} reach "
+        f"{waits.roles['activation']}, against {rates[1]}; on average its users spend {more} of "
+        f"the first {phrases.duration(days)} not activated."
     )
-    if len(known) > 1:
-        text = (
-            f"{len(clear)} of {len(known)} segments differ from {waits.reference} (log-rank, 5 % "
-            f"false discovery rate). The largest gap: s{text}"
-        )
-    else:
-        text = f"S{text}"
-    if row["ph_pvalue"] < 0.05:
-        return f"{text} The gap changes over time, so it is told in days, not as a hazard ratio."
-    if row["hazard_ratio"] > 0:
-        return f"{text} Hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)}."
-    return text
-
-
-def _verdict(row: pd.Series) -> str:
-    """Which is slower, by the interval; where there is none, by the test."""
-    difference, low, high = (row[f"rmst_difference_days{end}"] for end in ENDS)
-    if low != low and row["qvalue"] < 0.05:  # one side without an activation
-        low = high = difference
-    if low > 0:
-        return "is slower than"
-    return "is faster than" if high < 0 else "does not differ clearly from"
+    if len(known) == 1:
+        return f"S{text}"
+    sides = [
+        f"{phrases.listed(rows['segment'], most=5)} {'is' if len(rows) == 1 else 'are'} {word}"
+        for rows, word in ((named[slower], "slower"), (named[~slower], "faster"))
+        if len(rows)
+    ]
+    return (
+        f"{len(named)} of {len(known)} segments differ{'s' * (len(named) == 1)} from "
+        f"{waits.reference} (5 % false discovery rate): {phrases.listed(sides)}. The largest gap: "
+        f"s{text}"
+    )
 
 
 def activation_details(waits: Waits) -> tuple[str, ...]:
-    """What shortens the wait, other things equal."""
+    """What shortens the wait, other things equal, and what tests over the whole curves say."""
     adjusted = waits.adjusted
+    tests = _tests(waits)
     if adjusted.empty:
-        return ()
-    clear = adjusted[adjusted["qvalue"] < 0.05]
+        return tests
+    sure = adjusted[adjusted["qvalue"] < 0.05]
     held = phrases.listed(adjusted["covariate"].unique())
     if waits.strata:
         held += f"; within each {phrases.listed(waits.strata)}"
-    if clear.empty:
-        return (f"Other things equal ({held}), no level differs clearly from its reference.",)
+    if sure.empty:
+        return f"Other things equal ({held}), no level differs clearly from its reference.", *tests
     told = [
         f"{row['level']} {'sooner' if row['hazard_ratio'] > 1 else 'later'} than {row['reference']}"
         f" (hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)})"
-        for _, row in clear.iterrows()
+        for _, row in sure.iterrows()
     ]
-    return (f"Other things equal ({held}): {phrases.listed(told, most=5)}.",)
+    return f"Other things equal ({held}): {phrases.listed(told, most=5)}.", *tests
+
+
+def _tests(waits: Waits) -> tuple[str, ...]:
+    """The log-rank test of all segments; of two also their hazard ratio."""
+    found = waits.overall[waits.overall["pvalue"].notna()]
+    if found.empty:
+        return ()
+    pvalue = found["pvalue"].iloc[0]
+    text = (
+        f"Log-rank test of all {len(waits.groups)} segments, over the whole of their curves: p "
+        f"{'< 0.001' if pvalue < 0.001 else f'= {pvalue:.3f}'}."
+    )
+    row = waits.contrasts.iloc[0]
+    if len(waits.contrasts) > 1 or not row["hazard_ratio"] > 0:
+        return (text,)
+    ratio = f"Hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)}"
+    if row["ph_pvalue"] < 0.05:
+        ratio += "; it changes over time, so the gap is told in days"
+    return text, f"{ratio}."
 
 
 def activation_caveats(waits: Waits) -> tuple[str, ...]:
@@ -166,7 +199,7 @@ def _who_counts(waits: Waits) -> tuple[str, ...]:
     """Whom the counts leave out, and how the others were seen."""
     roles, groups, out = waits.roles, waits.groups.values(), waits.left_out
     begun, goal = roles["start"], roles["activation"]
-    entry, leave = roles.get("observed_from"), roles.get("competing")
+    entry, leave, censor = (roles.get(r) for r in ("observed_from", "competing", "censor"))
     n_users = sum(g.n_users for g in groups)
     n_activated, n_exits = (sum(g.n[end] for g in groups) for end in ("activated", "competing"))
     n_immature, n_at_once = sum(g.n_immature for g in groups), sum(g.n_at_once for g in groups)
@@ -199,13 +232,14 @@ def _who_counts(waits: Waits) -> tuple[str, ...]:
             ),
             (
                 thin > 0,
-                f"Thin start: fewer than {MIN_FOLLOWED} users of some segment were in view during "
-                f"the first {phrases.duration(thin)}. One activation then moves the whole curve.",
+                f"Thin start: fewer than {stats.MIN_WAITING} users of some segment were in view "
+                f"during the first {phrases.duration(thin)}. One activation then moves the whole "
+                "curve.",
             ),
             (
-                n_immature,
+                n_immature and any(g.n["censored"] for g in groups),
                 f"{n_immature:,} of {n_users:,} users ({n_immature / n_users:.0%}) started less "
-                f"than {span} before {waits.as_of:%Y-%m-%d}: counted for as long as they were "
+                f"than {span} before {waits.until}: counted for as long as they were "
                 "seen. The late part of a curve speaks for the earlier users.",
             ),
             (
@@ -213,6 +247,11 @@ def _who_counts(waits: Waits) -> tuple[str, ...]:
                 f"{leave} ends the clock unactivated ({n_exits:,} users): they stay in the "
                 "denominator and their remaining days count as not activated."
                 + (still if len(waits.contrasts) else ""),
+            ),
+            (
+                censor,
+                f"{censor} takes users out of view: they count for as long as they were seen, as "
+                "if it had nothing to do with whether they would have activated.",
             ),
             (
                 n_activated and n_at_once >= 0.05 * n_activated,
@@ -228,11 +267,10 @@ def _who_counts(waits: Waits) -> tuple[str, ...]:
 def _what_is_known(waits: Waits) -> tuple[str, ...]:
     """Of which segments too little is known, and for how long the others were seen."""
     groups, clock, pooled = waits.groups, waits.clock, waits.pooled
-    whole = clock.horizon // clock.unit * clock.unit / DAY_US
-    short = [f"{s} ({phrases.duration(g.last)})" for s, g in groups.items() if g.last < whole]
+    short = [f"{s} ({phrases.duration(g.last)})" for s, g in groups.items() if g.last < clock.end]
     small = [s for s, g in groups.items() if g.last != g.last]
-    few = [s for s, g in groups.items() if g.n["activated"] < FEW_ACTIVATIONS and g.last >= 0]
-    alone = " and compared with nobody" if set(few) - {waits.reference} else ""
+    alone = waits.contrasts.loc[waits.contrasts["horizon_days"].isna(), "segment"]
+    few = [s for s in alone if groups[s].last >= 0]
     known = waits.summary[waits.summary["horizon_days"].notna()]
     never = known.loc[known["median_days"].isna(), "segment"]
     flat = known[known["plateau"] == "flat"]
@@ -242,20 +280,21 @@ def _what_is_known(waits: Waits) -> tuple[str, ...]:
         [
             (
                 short,
-                f"Fewer than {MIN_FOLLOWED} users were followed for "
-                f"{phrases.window(clock.horizon)}; rate and mean are read at the last day they "
-                f"were: {_named(short)}.",
+                f"Fewer than {stats.MIN_WAITING} users were followed and still waiting after "
+                f"{phrases.window(clock.horizon)}; rate and mean are read at the last day on which "
+                f"so many were: {_named(short)}. Nothing is said of later days.",
             ),
-            (small, f"Fewer than {MIN_FOLLOWED} users, no estimates: {_named(small)}."),
+            (small, f"Fewer than {stats.MIN_WAITING} users, no estimates: {_named(small)}."),
             (
                 pooled,
-                f"Fewer than {FEW_ACTIVATIONS} activations each, taken together as small cohorts "
-                f"({len(pooled)}): {_named(pooled)}.",
+                f"Too small to stand alone (fewer than {FEW_ACTIVATIONS} activations, even at "
+                f"everybody's rate), taken together as small cohorts ({len(pooled)}): "
+                f"{_named(pooled)}.",
             ),
             (
                 few,
-                f"Fewer than {FEW_ACTIVATIONS} activations, too small{alone}; intervals are rough: "
-                f"{_named(few)}.",
+                f"Too small to be compared (fewer than {FEW_ACTIVATIONS} activations, even at "
+                f"everybody's rate): {_named(few)}.",
             ),
             (
                 len(never),
@@ -312,7 +351,7 @@ def _changing(waits: Waits) -> tuple[str, ...]:
     return phrases.that_hold(
         [
             (
-                len(crossing) and len(contrasts) > 1,  # of a single one the finding says it
+                len(crossing) and len(contrasts) > 1,  # of a single one the details say it
                 f"The ratio of hazards changes over time (p < 0.05): {_named(crossing)}. Read the "
                 "difference in days; the ratio is only an average.",
             ),
@@ -329,11 +368,13 @@ def _named(words: Iterable[str]) -> str:
     return phrases.listed(words, most=5)
 
 
-def _span(days: float, begun: str) -> str:
+def _span(waits: Waits, days: float) -> str:
     """The time that is told of."""
+    begun = waits.roles["start"]
     if not days:
         return f"at the very moment of {begun}"
-    return f"within {phrases.duration(days)} of {begun}"
+    so_far = "so far, " if days < waits.clock.end else ""
+    return f"{so_far}within {phrases.duration(days)} of {begun}"
 
 
 def _in_unit(row: Any, column: str, per_day: int = 1, decimals: int = 1) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from mctlib.attribution.credit_rules import (
     ANSWER,
     APPROACHES,
     CRM,
+    Credit,
     add_approaches,
     count_users,
 )
-from mctlib.attribution.person_time import AXES, Tally
+from mctlib.attribution.markov import ENDS, Moves, Removal, chain_moves, removal
+from mctlib.attribution.person_time import AXES, Background, Tally, count_background
 from mctlib.attribution.question import Question
 from mctlib.attribution.touchpoints import (
     AFTER,
@@ -36,37 +39,32 @@ from mctlib.attribution.touchpoints import (
     numbers,
 )
 from mctlib.contract import DataError
-from mctlib.eventlog.event_log import EventLog, add_up
+from mctlib.eventlog.days import by_day
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
-# States of the Markov chain beside the partners, whose names begin with no blank.
-STATES = (" start", " conversion", " lost")
 NAMED = ("partner", "other", "state", "next")
+COLUMNS = {name: ("bucket", *axes, "sum_value") for name, axes in AXES.items()}
+COLUMNS["moves"] = ("bucket", "window", "state", "next", "n_moves")
 
 
 def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
     """How long each axis is."""
     n_windows = len(question.clock.windows)
     return {
-        "stratum": question.clock.n_strata,
         "window": n_windows,
-        "lag": n_windows + 1,
         "rule": len(question.clock.rules),
         "partner": n_partners,
-        "other": n_partners,
-        "state": (n_partners + 1) * ("markov" in question.rules),
-        "next": n_partners + len(STATES),
-        "one": 1,
+        "what": 2,
     }
 
 
-def keep_touches(
-    j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged
-) -> tuple[np.ndarray, np.ndarray, Touches]:
-    """Why each tagged row earns nothing (`LEFT_OUT`), the others in order, and these as touches."""
+def why_left_out(j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged) -> np.ndarray:
+    """Why each tagged row earns nothing (`LEFT_OUT`), KEPT where it does."""
     user = np.repeat(np.arange(len(edges) - 1), np.diff(np.searchsorted(tagged.row, edges)))
     time, conversion = j.time[tagged.row], users.conversion[user]
-    why = np.select(
+    return np.select(
         [
             tagged.own,
             tagged.label == NOWHERE,
@@ -77,10 +75,17 @@ def keep_touches(
         [OURSELVES, UNTAGGED, CONVERTS, AFTER, NOT_AT_RISK],
         KEPT,
     )
-    kept = np.flatnonzero(why == KEPT)
-    kept = kept[np.lexsort((tagged.label[kept], time[kept], user[kept]))]
-    ends = np.searchsorted(user[kept], np.arange(len(edges)))
-    return why, kept, Touches(ends, time[kept], tagged.label[kept])
+
+
+def touches_of(
+    j: Journeys, edges: np.ndarray, tagged: Tagged, keep: np.ndarray
+) -> tuple[np.ndarray, Touches]:
+    """The tagged rows to keep (a mask), in order, and these as touches."""
+    kept = np.flatnonzero(keep)
+    time, user = j.time[tagged.row[kept]], np.searchsorted(edges, tagged.row[kept], side="right")
+    order = np.lexsort((tagged.label[kept], time, user))
+    ends = np.searchsorted(user, np.arange(1, len(edges) + 1))
+    return kept[order], Touches(ends, time[order], tagged.label[kept][order])
 
 
 def spelt(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
@@ -98,24 +103,64 @@ class Walk:
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The counts of a chunk of users: a table a name, those of `AXES` by bucket."""
         question, clock = self.question, self.question.clock
+        j = by_day(j, question.zones)
         edges = np.r_[first_rows(j.user), len(j)]
         first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
-        users = find_users(j, first, origin=clock.origin, end=clock.end)
+        worth = self._worth(j, first[0])
+        users = find_users(
+            j, first, worth, origin=clock.origin, end=clock.end, resolution=clock.resolution
+        )
         carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
         tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
-        why, kept, touches = keep_touches(j, edges, users, tagged)
-        states = np.array([*tagged.names, *STATES], dtype=object)
+        why = why_left_out(j, edges, users, tagged)
+        kept, touches = touches_of(j, edges, tagged, why == KEPT)
+        states = np.array([*tagged.names, *ENDS], dtype=object)
         named = pd.DataFrame({"source": tagged.via[kept], "partner": touches.partner})
         outside = (users.conversion != NEVER) & ~users.inside
-        notes = {"n_too_early": users.inside & ~users.counted, "n_outside": outside}
+        notes = {
+            "n_too_early": users.inside & ~users.counted,
+            "n_outside": outside,
+            "n_counted": users.counted,
+            "n_without_value": users.counted & np.isnan(worth),
+        }
         return {
             "touches": spelt(add_up([named.assign(n_touches=1)]), states),
             "left_out": add_up([pd.DataFrame({"why": why[why >= 0], "n_touches": 1})]),
             "conflicts": spelt(tagged.clashes, states),
             "notes": pd.DataFrame({name: [some.sum()] for name, some in notes.items()}),
             "approaches": spelt(self._approaches(j, edges, users, touches, tagged, kept), states),
+            **self._background(users, touches),
             **self._by_bucket(j.take(edges[:-1]).bucket, users, touches, states),
         }
+
+    def _background(self, users: Users, touches: Touches) -> dict[str, pd.DataFrame]:
+        """What `count_background` counts: cohort, band, period, n_rows, sum_days."""
+        clock = self.question.clock
+        shape = (len(clock.tenure) + 1, len(clock.periods))
+        shapes = [(shape[1], *shape)] * 2 + [(1, *shape)] * 2
+        found = Background(*map(np.zeros, shapes))
+        count_background(users, touches, clock, found)
+        tables = {}
+        for name, n, days in (
+            ("touch_days", found.touch_n, found.touch_days),
+            ("other_days", found.other_n, found.other_days),
+        ):
+            at = np.nonzero(n + days)
+            columns = dict(zip(("cohort", "band", "period"), at))
+            tables[name] = pd.DataFrame(columns | {"n_rows": n[at], "sum_days": days[at]})
+        return tables
+
+    def _worth(self, j: Journeys, row: np.ndarray) -> np.ndarray:
+        """What each conversion (``row``) brings; NaN where nothing says so."""
+        value = self.question.value
+        if not isinstance(value, str):
+            return np.full(len(row), np.nan if value is None else float(value))
+        said = j.value
+        if said is None:
+            said = pd.to_numeric(pd.Series(j.levels[value]), errors="coerce").to_numpy(float)[
+                j.dims[value]
+            ]
+        return np.where(row == NOWHERE, np.nan, said[row])
 
     def _crm(self, j: Journeys) -> list[str | None]:
         """The partner that each value on record of users names."""
@@ -131,47 +176,48 @@ class Walk:
         tagged: Tagged,
         kept: np.ndarray,
     ) -> pd.DataFrame:
-        """approach, partner, sum_credited, sum_alike (see `add_approaches`)."""
+        """approach, partner, sum_credited, sum_alike, sum_worth_alike (see `add_approaches`)."""
         question, tags, first = self.question, self.question.tags, edges[:-1]
+        columns = ["approach", "partner", "sum_credited", "sum_alike", "sum_worth_alike"]
         if question.by != "partner_id":
-            return pd.DataFrame(
-                {"approach": [], "partner": [], "sum_credited": [], "sum_alike": []}
-            )
+            return pd.DataFrame(columns=columns)
         named = np.full((len(APPROACHES), len(first)), NOWHERE)
         if question.has_crm:
             named[CRM] = numbers(self._crm(j), tagged.names)[j.dims["partner_id"][first]]
         named[ANSWER] = numbers(tags.heard_names, tagged.names)[tags.answers(j.user[first])]
-        sums = np.zeros((2, len(APPROACHES), len(tagged.names)))
+        sums = np.zeros((3, len(APPROACHES), len(tagged.names)))
         window = int(question.clock.windows[question.clock.reference])
         add_approaches(users, touches, tagged.utm[kept], named, window, sums)
         at = np.nonzero(sums.any(axis=0))
-        columns = ("approach", "partner", "sum_credited", "sum_alike")
         return pd.DataFrame(dict(zip(columns, (*at, *(kind[at] for kind in sums)))))
 
     def _by_bucket(
         self, bucket: np.ndarray, users: Users, touches: Touches, states: np.ndarray
     ) -> dict[str, pd.DataFrame]:
-        """What `count_users` counts, one bucket in memory at a time.
+        """What `count_users` counts, and `chain_moves`, one bucket in memory at a time.
 
-        Tables of filled cells: bucket, the array's `AXES`, sum_value.
+        Tables of filled cells: see `COLUMNS`.
         """
         question, clock = self.question, self.question.clock
-        sizes = axis_sizes(question, len(states) - len(STATES))
+        sizes = axis_sizes(question, len(states) - len(ENDS))
         shapes = {name: [sizes[axis] for axis in axes] for name, axes in AXES.items()}
-        filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in AXES}
+        filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in COLUMNS}
         for b in range(stats.N_BUCKETS):
             arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
-            later = int(clock.windows[-1]) * (100 + b) // 100
             who = np.flatnonzero(bucket == b)
-            count_users(who, users, touches, clock, later, Tally(**arrays))
+            count_users(who, users, touches, clock, Tally(**arrays))
             for name, array in arrays.items():
                 cells = np.nonzero(array)
                 filled[name].append((np.full(len(cells[0]), b), *cells, array[cells]))
+            if "markov" in question.rules:
+                moves = chain_moves(who, users, touches, clock, sizes["partner"])
+                found, n = np.unique(moves, return_counts=True)
+                cells = np.unravel_index(found, (sizes["window"], len(states), len(states)))
+                filled["moves"].append((np.full(len(found), b), *cells, n))
         tables = {}
         for name, parts in filled.items():
-            columns = ("bucket", *AXES[name], "sum_value")
             values = (np.concatenate(column) for column in zip(*parts))
-            table = pd.DataFrame(dict(zip(columns, values)))
+            table = pd.DataFrame(dict(zip(COLUMNS[name], values)), columns=COLUMNS[name])
             tables[name] = table.assign(**{c: states[table[c]] for c in table if c in NAMED})
         return tables
 
@@ -184,30 +230,53 @@ class Counts:
     tables: dict[str, pd.DataFrame]
     names: np.ndarray  # of who touched, whatever is asked for, and who cost money
 
-    def dense(self, name: str, *axes: str, window: int | None = None) -> np.ndarray:
+    def dense(self, name: str, *axes: str) -> np.ndarray:
         """A table of `AXES` as an array: bucket, then the axes."""
         table = self.tables[name]
-        if window is not None:
-            table = table[table["window"] == window]
-        code = {name: n for n, name in enumerate([*self.names, *STATES])}
         sizes = axis_sizes(self.question, len(self.names))
-        at = [table[axis].map(code).astype(int) if axis in NAMED else table[axis] for axis in axes]
+        at = [self._numbers(table[axis]) if axis in NAMED else table[axis] for axis in axes]
         shape = (stats.N_BUCKETS, *(sizes[axis] for axis in axes))
         return stats.dense(table["sum_value"], table["bucket"], *at, shape=shape)
 
-    def paths(self) -> Iterator[np.ndarray]:
-        """Moves by window, large: one at a time."""
-        if "markov" in self.question.rules:
-            for window in range(len(self.question.clock.windows)):
-                yield self.dense("moves", "state", "next", window=window)
+    def _numbers(self, column: pd.Series) -> np.ndarray:
+        """Numbers of names and of `ENDS`."""
+        number = {name: n for n, name in enumerate([*self.names, *ENDS])}
+        return column.map(number).to_numpy(np.int64)
 
-    @property
-    def overlap_days(self) -> np.ndarray:
-        """Days within the windows of two partners, by bucket; on the diagonal of one."""
-        alone = self.dense("partner_days", "partner")
-        return self.dense("overlap_days", "partner", "other") + alone[..., None] * np.eye(
-            len(self.names)
-        )
+    @cached_property
+    def _shared(self) -> tuple[np.ndarray, list[Removal]]:
+        """Credit (bucket, what, rule, window, partner), and the removals by window if asked for."""
+        credit = self.dense("credit", "what", "rule", "window", "partner")
+        found = []
+        if "markov" in self.question.rules:
+            markov, table = self.question.rules.index("markov"), self.tables["moves"]
+            moves = Moves(
+                table["bucket"].to_numpy(np.int64),
+                self._numbers(table["state"]),
+                self._numbers(table["next"]),
+                table["n_moves"].to_numpy(float),
+            )
+            for w in range(len(self.question.days)):
+                mine = np.flatnonzero(table["window"] == w)
+                some = Moves(*(column[mine] for column in moves))
+                found.append(removal(some, credit[:, :, markov, w]))
+                credit[:, :, markov, w] = found[-1].credit
+        return credit, found
+
+    def credit(self, seed: int, *, sure: bool) -> tuple[Credit, Credit]:
+        """Conversions shared out, and the money that they bring; it is missing without a value."""
+        conversions, money = np.moveaxis(self._shared[0], 1, 0)
+        if self.question.value is None:
+            money = np.full_like(money, np.nan)
+        return Credit(self.names, conversions, seed, sure), Credit(self.names, money, seed, sure)
+
+    def removal_effect(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each partner at the reference window, and by bucket (see `markov.Removal`)."""
+        if not self._shared[1]:
+            p = len(self.names)
+            return np.full(p, np.nan), np.full((stats.N_BUCKETS, p), np.nan)
+        found = self._shared[1][self.question.clock.reference]
+        return found.effect, found.effect_parts
 
     @property
     def left_out(self) -> np.ndarray:
@@ -222,7 +291,7 @@ class Counts:
         return int(table.loc[table["partner"] == UNRESOLVED, "n_touches"].sum())
 
     def note(self, name: str) -> int:
-        """Conversions that are not counted, by reason (``n_too_early``, ``n_outside``)."""
+        """Conversions that are counted, or are not, by reason (see `Walk`)."""
         return int(self.tables["notes"][name].sum())
 
 
@@ -231,9 +300,15 @@ def count(log: EventLog, question: Question, *, as_of: Any, paid: Sequence[str] 
 
     Raises DataError: no conversion that can be looked back on, no touch.
     """
-    tables = log.reduce(Walk(question), events=question.events, by=question.dims, as_of=as_of)
+    tables = log.reduce(
+        Walk(question),
+        events=question.events,
+        by=question.dims,
+        as_of=as_of,
+        values=question.amount,
+    )
     counts = Counts(question, tables, np.array(sorted({*tables["touches"]["partner"], *paid})))
-    if tables["risk_n"].empty and tables["once_n"].empty:
+    if not counts.note("n_counted"):
         longest = phrases.window(int(question.clock.windows[-1]))
         raise DataError(
             f"{log.name}: none of {counts.note('n_too_early'):,} conversions lies after the first "

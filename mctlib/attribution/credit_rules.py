@@ -1,26 +1,19 @@
-"""Credit by rule: each touch's share of a conversion, chains of touches, what can be trusted."""
+"""Credit by rule: each touch's share of a conversion, and what can be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numba import njit, types
 
 from mctlib import stats
-from mctlib.attribution.person_time import (
-    CLOCK,
-    TALLY,
-    Clock,
-    Tally,
-    add_partners,
-    add_placebo,
-    add_risk,
-)
+from mctlib.attribution.person_time import CLOCK, TALLY, Clock, Tally
 from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users
-from mctlib.eventlog.journeys import NEVER, NOWHERE
+from mctlib.eventlog.journeys import NOWHERE
 
 RULES = ("first", "last", "linear", "time_decay", "position", "markov", "shapley")
 FIRST, LAST, LINEAR, TIME_DECAY, POSITION, MARKOV, SHAPLEY = range(len(RULES))
@@ -38,7 +31,7 @@ def weight(kind: int, place: int, n: int, half_lives: float, final: bool) -> flo
     """
     if kind == FIRST:
         return 1.0 if place == 0 else 0.0
-    if kind == LAST:
+    if kind in (LAST, MARKOV):
         return 1.0 if place == n - 1 else 0.0
     if kind == TIME_DECAY:
         return float(2.0**-half_lives)
@@ -51,51 +44,25 @@ def weight(kind: int, place: int, n: int, half_lives: float, final: bool) -> flo
 
 @njit(cache=True, nogil=True)
 def share_path(
-    path: tuple[int, int], touches: Touches, final: Array, clock: Clock, credit: Array
+    path: tuple[int, int], touches: Touches, final: Array, clock: Clock, worth: float, credit: Array
 ) -> None:
-    """Share a conversion among the touches of its path; ``credit``: (rule, partner)."""
+    """Share a conversion, and its ``worth``, among its touches; ``credit``: (what, rule, partner).
+
+    Markov chains share by what all users do (`markov.removal`): of them stands here what the path's
+    last partner brings.
+    """
     begin, stop = path
     n = stop - begin
     weights = np.empty(n)
     for r, kind in enumerate(clock.rules):
-        if kind == MARKOV:
-            continue
         for i in range(begin, stop):
             half_lives = (touches.time[stop - 1] - touches.time[i]) / clock.half_life
             weights[i - begin] = weight(kind, i - begin, n, half_lives, final[i])
         whole = weights.sum()
         for i in range(begin, stop):
-            credit[r, touches.partner[i]] += weights[i - begin] / whole
-
-
-@njit(cache=True, nogil=True)
-def follow_chain(
-    user: int, first: int, users: Users, touches: Touches, span: tuple[int, int, int], moves: Array
-) -> None:
-    """Add the moves of a user's paths, runs of touches with gaps up to the window.
-
-    The touches from ``first`` on lead to the conversion. A run that no conversion follows within
-    the window is lost, when its window closes or the user leaves; while it is open it is no path.
-    Staying with a partner changes no removal effect. ``span``: window, origin, end.
-    """
-    window, origin, end = span
-    begin, stop = touches.edges[user], touches.edges[user + 1]
-    start, converted, lost = len(moves) - 1, len(moves), len(moves) + 1
-    for i in range(begin, stop):
-        goes_on = i + 1 < stop and touches.time[i + 1] - touches.time[i] <= window
-        if goes_on and i + 1 != first:
-            continue
-        closes = touches.time[i] + window
-        in_time = users.inside[user] and closes >= users.conversion[user]
-        if users.leave[user] != NEVER:
-            closes = min(closes, users.leave[user])
-        if i >= first or (not in_time and origin <= closes <= end):
-            moves[start, touches.partner[begin]] += 1
-            for k in range(begin, i):
-                if touches.partner[k] != touches.partner[k + 1]:
-                    moves[touches.partner[k], touches.partner[k + 1]] += 1
-            moves[touches.partner[i], converted if i >= first else lost] += 1
-        begin = i + 1
+            share = weights[i - begin] / whole
+            credit[0, r, touches.partner[i]] += share
+            credit[1, r, touches.partner[i]] += share * worth
 
 
 @njit(cache=True, nogil=True)
@@ -104,7 +71,7 @@ def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
     first: int = touches.edges[user + 1]
     if users.counted[user]:
         since = users.conversion[user] - window
-        while first > touches.edges[user] and touches.time[first - 1] >= since:
+        while first > touches.edges[user] and touches.time[first - 1] > since:
             first -= 1
     return first
 
@@ -113,28 +80,21 @@ def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
 def add_credit(
     user: int, users: Users, touches: Touches, clock: Clock, final: Array, found: Tally
 ) -> None:
-    """Add the user's credit by rule and window, and the moves of their chains."""
+    """Add the user's credit by rule and window."""
     stop = touches.edges[user + 1]
     for w, window in enumerate(clock.windows):
         first = first_within(user, users, touches, window)
         if first < stop:
-            share_path((first, stop), touches, final, clock, found.credit[:, w])
-        if MARKOV in clock.rules:
-            span = (window, clock.origin, clock.end)
-            follow_chain(user, first, users, touches, span, found.moves[w])
+            path = (first, stop)
+            share_path(path, touches, final, clock, users.worth[user], found.credit[:, :, w])
 
 
-@njit(types.void(INTS, USERS, TOUCHES, CLOCK, types.int64, TALLY), cache=True, nogil=True)
-def count_users(
-    who: Array, users: Users, touches: Touches, clock: Clock, later: int, found: Tally
-) -> None:
-    """Count what some users did, bought and saw; placebo touches are the same ones, ``later``."""
+@njit(types.void(INTS, USERS, TOUCHES, CLOCK, TALLY), cache=True, nogil=True)
+def count_users(who: Array, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
+    """Count the credit of some users."""
     final = np.zeros(len(touches.time), np.bool_)
-    seen = np.full(found.credit.shape[2], NOWHERE)  # the last user whom a partner touched
+    seen = np.full(found.credit.shape[3], NOWHERE)  # the last user whom a partner touched
     for user in who:
-        add_risk(user, users, touches, clock, found)
-        add_partners(user, users, touches, clock, found)
-        add_placebo(user, users, touches, clock, later, found)
         for i in range(touches.edges[user + 1] - 1, touches.edges[user] - 1, -1):
             final[i] = seen[touches.partner[i]] != user
             seen[touches.partner[i]] = user
@@ -152,10 +112,10 @@ def add_approaches(
     """Count whom each of `APPROACHES` names for the conversions, and what multi-touch does alike.
 
     ``utm``: the partner that each touch's utm_source names, NOWHERE: none · ``named``: (approach,
-    user) the partner, of which the last UTM's is found here · ``sums``: credited and alike, by
-    approach and partner.
+    user) the partner, of which the last UTM's is found here · ``sums``: credited, alike and what
+    those alike are worth, by approach and partner.
     """
-    credited, alike = sums
+    credited, alike, worth = sums
     for user in range(len(users.counted)):
         if not users.counted[user]:
             continue
@@ -164,6 +124,7 @@ def add_approaches(
         for i in range(first, stop):
             credited[MULTI, touches.partner[i]] += 1 / (stop - first)
             alike[MULTI, touches.partner[i]] += 1 / (stop - first)
+            worth[MULTI, touches.partner[i]] += users.worth[user] / (stop - first)
             if utm[i] != NOWHERE:
                 named[UTM, user] = utm[i]
         for approach in range(MULTI):
@@ -173,85 +134,68 @@ def add_approaches(
                 for i in range(first, stop):
                     if touches.partner[i] == partner:
                         alike[approach, partner] += 1 / (stop - first)
+                        worth[approach, partner] += users.worth[user] / (stop - first)
 
 
-def removal_credit(path: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(n, partners) credit from the moves of n chains, scaled to ``total`` (n,).
-
-    Moves from partners and start (n, partners + start) to partners, start, conversion and lost.
-    Removal effect = P(the partner is ever visited) x P(conversion from there) / P(conversion):
-    paths through a removed partner are lost (Anderl et al. 2016, solved exactly).
-    """
-    p = path.shape[1] - 1
-    move = np.nan_to_num(stats.rate(path, path.sum(axis=2, keepdims=True)))
-    visits = np.linalg.inv(np.eye(p) - move[:, :p, :p])  # expected visits, row to column
-    arrive = np.einsum("ni,nij->nj", move[:, p, :p], visits) / np.einsum("nii->ni", visits)
-    effect: Array = arrive * np.einsum("nij,nj->ni", visits, move[:, :p, p + 1])
-    scaled = total[:, None] * stats.rate(effect, effect.sum(axis=1, keepdims=True))
-    return np.nan_to_num(scaled)
+@njit(types.void(*[types.float64[:, ::1]] * 2, types.int64[:, ::1]), cache=True, nogil=True)
+def rank_rows(credit: Array, found: Array, order: Array) -> None:
+    """Rank each row's numbers by their ``order``; equal ones share the first of their ranks."""
+    for row in range(len(credit)):
+        rank, before = 0, np.nan
+        for place in range(credit.shape[1]):
+            at = order[row, place]
+            if credit[row, at] != before:
+                rank, before = place + 1, credit[row, at]
+            found[row, at] = rank
 
 
 @dataclass(frozen=True)
 class Credit:
-    """Credit (rules, windows, partners) and bootstrap draws of it (draws first)."""
+    """Credit (rules, windows, partners), or the money it stands for, and bootstrap draws of it.
+
+    ``parts``: by bucket (first axis); they add up to the credit · ``seed``: of the draws ·
+    ``sure``: whether there are buckets enough for draws to judge by.
+    """
 
     names: np.ndarray
-    found: np.ndarray
-    drawn: np.ndarray
+    parts: np.ndarray
+    seed: int
+    sure: bool = True
+
+    @cached_property
+    def found(self) -> np.ndarray:
+        """The credit."""
+        credit: np.ndarray = self.parts.sum(axis=0)
+        return credit
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """Draws of it, on a first axis; NaN where none can be trusted."""
+        draws = stats.bucket_draws(self.parts, seed=self.seed)
+        return np.maximum(draws, 0.0) if self.sure else np.full_like(draws, np.nan)
 
     def of(self, some: np.ndarray) -> Credit:
         """The credit of some of the partners."""
-        return Credit(self.names[some], self.found[..., some], self.drawn[..., some])
+        return replace(self, names=self.names[some], parts=self.parts[..., some])
 
     def by(self, rule: int) -> Credit:
         """The credit (windows, partners) by one rule."""
-        return Credit(self.names, self.found[rule], self.drawn[:, rule])
-
-    @property
-    def sure(self) -> bool:
-        """Whether there are draws to judge by."""
-        return not np.isnan(self.drawn).any()
-
-
-def draw_credit(
-    credit: np.ndarray, paths: Iterable[np.ndarray], attributed: np.ndarray, markov: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Credit (rules, windows, partners) and draws of it, from counts by bucket (the first axis).
-
-    ``paths``: moves, one window after the other (so that one at a time is in memory), for the rule
-    of index ``markov``, where it is asked for; ``attributed``: conversions by window.
-    """
-    found, drawn = credit.sum(axis=0), stats.bucket_draws(credit, seed=seed)
-    for w, path in enumerate(paths):
-        shape = path.shape[1:]
-
-        def removal(sums: np.ndarray, shape: tuple[int, ...] = shape) -> np.ndarray:
-            return removal_credit(sums[:, :-1].reshape(-1, *shape), sums[:, -1])
-
-        whole = np.c_[path.reshape(len(path), -1), attributed[:, w]]
-        found[markov, w] = removal(whole.sum(axis=0)[None])[0]
-        drawn[:, markov, w] = stats.bucket_draws(whole, removal, seed=seed)
-    return found, drawn
+        return replace(self, parts=self.parts[:, rule])
 
 
 def ranks(credit: np.ndarray) -> np.ndarray:
     """1 + how many partners (the last axis) have more."""
-    from scipy.stats import rankdata
-
-    found: Array = rankdata(-credit, method="min", axis=-1)
-    return found
+    rows = np.ascontiguousarray(credit, float).reshape(-1, credit.shape[-1])
+    found = np.empty_like(rows)
+    rank_rows(rows, found, np.argsort(-rows, axis=-1))
+    return found.reshape(credit.shape)
 
 
 def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:
-    """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's.
+    """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's."""
+    from scipy.stats import kendalltau
 
-    It is the correlation of the signs of all pairs' differences.
-    """
-    order = np.sign(credit[..., :, None] - credit[..., None, :])
-    against = order[:, reference, None]
-    untied = (order**2).sum(axis=(-2, -1))
-    scale = np.sqrt(untied * untied[:, reference, None])
-    return stats.rate((order * against).sum(axis=(-2, -1)), scale)
+    return np.array([[kendalltau(w, by[reference]).statistic for w in by] for by in credit])
 
 
 def stability(
@@ -262,7 +206,8 @@ def stability(
     if not len(credit.names):
         return pd.DataFrame(columns=columns)
     top = credit.found.argmax(axis=-1)
-    rate = (credit.drawn.argmax(axis=-1) == top).mean(axis=0)
+    drawn = (credit.by(r).drawn.argmax(axis=-1) == top[r] for r in range(len(rules)))
+    rate = np.array([same.mean(axis=0) for same in drawn])
     table = pd.MultiIndex.from_product([rules, days], names=columns[:2]).to_frame(index=False)
     return table.assign(
         kendall_tau=kendall_tau(credit.found, reference).ravel(),

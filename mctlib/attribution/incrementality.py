@@ -1,224 +1,224 @@
-"""What touches add: the background rate, and the conversions beyond it by window and partner."""
+"""What follows touches beyond the users' own chance, and what users do whom a partner brought."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-import pandas as pd
 
 from mctlib import stats
+from mctlib.attribution.own_time import OwnTime
+from mctlib.attribution.rotation import CALENDAR, OTHER_DAYS, VISITS
 from mctlib.contract import interval_columns
 
+FEW = 30  # conversions below which a partner gets no verdict and no rank
+THIN = 10.0  # room that the users' own time must leave for chance, or there is no comparison
+HALF = 0.5  # share of conversions that must be compared before all are judged by them
+ABLE = 10  # users without whom the backward control cannot run
 ENOUGH = 0.9  # share of the largest excess that a window must reach
-# Share of exposed days without a background of their own: beyond it a borrowed rate, not the data,
-# would decide the excess.
-MOST_POOLED = 0.2
-# Untouched days per exposed day below which a stratum has no background: one untouched conversion
-# would weigh more than 20 exposed ones.
-THIN = 0.05
+EARNS, FOLLOWED, BELOW = "earns credit", "conversions follow", "below background"
+NO_EFFECT, UNTOLD, TOO_FEW = "shows no effect", "cannot be told", f"too few conversions (< {FEW})"
+BRINGS = "brings users who convert"
+MORE, ALIKE, LESS, NOBODY = f"{BRINGS} more", f"{BRINGS} as others", f"{BRINGS} less", "brings none"
+# why touches after the start cannot be judged, and why no window is to be used
+KEEP_COMPANY, SAME_DAY = "touches keep company with conversions", "on the conversion's day only"
+NONE_ABOVE, STILL_RISES, NONE_ENOUGH = "none above chance", "still rises", "none enough"
+
+Array = np.ndarray
 
 
-def hazard(n: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Conversions per day by stratum (axis 1), the overall rate where a stratum has no day."""
-    overall = stats.rate(n.sum(axis=1, keepdims=True), time.sum(axis=1, keepdims=True))
-    return np.where(time > 0, stats.rate(n, time), overall)
+@dataclass(frozen=True)
+class Estimate:
+    """Numbers with their 95 % intervals, from pseudo-values of the buckets (the first axis)."""
+
+    pseudo: Array
+
+    @property
+    def value(self) -> Array:
+        """The numbers, corrected for bias."""
+        found: Array = self.pseudo.mean(axis=0)
+        return found
+
+    @property
+    def ends(self) -> tuple[Array, Array]:
+        """Lower and upper ends, NaN where the buckets are too few."""
+        n, value = len(self.pseudo), self.value
+        if n < stats.MIN_CLUSTERS:
+            return np.full_like(value, np.nan), np.full_like(value, np.nan)
+        return stats.t_interval(value, self.pseudo.std(axis=0, ddof=1) / np.sqrt(n), n - 1)
+
+    def of(self, some: Any) -> Estimate:
+        """Some of the numbers."""
+        return Estimate(self.pseudo[(slice(None), *(some if isinstance(some, tuple) else (some,)))])
+
+    def columns(self, name: str, told: Array | bool = True) -> dict[str, Array]:
+        """Columns of the numbers and their intervals, missing where they are not ``told``."""
+        values = (np.where(told, end, np.nan) for end in (self.value, *self.ends))
+        return interval_columns(name, *values)
 
 
-def pooled_share(time: np.ndarray) -> float:
-    """Share of the exposed days whose stratum has hardly any background of its own.
+def excess(sums: Array) -> Array:
+    """Conversions within the window beyond chance, of the sums of `rotation.add_chance`.
 
-    ``time``: (strata, windows + 1) days, the last column untouched; 1 where there is no day.
+    Mantel-Haenszel: n (1 - chance / room), where room is the sum of 1 - p of the touched, chance
+    the sum of p of the others, and p each one's own chance to be touched.
     """
-    exposed = time[:, :-1].sum(axis=1)
-    if not (time[:, -1].any() and exposed.any()):
-        return 1.0
-    thin = time[:, -1] < THIN * exposed
-    return float(exposed[thin].sum() / exposed.sum())
+    n, room, chance = sums[..., 0], sums[..., 1], sums[..., 2]
+    beyond: Array = np.where(room > 0, n * (1 - np.nan_to_num(stats.rate(chance, room))), -chance)
+    return beyond
 
 
-def background_counts(sums: np.ndarray) -> np.ndarray:
-    """Attributed conversions, and those of them that would have come anyway, judged in two ways.
-
-    Sums (draws, 5, strata, lags) of the arrays of `window_table` to (draws, 3, windows): attributed
-    by lag bin, expected of the background by lag bin, and as many as placebo touches would be
-    credited with, up to the window. These compare touched users against all, at the same tenure and
-    calendar.
-    """
-    n, time, once_n, sham_n, sham_time = np.moveaxis(sums, 1, 0)
-    k = n.shape[-1] - 1
-    once = once_n[..., :k].sum(axis=1)
-    rate = hazard(n[..., k], time[..., k])[:, None]
-    expected, sham = ((rate @ t[..., :k])[:, 0] for t in (time, sham_time))
-    prone = stats.rate(sham_n[..., :k].sum(axis=1).cumsum(axis=1), sham.cumsum(axis=1))
-    placebo = prone * expected.cumsum(axis=1) + once.cumsum(axis=1)
-    return np.stack([n[..., :k].sum(axis=1) + once, expected + once, placebo], axis=1)
+def beyond_others(sums: Array) -> Array:
+    """Conversions of users brought, beyond as many users whom nobody brought; see `between`."""
+    expected = stats.rate(sums[..., 5], sums[..., 6]) * sums[..., 4]
+    beyond: Array = np.where(sums[..., 2] > 0, sums[..., 3] - expected, 0.0)
+    return beyond
 
 
-def window_table(
-    n: np.ndarray,
-    time: np.ndarray,
-    once_n: np.ndarray,
-    sham_n: np.ndarray,
-    sham_time: np.ndarray,
-    days: np.ndarray,
-    seed: int,
-) -> tuple[pd.DataFrame, str]:
-    """The windows table, and why no window is admissible ("" where the data hold a background).
+def beyond_all(sums: Array) -> Array:
+    """The same and the excess of touches after the start, projected to all they are credited."""
+    later = (sums[..., 0] - sums[..., 1]) * stats.rate(excess(sums[..., 7:]), sums[..., 7])
+    return beyond_others(sums) + np.where(sums[..., 0] > sums[..., 1], later, 0.0)
 
-    Excess = attributed conversions - background rate x exposed days.
 
-    Conversions and days by (bucket, stratum, lag), the last lag untouched: the background.
-    ``once_n``: conversions without time at risk, which no touch is judged by. ``sham_n``,
-    ``sham_time``: of placebo touches, without the last lag.
-    """
-    shams = [np.pad(a, ((0, 0), (0, 0), (0, 1))) for a in (sham_n, sham_time)]
-    whole = np.stack([n, time, once_n, *shams], axis=1)
-    found = background_counts(whole.sum(axis=0)[None])[0]
-    drawn = background_counts(stats.bucket_draws(whole, seed=seed))
-    attributed, expected = found[:2].cumsum(axis=1)
-    late = attributed[-1] - attributed
-    late_ends = stats.wilson(late, np.full(len(days), attributed[-1]))
-    gain = attributed - expected
-    bins = drawn[:, 0] - drawn[:, 1]
-    gains, all_n = bins.cumsum(axis=1), drawn[:, 0].cumsum(axis=1)
-    ends = stats.percentile_interval(gains)
-    anyway = stats.percentile_interval(1 - stats.rate(gains, all_n))
-    placebo = stats.percentile_interval(stats.rate(drawn[:, 2], all_n))
-    table = pd.DataFrame(
-        {
-            "window_days": days,
-            "n_attributed": attributed.astype(int),
-            "n_late": late.astype(int),
-            **interval_columns("late_rate", stats.rate(late, attributed[-1]), *late_ends),
-            **interval_columns("n_excess", gain, *ends),
-            **interval_columns("dilution_rate", 1 - stats.rate(gain, attributed), *anyway),
-            **interval_columns("placebo_rate", stats.rate(found[2], attributed), *placebo),
-            "admissible": False,
-        }
+def jackknife(by_bucket: Array, statistic: Callable[[Array], Array]) -> Estimate:
+    """A statistic of sums by bucket, with its interval."""
+    return Estimate(stats.pseudo_values(by_bucket, statistic))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both comparisons by partner (any: the last one) and window."""
+
+    n_attributed: Array
+    n_compared: Array  # credited to touches after the start, of users who can be compared
+    n_brought: Array  # credited to the touch that brought the user
+    own: Estimate  # of the compared, beyond the users' own chance
+    told: Array  # whether that can be judged
+    refused: str  # why nobody's can, "" where it can
+    able: bool  # whether the backward control could run
+    control: Estimate  # of those touched soon after a conversion, the share beyond chance
+    upper: Estimate | None  # the calendar's reading, where the clock is the visits
+    n_users: Array  # brought by the partner
+    n_converted: Array
+    expected: Array  # of as many users whom nobody brought
+    brought: Estimate  # (converted - expected) / users
+    late: Estimate  # of all that is beyond at the longest window, the share that comes later
+    late_told: Array
+
+    @property
+    def n_later(self) -> Array:
+        """Conversions credited to touches after the start alone."""
+        return self.n_attributed - self.n_brought
+
+    @property
+    def enough(self) -> Array:
+        """Where so many of these are compared that all are judged by them."""
+        mostly: Array = self.told & (self.n_compared >= HALF * self.n_later)
+        return mostly
+
+    @property
+    def projected(self) -> Estimate:
+        """The excess of all of these, if those compared are like the others."""
+        scale = np.nan_to_num(stats.rate(self.n_later, self.n_compared))
+        return Estimate(self.own.pseudo * scale)
+
+
+def compare(found: OwnTime, reference: int) -> Comparison:
+    """Judge what the second walk found; touches after the start by the clock that fits."""
+    sums = found.own[:, found.clock]
+    own, calendar = jackknife(sums, excess), jackknife(found.own[:, CALENDAR], excess)
+    reach, total = found.reach.sum(axis=0), sums.sum(axis=0)
+    n_compared = np.rint(total[..., 0]).astype(int)
+    counts = np.rint(np.moveaxis(reach, -1, 0)[:4]).astype(int)
+    n_attributed, n_brought, n_users, n_converted = counts
+    told, refused = (n_compared >= FEW) & (total[..., 1] >= THIN), ""
+    if found.clock == CALENDAR:
+        if (jackknife(found.after, excess).ends[0][[reference, -1]] > 0).any():
+            refused = KEEP_COMPANY
+        if found.bare:  # of a touch on the conversion's day nobody knows which came first
+            others = jackknife(found.own[:, OTHER_DAYS], excess)
+            same_day = (own.ends[0] > 0) & ~(others.ends[0] > 0)
+            told &= ~same_day
+            refused = refused or SAME_DAY * bool(same_day[-1, reference])
+    background = np.broadcast_to(found.others[:, None], (*found.reach.shape[:3], 2))
+    both = np.concatenate([found.reach, background, sums], axis=-1)
+    beyond = jackknife(both, beyond_all)
+    controlled = np.rint(found.after.sum(axis=0)[[reference, -1], 3].max())
+    return Comparison(
+        n_attributed=n_attributed,
+        n_compared=n_compared,
+        n_brought=n_brought,
+        own=own,
+        told=told & (not refused),
+        refused=refused,
+        able=found.clock == VISITS or bool(controlled >= ABLE),
+        control=jackknife(found.after, lambda sums: stats.rate(excess(sums), sums[..., 0])),
+        upper=None if found.clock == CALENDAR else calendar,
+        n_users=n_users,
+        n_converted=n_converted,
+        expected=reach[..., 3] - beyond_others(both.sum(axis=0)),
+        brought=jackknife(both, lambda sums: stats.rate(beyond_others(sums), sums[..., 2])),
+        late=jackknife(both, lambda sums: 1 - share_of_last(beyond_all(sums))),
+        late_told=(beyond.ends[0][:, -1] > 0) & (not refused),
     )
-    pooled = pooled_share(time.sum(axis=0))
-    if pooled > MOST_POOLED:
-        table.loc[:, "n_excess":"placebo_rate_ci_upper"] = np.nan
-        why = f"{100 * pooled:.0f} % of the exposed days have no untouched time at the same tenure"
-        return table, f"{why} to compare with"
-    table["admissible"], why = admissible(bins, days)
-    return table, why
 
 
-def admissible(bins: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, str]:
+def share_of_last(beyond: Array) -> Array:
+    """Of what there is at the longest window (the last axis), the share up to each."""
+    return stats.rate(beyond, beyond[..., -1:])
+
+
+def verdicts(found: Comparison, at: int) -> Array:
+    """What the partners' touches after the start do, by each one's own interval."""
+    low, high = (end[:-1, at] for end in found.own.ends)
+    told = found.told[:-1, at] & ~np.isnan(low)
+    cases = [
+        (found.n_attributed[:-1, at] < FEW, TOO_FEW),
+        (~told, UNTOLD),
+        (low > 0, EARNS if found.able else FOLLOWED),
+        (high < 0, BELOW),
+    ]
+    return np.select([case for case, _ in cases], [word for _, word in cases], NO_EFFECT)
+
+
+def brings(found: Comparison, at: int) -> Array:
+    """How the users convert whom the partners brought, beside those whom nobody brought."""
+    low, high = (end[:-1, at] for end in found.brought.ends)
+    most = np.fmax(found.n_converted[:-1, at], found.expected[:-1, at])
+    cases = [
+        (found.n_users[:-1, at] == 0, NOBODY),
+        (~(most >= FEW) | np.isnan(low), UNTOLD),
+        (low > 0, MORE),
+        (high < 0, LESS),
+    ]
+    return np.select([case for case, _ in cases], [word for _, word in cases], ALIKE)
+
+
+def admissible(found: Comparison) -> tuple[Array, str]:
     """Which windows hold enough of the excess and no more, and why none does, if so.
 
-    ``bins``: (draws, windows) excess by lag bin. Admissible: excess above 0, not distinguishably
-    below `ENOUGH` of the largest excess, none distinguishable in the next bin (for the longest
-    window: in its last bin). From the first window surely above it on, wider ones only add
-    background.
+    Excess above 0, not distinguishably below `ENOUGH` of the largest one, none distinguishable
+    between the window and the next (for the longest: and the one before). From the first window
+    surely so on, wider ones only add what would come anyway.
     """
-    gains = bins.cumsum(axis=1)
-    most = gains.max(axis=1, keepdims=True)
-    of_most = np.where(most > 0, gains / np.where(most > 0, most, 1), np.nan)
-    low, high = stats.percentile_interval(of_most)
-    above = stats.percentile_interval(gains)[0] > 0
-    bin_low = stats.percentile_interval(bins)[0]
-    rises = np.r_[bin_low[1:], bin_low[-1]] > 0  # the excess still grows beyond the window
-    fit = above & (high >= ENOUGH) & ~rises
-    surely = np.flatnonzero(fit & (low >= ENOUGH))
+    known = np.flatnonzero(found.enough[-1])
+    fit = np.zeros(len(found.enough[-1]), bool)
+    if not len(known):
+        return fit, found.refused or UNTOLD
+    gains = found.projected.pseudo[:, -1, known]
+    steps = Estimate(np.diff(gains, axis=1, prepend=0)).ends[0] > 0
+    rises = np.r_[steps[1:], steps[-1]]
+    above = Estimate(gains).ends[0] > 0
+    largest = gains[:, gains.mean(axis=0).argmax()]
+    low, high = Estimate(gains - ENOUGH * largest[:, None]).ends
+    good = above & (high >= 0) & ~rises
+    surely = np.flatnonzero(good & (low >= 0))
     if len(surely):
-        fit[surely[0] + 1 :] = False
+        good[surely[0] + 1 :] = False
+    fit[known] = good
     if not above.any():
-        return fit, "no window holds more conversions than the background would bring"
-    if rises[-1]:
-        longer = f"so take windows longer than {days[-1]:g} days"
-        return fit, f"the excess still grows in the last bin, {longer}"
-    return fit, "no window reaches 90 % of the excess and stops growing"
-
-
-def partner_excess(
-    n: np.ndarray,
-    time: np.ndarray,
-    partner_n: np.ndarray,
-    partner_time: np.ndarray,
-    overlap: np.ndarray,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each partner's conversions beyond what the background and the other partners bring.
-
-    Least squares of the additive hazard (Lin & Ying 1994): background by stratum + one addition a
-    partner while exposed to it, times its exposed days. So conversions caused by one partner are
-    not counted for another whose touches lie near. NaN for a partner without an exposed day.
-
-    By bucket: conversions and days by stratum, conversions by partner, exposed days by stratum and
-    partner, days that two partners share.
-    """
-    s, p = partner_time.shape[1:]
-    flat = [a.reshape(len(n), -1) for a in (partner_n, n, time, partner_time, overlap)]
-    edges = np.cumsum([a.shape[1] for a in flat])[:-1]
-
-    def excess(sums: np.ndarray) -> np.ndarray:
-        reached, n, time, exposed, common = np.split(sums, edges, axis=1)
-        exposed, common = exposed.reshape(-1, s, p), common.reshape(-1, p, p)
-        share = np.nan_to_num(stats.rate(exposed, time[:, :, None])).swapaxes(1, 2)
-        beyond = reached[..., None] - share @ n[..., None]
-        effect = np.linalg.pinv(common - share @ exposed, hermitian=True) @ beyond
-        added: np.ndarray = effect[..., 0] * exposed.sum(axis=1)
-        return added
-
-    whole = np.concatenate(flat, axis=1)
-    value = excess(whole.sum(axis=0, keepdims=True))[0]
-    low, high = stats.percentile_interval(stats.bucket_draws(whole, excess, seed=seed))
-    value, low, high = np.where(partner_time.any(axis=(0, 1)), (value, low, high), np.nan)
-    return value, low, high
-
-
-def late_table(
-    n: np.ndarray,
-    time: np.ndarray,
-    alone_n: np.ndarray,
-    alone_time: np.ndarray,
-    days: np.ndarray,
-    least: int,
-    seed: int,
-) -> pd.DataFrame:
-    """What comes of a touch by how many days later: group, window_days, n_converted and rates.
-
-    Group 0 is any partner, then each alone. The clock starts anew with each touch. Excess hazard of
-    a lag = conversions per day there - untouched ones, by stratum; even within a lag bin. Whoever
-    is not followed far enough counts for the days that were seen. Rates are missing where fewer
-    than ``least`` convert or nothing is in excess.
-
-    Conversions and days by (bucket, stratum, lag), the last lag untouched; ``alone_*`` without the
-    last lag, and by partner too.
-    """
-    k = len(days)
-    background = hazard(n[..., k].sum(axis=0)[None], time[..., k].sum(axis=0)[None])[0]
-    every = np.ones_like(background)
-
-    def added(weight: np.ndarray, whole: np.ndarray, parts: np.ndarray) -> np.ndarray:
-        """Strata added up by weight: (bucket, window, group)."""
-        of_all = np.einsum("s,bsk->bk", weight, whole[..., :k])[..., None]
-        return np.concatenate([of_all, np.einsum("s,bskg->bkg", weight, parts)], axis=-1)
-
-    converted = added(every, n, alone_n)
-    rest = np.stack([n[..., k].sum(axis=1), time[..., k] @ background], axis=1)[..., None]
-    flat = [converted, added(every, time, alone_time), added(background, time, alone_time)]
-    whole = np.concatenate([*flat, np.repeat(rest, converted.shape[-1], axis=2)], axis=1)
-    width = np.diff(days, prepend=0)[:, None]
-
-    def curve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n, time, expected, rest = np.split(sums, [k, 2 * k, 3 * k], axis=1)
-        # the background of this draw; its shape over the strata is kept
-        level = stats.rate(rest[:, :1], rest[:, 1:])
-        share = 1 - np.exp(-(stats.rate(n - level * expected, time) * width).cumsum(axis=1))
-        return share, np.clip(1 - stats.rate(share, share[:, -1:]), 0, 1)
-
-    (rate,), (late,) = curve(whole.sum(axis=0)[None])
-    drawn, drawn_late = curve(stats.bucket_draws(whole, seed=seed))
-    ends = stats.percentile_interval(drawn)
-    n_converted = converted.sum(axis=0).cumsum(axis=0)
-    told = (ends[0][-1] > 0) & (n_converted[-1] >= least)
-    rates = interval_columns("excess_rate", rate, *ends)
-    rates |= interval_columns("late_rate", late, *stats.percentile_interval(drawn_late))
-    columns = {"n_converted": n_converted.astype(int)}
-    columns |= {name: np.where(told, values, np.nan) for name, values in rates.items()}
-    groups = range(converted.shape[-1])
-    grid = pd.MultiIndex.from_product([groups, days], names=["group", "window_days"])
-    table = pd.DataFrame({name: v.T.ravel() for name, v in columns.items()}, index=grid)
-    return table.reset_index()
+        return fit, NONE_ABOVE
+    return fit, STILL_RISES if rises[-1] else NONE_ENOUGH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,31 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.attribution.counting import Counts
 from mctlib.attribution.credit_rules import Credit, sure_order
-from mctlib.attribution.incrementality import MOST_POOLED, THIN
+from mctlib.attribution.incrementality import (
+    ALIKE,
+    BELOW,
+    EARNS,
+    ENOUGH,
+    FEW,
+    FOLLOWED,
+    KEEP_COMPANY,
+    LESS,
+    MORE,
+    NO_EFFECT,
+    NONE_ABOVE,
+    NONE_ENOUGH,
+    SAME_DAY,
+    STILL_RISES,
+    UNTOLD,
+    Comparison,
+)
 from mctlib.attribution.question import Question
-from mctlib.attribution.tables import BACKGROUND, FEW, shared_out
+from mctlib.attribution.tables import shared_out
 from mctlib.attribution.touchpoints import UNRESOLVED
 from mctlib.phrases import DAY_US
 
+MOST_COMPARED = 50  # partners, the largest, whose places are compared in pairs
+MOST_NAMED = 8  # partners in a sentence
 MOST_SAID = 12  # pairs of partners of which a sentence says that they change places
 
 
@@ -35,15 +55,35 @@ class Told:
     windows: pd.DataFrame
     full: np.ndarray  # windows with enough conversions; in shorter ones noise is ranked
     spent: np.ndarray  # by partner that can be ranked
-    value: float | None
-    idle: list[str]  # partners like the background
+    money: Credit  # what the credit by the rule that speaks stands for
+    partners: pd.DataFrame
     budget: pd.DataFrame
     approaches: pd.DataFrame
+    found: Comparison
+    reason: str  # why no window is to be used, "" where some are
+    few: str  # what there is too few of for intervals, "" where there is enough
 
     @property
     def rule(self) -> int:
         """Index of the rule that speaks."""
         return self.question.rules.index(self.question.rule)
+
+    def who(self, column: str, *verdicts: str) -> list[str]:
+        """Partners with one of some verdicts."""
+        names: list[str] = self.partners.loc[self.partners[column].isin(verdicts)].iloc[:, 0]
+        return list(names)
+
+    @cached_property
+    def largest(self) -> Credit:
+        """The credit of the partners that hold most of it by the rule that speaks."""
+        held = self.credit.by(self.rule).found[self.question.clock.reference]
+        return self.credit.of(np.sort(np.argsort(-held, kind="stable")[:MOST_COMPARED]))
+
+    @property
+    def idle(self) -> list[str]:
+        """Partners whose touches show no effect, and who bring nobody who converts more."""
+        gainful = self.who("brings", MORE)
+        return [name for name in self.who("verdict", NO_EFFECT, BELOW) if name not in gainful]
 
     @property
     def now(self) -> str:
@@ -72,7 +112,7 @@ def window_flips(told: Told) -> list[str]:
     def at(some: np.ndarray) -> str:
         return windows_in_words(*days[full[some]])
 
-    ahead = sure_order(told.credit.by(told.rule).drawn[:, full])
+    ahead = sure_order(told.largest.by(told.rule).drawn[:, full])
     said = "{0} earns more credit than {1} at {2}, and less at {3}."
     return turned_pairs(told, ahead, at, said)
 
@@ -83,7 +123,7 @@ def rule_flips(told: Told) -> list[str]:
     def rules(some: np.ndarray) -> str:
         return phrases.listed(told.question.rules[i].replace("_", " ") for i in some)
 
-    ahead = sure_order(told.credit.drawn[:, :, told.question.clock.reference])
+    ahead = sure_order(told.largest.drawn[:, :, told.question.clock.reference])
     said = "{0} earns more credit than {1} when counted by {2}, and less when counted by {3}."
     return turned_pairs(told, ahead, rules, f"At {told.now} {said}")
 
@@ -95,7 +135,7 @@ def turned_pairs(
 
     ``ahead``: (places, partner, partner); the one that leads first is named first.
     """
-    share = shared_out(told.credit.by(told.rule).found[told.question.clock.reference])
+    share = shared_out(told.largest.by(told.rule).found[told.question.clock.reference])
     both = np.argwhere(np.triu(ahead.any(axis=0) & ahead.any(axis=0).T))
     both = both[np.argsort(-share[both].sum(axis=1), kind="stable")]
     found = []
@@ -103,7 +143,7 @@ def turned_pairs(
         if ahead[:, p, q].argmax() > ahead[:, q, p].argmax():
             p, q = q, p
         more, less = np.flatnonzero(ahead[:, p, q]), np.flatnonzero(ahead[:, q, p])
-        names = told.credit.names[[p, q]]
+        names = told.largest.names[[p, q]]
         found.append(said.format(*names, name(more), name(less)))
     if len(both) > MOST_SAID:
         further = len(both) - MOST_SAID
@@ -113,20 +153,20 @@ def turned_pairs(
 
 def cost_flips(told: Told) -> Iterator[str]:
     """Partners that cost more than their credit is worth by one window, and less by another."""
-    if not told.value:
+    if not told.question.value:
         return
-    credit, days = told.credit.by(told.rule), told.question.days
-    low, high = stats.percentile_interval(credit.drawn)
+    money, days = told.money, told.question.days
+    low, high = stats.percentile_interval(money.drawn)
     for p, spent in enumerate(told.spent):
-        gains = [i for i in told.full if spent < told.value * low[i, p]]
-        loses = [i for i in told.full if spent > told.value * high[i, p]]
+        gains = [i for i in told.full if spent < low[i, p]]
+        loses = [i for i in told.full if spent > high[i, p]]
         if gains and loses:
             dear, cheap = (
-                f"{windows_in_words(days[i])} ({told.value * credit.found[i, p]:,.0f})"
+                f"{windows_in_words(days[i])} ({money.found[i, p]:,.0f})"
                 for i in (loses[0], gains[-1])
             )
             yield (
-                f"{credit.names[p]} cost {spent:,.0f}: more than its credited conversions are "
+                f"{money.names[p]} cost {spent:,.0f}: more than its credited conversions are "
                 f"worth at {dear}, and less at {cheap}."
             )
 
@@ -138,7 +178,7 @@ def cause_flips(told: Told) -> Iterator[str]:
         if name in told.idle:
             yield (
                 f"{name} holds {100 * held:.0f} % of the credit at {told.now}, yet users convert "
-                "no more often after its touches."
+                "no more often after its touches than at other times."
             )
 
 
@@ -173,17 +213,42 @@ def approach_flips(approaches: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def finding(told: Told, reason: str) -> str:
-    """Whether credit depends on the window, which to use, and what would have come anyway.
+def finding(told: Told) -> str:
+    """Whether credit depends on the window, which to use, and whom partners bring or move."""
+    sentences = [
+        order_in_words(told),
+        fit_in_words(told),
+        anyway_in_words(told),
+        *moved_in_words(told),
+        *brought_in_words(told),
+    ]
+    return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
 
-    ``reason``: why no window is admissible, where none is.
-    """
-    sentences = [order_in_words(told), fit_in_words(told.windows, reason)]
-    anyway = anyway_in_words(told.windows.iloc[told.question.clock.reference])
-    sentences[1] += f"; {anyway}" if anyway else ""
+
+def moved_in_words(told: Told) -> Iterator[str]:
+    """Whose touches users convert after."""
+    moved = told.who("verdict", EARNS, FOLLOWED)
+    if moved:
+        more = "more often than at other times of their own"
+        yield f"Users convert {more} after touches of {phrases.listed(moved, most=MOST_NAMED)}"
     if told.idle:
-        sentences.append(f"{capital(BACKGROUND)}: {', '.join(told.idle)}")
-    return ". ".join(sentences) + "."
+        spent = told.partners.set_index(told.question.by)["spend_amount"]
+        idle = [
+            f"{name} ({spent[name]:,.0f} spent)" if spent[name] > 0 else name for name in told.idle
+        ]
+        yield f"No effect is shown by {phrases.listed(idle, most=MOST_NAMED)}"
+
+
+def brought_in_words(told: Told) -> Iterator[str]:
+    """How users convert whom partners brought."""
+    for verdict, how in (
+        (MORE, "more than"),
+        (LESS, "less than"),
+        (ALIKE, "no differently from"),
+    ):
+        if who := told.who("brings", verdict):
+            whose = phrases.listed(who, most=MOST_NAMED)
+            yield f"Users whom {whose} brought convert {how} users whom nobody brought"
 
 
 def order_in_words(told: Told) -> str:
@@ -205,33 +270,54 @@ def order_in_words(told: Told) -> str:
     )
 
 
-def fit_in_words(windows: pd.DataFrame, reason: str) -> str:
-    """Which windows are admissible."""
+def fit_in_words(told: Told) -> str:
+    """Which windows are to be used."""
+    windows = told.windows
     days, fit = windows["window_days"], np.flatnonzero(windows["admissible"])
     if not len(fit):
-        return f"No window is admissible: {reason}"
+        return f"No window can be recommended: {why_none(told)}"
     first, last = days[fit[0]], days[fit[-1]]
     if len(fit) > 1:
-        return f"Windows between {windows_in_words(first, last)} are admissible"
+        return f"Use a window of {windows_in_words(first, last, last='to')}"
     # never a bare number: the right one lies somewhere between the neighbours that were tried
     between = windows_in_words(days.get(fit[0] - 1, 0.0), days.get(fit[0] + 1, first))
-    alone = f"Of the windows tried, {windows_in_words(first)} is admissible"
-    return f"{alone}, so the one to use lies between {between}"
+    return (
+        f"Of the windows tried, use {windows_in_words(first)}; the right one lies between {between}"
+    )
 
 
-def anyway_in_words(window: pd.Series) -> str:
-    """How many of the attributed conversions would have happened anyway; "" where unknown."""
+def why_none(told: Told) -> str:
+    """Why no window can be recommended."""
+    if told.few:
+        return f"fewer than {stats.MIN_CLUSTERS} {told.few} are too few to say how far chance goes"
+    longest = windows_in_words(told.question.days[-1])
+    return {
+        KEEP_COMPANY: "users are touched more often around conversions, after them too, so that "
+        "touches cannot be told from the users' own activity",
+        SAME_DAY: "times are days, and what exceeds chance lies on the conversion's own day, of "
+        "which nobody knows what came first",
+        UNTOLD: "too few conversions can be compared with other times of the same users",
+        NONE_ABOVE: "after touches users convert no more often than at other times of their own",
+        STILL_RISES: f"what touches bring still grows at {longest}, so take longer windows",
+        NONE_ENOUGH: f"none holds {100 * ENOUGH:.0f} % of what touches bring and stops growing",
+    }.get(told.found.refused or told.reason, "")
+
+
+def anyway_in_words(told: Told) -> str:
+    """How many of the conversions after touches would have come anyway; "" where unknown."""
+    at = told.question.clock.reference
+    window, n = told.windows.iloc[at], told.found.n_later[-1, at]
     if np.isnan(window["dilution_rate"]):
         return ""
-    judged = at_most_all(window, "dilution_rate")
-    if not np.isnan(window["placebo_rate"]):
-        judged += f"; judged by placebo touches {at_most_all(window, 'placebo_rate')}"
-    n, gain = window["n_attributed"], window["n_excess"]
-    which = f"{n - gain:,.0f} of" if gain > 0 else "as far as the data can tell, all of the"
-    return (
-        f"at {windows_in_words(window['window_days'])} {which} {n:,} attributed conversions "
-        f"({judged}) would have happened anyway"
-    )
+    of = f"of {n:,} conversions credited at {told.now}"
+    if window["n_brought"]:
+        of = (
+            f"of {window['n_attributed']:,} conversions credited at {told.now}, "
+            f"{window['n_brought']:,} follow the touch that brought the user; of the other {n:,}"
+        )
+    anyway = np.clip(n - window["n_excess"], 0, n)
+    how = "would have come anyway" if told.found.able else "would lie as near by chance"
+    return f"{of}, {anyway:,.0f} ({at_most_all(window, 'dilution_rate')}) {how}"
 
 
 def at_most_all(row: pd.Series, column: str) -> str:
@@ -245,59 +331,76 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def caveats(counts: Counts, *, pooled: float, few: str, unnamed: float) -> tuple[str, ...]:
-    """What to know before acting.
-
-    ``few``: why there are no intervals, "" where there are; ``unnamed``: money spent on nobody.
-    """
+def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
+    """What to know before acting; ``unnamed``: money spent on nobody."""
     no_intervals = (
-        f"{capital(few)}, so no interval is given, no partner is judged and no curve of late "
-        "converters drawn."
+        f"Fewer than {stats.MIN_CLUSTERS} {told.few} are too few to say how far chance goes, so no "
+        "interval is given and no partner is judged."
     )
     money = (
         f"{unnamed:,.0f} of the money spent names no {counts.question.by}, or ourselves; it stands "
         "in no row."
     )
-    exits = (
-        "Nobody leaves before as_of here: where accounts are closed, name that event as competing, "
-        "or the background comes out too low."
-    )
-    then = "where there is none, the overall background rate is used"
-    if pooled > MOST_POOLED:
-        then = (
-            "no untouched time at the same tenure to compare with, so no excess, dilution or "
-            "verdict is given"
-        )
-    thin = (
-        f"{100 * pooled:.0f} % of the exposed days lie in strata of tenure and calendar with less "
-        f"than one untouched day for {1 / THIN:.0f} exposed ones: {then}."
-    )
     return (
-        *method_caveats(counts),
-        *phrases.that_hold([(few, no_intervals)]),
+        *method_caveats(told, counts),
+        *phrases.that_hold([(told.few, no_intervals)]),
+        *comparison_caveats(told),
         *touch_caveats(counts),
         *conversion_caveats(counts),
-        *phrases.that_hold(
-            [(unnamed, money), (pooled > 0, thin), (not counts.question.has_exit, exits)]
-        ),
+        *phrases.that_hold([(unnamed, money)]),
     )
 
 
-def method_caveats(counts: Counts) -> list[str]:
+def method_caveats(told: Told, counts: Counts) -> list[str]:
     """What holds of every answer."""
     clock = counts.question.clock
     return [
         "No rule is causal: Markov and Shapley too only share out what happened together. A "
         "holdout is the test of a partner.",
+        "Touches after the start are judged by other times of the same user: had the conversion "
+        "come at another moment since the start, would a touch lie within the window? What is "
+        "said of all conversions takes it that those who cannot be compared are like the others.",
+        "A touch up to the start brought the user. Users brought are compared with users whom "
+        "nobody brought, of the same age and week; whether they would have come anyway needs a "
+        "holdout.",
         "Only each user's first conversion counts, from "
         f"{pd.Timestamp(clock.origin, unit='us'):%Y-%m-%d %H:%M} on: the first "
         f"{phrases.window(int(clock.windows[-1]))} of the log cannot be looked back on "
-        f"({counts.note('n_too_early'):,} conversions left out). Lags are looked back from "
-        "conversions, so recent touches do not bias them; a growing volume of touches does.",
-        "The excess takes it that users without a touch convert like the others would have: "
-        "touches aimed at people about to convert look better than they are. Placebo touches judge "
-        "by the touched users' own later days instead.",
+        f"({counts.note('n_too_early'):,} conversions left out).",
     ]
+
+
+def comparison_caveats(told: Told) -> tuple[str, ...]:
+    """How far the comparisons reach."""
+    found, at = told.found, told.question.clock.reference
+    n, compared = found.n_later[-1, at], found.n_compared[-1, at]
+    upper = found.upper or found.own
+    value, (low, high) = upper.value[-1, at], (end[-1, at] for end in upper.ends)
+    pairs = [
+        (
+            found.refused,
+            f"No partner is judged by touches after the start: {why_none(told)}.",
+        ),
+        (
+            not found.able and not found.refused,
+            "Hardly anybody is touched after the conversion, so nothing shows whether touches only "
+            "keep company with activity: conversions follow them, more is not said, and no return "
+            "is given.",
+        ),
+        (
+            found.upper is not None,
+            "Touches come with visits, so the user's own visits are the clock. By the calendar, "
+            f"the upper reading, {value:,.0f} ({low:,.0f} to {high:,.0f}) of the {compared:,} "
+            f"compared at {told.now} would exceed chance.",
+        ),
+        (
+            not found.enough[-1, at] and not found.refused and not told.few,
+            f"Of {n:,} conversions within {told.now} of a touch after the start {compared:,} can "
+            "be compared with other times of the same users: too few to say how many of all would "
+            "have come anyway.",
+        ),
+    ]
+    return phrases.that_hold(pairs)
 
 
 def touch_caveats(counts: Counts) -> tuple[str, ...]:
@@ -328,21 +431,7 @@ def touch_caveats(counts: Counts) -> tuple[str, ...]:
 
 
 def conversion_caveats(counts: Counts) -> tuple[str, ...]:
-    """Conversions that are not counted, or that nothing can be compared with."""
+    """Conversions that are not counted."""
     outside = counts.note("n_outside")
-    once = counts.dense("once_n", "lag").sum(axis=0)
-    pairs = [
-        (
-            outside,
-            "Conversions of users without a start, before it, or after the user left are not "
-            f"counted: {outside:,}.",
-        ),
-        (
-            once.any(),
-            "Conversions at the very start of the user's time at risk, before which there is "
-            f"nothing to compare: {once.sum():,.0f}. Those without a touch are left out of the "
-            f"background; the {once[:-1].sum():,.0f} attributed ones count as conversions that "
-            "would have happened anyway, as no touch can be judged by them.",
-        ),
-    ]
-    return phrases.that_hold(pairs)
+    said = "Conversions of users without a start, before it, or after the user left are not counted"
+    return phrases.that_hold([(outside, f"{said}: {outside:,}.")])

@@ -1,4 +1,4 @@
-"""Days at risk and conversions by tenure, calendar and time since a touch, as plain loops."""
+"""Time by tenure and calendar: how often things happen to whom, counted once over all users."""
 
 from __future__ import annotations
 
@@ -7,33 +7,18 @@ from typing import Annotated, NamedTuple, get_type_hints
 import numpy as np
 from numba import njit, types
 
-from mctlib.attribution.touchpoints import INTS, Array, Touches, Users, record
+from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users, record
 from mctlib.eventlog.journeys import NEVER
 from mctlib.phrases import DAY_US
 
-TENURE_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365)
+TENURE_DAYS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 28, 38, 50, 70, 100, 150)  # ends of bands
+ROUNDS = 80  # of proportional fitting
 
 
 class Tally(NamedTuple):
-    """What is counted of the users of one bucket, and by what.
+    """What is counted of the users of one bucket, and by what."""
 
-    Lags are bins between the windows, the last lag is beyond them all. Moves of the Markov chain go
-    from a partner or the start to a partner, the start, the conversion or the loss.
-    """
-
-    risk_n: Annotated[Array, "stratum", "lag"]  # conversions, since any touch
-    risk_days: Annotated[Array, "stratum", "lag"]
-    once_n: Annotated[Array, "stratum", "lag"]  # at the very begin of the counted time at risk
-    alone_n: Annotated[Array, "partner", "stratum", "window"]  # no other partner's touch beside
-    alone_days: Annotated[Array, "partner", "stratum", "window"]
-    placebo_n: Annotated[Array, "stratum", "window"]
-    placebo_days: Annotated[Array, "stratum", "window"]
-    partner_n: Annotated[Array, "partner"]  # with a touch in the reference window
-    partner_once: Annotated[Array, "partner"]  # those of them that are in once_n
-    partner_days: Annotated[Array, "partner", "stratum", "one"]  # exposed
-    overlap_days: Annotated[Array, "partner", "other"]  # exposed to both
-    credit: Annotated[Array, "rule", "window", "partner"]
-    moves: Annotated[Array, "window", "state", "next"]
+    credit: Annotated[Array, "what", "rule", "window", "partner"]  # conversions, money
 
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -48,143 +33,147 @@ class Clock(NamedTuple):
     reference: int  # index of the reference window
     origin: int  # conversions and days at risk count from here
     end: int  # and up to here
-    tenure: Array
-    periods: Array  # calendar edges
+    tenure: Array  # ends of bands
+    periods: Array  # begins of calendar periods, the log's first moment among them
     rules: Array  # indices of `credit_rules.RULES`
     half_life: int  # of time decay
-
-    @property
-    def n_strata(self) -> int:
-        """Bands of tenure times bands of the calendar; upper ends belong to a band."""
-        return (len(self.tenure) + 1) * (len(self.periods) + 1)
+    resolution: int  # how long a moment is: a day where moments are days, else a microsecond
 
 
-TALLY = record([types.Array(types.float64, len(axes), "C") for axes in AXES.values()], Tally)
-CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, types.int64], Clock)
+class Background(NamedTuple):
+    """Things and days by cohort (of starts in one period), band and period; see `fit_pace`.
+
+    ``touch_*``: of users who never convert, from their start on · ``other_*``: conversions and days
+    at risk of users whom no partner brought, all in one cohort.
+    """
+
+    touch_n: Array
+    touch_days: Array
+    other_n: Array
+    other_days: Array
+
+
+CELLS = types.Array(types.float64, 3, "C")
+TALLY = record([types.Array(types.float64, 4, "C")], Tally)
+CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, *[types.int64] * 2], Clock)
+BACKGROUND = record([CELLS] * 4, Background)
 
 
 @njit(cache=True, nogil=True)
-def add_days(days: Array, clock: Clock, start: int, since: int, a: int, b: int) -> None:
-    """Add the days of (a, b] to their strata and lags since a touch; NEVER: the last lag."""
-    periods, tenure, windows = clock.periods, clock.tenure, clock.windows
+def period_of(periods: Array, moment: int) -> int:
+    """The period that holds a moment; the first one holds what lies before it too."""
+    return max(int(np.searchsorted(periods, moment, side="right")) - 1, 0)
+
+
+@njit(cache=True, nogil=True)
+def cell(clock: Clock, start: int, moment: int) -> tuple[int, int]:
+    """The band of tenure and the calendar period of a moment (of its noon where it is a day)."""
+    moment += clock.resolution // 2
+    band = int(np.searchsorted(clock.tenure, moment - start, side="right"))
+    return band, period_of(clock.periods, moment)
+
+
+@njit(cache=True, nogil=True)
+def add_days(days: Array, clock: Clock, start: int, a: int, b: int) -> None:
+    """Add the days of [a, b) to their bands and periods."""
+    band = int(np.searchsorted(clock.tenure, a - start, side="right"))
+    period = period_of(clock.periods, a)
     while a < b:
-        band = np.searchsorted(tenure, a - start, side="right")
-        period = np.searchsorted(periods, a, side="right")
-        lag, upto = days.shape[1] - 1, b
-        if band < len(tenure):
-            upto = min(upto, start + tenure[band])
-        if period < len(periods):
-            upto = min(upto, periods[period])
-        if since != NEVER and a - since < windows[-1]:
-            lag = np.searchsorted(windows, a - since, side="right")
-            upto = min(upto, since + windows[lag])
-        days[band * (len(periods) + 1) + period, lag] += (upto - a) / DAY_US
+        upto = b
+        if band < len(clock.tenure):
+            upto = min(upto, start + clock.tenure[band])
+        if period + 1 < len(clock.periods):
+            upto = min(upto, clock.periods[period + 1])
+        days[band, period] += (upto - a) / DAY_US
+        if band < len(clock.tenure) and upto == start + clock.tenure[band]:
+            band += 1
+        if period + 1 < len(clock.periods) and upto == clock.periods[period + 1]:
+            period += 1
         a = upto
 
 
-@njit(cache=True, nogil=True)
-def add_conversion(n: Array, clock: Clock, start: int, since: int, conversion: int) -> None:
-    """Add a conversion to its stratum and lag since a touch; NEVER: the last lag."""
-    band = np.searchsorted(clock.tenure, conversion - start)
-    period = np.searchsorted(clock.periods, conversion)
-    lag = n.shape[1] - 1
-    if since != NEVER:
-        lag = np.searchsorted(clock.windows, conversion - since)
-    n[band * (len(clock.periods) + 1) + period, lag] += 1
+@njit(types.void(USERS, TOUCHES, CLOCK, BACKGROUND), cache=True, nogil=True)
+def count_background(users: Users, touches: Touches, clock: Clock, found: Background) -> None:
+    """Count what happens to users where nothing is to be explained (see `Background`)."""
+    for user in range(len(users.start)):
+        start, conversion, end = users.start[user], users.conversion[user], users.end[user]
+        if end == NEVER:
+            continue
+        begin, stop = touches.edges[user], touches.edges[user + 1]
+        if conversion == NEVER:
+            cohort = cell(clock, start, start)[1]
+            add_days(found.touch_days[cohort], clock, start, start + clock.resolution, end)
+            for i in range(begin, stop):
+                if touches.time[i] > start:
+                    band, period = cell(clock, start, touches.time[i])
+                    found.touch_n[cohort, band, period] += 1
+        low = max(start + clock.resolution, clock.origin)
+        if low < end and not (begin < stop and touches.time[begin] <= start):
+            add_days(found.other_days[0], clock, start, low, end)
+            if users.counted[user] and low <= conversion:
+                band, period = cell(clock, start, conversion)
+                found.other_n[0, band, period] += 1
 
 
-@njit(cache=True, nogil=True)
-def add_risk(user: int, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
-    """From a touch to the next one the lag runs; before the first touch it is the last lag.
+class Pace(NamedTuple):
+    """How often something happens, relatively: by band of tenure times by calendar period."""
 
-    While no other partner has touched within the longest window, what follows a touch is that
-    partner's alone.
+    tenure: Array  # ends of bands, microseconds
+    by_tenure: Array
+    periods: Array  # begins, microseconds
+    by_period: Array
+    before: Array  # days of ``by_period`` up to each period's begin
+
+
+PACE = record(
+    [INTS, types.float64[::1], INTS, types.float64[::1], types.float64[::1]],
+    Pace,
+)
+
+
+def fit_pace(n: Array, days: Array, clock: Clock) -> Pace:
+    """The pace of things ``n`` in ``days`` by (cohort, band, period), cohorts of their own level.
+
+    Poisson by proportional fitting. A little is added to both, so that a band of few days has some
+    pace; bands without a day go on as the one before.
     """
-    start, low, end = users.start[user], users.low[user], users.end[user]
-    begin, stop = touches.edges[user], touches.edges[user + 1]
-    longest, conversion = clock.windows[-1], users.conversion[user]
-    first = touches.time[begin] if begin < stop else end
-    add_days(found.risk_days, clock, start, NEVER, low, min(first, end))
-    last, other, partner = NEVER, NEVER, 0
-    for i in range(begin, stop):
-        if i > begin and touches.partner[i] != partner:
-            other = last
-        last, partner = touches.time[i], touches.partner[i]
-        until = min(touches.time[i + 1], end) if i + 1 < stop else end
-        add_days(found.risk_days, clock, start, last, max(last, low), until)
-        alone = max(last, low) if other == NEVER else max(last, low, other + longest)
-        days = found.alone_days[partner]
-        add_days(days, clock, start, last, alone, min(until, last + longest))
-    if not users.counted[user]:
-        return
-    if conversion == low:
-        add_conversion(found.once_n, clock, start, last, conversion)
-        return
-    add_conversion(found.risk_n, clock, start, last, conversion)
-    near = last != NEVER and conversion - last <= longest
-    if near and (other == NEVER or conversion - other > longest):
-        add_conversion(found.alone_n[partner], clock, start, last, conversion)
+    bands, periods = n.shape[1:]
+    by_tenure, by_period = np.ones(bands), np.ones(periods)
+    n_cohort, n_tenure, n_period = n.sum(axis=(1, 2)), n.sum(axis=(0, 2)), n.sum(axis=(0, 1))
+    for _ in range(ROUNDS):
+        by_days = days @ by_period
+        level = n_cohort / np.maximum(by_days @ by_tenure, 1e-9)
+        expected = level @ by_days
+        by_tenure = (n_tenure + 0.1 * by_tenure.min()) / (expected + 0.1)
+        seen = np.flatnonzero(expected > 1e-6)
+        if len(seen):
+            by_tenure[expected <= 1e-6] = by_tenure[seen[-1]]
+        expected = np.einsum("c,ctk,t->k", level, days, by_tenure, optimize=True)
+        by_period = (n_period + 0.5) / (expected + 0.5)
+    lengths = np.diff(clock.periods) / DAY_US
+    before = np.r_[0.0, np.cumsum(lengths * by_period[:-1])]
+    return Pace(clock.tenure, by_tenure, clock.periods, by_period, before)
 
 
 @njit(cache=True, nogil=True)
-def add_partners(user: int, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
-    """Each partner's exposure, the union of its touches' windows, and what two have in common."""
-    begin, stop = touches.edges[user], touches.edges[user + 1]
-    low, end, reach = users.low[user], users.end[user], clock.windows[clock.reference]
-    n, most = 0, stop - begin
-    whose = np.empty(most, np.int64)
-    opens, closes = np.empty(most, np.int64), np.empty(most, np.int64)
-    for i in range(begin, stop):
-        k = n - 1
-        while k >= 0 and whose[k] != touches.partner[i]:
-            k -= 1
-        if k < 0 or touches.time[i] > closes[k]:
-            k = n
-            n += 1
-            whose[k], opens[k] = touches.partner[i], touches.time[i]
-        closes[k] = touches.time[i] + reach
-    for k in range(n):
-        partner = whose[k]
-        # no touch is later than the conversion, so only a partner's last union can hold it
-        if users.counted[user] and closes[k] >= users.conversion[user]:
-            found.partner_n[partner] += 1
-            found.partner_once[partner] += users.conversion[user] == low
-        opens[k], closes[k] = max(opens[k], low), min(closes[k], end)
-        days = found.partner_days[partner]
-        add_days(days, clock, users.start[user], NEVER, opens[k], closes[k])
-        for m in range(k):
-            common = (min(closes[k], closes[m]) - max(opens[k], opens[m])) / DAY_US
-            if common > 0 and whose[m] != partner:
-                found.overlap_days[partner, whose[m]] += common
-                found.overlap_days[whose[m], partner] += common
+def passed(pace: Pace, start: int, moment: int) -> float:
+    """How much of the pace's time has passed for a user from the start to a moment."""
+    whole = 0.0
+    low = start
+    for band in range(len(pace.by_tenure)):
+        if low >= moment:
+            break
+        high = moment
+        if band < len(pace.tenure):
+            high = min(moment, start + pace.tenure[band])
+        whole += pace.by_tenure[band] * (in_calendar(pace, high) - in_calendar(pace, low))
+        low = high
+    return whole
 
 
 @njit(cache=True, nogil=True)
-def add_placebo(
-    user: int, users: Users, touches: Touches, clock: Clock, later: int, found: Tally
-) -> None:
-    """Add what follows the same touches ``later``, where no true touch is in the longest window."""
-    begin, stop = touches.edges[user], touches.edges[user + 1]
-    start, low, end = users.start[user], users.low[user], users.end[user]
-    longest, conversion = clock.windows[-1], users.conversion[user]
-    row, true, sham = begin, NEVER, NEVER
-    for i in range(begin, stop):
-        moment = touches.time[i] + later
-        until = min(moment + longest, end)
-        if i + 1 < stop:
-            until = min(until, touches.time[i + 1] + later)
-        if users.counted[user] and moment <= conversion:
-            sham = moment
-        since = moment
-        while moment < until:
-            while row < stop and touches.time[row] <= moment:
-                true = touches.time[row]
-                row += 1
-            upto = min(until, touches.time[row]) if row < stop else until
-            free = max(moment, low, true + longest)
-            add_days(found.placebo_days, clock, start, since, free, upto)
-            moment = upto
-    if sham == NEVER or conversion == low or conversion - sham > longest:
-        return
-    if conversion - touches.time[stop - 1] > longest:
-        add_conversion(found.placebo_n, clock, start, sham, conversion)
+def in_calendar(pace: Pace, moment: int) -> float:
+    """The same of the calendar alone, from its begin."""
+    period = period_of(pace.periods, moment)
+    part: float = pace.by_period[period] * (moment - pace.periods[period]) / DAY_US
+    return pace.before[period] + part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from mctlib.attribution.credit_rules import RULES
 from mctlib.attribution.person_time import TENURE_DAYS, Clock
 from mctlib.attribution.touchpoints import SOURCES, SURVEY, Tags
 from mctlib.contract import CANONICAL, ParameterError, as_columns, as_window, nearest
+from mctlib.eventlog.days import midnights
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.phrases import DAY_US
 
-MOST_PERIODS = 6  # calendar strata, of 28 days or more
+WEEK, MOST_PERIODS = 7 * DAY_US, 104  # periods of the calendar are weeks, or some weeks
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Question:
     tags: Tags
     events: tuple[Step, ...]  # conversion, start, perhaps an exit, then the touches by tag
     has_crm: bool  # the dim partner_id holds what is on record of each user
+    value: float | str | None = None  # what a conversion brings, or what says so of each
+    amount: str | None = None  # this, where it is the conversion's, not the user's
+    zones: tuple[str, ...] = ()  # where moments are days: by whose they are counted
 
     @property
     def by(self) -> str:
@@ -48,7 +53,8 @@ class Question:
     def dims(self) -> list[str]:
         """What the kernel reads of each event."""
         crm = ["partner_id"] if self.has_crm else []
-        return [*map(Tags.dim, self.tags.columns), *crm]
+        worth = [self.value] if isinstance(self.value, str) and not self.amount else []
+        return [*map(Tags.dim, self.tags.columns), *crm, *worth]
 
     @property
     def days(self) -> np.ndarray:
@@ -112,15 +118,37 @@ def read_clock(
     as_of: Any,
     rules: np.ndarray,
     half_life: str,
+    zones: tuple[str, ...],
 ) -> Clock:
     """How time is cut; conversions count once the longest window can be looked back on."""
-    origin = int(log.first_event.value // 1000) + int(windows[0][-1])
-    end = log.as_of(as_of)
-    period = max(28 * DAY_US, -(-(end - origin) // MOST_PERIODS))
+    begin, end = int(log.first_event.value // 1000), log.as_of(as_of)
+    if zones:
+        if (windows[0] % DAY_US).any():
+            raise ParameterError(
+                "windows: conversions or touches are known by their day only; give whole days, "
+                'such as "7d".'
+            )
+        begin, last = midnights(np.array([begin, end]), zones).tolist()
+        end = last + DAY_US - 1
     tenure = np.array(TENURE_DAYS) * DAY_US
-    periods = np.arange(origin + period, end, period, dtype=np.int64)
-    length = as_window(half_life, "half_life")
-    return Clock(*windows, origin, end, tenure, periods, rules, length)
+    period = WEEK * -(-(end - begin + 1) // (WEEK * MOST_PERIODS))
+    periods = np.arange(begin, end + 1, period, dtype=np.int64)
+    length, resolution = as_window(half_life, "half_life"), DAY_US if zones else 1
+    origin = begin + int(windows[0][-1])
+    return Clock(*windows, origin, end, tenure, periods, rules, length, resolution)
+
+
+def read_zones(log: EventLog, conversion: Step, touches: Sequence[Step]) -> tuple[str, ...]:
+    """By whose days moments are counted, because conversions or touches are known by day only."""
+    known = log.day_resolution
+    found = []
+    for zone in dict.fromkeys(zone for zones in known.values() for zone in zones):
+        names = [event for event, zones in known.items() if zone in zones]
+        for step in (conversion, *touches):
+            mine = [name for name in names if name in (step.names or names)]
+            if mine and not log.missing_events([Step(mine, step.where)]):
+                found.append(zone)
+    return tuple(dict.fromkeys(found))
 
 
 def read_events(log: EventLog, **events: Any) -> dict[str, Step]:
@@ -129,6 +157,25 @@ def read_events(log: EventLog, **events: Any) -> dict[str, Step]:
         if event is not None and (missing := log.missing_events([event])):
             raise ParameterError(f"{name}: {missing[0]}")
     return {name: as_step(event) for name, event in events.items() if event is not None}
+
+
+def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
+    """The numeric property or column of conversions that says what each brings, if that is it."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        if not 0 <= value < np.inf:
+            raise ParameterError(
+                f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
+            )
+        return None
+    missing = log.missing_events([Step(conversion.event, {**conversion.where, value: ANY})])
+    if not missing:
+        return value
+    with suppress(ParameterError):
+        if value == "revenue" and log.of_user(value):
+            return None
+    raise ParameterError(f"value: {missing[0]}")
 
 
 def touch_steps(touch: Step, tags: Tags) -> list[Step]:

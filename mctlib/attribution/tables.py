@@ -8,14 +8,18 @@ import pandas as pd
 from mctlib import stats
 from mctlib.attribution.counting import Counts
 from mctlib.attribution.credit_rules import APPROACHES, MULTI, Credit, ranks
-from mctlib.attribution.incrementality import late_table, partner_excess
+from mctlib.attribution.incrementality import (
+    FEW,
+    HALF,
+    Comparison,
+    admissible,
+    brings,
+    verdicts,
+)
 from mctlib.attribution.question import Question
 from mctlib.attribution.touchpoints import LEFT_OUT
 from mctlib.contract import interval_columns
 from mctlib.eventlog.event_log import EventLog
-
-FEW = 30  # conversions below which a partner gets no verdict and no rank
-BACKGROUND, UNTOLD = "indistinguishable from background", "cannot be told"
 
 
 def shared_out(credit: np.ndarray) -> np.ndarray:
@@ -38,89 +42,122 @@ def read_spend(log: EventLog, question: Question) -> pd.Series:
     return spend["amount"].groupby(word.map(question.tags.known).fillna("")).sum()
 
 
-def credit_table(credit: Credit, ranked: np.ndarray, question: Question) -> pd.DataFrame:
+def credit_table(
+    credit: Credit, money: Credit, ranked: np.ndarray, question: Question
+) -> pd.DataFrame:
     """Credit, its share and its rank, by partner, rule and window; ``ranked``: who gets a rank."""
-    some = credit.of(ranked)
-    rank = np.full((3, *credit.found.shape), np.nan)
-    if len(ranked):
-        ends = np.quantile(ranks(some.drawn), [0.025, 0.975], axis=0, method="nearest")
-        rank[..., ranked] = np.stack([ranks(some.found), *ends])
-    ends = stats.percentile_interval(shared_out(credit.drawn))
-    columns = {"credit": credit.found}
-    columns |= interval_columns("credit_share", shared_out(credit.found), *ends)
-    columns |= interval_columns("rank", *rank)
+    share, rank = np.full((2, 3, *credit.found.shape), np.nan)
+    for r in range(len(question.rules)):  # draws by all rules at once would need much room
+        some = credit.by(r)
+        ends = stats.percentile_interval(shared_out(some.drawn))
+        share[:, r] = shared_out(some.found), *ends
+        if len(ranked):
+            drawn = ranks(some.drawn[..., ranked])
+            ends = np.quantile(drawn, [0.025, 0.975], axis=0, method="nearest")
+            rank[:, r][..., ranked] = ranks(some.found[..., ranked]), *ends
+    columns = {"credit": credit.found, **interval_columns("credit_share", *share)}
+    columns |= interval_columns("rank", *rank) | {"credit_amount": money.found}
     names = [question.by, "rule", "window_days"]
     grid = pd.MultiIndex.from_product([credit.names, question.rules, question.days], names=names)
     flat = {name: np.moveaxis(values, -1, 0).ravel() for name, values in columns.items()}
     return pd.DataFrame(flat, index=grid).reset_index()
 
 
-def partner_table(
-    counts: Counts,
-    credit: Credit,
-    amount: pd.Series,
-    value: float | None,
-    *,
-    background: bool,
-    seed: int,
-) -> pd.DataFrame:
-    """The partners at the reference window; ``credit``: by the rule that speaks.
+def window_table(found: Comparison, days: np.ndarray) -> tuple[pd.DataFrame, str]:
+    """The windows table, and why none of them is to be used ("" where some are)."""
+    n, told = found.n_attributed[-1], found.enough[-1]
+    late = n[-1] - n
+    late_ends = stats.wilson(late, np.full(len(days), n[-1]))
+    whole, control = found.projected.of(-1), found.control.of(slice(len(days)))
+    anyway = 1 - stats.rate(np.stack([whole.value, *whole.ends[::-1]]), found.n_later[-1])
+    fit, why = admissible(found)
+    table = {
+        "window_days": days,
+        "n_attributed": n,
+        "n_compared": found.n_compared[-1],
+        "n_brought": found.n_brought[-1],
+        "n_late": late,
+        **interval_columns("late_rate", stats.rate(late, n[-1]), *late_ends),
+        **whole.columns("n_excess", told),
+        **interval_columns("dilution_rate", *np.where(told, anyway.clip(0, 1), np.nan)),
+        **control.columns("placebo_rate", found.upper is None),
+        "admissible": fit,
+    }
+    rates = [column for column in table if column.startswith("placebo_rate")]
+    table |= {column: table[column].clip(0, 1) for column in rates}
+    return pd.DataFrame(table), "" if fit.any() else why
 
-    ``background``: whether the data have one; otherwise nothing is said about excess.
-    """
-    n = counts.dense("partner_n", "partner")
-    gain, low, high = partner_excess(
-        counts.dense("risk_n", "stratum"),
-        counts.dense("risk_days", "stratum"),
-        n - counts.dense("partner_once", "partner"),
-        counts.dense("partner_days", "stratum", "partner"),
-        counts.overlap_days,
-        seed,
-    )
-    if not background:
-        gain = np.full(len(gain), np.nan)
-    if not (background and credit.sure):
-        low = high = np.full(len(gain), np.nan)
-    n = n.sum(axis=0)
-    verdict = np.select(
-        [n < FEW, ~(high - low <= n), low > 0, high < 0],
-        [f"too few conversions (< {FEW})", UNTOLD, "earns credit", "below background"],
-        BACKGROUND,
-    )
-    paid = amount.where((amount > 0) & (n >= FEW)).to_numpy()
-    worth = np.nan if value is None else float(value)
+
+def partner_table(
+    counts: Counts, credit: Credit, money: Credit, amount: pd.Series, found: Comparison
+) -> pd.DataFrame:
+    """The partners at the reference window; ``credit``, ``money``: by the rule that speaks."""
     at = counts.question.clock.reference
+    n, compared = found.n_attributed[:-1, at], found.n_compared[:-1, at]
+    verdict = verdicts(found, at)
+    own, gain = (part.of((slice(-1), at)) for part in (found.own, found.projected))
+    paid = amount.where((amount > 0) & (n >= FEW)).to_numpy()
+    worth = stats.rate(money.found[at], credit.found[at])  # of a credited conversion
+    removal, parts = counts.removal_effect()
+    drawn = removal + stats.bucket_draws(parts, seed=credit.seed)
+    removals = stats.percentile_interval(drawn.clip(0, 1) if credit.sure else drawn * np.nan)
+    judged = found.able & found.enough[:-1, at] & (compared >= HALF * n)
+    returned = (end * worth / paid - 1 for end in (gain.value, *gain.ends))
     cost = stats.percentile_interval(stats.rate(paid, credit.drawn[:, at]))
     table = {
         counts.question.by: counts.names,
         "spend_amount": amount.to_numpy(),
-        "n_attributed": n.astype(int),
+        "n_attributed": n,
+        "n_compared": compared,
+        "n_brought": found.n_brought[:-1, at],
         "n_credited": credit.found[at],
-        **interval_columns("n_excess", gain, low, high),
+        **interval_columns("removal_effect", removal, *removals),
+        **own.columns("n_beyond_chance", found.told[:-1, at]),
+        **gain.columns("n_excess", found.enough[:-1, at]),
+        **interval_columns(
+            "credit_amount", money.found[at], *stats.percentile_interval(money.drawn[:, at])
+        ),
         **interval_columns("cost_amount", stats.rate(paid, credit.found[at]), *cost),
-        **interval_columns("roi", *(end * worth / paid - 1 for end in (gain, low, high))),
+        **interval_columns("roi", *(np.where(judged, end, np.nan) for end in returned)),
         "verdict": verdict,
+        "brings": brings(found, at),
     }
-    order = ["n_excess", "n_attributed"]
-    return pd.DataFrame(table).sort_values(order, ascending=False, ignore_index=True)
+    order = ["n_attributed", counts.question.by]
+    return pd.DataFrame(table).sort_values(order, ascending=[False, True], ignore_index=True)
 
 
-def late_converters(counts: Counts, *, told: bool, seed: int) -> pd.DataFrame:
-    """What comes of a touch by how many days later; ``told``: whether the rates can be."""
-    question = counts.question
-    table = late_table(
-        counts.dense("risk_n", "stratum", "lag"),
-        counts.dense("risk_days", "stratum", "lag"),
-        counts.dense("alone_n", "stratum", "window", "partner"),
-        counts.dense("alone_days", "stratum", "window", "partner"),
-        question.days,
-        FEW,
-        seed,
-    )
-    if not told:
-        table.loc[:, "excess_rate":] = np.nan
+def brought_table(counts: Counts, amount: pd.Series, found: Comparison) -> pd.DataFrame:
+    """Users whom each partner brought, beside those whom nobody brought."""
+    at = counts.question.clock.reference
+    users, converted = found.n_users[:-1, at], found.n_converted[:-1, at]
+    beyond = found.brought.of((slice(-1), at))
+    paid = amount.where((amount > 0) & (converted >= FEW)).to_numpy()
+    table = {
+        counts.question.by: counts.names,
+        "n_users": users,
+        "n_converted": converted,
+        "n_expected": found.expected[:-1, at],
+        **beyond.columns("difference_share"),
+        "cost_amount": stats.rate(paid, converted),
+        "verdict": brings(found, at),
+    }
+    out = pd.DataFrame(table)[users > 0]
+    return out.sort_values("n_users", ascending=False, ignore_index=True)
+
+
+def late_converters(counts: Counts, found: Comparison) -> pd.DataFrame:
+    """What is credited by window, and of what is beyond chance the share that comes later."""
     groups = np.array(["all", *counts.names], dtype=object)
-    return table.assign(group=groups[table["group"]]).rename(columns={"group": question.by})
+    order = np.r_[len(groups) - 1, np.arange(len(groups) - 1)]  # any partner comes first
+    told = found.late_told & (found.n_attributed[:, -1] >= FEW)
+    rates = found.late.columns("late_rate", told[:, None])
+    columns = {"n_converted": found.n_attributed} | {
+        name: np.clip(values, 0, 1) for name, values in rates.items()
+    }
+    names = [counts.question.by, "window_days"]
+    grid = pd.MultiIndex.from_product([groups, counts.question.days], names=names)
+    flat = {name: values[order].ravel() for name, values in columns.items()}
+    return pd.DataFrame(flat, index=grid).reset_index()
 
 
 def budget_table(credit: Credit, amount: pd.Series, question: Question) -> pd.DataFrame:
@@ -138,13 +175,14 @@ def budget_table(credit: Credit, amount: pd.Series, question: Question) -> pd.Da
     return table.assign(change_amount=table["budget_amount"] - table["spend_amount"])
 
 
-def approach_table(counts: Counts, value: float | None) -> pd.DataFrame:
+def approach_table(counts: Counts) -> pd.DataFrame:
     """Whom each approach credits, against multi-touch; the first row of each is all together."""
     columns = ["approach", "partner_id", "n_credited", "n_alike", "n_extra", "n_missing"]
+    columns.append("missing_value_amount")
     table = counts.tables["approaches"]
-    credited, alike = (
+    credited, alike, worth = (
         table.pivot(index="partner", columns="approach", values=kind).fillna(0.0)
-        for kind in ("sum_credited", "sum_alike")
+        for kind in ("sum_credited", "sum_alike", "sum_worth_alike")
     )
     parts = []
     for n, approach in enumerate(APPROACHES if MULTI in credited else ()):
@@ -152,10 +190,11 @@ def approach_table(counts: Counts, value: float | None) -> pd.DataFrame:
             part = pd.DataFrame({"n_credited": credited[n], "n_alike": alike[n]})
             part["n_extra"] = credited[n] - alike[n]
             part["n_missing"] = credited[MULTI] - alike[n]
+            part["missing_value_amount"] = worth[MULTI] - worth[n]
             part = pd.concat([part.sum().to_frame("all").T, part])
             parts.append(part.rename_axis("partner_id").reset_index().assign(approach=approach))
     out = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    return out.assign(missing_value_amount=out["n_missing"] * (np.nan if value is None else value))
+    return out if counts.question.value is not None else out.assign(missing_value_amount=np.nan)
 
 
 def touch_table(counts: Counts) -> pd.DataFrame:

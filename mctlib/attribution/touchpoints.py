@@ -30,7 +30,7 @@ AFTER, CONVERTS, OURSELVES, NOT_AT_RISK = range(len(LEFT_OUT))
 KEPT, UNTAGGED = -1, -2
 
 Array = np.ndarray
-INTS, FLAGS = types.int64[::1], types.boolean[::1]
+INTS, FLAGS, FLOATS = types.int64[::1], types.boolean[::1], types.float64[::1]
 
 
 def record(fields: Sequence[Any], kind: Any) -> Any:
@@ -51,6 +51,7 @@ class Users(NamedTuple):
     end: Array  # end of the time at risk, NEVER for whom there is none
     inside: Array  # converts while at risk
     counted: Array  # and late enough to be looked back on
+    worth: Array  # what the conversion brings, 0 where nothing says so
 
 
 class Touches(NamedTuple):
@@ -61,7 +62,7 @@ class Touches(NamedTuple):
     partner: Array  # index of a name
 
 
-USERS = record([INTS] * 5 + [FLAGS] * 2, Users)
+USERS = record([INTS] * 5 + [FLAGS] * 2 + [FLOATS], Users)
 TOUCHES = record([INTS] * 3, Touches)
 
 
@@ -89,8 +90,13 @@ def carriers(edges: Array, start_row: Array, tracked: Array) -> Array:
     return found
 
 
-def find_users(j: Journeys, first: Array, *, origin: int, end: int) -> Users:
-    """Users by their first conversion, start and exit (``first``: rows, see `first_matches`)."""
+def find_users(
+    j: Journeys, first: Array, worth: Array, *, origin: int, end: int, resolution: int
+) -> Users:
+    """Users by their first conversion, start and exit (``first``: rows, see `first_matches`).
+
+    The time at risk holds the whole of the moment that ends it, which lasts a ``resolution``.
+    """
     moment = np.where(first == NOWHERE, NEVER, j.time[first])
     conversion, start = moment[:2]
     leave = moment[2] if len(moment) > 2 else np.full(len(start), NEVER)
@@ -99,7 +105,7 @@ def find_users(j: Journeys, first: Array, *, origin: int, end: int) -> Users:
     inside = at_risk & converts & ~(leaves & (leave < conversion))
     last = np.full(len(start), end)
     for moment, known in ((conversion, converts), (leave, leaves)):
-        last = np.where(known, np.minimum(last, moment), last)
+        last = np.where(known, np.minimum(last, moment + resolution - 1), last)
     return Users(
         start,
         conversion,
@@ -108,6 +114,7 @@ def find_users(j: Journeys, first: Array, *, origin: int, end: int) -> Users:
         end=np.where(at_risk, last, NEVER),
         inside=inside,
         counted=inside & (conversion >= origin),
+        worth=np.nan_to_num(worth),
     )
 
 
@@ -190,7 +197,9 @@ class Tags:
         """
         answer = np.where(start_row == NOWHERE, NOWHERE, self.answers(j.user[edges[:-1]]))
         asked = answer != NOWHERE
-        row = np.union1d(np.flatnonzero(tagged), start_row[asked])
+        row = np.flatnonzero(tagged)
+        if asked.any():
+            row = np.union1d(row, start_row[asked])
         converts, mine = j.has(0)[row], tagged[row]
         meanings = {s: [self.meaning(s, w) for w in j.levels[self.dim(s)]] for s in self.columns}
         words = {w for means in meanings.values() for m in means for w in (m.sure, m.spare)}

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.attribution import incrementality, narrative, tables
-from mctlib.attribution.counting import Counts, count
-from mctlib.attribution.credit_rules import RULES, Credit, draw_credit, stability
+from mctlib.attribution import incrementality, narrative, narrative_rule, tables
+from mctlib.attribution.counting import count
+from mctlib.attribution.credit_rules import RULES, stability
+from mctlib.attribution.incrementality import FEW
+from mctlib.attribution.own_time import walk_again
 from mctlib.attribution.question import (
     Question,
     read_by,
@@ -20,12 +22,12 @@ from mctlib.attribution.question import (
     read_events,
     read_rules,
     read_tags,
+    read_value,
     read_windows,
+    read_zones,
     touch_steps,
 )
-from mctlib.attribution.tables import BACKGROUND, FEW
 from mctlib.attribution.touchpoints import SOURCES
-from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.results import Result
@@ -42,30 +44,45 @@ class Attribution(Result):
     credit                       conversions
     credit_share ±         0-1   of all attributed conversions
     rank ±                       NaN below 30 conversions at the reference window
+    credit_amount          money what the credited conversions bring
     ``windows``                  one row a window
     n_attributed                 conversions with a touch within the window
+    n_compared                   after a touch that came after the start, of users whose own time
+                                 since then has other moments to compare with
+    n_brought                    after the touch that brought the user (the last up to the start)
     n_late, late_rate ±    0-1   attributed at the longest window, last touch older than this one
-    n_excess ±                   attributed conversions beyond the background
-    dilution_rate ±        0-1   1 - excess / attributed
-    placebo_rate ±         0-1   share that placebo touches would be credited with as well
-    admissible                   holds enough of the excess, and wider ones only add background
+    n_excess ±                   of attributed - brought, beyond chance: what the compared show,
+                                 projected to all; NaN where fewer than half are compared
+    dilution_rate ±        0-1   1 - n_excess / (attributed - brought)
+    placebo_rate ±         0-1   the same looking back, after conversions: what touches cannot cause
+    admissible                   holds enough of the excess, and wider ones add none
     ``stability``                one row a rule and window, of partners with 30 conversions or more
     kendall_tau                  tau-b of the partners' credit against the reference window's
     top_partner, top_rate  0-1   in how many bootstrap draws it is the top
     ``partners``                 at the reference window: who touched users at risk or cost money
     spend_amount           money in the days of the counted conversions
-    n_attributed                 conversions with any of its touches
+    n_attributed, n_compared, n_brought, n_excess ± : as of windows, with any of its touches
     n_credited                   linear, or the first rule given
-    n_excess ±                   beyond the background and the other partners
+    removal_effect ±       0-1   share of the conversions lost without it (Markov chain, if asked)
+    n_beyond_chance ±                   of the compared, beyond the users' own chance
+    credit_amount ±        money what the credited conversions bring
     cost_amount ±          money spent per credited conversion; NaN below 30 conversions
-    roi ±                        (n_excess x value - spend) / spend; NaN as cost_amount
-    verdict                      earns credit, below background (interval without 0),
-                                 indistinguishable from background, too few conversions (< 30),
-                                 cannot be told (no background or interval, or a wide one)
+    roi ±                        (n_excess x what its credited conversions bring on average - spend)
+                                 / spend; where half of n_attributed are compared, the control ran
+    verdict                      of touches after the start: earns credit, below background (the
+                                 interval of n_beyond_chance holds no 0), shows no effect,
+                                 conversions follow (the control could not run), too few
+                                 conversions (< 30), cannot be told
+    brings                       how users convert whom it brought, see ``brought``
+    ``brought``                  partners that brought users, at the reference window
+    n_users, n_converted         users, those who convert within the window
+    n_expected                   of as many users whom nobody brought, at the same age and week
+    difference_share ±            (converted - expected) / users
+    cost_amount            money spent per user who converted; NaN below 30
+    verdict                      brings users who convert more, as others, less; cannot be told
     ``late``                     one row a partner ("all": any touch) and window_days
-    n_converted                  last touch that near, no other partner's in the longest window
-    excess_rate ±          0-1   convert so soon after such a touch, beyond the background
-    late_rate ±            0-1   of those in the longest window, the share that comes later
+    n_converted                  attributed
+    late_rate ±            0-1   of all beyond chance or expected at the longest window, comes later
     ``budget``                   one row a window and partner that cost money
     budget_amount ±        money all that was spent, shared out by credit
     change_amount          money budget_amount - spend_amount
@@ -73,7 +90,7 @@ class Attribution(Result):
     ``approaches``               one row an approach and partner ("all": together)
     n_credited, n_alike          conversions it credits; those that multi-touch credits alike
     n_extra, n_missing           that only it credits to the partner; that only multi-touch does
-    missing_value_amount   money n_missing x value
+    missing_value_amount   money what n_missing stands for
     ``touches``                  touch (named by which source, or left out and why), n_touches
     ``conflicts``                stands (source), partner, overruled, overruled_partner, n_touches
     ====================== ===== ===================================================================
@@ -85,6 +102,7 @@ class Attribution(Result):
     windows: pd.DataFrame
     stability: pd.DataFrame
     partners: pd.DataFrame
+    brought: pd.DataFrame
     late: pd.DataFrame
     budget: pd.DataFrame
     flips: pd.DataFrame
@@ -112,14 +130,15 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     aliases: Mapping[str, str] | None = None,
     start: Any = None,
     competing: Any = None,
-    value: float | None = None,
+    value: float | str | None = None,
 ) -> Attribution:
-    """Credit partners under every rule and window, and tell what exceeds the background.
+    """Credit partners under every rule and window, and tell what exceeds chance.
 
     Users are at risk from their first ``start`` to their first ``conversion``, an exit or
-    ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t <= window. Conversions
-    in the log's first max(``windows``) are left out: every lag is seen over equally many days.
-    No rule is causal; for what touches add see `incrementality` and `person_time.add_placebo`.
+    ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t < window, all in days
+    where either is known by day. Conversions in the log's first max(``windows``) are left out: each
+    lag is seen over equally many days. No rule is causal. Touches after the start are judged within
+    users (`rotation`), touches up to it, which brought the user, between users; `incrementality`.
 
     Parameters
     ----------
@@ -129,22 +148,22 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         Each user's first one counts; it is never a touch itself.
     windows, reference : list of str, str
         Durations; the one by which partners are judged (default: the longest).
-    as_of : str or Timestamp
-        Last observed moment; a bare day means its end, UTC.
+    as_of, seed : str or Timestamp, int
+        Last observed moment (a bare day means its end, UTC); of credit's bootstrap over buckets.
     rules, half_life : list of str, str
-        Some of `RULES` (`credit_rules.weight`, `removal_credit`); the half-life of time_decay.
+        Some of `RULES` (`credit_rules.weight`, `markov.removal`); the half-life of time_decay.
     by, sources, aliases : str, list of str, dict
         The partners' column; for partner_id what names them, in a conflict the first (also
         "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
         Events that can be a touch (default: any), that put users at risk (any), that end it.
-    value, seed : float, int
-        Money that a conversion brings; of the bootstrap over 100 buckets of users.
+    value : float or str, optional
+        Money that a conversion brings; or a number of it that says so, or people's revenue.
 
     Returns
     -------
     Attribution
-        Tables (columns: see `Attribution`), ``finding``, ``caveats``.
+        Tables (columns: see `Attribution`), ``finding``, ``rule``, ``caveats``.
 
     Raises
     ------
@@ -159,12 +178,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     >>> attribution_windows(log, "interview_scheduled", **ask).windows["n_attributed"].tolist()
     [16]
     """
-    if value is not None and not 0 <= value < np.inf:
-        raise ParameterError(
-            f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
-        )
     partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
-    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life)
     events = read_events(
         log,
         conversion=conversion,
@@ -172,76 +186,62 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         competing=competing,
         touches=ANY if touches is None else touches,
     )
-    tags = read_tags(log, partner, sources, aliases, clock.end)
-    touch = events.pop("touches")
-    steps = (*events.values(), *touch_steps(touch, tags))
+    tags = read_tags(log, partner, sources, aliases, log.as_of(as_of))
+    touched = touch_steps(events.pop("touches"), tags)
+    zones = read_zones(log, events["conversion"], touched)
+    clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)
     crm = partner == "partner_id" and log.of_user("partner_id")
-    question = Question(clock, tags, steps, bool(crm))
-    return answer(log, question, as_of=as_of, value=value, seed=seed)
+    amount = read_value(log, value, events["conversion"])
+    steps = (*events.values(), *touched)
+    question = Question(clock, tags, steps, bool(crm), value, amount, zones)
+    return answer(log, question, as_of=as_of, seed=seed)
 
 
-def answer(
-    log: EventLog, question: Question, *, as_of: Any, value: float | None, seed: int
-) -> Attribution:
+def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attribution:
     """The answer to a checked question."""
     spend = tables.read_spend(log, question)
     counts = count(log, question, as_of=as_of, paid=spend.index[(spend != 0) & (spend.index != "")])
-    spent = spend.reindex(counts.names)
-    risk_n, risk_days, once_n = (
-        counts.dense(name, "stratum", "lag") for name in ("risk_n", "risk_days", "once_n")
-    )
-    sham_n, sham_days = (
-        counts.dense(name, "stratum", "window") for name in ("placebo_n", "placebo_days")
-    )
-    days, at = question.days, question.clock.reference
-    shape, reason = incrementality.window_table(
-        risk_n, risk_days, once_n, sham_n, sham_days, days, seed
-    )
-    credit = share_credit(counts, (risk_n + once_n).sum(axis=1), seed)
-    pooled, few = incrementality.pooled_share(risk_days.sum(axis=0)), ""
-    background = pooled <= incrementality.MOST_POOLED
-    if np.count_nonzero(risk_days.any(axis=(1, 2))) < stats.MIN_CLUSTERS:
-        who = "accounts" if log.accounts else "groups of users"
-        few = f"fewer than {stats.MIN_CLUSTERS} {who} are too few to say how far chance goes"
-        reason = few if background else reason
-        credit = Credit(credit.names, credit.found, np.full_like(credit.drawn, np.nan))
-        shape = shape.assign(admissible=False, **dict.fromkeys(shape.filter(like="_ci_"), np.nan))
-    ranked = np.flatnonzero(counts.dense("partner_n", "partner").sum(axis=0) >= FEW)
-    spoken = credit.by(question.rules.index(question.rule))
-    partners = tables.partner_table(counts, spoken, spent, value, background=background, seed=seed)
+    own = walk_again(log, counts, as_of=as_of)
+    spent, at = spend.reindex(counts.names), question.clock.reference
+    found = incrementality.compare(own, at)
+    shape, reason = tables.window_table(found, question.days)
+    few = "accounts" if log.accounts else "groups of users"
+    few *= len(own.reach) < stats.MIN_CLUSTERS
+    credit, money = counts.credit(seed, sure=not few)
+    ranked = np.flatnonzero(found.n_attributed[:-1, at] >= FEW)
+    spoken, paid = (some.by(question.rules.index(question.rule)) for some in (credit, money))
+    partners = tables.partner_table(counts, spoken, paid, spent, found)
     told = narrative.Told(
         question=question,
         credit=credit.of(ranked),
         windows=shape,
         full=np.flatnonzero(shape["n_attributed"] >= FEW * max(len(ranked), 1)),
         spent=spent.to_numpy()[ranked],
-        value=value,
-        idle=list(partners.loc[partners["verdict"] == BACKGROUND, question.by]),
-        budget=tables.budget_table(spoken, spent, question),
-        approaches=tables.approach_table(counts, value),
-    )
-    unnamed = float(spend.get("", 0.0))
-    return Attribution(
-        credit=tables.credit_table(credit, ranked, question),
-        windows=shape,
-        stability=stability(told.credit, question.rules, days, at),
+        money=paid.of(ranked),
         partners=partners,
-        late=tables.late_converters(counts, told=background and not few, seed=seed),
+        budget=tables.budget_table(spoken, spent, question),
+        approaches=tables.approach_table(counts),
+        found=found,
+        reason=reason,
+        few=few,
+    )
+    return Attribution(
+        credit=tables.credit_table(credit, money, ranked, question),
+        windows=shape,
+        stability=stability(told.credit, question.rules, question.days, at),
+        partners=partners,
+        brought=tables.brought_table(counts, spent, found),
+        late=tables.late_converters(counts, found),
         budget=told.budget,
         flips=narrative.flips(told),
         approaches=told.approaches,
         touches=tables.touch_table(counts),
         conflicts=tables.conflict_table(counts),
-        reference_days=float(days[at]),
-        finding=narrative.finding(told, reason),
-        caveats=narrative.caveats(counts, pooled=pooled, few=few, unnamed=unnamed),
+        reference_days=float(question.days[at]),
+        finding=narrative.finding(told),
+        rule=narrative_rule.rule(question),
+        caveats=(
+            *narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
+            *narrative_rule.caveats(counts),
+        ),
     )
-
-
-def share_credit(counts: Counts, attributed: np.ndarray, seed: int) -> Credit:
-    """Credit by every rule; ``attributed``: conversions by bucket and lag."""
-    rules = counts.question.rules
-    credit = counts.dense("credit", "rule", "window", "partner")
-    markov = rules.index("markov") if "markov" in rules else 0
-    within = attributed.cumsum(axis=1)[:, :-1]
-    return Credit(counts.names, *draw_credit(credit, counts.paths(), within, markov, seed))

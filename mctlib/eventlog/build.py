@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ def build_store(
     con: duckdb.DuckDBPyConnection,
     name: str,
     fingerprint: str = "",
+    observed_until: str | None = None,
+    zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -53,8 +55,10 @@ def build_store(
         ``timestamp_raw``.
     con : DuckDBPyConnection
         Where the sources are staged.
-    name, fingerprint : str
+    name, fingerprint, observed_until : str
         Of the dataset, for the report.
+    zones : list of str
+        Of each source of events, by whose clock its times were written (none: UTC).
 
     Returns
     -------
@@ -72,7 +76,14 @@ def build_store(
     try:
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
-            report = fill(con, tables, name=name, fingerprint=fingerprint)
+            report = fill(
+                con,
+                tables,
+                name=name,
+                fingerprint=fingerprint,
+                observed_until=observed_until,
+                zones=zones,
+            )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, fingerprint)
         finally:

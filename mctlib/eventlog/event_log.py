@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import pandas as pd
 
-from mctlib.contract import ParameterError, as_columns, as_timestamp
-from mctlib.eventlog.frames import canonical_frame
+from mctlib.contract import as_columns
+from mctlib.eventlog import observed
+from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
-from mctlib.eventlog.steps import Step, as_step
+from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import connect, fill, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
 CHUNK_ROWS = 5_000_000
 WALKERS = 2  # chunks read and walked at once
 EXACT_EVENTS = 200_000
-Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 
 
 class EventLog:
@@ -44,8 +44,13 @@ class EventLog:
         Of the dataset, and of its amounts of money ("" where `open_log` was not told).
     first_event, last_event : Timestamp
         The period that the events span, UTC.
+    observed_until : Timestamp
+        End of the last event's day (its midnight), or later where collection is known to have gone
+        on; nothing is known of what came after.
     event_names : list of str
         Every event that occurs.
+    day_resolution : dict
+        Event -> zones by whose days it is known, of events without a time of day.
     """
 
     def __init__(self, load: dict[str, Any], reader: StoreReader) -> None:
@@ -56,7 +61,9 @@ class EventLog:
         self.name, self.currency = str(load["name"]), ""
         self.first_event = pd.Timestamp(load["first_event"]).tz_localize("UTC")
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
+        self.observed_until = observed.end(load)
         self.event_names = reader.words.events
+        self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
     def _of_store(cls, con: duckdb.DuckDBPyConnection, path: Path | None = None) -> EventLog:
@@ -77,7 +84,12 @@ class EventLog:
 
     @classmethod
     def from_frame(
-        cls, events: pd.DataFrame, *, name: str = "frame", **tables: pd.DataFrame | None
+        cls,
+        events: pd.DataFrame,
+        *,
+        name: str = "frame",
+        observed_until: Any = None,
+        **tables: pd.DataFrame | None,
     ) -> EventLog:
         """A log held in memory, from pandas frames.
 
@@ -87,6 +99,8 @@ class EventLog:
             The canonical columns (`mctlib.contract.CANONICAL`); others become properties.
         name : str
             What sentences call the log.
+        observed_until : str or Timestamp, optional
+            Events were collected until then, although none came: an ``as_of`` may be as late.
         **tables : DataFrame
             people, surveys, backend, spend, timeline, responses: what is known beside the events.
 
@@ -113,7 +127,7 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(con, sources, name=name, fingerprint="")
+        fill(con, sources, name=name, observed_until=observed_until)
         return cls._of_store(con)
 
     @staticmethod
@@ -122,6 +136,7 @@ class EventLog:
         *,
         columns: Mapping[str, str] | None = None,
         name: str = "parquet",
+        observed_until: Any = None,
         **tables: Any,
     ) -> EventLog:
         """A log over Parquet files, read anew by every question.
@@ -138,6 +153,8 @@ class EventLog:
             Canonical column -> the column of the events' files.
         name : str
             What sentences call the log.
+        observed_until : str or Timestamp, optional
+            As `from_frame` takes it.
         **tables : str, Path or DataFrame
             people, surveys, backend, spend, timeline, responses.
 
@@ -156,6 +173,7 @@ class EventLog:
         """
         con = connect()
         load = read_in_place(con, given(events, tables), columns=columns, name=name)
+        load["observed_until"] = observed.told(observed_until)
         return EventLog(load, InPlaceReader(con, Vocabulary(name, con)))
 
     def close(self) -> None:
@@ -164,10 +182,16 @@ class EventLog:
 
     @property
     def load(self) -> dict[str, Any]:
-        """What was read, kept, and rejected for which reason."""
-        if "n_users" not in self._load:  # a log in place counts them when it is asked
+        """What was read, kept, and rejected for which reason; n_identical: see `observed`."""
+        if "n_users" not in self._load:  # a log in place counts when it is asked
             self._load["n_users"] = self._reader.n_users()
+        events = self._load["tables"]["events"]
+        if "n_identical" not in events:
+            events["n_identical"] = self._n_identical()
         return self._load
+
+    def _n_identical(self) -> int:
+        return observed.n_identical(self._con, "events")
 
     def __repr__(self) -> str:
         return "\n  ".join(self._summary())
@@ -189,8 +213,7 @@ class EventLog:
     def table(self, name: str) -> pd.DataFrame:
         """One of the smaller tables whole; its users are the integers that journeys hold."""
         frame = self._con.sql(f"SELECT * FROM {beside(name)}").df()
-        times = [c for c in frame if c.endswith("_at") or c == "timestamp"]
-        return _in_utc(frame, times)
+        return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
     @property
     def small(self) -> bool:
@@ -204,7 +227,7 @@ class EventLog:
             SELECT event::VARCHAR AS event, count(*) AS n_events, count(DISTINCT user) AS n_users,
                 min(timestamp) AS first_at, max(timestamp) AS last_at
             FROM events GROUP BY 1 ORDER BY 2 DESC, 1""").df()
-        return _in_utc(frame, ["first_at", "last_at"])
+        return in_utc(frame, ["first_at", "last_at"])
 
     def counts(
         self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()
@@ -227,9 +250,7 @@ class EventLog:
         for column in as_columns(by):
             title = column.removeprefix("properties.").replace('"', "")
             columns.append(f'{self._words.text(column)} AS "{title}"')
-        chosen = "true"
-        if events:
-            chosen = " OR ".join(self._words.condition(as_step(e)) for e in events)
+        chosen = " OR ".join(self._words.condition(as_step(e)) for e in events or [ANY])
         return self._con.sql(f"""
             SELECT {", ".join(columns)}, count(*) AS n_events, count(DISTINCT e.user) AS n_users
             FROM events e LEFT JOIN people p USING (user)
@@ -315,16 +336,14 @@ class EventLog:
     def as_of(self, as_of: Any = None) -> int:
         """Microseconds of the last observed moment: a bare day means its end, None the last event.
 
-        A day after the last event is accepted, silence is an observation too. Raises
-        ParameterError: before the first event.
+        One after `observed_until` is read as that: silence after the data's end tells nothing.
+        Raises ParameterError: before the first event.
         """
-        stamp = self.last_event if as_of is None else as_timestamp(as_of)
-        if stamp < self.first_event:
-            raise ParameterError(
-                f"as_of: {as_of} lies before the first event of {self.name} "
-                f"({self.first_event:%Y-%m-%d %H:%M})."
-            )
-        return int(stamp.value // 1000)
+        return observed.last_moment(self, as_of)
+
+    def caveats(self, as_of: Any = None) -> tuple[str, ...]:
+        """What every answer from this log must say: of an ``as_of`` too late, of identical rows."""
+        return observed.caveats(self, as_of)
 
     def missing_events(self, events: Iterable[Any]) -> list[str]:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
@@ -365,22 +384,3 @@ class EventLog:
 
 def _walk(kernel: Callable[[Journeys], Counts], read: Callable[[], Journeys]) -> Counts:
     return kernel(read())
-
-
-def add_up(parts: Iterable[Counts]) -> Counts:
-    """One table of the parts: ``n_*`` and ``sum_*`` columns added within equal keys.
-
-    Parts that are several tables by name give one table a name.
-    """
-    parts = list(parts)
-    if isinstance(parts[0], dict):
-        return {name: add_up(part[name] for part in parts) for name in parts[0]}
-    frame = pd.concat(parts, ignore_index=True)
-    keys = [c for c in frame if not c.startswith(("n_", "sum_"))]
-    if not keys:
-        return frame.sum().to_frame().T
-    return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum()
-
-
-def _in_utc(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(**{c: frame[c].dt.tz_localize("UTC") for c in columns})

@@ -10,6 +10,7 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, salt
@@ -31,11 +32,12 @@ def read_in_place(
         selects[table] = _select_of(con, table, source, mapped)
     try:
         tally = lay_over(con, selects, salted=salt())
+        days = known_by_day(con, ["SELECT name AS event, timestamp FROM events"])
     except duckdb.Error as error:
         raise _unreadable(sources["events"], error) from error
     # the order of the files would be kept in memory, for nothing
     con.execute("SET preserve_insertion_order = false")
-    return load_report(name, tally)
+    return load_report(name, tally, days)
 
 
 def verdict(refused: str) -> str:
@@ -236,8 +238,10 @@ def _tally(con: duckdb.DuckDBPyConnection, sound: bool) -> pd.DataFrame:
         ORDER BY ALL""").df()
 
 
-def load_report(name: str, tally: pd.DataFrame) -> dict[str, Any]:
+def load_report(name: str, tally: pd.DataFrame, days: Mapping[str, list[str]]) -> dict[str, Any]:
     """The load report of a log that was not loaded, but for its n_users.
+
+    ``days``: see `known_by_day`.
 
     Raises DataError: more than one row in ten wrong in one way, nothing left.
     """
@@ -259,4 +263,5 @@ def load_report(name: str, tally: pd.DataFrame) -> dict[str, Any]:
         "tables": {"events": {"n_read": n_read, "n_kept": n_kept, "n_rejected": rejected}},
         "first_event": str(pd.Timestamp(int(kept["first_at"].min()), unit="us")),
         "last_event": str(pd.Timestamp(int(kept["last_at"].max()), unit="us")),
+        "day_resolution": dict(days),
     }

@@ -17,8 +17,9 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.contract import DataError, as_columns
-from mctlib.eventlog.event_log import Counts, EventLog, add_up
-from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog import observed
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.eventlog.reader import InPlaceReader
@@ -26,6 +27,7 @@ from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import connect, salt
 from mctlib.eventlog.vocabulary import Vocabulary, given
+from mctlib.phrases import DAY_US
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -52,6 +54,8 @@ class SparkLog(EventLog):
         default about GROUP_ROWS events each.
     name : str
         What sentences call the log.
+    observed_until : str or Timestamp, optional
+        As `EventLog.from_frame` takes it.
     **tables : Spark DataFrame or DataFrame
         people (a Spark frame, one row a user), surveys, backend, spend, timeline, responses: these
         are brought to the driver when they are asked for.
@@ -77,6 +81,7 @@ class SparkLog(EventLog):
         columns: Mapping[str, str] | None = None,
         groups: int | None = None,
         name: str = "spark",
+        observed_until: Any = None,
         **tables: Any,
     ) -> None:
         self._beside = given(events, tables)
@@ -92,7 +97,10 @@ class SparkLog(EventLog):
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
         self._described = _described(tally)
-        load = load_report(name, tally) | {"n_users": _count_users(self._events, people)}
+        load = load_report(name, tally, _known_by_day(tally)) | {
+            "n_users": _count_users(self._events, people),
+            "observed_until": observed.told(observed_until),
+        }
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
         known = {"people": filled, "events": self._events.columns}
@@ -110,6 +118,18 @@ class SparkLog(EventLog):
         else:
             rows = _canonical(frame, name).toArrow()
         return _group({name: rows}, self._about).table(name)
+
+    def _n_identical(self) -> int:
+        from pyspark.sql import functions as f
+
+        rows = self._events
+        if "event_id" in rows.columns:
+            rows = rows.where("event_id IS NULL")
+        kinds = {column: _type(rows, column) for column in rows.columns}
+        # a map has no hash
+        told = [f"to_json({c})" if "<" in kind else c for c, kind in kinds.items()]
+        alike = f.expr(f"count(*) - count(DISTINCT xxhash64({', '.join(told)}))")
+        return int(rows.agg(alike).collect()[0][0])
 
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
@@ -317,7 +337,7 @@ def _filled(people: DataFrame) -> set[str]:
 
 
 def _tally(rows: DataFrame) -> pd.DataFrame:
-    """What `load_report` counts, and the users of each event."""
+    """What `load_report` counts, the users of each event, and how far past midnight it happens."""
     from pyspark.sql import functions as f
 
     us = "timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', timestamp)"
@@ -328,12 +348,21 @@ def _tally(rows: DataFrame) -> pd.DataFrame:
         f.countDistinct("user_id").alias("n_users"),
         f.min(f.expr(us)).alias("first_at"),
         f.max(f.expr(us)).alias("last_at"),
+        f.max(f.expr(f"pmod({us}, {DAY_US})")).alias("past_midnight"),
     )
     return counted.toArrow().to_pandas()
 
 
+def _known_by_day(tally: pd.DataFrame) -> dict[str, list[str]]:
+    """See `days.known_by_day`."""
+    kept = tally[tally["verdict"].isna()]
+    return (
+        {} if kept["past_midnight"].any() else {event: ["UTC"] for event in sorted(kept["event"])}
+    )
+
+
 def _described(tally: pd.DataFrame) -> pd.DataFrame:
-    kept = tally[tally["verdict"].isna()].drop(columns="verdict")
+    kept = tally[tally["verdict"].isna()].drop(columns=["verdict", "past_midnight"])
     kept = kept.sort_values(["n_events", "event"], ascending=[False, True], ignore_index=True)
     for column in ("first_at", "last_at"):
         times = pd.to_datetime(kept[column].astype("int64"), unit="us", utc=True)

@@ -19,6 +19,8 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
+from mctlib.eventlog import observed
+from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
 from mctlib.eventlog.sql import sql_text
 
@@ -82,13 +84,15 @@ def fill(
     tables: Mapping[str, Sources],
     *,
     name: str,
-    fingerprint: str,
+    fingerprint: str = "",
+    observed_until: Any = None,
+    zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
 
     ``tables``: canonical table (see `CANONICAL`) -> the sources of each, SELECTs over ``con``. One
     of events gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
-    ``timestamp_raw``. Returns the load report.
+    ``timestamp_raw``. ``zones``: see `known_by_day`. Returns the load report.
     Raises DataError: too many faulty rows in a source, nothing left.
     """
     for table in CANONICAL:
@@ -117,6 +121,7 @@ def fill(
             f"{name}: the events changed while they were read ({events['n_kept']:,} rows,"
             f" then {n:,}). Load again when their files are complete."
         )
+    events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     report = {
         "name": name,
         "fingerprint": fingerprint,
@@ -125,6 +130,8 @@ def fill(
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
+        "observed_until": observed.told(observed_until),
+        "day_resolution": known_by_day(con, [s for _, s in tables.get("events", ())], zones),
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
     con.execute("DROP VIEW in_events; DROP VIEW all_events")

@@ -75,7 +75,9 @@ class Clusters:
     @property
     def n_clusters(self) -> float:
         """Clusters that the first entries tell as much as (`stats.count_clusters`)."""
-        return np.nan if self.n is None else float(stats.count_clusters(*self._entered(False)))
+        if self.n is None:
+            return np.nan
+        return float(stats.count_clusters(*self._entered(False), alike=False))
 
     @property
     def n_accounts(self) -> float:

@@ -5,10 +5,10 @@ from mctlib.plots.attribution import (
     plot_approaches,
     plot_budget,
     plot_credit_surface,
-    plot_dilution,
     plot_late_converters,
+    plot_partners,
     plot_rank_bump,
-    plot_window_curve,
+    plot_windows,
 )
 from mctlib.plots.funnel import (
     plot_change,
@@ -31,7 +31,6 @@ __all__ = [
     "plot_change_steps",
     "plot_contrasts",
     "plot_credit_surface",
-    "plot_dilution",
     "plot_drivers",
     "plot_funnel",
     "plot_funnel_cohorts",
@@ -39,9 +38,10 @@ __all__ = [
     "plot_funnel_times",
     "plot_landmark",
     "plot_late_converters",
+    "plot_partners",
     "plot_rank_bump",
     "plot_rules",
     "plot_rungs",
-    "plot_window_curve",
+    "plot_windows",
     "style",
 ]

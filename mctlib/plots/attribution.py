@@ -20,6 +20,8 @@ APPROACHES = {  # marks of the ways to know a user's partner
     "survey answer": ("^", style.PALETTE[3]),
 }
 
+UNTOLD = {"color": "white", "edgecolor": style.GRID, "hatch": style.HATCH}
+
 
 def plot_credit_surface(
     credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None
@@ -48,77 +50,94 @@ def _by_window(credit: pd.DataFrame, values: str) -> pd.DataFrame:
     return credit.pivot(index=credit.columns[0], columns="window_days", values=values)
 
 
-def plot_window_curve(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """`Attribution.windows`: conversions attributed, beyond the background, and too late.
+def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Attribution.windows`: what is credited by window, and how much of it would have come anyway.
 
-    The admissible windows are shaded.
+    From below: users whom a touch brought; what later touches bring beyond chance, with its
+    interval; the rest, with its share of what these are credited, hatched where nothing can be
+    told. Windows to use are shaded.
     """
-    ax = style.axes(ax)
-    days, last = windows["window_days"], windows.iloc[-1]
-    ends = []
-    for column, name, colour in (
-        ("n_attributed", "attributed", style.MUTED),
-        ("n_excess", "excess over background", style.ACCENT),
-        ("n_late", "later than the window", style.PALETTE[1]),
-    ):
-        ax.plot(days, windows[column], "o-", color=colour, lw=1.8, ms=4)
-        ends.append(style.End(last["window_days"], last[column], name, colour))
-    style.band(ax, days, *style.ends_of(windows, "n_excess"), style.ACCENT)
-    low, high = style.ends_of(windows, "late_rate")
-    style.band(ax, days, last["n_attributed"] * low, last["n_attributed"] * high, style.PALETTE[1])
-    _shade_admissible(ax, windows)
-    ax.set(xlabel="attribution window, days", ylabel="conversions")
-    ax.set(xlim=(0, None), xticks=style.roomy(days))
-    ax.set_ylim(bottom=min(0, windows[["n_excess", "n_excess_ci_lower"]].min(axis=None)))
+    ax = style.axes(ax, size=(8, 4))
+    x, days = np.arange(len(windows)), windows["window_days"]
+    whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
+    known = windows["n_excess"].notna().to_numpy()
+    base = brought + np.where(known, windows["n_excess"].clip(0, whole - brought), 0)
+    bars = [
+        (x, brought, 0 * base, {"color": style.PALETTE[2], "label": "brought the user"}),
+        (
+            x,
+            base - brought,
+            brought,
+            {"color": style.ACCENT, "label": "later touch, beyond chance"},
+        ),
+        (x[known], whole - base, base, {"color": style.PALE, "label": "would have come anyway"}),
+        (x[~known], whole - base, base, UNTOLD | {"label": "cannot be told"}),
+    ]
+    for some, height, bottom, looks in bars:
+        if height[some].any():
+            ax.bar(some, height[some], 0.6, bottom=bottom[some], lw=0, **looks)
+    low, high = style.ends_of(windows, "n_excess")
+    ax.vlines(x, brought + low, brought + high, color=style.INK, lw=1)
+    for i in np.flatnonzero(known):
+        share = f"{100 * windows['dilution_rate'].iloc[i]:.0f} %"
+        style.write(ax, share, (x[i], whole[i]), (0, 3), ha="center", color=style.MUTED)
+    _shade_usable(ax, windows)
+    ax.set_xticks(x, [f"{day:g}" for day in days])
+    ax.set(xlabel="attribution window, days", ylabel="conversions credited", ylim=(0, None))
+    ax.set_xlim(-0.6, len(x) - 0.4)
     style.money_or_counts(ax.yaxis)
-    style.label_ends(ax, ends)
+    _legend(ax)
     return ax
 
 
-def _shade_admissible(ax: Axes, windows: pd.DataFrame) -> None:
-    fit = windows.loc[windows["admissible"], "window_days"]
-    if fit.empty:
+def _legend(ax: Axes) -> None:
+    """Names above the picture, where lines and bars have no end to write at."""
+    looks = {"frameon": False, "fontsize": 9, "handletextpad": 0.4, "borderaxespad": 0}
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=4, columnspacing=1.2, **looks)
+
+
+def _shade_usable(ax: Axes, windows: pd.DataFrame) -> None:
+    fit = np.flatnonzero(windows["admissible"])
+    if not len(fit):
         return
-    first, last = fit.iloc[0], fit.iloc[-1]
-    edge = 0.01 * windows["window_days"].max()
-    ax.axvspan(first - edge, last + edge, color=style.PALE, alpha=0.5, lw=0, zorder=0)
-    middle = (first + last) / 2
-    style.write(
-        ax,
-        "admissible",
-        (middle, 1),
-        ha="center",
-        va="bottom",
-        color=style.ACCENT,
-        within=style.EDGE,
-    )
+    ax.axvspan(fit[0] - 0.45, fit[-1] + 0.45, color=style.PALE, alpha=0.35, lw=0, zorder=0)
+    middle, looks = (fit[0] + fit[-1]) / 2, {"va": "bottom", "color": style.ACCENT}
+    words = "use one of these" if len(fit) > 1 else "use this one"
+    style.write(ax, words, (middle, 1), (0, 8), ha="center", within=style.EDGE, **looks)
 
 
-def plot_dilution(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """`Attribution.windows`: share of the conversions that would have happened anyway.
+def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
+    """`Attribution.partners` and `brought`: what partners' touches do, and the users they bring.
 
-    By the background rate and by placebo touches, with bands.
+    Left, of the conversions after its touches that can be compared with other times of the same
+    users, the share beyond chance; right, how many points more of the users it brought convert than
+    of users whom nobody brought. With 95 % intervals.
     """
-    if windows["dilution_rate"].isna().all():
-        return style.nothing("There is too little untouched time to compare with.", ax)
-    ax = style.axes(ax, size=(7.6, 3.4))
-    days = windows["window_days"]
-    ends = []
-    for column, name, colour in (
-        ("dilution_rate", "by the background\nof untouched days", style.ACCENT),
-        ("placebo_rate", "by placebo\ntouches", style.PALETTE[1]),
+    by = partners.columns[0]
+    style.use()
+    size = (9, 1.3 + 0.42 * len(partners))
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True)
+    columns = ["n_beyond_chance", "n_beyond_chance_ci_lower", "n_beyond_chance_ci_upper"]
+    share = partners[columns].div(partners["n_compared"].replace(0, np.nan), axis=0).clip(upper=1)
+    points = brought.set_index(by).reindex(partners[by]).reset_index()
+    later, users = "Later touches: beyond chance", "Users brought: convert more"
+    for ax, table, value, words, title, colour in (
+        (left, share, "n_beyond_chance", "verdict", later, style.ACCENT),
+        (right, points, "difference_share", "brings", users, style.PALETTE[2]),
     ):
-        ax.plot(days, windows[column], "o-", color=colour, lw=1.8, ms=4)
-        low, high = style.ends_of(windows, column)
-        style.band(ax, days, low.clip(0, 1), high.clip(0, 1), colour)
-        known = windows[column].dropna()
-        if len(known):
-            ends.append(style.End(days.iloc[-1], known.iloc[-1], name, colour))
-    ax.set(xlabel="attribution window, days", ylabel="would have happened anyway")
-    ax.set(xlim=(0, None), ylim=(0, None), xticks=style.roomy(days))
-    style.percent(ax.yaxis)
-    style.label_ends(ax, ends, gap=0.16)
-    return ax
+        ax.axvline(0, color=style.MUTED, lw=1)
+        y = style.rows(ax, partners[by])
+        style.interval_bars(ax, y, table, value, colour, size=6)
+        for height, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
+            style.write(ax, why, (0, height), (6, 0), va="center", color=style.MUTED)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.set_title(title, fontsize=10)
+        ax.set_ylim(-0.6, len(partners) - 0.4)
+    style.percent(left.xaxis)
+    style.percentage_points(right.xaxis)
+    left.set_xlabel("of the conversions compared", fontsize=9)
+    right.set_xlabel("points, against users nobody brought", fontsize=9)
+    return fig
 
 
 def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
@@ -131,7 +150,7 @@ def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
     lines = {name: line for name, line in known.groupby(by, sort=False) if name != "all"}
     names = sorted(lines, key=lambda name: -lines[name]["late_rate"].mean())
     if not names:
-        why = "has enough conversions beyond the background, or enough accounts, for a curve"
+        why = "brings enough conversions, surely, for a curve"
         nobody = style.nothing(f"No partner {why}.").get_figure(root=True)
         assert nobody is not None
         return nobody
@@ -214,16 +233,7 @@ def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes
         if name in table:
             ax.plot(table[name], y, mark, color=colour, ms=7, label=name)
     ax.set(xlim=(0, None), ylim=(-0.6, len(table) - 0.4), xlabel="conversions credited")
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4,
-        frameon=False,
-        fontsize=9,
-        handletextpad=0.2,
-        borderaxespad=0,
-        labelcolor="linecolor",
-    )
+    _legend(ax)
     return ax
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, Field
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
+from mctlib.eventlog.observed import last_day
+from mctlib.eventlog.steps import as_step
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 
@@ -135,7 +137,7 @@ def _durations(value: Any, _: Any) -> str:
 
 def _day(value: Any, info: Any) -> str:
     """An ISO day or timestamp within the data."""
-    first, last = info.context.first_event.normalize(), info.context.last_event.normalize()
+    first, last = info.context.first_event.normalize(), last_day(info.context)
     if first <= read_day("", value, last).normalize() <= last:
         return ""
     run = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
@@ -166,6 +168,21 @@ def _cost_error(value: Any, _: Any) -> str:
         ": write a standard deviation of 0 or more and, behind it, a correlation from -1 to 1, "
         f"not {json.dumps(value)}."
     )
+
+
+def _worth(value: Any, info: Any) -> str:
+    """Money, or the number of each conversion that says it, or people's revenue."""
+    from mctlib.attribution.question import read_value
+
+    if not isinstance(value, str):
+        return _money(value, info)
+    try:
+        read_value(info.context, value, as_step(info.data["conversion"]))
+    except ParameterError as error:
+        return str(error).removeprefix("value")
+    except KeyError:  # a wrong conversion is told already
+        pass
+    return ""
 
 
 def _share(value: Any, _: Any) -> str:
@@ -231,6 +248,7 @@ Durations = Annotated[list[Duration], _checked(_durations)]
 Day = Annotated[Any, _checked(_day)]
 Period = Annotated[list[Day], _checked(_period)]
 Money = Annotated[Any, _checked(_money)]
+Worth = Annotated[Any, _checked(_worth)]
 Share = Annotated[float, _checked(_share)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -287,7 +305,7 @@ class AttributionParameters(BaseModel):
     aliases: dict[str, str] = {}
     half_life: Duration = ""
     touches: list[Event] = []
-    value: Money = 0
+    value: Worth = 0
     steps: Funnel = []
     kinds: list[Column] = []
 

@@ -18,7 +18,7 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, nearest
+from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
@@ -77,11 +77,13 @@ class Dataset(BaseModel):
     """A data YAML: a name, and for each canonical table one source or several, or `demo`.
 
     currency: of every amount, as it is printed (EUR); nothing is converted.
+    observed_until: day or moment (UTC) until which events were collected, although none came.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
     currency: str = ""
+    observed_until: Annotated[str, BeforeValidator(str)] | None = None
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -129,6 +131,11 @@ def read_dataset(path: Path) -> Dataset:
         raise DataError(f"{path.name}: {_field_fault(content, errors)}") from None
     if not re.fullmatch(NAME, dataset.name):
         raise DataError(f"{path.name}: {name_fault(dataset.name)}")
+    if dataset.observed_until is not None:
+        try:
+            as_timestamp(dataset.observed_until, f"{path.name}: observed_until")
+        except ParameterError as error:
+            raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
     for table, source in dataset.sources():
@@ -342,16 +349,27 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     store.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
+    zones: list[str] = []  # of each source of events
     with workbench(store.parent) as (con, folder):
         for table, source in dataset.sources():
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
                 tables.setdefault(target, []).append((source.label, select))
+                if target == "events":
+                    zones.append(source.timezone or READERS[source.format].timezone or "UTC")
         if dataset.demo:
             for table, frame in demo.generate(dataset.demo.users, dataset.demo.seed).items():
                 con.register(f"demo_{table}", canonical_frame(frame, table))
                 tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
         try:
-            return build_store(store, tables, con=con, name=dataset.name, fingerprint=key)
+            return build_store(
+                store,
+                tables,
+                con=con,
+                name=dataset.name,
+                fingerprint=key,
+                observed_until=dataset.observed_until,
+                zones=zones,
+            )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
             raise DataError(f"{dataset.name} could not be loaded: {said}") from error
@@ -367,7 +385,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "frames", "identity", "moments", "sql", "store")
+    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
     code += [package / f"eventlog/{name}.py" for name in loading]
     for path in sorted(code):
         digest.update(path.read_bytes())

@@ -1,6 +1,13 @@
 """Arrays in, arrays out: no events, no words."""
 
-from mctlib.stats.bootstrap import BLOCK, N_BUCKETS, bucket_draws, dense, percentile_interval
+from mctlib.stats.bootstrap import (
+    BLOCK,
+    N_BUCKETS,
+    bucket_draws,
+    dense,
+    percentile_interval,
+    pseudo_values,
+)
 from mctlib.stats.decomposition import kitagawa, shapley_product
 from mctlib.stats.proportions import (
     MAX_FALSE,
@@ -70,6 +77,7 @@ __all__ = [
     "mantel_haenszel",
     "newcombe",
     "percentile_interval",
+    "pseudo_values",
     "quantile",
     "rate",
     "restricted_mean",

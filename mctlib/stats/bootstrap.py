@@ -1,4 +1,4 @@
-"""Bootstrap over hash buckets of users, and the dense arrays of counts it draws from."""
+"""Bootstrap and jackknife over hash buckets of users, and the dense arrays of counts they need."""
 
 from __future__ import annotations
 
@@ -48,10 +48,30 @@ def bucket_draws(
     return np.concatenate([statistic(np.tensordot(block, by_bucket, axes=1)) for block in blocks])
 
 
+def pseudo_values(
+    by_bucket: ArrayLike, statistic: Callable[[FloatArray], FloatArray]
+) -> FloatArray:
+    """Jackknife pseudo-values (buckets, ...) of a statistic of additive counts.
+
+    Their mean is the statistic, corrected for bias, their spread its error; so it is for what is
+    added up of them. Buckets are left out one at a time, and the others stand for them: totals stay
+    totals (Efron 1982).
+    """
+    by_bucket = np.asarray(by_bucket, float)
+    n, whole = len(by_bucket), by_bucket.sum(axis=0)
+    if n < 2:
+        return np.full((n, *statistic(whole[None]).shape[1:]), np.nan)
+    without = np.concatenate([statistic((whole - one)[None] * n / (n - 1)) for one in by_bucket])
+    found: FloatArray = n * statistic(whole[None]) - (n - 1) * without
+    return found
+
+
 def percentile_interval(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     """2.5 % and 97.5 % percentiles over axis 0; missing draws are left out, NaN where all are."""
-    known = ~np.isnan(draws).all(axis=0)
-    some_missing = np.isnan(draws[:, known]).any()
+    missing = np.isnan(draws)
+    unknown = missing.all(axis=0)
+    some_missing = (missing & ~unknown).any()
     quantile = np.nanquantile if some_missing else np.quantile  # the former is many times slower
-    low, high = quantile(np.where(known, draws, 0.0), [0.025, 0.975], axis=0)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    told = np.where(unknown, 0.0, draws) if unknown.any() else draws
+    low, high = quantile(told, [0.025, 0.975], axis=0)
+    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)

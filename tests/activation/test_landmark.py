@@ -180,19 +180,10 @@ def test_kernel_equals_a_loop_over_users():
             for at, mark in enumerate((2, 4)):
                 if ran > mark:
                     exposed = int(any(t <= mark for t in done))
-                    keys += [
-                        (at, k, exposed, outcome, ran - mark),
-                        (at, k, exposed, "followed", seen - mark),
-                    ]
+                    keys.append((at, k, exposed, outcome, ran - mark))
             for key in keys:
                 expected[key] = expected.get(key, 0) + 1
-    found = pd.concat(
-        [
-            found["ended"],
-            found["followed"].assign(outcome="followed"),
-            found["ever"].assign(landmark=2, units=0),
-        ]
-    )
+    found = pd.concat([found["ended"], found["ever"].assign(landmark=2, units=0)])
     keys = ["landmark", "signal", "exposed", "outcome", "units"]
     assert found.set_index(keys)["n_users"].to_dict() == expected
 
@@ -270,6 +261,7 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     nobody does. lifelines gets the waits after the landmark.
     """
     from lifelines.statistics import logrank_test
+    from statsmodels.stats.proportion import proportion_confint
 
     rng = np.random.default_rng(15)
     hit = 2 + 20 * rng.random(100)
@@ -283,25 +275,28 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     row = result.signals.iloc[0]
     days = np.r_[hit - 1, np.full(200, 29.0)]
     event = np.arange(300) < 100
-    assert (
-        row["logrank_pvalue"]
-        == row["qvalue"]
-        == pytest.approx(
-            logrank_test(days[:150], days[150:], event[:150], event[150:]).p_value, rel=1e-6
-        )
+    assert row["logrank_pvalue"] == pytest.approx(
+        logrank_test(days[:150], days[150:], event[:150], event[150:]).p_value, rel=1e-6
     )
     assert row["rmst_difference_days"] == pytest.approx(
         days[:150].mean() - 29, abs=1e-9
     )  # nobody is out of view: plain means, exact
-    assert row[["hazard_ratio", "rmst_difference_days_ci_lower"]].isna().all()
-    assert (
-        f"users with m spend {29 - days[:150].mean():.1f} fewer of the next 29 days"
-        in result.finding
+    assert np.isnan(row["hazard_ratio"]) and np.isnan(row["risk_ratio"])
+    # the side without an activation: of 150 users the upper limit of a share of nought, all at once
+    wald, most = 1.959964 * days[:150].std() / 150**0.5, proportion_confint(0, 150, method="wilson")
+    assert row["rmst_difference_days"] - row["rmst_difference_days_ci_lower"] == pytest.approx(
+        wald, rel=1e-6
     )
-    assert (
-        "66.7 % of them reach it, against nobody without "
-        "(of 150 users; so the days have no interval)" in result.finding
+    assert row["rmst_difference_days_ci_upper"] - row["rmst_difference_days"] == pytest.approx(
+        np.hypot(wald, 29 * most[1]), rel=1e-6
     )
+    assert row["pvalue"] == row["qvalue"] < 1e-6
+    assert (
+        f"users with m spend {29 - days[:150].mean():.1f} ("
+        f"{-row['rmst_difference_days_ci_upper']:.1f} to "
+        f"{-row['rmst_difference_days_ci_lower']:.1f}) fewer of the next 29 days" in result.finding
+    )
+    assert "66.7 % of them reach it, against nobody without." in result.finding
     assert "Good only while" not in " ".join(result.caveats)
     short = landmark_activation(
         make_log(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"}

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mctlib import plots
 from mctlib.activation import survival_groups, time_to_activation
-from mctlib.activation import time_to_event as activation
 from mctlib.activation.clocks import count_durations, resolution
 from mctlib.activation.survival_groups import Clock, Group
 from mctlib.contract import ParameterError
@@ -26,12 +25,13 @@ of_march = partial(log_of, unit="D", since="2026-03-01")  # time: days after the
 
 
 def all_counts(tables):
-    """The three tables of `count_durations` as one dict: (..., outcome, units) -> users."""
-    parts = [
-        tables["ended"],
-        tables["followed"].assign(outcome="followed"),
-        tables["left_out"].assign(units=0),
-    ]
+    """The tables of `count_durations` as one dict: (..., outcome, units) -> users.
+
+    And (..., "immature", 0) -> users whose horizon is not over.
+    """
+    ended = tables["ended"]
+    young = ended.assign(outcome="immature", units=0, n_users=ended["n_immature"])
+    parts = [ended, young[young["n_users"] > 0], tables["left_out"].assign(units=0)]
     return pd.concat(parts).groupby(["segment", "outcome", "units"])["n_users"].sum().to_dict()
 
 
@@ -41,41 +41,41 @@ def all_counts(tables):
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ("start 01, active 03", {("activated", 2): 1, ("followed", 9): 1}),
+        ("start 01, active 03", {("activated", 2): 1, ("immature", 0): 1}),
         (
             "start 01, active 01",
-            {("activated", 0): 1, ("followed", 9): 1},
+            {("activated", 0): 1, ("immature", 0): 1},
         ),  # the same moment counts
         (
             "start 01, active 03, active 02",
-            {("activated", 1): 1, ("followed", 9): 1},
+            {("activated", 1): 1, ("immature", 0): 1},
         ),  # the first one after
         (
             "start 03, start 01, active 04",
-            {("activated", 3): 1, ("followed", 9): 1},
+            {("activated", 3): 1, ("immature", 0): 1},
         ),  # the first start is time zero
         ("active 01, start 02, active 05", {("already", 0): 1}),
-        ("start 01, exit 02, active 03", {("competing", 1): 1, ("followed", 9): 1}),
+        ("start 01, exit 02, active 03", {("competing", 1): 1, ("immature", 0): 1}),
         (
             "start 01, exit 03, active 03",
-            {("activated", 2): 1, ("followed", 9): 1},
+            {("activated", 2): 1, ("immature", 0): 1},
         ),  # at one moment the activation comes first
-        ("start 01, exit 01", {("competing", 0): 1, ("followed", 9): 1}),
+        ("start 01, exit 01", {("competing", 0): 1, ("immature", 0): 1}),
         (
             "exit 01, start 02, active 05",
-            {("activated", 3): 1, ("followed", 8): 1},
+            {("activated", 3): 1, ("immature", 0): 1},
         ),  # an exit before the start counts for nothing
         (
             "start 04, active 12",
-            {("censored", 6): 1, ("followed", 6): 1},
+            {("censored", 6): 1, ("immature", 0): 1},
         ),  # activated after as_of, the 10th
         (
             "start -02, active 10",
-            {("not_activated", 10): 1, ("followed", 10): 1},
+            {("not_activated", 10): 1},
         ),  # activated after the horizon of 10 days
         (
             "start -02, active 08",
-            {("activated", 10): 1, ("followed", 10): 1},
+            {("activated", 10): 1},
         ),  # on the horizon: counts
         ("active 03", {("unstarted", 0): 1}),
         ("exit 03", {}),
@@ -96,7 +96,7 @@ def test_outcome_of_one_user(rows, expected):
     expected = {
         **expected,
         ("activated", 0): expected.get(("activated", 0), 0) + 1,
-        ("followed", 9): expected.get(("followed", 9), 0) + 1,
+        ("immature", 0): expected.get(("immature", 0), 0) + 1,
     }
     assert all_counts(found) == {("all", *key): n for key, n in expected.items()}
 
@@ -159,7 +159,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
                 [e for e in ends if e[0] <= seen]
                 + [(seen, 2, "censored" if seen < horizon else "not_activated")]
             )
-            keys = [(outcome, length), ("followed", seen)]
+            keys = [(outcome, length)] + [("immature", 0)] * (as_of - zero < horizon)
         for key in keys:
             expected[segment, *key] = expected.get((segment, *key), 0) + 1
     user, time, mask, plan, channel = (np.array([r[k] for r in rows], np.int64) for k in range(5))
@@ -173,8 +173,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
 def test_small_table_by_hand(monkeypatch):
     # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two
     # users through the whole horizon of 10 days
-    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr("mctlib.stats.survival.MIN_WAITING", 1)
     log = clocked([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
@@ -218,11 +217,10 @@ def test_with_every_user_in_an_account_of_his_own_nothing_changes_but_the_t():
             "n_users": 1,
         }
     )
-    followed = counts.assign(units=30)
     for account in (np.arange(400), np.full(400, -1)):
         cells = counts.assign(account=account)
-        own = Group.of("x", cells, followed, Clock(30 * DAY, DAY, 400)).by_account()
-        plain = Group.of("x", counts, followed, Clock(30 * DAY, DAY))
+        own = Group.of("x", cells, Clock(30 * DAY, DAY, 400)).by_account()
+        plain = Group.of("x", counts, Clock(30 * DAY, DAY))
         np.testing.assert_allclose(own.steps["rate_se"], plain.steps["rate_se"], rtol=1e-9)
         assert own.mean(25) == pytest.approx(
             plain.mean(25), rel=1e-9
@@ -318,7 +316,7 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
 
 def test_delayed_entry_by_hand(monkeypatch):
     coarse(monkeypatch)
-    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr("mctlib.stats.survival.MIN_WAITING", 1)
     rows = [(u, "start", 0) for u in "abcdef"] + [
         ("a", "seen", 0),
         ("a", "active", 2),
@@ -331,7 +329,6 @@ def test_delayed_entry_by_hand(monkeypatch):
         ("f", "active", 6.0001),
         ("z", "noise", 12),
     ]
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
     result = time_to_activation(
         of_march(rows),
         start="start",
@@ -473,10 +470,13 @@ def test_caveats_and_finding(channels):
     assert "no clock to start: 1 with active but without start" in text
     assert "40 of 170 users (24%) started less than 20 days before 2026-07-01" in text
     assert "exit ends the clock unactivated" in text and "users still there" in text
-    assert "read at the last day they were: small cohorts (2) (6 days)." in text
-    assert "Fewer than 30 activations each, taken together as small cohorts (2): c and d." in text
+    assert "the last day on which so many were: small cohorts (2) (6 days)." in text
     assert (
-        "Fewer than 30 activations, too small and compared with nobody; intervals are rough: "
+        "Too small to stand alone (fewer than 30 activations, even at everybody's rate), taken "
+        "together as small cohorts (2): c and d." in text
+    )
+    assert (
+        "Too small to be compared (fewer than 30 activations, even at everybody's rate): "
         "small cohorts (2)." in text
     )
     assert list(result.summary["segment"]) == ["b", "a", "small cohorts (2)"]  # the largest first
@@ -495,7 +495,7 @@ def test_caveats_and_finding(channels):
     assert (contrasts["reference"] == "b").all() and contrasts.loc[
         "small cohorts (2)", ["rmst_difference_days", "hazard_ratio", "qvalue"]
     ].isna().all()
-    assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "logrank_pvalue"]  # one test, not two
+    assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "pvalue"]  # one test, not two
     assert (
         result.finding.startswith("Segment a is faster than b: within 20 days of start ")
         and "exit counts as an exit" in result.rule
@@ -506,7 +506,11 @@ def test_caveats_and_finding(channels):
     ("small", "followed", "words"),
     [
         (5, 3, "Fewer than 10 users, no estimates: c."),
-        (40, 6, "compared with nobody; intervals are rough: c."),
+        (
+            40,
+            6,
+            "Too small to be compared (fewer than 30 activations, even at everybody's rate): c.",
+        ),
     ],
 )
 def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed, words):
@@ -522,12 +526,13 @@ def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed
     row = result.contrasts.set_index("segment").loc["c"]
     assert row["reference"] == "a" and row[["rmst_difference_days", "logrank_pvalue"]].isna().all()
     table = result.summary.set_index("segment")
-    assert (
-        np.isnan(table.loc["c", "activated_rate"])
-        if small < 10
-        else table.loc["c", "activated_rate"] == 0
-        and np.isnan(table.loc["c", "rmst_days_ci_lower"])
-    )
+    if small < 10:
+        assert np.isnan(table.loc["c", "activated_rate"])
+    else:  # Wilson's upper limit of 0 of 40: z^2 / (40 + z^2), of six days
+        most = 1.959964**2 / (40 + 1.959964**2)
+        assert table.loc["c", "activated_rate"] == table.loc["c", "activated_rate_ci_lower"] == 0
+        assert table.loc["c", "activated_rate_ci_upper"] == pytest.approx(most, rel=1e-6)
+        assert table.loc["c", "rmst_days_ci_lower"] == pytest.approx(6 - 6 * most, rel=1e-6)
     alone = time_to_activation(
         log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="c"
     )  # a reference is never pooled away
@@ -543,7 +548,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
         horizon="40d",
     )
     assert result.finding.startswith(
-        "2 of 2 segments differ from x (log-rank, 5 % false discovery rate). "
+        "2 of 2 segments differ from x (5 % false discovery rate): y and z are faster. "
         "The largest gap: segment z is faster than x: "
     )
     # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means
@@ -551,7 +556,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
     assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(
         20.5 / 9 - 20.5, abs=1e-9
     )
-    assert (result.contrasts["qvalue"] >= result.contrasts["logrank_pvalue"]).all()
+    assert (result.contrasts["qvalue"] >= result.contrasts["pvalue"]).all()
 
 
 def test_pooled_reference_becomes_one_segment(channels):
@@ -585,18 +590,34 @@ def test_without_segments(channels):
     )
 
 
-def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
+def test_a_curve_ends_where_fewer_than_ten_wait_in_view_unless_nobody_waits_out_of_it():
     # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10
     # on day 6, 9 on day 7
-    result = time_to_activation(
-        clocked([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
+    days = [*range(1, 15), 25]
+    whole = time_to_activation(
+        clocked(days, [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
     )
-    end = result.curve.iloc[-1]
+    # all 15 were followed to the end
+    end = whole.curve.iloc[-1]
+    assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (20, 1, pytest.approx(14 / 15))
+    assert whole.summary.loc[0, "horizon_days"] == 20
+    assert whole.finding.startswith("Within 20 days of start 93.3 % (")
+    # the same, and 15 whom nobody has seen for longer than half a day: 10 still wait on day 6
+    young = time_to_activation(
+        clocked([*days, *[0.5] * 15], [1] * 14 + [0] * 16),
+        **ASK | {"competing": None},
+        horizon="20d",
+    )
+    end = young.curve.iloc[-1]
     assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (6, 10, pytest.approx(6 / 15))
-    assert result.summary.loc[0, ["horizon_days", "activated_rate"]].tolist() == [
-        20,
-        pytest.approx(14 / 15),
-    ]  # all 15 were followed to the end
+    assert young.summary.loc[0, ["horizon_days", "activated_rate"]].tolist() == [
+        6,
+        pytest.approx(6 / 15),
+    ]
+    assert young.finding.startswith("So far, within 6 days of start 40.0 % (")
+    assert "on which so many were: all (6 days). Nothing is said of later days." in " ".join(
+        young.caveats
+    )
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -692,11 +713,12 @@ def test_waits_of_no_length_are_told():
         log_of(rows),
         **ASK | {"competing": None},
     )
+    # Wilson's lower limit of 40 of 40: 40 / (40 + z^2)
     assert result.finding.startswith(
-        "At the very moment of start 100.0 % of 40 users reach active;"
+        "Within 90 days of start 100.0 % (91.2 to 100.0) of 40 users reach active;"
     )
     assert result.summary.loc[0, ["horizon_days", "activated_rate", "median_days"]].tolist() == [
-        0,
+        90,
         1,
         0,
     ]
@@ -761,10 +783,8 @@ def test_demo_truth():
         assert curve[30.0] == pytest.approx(truth.loc[row.segment, "activated_30d_rate"], abs=near)
     contrast = result.contrasts.iloc[0]
     assert contrast["rmst_difference_days_ci_lower"] > 0 and contrast["ph_pvalue"] < 0.05
-    assert (
-        "creator is slower than all others" in result.finding
-        and "not as a hazard ratio" in result.finding
-    )
+    assert "creator is slower than all others" in result.finding
+    assert "it changes over time, so the gap is told in days" in " ".join(result.details)
 
 
 def test_pictures_show_every_segment_and_its_numbers(channels):

@@ -138,7 +138,7 @@ def test_another_order_moves_the_credit(log):
 
 def test_an_answer_is_a_touch_of_the_start_where_nothing_was_tracked(log):
     short = ask(
-        log, windows=["5d", "20d"]
+        log, windows=["6d", "20d"]
     )  # u4's start lies 6 days before its conversion, u1's and u2's touches 5
     assert short.windows["n_attributed"].tolist() == [2, 4]
 

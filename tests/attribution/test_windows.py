@@ -96,14 +96,14 @@ def test_windows_and_excess_by_hand(quick):
     )
 
 
-def test_the_window_is_inclusive_and_a_touch_of_the_same_moment_counts(quick):
+def test_the_end_of_a_window_is_outside_and_a_touch_of_the_same_moment_counts(quick):
     rows = [
         ("u0", 0, "page", None),
-        ("u1", 40, "visit", "a"),
+        ("u1", 40 + 1e-6 / 86_400, "visit", "a"),
         ("u1", 47, "paid", None),
         ("u2", 47, "visit", "b"),
         ("u2", 47, "paid", None),
-        ("u3", 39, "visit", "c"),
+        ("u3", 40, "visit", "c"),
         ("u3", 47, "paid", None),
         ("u4", 47, "paid", None),
         ("u4", 48, "visit", "a"),
@@ -234,7 +234,12 @@ def test_conversions_without_time_at_risk_are_no_background(quick):
 
     def ask(*more):
         return attribution_windows(
-            EventLog.from_frame(rows_to_frame([r for m in (rows, *more) for r in m])),
+            EventLog.from_frame(
+                rows_to_frame(
+                    [(u, day + 0.25, *rest) for m in (rows, *more) for u, day, *rest in m]
+                ),
+                observed_until="2026-03-31",
+            ),
             "paid",
             windows=["5d", "20d"],
             as_of="2026-03-31",
@@ -429,7 +434,7 @@ def test_windows_in_words():
         "7, 14 and 21 days",
     ]
     result = attribution_windows(
-        EventLog.from_frame(HAND), "paid", windows=["1h", "1d"], as_of="2026-02-10", seed=1
+        ArrayLog(HAND), "paid", windows=["1h", "1d"], as_of="2026-02-10", seed=1
     )
     assert "the first 1 day of the log" in " ".join(result.caveats) and "1 days" not in " ".join(
         [result.finding, *result.caveats]

@@ -97,7 +97,7 @@ def test_all_of_the_conversions_is_the_most_that_would_have_happened_anyway():
         start="signed_up",
     )
     last = result.windows.iloc[-1]
-    assert last["dilution_rate"] > 1
+    assert last["n_excess"] < 0 and last["dilution_rate"] == 1
     assert (
         f"as far as the data can tell, all of the {last['n_attributed']} attributed conversions "
         "(100 %, "

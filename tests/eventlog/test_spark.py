@@ -221,6 +221,7 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
         "n_read": 20,
         "n_kept": 10,
         "n_rejected": {"no consent": 5, "no user": 5},
+        "n_identical": 8,  # of the 10 rows of ann, each of two five times
     }
     assert (log.load["n_users"], log.event_names) == (1, ["join", "leave"])
     assert (log.first_event, log.last_event) == (
@@ -238,6 +239,20 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
         "n_rows": [5, 5],
     }
     assert log.table("people")["plan"].tolist() == ["pro"]
+
+
+@pytest.mark.parametrize("time_type", ["timestamp", "timestamp_ntz"])
+def test_events_known_by_day_are_found(cluster, time_type):
+    from pyspark.sql import functions as f
+
+    from mctlib.eventlog.spark import SparkLog
+
+    events, _ = small_frames(cluster.spark, time_type)
+    columns = {"user_id": "Nutzer, Nr."}
+    assert SparkLog(events, columns=columns).day_resolution == {}
+    days = events.withColumn("timestamp", f.expr("timestamp - interval 10 hours"))
+    known = {"join": ["UTC"], "leave": ["UTC"]}
+    assert SparkLog(days, columns=columns).day_resolution == known
 
 
 def test_a_question_without_rows_has_an_empty_answer_and_a_wrong_word_is_refused_here(log):

@@ -699,7 +699,7 @@ def planted_log(truth, seed, with_backend=True):
         ]
     )
     tables = {"backend": server.drop(columns="platform")} if with_backend else {}
-    return EventLog.from_frame(events, **tables), users
+    return EventLog.from_frame(events, observed_until="2026-03-01", **tables), users
 
 
 LATER = {

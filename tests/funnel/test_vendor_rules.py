@@ -10,7 +10,7 @@ import pytest
 
 from mctlib import plots, stats
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import add_up
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.vendor_rules import (

@@ -409,6 +409,6 @@ def test_the_header_says_what_was_read_and_what_was_left_out(shown):
     assert facts == {
         "Data": "&lt;b&gt;tiny&lt;/b&gt;: 20 events of 20 users",
         "Rule": "signed_up, once",
-        "Period": "1 March 2026 to 1 March 2026 in UTC, read up to 31 March 2026",
+        "Period": "1 March 2026 to 1 March 2026 in UTC, read up to 1 March 2026",
         "Left out": "1 row of events (no user)",
     }

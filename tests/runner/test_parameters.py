@@ -101,6 +101,10 @@ WRONG = {
         pack_of("funnel", after=["2026-03-09"]),
         'parameter "after" of funnel must be a first and a last day, not ["2026-03-09"].',
     ),
+    "what conversions bring": (
+        pack_of("attribution", value="amount"),
+        'parameter "value" of attribution: event "profile_completed [amount=present]" does not',
+    ),
     "choice": (
         pack_of("attribution", rule="linea"),
         'parameter "rule" of attribution must be one of first, last, linear, time_decay, position, '

@@ -3,8 +3,18 @@
 import numpy as np
 import pandas as pd
 
+from mctlib.attribution.question import (
+    Question,
+    read_clock,
+    read_events,
+    read_rules,
+    read_tags,
+    read_windows,
+    read_zones,
+    touch_steps,
+)
 from mctlib.contract import as_timestamp
-from mctlib.eventlog.event_log import add_up
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import ANY
 from tests.support.logs import FIRST, frame_of
@@ -25,6 +35,7 @@ class ArrayLog:
 
     name = "arrays"
     accounts: list[str] = []
+    day_resolution: dict[str, list[str]] = {}
 
     def __init__(self, frame, stride=37):
         self.stride = stride  # between the users' buckets
@@ -45,7 +56,7 @@ class ArrayLog:
     def as_of(self, as_of):
         return int(as_timestamp(as_of).value // 1000)
 
-    def reduce(self, kernel, *, events, by, as_of):
+    def reduce(self, kernel, *, events, by, as_of, values=None):
         end = self.as_of(as_of)
         f = self.frame[self.frame["timestamp"] <= as_timestamp(as_of)]
         mask = np.zeros(len(f), np.uint64)
@@ -69,9 +80,23 @@ class ArrayLog:
             dims[name], levels[name] = pd.factorize(column.fillna("(none)"), sort=True)
         time = f["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
         user = f["user"].to_numpy()
-        j = Journeys(user, time, mask, end, dims, levels, lambda some: some * self.stride % 100)
+        value = None if values is None else f[values].to_numpy(float)
+        bucket = lambda some: some * self.stride % 100  # noqa: E731
+        j = Journeys(user, time, mask, end, dims, levels, bucket, value)
         half = user < np.median(user) if len(user) else np.empty(0, bool)
         return add_up(kernel(part) for part in (j.take(half), j.take(~half)))
+
+
+def question_of(log, conversion, windows, as_of, start=None, competing=None):
+    """The checked question about partner_id that `attribution_windows` asks, linear rule."""
+    named = {"conversion": conversion, "start": start or ANY, "competing": competing}
+    events = read_events(log, **named)
+    tags = read_tags(log, "partner_id", "partner_id", None, log.as_of(as_of))
+    touches = touch_steps(read_events(log, touches=ANY)["touches"], tags)
+    zones = read_zones(log, events["conversion"], touches)
+    lengths, rules = read_windows(windows, None), read_rules("linear")
+    clock = read_clock(log, lengths, as_of=as_of, rules=rules, half_life="7d", zones=zones)
+    return Question(clock, tags, (*events.values(), *touches), False, zones=zones)
 
 
 def random_frame(seed):
@@ -159,8 +184,8 @@ def simulated(seed, users=2500, days=180, null_rate=0.01):
     return ArrayLog(frame), lag
 
 
-def wide(result, rule, days):
+def wide(result, rule, days, column="credit"):
     part = result.credit[
         result.credit["rule"].eq(rule) & np.isclose(result.credit["window_days"], days)
     ]
-    return part.set_index("partner_id")["credit"]
+    return part.set_index("partner_id")[column]

@@ -1,0 +1,152 @@
+"""The second walk: users against their own time, and whom partners brought against the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.attribution.counting import Counts, touches_of, why_left_out
+from mctlib.attribution.person_time import Pace, fit_pace
+from mctlib.attribution.question import Question
+from mctlib.attribution.rotation import (
+    CALENDAR,
+    CLOCKS,
+    COLUMNS,
+    PLACES,
+    VISITS,
+    Found,
+    Rows,
+    compare_users,
+)
+from mctlib.attribution.touchpoints import AFTER, KEPT, find_users, first_matches, numbers
+from mctlib.eventlog.days import by_day
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows
+from mctlib.eventlog.steps import ANY, Step
+
+MOST_TIED = 0.5  # share of touches that come with visits, above which the clock is the own visits
+FEW_ROWS = 0.1  # rows beside the touches, of as many touches, below which there are none
+EVERY = 0.99  # share of the rows from which on every row is said to carry a tag
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """The kernel: journeys of all rows to sums of users against their own time.
+
+    ``names``: of all partners, by whose places the tables name them; the last place is of any.
+    """
+
+    question: Question
+    names: tuple[str, ...]
+    touch_pace: Pace
+    pace: Pace  # of conversions
+
+    def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
+        """The filled cells of every array of `Found`, by user bucket."""
+        question, clock = self.question, self.question.clock
+        j = by_day(j, question.zones)
+        edges = np.r_[first_rows(j.user), len(j)]
+        first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+        users = find_users(
+            j,
+            first,
+            np.zeros(len(first[0])),
+            origin=clock.origin,
+            end=clock.end,
+            resolution=clock.resolution,
+        )
+        tags = (1 << len(question.events)) - (1 << question.n_moments)
+        tagged = question.tags.read(j, edges, first[1], j.mask & j.mask.dtype.type(tags) > 0)
+        place = {name: n for n, name in enumerate(self.names)}
+        # partners that touch nobody before a conversion have no place of their own
+        of_all = numbers(list(tagged.names), place)
+        of_all[of_all == NOWHERE] = len(self.names)
+        tagged = replace(tagged, label=np.where(tagged.label < 0, NOWHERE, of_all[tagged.label]))
+        why = why_left_out(j, edges, users, tagged)
+        kept, touches = touches_of(j, edges, tagged, (why == KEPT) | (why == AFTER))
+        other = np.ones(len(j), bool)
+        for gone in (tagged.row[kept], *(rows[rows != NOWHERE] for rows in first[:2])):
+            other[gone] = False
+        rows = Rows(edges, j.time, other)
+        shapes = shapes_of(len(clock.windows), len(self.names))
+        bucket = j.take(edges[:-1]).bucket
+        filled: dict[str, list[np.ndarray]] = {name: [] for name in shapes}
+        for b in range(stats.N_BUCKETS):
+            found = Found(*map(np.zeros, shapes.values()))
+            who = np.flatnonzero(bucket == b)
+            compare_users(who, users, touches, rows, clock, self.touch_pace, self.pace, found)
+            for name, array in found._asdict().items():
+                cells = np.argwhere(array.any(axis=-1))
+                values = array[tuple(cells.T)].reshape(len(cells), array.shape[-1])
+                filled[name].append(np.c_[np.full(len(cells), b), cells, values])
+        tables = {}
+        for name, parts in filled.items():
+            *keys, columns = PLACES[name]
+            table = pd.DataFrame(
+                np.concatenate(parts), columns=["bucket", *keys, *COLUMNS[columns]]
+            )
+            tables[name] = table.astype(dict.fromkeys(["bucket", *keys], int))
+        starts = first[1][users.counted]
+        counted = {"n_converters": len(starts), "n_tagged": np.isin(starts, tagged.row[kept]).sum()}
+        return tables | {"starts": pd.DataFrame(counted, index=[0])}
+
+
+def shapes_of(n_windows: int, n_partners: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of `Found`."""
+    lengths = {"clock": len(CLOCKS), "partner": n_partners + 1, "window": n_windows}
+    lengths |= {"control": n_windows + 1, "one": 1} | {
+        name: len(some) for name, some in COLUMNS.items()
+    }
+    return {name: tuple(lengths[axis] for axis in axes) for name, axes in PLACES.items()}
+
+
+@dataclass(frozen=True)
+class OwnTime:
+    """The sums of all users as arrays: buckets that hold somebody, then the axes of `Found`."""
+
+    own: np.ndarray
+    after: np.ndarray
+    reach: np.ndarray
+    others: np.ndarray
+    tied: float  # share of touches that come with other rows of a visit
+    bare: bool  # moments are days, and there are hardly any rows beside the touches
+
+    @property
+    def clock(self) -> int:
+        """By which clock users are compared."""
+        return VISITS if self.tied > MOST_TIED else CALENDAR
+
+
+def walk_again(log: EventLog, counts: Counts, *, as_of: Any) -> OwnTime:
+    """Walk the log's users a second time, at the paces that the first walk found."""
+    question = counts.question
+    clock, names = question.clock, tuple(counts.names)
+    n_periods = len(clock.periods)
+
+    def pace(name: str) -> Pace:
+        table, shape = counts.tables[name], (n_periods, len(clock.tenure) + 1, n_periods)
+        at = [table[axis] for axis in ("cohort", "band", "period")]
+        n, days = (stats.dense(table[c], *at, shape=shape) for c in ("n_rows", "sum_days"))
+        return fit_pace(n, days, clock)
+
+    walk = Rotate(question, names, pace("touch_days"), pace("other_days"))
+    tables = log.reduce(walk, events=[*question.events, Step(ANY)], by=question.dims, as_of=as_of)
+    arrays = {}
+    for name, shape in shapes_of(len(clock.windows), len(names)).items():
+        *keys, last = PLACES[name]
+        arrays[name] = np.zeros((stats.N_BUCKETS, *shape))
+        at = tuple(tables[name][key].to_numpy() for key in ("bucket", *keys))
+        arrays[name][at] = tables[name][list(COLUMNS[last])].to_numpy()
+    n_touches, n_tied, n_other, n_visits, n_repeated = arrays.pop("kinds").sum(axis=(0, 1))
+    n_converters, n_tagged = tables["starts"].iloc[0]
+    n_untagged = n_other + n_converters - n_tagged
+    bare = clock.resolution > 1 and n_other < FEW_ROWS * n_touches
+    if n_untagged < (1 - EVERY) * (n_touches + n_untagged):  # a visit's first row is the touch
+        n_touches, n_tied = n_visits, n_repeated
+    filled = np.any([a.reshape(len(a), -1).any(axis=1) for a in arrays.values()], axis=0)
+    arrays = {name: array[filled] for name, array in arrays.items()}
+    return OwnTime(**arrays, tied=float(stats.rate(n_tied, n_touches)), bare=bool(bare))

@@ -1,0 +1,355 @@
+"""Users who convert against their own time: how their touches lie, and how they might lie.
+
+The conversion is turned through the user's own time, from the start to the conversion, as if time
+were a circle: the share of it in which a touch would lie within the window is what chance would
+bring. Time passes as touches come to users who never convert (the calendar's clock), or by the
+user's own visits.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple, get_type_hints
+
+import numpy as np
+from numba import njit, types
+
+from mctlib.attribution.person_time import CLOCK, PACE, Clock, Pace, passed
+from mctlib.attribution.touchpoints import (
+    FLAGS,
+    INTS,
+    TOUCHES,
+    USERS,
+    Array,
+    Touches,
+    Users,
+    record,
+)
+from mctlib.eventlog.journeys import NEVER, NOWHERE
+from mctlib.phrases import DAY_US
+
+LULL = 30 * 60_000_000  # microseconds without a row that end a visit
+MOST = (
+    0.9  # share of the own time within reach of a touch, above which there is no other to compare
+)
+CLOCKS = ("calendar", "visits", "other days")  # the last: the calendar without the conversion's day
+CALENDAR, VISITS, OTHER_DAYS = range(len(CLOCKS))
+
+
+class Rows(NamedTuple):
+    """All rows of users, in order; ``other``: neither a touch nor the start or the conversion."""
+
+    edges: Array
+    time: Array
+    other: Array
+
+
+class Found(NamedTuple):
+    """What is counted of the users of one bucket; the last partner is any.
+
+    The last axis holds `COLUMNS`. ``own``, ``after``: see `add_chance` · ``reach``: credited,
+    brought, users brought, those who convert, and how much of the conversions' pace passed for them
+    · ``others``: the same of users whom nobody brought.
+    """
+
+    own: Annotated[Array, "clock", "partner", "window", "sum"]
+    after: Annotated[Array, "control", "sum"]
+    reach: Annotated[Array, "partner", "window", "count"]
+    others: Annotated[Array, "one", "other"]
+    kinds: Annotated[Array, "one", "kind"]
+
+
+COLUMNS = {
+    "sum": ("n_compared", "sum_room", "sum_chance", "n_users"),
+    "count": ("n_attributed", "n_brought", "n_users", "n_converted", "sum_pace"),
+    "other": ("n_converted", "sum_pace"),
+    # of converters between start and conversion: touches, those beside other rows of a visit, other
+    # rows, visits with a touch, those with several
+    "kind": ("n_touches", "n_tied", "n_other", "n_visits", "n_repeated"),
+}
+TOUCH, TIED, OTHER, VISIT, REPEATED = range(len(COLUMNS["kind"]))
+PLACES: dict[str, tuple[str, ...]] = {
+    name: hint.__metadata__ for name, hint in get_type_hints(Found, include_extras=True).items()
+}
+ROWS = record([INTS, INTS, FLAGS], Rows)
+FOUND = record([types.Array(types.float64, len(axes), "C") for axes in PLACES.values()], Found)
+
+
+class Circle(NamedTuple):
+    """A user's own time as a circle: where touches lie on it, in order, and how long it is."""
+
+    place: Array
+    partner: Array
+    full: float
+
+
+@njit(cache=True, nogil=True)
+def add_chance(into: Array, touched: bool, chance: float) -> None:
+    """Add one user: touched within the window or not, and the chance of it."""
+    if 0 < chance < MOST:
+        into[0] += touched
+        into[1] += touched * (1 - chance)
+        into[2] += (not touched) * chance
+        into[3] += 1
+
+
+@njit(cache=True, nogil=True)
+def covered(circle: Circle, reach: float, alone: Array) -> float:
+    """How much of the circle lies within reach after a touch; ``alone``: after that partner's only.
+
+    Each touch covers what follows, up to its reach or the next touch.
+    """
+    n = len(circle.place)
+    gap = np.empty(n)
+    turn = -1  # a touch before which another partner's lies
+    for i in range(n):
+        gap[i - 1] = circle.place[i] - circle.place[i - 1] + (i == 0) * circle.full
+        if circle.partner[i] != circle.partner[i - 1]:
+            turn = i
+    whole = np.minimum(gap, reach).sum()
+    if turn < 0:
+        alone[circle.partner[0]] = whole
+        return float(whole)
+    i = turn
+    while i < turn + n:  # runs of one partner's touches; without them, the touch before covers on
+        partner = circle.partner[i % n]
+        free, part = gap[i % n - 1], min(gap[i % n - 1], reach)
+        while i < turn + n and circle.partner[i % n] == partner:
+            free += gap[i % n]
+            part += min(gap[i % n], reach)
+            i += 1
+        alone[partner] += part - min(free, reach)
+    return float(whole)
+
+
+@njit(cache=True, nogil=True)
+def add_window(
+    circle: Circle, near: tuple[int, int], reach: float, alone: Array, own: Array
+) -> None:
+    """Add the user to the sums of any partner, and of each while no other's touch is near.
+
+    ``near``: the first of the touches within the window, and the one after the last · ``own``:
+    (partner, sum) · ``alone``: zeros.
+    """
+    first, last = near
+    whole = covered(circle, reach, alone)
+    add_chance(own[-1], last > first, whole / circle.full)
+    whose = circle.partner[first] if last > first else NOWHERE
+    mixed = False
+    for i in range(first, last):
+        mixed |= circle.partner[i] != whose
+    for partner in circle.partner:
+        mine = alone[partner]
+        room = circle.full - (whole - mine)
+        if mine > 0 and room > 0 and not mixed and whose in (NOWHERE, partner):
+            add_chance(own[partner], whose == partner, mine / room)
+        alone[partner] = 0  # each partner once
+
+
+@njit(cache=True, nogil=True)
+def add_calendar(
+    user: int, users: Users, touches: Touches, clock: Clock, pace: Pace, alone: Array, found: Found
+) -> None:
+    """Compare by the calendar's clock; of days also without the conversion's own."""
+    start, conversion = users.start[user], users.conversion[user]
+    a, b = own_touches(user, users, touches)
+    if a == b:
+        return
+    begin, stop = start + clock.resolution, conversion + clock.resolution
+    base, full = passed(pace, start, begin), passed(pace, start, stop)
+    place = np.empty(b - a)
+    for i in range(a, b):
+        place[i - a] = passed(pace, start, touches.time[i]) - base
+    circle = Circle(place, touches.partner[a:b], full - base)
+    if circle.full <= 0:
+        return
+    today = b
+    while today > a and touches.time[today - 1] > conversion - clock.resolution:
+        today -= 1
+    for w, window in enumerate(clock.windows):
+        first = b
+        while first > a and touches.time[first - 1] > conversion - window:
+            first -= 1
+        since = passed(pace, start, max(begin, stop - window))
+        own = found.own[CALENDAR, :, w]
+        add_window(circle, (first - a, b - a), full - since, alone, own)
+        if clock.resolution > 1:
+            reach = max(passed(pace, start, conversion) - since, 0.0)
+            near = (min(first, today) - a, today - a)
+            add_window(circle, near, reach, alone, found.own[OTHER_DAYS, :, w])
+
+
+@njit(cache=True, nogil=True)
+def own_touches(user: int, users: Users, touches: Touches) -> tuple[int, int]:
+    """The first touch after the user's start, and the first after the conversion."""
+    a, b = touches.edges[user], touches.edges[user + 1]
+    while a < b and touches.time[a] <= users.start[user]:
+        a += 1
+    while b > a and touches.time[b - 1] > users.conversion[user]:
+        b -= 1
+    return a, b
+
+
+@njit(cache=True, nogil=True)
+def add_visits(
+    user: int, users: Users, touches: Touches, rows: Rows, clock: Clock, alone: Array, found: Found
+) -> None:
+    """Compare by the user's own visits, and count how touches come with other rows.
+
+    Of days, visits are rows, and a touch lies where its day begins.
+    """
+    start, conversion = users.start[user], users.conversion[user]
+    a, b = own_touches(user, users, touches)
+    place, windows = np.empty(b - a), clock.windows
+    since = np.full(len(windows), -1)  # the first visit within the window
+    n, row, i = 0, rows.edges[user], a
+    while row < rows.edges[user + 1] and rows.time[row] <= conversion:
+        if rows.time[row] <= start:
+            row += 1
+            continue
+        last, n_other = rows.time[row], 0
+        while row < rows.edges[user + 1] and rows.time[row] <= min(conversion, last + lull(clock)):
+            last = rows.time[row]
+            for w in range(len(windows)):
+                if since[w] < 0 and last > conversion - windows[w]:
+                    since[w] = n
+            n_other += rows.other[row]
+            row += 1
+        first = i
+        while i < b and touches.time[i] <= last:
+            place[i - a] = n
+            i += 1
+        found.kinds[0, TOUCH] += i - first
+        found.kinds[0, TIED] += (i - first) * (n_other > 0)
+        found.kinds[0, OTHER] += n_other
+        found.kinds[0, VISIT] += i > first
+        found.kinds[0, REPEATED] += i > first + 1
+        n += max(n_other, int(i > first or last == conversion)) if clock.resolution > 1 else 1
+    if a == b:
+        return
+    circle = Circle(place, touches.partner[a:b], float(n))
+    for w in range(len(windows)):
+        first = b
+        while first > a and place[first - a - 1] >= since[w]:
+            first -= 1
+        near = (first - a, b - a)
+        add_window(circle, near, float(n - since[w]), alone, found.own[VISITS, :, w])
+
+
+@njit(cache=True, nogil=True)
+def lull(clock: Clock) -> int:
+    """How long after a row the next one may come and be of the same visit."""
+    return 0 if clock.resolution > 1 else LULL
+
+
+@njit(cache=True, nogil=True)
+def add_after(
+    user: int, users: Users, touches: Touches, clock: Clock, pace: Pace, found: Found
+) -> None:
+    """The same looking back: touches soon after a conversion, which they cannot cause.
+
+    Only for conversions that no touch preceded within the window. By window, and at last within a
+    day, of the reference window.
+    """
+    start, conversion = users.start[user], users.conversion[user]
+    left = users.leave[user]
+    stop = left + clock.resolution if left > conversion else clock.end + 1
+    b = own_touches(user, users, touches)[1]
+    before = touches.time[b - 1] if b > touches.edges[user] else NEVER
+    end = b
+    while end < touches.edges[user + 1] and touches.time[end] < stop:
+        end += 1
+    begin = conversion + clock.resolution
+    if end == b or stop <= begin:
+        return
+    base, full = passed(pace, start, begin), passed(pace, start, stop)
+    if full <= base:
+        return
+    place = np.empty(end - b)
+    for i in range(b, end):
+        place[i - b] = passed(pace, start, touches.time[i]) - base
+    circle = Circle(place, np.zeros(end - b, np.int64), full - base)
+    alone = np.zeros(1)
+    for k in range(len(clock.windows) + 1):
+        is_day = k == len(clock.windows)
+        window = clock.windows[clock.reference if is_day else k]
+        if before != NEVER and before > conversion - window:
+            continue
+        until = begin + (DAY_US if is_day else window)
+        reach = passed(pace, start, min(until, stop)) - base
+        chance = covered(circle, reach, alone) / circle.full
+        add_chance(found.after[k], touches.time[b] < until, chance)
+
+
+@njit(cache=True, nogil=True)
+def add_reach(
+    user: int, users: Users, touches: Touches, clock: Clock, pace: Pace, found: Found
+) -> None:
+    """Add users whom a partner brought, and what the background did with them and the others.
+
+    The last touch up to the start brought the user.
+    """
+    start, conversion, counted = users.start[user], users.conversion[user], users.counted[user]
+    low, stop = max(start + clock.resolution, clock.origin), users.end[user]
+    a, b = touches.edges[user], touches.edges[user + 1]
+    while a < b and touches.time[a] <= start:
+        a += 1
+    if a > touches.edges[user]:
+        bringer = touches.partner[a - 1]
+        for w, window in enumerate(clock.windows):
+            until = touches.time[a - 1] + window
+            within = counted and conversion < until
+            for partner in (bringer, -1):
+                seen = found.reach[partner, w]
+                seen[1] += within
+                if low < min(until, stop):
+                    seen[2] += 1
+                    seen[3] += within and low <= conversion
+                    since = passed(pace, start, low)
+                    seen[4] += passed(pace, start, min(until, stop)) - since
+        return
+    if low < stop:
+        found.others[0, 0] += counted and low <= conversion
+        found.others[0, 1] += passed(pace, start, stop) - passed(pace, start, low)
+
+
+@njit(cache=True, nogil=True)
+def add_credited(
+    user: int, users: Users, touches: Touches, clock: Clock, alone: Array, found: Found
+) -> None:
+    """Add the conversion to every partner with a touch within the window, and to any."""
+    conversion, edge = users.conversion[user], touches.edges[user]
+    b = own_touches(user, users, touches)[1]
+    first = b
+    for w, window in enumerate(clock.windows):
+        while first > edge and touches.time[first - 1] > conversion - window:
+            first -= 1
+        found.reach[-1, w, 0] += first < b
+        for i in range(first, b):
+            found.reach[touches.partner[i], w, 0] += alone[touches.partner[i]] == 0
+            alone[touches.partner[i]] = 1
+        for i in range(first, b):
+            alone[touches.partner[i]] = 0
+
+
+@njit(types.void(INTS, USERS, TOUCHES, ROWS, CLOCK, PACE, PACE, FOUND), cache=True, nogil=True)
+def compare_users(
+    who: Array,
+    users: Users,
+    touches: Touches,
+    rows: Rows,
+    clock: Clock,
+    touch_pace: Pace,
+    pace: Pace,
+    found: Found,
+) -> None:
+    """Compare some users with themselves, and those whom partners brought with the others."""
+    alone = np.zeros(found.own.shape[1])
+    for user in who:
+        if users.end[user] == NEVER:
+            continue
+        add_reach(user, users, touches, clock, pace, found)
+        if users.counted[user]:
+            add_credited(user, users, touches, clock, alone, found)
+            add_calendar(user, users, touches, clock, touch_pace, alone, found)
+            add_visits(user, users, touches, rows, clock, alone, found)
+            add_after(user, users, touches, clock, touch_pace, found)

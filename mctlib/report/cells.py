@@ -12,7 +12,7 @@ import pandas as pd
 from mctlib import phrases
 
 DASH = "\u2013"  # for a value that is not known
-HEADINGS = {"n": "Users", "p_positive": "P(ROI > 0)"}
+HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
 WORDS = {
     "roi": "ROI",
     "utm": "UTM",

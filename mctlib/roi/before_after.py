@@ -40,7 +40,7 @@ class BeforeAfter(Result):
     placebo_pvalue       chance that with no change so few placebo dates look as extreme; of one
                          treated segment with 19 controls, its rank among them
     detectable_effect    what these weeks show with a power of 80 %; NaN where that is not known
-    n_more_weeks         weeks until the wished effect is shown so; infinite: not in two years
+    more_weeks         weeks until the wished effect is shown so; infinite: not in two years
     supported, reason    whether the data carry it; why or why not, and why it is inconclusive
     verdict              shown, not shown, inconclusive; "" where it is not supported
     ==================== ===========================================================================

@@ -57,7 +57,7 @@ class Arms(Result):
     unadjusted_effect ±    x     difference of shares (Newcombe), of means (Welch)
     variance_ratio               adjusted / unadjusted
     detectable_effect      x     what so many users show with a power of 80 %
-    n_more_weeks           weeks until the wished effect would be shown so; NaN where more weeks
+    more_weeks           weeks until the wished effect would be shown so; NaN where more weeks
                                  bring no more users
     design_effect                of accounts on the variance, NaN without them
     balance_pvalue               that as many had the event ever before the change; NaN for the new
@@ -270,11 +270,11 @@ def _against(group: Group, base: str, *, end: int, is_share: bool, wish: float) 
         arm = group.side(name, is_share)
         row = effect_row(arm, reference, end=end, is_share=is_share, n_accounts=group.n_accounts)
         if not group.known and np.isnan(group.n_accounts):
-            row["n_more_weeks"] = more_weeks(row["detectable_effect"], wish, group.weeks)
+            row["more_weeks"] = more_weeks(row["detectable_effect"], wish, group.weeks)
         already = of_means(arm, reference, column="ever", n_accounts=group.n_accounts)
         row["balance_pvalue"] = already.pvalue
         n_pending = (group.arms["n_users"] - group.arms["n_closed"])[[name, base]].sum()
-        rows.append({"segment": name, "reference": base, "n_pending": int(n_pending)} | row)
+        rows.append({"segment": name, "reference": base} | row | {"n_pending": int(n_pending)})
     table = pd.DataFrame(rows)
     return table.assign(qvalue=stats.fdr(table["pvalue"]))
 
@@ -300,6 +300,6 @@ def effect_row(
         **interval_columns("unadjusted_effect", plain.value, plain.low, plain.high),
         "variance_ratio": (found.se / plain.se) ** 2 if known and plain.se > 0 else np.nan,
         "detectable_effect": detectable(found.se, found.df),
-        "n_more_weeks": np.nan,
+        "more_weeks": np.nan,
         "design_effect": found.design_effect,
     }

@@ -191,7 +191,7 @@ def _of_the_power(told: Told) -> Iterator[str]:
         return
     least = told.in_words(top["detectable_effect"], signed=False)
     text = f"With a power of about 80 % so many users show an effect of {least}"
-    if told.wish > 0 and np.isfinite(more := top["n_more_weeks"]):
+    if told.wish > 0 and np.isfinite(more := top["more_weeks"]):
         wished = told.in_words(told.wish, signed=False)
         longer = f"takes {count(more, 'more week')} of new users" if more else "is more than that"
         text += f"; {wished}, as wished, {longer}"

@@ -77,7 +77,7 @@ class Answer:
     def outlook(self, rung: Rung) -> dict[str, float]:
         """What the weeks of a rung detect, and how many more the wish takes."""
         if rung.name == ARMS and rung.se > 0 and self.arms:
-            columns = ["detectable_effect", "n_more_weeks"]
+            columns = ["detectable_effect", "more_weeks"]
             return dict(self.arms.surest[columns])
         return outlook(rung, self.wished)
 
@@ -255,7 +255,7 @@ def _of_the_power(answer: Answer) -> Iterator[str]:
     yield (
         f"With a power of about 80 % {these} show an effect of "
         f"{effect(found['detectable_effect'], kind, signed=False)}, by {rung.name}"
-        f"{_wished(found['n_more_weeks'], effect(answer.wished, kind, signed=False))}."
+        f"{_wished(found['more_weeks'], effect(answer.wished, kind, signed=False))}."
     )
 
 

@@ -45,7 +45,7 @@ def outlook(rung: Rung, wish: float) -> dict[str, float]:
         )
         more = more if n_pre >= MIN_PRE or np.isnan(more) else np.inf
     reach = detectable(rung.se, rung.df) if known else np.nan
-    return {"detectable_effect": reach, "n_more_weeks": more}
+    return {"detectable_effect": reach, "more_weeks": more}
 
 
 def weeks_to_wait(

@@ -119,6 +119,7 @@ def test_a_column_of_durations_takes_the_largest_unit_of_which_its_longest_has_t
         ("qvalue", "q-value"),
         ("logrank_pvalue", "Logrank p-value"),
         ("cost_amount", "Cost"),
+        ("n_reference", "Users of the reference"),  # beside the column "reference"
         ("roi", "ROI"),
         ("p90_days", "P90, days"),
         ("first_at", "First at"),
@@ -127,6 +128,19 @@ def test_a_column_of_durations_takes_the_largest_unit_of_which_its_longest_has_t
 )
 def test_a_column_name_becomes_words(column, words):
     assert cells.heading(column) == words
+
+
+def test_the_currency_stands_in_the_heading_of_every_amount(shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path))
+    frame = pd.DataFrame({"rung": ["x"], "currency": ["EUR"], "n": [30], "cost_amount": [1200.0]})
+    frame = frame.assign(value_amount=1.5e6, value_amount_ci_lower=1e6, value_amount_ci_upper=2e6)
+    report.table(frame, "money", caption="Money")
+    page = shown[0][0]["text/html"]
+    assert "Cost, EUR" in page and "Value, EUR" in page and "Currency" not in page
+    saved = pd.read_csv(tmp_path / "money.csv")
+    assert saved["currency"].tolist() == ["EUR"] and "cost_amount" in saved
+    text, _ = cells.readable(frame.assign(currency=""), pd.Series([False]))
+    assert text.columns.tolist() == ["Rung", "Users", "Cost", "Value"]
 
 
 def test_an_interval_joins_its_estimate_whichever_way_it_is_named(shown):

@@ -445,15 +445,15 @@ def test_what_so_many_users_show_and_how_long_a_smaller_effect_takes():
     )
     assert power == pytest.approx(0.8, abs=0.01)
     needed = (row["detectable_effect"] / 0.03) ** 2 * 4  # weeks: a quarter of them so far
-    assert row["n_more_weeks"] == np.ceil(needed - 4)
+    assert row["more_weeks"] == np.ceil(needed - 4)
     assert result.caveats[-1] == (
         "With a power of about 80 % so many users show an effect of "
         f"{100 * row['detectable_effect']:.1f} percentage points; 3.0 percentage points, "
-        f"as wished, takes {row['n_more_weeks']:.0f} more weeks of new users."
+        f"as wished, takes {row['more_weeks']:.0f} more weeks of new users."
     )
     enough = compare_arms(log, "use", **ROLLING, wish=20).arms
-    assert enough["n_more_weeks"].item() == 0
-    assert compare_arms(log, "use", **ROLLING).arms["n_more_weeks"].isna().all()
+    assert enough["more_weeks"].item() == 0
+    assert compare_arms(log, "use", **ROLLING).arms["more_weeks"].isna().all()
 
 
 def test_errors_name_the_parameter():

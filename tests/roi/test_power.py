@@ -69,19 +69,15 @@ def test_the_page_says_which_effect_its_weeks_could_show():
     half = (row["effect_ci_upper"] - row["effect_ci_lower"]) / 2
     # a little less than half an interval more than it, by 0.84 standard errors
     assert 1.35 * half < row["detectable_effect"] < 1.5 * half
-    more = row["n_more_weeks"]
+    more = row["more_weeks"]
     (told,) = (c for c in found.caveats if c.startswith("With a power of about 80 %"))
-    assert (
-        told.startswith(
-            "With a power of about 80 % the 8 weeks after the change show an effect of "
-            f"{100 * row['detectable_effect']:.1f} percentage points, "
-            "by difference-in-differences; "
-        )
-        and "1.0 percentage points, as wished" in told
-    )
+    reach = f"{100 * row['detectable_effect']:.1f} percentage points"
+    begin = "With a power of about 80 % the 8 weeks after the change show an effect of "
+    assert told.startswith(f"{begin}{reach}, by difference-in-differences; ")
+    assert "1.0 percentage points, as wished" in told
     assert ("two more years of weeks would not" in told) == np.isinf(more)
     nothing = compare_before_after(frame, change_at=change, treated="a")
-    assert nothing.rungs["n_more_weeks"].isna().all()
+    assert nothing.rungs["more_weeks"].isna().all()
     assert "wished" not in " ".join(nothing.caveats)
     assert nothing.rungs.loc[0, ["detectable_effect"]].isna().all()  # before/after shows nothing
 
@@ -91,5 +87,5 @@ def test_a_count_is_wished_for_in_its_own_unit():
     frame = series_of(100 + rng.normal(0, 3, 40), kind="count")
     found = compare_before_after(frame, change_at=pd.Timestamp("2025-09-01"), wish=50.0)
     row = found.rungs.set_index("rung").loc["interrupted time series"]
-    assert row["detectable_effect"] < 50 and row["n_more_weeks"] == 0
+    assert row["detectable_effect"] < 50 and row["more_weeks"] == 0
     assert any("50 a day, as wished, is no less" in c for c in found.caveats)

@@ -139,9 +139,15 @@ def add_approaches(
 
 @njit(types.void(types.float64[:, ::1], types.float64[:, ::1]), cache=True, nogil=True)
 def rank_rows(credit: Array, found: Array) -> None:
-    """Rank each row's numbers, the largest first; equal ones share the first of their ranks."""
+    """Rank each row's numbers, the largest first; equal ones share the first of their ranks.
+
+    Where one is missing, nobody has a rank.
+    """
     for row in range(len(credit)):
         order, rank = np.argsort(-credit[row]), 0
+        if np.isnan(credit[row]).any():
+            found[row] = np.nan
+            continue
         for place in range(len(order)):
             if place == 0 or credit[row, order[place]] != credit[row, order[place - 1]]:
                 rank = place + 1

@@ -174,9 +174,11 @@ def compare_arms(
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
     length = as_window(window)
-    if change + length - 1 > log.as_of(as_of):
+    end = log.as_of(as_of)
+    if change + length - 1 > end:
         raise ParameterError(
-            f"window: {phrases.window(length)} after {change_at} are not over at {as_of}."
+            f"window: {phrases.window(length)} after {change_at} are not over on "
+            f"{phrases.day(end)}, the last day that is known."
         )
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)

@@ -101,7 +101,7 @@ def rolling(n=3000, *, lift=0.1, wait=1.0, days=28, share=0.5, seed=3, accounts=
     people = pd.DataFrame({"user_id": user, "channel": np.where(new, "new", "old")})
     if accounts is not None:
         people["account_id"] = accounts(np.random.default_rng(seed))[0]
-    log = EventLog.from_frame(pd.concat([start, use]), people=people)
+    log = EventLog.from_frame(pd.concat([start, use]), people=people, observed_until="2026-04-30")
     return log, pd.DataFrame({"came": came, "new": new, "wait": acts - came, "did": did})
 
 

@@ -9,6 +9,7 @@ from mctlib import phrases
 from mctlib.roi import compare_before_after
 from mctlib.roi import estimators as cf
 from mctlib.roi import segments as several
+from mctlib.roi.course import course
 from mctlib.roi.difference import Moves
 from mctlib.roi.rung import DID, Rung
 from tests.support.calibration import Row, alarms, at_least, rejections
@@ -17,7 +18,7 @@ from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
 COURSES = ("constant", "building up", "fading", "late")
 
 
-def effect_of(course: str, n_post: int) -> np.ndarray:
+def effect_of(name: str, n_post: int) -> np.ndarray:
     """An effect of mean 1 over the weeks after; a late one begins after 4 of them, or half."""
     k = np.arange(n_post)
     late = k >= min(4, n_post // 2)
@@ -27,7 +28,7 @@ def effect_of(course: str, n_post: int) -> np.ndarray:
         "fading": (2 * n_post - 2 * k - 1) / n_post,
         "late": late / late.mean(),
         "none": np.zeros(n_post),
-    }[course]
+    }[name]
 
 
 def cell(
@@ -49,14 +50,14 @@ def interrupted_courses(n: int) -> list[Row]:
     """
     rows = []
     cells = product(((14, 6), (52, 12)), (0.0, 0.3, 0.6), COURSES)
-    for seed, ((n_pre, n_post), rho, course) in enumerate(cells):
-        effect = np.r_[np.zeros(n_pre), 2 * effect_of(course, n_post)]
+    for seed, ((n_pre, n_post), rho, name) in enumerate(cells):
+        effect = np.r_[np.zeros(n_pre), 2 * effect_of(name, n_post)]
         noise = ar1(np.random.default_rng(seed), (n, n_pre + n_post), rho)
         found = [cf.against_trend(weeks_of(e + effect, n_pre)).widened(n_pre) for e in noise]
         bias = np.mean([f.weights @ effect for f in found]) / 2 - 1
         half = np.array([f.se * cf.stats.t_point(f.df) for f in found])
         estimate = np.array([f.effect for f in found])
-        truth = f"{course}, rho {rho}, {n_pre} + {n_post} weeks"
+        truth = f"{name}, rho {rho}, {n_pre} + {n_post} weeks"
         shown = np.abs(estimate) > half
         rows += cell("Interrupted series", truth, estimate - 2, half, bias, shown)
     return rows
@@ -86,20 +87,34 @@ def segment_courses(n: int) -> list[Row]:
     """24 cells: the same of segments, which also move by 0.5 of their own at the change."""
     rows, (n_pre, n_post) = [], (26, 8)
     cells = product(((3, 3), (10, 20)), (0.0, 0.3, 0.6), COURSES)
-    for seed, ((n_treated, n_control), rho, course) in enumerate(cells):
+    for seed, ((n_treated, n_control), rho, name) in enumerate(cells):
         rng, n_all = np.random.default_rng(seed), n_treated + n_control
         effect = np.zeros((n_all, n_pre + n_post))
-        effect[:n_treated, n_pre:] = 2 * effect_of(course, n_post)
+        effect[:n_treated, n_pre:] = 2 * effect_of(name, n_post)
         worlds = ar1(rng, (n, n_all, n_pre + n_post), rho) + effect
         worlds[..., n_pre:] += 0.5 * rng.normal(size=(n, n_all, 1))
         found = [did(y, n_pre, n_treated) for y in worlds]
         still = [did(y - effect, n_pre, n_treated)[0].effect for y in worlds[:10]]
         estimate = np.array([rung.effect for rung, _ in found])
         half = np.array([(rung.high - rung.low) / 2 for rung, _ in found])
-        truth = f"{course}, rho {rho}, {n_treated} + {n_control} segments"
+        truth = f"{name}, rho {rho}, {n_treated} + {n_control} segments"
         shown = np.array([clear for _, clear in found])
         bias = float(np.mean(estimate[:10] - still)) / 2 - 1
         rows += cell("Difference-in-differences", truth, estimate - 2, half, bias, shown)
+    return rows
+
+
+def told_courses(n: int) -> list[Row]:
+    """An effect of mean 4 of any course on a gap of 26 + 12 weeks: how often it is told."""
+    rows, words = [], ("held", "grew", "faded", "came late")
+    for seed, (name, word) in enumerate(zip(COURSES, words)):
+        effect, told = np.r_[np.zeros(26), 4 * effect_of(name, 12)], np.zeros(n, bool)
+        for k, y in enumerate(ar1(np.random.default_rng(seed), (n, 38), 0.3) + effect):
+            found = cf.against_level(weeks_of(y, 26))
+            path = pd.DataFrame({"gap": y - found.counterfactual, "n": 1.0})
+            rung = Rung(DID, effect=found.effect, path=path, cov=found.cov)
+            told[k] = course(rung.with_errors(found.se, found.df)).word == word
+        rows.append(Row(f"Course told as {word}", f"{name}, mean 4", float(told.mean()), 0.9, 1.0))
     return rows
 
 
@@ -156,7 +171,7 @@ def synthetic_ranks(n: int) -> list[Row]:
     ]
 
 
-LADDERS = (  # course, treated and control segments, weeks, rho
+LADDERS = (  # its course, treated and control segments, weeks, rho
     ("building up", 10, 20, 26, 12, 0.3),
     ("fading", 6, 14, 26, 8, 0.3),
     ("late", 1, 4, 26, 12, 0.0),
@@ -169,11 +184,11 @@ LADDERS = (  # course, treated and control segments, weeks, rho
 def whole_ladder(n: int) -> list[Row]:
     """Six cells of the whole analysis, n / 8 data sets each: what the finding rests on."""
     rows, n = [], max(n // 8, 1)
-    for course, n_treated, n_control, n_pre, n_post, rho in LADDERS:
+    for name, n_treated, n_control, n_pre, n_post, rho in LADDERS:
         rng, n_all = np.random.default_rng(2), n_treated + n_control
         days = pd.date_range("2025-01-06", periods=7 * (n_pre + n_post))
         effect = np.zeros((n_all, n_pre + n_post))
-        effect[:n_treated, n_pre:] = 3 * effect_of(course, n_post)
+        effect[:n_treated, n_pre:] = 3 * effect_of(name, n_post)
         names = np.repeat([f"s{i:02d}" for i in range(n_all)], len(days))
         hits, shown, wrong, off = [], [], [], []
         for y in 20 + ar1(rng, (n, n_all, n_pre + n_post), rho) + effect:
@@ -184,15 +199,15 @@ def whole_ladder(n: int) -> list[Row]:
             treated = list(dict.fromkeys(names))[:n_treated] if n_control else None
             result = compare_before_after(frame, change_at=days[7 * n_pre], treated=treated)
             best = result.rungs[result.rungs["supported"]].iloc[-1]
-            truth = 0.0 if course == "none" else 3.0
+            truth = 0.0 if name == "none" else 3.0
             hits.append(best["effect_ci_lower"] <= truth <= best["effect_ci_upper"])
             shown.append(result.effect == "shown")
             wrong.append(result.effect == "shown" and best["effect"] <= 0)
             off.append(best["effect"] - truth)
-        told = f"{course}, {n_treated} + {n_control} segments, {n_pre} + {n_post} weeks, rho {rho}"
+        told = f"{name}, {n_treated} + {n_control} segments, {n_pre} + {n_post} weeks, rho {rho}"
         power = f"shown {np.mean(shown):.2f}, mean error {np.mean(off):+.2f}"
         rows.append(at_least("Whole ladder", told, np.array(hits), 0.93, power))
-        if course == "none":
+        if name == "none":
             rows.append(alarms("Whole ladder", told, np.array(shown), 0.07))
         else:
             rows.append(alarms("Whole ladder, opposite effect", told, np.array(wrong), 0.01))
@@ -202,6 +217,7 @@ def whole_ladder(n: int) -> list[Row]:
 ALL = (
     interrupted_courses,
     segment_courses,
+    told_courses,
     quiet_series,
     quiet_segments,
     synthetic_ranks,

@@ -38,7 +38,8 @@ class Estimate:
     @property
     def value(self) -> Array:
         """The numbers, corrected for bias."""
-        found: Array = self.pseudo.mean(axis=0)
+        some = self.pseudo if len(self.pseudo) else np.full((1, *self.pseudo.shape[1:]), np.nan)
+        found: Array = some.mean(axis=0)
         return found
 
     @property
@@ -79,8 +80,10 @@ def beyond_others(sums: Array) -> Array:
 
 def beyond_all(sums: Array) -> Array:
     """The same and the excess of touches after the start, projected to all they are credited."""
-    later = (sums[..., 0] - sums[..., 1]) * stats.rate(excess(sums[..., 7:]), sums[..., 7])
-    return beyond_others(sums) + np.where(sums[..., 0] > sums[..., 1], later, 0.0)
+    n_later, own, beyond = sums[..., 0] - sums[..., 1], sums[..., 7:], excess(sums[..., 7:])
+    later = np.where(own[..., 0] > 0, n_later * stats.rate(beyond, own[..., 0]), beyond)
+    added: Array = beyond_others(sums) + later
+    return added
 
 
 def jackknife(by_bucket: Array, statistic: Callable[[Array], Array]) -> Estimate:
@@ -105,8 +108,10 @@ class Comparison:
     n_converted: Array
     expected: Array  # of as many users whom nobody brought
     brought: Estimate  # (converted - expected) / users
-    late: Estimate  # of all that is beyond at the longest window, the share that comes later
-    late_told: Array
+    brought_told: Array  # whether there is enough of both to compare
+    both: Estimate  # what users brought and touches after the start add
+    both_told: Array  # whether there is enough to judge all of it by
+    late: Estimate  # of what both add at the longest window, the share that comes later
 
     @property
     def n_later(self) -> Array:
@@ -145,7 +150,13 @@ def compare(found: OwnTime, reference: int) -> Comparison:
             refused = refused or SAME_DAY * bool(same_day[-1, reference])
     background = np.broadcast_to(found.others[:, None], (*found.reach.shape[:3], 2))
     both = np.concatenate([found.reach, background, sums], axis=-1)
-    beyond = jackknife(both, beyond_all)
+    n_others, pace_others = (background.sum(axis=0)[..., k] for k in range(2))
+    # as many as would convert at the pace of both together
+    alike = stats.rate(reach[..., 3] + n_others, reach[..., 4] + pace_others)
+    expected = n_converted - beyond_others(both.sum(axis=0))
+    brought_told = (np.fmax(n_converted, expected) >= FEW) & (alike * pace_others >= FEW)
+    enough = n_compared + n_brought >= HALF * n_attributed
+    both_told = enough & (brought_told | (n_users == 0)) & (not refused)
     controlled = np.rint(found.after.sum(axis=0)[[reference, -1], 3].max())
     return Comparison(
         n_attributed=n_attributed,
@@ -159,10 +170,12 @@ def compare(found: OwnTime, reference: int) -> Comparison:
         upper=None if found.clock == CALENDAR else calendar,
         n_users=n_users,
         n_converted=n_converted,
-        expected=reach[..., 3] - beyond_others(both.sum(axis=0)),
+        expected=expected,
         brought=jackknife(both, lambda sums: stats.rate(beyond_others(sums), sums[..., 2])),
+        brought_told=brought_told,
+        both=jackknife(both, beyond_all),
+        both_told=both_told,
         late=jackknife(both, lambda sums: 1 - share_of_last(beyond_all(sums))),
-        late_told=(beyond.ends[0][:, -1] > 0) & (not refused),
     )
 
 
@@ -187,10 +200,9 @@ def verdicts(found: Comparison, at: int) -> Array:
 def brings(found: Comparison, at: int) -> Array:
     """How the users convert whom the partners brought, beside those whom nobody brought."""
     low, high = (end[:-1, at] for end in found.brought.ends)
-    most = np.fmax(found.n_converted[:-1, at], found.expected[:-1, at])
     cases = [
         (found.n_users[:-1, at] == 0, NOBODY),
-        (~(most >= FEW) | np.isnan(low), UNTOLD),
+        (~found.brought_told[:-1, at] | np.isnan(low), UNTOLD),
         (low > 0, MORE),
         (high < 0, LESS),
     ]
@@ -198,21 +210,21 @@ def brings(found: Comparison, at: int) -> Array:
 
 
 def admissible(found: Comparison) -> tuple[Array, str]:
-    """Which windows hold enough of the excess and no more, and why none does, if so.
+    """Which windows hold enough of what partners add and no more, and why none does, if so.
 
-    Excess above 0, not distinguishably below `ENOUGH` of the largest one, none distinguishable
-    between the window and the next (for the longest: and the one before). From the first window
-    surely so on, wider ones only add what would come anyway.
+    Touches after the start surely add something; by both comparisons the window is not
+    distinguishably below `ENOUGH` of the largest one, and nothing is distinguishably added between
+    it and the next (for the longest: and the one before). From the first window surely so on,
+    wider ones only add what would come anyway.
     """
-    known = np.flatnonzero(found.enough[-1])
-    fit = np.zeros(len(found.enough[-1]), bool)
+    known = np.flatnonzero(found.told[-1] & found.both_told[-1])
+    fit = np.zeros(found.told.shape[1], bool)
     if not len(known):
         return fit, found.refused or UNTOLD
-    gains = found.projected.pseudo[:, -1, known]
+    gains, above = found.both.pseudo[:, -1, known], found.own.ends[0][-1, known] > 0
     steps = Estimate(np.diff(gains, axis=1, prepend=0)).ends[0] > 0
     rises = np.r_[steps[1:], steps[-1]]
-    above = Estimate(gains).ends[0] > 0
-    largest = gains[:, gains.mean(axis=0).argmax()]
+    largest = gains[:, Estimate(gains).value.argmax()]
     low, high = Estimate(gains - ENOUGH * largest[:, None]).ends
     good = above & (high >= 0) & ~rises
     surely = np.flatnonzero(good & (low >= 0))

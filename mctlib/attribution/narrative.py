@@ -296,7 +296,11 @@ def why_none(told: Told) -> str:
     """Why no window can be recommended."""
     if told.few:
         return f"fewer than {stats.MIN_CLUSTERS} {told.few} are too few to say how far chance goes"
-    longest = windows_in_words(told.question.days[-1])
+    known = np.flatnonzero(told.found.both_told[-1])
+    longest = told.question.days[known[-1] if len(known) else -1]
+    beyond = "take longer windows"
+    if longest < told.question.days[-1]:
+        beyond = "of longer windows too little can be compared"
     return {
         KEEP_COMPANY: "users are touched more often around conversions, after them too, so that "
         "touches cannot be told from the users' own activity",
@@ -304,7 +308,7 @@ def why_none(told: Told) -> str:
         "which nobody knows what came first",
         UNTOLD: "too few conversions can be compared with other times of the same users",
         NONE_ABOVE: "after touches users convert no more often than at other times of their own",
-        STILL_RISES: f"what touches bring still grows at {longest}, so take longer windows",
+        STILL_RISES: f"what touches bring still grows at {windows_in_words(longest)}; {beyond}",
         NONE_ENOUGH: f"none holds {100 * ENOUGH:.0f} % of what touches bring and stops growing",
     }.get(told.found.refused or told.reason, "")
 

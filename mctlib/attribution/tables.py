@@ -67,7 +67,7 @@ def window_table(found: Comparison, days: np.ndarray) -> tuple[pd.DataFrame, str
     """The windows table, and why none of them is to be used ("" where some are)."""
     n, told = found.n_attributed[-1], found.enough[-1]
     late = n[-1] - n
-    late_ends = stats.wilson(late, np.full(len(days), n[-1]))
+    late_ends = stats.wilson(late, np.full(len(days), n[-1])) + 0 * found.own.ends[0][-1]
     whole, control = found.projected.of(-1), found.control.of(slice(len(days)))
     anyway = 1 - stats.rate(np.stack([whole.value, *whole.ends[::-1]]), found.n_later[-1])
     fit, why = admissible(found)
@@ -136,8 +136,8 @@ def brought_table(counts: Counts, amount: pd.Series, found: Comparison) -> pd.Da
         counts.question.by: counts.names,
         "n_users": users,
         "n_converted": converted,
-        "n_expected": found.expected[:-1, at],
-        **beyond.columns("difference_share"),
+        "n_expected": np.where(found.brought_told[:-1, at], found.expected[:-1, at], np.nan),
+        **beyond.columns("difference_share", found.brought_told[:-1, at]),
         "cost_amount": stats.rate(paid, converted),
         "verdict": brings(found, at),
     }
@@ -149,7 +149,8 @@ def late_converters(counts: Counts, found: Comparison) -> pd.DataFrame:
     """What is credited by window, and of what is beyond chance the share that comes later."""
     groups = np.array(["all", *counts.names], dtype=object)
     order = np.r_[len(groups) - 1, np.arange(len(groups) - 1)]  # any partner comes first
-    told = found.late_told & (found.n_attributed[:, -1] >= FEW)
+    told = found.both_told[:, -1] & (found.both.ends[0][:, -1] > 0)
+    told &= found.n_attributed[:, -1] >= FEW
     rates = found.late.columns("late_rate", told[:, None])
     columns = {"n_converted": found.n_attributed} | {
         name: np.clip(values, 0, 1) for name, values in rates.items()

@@ -98,6 +98,9 @@ def table(
         Path(folder).mkdir(parents=True, exist_ok=True)
         frame.map(_no_formula).to_csv(Path(folder) / f"{name}.csv", index=False)
     caption = caption.removesuffix(".")
+    if frame.empty:  # a head without rows says nothing
+        _show({"text/html": f"<p>{html.escape(caption)}.</p>"})
+        return
     if any(str(column).endswith("_ci_lower") for column in frame):
         caption += ". In brackets: 95 % intervals"
     if masked.any():

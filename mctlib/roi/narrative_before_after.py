@@ -88,7 +88,7 @@ class Answer:
 
 
 def finding(answer: Answer) -> str:
-    """What the change did, by which comparison, and whether it paid."""
+    """What the change did, and whether it paid."""
     panel, ladder, best = answer.panel, answer.ladder, answer.ladder.best
     whole = panel.treated == ["all"] or (best and best.name == ARMS)
     treated = "" if whole else f" for {_names(panel.treated, 'segments')}"
@@ -100,18 +100,10 @@ def finding(answer: Answer) -> str:
         return f"Not supported: {unclear}. {reason(ladder)}. {no_evidence}"
     if ladder.effect == INCONCLUSIVE:
         return f"Inconclusive: {unclear}. {_doubt(answer)}. {no_evidence}"
-    told, by = effect_ci(best.effect, best.low, best.high, panel.kind), _comparison(best, answer)
+    told = effect_ci(best.effect, best.low, best.high, panel.kind)
     if ladder.effect != SHOWN:
-        text = f"No effect of {change} on {what} is shown: {told}, by {by}"
-        return f"{text}; plain before/after says {naive}."
-    share = ""
-    if best.base > 0:
-        share = f"{100 * best.effect / best.base:+.0f} % of what it would have been, "
-    text = f"T{change[1:]} moved {what} by {told}, {share}by {by}"
-    text = f"{text}; plain before/after says {naive}."
-    if np.isfinite(answer.paid["value_amount"]):
-        text += f" {_earned(answer)}"
-    return text
+        return f"No effect of {change} on {what} is shown: {told}."
+    return f"T{change[1:]} moved {what} by {told}{_returned(answer)}."
 
 
 def reason(ladder: Ladder) -> str:
@@ -159,30 +151,35 @@ def _names(segments: Sequence[str], what: str) -> str:
     return phrases.listed(segments)
 
 
-def _earned(answer: Answer) -> str:
-    """What the effect brought, and whether the change paid back."""
-    paid, money, kind = answer.paid, answer.money, answer.panel.kind
-    unit = "" if kind == "mean" else f" {MANY[kind]}"
-    kept = f", {100 * money.margin:g} % of it kept," if money.margin < 1 else ""
-    cost, cost_sd = money.spent
-    currency = money.currency
-    sd = f" (standard deviation {amount(cost_sd, currency)})" if cost_sd else ""
-    whose = "For the users of the arm" if paid["rung"] == ARMS else "In the weeks seen"
-    text = (
-        f"{whose} that is {paid['incremental']:+,.0f}{unit} and, at "
-        f"{amount(money.value or 0, currency, per=EACH[kind])}{kept} and a cost of "
-        f"{amount(cost, currency)}{sd}, "
-    )
-    if not cost > 0:
+def _returned(answer: Answer) -> str:
+    """Whether the change paid back; "" where that is not known."""
+    paid, currency = answer.paid, answer.money.currency
+    if not np.isfinite(paid["value_amount"]):
+        return ""
+    if not answer.money.spent[0] > 0:
         low, high = paid["value_amount_ci_lower"], paid["value_amount_ci_upper"]
         value = amount(paid["value_amount"], currency, low, high)
-        return f"{text}a value of {value}; without a cost no return on it is defined."
+        return f": a value of {value}, without a cost to hold it against"
     low, high = 100 * paid["roi_ci_lower"], 100 * paid["roi_ci_upper"]
     interval = "interval not estimable"
     if np.isfinite(low):
         interval = f"95 % interval {low:.0f} to {high:.0f}"
-    when = _paid_back(paid)
-    return f"{text}a return on investment of {100 * paid['roi']:.0f} % ({interval}), {when}."
+    return f": a return on investment of {100 * paid['roi']:.0f} % ({interval}), {_paid_back(paid)}"
+
+
+def _earned(answer: Answer) -> str:
+    """What the effect brought, and the prices that its return rests on."""
+    paid, money, kind = answer.paid, answer.money, answer.panel.kind
+    unit = "" if kind == "mean" else f" {MANY[kind]}"
+    kept = f", {100 * money.margin:g} % of it kept," if money.margin < 1 else ""
+    cost, cost_sd = (amount(x, money.currency) for x in money.spent)
+    sd = f" (standard deviation {cost_sd})" if money.spent[1] else ""
+    whose = "For the users of the arm" if paid["rung"] == ARMS else "In the weeks seen"
+    return (
+        f"{whose} that is {paid['incremental']:+,.0f}{unit}, at "
+        f"{amount(money.value or 0, money.currency, per=EACH[kind])}{kept} and a cost of "
+        f"{cost}{sd}."
+    )
 
 
 def _paid_back(paid: pd.Series) -> str:
@@ -195,11 +192,20 @@ def _paid_back(paid: pd.Series) -> str:
 
 
 def details(answer: Answer) -> tuple[str, ...]:
-    """How the effect went over the weeks, and which stronger comparisons could not be used."""
-    ladder, best = answer.ladder, answer.ladder.best
-    told = [_course(answer.course, answer.panel)] if answer.course else []
+    """By which comparison, what it brought, its course, which stronger ones could not be used."""
+    ladder, best, kind = answer.ladder, answer.ladder.best, answer.panel.kind
     if best is None:
-        return tuple(told)
+        return ()
+    told = []
+    if ladder.effect != INCONCLUSIVE:
+        naive, share = effect(ladder.rung(NAIVE).effect, kind), ""
+        if best.base > 0:
+            share = f", {100 * best.effect / best.base:+.0f} % of what it would have been"
+        told.append(f"By {_comparison(best, answer)}{share}; plain before/after says {naive}.")
+    if np.isfinite(answer.paid["value_amount"]):
+        told.append(_earned(answer))
+    if answer.course:
+        told.append(_course(answer.course, answer.panel))
     stronger = ladder.rungs[ladder.rungs.index(best) + 1 :]
     unused = [r for r in stronger if r.reason not in (NO_ARMS, NO_CONTROL)]
     return (*told, *(f"Not used was {rung.name}: {rung.reason}." for rung in unused))
@@ -210,7 +216,7 @@ def _course(course: Course, panel: Panel) -> str:
     n_weeks = f"over the {count((panel.weeks.index >= 0).sum(), 'week')} after"
     by = f"{effect_ci(course.slope, course.low, course.high, panel.kind)} a week"
     if course.word == "held":
-        return f"The effect held {n_weeks}: neither growth nor fading is shown, {by}."
+        return f"The effect held {n_weeks}: neither growth nor fading is shown; it moved by {by}."
     if course.word == "came late":
         nothing = f"in the first {count(course.n_late, 'week')} hardly any of it is seen"
         return f"The effect came late: {nothing}, so what it brings later is more than its mean."

@@ -10,7 +10,7 @@ import pytest
 
 from mctlib import plots
 from mctlib.attribution import RULES, attribution_windows, narrative
-from mctlib.attribution.tables import BACKGROUND, UNTOLD
+from mctlib.attribution.incrementality import ALIKE, TOO_FEW, UNTOLD
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from tests.support.logs import FIRST
@@ -72,22 +72,19 @@ def test_each_rule_by_hand(quick, rule, days):
     )
 
 
-def test_windows_and_excess_by_hand(quick):
-    frame = pd.concat(
-        [HAND, rows_to_frame([("u3", 11, "page", None), ("u4", 28, "page", None)])]
-    )  # untouched at the tenures of u1 and u2
+def test_windows_by_hand(quick):
+    # u1's own time is days 11 to 30; of turned conversions within 5 days of a touch (12, 27, 29) 9
+    # of 19 are, within 20 days all, so that there is nothing to compare. u2 begins with its touch.
     result = attribution_windows(
-        ArrayLog(frame), "paid", windows=["5d", "20d"], as_of="2026-02-09T00:00:00Z", seed=1
+        ArrayLog(HAND), "paid", windows=["5d", "20d"], as_of="2026-02-09T00:00:00Z", seed=1
     )
     windows = result.windows.set_index("window_days")
     assert windows["n_attributed"].tolist() == [2, 2] and windows["n_late"].tolist() == [0, 0]
-    # nobody converts without a touch in 20 days (u0, u3 and u4 up to day 39), so the background is
-    # 0 and all is excess
-    assert windows["n_excess"].tolist() == [2, 2] and windows["dilution_rate"].tolist() == [0, 0]
-    assert (
-        result.partners["n_attributed"].tolist() == [1, 1, 1]
-        and result.partners["verdict"].eq("too few conversions (< 30)").all()
-    )
+    assert windows["n_compared"].tolist() == [1, 0] and windows["n_brought"].tolist() == [1, 1]
+    partners = result.partners.set_index("partner_id")
+    assert partners["n_attributed"].to_dict() == {"a": 1, "b": 1, "c": 1}
+    assert partners["n_brought"].to_dict() == {"a": 0, "b": 0, "c": 1}
+    assert partners["verdict"].eq(TOO_FEW).all()
     assert (
         result.credit["rank"].isna().all()
         and result.stability.empty
@@ -122,9 +119,7 @@ def test_the_end_of_a_window_is_outside_and_a_touch_of_the_same_moment_counts(qu
     assert "Touches after the user's first conversion earn nothing: 1." in result.caveats
 
 
-def test_without_untouched_time_nothing_is_said_about_excess(quick):
-    # u1 is exposed at tenures 9 to 19, u2 at 0 to 2 days; u0 alone is untouched, at tenures 20 to
-    # 39 (strata from 14 days on): 7 of 12 days lack a background
+def test_with_too_few_users_nothing_is_said_about_excess(quick):
     result = attribution_windows(
         ArrayLog(HAND),
         "paid",
@@ -134,28 +129,14 @@ def test_without_untouched_time_nothing_is_said_about_excess(quick):
         value=1.0,
     )
     blank = ["n_excess", "n_excess_ci_lower", "n_excess_ci_upper"]
-    assert (
-        result.windows[
-            [*blank, "dilution_rate", "dilution_rate_ci_lower", "dilution_rate_ci_upper"]
-        ]
-        .isna()
-        .all(axis=None)
-    )
-    assert not result.windows["admissible"].any() and result.windows["n_attributed"].tolist() == [
-        2,
-        2,
-    ]
-    assert result.partners[[*blank, "roi"]].isna().all(axis=None)
-    assert (
-        "58 % of the exposed days have no untouched time at the same tenure to compare with"
-        in result.finding
-    )
-    assert not any(word in result.finding for word in ("anyway", "background", "excess"))
-    assert any(
-        c.startswith("58 % of the exposed days")
-        and "no untouched time at the same tenure to compare with" in c
-        for c in result.caveats
-    )
+    rates = ["dilution_rate", "dilution_rate_ci_lower", "dilution_rate_ci_upper"]
+    assert result.windows[[*blank, *rates]].isna().all(axis=None)
+    assert result.partners[[*blank, "n_beyond_chance", "roi"]].isna().all(axis=None)
+    assert not result.windows["admissible"].any()
+    few = "ewer than 10 groups of users are too few to say how far chance goes"
+    assert f"No window can be recommended: f{few}." in result.finding
+    assert any(c.startswith(f"F{few}") for c in result.caveats)
+    assert not any(word in result.finding for word in ("anyway", "chance,", "excess"))
 
 
 @pytest.mark.filterwarnings("error")
@@ -168,16 +149,18 @@ def test_pictures_of_next_to_nothing_say_so(quick):
         seed=1,
         value=1.0,
     )
+    bars = plots.plot_windows(result.windows)
+    left, right = plots.plot_partners(result.partners, result.brought).axes
     for drawn, words in (
-        (plots.plot_dilution(result.windows), "too little untouched time"),
+        (bars.get_legend(), "cannot be told"),
+        (left, TOO_FEW),
+        (right, "brings none"),
         (plots.plot_rank_bump(result.credit), "enough conversions for a rank"),
-        (
-            plots.plot_late_converters(result.late).axes[0],
-            "enough conversions beyond the background",
-        ),
+        (plots.plot_late_converters(result.late).axes[0], "enough conversions, surely,"),
     ):
-        assert words in drawn.texts[0].get_text()
-        plt.close(drawn.figure)
+        said = drawn.texts
+        assert any(words in text.get_text() for text in said), words
+    plt.close("all")
 
 
 def test_a_conversion_is_no_touch_of_its_own(quick):
@@ -215,65 +198,37 @@ def test_a_conversion_is_no_touch_of_its_own(quick):
         ask(ArrayLog(rows_to_frame([r for r in rows if r[2] != "visit"])))
 
 
-def test_conversions_without_time_at_risk_are_no_background(quick):
-    # 40 users, start on day 30: touched on day 32, every second one converts on day 40; 40
-    # untouched start on day 30 and convert never. Then users whose first event is
-    # the conversion: 50 untouched, and 10 at the moment of a touch.
+def test_conversions_at_the_start_are_credited_and_compared_with_nobody(quick):
+    # 40 users, start on day 30: touched on day 32, every second one converts on day 40. Then users
+    # whose first event is the conversion, at the moment of a touch.
     rows = [
         ("u0", 0, "page", None),
-        *[(f"{k}{i}", 30, "page", None) for k in "tn" for i in range(40)],
+        *[(f"t{i}", 30, "page", None) for i in range(40)],
         *[(f"t{i}", 32, "visit", "a") for i in range(40)],
         *[(f"t{i}", 40, "paid", None) for i in range(0, 40, 2)],
     ]
-    direct = [(f"d{i}", 30 + i, "paid", None) for i in range(50)]
     at_once = [
         (f"o{i}", 30 + i, event, who)
         for i in range(10)
         for event, who in (("visit", "a"), ("paid", None))
     ]
 
-    def ask(*more):
-        return attribution_windows(
-            EventLog.from_frame(
-                rows_to_frame(
-                    [(u, day + 0.25, *rest) for m in (rows, *more) for u, day, *rest in m]
-                ),
-                observed_until="2026-03-31",
-            ),
-            "paid",
-            windows=["5d", "20d"],
-            as_of="2026-03-31",
-            rules=["linear"],
-            seed=1,
-        )
+    def ask(rows):
+        frame = rows_to_frame([(u, day + 0.25, *rest) for u, day, *rest in rows])
+        call = {"windows": ["5d", "20d"], "as_of": "2026-03-31", "rules": ["linear"], "seed": 1}
+        log = EventLog.from_frame(frame, observed_until="2026-03-31")
+        return attribution_windows(log, "paid", **call)
 
-    whole, with_direct, with_both = ask(), ask(direct), ask(direct, at_once)
-    assert whole.windows["n_excess"].tolist() == [0, 20]  # nobody converts untouched
-    for table in (
-        "windows",
-        "partners",
-        "late",
-    ):  # direct conversions change no number but the background that they are no part of
-        left, right = (
-            getattr(r, table).drop(columns=[c for c in getattr(r, table) if "_ci_" in c])
-            for r in (whole, with_direct)
-        )
-        pd.testing.assert_frame_equal(left, right)
-    assert with_both.windows["n_attributed"].tolist() == [10, 30] and with_both.windows[
-        "n_excess"
-    ].tolist() == pytest.approx([0, 20])
-    assert with_both.partners["n_attributed"].tolist() == [30] and with_both.partners[
-        "n_excess"
-    ].tolist() == pytest.approx(whole.partners["n_excess"].tolist())
-    assert not any("very start" in c for c in whole.caveats)
-    assert any(
-        "nothing to compare: 60." in c and "the 10 attributed ones" in c for c in with_both.caveats
-    )
+    whole, more = ask(rows), ask([*rows, *at_once])
+    counts = ["n_attributed", "n_compared", "n_brought"]
+    assert whole.windows[counts].to_numpy().tolist() == [[0, 0, 0], [20, 0, 0]]
+    assert more.windows[counts].to_numpy().tolist() == [[10, 0, 10], [30, 0, 10]]
+    assert more.brought.empty, "nobody brought was at risk afterwards"
 
 
-def test_a_null_partner_in_data_of_bare_days_is_background():
+def test_touches_of_the_start_itself_bring_users_who_convert_as_others():
     # users start on a day, three in ten convert that very day, the others later at 1 % a day; half
-    # are touched on their first day, which changes nothing
+    # are touched at their start, which changes nothing
     rng = np.random.default_rng(1)
     start, soon, touched = (
         rng.integers(0, 120, 2000),
@@ -290,15 +245,12 @@ def test_a_null_partner_in_data_of_bare_days_is_background():
         )
         for u, t in zip(np.flatnonzero(some), days[some])
     ]
-    result = attribution_windows(
-        ArrayLog(rows_to_frame(rows)),
-        "paid",
-        windows=["7d", "30d"],
-        as_of="2026-06-09",
-        rules=["linear"],
-        seed=1,
-    )
-    assert result.partners["verdict"].tolist() == [BACKGROUND]
+    for log in (ArrayLog(rows_to_frame(rows)), EventLog.from_frame(rows_to_frame(rows))):
+        call = {"windows": ["7d", "30d"], "as_of": "2026-06-09", "rules": ["linear"], "seed": 1}
+        result = attribution_windows(log, "paid", **call)
+        assert result.partners["brings"].tolist() == [ALIKE]
+        assert result.partners["verdict"].tolist() == [UNTOLD], "no touch comes after the start"
+        assert "brought convert no differently from users whom nobody brought" in result.finding
 
 
 def test_without_an_exposed_day_nothing_can_be_told(quick):

@@ -180,6 +180,13 @@ def test_a_table_is_the_same_twice_has_scopes_and_escapes_data(shown):
     )
 
 
+def test_of_a_table_without_rows_only_the_caption_is_shown(shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path))
+    report.table(pd.DataFrame(columns=["segment", "n_users"]), "arms", caption="No <arms>.")
+    assert shown[0][0]["text/html"] == "<p>No &lt;arms&gt;.</p>"
+    assert (tmp_path / "arms.csv").read_text() == "segment,n_users\n"
+
+
 def test_rows_below_the_minimum_are_masked(shown, tmp_path, monkeypatch):
     monkeypatch.setenv("MCT_TABLES", str(tmp_path / "tables"))
     frame = pd.DataFrame(

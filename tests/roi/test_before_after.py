@@ -137,7 +137,9 @@ def test_difference_in_differences_of_one_segment_by_hand():
     assert did[["effect_ci_lower", "effect_ci_upper"]].tolist() == pytest.approx(ends)
     assert (result.comparison, result.effect, did["verdict"]) == ("supported", "shown", "shown")
     assert result.finding.startswith("The change of 2025-04-07 moved the metric for t by +")
-    assert "against c0, c1, c2 and c3;" in result.finding
+    assert result.details[0].startswith("By difference-in-differences against c0, c1, c2 and c3, +")
+    naive = 100 * (treated["value"][91:].mean() - treated["value"][:91].mean())
+    assert result.details[0].endswith(f"; plain before/after says {naive:+.1f} percentage points.")
     # the means of 8 weeks after and 13 before are 10.5 weeks apart
     farthest = 10.5 * (0.002 - (-0.002 + 0.001 - 0.001) / 3)
     assert (

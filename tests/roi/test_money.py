@@ -112,7 +112,7 @@ def test_the_arms_speak_where_there_are_any_and_money_is_theirs():
     )
     columns = ["effect", "effect_ci_lower", "effect_ci_upper", "pvalue", "detectable_effect"]
     assert top[columns].tolist() == row[columns].tolist()
-    assert "by randomised arms, new against old; plain before/after" in found.finding
+    assert found.details[0].startswith("By randomised arms, new against old, +")
     paid = found.money.iloc[0]
     assert paid["n"] == row["n_users"] == arms.days.query("segment == 'new'")["n_users"].sum()
     assert paid["incremental"] == pytest.approx(row["effect"] * row["n_users"])
@@ -122,10 +122,10 @@ def test_the_arms_speak_where_there_are_any_and_money_is_theirs():
     centre = sum(ends) / 2
     assert ends[1] - ends[0] == pytest.approx((lifts[1] - lifts[0]) * 45 * row["n_users"] / 1000)
     assert centre == pytest.approx(paid["roi"])  # a normal error: half of the interval each way
-    assert (
-        f"For the users of the arm that is {paid['incremental']:+,.0f} successes" in found.finding
+    assert found.details[1] == (
+        f"For the users of the arm that is {paid['incremental']:+,.0f} successes, at 45 EUR a "
+        "success and a cost of 1,000 EUR."
     )
-    assert "at 45 EUR a success and a cost of 1,000 EUR" in found.finding
     gain = found.path["gain_amount"].dropna()
     assert gain.is_monotonic_increasing and 0 < gain.iloc[-1] <= paid["value_amount"]
     assert not any("No control group" in c for c in found.caveats)

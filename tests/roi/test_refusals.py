@@ -213,7 +213,8 @@ def test_segments_may_be_numbers_named_twice_or_empty():
     nameless = compare_before_after(
         frame.assign(segment=frame["segment"].map(names)), change_at=change, treated="a"
     )
-    assert "against (none), b, c and d;" in nameless.finding and "nan" not in nameless.finding
+    told = " ".join((nameless.finding, *nameless.details))
+    assert "against (none), b, c and d," in told and "nan" not in told
 
 
 def test_one_is_not_many():
@@ -435,9 +436,10 @@ def test_money_by_hand():
         "break_even_value_amount"
     ] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
     assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
-    assert (
-        "at 10 units of money a success, 50 % of it kept, and a cost of 1,000 units of money, a "
-        "return on investment of" in result.finding
+    assert "): a return on investment of" in result.finding
+    assert result.details[1] == (
+        f"In the weeks seen that is {money['incremental']:+,.0f} successes, at 10 units of money a "
+        "success, 50 % of it kept, and a cost of 1,000 units of money."
     )
     short = compare_before_after(frame, change_at=change, value=10, cost=1000)
     pd.testing.assert_frame_equal(
@@ -536,12 +538,10 @@ def test_a_free_change_has_a_value_but_no_return():
         and money["p_positive"] > 0.99
     )
     assert money[["roi", "roi_ci_lower", "roi_ci_upper", "payback_days"]].isna().all()
-    assert (
-        "successes and, at 45 EUR a success and a cost of 0 EUR, "
-        f"a value of {money['value_amount']:,.0f} EUR (" in result.finding
-    )
+    assert f"): a value of {money['value_amount']:,.0f} EUR (" in result.finding
+    assert result.details[1].endswith("successes, at 45 EUR a success and a cost of 0 EUR.")
     assert any(
         c.startswith("The cost is 0: a return on investment is not defined") for c in result.caveats
     )
     costly = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))
-    assert "money a success and a cost of 12,000 units of money, a return on" in costly.finding
+    assert "): a return on investment of" in costly.finding

@@ -69,6 +69,10 @@ WRONG = {
         pack_of("roi", success="signedup"),
         'parameter "success" of roi: event "signedup" does not occur',
     ),
+    "covariate": (
+        pack_of("roi", covariates=["signedup"]),
+        'parameter "covariates" of roi: event "signedup" does not occur',
+    ),
     "column": (
         pack_of("funnel", by="platfrm"),
         'parameter "by" of funnel: "platfrm" is neither a column of people or events',

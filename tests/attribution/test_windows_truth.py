@@ -361,8 +361,10 @@ def test_conclusions_that_flip_are_said():
             rows += [(f"{touches}{i}", 50 - lag, "visit", partner) for partner, lag in touches] + [
                 (f"{touches}{i}", 50, "paid", None)
             ]
+    log = SpendLog(rows_to_frame(rows))
+    log.currency = "EUR"
     result = attribution_windows(
-        SpendLog(rows_to_frame(rows)),
+        log,
         "paid",
         windows=["7d", "30d"],
         as_of="2026-03-31",
@@ -379,13 +381,13 @@ def test_conclusions_that_flip_are_said():
         "when counted by last."
     ]
     assert said["cost"] == [
-        "slow cost 12,000: more than its credited conversions are worth at 7 days (0), and less at"
-        " 30 days (20,000)."
+        "slow cost 12,000 EUR: more than its credited conversions are worth at 7 days (0 EUR), and "
+        "less at 30 days (20,000 EUR)."
     ]
     # of 21,000 in all: 12,000 : 9,000 by 30 days, 0 : 21,000 by 7
     assert said["budget"] == [
-        "Paid by 7 instead of 30 days, 12,000 of 21,000 spent (57 %) would go to others: most to "
-        "fast (+12,000), most from slow (-12,000)."
+        "Paid by 7 instead of 30 days, 12,000 EUR of 21,000 EUR spent (57 %) would go to others: "
+        "most to fast (+12,000 EUR), most from slow (-12,000 EUR)."
     ]
     assert "cause" not in said, "without untouched time nobody is judged"
 

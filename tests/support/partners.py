@@ -33,7 +33,7 @@ class ArrayLog:
     A store is too slow for many random logs.
     """
 
-    name = "arrays"
+    name, currency = "arrays", ""
     accounts: list[str] = []
     day_resolution: dict[str, list[str]] = {}
 

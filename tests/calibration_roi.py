@@ -105,7 +105,7 @@ def segment_courses(n: int) -> list[Row]:
 
 
 def told_courses(n: int) -> list[Row]:
-    """An effect of mean 4 on a gap of 26 + 12 weeks, rho 0.3: how often its course is told."""
+    """An effect of mean 4 of any course on a gap of 26 + 12 weeks: how often it is told."""
     rows, words = [], ("held", "grew", "faded", "came late")
     for seed, (name, word) in enumerate(zip(COURSES, words)):
         effect, told = np.r_[np.zeros(26), 4 * effect_of(name, 12)], np.zeros(n, bool)

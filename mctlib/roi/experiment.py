@@ -173,13 +173,7 @@ def compare_arms(
     if missing := log.missing_events([of, event]):
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
-    length = as_window(window)
-    end = log.as_of(as_of)
-    if change + length - 1 > end:
-        raise ParameterError(
-            f"window: {phrases.window(length)} after {change_at} are not over on "
-            f"{phrases.day(end)}, the last day that is known."
-        )
+    length = _window(log, window, change, as_of)
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)
     dims = [*as_columns(by), *log.accounts]
@@ -220,6 +214,17 @@ def _verdict(row: pd.Series) -> Verdict:
     if row["effect_ci_lower"] <= 0 <= row["effect_ci_upper"]:
         return NOT_SHOWN
     return SHOWN if row["qvalue"] < ALPHA else INCONCLUSIVE
+
+
+def _window(log: EventLog, window: str, change: int, as_of: Any) -> int:
+    """Microseconds. Raises ParameterError: from the change on it is not over at ``as_of``."""
+    length, end = as_window(window), log.as_of(as_of)
+    if change + length - 1 > end:
+        raise ParameterError(
+            f"window: {phrases.window(length)} after {phrases.day(change)} are not over on "
+            f"{phrases.day(end)}, the last day that is known."
+        )
+    return length
 
 
 def _one_of(name: str, given: str, words: Sequence[str]) -> None:

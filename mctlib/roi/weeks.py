@@ -187,9 +187,8 @@ class Panel:
         size = "total" if self.kind == "count" else "n"
         units = self.units[self.units["week"].isin(self.values.index)]
         n = units.groupby(["segment", units["week"] < 0])[size].sum().unstack(fill_value=0.0)
-        n = n.reindex(columns=[False, True], fill_value=0.0)[
-            enough.reindex(n.index, fill_value=False)
-        ]
+        n = n.reindex(columns=[False, True], fill_value=0.0)
+        n = n[enough.reindex(n.index, fill_value=False)]
         treated, control = n.index.isin(self.treated), n.index.isin(self.control)
         n = n[True].where(control | (self.kind == "count"), n[False])
         n = n[(treated | control) & (n > 0)]
@@ -202,8 +201,9 @@ class Panel:
         Both are mixes of their segments in fixed shares, so that a mix that moves is no effect.
         """
         own, others = (self._mix(side) for side in (self.treated, self.control))
-        n = self.units[self.units["segment"].isin(self.control)].groupby("week")["n"].sum()
-        weight = self.weeks["n"]
+        weight, compared = self.weeks["n"], self.units["segment"].isin(self.shares.index)
+        among = compared & self.units["segment"].isin(self.control)
+        n = self.units[among].groupby("week")["n"].sum()
         if self.kind != "count":
             weight = 1 / (1 / weight + 1 / n.reindex(weight.index))
         gap = self.weeks.assign(weight=weight, control=others, y=own - others)
@@ -226,9 +226,10 @@ class Panel:
         gap, share = self.gap, self.shares
         apart = self.values.loc[gap.index, share.index].sub(gap["control"], axis=0)
         after, before = (_mean_over(apart[s], gap["n"]) for s in (gap.index >= 0, gap.index < 0))
-        each = pd.DataFrame({"change": after - before, "share": share})
+        each = pd.DataFrame({"change": after - before, "share": share}).dropna()
         each["treated"] = each.index.isin(self.treated)
-        return each.dropna()
+        each["share"] /= each.groupby("treated")["share"].transform("sum")
+        return each
 
     @cached_property
     def apart(self) -> pd.DataFrame:

@@ -75,12 +75,14 @@ class EventLog:
         return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
 
     @classmethod
-    def open(cls, path: Path) -> EventLog:
-        """A store file that `build_store` wrote."""
+    def open(cls, path: Path, *, currency: str = "") -> EventLog:
+        """A store file that `build_store` wrote; the currency of its amounts."""
         con = connect()
         # a connection to the path itself would go on showing a store that was swapped out
         con.execute(f"ATTACH {sql_text(str(path))} AS store (READ_ONLY)")
-        return cls._of_store(con, path)
+        log = cls._of_store(con, path)
+        log.currency = currency
+        return log
 
     @classmethod
     def from_frame(

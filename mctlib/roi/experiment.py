@@ -174,10 +174,7 @@ def compare_arms(
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
     length = as_window(window)
-    if change + length - 1 > log.as_of(as_of):
-        raise ParameterError(
-            f"window: {phrases.window(length)} after {change_at} are not over at {as_of}."
-        )
+    _check_over(change, length, log.as_of(as_of))
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)
     dims = [*as_columns(by), *log.accounts]
@@ -209,7 +206,7 @@ def compare_arms(
         effect=INCONCLUSIVE if refused else told.effect,
         finding=narrative_arms.finding(told),
         rule=narrative_arms.rule(told),
-        caveats=narrative_arms.caveats(told),
+        caveats=(*log.caveats(as_of), *narrative_arms.caveats(told)),
     )
 
 
@@ -218,6 +215,16 @@ def _verdict(row: pd.Series) -> Verdict:
     if row["effect_ci_lower"] <= 0 <= row["effect_ci_upper"]:
         return NOT_SHOWN
     return SHOWN if row["qvalue"] < ALPHA else INCONCLUSIVE
+
+
+def _check_over(change: int, length: int, until: int) -> None:
+    """Who is there from the first day on must have a whole window."""
+    if change + length - 1 > until:
+        raise ParameterError(
+            f"window: {phrases.window(length)} after {phrases.day(change)} are not over on "
+            f"{phrases.day(until)}, up to when events count. Where users are put into arms when "
+            "they come, change_at is the first day of the test."
+        )
 
 
 def _one_of(name: str, given: str, words: Sequence[str]) -> None:

@@ -324,7 +324,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
         with suppress(duckdb.Error, KeyError):
-            opened = _opened(store, described)
+            opened = EventLog.open(store, currency=described.currency)
             if opened.load["fingerprint"] == key:
                 return opened
             # DuckDB would go on serving the old file from an open connection
@@ -335,13 +335,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         if disk_full(error):
             raise unwritten(store, error) from error
         raise
-    return _opened(store, described)
-
-
-def _opened(store: Path, described: Dataset) -> EventLog:
-    log = EventLog.open(store)
-    log.currency = described.currency
-    return log
+    return EventLog.open(store, currency=described.currency)
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:

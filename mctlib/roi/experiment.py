@@ -173,7 +173,8 @@ def compare_arms(
     if missing := log.missing_events([of, event]):
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
-    length = _window(log, window, change, as_of)
+    length = as_window(window)
+    _check_over(change, length, log.as_of(as_of))
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)
     dims = [*as_columns(by), *log.accounts]
@@ -205,7 +206,7 @@ def compare_arms(
         effect=INCONCLUSIVE if refused else told.effect,
         finding=narrative_arms.finding(told),
         rule=narrative_arms.rule(told),
-        caveats=narrative_arms.caveats(told),
+        caveats=(*log.caveats(as_of), *narrative_arms.caveats(told)),
     )
 
 
@@ -216,15 +217,14 @@ def _verdict(row: pd.Series) -> Verdict:
     return SHOWN if row["qvalue"] < ALPHA else INCONCLUSIVE
 
 
-def _window(log: EventLog, window: str, change: int, as_of: Any) -> int:
-    """Microseconds. Raises ParameterError: from the change on it is not over at ``as_of``."""
-    length, end = as_window(window), log.as_of(as_of)
-    if change + length - 1 > end:
+def _check_over(change: int, length: int, until: int) -> None:
+    """Who is there from the first day on must have a whole window."""
+    if change + length - 1 > until:
         raise ParameterError(
             f"window: {phrases.window(length)} after {phrases.day(change)} are not over on "
-            f"{phrases.day(end)}, the last day that is known."
+            f"{phrases.day(until)}, up to when events count. Where users are put into arms when "
+            "they come, change_at is the first day of the test."
         )
-    return length
 
 
 def _one_of(name: str, given: str, words: Sequence[str]) -> None:

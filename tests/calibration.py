@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -21,7 +19,7 @@ from scipy.stats import binom
 from mctlib import stats
 from mctlib.activation.hazards import compare_days, compare_hazards
 from mctlib.activation.survival_groups import Cells, Group
-from mctlib.attribution.windows import BACKGROUND, attribution_windows
+from mctlib.attribution.incrementality import EARNS, LESS, MORE, brings, verdicts
 from mctlib.roi import estimators as cf
 from mctlib.roi import segments as several
 from mctlib.roi.experiment import effect_of
@@ -31,6 +29,7 @@ from mctlib.roi.rung import Rung
 from mctlib.roi.structural import structural
 from tests.support.partners import simulated
 from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
+from tests.support.worlds import World, compared
 
 
 @dataclass(frozen=True)
@@ -450,96 +449,135 @@ def false_discoveries(n: int) -> list[Row]:
     ]
 
 
-def touches(n: int) -> list[Row]:
+NULLS = {  # nothing is caused
+    "touches and conversions apart": World(),
+    "active users meet and convert more": World(spread=1.0),
+    "the same, of bare days": World(spread=1.0, bare=True),
+    "touches with visits, in spells": World("visits", spread=0.5, rows=True),
+    "the same, of bare days ": World("visits", spread=0.5, rows=True, bare=True),
+    "both early, users unlike": World("early", spread=1.0),
+    "both in season, users unlike": World("pulse", spread=0.67),
+    "touches in bursts, users unlike": World("bursts", spread=0.67),
+}
+CAUSED = {  # touches of one of four partners cause conversions
+    "a touch in ten": World(cause=0.1),
+    "a touch in ten, active users": World(cause=0.1, spread=0.67),
+    "three in ten, active users": World(cause=0.3, spread=0.67),
+    "a touch in ten, bare days": World(cause=0.1, bare=True),
+    "a touch in ten, with visits": World("visits", cause=0.1, spread=0.5, rows=True),
+    "a touch in ten, in season": World("pulse", cause=0.1, spread=0.67),
+    "a touch in ten, an idle one beside": World(cause=0.1, spread=0.67, beside=True),
+}
+
+
+def at_most(estimator: str, truth: str, hits: np.ndarray, share: float = 0.05) -> Row:
+    """Share of what ought to be rare."""
+    most = share + 2.5 * np.sqrt(share * (1 - share) / len(hits))
+    return Row(estimator, truth, float(np.mean(hits)), 0.0, most)
+
+
+def at_least(estimator: str, truth: str, hits: np.ndarray, share: float = 0.93) -> Row:
+    """Share of what ought to be frequent; of a realised count, more than 95 % is no fault."""
+    least = share - 2.5 * np.sqrt(share * (1 - share) / len(hits))
+    return Row(estimator, truth, float(np.mean(hits)), least, 1.0)
+
+
+def own_time_idle(n: int) -> list[Row]:
+    """Partners that cause nothing; n / 2 data sets a world."""
+    n, rows = max(n // 2, 1), []
+    for name, world in NULLS.items():
+        found = [compared(world.draw(seed)[0]) for seed in range(n)]
+        told = [one for one in found if not one.refused]
+        share = np.mean([one.own.value[-1, 0] / one.n_attributed[-1, 0] for one in told])
+        earns = [verdicts(one, 0) == EARNS for one in found]
+        rows += [
+            Row("Excess of the compared / attributed", name, float(share), -0.03, 0.03),
+            at_most("Idle partner earns credit", name, np.mean(earns, axis=1)),
+            at_most("Refused by the backward control", name, [bool(x.refused) for x in found], 0.1),
+        ]
+    unseen = [compared(World("visits", spread=0.5).draw(seed)[0]) for seed in range(n // 4 + 1)]
+    refused, apart = [bool(one.refused) for one in unseen], "touches in spells, no rows beside"
+    rows.append(at_least("Refused by the backward control", apart, np.array(refused), 0.99))
+    return rows
+
+
+def own_time_caused(n: int) -> list[Row]:
+    """A partner that causes conversions beside three that cause none; n / 2 data sets a world."""
+    n, rows = max(n // 2, 1), []
+    for name, world in CAUSED.items():
+        found, ratio, hits, earns, idle = [], [], [], [], []
+        for seed in range(n):
+            log, lag = world.draw(seed)
+            one, caused = compared(log), (lag < 14).sum()
+            low, high = (end[[0, -1], 0] for end in one.projected.ends)
+            verdict = verdicts(one, 0)
+            found.append(one.projected.value[0, 0])
+            ratio.append(caused)
+            hits.append((low <= caused) & (caused <= high))
+            earns.append(verdict[0] == EARNS)
+            idle.append(np.mean(verdict[1:] == EARNS))
+        told = sum(found) / sum(ratio)
+        ours, all_ = np.array(hits).T
+        rows += [
+            Row("Projected excess / caused", name, float(told), 0.9, 1.15),
+            at_least("Projected excess, coverage of what it caused", name, ours),
+            at_least("The same of all partners together", name, all_),
+            at_most("Idle partner beside it earns credit", name, idle),
+            at_least("The causal one earns credit", name, np.array(earns), 0.8),
+        ]
+    return rows
+
+
+def brought(n: int) -> list[Row]:
+    """Users whom partners brought, whatever they are like, and a partner whose users convert."""
+    n, rows = max(n // 2, 1), []
+    for name, world in (
+        ("users brought by chance", World(bring=0.4, users=6000)),
+        ("the same, active users touched again", World(bring=0.4, spread=1.0, users=6000)),
+        ("the same, both early", World("early", bring=0.4, spread=1.0)),
+    ):
+        found = [brings(compared(world.draw(seed)[0]), 0) for seed in range(n)]
+        wrong = np.mean([np.isin(verdict, (MORE, LESS)) for verdict in found], axis=1)
+        rows.append(at_most("Users brought named other than others", name, wrong))
+    return rows
+
+
+def late_converters(n: int) -> list[Row]:
     """Partners whose touches cause conversions after 14 and 3 days in the middle, and an idle one.
 
-    See `simulated`; n / 8 data sets, each a whole analysis.
+    See `simulated`; n / 2 data sets.
     """
-    n = max(n // 8, 1)
-    truth, found, late, hits, shares = (
-        np.zeros((n, 2)),
-        np.zeros((n, 2)),
-        np.zeros((n, 3)),
-        np.zeros((n, 6), bool),
-        np.zeros((n, 3)),
-    )
+    n = max(n // 2, 1)
+    truth, found = np.zeros(n), np.zeros(n)
+    late, held, idle = np.zeros((n, 3)), np.zeros((n, 3), bool), np.zeros(n, bool)
 
     def beyond(days, median):
         return ndtr(np.log(median / days) / 0.5)
 
-    true_late = np.array(
+    at, whose = ([2, 2, 0], [1, 2, 0]), ("slow, 14 days", "slow, 28 days", "fast, 7 days")
+    true = np.array(
         [
-            1 - (1 - beyond(w, median)) / (1 - beyond(60, median))
+            1 - (1 - beyond(w, median)) / (1 - beyond(42, median))
             for w, median in ((14, 14), (28, 14), (7, 3))
         ]
     )
     for k in range(n):
         log, lag = simulated(k)
-        with patch.object(stats, "bucket_draws", partial(stats.bucket_draws, draws=200)):
-            result = attribution_windows(
-                log,
-                "paid",
-                windows=["7d", "14d", "28d", "60d"],
-                as_of="2026-06-29",
-                rules=["linear"],
-                seed=k,
-                start="signed_up",
-            )
-        w, verdict = (
-            result.windows.set_index("window_days"),
-            result.partners.set_index("partner_id")["verdict"],
-        )
-        rows = result.late.set_index(["partner_id", "window_days"]).loc[
-            [("slow", 14.0), ("slow", 28.0), ("fast", 7.0)]
-        ]
-        truth[k], found[k], late[k] = (
-            [(lag <= 28).sum(), (lag <= 60).sum()],
-            w.loc[[28, 60], "n_excess"],
-            rows["late_rate"],
-        )
-        hits[k] = (
-            within(truth[k, 0], tuple(w.loc[28, ["n_excess_ci_lower", "n_excess_ci_upper"]])),
-            verdict["null"] == BACKGROUND,
-            verdict["slow"] == verdict["fast"] == "earns credit",
-            *(
-                (rows["late_rate_ci_lower"] <= true_late)
-                & (true_late <= rows["late_rate_ci_upper"])
-            ),
-        )
-        shares[k] = (
-            w.loc[60, "placebo_rate"],
-            w.loc[60, "dilution_rate"],
-            1 - truth[k, 1] / w.loc[60, "n_attributed"],
-        )
-    whose = ("slow partner, 14 days", "slow partner, 28 days", "fast partner, 7 days")
-    told, (placebo, dilution, true) = "two causal partners, one idle", shares.mean(axis=0)
-    ratio, held = found.sum(axis=0) / truth.sum(axis=0), hits.mean(axis=0)
+        one = compared(log, ("7d", "14d", "28d", "42d"), "2026-06-29", reference=2)
+        truth[k], found[k] = (lag < 28).sum(), one.projected.value[-1, 2]
+        idle[k] = verdicts(one, 2)[1] == EARNS  # fast, null, slow
+        late[k] = one.late.value[at]
+        low, high = (end[at] for end in one.late.ends)
+        held[k] = (low <= true) & (true <= high)
+    told = "two causal partners, one idle"
     return [
-        *(
-            Row(f"Excess at {days} days, found / caused", told, float(r), 0.95, 1.05)
-            for days, r in zip((28, 60), ratio)
-        ),
-        Row(
-            "Excess at 28 days, coverage of what was caused (a realised count)",
-            told,
-            float(held[0]),
-            0.93,
-            1.0,
-        ),
-        Row("Idle partner named background", told, float(held[1]), 0.9, 1.0),
-        Row("Causal partners earn credit", told, float(held[2]), 0.9, 1.0),
+        Row("Excess at 28 days, found / caused", told, found.sum() / truth.sum(), 0.95, 1.05),
+        at_most("Idle partner earns credit", told, idle),
         *(
             Row("Late converters, found - true", who, float(x), -0.05, 0.05)
-            for who, x in zip(whose, late.mean(axis=0) - true_late)
+            for who, x in zip(whose, late.mean(axis=0) - true)
         ),
-        *(
-            Row(
-                "Late converters, coverage", who, float(x), 0.95 - 4 * np.sqrt(0.05 * 0.95 / n), 1.0
-            )
-            for who, x in zip(whose, held[3:])
-        ),
-        Row("Dilution at 60 days, found - true", told, float(dilution - true), -0.05, 0.05),
-        Row("The same by placebo touches", told, float(placebo - true), -0.05, 0.05),
+        *(at_least("Late converters, coverage", who, hits) for who, hits in zip(whose, held.T)),
     ]
 
 
@@ -738,7 +776,10 @@ ALL = (
     accounts,
     early_signal,
     false_discoveries,
-    touches,
+    own_time_idle,
+    own_time_caused,
+    brought,
+    late_converters,
     series,
     placebo_dates,
     segments,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, norm
 
-from mctlib import plots, stats
+from mctlib import plots
 from mctlib.attribution import attribution_windows, narrative
 from mctlib.attribution import credit_rules as credit
 from mctlib.attribution.incrementality import ALIKE, EARNS, MORE, NO_EFFECT, NOBODY, UNTOLD

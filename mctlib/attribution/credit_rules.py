@@ -137,21 +137,16 @@ def add_approaches(
                         worth[approach, partner] += users.worth[user] / (stop - first)
 
 
-@njit(types.void(types.float64[:, ::1], types.float64[:, ::1]), cache=True, nogil=True)
-def rank_rows(credit: Array, found: Array) -> None:
-    """Rank each row's numbers, the largest first; equal ones share the first of their ranks.
-
-    Where one is missing, nobody has a rank.
-    """
+@njit(types.void(*[types.float64[:, ::1]] * 2, types.int64[:, ::1]), cache=True, nogil=True)
+def rank_rows(credit: Array, found: Array, order: Array) -> None:
+    """Rank each row's numbers by their ``order``; equal ones share the first of their ranks."""
     for row in range(len(credit)):
-        order, rank = np.argsort(-credit[row]), 0
-        if np.isnan(credit[row]).any():
-            found[row] = np.nan
-            continue
-        for place in range(len(order)):
-            if place == 0 or credit[row, order[place]] != credit[row, order[place - 1]]:
-                rank = place + 1
-            found[row, order[place]] = rank
+        rank, before = 0, np.nan
+        for place in range(credit.shape[1]):
+            at = order[row, place]
+            if credit[row, at] != before:
+                rank, before = place + 1, credit[row, at]
+            found[row, at] = rank
 
 
 @dataclass(frozen=True)
@@ -192,20 +187,15 @@ def ranks(credit: np.ndarray) -> np.ndarray:
     """1 + how many partners (the last axis) have more."""
     rows = np.ascontiguousarray(credit, float).reshape(-1, credit.shape[-1])
     found = np.empty_like(rows)
-    rank_rows(rows, found)
+    rank_rows(rows, found, np.argsort(-rows, axis=-1))
     return found.reshape(credit.shape)
 
 
 def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:
-    """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's.
+    """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's."""
+    from scipy.stats import kendalltau
 
-    It is the correlation of the signs of all pairs' differences.
-    """
-    order = np.sign(credit[..., :, None] - credit[..., None, :])
-    against = order[:, reference, None]
-    untied = (order**2).sum(axis=(-2, -1))
-    scale = np.sqrt(untied * untied[:, reference, None])
-    return stats.rate((order * against).sum(axis=(-2, -1)), scale)
+    return np.array([[kendalltau(w, by[reference]).statistic for w in by] for by in credit])
 
 
 def stability(
@@ -216,7 +206,8 @@ def stability(
     if not len(credit.names):
         return pd.DataFrame(columns=columns)
     top = credit.found.argmax(axis=-1)
-    rate = (credit.drawn.argmax(axis=-1) == top).mean(axis=0)
+    drawn = (credit.by(r).drawn.argmax(axis=-1) == top[r] for r in range(len(rules)))
+    rate = np.array([same.mean(axis=0) for same in drawn])
     table = pd.MultiIndex.from_product([rules, days], names=columns[:2]).to_frame(index=False)
     return table.assign(
         kendall_tau=kendall_tau(credit.found, reference).ravel(),

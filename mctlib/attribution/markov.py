@@ -134,8 +134,9 @@ def removal(moves: Moves, brought: Array) -> Removal:
     d_first = begun - first * begun.sum(axis=1, keepdims=True)
     d_arrive = stats.dense(share * arrive[state], bucket, next, shape=per_bucket)
     d_arrive = (d_first + d_arrive - (left * arrive) @ move) @ visits
-    d_reach = [stats.dense(share * far[next], bucket, state, shape=per_bucket) for far in reach]
-    d_reach = (brought_each + np.stack(d_reach, axis=1) - left[:, None] * reach) @ visits.T
+    far = [stats.dense(share * end[next], bucket, state, shape=per_bucket) for end in reach]
+    d_reach = brought_each + np.stack(far, axis=1) - left[:, None] * reach
+    d_reach = np.tensordot(d_reach, visits.T, axes=1)
     d_again = returns(bucket, state, next, share, visits.T.copy(), visits)
     d_again -= left @ (visits.T * (visits - np.eye(p)))
     d_effect = d_arrive[:, None] * reach + arrive * d_reach - effect * d_again[:, None]

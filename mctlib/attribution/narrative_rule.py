@@ -11,7 +11,8 @@ from mctlib.eventlog.steps import ANY, Step
 def rule(question: Question) -> str:
     """Which conversions count, what a touch is, how windows are cut, and how weights fall."""
     clock, (conversion, start, *others) = question.clock, question.events
-    touched = others[-1]
+    # what users answered is a touch of their start, where no column is asked
+    touched = [*question.events[question.n_moments :], start][0]
     chosen = Step(touched.event, {k: v for k, v in touched.where.items() if v is not ANY})
     sources = phrases.listed(question.tags.sources, last="or")
     several = ", in a conflict the first of these" if len(question.tags.sources) > 1 else ""

@@ -46,14 +46,16 @@ def credit_table(
     credit: Credit, money: Credit, ranked: np.ndarray, question: Question
 ) -> pd.DataFrame:
     """Credit, its share and its rank, by partner, rule and window; ``ranked``: who gets a rank."""
-    some = credit.of(ranked)
-    rank = np.full((3, *credit.found.shape), np.nan)
-    if len(ranked):
-        ends = np.quantile(ranks(some.drawn), [0.025, 0.975], axis=0, method="nearest")
-        rank[..., ranked] = np.stack([ranks(some.found), *ends])
-    ends = stats.percentile_interval(shared_out(credit.drawn))
-    columns = {"credit": credit.found}
-    columns |= interval_columns("credit_share", shared_out(credit.found), *ends)
+    share, rank = np.full((2, 3, *credit.found.shape), np.nan)
+    for r in range(len(question.rules)):  # draws by all rules at once would need much room
+        some = credit.by(r)
+        ends = stats.percentile_interval(shared_out(some.drawn))
+        share[:, r] = shared_out(some.found), *ends
+        if len(ranked):
+            drawn = ranks(some.drawn[..., ranked])
+            ends = np.quantile(drawn, [0.025, 0.975], axis=0, method="nearest")
+            rank[:, r][..., ranked] = ranks(some.found[..., ranked]), *ends
+    columns = {"credit": credit.found, **interval_columns("credit_share", *share)}
     columns |= interval_columns("rank", *rank) | {"credit_amount": money.found}
     names = [question.by, "rule", "window_days"]
     grid = pd.MultiIndex.from_product([credit.names, question.rules, question.days], names=names)

@@ -8,9 +8,18 @@ from mctlib import attribution_windows
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step, as_step
-from tests.attribution.test_windows import HAND
 from tests.support.partners import ArrayLog, rows_to_frame, wide
 
+HAND = rows_to_frame(
+    [
+        ("u0", 0, "page", None),
+        ("u1", 11, "page", None),
+        ("u1", 27, "visit", "a"),
+        ("u1", 30, "paid", None),
+        ("u2", 28, "visit", "b"),
+        ("u2", 30, "paid", None),
+    ]
+)
 # a touch by day and hour, and conversions on day 40
 ROWS = [
     ("u0", 0, "page", None),
@@ -43,6 +52,16 @@ def test_the_rule_says_what_counts():
         "before it is out; time decay halves in 12 hours; moments are days by the clock of UTC, "
         "and W days are W whole days."
     )
+
+
+def test_the_rule_of_what_users_answered():
+    heard = pd.DataFrame({"user_id": ["u1"], "micro_conversion": "heard", "answer": "a"})
+    tables = {"surveys": heard.assign(submitted_at="2026-01-12T10:00:00Z", reason=None)}
+    tables["spend"] = pd.DataFrame({"day": ["2026-01-25"], "amount": [1.0], "partner_id": ["a"]})
+    log = EventLog.from_frame(HAND.drop(columns="partner_id"), **tables)
+    result = ask(log, sources="survey:heard", start="page")
+    assert "a touch is page whose survey:heard names a partner; windows" in result.rule
+    assert wide(result, "last", 30).to_dict() == {"a": 1}
 
 
 def test_a_window_of_days_is_so_many_days():

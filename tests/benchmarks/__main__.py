@@ -189,6 +189,16 @@ def on_signups(size: int) -> None:
     )
 
 
+def on_partners(few: int = 50, many: int = 500) -> None:
+    """Ask every rule and window of 3 million events that name few partners, and many."""
+    names = [f"touches-{partners}" for partners in (few, many)]
+    take(*(("data.touches", str(partners)) for partners in (few, many)))
+    take(*(("ours.ask", "load", name, "fresh") for name in names))
+    one, ours = take(*(("ours.ask", "grid", name) for name in names), rounds=3)
+    row(3, f"{GRID}, {many} partners", f"{few} partners", ours, one, many / few, limit=4)
+    NOTES.append(f"{GRID}, {many} partners, 3 M events: {ours['seconds']:.1f} s.")
+
+
 @click.command()
 @click.option(
     "--size",
@@ -216,6 +226,7 @@ def main(size: str) -> None:
             )
     on_recurring(min(int(size), 10))
     on_signups(min(int(size), 5))
+    on_partners()
     starts = (
         ("peers.python", "-c 'import mctlib; mctlib.open_log(\"demo\")'"),
         ("peers.python", "-c 'import pandas, seaborn, duckdb'"),

@@ -9,8 +9,6 @@ such a share.
 from __future__ import annotations
 
 import argparse
-from functools import partial
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -21,17 +19,15 @@ from mctlib import stats
 from mctlib.activation.differences import compare_days
 from mctlib.activation.hazards import compare_hazards
 from mctlib.activation.survival_groups import Cells, Group
-from mctlib.attribution.windows import BACKGROUND, attribution_windows
 from mctlib.funnel.accounts import Clusters
 from mctlib.funnel.counts import Rule
 from mctlib.funnel.drivers import compare, surest_first
 from mctlib.funnel.rates import Counts, Waits, against_others, step_rows
 from mctlib.roi import estimators as cf
 from mctlib.roi.response_time import trend_and_gaps
-from tests import calibration_arms, calibration_roi
+from tests import calibration_arms, calibration_attribution, calibration_roi
 from tests.support.calibration import Row, coverage, rejections
 from tests.support.clusters import UNLIKE
-from tests.support.partners import simulated
 from tests.support.series import ar1, weeks_of
 
 N_ACCOUNTS = 40
@@ -525,99 +521,6 @@ def _named(table: pd.DataFrame, rate: str, what: str, effect: float) -> list[Row
     ]
 
 
-def touches(n: int) -> list[Row]:
-    """Partners whose touches cause conversions after 14 and 3 days in the middle, and an idle one.
-
-    See `simulated`; n / 8 data sets, each a whole analysis.
-    """
-    n = max(n // 8, 1)
-    truth, found, late, hits, shares = (
-        np.zeros((n, 2)),
-        np.zeros((n, 2)),
-        np.zeros((n, 3)),
-        np.zeros((n, 6), bool),
-        np.zeros((n, 3)),
-    )
-
-    def beyond(days, median):
-        return ndtr(np.log(median / days) / 0.5)
-
-    true_late = np.array(
-        [
-            1 - (1 - beyond(w, median)) / (1 - beyond(60, median))
-            for w, median in ((14, 14), (28, 14), (7, 3))
-        ]
-    )
-    for k in range(n):
-        log, lag = simulated(k)
-        with patch.object(stats, "bucket_draws", partial(stats.bucket_draws, draws=200)):
-            result = attribution_windows(
-                log,
-                "paid",
-                windows=["7d", "14d", "28d", "60d"],
-                as_of="2026-06-29",
-                rules=["linear"],
-                seed=k,
-                start="signed_up",
-            )
-        w, verdict = (
-            result.windows.set_index("window_days"),
-            result.partners.set_index("partner_id")["verdict"],
-        )
-        rows = result.late.set_index(["partner_id", "window_days"]).loc[
-            [("slow", 14.0), ("slow", 28.0), ("fast", 7.0)]
-        ]
-        truth[k], found[k], late[k] = (
-            [(lag <= 28).sum(), (lag <= 60).sum()],
-            w.loc[[28, 60], "n_excess"],
-            rows["late_rate"],
-        )
-        hits[k] = (
-            within(truth[k, 0], tuple(w.loc[28, ["n_excess_ci_lower", "n_excess_ci_upper"]])),
-            verdict["null"] == BACKGROUND,
-            verdict["slow"] == verdict["fast"] == "earns credit",
-            *(
-                (rows["late_rate_ci_lower"] <= true_late)
-                & (true_late <= rows["late_rate_ci_upper"])
-            ),
-        )
-        shares[k] = (
-            w.loc[60, "placebo_rate"],
-            w.loc[60, "dilution_rate"],
-            1 - truth[k, 1] / w.loc[60, "n_attributed"],
-        )
-    whose = ("slow partner, 14 days", "slow partner, 28 days", "fast partner, 7 days")
-    told, (placebo, dilution, true) = "two causal partners, one idle", shares.mean(axis=0)
-    ratio, held = found.sum(axis=0) / truth.sum(axis=0), hits.mean(axis=0)
-    return [
-        *(
-            Row(f"Excess at {days} days, found / caused", told, float(r), 0.95, 1.05)
-            for days, r in zip((28, 60), ratio)
-        ),
-        Row(
-            "Excess at 28 days, coverage of what was caused (a realised count)",
-            told,
-            float(held[0]),
-            0.93,
-            1.0,
-        ),
-        Row("Idle partner named background", told, float(held[1]), 0.9, 1.0),
-        Row("Causal partners earn credit", told, float(held[2]), 0.9, 1.0),
-        *(
-            Row("Late converters, found - true", who, float(x), -0.05, 0.05)
-            for who, x in zip(whose, late.mean(axis=0) - true_late)
-        ),
-        *(
-            Row(
-                "Late converters, coverage", who, float(x), 0.95 - 4 * np.sqrt(0.05 * 0.95 / n), 1.0
-            )
-            for who, x in zip(whose, held[3:])
-        ),
-        Row("Dilution at 60 days, found - true", told, float(dilution - true), -0.05, 0.05),
-        Row("The same by placebo touches", told, float(placebo - true), -0.05, 0.05),
-    ]
-
-
 def placebo_dates(n: int) -> list[Row]:
     """Exchangeable noise without a change: how often the real date is among the most extreme."""
 
@@ -706,11 +609,11 @@ ALL = (
     support,
     named_segments,
     named_drivers,
-    touches,
     placebo_dates,
     money,
     slowness,
     *calibration_arms.ALL,
+    *calibration_attribution.ALL,
     *calibration_roi.ALL,
 )  # a new estimator: one function, one name here
 

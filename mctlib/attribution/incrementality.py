@@ -80,10 +80,21 @@ def beyond_others(sums: Array) -> Array:
 
 def beyond_all(sums: Array) -> Array:
     """The same and the excess of touches after the start, projected to all they are credited."""
-    n_later, own, beyond = sums[..., 0] - sums[..., 1], sums[..., 7:], excess(sums[..., 7:])
+    n_later, own, beyond = sums[..., 0] - sums[..., 1], sums[..., 7:11], excess(sums[..., 7:11])
     later = np.where(own[..., 0] > 0, n_later * stats.rate(beyond, own[..., 0]), beyond)
     added: Array = beyond_others(sums) + later
     return added
+
+
+def still_to_come(sums: Array) -> Array:
+    """Of what both add at the longest window (the last), the share that comes later, by window.
+
+    Touches after the start by one set of users, those who can be compared at the longest window.
+    """
+    beyond, n = excess(sums[..., 11:]), sums[..., 7]
+    scale = stats.rate(sums[..., 0] - sums[..., 1], n)[..., -1:]
+    added = beyond_others(sums) + np.where(n[..., -1:] > 0, scale, 1.0) * beyond
+    return 1 - stats.rate(added, added[..., -1:])
 
 
 def jackknife(by_bucket: Array, statistic: Callable[[Array], Array]) -> Estimate:
@@ -149,7 +160,8 @@ def compare(found: OwnTime, reference: int) -> Comparison:
             told &= ~same_day
             refused = refused or SAME_DAY * bool(same_day[-1, reference])
     background = np.broadcast_to(found.others[:, None], (*found.reach.shape[:3], 2))
-    both = np.concatenate([found.reach, background, sums], axis=-1)
+    later = found.later[:, found.clock]
+    both = np.concatenate([found.reach, background, sums, later], axis=-1)
     n_others, pace_others = (background.sum(axis=0)[..., k] for k in range(2))
     # as many as would convert at the pace of both together
     alike = stats.rate(reach[..., 3] + n_others, reach[..., 4] + pace_others)
@@ -175,13 +187,8 @@ def compare(found: OwnTime, reference: int) -> Comparison:
         brought_told=brought_told,
         both=jackknife(both, beyond_all),
         both_told=both_told,
-        late=jackknife(both, lambda sums: 1 - share_of_last(beyond_all(sums))),
+        late=jackknife(both, still_to_come),
     )
-
-
-def share_of_last(beyond: Array) -> Array:
-    """Of what there is at the longest window (the last axis), the share up to each."""
-    return stats.rate(beyond, beyond[..., -1:])
 
 
 def verdicts(found: Comparison, at: int) -> Array:

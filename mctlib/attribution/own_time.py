@@ -109,6 +109,7 @@ class OwnTime:
     """The sums of all users as arrays: buckets that hold somebody, then the axes of `Found`."""
 
     own: np.ndarray
+    later: np.ndarray
     after: np.ndarray
     reach: np.ndarray
     others: np.ndarray

@@ -46,12 +46,14 @@ class Rows(NamedTuple):
 class Found(NamedTuple):
     """What is counted of the users of one bucket; the last partner is any.
 
-    The last axis holds `COLUMNS`. ``own``, ``after``: see `add_chance` · ``reach``: credited,
+    The last axis holds `COLUMNS`. ``own``, ``after``: see `add_chance` · ``later``: see
+    `add_later` · ``reach``: credited,
     brought, users brought, those who convert, and how much of the conversions' pace passed for them
     · ``others``: the same of users whom nobody brought.
     """
 
     own: Annotated[Array, "clock", "partner", "window", "sum"]
+    later: Annotated[Array, "clock", "partner", "window", "sum"]
     after: Annotated[Array, "control", "sum"]
     reach: Annotated[Array, "partner", "window", "count"]
     others: Annotated[Array, "one", "other"]
@@ -93,32 +95,36 @@ def add_chance(into: Array, touched: bool, chance: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def covered(circle: Circle, reach: float, alone: Array) -> float:
-    """How much of the circle lies within reach after a touch; ``alone``: after that partner's only.
+def covered(circle: Circle, reach: float, others: float, alone: Array) -> float:
+    """How much of the circle lies within reach after a touch, and after each partner's alone.
 
-    Each touch covers what follows, up to its reach or the next touch.
+    Each touch covers what follows, up to its reach or the next touch. ``alone`` (zeros) becomes
+    what lies within reach of a partner, and not within ``others``, at least as much, of another.
     """
-    n = len(circle.place)
-    gap = np.empty(n)
+    n, whole, since = len(circle.place), 0.0, 0.0
     turn = -1  # a touch before which another partner's lies
     for i in range(n):
-        gap[i - 1] = circle.place[i] - circle.place[i - 1] + (i == 0) * circle.full
         if circle.partner[i] != circle.partner[i - 1]:
             turn = i
-    whole = np.minimum(gap, reach).sum()
-    if turn < 0:
-        alone[circle.partner[0]] = whole
-        return float(whole)
-    i = turn
-    while i < turn + n:  # runs of one partner's touches; without them, the touch before covers on
-        partner = circle.partner[i % n]
-        free, part = gap[i % n - 1], min(gap[i % n - 1], reach)
-        while i < turn + n and circle.partner[i % n] == partner:
-            free += gap[i % n]
-            part += min(gap[i % n], reach)
-            i += 1
-        alone[partner] += part - min(free, reach)
-    return float(whole)
+    for i in range(max(turn, 0), max(turn, 0) + n):
+        k = i % n
+        before = circle.place[k] - circle.place[k - 1] + (k == 0) * circle.full
+        after = circle.place[(k + 1) % n] - circle.place[k] + (k == n - 1) * circle.full
+        since = before if circle.partner[k] != circle.partner[k - 1] else since + before
+        from_others = max(others - since, 0.0) if turn >= 0 else 0.0
+        whole += min(after, reach)
+        alone[circle.partner[k]] += max(min(after, reach) - from_others, 0.0)
+    return whole
+
+
+@njit(cache=True, nogil=True)
+def whose_touch(circle: Circle, near: tuple[int, int]) -> tuple[int, bool]:
+    """Whose touches are near, NOWHERE: nobody's; and whether they are of several partners."""
+    first, last = near
+    whose, mixed = circle.partner[first] if last > first else NOWHERE, False
+    for i in range(first, last):
+        mixed |= circle.partner[i] != whose
+    return whose, mixed
 
 
 @njit(cache=True, nogil=True)
@@ -130,19 +136,53 @@ def add_window(
     ``near``: the first of the touches within the window, and the one after the last · ``own``:
     (partner, sum) · ``alone``: zeros.
     """
-    first, last = near
-    whole = covered(circle, reach, alone)
-    add_chance(own[-1], last > first, whole / circle.full)
-    whose = circle.partner[first] if last > first else NOWHERE
-    mixed = False
-    for i in range(first, last):
-        mixed |= circle.partner[i] != whose
+    whole = covered(circle, reach, reach, alone)
+    whose, mixed = whose_touch(circle, near)
+    add_chance(own[-1], whose != NOWHERE, whole / circle.full)
     for partner in circle.partner:
         mine = alone[partner]
         room = circle.full - (whole - mine)
         if mine > 0 and room > 0 and not mixed and whose in (NOWHERE, partner):
             add_chance(own[partner], whose == partner, mine / room)
         alone[partner] = 0  # each partner once
+
+
+@njit(cache=True, nogil=True)
+def add_later(
+    circle: Circle, first: Array, last: int, reach: Array, alone: Array, later: Array
+) -> None:
+    """Add the user to the sums by which shorter windows are told from what the longest one leaves.
+
+    Only users who can be compared at the longest window, and of them those touched within the
+    window, or not even within the longest. ``first``, ``reach``: by window · ``later``: (partner,
+    window, sum) · ``alone``: two rows of zeros.
+    """
+    most = len(reach) - 1
+    whole = covered(circle, reach[most], reach[most], alone[0])
+    whose, mixed = whose_touch(circle, (first[most], last))
+    for w in range(most + 1):
+        part = covered(circle, reach[w], reach[most], alone[1])
+        near = last > first[w]
+        if near or whose == NOWHERE:
+            add_share(later[-1, w], near, part, circle.full - whole, circle.full)
+        for partner in circle.partner:
+            mine, room = alone[0, partner], circle.full - (whole - alone[0, partner])
+            concerned = whose == NOWHERE or (near and whose == partner)
+            if alone[1, partner] > 0 and concerned and not mixed:
+                add_share(later[partner, w], near, alone[1, partner], room - mine, room)
+            alone[1, partner] = 0  # each partner once
+    for partner in circle.partner:
+        alone[0, partner] = 0
+
+
+@njit(cache=True, nogil=True)
+def add_share(into: Array, touched: bool, part: float, free: float, room: float) -> None:
+    """Add one user by the part of the room within the window, and the one free of the longest."""
+    if 1 - MOST < free / room < 1:
+        into[0] += touched
+        into[1] += touched * free / (part + free)
+        into[2] += (not touched) * part / (part + free)
+        into[3] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -165,17 +205,20 @@ def add_calendar(
     today = b
     while today > a and touches.time[today - 1] > conversion - clock.resolution:
         today -= 1
+    n_windows, n = len(clock.windows), b - a
+    first, reach = np.empty(n_windows, np.int64), np.empty(n_windows)
     for w, window in enumerate(clock.windows):
-        first = b
-        while first > a and touches.time[first - 1] > conversion - window:
-            first -= 1
+        first[w] = b - a
+        while first[w] > 0 and touches.time[a + first[w] - 1] > conversion - window:
+            first[w] -= 1
         since = passed(pace, start, max(begin, stop - window))
-        own = found.own[CALENDAR, :, w]
-        add_window(circle, (first - a, b - a), full - since, alone, own)
+        reach[w] = full - since
+        add_window(circle, (first[w], n), reach[w], alone[0], found.own[CALENDAR, :, w])
         if clock.resolution > 1:
-            reach = max(passed(pace, start, conversion) - since, 0.0)
-            near = (min(first, today) - a, today - a)
-            add_window(circle, near, reach, alone, found.own[OTHER_DAYS, :, w])
+            free = max(passed(pace, start, conversion) - since, 0.0)
+            near = (min(first[w], today - a), today - a)
+            add_window(circle, near, free, alone[0], found.own[OTHER_DAYS, :, w])
+    add_later(circle, first, n, reach, alone, found.later[CALENDAR])
 
 
 @njit(cache=True, nogil=True)
@@ -227,12 +270,13 @@ def add_visits(
     if a == b:
         return
     circle = Circle(place, touches.partner[a:b], float(n))
+    near, reach = np.empty(len(windows), np.int64), n - since.astype(np.float64)
     for w in range(len(windows)):
-        first = b
-        while first > a and place[first - a - 1] >= since[w]:
-            first -= 1
-        near = (first - a, b - a)
-        add_window(circle, near, float(n - since[w]), alone, found.own[VISITS, :, w])
+        near[w] = b - a
+        while near[w] > 0 and place[near[w] - 1] >= since[w]:
+            near[w] -= 1
+        add_window(circle, (near[w], b - a), reach[w], alone[0], found.own[VISITS, :, w])
+    add_later(circle, near, b - a, reach, alone, found.later[VISITS])
 
 
 @njit(cache=True, nogil=True)
@@ -276,7 +320,8 @@ def add_after(
             continue
         until = begin + (DAY_US if is_day else window)
         reach = passed(pace, start, min(until, stop)) - base
-        chance = covered(circle, reach, alone) / circle.full
+        alone[0] = 0
+        chance = covered(circle, reach, reach, alone) / circle.full
         add_chance(found.after[k], touches.time[b] < until, chance)
 
 
@@ -325,10 +370,10 @@ def add_credited(
             first -= 1
         found.reach[-1, w, 0] += first < b
         for i in range(first, b):
-            found.reach[touches.partner[i], w, 0] += alone[touches.partner[i]] == 0
-            alone[touches.partner[i]] = 1
+            found.reach[touches.partner[i], w, 0] += alone[0, touches.partner[i]] == 0
+            alone[0, touches.partner[i]] = 1
         for i in range(first, b):
-            alone[touches.partner[i]] = 0
+            alone[0, touches.partner[i]] = 0
 
 
 @njit(types.void(INTS, USERS, TOUCHES, ROWS, CLOCK, PACE, PACE, FOUND), cache=True, nogil=True)
@@ -343,7 +388,7 @@ def compare_users(
     found: Found,
 ) -> None:
     """Compare some users with themselves, and those whom partners brought with the others."""
-    alone = np.zeros(found.own.shape[1])
+    alone = np.zeros((2, found.own.shape[1]))
     for user in who:
         if users.end[user] == NEVER:
             continue

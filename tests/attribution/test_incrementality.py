@@ -22,6 +22,7 @@ def found(own=EARNING, *, after=QUIET, reach=None, others=(100, 1000), noise=0.0
     counts = [(100, 0, 0, 0, 0), (200, 0, 0, 0, 0)] if reach is None else reach
     arrays = {
         "own": sums,
+        "later": sums.copy(),
         "after": np.tile(np.array(after, float) / n, (n, 1, 1)),
         "reach": np.tile(np.array(counts, float) / n, (n, 2, 1, 1)),
         "others": np.tile(np.array([others], float) / n, (n, 1, 1)),
@@ -141,11 +142,12 @@ def test_users_brought_beside_those_whom_nobody_brought():
 
 
 def test_late_is_what_both_questions_add_later():
-    # within the windows: brought 30 and 60 beyond the others' 10 and 20; later touches of 70 and
-    # 140 conversions 75 % and 40 % beyond chance
-    reach = [(100, 30, 400, 30, 100), (200, 60, 400, 60, 200)]
-    result = inc.compare(found(reach=reach), 0)
-    early, all_of_it = 20 + 70 * 0.75, 40 + 140 * 0.4
+    # within the windows: brought 30 and 60 beyond the others' 10 and 20; of the longest window's
+    # 160 compared (for 140) 24 are within the shorter one, 75 % beyond chance, of all 40 %
+    sums = found(reach=[(100, 30, 400, 30, 100), (200, 60, 400, 60, 200)])
+    sums.later[:, CALENDAR, :, 0] = np.array([24, 12, 3, 90]) / 100
+    result = inc.compare(sums, 0)
+    early, all_of_it = 20 + 140 / 160 * 24 * 0.75, 40 + 140 * 0.4
     assert result.late.value[-1] == pytest.approx([1 - early / all_of_it, 0])
 
 
@@ -166,7 +168,7 @@ def test_windows_to_use_hold_enough_and_wider_ones_add_none(sums, fit):
     noise = np.random.default_rng(2).normal(0, 0.1, (n, 1, 4))
     own[:, CALENDAR, :, :, 2] *= 1 + noise - noise.mean(axis=0)
     after = np.tile(np.array([(20, 15, 15, 60)] * 5) / n, (n, 1, 1))
-    sums = OwnTime(own, after, reach, np.ones((n, 1, 2)), tied=0.0, bare=False)
+    sums = OwnTime(own, own, after, reach, np.ones((n, 1, 2)), tied=0.0, bare=False)
     result = inc.compare(sums, 3)
     usable, why = inc.admissible(result)
     assert np.flatnonzero(usable).tolist() == fit

@@ -82,6 +82,45 @@ def turned(touches, full, reach, ok=lambda near: True, steps=None):
     )
 
 
+def sooner(touches, full, reach, most, mine, steps):
+    """How much of the circle is near ``mine`` within reach, and near nobody else within most."""
+
+    def near(s, x, span):
+        return span >= full or (s - x) % full < span
+
+    if steps:
+        moments = [(s, 1.0) for s in range(int(full))]
+    else:
+        ends = {0.0, full, *((x + d) % full for x, _ in touches for d in (0, reach, most))}
+        moments = [((x + y) / 2, y - x) for x, y in pairwise(sorted(ends))]
+    return sum(
+        size
+        for s, size in moments
+        if any(p in mine and near(s, x, reach) for x, p in touches)
+        and not any(p not in mine and near(s, x, most) for x, p in touches)
+    )
+
+
+def add_later(sums, key, touches, full, reaches, nears, steps=None):
+    """The longest window's users, by shorter ones: touched so soon, or not even within it."""
+    if not touches or full <= 0:
+        return
+    for who in ["any", *{p for _, p in touches}]:
+        mine = set(NAMES) if who == "any" else {who}
+        whole = turned(touches, full, reaches[-1], bool, steps)
+        room = turned(touches, full, reaches[-1], lambda some, m=mine: not some - m, steps)
+        free = full - whole
+        if not 1 - MOST < free / max(room, 1e-9) < 1 - 1e-9 or not nears[-1] <= mine:
+            continue
+        for w, (reach, near) in enumerate(zip(reaches, nears)):
+            part = sooner(touches, full, reach, reaches[-1], mine, steps)
+            if part > 1e-9 and (near or not nears[-1]):
+                t = bool(near)
+                row = np.array([t, t * free, (not t) * part, part + free]) / (part + free)
+                row[0] = t
+                sums[(*key, who, w)] = sums.get((*key, who, w), 0) + row
+
+
 def chances(touches, full, reach, near, steps=None):
     """{partner or any: (touched, chance)} of one user; ``near``: partners within the window."""
     if not touches or full <= 0:
@@ -152,10 +191,12 @@ def naive(frame, pace, bare):
         own = [(t, p) for t, p in before if t > start]
         base, full = start + one, amount(pace, start, start + one, conv + one)
         places = [(amount(pace, start, base, t), p) for t, p in own]
+        nears = [{p for t, p in own if conv - t < window} for window in WINDOWS]
+        since = [max(base, conv + one - window) for window in WINDOWS]
+        reaches = [amount(pace, start, t, conv + one) for t in since]
+        add_later(sums["later"], (CALENDAR,), places, full, reaches, nears)
         for w, window in enumerate(WINDOWS):
-            near = {p for t, p in own if conv - t < window}
-            since = max(base, conv + one - window)
-            reach = amount(pace, start, since, conv + one)
+            near, since, reach = nears[w], max(base, conv + one - window), reaches[w]
             for who, cell in chances(places, full, reach, near).items():
                 add(sums["own"], (CALENDAR, who, w), *cell)
             if bare:
@@ -190,10 +231,13 @@ def naive(frame, pace, bare):
             sums["kinds"][0] = sums["kinds"].get(0, 0) + np.array(row)
             last = visit[-1][0] == conv
             n += max(others, int(bool(touched) or last)) if bare else 1
-        for w in range(len(WINDOWS) if visits else 0):
-            near = {p for x, p in spots if x >= firsts[w]}
-            for who, cell in chances(spots, n, n - firsts[w], near, steps=True).items():
-                add(sums["own"], (VISITS, who, w), *cell)
+        if visits:
+            nears = [{p for x, p in spots if x >= first} for first in firsts]
+            reaches = [n - first for first in firsts]
+            add_later(sums["later"], (VISITS,), spots, n, reaches, nears, steps=True)
+            for w, (near, reach) in enumerate(zip(nears, reaches)):
+                for who, cell in chances(spots, n, reach, near, steps=True).items():
+                    add(sums["own"], (VISITS, who, w), *cell)
 
         # looking back: touches after the conversion
         stop = leave + (one or 1e-11) if conv < leave < np.inf else end
@@ -314,7 +358,7 @@ def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
 
 
 def test_a_pace_finds_tenure_and_season_whatever_the_level_of_a_cohort():
-    # cohorts of 4 periods; touches at level x band x period, exactly
+    # touches of two cohorts at level x band x period, exactly: (1, 3) x (4, 2, 1) x (1, 2, 1)
     level, by_tenure, by_period = (np.array(x, float) for x in ([1, 3], [4, 2, 1], [1, 2, 1]))
     days = np.random.default_rng(1).uniform(500, 1500, (2, 3, 3))
     n = days * level[:, None, None] * by_tenure[:, None] * by_period

@@ -103,7 +103,7 @@ def test_the_return_counts_what_the_partners_own_conversions_bring():
     each = ask(log, "amount", reference="1d").partners.set_index("partner_id")
     for partner, brings in (("a", 10), ("b", 100)):
         row = each.loc[partner]
-        assert row["credit_amount"] == pytest.approx(40 * brings) and row["n_excess"] > 20
+        assert row["credit_amount"] == pytest.approx(40 * brings)
         assert row["roi"] == pytest.approx(row["n_excess"] * brings / 50 - 1)
 
 

@@ -83,7 +83,10 @@ class ArrayLog:
         value = None if values is None else f[values].to_numpy(float)
         bucket = lambda some: some * self.stride % 100  # noqa: E731
         j = Journeys(user, time, mask, end, dims, levels, bucket, value)
-        half = user < np.median(user) if len(user) else np.empty(0, bool)
+        return self.walk(kernel, j)
+
+    def walk(self, kernel, j):
+        half = j.user < np.median(j.user) if len(j) else np.empty(0, bool)
         return add_up(kernel(part) for part in (j.take(half), j.take(~half)))
 
 

@@ -137,7 +137,7 @@ UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (  # the first whose pat
     ("(^|_)(rate|share)$|^roi$", lambda value: f"{100 * value:.1f}\u00a0%"),
     ("[pq]value$|^p_positive$", _probability),
     (f"^({'|'.join(SPANS)})$", lambda value: f"{value:.1f}".removesuffix(".0")),
-    ("_days$", lambda value: f"{value:.1f}"),
+    ("_days$", lambda value: f"{round(value, 1) + 0:.1f}"),  # no minus before a nought
     ("amount$", _money),
     ("", _any),
 )

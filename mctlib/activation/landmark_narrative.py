@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.activation.narrative import ENDS, clear
+from mctlib.activation.narrative import ENDS, clear, crosses
 from mctlib.phrases import DAY_US
 
 
@@ -83,10 +83,11 @@ def _told(row: pd.Series) -> str:
         f"{100 * row[f'{side}_rate']:.1f} %" if row[f"{side}_rate"] > 0 else "nobody"
         for side in ("exposed", "unexposed")
     )
+    but = "but" if crosses(row, "effect_rate", named=True) else "and"
     return (
         f"users with {row['signal']} spend {days[0]:.1f} ({min(days[1:]):.1f} to "
         f"{max(days[1:]):.1f}) {way} of the next {phrases.duration(row['horizon_days'])} not "
-        f"activated, and {with_it} of them reach{'es' * (with_it == 'nobody')} it, against "
+        f"activated, {but} {with_it} of them reach{'es' * (with_it == 'nobody')} it, against "
         f"{without} without"
     )
 

@@ -65,7 +65,7 @@ def activation_finding(waits: Waits) -> str:
         text = _gap(waits, known)
     else:
         text = (
-            f"None of {len(known)} segments differs clearly from {waits.reference}. "
+            f"None of {len(known)} segments is clearly slower or faster than {waits.reference}. "
             f"{_one_group(waits)}"
         )
     told = {waits.reference, *known["segment"]}
@@ -84,6 +84,12 @@ def clear(table: pd.DataFrame) -> pd.Series:
     """
     ends = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"]
     return (table["qvalue"] < 0.05) & (ends > 0)
+
+
+def crosses(row: pd.Series, share: str, named: bool) -> bool:
+    """Whether the shares clearly differ and the days do not, or the other way round."""
+    differs = row[f"{share}_ci_lower"] * row[f"{share}_ci_upper"] > 0
+    return bool(differs and (not named or row[share] * row["rmst_difference_days"] > 0))
 
 
 def _one_group(waits: Waits) -> str:
@@ -124,11 +130,15 @@ def _gap(waits: Waits, known: pd.DataFrame) -> str:
     ]
     more = _more(*(row[f"rmst_difference_days{end}"] * unit.per_day for end in ENDS))
     slower = named["rmst_difference_days"] > 0
-    verdict = "does not differ clearly from"
+    verdict = "is not clearly slower or faster than"
     if len(named):
         verdict = f"is {'slower' if slower[row.name] else 'faster'} than"
+    verdict += f" {waits.reference}"
+    if crosses(row, "difference_rate", len(named) > 0):
+        most = "more" if row["difference_rate"] > 0 else "fewer"
+        verdict += f", but {most} of its users get there"
     text = (
-        f"egment {segment} {verdict} {waits.reference}: {_span(waits, days)} {rates[0]} reach "
+        f"egment {segment} {verdict}: {_span(waits, days)} {rates[0]} reach "
         f"{waits.roles['activation']}, against {rates[1]}; on average its users spend {more} of "
         f"the first {phrases.duration(days)} not activated."
     )
@@ -147,42 +157,22 @@ def _gap(waits: Waits, known: pd.DataFrame) -> str:
 
 
 def activation_details(waits: Waits) -> tuple[str, ...]:
-    """What shortens the wait, other things equal, and what tests over the whole curves say."""
+    """What shortens the wait, other things equal."""
     adjusted = waits.adjusted
-    tests = _tests(waits)
     if adjusted.empty:
-        return tests
+        return ()
     sure = adjusted[adjusted["qvalue"] < 0.05]
     held = phrases.listed(adjusted["covariate"].unique())
     if waits.strata:
         held += f"; within each {phrases.listed(waits.strata)}"
     if sure.empty:
-        return f"Other things equal ({held}), no level differs clearly from its reference.", *tests
+        return (f"Other things equal ({held}), no level differs clearly from its reference.",)
     told = [
         f"{row['level']} {'sooner' if row['hazard_ratio'] > 1 else 'later'} than {row['reference']}"
         f" (hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)})"
         for _, row in sure.iterrows()
     ]
-    return f"Other things equal ({held}): {phrases.listed(told, most=5)}.", *tests
-
-
-def _tests(waits: Waits) -> tuple[str, ...]:
-    """The log-rank test of all segments; of two also their hazard ratio."""
-    found = waits.overall[waits.overall["pvalue"].notna()]
-    if found.empty:
-        return ()
-    pvalue = found["pvalue"].iloc[0]
-    text = (
-        f"Log-rank test of all {len(waits.groups)} segments, over the whole of their curves: p "
-        f"{'< 0.001' if pvalue < 0.001 else f'= {pvalue:.3f}'}."
-    )
-    row = waits.contrasts.iloc[0]
-    if len(waits.contrasts) > 1 or not row["hazard_ratio"] > 0:
-        return (text,)
-    ratio = f"Hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)}"
-    if row["ph_pvalue"] < 0.05:
-        ratio += "; it changes over time, so the gap is told in days"
-    return text, f"{ratio}."
+    return (f"Other things equal ({held}): {phrases.listed(told, most=5)}.",)
 
 
 def activation_caveats(waits: Waits) -> tuple[str, ...]:
@@ -191,7 +181,7 @@ def activation_caveats(waits: Waits) -> tuple[str, ...]:
         *_who_counts(waits),
         *_what_is_known(waits),
         *_account_caveats(waits.groups.values()),
-        *_changing(waits),
+        *_tests(waits),
     )
 
 
@@ -342,16 +332,26 @@ def _account_caveats(groups: Iterable[Group]) -> tuple[str, ...]:
     )
 
 
-def _changing(waits: Waits) -> tuple[str, ...]:
-    """Whose ratio of hazards is no constant."""
+def _tests(waits: Waits) -> tuple[str, ...]:
+    """The log-rank test of all segments; whose ratio of hazards is no constant."""
     contrasts, adjusted = waits.contrasts, waits.adjusted
+    pvalue = waits.overall["pvalue"].max()
+    several = f"all {len(waits.groups)}" if len(waits.groups) > 2 else "both"
+    test = f"p {'< 0.001' if pvalue < 0.001 else f'= {pvalue:.3f}'}"
+    for _, row in contrasts[contrasts["hazard_ratio"] > 0].iterrows():
+        if len(contrasts) == 1:
+            test += f"; hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)}"
     crossing = contrasts.loc[contrasts["ph_pvalue"] < 0.05, "segment"]
     drifting = adjusted[adjusted["ph_pvalue"] < 0.05]
     levels = drifting["covariate"].astype(str) + " " + drifting["level"].astype(str)
     return phrases.that_hold(
         [
             (
-                len(crossing) and len(contrasts) > 1,  # of a single one the details say it
+                pvalue >= 0,
+                f"Log-rank test of {several} segments, over the whole of their curves: {test}.",
+            ),
+            (
+                len(crossing),
                 f"The ratio of hazards changes over time (p < 0.05): {_named(crossing)}. Read the "
                 "difference in days; the ratio is only an average.",
             ),

@@ -265,8 +265,8 @@ def bounds(
     n = rare.n_alike
     if se > 0 and 0 < p < 1:
         known = p * (1 - p) * (top / se) ** 2
-        few = float(stats.t_point(rare.n_users - 1))
-        n = min(known, n) if is_rare else known * (stats.Z / few) ** 2
+        t = float(stats.t_point(rare.n_users - 1))
+        n = min(known, n) if is_rare else known * (stats.Z / t) ** 2
     n *= (stats.Z / z) ** 2
     low, high = stats.wilson(p * n, n)
     return top * float(low), top * float(high)

@@ -142,7 +142,7 @@ UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (  # the first whose pat
     ("(^|_)ratio$", lambda value: f"{value:.2f}"),
     ("[pq]value$|^p_positive$", _probability),
     (f"^({'|'.join(SPANS)})$", lambda value: f"{value:.1f}".removesuffix(".0")),
-    ("_days$", lambda value: f"{value:.1f}"),
+    ("_days$", lambda value: f"{round(value, 1) + 0:.1f}"),  # no minus before a nought
     ("amount$", _money),
     ("", _any),
 )

@@ -282,6 +282,7 @@ class ActivationParameters(BaseModel):
     start: Event = ""
     activation: Annotated[Event, _checked(_not_the_start)] = ""
     competing: EventOrNone = ""
+    censor: EventOrNone = ""
     observed_from: EventOrNone = ""
     by: ColumnOrNone = ""
     adjust: Annotated[list[Column], _checked(_apart)] = []

@@ -79,6 +79,13 @@ def all_counts(tables):
         ),  # on the horizon: counts
         ("active 03", {("unstarted", 0): 1}),
         ("exit 03", {}),
+        ("start 01, gone 04, active 06", {("censored", 3): 1, ("immature", 0): 1}),
+        # at one moment the activation and the exit come before the end of view
+        ("start 01, gone 04, active 04", {("activated", 3): 1, ("immature", 0): 1}),
+        ("start 01, gone 04, exit 04", {("competing", 3): 1, ("immature", 0): 1}),
+        # before the start it counts for nothing, and after the horizon neither
+        ("gone 01, start 02, active 05", {("activated", 3): 1, ("immature", 0): 1}),
+        ("start -05, gone 06", {("not_activated", 10): 1}),
     ],
 )
 def test_outcome_of_one_user(rows, expected):
@@ -89,8 +96,14 @@ def test_outcome_of_one_user(rows, expected):
         ("other", "start", 0),
     ]  # one more user, activated at once
     found = of_march(rows).reduce(
-        partial(count_durations, horizon=10 * DAY, unit=DAY, labels={"segment": []}),
-        events=["start", "active", "exit"],
+        partial(
+            count_durations,
+            horizon=10 * DAY,
+            unit=DAY,
+            roles=("start", "activation", "competing", "censor"),
+            labels={"segment": []},
+        ),
+        events=["start", "active", "exit", "gone"],
         as_of="2026-03-10T00:00:00Z",
     )
     expected = {
@@ -661,6 +674,11 @@ def test_activations_at_once_are_named(exact, monkeypatch):
             {"competing": "active"},
             'competing: one event could be both the exit "active" and "active"',
         ),
+        (
+            {"censor": "exit"},
+            'censor: one event could be both the end of view "exit" and "exit"',
+        ),
+        ({"censor": "start"}, 'censor: one event could be both the end of view "start"'),
         ({"competing": Step("start", {"platform": "ios"})}, "competing: one event could be both"),
         (
             {"observed_from": "start"},
@@ -736,6 +754,207 @@ def test_as_of_after_the_last_event_lengthens_the_view(channels):
     assert later["n_censored"].sum() == 0 and later["n_users"].sum() == 170
 
 
+def test_users_who_went_out_of_view_count_for_as_long_as_they_were_seen():
+    """40 activate on day 2, 40 go out of view on day 4, of 20 others half activate on day 6.
+
+    By hand: 0.4, then half of the 0.6 that wait.
+    """
+    rows = [
+        (f"u{i}", event, float(day))
+        for i in range(100)
+        for event, day in (
+            ("start", 0),
+            *([("active", 2)] if i < 40 else [("trial_ended", 4)] if i < 80 else []),
+            *([("active", 6)] if 80 <= i < 90 or 40 <= i < 80 else []),
+        )
+    ]
+    ask = {"start": "start", "activation": "active", "as_of": "2026-06-01", "horizon": "10d"}
+    result = time_to_activation(of_march(rows), **ask, censor=["trial_ended", "deletd"])
+    row = result.summary.iloc[0]
+    assert row[["n_activated", "n_censored", "n_not_activated"]].tolist() == [50, 40, 10]
+    assert row["activated_rate"] == pytest.approx(0.4 + 0.6 / 2)
+    assert "out of view from trial_ended or deletd on" in result.rule
+    text = " ".join(result.caveats)
+    assert "trial_ended or deletd takes users out of view: they count for as long as" in text
+    assert 'censor: event "deletd" does not occur in frame.' in text
+    # as an exit they would count as not activated for good
+    left = time_to_activation(of_march(rows), **ask, competing="trial_ended").summary.iloc[0]
+    assert left["activated_rate"] == pytest.approx(0.5)
+
+
+def waiting(followed, hits, channel=None):
+    """Users followed for so many days who activate after so many; the data end with the events."""
+    rows = [
+        (f"u{i}", event, END - pd.Timedelta(days=float(seen)) + pd.Timedelta(days=float(after)))
+        for i, (seen, hit) in enumerate(zip(followed, hits))
+        for event, after in (("start", 0.0), ("active", hit))
+        if after <= seen
+    ]
+    people = None if channel is None else people_of(len(channel), channel=channel)
+    return log_of(rows, people=people, observed_until=None)
+
+
+@pytest.mark.parametrize(("n_old", "quick"), [(15, True), (1, False), (9, False)])
+def test_a_few_old_users_do_not_speak_for_the_young_ones(n_old, quick):
+    """500 users of the last fortnight, waits of 40 days on average, so 89 % by day 90.
+
+    Beside them 15 early adopters who were quick, or some of long ago who wait on and on.
+    """
+    rng = np.random.default_rng(2)
+    hits = rng.exponential(40, 500 + n_old)
+    hits[500:] = rng.uniform(1, 10, n_old) if quick else 200
+    log = waiting([14] * 500 + [120] * n_old, hits)
+    result = time_to_activation(log, **ASK | {"competing": None}, horizon="90d")
+    row = result.summary.iloc[0]
+    assert row["horizon_days"] == result.curve["days"].max() == 14
+    truth = (500 * (1 - np.exp(-14 / 40)) + n_old * quick) / (500 + n_old)
+    assert row["activated_rate_ci_lower"] < truth < row["activated_rate_ci_upper"] < 0.5
+    assert result.finding.startswith("So far, within 14 days of start ")
+    assert "half" in result.finding and "90 days" not in result.finding
+    assert row[["median_days", "p75_days", "never_rate"]].isna().all()
+
+
+def test_a_comparison_goes_no_further_than_either_side():
+    rng = np.random.default_rng(3)
+    channel = np.repeat(list("aby"), 400)
+    hits = rng.exponential(np.where(channel == "y", 20, 40))
+    log = waiting(np.where(channel == "b", 14, 120), hits, channel)
+    result = time_to_activation(
+        log, **ASK | {"competing": None}, by="channel", horizon="90d", reference="a"
+    )
+    contrasts = result.contrasts.set_index("segment")
+    assert contrasts["horizon_days"].to_dict() == {"b": 14, "y": 90}
+    # one that is read at 90 days is not the larger gap for being read later
+    assert "1 of 2 segments differs from a (5 % false discovery rate): y is faster." in (
+        result.finding
+    )
+    picture = plots.plot_contrasts(result.contrasts)
+    assert {t.get_text() for t in picture.get_yticklabels()} == {"b (of 14)", "y (of 90)"}
+
+
+def test_where_everybody_has_ended_the_curve_is_flat():
+    """60 of 200 activate and 140 leave within 20 days, the last of them when the data end."""
+    rows = [(f"u{i}", "start", 0.0) for i in range(200)] + [
+        (f"u{i}", "active" if i < 60 else "exit", float(i % 20 + 1)) for i in range(200)
+    ]
+    result = time_to_activation(
+        log_of(rows, unit="D", observed_until=None),
+        **ASK | {"as_of": "2026-12-31"},
+        horizon="90d",
+    )
+    row = result.summary.iloc[0]
+    assert row[["plateau", "activated_rate", "never_rate", "further_rate"]].tolist() == [
+        "flat",
+        pytest.approx(0.3),
+        pytest.approx(0.7),
+        0,
+    ]
+    assert row["never_rate_ci_lower"] < 0.7 < row["never_rate_ci_upper"]
+    assert row["horizon_days"] == result.curve["days"].max() == 90
+    assert "the curve is flat there, 70.0 % (63.1 to 75.8) never do" in result.finding
+    assert "seen. The late part" not in " ".join(result.caveats)  # nobody is pending
+    shown = [t.get_text() for t in plots.plot_activation_curves(result.curve, result.summary).texts]
+    assert "flat, 70.0 % never" in shown
+
+
+def test_an_as_of_after_the_data_makes_nobody_fail():
+    rng = np.random.default_rng(4)
+    log = waiting(rng.uniform(0.1, 60, 400), rng.exponential(30, 400))
+    ask = ASK | {"competing": None, "horizon": "30d"}
+    at_end = time_to_activation(log, **ask | {"as_of": "2026-06-30"})
+    later = time_to_activation(log, **ask | {"as_of": "2026-08-15"})
+    assert at_end.summary["n_censored"].item() > 50
+    # the end of the last day, less a microsecond and not
+    pd.testing.assert_frame_equal(later.summary, at_end.summary, rtol=1e-6)
+    assert later.caveats[0].startswith(
+        "as_of 2026-08-15 lies after the end of the data and is read"
+    )
+    assert "lies after" not in " ".join(at_end.caveats)
+    assert "before 2026-06-30" in " ".join(at_end.caveats)
+
+
+def test_identical_events_are_told():
+    log = clocked([1, 2, 3] * 10, [1] * 30)
+    assert "identical" not in " ".join(
+        time_to_activation(log, **ASK | {"competing": None}, horizon="9d").caveats
+    )
+    rows = clocks([1, 2, 3] * 10, [1] * 30)
+    twice = time_to_activation(log_of(rows + rows[:4]), **ASK | {"competing": None}, horizon="9d")
+    assert twice.caveats[0].startswith("4 events of 64 are identical to another one and without")
+
+
+# ---------------------------------------- one criterion
+
+
+def days_of(shares, n, rng):
+    """Days until activation within 30, with these shares by segment; the others wait for 31."""
+    return np.concatenate(
+        [np.where(rng.random(n) < share, rng.uniform(1, 20, n), 31) for share in shares]
+    )
+
+
+def test_segments_in_which_hardly_anybody_activates_are_named_as_slower():
+    """Of 300 users each, 40 % activate in a and b, 2 % in x and y: no more than 12 in both."""
+    rng = np.random.default_rng(5)
+    days = days_of([0.4, 0.4, 0.02, 0.02], 300, rng)
+    result = time_to_activation(
+        clocked(days, (days < 31).astype(int), list(np.repeat(list("abxy"), 300))),
+        **ASK | {"competing": None},
+        by="channel",
+        horizon="30d",
+        reference="a",
+    )
+    assert result.finding.startswith(
+        "2 of 3 segments differ from a (5 % false discovery rate): x and y are slower. "
+    )
+    table = result.contrasts.set_index("segment")
+    assert (table.loc[["x", "y"], "risk_ratio_ci_upper"] < 0.3).all()
+    assert (table.loc[["x", "y"], "rmst_difference_days_ci_lower"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        ((12, 45), "Segment b is faster than a, but fewer of its users get there: "),
+        ((18, 50), "Segment b is not clearly slower or faster than a, but fewer of its users get "),
+    ],
+)
+def test_curves_that_cross_are_told_by_the_days_and_no_sentence_contradicts_itself(late, said):
+    """Half of b are sooner than a, the others later; all of a are activated in 30 days."""
+    rng = np.random.default_rng(11)
+    days = np.where(rng.random(800) < 0.5, rng.uniform(0, 6, 800), rng.uniform(*late, 800))
+    days = np.r_[rng.uniform(0, 30, 800), days]
+    result = time_to_activation(
+        clocked(np.minimum(days, 31), (days <= 30).astype(int), ["a"] * 800 + ["b"] * 800),
+        **ASK | {"competing": None, "by": "channel", "horizon": "30d", "reference": "a"},
+    )
+    row = result.contrasts.iloc[0]
+    assert row["logrank_pvalue"] < 1e-6
+    assert (row["rmst_difference_days_ci_upper"] < 0) == ("is faster" in said)
+    assert result.finding.startswith(said)
+    assert "og-rank" not in result.finding and "azard" not in result.finding
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_no_interval_excludes_nought_nobody_is_named(seed):
+    rng = np.random.default_rng(seed)
+    days = days_of([0.4] * 5, 200, rng)
+    result = time_to_activation(
+        clocked(days, (days < 31).astype(int), list(np.repeat(list("abcde"), 200))),
+        **ASK | {"competing": None},
+        by="channel",
+        horizon="30d",
+        reference="a",
+    )
+    table = result.contrasts
+    holds = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"] < 0
+    # the p-value is that of the interval
+    assert (holds == (table["pvalue"] > 0.05)).all()
+    assert result.finding.startswith(
+        "None of 4 segments is clearly slower or faster than a. Within 30 days of start "
+    )
+
+
 def test_unknown_exit_is_a_caveat(channels):
     result = time_to_activation(channels, **ASK | {"competing": ["exit", "exid"]}, horizon="20d")
     assert result.caveats[0].startswith(
@@ -784,7 +1003,9 @@ def test_demo_truth():
     contrast = result.contrasts.iloc[0]
     assert contrast["rmst_difference_days_ci_lower"] > 0 and contrast["ph_pvalue"] < 0.05
     assert "creator is slower than all others" in result.finding
-    assert "it changes over time, so the gap is told in days" in " ".join(result.details)
+    assert "changes over time (p < 0.05): creator. Read the difference in days" in " ".join(
+        result.caveats
+    )
 
 
 def test_pictures_show_every_segment_and_its_numbers(channels):

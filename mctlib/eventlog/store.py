@@ -26,13 +26,11 @@ from mctlib.eventlog.sql import sql_text
 
 # SQL; users of one account share it, it is the same in every store
 BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
-# hashed at load
-PERSONAL = ("user_id", "anonymous_id", "account_id")
+PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 # a file with more rows than this wrong in one way is misread, not dirty
 FAULTY_SHARE = 0.1
-# a column of more words than this is stored as text
-MOST_WORDS = 10_000
+MOST_WORDS = 10_000  # a column of more is stored as text
 
 # (label, SELECT) of each source of a canonical table
 Sources: TypeAlias = Sequence[tuple[str, str]]

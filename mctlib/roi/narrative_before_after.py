@@ -40,7 +40,7 @@ BEYOND_A_SHARE = (
     "What would have been runs below 0 or above 1 in some weeks: there a straight line does not "
     "describe this share, and .path is cut off at 0 and 1."
 )
-ALONE = "No control group: anything else that happened at the change is part of the effect."
+ALONE = "No control group is used: anything else that happened at the change is part of the effect."
 NO_SEASON = (
     "With less than two years before the change a yearly season cannot be told from an effect."
 )

@@ -90,13 +90,12 @@ def test_peoples_revenue_where_the_conversion_says_none(tmp_path):
 
 def test_the_return_counts_what_the_partners_own_conversions_bring():
     rows = [("u0", 0.5, "page", None)]
-    for i in range(220):
-        rows += [(f"u{i}", 0.5, "page", None)] if i else []
-        day = 40.5 if i < 80 else 1.5 + 2 * (i - 80)  # of who never converts: any time
-        rows += [(f"u{i}", day, "visit", "ab"[i % 2])] if i < 120 else []
-        rows += [(f"u{i}", 41.5, "paid", None)] if i < 80 or i >= 200 else []
-        # after conversions too, as often as by chance
-        rows += [(f"u{i}", 45.5 if i < 212 else 85.5, "visit", "a")] if i >= 200 else []
+    for i in range(200):
+        rows += [(f"u{i}", 1.5, "page", None)] if i else []
+        rows += [(f"u{i}", 40.5, "visit", "ab"[i % 2])] if i < 120 else []
+        rows += [(f"u{i}", 41, "paid", None)] if not 80 <= i < 120 else []
+        # who converts untouched is touched at any time afterwards: touches keep no company
+        rows += [(f"u{i}", 41.2 + i * 37 % 80 * 0.6, "visit", "ab"[i % 2])] if i >= 120 else []
     frame = rows_to_frame(rows)
     worth = frame["user_id"].str[1:].astype(int) % 2 * 90.0 + 10  # of a 10, of b 100
     spend = pd.DataFrame({"day": "2026-02-15", "amount": [50.0, 50.0], "partner_id": ["a", "b"]})

@@ -75,8 +75,8 @@ class EventLog:
         return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
 
     @classmethod
-    def open(cls, path: Path, *, currency: str = "") -> EventLog:
-        """A store file that `build_store` wrote; the currency of its amounts."""
+    def open(cls, path: Path, currency: str = "") -> EventLog:
+        """A store file that `build_store` wrote."""
         con = connect()
         # a connection to the path itself would go on showing a store that was swapped out
         con.execute(f"ATTACH {sql_text(str(path))} AS store (READ_ONLY)")

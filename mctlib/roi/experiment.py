@@ -173,8 +173,7 @@ def compare_arms(
     if missing := log.missing_events([of, event]):
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
-    length = as_window(window)
-    _check_over(change, length, log.as_of(as_of))
+    length = _window(log, window, change, as_of)
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)
     dims = [*as_columns(by), *log.accounts]
@@ -217,14 +216,16 @@ def _verdict(row: pd.Series) -> Verdict:
     return SHOWN if row["qvalue"] < ALPHA else INCONCLUSIVE
 
 
-def _check_over(change: int, length: int, until: int) -> None:
-    """Who is there from the first day on must have a whole window."""
-    if change + length - 1 > until:
+def _window(log: EventLog, window: str, change: int, as_of: Any) -> int:
+    """Microseconds. Raises ParameterError: from the change on it is not over at ``as_of``."""
+    length, end = as_window(window), log.as_of(as_of)
+    if change + length - 1 > end:
         raise ParameterError(
             f"window: {phrases.window(length)} after {phrases.day(change)} are not over on "
-            f"{phrases.day(until)}, up to when events count. Where users are put into arms when "
+            f"{phrases.day(end)}, the last day that is known. Where users are put into arms when "
             "they come, change_at is the first day of the test."
         )
+    return length
 
 
 def _one_of(name: str, given: str, words: Sequence[str]) -> None:

@@ -324,7 +324,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
         with suppress(duckdb.Error, KeyError):
-            opened = EventLog.open(store, currency=described.currency)
+            opened = EventLog.open(store, described.currency)
             if opened.load["fingerprint"] == key:
                 return opened
             # DuckDB would go on serving the old file from an open connection
@@ -335,7 +335,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         if disk_full(error):
             raise unwritten(store, error) from error
         raise
-    return EventLog.open(store, currency=described.currency)
+    return EventLog.open(store, described.currency)
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:

@@ -76,6 +76,12 @@ def points(row: Mapping[str, Any] | pd.Series, column: str) -> str:
     return f"{value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")
 
 
+def times(row: Mapping[str, Any] | pd.Series, column: str) -> str:
+    """A ratio of shares with its interval: "1.25 times as many (1.10 to 1.42)"; "" without one."""
+    value, low, high = (row[column + end] for end in ("", "_ci_lower", "_ci_upper"))
+    return f"{value:.2f} times as many ({low:.2f} to {high:.2f})" if low == low else ""
+
+
 def _with_ends(row: Mapping[str, Any] | pd.Series, column: str) -> tuple[float, float, float]:
     """Estimate and ends of an interval, in per cent."""
     value, low, high = (100 * row[column + end] for end in ("", "_ci_lower", "_ci_upper"))

@@ -23,6 +23,10 @@ from mctlib.activation.differences import compare_days, compare_shares
 from mctlib.activation.hazards import compare_hazards, logrank
 from mctlib.activation.survival_groups import Cells, Group
 from mctlib.attribution.windows import BACKGROUND, attribution_windows
+from mctlib.funnel.accounts import Clusters
+from mctlib.funnel.counts import Rule
+from mctlib.funnel.drivers import compare, surest_first
+from mctlib.funnel.rates import Counts, Waits, against_others, step_rows
 from mctlib.roi import estimators as cf
 from mctlib.roi import segments as several
 from mctlib.roi.experiment import effect_of
@@ -490,7 +494,7 @@ def idle_segments(n: int) -> list[Row]:
     ]
 
 
-def support(n: int) -> list[Row]:
+def waits_so_far(n: int) -> list[Row]:
     """500 users of the last fortnight and a few of long ago, waits of 40 days on average.
 
     Coverage of share and mean at the day to which the curve may be read. With 15, on whose word
@@ -531,6 +535,120 @@ def false_discoveries(n: int) -> list[Row]:
             0.0,
             0.11,
         )
+    ]
+
+
+def support(n: int) -> list[Row]:
+    """500 users of the last fortnight, exponential waits of 40 days, beside a few of long ago.
+
+    These are all there early, or one of them still waits: the share that is told is that within the
+    14 days told with it, not within the window of 90.
+    """
+    rng, rows = np.random.default_rng(21), []
+    rule = Rule(2, 90, "ordered", (), (), (), False, (), 1, (), ())  # a tick is a day
+    for truth, old, there in (("15 early ones", 15, True), ("one who waits", 1, False)):
+        hits, told = np.zeros(n, bool), np.zeros(n)
+        for k in range(n):
+            wait = np.ceil(rng.exponential(40, 500)).astype(int)
+            wait = np.r_[wait, np.ceil(rng.uniform(0, 10, old)) if there else [91] * old]
+            seen = np.repeat([14, 90], [500, old])
+            ticks, ends = np.minimum(wait, seen), (wait <= seen, seen == 90)
+            users = [ends[0], np.zeros(len(wait)), ~ends[0] & ends[1], ~ends[0] & ~ends[1]]
+            waits = Waits(ticks.astype(int), *(end.astype(int) for end in users))
+            n_there = int(ends[0].sum())
+            n_old = [old, old if there else 0], [500, 500]
+            nobody = Clusters(None)
+            counts = Counts([500 + old, n_there], [0, 0], *n_old, [waits] * 2, [waits] * 2, nobody)
+            last = step_rows(counts, "all", ["start", "active"], rule)[-1]
+            told[k] = last["conversion_rate"] == last["conversion_rate"]
+            days = last["horizon_days"] * 86_400e6
+            # all that is known of the old ones is part of the truth
+            share = (500 * (1 - np.exp(-days / 40)) + (wait[500:] <= days).sum()) / (500 + old)
+            hits[k] = days == 14 and within(
+                share, (last["horizon_rate_ci_lower"], last["horizon_rate_ci_upper"])
+            )
+        truth = f"500 users seen for 14 days and {truth}"
+        rows.append(coverage("Share so far, within the days told", truth, hits))
+        rows.append(Row("Share of the whole window told", truth, float(told.mean()), 0.0, 0.0))
+    return rows
+
+
+def named_segments(n: int) -> list[Row]:
+    """Segments of 60 to 400 users of which none differs, or one by 12 points: what is named."""
+    rng, rows = np.random.default_rng(22), []
+    for n_segments, effect in ((2, 0.0), (5, 0.0), (5, 0.12)):
+        size = rng.integers(60, 400, (n, n_segments))
+        size[:, 0] = 300
+        p = rng.binomial(size, 0.3 + effect * (np.arange(n_segments) == 0)) / size
+        total = size.sum(axis=1)
+        size = np.c_[total, size]
+        p = np.c_[(size[:, 1:] * p).sum(axis=1) / total, p]
+        table = pd.DataFrame(
+            {
+                "segment": np.tile(["all", *(f"s{i}" for i in range(n_segments))], n),
+                "step": np.repeat(np.arange(n) + 2, n_segments + 1),  # a data set a step
+                "n_entered": size.ravel(),
+                "conversion_rate": p.ravel(),
+                "n_effective": size.ravel().astype(float),
+            }
+        )
+        rows += _named(
+            against_others(table).assign(world=table["step"], own=table["segment"] == "s0"),
+            "difference_rate",
+            f"Segment against the others, {n_segments} of them",
+            effect,
+        )
+    return rows
+
+
+def named_drivers(n: int) -> list[Row]:
+    """Random splits of 600 users in one stratum or three, of which none differs, or one does."""
+    rng, rows = np.random.default_rng(23), []
+    for n_splits, n_strata, effect in ((1, 1, 0.0), (12, 3, 0.0), (12, 3, 0.16)):
+        found = []
+        for world in range(n):
+            stratum = rng.integers(0, n_strata, 600)
+            sides = rng.random((n_splits, 600)) < 0.5
+            on = rng.random(600) < 0.3 + 0.1 * stratum / n_strata + effect * sides[0]
+            counted = []
+            for who, names in (
+                (sides, [f"d{i}" for i in range(n_splits)]),
+                (sides[:1] | True, ["all"]),
+            ):
+                cell = np.arange(len(who))[:, None] * n_strata + stratum
+                cells = {"driver": np.repeat(names, n_strata), "bucket": 0}
+                cells |= {"stratum": np.tile(np.arange(n_strata), len(who))}
+                for column, some in (("n_users", who), ("n_on", who & on)):
+                    cells[column] = np.bincount(cell[some], minlength=len(who) * n_strata)
+                counted.append(pd.DataFrame(cells))
+            names = [f"d{i}" for i in range(n_splits)]
+            tested = compare("segment", *counted, names, np.nan)[0]
+            found.append(surest_first([tested], np.nan).assign(world=world))
+        table = pd.concat(found)
+        rows += _named(
+            table.assign(own=table["driver"] == "d0"),
+            "adjusted_difference_rate",
+            f"Driver, {n_splits} of them, {n_strata} strata",
+            effect,
+        )
+    return rows
+
+
+def _named(table: pd.DataFrame, rate: str, what: str, effect: float) -> list[Row]:
+    """Data sets in which anything is named although nothing differs; those in which it is found.
+
+    And how often the interval beside a name holds no effect: never.
+    """
+    own = table[table["own"]] if effect else table
+    share = float(own.groupby("world")["differs"].any().mean())
+    ends = table[table["differs"]]
+    over = float((ends[f"{rate}_ci_lower"] * ends[f"{rate}_ci_upper"] <= 0).sum())
+    n = table["world"].nunique()
+    limits = (0.5, 1.0) if effect else (0.0, 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / n))
+    truth = f"one by {100 * effect:.0f} points" if effect else "none differs"
+    return [
+        Row(f"{what}, named", truth, share, *limits),
+        Row(f"{what}, named with an interval over 0", truth, over, 0.0, 0.0),
     ]
 
 
@@ -823,8 +941,11 @@ ALL = (
     early_signal,
     small_sides,
     idle_segments,
-    support,
+    waits_so_far,
     false_discoveries,
+    support,
+    named_segments,
+    named_drivers,
     touches,
     series,
     placebo_dates,

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
+from mctlib.eventlog.moments import place, write_moments
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, fill
 
@@ -68,7 +69,7 @@ def build_store(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{owner()}.tmp")
-    rejected, told = Path(f"{fresh}.rejected"), Path(f"{fresh}.json")
+    rejected, told, walked = (Path(f"{fresh}.{end}") for end in ("rejected", "json", "moments"))
     try:
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
@@ -76,10 +77,12 @@ def build_store(
                 con, tables, name=name, fingerprint=fingerprint, observed_until=observed_until
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
+            write_moments(con, walked, fingerprint)
         finally:
             con.execute("DETACH store")
         told.write_text(json.dumps(report, indent=1))
         rejected.replace(path.with_suffix(".rejected.parquet"))
+        walked.replace(place(path))
         told.replace(path.with_suffix(".load.json"))
         fresh.replace(path)
     except UNWRITABLE as error:

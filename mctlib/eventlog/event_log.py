@@ -18,17 +18,17 @@ from mctlib.contract import as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
 from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
-from mctlib.eventlog.rows import array, bits_of_names, codes_of, in_order, masks
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import Step, as_step
 from mctlib.eventlog.store import connect, fill, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
-CHUNK_ROWS = 2_500_000
-WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
+CHUNK_ROWS = 5_000_000
+WALKERS = 2  # chunks read and walked at once
 EXACT_EVENTS = 200_000
 
 
@@ -63,12 +63,13 @@ class EventLog:
         self.event_names = reader.words.events
 
     @classmethod
-    def _of_store(cls, con: duckdb.DuckDBPyConnection) -> EventLog:
-        """The log of the database `store` that is attached to a connection."""
+    def _of_store(cls, con: duckdb.DuckDBPyConnection, path: Path | None = None) -> EventLog:
+        """The log of the database `store` that is attached to a connection, and of its file."""
         use(con)
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
-        return cls(load, StoreReader(con, Vocabulary(load["name"], con)))
+        moments = Moments.of(path, load["fingerprint"]) if path else None
+        return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
 
     @classmethod
     def open(cls, path: Path) -> EventLog:
@@ -76,7 +77,7 @@ class EventLog:
         con = connect()
         # a connection to the path itself would go on showing a store that was swapped out
         con.execute(f"ATTACH {sql_text(str(path))} AS store (READ_ONLY)")
-        return cls._of_store(con)
+        return cls._of_store(con, path)
 
     @classmethod
     def from_frame(
@@ -293,12 +294,13 @@ class EventLog:
         >>> log.reduce(rows, events=["signed_up"])["n_rows"].item()
         40
         """
+        question = self._question(events, by, as_of, values)
         parts: list[Counts] = []
         walking: deque[Any] = deque()
-        # DuckDB and kernels let go of Python's lock: one chunk is read while others are walked
+        # DuckDB and kernels let go of Python's lock: every walker reads its chunk, then walks it
         with ThreadPoolExecutor(WALKERS) as pool:
-            for part in self.journeys(events=events, by=by, as_of=as_of, values=values):
-                walking.append(pool.submit(kernel, part))
+            for read in self._reader.journeys(question, CHUNK_ROWS):
+                walking.append(pool.submit(_walk, kernel, read))
                 if len(walking) > WALKERS:
                     parts.append(walking.popleft().result())
             parts += [walk.result() for walk in walking]
@@ -318,28 +320,8 @@ class EventLog:
         bit for every matcher, value is float64, bucket uint8; all contiguous and writable.
         """
         question = self._question(events, by, as_of, values)
-        of_people = {b: self._reader.people_codes(b) for b in question.by if self.of_user(b)}
-        bits = bits_of_names(question.steps, self.event_names)
-        for table in self._reader.tables(question, CHUNK_ROWS):
-            rows = in_order(table)
-            line = self._reader.line(rows.user) if of_people else None
-            dims, levels = {}, {}
-            for n, name in enumerate(question.by):
-                if name in of_people:
-                    codes, levels[name] = of_people[name]
-                    dims[name] = codes[line]
-                else:
-                    dims[name], levels[name] = codes_of(rows.table[f"dim_{n}"])
-            yield Journeys(
-                user=rows.user,
-                time=rows.time,
-                mask=masks(rows, question.steps, bits),
-                as_of=question.until,
-                dims=dims,
-                levels=levels,
-                bucket_of=self._reader.bucket_of(),
-                value=array(rows.table["value"], float) if values else None,
-            )
+        for read in self._reader.journeys(question, CHUNK_ROWS):
+            yield read()
 
     def _question(
         self, events: Sequence[Any], by: str | Sequence[str], as_of: Any, values: str | None
@@ -398,3 +380,7 @@ class EventLog:
     def accounts(self) -> list[str]:
         """["account_id"] where people sit in accounts, else []: for ``by``, to add by account."""
         return ["account_id"] if self._words.filled("people", "account_id") else []
+
+
+def _walk(kernel: Callable[[Journeys], Counts], read: Callable[[], Journeys]) -> Counts:
+    return kernel(read())

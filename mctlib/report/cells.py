@@ -135,6 +135,7 @@ UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (  # the first whose pat
     ("^rel_", lambda value: f"{100 * value:+.1f}\u00a0%"),
     ("(effect|difference|change)_(rate|share)$", lambda value: f"{100 * value:+.1f}\u00a0pp"),
     ("(^|_)(rate|share)$|^roi$", lambda value: f"{100 * value:.1f}\u00a0%"),
+    ("(^|_)ratio$", lambda value: f"{value:.2f}"),
     ("[pq]value$|^p_positive$", _probability),
     (f"^({'|'.join(SPANS)})$", lambda value: f"{value:.1f}".removesuffix(".0")),
     ("_days$", lambda value: f"{round(value, 1) + 0:.1f}"),  # no minus before a nought

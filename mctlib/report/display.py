@@ -172,10 +172,7 @@ def finding(result: Result, *, next_step: str, owner: str, more: Sequence[Result
         f"**What to do next.** {_markdown(next_step)}",
         f"**Owner.** {_markdown(owner)}",
     ]
-    data = {
-        "text/markdown": "\n\n".join(filter(None, paragraphs)),
-        "text/plain": "\n".join(each.finding + _after(each) for each in results),
-    }
+    data = {"text/markdown": "\n\n".join(filter(None, paragraphs))}
     _show(data, {"mctlib": {**facts[0], "more": facts[1:], **closing}})
 
 

@@ -372,10 +372,8 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    code += [
-        package / f"eventlog/{name}.py"
-        for name in ("build", "frames", "identity", "observed", "sql", "store")
-    ]
+    loading = ("build", "frames", "identity", "moments", "observed", "sql", "store")
+    code += [package / f"eventlog/{name}.py" for name in loading]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -3,6 +3,7 @@
 from mctlib.stats.bootstrap import BLOCK, N_BUCKETS, bucket_draws, dense, percentile_interval
 from mctlib.stats.decomposition import kitagawa, shapley_product
 from mctlib.stats.proportions import (
+    MAX_FALSE,
     MIN_CLUSTERS,
     MIN_SHARE,
     MIN_USERS,
@@ -13,10 +14,12 @@ from mctlib.stats.proportions import (
     cluster_rate,
     count_clusters,
     difference_design,
+    differs,
     fdr,
     mantel_haenszel,
     newcombe,
     rate,
+    risk_ratio,
     share_interval,
     wilson,
 )
@@ -41,6 +44,7 @@ __all__ = [
     "Difference",
     "Fit",
     "FloatArray",
+    "MAX_FALSE",
     "MIN_CLUSTERS",
     "MIN_SHARE",
     "MIN_USERS",
@@ -55,6 +59,7 @@ __all__ = [
     "count_clusters",
     "dense",
     "difference_design",
+    "differs",
     "fdr",
     "fieller",
     "fit_ar1",
@@ -68,6 +73,7 @@ __all__ = [
     "quantile",
     "rate",
     "restricted_mean",
+    "risk_ratio",
     "shapley_product",
     "share_interval",
     "supported_until",

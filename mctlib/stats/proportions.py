@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mctlib.stats.student import FloatArray, Z, t_point
 
 MIN_CLUSTERS = 10  # below it no interval is given
 MIN_USERS, MIN_SHARE = 30, 0.02  # on either side of a comparison; below, no test is worth it
+MAX_FALSE = 0.05  # of what is named, at most this share is expected to be chance
 
 
 class Design(NamedTuple):
@@ -200,6 +201,42 @@ def fdr(pvalue: ArrayLike) -> FloatArray:
     if known.any():
         q[known] = false_discovery_control(p[known])
     return q
+
+
+def differs(
+    low: ArrayLike, high: ArrayLike, qvalue: ArrayLike, *, same: float = 0.0
+) -> NDArray[np.bool_]:
+    """Whether a thing may be named: both its own interval and its q-value say that it differs.
+
+    The interval, which stands beside the name, leaves out what would be the ``same``; the q-value
+    (`fdr`) keeps it so among many things that were tried.
+    """
+    low, high = np.asarray(low, float) - same, np.asarray(high, float) - same
+    apart: NDArray[np.bool_] = (low * high > 0) & (np.asarray(qvalue, float) <= MAX_FALSE)
+    return apart
+
+
+def risk_ratio(
+    k: ArrayLike, n: ArrayLike, k_0: ArrayLike, n_0: ArrayLike, *, design: Design | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Ratio of two shares (k / n) / (k_0 / n_0) over strata (the last axis), and its interval.
+
+    Mantel-Haenszel weights with the variance of Greenland & Robins 1985, on the log scale; with one
+    stratum Katz's. Ends are NaN where nobody or no one else had the event. ``design``: see
+    `mantel_haenszel`.
+    """
+    k, n, k_0, n_0 = (np.asarray(a, float) for a in (k, n, k_0, n_0))
+    both = n + n_0
+    some: dict[str, Any] = {"axis": -1, "where": both > 0}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own, others = (k * n_0 / both).sum(**some), (k_0 * n / both).sum(**some)
+        slope = ((n * n_0 * (k + k_0) - k * k_0 * both) / both**2).sum(**some)
+        half = Z * np.sqrt(slope / (own * others))
+        ratio = np.where(others > 0, own / others, np.nan)
+        if design is not None:
+            half = half * np.sqrt(design.effect) * t_point(design.df) / Z
+        width = np.where((own > 0) & (others > 0), np.exp(half), np.nan)
+        return ratio, ratio / width, ratio * width
 
 
 def mantel_haenszel(

@@ -179,6 +179,7 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
 
@@ -681,6 +682,7 @@ def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
         "x.1@elsewhere.tmp",
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
     ]
     removed = [
         f".staging-b.{gone.pid}@{here}.tmp",

@@ -51,6 +51,7 @@ def table_of(page):
         ("rel_effect", 0.94, "+94.0 %"),
         ("n_users", 1234567, "1,234,567"),
         ("n_users", 12.0, "12"),
+        ("risk_ratio", 0.5488, "0.55"),
         ("spend_amount", 1234567.0, "1.2 M"),
         ("cost_amount", 820000, "820 k"),
         ("cost_amount", 4567, "4.6 k"),
@@ -317,7 +318,6 @@ def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
             "owner": "analyst",
         }
     }
-    assert data["text/plain"] == NASTY
     page = markdown.markdown2html_mistune(data["text/markdown"])
     assert not re.search(r"<(script|em|a|code|del|h\d|table|ol)\b", page)
     text = (
@@ -353,9 +353,7 @@ def test_further_results_add_their_findings_and_caveats_once(shown):
         "- Shared.\n- First caveat.\n- Second caveat.\n\n"
         "**What to do next.** Wait.\n\n**Owner.** analyst"
     )
-    assert data["text/plain"] == (
-        "First finding.\nSecond finding. _More_ of it. (Rule: counted (once) so.)"
-    )
+    assert list(data) == ["text/markdown"]  # once
     assert metadata["mctlib"]["finding"] == "First finding."
     assert metadata["mctlib"]["more"] == [
         {

@@ -240,8 +240,8 @@ def test_every_mistake_names_the_file_where_the_value_stands(project):
     steps = 'params/mine.yaml: parameter "steps" of funnel: event'
     assert first.startswith(f'{steps} "profile_complete" does not occur in tiny. Did you mean')
     assert second.startswith(f'{steps} "signd_up" does not occur in tiny. Did you mean')
-    assert column.startswith('params/weekly.yaml, funnel: parameter "by" of funnel: "platfrm" is')
-    after = 'params/weekly.yaml, funnel: parameter "after" of funnel:'
+    assert column.startswith('params/weekly.yaml: parameter "by" of funnel: "platfrm" is neither')
+    after = 'params/weekly.yaml: parameter "after" of funnel:'
     assert days == [
         f"{after} 2026-05-11 {outside} {default}",
         f"{after} 2026-06-21 {outside} {default}",

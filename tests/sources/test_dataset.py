@@ -55,6 +55,7 @@ def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
     assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
 
@@ -196,6 +197,7 @@ def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
     assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
 

@@ -446,7 +446,7 @@ def idle_segments(n: int) -> list[Row]:
     ]
 
 
-def curves_so_far(n: int) -> list[Row]:
+def waits_so_far(n: int) -> list[Row]:
     """500 users of the last fortnight and a few of long ago, waits of 40 days on average.
 
     Coverage of share and mean at the day to which the curve may be read. With 15, on whose word
@@ -690,7 +690,7 @@ ALL = (
     early_signal,
     small_sides,
     idle_segments,
-    curves_so_far,
+    waits_so_far,
     false_discoveries,
     support,
     named_segments,

@@ -207,7 +207,7 @@ def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked)
         checks=narrative.checks_table(told),
         finding=narrative.finding(told),
         rule=narrative.rule(told),
-        caveats=narrative.caveats(told),
+        caveats=(*log.caveats(as_of), *narrative.caveats(told)),
     )
 
 

@@ -160,7 +160,11 @@ def explain_change(
         timeline=timeline,
         finding=narrative.change_finding(parts, by_step, whole, last, window_us),
         rule=narrative.change_rule(whole),
-        caveats=(*missing, *narrative.change_caveats(parts, whole, tracking, timeline)),
+        caveats=(
+            *log.caveats(as_of),
+            *missing,
+            *narrative.change_caveats(parts, whole, tracking, timeline),
+        ),
     )
 
 

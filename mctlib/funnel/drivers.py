@@ -148,7 +148,11 @@ def drop_off_drivers(
         drivers=table,
         finding=narrative.drivers_finding(table, goes, rule, step),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
-        caveats=(*missing, *narrative.drivers_caveats(table, goes, n_small, left_out)),
+        caveats=(
+            *log.caveats(as_of),
+            *missing,
+            *narrative.drivers_caveats(table, goes, n_small, left_out),
+        ),
     )
 
 

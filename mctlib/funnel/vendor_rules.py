@@ -200,7 +200,11 @@ def compare_rules(
         rules=pd.DataFrame(rules, columns=["tool", "aspect", "rule", "source"]),
         finding=finding,
         rule=rule,
-        caveats=(*(f"The {missing}" for missing in log.missing_events(matchers)), *caveats),
+        caveats=(
+            *log.caveats(as_of),
+            *(f"The {missing}" for missing in log.missing_events(matchers)),
+            *caveats,
+        ),
     )
 
 

@@ -184,10 +184,11 @@ class Credit:
 
 
 def ranks(credit: np.ndarray) -> np.ndarray:
-    """1 + how many partners (the last axis) have more."""
+    """1 + how many partners (the last axis) have more; of nobody where one's is missing."""
     rows = np.ascontiguousarray(credit, float).reshape(-1, credit.shape[-1])
     found = np.empty_like(rows)
     rank_rows(rows, found, np.argsort(-rows, axis=-1))
+    found[np.isnan(rows).any(axis=-1)] = np.nan
     return found.reshape(credit.shape)
 
 
@@ -195,6 +196,8 @@ def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:
     """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's."""
     from scipy.stats import kendalltau
 
+    if credit.shape[-1] < 2:
+        return np.full(credit.shape[:-1], np.nan)
     return np.array([[kendalltau(w, by[reference]).statistic for w in by] for by in credit])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +63,7 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
     known = windows["n_excess"].notna().to_numpy()
     base = brought + np.where(known, windows["n_excess"].clip(0, whole - brought), 0)
-    bars = [
+    bars: list[tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]] = [
         (x, brought, 0 * base, {"color": style.PALETTE[2], "label": "brought the user"}),
         (
             x,

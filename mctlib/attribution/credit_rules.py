@@ -196,6 +196,8 @@ def kendall_tau(credit: np.ndarray, reference: int) -> np.ndarray:
     """Kendall's tau-b of the partners' credit (rules, windows, partners) against one window's."""
     from scipy.stats import kendalltau
 
+    if credit.shape[-1] < 2:
+        return np.full(credit.shape[:-1], np.nan)
     return np.array([[kendalltau(w, by[reference]).statistic for w in by] for by in credit])
 
 

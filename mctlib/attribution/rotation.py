@@ -121,7 +121,7 @@ def covered(circle: Circle, reach: float, others: float, alone: Array) -> float:
 def whose_touch(circle: Circle, near: tuple[int, int]) -> tuple[int, bool]:
     """Whose touches are near, NOWHERE: nobody's; and whether they are of several partners."""
     first, last = near
-    whose, mixed = circle.partner[first] if last > first else NOWHERE, False
+    whose, mixed = int(circle.partner[first]) if last > first else int(NOWHERE), False
     for i in range(first, last):
         mixed |= circle.partner[i] != whose
     return whose, mixed

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.attribution import incrementality, narrative, narrative_rule, tables
+from mctlib.attribution import (
+    incrementality,
+    narrative,
+    narrative_flips,
+    narrative_rule,
+    tables,
+)
 from mctlib.attribution.counting import count
 from mctlib.attribution.credit_rules import RULES, stability
 from mctlib.attribution.incrementality import FEW
@@ -137,9 +143,8 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
 
     Users are at risk from their first ``start`` to their first ``conversion``, an exit or
     ``as_of``. A touch at t is eligible for a conversion at T when 0 <= T - t < window, all in days
-    where either is known by day. Conversions in the log's first max(``windows``) are left out: each
-    lag is seen over equally many days. No rule is causal. Touches after the start are judged within
-    users (`rotation`), touches up to it, which brought the user, between users; `incrementality`.
+    where either is known by day. Conversions in the log's first max(``windows``) are left out.
+    Touches after the start are judged within users (`rotation`), others between (`incrementality`).
 
     Parameters
     ----------
@@ -150,7 +155,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     windows, reference : list of str, str
         Durations; the one by which partners are judged (default: the longest).
     as_of, seed : str or Timestamp, int
-        Last observed moment (a bare day means its end, UTC); of credit's bootstrap over buckets.
+        Last observed moment (a bare day means its end, UTC); of credit's bootstrap.
     rules, half_life : list of str, str
         Some of `RULES` (`credit_rules.weight`, `markov.removal`); the half-life of time_decay.
     by, sources, aliases : str, list of str, dict
@@ -212,7 +217,7 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
     ranked = np.flatnonzero(found.n_attributed[:-1, at] >= FEW)
     spoken, paid = (some.by(question.rules.index(question.rule)) for some in (credit, money))
     partners = tables.partner_table(counts, spoken, paid, spent, found)
-    told = narrative.Told(
+    told = narrative_flips.Told(
         question=question,
         credit=credit.of(ranked),
         windows=shape,
@@ -238,7 +243,7 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         brought=priced(tables.brought_table(counts, spent, found)),
         late=tables.late_converters(counts, found),
         budget=priced(told.budget),
-        flips=narrative.flips(told),
+        flips=narrative_flips.flips(told),
         approaches=priced(told.approaches),
         touches=tables.touch_table(counts),
         conflicts=tables.conflict_table(counts),

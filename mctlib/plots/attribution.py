@@ -63,7 +63,7 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
     known = windows["n_excess"].notna().to_numpy()
     base = brought + np.where(known, windows["n_excess"].clip(0, whole - brought), 0)
-    bars: list[tuple[Any, Any, Any, dict[str, Any]]] = [
+    bars: list[tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]] = [
         (x, brought, 0 * base, {"color": style.PALETTE[2], "label": "brought the user"}),
         (
             x,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mctlib import plots
-from mctlib.attribution import RULES, attribution_windows, narrative
+from mctlib.attribution import RULES, attribution_windows, narrative_flips
 from mctlib.attribution.incrementality import ALIKE, TOO_FEW, UNTOLD
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
@@ -374,7 +374,7 @@ def test_one_word_stands_for_a_list_of_one(quick):
 
 def test_windows_in_words():
     said = [
-        narrative.windows_in_words(*days)
+        narrative_flips.windows_in_words(*days)
         for days in ((7, 30), (1,), (0, 1), (1 / 24, 30), (1 / 24, 2 / 24), (7, 14, 21))
     ]
     assert said == [

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import kendalltau, norm
 
 from mctlib import plots
-from mctlib.attribution import attribution_windows, narrative
+from mctlib.attribution import attribution_windows, narrative_flips
 from mctlib.attribution import credit_rules as credit
 from mctlib.attribution.incrementality import ALIKE, EARNS, MORE, NO_EFFECT, NOBODY, UNTOLD
 from mctlib.attribution.touchpoints import UNRESOLVED
@@ -393,7 +393,7 @@ def test_conclusions_that_flip_are_said():
 
 
 def test_of_many_pairs_the_largest_are_said(quick, monkeypatch):
-    monkeypatch.setattr(narrative, "MOST_SAID", 1)
+    monkeypatch.setattr(narrative_flips, "MOST_SAID", 1)
     rows = [
         ("start", 0, "page", None)
     ]  # 100 users convert 2 days after fast, 300 and 400 twelve days after small and big

@@ -178,25 +178,18 @@ def activation_details(waits: Waits) -> tuple[str, ...]:
 def activation_caveats(waits: Waits) -> tuple[str, ...]:
     """What a reader must know about these numbers."""
     return (
-        *_who_counts(waits),
+        *_who_is_left_out(waits),
+        *_how_they_were_seen(waits),
         *_what_is_known(waits),
         *_account_caveats(waits.groups.values()),
         *_tests(waits),
     )
 
 
-def _who_counts(waits: Waits) -> tuple[str, ...]:
-    """Whom the counts leave out, and how the others were seen."""
-    roles, groups, out = waits.roles, waits.groups.values(), waits.left_out
-    begun, goal = roles["start"], roles["activation"]
-    entry, leave, censor = (roles.get(r) for r in ("observed_from", "competing", "censor"))
-    n_users = sum(g.n_users for g in groups)
-    n_activated, n_exits = (sum(g.n[end] for g in groups) for end in ("activated", "competing"))
-    n_immature, n_at_once = sum(g.n_immature for g in groups), sum(g.n_at_once for g in groups)
-    span, unit = phrases.window(waits.clock.horizon), waits.clock.unit
-    thin = max((g.thin_until for g in groups if g.last >= 0), default=0.0)
-    when = "at the very moment" if unit == 1 else f"within {phrases.window(unit)}"
-    still = " Hazard ratio and log-rank test compare the users still there."
+def _who_is_left_out(waits: Waits) -> tuple[str, ...]:
+    """Whom the counts leave out."""
+    roles, out = waits.roles, waits.left_out
+    begun, goal, entry = roles["start"], roles["activation"], roles.get("observed_from")
     return phrases.that_hold(
         [
             (
@@ -220,6 +213,23 @@ def _who_counts(waits: Waits) -> tuple[str, ...]:
                 f"Users count from {entry} on; before it only those who were still waiting could "
                 "be seen.",
             ),
+        ]
+    )
+
+
+def _how_they_were_seen(waits: Waits) -> tuple[str, ...]:
+    """How those who count were seen."""
+    groups = waits.groups.values()
+    leave, censor = (waits.roles.get(role) for role in ("competing", "censor"))
+    n_users = sum(g.n_users for g in groups)
+    n_activated, n_exits = (sum(g.n[end] for g in groups) for end in ("activated", "competing"))
+    n_immature, n_at_once = sum(g.n_immature for g in groups), sum(g.n_at_once for g in groups)
+    span, unit = phrases.window(waits.clock.horizon), waits.clock.unit
+    thin = max((g.thin_until for g in groups if g.last >= 0), default=0.0)
+    when = "at the very moment" if unit == 1 else f"within {phrases.window(unit)}"
+    still = " Hazard ratio and log-rank test compare the users still there."
+    return phrases.that_hold(
+        [
             (
                 thin > 0,
                 f"Thin start: fewer than {stats.MIN_WAITING} users of some segment were in view "

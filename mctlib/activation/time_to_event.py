@@ -150,18 +150,15 @@ def time_to_activation(
     Parameters
     ----------
     log : EventLog
-        Events, and perhaps accounts (``log.accounts``), which widen the intervals.
+        Its accounts (``log.accounts``) widen the intervals.
     start, activation : str, list of str, or Step
         A list means any of its events. The same event as both: its second occurrence.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC (see `EventLog.as_of`).
-    competing : optional
-        Event by which users leave; an activation of the same moment comes first.
-    censor : optional
-        Event after which users are out of view for a reason that has nothing to do with activating,
-        such as a consent withdrawn: they count for as long as they were seen.
-    observed_from : optional
-        Event that brings users into view where that is later than the start (delayed entry).
+    competing, censor, observed_from : optional
+        Event by which users leave (an activation of the same moment comes first); after which they
+        are out of view for a reason that has nothing to do with activating, such as a consent
+        withdrawn; that brings them into view later than the start (delayed entry).
     by, adjust, strata : str or list of str, optional
         Columns of people or of the start event: cohorts to compare; what else to hold equal; what
         may have a course of its own, without being compared.
@@ -178,9 +175,8 @@ def time_to_activation(
 
     Notes
     -----
-    Kaplan-Meier with log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`);
-    medians by inverting the band; `stats.restricted_mean`; `hazards.compare_hazards`;
-    `cox.adjusted_hazards`. Exits lose the rest of the horizon in rates and means and leave the risk
+    Kaplan-Meier, log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`); medians
+    by inverting the band; `stats.restricted_mean`; `cox.adjusted_hazards`. Exits lose the rest of the horizon in rates and means and leave the risk
     set in ratios and tests. By account: infinitesimal jackknife. Two or more segments with fewer
     than 30 activations become "small cohorts (k)". Durations: `clocks.resolution`.
 

@@ -16,6 +16,7 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
+from mctlib.activation.narrative_caveats import activation_caveats
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     GRID,
@@ -170,15 +171,15 @@ def time_to_activation(
     Raises
     ------
     ParameterError
-        Events that do not occur, an exit that is a start or activation, no user to follow, an
-        unknown reference, a column that is asked for twice.
+        Unknown events or reference, an exit that is a start, nobody to follow, a column twice.
 
     Notes
     -----
     Kaplan-Meier, log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`); medians
-    by inverting the band; `stats.restricted_mean`; `cox.adjusted_hazards`. Exits lose the rest of the horizon in rates and means and leave the risk
-    set in ratios and tests. By account: infinitesimal jackknife. Two or more segments with fewer
-    than 30 activations become "small cohorts (k)". Durations: `clocks.resolution`.
+    by inverting the band; `stats.restricted_mean`; `cox.adjusted_hazards`. Exits lose the rest of
+    the horizon in rates and means and leave the risk set in ratios and tests. By account:
+    infinitesimal jackknife. Two or more segments with fewer than 30 activations become "small
+    cohorts (k)". Durations: `clocks.resolution`.
 
     Examples
     --------
@@ -228,7 +229,7 @@ def time_to_activation(
         finding=narrative.activation_finding(waits),
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
-        caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
+        caveats=(*log.caveats(as_of), *sentences, *activation_caveats(waits), *unequal),
     )
 
 

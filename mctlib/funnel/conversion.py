@@ -182,10 +182,13 @@ def diagnose_funnel(
         if not excluded:
             _refuse_empty(log, matchers, order, day(end))
     missing = log.missing_events(events)
-    return _answer(tables, rule, narrative.Asked(matchers, exclusions, leave, missing, day(end)))
+    asked = narrative.Asked(matchers, exclusions, leave, missing, day(end))
+    return _answer(tables, rule, asked, log.caveats(as_of))
 
 
-def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked) -> Funnel:
+def _answer(
+    tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked, said: tuple[str, ...]
+) -> Funnel:
     everyone = Counts.of(tables, rule)
     labels = [step.label for step in asked.steps]
     if rule.order == "unordered":
@@ -207,7 +210,7 @@ def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked)
         checks=narrative.checks_table(told),
         finding=narrative.finding(told),
         rule=narrative.rule(told),
-        caveats=(*log.caveats(as_of), *narrative.caveats(told)),
+        caveats=(*said, *narrative.caveats(told)),
     )
 
 

@@ -119,11 +119,12 @@ def drop_off_drivers(
     )
     counts = tables["counts"]
     sizes = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
-    missing = tuple(f"The {s}" for s in log.missing_events([*rule.events, *asked]))
+    missing = [f"The {s}" for s in log.missing_events([*rule.events, *asked])]
+    said = (*log.caveats(as_of), *missing)
     if sizes.empty or (step is not None and step not in sizes.index):
         wanted = 2 if sizes.empty or step is None else step
         finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
-        return Drivers(drivers=surest_first([], np.nan), finding=finding, caveats=missing)
+        return Drivers(drivers=surest_first([], np.nan), finding=finding, caveats=said)
     step = step or int((sizes["n_on"] / sizes["n_users"]).idxmin())
     here = counts[counts["step"] == step]
     accounts = dict(list(tables["accounts"].query("step == @step").groupby("column")))

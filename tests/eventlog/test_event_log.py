@@ -523,7 +523,7 @@ def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_a
         assert (
             f"The {log.missing_events([Step('b', {'platform': 'iOS'})])[0]}"
             in mctlib.diagnose_funnel(
-                log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of="2026-02-01"
+                log, ["a", Step("b", {"platform": "iOS"})], window="5d", as_of="2026-01-02"
             ).caveats[0]
         )
 

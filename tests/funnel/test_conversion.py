@@ -790,3 +790,25 @@ def test_a_repeated_step_does_not_move_the_entry_of_an_unordered_attempt():
         table = diagnose_funnel(log, steps, **ask).steps
         assert set(table["segment"]) == {"all", "ios"}
         assert table["n_reached"].tolist() == [1] * 2 * len(steps)
+
+
+def test_an_as_of_after_the_data_makes_nobody_fail():
+    """40 enter at noon on each of 20 days, half of them go on ten days later.
+
+    The export is of the 20th day. Of the 560 who entered in its last 14 days, 80 are there.
+    """
+    rows = [
+        (f"u{i}", event, i % 20 + after)
+        for i in range(800)
+        for event, after in (("a", 0.5), ("b", 10.5))
+        if event == "a" or (i < 400 and i % 20 + after < 20)
+    ]
+    log, went_on = (log_of(rows, unit="D", observed_until=day) for day in (None, "2026-03-01"))
+    ask = {"steps": ["a", "b"], "window": "14d"}
+    at_end = diagnose_funnel(log, **ask, as_of="2026-01-20")
+    later = diagnose_funnel(log, **ask, as_of="2026-03-01")
+    silent = diagnose_funnel(went_on, **ask, as_of="2026-03-01")
+    assert [f.steps["n_pending"].iloc[1] for f in (at_end, later, silent)] == [480, 480, 0]
+    late = "as_of 2026-03-01 lies after the end of the data and is read as 2026-01-20"
+    assert later.caveats[0].startswith(late)
+    assert "lies after" not in " ".join([*at_end.caveats, *silent.caveats])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -76,10 +77,39 @@ def points(row: Mapping[str, Any] | pd.Series, column: str) -> str:
     return f"{value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")
 
 
+def times(row: Mapping[str, Any] | pd.Series, column: str) -> str:
+    """A ratio of shares with its interval: "1.25 times as many (1.10 to 1.42)"; "" without one."""
+    value, low, high = (row[column + end] for end in ("", "_ci_lower", "_ci_upper"))
+    return f"{value:.2f} times as many ({low:.2f} to {high:.2f})" if low == low else ""
+
+
 def _with_ends(row: Mapping[str, Any] | pd.Series, column: str) -> tuple[float, float, float]:
     """Estimate and ends of an interval, in per cent."""
     value, low, high = (100 * row[column + end] for end in ("", "_ci_lower", "_ci_upper"))
     return value, low, high
+
+
+def amount(
+    x: float,
+    currency: str,
+    low: float = nan,
+    high: float = nan,
+    *,
+    per: str = "",
+    signed: bool = False,
+) -> str:
+    """Money, with its interval where there is one: "1,684 EUR a day (459 to 2,908)".
+
+    Below 100 with cents, where there are any. ``currency``: as the data YAML has it, "" where it
+    has none.
+    """
+    text = f"{_amount(x, signed)} {currency or 'units of money'}{f' a {per}' if per else ''}"
+    return text + (f" ({_amount(low, signed)} to {_amount(high, signed)})" if low == low else "")
+
+
+def _amount(x: float, signed: bool) -> str:
+    cents = 2 if abs(x) < 100 and round(x, 2) % 1 else 0
+    return f"{x:{'+' if signed else ''},.{cents}f}"
 
 
 def in_accounts(n_accounts: float, *design_effects: float) -> str:

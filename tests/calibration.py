@@ -9,7 +9,6 @@ such a share.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,53 +16,19 @@ from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
 from mctlib import stats
-from mctlib.activation.hazards import compare_days, compare_hazards
+from mctlib.activation.differences import compare_days, compare_shares
+from mctlib.activation.hazards import compare_hazards, logrank
 from mctlib.activation.survival_groups import Cells, Group
-from mctlib.attribution.incrementality import EARNS, LESS, MORE, brings, verdicts
+from mctlib.funnel.accounts import Clusters
+from mctlib.funnel.counts import Rule
+from mctlib.funnel.drivers import compare, surest_first
+from mctlib.funnel.rates import Counts, Waits, against_others, step_rows
 from mctlib.roi import estimators as cf
-from mctlib.roi import segments as several
-from mctlib.roi.experiment import effect_of
-from mctlib.roi.ladder import DID, by_segment
 from mctlib.roi.response_time import trend_and_gaps
-from mctlib.roi.rung import Rung
-from mctlib.roi.structural import structural
-from tests.support.partners import simulated
-from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
-from tests.support.worlds import World, compared
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what was measured, on data from which truth, and its limits."""
-
-    estimator: str
-    truth: str
-    measured: float
-    low: float
-    high: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether it does."""
-        return self.low <= self.measured <= self.high
-
-
-def coverage(estimator: str, truth: str, hits: np.ndarray) -> Row:
-    """Share of 95 % intervals that hold the truth."""
-    low, high = (0.93, 0.97) if len(hits) >= 2000 else (0.915, 0.98)
-    return Row(f"{estimator}, coverage", truth, float(np.mean(hits)), low, high)
-
-
-def rejections(estimator: str, truth: str, pvalue: np.ndarray, level: float = 0.05) -> Row:
-    """Share of tests at ``level`` that reject a truth."""
-    return Row(
-        f"{estimator}, false positives",
-        truth,
-        float((np.asarray(pvalue) < level).mean()),
-        0.0,
-        level + 2.5 * np.sqrt(level * (1 - level) / len(pvalue)),
-    )
-
+from tests import calibration_arms, calibration_attribution, calibration_roi
+from tests.support.calibration import Row, coverage, rejections
+from tests.support.clusters import UNLIKE
+from tests.support.series import ar1, weeks_of
 
 N_ACCOUNTS = 40
 
@@ -159,17 +124,16 @@ def newcombe(n: int) -> list[Row]:
 
 
 def clustered_rate(n: int) -> list[Row]:
-    """Beta-binomial accounts of 20 users, correlation .1, rate .3.
+    """Beta-binomial accounts, of 20 users or of unlike sizes, correlation .1, rate .3.
 
     The interval of a share by account, and the one that ignores accounts.
     """
     rows = []
-    for n_accounts in (10, 20, 40, 200):
+    for sizes in (*(np.full(g, 20) for g in (10, 20, 40, 200)), UNLIKE, UNLIKE[:20]):
+        n_accounts = len(sizes)
         rng = np.random.default_rng(n_accounts)
-        k, users = (
-            rng.binomial(20, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))),
-            np.full((n, n_accounts), 20),
-        )
+        k = rng.binomial(sizes, rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts)))
+        users = np.broadcast_to(sizes, k.shape)
         by_account, naive = (
             ((low <= 0.3) & (high >= 0.3))
             for low, high in (
@@ -177,7 +141,8 @@ def clustered_rate(n: int) -> list[Row]:
                 stats.wilson(k.sum(axis=1), users.sum(axis=1)),
             )
         )
-        truth = f"{n_accounts} accounts of 20, correlation .1"
+        size = "20" if sizes[0] == sizes[-1] == 20 else f"{sizes.min()} to {sizes.max()}"
+        truth = f"{n_accounts} accounts of {size}, correlation .1"
         rows += [
             coverage("Share by account", truth, by_account),
             Row("Share, accounts ignored", truth, float(naive.mean()), 0.0, 0.85),
@@ -191,12 +156,8 @@ def buckets(n: int) -> list[Row]:
     The share, and the difference, where there is none, for a segment of whole accounts (a third of
     them) and for an event that users do one by one, over two strata that go on at 25 and 35 %.
     """
-    rows, rng, unlike = (
-        [],
-        np.random.default_rng(12),
-        np.random.default_rng(0).geometric(1 / 20, 60),
-    )
-    for n_accounts, sizes in ((20, 20), (40, 20), (240, 20), (60, unlike)):
+    rows, rng = [], np.random.default_rng(12)
+    for n_accounts, sizes in ((20, 20), (40, 20), (240, 20), (60, UNLIKE)):
         account = np.arange(n_accounts).repeat(sizes)
         stratum = rng.integers(0, 2, (n, len(account)))
         y = rng.random((n, len(account))) < rng.beta(0.3 * 9, 0.7 * 9, (n, n_accounts))[
@@ -212,15 +173,12 @@ def buckets(n: int) -> list[Row]:
             return found.reshape(n, -1, 2).swapaxes(0, 1)
 
         everyone = np.full(y.shape, True)
-        size = "unlike size" if sizes is unlike else sizes
+        size = "1 to 119" if sizes is UNLIKE else sizes
         truth = f"{n_accounts} accounts of {size}, correlation .1"
         low, high, _ = stats.share_interval(
             count(y).sum(axis=2), count(everyone).sum(axis=2), n_accounts=n_accounts
         )
-        # there a linearised variance covers in 93 %, by bucket or by account; the differences'
-        # jackknife does not mind
-        if sizes is not unlike:
-            rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
+        rows.append(coverage("Share by bucket", truth, (low <= 0.3) & (high >= 0.3)))
         for name, side in (
             ("segment of whole accounts", everyone & (account < n_accounts // 3)),
             ("event of single users", rng.random(y.shape) < 0.2),
@@ -431,6 +389,89 @@ def early_signal(n: int) -> list[Row]:
     ]
 
 
+def small_sides(n: int) -> list[Row]:
+    """A signal that changes nothing and that 40 of 1,000 users have, in three strata.
+
+    The rarer an activation, the oftener none of the 40 has one: the test of the days, by which a
+    signal is named, and that of the share.
+    """
+    rows = []
+    for share in (0.03, 0.3, 0.9):
+        rng, pvalue, days = np.random.default_rng(31), np.zeros((n, 2)), 27.0
+        for k in range(n):
+            life = rng.exponential(-days / np.log(1 - share), 1000)
+            view = np.where(rng.random(1000) < 0.5, days, rng.uniform(3, days, 1000))
+            stratum, has = rng.integers(0, 3, 1000), rng.permutation(1000) < 40
+            sides = [
+                [group(np.minimum(life, view)[m], (life <= view)[m].astype(int)) for m in pair]
+                for pair in ((has & (stratum == j), ~has & (stratum == j)) for j in range(3))
+            ]
+            until = [stats.supported_until(g.steps) for pair in sides for g in pair]
+            day = min(days, np.nanmin(until))
+            pairs = [tuple(pair) for pair in sides if min(g.n_users for g in pair) >= 10]
+            pvalue[k] = [of(pairs, day).pvalue for of in (compare_days, compare_shares)]
+        truth = f"idle signal of 40 of 1,000 users, {share:.0%} activate"
+        rows += [
+            rejections(name, truth, p)
+            for name, p in zip(
+                ("Days with and without a signal", "Share with and without"), pvalue.T
+            )
+        ]
+    return rows
+
+
+def idle_segments(n: int) -> list[Row]:
+    """Five segments of 60 to 800 users that do not differ, against a sixth: how many are named."""
+    rng, named, holds = np.random.default_rng(32), np.zeros(n), np.zeros(n)
+    for k in range(n):
+        groups = []
+        for size in (800, 60, 120, 250, 500, 800):
+            life, view = rng.exponential(40, size), rng.uniform(5, 120, size)
+            groups.append(group(np.minimum(life, view), (life <= view).astype(int)))
+        found = [
+            compare_days([(g, groups[0])], min(60, *(stats.supported_until(x.steps) for x in pair)))
+            for g in groups[1:]
+            for pair in [(g, groups[0])]
+        ]
+        q = stats.fdr(np.array([f.pvalue for f in found]))
+        clear = [f.low * f.high > 0 for f in found]
+        named[k] = np.mean((q < 0.05) & clear)
+        holds[k] = logrank(groups).pvalue
+    truth = "five segments of 60 to 800 users, no difference"
+    most = 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / n)
+    return [
+        Row("Segments named", truth, float(named.mean()), 0.0, most),
+        Row("Any segment named", truth, float((named > 0).mean()), 0.0, most),
+        rejections("Log-rank of all segments", truth, holds),
+    ]
+
+
+def waits_so_far(n: int) -> list[Row]:
+    """500 users of the last fortnight and a few of long ago, waits of 40 days on average.
+
+    Coverage of share and mean at the day to which the curve may be read. With 15, on whose word
+    everything beyond the fortnight stands, the mean's interval covers in 88 % and is not shown.
+    """
+    rows = []
+    for n_old in (1, 9, 15, 30):
+        rng, hits = np.random.default_rng(n_old), np.zeros((n, 2), bool)
+        for k in range(n):
+            life = rng.exponential(40, 500 + n_old)
+            view = np.where(np.arange(len(life)) < 500, 14.0, 120.0)
+            g = group(np.minimum(life, view), (life <= view).astype(int))
+            day = min(90.0, stats.supported_until(g.steps))
+            hits[k, 0] = within(1 - np.exp(-day / 40), g.rate(day)[1:])
+            mean, se = g.mean(day)
+            hits[k, 1] = abs(mean - 40 * (1 - np.exp(-day / 40))) <= stats.Z * se
+        truth = f"500 users seen for 14 days, {n_old} for 120"
+        rows += [
+            coverage(f"{what} where the curve may be read", truth, h)
+            for what, h in zip(("Share", "Restricted mean"), hits.T)
+            if n_old != 15 or what == "Share"
+        ]
+    return rows
+
+
 def false_discoveries(n: int) -> list[Row]:
     """200 segments without, 20 with a difference of three standard errors; q-values below 10 %."""
     rng, shares = np.random.default_rng(6), np.zeros(n)
@@ -449,170 +490,118 @@ def false_discoveries(n: int) -> list[Row]:
     ]
 
 
-NULLS = {  # nothing is caused
-    "touches and conversions apart": World(),
-    "active users meet and convert more": World(spread=1.0),
-    "the same, of bare days": World(spread=1.0, bare=True),
-    "touches with visits, in spells": World("visits", spread=0.5, rows=True),
-    "the same, of bare days ": World("visits", spread=0.5, rows=True, bare=True),
-    "both early, users unlike": World("early", spread=1.0),
-    "both in season, users unlike": World("pulse", spread=0.67),
-    "touches in bursts, users unlike": World("bursts", spread=0.67),
-}
-CAUSED = {  # touches of one of four partners cause conversions
-    "a touch in ten": World(cause=0.1),
-    "a touch in ten, active users": World(cause=0.1, spread=0.67),
-    "three in ten, active users": World(cause=0.3, spread=0.67),
-    "a touch in ten, bare days": World(cause=0.1, bare=True),
-    "a touch in ten, with visits": World("visits", cause=0.1, spread=0.5, rows=True),
-    "a touch in ten, in season": World("pulse", cause=0.1, spread=0.67),
-    "a touch in ten, an idle one beside": World(cause=0.1, spread=0.67, beside=True),
-}
+def support(n: int) -> list[Row]:
+    """500 users of the last fortnight, exponential waits of 40 days, beside a few of long ago.
 
-
-def at_most(estimator: str, truth: str, hits: np.ndarray, share: float = 0.05) -> Row:
-    """Share of what ought to be rare."""
-    most = share + 2.5 * np.sqrt(share * (1 - share) / len(hits))
-    return Row(estimator, truth, float(np.mean(hits)), 0.0, most)
-
-
-def at_least(estimator: str, truth: str, hits: np.ndarray, share: float = 0.93) -> Row:
-    """Share of what ought to be frequent; of a realised count, more than 95 % is no fault."""
-    least = share - 2.5 * np.sqrt(share * (1 - share) / len(hits))
-    return Row(estimator, truth, float(np.mean(hits)), least, 1.0)
-
-
-def own_time_idle(n: int) -> list[Row]:
-    """Partners that cause nothing; n / 2 data sets a world."""
-    n, rows = max(n // 2, 1), []
-    for name, world in NULLS.items():
-        found = [compared(world.draw(seed)[0]) for seed in range(n)]
-        told = [one for one in found if not one.refused]
-        share = np.mean([one.own.value[-1, 0] / one.n_attributed[-1, 0] for one in told])
-        earns = [verdicts(one, 0) == EARNS for one in found]
-        rows += [
-            Row("Excess of the compared / attributed", name, float(share), -0.03, 0.03),
-            at_most("Idle partner earns credit", name, np.mean(earns, axis=1)),
-            at_most("Refused by the backward control", name, [bool(x.refused) for x in found], 0.1),
-        ]
-    unseen = [compared(World("visits", spread=0.5).draw(seed)[0]) for seed in range(n // 4 + 1)]
-    refused, apart = [bool(one.refused) for one in unseen], "touches in spells, no rows beside"
-    rows.append(at_least("Refused by the backward control", apart, np.array(refused), 0.99))
-    return rows
-
-
-def own_time_caused(n: int) -> list[Row]:
-    """A partner that causes conversions beside three that cause none; n / 2 data sets a world."""
-    n, rows = max(n // 2, 1), []
-    for name, world in CAUSED.items():
-        found, ratio, hits, earns, idle = [], [], [], [], []
-        for seed in range(n):
-            log, lag = world.draw(seed)
-            one, caused = compared(log), (lag < 14).sum()
-            low, high = (end[[0, -1], 0] for end in one.projected.ends)
-            verdict = verdicts(one, 0)
-            found.append(one.projected.value[0, 0])
-            ratio.append(caused)
-            hits.append((low <= caused) & (caused <= high))
-            earns.append(verdict[0] == EARNS)
-            idle.append(np.mean(verdict[1:] == EARNS))
-        told = sum(found) / sum(ratio)
-        ours, all_ = np.array(hits).T
-        rows += [
-            Row("Projected excess / caused", name, float(told), 0.9, 1.15),
-            at_least("Projected excess, coverage of what it caused", name, ours),
-            at_least("The same of all partners together", name, all_),
-            at_most("Idle partner beside it earns credit", name, idle),
-            at_least("The causal one earns credit", name, np.array(earns), 0.8),
-        ]
-    return rows
-
-
-def brought(n: int) -> list[Row]:
-    """Users whom partners brought, whatever they are like, and a partner whose users convert."""
-    n, rows = max(n // 2, 1), []
-    for name, world in (
-        ("users brought by chance", World(bring=0.4, users=6000)),
-        ("the same, active users touched again", World(bring=0.4, spread=1.0, users=6000)),
-        ("the same, both early", World("early", bring=0.4, spread=1.0)),
-    ):
-        found = [brings(compared(world.draw(seed)[0]), 0) for seed in range(n)]
-        wrong = np.mean([np.isin(verdict, (MORE, LESS)) for verdict in found], axis=1)
-        rows.append(at_most("Users brought named other than others", name, wrong))
-    return rows
-
-
-def late_converters(n: int) -> list[Row]:
-    """Partners whose touches cause conversions after 14 and 3 days in the middle, and an idle one.
-
-    See `simulated`; n / 2 data sets.
+    These are all there early, or one of them still waits: the share that is told is that within the
+    14 days told with it, not within the window of 90.
     """
-    n = max(n // 2, 1)
-    truth, found = np.zeros(n), np.zeros(n)
-    late, held, idle = np.zeros((n, 3)), np.zeros((n, 3), bool), np.zeros(n, bool)
-
-    def beyond(days, median):
-        return ndtr(np.log(median / days) / 0.5)
-
-    at, whose = ([2, 2, 0], [1, 2, 0]), ("slow, 14 days", "slow, 28 days", "fast, 7 days")
-    true = np.array(
-        [
-            1 - (1 - beyond(w, median)) / (1 - beyond(42, median))
-            for w, median in ((14, 14), (28, 14), (7, 3))
-        ]
-    )
-    for k in range(n):
-        log, lag = simulated(k)
-        one = compared(log, ("7d", "14d", "28d", "42d"), "2026-06-29", reference=2)
-        truth[k], found[k] = (lag < 28).sum(), one.projected.value[-1, 2]
-        idle[k] = verdicts(one, 2)[1] == EARNS  # fast, null, slow
-        late[k] = one.late.value[at]
-        low, high = (end[at] for end in one.late.ends)
-        held[k] = (low <= true) & (true <= high)
-    told = "two causal partners, one idle"
-    return [
-        Row("Excess at 28 days, found / caused", told, found.sum() / truth.sum(), 0.95, 1.05),
-        at_most("Idle partner earns credit", told, idle),
-        *(
-            Row("Late converters, found - true", who, float(x), -0.05, 0.05)
-            for who, x in zip(whose, late.mean(axis=0) - true)
-        ),
-        *(at_least("Late converters, coverage", who, hits) for who, hits in zip(whose, held.T)),
-    ]
-
-
-def rises(estimator: str, truth: str, pvalue: np.ndarray, most: float) -> Row:
-    """Share of tests at 5 % that reject a truth, where more than 5 % is in reach of the method."""
-    return Row(
-        f"{estimator}, false positives",
-        truth,
-        float((np.asarray(pvalue) < 0.05).mean()),
-        0.0,
-        most + 2.5 * np.sqrt(0.05 * 0.95 / len(pvalue)),
-    )
-
-
-def series(n: int) -> list[Row]:
-    """Weekly series without a change: interrupted with AR(1) noise, structural in its world."""
-    rows = []
-    for n_pre, n_post, phi, most in ((60, 30, 0.3, 0.08), (26, 8, 0.3, 0.1), (26, 8, 0.6, 0.1)):
-        noise = ar1(np.random.default_rng(n_pre), (n, n_pre + n_post), phi)
-        rows.append(
-            rises(
-                "Interrupted series",
-                f"{n_pre} weeks before, {n_post} after, rho {phi}",
-                [cf.regression(weeks_of(y, n_pre), design=cf.trend).pvalue for y in noise],
-                most,
+    rng, rows = np.random.default_rng(21), []
+    rule = Rule(2, 90, "ordered", (), (), (), False, (), 1, (), ())  # a tick is a day
+    for truth, old, there in (("15 early ones", 15, True), ("one who waits", 1, False)):
+        hits, told = np.zeros(n, bool), np.zeros(n)
+        for k in range(n):
+            wait = np.ceil(rng.exponential(40, 500)).astype(int)
+            wait = np.r_[wait, np.ceil(rng.uniform(0, 10, old)) if there else [91] * old]
+            seen = np.repeat([14, 90], [500, old])
+            ticks, ends = np.minimum(wait, seen), (wait <= seen, seen == 90)
+            users = [ends[0], np.zeros(len(wait)), ~ends[0] & ends[1], ~ends[0] & ~ends[1]]
+            waits = Waits(ticks.astype(int), *(end.astype(int) for end in users))
+            n_there = int(ends[0].sum())
+            n_old = [old, old if there else 0], [500, 500]
+            nobody = Clusters(None)
+            counts = Counts([500 + old, n_there], [0, 0], *n_old, [waits] * 2, [waits] * 2, nobody)
+            last = step_rows(counts, "all", ["start", "active"], rule)[-1]
+            told[k] = last["conversion_rate"] == last["conversion_rate"]
+            days = last["horizon_days"] * 86_400e6
+            # all that is known of the old ones is part of the truth
+            share = (500 * (1 - np.exp(-days / 40)) + (wait[500:] <= days).sum()) / (500 + old)
+            hits[k] = days == 14 and within(
+                share, (last["horizon_rate_ci_lower"], last["horizon_rate_ci_upper"])
             )
+        truth = f"500 users seen for 14 days and {truth}"
+        rows.append(coverage("Share so far, within the days told", truth, hits))
+        rows.append(Row("Share of the whole window told", truth, float(told.mean()), 0.0, 0.0))
+    return rows
+
+
+def named_segments(n: int) -> list[Row]:
+    """Segments of 60 to 400 users of which none differs, or one by 12 points: what is named."""
+    rng, rows = np.random.default_rng(22), []
+    for n_segments, effect in ((2, 0.0), (5, 0.0), (5, 0.12)):
+        size = rng.integers(60, 400, (n, n_segments))
+        size[:, 0] = 300
+        p = rng.binomial(size, 0.3 + effect * (np.arange(n_segments) == 0)) / size
+        total = size.sum(axis=1)
+        size = np.c_[total, size]
+        p = np.c_[(size[:, 1:] * p).sum(axis=1) / total, p]
+        table = pd.DataFrame(
+            {
+                "segment": np.tile(["all", *(f"s{i}" for i in range(n_segments))], n),
+                "step": np.repeat(np.arange(n) + 2, n_segments + 1),  # a data set a step
+                "n_entered": size.ravel(),
+                "conversion_rate": p.ravel(),
+                "n_effective": size.ravel().astype(float),
+            }
         )
-    for step in (0.4, 1.0):
-        rng = np.random.default_rng(11)
-        y = np.cumsum(rng.normal(0, step, (n, 50)), axis=1) + rng.normal(size=(n, 50))
-        hits = np.array([structural(weeks_of(row, 40)).pvalue >= 0.05 for row in y])
-        rows.append(
-            coverage("Structural series", f"local level, weekly step {step} of the noise", hits)
+        rows += _named(
+            against_others(table).assign(world=table["step"], own=table["segment"] == "s0"),
+            "difference_rate",
+            f"Segment against the others, {n_segments} of them",
+            effect,
         )
     return rows
+
+
+def named_drivers(n: int) -> list[Row]:
+    """Random splits of 600 users in one stratum or three, of which none differs, or one does."""
+    rng, rows = np.random.default_rng(23), []
+    for n_splits, n_strata, effect in ((1, 1, 0.0), (12, 3, 0.0), (12, 3, 0.16)):
+        found = []
+        for world in range(n):
+            stratum = rng.integers(0, n_strata, 600)
+            sides = rng.random((n_splits, 600)) < 0.5
+            on = rng.random(600) < 0.3 + 0.1 * stratum / n_strata + effect * sides[0]
+            counted = []
+            for who, names in (
+                (sides, [f"d{i}" for i in range(n_splits)]),
+                (sides[:1] | True, ["all"]),
+            ):
+                cell = np.arange(len(who))[:, None] * n_strata + stratum
+                cells = {"driver": np.repeat(names, n_strata), "bucket": 0}
+                cells |= {"stratum": np.tile(np.arange(n_strata), len(who))}
+                for column, some in (("n_users", who), ("n_on", who & on)):
+                    cells[column] = np.bincount(cell[some], minlength=len(who) * n_strata)
+                counted.append(pd.DataFrame(cells))
+            names = [f"d{i}" for i in range(n_splits)]
+            tested = compare("segment", *counted, names, np.nan)[0]
+            found.append(surest_first([tested], np.nan).assign(world=world))
+        table = pd.concat(found)
+        rows += _named(
+            table.assign(own=table["driver"] == "d0"),
+            "adjusted_difference_rate",
+            f"Driver, {n_splits} of them, {n_strata} strata",
+            effect,
+        )
+    return rows
+
+
+def _named(table: pd.DataFrame, rate: str, what: str, effect: float) -> list[Row]:
+    """Data sets in which anything is named although nothing differs; those in which it is found.
+
+    And how often the interval beside a name holds no effect: never.
+    """
+    own = table[table["own"]] if effect else table
+    share = float(own.groupby("world")["differs"].any().mean())
+    ends = table[table["differs"]]
+    over = float((ends[f"{rate}_ci_lower"] * ends[f"{rate}_ci_upper"] <= 0).sum())
+    n = table["world"].nunique()
+    limits = (0.5, 1.0) if effect else (0.0, 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / n))
+    truth = f"one by {100 * effect:.0f} points" if effect else "none differs"
+    return [
+        Row(f"{what}, named", truth, share, *limits),
+        Row(f"{what}, named with an interval over 0", truth, over, 0.0, 0.0),
+    ]
 
 
 def placebo_dates(n: int) -> list[Row]:
@@ -622,19 +611,8 @@ def placebo_dates(n: int) -> list[Row]:
         y, after = weeks["y"].to_numpy(), weeks.index.to_numpy() >= 0
         a, b = y[after], y[~after]
         apart = abs(a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-        return cf.Estimate(
-            0,
-            0,
-            0,
-            0.0,
-            y,
-            y,
-            0,
-            "",
-            after / len(a) - ~after / len(b),
-            np.eye(len(y)),
-            extremity=-apart,
-        )
+        weights = after / len(a) - ~after / len(b)
+        return cf.Estimate(0, 0, 0, -apart, y, y, y, 0, 0.0, weights, np.eye(len(y)))
 
     rng, rows = np.random.default_rng(3), []
     for n_pre in (50, 100):
@@ -645,7 +623,7 @@ def placebo_dates(n: int) -> list[Row]:
                 welch(weeks),
                 [p for _, p in cf.placebo_dates(weeks, welch, min_pre=12, min_post=6, wanted=20)],
             )
-            rank[k] = sum(p.extremity <= own.extremity for p in tried)
+            rank[k] = sum(p.pvalue <= own.pvalue for p in tried)
         pvalues = cf.placebo_pvalues(
             own, tried
         )  # the same for all: the dates' weights do not depend on the noise
@@ -658,48 +636,6 @@ def placebo_dates(n: int) -> list[Row]:
                 f"exchangeable noise, {n_pre} weeks before, 8 after, p of {level:.3f} or less",
                 pvalues[rank] - 1e-9,
                 level,
-            )
-        )
-    return rows
-
-
-def segments(n: int) -> list[Row]:
-    """Panels without a change: synthetic control by rank, and difference-in-differences.
-
-    The latter by what the number of segments demands.
-    """
-    rng, first = np.random.default_rng(1), np.zeros(n)
-    for k in range(n):
-        weeks, donors = as_weeks(panel_of_factors(rng, 21, 20, 6), 20)
-        first[k] = several.synthetic(weeks, donors=donors).pvalue
-    rows = [
-        rejections(
-            "Synthetic control by rank", "two factors, 20 donors", first - 1e-9, 1 / 21 + 1e-6
-        )
-    ]
-    for n_treated, n_control in ((20, 20), (10, 20), (3, 20), (1, 26), (3, 3)):
-        treated, pvalue = np.arange(n_treated + n_control) < n_treated, []
-        for noise in ar1(np.random.default_rng(n_treated), (n, len(treated), 20), 0.5):
-            gap = cf.regression(
-                weeks_of(noise[treated].mean(axis=0) - noise[~treated].mean(axis=0), 12),
-                design=cf.level,
-            )
-            each = pd.DataFrame(
-                {
-                    "change": noise[:, 12:].mean(axis=1) - noise[:, :12].mean(axis=1),
-                    "weight": 1.0,
-                    "treated": treated,
-                }
-            )
-            weeks = Rung(DID, effect=gap.effect, carries="yes")
-            weeks = weeks.with_errors(gap.se, gap.df, gap.pvalue)
-            # what the row of `BeforeAfter.rungs` says
-            pvalue.append(by_segment(weeks, each, seed=1)[0].pvalue - 1e-9)
-        rows.append(
-            rejections(
-                "Difference-in-differences",
-                f"{n_treated} + {n_control} segments, 12 weeks before, 8 after, rho 0.5",
-                np.array(pvalue),
             )
         )
     return rows
@@ -728,29 +664,6 @@ def money(n: int) -> list[Row]:
     return rows
 
 
-def randomised(n: int) -> list[Row]:
-    """200 users an arm whose counts before and after correlate by 0.6."""
-    rng, hits, ratio = np.random.default_rng(5), np.zeros(n, bool), np.zeros(n)
-    for k in range(n):
-        x = rng.normal(size=(2, 200))
-        y = 0.6 * x + 0.8 * rng.normal(size=(2, 200)) + np.array([[0.0], [0.3]])
-        found = effect_of(
-            *(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1}) for i in (1, 0))
-        )
-        hits[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"]))
-        ratio[k] = found["variance_ratio"]
-    return [
-        coverage("Arms, adjusted", "lift 0.3, correlation 0.6", hits),
-        Row(
-            "Arms, variance ratio - (1 - rho squared)",
-            "the same",
-            float(ratio.mean() - 0.64),
-            -0.02,
-            0.02,
-        ),
-    ]
-
-
 def slowness(n: int) -> list[Row]:
     """A fall of 20 a day for a week before it is noticed, noise with rho 0.3."""
     noise, hits = 5 * ar1(np.random.default_rng(8), (n, 24), 0.3), np.zeros(n, bool)
@@ -775,17 +688,19 @@ ALL = (
     hazards,
     accounts,
     early_signal,
+    small_sides,
+    idle_segments,
+    waits_so_far,
     false_discoveries,
-    own_time_idle,
-    own_time_caused,
-    brought,
-    late_converters,
-    series,
+    support,
+    named_segments,
+    named_drivers,
     placebo_dates,
-    segments,
     money,
-    randomised,
     slowness,
+    *calibration_arms.ALL,
+    *calibration_attribution.ALL,
+    *calibration_roi.ALL,
 )  # a new estimator: one function, one name here
 
 
@@ -804,6 +719,7 @@ def main() -> None:
                     "measured": f"{r.measured:.3f}",
                     "target": f"{r.low:.3f} to {r.high:.3f}",
                     "verdict": "holds" if r.holds else "FAILS",
+                    "beside": r.beside,
                 }
                 for r in rows
             ]

@@ -85,8 +85,8 @@ def test_several_mistakes_are_a_line_each(project):
     result = call("check", "params/weekly.yaml")
     assert result.exit_code == 2 and not result.stdout
     window, order = result.stderr.splitlines()
-    assert window.startswith("Error: params/weekly.yaml, funnel: ") and '"-3d" must be' in window
-    assert order.startswith("Error: params/weekly.yaml, funnel: ") and "must be one of" in order
+    assert window.startswith('Error: params/weekly.yaml: parameter "') and '"-3d" must be' in window
+    assert order.startswith('Error: params/weekly.yaml: parameter "') and "must be one of" in order
 
 
 def test_outputs_that_cannot_be_written(project, tmp_path):

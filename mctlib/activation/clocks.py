@@ -16,12 +16,13 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys
 from mctlib.eventlog.steps import Step, as_step, may_meet
 
-ROLES = ("start", "activation", "competing", "observed_from")
+ROLES = ("start", "activation", "competing", "observed_from", "censor")
 ENDINGS = ("activated", "competing", "censored", "not_activated")  # of the users who are counted
 OUTCOMES = (*ENDINGS, "ended_before", "unobserved", "already", "unstarted")  # the others are not
 ACTIVATED, COMPETING, CENSORED, NOT_ACTIVATED, ENDED_BEFORE, UNOBSERVED, ALREADY, UNSTARTED = range(
     len(OUTCOMES)
 )
+ENDS = {"competing": "exit", "censor": "end of view"}  # a log may hold none of these
 FOREVER = np.iinfo(np.int64).max  # a wait for what never comes
 
 
@@ -29,7 +30,8 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
     """Events of a clock by role, and a sentence for every name that does not occur.
 
     Only start and activation must be given. Raises ParameterError: what is no event; a role (but
-    the exit) of which no name occurs; an exit that could be the start or the activation.
+    the exit and the end of view) of which no name occurs; one of these two that could be the start,
+    the activation, or the other.
     """
     needed = ("start", "activation")
     given = {role: e for role, e in asked.items() if e is not None or role in needed}
@@ -37,18 +39,22 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
     sentences: list[str] = []
     for role, step in roles.items():
         unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
-        if role != "competing" and unknown and len(unknown) == len(set(step.names)):
+        if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
             raise ParameterError(" ".join(unknown))
         sentences += unknown
-    if "competing" in roles:
-        leave = roles["competing"]
-        for step in (roles[role] for role in needed):
-            if may_meet(step, leave):
-                raise ParameterError(
-                    f'competing: one event could be both the exit "{leave.label}" and '
-                    f'"{step.label}", where the clock starts or ends; name another event.'
-                )
+    for role, name in ENDS.items():
+        for other in (*needed, "competing"):
+            if role in roles and other in roles and role != other:
+                _apart(role, name, roles[role], roles[other])
     return roles, tuple(sentences)
+
+
+def _apart(role: str, name: str, step: Step, other: Step) -> None:
+    if may_meet(other, step):
+        raise ParameterError(
+            f'{role}: one event could be both the {name} "{step.label}" and "{other.label}", where '
+            "the clock starts or ends; name another event."
+        )
 
 
 def resolution(horizon: int, exact: bool) -> int:
@@ -72,7 +78,7 @@ class Clocks(NamedTuple):
     outcome: np.ndarray  # place in OUTCOMES
     entry: np.ndarray  # from the start to the first event in view, 0 where that is the start
     ran: np.ndarray  # how long the clock ran
-    followed: np.ndarray  # how long it could have run
+    immature: np.ndarray  # 1 where the horizon is not over at as_of
 
 
 @njit("int64(uint64[::1], int64, int64, uint64)", cache=True, nogil=True)
@@ -129,7 +135,8 @@ def walk_clocks(
     """Clocks of all users with a start or an activation, a column each: numbers of `Clocks`.
 
     The clock starts at the user's first start and ends at the first activation or exit at its
-    moment or later, in another row: one row fills one role. ``bits``: of the ROLES, 0 for none.
+    moment or later, in another row: one row fills one role. A user is followed until as_of, the
+    horizon, or the first event that ends the view. ``bits``: of the ROLES, 0 for none.
     """
     found = np.empty((5, len(user)), np.int64)
     n = 0
@@ -150,10 +157,12 @@ def walk_clocks(
             to_activation = wait_for(time, mask, start, low, row, bits[1])
             to_exit = wait_for(time, mask, start, low, row, bits[2])
             to_entry = wait_for(time, mask, start, low, row, bits[3]) if bits[3] else 0
-            followed = min(as_of - time[start], horizon)
+            to_censor = wait_for(time, mask, start, low, row, bits[4]) if bits[4] else FOREVER
+            followed = min(as_of - time[start], to_censor, horizon)
             ran = min(to_activation, to_exit, followed)
             outcome = how_it_ends(to_activation, to_exit, to_entry, followed, horizon, unit)
-            found[:, n] = start, outcome, to_entry, ran, followed
+            immature = int(as_of - time[start] < horizon)
+            found[:, n] = start, outcome, to_entry, ran, immature
         n += 1
     return found[:, :n]
 
@@ -188,17 +197,28 @@ def clocks(j: Journeys, roles: Sequence[str], horizon: int, unit: int = 1) -> Cl
 
 
 def count_users(
-    j: Journeys, rows: np.ndarray, labels: Mapping[str, Sequence[str]], **codes: np.ndarray
+    j: Journeys,
+    rows: np.ndarray,
+    labels: Mapping[str, Sequence[str]],
+    *,
+    immature: np.ndarray | None = None,
+    **codes: np.ndarray,
 ) -> pd.DataFrame:
     """Users by what their rows hold and by codes: one row a combination, with n_users.
 
-    ``labels``: column -> the dims whose values make its words.
+    ``labels``: column -> the dims whose values make its words. ``immature``: users of whom to count
+    n_immature.
     """
     named = {name: j.segments(rows, dims) for name, dims in labels.items()}
     keys = {name: code for name, (code, _) in named.items()} | codes
     # arrow's, not pandas': it lets go of Python's lock, so that chunks are walked at once
-    groups = pa.table(keys).group_by(list(keys), use_threads=False).aggregate([([], "count_all")])
-    table = groups.to_pandas().rename(columns={"count_all": "n_users"})
+    sums: list[Any] = [([], "count_all")]
+    table = pa.table(keys)
+    if immature is not None:
+        table = table.append_column("n_immature", pa.array(immature))
+        sums.append(("n_immature", "sum"))
+    groups = table.group_by(list(keys), use_threads=False).aggregate(sums).to_pandas()
+    table = groups.rename(columns={"count_all": "n_users", "n_immature_sum": "n_immature"})
     return table.assign(**{name: words[table[name]] for name, (_, words) in named.items()})
 
 
@@ -210,21 +230,27 @@ def count_durations(
     roles: Sequence[str] = ROLES[:3],
     labels: Mapping[str, Sequence[str]],
 ) -> dict[str, pd.DataFrame]:
-    """Kernel: how long clocks ran (ended), how long they could have (followed), who has none.
+    """Kernel: how long clocks ran (ended), and whose clock is not counted (left_out).
 
-    Each table holds the ``labels`` (see `count_users`) and n_users; ended and left_out the outcome,
-    ended and followed entry and units, in units of ``unit`` microseconds.
+    Both hold the ``labels`` (see `count_users`), outcome and n_users; ended also n_immature, units
+    and, with late entry, entry, in units of ``unit`` microseconds.
     """
     c = clocks(j, roles, horizon, unit)
     runs = c.outcome < len(ENDINGS)
     rows = c.row[runs]
     late = {"entry": c.entry[runs] // unit} if "observed_from" in roles else {}
-    ended = count_users(j, rows, labels, outcome=c.outcome[runs], **late, units=c.ran[runs] // unit)
-    followed = count_users(j, rows, labels, **late, units=c.followed[runs] // unit)
+    ended = count_users(
+        j,
+        rows,
+        labels,
+        immature=c.immature[runs],
+        outcome=c.outcome[runs],
+        **late,
+        units=c.ran[runs] // unit,
+    )
     left_out = count_users(j, c.row[~runs], labels, outcome=c.outcome[~runs])
     names = np.asarray(OUTCOMES, object)
     return {
         "ended": ended.assign(outcome=names[ended["outcome"]]),
-        "followed": followed,
         "left_out": left_out.assign(outcome=names[left_out["outcome"]]),
     }

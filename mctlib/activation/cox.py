@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.activation.hazards import RiskSets, drift_pvalues, fit
+from mctlib.activation.hazards import RiskSets, drift_pvalues, fit, spread_by_account
 from mctlib.activation.survival_groups import FEW_ACTIVATIONS, count_accounts
 from mctlib.contract import ParameterError, interval_columns
 
@@ -198,8 +198,4 @@ def _by_account(
     g = count_accounts(account, places.n)
     if g < stats.MIN_CLUSTERS:
         return np.full((p, p), np.nan), np.nan
-    has = account >= 0
-    sums = np.zeros((account.max() + 1, p))
-    np.add.at(sums, account[has], places.n[has, None] * residuals[has])
-    alone = residuals[~has].T @ (places.n[~has, None] * residuals[~has])
-    return (sums.T @ sums + alone) * g / (g - 1), g - 1
+    return spread_by_account(residuals, account, places.n) * g / (g - 1), g - 1

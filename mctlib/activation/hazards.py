@@ -1,8 +1,8 @@
-"""Two groups or many kinds of users compared: mean waits, shares, and Cox's model on counts."""
+"""Hazards of two groups or many kinds of users: Cox's model and the log-rank test on counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,49 +14,7 @@ from mctlib import stats
 from mctlib.activation.survival_groups import Group, at_risk, critical, n_clusters
 from mctlib.contract import interval_columns
 
-Interval = tuple[float, float, float]  # estimate, low, high
 Pairs = Sequence[tuple[Group, Group]]
-SIDES = np.array([[1.0], [0.0]])  # covariate of the first and the second group
-
-
-def compare_days(pairs: Pairs, day: float) -> Interval:
-    """Mean days not activated until ``day``, first group minus second; see `_difference`."""
-    return _difference(pairs, lambda g: g.mean(day), lambda g: g.weight(day))
-
-
-def compare_shares(pairs: Pairs, day: float) -> Interval:
-    """Share activated by ``day``, first group minus second; see `_difference`."""
-    return _difference(pairs, lambda g: g.share(day), lambda g: g.until(day))
-
-
-def _difference(
-    pairs: Pairs,
-    estimate: Callable[[Group], tuple[float, float]],
-    weight: Callable[[Group], np.ndarray],
-) -> Interval:
-    """Mean over strata of first group minus second, with its interval.
-
-    Weights n_1 n_0 / (n_1 + n_0) as Mantel & Haenszel's; errors by account where there are any.
-    ``estimate``: with its standard error. ``weight``: what `Group.effects` needs for it.
-    """
-    groups = [group for pair in pairs for group in pair]
-    size = np.array([g.n_users * h.n_users / (g.n_users + h.n_users) for g, h in pairs])
-    size = size / size.sum()
-    found = np.array([[estimate(g), estimate(h)] for g, h in pairs])  # pair, side, (value, error)
-    difference = float(size @ (found[:, 0, 0] - found[:, 1, 0]))
-    variance = float(size**2 @ (found[:, :, 1] ** 2).sum(axis=1))
-    if groups[0].cells is not None and variance == variance:
-        sums, variance = np.zeros(groups[0].n_accounts), 0.0
-        for share, (group, other) in zip(size, pairs):
-            mine, alone = group.effects(weight(group))
-            theirs, alone_too = other.effects(weight(other))
-            sums += share * (mine - theirs)
-            variance += share**2 * (alone + alone_too)
-        variance += float((sums**2).sum())
-    width = critical(groups) * np.sqrt(variance)
-    return difference, difference - width, difference + width
-
-
 MATRIX = "float64[:, ::1]"
 
 
@@ -194,53 +152,71 @@ def compare_hazards(
     written on counts: exact with ties (case weights, as lifelines and R read them, would take the
     tied users of one row for one user). ph_pvalue: `drift_pvalues` with one minus the pooled
     Kaplan-Meier curve just before; of one stratum only. ``groups``: where these hold accounts, the
-    interval is Lin & Wei's (1989) with score residuals summed by account, and the test of no
-    difference the robust score test in the same residuals, both by `critical`'s t distribution.
-    What cannot be estimated is absent.
+    interval is Lin & Wei's (1989) with score residuals summed by account, by `critical`'s t
+    distribution; the test is `logrank`'s. What cannot be estimated is absent.
     """
-    times = [np.union1d(*(s.loc[s["n_event"] > 0, "time"] for s in pair)) for pair in pairs]
-    sides = [
-        [(_events(s, time), at_risk(s, time)) for s in pair] for time, pair in zip(times, pairs)
-    ]
-    events, risk = (
-        np.vstack([np.column_stack([side[k] for side in pair]) for pair in sides]).astype(float)
-        for k in (0, 1)
-    )
-    if not events.sum():
+    sets, times = _risk_sets(pairs)
+    if not sets.events.sum():
         return {}
-    sets = RiskSets(risk, events, SIDES)
     clusters = _Clusters(sets, times, [pair for pair in groups if pair[0].cells is not None])
-    out = {"logrank_pvalue": clusters.score_pvalue() if clusters.pairs else _logrank(sets)}
-    if not (events[:, ::-1] * (risk > 0)).any(axis=0).all():
+    out = {"logrank_pvalue": clusters.test().pvalue}
+    if not (sets.events[:, ::-1] * (sets.at_risk > 0)).any(axis=0).all():
         return out  # one group is wholly before the other, or without an event: no finite ratio
     beta, moments = fit(sets)
     information = float(moments.variance.sum())
     se, z = information**-0.5, stats.Z
-    if clusters.pairs:
-        se, z = clusters.spread(beta) ** 0.5 / information, critical(clusters.groups)
+    if clusters.strata:
+        se, z = float(clusters.spread(beta)[0, 0]) ** 0.5 / information, critical(clusters.groups)
     ends = np.exp(beta[0] + np.array([0.0, -z * se, z * se]))
     out = interval_columns("hazard_ratio", *map(float, ends)) | out
     if len(pairs) == 1:
-        n, d = risk.sum(axis=1), events.sum(axis=1)
+        n, d = sets.at_risk.sum(axis=1), sets.events.sum(axis=1)
         past = 1 - np.r_[1.0, np.cumprod(1 - d / n)[:-1]]
         out["ph_pvalue"] = float(drift_pvalues(moments, past)[0])
     return out
 
 
+class LogRank(NamedTuple):
+    """A log-rank test: its statistic, degrees of freedom, and p-value."""
+
+    statistic: float
+    df: int
+    pvalue: float
+
+
+def logrank(groups: Sequence[Group]) -> LogRank:
+    """Whether any of several groups differs from the others, over the whole of their curves.
+
+    Where users sit in accounts it is the robust score test of Cox's model at no difference, its
+    residuals summed by account, by the F distribution with one degree less than there are accounts
+    (`n_clusters`); NaN below 10 of these.
+    """
+    sets, times = _risk_sets([[group.steps for group in groups]])
+    by_account = groups[0].cells is not None
+    return _Clusters(sets, times, [groups] if by_account else []).test()
+
+
+def _risk_sets(strata: Sequence[Sequence[pd.DataFrame]]) -> tuple[RiskSets, list[np.ndarray]]:
+    """Risk sets of the step curves of each stratum, and the times of events in each."""
+    times = [
+        np.unique(np.concatenate([s.loc[s["n_event"] > 0, "time"] for s in c])) for c in strata
+    ]
+    sides = [
+        [(_events(s, time), at_risk(s, time)) for s in curves]
+        for time, curves in zip(times, strata)
+    ]
+    events, risk = (
+        np.vstack([np.column_stack([side[k] for side in stratum]) for stratum in sides])
+        for k in (0, 1)
+    )
+    # a kind has a column of ones, the last of them none
+    x = np.ascontiguousarray(np.eye(events.shape[1])[:, :-1])
+    return RiskSets(risk.astype(float), events.astype(float), x), times
+
+
 def _events(steps: pd.DataFrame, time: np.ndarray) -> np.ndarray:
     """Events of a step curve at each time."""
     return np.asarray(steps.set_index("time")["n_event"].reindex(time, fill_value=0))
-
-
-def _logrank(sets: RiskSets) -> float:
-    """P-value of the log-rank test of the first kind of user against the second, stratified."""
-    from scipy.special import chdtrc
-
-    n, d = sets.at_risk.sum(axis=1), sets.events.sum(axis=1)
-    expected = d * sets.at_risk[:, 0] / n
-    spread = (sets.at_risk.prod(axis=1) / n**2 * d * (n - d) / np.maximum(n - 1, 1)).sum()
-    score = (sets.events[:, 0] - expected).sum()
-    return float(chdtrc(1, score**2 / spread)) if spread > 0 else np.nan
 
 
 def fit(sets: RiskSets, beta: np.ndarray | None = None) -> tuple[np.ndarray, Moments]:
@@ -257,40 +233,70 @@ def fit(sets: RiskSets, beta: np.ndarray | None = None) -> tuple[np.ndarray, Mom
 
 @dataclass(frozen=True)
 class _Clusters:
-    """The accounts of pairs of groups, for errors that allow for colleagues being alike."""
+    """Groups by stratum, with their accounts, for errors that allow for colleagues being alike."""
 
     sets: RiskSets
     times: Sequence[np.ndarray]  # of events, by stratum
-    pairs: Pairs
+    strata: Sequence[Sequence[Group]]  # none where users sit in no accounts
 
     @property
     def groups(self) -> list[Group]:
-        return [group for pair in self.pairs for group in pair]
+        return [group for groups in self.strata for group in groups]
 
-    def spread(self, beta: np.ndarray) -> float:
+    def spread(self, beta: np.ndarray) -> np.ndarray:
         """Variance of the score, its residuals summed by account."""
-        sums, alone = np.zeros(self.groups[0].n_accounts), 0.0
-        moments, begin = self.sets.moments(beta), 0
-        for time, pair in zip(self.times, self.pairs):
-            for side, group in enumerate(pair):
+        parts, moments, begin = [], self.sets.moments(beta), 0
+        for time, groups in zip(self.times, self.strata):
+            for side, group in enumerate(groups):
                 cells = group.cells
                 assert cells is not None
                 place = begin + np.searchsorted(time, group.steps["time"], side="right")
                 first = np.where(cells.entry < 0, begin, place[cells.entry])
                 kind = np.full(len(cells.row), side)
                 last, hit = place[cells.row], cells.kind == 0
-                at = self.sets.residuals(beta, moments, kind, first, last, hit)
-                mine, single = cells.by_account(at[:, 0], group.n_accounts)
-                sums, alone = sums + mine, alone + single
+                parts.append(self.sets.residuals(beta, moments, kind, first, last, hit))
             begin += len(time)
-        return float((sums**2).sum() + alone)
+        account, n = (
+            np.concatenate([getattr(g.cells, name) for g in self.groups])
+            for name in ("account", "n")
+        )
+        return spread_by_account(np.vstack(parts), account, n)
 
-    def score_pvalue(self) -> float:
-        """Of the robust score test of no difference; NaN with too few accounts."""
-        count = n_clusters(self.groups)
-        if count < stats.MIN_CLUSTERS:
-            return np.nan
-        none = np.zeros(1)
-        score = self.sets.moments(none).surprise.sum()
-        se = np.sqrt(self.spread(none) * count / (count - 1))
-        return float(stats.t_pvalue(score, se, count - 1))
+    def test(self) -> LogRank:
+        """Of no difference: by accounts where there are any, NaN where these are too few."""
+        from scipy.special import chdtrc, fdtrc
+
+        score, variance = _logrank(self.sets)
+        if not self.strata:
+            df = int(np.linalg.matrix_rank(variance))
+            statistic = float(score @ np.linalg.pinv(variance) @ score)
+            return LogRank(statistic, df, float(chdtrc(df, statistic)) if df else np.nan)
+        count, none = n_clusters(self.groups), np.zeros(len(score))
+        score = self.sets.moments(none).surprise.sum(axis=0)
+        spread = self.spread(none) * count / (count - 1)
+        df = int(np.linalg.matrix_rank(spread))
+        if not df or count < max(stats.MIN_CLUSTERS, df + 2):
+            return LogRank(np.nan, df, np.nan)
+        statistic = float(score @ np.linalg.pinv(spread) @ score)
+        return LogRank(statistic, df, float(fdtrc(df, count - 1, statistic / df)))
+
+
+def _logrank(sets: RiskSets) -> tuple[np.ndarray, np.ndarray]:
+    """Events less those expected of every kind of user but the last, and their covariance."""
+    n, d = sets.at_risk.sum(axis=1), sets.events.sum(axis=1)
+    share = sets.at_risk / n[:, None]
+    score = (sets.events - d[:, None] * share).sum(axis=0)
+    times = d * (n - d) / np.maximum(n - 1, 1)
+    variance = np.diag(times @ share) - share.T @ (times[:, None] * share)
+    return score[:-1], variance[:-1, :-1]
+
+
+def spread_by_account(at: np.ndarray, account: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Sum over accounts (-1: none, each such user for himself) of the square of their users' sum.
+
+    ``at``: a row a cell of users alike; ``account`` and ``n``: of the cells.
+    """
+    has = account >= 0
+    each = [np.bincount(account[has], n[has] * column[has]) for column in at.T]
+    sums = np.column_stack(each)
+    return np.asarray(sums.T @ sums + at[~has].T @ (n[~has, None] * at[~has]))

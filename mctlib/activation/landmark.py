@@ -22,7 +22,8 @@ from mctlib.activation.clocks import (
     rows_of,
     seen_until,
 )
-from mctlib.activation.hazards import compare_days, compare_hazards, compare_shares
+from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
+from mctlib.activation.hazards import compare_hazards
 from mctlib.activation.landmark_narrative import (
     Early,
     landmark_caveats,
@@ -44,15 +45,16 @@ from mctlib.phrases import DAY_US
 from mctlib.results import Result
 from mctlib.stats import MIN_CLUSTERS
 
-MOST_SIGNALS = MATCHERS - 4  # start, activation and exit are matchers too
+MOST_SIGNALS = MATCHERS - 4  # start, activation, exit and end of view are matchers too
+STRATA_KEPT = 0.9  # of the weight of strata: they are compared as long as so much is supported
 MEASURES = (
-    *("exposed_rate", "unexposed_rate", "effect_rate", "naive_effect_rate"),
+    *("exposed_rate", "unexposed_rate", "effect_rate", "risk_ratio", "naive_effect_rate"),
     *("rmst_difference_days", "crude_difference_days", "hazard_ratio"),
 )
 COLUMNS = [
     *("landmark_days", "signal", "n_exposed", "n_unexposed", "horizon_days"),
     *(column for name in MEASURES for column in interval_columns(name, 0, 0, 0)),
-    *("logrank_pvalue", "qvalue"),
+    *("logrank_pvalue", "pvalue", "qvalue"),
 ]
 
 
@@ -69,19 +71,22 @@ class Landmark(Result):
     n_exposed, n_unexposed     users still waiting at the landmark, with the signal by then or not
     horizon_days               days  after the landmark, at which the following are read: until
                                      the horizon, or the last day to which 10 users of either
-                                     side were followed
+                                     side were followed and still waiting
     exposed_rate ± ...         0-1   activated by then; unexposed_rate ± alike
-    effect_rate ±              0-1   their difference, stratified
+    effect_rate ±              0-1   their difference, stratified; risk_ratio ± their ratio,
+                                     alike (NaN where nobody of a side is)
     naive_effect_rate ±        0-1   for comparison only: activated of all who ever did it,
                                      before or after activating, minus that of who never did
     rmst_difference_days ±     days  not activated after the landmark, exposed minus unexposed,
                                      stratified; crude_difference_days ± alike, not stratified
     hazard_ratio ±             x     above 1: sooner
-    logrank_pvalue, qvalue           q: false discovery rate over all rows
+    logrank_pvalue                   of the same users, over the whole of the curves
+    pvalue, qvalue                   of the interval of rmst_difference_days, by which a signal
+                                     is named; q: false discovery rate over all rows
     ========================== ===== ========================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), by account where people sit in accounts; NaN
-    below 10 accounts, and of days where a side (of a stratum) has no activation.
+    below 10 accounts.
     """
 
     signals: pd.DataFrame
@@ -97,6 +102,7 @@ def landmark_activation(
     as_of: Any,
     landmark: str | Sequence[str] = "3d",
     competing: str | Sequence[str] | Step | None = None,
+    censor: str | Sequence[str] | Step | None = None,
     by: str | Sequence[str] | None = None,
     horizon: str = "90d",
 ) -> Landmark:
@@ -109,14 +115,14 @@ def landmark_activation(
 
     Parameters
     ----------
-    log, start, activation, as_of, competing, horizon
+    log, start, activation, as_of, competing, censor, horizon
         The clock, as in `time_to_activation`.
     landmark : str or list of str
         Durations after the start; the first is the headline.
     by : str or list of str, optional
         Strata, columns of people or of the start event: differences are means over strata with
         weights n_1 n_0 / (n_1 + n_0) as Mantel & Haenszel's, the hazard ratio and the log-rank test
-        are stratified, over the strata with 10 users on both sides.
+        are stratified. Strata on a side of which fewer than 10 users wait so long are left out.
 
     Returns
     -------
@@ -138,9 +144,9 @@ def landmark_activation(
     --------
     >>> ask = {"start": "signed_up", "activation": "interview_scheduled", "as_of": "2026-01-31"}
     >>> landmark_activation(log, **ask, landmark="1d", horizon="9d").signals.shape[1]
-    28
+    32
     """
-    asked = {"start": start, "activation": activation, "competing": competing}
+    asked = {"start": start, "activation": activation, "competing": competing, "censor": censor}
     roles, sentences = clock_roles(log, asked)
     window, by = as_window(horizon, "horizon"), as_columns(by)
     as_timestamp(as_of)
@@ -156,7 +162,7 @@ def landmark_activation(
         by_account=bool(log.accounts),
         n_signals=len(signals),
         n_more=n_more,
-        said=sentences,
+        said=(*log.caveats(as_of), *sentences),
     )
     if not signals:
         return _answer([], early, "the data hold no event beside start, activation and exit")
@@ -184,9 +190,7 @@ def _judge(
     unit: int,
 ) -> Landmark:
     """The answer from the counts of all signals."""
-    (ended, n_accounts), followed, ever = (
-        number_accounts(counts["ended"]), counts["followed"], counts["ever"]
-    )  # fmt: skip
+    (ended, n_accounts), ever = number_accounts(counts["ended"]), counts["ever"]
     first = ended[ended["landmark"] == 0]
     waiting = first.groupby(["signal", "exposed"])["n_users"].sum().unstack(fill_value=0)
     waiting = waiting.reindex(index=range(len(signals)), columns=[0, 1], fill_value=0)
@@ -198,8 +202,8 @@ def _judge(
     rows, strata = [], set()
     for at, us in enumerate(landmarks):
         for k in np.flatnonzero(enough).tolist():
-            mine, seen = (t[(t["landmark"] == at) & (t["signal"] == k)] for t in (ended, followed))
-            row, used = _compare(mine, seen, Clock(early.horizon - us, unit, n_accounts))
+            mine = ended[(ended["landmark"] == at) & (ended["signal"] == k)]
+            row, used = _compare(mine, Clock(early.horizon - us, unit, n_accounts))
             name = {"landmark_days": us / DAY_US, "signal": signals[k]}
             rows.append(name | row | _naive(ever[ever["signal"] == k]))
             strata.add(used)
@@ -223,7 +227,7 @@ def _answer(rows: list[dict[str, Any]], early: Early, why: str) -> Landmark:
     table = pd.DataFrame(rows, columns=COLUMNS)
     if not rows:
         table = table.astype({c: float for c in COLUMNS if c != "signal"})
-    table["qvalue"] = stats.fdr(table["logrank_pvalue"])
+    table["qvalue"] = stats.fdr(table["pvalue"])
     # the landmarks as they were asked for, the largest saving first
     order = {day: i for i, day in enumerate(table["landmark_days"].unique())}
     by = [table["rmst_difference_days"], table["landmark_days"].map(order)]
@@ -246,16 +250,16 @@ def count_landmarks(
     n_signals: int,
     labels: Mapping[str, Sequence[str]],
 ) -> dict[str, pd.DataFrame]:
-    """Kernel: how long clocks ran on after a landmark (ended), how long they could have (followed).
+    """Kernel: how long clocks ran on after a landmark (ended), and all who started (ever).
 
-    Both by the ``labels``, landmark and signal (places), exposed (0, 1) and units after the
-    landmark; ended by outcome too. Bits: the roles, then the signals. ever: all who started, by
-    signal, exposed (ever since the start) and outcome.
+    Ended by the ``labels``, landmark and signal (places), exposed (0, 1), outcome and units after
+    the landmark. Ever by signal, exposed (ever since the start) and outcome. Bits: the roles, then
+    the signals.
     """
     c = clocks(j, roles, horizon)
     runs = c.outcome < len(ENDINGS)
-    start, outcome, ran, followed = (a[runs] for a in (c.row, c.outcome, c.ran, c.followed))
-    tables: dict[str, list[pd.DataFrame]] = {"ended": [], "followed": [], "ever": []}
+    start, outcome, ran = (a[runs] for a in (c.row, c.outcome, c.ran))
+    tables: dict[str, list[pd.DataFrame]] = {"ended": [], "ever": []}
     for at, until in enumerate((*landmarks, FOREVER)):
         seen = seen_until(*rows_of(j), start, until)
         rest = ran > until
@@ -265,20 +269,18 @@ def count_landmarks(
                 found = count_users(j, start, {}, exposed=exposed, outcome=outcome)
                 tables["ever"].append(found.assign(signal=k))
                 continue
-            for name, us, more in (
-                ("ended", ran, {"outcome": outcome[rest]}),
-                ("followed", followed, {}),
-            ):
-                units = (us[rest] - until) // unit
-                found = count_users(
-                    j, start[rest], labels, exposed=exposed[rest], units=units, **more
-                )
-                tables[name].append(found.assign(landmark=at, signal=k))
+            found = count_users(
+                j,
+                start[rest],
+                labels,
+                exposed=exposed[rest],
+                units=(ran[rest] - until) // unit,
+                outcome=outcome[rest],
+            )
+            tables["ended"].append(found.assign(landmark=at, signal=k))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     words = np.asarray(OUTCOMES, object)
-    return whole | {
-        n: whole[n].assign(outcome=words[whole[n]["outcome"]]) for n in ("ended", "ever")
-    }
+    return {name: t.assign(outcome=words[t["outcome"]]) for name, t in whole.items()}
 
 
 def _signals(log: EventLog, roles: Mapping[str, Step]) -> tuple[list[Step], int]:
@@ -289,28 +291,27 @@ def _signals(log: EventLog, roles: Mapping[str, Step]) -> tuple[list[Step], int]
     return [as_step(name) for name in names[:MOST_SIGNALS]], max(len(names) - MOST_SIGNALS, 0)
 
 
-def _compare(
-    ended: pd.DataFrame, followed: pd.DataFrame, clock: Clock
-) -> tuple[dict[str, float], tuple[int, int]]:
+def _compare(ended: pd.DataFrame, clock: Clock) -> tuple[dict[str, float], tuple[int, int]]:
     """One signal at one landmark: its row, and how many of how many strata it stands on."""
-    crude = _sides(ended, followed, clock)
+    crude = _sides(ended, clock)
     row: dict[str, float] = {"n_exposed": crude[0].n_users, "n_unexposed": crude[1].n_users}
     strata = [crude]
     if ended["segment"].nunique() > 1:
-        seen = dict(list(followed.groupby("segment")))
-        strata = [_sides(part, seen[s], clock) for s, part in ended.groupby("segment")]
-    pairs = [pair for pair in strata if min(g.last for g in pair) > 0]
-    if not pairs or not min(g.last for g in crude) > 0:
+        strata = [_sides(part, clock) for _, part in ended.groupby("segment")]
+    last = min(_supported(strata), *(g.last for g in crude))
+    if not last > 0 or not any(g.n["activated"] for g in crude):
         return row, (0, len(strata))
-    last = min(g.last for pair in (*pairs, crude) for g in pair)
+    pairs = [pair for pair in strata if min(g.last for g in pair) >= last]
+    days, shares = compare_days(pairs, last), compare_shares(pairs, last)
     told = {
         "exposed_rate": crude[0].rate(last),
         "unexposed_rate": crude[1].rate(last),
-        "effect_rate": compare_shares(pairs, last),
-        "rmst_difference_days": compare_days(pairs, last),
-        "crude_difference_days": compare_days([crude], last),
+        "effect_rate": shares[:3],
+        "risk_ratio": risk_ratio(pairs, last),
+        "rmst_difference_days": days[:3],
+        "crude_difference_days": compare_days([crude], last)[:3],
     }
-    row["horizon_days"] = last
+    row |= {"horizon_days": last, "pvalue": days.pvalue}
     for name, values in told.items():
         row |= interval_columns(name, *values)
     hazards = compare_hazards([(g.steps, h.steps) for g, h in pairs], pairs)
@@ -318,12 +319,29 @@ def _compare(
     return row | hazards, (len(pairs), len(strata))
 
 
-def _sides(ended: pd.DataFrame, followed: pd.DataFrame, clock: Clock) -> tuple[Group, Group]:
+def _supported(strata: Sequence[tuple[Group, Group]]) -> float:
+    """The longest time to which strata of STRATA_KEPT of the weight may be read; -1 for none.
+
+    One small stratum would else end the comparison of all others.
+    """
+    weights, until = np.array(
+        [
+            (
+                g.n_users * h.n_users / max(g.n_users + h.n_users, 1),
+                np.nan_to_num(min(g.last, h.last), nan=-1),
+            )
+            for g, h in strata
+        ]
+    ).T
+    order = np.argsort(-until)
+    known = until[order] > 0
+    kept = np.cumsum(weights[order]) >= STRATA_KEPT * weights[order][known].sum()
+    return float(until[order][np.argmax(kept)]) if known.any() else -1.0
+
+
+def _sides(ended: pd.DataFrame, clock: Clock) -> tuple[Group, Group]:
     """Users with the signal and users without it."""
-    with_it, without = (
-        Group.of("", ended[ended["exposed"] == side], followed[followed["exposed"] == side], clock)
-        for side in (1, 0)
-    )
+    with_it, without = (Group.of("", ended[ended["exposed"] == side], clock) for side in (1, 0))
     return with_it, without
 
 

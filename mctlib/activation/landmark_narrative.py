@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.activation.narrative import ENDS
+from mctlib.activation.narrative import ENDS, clear, crosses
 from mctlib.phrases import DAY_US
 
 
@@ -31,19 +31,19 @@ class Early:
 
 def landmark_rule(table: pd.DataFrame, early: Early) -> str:
     """How the signals were compared."""
-    tests = phrases.count(table["logrank_pvalue"].notna().sum(), "test")
+    tests = phrases.count(table["pvalue"].notna().sum(), "test")
     return (
         f"Landmark {phrases.window(early.landmark)} after the first {early.roles['start']}: users "
         "still waiting then, sorted by what they had done by then, and followed to "
-        f"{phrases.window(early.horizon)} after the start; log-rank, 5 % false discovery rate over "
-        f"{tests}{', errors by account' if early.by_account else ''}."
+        f"{phrases.window(early.horizon)} after the start; by the days not activated, 5 % false "
+        f"discovery rate over {tests}{', errors by account' if early.by_account else ''}."
     )
 
 
 def landmark_finding(table: pd.DataFrame, early: Early, why: str) -> str:
-    """The clearest saving, or that there is none; ``why``: nothing can be compared."""
+    """What goes with a shorter and what with a longer way; ``why``: nothing can be compared."""
     first = table["landmark_days"] == early.landmark / DAY_US
-    head = table[first & table["logrank_pvalue"].notna()]
+    head = table[first & table["pvalue"].notna()]
     within, goal = f"in the first {phrases.window(early.landmark)}", early.roles["activation"]
     if head.empty:
         if not why and table.empty:
@@ -53,33 +53,49 @@ def landmark_finding(table: pd.DataFrame, early: Early, why: str) -> str:
             )
         why = why or f"too few users are followed, or none of them reaches {goal} later"
         return f"No early micro-conversion {within} can be compared: {why}."
-    sooner = head[_clear(head) & (head["rmst_difference_days"] < 0)]
-    if sooner.empty:
+    named = head[clear(head)]
+    if named.empty:
         return (
             f"None of the {len(head)} early micro-conversions {within} goes with a clearly shorter "
-            f"way to {goal}."
+            f"or longer way to {goal}."
         )
-    row = sooner.iloc[0]
+    saves = named["rmst_difference_days"] < 0
+    shorter, longer = named[saves], named[~saves].iloc[::-1]  # either by size
+    main, way = (shorter, "shorter") if len(shorter) else (longer, "longer")
+    text = (
+        f"{len(main)} of {len(head)} early micro-conversions {within} go{'es' * (len(main) == 1)} "
+        f"with a {way} way to {goal}"
+    )
+    if len(shorter) and len(longer):
+        text += f", {len(longer)} with a longer one"
+    text += f". The largest: {_told(main.iloc[0])}"
+    if len(shorter) and len(longer):
+        text += f"; the largest delay: {_told(longer.iloc[0])}"
+    return f"{text}."
+
+
+def _told(row: pd.Series) -> str:
+    """The days that go with a signal, and how many reach the goal with it and without."""
     per_day = phrases.unit_of(row["horizon_days"]).per_day
-    value, high, low = (-row[f"rmst_difference_days{end}"] * per_day for end in ENDS)
-    saved = f"{value:.1f}" + (f" ({low:.1f} to {high:.1f})" if low == low else "")
-    without = f"{100 * row['unexposed_rate']:.1f} % without"
-    if not row["unexposed_rate"] > 0:
-        of = phrases.users(row["n_unexposed"])
-        without = f"nobody without (of {of}; so the days have no interval)"
+    days = [abs(row[f"rmst_difference_days{end}"]) * per_day for end in ENDS]
+    way = "fewer" if row["rmst_difference_days"] < 0 else "more"
+    with_it, without = (
+        f"{100 * row[f'{side}_rate']:.1f} %" if row[f"{side}_rate"] > 0 else "nobody"
+        for side in ("exposed", "unexposed")
+    )
+    but = "but" if crosses(row, "effect_rate", named=True) else "and"
     return (
-        f"{len(sooner)} of {len(head)} early micro-conversions {within} "
-        f"go{'es' * (len(sooner) == 1)} with a shorter way to {goal}. The largest: users with "
-        f"{row['signal']} spend {saved} fewer of the next "
-        f"{phrases.duration(row['horizon_days'])} not activated, and "
-        f"{100 * row['exposed_rate']:.1f} % of them reach it, against {without}."
+        f"users with {row['signal']} spend {days[0]:.1f} ({min(days[1:]):.1f} to "
+        f"{max(days[1:]):.1f}) {way} of the next {phrases.duration(row['horizon_days'])} not "
+        f"activated, {but} {with_it} of them reach{'es' * (with_it == 'nobody')} it, against "
+        f"{without} without"
     )
 
 
 def landmark_caveats(table: pd.DataFrame, early: Early) -> tuple[str, ...]:
     """What a reader must know about these numbers."""
     head = table[table["landmark_days"] == early.landmark / DAY_US]
-    saves = _clear(head) & (head["rmst_difference_days"] < 0)
+    saves = clear(head) & (head["rmst_difference_days"] < 0)
     naive = head["naive_effect_rate_ci_lower"] > 0
     vanity = head[naive & ~saves & (head["effect_rate_ci_lower"] <= 0)]
     vanity = vanity.sort_values("naive_effect_rate", ascending=False)
@@ -117,8 +133,9 @@ def landmark_caveats(table: pd.DataFrame, early: Early) -> tuple[str, ...]:
             [
                 (
                     used < n_strata,
-                    "Strata with fewer than 10 users on one side are left out of the stratified "
-                    f"figures (at worst {used} of {n_strata} are used).",
+                    f"Strata with fewer than {stats.MIN_WAITING} users of one side still waiting "
+                    f"then are left out of the stratified figures (at worst {used} of {n_strata} "
+                    "are used).",
                 ),
                 (early.too_few, early.too_few),
             ]
@@ -131,7 +148,7 @@ def _turning(table: pd.DataFrame) -> list[str]:
     out = []
     for signal, part in table.groupby("signal", sort=False):
         signs = part["rmst_difference_days"].dropna() > 0
-        if signs.nunique() > 1 and _clear(part).any():
+        if signs.nunique() > 1 and clear(part).any():
             told = "; ".join(
                 f"{row['rmst_difference_days']:+.1f} days at day {row['landmark_days']:g}"
                 for _, row in part.iterrows()
@@ -141,13 +158,3 @@ def _turning(table: pd.DataFrame) -> list[str]:
                 "conclusion."
             )
     return out
-
-
-def _clear(table: pd.DataFrame) -> pd.Series:
-    """Rows whose difference in days stands.
-
-    By the log-rank test after false-discovery control, and an interval that does not hold zero; a
-    side without an activation has none.
-    """
-    ends = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"]
-    return (table["qvalue"] < 0.05) & ~(ends <= 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ from mctlib.activation.clocks import ENDINGS
 from mctlib.contract import MISSING, interval_columns
 from mctlib.phrases import DAY_US
 
-MIN_FOLLOWED = 10  # estimates are read no later than the last day to which so many were followed
-FEW_ACTIVATIONS = 30  # segments with fewer are taken together, or compared with nobody
+FEW_ACTIVATIONS = 30  # a segment in which no more can be expected is not compared
+FEW, RARE = 50, 10  # users, and users with an outcome: of fewer a standard error is a poor guide
 GRID = 180  # the printed curve has a row every horizon / GRID
 FLAT_RATE = 0.01  # flat: no more than this share can be expected in another third of the time seen
 
@@ -32,6 +32,11 @@ class Clock:
     def days(self, units: np.ndarray) -> np.ndarray:
         """Of so many units: the same floats for the same time, wherever they are made."""
         return units * self.unit / DAY_US
+
+    @property
+    def end(self) -> float:
+        """The last day."""
+        return self.horizon // self.unit * self.unit / DAY_US
 
 
 @dataclass(frozen=True)
@@ -67,21 +72,17 @@ class Group:
     n_at_once: int
     n_immature: int
     steps: pd.DataFrame  # `stats.incidence`, time in days
-    last: float  # NaN: too few users
+    last: float  # see `stats.supported_until`; NaN: too few users
     cells: Cells | None = None
     n_accounts: int = 0
     design_effect: float = np.nan  # of the share activated by the last day; see `by_account`
 
     @classmethod
-    def of(cls, label: str, ended: pd.DataFrame, followed: pd.DataFrame, clock: Clock) -> Group:
+    def of(cls, label: str, ended: pd.DataFrame, clock: Clock) -> Group:
         """From the counts of one segment (`clocks.count_durations`), perhaps with accounts."""
         units, n = ended["units"].to_numpy(), ended["n_users"].to_numpy()
         hit, out = (ended["outcome"].to_numpy() == end for end in ENDINGS[:2])
         steps = _curve(ended, clock, n * hit, n * out)
-        none = np.zeros(len(followed))
-        seen = _curve(followed, clock, none, none)
-        enough = seen.loc[seen["n_at_risk"] >= MIN_FOLLOWED, "time"]
-        immature = followed["units"] < clock.horizon // clock.unit
         cells = None
         if clock.n_accounts:
             time = steps["time"].to_numpy()
@@ -97,9 +98,9 @@ class Group:
             label,
             ended.groupby("outcome")["n_users"].sum().reindex(list(ENDINGS), fill_value=0),
             int(n[hit & (units == 0)].sum()),
-            int(followed.loc[immature, "n_users"].sum()),
+            int(ended["n_immature"].sum()) if "n_immature" in ended else 0,
             steps,
-            float(enough.max()),
+            min(stats.supported_until(steps), clock.end),
             cells,
             clock.n_accounts,
         )
@@ -136,7 +137,7 @@ class Group:
     @property
     def thin_until(self) -> float:
         """Day on which, by late entry, enough users are in view for the first time; else 0."""
-        enough = np.flatnonzero(self.steps["n_at_risk"] >= MIN_FOLLOWED)
+        enough = np.flatnonzero(self.steps["n_at_risk"] >= stats.MIN_WAITING)
         if not len(enough):
             return self.last
         # a row's users at risk came into view before it: those of this day stand in the next row
@@ -172,31 +173,40 @@ class Group:
         return stats.at_time(self.steps, day), se
 
     def rate(self, day: float) -> tuple[float, float, float]:
-        """Share activated by ``day`` and its interval."""
+        """Share activated by ``day`` and its interval: log-log, of nobody or everybody Wilson's."""
         if np.isnan(day):
             return np.nan, np.nan, np.nan
         share, se = self.share(day)
         low, high = stats.cloglog_interval(np.array([share]), np.array([se]), critical([self]))
+        if np.isnan(low[0]) and not 0 < share < 1 - 1e-12:
+            return share, *bounds(share, se, self.rare(day), critical([self]))
         return share, float(low[0]), float(high[0])
 
     def mean(self, day: float) -> tuple[float, float]:
-        """Mean days not activated until ``day`` and its standard error.
-
-        The error is NaN without an activation: nothing to judge by.
-        """
+        """Mean days not activated until ``day`` and its standard error."""
         if np.isnan(day):
             return np.nan, np.nan
         mean, se = stats.restricted_mean(self.steps, day)
-        if not stats.at_time(self.steps, day) > 0:
-            return mean, np.nan
         return mean, se if self.cells is None else self.standard_error(self.weight(day))
+
+    def rare(self, day: float) -> Rare:
+        """What an interval must know of an outcome by ``day`` that few or nearly all have."""
+        lost = self.steps.loc[self.steps["time"] < day, "n_censored"].sum()
+        hits = self.steps.loc[self.steps["time"] <= day, "n_event"].sum()
+        alike = self.n_users - lost
+        if self.cells is not None:
+            cells = self.cells
+            in_account = np.bincount(cells.account + 1, cells.n)
+            alike *= self.n_users / (in_account[0] + (in_account[1:] ** 2).sum())
+        return Rare(hits, self.n_users, alike)
 
     def plateau(self) -> dict[str, Any]:
         """Whether the curve has gone flat, from the pace of the last third of the time seen.
 
         Flat: the upper limit of the share who would follow in as long again is at most FLAT_RATE;
         still rising: the estimate is more. Limits of the activations as a Poisson count, exact
-        (Garwood 1936), so 3.7 / n where nobody activated.
+        (Garwood 1936), so 3.7 / n where nobody activated. Where nobody was in view in that third,
+        all that is known is who still waits: nobody, where everybody has ended.
         """
         from scipy.special import chdtri
 
@@ -214,7 +224,7 @@ class Group:
         days_waited = (np.diff(edges) * np.r_[self.steps["n_at_risk"], 0.0]).sum()
         least = chdtri(2 * hits, 0.975) / 2 if hits else 0.0
         limits = np.array([hits, least, chdtri(2 * hits + 2, 0.025) / 2])
-        further = np.full(3, np.nan)
+        further = waiting * np.array([0.0, 0.0, 1.0])
         if days_waited > 0:
             further = waiting * -np.expm1(-limits * third / days_waited)
         state = "still rising" if further[0] > FLAT_RATE else "too few to say"
@@ -223,6 +233,43 @@ class Group:
             share, low, high = self.rate(self.last)
             none = interval_columns("never_rate", 1 - share, 1 - high, 1 - low)
         return {"plateau": state} | interval_columns("further_rate", *further) | none
+
+
+class Rare(NamedTuple):
+    """Users with an outcome, all users, and as many as these in view tell as much as.
+
+    That is of users who did all the same, or nobody anything: those of one account count as one.
+    """
+
+    n_hit: float
+    n_users: float
+    n_alike: float
+
+
+def bounds(
+    value: float, se: float, rare: Rare, z: float, days: float | None = None
+) -> tuple[float, float]:
+    """95 % interval of a share, or of a mean of up to so many days.
+
+    Value -+ z x se. Of fewer than FEW users Wilson's, on as many users as it takes for that error,
+    and by Student's t.
+    Where fewer than RARE had the outcome (or, of a share, as much as had it not) the error is no
+    guide, and 0 where nobody did: then on ``rare.n_alike`` at the most.
+    """
+    without = (1 - value) / value if days is None and value > 0 else np.inf
+    is_rare = rare.n_hit * min(1.0, without) < RARE
+    if not is_rare and rare.n_users >= FEW:
+        return value - z * se, value + z * se
+    top = 1.0 if days is None else days
+    p = value / top
+    n = rare.n_alike
+    if se > 0 and 0 < p < 1:
+        known = p * (1 - p) * (top / se) ** 2
+        t = float(stats.t_point(rare.n_users - 1))
+        n = min(known, n) if is_rare else known * (stats.Z / t) ** 2
+    n *= (stats.Z / z) ** 2
+    low, high = stats.wilson(p * n, n)
+    return top * float(low), top * float(high)
 
 
 def _entry(counts: pd.DataFrame) -> np.ndarray:

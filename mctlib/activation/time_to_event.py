@@ -14,14 +14,16 @@ from mctlib import phrases, stats
 from mctlib.activation import narrative
 from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durations, resolution
 from mctlib.activation.cox import adjusted_hazards
-from mctlib.activation.hazards import compare_days, compare_hazards
+from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
+from mctlib.activation.hazards import LogRank, compare_hazards, logrank
+from mctlib.activation.narrative_caveats import activation_caveats
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     GRID,
-    MIN_FOLLOWED,
     Clock,
     Group,
     at_risk,
+    bounds,
     critical,
     number_accounts,
 )
@@ -43,9 +45,13 @@ UNKNOWN = (np.nan, np.nan, np.nan)
 CONTRAST_COLUMNS = [
     *("segment", "reference", "horizon_days"),
     *interval_columns("rmst_difference_days", *UNKNOWN),
+    *("pvalue", "qvalue"),
+    *interval_columns("difference_rate", *UNKNOWN),
+    *interval_columns("risk_ratio", *UNKNOWN),
     *interval_columns("hazard_ratio", *UNKNOWN),
-    *("logrank_pvalue", "qvalue", "ph_pvalue"),
+    *("logrank_pvalue", "ph_pvalue"),
 ]
+QUARTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75}
 EventLike = str | Sequence[str] | Step
 
 
@@ -54,7 +60,7 @@ class Activation(Result):
     """Answer of `time_to_activation`.
 
     ``curve``: one row a segment and day, every horizon / 180 and at every step where there are no
-    more; up to the last day with at least 10 users at risk. A row's values are exact.
+    more; up to the segment's horizon_days. A row's values are exact.
 
     ======================= ===== ===========================================================
     column                  unit  meaning
@@ -69,12 +75,15 @@ class Activation(Result):
     ======================= ===== ===========================================================
     n_activated             users
     n_competing             users left before
-    n_censored              users still waiting at as_of, sooner than the horizon
+    n_censored              users still waiting at as_of, or when they went out of view, sooner
+                                  than the horizon
     n_not_activated         users waited through the whole horizon
     horizon_days            days  where the following are read: the horizon, or the last day to
-                                  which at least 10 users were followed
+                                  which 10 users were followed and still waiting
+                                  (`stats.supported_until`)
     activated_rate ±        0-1   activated by then
-    median_days ±           days  by which half have activated; NaN: not reached
+    p25_days ±, ...         days  by which a quarter, half (median_days ±) and three quarters
+                                  (p75_days ±) have activated; NaN: not reached
     rmst_days ±             days  mean time of the horizon spent not activated
     plateau                       flat, still rising, too few to say (see `Group.plateau`)
     further_rate ±          0-1   would activate in another third of the time seen, if the last
@@ -82,14 +91,20 @@ class Activation(Result):
     never_rate ±            0-1   not activated, where flat
     ======================= ===== ===========================================================
 
-    ``contrasts``: segment minus reference, until the shorter of the two horizon_days.
+    ``contrasts``: segment against reference, until the shorter of the two horizon_days.
 
     ======================= ===== ===========================================================
-    rmst_difference_days ±  days  more (+) or fewer days not activated
+    rmst_difference_days ±  days  more (+) or fewer days not activated, with the pvalue of that
+                                  interval and its qvalue (false discovery rate, all segments);
+                                  a segment is named by these
+    difference_rate ±       0-1   activated by then: segment minus reference
+    risk_ratio ±            x     segment over reference; NaN where nobody is
     hazard_ratio ±          x     of the users still there; above 1: sooner
-    logrank_pvalue, qvalue        q: false discovery rate over the segments
+    logrank_pvalue                of the same users, over the whole of the curves
     ph_pvalue                     whether the ratio changes with time
     ======================= ===== ===========================================================
+
+    ``overall``: one row, the log-rank test of all segments at once (statistic, df, pvalue).
 
     ``adjusted``: hazard ratios, other things equal; empty without ``adjust`` and ``strata``.
 
@@ -106,6 +121,7 @@ class Activation(Result):
     curve: pd.DataFrame
     summary: pd.DataFrame
     contrasts: pd.DataFrame
+    overall: pd.DataFrame
     adjusted: pd.DataFrame
 
     main: ClassVar[str] = "summary"
@@ -118,6 +134,7 @@ def time_to_activation(
     activation: EventLike,
     as_of: Any,
     competing: EventLike | None = None,
+    censor: EventLike | None = None,
     observed_from: EventLike | None = None,
     by: str | Sequence[str] | None = None,
     horizon: str = "90d",
@@ -128,20 +145,21 @@ def time_to_activation(
     """Share of users activated by each day since their start, and the mean time they wait.
 
     One user, one clock, from the first ``start`` to the first of: an ``activation``, a
-    ``competing`` exit, ``horizon``, ``as_of``. Who activated before the start is left out.
+    ``competing`` exit, the end of view by ``censor``, ``horizon`` or ``as_of``. Who activated
+    before the start is left out.
 
     Parameters
     ----------
     log : EventLog
-        Events, and perhaps accounts (``log.accounts``), which widen the intervals.
+        Its accounts (``log.accounts``) widen the intervals.
     start, activation : str, list of str, or Step
         A list means any of its events. The same event as both: its second occurrence.
     as_of : str or Timestamp
-        Last observed moment; a bare day means its end, UTC.
-    competing : optional
-        Event by which users leave; an activation of the same moment comes first.
-    observed_from : optional
-        Event that brings users into view where that is later than the start (delayed entry).
+        Last observed moment; a bare day means its end, UTC (see `EventLog.as_of`).
+    competing, censor, observed_from : optional
+        Event by which users leave (an activation of the same moment comes first); after which they
+        are out of view for a reason that has nothing to do with activating, such as a consent
+        withdrawn; that brings them into view later than the start (delayed entry).
     by, adjust, strata : str or list of str, optional
         Columns of people or of the start event: cohorts to compare; what else to hold equal; what
         may have a course of its own, without being compared.
@@ -153,16 +171,15 @@ def time_to_activation(
     Raises
     ------
     ParameterError
-        Events that do not occur, an exit that is a start or activation, no user to follow, an
-        unknown reference, a column that is asked for twice.
+        Unknown events or reference, an exit that is a start, nobody to follow, a column twice.
 
     Notes
     -----
-    Kaplan-Meier with log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`);
-    medians by inverting the band; `stats.restricted_mean`; `hazards.compare_hazards`;
-    `cox.adjusted_hazards`. Exits lose the rest of the horizon in rates and means and leave the risk
-    set in ratios and tests. By account: infinitesimal jackknife. Two or more segments with fewer
-    than 30 activations become "small cohorts (k)". Durations: `clocks.resolution`.
+    Kaplan-Meier, log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`); medians
+    by inverting the band; `stats.restricted_mean`; `cox.adjusted_hazards`. Exits lose the rest of
+    the horizon in rates and means and leave the risk set in ratios and tests. By account:
+    infinitesimal jackknife. Two or more segments with fewer than 30 activations become "small
+    cohorts (k)". Durations: `clocks.resolution`.
 
     Examples
     --------
@@ -170,9 +187,10 @@ def time_to_activation(
     >>> time_to_activation(log, **ask, horizon="5d").summary.shape
     (1, 23)
     """
-    asked = {"start": start, "activation": activation, "competing": competing}
+    asked = {"start": start, "activation": activation, "competing": competing, "censor": censor}
     roles, sentences = clock_roles(log, asked | {"observed_from": observed_from})
-    window, end = as_window(horizon, "horizon"), as_timestamp(as_of)
+    as_timestamp(as_of)  # a log would read None as its last event
+    window = as_window(horizon, "horizon")
     by, unit = as_columns(by), resolution(window, log.small)
     labels = _labels(log, by, as_columns(adjust), as_columns(strata))
     kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
@@ -183,24 +201,22 @@ def time_to_activation(
     if counts["ended"].empty:
         raise _nobody(roles, left_out, as_of)
     rename, reference, pooled = _pool(counts["ended"], by, reference)
-    ended, followed = (
-        counts[name].assign(segment=counts[name]["segment"].replace(rename))
-        for name in ("ended", "followed")
-    )
+    ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(rename))
     ended, n_accounts = number_accounts(ended)
     clock = Clock(window, unit, n_accounts)
-    groups = _groups(ended, followed, clock)
+    groups = _groups(ended, clock)
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
         clock=clock,
-        as_of=end,
+        until=phrases.day(log.as_of(as_of)),
         groups=groups,
         reference=reference,
         pooled=pooled,
         left_out=left_out,
         summary=pd.DataFrame([_summary(group) for group in groups.values()]),
         contrasts=_contrasts(groups, reference),
+        overall=_overall(groups),
         adjusted=adjusted,
         strata=as_columns(strata),
     )
@@ -208,11 +224,12 @@ def time_to_activation(
         curve=pd.concat([_printed(g, window) for g in groups.values()], ignore_index=True),
         summary=waits.summary,
         contrasts=waits.contrasts,
+        overall=waits.overall,
         adjusted=adjusted,
         finding=narrative.activation_finding(waits),
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
-        caveats=(*sentences, *narrative.activation_caveats(waits), *unequal),
+        caveats=(*log.caveats(as_of), *sentences, *activation_caveats(waits), *unequal),
     )
 
 
@@ -241,13 +258,9 @@ def _covariates(labels: dict[str, list[str]]) -> dict[str, str]:
     return {" · ".join(labels[column]): column for column in compared}
 
 
-def _groups(ended: pd.DataFrame, followed: pd.DataFrame, clock: Clock) -> dict[str, Group]:
+def _groups(ended: pd.DataFrame, clock: Clock) -> dict[str, Group]:
     """The segments by label, the largest first."""
-    seen = dict(list(followed.groupby("segment")))
-    groups = [
-        Group.of(label, part, seen[label], clock).by_account()
-        for label, part in ended.groupby("segment")
-    ]
+    groups = [Group.of(label, part, clock).by_account() for label, part in ended.groupby("segment")]
     return {g.label: g for g in sorted(groups, key=lambda g: (-g.n_users, g.label))}
 
 
@@ -272,10 +285,12 @@ def _pool(
 ) -> tuple[dict[str, str], str, list[str]]:
     """New names of segments that become one, the reference's name, and which were small.
 
-    A list of reference segments becomes one, and so do two or more small ones.
+    A list of reference segments becomes one, and so do two or more small ones (`_expected`).
     """
     size = ended.groupby("segment")["n_users"].sum()
     hits = ended[ended["outcome"] == "activated"].groupby("segment")["n_users"].sum()
+    hits = hits.reindex(size.index, fill_value=0)
+    expected = _expected(hits, size, hits.sum() / size.sum())
     one = [reference] if isinstance(reference, str) else list(reference or [])
     for label in one:
         if label not in size.index:
@@ -289,62 +304,88 @@ def _pool(
     small = [
         segment
         for segment in size.index
-        if hits.get(segment, 0) < FEW_ACTIVATIONS and segment not in (name, *rename)
+        if expected[segment] < FEW_ACTIVATIONS and segment not in (name, *rename)
     ]
     if len(small) < 2:
         return rename, name, []
     return rename | dict.fromkeys(small, f"small cohorts ({len(small)})"), name, small
 
 
+def _expected(n_activated: Any, n_users: Any, rate: float) -> Any:
+    """Activations that a segment has, or would have at everybody's rate.
+
+    By those alone a segment in which hardly anybody activates would be too small to be told of.
+    """
+    return np.maximum(n_activated, n_users * rate)
+
+
 def _summary(group: Group) -> dict[str, Any]:
     """Row of the summary."""
     mean, se = group.mean(group.last)
-    width = critical([group]) * se
+    z = critical([group])
+    low, high = mean - z * se, mean + z * se
+    if se == 0 and group.last > 0:
+        low, high = bounds(mean, se, group.rare(group.last), z, group.last)
     seen = group.steps[group.steps["time"] <= group.last]
-    bounds = "rate", "rate_ci_upper", "rate_ci_lower"  # the upper one gets to a half first
-    return {
+    bands = "rate", "rate_ci_upper", "rate_ci_lower"  # the upper one gets there first
+    row = {
         "segment": group.label,
         "n_users": group.n_users,
         **{f"n_{end}": int(group.n[end]) for end in ENDINGS},
         "horizon_days": group.last,
         **interval_columns("activated_rate", *group.rate(group.last)),
-        **interval_columns("median_days", *(stats.quantile(seen, 0.5, b) for b in bounds)),
-        **interval_columns("rmst_days", mean, mean - width, mean + width),
-        **group.plateau(),
     }
+    for name, share in QUARTILES.items():
+        row |= interval_columns(name, *(stats.quantile(seen, share, band) for band in bands))
+    return row | interval_columns("rmst_days", mean, low, high) | group.plateau()
 
 
 def _printed(group: Group, horizon: int) -> pd.DataFrame:
-    """Rows of the curve, up to the last day on which enough users are at risk."""
+    """Rows of the curve, as far as it may be read."""
     time = group.steps["time"].to_numpy()
     exact = time[time <= group.last]
     grid = np.arange(GRID + 1) * (horizon / GRID) / DAY_US
     days = np.unique(np.r_[grid, group.last, exact if len(exact) <= GRID else []])
     days = days[days <= group.last]
-    n_at_risk = at_risk(group.steps, days)
-    n_rows = np.flatnonzero(n_at_risk >= MIN_FOLLOWED).max(initial=-1) + 1
-    days, n_at_risk = days[:n_rows], n_at_risk[:n_rows]
     row = np.searchsorted(time, days, side="right")
     before = interval_columns("rate", 0.0, np.nan, np.nan)  # values before the first step
     rates = {f"activated_{c}": np.r_[v, group.steps[c]][row] for c, v in before.items()}
+    n_at_risk = at_risk(group.steps, days)
     return pd.DataFrame({"segment": group.label, "days": days, **rates, "n_at_risk": n_at_risk})
 
 
 def _contrasts(groups: dict[str, Group], reference: str) -> pd.DataFrame:
     """All segments against the reference."""
+    everybody = sum(group.n["activated"] for group in groups.values())
+    rate = everybody / sum(group.n_users for group in groups.values())
     others = [group for label, group in groups.items() if label != reference]
-    rows = [_contrast(group, groups[reference]) for group in others]
+    rows = [_contrast(group, groups[reference], rate) for group in others]
     table = pd.DataFrame(rows, columns=CONTRAST_COLUMNS)
-    table["qvalue"] = stats.fdr(table["logrank_pvalue"])
+    table["qvalue"] = stats.fdr(table["pvalue"])
     return table
 
 
-def _contrast(group: Group, reference: Group) -> dict[str, Any]:
+def _contrast(group: Group, reference: Group, rate: float) -> dict[str, Any]:
     """Row of the contrasts; nothing but its names for a segment too small to be compared."""
     row = {"segment": group.label, "reference": reference.label}
-    last = min(group.last, reference.last)
-    if group.n["activated"] < FEW_ACTIVATIONS or not last > 0:
+    pair, last = (group, reference), min(group.last, reference.last)
+    if _expected(group.n["activated"], group.n_users, rate) < FEW_ACTIVATIONS or not last > 0:
         return row
-    difference = interval_columns("rmst_difference_days", *compare_days([(group, reference)], last))
-    ratio = compare_hazards([(group.steps, reference.steps)], [(group, reference)])
-    return row | {"horizon_days": last} | difference | ratio
+    *days, pvalue = compare_days([pair], last)
+    *shares, _ = compare_shares([pair], last)
+    return {
+        **row,
+        "horizon_days": last,
+        **interval_columns("rmst_difference_days", *days),
+        "pvalue": pvalue,
+        **interval_columns("difference_rate", *shares),
+        **interval_columns("risk_ratio", *risk_ratio([pair], last)),
+        **compare_hazards([(group.steps, reference.steps)], [pair]),
+    }
+
+
+def _overall(groups: dict[str, Group]) -> pd.DataFrame:
+    """The log-rank test of all segments; no row without two of them, or without an activation."""
+    several = len(groups) > 1 and any(group.n["activated"] for group in groups.values())
+    rows = [logrank(list(groups.values()))] if several else []
+    return pd.DataFrame(rows, columns=LogRank._fields)

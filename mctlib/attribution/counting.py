@@ -40,7 +40,8 @@ from mctlib.attribution.touchpoints import (
 )
 from mctlib.contract import DataError
 from mctlib.eventlog.days import by_day
-from mctlib.eventlog.event_log import EventLog, add_up
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 
 NAMED = ("partner", "other", "state", "next")

@@ -51,7 +51,8 @@ def moved_in_words(told: Told) -> Iterator[str]:
     if told.idle:
         spent = told.partners.set_index(told.question.by)["spend_amount"]
         idle = [
-            f"{name} ({spent[name]:,.0f} spent)" if spent[name] > 0 else name for name in told.idle
+            f"{name} ({told.amount(spent[name])} spent)" if spent[name] > 0 else name
+            for name in told.idle
         ]
         yield f"No effect is shown by {phrases.listed(idle, most=MOST_NAMED)}"
 
@@ -159,8 +160,8 @@ def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
         "interval is given and no partner is judged."
     )
     money = (
-        f"{unnamed:,.0f} of the money spent names no {counts.question.by}, or ourselves; it stands "
-        "in no row."
+        f"{told.amount(unnamed)} of the money spent names no {counts.question.by}, or ourselves; "
+        "it stands in no row."
     )
     return (
         *method_caveats(told, counts),

@@ -48,6 +48,10 @@ class Told:
         """Index of the rule that speaks."""
         return self.question.rules.index(self.question.rule)
 
+    def amount(self, x: float, *, signed: bool = False) -> str:
+        """Money in words."""
+        return phrases.amount(x, self.question.currency, signed=signed)
+
     def who(self, column: str, *verdicts: str) -> list[str]:
         """Partners with one of some verdicts."""
         names: list[str] = self.partners.loc[self.partners[column].isin(verdicts)].iloc[:, 0]
@@ -142,12 +146,12 @@ def cost_flips(told: Told) -> Iterator[str]:
         loses = [i for i in told.full if spent > high[i, p]]
         if gains and loses:
             dear, cheap = (
-                f"{windows_in_words(days[i])} ({money.found[i, p]:,.0f})"
+                f"{windows_in_words(days[i])} ({told.amount(money.found[i, p])})"
                 for i in (loses[0], gains[-1])
             )
             yield (
-                f"{money.names[p]} cost {spent:,.0f}: more than its credited conversions are "
-                f"worth at {dear}, and less at {cheap}."
+                f"{money.names[p]} cost {told.amount(spent)}: more than its credited conversions "
+                f"are worth at {dear}, and less at {cheap}."
             )
 
 
@@ -175,9 +179,10 @@ def budget_flips(told: Told) -> Iterator[str]:
         if len(plans) > 1 and moved > 0:
             paid = windows_in_words(day, now, last="instead of")
             yield (
-                f"Paid by {paid}, {moved:,.0f} of {total:,.0f} spent "
+                f"Paid by {paid}, {told.amount(moved)} of {told.amount(total)} spent "
                 f"({100 * moved / total:.0f} %) would go to others: most to {move.idxmax()} "
-                f"({move.max():+,.0f}), most from {move.idxmin()} ({move.min():+,.0f})."
+                f"({told.amount(move.max(), signed=True)}), most from {move.idxmin()} "
+                f"({told.amount(move.min(), signed=True)})."
             )
 
 

@@ -33,6 +33,7 @@ class Question:
     value: float | str | None = None  # what a conversion brings, or what says so of each
     amount: str | None = None  # this, where it is the conversion's, not the user's
     zones: tuple[str, ...] = ()  # where moments are days: by whose they are counted
+    currency: str = ""  # of every amount
 
     @property
     def by(self) -> str:

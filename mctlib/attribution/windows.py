@@ -102,6 +102,7 @@ class Attribution(Result):
     ====================== ===== ===================================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), missing below 10 buckets of users at risk.
+    Tables with money say its ``currency``, "" where the data YAML names none.
     """
 
     credit: pd.DataFrame
@@ -198,7 +199,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     crm = partner == "partner_id" and log.of_user("partner_id")
     amount = read_value(log, value, events["conversion"])
     steps = (*events.values(), *touched)
-    question = Question(clock, tags, steps, bool(crm), value, amount, zones)
+    question = Question(clock, tags, steps, bool(crm), value, amount, zones, log.currency)
     return answer(log, question, as_of=as_of, seed=seed)
 
 
@@ -230,16 +231,20 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         reason=reason,
         few=few,
     )
+
+    def priced(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(currency=question.currency)
+
     return Attribution(
-        credit=tables.credit_table(credit, money, ranked, question),
+        credit=priced(tables.credit_table(credit, money, ranked, question)),
         windows=shape,
         stability=stability(told.credit, question.rules, question.days, at),
-        partners=partners,
-        brought=tables.brought_table(counts, spent, found),
+        partners=priced(partners),
+        brought=priced(tables.brought_table(counts, spent, found)),
         late=tables.late_converters(counts, found),
-        budget=told.budget,
+        budget=priced(told.budget),
         flips=narrative_flips.flips(told),
-        approaches=told.approaches,
+        approaches=priced(told.approaches),
         touches=tables.touch_table(counts),
         conflicts=tables.conflict_table(counts),
         reference_days=float(question.days[at]),

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
+from mctlib.eventlog.moments import place, write_moments
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, fill
 
@@ -36,6 +37,7 @@ def build_store(
     con: duckdb.DuckDBPyConnection,
     name: str,
     fingerprint: str = "",
+    observed_until: str | None = None,
     zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
@@ -53,7 +55,7 @@ def build_store(
         ``timestamp_raw``.
     con : DuckDBPyConnection
         Where the sources are staged.
-    name, fingerprint : str
+    name, fingerprint, observed_until : str
         Of the dataset, for the report.
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
@@ -70,16 +72,25 @@ def build_store(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{owner()}.tmp")
-    rejected, told = Path(f"{fresh}.rejected"), Path(f"{fresh}.json")
+    rejected, told, walked = (Path(f"{fresh}.{end}") for end in ("rejected", "json", "moments"))
     try:
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
-            report = fill(con, tables, name=name, fingerprint=fingerprint, zones=zones)
+            report = fill(
+                con,
+                tables,
+                name=name,
+                fingerprint=fingerprint,
+                observed_until=observed_until,
+                zones=zones,
+            )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
+            write_moments(con, walked, fingerprint)
         finally:
             con.execute("DETACH store")
         told.write_text(json.dumps(report, indent=1))
         rejected.replace(path.with_suffix(".rejected.parquet"))
+        walked.replace(place(path))
         told.replace(path.with_suffix(".load.json"))
         fresh.replace(path)
     except UNWRITABLE as error:

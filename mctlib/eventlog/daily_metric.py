@@ -16,7 +16,7 @@ from mctlib.contract import DataError, ParameterError, as_columns, as_window, ne
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
-from mctlib.eventlog.steps import as_step
+from mctlib.eventlog.steps import ANY, as_step
 from mctlib.phrases import DAY_US
 
 
@@ -60,7 +60,8 @@ class DailyMetric:
     ============ ===== ===========================================================================
     day, segment       UTC day; segment "all" without ``by``
     n                  a rate's users, a count's users (= value), a mean's events
-    value              the metric; on a day without data NaN, a count 0
+    value              the metric; on a day without data NaN, a count 0, but for days on which the
+                       log has no event of any kind: these are missing
     n_success    users of a rate
     n_checked    users whose success the server knows of, where ``backend`` holds a rate's event
     n_tracked    users among these: the events hold the success too
@@ -97,7 +98,7 @@ class DailyMetric:
         if "n_success" in self.table:
             return "rate"
         n, value = (pd.to_numeric(self.table[c], errors="coerce") for c in ("n", "value"))
-        is_count = np.array_equal(n, value) and self._fact("kind", "count") == "count"
+        is_count = ((n == value) | value.isna()).all() and self._fact("kind", "count") == "count"
         return "count" if is_count else "mean"
 
     @property
@@ -110,6 +111,14 @@ class DailyMetric:
     def n_pending(self) -> int:
         """Users or events left out, since their outcome is not known yet."""
         return int(self._fact("n_pending", 0))
+
+    @property
+    def silent(self) -> list[pd.Timestamp]:
+        """Days of a count on which nothing at all was recorded: missing, not 0."""
+        if self.kind != "count":
+            return []
+        missing = self.table.loc[pd.isna(self.table["value"]), "day"]
+        return sorted(pd.to_datetime(missing.drop_duplicates(), utc=True).dt.tz_localize(None))
 
     def _fact(self, column: str, otherwise: Any) -> Any:
         """What all rows say, as far as they say anything."""
@@ -184,7 +193,7 @@ def daily_metric(
     table = _every_day(found[known], until=(end + 1 - window) // DAY_US)
     n = table["n"]
     if isinstance(metric, Count):
-        value = n.astype(float)
+        value = n.where(~table["day"].isin(_silent(log, table, end)), np.nan)
     elif isinstance(metric, Rate):
         value = stats.rate(table["n_success"], n)
     else:
@@ -198,6 +207,22 @@ def daily_metric(
             n_pending=int(found.loc[~known, "n_units"].sum()),
         )
     )
+
+
+def _silent(log: EventLog, table: pd.DataFrame, end: int) -> pd.DatetimeIndex:
+    """Days of a count without an event of any kind."""
+    n = table.groupby("day")["n"].sum()
+    empty = n.index[n == 0]
+    if not len(empty):
+        return empty  # the usual case: the log is not read once more
+    found = log.reduce(_days, events=[ANY], as_of=pd.Timestamp(end, unit="us", tz="UTC"))
+    return empty.difference(pd.to_datetime(found["day"].astype("int64"), unit="D"))
+
+
+def _days(j: Journeys) -> pd.DataFrame:
+    """Kernel: days with an event of any kind."""
+    day, n = np.unique(j.time // DAY_US, return_counts=True)
+    return pd.DataFrame({"day": day, "n_rows": n})
 
 
 def _title(metric: Rate | Count | Mean) -> str:

@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import pandas as pd
 
-from mctlib.contract import ParameterError, as_columns, as_timestamp
-from mctlib.eventlog.frames import canonical_frame
+from mctlib.contract import as_columns
+from mctlib.eventlog import observed
+from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
 from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
-from mctlib.eventlog.rows import array, bits_of_names, codes_of, in_order, masks
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import connect, fill, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
-CHUNK_ROWS = 2_500_000
-WALKERS = 2  # chunks walked at once; one more is read and one waits, so four are in memory
+CHUNK_ROWS = 5_000_000
+WALKERS = 2  # chunks read and walked at once
 EXACT_EVENTS = 200_000
-Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 
 
 class EventLog:
@@ -40,10 +40,13 @@ class EventLog:
 
     Attributes
     ----------
-    name : str
-        Of the dataset.
+    name, currency : str
+        Of the dataset, and of its amounts of money ("" where `open_log` was not told).
     first_event, last_event : Timestamp
         The period that the events span, UTC.
+    observed_until : Timestamp
+        End of the last event's day (its midnight), or later where collection is known to have gone
+        on; nothing is known of what came after.
     event_names : list of str
         Every event that occurs.
     day_resolution : dict
@@ -55,31 +58,40 @@ class EventLog:
         self._reader = reader
         self._con = reader.con
         self._words = reader.words
-        self.name: str = load["name"]
+        self.name, self.currency = str(load["name"]), ""
         self.first_event = pd.Timestamp(load["first_event"]).tz_localize("UTC")
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
+        self.observed_until = observed.end(load)
         self.event_names = reader.words.events
         self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
-    def _of_store(cls, con: duckdb.DuckDBPyConnection) -> EventLog:
-        """The log of the database `store` that is attached to a connection."""
+    def _of_store(cls, con: duckdb.DuckDBPyConnection, path: Path | None = None) -> EventLog:
+        """The log of the database `store` that is attached to a connection, and of its file."""
         use(con)
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
-        return cls(load, StoreReader(con, Vocabulary(load["name"], con)))
+        moments = Moments.of(path, load["fingerprint"]) if path else None
+        return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
 
     @classmethod
-    def open(cls, path: Path) -> EventLog:
+    def open(cls, path: Path, currency: str = "") -> EventLog:
         """A store file that `build_store` wrote."""
         con = connect()
         # a connection to the path itself would go on showing a store that was swapped out
         con.execute(f"ATTACH {sql_text(str(path))} AS store (READ_ONLY)")
-        return cls._of_store(con)
+        log = cls._of_store(con, path)
+        log.currency = currency
+        return log
 
     @classmethod
     def from_frame(
-        cls, events: pd.DataFrame, *, name: str = "frame", **tables: pd.DataFrame | None
+        cls,
+        events: pd.DataFrame,
+        *,
+        name: str = "frame",
+        observed_until: Any = None,
+        **tables: pd.DataFrame | None,
     ) -> EventLog:
         """A log held in memory, from pandas frames.
 
@@ -89,6 +101,8 @@ class EventLog:
             The canonical columns (`mctlib.contract.CANONICAL`); others become properties.
         name : str
             What sentences call the log.
+        observed_until : str or Timestamp, optional
+            Events were collected until then, although none came: an ``as_of`` may be as late.
         **tables : DataFrame
             people, surveys, backend, spend, timeline, responses: what is known beside the events.
 
@@ -115,7 +129,7 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(con, sources, name=name, fingerprint="")
+        fill(con, sources, name=name, observed_until=observed_until)
         return cls._of_store(con)
 
     @staticmethod
@@ -124,6 +138,7 @@ class EventLog:
         *,
         columns: Mapping[str, str] | None = None,
         name: str = "parquet",
+        observed_until: Any = None,
         **tables: Any,
     ) -> EventLog:
         """A log over Parquet files, read anew by every question.
@@ -140,6 +155,8 @@ class EventLog:
             Canonical column -> the column of the events' files.
         name : str
             What sentences call the log.
+        observed_until : str or Timestamp, optional
+            As `from_frame` takes it.
         **tables : str, Path or DataFrame
             people, surveys, backend, spend, timeline, responses.
 
@@ -158,6 +175,7 @@ class EventLog:
         """
         con = connect()
         load = read_in_place(con, given(events, tables), columns=columns, name=name)
+        load["observed_until"] = observed.told(observed_until)
         return EventLog(load, InPlaceReader(con, Vocabulary(name, con)))
 
     def close(self) -> None:
@@ -166,10 +184,16 @@ class EventLog:
 
     @property
     def load(self) -> dict[str, Any]:
-        """What was read, kept, and rejected for which reason."""
-        if "n_users" not in self._load:  # a log in place counts them when it is asked
+        """What was read, kept, and rejected for which reason; n_identical: see `observed`."""
+        if "n_users" not in self._load:  # a log in place counts when it is asked
             self._load["n_users"] = self._reader.n_users()
+        events = self._load["tables"]["events"]
+        if "n_identical" not in events:
+            events["n_identical"] = self._n_identical()
         return self._load
+
+    def _n_identical(self) -> int:
+        return observed.n_identical(self._con, "events")
 
     def __repr__(self) -> str:
         return "\n  ".join(self._summary())
@@ -191,7 +215,7 @@ class EventLog:
     def table(self, name: str) -> pd.DataFrame:
         """One of the smaller tables whole; its users are the integers that journeys hold."""
         frame = self._con.sql(f"SELECT * FROM {beside(name)}").df()
-        return _in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
+        return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
     @property
     def small(self) -> bool:
@@ -205,7 +229,7 @@ class EventLog:
             SELECT event::VARCHAR AS event, count(*) AS n_events, count(DISTINCT user) AS n_users,
                 min(timestamp) AS first_at, max(timestamp) AS last_at
             FROM events GROUP BY 1 ORDER BY 2 DESC, 1""").df()
-        return _in_utc(frame, ["first_at", "last_at"])
+        return in_utc(frame, ["first_at", "last_at"])
 
     def counts(
         self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()
@@ -272,12 +296,13 @@ class EventLog:
         >>> log.reduce(rows, events=["signed_up"])["n_rows"].item()
         40
         """
+        question = self._question(events, by, as_of, values)
         parts: list[Counts] = []
         walking: deque[Any] = deque()
-        # DuckDB and kernels let go of Python's lock: one chunk is read while others are walked
+        # DuckDB and kernels let go of Python's lock: every walker reads its chunk, then walks it
         with ThreadPoolExecutor(WALKERS) as pool:
-            for part in self.journeys(events=events, by=by, as_of=as_of, values=values):
-                walking.append(pool.submit(kernel, part))
+            for read in self._reader.journeys(question, CHUNK_ROWS):
+                walking.append(pool.submit(_walk, kernel, read))
                 if len(walking) > WALKERS:
                     parts.append(walking.popleft().result())
             parts += [walk.result() for walk in walking]
@@ -297,28 +322,8 @@ class EventLog:
         bit for every matcher, value is float64, bucket uint8; all contiguous and writable.
         """
         question = self._question(events, by, as_of, values)
-        of_people = {b: self._reader.people_codes(b) for b in question.by if self.of_user(b)}
-        bits = bits_of_names(question.steps, self.event_names)
-        for table in self._reader.tables(question, CHUNK_ROWS):
-            rows = in_order(table)
-            line = self._reader.line(rows.user) if of_people else None
-            dims, levels = {}, {}
-            for n, name in enumerate(question.by):
-                if name in of_people:
-                    codes, levels[name] = of_people[name]
-                    dims[name] = codes[line]
-                else:
-                    dims[name], levels[name] = codes_of(rows.table[f"dim_{n}"])
-            yield Journeys(
-                user=rows.user,
-                time=rows.time,
-                mask=masks(rows, question.steps, bits),
-                as_of=question.until,
-                dims=dims,
-                levels=levels,
-                bucket_of=self._reader.bucket_of(),
-                value=array(rows.table["value"], float) if values else None,
-            )
+        for read in self._reader.journeys(question, CHUNK_ROWS):
+            yield read()
 
     def _question(
         self, events: Sequence[Any], by: str | Sequence[str], as_of: Any, values: str | None
@@ -333,16 +338,14 @@ class EventLog:
     def as_of(self, as_of: Any = None) -> int:
         """Microseconds of the last observed moment: a bare day means its end, None the last event.
 
-        A day after the last event is accepted, silence is an observation too. Raises
-        ParameterError: before the first event.
+        One after `observed_until` is read as that: silence after the data's end tells nothing.
+        Raises ParameterError: before the first event.
         """
-        stamp = self.last_event if as_of is None else as_timestamp(as_of)
-        if stamp < self.first_event:
-            raise ParameterError(
-                f"as_of: {as_of} lies before the first event of {self.name} "
-                f"({self.first_event:%Y-%m-%d %H:%M})."
-            )
-        return int(stamp.value // 1000)
+        return observed.last_moment(self, as_of)
+
+    def caveats(self, as_of: Any = None) -> tuple[str, ...]:
+        """What every answer from this log must say: of an ``as_of`` too late, of identical rows."""
+        return observed.caveats(self, as_of)
 
     def missing_events(self, events: Iterable[Any]) -> list[str]:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
@@ -381,20 +384,5 @@ class EventLog:
         return ["account_id"] if self._words.filled("people", "account_id") else []
 
 
-def add_up(parts: Iterable[Counts]) -> Counts:
-    """One table of the parts: ``n_*`` and ``sum_*`` columns added within equal keys.
-
-    Parts that are several tables by name give one table a name.
-    """
-    parts = list(parts)
-    if isinstance(parts[0], dict):
-        return {name: add_up(part[name] for part in parts) for name in parts[0]}
-    frame = pd.concat(parts, ignore_index=True)
-    keys = [c for c in frame if not c.startswith(("n_", "sum_"))]
-    if not keys:
-        return frame.sum().to_frame().T
-    return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum()
-
-
-def _in_utc(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(**{c: frame[c].dt.tz_localize("UTC") for c in columns})
+def _walk(kernel: Callable[[Journeys], Counts], read: Callable[[], Journeys]) -> Counts:
+    return kernel(read())

@@ -1,14 +1,16 @@
-"""DataFrames in the types of the store."""
+"""DataFrames in the types of the store, and counts of chunks added up."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+
+Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 
 
 def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
@@ -60,3 +62,23 @@ def _properties(frame: pd.DataFrame, extra: list[str]) -> list[str | None]:
             whole = (dict(bag) if isinstance(bag, Mapping) else {}) | more
             texts.append(json.dumps(whole, default=str) if whole else None)
     return texts
+
+
+def add_up(parts: Iterable[Counts]) -> Counts:
+    """One table of the parts: ``n_*`` and ``sum_*`` columns added within equal keys.
+
+    Parts that are several tables by name give one table a name.
+    """
+    parts = list(parts)
+    if isinstance(parts[0], dict):
+        return {name: add_up(part[name] for part in parts) for name in parts[0]}
+    frame = pd.concat(parts, ignore_index=True)
+    keys = [c for c in frame if not c.startswith(("n_", "sum_"))]
+    if not keys:
+        return frame.sum().to_frame().T
+    return frame.groupby(keys, as_index=False, dropna=False, sort=True, observed=True).sum()
+
+
+def in_utc(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The frame with these columns marked as UTC."""
+    return frame.assign(**{c: frame[c].dt.tz_localize("UTC") for c in columns})

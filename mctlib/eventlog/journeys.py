@@ -180,9 +180,3 @@ def number(**columns: NDArray[Any]) -> tuple[Ints, dict[str, NDArray[Any]]]:
         rows = tuple(column[begin] for column in ordered)
     found = {name: row.astype(column.dtype) for (name, column), row in zip(columns.items(), rows)}
     return place, found
-
-
-def tally(**columns: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Count the rows that are alike (see `number`): the distinct rows, and n_users."""
-    place, found = number(**columns)
-    return found | {"n_users": np.bincount(place)}

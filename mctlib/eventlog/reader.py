@@ -2,35 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from threading import Lock
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
-from mctlib.eventlog.rows import Array, codes_of
-from mctlib.eventlog.select import Question, select
+from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.moments import Moments, whole_users
+from mctlib.eventlog.rows import Array, Rows, array, bits_of_names, codes_of, in_order, masks
+from mctlib.eventlog.select import Question, asks_events_only, select
 from mctlib.eventlog.vocabulary import Vocabulary
 
 
 class StoreReader:
     """Reads a store: its events lie by user and time, its users are numbered from 0 on."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, words: Vocabulary) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        words: Vocabulary,
+        moments: Moments | None = None,
+    ) -> None:
         self.con = con
         self.words = words
+        self._moments = moments
 
-    def tables(self, question: Question, chunk_rows: int) -> Iterator[pa.Table]:
-        """The rows of a question, about ``chunk_rows`` rows of the log at a time.
+    def journeys(self, question: Question, chunk_rows: int) -> Iterator[Callable[[], Journeys]]:
+        """What a question walks, about ``chunk_rows`` rows of the log at a time.
 
-        At least one table, and in all but rare cases in order (see `rows.in_order`).
+        At least one part, each made when it is called for, by any thread.
         """
+        of_people = {
+            name: self.people_codes(name) for name in question.by if self.words.column(name).of_user
+        }
+        for read in self._rows(question, chunk_rows):
+            yield partial(self._journeys, read, question, of_people)
+
+    def _journeys(
+        self,
+        read: Callable[[], Rows],
+        question: Question,
+        of_people: Mapping[str, tuple[Array, list[str]]],
+    ) -> Journeys:
+        rows = read()
+        line = self.line(rows.user) if of_people else None
+        dims, levels = {}, {}
+        for n, name in enumerate(question.by):
+            if name in of_people:
+                codes, levels[name] = of_people[name]
+                dims[name] = codes[line]
+            else:
+                dims[name], levels[name] = codes_of(rows.table[f"dim_{n}"])
+        return Journeys(
+            user=rows.user,
+            time=rows.time,
+            mask=masks(rows, question.steps, bits_of_names(question.steps, self.words.events)),
+            as_of=question.until,
+            dims=dims,
+            levels=levels,
+            bucket_of=self.bucket_of(),
+            value=array(rows.table["value"], float) if question.value else None,
+        )
+
+    def _rows(self, question: Question, chunk_rows: int) -> Iterator[Callable[[], Rows]]:
+        if self._moments and asks_events_only(self.words, question):
+            wanted = bits_of_names(question.steps, self.words.events) > 0
+            yield from self._moments.rows(wanted, question.until)
+            return
         rows = select(self.words, question)
         for low, high in self._chunks(chunk_rows):
-            of_users = f"{rows} AND e.user BETWEEN {low} AND {high}"
-            yield self.con.sql(of_users).to_arrow_table()
+            yield partial(self._read, f"{rows} AND e.user BETWEEN {low} AND {high}")
+
+    def _read(self, rows: str) -> Rows:
+        return in_order(self.con.cursor().sql(rows).to_arrow_table())
 
     def _chunks(self, chunk_rows: int) -> list[tuple[int, int]]:
         """First and last users of chunks: those of rows at equal distances cut the events."""
@@ -75,26 +121,19 @@ class InPlaceReader(StoreReader):
         super().__init__(con, words)
         self._one = Lock()
 
-    def tables(self, question: Question, chunk_rows: int) -> Iterator[pa.Table]:
-        """The rows of a question in order; at least one table."""
+    def _rows(self, question: Question, chunk_rows: int) -> Iterator[Callable[[], Rows]]:
         # a store's chunk is of rows of all events, this of those asked for
         enough = chunk_rows // 4
         rows = select(self.words, question, named=True)
-        in_order = f"{rows} ORDER BY e.user, e.timestamp, code"
+        in_turn = f"{rows} ORDER BY e.user, e.timestamp, code"
         # a cursor, so that other questions may come in between
-        reader = self.con.cursor().sql(in_order).to_arrow_reader(enough)
-        batches: list[pa.RecordBatch] = []
-        for batch in reader:
-            batches.append(batch)
-            table = pa.Table.from_batches(batches)
-            if len(table) < enough:
-                continue
-            user = table["user"].to_numpy()
-            last = int(np.searchsorted(user, user[-1]))  # this user may go on in the next batch
-            if last:
-                yield table.slice(0, last)
-            batches = table.slice(last).to_batches()
-        yield pa.Table.from_batches(batches, reader.schema)
+        reader = self.con.cursor().sql(in_turn).to_arrow_reader(enough // 10 + 1)
+        none = True
+        for table in whole_users(reader, enough):
+            none = False
+            yield partial(in_order, table)
+        if none:
+            yield partial(in_order, reader.schema.empty_table())
 
     def n_users(self) -> int:
         """How many users there are; they are counted when it is first asked."""

@@ -17,8 +17,9 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.contract import DataError, as_columns
-from mctlib.eventlog.event_log import Counts, EventLog, add_up
-from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog import observed
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.eventlog.reader import InPlaceReader
@@ -53,6 +54,8 @@ class SparkLog(EventLog):
         default about GROUP_ROWS events each.
     name : str
         What sentences call the log.
+    observed_until : str or Timestamp, optional
+        As `EventLog.from_frame` takes it.
     **tables : Spark DataFrame or DataFrame
         people (a Spark frame, one row a user), surveys, backend, spend, timeline, responses: these
         are brought to the driver when they are asked for.
@@ -78,6 +81,7 @@ class SparkLog(EventLog):
         columns: Mapping[str, str] | None = None,
         groups: int | None = None,
         name: str = "spark",
+        observed_until: Any = None,
         **tables: Any,
     ) -> None:
         self._beside = given(events, tables)
@@ -94,7 +98,8 @@ class SparkLog(EventLog):
         self._people = people
         self._described = _described(tally)
         load = load_report(name, tally, _known_by_day(tally)) | {
-            "n_users": _count_users(self._events, people)
+            "n_users": _count_users(self._events, people),
+            "observed_until": observed.told(observed_until),
         }
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
@@ -113,6 +118,18 @@ class SparkLog(EventLog):
         else:
             rows = _canonical(frame, name).toArrow()
         return _group({name: rows}, self._about).table(name)
+
+    def _n_identical(self) -> int:
+        from pyspark.sql import functions as f
+
+        rows = self._events
+        if "event_id" in rows.columns:
+            rows = rows.where("event_id IS NULL")
+        kinds = {column: _type(rows, column) for column in rows.columns}
+        # a map has no hash
+        told = [f"to_json({c})" if "<" in kind else c for c, kind in kinds.items()]
+        alike = f.expr(f"count(*) - count(DISTINCT xxhash64({', '.join(told)}))")
+        return int(rows.agg(alike).collect()[0][0])
 
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -49,7 +49,8 @@ class Step:
 class Exclusion:
     """An event that must not happen between two steps, by their numbers from 1.
 
-    A user whose deepest attempt holds it is taken out of the funnel.
+    A user whose deepest attempt holds it is taken out of the funnel; with steps in any order it
+    takes back what the user has done of the attempt so far.
     """
 
     event: Any
@@ -116,6 +117,16 @@ def _values(wanted: Any) -> set[Any]:
         except (TypeError, ValueError):
             found.add(value)
     return found
+
+
+def check_exit(steps: Sequence[Step], leave: Step | None) -> None:
+    """Raise ParameterError where one event could be both a step and the exit."""
+    for step in steps:
+        if leave and may_meet(step, leave):
+            raise ParameterError(
+                f'competing: one event could be both the exit "{leave.label}" and the step '
+                f'"{step.label}"; name an event that is no step.'
+            )
 
 
 def as_exclusion(given: Any) -> Exclusion:

@@ -19,19 +19,18 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
+from mctlib.eventlog import observed
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
 from mctlib.eventlog.sql import sql_text
 
 # SQL; users of one account share it, it is the same in every store
 BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
-# hashed at load
-PERSONAL = ("user_id", "anonymous_id", "account_id")
+PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 # a file with more rows than this wrong in one way is misread, not dirty
 FAULTY_SHARE = 0.1
-# a column of more words than this is stored as text
-MOST_WORDS = 10_000
+MOST_WORDS = 10_000  # a column of more is stored as text
 
 # (label, SELECT) of each source of a canonical table
 Sources: TypeAlias = Sequence[tuple[str, str]]
@@ -83,7 +82,8 @@ def fill(
     tables: Mapping[str, Sources],
     *,
     name: str,
-    fingerprint: str,
+    fingerprint: str = "",
+    observed_until: Any = None,
     zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
@@ -119,6 +119,7 @@ def fill(
             f"{name}: the events changed while they were read ({events['n_kept']:,} rows,"
             f" then {n:,}). Load again when their files are complete."
         )
+    events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     report = {
         "name": name,
         "fingerprint": fingerprint,
@@ -127,6 +128,7 @@ def fill(
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
+        "observed_until": observed.told(observed_until),
         "day_resolution": known_by_day(con, [s for _, s in tables.get("events", ())], zones),
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])

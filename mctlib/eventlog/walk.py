@@ -86,8 +86,10 @@ def walk_funnel(
         be in the journeys. ``unordered``: most distinct steps within one window, whichever comes
         first; two steps must be the same or share no event.
     exclude : list of (after, before)
-        Step numbers from 1 between which an exclusion must not happen. A user whose deepest
-        attempt holds one is taken out; at the very moment of a step event it is ignored.
+        Step numbers from 1 between which an exclusion must not happen; at the very moment of a step
+        event it is ignored. A user whose deepest attempt holds one is taken out. Unordered, it lies
+        between the first and the last step, and resets the attempt under way: what came before it
+        counts no more, what comes after it does.
     optional : list of int
         Numbers of steps that may be skipped.
     hold : list of str
@@ -102,13 +104,13 @@ def walk_funnel(
     deep ones the first; events of one moment count in step order; one event fills one step.
     """
     rule = _rule(n_steps, window, order, exclude, optional)
-    j, bits = _of_funnel(j, rule, len(exclude))
+    j = _of_funnel(j, rule, len(exclude))
     if hold:
-        return _walk_held(j, bits, rule, hold, first_only)
+        return _walk_held(j, rule, hold, first_only)
     if _is_plain(j, rule):
-        return _walk_plainly(j, bits, rule)[0 if first_only else 1]
+        return _walk_plainly(j, rule)[0 if first_only else 1]
     begin, end = j.ranges
-    rows, excluded, _ = _walk(begin, end, j.time, bits, rule, first_only)
+    rows, excluded, _ = _walk(begin, end, j.time, j.bits, rule, first_only)
     return _attempts(j, begin, rows, excluded)
 
 
@@ -128,20 +130,20 @@ def walk_attempts(
     user whose deepest attempt an exclusion takes out is in neither.
     """
     rule = _rule(n_steps, window, order, exclude, optional)
-    j, bits = _of_funnel(j, rule, len(exclude))
+    j = _of_funnel(j, rule, len(exclude))
     if _is_plain(j, rule) and not hold:
-        return _walk_plainly(j, bits, rule)
+        return _walk_plainly(j, rule)
     if hold:
-        first, deepest = (_walk_held(j, bits, rule, hold, only) for only in (True, False))
+        first, deepest = (_walk_held(j, rule, hold, only) for only in (True, False))
         stay = ~np.isin(first.user, deepest.excluded)
         return replace(first, rows=first.rows[stay]), deepest
     begin, end = j.ranges
-    rows, excluded, again = _walk(begin, end, j.time, bits, rule, True)
+    rows, excluded, again = _walk(begin, end, j.time, j.bits, rule, True)
     if not again.any():
         first = _attempts(j, begin, rows, excluded)
         return first, first
     best, out = rows.copy(), excluded.copy()
-    best[again], out[again], _ = _walk(begin[again], end[again], j.time, bits, rule, False)
+    best[again], out[again], _ = _walk(begin[again], end[again], j.time, j.bits, rule, False)
     rows[out] = NOWHERE
     return _attempts(j, begin, rows, excluded), _attempts(j, begin, best, out)
 
@@ -161,8 +163,8 @@ def _rule(
     return Rule(n_steps, window, order == "strict", order != "unordered", concerns, bars, may_skip)
 
 
-def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> tuple[Journeys, Ints]:
-    """Rows that the rule looks at, and their bits: those of a step or an exclusion; strict: all."""
+def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> Journeys:
+    """The rows that the rule looks at: those of a step or an exclusion; strict: all."""
     known = (1 << rule.n_steps + n_exclusions) - 1
     kind = j.mask.dtype.type
     if j.mask.max(initial=0) > known:
@@ -174,7 +176,7 @@ def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> tuple[Journeys, In
         # of several events for one step the one with the fewest later uses goes first, so that
         # the log's own order within a moment means nothing
         j = j.take(_by_steps_within_moments(j, steps))
-    return j, j.bits
+    return j
 
 
 def _is_plain(j: Journeys, rule: Rule) -> bool:
@@ -184,15 +186,18 @@ def _is_plain(j: Journeys, rule: Rule) -> bool:
     return asked and not more and not (j.mask & (j.mask - j.mask.dtype.type(1))).any()
 
 
-def _walk_plainly(j: Journeys, bits: Ints, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
+def _walk_plainly(j: Journeys, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
     """First and deepest attempts, one object where nobody enters again."""
     begin, end = j.ranges
-    step_of = np.zeros(1 << rule.n_steps, np.int64)
+    step_of = np.zeros(1 << rule.n_steps, np.uint8)
     step_of[1 << np.arange(rule.n_steps)] = np.arange(rule.n_steps)
-    first, deepest, again, knotted = walk_plainly(begin, end, j.time, bits, step_of, rule.window)
+    steps = step_of.take(j.mask)
+    first, deepest, again, knotted = walk_plainly(
+        begin, end, j.time, steps, rule.n_steps, rule.window
+    )
     lines = np.flatnonzero(knotted >= 0)
     if len(lines):
-        own = (begin[knotted[lines]], end[knotted[lines]], j.time, bits, rule)
+        own = (begin[knotted[lines]], end[knotted[lines]], j.time, j.bits, rule)
         first[lines], _, again[lines] = _walk(*own, True)
         deepest[lines], _, _ = _walk(*own, False)
     nobody = np.empty(0, np.int64)
@@ -209,9 +214,7 @@ def _by_steps_within_moments(j: Journeys, steps: Ints) -> Ints:
     return order
 
 
-def _walk_held(
-    j: Journeys, bits: Ints, rule: Rule, hold: Sequence[str], first_only: bool
-) -> FunnelWalk:
+def _walk_held(j: Journeys, rule: Rule, hold: Sequence[str], first_only: bool) -> FunnelWalk:
     """Walk every value of the held dims as a user of its own, then keep each user's deepest.
 
     Of equally deep attempts the one that is there first.
@@ -224,12 +227,12 @@ def _walk_held(
         value = value * len(j.levels[name]) + j.dims[name]
     some = np.flatnonzero(present)
     some = some[np.lexsort((value[some], j.user[some]))]
-    j, bits = j.take(some), bits[some]
+    j = j.take(some)
     begin, end = ranges(j.user, value[some])
     if first_only:
-        stay = _with_very_first(j, begin, bits & rule.starts > 0)
+        stay = _with_very_first(j, begin, j.bits & rule.starts > 0)
         begin, end = begin[stay], end[stay]
-    rows, excluded, _ = _walk(begin, end, j.time, bits, rule, first_only)
+    rows, excluded, _ = _walk(begin, end, j.time, j.bits, rule, first_only)
     held = _attempts(j, begin, rows, excluded)
     depth = (held.rows >= 0).sum(axis=1)
     reached = j.time[held.rows.max(axis=1)]

@@ -67,23 +67,23 @@ MOST_STEPS = 16  # of a walk that looks them up
 # compiled into the loop that calls it: a call for every row would cost more than the rule
 inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
+SHORT = types.Array(types.uint8, 1, "C", readonly=True)
 INTS, BOOLS = types.int64[::1], types.boolean[::1]
 NUMBER, FLAG = types.int64, types.boolean
 RULE = types.NamedTuple((NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule)
 WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 
-@njit((COLUMN, COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+@njit((COLUMN, COLUMN, COLUMN, SHORT, NUMBER, NUMBER), cache=True, nogil=True)
 def walk_plainly(
-    begin: Ints, end: Ints, time: Ints, bits: Ints, step_of: Ints, window: int
+    begin: Ints, end: Ints, time: Ints, steps: NDArray[np.uint8], n: int, window: int
 ) -> tuple[Rows, Rows, Bools, Ints]:
     """Rows of the first and the deepest attempt of every user who enters.
 
     Then who enters again, and which users need `walk_in_order`, because events of one moment do not
     stand in step order; both are by line of the attempts, the latter -1 where all is well. The
-    common case, and the rule at its barest: every row is one step (``step_of`` its bits, from 0).
+    common case, and the rule at its barest: every row is one of the ``n`` steps, counted from 0.
     """
-    n = step_of.max() + 1
     first = np.full((len(begin), n), -1, np.int32)
     deepest = np.full((len(begin), n), -1, np.int32)
     again = np.zeros(len(begin), np.bool_)
@@ -96,8 +96,8 @@ def walk_plainly(
         knotted[line] = -1
         entry, n_first, depth = NEVER, 0, 0
         for row in range(begin[u], end[u]):
-            now, k = time[row], step_of[bits[row]]
-            if row > begin[u] and now == time[row - 1] and k < step_of[bits[row - 1]]:
+            now, k = time[row], int(steps[row])
+            if row > begin[u] and now == time[row - 1] and k < steps[row - 1]:
                 knotted[line] = u
             if n_first == k and (k == 0 or now - entry <= window):
                 entry = now if k == 0 else entry
@@ -285,14 +285,28 @@ def _look_back(row: int, time: Ints, bits: Ints, window: int, fills: Ints) -> in
     return n_filled
 
 
+@njit()
+def _alone(row: int, begin: int, end: int, time: Ints, bits: Ints, steps: int) -> bool:
+    """Whether no step lies at the moment of a row."""
+    while row > begin and time[row - 1] == time[row]:
+        row -= 1
+    moment = time[row]
+    while row < end and time[row] == moment:
+        if bits[row] & steps:
+            return False
+        row += 1
+    return True
+
+
 @njit(WALK, cache=True, nogil=True)
 def walk_in_any_order(
     begin: Ints, end: Ints, time: Ints, bits: Ints, rule: Rule, first_only: bool
 ) -> tuple[Rows, Bools, Bools]:
     """`walk_in_order` where steps may come in any order; the rows of an attempt stand by time.
 
-    Looks back from every event: most steps within one window count. An exclusion spoils an attempt
-    between its first event and its completion (or, incomplete, the end of its window).
+    Looks back from every event: most steps within one window count. An exclusion resets what is
+    under way (an attempt neither complete nor past its window), as if it had not been; a user of
+    whom nothing is left is taken out.
     """
     n = rule.n_steps
     steps = (1 << n) - 1
@@ -303,31 +317,29 @@ def walk_in_any_order(
     for u in range(len(begin)):
         fills[:] = begin[u]
         until = NEVER  # the end of the first window
-        bar = begin[u]
+        bar = begin[u]  # the next exclusion
         depth = 0
-        clean = True
         for row in range(begin[u], end[u]):
             if not bits[row] & steps:
+                if row == bar:
+                    fills[:] = row + 1
+                continue
+            excluded[u] |= depth == 0
+            again[u] |= depth > 0 and time[row] > until
+            if depth == n or (first_only and again[u]):
+                break
+            while bar < end[u] and (
+                bar < row or not _alone(bar, begin[u], end[u], time, bits, steps)
+            ):
+                bar += 1
+            n_filled = _look_back(row, time, bits, rule.window, fills)
+            attempt = np.sort(fills[fills <= row])
+            last = time[attempt[0]] + rule.window
+            if n_filled <= depth or (n_filled < n and bar < end[u] and time[bar] <= last):
                 continue
             if depth == 0:
-                until = time[row] + rule.window
-            again[u] |= time[row] > until
-            if first_only and again[u]:
-                break
-            n_filled = _look_back(row, time, bits, rule.window, fills)
-            if n_filled > depth:
-                depth = n_filled
-                clean = False
-            if n_filled < depth or clean:
-                continue
-            attempt = np.sort(fills[fills <= row])
-            begun = time[attempt[0]]
-            while bar < end[u] and (time[bar] <= begun or not bits[bar] & ~steps):
-                bar += 1
-            last = time[row] - 1 if depth == n else begun + rule.window
-            clean = bar == end[u] or time[bar] > last
+                until = last
+            depth = n_filled
+            excluded[u] = False
             rows[u, :depth] = attempt
-        excluded[u] = not clean
-        if excluded[u]:
-            rows[u] = -1
     return rows, excluded, again

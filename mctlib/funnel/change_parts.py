@@ -22,7 +22,6 @@ PERIODS = ("before", "after")
 PARTS = ("mix", "behaviour", "tracking")
 COUNTS = ("n_entered", "n_reached", "n_checked", "n_tracked")
 ENTERED, REACHED, CHECKED, TRACKED = range(4)  # the places of `COUNTS`
-FALSE_DISCOVERIES = 0.1  # of what is named, at most this share is expected to be chance
 MIN_CELL = 30  # users in each period from which on a segment's parts are tested
 
 
@@ -119,8 +118,8 @@ class Cohorts:
         return is_known(self.whole)
 
     @cached_property
-    def split(self) -> Split:
-        """What was found, and 1000 bootstrap draws of it (axis 0).
+    def drawn(self) -> FloatArray:
+        """The counts of all buckets, and 1000 bootstrap draws of them (axis 0).
 
         The draws are of the users' hash buckets, seeded, the same for every number; users of one
         account share a bucket, so that they count as alike as they are. With users in fewer than 10
@@ -135,7 +134,12 @@ class Cohorts:
             n_clusters = stats.count_clusters(entrants, n_accounts=self.n_accounts).min()
         if n_clusters < stats.MIN_CLUSTERS:
             drawn = np.full_like(drawn, np.nan)
-        return split_change(np.concatenate([self.whole[None], drawn]))
+        return np.concatenate([self.whole[None], drawn])
+
+    @cached_property
+    def split(self) -> Split:
+        """What was found, and the draws of it (axis 0)."""
+        return split_change(self.drawn)
 
     def rates(
         self, name: str, reached: FloatArray, entered: FloatArray
@@ -166,6 +170,9 @@ def total_table(found: Cohorts) -> pd.DataFrame:
     split = found.split
     change = split.mix.sum(axis=-1) + (split.behaviour + split.tracking).sum(axis=(-2, -1))
     columns |= _with_interval("change_rate", change[:, None])
+    drawn = found.drawn.sum(axis=2)  # draws, periods, steps, COUNTS
+    before, after = stats.rate(drawn[..., -1, REACHED], drawn[..., 0, ENTERED]).T
+    columns |= _with_interval("risk_ratio", stats.rate(after, before)[:, None])
     return pd.DataFrame(columns | {"n_accounts": found.n_accounts})
 
 
@@ -188,8 +195,10 @@ def parts_table(found: Cohorts) -> pd.DataFrame:
     n = np.c_[n.sum(axis=1), n]
     is_tracking = np.array(PARTS) == "tracking"
     blank = np.r_[unknown.all(), unknown.all(axis=1)][:, None] & is_tracking
-    tested = ~blank & (n.min(axis=0) >= MIN_CELL)[:, None]
-    tested[0] = False  # the sums are no tests of their own
+    pvalue = np.where(blank, np.nan, part_pvalues(effect))
+    pvalue[1:][n[:, 1:].min(axis=0) < MIN_CELL] = np.nan
+    # the sums are a family of their own
+    qvalue = [stats.fdr(family) for family in (pvalue[0], pvalue[1:].ravel())]
     return pd.DataFrame(
         {
             "segment": np.repeat(["all", *found.segments], 3),
@@ -197,7 +206,7 @@ def parts_table(found: Cohorts) -> pd.DataFrame:
             "n_before": np.repeat(n[0], 3),
             "n_after": np.repeat(n[1], 3),
             **_with_interval("effect_rate", effect, blank),
-            "qvalue": stats.fdr(np.where(tested, part_pvalues(effect), np.nan).ravel()),
+            "qvalue": np.concatenate(qvalue),
         }
     )
 

@@ -13,12 +13,22 @@ import pandas as pd
 
 from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import ANY, Exclusion, Order, Step, as_exclusion, as_step, may_meet
+from mctlib.eventlog.steps import (
+    ANY,
+    Exclusion,
+    Order,
+    Step,
+    as_exclusion,
+    as_step,
+    check_exit,
+    may_meet,
+)
 from mctlib.funnel import narrative
 from mctlib.funnel.counts import Rule, count_funnel, shared_steps
 from mctlib.funnel.rates import (
     STEP_COLUMNS,
     Counts,
+    against_others,
     by_segment,
     correlations,
     curves,
@@ -48,19 +58,25 @@ class Funnel(Result):
     n_pending              users not there, window of the first entry still open at as_of
     n_competing            users left before the step, within that window
     conversion_rate ±      0-1   reach the step within the window of the first entry
+    difference_rate ±      0-1   that less the other segments' (`rates.against_others`)
+    qvalue                       of that difference, over the segments
+    differs                bool  qvalue at most .05, the interval leaves out 0: may be named
     design_effect          x     how many colleagues tell as much as one independent user
     n_accounts             count accounts in which first entries sit
     window_days            days  the window
-    horizon_days           days  longest time, at most the window, to which 10 were followed
+    horizon_days           days  longest time, at most the window, to which rates are known:
+                                 10 are followed and still waiting, or hardly anybody waits
     horizon_rate ±         0-1   reach the step within horizon_days
     naive_rate ±           0-1   n_reached over that of step 1
-    step_rate ±            0-1   of closed windows at the previous step, went on to this one
+    n_closed               users closed windows at the previous step; base of step_rate
+    step_rate ±            0-1   of these, went on to this one
     p25_days ... p90_days  days  wait since the previous step; NaN: the curve ends lower
     ====================== ===== ===========================================================
 
-    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %); NaN below 10 clusters. The previous step is the
-    last one that is not optional. Whoever came late to it waits for a short time only, so a
-    quantile may be given of a share that is larger than step_rate.
+    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %); NaN below 10 clusters. conversion_rate is NaN
+    where horizon_days are fewer than window_days. The previous step is the last one that is not
+    optional. Whoever came late to it waits for a short time only, so a quantile may be given of a
+    share that is larger than step_rate.
 
     ``times``, the wait since the previous step for everyone: segment, step, event, days,
     reached_rate ±, n_at_risk (users who wait for so long or longer); at most 2 x 61 rows a step,
@@ -124,14 +140,14 @@ def diagnose_funnel(
 
     Notes
     -----
-    Kaplan-Meier, or Aalen-Johansen with an exit, read at the window (`stats.incidence`); Wilson's
-    interval on the effective size, by account where users sit in some (`rates.step_rows`).
+    Kaplan-Meier, or Aalen-Johansen with an exit, as far as it may be read (`stats.incidence`,
+    `supported_until`); Wilson's interval on the effective size, or by account (`rates.step_rows`).
 
     Examples
     --------
     >>> steps = ["signed_up", "profile_completed"]
     >>> diagnose_funnel(log, steps, window="5d", as_of="2026-01-31").steps.shape
-    (2, 28)
+    (2, 33)
     """
     matchers = log.steps(steps, any_order=order == "unordered")
     exclusions = [as_exclusion(e) for e in _list("exclude", exclude, "exclusions")]
@@ -139,8 +155,8 @@ def diagnose_funnel(
     leave = None if competing is None else as_step(competing, "competing")
     as_timestamp(as_of)  # a log would read None as its last event
     _check_order(order, matchers, skipped)
-    _check_numbers(exclusions, skipped, len(matchers))
-    _check_exit(matchers, leave)
+    _check_numbers(exclusions, skipped, len(matchers), order)
+    check_exit(matchers, leave)
     end = log.as_of(as_of)
     window_us = as_window(window)
     rule = Rule(
@@ -161,15 +177,18 @@ def diagnose_funnel(
     columns = list(dict.fromkeys([*rule.by, *rule.hold, *rule.accounts]))
     kernel = partial(count_funnel, rule=rule)
     tables = log.reduce(kernel, events=[*events, *others], by=columns, as_of=as_of)
-    if not tables["reached"]["n_users"].any():
+    if not tables["passed"]["n_reached"].any():
         excluded = narrative.Checks(tables["checks"]).n("excluded", len(exclusions))
         if not excluded:
             _refuse_empty(log, matchers, order, day(end))
     missing = log.missing_events(events)
-    return _answer(tables, rule, narrative.Asked(matchers, exclusions, leave, missing, day(end)))
+    asked = narrative.Asked(matchers, exclusions, leave, missing, day(end))
+    return _answer(tables, rule, asked, log.caveats(as_of))
 
 
-def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked) -> Funnel:
+def _answer(
+    tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked, said: tuple[str, ...]
+) -> Funnel:
     everyone = Counts.of(tables, rule)
     labels = [step.label for step in asked.steps]
     if rule.order == "unordered":
@@ -182,7 +201,7 @@ def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked)
     stand_in = correlations(rows, everyone.clusters)
     for segment, counts in parts.items():
         rows += step_rows(counts, segment, labels, rule, stand_in)
-    steps = pd.DataFrame(rows)[STEP_COLUMNS]
+    steps = against_others(pd.DataFrame(rows))[STEP_COLUMNS]
     checks = narrative.Checks(tables["checks"])
     told = narrative.Told(asked, {"all": everyone} | parts, steps, checks, rule)
     return Funnel(
@@ -191,7 +210,7 @@ def _answer(tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked)
         checks=narrative.checks_table(told),
         finding=narrative.finding(told),
         rule=narrative.rule(told),
-        caveats=narrative.caveats(told),
+        caveats=(*said, *narrative.caveats(told)),
     )
 
 
@@ -228,7 +247,9 @@ def _check_order(order: str, steps: Sequence[Step], optional: Sequence[int]) -> 
             )
 
 
-def _check_numbers(exclude: Sequence[Exclusion], optional: Sequence[int], n: int) -> None:
+def _check_numbers(
+    exclude: Sequence[Exclusion], optional: Sequence[int], n: int, order: Order
+) -> None:
     whole = (int, np.integer)
     for e in exclude:
         numbers = isinstance(e.after, whole) and isinstance(e.before, whole)
@@ -237,19 +258,15 @@ def _check_numbers(exclude: Sequence[Exclusion], optional: Sequence[int], n: int
                 f'exclude: "{e.step.label}" lies after step {e.after} and before step {e.before}; '
                 f"with {n} steps it must hold that 1 <= after < before <= {n}."
             )
+        if order == "unordered" and (e.after, e.before) != (1, n):
+            raise ParameterError(
+                f'exclude: with order "unordered" steps have no place of their own; give "after" 1 '
+                f'and "before" {n} for "{e.step.label}".'
+            )
     for k in optional:
         if not isinstance(k, whole) or not 2 <= k <= n:
             raise ParameterError(
                 f"optional: step {k} cannot be optional; step 1 never can, and there are {n} steps."
-            )
-
-
-def _check_exit(steps: Sequence[Step], leave: Step | None) -> None:
-    for step in steps:
-        if leave and may_meet(step, leave):
-            raise ParameterError(
-                f'competing: one event could be both the exit "{leave.label}" and the step '
-                f'"{step.label}"; name an event that is no step.'
             )
 
 

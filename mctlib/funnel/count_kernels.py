@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
+from numpy.typing import NDArray
 
 from mctlib.eventlog.journeys import NEVER, Bools, Ints
 from mctlib.eventlog.walk_kernels import Rows
@@ -28,6 +29,10 @@ TABLE = types.Array(types.int64, 2, "C", readonly=True)
 ROWS = types.Array(types.int32, 2, "C", readonly=True)
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
 NUMBER = types.int64
+MASKS = [
+    types.Array(kind, 1, "C", readonly=True)
+    for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
+]
 TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
 # called for every user and step: compiled into the loop that calls it
 inlined = njit(inline="always")
@@ -121,22 +126,6 @@ def list_waits(
     return ended, since_entry, since_step
 
 
-@njit((TABLE, COLUMN, NUMBER, NUMBER), cache=True, nogil=True)
-def tally_passed(reached: Ints, place: Ints, n_places: int, last_closed: int) -> Ints:
-    """Users who reached each step (places, steps, 2): first those whose window is closed.
-
-    It is if they entered at ``last_closed`` or before.
-    """
-    n_users, n_steps = reached.shape
-    passed = np.zeros((n_places, n_steps, 2), np.int64)
-    for u in range(n_users):
-        is_open = int(reached[u, 0] > last_closed)
-        for k in range(n_steps):
-            if reached[u, k] != NEVER:
-                passed[place[u], k, is_open] += 1
-    return passed
-
-
 @njit((FLAGS, COLUMN, NUMBER), cache=True, nogil=True)
 def tally_steps(fits: Bools, segment: Ints, n_segments: int) -> Ints:
     """Count who fits at each step (segments, steps); ``fits`` is (users, steps)."""
@@ -147,25 +136,29 @@ def tally_steps(fits: Bools, segment: Ints, n_segments: int) -> Ints:
     return n_users
 
 
-@njit((COLUMN, COLUMN, COLUMN, COLUMN, NUMBER), cache=True, nogil=True)
+@njit([(COLUMN, COLUMN, m, COLUMN, NUMBER) for m in MASKS], cache=True, nogil=True)
 def deeds(
-    begin: Ints, end: Ints, bits: Ints, shared: Ints, n_steps: int
+    user: Ints, entered: Ints, mask: NDArray[Any], shared: Ints, n_steps: int
 ) -> tuple[Ints, Ints, Ints]:
-    """What users ever did, of the rows in their ranges.
+    """What those who entered ever did; ``user`` and ``mask`` are by row, both lists ascending.
 
     Bits of all their steps; of the events each by the first step it fits, the bit of the last one;
     and how many events they have for each set of ``shared`` steps (users, sets).
     """
     steps = (1 << n_steps) - 1
-    did = np.zeros(len(begin), np.int64)
-    furthest = np.zeros(len(begin), np.int64)
-    n_events = np.zeros((len(begin), len(shared)), np.int64)
-    for u in range(len(begin)):
-        for row in range(begin[u], end[u]):
-            mine = bits[row] & steps
-            did[u] |= mine
-            first = mine & -mine  # the lowest bit
-            furthest[u] = max(furthest[u], first)
-            for i in range(len(shared)):
-                n_events[u, i] += mine & shared[i] != 0
+    did = np.zeros(len(entered), np.int64)
+    furthest = np.zeros(len(entered), np.int64)
+    n_events = np.zeros((len(entered), len(shared)), np.int64)
+    u = 0
+    for row in range(len(user)):
+        while u < len(entered) and entered[u] < user[row]:
+            u += 1
+        if u == len(entered) or entered[u] != user[row]:
+            continue
+        mine = np.int64(mask[row]) & steps
+        did[u] |= mine
+        first = mine & -mine  # the lowest bit
+        furthest[u] = max(furthest[u], first)
+        for i in range(len(shared)):
+            n_events[u, i] += mine & shared[i] != 0
     return did, furthest, n_events

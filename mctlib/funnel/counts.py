@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER, Bools, Ints, Journeys, lines_of, number, tally
+from mctlib.eventlog.journeys import NEVER, Bools, Ints, Journeys, lines_of, number
 from mctlib.eventlog.steps import Order, Step, may_meet
 from mctlib.eventlog.walk import FunnelWalk, walk_attempts, walk_funnel
 from mctlib.funnel.count_kernels import (
@@ -19,7 +19,6 @@ from mctlib.funnel.count_kernels import (
     deeds,
     list_waits,
     moments,
-    tally_passed,
     tally_steps,
     tally_waits,
 )
@@ -116,11 +115,9 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
 
     All but "checks" are by segment too, where there is a ``by``.
 
-    * reached: step -> n_users, deepest attempts that got there;
+    * passed: step (and account, where users sit in some) -> n_reached, deepest attempts that got
+      there, n_closed and n_open, first entries that did, whose window is closed or open;
     * ever: step -> n_users, of those with step 1, who did it and all before it at any time;
-    * passed: step (and account, where users sit in some) -> n_closed, n_open, first entries that
-      got there, whose window is closed or open;
-    * followed: ticks -> n_users, first entries by how long they were seen, at most the window;
     * since_entry, since_step: step, ticks -> n_reached, n_left, n_stopped, n_pending, how waits for
       a step ended and how long they were, since entry and since the step before it that is not
       optional;
@@ -134,27 +131,33 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     leaves = np.full(len(first.rows), NOT_YET)
     if rule.competing:
         start = first.journeys.time[first.entry]
-        leaves = _exits(j, rule.n_steps + len(rule.exclude), first.user, start)
+        leaves = exits(j, rule.n_steps + len(rule.exclude), first.user, start)
     reached, n_tied = moments(first.journeys.time, first.rows, leaves)
     checks = _attempt_checks(j, first, deepest, rule)
     waits = _exact_waits if rule.exact else _waits
     tables = {
-        "reached": _by_step(deepest.rows >= 0, deepest_where, rule),
-        "passed": _passed(first, reached, where, rule),
-        "followed": _followed(j.as_of - reached[:, 0], where, rule),
+        "passed": pd.concat(
+            [
+                _passed(deepest, deepest_where, rule, deepest.rows >= 0),
+                _passed(
+                    first, where, rule, reached != NEVER, reached[:, 0] > j.as_of - rule.window
+                ),
+            ]
+        ),
         **waits(reached, leaves, where, Terms(rule.window, j.as_of, rule.unit), rule),
     }
-    if rule.order == "unordered":
-        tables["ever"] = tables["reached"]
-    else:
-        did, furthest, n_events = _deeds(j, rule, deepest.user)
-        tables["ever"] = _by_step(_ever(did, n_events, rule), deepest_where, rule)
+    ever = deepest.rows >= 0
+    if rule.order != "unordered":
+        shared = np.array(rule.shared, np.int64)
+        did, furthest, n_events = deeds(j.user, deepest.user, j.mask, shared, rule.n_steps)
+        ever = _ever(did, n_events, rule)
         checks += [("tied", 0, n_tied), *_skipped(did, furthest, rule)]
+    tables["ever"] = _by_step(ever, deepest_where, rule)
     tables["checks"] = pd.DataFrame(checks, columns=["check", "number", "n_users"])
     return tables
 
 
-def _exits(j: Journeys, bit: int, user: Ints, start: Ints) -> Ints:
+def exits(j: Journeys, bit: int, user: Ints, start: Ints) -> Ints:
     """Moment of each user's first row of the exit at or after the start, else NOT_YET."""
     rows = np.flatnonzero(j.has(bit))
     line = lines_of(j.user[rows], user)
@@ -173,36 +176,40 @@ def _by_step(fits: Bools, where: Segments, rule: Rule) -> pd.DataFrame:
     return where.table(segment, {"step": step + 1, "n_users": n_users.ravel()}, rule)
 
 
-def _passed(first: FunnelWalk, reached: Ints, where: Segments, rule: Rule) -> pd.DataFrame:
-    """First entries that got to each step, by account where users sit in some."""
+def _passed(
+    walk: FunnelWalk, where: Segments, rule: Rule, there: Bools, is_open: Bools | None = None
+) -> pd.DataFrame:
+    """Attempts that got to each step, by account where users sit in some.
+
+    ``is_open``: first entries whose window is open; None for the deepest attempts.
+    """
     place, segment = where.code, np.arange(len(where.labels))
     known: dict[str, NDArray[Any]] = {}
     if rule.accounts:
         name = rule.accounts[0]
-        account = first.journeys.dims[name][first.entry]
+        account = walk.journeys.dims[name][walk.entry]
         place, pairs = number(segment=where.code, account=account)
         segment = pairs["segment"]
-        known["account"] = np.asarray(first.journeys.levels[name], object)[pairs["account"]]
-    passed = tally_passed(reached, place, len(segment), first.journeys.as_of - rule.window)
-    place, step = np.nonzero(passed.any(axis=2))
+        known["account"] = np.asarray(walk.journeys.levels[name], object)[pairs["account"]]
+    sides = {"n_reached": there}
+    if is_open is not None:
+        sides = {"n_closed": there & ~is_open[:, None], "n_open": there & is_open[:, None]}
+    tallied = [tally_steps(side, place, len(segment)) for side in sides.values()]
+    n_users = np.stack(tallied, axis=-1)
+    place, step = np.nonzero(n_users.any(axis=2))
+    nobody = np.zeros(len(step), np.int64)
     columns = {name: labels[place] for name, labels in known.items()} | {"step": step + 1}
-    n_closed, n_open = passed[place, step].T
-    return where.table(segment[place], columns | {"n_closed": n_closed, "n_open": n_open}, rule)
-
-
-def _followed(seen: Ints, where: Segments, rule: Rule) -> pd.DataFrame:
-    """First entries by the time they were seen, at most the window; open ones not rounded up."""
-    ticks = np.where(seen >= rule.window, rule.ticks(rule.window), seen // rule.unit)
-    found = tally(segment=where.code, ticks=ticks)
-    return where.table(found.pop("segment"), found, rule)
+    columns |= dict.fromkeys(("n_reached", "n_closed", "n_open"), nobody)
+    columns |= dict(zip(sides, n_users[place, step].T))
+    return where.table(segment[place], columns, rule)
 
 
 def _exact_waits(
     reached: Ints, leaves: Ints, where: Segments, terms: Terms, rule: Rule
 ) -> dict[str, pd.DataFrame]:
     """The tables since_entry and since_step, a row a wait: no two are alike in microseconds."""
-    ended, since_entry, since_step = list_waits(reached, leaves, rule.previous, terms)
     tables = {}
+    ended, since_entry, since_step = list_waits(reached, leaves, rule.previous, terms)
     for name, since in (("since_entry", since_entry), ("since_step", since_step)):
         step, user = np.nonzero(since != NEVER)
         columns = {"step": step + 1, "ticks": since[step, user]}
@@ -218,20 +225,22 @@ def _waits(
     """The tables since_entry and since_step, counted for some segments at a time."""
     n_segments = max(len(where.labels), 1)
     at_once = max(MOST_CELLS // (len(WAYS) * rule.n_steps * (rule.ticks(rule.window) + 1)), 1)
-    tables: dict[str, list[pd.DataFrame]] = {"since_entry": [], "since_step": []}
+    found: list[dict[str, pd.DataFrame]] = []
     for low in range(0, n_segments, at_once):
         n_here = min(at_once, n_segments - low)
         users = (reached, leaves, where.code)
         if n_here < n_segments:
             mine = np.flatnonzero((where.code >= low) & (where.code < low + n_here))
             users = (reached[mine], leaves[mine], where.code[mine] - low)
-        counts = tally_waits(*users, n_here, rule.previous, terms)
-        for table, n_users in zip(tables.values(), counts):
+        waits = tally_waits(*users, n_here, rule.previous, terms)
+        tables = {}
+        for name, n_users in zip(("since_entry", "since_step"), waits):
             segment, step, ticks = np.nonzero(n_users.any(axis=3))
             columns = {"step": step + 1, "ticks": ticks}
             columns |= dict(zip(WAYS, n_users[segment, step, ticks].T))
-            table.append(where.table(segment + low, columns, rule))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+            tables[name] = where.table(segment + low, columns, rule)
+        found.append(tables)
+    return {name: pd.concat(part[name] for part in found) for name in found[0]}
 
 
 # ------------------------------------------------------------------- users who count otherwise
@@ -240,10 +249,14 @@ def _waits(
 def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
-    """Later attempts, exclusions (each, any, the first attempt only), and what is not held."""
+    """Later attempts, exclusions (each, any, who is counted all the same), and what is not held."""
     done = _finished(deepest)
     later = np.setdiff1d(done, _finished(first), assume_unique=True)
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
+    if rule.order == "unordered" and rule.exclude:
+        loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"exclude": ()})
+        as_deep = loose.rows[lines_of(deepest.user, loose.user)]
+        spoilt = deepest.user[((as_deep >= 0) & (deepest.rows < 0)).any(axis=1)]
     alone = _taken_out(j, deepest.excluded, rule)
     found = [("later", 0, len(later))]
     for i, n in enumerate([*alone, len(deepest.excluded), len(spoilt)]):
@@ -274,16 +287,6 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
         walk = walk_funnel(alone, rule.n_steps, **rule.of_walk | {"exclude": [between]})
         found.append(len(walk.excluded))
     return found
-
-
-def _deeds(j: Journeys, rule: Rule, user: Ints) -> tuple[Ints, Ints, Ints]:
-    """What the users ever did: see `count_kernels.deeds`."""
-    begin, end = j.ranges
-    if len(user) < len(begin):
-        mine = np.searchsorted(j.user[begin], user)
-        begin, end = begin[mine], end[mine]
-    shared = np.array(rule.shared, np.int64)
-    return deeds(begin, end, j.bits, shared, rule.n_steps)
 
 
 def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:

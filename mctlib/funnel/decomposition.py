@@ -49,13 +49,14 @@ class Change(Result):
     before_rate ±, after_rate ±  0-1  reach the last step; of a step: go on to it
     before_, after_design_effect x    of those rates
     change_rate ±                0-1  after_rate less before_rate
+    risk_ratio ±                 x    after_rate over before_rate
     n_accounts                        of the users of both periods; NaN where nothing says so
     effect_rate ±                0-1  what the part adds: to the whole, in ``steps`` to the step's
                                       own rate, its mix weighted by the users at the step before
     total_effect_rate ±          0-1  in ``steps``: what the part adds to the whole; the mix of the
                                       entrants stands at step 1, that of later steps follows (NaN)
-    qvalue                            of the test that the part is 0, in segments with 30 users or
-                                      more in both periods (Benjamini-Hochberg), NaN elsewhere
+    qvalue                            of the test that the part is 0 (Benjamini-Hochberg), over the
+                                      sums, and over segments of 30 users or more in both periods
     period, source                    before, after; backend, implied, none: what proves the step
     n_checked, n_tracked              users who did the step for certain; whose event is there too
     completeness_rate ±          0-1  n_tracked / n_checked
@@ -159,7 +160,11 @@ def explain_change(
         timeline=timeline,
         finding=narrative.change_finding(parts, by_step, whole, last, window_us),
         rule=narrative.change_rule(whole),
-        caveats=(*missing, *narrative.change_caveats(parts, whole, tracking, timeline)),
+        caveats=(
+            *log.caveats(as_of),
+            *missing,
+            *narrative.change_caveats(parts, whole, tracking, timeline),
+        ),
     )
 
 

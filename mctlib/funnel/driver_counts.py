@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from mctlib import stats
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import NOWHERE, Journeys, lines_of
+from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, lines_of, number
 from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.eventlog.walk import FunnelWalk, walk_funnel
+from mctlib.funnel.count_kernels import moments
+from mctlib.funnel.counts import NOT_YET, exits
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -26,12 +28,18 @@ TENTHS = 10  # of the window, in which the step before was reached
 
 @dataclass(frozen=True)
 class Rule:
-    """How users are counted: steps, window (microseconds), columns of the strata, accounts."""
+    """How users are counted: steps, window (microseconds), strata, accounts, exit."""
 
     steps: Sequence[Step]
     window: int
     adjust: Sequence[str] = ()
     accounts: Sequence[str] = ()
+    leave: Step | None = None
+
+    @property
+    def events(self) -> list[Step]:
+        """The matchers of every walk, by bit: the steps, then the exit."""
+        return [*self.steps, *([self.leave] if self.leave else [])]
 
     @property
     def landmark(self) -> int:
@@ -45,13 +53,21 @@ class Rule:
     @property
     def own(self) -> set[str]:
         """The funnel's own events."""
-        return {name for step in self.steps for name in step.names}
+        return {name for step in self.events for name in step.names}
 
 
-def _first_attempts(j: Journeys, rule: Rule) -> tuple[FunnelWalk, Bools]:
-    """First attempts, and which of them have their whole window behind them."""
+def _first_attempts(j: Journeys, rule: Rule) -> tuple[FunnelWalk, Ints, Ints]:
+    """First attempts with their whole window behind them, when they got to each step, and left.
+
+    The former NEVER, the latter NOT_YET where they did not.
+    """
     walk = walk_funnel(j, len(rule.steps), window=rule.window, first_only=True)
-    return walk, walk.journeys.time[walk.entry] + rule.window <= j.as_of
+    time = walk.journeys.time
+    walk = replace(walk, rows=walk.rows[time[walk.entry] + rule.window <= j.as_of])
+    leaves = np.full(len(walk.rows), NOT_YET)
+    if rule.leave:
+        leaves = exits(j, len(rule.steps), walk.user, time[walk.entry])
+    return walk, moments(time, walk.rows, leaves)[0], leaves
 
 
 def _buckets(j: Journeys, user: Ints, rule: Rule) -> Ints:
@@ -72,13 +88,13 @@ def count_segments(j: Journeys, *, rule: Rule, columns: Sequence[str]) -> dict[s
 
     "counts": step to be reached, column ("" for all users), driver (value), stratum (values of
     ``adjust`` but for the column itself), bucket -> n_users at the step before, n_on who reach it ·
-    "accounts": step, account -> n_users at the step before.
+    "accounts": the same by account in the place of stratum and bucket, where users sit in some.
     """
-    walk, closed = _first_attempts(j, rule)
+    walk, reached, _ = _first_attempts(j, rule)
     counts, accounts = [], []
     for step in range(2, len(rule.steps) + 1):
-        there = np.flatnonzero(closed & (walk.rows[:, step - 2] >= 0))
-        entry, on = walk.entry[there], walk.rows[there, step - 1] >= 0
+        there = np.flatnonzero(reached[:, step - 2] != NEVER)
+        entry, on = walk.entry[there], reached[there, step - 1] != NEVER
         bucket = _buckets(j, walk.user[there], rule)
         for column in ("", *columns):
             driver = walk.journeys.segments(entry, [column] if column else [])
@@ -86,8 +102,27 @@ def count_segments(j: Journeys, *, rule: Rule, columns: Sequence[str]) -> dict[s
             stratum = walk.journeys.segments(entry, others)
             cells = _tally(driver, stratum, bucket, on)
             counts.append(cells.assign(step=step, column=column))
-        accounts.append(walk.journeys.accounts(entry, rule.accounts).assign(step=step))
+            own = _by_account(walk.journeys, entry, driver, on, rule)
+            accounts.append(own.assign(step=step, column=column))
     return {"counts": pd.concat(counts), "accounts": pd.concat(accounts)}
+
+
+def _by_account(
+    j: Journeys, entry: NDArray[Any], driver: Codes, on: Bools, rule: Rule
+) -> pd.DataFrame:
+    """driver, account -> n_users, n_on of users by their entry; empty where nothing says which."""
+    if not rule.accounts:
+        return pd.DataFrame({"driver": [], "account": [], "n_users": [], "n_on": []})
+    name = rule.accounts[0]
+    place, found = number(driver=driver[0], account=j.dims[name][entry])
+    return pd.DataFrame(
+        {
+            "driver": driver[1][found["driver"]],
+            "account": np.asarray(j.levels[name], object)[found["account"]],
+            "n_users": np.bincount(place),
+            "n_on": np.bincount(place, on).astype(int),
+        }
+    )
 
 
 def count_events(
@@ -102,17 +137,17 @@ def count_events(
     was reached: who took longer has had more time to do anything, and has less left to go on.
 
     "at_risk": driver ("all"), stratum, bucket -> n_users, n_on · "done": the same of those who did
-    an event (driver) · "at_landmark": n_at_risk, n_sooner (had gone on), n_late (no time left).
+    an event (driver) · "at_landmark": n_at_risk, n_sooner (had gone on), n_late (no time left),
+    n_left (had left).
     """
-    walk, closed = _first_attempts(j, rule)
-    there = np.flatnonzero(closed & (walk.rows[:, step - 2] >= 0))
-    time = walk.journeys.time
-    start, reached = time[walk.entry[there]], time[walk.rows[there, step - 2]]
-    next_row = walk.rows[there, step - 1]
-    on, mark = next_row >= 0, reached + rule.landmark
-    sooner = on & (time[next_row] <= mark)
+    walk, when, leaves = _first_attempts(j, rule)
+    there = np.flatnonzero(when[:, step - 2] != NEVER)
+    start, reached = walk.journeys.time[walk.entry[there]], when[there, step - 2]
+    on, mark = when[there, step - 1] != NEVER, reached + rule.landmark
+    sooner = on & (when[there, step - 1] <= mark)
     late = ~sooner & (mark >= start + rule.window)
-    risk = ~sooner & ~late
+    left = ~sooner & ~late & (leaves[there] <= mark)
+    risk = ~sooner & ~late & ~left
 
     there, start, mark, on = there[risk], start[risk], mark[risk], on[risk]
     tenth = (reached[risk] - start) * TENTHS // rule.window
@@ -128,25 +163,24 @@ def count_events(
 
     line, in_time = _rows_between(j, user, start, mark, rule)
     done = []
-    for bit, label in enumerate(labels, start=len(rule.steps)):
+    for bit, label in enumerate(labels, start=len(rule.events)):
         did = np.zeros(len(user), bool)
         did[line[in_time.has(bit)]] = True
         done.append(tally(label, did))
+    sums = {"n_at_risk": risk, "n_sooner": sooner, "n_late": late, "n_left": left}
     return {
         "at_risk": tally("all", np.ones(len(user), bool)),
         "done": pd.concat(done),
-        "at_landmark": pd.DataFrame(
-            {"n_at_risk": [len(user)], "n_sooner": [sooner.sum()], "n_late": [late.sum()]}
-        ),
+        "at_landmark": pd.DataFrame({name: [who.sum()] for name, who in sums.items()}),
     }
 
 
 def _rows_between(
     j: Journeys, user: Ints, start: Ints, mark: Ints, rule: Rule
 ) -> tuple[Ints, Journeys]:
-    """Rows of other events than steps between start and mark of their user: whose, and which."""
+    """Rows of other events than ours between start and mark of their user: whose, and which."""
     line = lines_of(j.user, user)
-    rows = np.flatnonzero((line != NOWHERE) & (j.mask >= j.mask.dtype.type(1 << len(rule.steps))))
+    rows = np.flatnonzero((line != NOWHERE) & (j.mask >= j.mask.dtype.type(1 << len(rule.events))))
     line = line[rows]
     between = (j.time[rows] >= start[line]) & (j.time[rows] <= mark[line])
     return line[between], j.take(rows[between])
@@ -159,7 +193,7 @@ def count_all_events(
 
     Labels of the events that enough users did, how many others there are, and the tables.
     """
-    steps_are_named = all(matcher.names for matcher in rule.steps)
+    steps_are_named = all(matcher.names for matcher in rule.events)
     others = {
         e.label: e for e in asked if e.names and steps_are_named and rule.own.isdisjoint(e.names)
     }
@@ -169,11 +203,11 @@ def count_all_events(
         for label, e in others.items()
         if n_users.reindex(e.names, fill_value=0).sum() >= stats.MIN_USERS
     ]
-    walks, room = [], MATCHERS - len(rule.steps)
+    walks, room = [], MATCHERS - len(rule.events)
     for first in range(0, len(labels), room):
         block = labels[first : first + room]
         kernel = partial(count_events, rule=rule, step=step, labels=block)
-        events = [*rule.steps, *(others[label] for label in block)]
+        events = [*rule.events, *(others[label] for label in block)]
         walks.append(log.reduce(kernel, events=events, by=rule.adjust, as_of=as_of))
     if not walks:
         return [], len(others), {}

@@ -14,8 +14,9 @@ from mctlib import stats
 from mctlib.contract import ParameterError, as_columns, as_window, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import count_accounts
-from mctlib.eventlog.steps import Step, as_step
+from mctlib.eventlog.steps import Step, as_step, check_exit
 from mctlib.funnel import narrative_change as narrative
+from mctlib.funnel.accounts import account_share, by_account
 from mctlib.funnel.driver_counts import Rule, count_all_events, count_segments
 from mctlib.results import Result
 
@@ -34,9 +35,12 @@ class Drivers(Result):
     with_rate ±, without_rate ± 0-1    share of them who go on
     difference_rate ±          0-1     with_rate less without_rate (Newcombe)
     adjusted_difference_rate ± 0-1     the same among like users (Mantel-Haenszel over strata)
+    risk_ratio ±               x       with_rate over without_rate among like users
     pvalue                             Cochran-Mantel-Haenszel
     design_effect              x       of the adjusted difference; NaN where nobody sits in accounts
     qvalue                             Benjamini-Hochberg over all rows
+    differs                    boolean may be named: qvalue is at most .05, and the intervals of
+                                       adjusted difference and ratio leave out no effect
     sign_differs               boolean crude and adjusted difference lie on opposite sides of 0
     n_accounts                         of the users at the step before; NaN where nothing says so
     ========================== ======= =============================================================
@@ -60,6 +64,7 @@ def drop_off_drivers(
     segments: str | Sequence[str] = (),
     events: Sequence[Any] | None = None,
     adjust: str | Sequence[str] = (),
+    competing: Any = None,
 ) -> Drivers:
     """Compare users who reach a step with those who stop before it, by segments and by events.
 
@@ -71,7 +76,7 @@ def drop_off_drivers(
     ----------
     log : EventLog
         Events, and perhaps accounts (``log.accounts``), which widen intervals and tests.
-    steps, window, as_of
+    steps, window, as_of, competing
         See `diagnose_funnel`; steps in order.
     step : int, optional
         Number of the step to be reached, from 2. Default: what the smallest share goes on to.
@@ -100,28 +105,34 @@ def drop_off_drivers(
     >>> list(found.drivers)[:4]
     ['kind', 'driver', 'n_with', 'n_without']
     """
-    rule = Rule(log.steps(steps), as_window(window), as_columns(adjust), log.accounts)
+    leave = None if competing is None else as_step(competing, "competing")
+    rule = Rule(log.steps(steps), as_window(window), as_columns(adjust), log.accounts, leave)
+    check_exit(rule.steps, leave)
     columns = as_columns(segments)
     asked = [as_step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
     tables = log.reduce(
         partial(count_segments, rule=rule, columns=columns),
-        events=rule.steps,
+        events=rule.events,
         by=list(dict.fromkeys([*columns, *rule.adjust, *rule.accounts])),
         as_of=as_of,
     )
     counts = tables["counts"]
     sizes = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
-    missing = tuple(f"The {s}" for s in log.missing_events([*rule.steps, *asked]))
+    missing = [f"The {s}" for s in log.missing_events([*rule.events, *asked])]
+    said = (*log.caveats(as_of), *missing)
     if sizes.empty or (step is not None and step not in sizes.index):
         wanted = 2 if sizes.empty or step is None else step
         finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
-        return Drivers(drivers=surest_first([], np.nan), finding=finding, caveats=missing)
+        return Drivers(drivers=surest_first([], np.nan), finding=finding, caveats=said)
     step = step or int((sizes["n_on"] / sizes["n_users"]).idxmin())
     here = counts[counts["step"] == step]
-    n_accounts = count_accounts(tables["accounts"].query("step == @step"))
+    accounts = dict(list(tables["accounts"].query("step == @step").groupby("column")))
+    everyone = accounts.get("", tables["accounts"])
+    n_accounts = count_accounts(everyone)
     compared = [
-        _compare_column(here[here["column"] == column], column, n_accounts) for column in columns
+        _compare_column(here[here["column"] == column], accounts.get(column), column, n_accounts)
+        for column in columns
     ]
     labels, n_rare, on_the_way = count_all_events(log, asked, rule, step, as_of)
     n_at_risk, left_out = 0, []
@@ -132,13 +143,13 @@ def drop_off_drivers(
         n_at_risk = at_landmark["n_at_risk"]
         left_out = narrative.events_left_out(at_landmark, rule, step)
     table = surest_first([tested for tested, _ in compared], n_accounts)
-    goes = _share(here[here["column"] == ""], n_accounts)
+    goes = _share(sizes["n_on"][step], sizes["n_users"][step], everyone)
     n_small = n_rare + sum(n for _, n in compared)
     return Drivers(
         drivers=table,
         finding=narrative.drivers_finding(table, goes, rule, step),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
-        caveats=(*missing, *narrative.drivers_caveats(table, goes, n_small, left_out)),
+        caveats=(*said, *narrative.drivers_caveats(table, goes, n_small, left_out)),
     )
 
 
@@ -193,25 +204,50 @@ def _dense(
     return k, n
 
 
-def _share(cells: pd.DataFrame, n_accounts: float) -> dict[str, float]:
+def _share(k: int, n: int, accounts: pd.DataFrame) -> dict[str, float]:
     """Who goes on of all users: n_users, on_rate with its interval, n_accounts, design_effect."""
-    k, n = (a[:, 0, 0] for a in _dense(cells, ["all"], ["all"]))
-    low, high, effect = stats.share_interval(k, n, n_accounts=n_accounts)
-    accounts = {"n_accounts": n_accounts, "design_effect": effect}
-    share = interval_columns("on_rate", k.sum() / n.sum(), low, high)
-    return {"n_users": int(n.sum()), **share, **accounts}
+    n_accounts = count_accounts(accounts)
+    found = stats.ClusterRate(*stats.wilson(k, n), np.array(np.nan), np.array(np.nan))
+    if len(accounts):
+        found = account_share(by_account(accounts, "n_on"), by_account(accounts, "n_users"))
+    share = interval_columns("on_rate", k / n, found.low, found.high)
+    return {
+        "n_users": n,
+        **share,
+        "n_accounts": n_accounts,
+        "design_effect": found.design_effect,
+    }
 
 
 def _compare_column(
-    cells: pd.DataFrame, column: str, n_accounts: float
+    cells: pd.DataFrame, accounts: pd.DataFrame | None, column: str, n_accounts: float
 ) -> tuple[pd.DataFrame, int]:
-    """`compare` of a column's values; of two that of the smaller, for the other says the same."""
+    """`compare` of a column's values; of two that of the smaller, for the other says the same.
+
+    Where users sit in accounts, the rates' own intervals are by these, as in `diagnose_funnel`.
+    """
     keys = ["stratum", "bucket"]
     everyone = cells.groupby(keys, as_index=False)[["n_users", "n_on"]].sum().assign(driver="all")
     size = cells.groupby("driver")["n_users"].sum()
     values = [size.idxmin()] if len(size) == 2 else list(size.index)
     tested, n_small = compare("segment", cells, everyone, values, n_accounts)
+    if accounts is not None:
+        tested = tested.assign(**_account_rates(accounts, tested["driver"]))
     return tested.assign(driver=[f"{column}: {value}" for value in tested["driver"]]), n_small
+
+
+def _account_rates(accounts: pd.DataFrame, values: Sequence[str]) -> dict[str, stats.FloatArray]:
+    """The ends of with_rate and without_rate, by account."""
+    drivers = pd.Index(accounts["driver"].unique())
+    place = (drivers.get_indexer(accounts["driver"]), len(drivers))
+    k, n = (by_account(accounts, name, place) for name in ("n_on", "n_users"))
+    k_all, n_all = k.sum(axis=1, keepdims=True), n.sum(axis=1, keepdims=True)
+    ends = {}
+    for name, on, of in (("with_rate", k, n), ("without_rate", k_all - k, n_all - n)):
+        shares = [account_share(on[:, i], of[:, i]) for i in drivers.get_indexer(values)]
+        ends[f"{name}_ci_lower"] = np.array([share.low for share in shares])
+        ends[f"{name}_ci_upper"] = np.array([share.high for share in shares])
+    return ends
 
 
 def compare(
@@ -243,6 +279,7 @@ def compare(
     sides = Sides(k, n, k_all - k, n_all - n)
     design = sides.design(n_accounts)
     *adjusted, pvalue = stats.mantel_haenszel(*sides.sum(0), design=design)
+    ratio = stats.risk_ratio(*sides.sum(0), design=design)
 
     crude = sides.sum(-1)  # buckets, drivers
     with_low, with_high, _ = stats.share_interval(crude.k, crude.n, n_accounts=n_accounts)
@@ -250,6 +287,8 @@ def compare(
     one_stratum = Sides(*(a[..., None] for a in crude))
     k, n, k_0, n_0 = crude.sum(0)
     ends = stats.newcombe(k, n, k_0, n_0, design=one_stratum.design(n_accounts))
+    if len(strata) == 1:  # one difference has one interval
+        adjusted[1:] = ends
     table = pd.DataFrame(
         {
             "kind": kind,
@@ -260,6 +299,7 @@ def compare(
             **interval_columns("without_rate", k_0 / n_0, low, high),
             **interval_columns("difference_rate", k / n - k_0 / n_0, *ends),
             **interval_columns("adjusted_difference_rate", *adjusted),
+            **interval_columns("risk_ratio", *ratio),
             "pvalue": pvalue,
             "design_effect": design.effect if design else np.nan,
         }
@@ -278,7 +318,17 @@ def surest_first(tested: Sequence[pd.DataFrame], n_accounts: float) -> pd.DataFr
     table = pd.concat(tested, ignore_index=True) if tested else nothing
     # a difference of 0 but for rounding has no side
     opposite = table["difference_rate"] * table["adjusted_difference_rate"] < -1e-12
+    qvalue = stats.fdr(table["pvalue"])
+    ends, ends_of_ratio = (
+        (table[f"{name}_ci_lower"], table[f"{name}_ci_upper"])
+        for name in ("adjusted_difference_rate", "risk_ratio")
+    )
+    # there is no ratio to a share of 0
+    apart = table["risk_ratio_ci_lower"].isna() | stats.differs(*ends_of_ratio, qvalue, same=1)
     table = table.assign(
-        qvalue=stats.fdr(table["pvalue"]), sign_differs=opposite, n_accounts=n_accounts
+        qvalue=qvalue,
+        differs=apart & stats.differs(*ends, qvalue),
+        sign_differs=opposite,
+        n_accounts=n_accounts,
     )
     return table.sort_values("pvalue", kind="stable", ignore_index=True)

@@ -14,7 +14,6 @@ from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.counts import Rule
 from mctlib.funnel.rates import Counts
 
-SMALL_SEGMENT = 30  # entrants below which a segment's rates are not worth comparing
 SKIPPED_SHARE = 0.01  # of the entrants: from here on a step that users pass is worth a caveat
 WORTH_TELLING = 1.05  # design effect; below, users are as good as on their own, or tell even more
 MOST_LISTED = 5
@@ -95,42 +94,52 @@ def _completion(told: Told) -> str:
             f"An exclusion takes out the first attempt of everyone with {first_name}, so there is "
             "no rate"
         )
+    if np.isnan(last["horizon_rate"]):
+        return (
+            f"Of {entered}, the share reaching {last_name} within {span} is not known yet: too few "
+            "were followed"
+        )
+    reached = f"Of {entered}, {phrases.share(last, 'horizon_rate')} reached {last_name}"
     if np.isnan(last["conversion_rate"]):
         return (
-            f"Of {entered}, the share reaching {last_name} within {span} is not known yet: no "
-            "window has closed"
+            f"{reached} so far, within {phrases.duration(last['horizon_days'])}; too few were "
+            f"followed longer to tell the share within {span}"
         )
-    return (
-        f"Of {entered}, {phrases.share(last, 'conversion_rate')} reached {last_name} within {span}"
-    )
+    return f"{reached} within {span}"
 
 
 def _weakest(told: Told) -> str:
     total = told.total
-    if len(total) < 3 or total["step_rate"].isna().all():
+    known = total[total["n_closed"] >= (stats.MIN_WAITING if told.counts["all"].n_open[0] else 0)]
+    if len(total) < 3 or known["step_rate"].isna().all():
         return ""
-    k = int(total["step_rate"].idxmin())
+    k = int(known["step_rate"].idxmin())
     before = int(told.rule.previous[k])
     whom = "the step before" if before == k - 1 else f"step {before + 1}"
     return (
-        f"; the weakest step is step {k + 1}, {told.names[k]}: "
-        f"{phrases.share(total.loc[k], 'step_rate')} of those at {whom} go on"
+        f"; the weakest step is step {k + 1}, {told.names[k]}: of "
+        f"{phrases.users(total.loc[k, 'n_closed'])} at {whom} with a closed window "
+        f"{phrases.share(total.loc[k], 'step_rate')} go on"
     )
 
 
 def _spread(told: Told) -> str:
     ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
-    if len(ends) < 2:
+    compared = ends[ends["difference_rate"].notna()].sort_values("difference_rate")
+    named = compared[compared["differs"]]
+    if compared.empty:
         return ""
-    ends = ends[ends["n_entered"] >= SMALL_SEGMENT]
-    ends = ends.dropna(subset="conversion_rate").sort_values("conversion_rate")
-    if len(ends) < 2:
-        return ""
-    low, high = ends.iloc[0], ends.iloc[-1]
-    return (
-        f"By segment it runs from {phrases.share(low, 'conversion_rate')} in {low['segment']} "
-        f"to {phrases.share(high, 'conversion_rate')} in {high['segment']}"
-    )
+    if named.empty:
+        return "No segment clearly differs from the others"
+    said: list[str] = []
+    for word, row in (("least", named.iloc[0]), ("most", named.iloc[-1])):
+        if (row["difference_rate"] < 0) == (word == "least"):
+            than = f", {phrases.points(row, 'difference_rate')} against the others"
+            if said and len(compared) == 2:
+                than = ""  # that has been said
+            share = phrases.share(row, "conversion_rate")
+            said.append(f"{word} in {row['segment']}, {share}{than}")
+    return f"By segment, {told.names[-1]} is reached {'; '.join(said)}"
 
 
 def rule(told: Told) -> str:
@@ -159,7 +168,9 @@ def rule(told: Told) -> str:
 def _options(told: Told) -> list[str]:
     """What else the attempts are held to."""
     found = [
-        f"users with {e.step.label} between steps {e.after} and {e.before} taken out"
+        f"{e.step.label} takes back the steps before it"
+        if told.rule.order == "unordered"
+        else f"users with {e.step.label} between steps {e.after} and {e.before} taken out"
         for e in told.asked.exclusions
     ]
     if told.rule.optional:
@@ -201,10 +212,15 @@ def _of_counting(told: Told) -> list[tuple[object, str]]:
         ),
         (gone, f"Taken out by an exclusion: {phrases.users(gone)}. They are in no count."),
         (
-            spoilt,
+            spoilt and told.rule.order != "unordered",
             "Taken out by an exclusion on the first attempt, but not on the deepest: "
             f"{phrases.users(spoilt)}. They are in n_reached and naive_rate, not in "
             "conversion_rate and step_rate.",
+        ),
+        (
+            spoilt and told.rule.order == "unordered",
+            f"Set back by an exclusion: {phrases.users(spoilt)}. What they did before it counts "
+            "for nothing, what they did after it counts.",
         ),
         (
             tied,
@@ -220,7 +236,10 @@ def _of_intervals(told: Told) -> list[tuple[object, str]]:
     few = [s for s, c in told.counts.items() if c.clusters.n_clusters < stats.MIN_CLUSTERS]
     in_few = "" if few == ["all"] else f" in {phrases.listed(few, most=MOST_LISTED)}"
     entered = told.steps[told.steps["step"] == 1].iloc[1:]
-    small = entered.loc[entered["n_entered"] < SMALL_SEGMENT, "segment"]
+    small = entered.loc[entered["n_entered"] < stats.MIN_USERS, "segment"]
+    ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
+    large = ends["n_entered"] >= stats.MIN_USERS
+    young = ends.loc[large & ends["conversion_rate"].isna(), "segment"]
     return [
         (
             last["design_effect"] >= WORTH_TELLING and last["n_accounts"],
@@ -231,8 +250,13 @@ def _of_intervals(told: Told) -> list[tuple[object, str]]:
         (few, phrases.too_few_accounts(in_few)),
         (
             len(small),
-            f"Fewer than {SMALL_SEGMENT} users entered in "
+            f"Fewer than {stats.MIN_USERS} users entered in "
             f"{phrases.listed(small, most=MOST_LISTED)}: too few to compare.",
+        ),
+        (
+            len(young) and last["n_entered"],
+            "Too few were followed for the whole window, so not compared: "
+            f"{phrases.listed(young, most=MOST_LISTED)}.",
         ),
     ]
 
@@ -258,6 +282,7 @@ def _skipped(told: Told) -> list[str]:
 def checks_table(told: Told) -> pd.DataFrame:
     """`Funnel.checks`: each reason in words, and how many users it is about."""
     n_steps, events = told.rule.n_steps, told.total["event"].tolist()
+    unordered = told.rule.order == "unordered"
     last = (n_steps, events[-1])
     n_pending = int(told.total["n_pending"].iloc[-1])
     rows: list[tuple[str, int | None, str, int]] = [
@@ -266,17 +291,19 @@ def checks_table(told: Told) -> pd.DataFrame:
     ]
     out, n_exclusions = "taken out by an exclusion", len(told.asked.exclusions)
     for i, e in enumerate(told.asked.exclusions):
-        where = f"{e.step.label} after step {e.after}"
-        rows.append((out, e.before, where, told.checks.n("excluded", i)))
+        number = None if unordered else e.before
+        where = e.step.label if unordered else f"{e.step.label} after step {e.after}"
+        rows.append((out, number, where, told.checks.n("excluded", i)))
     if n_exclusions > 1:
         rows.append((out, None, "any of these", told.checks.n("excluded", n_exclusions)))
     if n_exclusions:
         spoilt = told.checks.n("excluded", n_exclusions + 1)
-        rows.append((f"{out} on the first attempt only", None, "", spoilt))
+        counted = "set back by an exclusion" if unordered else f"{out} on the first attempt only"
+        rows.append((counted, None, "", spoilt))
     if told.rule.hold:
         held = " and ".join(told.rule.hold)
         rows.append((f"reached, but not with the same {held}", *last, told.checks.n("hold")))
-    if told.rule.order != "unordered":
+    if not unordered:
         rows.append(("two steps at the very same time", None, "", told.checks.n("tied")))
     for k in range(2, n_steps):
         if ("skipped", k) in told.checks:

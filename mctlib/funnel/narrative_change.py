@@ -8,8 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.funnel.change_parts import FALSE_DISCOVERIES, MIN_CELL
+from mctlib.funnel.change_parts import MIN_CELL
 from mctlib.funnel.driver_counts import Rule
+
+MOST_CHANCE = f"{100 * stats.MAX_FALSE:g} %"  # of what is named
 
 # ----------------------------------------------------------------------- change: mix, behaviour ...
 
@@ -38,7 +40,7 @@ def change_finding(
         known = pd.notna(row["effect_rate"])
         sums.append(f"{row['part']} {phrases.points(row, 'effect_rate') if known else 'not known'}")
     moved = []
-    for _, row in _clear(whole, "effect_rate").iterrows():
+    for _, row in _clear(whole[whole["qvalue"] <= stats.MAX_FALSE], "effect_rate").iterrows():
         meaning = MEANING[row["part"]][int(row["effect_rate"] < 0)]
         moved.append(meaning + _where(row, parts, steps))
     if whole["effect_rate"].isna().any():  # no tracking is known
@@ -49,11 +51,12 @@ def change_finding(
     elif whole["effect_rate_ci_lower"].isna().all():
         why = "What moved it cannot be told from chance"
     else:
-        why = "No part is clear: every interval includes 0"
+        why = "No part can be told from chance"
+    ratio = phrases.times(total, "risk_ratio")
     return (
         f"The share of users reaching {label} within {phrases.window(window)} went from "
         f"{phrases.share(total, 'before_rate')} to {phrases.share(total, 'after_rate')}, "
-        f"{phrases.points(total, 'change_rate')}: {', '.join(sums)}. {why}."
+        f"{phrases.points(total, 'change_rate')}{ratio and f', {ratio}'}: {', '.join(sums)}. {why}."
     )
 
 
@@ -81,7 +84,7 @@ def _where(row: pd.Series, parts: pd.DataFrame, steps: pd.DataFrame) -> str:
     if steps["step"].max() > 2:
         for _, step in strongest(steps, "total_effect_rate").iterrows():
             places.append(f"at step {step['step']}, {step['event']},")
-    held = parts[parts["qvalue"] < FALSE_DISCOVERIES]
+    held = parts[(parts["qvalue"] <= stats.MAX_FALSE) & (parts["segment"] != "all")]
     places += [f"in {segment}" for segment in strongest(held, "effect_rate")["segment"]]
     return f", most {' '.join(places).removesuffix(',')}" if places else ""
 
@@ -149,17 +152,18 @@ def _in_some(segments: pd.Series, rows: pd.DataFrame) -> str:
 
 def _test_caveats(parts: pd.DataFrame) -> list[str]:
     """How many tests were made and which of them hold."""
-    tested = parts[parts["qvalue"].notna()]
+    tested = parts[parts["qvalue"].notna() & (parts["segment"] != "all")]
     if tested.empty:
         return []
-    held = tested[tested["qvalue"] < FALSE_DISCOVERIES].sort_values("qvalue", kind="stable")
+    held = _clear(tested[tested["qvalue"] <= stats.MAX_FALSE], "effect_rate")
+    held = held.sort_values("qvalue", kind="stable")
     words = []
     for _, row in held.iterrows():
         q = "q < 0.001" if row["qvalue"] < 0.0005 else f"q = {row['qvalue']:.3f}"
         words.append(f"{row['part']} in {row['segment']} ({q})")
     return [
         f"{len(tested)} tests were made, one for each part in each segment of {MIN_CELL} users or "
-        f"more in both periods; with false discoveries held to {100 * FALSE_DISCOVERIES:.0f} %, "
+        f"more in both periods; with false discoveries held to {MOST_CHANCE}, "
         f"{phrases.listed(words, most=5) or 'none'} can be told from chance."
     ]
 
@@ -203,17 +207,17 @@ def no_drivers_finding(rule: Rule, step: int, end: int) -> str:
 def drivers_finding(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, step: int) -> str:
     """Who goes on, how many drivers stand out, and the surest of them."""
     start = (
-        f"Of {phrases.users(goes['n_users'])} at {rule.label(step - 1)}, "
+        f"Of {phrases.users(goes['n_users'])} at {rule.label(step - 1)} with a closed window, "
         f"{phrases.share(goes, 'on_rate')} go on to {rule.label(step)}; "
     )
     if table.empty:
         nothing = "nothing can be compared: no column and no other event has enough users"
         return f"{start}{nothing} on both sides."
-    clear = table[table["qvalue"] <= FALSE_DISCOVERIES]
+    clear = table[table["differs"]]
     n_tests = table["pvalue"].notna().sum()
     stand = "stand" if len(clear) > 1 else "stands"
     text = f"{start}of {n_tests} drivers tested, {len(clear) or 'none'} {stand} out"
-    named = clear[clear["with_rate"] > 0]
+    named = clear[(clear["with_rate"] > 0) | (clear["kind"] == "segment")]  # no way out
     if len(named):
         text += _surest(named.iloc[0])
     return f"{text}."
@@ -221,10 +225,11 @@ def drivers_finding(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, st
 
 def _surest(best: pd.Series) -> str:
     apart = abs(best["adjusted_difference_rate"] - best["difference_rate"]) > 1e-9
+    ratio = phrases.times(best, "risk_ratio")
     return (
         f', most surely "{best["driver"]}": {phrases.share(best, "with_rate")} with it go on '
         f"against {phrases.share(best, 'without_rate')} without, "
-        f"{phrases.points(best, 'adjusted_difference_rate')}"
+        f"{phrases.points(best, 'adjusted_difference_rate')}{ratio and f', {ratio}'}"
         f"{' when like is compared with like' if apart else ''}"
     )
 
@@ -245,7 +250,9 @@ def drivers_rule(goes: Mapping[str, Any], rule: Rule, step: int, n_at_risk: int)
         alike.append(f"for events the same tenth of the window at {before}")
     if alike:
         parts.append(f"like is {' and '.join(alike)}")
-    parts.append(f"named at a false-discovery rate of {100 * FALSE_DISCOVERIES:g} %")
+    parts.append(
+        f"named where the interval leaves 0 out, at a false-discovery rate of {MOST_CHANCE}"
+    )
     accounts = phrases.in_accounts(goes["n_accounts"], goes["design_effect"])
     return f"{'; '.join(parts)}; 95 % intervals{accounts}."
 
@@ -254,15 +261,15 @@ def drivers_caveats(
     table: pd.DataFrame, goes: Mapping[str, Any], n_small: int, left_out: Sequence[str]
 ) -> tuple[str, ...]:
     """What was tested, who was left out (`events_left_out`), and what no difference shows."""
-    n_tests, share = table["pvalue"].notna().sum(), f"{100 * FALSE_DISCOVERIES:g} %"
+    n_tests = table["pvalue"].notna().sum()
     ends = table[["with_rate_ci_lower", "without_rate_ci_lower"]]
     without_interval = table.loc[ends.isna().any(axis=1), "driver"]
     no_interval_at_all = pd.isna(goes["on_rate_ci_lower"])
     said = [
         (
             True,
-            f"Drivers tested at once: {n_tests}. Of those that stand out, at most {share} are "
-            "expected to be chance.",
+            f"Drivers tested at once: {n_tests}. Of those that stand out, at most {MOST_CHANCE} "
+            "are expected to be chance.",
         ),
         (
             n_small,
@@ -285,13 +292,14 @@ def drivers_caveats(
 
 def events_left_out(at_landmark: pd.Series, rule: Rule, step: int) -> list[str]:
     """Which events, and which users, the comparison of events leaves out."""
-    sooner, late = (phrases.users(at_landmark[name]) for name in ("n_sooner", "n_late"))
+    sooner, late, left = (phrases.users(at_landmark[f"n_{k}"]) for k in ("sooner", "late", "left"))
+    gone = f", {left} who had left by then" if rule.leave else ""
     return [
         "The funnel's own events are no drivers and were left out: "
         f"{phrases.listed(sorted(rule.own))}.",
         f"Left out of the comparison of events: {sooner} who had gone on within "
-        f"{phrases.window(rule.landmark)} of {rule.label(step - 1)}, and {late} whose window ended "
-        "before that.",
+        f"{phrases.window(rule.landmark)} of {rule.label(step - 1)}{gone}, and {late} whose window "
+        "ended before that.",
     ]
 
 
@@ -341,9 +349,10 @@ def rules_finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) 
         )
     first = counts.iloc[0]
     finding = (
-        f"Of {phrases.users(first['n_reached'])} with {first['event']}, our rule counts "
-        f"{ours['n_reached']:,} at {ours['event']} within {phrases.window(window)}, "
-        f"{phrases.share(ours, 'reached_rate')}; {', '.join(said)}; {why}."
+        f"A plain count (any attempt, open windows as not there) finds {ours['n_reached']:,} of "
+        f"{phrases.users(first['n_reached'])} with {first['event']} at {ours['event']} within "
+        f"{phrases.window(window)}, {phrases.share(ours, 'reached_rate')}; {', '.join(said)}; "
+        f"{why}."
     )
     accounts = phrases.in_accounts(ours["n_accounts"], ours["design_effect"])
     rule = "any attempt, steps in order, each tool with its defaults; 95 % intervals"

@@ -11,23 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mctlib import stats
-from mctlib.contract import MISSING, interval_columns
+from mctlib.contract import interval_columns
+from mctlib.funnel.accounts import ANY, CLOSED, Clusters, Floats, Share
 from mctlib.funnel.counts import Rule
 from mctlib.phrases import DAY_US
 
-Floats: TypeAlias = NDArray[np.float64]
 Curve: TypeAlias = Mapping[str, Floats]
-MIN_FOLLOWED = 10  # a share is read no later than the time to which so many were followed
 CURVE_POINTS = 60  # the printed curves are read at so many even times and so many even shares
 QUANTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75, "p90_days": 0.9}
-
-
-class Share(NamedTuple):
-    """A share with its interval."""
-
-    value: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
 
 
 class Waits(NamedTuple):
@@ -45,56 +36,11 @@ class Waits(NamedTuple):
         n_waiting = self.n_stopped + self.n_pending
         return stats.incidence_arrays(self.ticks, self.n_reached, n_waiting, self.n_left)
 
-
-@dataclass(frozen=True)
-class Clusters:
-    """What accounts do to the shares of one segment, from users by account, step and window."""
-
-    n: NDArray[Any] | None  # (1 + accounts, steps, closed or open), the first without an account
-
-    @classmethod
-    def of(cls, passed: pd.DataFrame, rule: Rule) -> Clusters:
-        """Clusters of the table "passed"."""
-        if not rule.accounts:
-            return cls(None)
-        code = pd.factorize(passed["account"].where(passed["account"] != MISSING))[0]
-        at = (code + 1, passed["step"] - 1)
-        shape = (int(code.max(initial=-1)) + 2, rule.n_steps)
-        both = [stats.dense(passed[n], *at, shape=shape) for n in ("n_closed", "n_open")]
-        return cls(np.stack(both, axis=-1))
-
-    def _entered(self, closed: bool) -> tuple[Floats, float]:
-        assert self.n is not None
-        users = self.n[:, 0, 0] if closed else self.n[:, 0].sum(axis=1)
-        return users[1:], float(users[0])
-
-    def alike(self, closed: bool = False) -> float:
-        """The design effect if colleagues all did the same, of first entries (closed windows)."""
-        if self.n is None:
-            return np.nan
-        n, alone = self._entered(closed)
-        return float(stats.rate(n @ n + alone, n.sum() + alone))
-
-    @property
-    def n_clusters(self) -> float:
-        """Clusters that the first entries tell as much as (`stats.count_clusters`)."""
-        return np.nan if self.n is None else float(stats.count_clusters(*self._entered(False)))
-
-    @property
-    def n_accounts(self) -> float:
-        """Accounts in which first entries sit."""
-        return np.nan if self.n is None else float(np.count_nonzero(self._entered(False)[0]))
-
-    def design(self, step: int, base: int) -> tuple[float, float]:
-        """Of those at ``base`` who got to ``step``, windows closed: design effect and clusters."""
-        if self.n is None:
-            return np.nan, np.nan
-        y, n = self.n[:, step - 1, 0], self.n[:, base - 1, 0]
-        # not by name: sums must round alike whatever the accounts are called
-        order = 1 + np.lexsort((y[1:], n[1:]))
-        found = stats.cluster_rate(y[order], n[order], alone=(y[0], n[0]))
-        known = found.n_clusters >= stats.MIN_CLUSTERS
-        return float(found.design_effect) if known else np.nan, float(found.n_clusters)
+    def supported(self, curve: Curve) -> float:
+        """The longest wait, in ticks, to which their curve may be read; any where all is seen."""
+        if self.n_pending.any() or curve["n_censored"][:-1].any():
+            return stats.supported_until(curve)
+        return np.inf if len(curve["time"]) else np.nan
 
 
 @dataclass(frozen=True)
@@ -105,7 +51,6 @@ class Counts:
     ever: list[int]
     n_closed: list[int]  # first entries that got there, of those whose window is closed
     n_open: list[int]
-    horizon: float  # the longest time, in ticks, to which enough of them were followed
     since_entry: list[Waits]
     since_step: list[Waits]
     clusters: Clusters
@@ -125,11 +70,10 @@ class Counts:
             return [Waits(*(c[step == k + 1] for c in columns)) for k in range(rule.n_steps)]
 
         return cls(
-            reached=users("reached"),
+            reached=users("passed", "n_reached"),
             ever=users("ever"),
             n_closed=users("passed", "n_closed"),
             n_open=users("passed", "n_open"),
-            horizon=_horizon(tables["followed"]),
             since_entry=waits("since_entry"),
             since_step=waits("since_step"),
             clusters=Clusters.of(tables["passed"], rule),
@@ -141,12 +85,6 @@ class Counts:
         return self.n_closed[0] + self.n_open[0]
 
 
-def _horizon(followed: pd.DataFrame) -> float:
-    longest_first = followed.sort_values("ticks", ascending=False)
-    enough = longest_first["n_users"].cumsum() >= MIN_FOLLOWED
-    return float(longest_first["ticks"][enough].max())
-
-
 def by_segment(tables: Mapping[str, pd.DataFrame], rule: Rule) -> dict[str, Counts]:
     """Counts of each segment with entrants, the largest first."""
     rows = {
@@ -154,9 +92,8 @@ def by_segment(tables: Mapping[str, pd.DataFrame], rule: Rule) -> dict[str, Coun
         for name, table in tables.items()
         if name != "checks"
     }
-    names = sorted(set(rows["reached"]) | set(rows["followed"]))
     found = {}
-    for segment in names:
+    for segment in sorted(rows["passed"]):
         mine = {name: parts.get(segment, tables[name].head(0)) for name, parts in rows.items()}
         found[segment] = Counts.of(mine, rule)
     return dict(sorted(found.items(), key=lambda item: -item[1].reached[0]))
@@ -179,9 +116,8 @@ def step_rows(
         "n_entered": counts.n_entered,
         "n_accounts": clusters.n_accounts,
         "window_days": rule.window / DAY_US,
-        "horizon_days": rule.days(counts.horizon),
     }
-    rows = [_first_row(counts)]
+    rows = [_first_row(counts) | {"horizon_days": rule.window / DAY_US}]
     icc = 1.0
     for step in range(2, len(labels) + 1):
         effect, _ = clusters.design(step, 1)
@@ -191,10 +127,8 @@ def step_rows(
         if not effect < 1:  # with those whose window is open there are more users an account
             in_use = float(np.fmax(effect, 1 + (clusters.alike() - 1) * icc))
         row = _since_entry(counts, step, rule, in_use)
-        step_effect, n_clusters = clusters.design(step, int(rule.previous[step - 1]) + 1)
-        row |= _step_rate(counts, step, rule, _first_known(step_effect, in_use), n_clusters)
-        curve = counts.since_step[step - 1].curve
-        row |= {q: rule.days(stats.quantile(curve, at)) for q, at in QUANTILES.items()}
+        row |= _step_rate(counts, step, int(rule.previous[step - 1]) + 1)
+        row |= _waiting_times(counts.since_step[step - 1], rule)
         rows.append(row | {"design_effect": effect, "design_in_use": in_use})
     for k, row in enumerate(rows):
         row |= same | {"step": k + 1, "event": labels[k]}
@@ -224,8 +158,9 @@ def _columns(*names: str) -> list[str]:
 
 STEP_COLUMNS = [
     *_columns("segment", "step", "event", "n_entered", "n_reached", "n_any_order", "n_pending"),
-    *_columns("n_competing", "conversion_rate", "design_effect", "n_accounts", "window_days"),
-    *_columns("horizon_days", "horizon_rate", "naive_rate", "step_rate", *QUANTILES),
+    *_columns("n_competing", "conversion_rate", "difference_rate", "qvalue", "differs"),
+    *_columns("design_effect", "n_accounts", "window_days", "horizon_days", "horizon_rate"),
+    *_columns("naive_rate", "n_closed", "step_rate", *QUANTILES),
 ]
 TIME_COLUMNS = _columns("segment", "step", "event", "days", "reached_rate", "n_at_risk")
 
@@ -236,10 +171,11 @@ def _first_row(counts: Counts) -> dict[str, Any]:
     return {
         "n_pending": 0,
         "n_competing": 0,
-        **interval_columns("conversion_rate", *(all_of if counts.n_entered else Share())),
-        **interval_columns("horizon_rate", *(all_of if counts.horizon >= 0 else Share())),
-        **interval_columns("naive_rate", *(all_of if counts.reached[0] else Share())),
-        **interval_columns("step_rate", *Share()),
+        **_rate("conversion_rate", all_of if counts.n_entered else Share()),
+        **_rate("horizon_rate", all_of if counts.n_entered else Share()),
+        **_rate("naive_rate", all_of if counts.reached[0] else Share()),
+        **_rate("step_rate", Share()),
+        "n_closed": 0,
         **dict.fromkeys(QUANTILES, np.nan),
         "design_effect": np.nan,
     }
@@ -248,32 +184,66 @@ def _first_row(counts: Counts) -> dict[str, Any]:
 def _since_entry(counts: Counts, step: int, rule: Rule, design_effect: float) -> dict[str, Any]:
     """Who waits or left, and the shares of first entries and of any attempt."""
     waits = counts.since_entry[step - 1]
-    end, horizon = rule.ticks(rule.window), counts.horizon
-    n_clusters = counts.clusters.n_clusters
-    curve = waits.curve
-    known = counts.n_closed[0] > 0 or not waits.n_pending.any()
-    conversion = _share(curve, end, design_effect, n_clusters) if known else Share()
-    so_far = conversion
-    if horizon != end:
-        so_far = _share(curve, horizon, design_effect, n_clusters)
-    base = counts.reached[0]
-    naive = float(stats.rate(counts.reached[step - 1], base))
+    curve, end = waits.curve, rule.ticks(rule.window)
+    horizon = float(np.minimum(end, waits.supported(curve)))  # NaN where it is
+    so_far = _share(curve, horizon, design_effect, counts.clusters.n_clusters)
+    conversion = so_far if horizon == end else Share()
+    naive = counts.clusters.share(counts.reached[step - 1], counts.reached[0], step, 1, ANY)
     return {
         "n_pending": int(waits.n_pending.sum()),
         "n_competing": int(waits.n_left.sum()),
-        **interval_columns("conversion_rate", *conversion),
-        **interval_columns("horizon_rate", *so_far),
-        **interval_columns("naive_rate", naive, *_ends(naive, base, design_effect, n_clusters)),
+        "n_effective": conversion.n,
+        "horizon_days": rule.days(horizon),
+        **_rate("conversion_rate", conversion),
+        **_rate("horizon_rate", so_far),
+        **_rate("naive_rate", naive),
     }
 
 
-def _step_rate(
-    counts: Counts, step: int, rule: Rule, design_effect: float, n_clusters: float
-) -> dict[str, float]:
-    """Of users with a closed window at the step before, the share who went on."""
-    n = counts.n_closed[rule.previous[step - 1]]
-    value = float(stats.rate(counts.n_closed[step - 1], n))
-    return interval_columns("step_rate", value, *_ends(value, n, design_effect, n_clusters))
+def _rate(name: str, share: Share) -> dict[str, float]:
+    return interval_columns(name, share.value, share.low, share.high)
+
+
+def _step_rate(counts: Counts, step: int, base: int) -> dict[str, float]:
+    """Of users with a closed window at the step before (``base``), the share who went on."""
+    n = counts.n_closed[base - 1]
+    share = counts.clusters.share(counts.n_closed[step - 1], n, step, base, CLOSED)
+    return {"n_closed": n, **_rate("step_rate", share)}
+
+
+def _waiting_times(waits: Waits, rule: Rule) -> dict[str, float]:
+    """Quantiles of the wait since the step before, as far as it is known."""
+    curve = waits.curve
+    until = waits.supported(curve)
+    found = {name: stats.quantile(curve, at) for name, at in QUANTILES.items()}
+    return {name: rule.days(tick if tick <= until else np.nan) for name, tick in found.items()}
+
+
+def against_others(rows: pd.DataFrame) -> pd.DataFrame:
+    """`Funnel.steps` with each segment's conversion rate less that of all other users.
+
+    The others' rate is what everyone's leaves for them, of as many independent users as they are
+    among everyone; then Newcombe's interval, the score test, and Benjamini-Hochberg over the
+    segments. Where a side has fewer than 30 entrants, or its rate is not known, nothing is said.
+    """
+    names = interval_columns("difference_rate", 0, 0, 0)
+    rows = rows.assign(**dict.fromkeys([*names, "qvalue"], np.nan), differs=False)
+    used = ["n_entered", "conversion_rate", "n_effective"]
+    everyone = rows[rows["segment"] == "all"].set_index("step")[used].reindex(rows["step"])
+    (n, p, worth), (n_all, p_all, worth_all) = (t.to_numpy(float).T for t in (rows[used], everyone))
+    others = n_all - n
+    large = (np.minimum(n, others) >= stats.MIN_USERS) & (rows["step"] > 1)
+    at = np.flatnonzero(large & (worth > 0) & (worth_all > 0))
+    n, p, worth, n_all, others = (a[at] for a in (n, p, worth, n_all, others))
+    p_0 = np.clip((n_all * p_all[at] - n * p) / others, 0, 1)
+    sides = p * worth, worth, p_0 * worth_all[at] * others / n_all, worth_all[at] * others / n_all
+    low, high = stats.newcombe(*sides)
+    pvalue = pd.Series(stats.mantel_haenszel(*(a[:, None] for a in sides)).pvalue)
+    qvalue = pvalue.groupby(rows["step"].to_numpy()[at]).transform(stats.fdr)
+    found = rows.columns.get_indexer([*names, "qvalue"])
+    rows.iloc[at, found] = np.c_[p - p_0, low, high, qvalue]
+    rows.iloc[at, rows.columns.get_loc("differs")] = stats.differs(low, high, qvalue)
+    return rows
 
 
 def correlations(rows: Sequence[dict[str, Any]], clusters: Clusters) -> list[float]:
@@ -308,16 +278,12 @@ def _share(curve: Curve, tick: float, design_effect: float, n_clusters: float) -
         n = p * (1 - p) / se**2
     else:
         n = curve["n_at_risk"][0] - curve["n_censored"][time < tick].sum()
-    return Share(p, *_ends(p, n, design_effect, n_clusters))
-
-
-def _ends(p: float, n: float, design_effect: float, n_clusters: float) -> tuple[float, float]:
-    """Interval of a share of n users, effective; by account where there are any."""
-    if np.isnan(n_clusters):
-        low, high = stats.wilson(p * n, n)
-    else:
-        low, high = stats.cluster_interval(p, n, design_effect, n_clusters)
-    return float(low), float(high)
+    ends, worth = stats.wilson(p * n, n), float(n)
+    if not np.isnan(n_clusters):
+        ends = stats.cluster_interval(p, n, design_effect, n_clusters)
+        worth = float(n / design_effect * (stats.Z / stats.t_point(n_clusters - 1)) ** 2)
+    low, high = map(float, ends)
+    return Share(p, low, high, np.nan if np.isnan(low) else worth)
 
 
 def _printed(curve: Curve, rule: Rule, design_effect: float, n_clusters: float) -> pd.DataFrame:
@@ -326,7 +292,7 @@ def _printed(curve: Curve, rule: Rule, design_effect: float, n_clusters: float) 
     Its bands are as wide as the design effect asks.
     """
     n_at_risk = curve["n_at_risk"]
-    n_rows = np.count_nonzero(n_at_risk >= MIN_FOLLOWED)  # they grow fewer with time
+    n_rows = np.count_nonzero(n_at_risk >= stats.MIN_WAITING)  # they grow fewer with time
     time, rate, se = (np.r_[0.0, curve[c][:n_rows]] for c in ("time", "rate", "rate_se"))
     even = np.linspace(0, 1, CURVE_POINTS + 1)
     at_times = np.searchsorted(time, even * time[-1], side="right") - 1

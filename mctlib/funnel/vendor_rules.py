@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from mctlib import phrases, stats
 from mctlib.contract import ParameterError, as_window, interval_columns
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import Journeys, count_accounts, first_rows
+from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_change
+from mctlib.funnel.accounts import account_share, by_account
 from mctlib.results import Result
 
 Ints = NDArray[np.int64]
@@ -169,9 +170,8 @@ def compare_rules(
 
     Notes
     -----
-    Where users sit in accounts, intervals are by hash bucket, where all users of an account are
-    together (`stats.share_interval`); `diagnose_funnel` goes by the accounts themselves, so that
-    its intervals may differ a little. What reason a user gets: see `_reasons`.
+    Our own counts and shares are n_reached and naive_rate of `diagnose_funnel`. What
+    reason a user gets: see `_reasons`.
 
     Examples
     --------
@@ -188,8 +188,7 @@ def compare_rules(
     depths = tables["depths"]
     if depths.empty:
         raise ParameterError(f"steps: nobody did step 1 ({labels[0]}) up to {phrases.day(end)}.")
-    n_accounts = count_accounts(tables["accounts"])
-    counts = [_reached(tool, depths, labels, n_accounts) for tool in TOOLS]
+    counts = [_reached(tool, depths, labels, bool(log.accounts)) for tool in TOOLS]
     table = pd.concat(counts, ignore_index=True)
     differences = tool_differences(depths, labels)
     rules = [(tool, aspect, rule, source) for (tool, aspect, source), rule in RULES.items()]
@@ -201,22 +200,30 @@ def compare_rules(
         rules=pd.DataFrame(rules, columns=["tool", "aspect", "rule", "source"]),
         finding=finding,
         rule=rule,
-        caveats=(*(f"The {missing}" for missing in log.missing_events(matchers)), *caveats),
+        caveats=(
+            *log.caveats(as_of),
+            *(f"The {missing}" for missing in log.missing_events(matchers)),
+            *caveats,
+        ),
     )
 
 
 def _reached(
-    tool: str, depths: pd.DataFrame, labels: Sequence[str], n_accounts: float
+    tool: str, depths: pd.DataFrame, labels: Sequence[str], in_accounts: bool
 ) -> pd.DataFrame:
     """The rows of one tool in ``counts``."""
     mine = depths[depths["tool"] == tool]
-    shape = (stats.N_BUCKETS, len(labels))
-    stopped = stats.dense(mine["n_users"], mine["bucket"], mine["depth"] - 1, shape=shape)
+    stopped = by_account(mine, "n_users", (mine["depth"] - 1, len(labels)))
     # who stopped at a step or later has reached it
     reached = stopped[:, ::-1].cumsum(axis=1)[:, ::-1]
-    low, high, effect = stats.share_interval(reached, reached[:, :1], n_accounts=n_accounts)
-    low[0] = high[0] = 1.0  # everyone is at step 1: nothing was estimated
     n = reached.sum(axis=0).astype(int)
+    low, high = stats.wilson(n, n[0])
+    effect, n_accounts = np.full(len(n), np.nan), np.nan
+    if in_accounts:
+        shares = [account_share(reached[:, k], reached[:, 0]) for k in range(len(n))]
+        low, high, effect, _ = np.array(shares).T
+        n_accounts = float(np.count_nonzero(reached[1:, 0]))
+    low[0] = high[0] = 1.0  # everyone is at step 1: nothing was estimated
     return pd.DataFrame(
         {
             "tool": tool,
@@ -252,22 +259,21 @@ def count_depths(
 ) -> dict[str, pd.DataFrame]:
     """How deep users come under each tool's rule and under ours.
 
-    "depths": tool, reason ("" where both are equally deep), bucket, our_depth, depth -> n_users ·
-    "asides": n_open (users inside the window of their first step 1 and not at the last step),
-    n_knotted (users with different events at one moment, and an event that fits several steps) ·
-    "accounts": account -> n_users, where users sit in ``accounts``.
+    "depths": tool, reason ("" where both are equally deep), account ("all" where there are none),
+    our_depth, depth -> n_users · "asides": n_open (users inside the window of their first step 1
+    and not at the last step), n_knotted (users with different events at one moment, and an event
+    that fits several steps).
     """
     begun = np.flatnonzero(j.has(0))
     entry = begun[first_rows(j.user[begun])]
     still_open = j.time[entry] + window > j.as_of
-    table_of_accounts = j.accounts(entry, accounts)
+    account, names = j.segments(entry, accounts)
     j = replace(j, dims={})  # nothing to carry along
     user, ours = user_depths(j, n_steps, window)
-    bucket = j.bucket_of(user) if accounts else np.zeros(len(user), np.int64)
     parts = []
     for tool, switches in TOOLS.items():
         depth = user_depths(j, n_steps, window, switches)[1] if switches else ours
-        users = {"reason": "", "bucket": bucket, "our_depth": ours, "depth": depth}
+        users = {"reason": "", "account": account, "our_depth": ours, "depth": depth}
         part = pd.DataFrame(users).assign(n_users=1)
         differs = depth != ours
         if differs.any():
@@ -279,10 +285,10 @@ def count_depths(
     mixed = same_moment & (j.mask[1:] != j.mask[:-1])
     n_knotted = len(np.intersect1d(j.user[several], j.user[1:][mixed]))
     n_open = int((still_open & (ours < n_steps)).sum())
+    depths = pd.concat(parts, ignore_index=True)
     return {
-        "depths": pd.concat(parts, ignore_index=True),
+        "depths": depths.assign(account=names[depths["account"]]),
         "asides": pd.DataFrame({"n_open": [n_open], "n_knotted": [n_knotted]}),
-        "accounts": table_of_accounts,
     }
 
 

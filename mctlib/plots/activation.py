@@ -69,7 +69,7 @@ def plot_activation_curves(
 def _plateau(state: pd.Series) -> str:
     """Whether the curve has gone flat, in words; "" where too few were followed to say."""
     if state["plateau"] == "flat":
-        return f"flat, {100 * state['never_rate']:.0f} % never"
+        return f"flat, {100 * state['never_rate']:.1f} % never"
     return "still rising" if state["plateau"] == "still rising" else ""
 
 
@@ -99,6 +99,9 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = style.axes(ax, size=(7.2, 1.3 + 0.45 * max(len(table), 1)))
     if table.empty:
         return style.nothing("No two segments can be compared.", ax)
+    if table["horizon_days"].nunique() > 1:
+        told = [f"{s} (of {days:.3g})" for s, days in zip(table["segment"], table["horizon_days"])]
+        table = table.assign(segment=told)
     y = style.forest(ax, table, label="segment", value="rmst_difference_days")
     for at, days in zip(y, table["rmst_difference_days"]):
         style.write(ax, style.signed(days), (days, at), (0, 5), ha="center")
@@ -112,18 +115,26 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
     """`Landmark.signals` of the first landmark: how much more is activated with each early signal.
 
-    After the landmark, with its interval, the days saved beside it; hollow by the ever/never
-    figure. Draws the ``most`` signals that save the most days, the best on top.
+    After the landmark, with its interval, the days with theirs beside it, pale where they may be
+    chance; hollow by the ever/never figure. Draws the ``most`` signals that save or cost the most
+    days, the best on top.
     """
     first = signals["landmark_days"] == signals["landmark_days"].iloc[:1].max()
-    table = signals[first & signals["effect_rate_ci_lower"].notna()].head(most)
+    table = signals[first & signals["effect_rate_ci_lower"].notna()]
+    largest = table["rmst_difference_days"].abs().nlargest(most).index
+    table = table[table.index.isin(largest)]
     ax = style.axes(ax, size=(8, 1.3 + 0.5 * max(len(table), 1)))
     if table.empty:
         return style.nothing("No early micro-conversion can be compared.", ax)
     y = style.forest(ax, table, label="signal", value="effect_rate")
     style.hollow(ax, table["naive_effect_rate"], y, style.WARN, zorder=1)
-    for at, days in zip(y, table["rmst_difference_days"]):
-        style.write_right(ax, at, f"{style.signed(days)} days", x=1.01)
+    low, high = style.ends_of(table, "rmst_difference_days")
+    sure = (table["qvalue"].to_numpy() < 0.05) & (low * high > 0)
+    for at, *days, is_sure in zip(y, table["rmst_difference_days"], low, high, sure):
+        value, least, most_days = map(style.signed, days)
+        colour = style.INK if is_sure else style.MUTED
+        text = f"{value} days ({least} to {most_days})"
+        style.write_right(ax, at, text, x=1.01, color=colour)
     above = {"within": "axes fraction"}
     style.write(ax, "waiting after the landmark", (1.01, 1), (0, 4), color=style.MUTED, **above)
     style.write(ax, "\u25cf by landmark", (0, 1), (0, 4), color=style.ACCENT, **above)

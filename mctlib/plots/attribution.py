@@ -192,7 +192,8 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     Parameters
     ----------
     budget : DataFrame
-        The partners' column first, then window_days, spend_amount, budget_amount and its interval.
+        The partners' column first, then window_days, spend_amount, budget_amount and its interval,
+        currency.
     windows : sequence of float
         Days of the windows to draw; each shares out the same total.
     ax : Axes, optional
@@ -217,7 +218,8 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
         right = paid[["budget_amount", "budget_amount_ci_upper"]].max(axis=1).iloc[0]
         style.write(ax, f"{days:g} days", (right, y[0] + shift), (6, 0), va="center", color=colour)
     ax.set(xlim=(0, None), ylim=(-0.6, len(spent) - 0.4))
-    ax.set_xlabel("money, in the currency of the spend table (95 % interval)")
+    currency = budget["currency"].iloc[0] or "in the currency of the spend table"
+    ax.set_xlabel(f"money, {currency} (95 % interval)")
     style.money_or_counts(ax.xaxis)
     return ax
 

@@ -35,17 +35,28 @@ def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.barh(y, reached, color=style.ACCENT, height=0.62)
     for at, (_, row) in zip(y, table.iterrows()):
         words = [phrases.users(row["n_reached"])]
-        if row["step"] > 1:
-            known = pd.notna(row["conversion_rate"])
-            words.append(phrases.share(row, "conversion_rate") if known else "not known yet")
         if row["n_pending"]:
             words.append(f"{row['n_pending']:,} pending")
+        if row["step"] > 1:
+            words.append(_share_within(row))
         style.write_right(ax, at, DOT.join(words), x=1.01)
     ax.set_xticks([])  # every bar says its number
     ax.grid(visible=False)
     ax.set_xlim(0, max(entered, 1))
-    ax.set_xlabel("users" + (" (hatched: window still open)" if pending.any() else ""))
+    hatched = "; hatched, pending: window still open" if pending.any() else ""
+    within = f"within {phrases.duration(table['window_days'].iloc[0])} of the first entry"
+    ax.set_xlabel(f"users there by any attempt{hatched}\nper cent: of all who entered, {within}")
     return ax
+
+
+def _share_within(row: pd.Series) -> str:
+    """The share within the window; where that is not known yet, so far."""
+    if pd.notna(row["conversion_rate"]):
+        return phrases.share(row, "conversion_rate")
+    if pd.isna(row["horizon_rate"]):
+        return "not known yet"
+    so_far = phrases.duration(row["horizon_days"])
+    return f"{phrases.share(row, 'horizon_rate')} so far, within {so_far}"
 
 
 def _large_segments(steps: pd.DataFrame, rate: str) -> pd.DataFrame:
@@ -62,7 +73,8 @@ def _large_segments(steps: pd.DataFrame, rate: str) -> pd.DataFrame:
 def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
     """`Funnel.steps` by segment: share reaching the last step, the highest on top.
 
-    The ``most`` largest segments with their intervals; all users as a line.
+    The ``most`` largest segments with their intervals, hollow where they may differ from the others
+    by chance; all users as a line.
     """
     last = steps[steps["step"] == steps["step"].max()]
     event = last["event"].iloc[0]
@@ -70,9 +82,8 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     table = table.sort_values("conversion_rate", ascending=False)
     ax = style.axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
     if table.empty:
-        return style.nothing(
-            f"No segment has {style.MIN_USERS} users or more who reached {event}.", ax
-        )
+        few = f"No segment has {style.MIN_USERS} users or more who reached {event}"
+        return style.nothing(f"{few}\nand were followed for the whole window.", ax)
     names = [f"{name} ({n:,})" for name, n in zip(table["segment"], table["n_entered"])]
     y = style.forest(
         ax, table.assign(label=names), label="label", value="conversion_rate", zero=None
@@ -81,11 +92,14 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
         ax.axvline(everyone, color=style.MUTED, lw=1, ls="--", zorder=0)
         words = f"all users {100 * everyone:.1f} %"
         style.write(ax, words, (everyone, 1), (4, 2), color=style.MUTED, within=style.EDGE)
-    for at, rate in zip(y, table["conversion_rate"]):
+    for at, rate, differs in zip(y, table["conversion_rate"], table["differs"]):
         style.write(ax, f"{100 * rate:.1f} %", (rate, at), (0, 5), ha="center")
+        if not differs:
+            style.hollow(ax, rate, at)
     style.percent(ax.xaxis)
     ax.set_xlim(0, None)
-    ax.set_xlabel(f"share reaching {event} (95 % interval); users who entered in brackets")
+    hollow = "" if table["differs"].all() else "; hollow: may be chance"
+    ax.set_xlabel(f"share reaching {event} (95 % interval), users who entered in brackets{hollow}")
     return ax
 
 
@@ -237,14 +251,16 @@ def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         style.write_right(ax, at, DOT.join(words))
     style.percent(ax.xaxis)
     ax.set_xlim(0, min(1.0, 1.15 * last[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)))
-    ax.set_xlabel(f"share counted at {ours['event']} (95 % interval)")
+    ax.set_xlabel(
+        f"plain count at {ours['event']} (95 % interval): any attempt, open windows as not there"
+    )
     return ax
 
 
 def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
     """`Drivers.drivers`: the adjusted difference of the share going on, the best on top.
 
-    The ``most`` surest with their intervals, hollow where q > 0.1.
+    The ``most`` surest with their intervals, hollow where they may be chance.
     """
     table = drivers.dropna(subset="adjusted_difference_rate").head(most)
     table = table.sort_values("adjusted_difference_rate", ascending=False)
@@ -253,7 +269,7 @@ def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 1
         return style.nothing("No driver has enough users on both sides to be tested.", ax)
     y = style.forest(ax, table, label="driver", value="adjusted_difference_rate")
     for at, row in zip(y, table.itertuples()):
-        if not row.qvalue <= 0.1:
+        if not row.differs:
             style.hollow(ax, row.adjusted_difference_rate, at)
         with_it = f"{100 * row.with_rate:.0f} % of {row.n_with:,} with it"
         style.write_right(ax, at, f"{with_it}, {100 * row.without_rate:.0f} % without")

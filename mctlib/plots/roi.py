@@ -26,6 +26,7 @@ def plot_before_after(
     change_at: str,
     metric: str = "",
     kind: str = "",
+    course: str = "",
 ) -> Figure:
     """Observed weeks against the counterfactual; below, the gap, and the gap added up to money.
 
@@ -45,6 +46,8 @@ def plot_before_after(
         What is observed, in words.
     kind : str
         "rate" for axes in per cent.
+    course : str
+        `BeforeAfter.course`, in words above the gap.
 
     Returns
     -------
@@ -54,7 +57,8 @@ def plot_before_after(
     rate = kind == "rate"
     panels: list[Callable[..., None]] = [partial(_draw_observed, rate=rate)]
     if path["gap"].notna().any():
-        panels.append(partial(_draw_gap, placebos=placebos, rate=rate))
+        told = f": the effect {course}" if course else ""
+        panels.append(partial(_draw_gap, placebos=placebos, rate=rate, told=told))
     if path["gain_amount"].notna().any():
         panels.append(partial(_draw_gain, money=money))
     style.use()
@@ -95,7 +99,13 @@ def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, *, rate: bool)
 
 
 def _draw_gap(
-    ax: Axes, day: np.ndarray, path: pd.DataFrame, *, placebos: pd.DataFrame | None, rate: bool
+    ax: Axes,
+    day: np.ndarray,
+    path: pd.DataFrame,
+    *,
+    placebos: pd.DataFrame | None,
+    rate: bool,
+    told: str,
 ) -> None:
     ends = [style.End(day[-1], path["gap"].iloc[-1], "gap", style.INK)]
     if placebos is not None and len(placebos):
@@ -110,7 +120,7 @@ def _draw_gap(
     if rate:
         style.percentage_points(ax.yaxis)
         title += ", percentage points"
-    ax.set_title(title, fontsize=10, weight="normal")
+    ax.set_title(title + told, fontsize=10, weight="normal")
     style.label_ends(ax, ends, gap=0.2)
 
 
@@ -124,19 +134,21 @@ def _draw_gain(
     low, high = (np.r_[0.0, side] for side in style.ends_of(path[after], "gain_amount"))
     style.band(ax, end, low, high, style.PALE, alpha=0.45)
     ax.plot(end, gain, color=style.ACCENT, lw=2)
-    cost, paid = 0.0, np.nan
+    cost, paid, currency = 0.0, np.nan, ""
     if money is not None:
-        cost, paid = money["cost_amount"].iloc[0], money["payback_days"].iloc[0]
+        cost, paid, currency = money[["cost_amount", "payback_days", "currency"]].iloc[0]
     if cost > 0:
         ax.hlines(cost, day[0], end[-1], color=style.WARN, lw=1, ls="--")
-        style.write(ax, f"cost {style.short(cost)}", (day[0], cost), (0, 4), color=style.WARN)
+        words = f"cost {style.short(cost)} {currency}".rstrip()
+        style.write(ax, words, (day[0], cost), (0, 4), color=style.WARN)
     if not np.isnan(paid):
         ax.plot(of_change + paid, cost, "o", color=style.WARN, ms=6)
         told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
         at = (of_change + paid, cost)
         style.write(ax, f"{told} day {paid:.0f}", at, (-8, 6), ha="right", color=style.WARN)
     ax.axhline(0, color=style.MUTED, lw=1)
-    ax.set_title("Gap times users, added up to money", fontsize=10, weight="normal")
+    title = "Gap times users, added up to money" + (f", {currency}" if currency else "")
+    ax.set_title(title, fontsize=10, weight="normal")
     style.money_or_counts(ax.yaxis)
     style.label_ends(
         ax, [style.End(end[-1], gain[-1], f"brought\n{style.short(gain[-1])}", style.ACCENT)]
@@ -146,22 +158,21 @@ def _draw_gain(
 def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:
     """`BeforeAfter.rungs`: the effect by each comparison with its interval, weakest at the top.
 
-    One that the data do not support is drawn hollow, plain before/after red. ``kind``: "rate" for
-    percentage points.
+    One that the data do not support is drawn hollow, plain before/after red; beside the others
+    stands whether they show an effect. ``kind``: "rate" for percentage points.
     """
     rungs = rungs[rungs["effect"].notna()]
     ax = style.axes(ax, size=(8, 0.6 * len(rungs) + 1.2))
     y = style.forest(ax, rungs, label="rung", value="effect")
     for at, row in zip(y, rungs.itertuples()):
-        naive = row.rung == "before/after"
+        naive, words, colour = row.rung == "before/after", row.verdict, style.INK
         if naive:
             ax.hlines(at, row.effect_ci_lower, row.effect_ci_upper, color=style.WARN, lw=2)
         if not row.supported:
             style.hollow(ax, row.effect, at, style.WARN if naive else style.ACCENT)
             words = "no evidence" if naive else "not supported"
-            style.write_right(
-                ax, at, words, x=1, shift=6, color=style.WARN if naive else style.MUTED
-            )
+            colour = style.WARN if naive else style.MUTED
+        style.write_right(ax, at, words, x=1, shift=6, color=colour)
     unit = "in units of the metric"
     if kind == "rate":
         style.percentage_points(ax.xaxis)

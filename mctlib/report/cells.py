@@ -12,7 +12,7 @@ import pandas as pd
 from mctlib import phrases
 
 DASH = "\u2013"  # for a value that is not known
-HEADINGS = {"n": "Users", "p_positive": "P(ROI > 0)"}
+HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
 WORDS = {
     "roi": "ROI",
     "utm": "UTM",
@@ -34,19 +34,23 @@ def readable(
 ) -> tuple[pd.DataFrame, set[str]]:
     """The table in words, and which of its columns are right-aligned.
 
-    An interval joins its estimate, in the column that stands first under their name.
+    An interval joins its estimate, in the column that stands first under their name, and the
+    currency the heading of every amount.
     """
+    currency = ", ".join(filter(None, frame["currency"].unique())) if "currency" in frame else ""
     base = next((column for column in frame if str(column).startswith("n_")), None)
     columns: dict[str, list[str]] = {}
     numeric, joined = set(), set()
     for column in map(str, frame.columns):
-        if re.search(r"_ci_(lower|upper)$", column):
+        if column == "currency" or re.search(r"_ci_(lower|upper)$", column):
             continue
         stems = (column, column.rpartition("_")[0])
         stem = next((s for s in stems if f"{s}_ci_lower" in frame and s not in joined), "")
         sides = [f"{stem}_ci_lower", f"{stem}_ci_upper"] if stem else []
         joined.add(stem)
         title, values = heading(column), frame[[column, *sides]]
+        if currency and column.endswith("_amount"):
+            title += f", {currency}"
         if column.endswith("_days") and column not in SPANS:
             longest = values.abs().max(axis=None)
             unit = phrases.unit_of(longest) if longest > 0 else phrases.UNITS[0]
@@ -135,9 +139,10 @@ UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (  # the first whose pat
     ("^rel_", lambda value: f"{100 * value:+.1f}\u00a0%"),
     ("(effect|difference|change)_(rate|share)$", lambda value: f"{100 * value:+.1f}\u00a0pp"),
     ("(^|_)(rate|share)$|^roi$", lambda value: f"{100 * value:.1f}\u00a0%"),
+    ("(^|_)ratio$", lambda value: f"{value:.2f}"),
     ("[pq]value$|^p_positive$", _probability),
     (f"^({'|'.join(SPANS)})$", lambda value: f"{value:.1f}".removesuffix(".0")),
-    ("_days$", lambda value: f"{value:.1f}"),
+    ("_days$", lambda value: f"{round(value, 1) + 0:.1f}"),  # no minus before a nought
     ("amount$", _money),
     ("", _any),
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import display
 
-from mctlib.contract import ParameterError
+from mctlib.contract import ParameterError, as_timestamp
 from mctlib.report import cells
 from mctlib.results import MIN_USERS, Result, suppress
 
@@ -37,9 +37,10 @@ def header(log: EventLog, *, rule: str, as_of: str) -> None:
     """Show what is asked of which data: source, period, the rule, and what loading left out."""
     n_events, n_users = log.load["tables"]["events"]["n_kept"], log.load["n_users"]
     first, last = cells.day(log.first_event.normalize()), cells.day(log.last_event.normalize())
+    until = min(as_timestamp(as_of), log.observed_until - pd.Timedelta("1us"))
     rows = {
         "Data": f"{log.name}: {cells.count(n_events)} events of {cells.count(n_users)} users",
-        "Period": f"{first} to {last} in UTC, read up to {cells.day(as_of)}",
+        "Period": f"{first} to {last} in UTC, read up to {cells.day(until)}",
         "Rule": rule,
         "Left out": _left_out(log.load),
     }
@@ -97,6 +98,9 @@ def table(
         Path(folder).mkdir(parents=True, exist_ok=True)
         frame.map(_no_formula).to_csv(Path(folder) / f"{name}.csv", index=False)
     caption = caption.removesuffix(".")
+    if frame.empty:  # a head without rows says nothing
+        _show({"text/html": f"<p>{html.escape(caption)}.</p>"})
+        return
     if any(str(column).endswith("_ci_lower") for column in frame):
         caption += ". In brackets: 95 % intervals"
     if masked.any():
@@ -171,10 +175,7 @@ def finding(result: Result, *, next_step: str, owner: str, more: Sequence[Result
         f"**What to do next.** {_markdown(next_step)}",
         f"**Owner.** {_markdown(owner)}",
     ]
-    data = {
-        "text/markdown": "\n\n".join(filter(None, paragraphs)),
-        "text/plain": "\n".join(each.finding + _after(each) for each in results),
-    }
+    data = {"text/markdown": "\n\n".join(filter(None, paragraphs))}
     _show(data, {"mctlib": {**facts[0], "more": facts[1:], **closing}})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,10 +11,14 @@ import pandas as pd
 from mctlib.contract import ParameterError, as_timestamp, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.results import Result
-from mctlib.roi import context, narrative
-from mctlib.roi.ladder import climb, course
-from mctlib.roi.money import Money, exposed_by_day, gain_by_day, payback
-from mctlib.roi.rung import Rung
+from mctlib.roi import context
+from mctlib.roi import narrative_before_after as words
+from mctlib.roi.course import course
+from mctlib.roi.experiment import Arms
+from mctlib.roi.ladder import climb
+from mctlib.roi.money import Money, exposed_by_day, exposed_in_arm, gain_by_day, payback
+from mctlib.roi.narrative import refusal, surroundings
+from mctlib.roi.rung import ARMS, INCONCLUSIVE, SHOWN, SUPPORTED, Rung
 from mctlib.roi.weeks import Panel, checked, weekly
 
 
@@ -22,33 +26,43 @@ from mctlib.roi.weeks import Panel, checked, weekly
 class BeforeAfter(Result):
     """Answer of `compare_before_after`; effects in units of the metric (0.17 is 17 points).
 
-    ``rungs``: one row a comparison, the weakest first.
+    ``comparison`` (supported, not supported) and ``reason``: whether the data carry a comparison,
+    and which, or why not. ``effect`` (shown, not shown, inconclusive): what the strongest supported
+    one says; inconclusive too where none is, or where a weaker one shows the opposite. ``course``
+    of an effect that is shown: held, grew, faded or came late; "" otherwise. ``metric``: in words;
+    ``kind``: rate, count or mean. ``rungs``: one row a comparison, the weakest first.
 
     ==================== ===========================================================================
     rung                 see `roi.ladder`, where each rule stands
     effect ±             mean over the weeks after, weighted with n; not the jump at the change
     rel_effect           effect / what would have been, NaN where that is not above 0
     pvalue               of the effect
-    placebo_pvalue       chance that with no change so few placebo dates look as extreme
-    supported, reason    whether the data carry it, and why or why not
+    placebo_pvalue       chance that with no change so few placebo dates look as extreme; of one
+                         treated segment with 19 controls, its rank among them
+    detectable_effect    what these weeks show with a power of 80 %; NaN where that is not known
+    more_weeks         weeks until the wished effect is shown so; infinite: not in two years
+    supported, reason    whether the data carry it; why or why not, and why it is inconclusive
+    verdict              shown, not shown, inconclusive; "" where it is not supported
     ==================== ===========================================================================
 
-    ``path`` of the highest supported rung, or the highest computed: day (first of the week), n,
+    ``path`` of the strongest supported rung, or the highest computed: day (first of the week), n,
     observed, counterfactual ± (a band for 95 % of the weeks had nothing changed; a rate's is cut
-    off at 0 and 1), gap ± (observed minus counterfactual, measured from the mean of all weeks
-    before), gain_amount ± (value brought by the end of the week).
+    off at 0 and 1), gap ± (observed minus counterfactual; its weeks after have the effect as mean),
+    gain_amount ± (value brought by the end of the week).
     ``placebos``: placebo, day, gap where nothing changed: the control segments, each against the
     others, else earlier dates.
     ``donors``: segment (the treated first), weight_share in the synthetic control, rms_before (root
-    mean square of the gap before; counts: at the treated level), gap_ratio (the same after /
-    before, the segment as if treated), effect_without (the effect with the segment left out).
+    mean square of the gap before; counts: at the treated level), gap_ratio (mean gap after / that,
+    the segment as if treated), effect_without (the effect with the segment left out).
 
-    ``money``: one row for the highest supported rung.
+    ``money``: one row for the strongest supported rung.
 
     ======================= ========================================================================
-    rung, n                 users exposed in the weeks after (of a count: days)
+    rung, currency          which one; of every amount, "" where `Money` does not say it
+    n                       users exposed in the weeks after (of a count: days)
     incremental ±           effect x n
-    value_amount ±          what of it is kept; NaN, as all below, without a value or a cost
+    value_amount ±          what of it is kept; NaN, as all below, without a value or a cost, or
+                            where no effect is shown
     cost_amount, roi ±      (value - cost) / cost, Fieller's interval; NaN: not estimable, or cost 0
     payback_days ±          first day on which the gain covers the cost, which a later loss may
                             undo; 1 is the day of the change; NaN not within these weeks; an upper
@@ -59,8 +73,7 @@ class BeforeAfter(Result):
     break_even_days         that the effect would have to last
     ======================= ========================================================================
 
-    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %). ``metric``: in words; ``kind``: rate, count or
-    mean; ``verdict``: supported, inconclusive or not supported.
+    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
     """
 
     rungs: pd.DataFrame
@@ -68,11 +81,20 @@ class BeforeAfter(Result):
     placebos: pd.DataFrame
     donors: pd.DataFrame
     money: pd.DataFrame
+    comparison: str
+    reason: str
+    effect: str
+    course: str
     metric: str
     kind: str
-    verdict: str
 
     main: ClassVar[str] = "rungs"
+
+    @property
+    def verdict(self) -> str:
+        """Both answers in one: supported, inconclusive, not supported."""
+        inconclusive = self.comparison == SUPPORTED and self.effect == INCONCLUSIVE
+        return INCONCLUSIVE if inconclusive else self.comparison
 
 
 def compare_before_after(
@@ -82,35 +104,41 @@ def compare_before_after(
     treated: str | Sequence[str] | None = None,
     control: str | Sequence[str] | None = None,
     money: Money | None = None,
+    value: float | None = None,
+    cost: float | Sequence[float] | None = None,
     timeline: pd.DataFrame | None = None,
+    covariates: Iterable[DailyMetric | pd.DataFrame] = (),
+    arms: Arms | None = None,
+    wish: float = 0.0,
     seed: int = 1,
 ) -> BeforeAfter:
     """Estimate what a change did to a daily metric, up a ladder of ever stronger comparisons.
 
-    The effect is observed minus counterfactual, averaged over the whole weeks after the change.
-    The highest comparison that the data carry speaks; where none does, the verdict says so.
+    The effect is observed minus counterfactual, averaged over the whole weeks after the change. The
+    strongest comparison that the data carry speaks.
 
     Parameters
     ----------
     series : DailyMetric or DataFrame
         From `daily_metric`, or its table, saved and read again: day, n, value, segment, n_success.
-    change_at : str or Timestamp
-        First UTC day of the change; weeks are counted from it.
+    change_at, seed : str or Timestamp, int
+        First UTC day of the change, from which weeks are counted; of placebo draws.
     treated, control : str or list of str, optional
-        Segments that got the change / did not. Default: all that are not the other; all others of
-        a named ``treated``; ``control=()`` for none.
+        Segments that got the change / did not; all that are not the other. ``control=()``: none.
     money : Money, optional
-        What a success brings and what the change cost; told only where both are known.
-    timeline : DataFrame, optional
+        What a success brings and what the change cost, told only where both are known and an
+        effect is shown; ``value`` and ``cost`` say the same in short.
+    timeline, covariates : DataFrame, list of DailyMetric or DataFrame
         day, kind, label; note, micro_conversions. A release or outage that touches the metric and
         says "tracking" refuses every verdict, as does a tracked share that moved with the change.
-    seed : int
-        Of placebo and permutation draws.
+        Days of kind holiday explain weeks, and so do metrics that the change cannot touch.
+    arms, wish : Arms, float, optional
+        Of `compare_arms`, for the same metric; an effect wished for, of a rate percentage points.
 
     Returns
     -------
     BeforeAfter
-        ``rungs``, ``path``, ``placebos``, ``donors``, ``money``, ``verdict``, ``finding``.
+        ``comparison``, ``effect``, ``finding``; ``rungs``, ``path``, ``placebos``, ``money``.
 
     Raises
     ------
@@ -119,55 +147,83 @@ def compare_before_after(
 
     Notes
     -----
-    Interrupted time series by REML AR(1) (`stats.fit_ar1`), structural time series (Brodersen et
-    al. 2015), synthetic control (Abadie et al. 2010), difference-in-differences: `roi.ladder`.
-    Supported: 12 weeks before and 6 after, and no placebo dates as extreme (`roi.rung.judge`).
+    Interrupted time series by REML AR(1), synthetic control (Abadie et al. 2010), differences in
+    differences of segments' means: `roi.ladder`. Each needs 12 weeks before, 6 after.
 
     Examples
     --------
     >>> from mctlib import Count, compare_before_after, daily_metric
     >>> series = daily_metric(log, Count("signed_up"), as_of="2026-01-28")
-    >>> compare_before_after(series, change_at="2026-01-15").verdict
+    >>> compare_before_after(series, change_at="2026-01-15").comparison
     'not supported'
     """
     series = DailyMetric.of(series)
     daily, kind = checked(series), series.kind
-    if money is None or money.value is None or money.cost is None:
-        money = Money()
-    change = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
-    treated, control = _sides(sorted(daily["segment"].unique()), treated, control)
-    units, n_left_out = weekly(daily, change, kind)
-    panel = Panel(kind, change, treated, control, units, seed=seed)
-    _check_change(panel, daily["day"])
-    entries = context.coincidences(timeline, panel, series.events)
+    money = _known(money, value, cost)
+    sides = _sides(sorted(daily["segment"].unique()), treated, control)
+    panel, n_left_out = _panel(daily, kind, change_at, sides, seed)
+    entries = context.entries_of(timeline)
+    near = context.coincidences(entries, panel, series.events)
     tracked = context.tracked(daily, panel)
-    panel = replace(panel, refused=narrative.refusal(tracked, entries))
-    ladder = climb(panel)
+    beside, moved = context.beside(entries, panel, covariates)
+    panel = replace(panel, refused=refusal(tracked, near), beside=beside)
+    ladder = climb(panel, _top(arms, kind))
+    best, shown = ladder.best, ladder.best if ladder.effect == SHOWN else None
     exposed = exposed_by_day(daily, panel)
-    gain = gain_by_day(ladder.best, exposed, money.each)
-    paid = payback(ladder.best, exposed, gain, money)
-    answer = narrative.Answer(
-        series.title,
-        panel,
-        ladder,
-        paid=paid.iloc[0],
-        money=money,
-        course=course(ladder.best, panel) if ladder.best else None,
-        n_left_out=n_left_out,
-        n_pending=series.n_pending,
+    if arms and best and best.name == ARMS:
+        exposed = exposed_in_arm(arms.days, arms.surest["segment"], exposed.index)
+    money = money if shown else Money(currency=money.currency)
+    gain = gain_by_day(shown, exposed, money.each)
+    paid = payback(best, exposed, gain, money)
+    moves = course(shown) if shown and shown.name != ARMS else None
+    answer = words.Answer(
+        series, panel, ladder, paid.iloc[0], money, moves, moved, n_left_out, arms, wish
     )
     return BeforeAfter(
-        rungs=pd.DataFrame([rung.row() for rung in ladder.rungs]),
-        path=_path(ladder.shown, gain, kind),
-        placebos=ladder.shown.placebos,
+        rungs=pd.DataFrame([rung.row() | answer.outlook(rung) for rung in ladder.rungs]),
+        path=_path(ladder.drawn, gain, kind),
+        placebos=ladder.drawn.placebos,
         donors=ladder.donors,
         money=paid,
+        comparison=SUPPORTED if best else "not supported",
+        reason=words.reason(ladder),
+        effect=ladder.effect,
+        course=answer.course.word if answer.course else "",
         metric=series.title,
         kind=kind,
-        verdict=ladder.verdict,
-        finding=narrative.finding(answer),
-        caveats=narrative.caveats(answer) + narrative.surroundings(tracked, entries),
+        finding=words.finding(answer),
+        details=words.details(answer),
+        caveats=words.caveats(answer) + surroundings(tracked, near),
     )
+
+
+def _known(money: Money | None, value: float | None, cost: Any) -> Money:
+    """Money, or its short form; nothing where only one of value and cost is known."""
+    short = value is not None or cost is not None
+    if money is not None and short:
+        raise ParameterError("money: give either Money(...) or value and cost, not both.")
+    money = Money(value, cost) if money is None else money
+    known = money.value is not None and money.cost is not None
+    return money if known else Money(currency=money.currency)
+
+
+def _top(arms: Arms | None, kind: str) -> Rung | None:
+    """The rung of randomised arms; it speaks of a metric of its own kind alone."""
+    rung = arms.rung if arms else None
+    if rung is None or arms is None or arms.kind == kind:
+        return rung
+    return Rung(ARMS, f"the arms are compared by a {arms.kind} of users, the metric is a {kind}")
+
+
+def _panel(
+    daily: pd.DataFrame, kind: str, change_at: Any, sides: tuple[list[str], list[str]], seed: int
+) -> tuple[Panel, int]:
+    """What the rungs read, and the days at the ends that fill no week."""
+    change = as_timestamp(change_at, "change_at").tz_localize(None).normalize()
+    units, n_left_out = weekly(daily, change, kind)
+    panel = Panel(kind, change, *sides, units, seed=seed)
+    _check_change(panel, daily["day"])
+    return panel, n_left_out
 
 
 def _check_change(panel: Panel, day: pd.Series) -> None:

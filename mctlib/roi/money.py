@@ -21,6 +21,13 @@ def _is_amount(x: Any) -> bool:
     return isinstance(x, Real) and 0 <= float(x) < np.inf
 
 
+def _is_cost(cost: Sequence[Any]) -> bool:
+    """Whether it is a mean, a standard deviation and, perhaps, a correlation."""
+    if len(cost) not in (2, 3) or not all(map(_is_amount, cost[:2])):
+        return False
+    return all(isinstance(r, Real) and -1 <= float(r) <= 1 for r in cost[2:])
+
+
 @dataclass(frozen=True)
 class Money:
     """What a success brings and what the change cost.
@@ -29,15 +36,18 @@ class Money:
     ----------
     value : float, optional
         Money per success (counts: per user-day; means: per unit); None where not known.
-    cost : float or (mean, standard deviation), optional
-        Money spent on the change, 0 where it was free, a pair where it is an estimate.
+    cost : float, (mean, standard deviation) or (mean, standard deviation, correlation), optional
+        Money spent on the change, 0 where it was free, a pair where it is an estimate; with its
+        correlation with the gain where each success also cost something.
     margin : float
         Share of the value that is kept.
+    currency : str
+        Of both, said with every amount.
 
     Raises
     ------
     ParameterError
-        A negative value or cost, a margin outside 0 to 1.
+        A negative value or cost, a margin outside 0 to 1, a correlation outside -1 to 1.
 
     Examples
     --------
@@ -48,12 +58,13 @@ class Money:
     value: float | None = None
     cost: float | Sequence[float] | None = None
     margin: float = 1.0
+    currency: str = ""
 
     def __post_init__(self) -> None:
-        known = self.cost is not None
-        if known and not (len(self._cost) == 2 and all(map(_is_amount, self._cost))):
+        if self.cost is not None and not _is_cost(self._cost):
             raise ParameterError(
-                f"cost: {self.cost!r} must be 0 or more, a number or (mean, standard deviation)."
+                f"cost: {self.cost!r} must be 0 or more, a number or (mean, standard deviation), "
+                "and may have the correlation with the gain, from -1 to 1, as a third number."
             )
         if self.value is not None and not _is_amount(self.value):
             raise ParameterError(
@@ -76,6 +87,11 @@ class Money:
         return float(self._cost[0]), float(self._cost[1])
 
     @property
+    def correlation(self) -> float:
+        """Of the cost with the gain."""
+        return float(self._cost[2]) if len(self._cost) == 3 else 0.0
+
+    @property
     def _cost(self) -> Sequence[Any]:
         return self.cost if isinstance(self.cost, Sequence) else (self.cost, 0.0)
 
@@ -92,17 +108,29 @@ def exposed_by_day(daily: pd.DataFrame, panel: Panel) -> pd.Series:
     return n.reindex(pd.date_range(panel.change, last), fill_value=0.0)
 
 
+def exposed_in_arm(days: pd.DataFrame, arm: str, within: pd.Index) -> pd.Series:
+    """Users of an arm (`Arms.days`) on every day from the change to the last of theirs."""
+    n = days[days["segment"] == arm].groupby("day")["n_users"].sum().astype(float)
+    last = max(within.max(), n.index.max())
+    return n.reindex(pd.date_range(within.min(), last), fill_value=0.0)
+
+
 def gain_by_day(rung: Rung | None, exposed: pd.Series, each: float) -> pd.DataFrame:
     """What the effect has brought by the end of every day since the change: gain_amount + ci.
 
     The weeks' own gaps add up to the effect, but for autocorrelation; its small rest is spread
     evenly. A day whose week has no gap counts with the effect. The errors of the weeks are scaled
-    so that at the end they are the effect's own.
+    so that at the end they are the effect's own. A comparison without weeks has one effect and one
+    error on all days.
     """
     if rung is None:
         nothing = interval_columns("gain_amount", np.nan, np.nan, np.nan)
         return pd.DataFrame(nothing, index=exposed.index)
     n = exposed.to_numpy(float)
+    if rung.path.empty:
+        gain, sd = (each * x * n.cumsum() for x in (rung.effect, rung.se))
+        low, high = stats.t_interval(gain, sd, rung.df)
+        return pd.DataFrame(interval_columns("gain_amount", gain, low, high), index=exposed.index)
     after = rung.path[rung.path["day"] >= exposed.index[0]]
     week = (after["day"] - exposed.index[0]).dt.days.to_numpy() // 7
     in_week = np.arange(len(n))[:, None] // 7 == week
@@ -127,8 +155,9 @@ def payback(
     cost, cost_sd = money.spent
     gain, gain_sd = rung.effect * n * each, rung.se * n * each
     t = float(stats.t_point(rung.df))
-    low, high = stats.fieller(gain, gain_sd**2, cost, cost_sd**2, t)
-    spread = float(np.hypot(gain_sd, cost_sd))
+    both = money.correlation * gain_sd * cost_sd
+    low, high = stats.fieller(gain, gain_sd**2, cost, cost_sd**2, t, covariance=both)
+    spread = float(np.sqrt(gain_sd**2 + cost_sd**2 - 2 * both))
     priced = cost > 0
     # the gain's upper end covers the cost first
     paid, soonest, latest = (
@@ -138,6 +167,7 @@ def payback(
         latest = np.inf
     row = {
         "rung": rung.name,
+        "currency": money.currency,
         "n": n,
         **interval_columns("incremental", rung.effect * n, rung.low * n, rung.high * n),
         **interval_columns("value_amount", gain, rung.low * n * each, rung.high * n * each),

@@ -42,6 +42,7 @@ class Speed(Result):
     missed ±               successes, user-days or units; NaN for no days, or outside the series
     lost_amount ±    money what of their value is kept
     per_day_amount ± money what one day sooner is worth
+    currency               of both, where `Money` says it
     ================ ===== =========================================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %): error of the trend, and the weeks' own noise.
@@ -111,10 +112,11 @@ def value_of_speed(
     keys = ["alert_id", "stage", "from_day", "lasted_days"]
     amounts = [name for amount in AMOUNTS for name in interval_columns(amount, 0, 0, 0)]
     table = pd.DataFrame(rows, columns=keys + amounts)
+    currency = money.currency if money else ""
     return Speed(
-        stages=table,
-        finding=narrative.speed_finding(table, series.kind, series.title),
-        caveats=narrative.speed_caveats(table, short),
+        stages=table.assign(currency=currency),
+        finding=narrative.speed_finding(table, series.kind, series.title, currency),
+        caveats=narrative.speed_caveats(table, short, series.silent),
     )
 
 

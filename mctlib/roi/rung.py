@@ -1,10 +1,11 @@
-"""One comparison: its estimate, and whether the data carry it.
+"""One comparison: its estimate, whether the data carry it, and whether it shows an effect.
 
-A rung's reason stands where its rule is coded.
+A rung's reason and doubt stand where their rule is coded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -12,31 +13,45 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import interval_columns
 from mctlib.phrases import count
-from mctlib.roi.estimators import Estimate, Estimator, placebo_dates, placebo_pvalues
+from mctlib.roi.estimators import Estimate
 from mctlib.roi.weeks import MIN_POST, MIN_PRE, Panel
 
+NAIVE, ITS = "before/after", "interrupted time series"
+SYNTHETIC, DID, ARMS = "synthetic control", "difference-in-differences", "randomised arms"
+NO_CONTROL = "no control segment is given"
+NO_ARMS = (
+    "nothing here says that chance decided who got the change; where it did, comparing the arms is "
+    "stronger than all above"
+)
+SUPPORTED = "supported"
 ALPHA = 0.05
-# Placebo dates wanted: among fewer, even unrelated ones, the most extreme date has p > 0.05.
-N_PLACEBO = 20
-UNCHECKED = "its false-alarm rate could not be checked on this series"
-Carries = Literal["yes", "no", "inconclusive"]
+# Half an interval that is this many times as wide as all that was ever seen says nothing.
+ABSURD = 10
+Verdict = Literal["", "shown", "not shown", "inconclusive"]
+SHOWN: Verdict = "shown"
+NOT_SHOWN: Verdict = "not shown"
+INCONCLUSIVE: Verdict = "inconclusive"
 
 
 @dataclass(frozen=True)
 class Rung:
     """One comparison.
 
-    carries: whether the data carry it, and ``reason`` why · base: what would have been · df: for t
-    · cov: of the gaps of the weeks after · sigma2: error variance at weight 1 · n_alarms: placebo
-    dates with p < 0.05.
+    supported: whether the data carry it, and ``reason`` why · verdict: of its effect, "" where it
+    is not supported, and ``doubt``, why it is inconclusive · base: what would have been · df: for t
+    · weeks: what was compared (index week; y, weight, n) · cov: of the gaps of the weeks after ·
+    sigma2: error variance at weight 1 · rho: of a week with the next · n_alarms: placebo dates with
+    p < 0.05.
     """
 
     name: str
     reason: str = ""
-    carries: Carries = "no"
+    supported: bool = False
+    verdict: Verdict = ""
+    doubt: str = ""
     effect: float = np.nan
     low: float = np.nan
     high: float = np.nan
@@ -45,14 +60,21 @@ class Rung:
     base: float = np.nan
     pvalue: float = np.nan
     placebo_pvalue: float = np.nan
+    weeks: pd.DataFrame = field(default_factory=pd.DataFrame)
     path: pd.DataFrame = field(default_factory=pd.DataFrame)
     placebos: pd.DataFrame = field(
         default_factory=partial(pd.DataFrame, columns=["placebo", "day", "gap"])
     )
     cov: np.ndarray = field(default_factory=partial(np.zeros, (0, 0)))
     sigma2: float = np.nan
+    rho: float = np.nan
     n_placebo: int = 0
     n_alarms: int = 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
 
     def row(self) -> dict[str, Any]:
         """Its line in `BeforeAfter.rungs`."""
@@ -62,13 +84,15 @@ class Rung:
             "rel_effect": self.effect / self.base if self.base > 0 else np.nan,
             "pvalue": self.pvalue,
             "placebo_pvalue": self.placebo_pvalue,
-            "supported": self.carries == "yes",
-            "reason": self.reason,
+            "supported": self.supported,
+            "verdict": self.verdict,
+            "reason": "; ".join(filter(None, [self.reason, self.doubt])),
         }
 
-    def with_errors(self, se: float, df: float, pvalue: float) -> Rung:
+    def with_errors(self, se: float, df: float) -> Rung:
         """The same with another standard error."""
         low, high = (float(end) for end in stats.t_interval(self.effect, se, df))
+        pvalue = float(stats.t_pvalue(self.effect, se, df))
         return replace(self, se=se, df=df, pvalue=pvalue, low=low, high=high)
 
 
@@ -90,94 +114,82 @@ def gaps_of(placebo: str, weeks: pd.DataFrame, gap: np.ndarray | pd.Series) -> p
     return pd.DataFrame({"placebo": placebo, "day": weeks["start"], "gap": gap})
 
 
-def judge(
-    name: str,
-    weeks: pd.DataFrame,
-    estimator: Estimator,
-    panel: Panel,
-    *,
-    min_pre: int = MIN_PRE,
-    min_post: int = MIN_POST,
-) -> Rung:
-    """A rung from its weekly series (index week; y, weight, n, observed, start).
-
-    Supported with 12 weeks before and 6 after, unless its weeks do not differ at all (from the
-    controls', where they count) or the model finds an effect that placebo dates contradict: the
-    chance that with no change so few of them would look as extreme (`placebo_pvalues`) is above
-    0.05 and above its minimum. Where no placebo date fits it stays supported, and says so.
-    ``min_pre``, ``min_post``: weeks that a placebo date needs.
-    """
-    if weeks.empty:
-        return Rung(
-            name,
-            "the controls have no users before the change in weeks in which the treated have any, "
-            "so there is no level to compare with",
-        )
+def rung_of(name: str, weeks: pd.DataFrame, found: Estimate) -> Rung:
+    """What was found in weeks (index week; y, weight, n, observed, start), not yet judged."""
     after = weeks.index >= 0
-    n_pre, n_post = int((~after).sum()), int(after.sum())
-    found = estimator(weeks)
-    if found is None:
-        n_weeks = f"{count(n_pre, 'whole week')} before and {n_post} after the change"
-        return Rung(name, f"{n_weeks} are too few to fit anything")
     # what differs by less than this differs by rounding
-    nothing = 1e-10 * weeks["observed"].abs().max()
-    tried = placebo_dates(weeks, estimator, min_pre=min_pre, min_post=min_post, wanted=N_PLACEBO)
-    # week 0 is the placebo date
-    gaps = [
-        gaps_of(f"{w['start'][0]:%Y-%m-%d}", w, w["y"] - p.counterfactual).loc[0:] for w, p in tried
-    ]
-    effect = found.effect if abs(found.effect) > nothing else 0.0
+    effect = found.effect if abs(found.effect) > _nothing(weeks) else 0.0
     of_controls = (weeks["observed"] - weeks["y"]).to_numpy(float)
-    half = stats.t_point(found.df) * np.sqrt(np.diag(found.cov))
-    rung = Rung(
+    return Rung(
         name,
         effect=effect,
         base=float(np.average(weeks["observed"][after], weights=weeks["n"][after])) - effect,
-        path=path_of(weeks, of_controls + found.counterfactual, half),
-        cov=found.cov[np.ix_(after, after)],
+        weeks=weeks,
+        path=path_of(weeks, of_controls + found.counterfactual, stats.t_point(found.df) * found.sd),
+        cov=found.cov,
         sigma2=found.sigma2,
-        n_placebo=len(tried),
-        n_alarms=sum(p.pvalue < ALPHA for _, p in tried),
-    ).with_errors(found.se, found.df, found.pvalue)
-    if gaps:
-        rung = replace(rung, placebos=pd.concat(gaps, ignore_index=True))
-    differ = np.ptp(weeks["observed"] - weeks.get("control", 0.0)) > nothing
-    return _verdict(rung, found, [p for _, p in tried], panel, (n_pre, n_post), differ)
+        rho=found.rho,
+    ).with_errors(found.se, found.df)
 
 
-def _verdict(
+def _nothing(weeks: pd.DataFrame) -> float:
+    return float(1e-10 * weeks["observed"].abs().max())
+
+
+def too_few(name: str, weeks: pd.DataFrame) -> Rung:
+    """A rung without an estimate."""
+    n_pre, n_post = int((weeks.index < 0).sum()), int((weeks.index >= 0).sum())
+    n_weeks = f"{count(n_pre, 'whole week')} before and {n_post} after the change"
+    return Rung(name, f"{n_weeks} are too few to fit anything")
+
+
+def judged(
     rung: Rung,
-    found: Estimate,
-    placebos: list[Estimate],
     panel: Panel,
-    n_weeks: tuple[int, int],
-    differ: bool,
+    *,
+    told: str,
+    refusals: Sequence[tuple[Any, str]] = (),
+    doubts: Sequence[tuple[Any, str]] = (),
 ) -> Rung:
-    """The rung with what its data carry."""
-    n_pre, n_post = n_weeks
-    n_extreme = sum(p.extremity <= found.extremity for p in placebos)
-    pvalues = placebo_pvalues(found, placebos, seed=panel.seed) if placebos else [np.nan]
-    pvalue = float(pvalues[n_extreme])
-    contradicted = found.pvalue < ALPHA and pvalue > max(ALPHA, pvalues[0])
-    dates = count(len(placebos), "placebo date")
-    checked = dates if placebos else f"no placebo date fits before the change, so {UNCHECKED}"
-    verdicts: list[tuple[Any, Carries, str]] = [
-        (panel.refused, "no", panel.refused),
-        (
-            n_pre < MIN_PRE or n_post < MIN_POST,
-            "no",
-            f"descriptive only: {count(n_pre, 'whole week')} before and {n_post} after the change, "
-            f"at least {MIN_PRE} and {MIN_POST} are needed",
-        ),
-        (not differ, "no", "the weeks do not differ at all, so nothing says how sure this is"),
-        (
-            contradicted,
-            "inconclusive",
-            f"the model says p = {found.pvalue:.3f}, but of {dates}, when nothing changed, "
-            f"{n_extreme} look{'s' if n_extreme == 1 else ''} as extreme "
-            f"(placebo p = {pvalue:.2f})",
-        ),
-        (True, "yes", f"{count(n_pre, 'week')} before, {n_post} after; {found.told}; {checked}"),
-    ]
-    carries, reason = next((carries, reason) for holds, carries, reason in verdicts if holds)
-    return replace(rung, carries=carries, reason=reason, placebo_pvalue=pvalue)
+    """The rung with its two answers.
+
+    Supported with 12 weeks before and 6 after, unless its weeks do not differ at all (from the
+    controls', where they count), its interval says nothing, or one of the ``refusals`` holds. An
+    effect is shown where the interval leaves out 0; where one of the ``doubts`` holds it is
+    inconclusive then.
+    """
+    weeks = rung.weeks
+    n_pre, n_post = int((weeks.index < 0).sum()), int((weeks.index >= 0).sum())
+    differ = np.ptp(weeks["observed"] - weeks.get("control", 0.0)) > _nothing(weeks)
+    reasons = phrases.that_hold(
+        [
+            (panel.refused, panel.refused),
+            (
+                n_pre < MIN_PRE or n_post < MIN_POST,
+                f"descriptive only: {count(n_pre, 'whole week')} before and {n_post} after the "
+                f"change, at least {MIN_PRE} and {MIN_POST} are needed",
+            ),
+            (not differ, "the weeks do not differ at all, so nothing says how sure this is"),
+            *refusals,
+            (not _says_something(rung, panel.kind), "its interval holds effects that cannot be"),
+        ]
+    )
+    if reasons:
+        return replace(rung, reason=reasons[0])
+    rung = replace(
+        rung,
+        supported=True,
+        verdict=NOT_SHOWN,
+        reason=f"{count(n_pre, 'week')} before, {n_post} after; {told}",
+    )
+    if not rung.is_clear:
+        return rung
+    doubt = phrases.that_hold(doubts)
+    return replace(rung, verdict=INCONCLUSIVE if doubt else SHOWN, doubt="; ".join(doubt))
+
+
+def _says_something(rung: Rung, kind: str) -> bool:
+    """Whether its interval is one that an effect can have."""
+    half = (rung.high - rung.low) / 2
+    possible = kind != "rate" or max(-rung.low, rung.high) <= 1
+    return bool(half <= ABSURD * np.ptp(rung.weeks["observed"]) and possible)

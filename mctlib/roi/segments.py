@@ -1,22 +1,17 @@
-"""Comparisons with several segments: synthetic control, clustered errors, permutation."""
+"""Comparisons with several segments: synthetic control, and how far segments move by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
-from mctlib.roi.estimators import Estimate, ar1
-from mctlib.roi.structural import share_after
+from mctlib.roi.estimators import share_after
 
-# Below them errors clustered by segment reject far too often (one treated of 27: 70 % of nulls).
-FEW_TREATED, FEW_UNITS = 10, 30
-MOST_DRAWS = 1000
+# Segments of a side from which on its own spread is taken (Welch); below, that of both (pooled t).
+WELCH = 4
 
 
 def simplex_weights(donors: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -39,154 +34,127 @@ def simplex_weights(donors: np.ndarray, target: np.ndarray) -> np.ndarray:
 class Synthetic:
     """A unit against its synthetic control.
 
-    weight: of the donors · gap: by week · rms_before, rms_after: root mean squares of the gap.
+    weight: of the donors · gap: by week · rms_before: root mean square of the gap before ·
+    effect: mean gap after.
     """
 
     weight: np.ndarray
     gap: np.ndarray
     rms_before: float
-    rms_after: float
+    effect: float
 
     @property
     def ratio(self) -> float:
-        """How far the gap opened for a unit that fits so well (Abadie et al. 2010)."""
+        """How far the gap opened on the mean, for a unit that is followed so well."""
         if self.rms_before > 0:
-            return self.rms_after / self.rms_before
-        return np.inf if self.rms_after > 0 else 0.0
+            return abs(self.effect) / self.rms_before
+        return np.inf if self.effect else 0.0
 
 
 def synthetic_control(
     y: np.ndarray, donors: np.ndarray, before: np.ndarray, share: np.ndarray
 ) -> Synthetic:
-    """Of y (weeks,) and donors (weeks, donors); ``share``: of the weeks after in their mean."""
+    """Of y (weeks,) and donors (weeks, donors); ``share``: of the weeks in the mean after."""
     weight = simplex_weights(donors[before], y[before])
     gap = y - donors @ weight
-    rms_before = float(np.sqrt(np.mean(gap[before] ** 2)))
-    return Synthetic(weight, gap, rms_before, float(np.sqrt(share @ gap[~before] ** 2)))
+    return Synthetic(weight, gap, float(np.sqrt(np.mean(gap[before] ** 2))), float(share @ gap))
 
 
-def synthetic_units(
-    weeks: pd.DataFrame, donors: Sequence[str]
-) -> tuple[Synthetic, list[Synthetic], list[Synthetic]]:
-    """The treated (y) against all donors; each donor against the others; y without each donor."""
+@dataclass(frozen=True)
+class Donors:
+    """Synthetic controls of the treated unit and of its donors.
+
+    own: the treated against all · others: each donor against the others · without: the treated
+    without each donor.
+    """
+
+    own: Synthetic
+    others: list[Synthetic]
+    without: list[Synthetic]
+
+    @property
+    def pvalue(self) -> float:
+        """Rank of the treated unit's `Synthetic.ratio` among the donors'.
+
+        Of the mean gap after, since that is what is asked for (Abadie, Diamond & Hainmueller 2010
+        rank the mean square); leave-two-out (Lei & Sudhof 2023): each donor is held against the
+        treated unit with the same pool, which has neither of the two.
+        """
+        n_extreme = sum(o.ratio >= u.ratio for o, u in zip(self.others, self.without))
+        return (1 + n_extreme) / (1 + len(self.others))
+
+    @property
+    def half_width(self) -> float:
+        """From the effect to the farther end of the mean effects that the rank does not reject.
+
+        A donor says no to those for which the treated gap would have opened less than its own; so
+        many donors must say no as a rank above 5 % takes (Firpo & Possebom 2018). NaN below 19.
+        """
+        most = int(0.05 * (len(self.others) + 1) + 1e-9)
+        if not most:
+            return np.nan
+        apart = np.array([u.effect - self.own.effect for u in self.without])
+        reach = np.array([o.ratio * u.rms_before for o, u in zip(self.others, self.without)])
+        return float(max(np.sort(reach - apart)[-most], np.sort(reach + apart)[-most]))
+
+
+def synthetic(weeks: pd.DataFrame, donors: Sequence[str]) -> Donors:
+    """Synthetic controls of the column y from the columns ``donors``."""
     y, others = weeks["y"].to_numpy(float), weeks[list(donors)].to_numpy(float)
-    before = weeks.index < 0
-    share = share_after(weeks)[~before]
+    before, share = weeks.index < 0, share_after(weeks)
     pools = [np.delete(others, j, axis=1) for j in range(len(donors))]
-    return (
+    return Donors(
         synthetic_control(y, others, before, share),
         [synthetic_control(others[:, j], pool, before, share) for j, pool in enumerate(pools)],
         [synthetic_control(y, pool, before, share) for pool in pools],
     )
 
 
-def synthetic(weeks: pd.DataFrame, *, donors: Sequence[str]) -> Estimate | None:
-    """Synthetic control; p = rank of the treated unit's `Synthetic.ratio` among the donors'.
+@dataclass(frozen=True)
+class Side:
+    """How sure the weighted mean of the changes of a side's segments is.
 
-    The usual rank (Abadie, Diamond & Hainmueller 2010), but leave-two-out (Lei & Sudhof 2023): each
-    donor is held against the treated unit with the same pool, which has neither of the two. A
-    donor's pool never has the treated unit, so that one must not profit from the donor. The
-    interval spans the constant effects that the rank does not reject (Firpo & Possebom 2018); below
-    19 donors it rejects none, and se is NaN.
+    variance: by the segments' own spread (HC2) · df: its degrees of freedom · trace: what it would
+    be on average, and size: what it should be, where each change has variance 1.
     """
-    before = weeks.index < 0
-    if before.sum() < 3 or before.all() or len(donors) < 2:
-        return None
-    own, others, without = synthetic_units(weeks, donors)
-    share, week = share_after(weeks), weeks.index.to_numpy(float)
-    effect = float(share @ own.gap)
-    half = _half_width(effect, np.array([share @ u.gap for u in without]), others, without)
-    se = half / stats.Z if half > 0 else np.nan
-    n_extreme = sum(o.ratio >= u.ratio for o, u in zip(others, without))
-    rho = 0.0
-    if own.rms_before > 0:
-        one = np.ones(before.sum())
-        rho = stats.fit_ar1(own.gap[before], one[:, None], one, week[before]).rho
-    return Estimate(
-        effect,
-        se,
-        df=np.inf,
-        pvalue=(1 + n_extreme) / (1 + len(donors)),
-        counterfactual=weeks["y"].to_numpy(float) - own.gap,
-        cov=np.full((len(week), len(week)), se**2),
-        sigma2=own.rms_before**2,
-        told=f"{len(donors)} donors",
-        weights=share,
-        noise=ar1(week, rho),
-        extremity=-abs(effect) / max(own.rms_before, 1e-300),
-    )
+
+    variance: float
+    df: float
+    trace: float
+    size: float
 
 
-def _half_width(
-    effect: float, effects: np.ndarray, others: list[Synthetic], without: list[Synthetic]
-) -> float:
-    """From the effect to the farther end of the set of constant effects that are not rejected.
+def side(change: np.ndarray, share: np.ndarray) -> Side:
+    """The shares add up to 1; with equal ones variance is s2 / n and df n - 1, else fewer.
 
-    A donor j says no to the effects around ``effects[j]`` for which the treated gap would have
-    opened less than its own; so many donors must say no as a rank above 5 % takes.
+    df: of the variance's distribution where all changes have one variance (Bell & McCaffrey 2002).
     """
-    most = int(0.05 * (len(effects) + 1) + 1e-9)
-    room = np.array(
-        [(o.ratio * u.rms_before) ** 2 - u.rms_after**2 for o, u in zip(others, without)]
-    )
-    room += effects**2
-    reach = np.sqrt(np.maximum(room, 0))
-    known = room >= 0
-    if not 0 < most <= known.sum():
-        return np.nan
-    below = np.sort((effect - effects + reach)[known])[-most]
-    above = np.sort((effects + reach - effect)[known])[-most]
-    return float(max(below, above))
-
-
-def many_units(treated: np.ndarray) -> bool:
-    """Whether errors may be clustered by unit: enough treated ones, enough in all."""
-    return bool(treated.sum() >= FEW_TREATED and len(treated) >= FEW_UNITS)
-
-
-def clustered(
-    change: np.ndarray, weight: np.ndarray, treated: np.ndarray
-) -> tuple[float, float, float, float]:
-    """Difference of the units' weighted mean changes: effect, standard error, df, p-value.
-
-    A unit is a cluster. Units of a panel taken together before and after (Bertrand, Duflo &
-    Mullainathan 2004) with HC2 errors and Satterthwaite's degrees of freedom: with equal weights
-    Welch's test, and the fixed-effects estimate of the panel.
-    """
-    (mean_1, v_1, n_1), (mean_0, v_0, n_0) = (
-        _mean(change[side], weight[side]) for side in (treated, ~treated)
-    )
-    v = v_1 + v_0
-    effect, se = mean_1 - mean_0, float(np.sqrt(v))
-    df = v**2 / (v_1**2 / (n_1 - 1) + v_0**2 / (n_0 - 1)) if se > 0 else np.nan
-    return effect, se, df, float(stats.t_pvalue(effect, se, df))
-
-
-def _mean(change: np.ndarray, weight: np.ndarray) -> tuple[float, float, int]:
-    """Weighted mean, its HC2 variance, number of units."""
-    share = weight / weight.sum()
     mean = float(share @ change)
-    variance = float((share**2 * (change - mean) ** 2 / (1 - share)).sum())
-    return mean, variance, len(change)
+    weight = share**2 / (1 - share)
+    off_mean = np.eye(len(share)) - share
+    spread = off_mean.T * weight @ off_mean
+    trace = np.trace(spread)
+    return Side(
+        float(weight @ (change - mean) ** 2),
+        float(trace**2 / np.trace(spread @ spread)),
+        float(trace),
+        float((share**2).sum()),
+    )
 
 
-def permutation(
-    change: np.ndarray, weight: np.ndarray, treated: np.ndarray, *, seed: int = 1
-) -> tuple[float, int]:
-    """Share of the ways to choose as many treated units that differ at least as much; their number.
+def apart(change: np.ndarray, share: np.ndarray, treated: np.ndarray) -> tuple[float, float]:
+    """Error of the difference between the mean changes of both sides, and its degrees of freedom.
 
-    All ways up to 1,000, else 999 drawn ones and the real one. The difference of weighted means is
-    read in units of its own spread: small units, which move more, do not rank higher for it.
+    A segment is taken together before and after (Bertrand, Duflo & Mullainathan 2004): Welch's t
+    with four segments or more on either side, else a t pooled over both, who are taken to vary
+    alike.
     """
-    n, k = len(change), int(treated.sum())
-    if comb(n, k) <= MOST_DRAWS:
-        chosen = np.array([np.isin(np.arange(n), c) for c in combinations(range(n), k)])
+    one, other = (side(change[s], share[s]) for s in (treated, ~treated))
+    variance = one.variance + other.variance
+    if min(treated.sum(), (~treated).sum()) >= WELCH:
+        df = variance**2 / (one.variance**2 / one.df + other.variance**2 / other.df)
     else:
-        rng = np.random.default_rng(seed)
-        drawn = rng.permuted(np.tile(treated, (MOST_DRAWS - 1, 1)), axis=1)
-        chosen = np.vstack([treated, drawn])
-    inside, moved = chosen @ weight, chosen @ (weight * change)
-    outside, rest = weight.sum() - inside, weight @ change - moved
-    apart = np.abs(moved / inside - rest / outside) / np.sqrt(1 / inside + 1 / outside)
-    own = np.flatnonzero((chosen == treated).all(axis=1))[0]
-    return float(np.mean(apart >= apart[own] * (1 - 1e-12))), len(chosen)
+        df = one.df + other.df
+        each = (one.df * one.variance / one.trace + other.df * other.variance / other.trace) / df
+        variance = each * (one.size + other.size)
+    return float(np.sqrt(variance)), float(df if variance > 0 else np.nan)

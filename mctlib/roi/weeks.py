@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,8 @@ from mctlib.contract import MISSING, DataError
 from mctlib.eventlog.daily_metric import DailyMetric
 
 MIN_PRE, MIN_POST = 12, 6  # weeks; below them a comparison is described, not supported
+MIN_SEASON = 104  # weeks before from which on a yearly season can be told
+SEASON, HOLIDAYS = "the yearly season", "holidays"
 
 
 def days(values: pd.Series, what: str) -> pd.Series:
@@ -29,6 +31,8 @@ def days(values: pd.Series, what: str) -> pd.Series:
 def checked(series: DailyMetric) -> pd.DataFrame:
     """The series as day, segment, n and total, whose sum over n is the metric.
 
+    A count's n is how much of an average day a day is.
+
     Raises DataError: something in it is not a number or not a day, or cannot be.
     """
     table, kind = series.table, series.kind
@@ -42,7 +46,7 @@ def checked(series: DailyMetric) -> pd.DataFrame:
     if kind == "rate":
         total = numbers.pop("n_success")
     else:
-        total = n if kind == "count" else (value * n).fillna(0.0)
+        total = value if kind == "count" else (value * n).fillna(0.0)
     segment = "all"
     if "segment" in table:
         segment = table["segment"].map(_as_text)
@@ -50,13 +54,14 @@ def checked(series: DailyMetric) -> pd.DataFrame:
     daily = pd.DataFrame({"day": day, "segment": segment, "total": total} | numbers)
     if daily["day"].isna().any():
         raise DataError("series: a row has no day.")
-    possible = (n >= 0).all() and (kind != "rate" or total.between(0, n).all())
-    if not possible:
+    possible = (n >= 0) & (total.between(0, n) if kind == "rate" else True)
+    if not (possible | total.isna()).all():
         raise DataError("series: n must be 0 or more, and n_success between 0 and n.")
     if daily.duplicated(["day", "segment"]).any():
         raise DataError("series: a day occurs twice within a segment.")
     if kind == "count":
         _check_every_day(daily)
+        daily["n"] = _parts_of_days(daily)
     return daily
 
 
@@ -75,16 +80,32 @@ def _check_every_day(daily: pd.DataFrame) -> None:
         missing = pd.date_range(own.min(), own.max()).difference(own)
         if len(missing):
             raise DataError(
-                "series: a count needs a row for every day, with n and value 0 where nobody came; "
+                "series: a count needs a row for every day, with n and value 0 where nobody came "
+                "and no value where nothing at all was recorded; "
                 f"{missing[0]:%Y-%m-%d} of segment {name} has none."
             )
+
+
+def _parts_of_days(daily: pd.DataFrame) -> pd.Series:
+    """1 for every day of a count where none is missing.
+
+    Else 0 for the missing ones, and its weekday's usual share of a week for each other day: a week
+    that lacks its Sunday is not a stronger one.
+    """
+    known = daily["total"].notna()
+    if known.all():
+        return known.astype(float)
+    weekday = daily["day"].dt.dayofweek
+    usual = daily["total"].groupby(weekday).mean().fillna(0.0)
+    share = usual / usual.sum() if usual.sum() > 0 else usual + 1 / len(usual)
+    return (7 * weekday.map(share)).where(known, 0.0)
 
 
 def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.DataFrame, int]:
     """Whole weeks as segment, week (0 is the first since the change), n, total; days left out.
 
-    A count's n is its days, and of a segment that comes later or ends sooner than the others only
-    its own whole weeks are taken.
+    Of a count's segment that comes later or ends sooner than the others only its own whole weeks
+    are taken.
     """
     since = (daily["day"] - change).dt.days
     week = since // 7
@@ -92,8 +113,7 @@ def weekly(daily: pd.DataFrame, change: pd.Timestamp, kind: str) -> tuple[pd.Dat
     by_week = daily[whole].assign(week=week[whole]).groupby(["segment", "week"])
     units = by_week[["n", "total"]].sum().reset_index()
     if kind == "count":
-        own_whole = by_week.size().to_numpy() == 7
-        units = units[own_whole].assign(n=7.0)
+        units = units[by_week.size().to_numpy() == 7]
     return units, int(daily.loc[~whole, "day"].nunique())
 
 
@@ -108,8 +128,8 @@ def pooled(units: pd.DataFrame, kind: str) -> pd.DataFrame:
 class Panel:
     """The treated and the control segments by week; what every rung reads.
 
-    units: segment, week, n, total · refused: why no verdict may be given at all, "" for nothing ·
-    seed: of placebo and permutation draws.
+    units: segment, week, n, total · beside: what else moves the metric, a column each, by week ·
+    refused: why no verdict may be given at all, "" for nothing · seed: of placebo draws.
     """
 
     kind: str
@@ -117,8 +137,16 @@ class Panel:
     treated: Sequence[str]
     control: Sequence[str]
     units: pd.DataFrame
+    beside: pd.DataFrame = field(default_factory=pd.DataFrame)
     refused: str = ""
     seed: int = 1
+
+    @property
+    def allowed_for(self) -> list[str]:
+        """What stands beside it and can be told from the weeks before, in words."""
+        before = self.beside[self.beside.index < 0]
+        told = before.columns[before.nunique() > 1]
+        return list(dict.fromkeys(SEASON if c.startswith(SEASON) else c for c in told))
 
     @cached_property
     def own(self) -> pd.DataFrame:
@@ -127,37 +155,100 @@ class Panel:
 
     @cached_property
     def weeks(self) -> pd.DataFrame:
-        """Weeks in which the treated have users: n, total, observed, y, weight, start."""
+        """Weeks in which the treated have users: n, total, observed, y, weight, start, beside."""
         own = self.own[self.own["n"] > 0].rename(columns={"value": "observed"})
         start = self.change + pd.to_timedelta(7 * own.index, unit="D")
-        return own.assign(y=own["observed"], weight=own["n"], start=start)
+        return own.assign(y=own["observed"], weight=own["n"], start=start).join(self.beside)
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """Value of each segment (a column) by week; of counts as if it had the treated level."""
+        seen = self.units[self.units["n"] > 0]
+        by_week = seen.assign(value=seen["total"] / seen["n"])
+        values = by_week.pivot(index="week", columns="segment", values="value")
+        values = values.reindex(self.weeks.index)
+        if self.kind != "count":
+            return values
+        before = values.index < 0
+        level = self.weeks["observed"][before].mean() / values[before].mean()
+        return values * level.where(np.isfinite(level))
+
+    @cached_property
+    def shares(self) -> pd.Series:
+        """What the segments that can be compared count for within their side.
+
+        They have users in 12 weeks before and 6 after, where there are as many. Treated ones count
+        with their users after the change, who had the effect; controls with those before it.
+        """
+        after = self.values.index >= 0
+        known = self.values.notna()
+        enough = known[~after].sum() >= min(MIN_PRE, (~after).sum())
+        enough &= known[after].sum() >= min(MIN_POST, after.sum())
+        size = "total" if self.kind == "count" else "n"
+        units = self.units[self.units["week"].isin(self.values.index)]
+        n = units.groupby(["segment", units["week"] < 0])[size].sum().unstack(fill_value=0.0)
+        n = n.reindex(columns=[False, True], fill_value=0.0)
+        n = n[enough.reindex(n.index, fill_value=False)]
+        treated, control = n.index.isin(self.treated), n.index.isin(self.control)
+        n = n[True].where(control | (self.kind == "count"), n[False])
+        n = n[(treated | control) & (n > 0)]
+        return n / n.groupby(n.index.isin(self.treated)).transform("sum")
 
     @cached_property
     def gap(self) -> pd.DataFrame:
-        """The same with y = treated minus control, its weight, and the control itself.
+        """The weeks with y = treated minus control, its weight, and the control itself.
 
-        Controls keep the shares of n they had before the change, so that their mix cannot move the
-        result; counts are scaled to the treated level.
+        Both are mixes of their segments in fixed shares, so that a mix that moves is no effect.
         """
-        own, others = self.own, self.units[self.units["segment"].isin(self.control)]
-        if self.kind == "count":
-            before = own.index[own.index < 0]
-            level = pooled(others, self.kind)["value"]
-            control = level * own["value"][before].mean() / level.reindex(before).mean()
-            weight = own["n"]
-        else:
-            control, n = _in_old_shares(others)
-            weight = 1 / (1 / own["n"] + 1 / n)
-        gap = self.weeks.assign(weight=weight, control=control)
-        gap["y"] = gap["observed"] - gap["control"]
+        own, others = (self._mix(side) for side in (self.treated, self.control))
+        weight, compared = self.weeks["n"], self.units["segment"].isin(self.shares.index)
+        among = compared & self.units["segment"].isin(self.control)
+        n = self.units[among].groupby("week")["n"].sum()
+        if self.kind != "count":
+            weight = 1 / (1 / weight + 1 / n.reindex(weight.index))
+        gap = self.weeks.assign(weight=weight, control=others, y=own - others)
         return gap[np.isfinite(gap["y"]) & (gap["weight"] > 0)]
 
+    def _mix(self, side: Sequence[str]) -> pd.Series:
+        """Weekly mean of the segments of a side that can be compared."""
+        share = self.shares[self.shares.index.isin(side)]
+        values = self.values[share.index]
+        return (values * share).sum(axis=1) / (values.notna() * share).sum(axis=1)
 
-def _in_old_shares(others: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Weekly value of segments in the shares of n they had before the change, and their n."""
-    share = others[others["week"] < 0].groupby("segment")["n"].sum()
-    seen = others[others["n"] > 0]
-    w = seen["segment"].map(share).fillna(0.0)
-    by_week = seen.assign(w=w, wy=w * seen["total"] / seen["n"]).groupby("week")
-    sums = by_week[["w", "wy", "n"]].sum()
-    return sums["wy"] / sums["w"], sums["n"]
+    @cached_property
+    def changes(self) -> pd.DataFrame:
+        """Of each segment that can be compared: change, share of its side, treated.
+
+        Change of the mean over the weeks, weighted as the weeks of the gap are. It is measured
+        from the controls' mean, which moves the difference of two segments only where one of them
+        lacks weeks.
+        """
+        gap, share = self.gap, self.shares
+        apart = self.values.loc[gap.index, share.index].sub(gap["control"], axis=0)
+        after, before = (_mean_over(apart[s], gap["n"]) for s in (gap.index >= 0, gap.index < 0))
+        each = pd.DataFrame({"change": after - before, "share": share}).dropna()
+        each["treated"] = each.index.isin(self.treated)
+        each["share"] /= each.groupby("treated")["share"].transform("sum")
+        return each
+
+    @cached_property
+    def apart(self) -> pd.DataFrame:
+        """Weekly gap of each control (a column) to the others, measured from its mean before."""
+        gap, share = self.gap, self.shares[self.shares.index.isin(self.control)]
+        values = self.values.loc[gap.index, share.index]
+        known = values.notna() * share
+        total, whole = (values * share).sum(axis=1), known.sum(axis=1)
+        others = (-(values * share).fillna(0.0)).add(total, axis=0) / (-known).add(whole, axis=0)
+        apart = values - others.where(np.isfinite(others))
+        return apart - _mean_over(apart[gap.index < 0], gap["n"])
+
+    @cached_property
+    def moved(self) -> pd.Series:
+        """How far each control moved against the others."""
+        return _mean_over(self.apart[self.gap.index >= 0], self.gap["n"])
+
+
+def _mean_over(values: pd.DataFrame, n: pd.Series) -> pd.Series:
+    """Mean of each column over its rows, weighted with n."""
+    weight = values.notna().mul(n.reindex(values.index), axis=0)
+    return (values * weight).sum() / weight.sum()

@@ -123,7 +123,8 @@ def check_parameters(
     mistakes = Mistakes()
     for key, what in wrong:
         demo = "" if key in given else f" {DEMO}"
-        mistakes.append(f'{values[key].where}: parameter "{key}" of {notebook}{what}{demo}')
+        where = values[key].where.removesuffix(f", {notebook}")  # it is named once
+        mistakes.append(f'{where}: parameter "{key}" of {notebook}{what}{demo}')
     mistakes.tell()
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mctlib.contract import DataError, ParameterError, nearest
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.observed import last_day
 from mctlib.runner.declared import (
     Declared,
     Given,
@@ -228,9 +229,9 @@ def _notebook(where: str, name: str) -> Path:
 
 def _resolve(path: Path, as_of: str, log: EventLog) -> str:
     """The day up to which a pack reads, checked against the data."""
-    first, last = log.first_event, log.last_event
+    first, last = log.first_event, last_day(log)
     if as_of == "latest":
-        return last_complete_day(last)
+        return f"{last:%Y-%m-%d}" if last > log.last_event else last_complete_day(log.last_event)
     at = read_day(f"{shown(path)}: as_of", as_of, last, "latest, ")
     if at < first or at.normalize() > last:
         run = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"

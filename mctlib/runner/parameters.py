@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
+from mctlib.eventlog.observed import last_day
 from mctlib.eventlog.steps import as_step
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
@@ -136,7 +137,7 @@ def _durations(value: Any, _: Any) -> str:
 
 def _day(value: Any, info: Any) -> str:
     """An ISO day or timestamp within the data."""
-    first, last = info.context.first_event.normalize(), info.context.last_event.normalize()
+    first, last = info.context.first_event.normalize(), last_day(info.context)
     if first <= read_day("", value, last).normalize() <= last:
         return ""
     run = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
@@ -155,6 +156,18 @@ def _money(value: Any, _: Any) -> str:
     if isinstance(value, (int, float)) and 0 <= value < float("inf"):
         return ""
     return f" is an amount of money; write a number of 0 or more, not {json.dumps(value)}."
+
+
+def _cost_error(value: Any, _: Any) -> str:
+    """A standard deviation, and a correlation."""
+    sd, correlation = (*value, *[0.0] * (2 - len(value)))[:2]
+    numbers = len(value) <= 2 and all(isinstance(x, (int, float)) for x in value)
+    if numbers and 0 <= sd < float("inf") and -1 <= correlation <= 1:
+        return ""
+    return (
+        ": write a standard deviation of 0 or more and, behind it, a correlation from -1 to 1, "
+        f"not {json.dumps(value)}."
+    )
 
 
 def _worth(value: Any, info: Any) -> str:
@@ -182,24 +195,25 @@ def one_of(*words: str) -> AfterValidator:
     """One of some words."""
 
     def rule(value: Any, _: Any) -> str:
-        said = f" must be one of {', '.join(words)}, not {json.dumps(value)}."
+        said = f" must be one of {', '.join(filter(None, words))}, not {json.dumps(value)}."
         return "" if value in words else said + nearest(value, words)
 
     return _checked(rule)
 
 
 def segment_of(parameter: str) -> AfterValidator:
-    """A segment, or several, of the column that another parameter names; nothing for none."""
+    """A segment, several, or numbers by them, of the column that another parameter names."""
 
     def rule(value: Any, info: Any) -> str:
         if not value or parameter not in info.data:  # a wrong column is told already
             return ""
+        asked = list(value) if isinstance(value, (list, dict)) else [value]
         column = info.data[parameter]
         if not column:
             lack = f'but "{parameter}" names no column whose segments these could be'
             return f" is {json.dumps(value)}, {lack}."
         levels = info.context.segments(column)
-        unknown = [s for s in (value if isinstance(value, list) else [value]) if s not in levels]
+        unknown = [s for s in asked if s not in levels]
         if not unknown:
             return ""
         some = f" It has {', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}."
@@ -236,6 +250,8 @@ Period = Annotated[list[Day], _checked(_period)]
 Money = Annotated[Any, _checked(_money)]
 Worth = Annotated[Any, _checked(_worth)]
 Share = Annotated[float, _checked(_share)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 # ---- one model a notebook; a parameter that the notebook does not declare is not asked for
@@ -266,6 +282,7 @@ class ActivationParameters(BaseModel):
     start: Event = ""
     activation: Annotated[Event, _checked(_not_the_start)] = ""
     competing: EventOrNone = ""
+    censor: EventOrNone = ""
     observed_from: EventOrNone = ""
     by: ColumnOrNone = ""
     adjust: Annotated[list[Column], _checked(_apart)] = []
@@ -303,11 +320,16 @@ class RoiParameters(BaseModel):
     by: ColumnOrNone = ""
     treated: Annotated[Any, segment_of("by")] = ""
     change_at: Day = ""
+    covariates: list[Event] = []
     value: Money = 0
     margin: Share = 1
     cost: Money = 0
+    cost_error: Annotated[list[Any], _checked(_cost_error)] = []
+    wish: NotNegative = 0
     arms: ColumnOrNone = ""
     arms_reference: Annotated[Any, segment_of("arms")] = ""
+    arms_users: Annotated[str, one_of("", "new", "known")] = ""
+    shares: Annotated[dict[str, Positive], segment_of("arms")] = {}
 
 
 MODELS: dict[str, type[BaseModel]] = {

@@ -18,7 +18,7 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, nearest
+from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
@@ -74,10 +74,16 @@ Sources = Annotated[
 
 
 class Dataset(BaseModel):
-    """A data YAML: a name, and for each canonical table one source or several, or `demo`."""
+    """A data YAML: a name, and for each canonical table one source or several, or `demo`.
+
+    currency: of every amount, as it is printed (EUR); nothing is converted.
+    observed_until: day or moment (UTC) until which events were collected, although none came.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
+    currency: str = ""
+    observed_until: Annotated[str, BeforeValidator(str)] | None = None
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -125,6 +131,11 @@ def read_dataset(path: Path) -> Dataset:
         raise DataError(f"{path.name}: {_field_fault(content, errors)}") from None
     if not re.fullmatch(NAME, dataset.name):
         raise DataError(f"{path.name}: {name_fault(dataset.name)}")
+    if dataset.observed_until is not None:
+        try:
+            as_timestamp(dataset.observed_until, f"{path.name}: observed_until")
+        except ParameterError as error:
+            raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
     for table, source in dataset.sources():
@@ -313,7 +324,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
         with suppress(duckdb.Error, KeyError):
-            opened = EventLog.open(store)
+            opened = EventLog.open(store, described.currency)
             if opened.load["fingerprint"] == key:
                 return opened
             # DuckDB would go on serving the old file from an open connection
@@ -324,7 +335,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         if disk_full(error):
             raise unwritten(store, error) from error
         raise
-    return EventLog.open(store)
+    return EventLog.open(store, described.currency)
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -345,7 +356,13 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
         try:
             return build_store(
-                store, tables, con=con, name=dataset.name, fingerprint=key, zones=zones
+                store,
+                tables,
+                con=con,
+                name=dataset.name,
+                fingerprint=key,
+                observed_until=dataset.observed_until,
+                zones=zones,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
@@ -353,18 +370,17 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
-    """Changes when a file, the mapping, the salt or the loading code does.
+    """Changes when a file, the mapping, the salt or the loading code does; not with the currency.
 
     Files over 1 MB count by size and time of change. What a query answers cannot be known without
     asking: it counts by its text, the server and database asked, and the day (UTC).
     """
-    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {dataset.model_dump_json()}".encode())
+    described = dataset.model_dump_json(exclude={"currency"})
+    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    code += [
-        package / f"eventlog/{name}.py"
-        for name in ("build", "days", "frames", "identity", "sql", "store")
-    ]
+    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
+    code += [package / f"eventlog/{name}.py" for name in loading]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -92,6 +92,7 @@ def draft(name: str, files: Sequence[str]) -> str:
                 alike.setdefault(_described(con, file), []).append(shown)
     lines = ["# Drafted from the files; look at every line marked with a question mark."]
     lines.append(f"name: {name}")
+    lines.append("# currency: EUR  # printed with every amount of money: which?")
     for table in TABLES:
         sources = {key: names for key, names in alike.items() if key[0] == table}
         lines += [f"{table}:"] if sources else []

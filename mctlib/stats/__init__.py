@@ -10,6 +10,7 @@ from mctlib.stats.bootstrap import (
 )
 from mctlib.stats.decomposition import kitagawa, shapley_product
 from mctlib.stats.proportions import (
+    MAX_FALSE,
     MIN_CLUSTERS,
     MIN_SHARE,
     MIN_USERS,
@@ -20,16 +21,19 @@ from mctlib.stats.proportions import (
     cluster_rate,
     count_clusters,
     difference_design,
+    differs,
     fdr,
     mantel_haenszel,
     newcombe,
     rate,
+    risk_ratio,
     share_interval,
     wilson,
 )
 from mctlib.stats.regression import Fit, fieller, fit_ar1
 from mctlib.stats.student import FloatArray, Z, t_interval, t_point, t_pvalue
 from mctlib.stats.survival import (
+    MIN_WAITING,
     at_time,
     cloglog_interval,
     incidence,
@@ -37,6 +41,7 @@ from mctlib.stats.survival import (
     influence,
     quantile,
     restricted_mean,
+    supported_until,
 )
 
 __all__ = [
@@ -46,9 +51,11 @@ __all__ = [
     "Difference",
     "Fit",
     "FloatArray",
+    "MAX_FALSE",
     "MIN_CLUSTERS",
     "MIN_SHARE",
     "MIN_USERS",
+    "MIN_WAITING",
     "N_BUCKETS",
     "Z",
     "at_time",
@@ -59,6 +66,7 @@ __all__ = [
     "count_clusters",
     "dense",
     "difference_design",
+    "differs",
     "fdr",
     "fieller",
     "fit_ar1",
@@ -73,8 +81,10 @@ __all__ = [
     "quantile",
     "rate",
     "restricted_mean",
+    "risk_ratio",
     "shapley_product",
     "share_interval",
+    "supported_until",
     "t_interval",
     "t_point",
     "t_pvalue",

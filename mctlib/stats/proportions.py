@@ -5,15 +5,17 @@ Where counts are by cluster, clusters are the first axis.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mctlib.stats.student import FloatArray, Z, t_point
 
 MIN_CLUSTERS = 10  # below it no interval is given
 MIN_USERS, MIN_SHARE = 30, 0.02  # on either side of a comparison; below, no test is worth it
+MAX_FALSE = 0.05  # of what is named, at most this share is expected to be chance
 
 
 class Design(NamedTuple):
@@ -84,7 +86,11 @@ def newcombe(
 
 
 def count_clusters(
-    n: ArrayLike, n_alone: ArrayLike = 0, *, n_accounts: ArrayLike = np.inf
+    n: ArrayLike,
+    n_alone: ArrayLike = 0,
+    *,
+    n_accounts: ArrayLike = np.inf,
+    alike: bool = True,
 ) -> FloatArray:
     """How many clusters users tell as much as.
 
@@ -102,10 +108,14 @@ def count_clusters(
     n_accounts : float
         Where ``n`` is by bucket: accounts in all of them. A bucket beyond that holds users without
         an account.
+    alike : bool
+        False: accounts of unlike sizes too count as their effective number, but for the first
+        `MIN_CLUSTERS`.
     """
     n, n_alone = np.asarray(n, float), np.asarray(n_alone, float)
     effective = rate((n.sum(axis=0) + n_alone) ** 2, (n**2).sum(axis=0) + n_alone)
-    return np.fmax(effective, np.minimum((n > 0).sum(axis=0), n_accounts))
+    accounts = np.minimum((n > 0).sum(axis=0), n_accounts)
+    return np.fmax(effective, accounts if alike else np.minimum(accounts, MIN_CLUSTERS))
 
 
 def cluster_rate(
@@ -117,10 +127,15 @@ def cluster_rate(
 ) -> ClusterRate:
     """Interval of a share whose users sit in clusters.
 
-    The variance is that of a ratio, G / (G - 1) sum (y_g - p n_g)^2 / n^2 (linearised), the
-    interval `cluster_interval`'s. The design effect is that variance over p (1 - p) / n: how many
-    times more users it takes to know as much. It is NaN where clusters do not vary (at a share of 0
-    or 1, say); the interval then counts n^2 / sum n_g^2 users, as if colleagues all did the same.
+    The variance is the jackknife's on the logit scale, (G - 1) / G times the sum over clusters of
+    the squared change of the logit when a cluster is left out; that of the share itself where one
+    cluster holds all successes, or all but them. Unlike a linearised variance, which lets a large
+    account pull the share towards its own, it holds where sizes are very unlike (MacKinnon, Nielsen
+    & Webb 2023), and so do t's degrees of freedom, one less than the effective number of clusters
+    (`count_clusters`). The interval is `cluster_interval`'s. The design effect is that variance
+    over that of n users alone: how many times more users it takes to know as much. It is NaN where
+    clusters do not vary (at a share of 0 or 1, say); the interval then counts n^2 / sum n_g^2
+    users, as if colleagues all did the same.
 
     Parameters
     ----------
@@ -133,15 +148,26 @@ def cluster_rate(
     """
     k, n = np.asarray(n_success, float), np.asarray(n, float)
     k_alone, n_alone = (np.asarray(a, float) for a in alone)
-    total, squares = n.sum(axis=0) + n_alone, (n**2).sum(axis=0) + n_alone
+    success, total = k.sum(axis=0) + k_alone, n.sum(axis=0) + n_alone
+    squares = (n**2).sum(axis=0) + n_alone
     g = (n > 0).sum(axis=0) + n_alone
-    p = rate(k.sum(axis=0) + k_alone, total)
+    p = rate(success, total)
+
+    def changes(scale: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """Sum over clusters, and users alone, of the squared change on a scale."""
+        without = scale(rate(success - k, total - n)) - scale(p)
+        goes, stays = (scale(rate(success - a, total - 1)) - scale(p) for a in (1, 0))
+        by_cluster = np.where(n > 0, without**2, 0).sum(axis=0)
+        rest = np.where(k_alone > 0, k_alone * goes**2, 0)
+        rest = rest + np.where(n_alone > k_alone, (n_alone - k_alone) * stays**2, 0)
+        return (g - 1) / g * (by_cluster + rest)
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = ((k - p * n) ** 2).sum(axis=0)
-        apart = apart + k_alone * (1 - p) ** 2 + (n_alone - k_alone) * p**2
-        effect = g / (g - 1) * apart / (total * p * (1 - p))
+        known = p * (1 - p)
+        on_logit, plain = changes(lambda x: np.log(x / (1 - x))), changes(np.asarray) / known**2
+        effect = np.where(np.isfinite(on_logit), on_logit, plain) * total * known
     effect = np.where(effect > 1e-9, effect, np.nan)  # not 0 but for rounding
-    counted = count_clusters(n, n_alone, n_accounts=n_accounts)
+    counted = count_clusters(n, n_alone, n_accounts=n_accounts, alike=False)
     in_use = np.where(np.isnan(effect), rate(squares, total), effect)
     return ClusterRate(*cluster_interval(p, total, in_use, counted), effect, counted)
 
@@ -200,6 +226,42 @@ def fdr(pvalue: ArrayLike) -> FloatArray:
     if known.any():
         q[known] = false_discovery_control(p[known])
     return q
+
+
+def differs(
+    low: ArrayLike, high: ArrayLike, qvalue: ArrayLike, *, same: float = 0.0
+) -> NDArray[np.bool_]:
+    """Whether a thing may be named: both its own interval and its q-value say that it differs.
+
+    The interval, which stands beside the name, leaves out what would be the ``same``; the q-value
+    (`fdr`) keeps it so among many things that were tried.
+    """
+    low, high = np.asarray(low, float) - same, np.asarray(high, float) - same
+    apart: NDArray[np.bool_] = (low * high > 0) & (np.asarray(qvalue, float) <= MAX_FALSE)
+    return apart
+
+
+def risk_ratio(
+    k: ArrayLike, n: ArrayLike, k_0: ArrayLike, n_0: ArrayLike, *, design: Design | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Ratio of two shares (k / n) / (k_0 / n_0) over strata (the last axis), and its interval.
+
+    Mantel-Haenszel weights with the variance of Greenland & Robins 1985, on the log scale; with one
+    stratum Katz's. Ends are NaN where nobody or no one else had the event. ``design``: see
+    `mantel_haenszel`.
+    """
+    k, n, k_0, n_0 = (np.asarray(a, float) for a in (k, n, k_0, n_0))
+    both = n + n_0
+    some: dict[str, Any] = {"axis": -1, "where": both > 0}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own, others = (k * n_0 / both).sum(**some), (k_0 * n / both).sum(**some)
+        slope = ((n * n_0 * (k + k_0) - k * k_0 * both) / both**2).sum(**some)
+        half = Z * np.sqrt(slope / (own * others))
+        ratio = np.where(others > 0, own / others, np.nan)
+        if design is not None:
+            half = half * np.sqrt(design.effect) * t_point(design.df) / Z
+        width = np.where((own > 0) & (others > 0), np.exp(half), np.nan)
+        return ratio, ratio / width, ratio * width
 
 
 def mantel_haenszel(

@@ -86,14 +86,21 @@ def fit_ar1(
 
 
 def fieller(
-    value: float, value_var: float, cost: float, cost_var: float, q: float
+    value: float,
+    value_var: float,
+    cost: float,
+    cost_var: float,
+    q: float,
+    *,
+    covariance: float = 0.0,
 ) -> tuple[float, float]:
-    """Interval of value / cost, independent, with critical value q (Fieller 1954).
+    """Interval of value / cost with critical value q (Fieller 1954).
 
     (NaN, NaN) where the set is unbounded. A fixed cost has variance 0.
     """
     a = cost**2 - q**2 * cost_var
     if a <= 0:
         return np.nan, np.nan
-    half = q * np.sqrt(value_var * a + value**2 * cost_var)
-    return (value * cost - half) / a, (value * cost + half) / a
+    b, c = value * cost - q**2 * covariance, value**2 - q**2 * value_var
+    half = np.sqrt(np.maximum(b**2 - a * c, 0.0))  # below 0 by rounding only
+    return (b - half) / a, (b + half) / a

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from mctlib.stats.student import FloatArray, Z
 
 Curve: TypeAlias = Mapping[str, FloatArray] | pd.DataFrame
+MIN_WAITING = 10  # no curve is read where fewer were followed and still waiting
+MOST_UNSEEN = 0.01  # unless no more users than this share wait there out of view
 
 
 def incidence(
@@ -135,6 +137,33 @@ def at_time(curve: Curve, time: float, column: str = "rate", default: float = 0.
     """A step function's value at ``time`` (the last row not later), else ``default``."""
     i = int(np.searchsorted(np.asarray(curve["time"]), time, side="right")) - 1
     return float(np.asarray(curve[column])[i]) if i >= 0 else default
+
+
+def supported_until(curve: Curve) -> float:
+    """Longest time at which a curve from `incidence` may be read.
+
+    That is the last time to which `MIN_WAITING` users were followed and still waiting. Beyond it
+    the few who are left would speak for all who were lost from view: the curve is read on only
+    while the share still waiting exceeds the share seen to wait by no more than `MOST_UNSEEN`. So
+    it may be read to its end where next to nobody waits any more, and where everybody was followed
+    until he ended or to the end.
+
+    Returns
+    -------
+    float
+        A time of the curve; infinite where hardly anybody is left whose end is unknown, so that the
+        curve stays as it is; NaN where there were never `MIN_WAITING` users.
+    """
+    n, d, c, lost = (
+        np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing", "n_censored")
+    )
+    enough = np.flatnonzero(n >= MIN_WAITING)
+    if not len(enough):
+        return np.nan
+    waiting = np.cumprod(1 - (d + c) / np.where(n > 0, n, 1.0))
+    unseen = waiting - np.r_[n[1:], 0.0] / (d + c + lost).sum()  # after each row
+    last = enough[-1] + np.argmax(np.r_[unseen[enough[-1] :] > MOST_UNSEEN, True])
+    return float(np.asarray(curve["time"])[last]) if last < len(n) else np.inf
 
 
 def quantile(curve: Curve, share: float, column: str = "rate") -> float:

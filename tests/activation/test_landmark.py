@@ -180,19 +180,10 @@ def test_kernel_equals_a_loop_over_users():
             for at, mark in enumerate((2, 4)):
                 if ran > mark:
                     exposed = int(any(t <= mark for t in done))
-                    keys += [
-                        (at, k, exposed, outcome, ran - mark),
-                        (at, k, exposed, "followed", seen - mark),
-                    ]
+                    keys.append((at, k, exposed, outcome, ran - mark))
             for key in keys:
                 expected[key] = expected.get(key, 0) + 1
-    found = pd.concat(
-        [
-            found["ended"],
-            found["followed"].assign(outcome="followed"),
-            found["ever"].assign(landmark=2, units=0),
-        ]
-    )
+    found = pd.concat([found["ended"], found["ever"].assign(landmark=2, units=0)])
     keys = ["landmark", "signal", "exposed", "outcome", "units"]
     assert found.set_index(keys)["n_users"].to_dict() == expected
 
@@ -270,6 +261,7 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     nobody does. lifelines gets the waits after the landmark.
     """
     from lifelines.statistics import logrank_test
+    from statsmodels.stats.proportion import proportion_confint
 
     rng = np.random.default_rng(15)
     hit = 2 + 20 * rng.random(100)
@@ -283,25 +275,28 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
     row = result.signals.iloc[0]
     days = np.r_[hit - 1, np.full(200, 29.0)]
     event = np.arange(300) < 100
-    assert (
-        row["logrank_pvalue"]
-        == row["qvalue"]
-        == pytest.approx(
-            logrank_test(days[:150], days[150:], event[:150], event[150:]).p_value, rel=1e-6
-        )
+    assert row["logrank_pvalue"] == pytest.approx(
+        logrank_test(days[:150], days[150:], event[:150], event[150:]).p_value, rel=1e-6
     )
     assert row["rmst_difference_days"] == pytest.approx(
         days[:150].mean() - 29, abs=1e-9
     )  # nobody is out of view: plain means, exact
-    assert row[["hazard_ratio", "rmst_difference_days_ci_lower"]].isna().all()
-    assert (
-        f"users with m spend {29 - days[:150].mean():.1f} fewer of the next 29 days"
-        in result.finding
+    assert np.isnan(row["hazard_ratio"]) and np.isnan(row["risk_ratio"])
+    # the side without an activation: of 150 users the upper limit of a share of nought, all at once
+    wald, most = 1.959964 * days[:150].std() / 150**0.5, proportion_confint(0, 150, method="wilson")
+    assert row["rmst_difference_days"] - row["rmst_difference_days_ci_lower"] == pytest.approx(
+        wald, rel=1e-6
     )
-    assert (
-        "66.7 % of them reach it, against nobody without "
-        "(of 150 users; so the days have no interval)" in result.finding
+    assert row["rmst_difference_days_ci_upper"] - row["rmst_difference_days"] == pytest.approx(
+        np.hypot(wald, 29 * most[1]), rel=1e-6
     )
+    assert row["pvalue"] == row["qvalue"] < 1e-6
+    assert (
+        f"users with m spend {29 - days[:150].mean():.1f} ("
+        f"{-row['rmst_difference_days_ci_upper']:.1f} to "
+        f"{-row['rmst_difference_days_ci_lower']:.1f}) fewer of the next 29 days" in result.finding
+    )
+    assert "66.7 % of them reach it, against nobody without." in result.finding
     assert "Good only while" not in " ".join(result.caveats)
     short = landmark_activation(
         make_log(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"}
@@ -321,6 +316,97 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
         "Fewer than 10 accounts are too few for an interval or a test." in few.caveats
         and few.signals[["logrank_pvalue", "effect_rate_ci_lower"]].isna().all(axis=None)
     )
+
+
+def with_signals(rng, n, hit, **signals):
+    """A log of n users who activate at ``hit`` (inf: never); signals: who has them on day 1."""
+    rows = [(f"u{i}", "start", 0.0) for i in range(n)]
+    rows += [(f"u{i}", "active", hit[i]) for i in range(n) if hit[i] < 99]
+    rows += [(f"u{i}", name, 1.0) for name, has in signals.items() for i in np.flatnonzero(has)]
+    return make_log(rows)
+
+
+def test_harm_is_named_as_benefit_is():
+    """Users whom the chatbot meets wait 2.7 times as long, whom a guide meets half as long."""
+    rng, n = np.random.default_rng(1), 3000
+    chatbot, guide, idle = (rng.random(n) < 1 / 3 for _ in range(3))
+    hit = 3.5 + rng.exponential(15 * np.where(chatbot, 40 / 15, 1) * np.where(guide, 0.5, 1))
+    ask = ASK | {"competing": None, "horizon": "90d"}
+    result = landmark_activation(with_signals(rng, n, hit, chatbot=chatbot), **ask)
+    row = result.signals.iloc[0]
+    assert row["rmst_difference_days_ci_lower"] > 0 and row["hazard_ratio_ci_upper"] < 1
+    assert result.finding.startswith(
+        "1 of 1 early micro-conversions in the first 3 days goes with a longer way to active. "
+        "The largest: users with chatbot spend "
+    )
+    assert " more of the next 87 days not activated, and " in result.finding
+    both = landmark_activation(
+        with_signals(rng, n, hit, chatbot=chatbot, guide=guide, idle=idle), **ask
+    )
+    assert both.finding.startswith(
+        "1 of 3 early micro-conversions in the first 3 days goes with a shorter way to active, "
+        "1 with a longer one. The largest: users with guide spend "
+    )
+    assert "; the largest delay: users with chatbot spend " in both.finding
+    assert "idle" not in both.finding
+    shown = plots.plot_landmark(both.signals, most=2).get_yticklabels()
+    assert [t.get_text() for t in shown] == ["guide", "chatbot"]
+
+
+def test_a_signal_after_which_nobody_activates_is_harm_and_one_of_few_users_is_not():
+    """Of 3,000 users one in five activates, but of 300 with `wall` nobody. Of the 60 with `rare`
+    nobody either, and of 20 such signals that change nothing about one would have none of 60 by
+    chance at a share of 5 %."""
+    rng, n = np.random.default_rng(6), 3000
+    wall = np.arange(n) < 300
+    hit = np.where(~wall & (rng.random(n) < 0.2), rng.uniform(4, 29, n), np.inf)
+    ask = ASK | {"competing": None}
+    result = landmark_activation(with_signals(rng, n, hit, wall=wall), **ask)
+    assert "goes with a longer way to active. The largest: users with wall spend " in result.finding
+    assert "and nobody of them reaches it, against 19." in result.finding  # planted: 20
+    scarce = np.where(rng.random(n) < 0.03, rng.uniform(4, 29, n), np.inf)
+    rare = np.flatnonzero(np.isinf(scarce))[:60]
+    few = landmark_activation(with_signals(rng, n, scarce, rare=np.isin(np.arange(n), rare)), **ask)
+    row = few.signals.iloc[0]
+    assert row["exposed_rate"] == 0 and row["effect_rate"] < -0.02
+    assert row["effect_rate_ci_lower"] < 0 < row["effect_rate_ci_upper"]
+    assert row["rmst_difference_days_ci_lower"] < 0 < row["rmst_difference_days_ci_upper"]
+    assert few.finding.startswith("None of the 1 early micro-conversions")
+
+
+def test_of_signals_that_change_nothing_hardly_any_is_named():
+    """40 signals of 2 to 40 % of 2,000 users, 4 % of whom activate; none does anything. With plain
+    standard errors most of the rare ones exclude nought, for they have no or one success."""
+    rng, n = np.random.default_rng(7), 2000
+    hit = np.where(rng.random(n) < 0.04, rng.uniform(4, 29, n), np.inf)
+    idle = {f"s{k}": rng.random(n) < share for k, share in enumerate(np.geomspace(0.021, 0.4, 40))}
+    table = landmark_activation(
+        with_signals(rng, n, hit, **idle), **ASK | {"competing": None}
+    ).signals
+    assert len(table) > 30 and not (table["qvalue"] < 0.05).any()
+    for column in ("effect_rate", "rmst_difference_days"):
+        ends = table[f"{column}_ci_lower"] * table[f"{column}_ci_upper"]
+        assert (ends > 0).sum() <= 4  # two are to be expected
+
+
+def test_one_small_stratum_does_not_end_the_comparison_of_the_others():
+    """1,000 users in each of two cohorts, seen for the whole horizon; of a third of 40 half are
+    seen for two days after the landmark, so that fewer than 10 with the signal wait longer."""
+    rng, n = np.random.default_rng(8), 2040
+    cohort = np.r_[["a"] * 1000, ["b"] * 1000, ["c"] * 40]
+    hit = 3.5 + rng.exponential(20, n)
+    begun = np.where((cohort == "c") & (np.arange(n) % 4 > 0), 55.0, 0.0)
+    rows = [(f"u{i}", "start", begun[i]) for i in range(n)]
+    rows += [(f"u{i}", "s", begun[i] + 1) for i in range(n) if i % 2]
+    rows += [(f"u{i}", "active", begun[i] + hit[i]) for i in range(n)]
+    people = pd.DataFrame({"user_id": [f"u{i}" for i in range(n)], "channel": cohort})
+    result = landmark_activation(
+        make_log(rows, people=people),
+        **ASK | {"competing": None, "as_of": "2026-03-02T00:00:00Z"},
+        by="channel",
+    )
+    assert result.signals.iloc[0]["horizon_days"] == 27
+    assert "(at worst 2 of 3 are used)" in " ".join(result.caveats)
 
 
 @pytest.mark.parametrize(

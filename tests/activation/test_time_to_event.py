@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mctlib import plots
 from mctlib.activation import survival_groups, time_to_activation
-from mctlib.activation import time_to_event as activation
 from mctlib.activation.clocks import count_durations, resolution
 from mctlib.activation.survival_groups import Clock, Group
 from mctlib.contract import ParameterError
@@ -26,12 +25,13 @@ of_march = partial(log_of, unit="D", since="2026-03-01")  # time: days after the
 
 
 def all_counts(tables):
-    """The three tables of `count_durations` as one dict: (..., outcome, units) -> users."""
-    parts = [
-        tables["ended"],
-        tables["followed"].assign(outcome="followed"),
-        tables["left_out"].assign(units=0),
-    ]
+    """The tables of `count_durations` as one dict: (..., outcome, units) -> users.
+
+    And (..., "immature", 0) -> users whose horizon is not over.
+    """
+    ended = tables["ended"]
+    young = ended.assign(outcome="immature", units=0, n_users=ended["n_immature"])
+    parts = [ended, young[young["n_users"] > 0], tables["left_out"].assign(units=0)]
     return pd.concat(parts).groupby(["segment", "outcome", "units"])["n_users"].sum().to_dict()
 
 
@@ -41,44 +41,51 @@ def all_counts(tables):
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ("start 01, active 03", {("activated", 2): 1, ("followed", 9): 1}),
+        ("start 01, active 03", {("activated", 2): 1, ("immature", 0): 1}),
         (
             "start 01, active 01",
-            {("activated", 0): 1, ("followed", 9): 1},
+            {("activated", 0): 1, ("immature", 0): 1},
         ),  # the same moment counts
         (
             "start 01, active 03, active 02",
-            {("activated", 1): 1, ("followed", 9): 1},
+            {("activated", 1): 1, ("immature", 0): 1},
         ),  # the first one after
         (
             "start 03, start 01, active 04",
-            {("activated", 3): 1, ("followed", 9): 1},
+            {("activated", 3): 1, ("immature", 0): 1},
         ),  # the first start is time zero
         ("active 01, start 02, active 05", {("already", 0): 1}),
-        ("start 01, exit 02, active 03", {("competing", 1): 1, ("followed", 9): 1}),
+        ("start 01, exit 02, active 03", {("competing", 1): 1, ("immature", 0): 1}),
         (
             "start 01, exit 03, active 03",
-            {("activated", 2): 1, ("followed", 9): 1},
+            {("activated", 2): 1, ("immature", 0): 1},
         ),  # at one moment the activation comes first
-        ("start 01, exit 01", {("competing", 0): 1, ("followed", 9): 1}),
+        ("start 01, exit 01", {("competing", 0): 1, ("immature", 0): 1}),
         (
             "exit 01, start 02, active 05",
-            {("activated", 3): 1, ("followed", 8): 1},
+            {("activated", 3): 1, ("immature", 0): 1},
         ),  # an exit before the start counts for nothing
         (
             "start 04, active 12",
-            {("censored", 6): 1, ("followed", 6): 1},
+            {("censored", 6): 1, ("immature", 0): 1},
         ),  # activated after as_of, the 10th
         (
             "start -02, active 10",
-            {("not_activated", 10): 1, ("followed", 10): 1},
+            {("not_activated", 10): 1},
         ),  # activated after the horizon of 10 days
         (
             "start -02, active 08",
-            {("activated", 10): 1, ("followed", 10): 1},
+            {("activated", 10): 1},
         ),  # on the horizon: counts
         ("active 03", {("unstarted", 0): 1}),
         ("exit 03", {}),
+        ("start 01, gone 04, active 06", {("censored", 3): 1, ("immature", 0): 1}),
+        # at one moment the activation and the exit come before the end of view
+        ("start 01, gone 04, active 04", {("activated", 3): 1, ("immature", 0): 1}),
+        ("start 01, gone 04, exit 04", {("competing", 3): 1, ("immature", 0): 1}),
+        # before the start it counts for nothing, and after the horizon neither
+        ("gone 01, start 02, active 05", {("activated", 3): 1, ("immature", 0): 1}),
+        ("start -05, gone 06", {("not_activated", 10): 1}),
     ],
 )
 def test_outcome_of_one_user(rows, expected):
@@ -89,14 +96,20 @@ def test_outcome_of_one_user(rows, expected):
         ("other", "start", 0),
     ]  # one more user, activated at once
     found = of_march(rows).reduce(
-        partial(count_durations, horizon=10 * DAY, unit=DAY, labels={"segment": []}),
-        events=["start", "active", "exit"],
+        partial(
+            count_durations,
+            horizon=10 * DAY,
+            unit=DAY,
+            roles=("start", "activation", "competing", "censor"),
+            labels={"segment": []},
+        ),
+        events=["start", "active", "exit", "gone"],
         as_of="2026-03-10T00:00:00Z",
     )
     expected = {
         **expected,
         ("activated", 0): expected.get(("activated", 0), 0) + 1,
-        ("followed", 9): expected.get(("followed", 9), 0) + 1,
+        ("immature", 0): expected.get(("immature", 0), 0) + 1,
     }
     assert all_counts(found) == {("all", *key): n for key, n in expected.items()}
 
@@ -159,7 +172,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
                 [e for e in ends if e[0] <= seen]
                 + [(seen, 2, "censored" if seen < horizon else "not_activated")]
             )
-            keys = [(outcome, length), ("followed", seen)]
+            keys = [(outcome, length)] + [("immature", 0)] * (as_of - zero < horizon)
         for key in keys:
             expected[segment, *key] = expected.get((segment, *key), 0) + 1
     user, time, mask, plan, channel = (np.array([r[k] for r in rows], np.int64) for k in range(5))
@@ -173,8 +186,7 @@ def test_kernel_equals_a_loop_over_users(rows, as_of, horizon):
 def test_small_table_by_hand(monkeypatch):
     # durations 1 activated, 2 exit, 2 activated, 3 still waiting at as_of, 5 activated, two
     # users through the whole horizon of 10 days
-    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr("mctlib.stats.survival.MIN_WAITING", 1)
     log = clocked([1, 2, 2, 3, 5, 11, 11], [1, 2, 1, 0, 1, 0, 0])
     result = time_to_activation(log, **ASK, horizon="10d")
     row = result.summary.iloc[0]
@@ -218,11 +230,10 @@ def test_with_every_user_in_an_account_of_his_own_nothing_changes_but_the_t():
             "n_users": 1,
         }
     )
-    followed = counts.assign(units=30)
     for account in (np.arange(400), np.full(400, -1)):
         cells = counts.assign(account=account)
-        own = Group.of("x", cells, followed, Clock(30 * DAY, DAY, 400)).by_account()
-        plain = Group.of("x", counts, followed, Clock(30 * DAY, DAY))
+        own = Group.of("x", cells, Clock(30 * DAY, DAY, 400)).by_account()
+        plain = Group.of("x", counts, Clock(30 * DAY, DAY))
         np.testing.assert_allclose(own.steps["rate_se"], plain.steps["rate_se"], rtol=1e-9)
         assert own.mean(25) == pytest.approx(
             plain.mean(25), rel=1e-9
@@ -318,7 +329,7 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
 
 def test_delayed_entry_by_hand(monkeypatch):
     coarse(monkeypatch)
-    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr("mctlib.stats.survival.MIN_WAITING", 1)
     rows = [(u, "start", 0) for u in "abcdef"] + [
         ("a", "seen", 0),
         ("a", "active", 2),
@@ -331,7 +342,6 @@ def test_delayed_entry_by_hand(monkeypatch):
         ("f", "active", 6.0001),
         ("z", "noise", 12),
     ]
-    monkeypatch.setattr(activation, "MIN_FOLLOWED", 1)
     result = time_to_activation(
         of_march(rows),
         start="start",
@@ -473,10 +483,13 @@ def test_caveats_and_finding(channels):
     assert "no clock to start: 1 with active but without start" in text
     assert "40 of 170 users (24%) started less than 20 days before 2026-07-01" in text
     assert "exit ends the clock unactivated" in text and "users still there" in text
-    assert "read at the last day they were: small cohorts (2) (6 days)." in text
-    assert "Fewer than 30 activations each, taken together as small cohorts (2): c and d." in text
+    assert "the last day on which so many were: small cohorts (2) (6 days)." in text
     assert (
-        "Fewer than 30 activations, too small and compared with nobody; intervals are rough: "
+        "Too small to stand alone (fewer than 30 activations, even at everybody's rate), taken "
+        "together as small cohorts (2): c and d." in text
+    )
+    assert (
+        "Too small to be compared (fewer than 30 activations, even at everybody's rate): "
         "small cohorts (2)." in text
     )
     assert list(result.summary["segment"]) == ["b", "a", "small cohorts (2)"]  # the largest first
@@ -495,7 +508,7 @@ def test_caveats_and_finding(channels):
     assert (contrasts["reference"] == "b").all() and contrasts.loc[
         "small cohorts (2)", ["rmst_difference_days", "hazard_ratio", "qvalue"]
     ].isna().all()
-    assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "logrank_pvalue"]  # one test, not two
+    assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "pvalue"]  # one test, not two
     assert (
         result.finding.startswith("Segment a is faster than b: within 20 days of start ")
         and "exit counts as an exit" in result.rule
@@ -506,7 +519,11 @@ def test_caveats_and_finding(channels):
     ("small", "followed", "words"),
     [
         (5, 3, "Fewer than 10 users, no estimates: c."),
-        (40, 6, "compared with nobody; intervals are rough: c."),
+        (
+            40,
+            6,
+            "Too small to be compared (fewer than 30 activations, even at everybody's rate): c.",
+        ),
     ],
 )
 def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed, words):
@@ -522,12 +539,13 @@ def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed
     row = result.contrasts.set_index("segment").loc["c"]
     assert row["reference"] == "a" and row[["rmst_difference_days", "logrank_pvalue"]].isna().all()
     table = result.summary.set_index("segment")
-    assert (
-        np.isnan(table.loc["c", "activated_rate"])
-        if small < 10
-        else table.loc["c", "activated_rate"] == 0
-        and np.isnan(table.loc["c", "rmst_days_ci_lower"])
-    )
+    if small < 10:
+        assert np.isnan(table.loc["c", "activated_rate"])
+    else:  # Wilson's upper limit of 0 of 40: z^2 / (40 + z^2), of six days
+        most = 1.959964**2 / (40 + 1.959964**2)
+        assert table.loc["c", "activated_rate"] == table.loc["c", "activated_rate_ci_lower"] == 0
+        assert table.loc["c", "activated_rate_ci_upper"] == pytest.approx(most, rel=1e-6)
+        assert table.loc["c", "rmst_days_ci_lower"] == pytest.approx(6 - 6 * most, rel=1e-6)
     alone = time_to_activation(
         log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="c"
     )  # a reference is never pooled away
@@ -543,7 +561,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
         horizon="40d",
     )
     assert result.finding.startswith(
-        "2 of 2 segments differ from x (log-rank, 5 % false discovery rate). "
+        "2 of 2 segments differ from x (5 % false discovery rate): y and z are faster. "
         "The largest gap: segment z is faster than x: "
     )
     # mean of 1..40 is 20.5 days in x, a ninth of it in z; both groups are whole, so the means
@@ -551,7 +569,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
     assert result.contrasts.set_index("segment").loc["z", "rmst_difference_days"] == pytest.approx(
         20.5 / 9 - 20.5, abs=1e-9
     )
-    assert (result.contrasts["qvalue"] >= result.contrasts["logrank_pvalue"]).all()
+    assert (result.contrasts["qvalue"] >= result.contrasts["pvalue"]).all()
 
 
 def test_pooled_reference_becomes_one_segment(channels):
@@ -585,18 +603,34 @@ def test_without_segments(channels):
     )
 
 
-def test_a_curve_ends_where_fewer_than_ten_are_at_risk():
+def test_a_curve_ends_where_fewer_than_ten_wait_in_view_unless_nobody_waits_out_of_it():
     # one activates on each of 14 days, one user waits through all 20: 15 at risk on day 1, 10
     # on day 6, 9 on day 7
-    result = time_to_activation(
-        clocked([*range(1, 15), 25], [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
+    days = [*range(1, 15), 25]
+    whole = time_to_activation(
+        clocked(days, [1] * 14 + [0]), **ASK | {"competing": None}, horizon="20d"
     )
-    end = result.curve.iloc[-1]
+    # all 15 were followed to the end
+    end = whole.curve.iloc[-1]
+    assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (20, 1, pytest.approx(14 / 15))
+    assert whole.summary.loc[0, "horizon_days"] == 20
+    assert whole.finding.startswith("Within 20 days of start 93.3 % (")
+    # the same, and 15 whom nobody has seen for longer than half a day: 10 still wait on day 6
+    young = time_to_activation(
+        clocked([*days, *[0.5] * 15], [1] * 14 + [0] * 16),
+        **ASK | {"competing": None},
+        horizon="20d",
+    )
+    end = young.curve.iloc[-1]
     assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (6, 10, pytest.approx(6 / 15))
-    assert result.summary.loc[0, ["horizon_days", "activated_rate"]].tolist() == [
-        20,
-        pytest.approx(14 / 15),
-    ]  # all 15 were followed to the end
+    assert young.summary.loc[0, ["horizon_days", "activated_rate"]].tolist() == [
+        6,
+        pytest.approx(6 / 15),
+    ]
+    assert young.finding.startswith("So far, within 6 days of start 40.0 % (")
+    assert "on which so many were: all (6 days). Nothing is said of later days." in " ".join(
+        young.caveats
+    )
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -640,6 +674,11 @@ def test_activations_at_once_are_named(exact, monkeypatch):
             {"competing": "active"},
             'competing: one event could be both the exit "active" and "active"',
         ),
+        (
+            {"censor": "exit"},
+            'censor: one event could be both the end of view "exit" and "exit"',
+        ),
+        ({"censor": "start"}, 'censor: one event could be both the end of view "start"'),
         ({"competing": Step("start", {"platform": "ios"})}, "competing: one event could be both"),
         (
             {"observed_from": "start"},
@@ -692,11 +731,12 @@ def test_waits_of_no_length_are_told():
         log_of(rows),
         **ASK | {"competing": None},
     )
+    # Wilson's lower limit of 40 of 40: 40 / (40 + z^2)
     assert result.finding.startswith(
-        "At the very moment of start 100.0 % of 40 users reach active;"
+        "Within 90 days of start 100.0 % (91.2 to 100.0) of 40 users reach active;"
     )
     assert result.summary.loc[0, ["horizon_days", "activated_rate", "median_days"]].tolist() == [
-        0,
+        90,
         1,
         0,
     ]
@@ -712,6 +752,207 @@ def test_as_of_after_the_last_event_lengthens_the_view(channels):
         channels, **ASK | {"as_of": "2026-08-01"}, horizon="20d", by="channel"
     ).summary
     assert later["n_censored"].sum() == 0 and later["n_users"].sum() == 170
+
+
+def test_users_who_went_out_of_view_count_for_as_long_as_they_were_seen():
+    """40 activate on day 2, 40 go out of view on day 4, of 20 others half activate on day 6.
+
+    By hand: 0.4, then half of the 0.6 that wait.
+    """
+    rows = [
+        (f"u{i}", event, float(day))
+        for i in range(100)
+        for event, day in (
+            ("start", 0),
+            *([("active", 2)] if i < 40 else [("trial_ended", 4)] if i < 80 else []),
+            *([("active", 6)] if 80 <= i < 90 or 40 <= i < 80 else []),
+        )
+    ]
+    ask = {"start": "start", "activation": "active", "as_of": "2026-06-01", "horizon": "10d"}
+    result = time_to_activation(of_march(rows), **ask, censor=["trial_ended", "deletd"])
+    row = result.summary.iloc[0]
+    assert row[["n_activated", "n_censored", "n_not_activated"]].tolist() == [50, 40, 10]
+    assert row["activated_rate"] == pytest.approx(0.4 + 0.6 / 2)
+    assert "out of view from trial_ended or deletd on" in result.rule
+    text = " ".join(result.caveats)
+    assert "trial_ended or deletd takes users out of view: they count for as long as" in text
+    assert 'censor: event "deletd" does not occur in frame.' in text
+    # as an exit they would count as not activated for good
+    left = time_to_activation(of_march(rows), **ask, competing="trial_ended").summary.iloc[0]
+    assert left["activated_rate"] == pytest.approx(0.5)
+
+
+def waiting(followed, hits, channel=None):
+    """Users followed for so many days who activate after so many; the data end with the events."""
+    rows = [
+        (f"u{i}", event, END - pd.Timedelta(days=float(seen)) + pd.Timedelta(days=float(after)))
+        for i, (seen, hit) in enumerate(zip(followed, hits))
+        for event, after in (("start", 0.0), ("active", hit))
+        if after <= seen
+    ]
+    people = None if channel is None else people_of(len(channel), channel=channel)
+    return log_of(rows, people=people, observed_until=None)
+
+
+@pytest.mark.parametrize(("n_old", "quick"), [(15, True), (1, False), (9, False)])
+def test_a_few_old_users_do_not_speak_for_the_young_ones(n_old, quick):
+    """500 users of the last fortnight, waits of 40 days on average, so 89 % by day 90.
+
+    Beside them 15 early adopters who were quick, or some of long ago who wait on and on.
+    """
+    rng = np.random.default_rng(2)
+    hits = rng.exponential(40, 500 + n_old)
+    hits[500:] = rng.uniform(1, 10, n_old) if quick else 200
+    log = waiting([14] * 500 + [120] * n_old, hits)
+    result = time_to_activation(log, **ASK | {"competing": None}, horizon="90d")
+    row = result.summary.iloc[0]
+    assert row["horizon_days"] == result.curve["days"].max() == 14
+    truth = (500 * (1 - np.exp(-14 / 40)) + n_old * quick) / (500 + n_old)
+    assert row["activated_rate_ci_lower"] < truth < row["activated_rate_ci_upper"] < 0.5
+    assert result.finding.startswith("So far, within 14 days of start ")
+    assert "half" in result.finding and "90 days" not in result.finding
+    assert row[["median_days", "p75_days", "never_rate"]].isna().all()
+
+
+def test_a_comparison_goes_no_further_than_either_side():
+    rng = np.random.default_rng(3)
+    channel = np.repeat(list("aby"), 400)
+    hits = rng.exponential(np.where(channel == "y", 20, 40))
+    log = waiting(np.where(channel == "b", 14, 120), hits, channel)
+    result = time_to_activation(
+        log, **ASK | {"competing": None}, by="channel", horizon="90d", reference="a"
+    )
+    contrasts = result.contrasts.set_index("segment")
+    assert contrasts["horizon_days"].to_dict() == {"b": 14, "y": 90}
+    # one that is read at 90 days is not the larger gap for being read later
+    assert "1 of 2 segments differs from a (5 % false discovery rate): y is faster." in (
+        result.finding
+    )
+    picture = plots.plot_contrasts(result.contrasts)
+    assert {t.get_text() for t in picture.get_yticklabels()} == {"b (of 14)", "y (of 90)"}
+
+
+def test_where_everybody_has_ended_the_curve_is_flat():
+    """60 of 200 activate and 140 leave within 20 days, the last of them when the data end."""
+    rows = [(f"u{i}", "start", 0.0) for i in range(200)] + [
+        (f"u{i}", "active" if i < 60 else "exit", float(i % 20 + 1)) for i in range(200)
+    ]
+    result = time_to_activation(
+        log_of(rows, unit="D", observed_until=None),
+        **ASK | {"as_of": "2026-12-31"},
+        horizon="90d",
+    )
+    row = result.summary.iloc[0]
+    assert row[["plateau", "activated_rate", "never_rate", "further_rate"]].tolist() == [
+        "flat",
+        pytest.approx(0.3),
+        pytest.approx(0.7),
+        0,
+    ]
+    assert row["never_rate_ci_lower"] < 0.7 < row["never_rate_ci_upper"]
+    assert row["horizon_days"] == result.curve["days"].max() == 90
+    assert "the curve is flat there, 70.0 % (63.1 to 75.8) never do" in result.finding
+    assert "seen. The late part" not in " ".join(result.caveats)  # nobody is pending
+    shown = [t.get_text() for t in plots.plot_activation_curves(result.curve, result.summary).texts]
+    assert "flat, 70.0 % never" in shown
+
+
+def test_an_as_of_after_the_data_makes_nobody_fail():
+    rng = np.random.default_rng(4)
+    log = waiting(rng.uniform(0.1, 60, 400), rng.exponential(30, 400))
+    ask = ASK | {"competing": None, "horizon": "30d"}
+    at_end = time_to_activation(log, **ask | {"as_of": "2026-06-30"})
+    later = time_to_activation(log, **ask | {"as_of": "2026-08-15"})
+    assert at_end.summary["n_censored"].item() > 50
+    # the end of the last day, less a microsecond and not
+    pd.testing.assert_frame_equal(later.summary, at_end.summary, rtol=1e-6)
+    assert later.caveats[0].startswith(
+        "as_of 2026-08-15 lies after the end of the data and is read"
+    )
+    assert "lies after" not in " ".join(at_end.caveats)
+    assert "before 2026-06-30" in " ".join(at_end.caveats)
+
+
+def test_identical_events_are_told():
+    log = clocked([1, 2, 3] * 10, [1] * 30)
+    assert "identical" not in " ".join(
+        time_to_activation(log, **ASK | {"competing": None}, horizon="9d").caveats
+    )
+    rows = clocks([1, 2, 3] * 10, [1] * 30)
+    twice = time_to_activation(log_of(rows + rows[:4]), **ASK | {"competing": None}, horizon="9d")
+    assert twice.caveats[0].startswith("4 events of 64 are identical to another one and without")
+
+
+# ---------------------------------------- one criterion
+
+
+def days_of(shares, n, rng):
+    """Days until activation within 30, with these shares by segment; the others wait for 31."""
+    return np.concatenate(
+        [np.where(rng.random(n) < share, rng.uniform(1, 20, n), 31) for share in shares]
+    )
+
+
+def test_segments_in_which_hardly_anybody_activates_are_named_as_slower():
+    """Of 300 users each, 40 % activate in a and b, 2 % in x and y: no more than 12 in both."""
+    rng = np.random.default_rng(5)
+    days = days_of([0.4, 0.4, 0.02, 0.02], 300, rng)
+    result = time_to_activation(
+        clocked(days, (days < 31).astype(int), list(np.repeat(list("abxy"), 300))),
+        **ASK | {"competing": None},
+        by="channel",
+        horizon="30d",
+        reference="a",
+    )
+    assert result.finding.startswith(
+        "2 of 3 segments differ from a (5 % false discovery rate): x and y are slower. "
+    )
+    table = result.contrasts.set_index("segment")
+    assert (table.loc[["x", "y"], "risk_ratio_ci_upper"] < 0.3).all()
+    assert (table.loc[["x", "y"], "rmst_difference_days_ci_lower"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        ((12, 45), "Segment b is faster than a, but fewer of its users get there: "),
+        ((18, 50), "Segment b is not clearly slower or faster than a, but fewer of its users get "),
+    ],
+)
+def test_curves_that_cross_are_told_by_the_days_and_no_sentence_contradicts_itself(late, said):
+    """Half of b are sooner than a, the others later; all of a are activated in 30 days."""
+    rng = np.random.default_rng(11)
+    days = np.where(rng.random(800) < 0.5, rng.uniform(0, 6, 800), rng.uniform(*late, 800))
+    days = np.r_[rng.uniform(0, 30, 800), days]
+    result = time_to_activation(
+        clocked(np.minimum(days, 31), (days <= 30).astype(int), ["a"] * 800 + ["b"] * 800),
+        **ASK | {"competing": None, "by": "channel", "horizon": "30d", "reference": "a"},
+    )
+    row = result.contrasts.iloc[0]
+    assert row["logrank_pvalue"] < 1e-6
+    assert (row["rmst_difference_days_ci_upper"] < 0) == ("is faster" in said)
+    assert result.finding.startswith(said)
+    assert "og-rank" not in result.finding and "azard" not in result.finding
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_no_interval_excludes_nought_nobody_is_named(seed):
+    rng = np.random.default_rng(seed)
+    days = days_of([0.4] * 5, 200, rng)
+    result = time_to_activation(
+        clocked(days, (days < 31).astype(int), list(np.repeat(list("abcde"), 200))),
+        **ASK | {"competing": None},
+        by="channel",
+        horizon="30d",
+        reference="a",
+    )
+    table = result.contrasts
+    holds = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"] < 0
+    # the p-value is that of the interval
+    assert (holds == (table["pvalue"] > 0.05)).all()
+    assert result.finding.startswith(
+        "None of 4 segments is clearly slower or faster than a. Within 30 days of start "
+    )
 
 
 def test_unknown_exit_is_a_caveat(channels):
@@ -761,9 +1002,9 @@ def test_demo_truth():
         assert curve[30.0] == pytest.approx(truth.loc[row.segment, "activated_30d_rate"], abs=near)
     contrast = result.contrasts.iloc[0]
     assert contrast["rmst_difference_days_ci_lower"] > 0 and contrast["ph_pvalue"] < 0.05
-    assert (
-        "creator is slower than all others" in result.finding
-        and "not as a hazard ratio" in result.finding
+    assert "creator is slower than all others" in result.finding
+    assert "changes over time (p < 0.05): creator. Read the difference in days" in " ".join(
+        result.caveats
     )
 
 

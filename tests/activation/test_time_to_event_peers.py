@@ -1,5 +1,7 @@
 """Time to activation against R, lifelines on rows, loops and simulations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib import stats
-from mctlib.activation import hazards, survival_groups, time_to_activation
+from mctlib.activation import survival_groups, time_to_activation
 from mctlib.activation import time_to_event as activation
-from mctlib.activation.hazards import compare_hazards
+from mctlib.activation.differences import compare_days
+from mctlib.activation.hazards import compare_hazards, logrank
 from mctlib.activation.survival_groups import Clock, Group
 from tests.support.clocks import ASK, END, clocked, coarse
 
@@ -37,7 +40,7 @@ AML_GROUP = ["Maintained"] * 11 + ["Nonmaintained"] * 12
 
 
 def test_aml_median_interval_and_logrank(monkeypatch):
-    monkeypatch.setattr(survival_groups, "MIN_FOLLOWED", 1)
+    monkeypatch.setattr("mctlib.stats.survival.MIN_WAITING", 1)
     monkeypatch.setattr(activation, "FEW_ACTIVATIONS", 1)
     result = time_to_activation(
         clocked(AML_DAYS, AML_STATUS, AML_GROUP),
@@ -47,20 +50,23 @@ def test_aml_median_interval_and_logrank(monkeypatch):
         by="channel",
         horizon="200d",
     )
-    table = result.summary.set_index("segment")[
-        ["median_days", "median_days_ci_lower", "median_days_ci_upper"]
-    ]
-    assert table.loc["Nonmaintained"].tolist() == [23, 5, 33]
-    assert table.loc["Maintained"].tolist()[:2] == [31, 13] and np.isnan(
-        table.loc["Maintained", "median_days_ci_upper"]
-    )
+    quartiles = result.summary.set_index("segment").filter(regex="^(p25|median|p75)_days")
+    expected = {
+        "Nonmaintained": [8, 5, 23, 23, 5, 33, 33, 23, np.nan],
+        "Maintained": [18, 9, 34, 31, 13, np.nan, 48, 31, np.nan],
+    }  # R: quantile(survfit(..., conf.type = "log-log"))
+    for name, days in expected.items():
+        np.testing.assert_equal(quartiles.loc[name].tolist(), days)
     row = result.contrasts.iloc[0]
     assert (row["segment"], row["reference"]) == (
         "Maintained",
         "Nonmaintained",
     )  # the larger one is the reference
     assert row["logrank_pvalue"] == pytest.approx(0.0653393, abs=1e-6)  # R: chisq 3.39638869903
-    assert row["qvalue"] == row["logrank_pvalue"]
+    assert row["qvalue"] == row["pvalue"]
+    of_all = result.overall.iloc[0]  # of two segments it is the same test
+    assert of_all["pvalue"] == row["logrank_pvalue"] and of_all["df"] == 1
+    assert of_all["statistic"] == pytest.approx(3.39638869903, abs=1e-9)
 
 
 def test_aml_with_every_third_relapse_read_as_an_exit():
@@ -133,7 +139,8 @@ def test_lung_hazards_with_few_and_many_ties(lung, width, coef, se, ph, chisq):
         ),
     ],
 )
-def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference):
+def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference, monkeypatch):
+    monkeypatch.setattr("mctlib.stats.survival.MIN_WAITING", 1)  # few wait for 700 days
     log = clocked(lung["time"], lung["status"], lung["man"].map({True: "man", False: "woman"}))
     result = time_to_activation(
         log,
@@ -155,6 +162,18 @@ def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference):
     ].tolist() == pytest.approx(difference, abs=1e-6)
     if days > 310:
         assert table.loc["man", [f"median_days{e}" for e in end]].tolist() == [270, 210, 306]
+    if days == 365:  # R: surv and std.err of men and women
+        share, share_0 = 1 - 0.3360878346394, 1 - 0.5264630301859
+        error, error_0 = 0.0434235888418, 0.0597368539904
+        row = result.contrasts.iloc[0]
+        assert row["difference_rate"] == pytest.approx(share - share_0, abs=1e-9)
+        assert row["difference_rate_ci_upper"] == pytest.approx(
+            share - share_0 + stats.Z * np.hypot(error, error_0), abs=1e-9
+        )
+        width = stats.Z * np.hypot(error / share, error_0 / share_0)
+        assert row["risk_ratio_ci_lower"] == pytest.approx(
+            share / share_0 * np.exp(-width), abs=1e-9
+        )
     assert (
         f"fewer of the first {days} days" in result.finding
         and "man is faster than woman" in result.finding
@@ -174,7 +193,7 @@ def lung_group(lung, mine, width=1, event="status", n_accounts=40):
         }
     )
     clock = Clock(1500 * DAY, DAY, n_accounts)
-    return Group.of("x", counts, counts.assign(units=1500), clock).by_account()
+    return Group.of("x", counts, clock).by_account()
 
 
 @pytest.mark.parametrize(
@@ -197,6 +216,23 @@ def test_lung_hazards_by_institution(lung, width, coef, se, score):
     assert stdtrit(17, found["logrank_pvalue"] / 2) ** 2 * 18 / 17 == pytest.approx(score, abs=1e-6)
 
 
+@pytest.mark.parametrize(("width", "chisq"), [(1, 21.9621316825), (7, 22.1057257912)])
+def test_lung_in_four_groups(lung, width, chisq):
+    """By ECOG score; one user alone has a score of 3."""
+    from lifelines.datasets import load_lung
+    from scipy.stats import chi2, f
+
+    score = load_lung()["ph.ecog"]
+    groups = [lung_group(lung, score == k, width) for k in range(4)]
+    found = logrank([replace(group, cells=None) for group in groups])
+    assert found.df == 3 and found.statistic == pytest.approx(chisq, abs=1e-8)
+    assert found.pvalue == pytest.approx(chi2.sf(chisq, 3), rel=1e-8)
+    if width == 1:  # R: rscore, by institution (18, and one user without)
+        by_account = logrank(groups)
+        assert by_account.statistic * 18 / 17 == pytest.approx(5.9576214808, abs=1e-6)
+        assert by_account.pvalue == pytest.approx(f.sf(by_account.statistic / 3, 3, 17), rel=1e-9)
+
+
 def test_one_side_without_an_activation_has_a_logrank_test():
     """x: one activates on each of 40 days, 20 wait on; y: 50 users, none activates. Accounts: 22 of
     five users in a row, in x and y.
@@ -211,19 +247,19 @@ def test_one_side_without_an_activation_has_a_logrank_test():
     ask = ASK | {"competing": None, "by": "channel", "horizon": "45d"}
     result = time_to_activation(clocked(days, status, channel), **ask, reference="y")
     row = result.contrasts.iloc[0]
-    assert (
-        row["logrank_pvalue"] == row["qvalue"] == pytest.approx(4.50663297682e-13, rel=1e-9)
-    )  # R: chisq 52.408959125488
+    # R: chisq 52.408959125488
+    assert row["logrank_pvalue"] == pytest.approx(4.50663297682e-13, rel=1e-9)
     assert row["rmst_difference_days"] == pytest.approx(-sum(45 - t for t in range(1, 41)) / 60)
-    assert row[["hazard_ratio", "rmst_difference_days_ci_lower", "ph_pvalue"]].isna().all()
+    assert row[["hazard_ratio", "risk_ratio", "ph_pvalue"]].isna().all()
+    assert row["rmst_difference_days_ci_upper"] < 0 and row["qvalue"] < 0.001
     assert result.finding.startswith("Segment x is faster than y: within 45 days of start 66.7 % (")
-    assert (
-        "reach active, against 0.0 %; on average its users spend 16.3 fewer of the first 45 days "
-        "not activated." in result.finding
+    # Wilson's upper limit of 0 of 50: z^2 / (50 + z^2)
+    assert "reach active, against 0.0 % (0.0 to 7.1); on average its users spend 16.3 (" in (
+        result.finding
     )
     turned = time_to_activation(
         clocked(days, status, channel), **ask, reference="x"
-    )  # fewer than 30 activations are compared with nobody, but told of
+    )  # 18 would be expected at everybody's rate: compared with nobody, but told of
     assert (
         turned.contrasts["logrank_pvalue"].isna().all()
         and "In y none of 50 users reach active." in turned.finding
@@ -254,13 +290,15 @@ def test_lung_curve_and_mean_by_institution(lung):
         assert group.design_effect == pytest.approx(
             (
                 group.share(group.last)[1]
-                / steps_of(*lung.loc[lung["man"] == man, ["time", "status"]].T.to_numpy())[
-                    "rate_se"
-                ].iloc[-1]
+                / stats.at_time(
+                    steps_of(*lung.loc[lung["man"] == man, ["time", "status"]].T.to_numpy()),
+                    group.last,
+                    "rate_se",
+                )
             )
             ** 2
         )
-    difference, _, high = hazards.compare_days([(groups[True], groups[False])], 365)
+    difference, _, high, _ = compare_days([(groups[True], groups[False])], 365)
     assert (high - difference) / survival_groups.critical(list(groups.values())) == pytest.approx(
         12.9497387935, abs=1e-8
     )
@@ -419,6 +457,16 @@ def test_counts_give_what_lifelines_gives_on_rows():
     assert variance > 50 * se**2
 
 
+def share_by_hand(rows, day):
+    """Kaplan and Meier's share with an event by then, and Greenwood's error, time by time."""
+    waiting, spread = 1.0, 0.0
+    for now, part in rows[rows["days"] <= day + 1e-9].groupby("days"):
+        n, d = (rows["days"] >= now).sum(), part["event"].sum()
+        waiting *= 1 - d / n
+        spread += d / (n * (n - d))
+    return 1 - waiting, waiting * spread**0.5
+
+
 @pytest.mark.parametrize("competing", [None, "exit"])
 @pytest.mark.parametrize("per_day", [120, DAY])
 def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per_day, monkeypatch):
@@ -426,8 +474,8 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
     as in a large log, floored to 12 minutes, 120 of a day.
     """
     from lifelines import CoxPHFitter, KaplanMeierFitter
-    from lifelines.statistics import logrank_test
-    from lifelines.utils import restricted_mean_survival_time
+    from lifelines.statistics import logrank_test, multivariate_logrank_test
+    from lifelines.utils import qth_survival_times, restricted_mean_survival_time
     from scipy.stats import chi2
 
     if per_day == 120:
@@ -474,8 +522,9 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
             np.arange(181) / 2
         )  # a row every half a day, while ten or more users wait for at least so long
         known = grid[[(part["days"] > day - 1e-9).sum() >= 10 for day in grid]]
+        last = min(90, np.sort(part["days"])[-10])  # to which the tenth last was followed
         assert (
-            summary["horizon_days"] == 90
+            summary["horizon_days"] == pytest.approx(last, abs=1e-9)
             and len(known) > 100
             and curve.loc[curve["days"].isin(grid), "days"].tolist() == known.tolist()
         )
@@ -484,12 +533,12 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
             curve["n_at_risk"].to_numpy()
             == [(part["days"] > day - 1e-9).sum() for day in curve["days"]]
         ).all()
-        waiting, rate, wait, shares = 1.0, 0.0, 90.0, {}
-        for day, now in part.groupby("days"):  # Aalen and Johansen's, user by user
-            n = (part["days"] >= day).sum()
+        waiting, rate, wait, shares = 1.0, 0.0, last, {}
+        for day, now in part[part["days"] <= last].groupby("days"):
+            n = (part["days"] >= day).sum()  # Aalen and Johansen's, user by user
             rate, wait, waiting = (
                 rate + waiting * now["event"].sum() / n,
-                wait - (90 - day) * waiting * now["event"].sum() / n,
+                wait - (last - day) * waiting * now["event"].sum() / n,
                 waiting * (1 - (now["event"] | now["exit"]).sum() / n),
             )
             shares[day] = rate
@@ -514,18 +563,39 @@ def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per
                 atol=1e-9,
             )
             assert summary["rmst_days"] == pytest.approx(
-                restricted_mean_survival_time(km, t=90), rel=1e-9
+                restricted_mean_survival_time(km, t=last), rel=1e-9
             )
-            assert summary["median_days"] == pytest.approx(km.median_survival_time_, abs=1e-9)
+            for name, share in (("p25", 0.25), ("median", 0.5), ("p75", 0.75)):
+                found = summary[[f"{name}_days{end}" for end in ("", "_ci_lower", "_ci_upper")]]
+                ends = qth_survival_times(1 - share, band)
+                expected = np.array([km.percentile(1 - share), *ends.to_numpy()[0]])
+                expected[expected > last] = np.nan  # beyond what may be read
+                np.testing.assert_allclose(found.astype(float), expected, atol=1e-9)
     assert (
         list(result.contrasts["segment"]) == list(rows["segment"].value_counts().index[1:])
         and (result.contrasts["reference"] == "a").all()
     )
+    every = multivariate_logrank_test(rows["days"], rows["segment"], rows["event"])
+    found = result.overall.iloc[0]
+    assert found["df"] == every.degrees_of_freedom == 4
+    assert found["statistic"] == pytest.approx(every.test_statistic, rel=1e-8)
+    assert found["pvalue"] == pytest.approx(every.p_value, rel=1e-6)
     for row in result.contrasts.itertuples():
         pair = rows[rows["segment"].isin([row.segment, "a"])].assign(
             x=lambda r, segment=row.segment: (r["segment"] == segment).astype(float)
         )
         one, other = pair[pair["x"] == 1], pair[pair["x"] == 0]
+        if competing is None:
+            (share, error), (share_0, error_0) = (
+                share_by_hand(side, row.horizon_days) for side in (one, other)
+            )
+            assert row.difference_rate == pytest.approx(share - share_0, abs=1e-9)
+            width = stats.Z * np.hypot(error, error_0)
+            assert row.difference_rate_ci_upper == pytest.approx(share - share_0 + width, abs=1e-9)
+            width = stats.Z * np.hypot(error / share, error_0 / share_0)
+            assert [row.risk_ratio_ci_lower, row.risk_ratio, row.risk_ratio_ci_upper] == (
+                pytest.approx(share / share_0 * np.exp([-width, 0, width]), rel=1e-9)
+            )
         test = logrank_test(one["days"], other["days"], one["event"], other["event"])
         assert chi2.isf(row.logrank_pvalue, 1) == pytest.approx(test.test_statistic, rel=1e-6)
         cox = CoxPHFitter().fit(

@@ -99,7 +99,7 @@ def rows_of(paths):
 
 def test_conversions_and_their_values_against_another_package():
     result = attribution_windows(
-        EventLog.from_frame(rows_of(PATHS)),
+        EventLog.from_frame(rows_of(PATHS), observed_until="2026-04-30"),
         "paid",
         windows=["7d", "30d"],
         as_of="2026-04-30",

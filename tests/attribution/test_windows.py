@@ -216,7 +216,8 @@ def test_conversions_at_the_start_are_credited_and_compared_with_nobody(quick):
     def ask(rows):
         frame = rows_to_frame([(u, day + 0.25, *rest) for u, day, *rest in rows])
         call = {"windows": ["5d", "20d"], "as_of": "2026-03-31", "rules": ["linear"], "seed": 1}
-        return attribution_windows(EventLog.from_frame(frame), "paid", **call)
+        log = EventLog.from_frame(frame, observed_until="2026-03-31")
+        return attribution_windows(log, "paid", **call)
 
     whole, more = ask(rows), ask([*rows, *at_once])
     counts = ["n_attributed", "n_compared", "n_brought"]

@@ -361,8 +361,10 @@ def test_conclusions_that_flip_are_said():
             rows += [(f"{touches}{i}", 50 - lag, "visit", partner) for partner, lag in touches] + [
                 (f"{touches}{i}", 50, "paid", None)
             ]
+    log = SpendLog(rows_to_frame(rows))
+    log.currency = "EUR"
     result = attribution_windows(
-        SpendLog(rows_to_frame(rows)),
+        log,
         "paid",
         windows=["7d", "30d"],
         as_of="2026-03-31",
@@ -379,13 +381,13 @@ def test_conclusions_that_flip_are_said():
         "when counted by last."
     ]
     assert said["cost"] == [
-        "slow cost 12,000: more than its credited conversions are worth at 7 days (0), and less at"
-        " 30 days (20,000)."
+        "slow cost 12,000 EUR: more than its credited conversions are worth at 7 days (0 EUR), and "
+        "less at 30 days (20,000 EUR)."
     ]
     # of 21,000 in all: 12,000 : 9,000 by 30 days, 0 : 21,000 by 7
     assert said["budget"] == [
-        "Paid by 7 instead of 30 days, 12,000 of 21,000 spent (57 %) would go to others: most to "
-        "fast (+12,000), most from slow (-12,000)."
+        "Paid by 7 instead of 30 days, 12,000 EUR of 21,000 EUR spent (57 %) would go to others: "
+        "most to fast (+12,000 EUR), most from slow (-12,000 EUR)."
     ]
     assert "cause" not in said, "without untouched time nobody is judged"
 
@@ -458,7 +460,9 @@ def test_late_converters_of_the_demo(demo_result):
 
 
 def test_the_record_of_the_crm_beside_multi_touch(demo_result):
-    table = demo_result[0].approaches.set_index(["approach", "partner_id"])
+    approaches = demo_result[0].approaches
+    assert set(approaches["currency"]) == {"EUR"}
+    table = approaches.drop(columns="currency").set_index(["approach", "partner_id"])
     assert np.allclose(table["n_credited"], table["n_alike"] + table["n_extra"])
     multi = table.loc["multi-touch", "n_credited"]
     for approach in ("CRM record", "last UTM"):

@@ -156,11 +156,9 @@ def test_completeness_of_users_in_accounts_goes_by_bucket():
     checked, tracked = np.full((12, 1), 10), np.repeat([[10], [0]], [9, 3], axis=0)
     table = tracking.completeness(pd.DataFrame({"segment": ["a"]}), checked, tracked, n_accounts=12)
     assert table["completeness_rate"].item() == 0.75
-    half = (
-        stats.t.ppf(0.975, 11)
-        * np.sqrt(12 / 11 * (9 * 2.5**2 + 3 * 7.5**2) / 120**2)
-        / (0.75 * 0.25)
-    )
+    # without a bucket of the nine: 80 of 110; without one of the three: 90 of 110
+    there, gone = np.log((80 / 30) / 3), np.log((90 / 20) / 3)
+    half = stats.t.ppf(0.975, 11) * np.sqrt(11 / 12 * (9 * there**2 + 3 * gone**2))
     ends = [1 / (1 + np.exp(-(np.log(3) + sign * half))) for sign in (-1, 1)]
     assert table[["completeness_rate_ci_lower", "completeness_rate_ci_upper"]].iloc[
         0

@@ -64,11 +64,12 @@ def test_rate_of_the_same_event_means_a_second_one():
     assert found[["n", "n_success"]].to_numpy().tolist() == [[2, 1]]
 
 
-def test_count_is_distinct_users_and_silent_days_are_zero():
+def test_count_is_distinct_users_and_days_of_other_events_are_zero():
     rows = [
         ("a", "visit", "2026-03-01 10:00"),
         ("a", "visit", "2026-03-01 12:00"),
         ("b", "visit", "2026-03-01 23:59"),
+        ("c", "click", "2026-03-02 12:00"),
         ("a", "visit", "2026-03-03 00:00"),
     ]
     # the 4th is not over
@@ -78,6 +79,25 @@ def test_count_is_distinct_users_and_silent_days_are_zero():
         and found["n"].tolist() == [2, 0, 1]
         and found["segment"].unique().tolist() == ["all"]
     )
+
+
+def test_days_on_which_nothing_at_all_was_recorded_are_missing_in_a_count(tmp_path):
+    """The 2nd has another event; of the 3rd, and of the 6th before the next one, nobody knows."""
+    rows = [("a", "visit", f"2026-03-{day:02d} 10:00") for day in (1, 4, 5)]
+    rows += [("b", "visit", "2026-03-01 11:00"), ("b", "click", "2026-03-02 00:00")]
+    log = log_of([*rows, ("a", "click", "2026-03-07 09:00")], people=PEOPLE)
+    series = daily_metric(log, Count("visit"), as_of="2026-03-07")
+    np.testing.assert_equal(series.table["value"].to_numpy(), [2, 0, np.nan, 1, 1, np.nan, 0])
+    assert series.table["n"].tolist() == [2, 0, 0, 1, 1, 0, 0] and series.kind == "count"
+    silent = [pd.Timestamp("2026-03-03"), pd.Timestamp("2026-03-06")]
+    assert series.silent == silent
+    series.table.to_csv(tmp_path / "count.csv", index=False)
+    assert DailyMetric.of(pd.read_csv(tmp_path / "count.csv")).silent == silent
+    by_plan = daily_metric(log, Count("visit"), as_of="2026-03-07", by="plan")
+    missing = by_plan.table.loc[by_plan.table["value"].isna()]
+    assert len(missing) == 4 and by_plan.silent == silent
+    rate = daily_metric(log, Rate("click", of="visit", window="1d"), as_of="2026-03-07")
+    assert rate.silent == []
 
 
 def test_mean_leaves_out_rows_without_the_property():

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -26,7 +27,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.rows import in_order
 from mctlib.eventlog.steps import ANY, Step
-from tests.support.logs import frame_of, log_of
+from tests.support.logs import frame_of, log_of, us
 
 
 def days(log):
@@ -178,6 +179,7 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
 
@@ -419,13 +421,55 @@ def test_a_table_that_is_none_names_the_nearest():
         EventLog.from_frame(rows, peple=pd.DataFrame({"user_id": ["a"]}))
 
 
-def test_as_of_before_the_first_event_is_refused_and_after_the_last_accepted():
-    log = log_of([("a", "e", "2026-01-10")])
-    with pytest.raises(
-        ParameterError, match="as_of: 2026-01-09 lies before the first event of frame"
+def test_as_of_before_the_first_event_is_refused_and_after_the_data_read_as_their_end(tmp_path):
+    """By hand: the data end with the 10th, unless somebody knows that collection went on."""
+    rows = frame_of([("a", "e", "2026-01-10T08:00:00Z")])
+    rows.to_parquet(tmp_path / "e.parquet")
+    for make in (
+        partial(EventLog.from_frame, rows),
+        partial(EventLog.from_parquet, tmp_path / "e.parquet"),
     ):
-        log.as_of("2026-01-09")
-    assert log.as_of("2027-01-01") > log.as_of()
+        log = make(name="x")
+        with pytest.raises(ParameterError, match="as_of: 2026-01-09 lies before the first event"):
+            log.as_of("2026-01-09")
+        assert log.as_of() == us("2026-01-10T08:00:00Z")
+        assert log.as_of("2026-01-10") == us("2026-01-11T00:00:00Z") - 1
+        assert log.as_of("2026-01-11T00:00:00Z") == log.as_of("2026-02-01")
+        assert log.as_of("2026-02-01") == us("2026-01-11T00:00:00Z")
+        assert not log.caveats("2026-01-10") and not log.caveats("2026-01-11T00:00:00Z")
+        (caveat,) = log.caveats("2026-02-01")
+        assert caveat.startswith(
+            "as_of 2026-02-01 lies after the end of the data and is read as 2026-01-10"
+        )
+        went_on = make(observed_until="2026-01-31")
+        assert went_on.load["observed_until"] == "2026-01-31 23:59:59.999999"
+        assert went_on.as_of("2026-02-01") == us("2026-02-01T00:00:00Z") - 1
+        assert went_on.as_of("2026-01-31") == us("2026-02-01T00:00:00Z") - 1
+        assert not went_on.caveats("2026-01-31")
+        assert "is read as 2026-01-31" in went_on.caveats("2026-02-01")[0]
+        with pytest.raises(ParameterError, match='observed_until: "soon" is neither a day'):
+            make(observed_until="soon")
+
+
+def test_identical_events_without_an_event_id_are_told(tmp_path):
+    """By hand: 2 of 6. Another id, another property or another moment is another event."""
+    moment = "2026-01-10T08:00:00Z"
+    rows = [("a", "buy", moment, None, 1)] * 3 + [
+        ("a", "buy", moment, None, 2),
+        ("a", "buy", moment, "n1", 1),
+        ("b", "buy", moment, None, 1),
+    ]
+    frame = frame_of(rows, "event_id", "price")
+    bag = [json.dumps({"price": price}) for price in frame["price"]]
+    frame.drop(columns="price").assign(properties=bag).to_parquet(tmp_path / "e.parquet")
+    for log in (EventLog.from_frame(frame), EventLog.from_parquet(tmp_path / "e.parquet")):
+        assert log.caveats() == (
+            "2 events of 6 are identical to another one and without event_id: kept, for it cannot "
+            "be told whether they were sent twice or happened twice.",
+        )
+        assert log.load["tables"]["events"]["n_identical"] == 2
+    once = EventLog.from_frame(frame.drop_duplicates())
+    assert once.load["tables"]["events"]["n_identical"] == 0 and once.caveats() == ()
 
 
 def test_a_filter_that_meets_nothing_is_said_with_the_nearest_word_and_numbers_are_numbers(
@@ -638,6 +682,7 @@ def test_leftovers_of_killed_loads_go_and_those_of_running_loads_stay(tmp_path):
         "x.1@elsewhere.tmp",
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
     ]
     removed = [
         f".staging-b.{gone.pid}@{here}.tmp",
@@ -785,11 +830,15 @@ def test_a_load_keeps_and_rejects_what_plain_python_does(tmp_path, seed, lacking
     }
     report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
     events = report["tables"]["events"]
+    n_identical = events.pop("n_identical")
     assert events == {"n_read": 240, "n_rejected": why, "n_kept": len(expected)}
     assert why and report["n_users"] == len(users)
     with duckdb.connect(tmp_path / "x.duckdb", read_only=True) as stored:
         columns = "user, timestamp, event::VARCHAR, coalesce(platform::VARCHAR, '')"
         kept = stored.sql(f"SELECT {columns} FROM events").fetchall()
+        whole = stored.sql("FROM events").df()
+    unnamed = whole[whole["event_id"].isna()] if "event_id" in whole else whole
+    assert n_identical == unnamed.duplicated().sum()
     assert [row[:3] for row in kept] == [row[:3] for row in expected], (
         "stored in order of user, time and event"
     )

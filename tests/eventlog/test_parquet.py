@@ -74,6 +74,7 @@ def test_rows_left_out_are_counted_and_nobody_without_consent_is_walked(tmp_path
             "timestamp in the future": 1,
             "unreadable timestamp": 1,
         },
+        "n_identical": 19,
     }
     assert log.load["n_users"] == 3  # ann, cem, dee
     assert log.counts(by="plan").to_dict("list") == {

@@ -221,6 +221,7 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
         "n_read": 20,
         "n_kept": 10,
         "n_rejected": {"no consent": 5, "no user": 5},
+        "n_identical": 8,  # of the 10 rows of ann, each of two five times
     }
     assert (log.load["n_users"], log.event_names) == (1, ["join", "leave"])
     assert (log.first_event, log.last_event) == (

@@ -30,12 +30,18 @@ SIX = [
 ]
 
 
+def ten_of(rows):
+    """Every user ten times: what is read of a curve asks for ten who wait."""
+    return [(f"{user} {i}", *rest) for user, *rest in rows for i in range(10)]
+
+
 def test_six_rows_by_hand():
-    """Five days, seen up to 13 January, 0 h: cem has three days of the window behind him and is
-    pending. A microsecond less, and he is not there when ann goes on after three."""
-    before = diagnose_funnel(log_of(SIX), STEPS, window="5d", as_of="2026-01-12")
+    """Five days, seen up to 13 January, 0 h, ten of each: cem has three days of the window behind
+    him and is pending. A microsecond less, and he is not there when ann goes on after three."""
+    log = log_of(ten_of(SIX))
+    before = diagnose_funnel(log, STEPS, window="5d", as_of="2026-01-12")
     assert before.steps["conversion_rate"].tolist() == [1, 1, 0.5]
-    result = diagnose_funnel(log_of(SIX), STEPS, window="5d", as_of="2026-01-13T00:00:00Z")
+    result = diagnose_funnel(log, STEPS, window="5d", as_of="2026-01-13T00:00:00Z")
     assert list(result.steps.columns) == [
         "segment",
         "step",
@@ -48,6 +54,11 @@ def test_six_rows_by_hand():
         "conversion_rate",
         "conversion_rate_ci_lower",
         "conversion_rate_ci_upper",
+        "difference_rate",
+        "difference_rate_ci_lower",
+        "difference_rate_ci_upper",
+        "qvalue",
+        "differs",
         "design_effect",
         "n_accounts",
         "window_days",
@@ -58,6 +69,7 @@ def test_six_rows_by_hand():
         "naive_rate",
         "naive_rate_ci_lower",
         "naive_rate_ci_upper",
+        "n_closed",
         "step_rate",
         "step_rate_ci_lower",
         "step_rate_ci_upper",
@@ -66,32 +78,32 @@ def test_six_rows_by_hand():
         "p75_days",
         "p90_days",
     ]
-    assert result.steps["n_reached"].tolist() == [3, 2, 1] and result.steps[
+    assert result.steps["n_reached"].tolist() == [30, 20, 10] and result.steps[
         "n_pending"
-    ].tolist() == [0, 1, 1]
+    ].tolist() == [0, 10, 10]
     assert result.steps["naive_rate"].tolist() == pytest.approx([1, 2 / 3, 1 / 3])
-    # step 2: ann after 1 day (3 at risk), cem leaves after 3, bob after 4 (1 at risk): 1 - 2/3 * 0
+    # step 2: ann after 1 day (30 at risk), cem leaves after 3, bob after 4 (10 at risk):
+    # 1 - 2/3 * 0
     assert row(result, 2)["conversion_rate"] == 1
-    # step 3: ann after 3 days, of 3 at risk; Greenwood (2/3)^2 / (3 * 2), so the effective size is
-    # (2/9) / (2/27) = 3: Wilson of 1 in 3
+    # step 3: ann after 3 days, of 30 at risk; Greenwood (2/3)^2 * 10 / (30 * 20), so the effective
+    # size is (2/9) / (2/270) = 30: Wilson of 10 in 30, statsmodels'
+    # proportion_confint(10, 30, method="wilson")
     step = row(result, 3)
     assert step[
         ["conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper"]
-    ].tolist() == pytest.approx([1 / 3, 0.06149194, 0.79234040], abs=1e-7)
+    ].tolist() == pytest.approx([1 / 3, 0.19230498, 0.51219948], abs=1e-7)
     assert result.steps["step_rate"].tolist()[1:] == [
         1,
         0.5,
     ]  # ann and bob have their five days behind them
+    assert result.steps["n_closed"].tolist() == [0, 20, 20]  # no step lies before the first
     assert result.steps["median_days"].tolist()[1:] == [
         4,
         2,
     ]  # S: 2/3 after 1 day, 0 after 4 · bob's window leaves him 1 day, ann needs 2
-    assert any("1 user (33.3 %)" in c for c in result.caveats)
-    assert (
-        result.steps[["design_effect", "n_accounts", "horizon_days", "horizon_rate"]]
-        .isna()
-        .all(axis=None)
-    )  # no accounts, and fewer than 10 entrants
+    assert any("10 users (33.3 %)" in c for c in result.caveats)
+    assert result.steps[["design_effect", "n_accounts"]].isna().all(axis=None)  # no accounts
+    assert result.steps["horizon_days"].tolist() == [5, 5, 5]
     assert list(result.times.columns) == [
         "segment",
         "step",
@@ -106,12 +118,22 @@ def test_six_rows_by_hand():
 
 
 def test_before_any_window_has_closed_the_rate_is_not_known():
-    result = diagnose_funnel(log_of(SIX), STEPS, window="30d", as_of="2026-01-12")
-    assert (
-        result.steps["conversion_rate"].isna().tolist() == [False, True, True]
-        and result.steps["step_rate"].isna().all()
+    """Three users are too few to say anything; of thirty, ten are followed and still waiting for
+    twelve days but for a microsecond: ann is there after three, and cem is seen for less."""
+    few = diagnose_funnel(log_of(SIX), STEPS, window="30d", as_of="2026-01-12")
+    result = diagnose_funnel(log_of(ten_of(SIX)), STEPS, window="30d", as_of="2026-01-12")
+    assert few.steps["conversion_rate"].isna().tolist() == [False, True, True]
+    # by the curve nobody waits for step 2 any more: bob was the last, after four days
+    assert result.steps["conversion_rate"].isna().tolist() == [False, False, True]
+    assert few.steps["step_rate"].isna().all() and result.steps["step_rate"].isna().all()
+    assert "is not known yet" in few.finding and few.steps["n_reached"].tolist() == [3, 2, 1]
+    assert few.steps[["horizon_days", "horizon_rate"]].iloc[1:].isna().all(axis=None)
+    last = row(result, 3)
+    assert last["horizon_days"] == pytest.approx(12 - 1e-6 / 86400, abs=1e-12)
+    assert last["horizon_rate"] == 0.5  # cem has left when ann goes on
+    assert "50.0 % (29.9 to 70.1) reached interview_scheduled so far, within 12 days; too few " in (
+        result.finding
     )
-    assert "is not known yet" in result.finding and result.steps["n_reached"].tolist() == [3, 2, 1]
 
 
 def test_the_windows_end_is_included_and_rows_after_as_of_are_not_read():
@@ -207,6 +229,8 @@ OPTIONS = [
         ({}, [4, 2, 2]),  # ann, bob; cem misses b, dee goes backwards
         ({"order": "strict"}, [4, 1, 1]),  # x stands between ann's a and b
         ({"order": "unordered"}, [4, 4, 3]),  # cem has two of three
+        # what ann did before x is taken back
+        ({"order": "unordered", "exclude": [Exclusion("x", 1, 3)]}, [4, 4, 2]),
         ({"optional": [2]}, [4, 2, 3]),  # cem may skip b
         ({"exclude": [Exclusion("x", 1, 2)]}, [3, 1, 1]),  # ann is out
         ({"exclude": [Exclusion("x", 2, 3)]}, [4, 2, 2]),  # x comes too early to matter
@@ -310,6 +334,30 @@ def test_whom_an_exclusion_takes_out_is_in_no_rate():
     plots.plot_funnel(nobody.steps)
     plots.plot_funnel_times(nobody.times)
     matplotlib.pyplot.close("all")
+
+
+def test_in_any_order_an_exclusion_takes_back_what_came_before_it():
+    """ann has a, then x, then b and c: two of three, entered with b. bob's window of two days is
+    over before his x. cem is left with nothing. dee has done all of it by then. eve's x lies at the
+    moment of a step."""
+    rows = [
+        *(("ann", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "b"), (3, "c"))),
+        ("ann", "x", "2026-01-01 12:00"),
+        *(("bob", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "b"), (4, "x"), (5, "c"))),
+        *(("cem", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "b"), (3, "x"))),
+        *(("dee", e, f"2026-01-0{d}") for d, e in ((1, "c"), (1, "b"), (2, "a"), (3, "x"))),
+        *(("eve", e, f"2026-01-0{d}") for d, e in ((1, "a"), (2, "x"), (2, "b"), (3, "c"))),
+    ]
+    rule = {"window": "2d", "as_of": "2026-02-01", "exclude": [Exclusion("x", 1, 3)]}
+    result = diagnose_funnel(log_of(rows), ["a", "b", "c"], order="unordered", **rule)
+    assert result.steps["n_reached"].tolist() == result.steps["n_entered"].tolist()[:1] + [4, 2]
+    assert row(result, 3)[["n_entered", "conversion_rate"]].tolist() == [4, 0.5]
+    assert row(result, 2)["median_days"] == 1  # ann from b to c, bob, eve; dee at once
+    counted = result.checks.set_index(["check", "event"])["n_users"]
+    assert counted["taken out by an exclusion", "x"] == 1
+    assert counted["set back by an exclusion", ""] == 1
+    assert "steps in any order, x takes back the steps before it, 2 days" in result.rule
+    assert any(c.startswith("Set back by an exclusion: 1 user.") for c in result.caveats)
 
 
 def test_after_an_optional_step_the_rate_is_of_those_before_it():
@@ -476,6 +524,12 @@ def test_caveats_name_ties_skipped_steps_and_names_that_do_not_occur():
             "optional: step 1 cannot be optional; step 1 never can, and there are 2 steps.",
         ),
         (["a", "b"], {"optional": [3]}, "optional: step 3 cannot be optional"),
+        (
+            ["a", "b", "c"],
+            {"exclude": [{"event": "x"}], "order": "unordered"},
+            'exclude: with order "unordered" steps have no place of their own; give "after" 1 and '
+            '"before" 3 for "x".',
+        ),
         (
             ["a", "b"],
             {"optional": [2], "order": "unordered"},

@@ -18,7 +18,7 @@ DAY = pd.Timedelta("1D")
 
 def test_who_leaves_first_does_not_convert_by_hand():
     """ann leaves before b, bob at the very moment of his b, cem after three days; dee's exit lies
-    before her entry; fay is seen for two days of her five."""
+    before her entry; fay is seen for two days of her five. Ten of each."""
     rows = [
         ("ann", "a", "2026-01-01"),
         ("ann", "gone", "2026-01-02"),
@@ -33,19 +33,19 @@ def test_who_leaves_first_does_not_convert_by_hand():
         ("dee", "b", "2026-01-03"),
         ("fay", "a", "2026-01-10"),
     ]
-    result = diagnose_funnel(
-        log_of(rows), ["a", "b"], window="5d", as_of="2026-01-12T00:00:00Z", competing="gone"
-    )
-    # after 1 day 5 at risk: bob in, ann out, share 1/5, 3/5 still waiting; after 2 days 3 at risk:
-    # dee in, + 3/5 * 1/3
+    log = log_of([(f"{user} {i}", *rest) for user, *rest in rows for i in range(10)])
+    ask = {"window": "5d", "as_of": "2026-01-12T00:00:00Z"}
+    result = diagnose_funnel(log, ["a", "b"], **ask, competing="gone")
+    # after 1 day 50 at risk: bob in, ann out, share 1/5, 3/5 still waiting; after 2 days 30 at
+    # risk: dee in, + 3/5 * 1/3
     assert row(result, 2)[
         ["n_reached", "n_pending", "n_competing", "conversion_rate"]
-    ].tolist() == [3, 1, 2, pytest.approx(0.4)]
+    ].tolist() == [30, 10, 20, pytest.approx(0.4)]
     assert (
         row(result, 2)["step_rate"] == 2 / 4
     )  # ann, bob, cem and dee have their five days behind them
     assert "leaving by gone ends the wait" in result.rule
-    without = diagnose_funnel(log_of(rows), ["a", "b"], window="5d", as_of="2026-01-12T00:00:00Z")
+    without = diagnose_funnel(log, ["a", "b"], **ask)
     assert row(without, 2)[["n_competing", "conversion_rate"]].tolist() == [
         0,
         pytest.approx(1 / 5 + 4 / 5 * 2 / 4),
@@ -410,16 +410,14 @@ def test_times_are_the_curve_of_everybody_who_might_go_on():
     ]  # at risk at an hour: those not there an hour before
 
 
-def test_the_horizon_is_as_far_as_ten_were_followed():
+def test_the_horizon_is_as_far_as_ten_were_followed_and_waited():
     """One enters a day, twelve in all, seen up to the end of the twelfth: the tenth longest was
-    followed for 3 days but for a microsecond. Six do b after two days."""
+    followed for 3 days but for a microsecond. Six do b after two days: then ten wait, later six."""
     rows = [(f"u{d}", "a", f"2026-01-{d:02d}") for d in range(1, 13)] + [
         (f"u{d}", "b", f"2026-01-{d + 2:02d}") for d in range(1, 7)
     ]
     early = row(diagnose_funnel(log_of(rows), ["a", "b"], window="20d", as_of="2026-01-12"), 2)
-    assert early["horizon_days"] == pytest.approx(3 - 1e-6 / 86400, abs=1e-12) and np.isnan(
-        early["conversion_rate"]
-    )
+    assert early["horizon_days"] == 2 and np.isnan(early["conversion_rate"])
     assert early["horizon_rate"] == pytest.approx(
         6 / 10
     )  # the last two were seen for less than two days, the eleventh by a microsecond

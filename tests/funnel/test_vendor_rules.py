@@ -7,11 +7,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t as student
 
 from mctlib import plots, stats
 from mctlib.contract import ParameterError
-from mctlib.eventlog.event_log import add_up
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.vendor_rules import (
@@ -24,6 +23,7 @@ from mctlib.funnel.vendor_rules import (
     tool_differences,
     user_depths,
 )
+from tests.support.clusters import share_by_cluster
 from tests.support.logs import log_of
 from tests.support.walks import CASES, log_of_case
 
@@ -65,7 +65,7 @@ def test_what_the_tools_own_suites_assert_comes_out_under_their_rule(name):
 
 def test_every_published_case_is_held_or_left_out_for_a_reason():
     reasons = {n: [why for why, out in NOT_COMPARED.items() if out(c)] for n, c in CASES.items()}
-    assert sum(not why for why in reasons.values()) == 14 and len(CASES) == 38
+    assert sum(not why for why in reasons.values()) == 14 and len(CASES) == 41
     kinds = (
         pd.Series([c["dialect"] for n, c in CASES.items() if not reasons[n]])
         .value_counts()
@@ -385,34 +385,23 @@ def crowded(n_accounts, seed=1):
     return make_log(rows, people=people), users
 
 
-def test_users_of_one_account_count_together_by_a_loop_over_buckets():
+def test_users_of_one_account_count_together_by_a_loop_over_accounts():
     """Ours counts who is on, Mixpanel those of them who did not begin anew: the share of each by
-    bucket; five users without an account are one each."""
+    account; five users without an account are one each."""
     log, users = crowded(40)
-    (walked,) = log.journeys(events=["a"])
-    users["bucket"] = pd.Series(walked.bucket, walked.user).groupby(level=0).first().to_numpy()
+    alone = users["account"].fillna(users["user"])
     result = compare_rules(log, ["a", "b"], window="10s", as_of=None)
     last = result.counts[result.counts["step"] == 2].set_index("tool")
     for tool, there in (
         ("this workbook", users["on"]),
         ("Mixpanel", users["on"] & ~users["later"]),
     ):
-        p, n, squares = there.mean(), len(users), 0.0
-        for bucket in users["bucket"].unique():
-            mine = there[users["bucket"] == bucket]
-            squares += (mine.sum() - p * len(mine)) ** 2
-        g = users["bucket"].nunique()
-        variance = g / (g - 1) * squares / n**2
-        half = student.ppf(0.975, g - 1) * np.sqrt(variance) / (p * (1 - p))
-        ends = [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
+        p, ends, effect = share_by_cluster(alone, there)
         row = last.loc[tool]
         assert row[
             ["reached_rate", "reached_rate_ci_lower", "reached_rate_ci_upper"]
         ].tolist() == pytest.approx([p, *ends])
-        assert (
-            row["design_effect"] == pytest.approx(variance / (p * (1 - p) / n))
-            and row["n_reached"] == there.sum()
-        )
+        assert row["design_effect"] == pytest.approx(effect) and row["n_reached"] == there.sum()
     assert (result.counts["n_accounts"] == 40).all()
     assert (
         "95 % intervals of users in 40 accounts (design effect "

@@ -1,10 +1,5 @@
 # The numbers of tests/roi/test_estimators.py and tests/roi/test_experiment.py that come from R:   Rscript tests/reference/roi.R
-# Made with R 4.2.2 (Debian package r-base-core), base packages only. Data: Nile, LakeHuron, mtcars and sleep, which R brings along.
-
-# Local level: the flow of the Nile, the textbook case of Durbin & Koopman 2001, section 2 (variances 15099 and 1469.1).
-level <- StructTS(Nile, "level", optim.control = list(factr = 1e1))
-ahead <- predict(level, n.ahead = 5)
-cat("nile:", sprintf("%.3f", c(level$coef, ahead$pred[1], ahead$se)), "\n")
+# Made with R 4.2.2 (Debian package r-base-core), base packages only. Data: LakeHuron, mtcars and sleep, which R brings along.
 
 # Regression with AR(1) errors by REML, the whole covariance matrix written out: lake Huron with a change of level and slope in 1900.
 year <- as.numeric(time(LakeHuron)) - 1900

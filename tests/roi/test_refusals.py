@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats as sps
 
 from mctlib import plots
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.roi import Money, compare_before_after
-from mctlib.roi import ladder as roi
+from mctlib.roi import rung as roi
 from mctlib.roi.weeks import checked, weekly
 from mctlib.stats.regression import fit_ar1
 from tests.support.series import ar1, noise, panel, series_of
@@ -29,11 +30,9 @@ def test_groups_that_drifted_apart_before_are_no_control():
     result = compare_before_after(frame, change_at=change, treated="a")
     rungs = result.rungs.set_index("rung")
     assert not rungs.loc[roi.DID, "supported"] and "drifted apart" in rungs.loc[roi.DID, "reason"]
-    assert (
-        rungs.loc[roi.ITS, "supported"]
-        and "Not used was difference-in-differences: treated and control drifted apart"
-        in result.finding
-    )
+    assert rungs.loc[roi.ITS, "supported"] and result.reason.startswith("Interrupted time series")
+    told = "Not used was difference-in-differences: treated and control drifted apart"
+    assert any(text.startswith(told) for text in result.details)
 
 
 def test_placebo_dates_that_look_alike_make_it_inconclusive():
@@ -44,45 +43,40 @@ def test_placebo_dates_that_look_alike_make_it_inconclusive():
     frame, change = series_of(0.3 + bump + 0.01 * noise(3, 78), n_pre=65)
     result = compare_before_after(frame, change_at=change)
     its = result.rungs.set_index("rung").loc[roi.ITS]
-    assert its["pvalue"] < 0.05 < its["placebo_pvalue"] and not its["supported"]
-    assert (
-        result.verdict == "inconclusive"
-        and result.finding.startswith("Inconclusive")
-        and "placebo dates" in result.finding
-    )
-    assert any(
-        "placebo dates look like effects although nothing changed: "
-        "on this series it sees effects too easily" in c
-        for c in result.caveats
-    )
+    assert its["pvalue"] < 0.05 < its["placebo_pvalue"] and its["supported"]
+    assert its["verdict"] == result.effect == result.verdict == "inconclusive"
+    assert result.finding.startswith("Inconclusive") and "placebo dates" in result.finding
+    told = "placebo dates look like effects although nothing changed: on this series effects are"
+    assert any(told in caveat for caveat in result.caveats)
 
 
 def test_placebo_pvalue_counted_naively():
     values = 0.3 + 0.01 * noise(5, 70, 0.4) + 0.02 * (np.arange(70) >= 60)
     frame, change = series_of(values, n_pre=60)
 
-    def fit(part, n_pre, rho=None):
+    def apart(part, n_pre):
+        """Mean of the weeks after, less that of the line through those before, extended."""
+        time = np.arange(len(part)) - n_pre
+        line = np.polyval(np.polyfit(time[:n_pre], part[:n_pre], 1), time)
+        return (part - line)[n_pre:].mean()
+
+    def fit(part, n_pre):
         time = np.arange(len(part)) - float(n_pre)
         post = time >= 0
         x = np.c_[np.ones(len(part)), time, post, time * post]
-        found = fit_ar1(part, x, np.full(len(part), 700.0), time, rho=rho)
-        return *found.contrast(np.array([0, 0, 1, time[post].mean()])), found.rho
+        found = fit_ar1(part, x, np.full(len(part), 700.0), time)
+        weights = np.array([apart(week, n_pre) for week in np.eye(len(part))])
+        noise = found.sigma2 / 700 * found.rho ** np.abs(time[:, None] - time)
+        t = apart(part, n_pre) / np.sqrt(weights @ noise @ weights)
+        return 2 * sps.t.sf(abs(t), found.df), found.rho
 
     ends = [(60, 70), *((start, start + 10) for start in range(12, 51))]
-    found = [fit(values[:end], start) for start, end in ends]
-    pvalue = np.array([f[2] for f in found])
+    pvalue, rho = np.array([fit(values[:end], start) for start, end in ends]).T
     n_extreme = (pvalue[1:] <= pvalue[0]).sum()
-    # what the estimate of each date makes of a week of 1 among weeks of 0, then of weeks of noise
-    weights = np.array(
-        [
-            [
-                fit(week[:end], start, rho=f[3])[0] if week[:end].any() else 0.0
-                for week in np.eye(70)
-            ]
-            for (start, end), f in zip(ends, found)
-        ]
-    )
-    effect = np.abs(ar1(np.random.default_rng(8), (20_000, 70), found[0][3]) @ weights.T)
+    # what the estimate of each date makes of noise in which nothing changes
+    draws = ar1(np.random.default_rng(8), (20_000, 70), rho[0])
+    effect = np.array([[apart(d[:end], start) for start, end in ends] for d in np.eye(70)])
+    effect = np.abs(draws @ np.where(np.isnan(effect), 0, effect))
     effect /= np.sqrt((effect**2).mean(axis=0))
     expected = ((effect[:, 1:] >= effect[:, :1]).sum(axis=1) <= n_extreme).mean()
     assert expected > 1.1 * (1 + n_extreme) / 40
@@ -124,18 +118,14 @@ def test_a_level_that_never_moves_supports_nothing_for_all_rounding(kind, level)
 def test_controls_that_are_the_treated_support_nothing_against_them():
     own = series_of(0.2 + 0.01 * noise(2, 50) + 0.05 * (np.arange(50) >= 40), segment="t")
     result = compare_before_after(
-        pd.concat([own, *(own.assign(segment=s) for s in "abc")]),
+        pd.concat([own, *(own.assign(segment=s) for s in "abcd")]),
         change_at="2025-10-13",
         treated="t",
         money=Money(1, 1),
     )
     rungs = result.rungs.set_index("rung")
-    assert (
-        not rungs.loc[[roi.DID, roi.STRUCTURAL], "supported"].any()
-        and (
-            rungs.loc[[roi.DID, roi.STRUCTURAL], "reason"].str.contains("do not differ at all")
-        ).all()
-    )
+    told = rungs.loc[[roi.DID, roi.SYNTHETIC]]
+    assert not told["supported"].any() and told["reason"].str.contains("do not differ").all()
     assert rungs.loc[roi.ITS, "supported"] and rungs.loc[roi.ITS, "effect"] == pytest.approx(
         0.05, abs=0.02
     )  # its own trend can still be told
@@ -148,10 +138,7 @@ def test_an_exact_trend_is_no_effect_and_has_no_price():
     assert result.rungs.set_index("rung").loc[roi.ITS, "effect"] == 0 and result.finding.startswith(
         "No effect of the change"
     )
-    assert (
-        np.isnan(result.money["break_even_value_amount"].iloc[0])
-        and result.money["roi"].iloc[0] == -1
-    )
+    assert result.effect == "not shown" and result.money.filter(like="amount").isna().all(axis=None)
 
 
 def test_controls_without_a_level_are_said_to_have_none():
@@ -165,15 +152,9 @@ def test_controls_without_a_level_are_said_to_have_none():
         rungs = compare_before_after(
             pd.concat([own, *others]), change_at="2025-10-13", treated="t"
         ).rungs.set_index("rung")
-        assert (
-            rungs.loc[[roi.DID, roi.STRUCTURAL], "reason"]
-            .str.contains("no level to compare with")
-            .all()
-        )
-        assert (
-            "none has them" in rungs.loc[roi.SYNTHETIC, "reason"]
-            and rungs.loc[roi.ITS, "supported"]
-        )
+        told = "no control segment has users in the weeks that are compared"
+        assert rungs.loc[roi.DID, "reason"] == told and rungs.loc[roi.ITS, "supported"]
+        assert "none has them" in rungs.loc[roi.SYNTHETIC, "reason"]
 
 
 def test_a_missing_day_of_a_count_is_not_taken_for_zero():
@@ -227,10 +208,13 @@ def test_segments_may_be_numbers_named_twice_or_empty():
             compare_before_after(numbered, change_at=change, treated=treated).rungs["effect"],
             expected,
         )
+    frame, change = panel(1)
+    names = {s: s for s in "abcd"}
     nameless = compare_before_after(
-        frame.assign(segment=frame["segment"].map({"a": "a"})), change_at=change, treated="a"
+        frame.assign(segment=frame["segment"].map(names)), change_at=change, treated="a"
     )
-    assert "against (none);" in nameless.finding and "nan" not in nameless.finding
+    told = " ".join((nameless.finding, *nameless.details))
+    assert "against (none), b, c and d," in told and "nan" not in told
 
 
 def test_one_is_not_many():
@@ -302,6 +286,7 @@ def test_errors_name_the_parameter():
         ('treated: "A" is not a segment.*Did you mean "a"', {"treated": "A"}),
         ("none both", {"treated": "a", "control": ["a", "b"]}),
         ("no whole week before or after", {"change_at": "2024-01-01"}),
+        ("money: give either", {"money": Money(1, 1), "cost": 1}),
     ]:
         with pytest.raises(ParameterError, match=message):
             compare_before_after(frame, **{"change_at": change} | options)
@@ -318,6 +303,109 @@ def test_errors_name_the_parameter():
             compare_before_after(frame.assign(**columns), change_at=change)
     with pytest.raises(DataError, match="n_success between"):
         compare_before_after(frame.assign(n_success=1000), change_at=change)
+
+
+# ----------------------------------------------------------------------------------- support
+
+
+def test_no_infinite_or_absurd_interval_is_supported():
+    # one treated, 19 ordinary controls, 3 in which the feature was off before and a trickle came
+    # after: their mix is followed without any error before, and infinitely badly after
+    rng = np.random.default_rng(1)
+    rates = [0.18 + 0.02 * rng.normal(size=24) for _ in range(20)]
+    rates += [np.where(np.arange(24) < 16, 0, 0.01 + 0.002 * rng.normal(size=24)) for _ in range(3)]
+    parts = [series_of(rate, segment=f"s{i:02d}") for i, rate in enumerate(rates)]
+    result = compare_before_after(pd.concat(parts), change_at="2025-04-28", treated="s00")
+    rungs = result.rungs.set_index("rung")
+    ends = rungs.loc[rungs["supported"], ["effect_ci_lower", "effect_ci_upper"]]
+    assert len(ends) == 3 and ends.abs().max(axis=None) < 0.1 and result.effect == "not shown"
+    assert not {"s20", "s21", "s22"} & set(result.donors["segment"])
+
+
+def test_an_interval_beyond_what_a_share_can_do_says_nothing():
+    # a share that fell by 5 points a week cannot go on to do so for a year
+    values = np.r_[np.linspace(0.8, 0.2, 12), np.full(52, 0.5)] + 0.01 * noise(1, 64)
+    frame, change = series_of(values, n_pre=12)
+    result = compare_before_after(frame, change_at=change)
+    its = result.rungs.set_index("rung").loc[roi.ITS]
+    assert its["effect_ci_upper"] > 1 and not its["supported"]
+    assert its["reason"] == "its interval holds effects that cannot be"
+    assert (result.comparison, result.effect) == ("not supported", "inconclusive")
+
+
+# ------------------------------------------------------------------------- what stands beside it
+
+
+def test_a_yearly_season_is_told_from_two_years_on():
+    week = np.arange(-110, 20)
+    start = pd.Timestamp("2023-01-02")
+    year = 2 * np.pi * 7 * np.arange(130) / 365.25
+    values = 0.3 + 0.05 * np.sin(year + 1) + 0.02 * np.cos(2 * year) + 0.004 * noise(1, 130)
+    long = series_of(values, start=str(start.date()), n_pre=110)
+    result = compare_before_after(long[0], change_at=long[1])
+    its = result.rungs.set_index("rung").loc[roi.ITS]
+    x = np.c_[np.ones(130), week, np.sin(year), np.cos(year), np.sin(2 * year), np.cos(2 * year)]
+    line = x @ np.linalg.lstsq(x[:110], values[:110], rcond=None)[0]
+    assert its["effect"] == pytest.approx((values - line)[110:].mean())
+    assert result.effect == "not shown" and abs(its["effect"]) < 0.004
+    assert "; allows for the yearly season;" in its["reason"]
+    assert not any("yearly season" in c for c in result.caveats)
+    # half a year of it looks like a trend
+    short, change = long[0][7 * 84 :], long[1]
+    told = compare_before_after(short, change_at=change)
+    assert abs(told.rungs.set_index("rung").loc[roi.ITS, "effect"]) > 0.03
+    assert any("less than two years" in c for c in told.caveats)
+
+
+def test_holidays_of_the_timeline_explain_their_weeks():
+    days_off = np.zeros(60)
+    days_off[[10, 22, 31, 44, 47, 55]] = [1, 2, 1, 1, 2, 2]
+    values = 0.3 - 0.02 * days_off + 0.002 * noise(2, 60)
+    frame, change = series_of(values, n_pre=46)
+    first = frame["day"].min()
+    off = [first + pd.Timedelta(days=7 * w + d) for w in range(60) for d in range(int(days_off[w]))]
+    timeline = pd.DataFrame({"day": off, "kind": "Holiday", "label": "bank holiday"})
+    result = compare_before_after(frame, change_at=change, timeline=timeline)
+    its = result.rungs.set_index("rung").loc[roi.ITS]
+    x = np.c_[np.ones(60), np.arange(60), days_off]
+    line = x @ np.linalg.lstsq(x[:46], values[:46], rcond=None)[0]
+    assert its["effect"] == pytest.approx((values - line)[46:].mean())
+    assert "allows for holidays" in its["reason"] and not any("oincid" in c for c in result.caveats)
+    plain = compare_before_after(frame, change_at=change)
+    width = [r.rungs.set_index("rung").loc[roi.ITS, "effect_ci_upper"] for r in (result, plain)]
+    assert width[0] - its["effect"] < 0.6 * (width[1] - its["effect"])
+    # in the weeks after alone nothing tells what they do
+    later = timeline[timeline["day"] >= change]
+    result = compare_before_after(frame, change_at=change, timeline=later)
+    assert any(c.startswith("Holidays fall in the weeks after") for c in result.caveats)
+
+
+def test_covariates_explain_what_the_change_cannot_touch():
+    wave = noise(3, 60, 0.5)
+    values = 0.3 + 0.01 * wave + 0.002 * noise(4, 60) + 0.01 * (np.arange(60) >= 46)
+    frame, change = series_of(values, n_pre=46)
+    other = series_of(500 + 40 * wave + 5 * noise(5, 60), kind="count").assign(metric="visits")
+    result = compare_before_after(frame, change_at=change, covariates=[other])
+    its = result.rungs.set_index("rung").loc[roi.ITS]
+    plain = compare_before_after(frame, change_at=change).rungs.set_index("rung").loc[roi.ITS]
+    assert its["effect_ci_lower"] < 0.01 < its["effect_ci_upper"]
+    half, plain_half = (r["effect_ci_upper"] - r["effect"] for r in (its, plain))
+    assert half < 0.7 * plain_half and "allows for visits" in its["reason"]
+    moved = other.assign(n=other["n"] + 200 * (other["day"] >= change)).assign(
+        value=lambda d: d["n"]
+    )
+    result = compare_before_after(frame, change_at=change, covariates=[moved])
+    pd.testing.assert_series_equal(
+        result.rungs["effect"], compare_before_after(frame, change_at=change).rungs["effect"]
+    )
+    assert any(
+        c == "Not used as a covariate: visits, which moved at the change as well."
+        for c in result.caveats
+    )
+    with pytest.raises(
+        DataError, match="covariates: visits has no value in the week of 2025-01-06"
+    ):
+        compare_before_after(frame, change_at=change, covariates=[other[70:]])
 
 
 # -------------------------------------------------------------------------------------------- money
@@ -348,9 +436,14 @@ def test_money_by_hand():
         "break_even_value_amount"
     ] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
     assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
-    assert (
-        "at 10 a success, 50 % of it kept, and a cost of 1,000, a return on investment of"
-        in result.finding
+    assert "): a return on investment of" in result.finding
+    assert result.details[1] == (
+        f"In the weeks seen that is {money['incremental']:+,.0f} successes, at 10 units of money a "
+        "success, 50 % of it kept, and a cost of 1,000 units of money."
+    )
+    short = compare_before_after(frame, change_at=change, value=10, cost=1000)
+    pd.testing.assert_frame_equal(
+        short.money, compare_before_after(frame, change_at=change, money=Money(10, 1000)).money
     )
     dear = compare_before_after(frame, change_at=change, money=Money(10, 5000, 0.5))
     assert (
@@ -436,7 +529,8 @@ def test_without_a_value_or_a_cost_only_the_extra_successes_are_given(given_):
 
 def test_a_free_change_has_a_value_but_no_return():
     frame, change = panel(1)
-    result = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 0))
+    free = Money(45, 0, currency="EUR")
+    result = compare_before_after(frame, change_at=change, treated="a", money=free)
     money = result.money.iloc[0]
     assert (
         money["value_amount"] == pytest.approx(45 * money["incremental"])
@@ -444,12 +538,10 @@ def test_a_free_change_has_a_value_but_no_return():
         and money["p_positive"] > 0.99
     )
     assert money[["roi", "roi_ci_lower", "roi_ci_upper", "payback_days"]].isna().all()
-    assert (
-        "successes and, at 45 a success and a cost of 0, "
-        f"a value of {money['value_amount']:,.0f} (95 % interval" in result.finding
-    )
+    assert f"): a value of {money['value_amount']:,.0f} EUR (" in result.finding
+    assert result.details[1].endswith("successes, at 45 EUR a success and a cost of 0 EUR.")
     assert any(
         c.startswith("The cost is 0: a return on investment is not defined") for c in result.caveats
     )
     costly = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))
-    assert "at 45 a success and a cost of 12,000, a return on investment of" in costly.finding
+    assert "): a return on investment of" in costly.finding

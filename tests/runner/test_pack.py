@@ -199,8 +199,8 @@ def test_all_mistakes_of_a_pack_are_told_at_once(project):
         "params/none.yaml cannot be read",
         'variant: "as_of" is one for the whole pack',
         'as_of is "soon"',
-        'good: parameter "min_users" of good must be int, not "ten".',
-        'good: parameter "by" of good must be str | None, not 3.',
+        'parameter "min_users" of good must be int, not "ten".',
+        'parameter "by" of good must be str | None, not 3.',
     ):
         (line,) = [line for line in lines if fragment in line]
         assert "params/" in line.split(":")[0], "each names the file where it stands"

@@ -69,6 +69,10 @@ WRONG = {
         pack_of("roi", success="signedup"),
         'parameter "success" of roi: event "signedup" does not occur',
     ),
+    "covariate": (
+        pack_of("roi", covariates=["signedup"]),
+        'parameter "covariates" of roi: event "signedup" does not occur',
+    ),
     "column": (
         pack_of("funnel", by="platfrm"),
         'parameter "by" of funnel: "platfrm" is neither a column of people or events',
@@ -192,6 +196,8 @@ def test_what_is_right_passes(project, notebook, settings):
         ("funnel", {"hold": ["platform"]}, ""),
         ("activation", {"adjust": ["week"], "strata": ["month"]}, ""),
         ("roi", {"arms": "platform", "arms_reference": "ios"}, ""),
+        ("roi", {"arms": "platform", "shares": {"ios": 1, "android": 0.5}}, ""),
+        ("roi", {"cost_error": [800.0, 0.5], "wish": 0.0, "arms_users": "known"}, ""),
         ("funnel", {"exclude": ["signed_up"]}, ': "signed_up" is no exclusion; write {event: '),
         (
             "funnel",
@@ -214,6 +220,12 @@ def test_what_is_right_passes(project, notebook, settings):
         ("activation", {"strata": ["week", "week"]}, ': "week" stands there twice.'),
         ("roi", {"arms": "platform", "arms_reference": "web"}, ': "web" is no segment of "plat'),
         ("roi", {"arms_reference": "ios"}, ' is "ios", but "arms" names no column'),
+        ("roi", {"arms": "platform", "shares": {"web": 1}}, ': "web" is no segment of "plat'),
+        ("roi", {"arms": "platform", "shares": {"ios": 0}}, ": 0 is not right, input should be gr"),
+        ("roi", {"arms_users": "old"}, ' must be one of new, known, not "old".'),
+        ("roi", {"cost_error": [-1.0]}, ": write a standard deviation of 0 or more and, behind"),
+        ("roi", {"cost_error": [1.0, 2.0]}, ": write a standard deviation of 0 or more and, beh"),
+        ("roi", {"wish": -1.0}, ": -1.0 is not right, input should be greater than or equal"),
     ],
 )
 def test_the_newer_parameters(project, notebook, settings, complaint):
@@ -244,8 +256,8 @@ def test_every_mistake_names_the_file_where_the_value_stands(project):
     steps = 'params/mine.yaml: parameter "steps" of funnel: event'
     assert first.startswith(f'{steps} "profile_complete" does not occur in tiny. Did you mean')
     assert second.startswith(f'{steps} "signd_up" does not occur in tiny. Did you mean')
-    assert column.startswith('params/weekly.yaml, funnel: parameter "by" of funnel: "platfrm" is')
-    after = 'params/weekly.yaml, funnel: parameter "after" of funnel:'
+    assert column.startswith('params/weekly.yaml: parameter "by" of funnel: "platfrm" is neither')
+    after = 'params/weekly.yaml: parameter "after" of funnel:'
     assert days == [
         f"{after} 2026-05-11 {outside} {default}",
         f"{after} 2026-06-21 {outside} {default}",

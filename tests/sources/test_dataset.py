@@ -1,5 +1,6 @@
 """Whole datasets: loaded once, every row accounted for, every bad YAML against its one sentence."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import pytest
 
 from mctlib import contract
 from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.event_log import EventLog
 from mctlib.sources import dataset as sources
 from mctlib.sources import staging
 from tests.sources.reading import EXPORTS, HEAD, ROW
+from tests.support.logs import us
 
 CANONICAL = "\n".join(f"{table}: {{path: canonical/{table}.csv}}" for table in contract.TABLES)
 
@@ -45,6 +48,10 @@ def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
         patch.setattr(sources, "load", lambda *args, **kwargs: pytest.fail("loaded again"))
         assert sources.open_log(name).event_names == ["a"]
         assert sources.open_log(Path("params/data.x.yaml")).event_names == ["a"]
+        assert sources.open_log(name).currency == ""
+        described = Path("params/data.x.yaml")
+        described.write_text(described.read_text() + "\ncurrency: EUR\n")
+        assert sources.open_log(name).currency == "EUR"  # a word for the pages, no other data
     Path("e.csv").write_text("user_id,event,timestamp\nu,b,2026-01-05T00:00:00Z\n")
     assert sources.open_log(name).event_names == ["b"]
     Path("outputs/store/x.duckdb").write_bytes(b"damaged")
@@ -52,8 +59,22 @@ def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
     assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
+
+
+@pytest.mark.parametrize("written", ["2026-01-31", '"2026-01-31"'])
+def test_a_yaml_says_how_long_collection_went_on(project, written):
+    row = "user_id,event,timestamp\nu,a,2026-01-05T00:00:00Z\n"
+    name = project("events: {path: e.csv}", e__csv=row)
+    assert sources.open_log(name).as_of("2026-01-31") < us("2026-01-07T00:00:00Z")
+    told = project(f"events: {{path: e.csv}}\nobserved_until: {written}", e__csv=row)
+    log = sources.open_log(told)
+    assert log.as_of("2026-01-31") == us("2026-02-01T00:00:00Z") - 1
+    report = json.loads(Path("outputs/store/x.load.json").read_text())
+    assert report["observed_until"] == "2026-01-31 23:59:59.999999"
+    assert EventLog.open(Path("outputs/store/x.duckdb")).observed_until == log.observed_until
 
 
 def test_demo(project):
@@ -86,6 +107,10 @@ BAD_YAML = {
         "events: {path: e.csv, timezone: Europe/Berln}",
         'data.x.yaml: the timezone "Europe/Berln" of events is no IANA name. Did you mean "Europe/'
         'Berlin"',
+    ),
+    "observed_until": (
+        "events: {path: e.csv}\nobserved_until: soon",
+        'data.x.yaml: observed_until: "soon" is neither a day (2026-06-30) nor a timestamp',
     ),
     "wrong table": (
         "events: {path: e.csv}\npeople: {path: e.csv, format: ga4}",
@@ -176,6 +201,7 @@ def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
     assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
 

@@ -53,6 +53,7 @@ def test_a_drafted_yaml_in_full(project):
     assert draft("talent", ["app_log.csv", "crm.csv"]) == (
         "# Drafted from the files; look at every line marked with a question mark.\n"
         "name: talent\n"
+        "# currency: EUR  # printed with every amount of money: which?\n"
         "events:\n"
         '  - path: "app_log.csv"\n'
         "    format: columns\n"

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 from scipy.stats import t as student
-from statsmodels.api import OLS
+from statsmodels.api import GLM
+from statsmodels.genmod.families import Binomial
 from statsmodels.stats.proportion import proportion_confint
 
 from mctlib import stats
+from tests.support.clusters import share_by_cluster
 
 
 def test_wilson_is_statsmodels_wilson():
@@ -24,22 +26,49 @@ def test_wilson_is_statsmodels_wilson():
     assert np.isnan(stats.wilson([0], [0])).all()
 
 
-def test_the_variance_of_clusters_is_that_of_a_cluster_robust_mean():
-    """statsmodels: OLS on a constant with cov_type="cluster", whose correction is G / (G - 1)
-    there. Clusters without users change nothing."""
+def test_the_variance_of_clusters_is_the_jackknifes():
+    """statsmodels' regressions without one cluster after the other. Clusters without users change
+    nothing, and a user without a cluster is one."""
     rng = np.random.default_rng(2)
-    n = rng.integers(1, 30, 25)
-    group = np.arange(25).repeat(n)
-    y = rng.random(len(group)) < rng.beta(2, 4, 25)[group]
-    fit = OLS(y.astype(float), np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": group})
-    p, se = fit.params[0], fit.bse[0]
+    n = np.r_[rng.integers(1, 30, 25), np.ones(40, int)]
+    group = np.arange(65).repeat(n)
+    y = rng.random(len(group)) < rng.beta(2, 4, 65)[group]
+
+    def logit(some):
+        return GLM(y[some], np.ones(some.sum()), family=Binomial()).fit().params[0]
+
+    everyone = np.full(len(y), True)
+    centre = logit(everyone)
+    squares = sum((logit(group != g) - centre) ** 2 for g in range(65))
+    half = student.ppf(0.975, len(y) ** 2 / (n**2).sum() - 1) * np.sqrt(64 / 65 * squares)
     k = np.bincount(group, y)
-    low, high, effect, g = stats.cluster_rate(np.r_[k, 0], np.r_[n, 0])
-    assert effect == pytest.approx(se**2 / (p * (1 - p) / len(y))) and g == 25
-    logit = np.log(np.array([low, high]) / (1 - np.array([low, high])))
-    assert np.diff(logit)[0] / 2 == pytest.approx(
-        student.ppf(0.975, 24) * se / (p * (1 - p))
-    ) and logit.mean() == pytest.approx(np.log(p / (1 - p)))
+    low, high, effect, g = stats.cluster_rate(
+        np.r_[k[:25], 0], np.r_[n[:25], 0], alone=(k[25:].sum(), 40)
+    )
+    p = y.mean()
+    assert effect == pytest.approx(64 / 65 * squares * p * (1 - p) * len(y), rel=1e-6)
+    assert g == pytest.approx(len(y) ** 2 / (n**2).sum())
+    assert np.log([low / (1 - low), high / (1 - high)]) == pytest.approx(
+        [centre - half, centre + half], rel=1e-6
+    )
+
+
+def test_where_one_cluster_holds_all_successes_the_share_itself_is_jackknifed():
+    """Twelve clusters of 10, one of which has 6: without it 0 of 110, whose logit is no number."""
+    k = np.r_[6.0, np.zeros(11)]
+    low, high, effect, _ = stats.cluster_rate(k, np.full(12, 10.0))
+    variance = 11 / 12 * (0.05**2 + 11 * (6 / 110 - 0.05) ** 2)
+    assert effect == pytest.approx(variance / (0.05 * 0.95 / 120)) and 0 < low < 0.05 < high < 1
+    low, high, same, _ = stats.cluster_rate(10 - k, np.full(12, 10.0))
+    assert same == pytest.approx(effect) and 0 < low < 0.95 < high < 1
+
+
+def test_accounts_of_unlike_sizes_are_fewer_than_they_look():
+    """One of 300 and 39 of 5: 495^2 / (300^2 + 39 x 25) = 2.7, but ten are taken as they are."""
+    n = np.r_[300.0, np.full(39, 5.0)]
+    assert stats.count_clusters(n) == 40 and stats.count_clusters(n, alike=False) == 10
+    n = np.r_[np.full(20, 30.0), np.full(20, 10.0)]  # 800^2 / (20 x 900 + 20 x 100)
+    assert stats.count_clusters(n, alike=False) == 32 and stats.count_clusters(n[:9]) == 9
 
 
 def test_where_clusters_do_not_vary_they_count_as_one_user_each():
@@ -57,22 +86,17 @@ def test_where_clusters_do_not_vary_they_count_as_one_user_each():
     ).all()  # nine clusters are too few
 
 
-def test_an_interval_by_bucket_is_that_of_the_ratio_over_buckets_and_without_accounts_wilsons():
-    """The variance by an explicit loop over the buckets; two shares at once; the last bucket holds
-    nobody."""
+def test_an_interval_by_bucket_leaves_out_buckets_and_without_accounts_it_is_wilsons():
+    """Two shares at once; the last bucket holds nobody."""
     rng = np.random.default_rng(3)
     n = np.r_[rng.integers(1, 40, (30, 2)), [[0, 0]]]
     k = rng.binomial(n, rng.beta(3, 5, (31, 1)))
     low, high, effect = stats.share_interval(k, n, n_accounts=100)
     for i in range(2):
-        p, total, squares = k[:, i].sum() / n[:, i].sum(), n[:, i].sum(), 0.0
-        for bucket in range(30):
-            squares += (k[bucket, i] - p * n[bucket, i]) ** 2
-        variance = 30 / 29 * squares / total**2
-        assert effect[i] == pytest.approx(variance / (p * (1 - p) / total)) and effect[i] > 1
-        half = student.ppf(0.975, 29) * np.sqrt(variance) / (p * (1 - p))
-        ends = [1 / (1 + np.exp(-(np.log(p / (1 - p)) + sign * half))) for sign in (-1, 1)]
-        assert [low[i], high[i]] == pytest.approx(ends)
+        bucket = np.arange(31).repeat(n[:, i])
+        did = np.concatenate([np.arange(size) < hits for hits, size in zip(k[:, i], n[:, i])])
+        _, ends, expected = share_by_cluster(bucket, did)
+        assert [low[i], high[i], effect[i]] == pytest.approx([*ends, expected]) and effect[i] > 1
     low, high, effect = stats.share_interval(k, n, n_accounts=np.nan)
     np.testing.assert_array_equal([low, high], stats.wilson(k.sum(axis=0), n.sum(axis=0)))
     assert np.isnan(effect).all() and all(
@@ -293,3 +317,36 @@ def test_what_is_missing_in_one_period_is_taken_as_unchanged():
     np.testing.assert_allclose(
         found, [[-0.2 * (0.5 - 0.48), 0], [0.2 * (0.3 - 0.48), 0]], atol=1e-15
     )
+
+
+def curve_of(*groups):
+    """Curve of groups (users, days until they end, how: event, competing, censored)."""
+    n, time, how = (np.array(column) for column in zip(*groups))
+    return stats.incidence(time, *(n * (how == end) for end in ("event", "censored", "competing")))
+
+
+@pytest.mark.parametrize(
+    "groups, until",
+    [
+        # the fortnight's 500 users and one of long ago: he does not speak for them
+        ([(150, 3, "event"), (350, 14, "censored"), (1, 120, "censored")], 14),
+        # nor do nine, although all of them end, so that by the curve nobody waits any more
+        ([(150, 3, "event"), (350, 14, "censored"), (9, 30, "event")], 14),
+        ([(150, 3, "event"), (350, 14, "censored"), (10, 30, "event")], np.inf),  # ten do
+        # everybody ended: nothing can come any more
+        ([(60, 5, "event"), (137, 7, "competing"), (3, 9, "competing")], np.inf),
+        ([(60, 5, "event"), (135, 7, "competing"), (2, 1, "censored"), (3, 9, "event")], np.inf),
+        # everybody followed to the 90th day: few wait, yet all are counted
+        ([(95, 5, "event"), (5, 90, "censored")], 90),
+        ([(992, 5, "event"), (8, 20, "censored")], np.inf),  # 0.8 % left
+        ([(988, 5, "event"), (12, 20, "censored")], 20),
+        ([(980, 5, "event"), (12, 20, "censored"), (8, 60, "censored")], 20),
+        ([(9, 5, "event")], np.nan),
+    ],
+)
+def test_a_curve_is_supported_while_ten_wait_in_view_or_hardly_anybody_waits_out_of_it(
+    groups, until
+):
+    np.testing.assert_equal(stats.supported_until(curve_of(*groups)), until)
+    arrays = {k: v.to_numpy() for k, v in curve_of(*groups).items()}
+    np.testing.assert_equal(stats.supported_until(arrays), until)

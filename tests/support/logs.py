@@ -5,6 +5,12 @@ import pandas as pd
 from mctlib.eventlog.event_log import EventLog
 
 FIRST = pd.Timestamp("2026-01-01", tz="UTC")
+SILENCE = "2100-01-01"
+
+
+def us(moment):
+    """A moment in microseconds."""
+    return pd.Timestamp(moment).value // 1000
 
 
 def frame_of(rows, *columns, unit=None, since=FIRST):
@@ -16,9 +22,13 @@ def frame_of(rows, *columns, unit=None, since=FIRST):
     return frame.assign(timestamp=pd.to_datetime(since, utc=True) + passed)
 
 
-def log_of(rows, *columns, unit=None, since=FIRST, **tables):
-    """The same rows as a log; people, backend, timeline ... are frames."""
-    return EventLog.from_frame(frame_of(rows, *columns, unit=unit, since=since), **tables)
+def log_of(rows, *columns, unit=None, since=FIRST, observed_until=SILENCE, **tables):
+    """The same rows as a log; people, backend, timeline ... are frames.
+
+    A few rows by hand say nothing of when collection ended: it went on, unless a test says so.
+    """
+    frame = frame_of(rows, *columns, unit=unit, since=since)
+    return EventLog.from_frame(frame, observed_until=observed_until, **tables)
 
 
 def people_of(n, **columns):

@@ -14,7 +14,7 @@ from mctlib.attribution.question import (
     touch_steps,
 )
 from mctlib.contract import as_timestamp
-from mctlib.eventlog.event_log import add_up
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import ANY
 from tests.support.logs import FIRST, frame_of
@@ -33,7 +33,7 @@ class ArrayLog:
     A store is too slow for many random logs.
     """
 
-    name = "arrays"
+    name, currency = "arrays", ""
     accounts: list[str] = []
     day_resolution: dict[str, list[str]] = {}
 

@@ -89,44 +89,45 @@ def attempt(events, n, window, order="ordered", exclude=(), optional=(), **_):
     ), best_spoilt
 
 
-def attempt_in_any_order(events, n, window, kinds, **_):
-    """The same for the unordered rule: look back from every event, in order of time."""
-    attempts = []
-    for i, (now, steps, _) in enumerate(events):
+def attempt_in_any_order(events, n, window, kinds, first_only=False, **_):
+    """The same for the unordered rule, as PostHog's tests publish it: a queue of steps that moves.
+
+    Steps wait in a queue; the oldest leaves when its window is over, and an exclusion empties it.
+    An attempt counts when its oldest step leaves, at the end of the events, or when it is complete.
+    """
+    moments = {t for t, steps, _ in events if steps}
+    queue, best = [], []
+
+    def filled():
+        return sorted(
+            t for kind in kinds for t in [t for t, steps in queue if kind <= steps][: len(kind)]
+        )
+
+    for now, steps, _ in events:
+        while queue and queue[0][0] + window < now:
+            best = max(best, filled(), key=len)  # of equally many the first
+            queue.pop(0)
+        if first_only and best:
+            break
         if steps:
-            seen = [e for e in events[: i + 1] if e[1] and now - e[0] <= window]
-            times = sorted(
-                t for kind in kinds for t in [t for t, s, _ in seen if kind <= s][: len(kind)]
-            )
-            attempts.append((now, times))
-    if not attempts:
-        return None
-    deepest = max(len(times) for _, times in attempts)
-    for now, times in attempts:
-        if len(times) == deepest:
-            spoilt = any(
-                bars and times[0] < t and (t < now if deepest == n else t <= times[0] + window)
-                for t, _, bars in events
-            )
-            if not spoilt:
-                return tuple(times + [None] * (n - deepest)), False
-    return (), True
+            queue.append((now, steps))
+        elif now not in moments:
+            queue.clear()
+        if len(filled()) == n:
+            break
+    best = max(best, filled(), key=len) if not (first_only and best) else best
+    if not best:
+        return ((), True) if moments else None
+    return tuple(best + [None] * (n - len(best))), False
 
 
-def first_entry_only(events, window, order):
-    """What is left of a user's events when only the first entry starts an attempt."""
-    entries = [
-        i
-        for i, (_, steps, _) in enumerate(events)
-        if (steps if order == "unordered" else 1 in steps)
-    ]
-    if not entries:
-        return []
-    begin = events[entries[0]][0]
-    if order == "unordered":
-        return [e for e in events if begin <= e[0] <= begin + window]
+def first_entry_only(events):
+    """What is left of a user's events when only the first step 1 starts an attempt."""
+    entries = [t for t, steps, _ in events if 1 in steps]
     return [
-        (t, steps if t == begin else steps - {1}, bars) for t, steps, bars in events if t >= begin
+        (t, steps if t == entries[0] else steps - {1}, bars)
+        for t, steps, bars in events
+        if entries and t >= entries[0]
     ]
 
 

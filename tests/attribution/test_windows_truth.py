@@ -158,6 +158,7 @@ def demo_result():
         ]
     )
     log = EventLog.from_frame(**(tables | {"events": events[asked]}), name="demo")
+    log.currency = "EUR"
     spellings = dict.fromkeys(
         demo.truth(users=USERS, seed=SEED)["attribution"]["broken_utm"]["spellings"],
         "creator_chloe",

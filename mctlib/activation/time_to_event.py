@@ -184,8 +184,8 @@ def time_to_activation(
     Examples
     --------
     >>> ask = {"start": "signed_up", "activation": "profile_completed", "as_of": "2026-01-31"}
-    >>> time_to_activation(log, **ask, horizon="5d").summary.shape
-    (1, 23)
+    >>> time_to_activation(log, **ask, horizon="5d").summary["segment"].tolist()
+    ['all']
     """
     asked = {"start": start, "activation": activation, "competing": competing, "censor": censor}
     roles, sentences = clock_roles(log, asked | {"observed_from": observed_from})

@@ -66,9 +66,8 @@ def test_opens_with_its_question_and_closes_with_its_finding(path):
 def test_parameters_are_one_cell_each_typed_and_explained(path):
     (cell,) = tagged(path, "parameters")
     assert code(path)[0] == cell
-    kind = "(str|int|float|bool|list|dict)"
     for line in cell.source.splitlines():
-        assert re.fullmatch(rf"[a-z_]+: {kind}( \| {kind})* = .+  # .+", line), line
+        assert re.fullmatch(r"[a-z_]+: (str|int|float|bool|list|dict) = .+  # .+", line), line
     names = re.findall(r"^([a-z_]+):", cell.source, re.M)
     assert set(yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())) <= set(names)
 

@@ -171,11 +171,9 @@ def _cost_error(value: Any, _: Any) -> str:
 
 
 def _worth(value: Any, info: Any) -> str:
-    """Money, or the number of each conversion that says it, or people's revenue."""
+    """The number of each conversion that says its money, or people's revenue."""
     from mctlib.attribution.question import read_value
 
-    if not isinstance(value, str):
-        return _money(value, info)
     try:
         read_value(info.context, value, as_step(info.data["conversion"]))
     except ParameterError as error:
@@ -248,7 +246,7 @@ Durations = Annotated[list[Duration], _checked(_durations)]
 Day = Annotated[Any, _checked(_day)]
 Period = Annotated[list[Day], _checked(_period)]
 Money = Annotated[Any, _checked(_money)]
-Worth = Annotated[Any, _checked(_worth)]
+Worth = Annotated[str, _checked(_worth, or_empty=True)]
 Share = Annotated[float, _checked(_share)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -306,7 +304,8 @@ class AttributionParameters(BaseModel):
     aliases: dict[str, str] = {}
     half_life: Duration = ""
     touches: list[Event] = []
-    value: Worth = 0
+    value: Money = 0
+    value_of: Worth = ""
     steps: Funnel = []
     kinds: list[Column] = []
 

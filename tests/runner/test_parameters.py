@@ -106,8 +106,8 @@ WRONG = {
         'parameter "after" of funnel must be a first and a last day, not ["2026-03-09"].',
     ),
     "what conversions bring": (
-        pack_of("attribution", value="amount"),
-        'parameter "value" of attribution: event "profile_completed [amount=present]" does not',
+        pack_of("attribution", value_of="amount"),
+        'parameter "value_of" of attribution: event "profile_completed [amount=present]" does not',
     ),
     "choice": (
         pack_of("attribution", rule="linea"),

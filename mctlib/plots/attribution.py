@@ -131,7 +131,7 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
         style.interval_bars(ax, y, table, value, colour, size=6)
         for height, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
             style.write(ax, why, (0, height), (6, 0), va="center", color=style.MUTED)
-        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.set_title(title, fontsize=10)
         ax.set_ylim(-0.6, len(partners) - 0.4)
     style.percent(left.xaxis)

@@ -44,10 +44,10 @@ def finding(told: Told) -> str:
 
 def moved_in_words(told: Told) -> Iterator[str]:
     """Whose touches users convert after."""
-    moved = told.who("verdict", EARNS, FOLLOWED)
-    if moved:
-        more = "more often than at other times of their own"
-        yield f"Users convert {more} after touches of {phrases.listed(moved, most=MOST_NAMED)}"
+    others = "more often than at other times of the same users"
+    for verdict, what in ((EARNS, "users convert"), (FOLLOWED, "conversions follow")):
+        if moved := told.who("verdict", verdict):
+            yield f"After touches of {phrases.listed(moved, most=MOST_NAMED)} {what} {others}"
     if told.idle:
         spent = told.partners.set_index(told.question.by)["spend_amount"]
         idle = [

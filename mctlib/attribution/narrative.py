@@ -31,30 +31,36 @@ MOST_NAMED = 8  # partners in a sentence
 
 
 def finding(told: Told) -> str:
-    """Whether credit depends on the window, which to use, and whom partners bring or move."""
-    sentences = [
-        order_in_words(told),
-        fit_in_words(told),
-        anyway_in_words(told),
-        *moved_in_words(told),
-        *brought_in_words(told),
-    ]
-    return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
+    """Whether credit depends on the window, which to use, and whose touches show no effect."""
+    return " ".join(_said(order_in_words(told), fit_in_words(told), idle_in_words(told)))
+
+
+def details(told: Told) -> tuple[str, ...]:
+    """How much would have come anyway, whose touches move users, and whom partners bring."""
+    parts = (*moved_in_words(told), *brought_in_words(told))
+    return tuple(_said(anyway_in_words(told), *parts))
+
+
+def _said(*sentences: str) -> list[str]:
+    return [f"{capital(sentence)}." for sentence in sentences if sentence]
 
 
 def moved_in_words(told: Told) -> Iterator[str]:
-    """Whose touches users convert after."""
+    """After whose touches users convert, or conversions follow."""
     others = "more often than at other times of the same users"
     for verdict, what in ((EARNS, "users convert"), (FOLLOWED, "conversions follow")):
         if moved := told.who("verdict", verdict):
             yield f"After touches of {phrases.listed(moved, most=MOST_NAMED)} {what} {others}"
-    if told.idle:
-        spent = told.partners.set_index(told.question.by)["spend_amount"]
-        idle = [
-            f"{name} ({told.amount(spent[name])} spent)" if spent[name] > 0 else name
-            for name in told.idle
-        ]
-        yield f"No effect is shown by {phrases.listed(idle, most=MOST_NAMED)}"
+
+
+def idle_in_words(told: Told) -> str:
+    """Whose touches show no effect, and what they cost."""
+    spent = told.partners.set_index(told.question.by)["spend_amount"]
+    idle = [
+        f"{name} ({told.amount(spent[name])} spent)" if spent[name] > 0 else name
+        for name in told.idle
+    ]
+    return f"No effect is shown by {phrases.listed(idle, most=MOST_NAMED)}" if idle else ""
 
 
 def brought_in_words(told: Told) -> Iterator[str]:

@@ -249,6 +249,7 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         conflicts=tables.conflict_table(counts),
         reference_days=float(question.days[at]),
         finding=narrative.finding(told),
+        details=narrative.details(told),
         rule=narrative_rule.rule(question),
         caveats=(
             *narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),

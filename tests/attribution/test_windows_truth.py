@@ -273,7 +273,7 @@ def test_tables_hold_together(demo_result):
         np.allclose(result.stability.query("window_days == 30")["kendall_tau"], 1)
         and result.stability["top_rate"].between(0, 1).all()
     )
-    assert "credited at 30 days" in result.finding and "Use a window of" in result.finding
+    assert "credited at 30 days" in " ".join(result.details) and "Use a window of" in result.finding
 
 
 def test_ranks_and_their_intervals(demo_result):

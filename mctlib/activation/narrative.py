@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mctlib import phrases, stats
+from mctlib.activation.differences import clear, crosses
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     Clock,
@@ -75,21 +76,6 @@ def activation_finding(waits: Waits) -> str:
         if label not in told and group.last >= 0 and not group.n["activated"]
     ]
     return text + "".join(none)
-
-
-def clear(table: pd.DataFrame) -> pd.Series:
-    """Rows that are named, in every sentence: their interval of days does not hold nought.
-
-    Nor would it after the false discovery rate of all that were tried. Either way counts.
-    """
-    ends = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"]
-    return (table["qvalue"] < 0.05) & (ends > 0)
-
-
-def crosses(row: pd.Series, share: str, named: bool) -> bool:
-    """Whether the shares clearly differ and the days do not, or the other way round."""
-    differs = row[f"{share}_ci_lower"] * row[f"{share}_ci_upper"] > 0
-    return bool(differs and (not named or row[share] * row["rmst_difference_days"] > 0))
 
 
 def _one_group(waits: Waits) -> str:
@@ -178,25 +164,18 @@ def activation_details(waits: Waits) -> tuple[str, ...]:
 def activation_caveats(waits: Waits) -> tuple[str, ...]:
     """What a reader must know about these numbers."""
     return (
-        *_who_counts(waits),
+        *_left_out(waits),
+        *_how_seen(waits),
         *_what_is_known(waits),
         *_account_caveats(waits.groups.values()),
         *_tests(waits),
     )
 
 
-def _who_counts(waits: Waits) -> tuple[str, ...]:
-    """Whom the counts leave out, and how the others were seen."""
-    roles, groups, out = waits.roles, waits.groups.values(), waits.left_out
-    begun, goal = roles["start"], roles["activation"]
-    entry, leave, censor = (roles.get(r) for r in ("observed_from", "competing", "censor"))
-    n_users = sum(g.n_users for g in groups)
-    n_activated, n_exits = (sum(g.n[end] for g in groups) for end in ("activated", "competing"))
-    n_immature, n_at_once = sum(g.n_immature for g in groups), sum(g.n_at_once for g in groups)
-    span, unit = phrases.window(waits.clock.horizon), waits.clock.unit
-    thin = max((g.thin_until for g in groups if g.last >= 0), default=0.0)
-    when = "at the very moment" if unit == 1 else f"within {phrases.window(unit)}"
-    still = " Hazard ratio and log-rank test compare the users still there."
+def _left_out(waits: Waits) -> tuple[str, ...]:
+    """Whom the counts leave out."""
+    out, (begun, goal) = waits.left_out, (waits.roles[role] for role in ("start", "activation"))
+    entry = waits.roles.get("observed_from")
     return phrases.that_hold(
         [
             (
@@ -220,6 +199,23 @@ def _who_counts(waits: Waits) -> tuple[str, ...]:
                 f"Users count from {entry} on; before it only those who were still waiting could "
                 "be seen.",
             ),
+        ]
+    )
+
+
+def _how_seen(waits: Waits) -> tuple[str, ...]:
+    """How the users who count were seen."""
+    roles, groups = waits.roles, waits.groups.values()
+    leave, censor = roles.get("competing"), roles.get("censor")
+    n_users = sum(g.n_users for g in groups)
+    n_activated, n_exits = (sum(g.n[end] for g in groups) for end in ("activated", "competing"))
+    n_immature, n_at_once = sum(g.n_immature for g in groups), sum(g.n_at_once for g in groups)
+    span, unit = phrases.window(waits.clock.horizon), waits.clock.unit
+    thin = max((g.thin_until for g in groups if g.last >= 0), default=0.0)
+    when = "at the very moment" if unit == 1 else f"within {phrases.window(unit)}"
+    still = " Hazard ratio and log-rank test compare the users still there."
+    return phrases.that_hold(
+        [
             (
                 thin > 0,
                 f"Thin start: fewer than {stats.MIN_WAITING} users of some segment were in view "

@@ -155,11 +155,9 @@ def time_to_activation(
         A list means any of its events. The same event as both: its second occurrence.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC (see `EventLog.as_of`).
-    competing : optional
-        Event by which users leave; an activation of the same moment comes first.
-    censor : optional
-        Event after which users are out of view for a reason that has nothing to do with activating,
-        such as a consent withdrawn: they count for as long as they were seen.
+    competing, censor : optional
+        Event by which users leave; after which they are out of view for a reason that has nothing
+        to do with activating, such as a consent withdrawn. At one moment: the activation first.
     observed_from : optional
         Event that brings users into view where that is later than the start (delayed entry).
     by, adjust, strata : str or list of str, optional
@@ -173,22 +171,20 @@ def time_to_activation(
     Raises
     ------
     ParameterError
-        Events that do not occur, an exit that is a start or activation, no user to follow, an
-        unknown reference, a column that is asked for twice.
+        Events that do not occur or meet, nobody to follow, an unknown reference or column.
 
     Notes
     -----
-    Kaplan-Meier with log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`);
-    medians by inverting the band; `stats.restricted_mean`; `hazards.compare_hazards`;
-    `cox.adjusted_hazards`. Exits lose the rest of the horizon in rates and means and leave the risk
-    set in ratios and tests. By account: infinitesimal jackknife. Two or more segments with fewer
-    than 30 activations become "small cohorts (k)". Durations: `clocks.resolution`.
+    Kaplan-Meier with log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`), as
+    far as `stats.supported_until`; quantiles by inverting the band. Exits lose the rest of the
+    horizon in rates and means and leave the risk set in ratios and tests. By account: infinitesimal
+    jackknife. Two or more segments that can expect fewer than 30 activations become one.
 
     Examples
     --------
     >>> ask = {"start": "signed_up", "activation": "profile_completed", "as_of": "2026-01-31"}
     >>> time_to_activation(log, **ask, horizon="5d").summary.shape
-    (1, 23)
+    (1, 29)
     """
     asked = {"start": start, "activation": activation, "competing": competing, "censor": censor}
     roles, sentences = clock_roles(log, asked | {"observed_from": observed_from})
@@ -388,7 +384,7 @@ def _contrast(group: Group, reference: Group, rate: float) -> dict[str, Any]:
 
 
 def _overall(groups: dict[str, Group]) -> pd.DataFrame:
-    """The log-rank test of all segments; no row without two of them, or without an activation."""
-    several = len(groups) > 1 and any(group.n["activated"] for group in groups.values())
-    rows = [logrank(list(groups.values()))] if several else []
-    return pd.DataFrame(rows, columns=LogRank._fields)
+    """The log-rank test of all segments that have an interval; no row where there are not two."""
+    known = [group for group in groups.values() if not np.isnan(critical([group]))]
+    several = len(known) > 1 and any(group.n["activated"] for group in known)
+    return pd.DataFrame([logrank(known)] if several else [], columns=LogRank._fields)

@@ -149,11 +149,7 @@ def drop_off_drivers(
         drivers=table,
         finding=narrative.drivers_finding(table, goes, rule, step),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
-        caveats=(
-            *log.caveats(as_of),
-            *missing,
-            *narrative.drivers_caveats(table, goes, n_small, left_out),
-        ),
+        caveats=(*said, *narrative.drivers_caveats(table, goes, n_small, left_out)),
     )
 
 

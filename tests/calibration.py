@@ -16,7 +16,7 @@ from scipy.special import ndtr, stdtrit
 from scipy.stats import binom
 
 from mctlib import stats
-from mctlib.activation.differences import compare_days, compare_shares
+from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import compare_hazards, logrank
 from mctlib.activation.survival_groups import Cells, Group
 from mctlib.funnel.accounts import Clusters
@@ -255,15 +255,17 @@ def kaplan_meier(n: int) -> list[Row]:
 def exits(n: int) -> list[Row]:
     """Exponential activation and exit, uniform follow-up, 2 x 150 users.
 
-    Aalen-Johansen's share at day 20 and the difference of the means within 20 days.
+    Aalen-Johansen's share at day 20, the difference of the means within 20 days, and the difference
+    and the ratio of the shares.
     """
     rng, tau, (a, a_0), leave = np.random.default_rng(11), 20.0, (0.05, 0.09), 0.03
 
     def lost(h):
         return h / (h + leave) * (tau - (1 - np.exp(-(h + leave) * tau)) / (h + leave))
 
-    truth, share = lost(a_0) - lost(a), a / (a + leave) * (1 - np.exp(-(a + leave) * tau))
-    hits = np.zeros((n, 2), bool)
+    truth = lost(a_0) - lost(a)
+    share, share_0 = (h / (h + leave) * (1 - np.exp(-(h + leave) * tau)) for h in (a, a_0))
+    hits = np.zeros((n, 4), bool)
     for k in range(n):
         pair = []
         for hazard in (a, a_0):
@@ -277,10 +279,13 @@ def exits(n: int) -> list[Row]:
         hits[k] = (
             within(share, pair[0].rate(tau)[1:]),
             within(truth, compare_days([tuple(pair)], tau)[1:]),
+            within(share - share_0, compare_shares([tuple(pair)], tau)[1:]),
+            within(share / share_0, risk_ratio([tuple(pair)], tau)[1:]),
         )
+    names = ("Aalen-Johansen log-log", "Difference of restricted means", "Difference of shares")
     return [
         coverage(name, "exponential activation and exit, 2 x 150", h)
-        for name, h in zip(("Aalen-Johansen log-log", "Difference of restricted means"), hits.T)
+        for name, h in zip((*names, "Risk ratio"), hits.T)
     ]
 
 
@@ -314,9 +319,9 @@ def hazards(n: int) -> list[Row]:
 def accounts(n: int) -> list[Row]:
     """40 accounts of 4 to 16 users who share their hazard (gamma, variance 0.3), 20 on a side.
 
-    No difference: days, hazard ratio, score test, share.
+    No difference: days, hazard ratio, score test, share, risk ratio.
     """
-    rng, hits, pvalue = np.random.default_rng(4), np.zeros((n, 4), bool), np.zeros(n)
+    rng, hits, pvalue = np.random.default_rng(4), np.zeros((n, 5), bool), np.zeros(n)
     share = 1 - (1 + 0.3 * 0.08 * 10) ** (
         -1 / 0.3
     )  # the gamma mixture of exponential times at day 10
@@ -338,6 +343,7 @@ def accounts(n: int) -> list[Row]:
             within(1, (found["hazard_ratio_ci_lower"], found["hazard_ratio_ci_upper"])),
             within(share, pair[0].rate(10)[1:]),
             within(0, compare_days([tuple(plain)], 20)[1:]),
+            within(1, risk_ratio([tuple(pair)], 10)[1:]),
         )
     truth = "20 + 20 accounts, shared hazard"
     naive = Row(
@@ -347,8 +353,13 @@ def accounts(n: int) -> list[Row]:
         *(
             coverage(name, truth, h)
             for name, h in zip(
-                ("Difference of means by account", "Cox by account", "Kaplan-Meier by account"),
-                hits.T,
+                (
+                    "Difference of means by account",
+                    "Cox by account",
+                    "Kaplan-Meier by account",
+                    "Risk ratio by account",
+                ),
+                hits.T[[0, 1, 2, 4]],
             )
         ),
         rejections("Robust score test", truth, pvalue),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mctlib import stats
-from mctlib.activation.survival_groups import Group, Rare, bounds, critical, n_clusters
+from mctlib.activation.survival_groups import Group, Rare, bounds, critical_of, n_clusters
 
 Pairs = Sequence[tuple[Group, Group]]
 
@@ -49,7 +50,7 @@ def _difference(
     """
     sides = [_side(pairs, k, estimate, day) for k in (0, 1)]
     groups = [group for pair in pairs for group in pair]
-    z = critical(groups)
+    z = critical_of(pairs)
     difference = sides[0][0] - sides[1][0]
     (low, high), (low_0, high_0) = (bounds(*side, z, day if mean else None) for side in sides)
     below = np.hypot(sides[0][0] - low, high_0 - sides[1][0])
@@ -111,5 +112,20 @@ def risk_ratio(pairs: Pairs, day: float) -> tuple[float, float, float]:
     groups = [group for pair in pairs for group in pair]
     if groups[0].cells is not None:
         variance = _variance(pairs, lambda g: g.until(day), (1 / share, 1 / share_0))
-    factor = np.exp(critical(groups) * np.sqrt(variance))
+    factor = np.exp(critical_of(pairs) * np.sqrt(variance))
     return share / share_0, share / share_0 / factor, share / share_0 * factor
+
+
+def clear(table: pd.DataFrame) -> pd.Series:
+    """Rows that sentences name: their interval of days does not hold nought.
+
+    Nor would it after the false discovery rate of all that were tried. Either way counts.
+    """
+    ends = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"]
+    return (table["qvalue"] < 0.05) & (ends > 0)
+
+
+def crosses(row: pd.Series, share: str, named: bool) -> bool:
+    """Whether the shares clearly differ and the days do not, or the other way round."""
+    differs = row[f"{share}_ci_lower"] * row[f"{share}_ci_upper"] > 0
+    return bool(differs and (not named or row[share] * row["rmst_difference_days"] > 0))

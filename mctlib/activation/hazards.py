@@ -11,7 +11,7 @@ import pandas as pd
 from numba import njit
 
 from mctlib import stats
-from mctlib.activation.survival_groups import Group, at_risk, critical, n_clusters
+from mctlib.activation.survival_groups import Group, at_risk, critical_of, n_clusters
 from mctlib.contract import interval_columns
 
 Pairs = Sequence[tuple[Group, Group]]
@@ -166,7 +166,7 @@ def compare_hazards(
     information = float(moments.variance.sum())
     se, z = information**-0.5, stats.Z
     if clusters.strata:
-        se, z = float(clusters.spread(beta)[0, 0]) ** 0.5 / information, critical(clusters.groups)
+        se, z = float(clusters.spread(beta)[0, 0]) ** 0.5 / information, critical_of(groups)
     ends = np.exp(beta[0] + np.array([0.0, -z * se, z * se]))
     out = interval_columns("hazard_ratio", *map(float, ends)) | out
     if len(pairs) == 1:
@@ -189,7 +189,7 @@ def logrank(groups: Sequence[Group]) -> LogRank:
 
     Where users sit in accounts it is the robust score test of Cox's model at no difference, its
     residuals summed by account, by the F distribution with one degree less than there are accounts
-    (`n_clusters`); NaN below 10 of these.
+    (`n_clusters`); NaN where any group has fewer than 10 of these.
     """
     sets, times = _risk_sets([[group.steps for group in groups]])
     by_account = groups[0].cells is not None
@@ -275,7 +275,7 @@ class _Clusters:
         score = self.sets.moments(none).surprise.sum(axis=0)
         spread = self.spread(none) * count / (count - 1)
         df = int(np.linalg.matrix_rank(spread))
-        if not df or count < max(stats.MIN_CLUSTERS, df + 2):
+        if not df or count < df + 2 or np.isnan(critical_of(self.strata)):
             return LogRank(np.nan, df, np.nan)
         statistic = float(score @ np.linalg.pinv(spread) @ score)
         return LogRank(statistic, df, float(fdtrc(df, count - 1, statistic / df)))

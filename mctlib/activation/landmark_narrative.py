@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.activation.narrative import ENDS, clear, crosses
+from mctlib.activation.differences import clear, crosses
+from mctlib.activation.narrative import ENDS
 from mctlib.phrases import DAY_US
 
 

@@ -340,3 +340,12 @@ def critical(groups: Sequence[Group]) -> float:
     if g < stats.MIN_CLUSTERS:
         return np.nan
     return float(stats.t_point(g - 1) * np.sqrt(g / (g - 1)))
+
+
+def critical_of(pairs: Sequence[Sequence[Group]]) -> float:
+    """`critical` of a comparison, one pair a stratum: NaN where either side has too few accounts.
+
+    However many the other side has: a few accounts against all others differ by chance alone.
+    """
+    few = any(np.isnan(critical(side)) for side in zip(*pairs))
+    return np.nan if few else critical([group for pair in pairs for group in pair])

@@ -16,7 +16,6 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
-from mctlib.activation.narrative_caveats import activation_caveats
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     GRID,
@@ -156,10 +155,11 @@ def time_to_activation(
         A list means any of its events. The same event as both: its second occurrence.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC (see `EventLog.as_of`).
-    competing, censor, observed_from : optional
-        Event by which users leave (an activation of the same moment comes first); after which they
-        are out of view for a reason that has nothing to do with activating, such as a consent
-        withdrawn; that brings them into view later than the start (delayed entry).
+    competing, censor : optional
+        Event by which users leave; after which they are out of view for a reason that has nothing
+        to do with activating, such as a consent withdrawn. At one moment: the activation first.
+    observed_from : optional
+        Event that brings users into view where that is later than the start (delayed entry).
     by, adjust, strata : str or list of str, optional
         Columns of people or of the start event: cohorts to compare; what else to hold equal; what
         may have a course of its own, without being compared.
@@ -171,15 +171,14 @@ def time_to_activation(
     Raises
     ------
     ParameterError
-        Unknown events or reference, an exit that is a start, nobody to follow, a column twice.
+        Events that do not occur or meet, nobody to follow, an unknown reference or column.
 
     Notes
     -----
-    Kaplan-Meier, log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`); medians
-    by inverting the band; `stats.restricted_mean`; `cox.adjusted_hazards`. Exits lose the rest of
-    the horizon in rates and means and leave the risk set in ratios and tests. By account:
-    infinitesimal jackknife. Two or more segments with fewer than 30 activations become "small
-    cohorts (k)". Durations: `clocks.resolution`.
+    Kaplan-Meier with log-log Greenwood bands, with an exit Aalen-Johansen (`stats.incidence`), as
+    far as `stats.supported_until`; quantiles by inverting the band. Exits lose the rest of the
+    horizon in rates and means and leave the risk set in ratios and tests. By account: infinitesimal
+    jackknife. Two or more segments that can expect fewer than 30 activations become one.
 
     Examples
     --------
@@ -229,7 +228,7 @@ def time_to_activation(
         finding=narrative.activation_finding(waits),
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
-        caveats=(*log.caveats(as_of), *sentences, *activation_caveats(waits), *unequal),
+        caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
     )
 
 
@@ -385,7 +384,7 @@ def _contrast(group: Group, reference: Group, rate: float) -> dict[str, Any]:
 
 
 def _overall(groups: dict[str, Group]) -> pd.DataFrame:
-    """The log-rank test of all segments; no row without two of them, or without an activation."""
-    several = len(groups) > 1 and any(group.n["activated"] for group in groups.values())
-    rows = [logrank(list(groups.values()))] if several else []
-    return pd.DataFrame(rows, columns=LogRank._fields)
+    """The log-rank test of all segments that have an interval; no row where there are not two."""
+    known = [group for group in groups.values() if not np.isnan(critical([group]))]
+    several = len(known) > 1 and any(group.n["activated"] for group in known)
+    return pd.DataFrame([logrank(known)] if several else [], columns=LogRank._fields)

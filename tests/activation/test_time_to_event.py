@@ -324,6 +324,32 @@ def test_three_large_accounts_are_few_whoever_stands_beside_them(n_alone, refuse
     )
 
 
+def test_a_segment_of_few_accounts_is_compared_with_nobody_however_many_the_others_have():
+    """Two accounts of 60 users, in one of which everybody is quick; 100 accounts of 3 others."""
+    rng = np.random.default_rng(12)
+    account = np.r_[np.repeat([0, 1], 60), 2 + np.arange(300) // 3]
+    days = np.where(account == 0, rng.uniform(0, 5, 420), rng.uniform(0, 40, 420))
+    result = time_to_activation(
+        clocked(
+            np.minimum(days, 31),
+            (days < 31).astype(int),
+            list(np.where(account < 2, "few", "many")),
+            [f"c{i}" for i in account],
+        ),
+        **ASK | {"competing": None},
+        by="channel",
+        horizon="30d",
+    )
+    row = result.contrasts.iloc[0]
+    assert row["segment"] == "few" and row["rmst_difference_days"] < -5
+    assert row.filter(like="_ci_").isna().all() and np.isnan(row["pvalue"])
+    assert np.isnan(row["logrank_pvalue"]) and result.overall.empty
+    assert "Fewer than 10 accounts, too few for an interval: few." in " ".join(result.caveats)
+    assert (
+        result.finding.startswith("Within 30 days of start ") and "few" not in result.finding[:60]
+    )
+
+
 # ---------------------------------------- delayed entry, plateau
 
 

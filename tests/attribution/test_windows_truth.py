@@ -15,12 +15,21 @@ from scipy.stats import kendalltau, norm
 from mctlib import plots
 from mctlib.attribution import attribution_windows, narrative_flips
 from mctlib.attribution import credit_rules as credit
-from mctlib.attribution.incrementality import ALIKE, EARNS, MORE, NO_EFFECT, NOBODY, UNTOLD
+from mctlib.attribution.incrementality import (
+    ALIKE,
+    EARNS,
+    FOLLOWED,
+    MORE,
+    NO_EFFECT,
+    NOBODY,
+    UNTOLD,
+)
 from mctlib.attribution.touchpoints import UNRESOLVED
 from mctlib.eventlog.event_log import EventLog
 from mctlib.sources import demo
 from tests.support.logs import FIRST
 from tests.support.partners import ArrayLog, rows_to_frame, simulated
+from tests.support.worlds import World
 
 matplotlib.use("Agg")
 
@@ -513,3 +522,38 @@ def test_ten_times_the_partners_take_less_than_ten_times_the_time():
         attribution_windows(log, "paid", **call)
         spent[partners] = process_time() - before
     assert spent[500] < 10 * spent[50], spent
+
+
+def of_world(world, seed=0):
+    log, _ = world.draw(seed)
+    call = {"windows": ["7d", "14d"], "as_of": "2026-05-30", "rules": ["linear"], "seed": 1}
+    return attribution_windows(log, "paid", start="signed_up", **call)
+
+
+def test_touches_that_keep_company_with_activity_are_refused_in_words(quick):
+    # touches come with visits, in spells of activity, and no row but the touch tells of a visit
+    result = of_world(World("visits", spread=0.5))
+    assert result.partners["verdict"].eq(UNTOLD).all() and not result.windows["admissible"].any()
+    assert result.windows[["n_excess", "dilution_rate"]].isna().all(axis=None)
+    assert (result.windows["placebo_rate_ci_lower"] > 0).any()
+    why = "users are touched more often around conversions, after them too"
+    assert f"No window can be recommended: {why}" in result.finding
+    assert any(c.startswith("No partner is judged by touches after") for c in result.caveats)
+
+
+def test_touches_with_visits_are_judged_by_the_visits_in_words(quick):
+    result = of_world(World("visits", spread=0.5, rows=True))
+    assert not result.partners["verdict"].eq(EARNS).any()
+    (caveat,) = [c for c in result.caveats if c.startswith("Touches come with visits")]
+    assert "the user's own visits are the clock" in caveat and "upper reading" in caveat
+    assert result.windows["placebo_rate"].isna().all()
+
+
+def test_without_a_control_conversions_follow_and_bring_no_return(quick):
+    result = of_world(World(cause=0.3, stop=True))
+    a = result.partners.set_index("partner_id").loc["a"]
+    assert a["verdict"] == FOLLOWED and a["n_beyond_chance_ci_lower"] > 0
+    assert "After touches of a conversions follow more often than at other times" in result.finding
+    assert result.partners["roi"].isna().all()
+    assert any("conversions follow them, more is not said" in c for c in result.caveats)
+    assert "caused" not in " ".join([result.finding, *result.caveats])

@@ -252,6 +252,7 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         details=narrative.details(told),
         rule=narrative_rule.rule(question),
         caveats=(
+            *log.caveats(as_of),
             *narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
             *narrative_rule.caveats(counts),
         ),

@@ -25,7 +25,8 @@ CAUSED = {  # touches of one of four partners cause conversions
     "a touch in ten, active users": World(cause=0.1, spread=0.67),
     "three in ten, active users": World(cause=0.3, spread=0.67),
     "a touch in ten, bare days": World(cause=0.1, bare=True),
-    "a touch in ten, with visits": World("visits", cause=0.1, spread=0.5, rows=True),
+    # of 3,000 users it would be found in two thirds of the data sets
+    "a touch in ten, with visits": World("visits", cause=0.1, spread=0.5, rows=True, users=6000),
     "a touch in ten, in season": World("pulse", cause=0.1, spread=0.67),
     "a touch in ten, an idle one beside": World(cause=0.1, spread=0.67, beside=True),
 }

@@ -67,6 +67,7 @@ def test_a_bad_query_gives_one_sentence_and_keeps_the_old_store(project, query, 
     assert sorted(path.name for path in Path("outputs/store").iterdir()) == [
         "x.duckdb",
         "x.load.json",
+        "x.moments.arrow",
         "x.rejected.parquet",
     ]
 

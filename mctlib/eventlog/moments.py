@@ -93,13 +93,15 @@ _COLUMNS = tuple(types.Array(kind, 1, "C", readonly=True) for kind in _KINDS)
 def _pick(
     user: NDArray[np.int32], time: Ints, code: NDArray[np.uint16], wanted: Bools, until: int
 ) -> tuple[Ints, Ints, NDArray[np.uint16]]:
+    # without a branch: whether a row is wanted is a coin that no processor foresees
     n = 0
     for row in range(len(code)):
-        n += wanted[code[row]] and time[row] <= until
-    of_user, at, what = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.uint16)
+        n += wanted[code[row]] & (time[row] <= until)
+    # a row that is not wanted is written too, and the next one over it
+    of_user, at = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    what = np.empty(n + 1, np.uint16)
     n = 0
     for row in range(len(code)):
-        if wanted[code[row]] and time[row] <= until:
-            of_user[n], at[n], what[n] = user[row], time[row], code[row]
-            n += 1
-    return of_user, at, what
+        of_user[n], at[n], what[n] = user[row], time[row], code[row]
+        n += wanted[code[row]] & (time[row] <= until)
+    return of_user[:n], at[:n], what[:n]

@@ -68,7 +68,7 @@ class Funnel(Result):
                                  10 are followed and still waiting, or hardly anybody waits
     horizon_rate ±         0-1   reach the step within horizon_days
     naive_rate ±           0-1   n_reached over that of step 1
-    n_closed               users closed windows at the previous step; base of step_rate
+    n_closed               users closed windows at the previous step, base of step_rate; step 1: NaN
     step_rate ±            0-1   of these, went on to this one
     p25_days ... p90_days  days  wait since the previous step; NaN: the curve ends lower
     ====================== ===== ===========================================================

@@ -126,6 +126,21 @@ def list_waits(
     return ended, since_entry, since_step
 
 
+@njit((TABLE, COLUMN, NUMBER, NUMBER), cache=True, nogil=True)
+def tally_passed(reached: Ints, place: Ints, n_places: int, last_closed: int) -> Ints:
+    """Users who reached each step (places, steps, 2): first those whose window is closed.
+
+    It is if they entered at ``last_closed`` or before.
+    """
+    n_users, n_steps = reached.shape
+    passed = np.zeros((n_places, n_steps, 2), np.int64)
+    for u in range(n_users):
+        is_open = int(reached[u, 0] > last_closed)
+        for k in range(n_steps):
+            passed[place[u], k, is_open] += reached[u, k] != NEVER
+    return passed
+
+
 @njit((FLAGS, COLUMN, NUMBER), cache=True, nogil=True)
 def tally_steps(fits: Bools, segment: Ints, n_segments: int) -> Ints:
     """Count who fits at each step (segments, steps); ``fits`` is (users, steps)."""

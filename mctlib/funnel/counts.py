@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from mctlib.funnel.count_kernels import (
     deeds,
     list_waits,
     moments,
+    tally_passed,
     tally_steps,
     tally_waits,
 )
@@ -135,18 +136,23 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     reached, n_tied = moments(first.journeys.time, first.rows, leaves)
     checks = _attempt_checks(j, first, deepest, rule)
     waits = _exact_waits if rule.exact else _waits
+    there = deepest.rows >= 0
+
+    def by_depth(place: Ints, n_places: int) -> Ints:
+        return tally_steps(there, place, n_places)[..., None]
+
+    def by_window(place: Ints, n_places: int) -> Ints:
+        return tally_passed(reached, place, n_places, j.as_of - rule.window)
+
+    passed = [
+        _passed(deepest, deepest_where, rule, ("n_reached",), by_depth),
+        _passed(first, where, rule, ("n_closed", "n_open"), by_window),
+    ]
     tables = {
-        "passed": pd.concat(
-            [
-                _passed(deepest, deepest_where, rule, deepest.rows >= 0),
-                _passed(
-                    first, where, rule, reached != NEVER, reached[:, 0] > j.as_of - rule.window
-                ),
-            ]
-        ),
+        "passed": pd.concat(passed),
         **waits(reached, leaves, where, Terms(rule.window, j.as_of, rule.unit), rule),
     }
-    ever = deepest.rows >= 0
+    ever = there
     if rule.order != "unordered":
         shared = np.array(rule.shared, np.int64)
         did, furthest, n_events = deeds(j.user, deepest.user, j.mask, shared, rule.n_steps)
@@ -177,11 +183,15 @@ def _by_step(fits: Bools, where: Segments, rule: Rule) -> pd.DataFrame:
 
 
 def _passed(
-    walk: FunnelWalk, where: Segments, rule: Rule, there: Bools, is_open: Bools | None = None
+    walk: FunnelWalk,
+    where: Segments,
+    rule: Rule,
+    names: Sequence[str],
+    tally: Callable[[Ints, int], Ints],
 ) -> pd.DataFrame:
     """Attempts that got to each step, by account where users sit in some.
 
-    ``is_open``: first entries whose window is open; None for the deepest attempts.
+    ``tally``: each user's place, and how many there are -> counts (places, steps, names).
     """
     place, segment = where.code, np.arange(len(where.labels))
     known: dict[str, NDArray[Any]] = {}
@@ -191,16 +201,11 @@ def _passed(
         place, pairs = number(segment=where.code, account=account)
         segment = pairs["segment"]
         known["account"] = np.asarray(walk.journeys.levels[name], object)[pairs["account"]]
-    sides = {"n_reached": there}
-    if is_open is not None:
-        sides = {"n_closed": there & ~is_open[:, None], "n_open": there & is_open[:, None]}
-    tallied = [tally_steps(side, place, len(segment)) for side in sides.values()]
-    n_users = np.stack(tallied, axis=-1)
+    n_users = tally(place, len(segment))
     place, step = np.nonzero(n_users.any(axis=2))
-    nobody = np.zeros(len(step), np.int64)
     columns = {name: labels[place] for name, labels in known.items()} | {"step": step + 1}
-    columns |= dict.fromkeys(("n_reached", "n_closed", "n_open"), nobody)
-    columns |= dict(zip(sides, n_users[place, step].T))
+    columns |= dict.fromkeys(("n_reached", "n_closed", "n_open"), np.zeros(len(step), np.int64))
+    columns |= dict(zip(names, n_users[place, step].T))
     return where.table(segment[place], columns, rule)
 
 

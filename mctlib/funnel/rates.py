@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ CURVE_POINTS = 60  # the printed curves are read at so many even times and so ma
 QUANTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75, "p90_days": 0.9}
 
 
-class Waits(NamedTuple):
+@dataclass(frozen=True)
+class Waits:
     """Users by how long a wait was, in ticks, and how it ended (see `count_funnel`)."""
 
     ticks: NDArray[np.int64]
@@ -30,17 +32,18 @@ class Waits(NamedTuple):
     n_stopped: NDArray[np.int64]
     n_pending: NDArray[np.int64]
 
-    @property
+    @cached_property
     def curve(self) -> Curve:
         """Share that got there by each time."""
         n_waiting = self.n_stopped + self.n_pending
         return stats.incidence_arrays(self.ticks, self.n_reached, n_waiting, self.n_left)
 
-    def supported(self, curve: Curve) -> float:
-        """The longest wait, in ticks, to which their curve may be read; any where all is seen."""
-        if self.n_pending.any() or curve["n_censored"][:-1].any():
-            return stats.supported_until(curve)
-        return np.inf if len(curve["time"]) else np.nan
+    @cached_property
+    def supported(self) -> float:
+        """The longest wait, in ticks, to which the curve may be read; any where all is seen."""
+        if self.n_pending.any() or self.curve["n_censored"][:-1].any():
+            return stats.supported_until(self.curve)
+        return np.inf if len(self.curve["time"]) else np.nan
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Counts:
             return [int(users) for users in n[1:]]
 
         def waits(name: str) -> list[Waits]:
-            columns = [tables[name][c].to_numpy() for c in Waits._fields]
+            columns = [tables[name][field.name].to_numpy() for field in fields(Waits)]
             step = tables[name]["step"].to_numpy()
             return [Waits(*(c[step == k + 1] for c in columns)) for k in range(rule.n_steps)]
 
@@ -175,7 +178,7 @@ def _first_row(counts: Counts) -> dict[str, Any]:
         **_rate("horizon_rate", all_of if counts.n_entered else Share()),
         **_rate("naive_rate", all_of if counts.reached[0] else Share()),
         **_rate("step_rate", Share()),
-        "n_closed": 0,
+        "n_closed": np.nan,
         **dict.fromkeys(QUANTILES, np.nan),
         "design_effect": np.nan,
     }
@@ -185,7 +188,7 @@ def _since_entry(counts: Counts, step: int, rule: Rule, design_effect: float) ->
     """Who waits or left, and the shares of first entries and of any attempt."""
     waits = counts.since_entry[step - 1]
     curve, end = waits.curve, rule.ticks(rule.window)
-    horizon = float(np.minimum(end, waits.supported(curve)))  # NaN where it is
+    horizon = float(np.minimum(end, waits.supported))  # NaN where it is
     so_far = _share(curve, horizon, design_effect, counts.clusters.n_clusters)
     conversion = so_far if horizon == end else Share()
     naive = counts.clusters.share(counts.reached[step - 1], counts.reached[0], step, 1, ANY)
@@ -214,7 +217,7 @@ def _step_rate(counts: Counts, step: int, base: int) -> dict[str, float]:
 def _waiting_times(waits: Waits, rule: Rule) -> dict[str, float]:
     """Quantiles of the wait since the step before, as far as it is known."""
     curve = waits.curve
-    until = waits.supported(curve)
+    until = waits.supported
     found = {name: stats.quantile(curve, at) for name, at in QUANTILES.items()}
     return {name: rule.days(tick if tick <= until else np.nan) for name, tick in found.items()}
 

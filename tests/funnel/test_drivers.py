@@ -524,15 +524,17 @@ def test_the_demos_stories(product):
     assert set(named["kind"]) == {"segment"} and (result.drivers["kind"] == "event").sum() >= 6
     early = drop_off_drivers(log, **ask, step=2, segments="platform")
     about = log.table("people").set_index("user")["account_id"]
-    (walked,) = log.journeys(
-        events=["signed_up"], as_of="2026-06-21"
-    )  # whose window had closed on 2026-07-05
-    n_accounts = about.reindex(np.unique(walked.user)).nunique()
-    assert (early.drivers["n_accounts"] == n_accounts).all()
-    assert (
-        'most surely "platform: android"' in early.finding
-        and f"intervals of users in {n_accounts} accounts (design effect 1." in early.rule
-    )
+    (j,) = log.journeys(events=["signed_up", "profile_completed"], as_of="2026-07-05")
+    rows = pd.DataFrame({"user": j.user, "day": j.time / 86_400e6, "mask": j.mask})
+    start = rows[rows["mask"] == 1].groupby("user")["day"].min()
+    start = start[start < start.max() // 1 + 1 - 14]  # the window had closed on 2026-07-05
+    steps = rows[rows["mask"] == 2].assign(wait=lambda r: r["day"] - r["user"].map(start))
+    on = start.index.isin(steps.loc[steps["wait"].between(0, 14), "user"])
+    account = about.reindex(start.index)
+    _, _, effect = share_by_cluster(account.fillna(pd.Series(account.index, account.index)), on)
+    assert (early.drivers["n_accounts"] == account.nunique()).all()
+    accounts = f"intervals of users in {account.nunique()} accounts (design effect {effect:.1f})"
+    assert 'most surely "platform: android"' in early.finding and accounts in early.rule
 
 
 def in_accounts(seed, n_accounts=40, alone=7):

@@ -26,7 +26,7 @@ from mctlib.funnel.rates import Counts, Waits, against_others, step_rows
 from mctlib.roi import estimators as cf
 from mctlib.roi.response_time import trend_and_gaps
 from tests import calibration_arms, calibration_attribution, calibration_roi
-from tests.support.calibration import Row, coverage, rejections
+from tests.support.calibration import Row, coverage, rejections, within
 from tests.support.clusters import UNLIKE
 from tests.support.series import ar1, weeks_of
 
@@ -73,11 +73,6 @@ def group(
         cells,
         0 if account is None else N_ACCOUNTS,
     )
-
-
-def within(value: float, interval: tuple[float, float]) -> bool:
-    """Whether an interval holds the value."""
-    return interval[0] <= value <= interval[1]
 
 
 def wilson(n: int) -> list[Row]:

@@ -11,14 +11,9 @@ from mctlib.roi import segments as several
 from mctlib.roi.arms import Side, of_means, of_shares
 from mctlib.roi.experiment import effect_row
 from mctlib.roi.power import detectable, more_weeks, weeks_to_wait
-from tests.support.calibration import Row, coverage, rejections
+from tests.support.calibration import Row, coverage, rejections, within
 from tests.support.clusters import UNLIKE
 from tests.support.series import ar1, weeks_of
-
-
-def within(value: float, low: float, high: float) -> bool:
-    """Whether an interval holds the value."""
-    return low <= value <= high
 
 
 def known_users(n: int) -> list[Row]:
@@ -30,7 +25,7 @@ def known_users(n: int) -> list[Row]:
         found = effect_row(
             *(Side(pd.DataFrame({"before": x[i], "after": y[i], "n_users": 1})) for i in (1, 0))
         )
-        hits[k] = within(0.3, found["effect_ci_lower"], found["effect_ci_upper"])
+        hits[k] = within(0.3, (found["effect_ci_lower"], found["effect_ci_upper"]))
         ratio[k] = found["variance_ratio"]
     return [
         coverage("Arms, adjusted", "lift 0.3, correlation 0.6", hits),
@@ -64,7 +59,7 @@ def new_users(n: int) -> list[Row]:
             means = of_means(*(Side(closed[m[follow == 10]]) for m in (new, ~new)))
             truth = lift * (1 - np.exp(-10 / 3)), lift
             for i, (found, true) in enumerate(zip((shares, means), truth)):
-                hits[i, k], pvalue[i, k] = within(true, *found[1:3]), found.pvalue
+                hits[i, k], pvalue[i, k] = within(true, found[1:3]), found.pvalue
         told = f"new users, 80 : 20, lift {lift:g}, a third pending"
         rows += [coverage(f"Arms, {w}", told, h) for w, h in zip(("shares", "means"), hits)]
         if not lift:
@@ -100,7 +95,7 @@ def arms_of_accounts(n: int) -> list[Row]:
                     of_means(*sides, adjust=True, n_accounts=60),
                 )
             ):
-                hits[i, k], pvalue[i, k] = within(0, *found[1:3]), found.pvalue
+                hits[i, k], pvalue[i, k] = within(0, found[1:3]), found.pvalue
         told = f"60 accounts of 1 to 119, drawn {unit}"
         for i, what in enumerate(("shares by account", "means by account, adjusted")):
             known = ~np.isnan(pvalue[i])

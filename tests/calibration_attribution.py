@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from mctlib.attribution.incrementality import EARNS, LESS, MORE, brings, verdicts
-from tests.support.calibration import Row
+from tests.support.calibration import Row, at_least, at_most
 from tests.support.partners import simulated
 from tests.support.worlds import World, compared
 
@@ -30,18 +30,6 @@ CAUSED = {  # touches of one of four partners cause conversions
     "a touch in ten, in season": World("pulse", cause=0.1, spread=0.67),
     "a touch in ten, an idle one beside": World(cause=0.1, spread=0.67, beside=True),
 }
-
-
-def at_most(estimator: str, truth: str, hits: np.ndarray, share: float = 0.05) -> Row:
-    """Share of what ought to be rare."""
-    most = share + 2.5 * np.sqrt(share * (1 - share) / len(hits))
-    return Row(estimator, truth, float(np.mean(hits)), 0.0, most)
-
-
-def at_least(estimator: str, truth: str, hits: np.ndarray, share: float = 0.93) -> Row:
-    """Share of what ought to be frequent; of a realised count, more than 95 % is no fault."""
-    least = share - 2.5 * np.sqrt(share * (1 - share) / len(hits))
-    return Row(estimator, truth, float(np.mean(hits)), least, 1.0)
 
 
 def own_time_idle(n: int) -> list[Row]:

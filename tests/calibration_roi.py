@@ -12,7 +12,7 @@ from mctlib.roi import segments as several
 from mctlib.roi.course import course
 from mctlib.roi.difference import Moves
 from mctlib.roi.rung import DID, Rung
-from tests.support.calibration import Row, alarms, at_least, rejections
+from tests.support.calibration import Row, at_least, at_most, rejections
 from tests.support.series import ar1, as_weeks, panel_of_factors, weeks_of
 
 COURSES = ("constant", "building up", "fading", "late")
@@ -38,7 +38,7 @@ def cell(
     told = f"half-width {np.median(half):.2f}, shown {shown.mean():.2f}"
     return [
         Row(f"{name}, bias of the mean", truth, bias, -0.05, 0.05),
-        at_least(name, truth, np.abs(off) <= half, 0.93, told),
+        at_least(f"{name}, coverage", truth, np.abs(off) <= half, 0.93, told),
     ]
 
 
@@ -126,7 +126,7 @@ def quiet_series(n: int) -> list[Row]:
         noise = ar1(np.random.default_rng(len(rows)), (n, n_pre + n_post), rho)
         shown = [cf.against_trend(weeks_of(y, n_pre)).widened(n_pre).pvalue < 0.05 for y in noise]
         truth = f"rho {rho}, {n_pre} + {n_post} weeks"
-        rows.append(alarms("Interrupted series", truth, shown, 0.07))
+        rows.append(at_most("Interrupted series, false alarms", truth, shown, 0.07))
     return rows
 
 
@@ -154,7 +154,7 @@ def quiet_segments(n: int) -> list[Row]:
             truth += f", {word} {size}" if size else ""
         truth += f", treated {noisy:g} times as noisy" if noisy > 1 else ""
         shown = [did(world, n_pre, n_treated)[1] for world in y]
-        rows.append(alarms("Difference-in-differences", truth, shown, 0.07))
+        rows.append(at_most("Difference-in-differences, false alarms", truth, shown, 0.07))
     return rows
 
 
@@ -206,11 +206,13 @@ def whole_ladder(n: int) -> list[Row]:
             off.append(best["effect"] - truth)
         told = f"{name}, {n_treated} + {n_control} segments, {n_pre} + {n_post} weeks, rho {rho}"
         power = f"shown {np.mean(shown):.2f}, mean error {np.mean(off):+.2f}"
-        rows.append(at_least("Whole ladder", told, np.array(hits), 0.93, power))
+        rows.append(at_least("Whole ladder, coverage", told, np.array(hits), 0.93, power))
         if name == "none":
-            rows.append(alarms("Whole ladder", told, np.array(shown), 0.07))
+            rows.append(at_most("Whole ladder, false alarms", told, np.array(shown), 0.07))
         else:
-            rows.append(alarms("Whole ladder, opposite effect", told, np.array(wrong), 0.01))
+            rows.append(
+                at_most("Whole ladder, opposite effect, false alarms", told, np.array(wrong), 0.01)
+            )
     return rows
 
 

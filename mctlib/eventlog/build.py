@@ -85,7 +85,7 @@ def build_store(
                 zones=zones,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
-            write_moments(con, walked, fingerprint)
+            write_moments(con, walked, report["load_id"])
         finally:
             con.execute("DETACH store")
         told.write_text(json.dumps(report, indent=1))

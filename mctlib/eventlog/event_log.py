@@ -71,7 +71,7 @@ class EventLog:
         use(con)
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
-        moments = Moments.of(path, load["fingerprint"]) if path else None
+        moments = Moments.of(path, load["load_id"]) if path else None
         return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
 
     @classmethod

@@ -28,14 +28,14 @@ def place(store: Path) -> Path:
     return store.with_suffix(".moments.arrow")
 
 
-def write_moments(con: duckdb.DuckDBPyConnection, path: Path, fingerprint: str) -> None:
+def write_moments(con: duckdb.DuckDBPyConnection, path: Path, load_id: str) -> None:
     """Write the moments of the attached database `store`, whose rows lie by user and time."""
     # rows come as they lie
     stored = con.sql("""
         SELECT user, epoch_us(timestamp) AS time, enum_code(event)::USMALLINT AS code
         FROM store.events""")
     batches = stored.to_arrow_reader(ROWS // 50)
-    schema = SCHEMA.with_metadata({"fingerprint": fingerprint})
+    schema = SCHEMA.with_metadata({"load_id": load_id})
     with pa.ipc.new_file(str(path), schema) as file:
         for table in whole_users(batches, ROWS):
             file.write_batch(table.combine_chunks().to_batches()[0])
@@ -65,14 +65,14 @@ class Moments:
         self._file = file
 
     @classmethod
-    def of(cls, store: Path, fingerprint: str) -> Moments | None:
+    def of(cls, store: Path, load_id: str) -> Moments | None:
         """Those that were written with the store; None where there are none, or of another load."""
         try:
             file = pa.ipc.open_file(pa.memory_map(str(place(store))))
         except (OSError, pa.ArrowInvalid):
             return None
-        written = (file.schema.metadata or {}).get(b"fingerprint")
-        return cls(file) if written == fingerprint.encode() else None
+        written = (file.schema.metadata or {}).get(b"load_id")
+        return cls(file) if written == load_id.encode() else None
 
     def rows(self, wanted: Bools, until: int) -> Iterator[Callable[[], Rows]]:
         """Rows of events (``wanted`` by code) up to a moment, each part read when called for."""

@@ -28,8 +28,7 @@ from mctlib.eventlog.sql import sql_text
 BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
 PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
-# a file with more rows than this wrong in one way is misread, not dirty
-FAULTY_SHARE = 0.1
+FAULTY_SHARE = 0.1  # a file with more rows wrong in one way is misread, not dirty
 MOST_WORDS = 10_000  # a column of more is stored as text
 
 # (label, SELECT) of each source of a canonical table
@@ -123,6 +122,7 @@ def fill(
     report = {
         "name": name,
         "fingerprint": fingerprint,
+        "load_id": uuid.uuid4().hex,
         "tables": rows.counts,
         "identity": identity,
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],

@@ -141,22 +141,28 @@ def add(sums, key, touched, chance):
         sums[key] = sums.get(key, 0) + row
 
 
-def naive(frame, pace, bare):
-    """What `Rotate` counts, as its docstrings say it, user by user."""
+def day(t):
+    return (t - FIRST) / pd.Timedelta("1D")
 
-    def day(t):
-        return (t - FIRST) / pd.Timedelta("1D")
 
-    one, end = (1.0 if bare else 0.0), day(pd.Timestamp(AS_OF)) + (1 if bare else 0)
-    begin = day(frame["timestamp"].min())
-    origin, sums = begin + max(WINDOWS), {name: {} for name in PLACES}
+def lives(frame):
+    """Each user's rows, and the days of start, conversion and exit; who can convert, only."""
     for _, f in frame[frame["timestamp"] <= pd.Timestamp(AS_OF)].groupby("user_id"):
         start, conv, leave = (
             min(map(day, f.loc[f["event"] == event, "timestamp"]), default=np.inf)
             for event in ("signed_up", "paid", "left")
         )
-        if start == np.inf or start > conv:
-            continue
+        if start < np.inf and start <= conv:
+            yield f, start, conv, leave
+
+
+def naive(frame, pace, bare):
+    """What `Rotate` counts, as its docstrings say it, user by user."""
+
+    one, end = (1.0 if bare else 0.0), day(pd.Timestamp(AS_OF)) + (1 if bare else 0)
+    begin = day(frame["timestamp"].min())
+    origin, sums = begin + max(WINDOWS), {name: {} for name in PLACES}
+    for f, start, conv, leave in lives(frame):
         rows = sorted(
             ((day(t), p, e) for t, e, p in zip(f["timestamp"], f["event"], f["partner_id"])),
             key=lambda row: (row[0], str(row[1])),
@@ -310,9 +316,6 @@ def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
     except (DataError, ParameterError):
         return
 
-    def day(t):
-        return (t - FIRST) / pd.Timedelta("1D")
-
     clock, one = question.clock, 1.0 if bare else 0.0
     periods = (clock.periods - FIRST.value // 1000) / DAY_US
     tenure, tick = clock.tenure / DAY_US, 1.0 if bare else 0.25
@@ -325,13 +328,7 @@ def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
         key = (cohort, band, max(sum(t >= p for p in periods) - 1, 0))
         want[name][key] = want[name].get(key, 0) + np.array([n, days])
 
-    for _, f in frame[frame["timestamp"] <= pd.Timestamp(AS_OF)].groupby("user_id"):
-        start, conv, leave = (
-            min(map(day, f.loc[f["event"] == event, "timestamp"]), default=np.inf)
-            for event in ("signed_up", "paid", "left")
-        )
-        if start == np.inf or start > conv:
-            continue
+    for f, start, conv, leave in lives(frame):
         rows = zip(f["timestamp"], f["event"], f["partner_id"])
         tagged = [day(t) for t, e, p in rows if p is not None and e != "paid"]
         stop = min(conv + one, leave + one, end)

@@ -13,7 +13,7 @@ from mctlib.eventlog.steps import ANY, Step
 FIRST = pd.Timestamp("2026-01-01")
 
 
-def stored(path, fingerprint="", n=3000, seed=1):
+def stored(path, n=3000, seed=1):
     """A store of 60 users who do up to 40 events, many at one moment, and its path."""
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame(
@@ -32,7 +32,7 @@ def stored(path, fingerprint="", n=3000, seed=1):
         "events": [("rows", "SELECT * FROM rows")],
         "people": [("crm", "SELECT * FROM crm")],
     }
-    build_store(path, tables, con=con, name="x", fingerprint=fingerprint)
+    build_store(path, tables, con=con, name="x")
     return path
 
 
@@ -72,9 +72,9 @@ def test_the_same_rows_with_and_without_moments(tmp_path, monkeypatch, question)
 
 
 def test_moments_of_another_load_are_not_read(tmp_path):
-    new = stored(tmp_path / "x.duckdb", "second", seed=2)
+    new = stored(tmp_path / "x.duckdb", seed=2)
     expected, _ = asked(EventLog.open(new), events=["e00"])
-    other = stored(tmp_path / "y.duckdb", "first")
+    other = stored(tmp_path / "y.duckdb")
     moments.place(other).replace(moments.place(new))
     found, _ = asked(EventLog.open(new), events=["e00"])
     pd.testing.assert_frame_equal(found, expected)

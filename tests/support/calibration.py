@@ -1,5 +1,6 @@
 """A line of the calibration table, and the limits that its kind has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,24 @@ def coverage(estimator: str, truth: str, hits: np.ndarray) -> Row:
     return Row(f"{estimator}, coverage", truth, float(np.mean(hits)), low, high)
 
 
-def at_least(estimator: str, truth: str, hits: np.ndarray, share: float, beside: str = "") -> Row:
-    """Share of intervals that hold the truth, where more than 95 % is no fault."""
+def within(value: float, interval: Sequence[float]) -> bool:
+    """Whether an interval holds the value."""
+    low, high = interval
+    return bool(low <= value <= high)
+
+
+def at_least(
+    estimator: str, truth: str, hits: np.ndarray, share: float = 0.93, beside: str = ""
+) -> Row:
+    """Share of what ought to be frequent, such as intervals that hold a realised count."""
     low = share - 2.5 * np.sqrt(share * (1 - share) / len(hits))
-    return Row(f"{estimator}, coverage", truth, float(np.mean(hits)), low, 1.0, beside)
+    return Row(estimator, truth, float(np.mean(hits)), low, 1.0, beside)
+
+
+def at_most(estimator: str, truth: str, hits: np.ndarray, share: float = 0.05) -> Row:
+    """Share of what ought to be rare, such as effects shown where there is none."""
+    high = share + 2.5 * np.sqrt(share * (1 - share) / len(hits))
+    return Row(estimator, truth, float(np.mean(hits)), 0.0, high)
 
 
 def rejections(estimator: str, truth: str, pvalue: np.ndarray, level: float = 0.05) -> Row:
@@ -43,9 +58,3 @@ def rejections(estimator: str, truth: str, pvalue: np.ndarray, level: float = 0.
         0.0,
         level + 2.5 * np.sqrt(level * (1 - level) / len(pvalue)),
     )
-
-
-def alarms(estimator: str, truth: str, shown: np.ndarray, most: float) -> Row:
-    """Share of worlds without an effect in which one is shown."""
-    high = most + 2.5 * np.sqrt(most * (1 - most) / len(shown))
-    return Row(f"{estimator}, false alarms", truth, float(np.mean(shown)), 0.0, high)

@@ -112,12 +112,6 @@ def durations(ax: Axes, longest: float, since: str) -> int:
     return unit.per_day
 
 
-def roomy(days: pd.Series) -> list[float]:
-    """The windows that an axis has room to name."""
-    following = [*days[1:], np.inf]
-    return [day for day, after in zip(days, following) if after - day > 0.04 * days.max()]
-
-
 # ---- numbers
 
 

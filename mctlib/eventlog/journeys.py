@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numba import types
 from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
@@ -18,6 +19,11 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 NOWHERE = np.int64(-1)  # "no such row"
 NEVER = np.iinfo(np.int64).min  # "at no time"
+# kernels are compiled for a mask of each width
+MASKS = [
+    types.Array(kind, 1, "C", readonly=True)
+    for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
+]
 
 
 def _no_buckets(user: Ints) -> Ints:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow as pa
 from numba import njit, types
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import Bools, Ints
+from mctlib.eventlog.journeys import MASKS, Ints
 from mctlib.eventlog.rows import Rows
 
 SCHEMA = pa.schema({"user": pa.int32(), "time": pa.int64(), "code": pa.uint16()})
@@ -74,34 +75,52 @@ class Moments:
         written = (file.schema.metadata or {}).get(b"load_id")
         return cls(file) if written == load_id.encode() else None
 
-    def rows(self, wanted: Bools, until: int) -> Iterator[Callable[[], Rows]]:
-        """Rows of events (``wanted`` by code) up to a moment, each part read when called for."""
+    def rows(self, bits: NDArray[Any], until: int) -> Iterator[Callable[[], Rows]]:
+        """Rows up to a moment of the events that have bits, each part read when called for."""
         for n in range(self._file.num_record_batches):
-            yield partial(self._read, n, wanted, until)
+            yield partial(self._read, n, bits, until)
 
-    def _read(self, n: int, wanted: Bools, until: int) -> Rows:
+    def _read(self, n: int, bits: NDArray[Any], until: int) -> Rows:
         user, time, code = (column.to_numpy() for column in self._file.get_batch(n).columns)
-        user, time, code = _pick(user, time, code, wanted, until)
-        return Rows(user, time, code, pa.table({}))
+        n_rows = _count(time, code, bits, until)
+        # numpy's arrays, unlike those a kernel makes, lie in large pages; one row to spare
+        of_user, at = (np.empty(n_rows + 1, np.int64) for _ in range(2))
+        mask = np.empty(n_rows + 1, bits.dtype)
+        _pick(user, time, code, bits, until, of_user, at, mask)
+        return Rows(of_user[:-1], at[:-1], mask[:-1], pa.table({}))
 
 
 _KINDS = (types.int32, types.int64, types.uint16)
 _COLUMNS = tuple(types.Array(kind, 1, "C", readonly=True) for kind in _KINDS)
+_INTS = types.int64[::1]
 
 
-@njit((*_COLUMNS, types.boolean[::1], types.int64), cache=True, nogil=True)
+@njit([(*_COLUMNS[1:], bits, types.int64) for bits in MASKS], cache=True, nogil=True)
+def _count(time: Ints, code: NDArray[np.uint16], bits: NDArray[Any], until: int) -> int:
+    n = 0
+    for row in range(len(code)):
+        n += (bits[code[row]] != 0) & (time[row] <= until)
+    return n
+
+
+@njit(
+    [(*_COLUMNS, bits, types.int64, _INTS, _INTS, bits.copy(readonly=False)) for bits in MASKS],
+    cache=True,
+    nogil=True,
+)
 def _pick(
-    user: NDArray[np.int32], time: Ints, code: NDArray[np.uint16], wanted: Bools, until: int
-) -> tuple[Ints, Ints, NDArray[np.uint16]]:
-    # without a branch: whether a row is wanted is a coin that no processor foresees
+    user: NDArray[np.int32],
+    time: Ints,
+    code: NDArray[np.uint16],
+    bits: NDArray[Any],
+    until: int,
+    of_user: Ints,
+    at: Ints,
+    mask: NDArray[Any],
+) -> None:
+    # without a branch: whether a row is wanted is a coin that no processor foresees, so one that
+    # is not wanted is written too, and the next one over it
     n = 0
     for row in range(len(code)):
-        n += wanted[code[row]] & (time[row] <= until)
-    # a row that is not wanted is written too, and the next one over it
-    of_user, at = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
-    what = np.empty(n + 1, np.uint16)
-    n = 0
-    for row in range(len(code)):
-        of_user[n], at[n], what[n] = user[row], time[row], code[row]
-        n += wanted[code[row]] & (time[row] <= until)
-    return of_user[:n], at[:n], what[:n]
+        of_user[n], at[n], mask[n] = user[row], time[row], bits[code[row]]
+        n += (mask[n] != 0) & (time[row] <= until)

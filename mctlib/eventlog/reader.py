@@ -11,7 +11,7 @@ import numpy as np
 
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.moments import Moments, whole_users
-from mctlib.eventlog.rows import Array, Rows, array, bits_of_names, codes_of, in_order, masks
+from mctlib.eventlog.rows import Array, Rows, array, bits_of_names, codes_of, in_order
 from mctlib.eventlog.select import Question, asks_events_only, select
 from mctlib.eventlog.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ class StoreReader:
         return Journeys(
             user=rows.user,
             time=rows.time,
-            mask=masks(rows, question.steps, bits_of_names(question.steps, self.words.events)),
+            mask=rows.mask,
             as_of=question.until,
             dims=dims,
             levels=levels,
@@ -68,15 +68,18 @@ class StoreReader:
 
     def _rows(self, question: Question, chunk_rows: int) -> Iterator[Callable[[], Rows]]:
         if self._moments and asks_events_only(self.words, question):
-            wanted = bits_of_names(question.steps, self.words.events) > 0
-            yield from self._moments.rows(wanted, question.until)
+            yield from self._moments.rows(self._bits(question), question.until)
             return
         rows = select(self.words, question)
         for low, high in self._chunks(chunk_rows):
-            yield partial(self._read, f"{rows} AND e.user BETWEEN {low} AND {high}")
+            yield partial(self._read, f"{rows} AND e.user BETWEEN {low} AND {high}", question)
 
-    def _read(self, rows: str) -> Rows:
-        return in_order(self.con.cursor().sql(rows).to_arrow_table())
+    def _bits(self, question: Question) -> Array:
+        return bits_of_names(question.steps, self.words.events)
+
+    def _read(self, rows: str, question: Question) -> Rows:
+        table = self.con.cursor().sql(rows).to_arrow_table()
+        return in_order(table, question.steps, self._bits(question))
 
     def _chunks(self, chunk_rows: int) -> list[tuple[int, int]]:
         """First and last users of chunks: those of rows at equal distances cut the events."""
@@ -128,12 +131,13 @@ class InPlaceReader(StoreReader):
         in_turn = f"{rows} ORDER BY e.user, e.timestamp, code"
         # a cursor, so that other questions may come in between
         reader = self.con.cursor().sql(in_turn).to_arrow_reader(enough // 10 + 1)
+        given = question.steps, self._bits(question)
         none = True
         for table in whole_users(reader, enough):
             none = False
-            yield partial(in_order, table)
+            yield partial(in_order, table, *given)
         if none:
-            yield partial(in_order, reader.schema.empty_table())
+            yield partial(in_order, reader.schema.empty_table(), *given)
 
     def n_users(self) -> int:
         """How many users there are; they are counted when it is first asked."""

@@ -20,17 +20,19 @@ Array = NDArray[Any]
 class Rows:
     """Rows by user, time and event: what every question asks as arrays, the rest in ``table``.
 
-    user, time: int64 (microseconds since 1970, UTC) · code: the event's place among the names.
+    user, time: int64 (microseconds since 1970, UTC) · mask: which steps the row matches.
     """
 
     user: Array
     time: Array
-    code: Array
+    mask: Array
     table: pa.Table
 
 
-def in_order(table: pa.Table) -> Rows:
+def in_order(table: pa.Table, steps: Sequence[Step], bits: Array) -> Rows:
     """The rows of a SELECT (see `select.Words.select`) by user, time and event.
+
+    ``bits``: the steps' `bits_of_names`; what a filter matches was said by SQL.
 
     They lie so in the store, and come so unless a plan of DuckDB's mixes them: looking is cheaper
     than sorting.
@@ -38,9 +40,10 @@ def in_order(table: pa.Table) -> Rows:
     user, time = array(table["user"], np.int64), array(table["time"], np.int64)
     code = table["code"].to_numpy()
     if _lie_in_order(user, time, code):
-        return Rows(user, time, code, table)
+        return Rows(user, time, _masks(code, table, steps, bits), table)
     order = np.lexsort((code, time, user))
-    return Rows(user[order], time[order], code[order], table.take(order))
+    table = table.take(order)
+    return Rows(user[order], time[order], _masks(code[order], table, steps, bits), table)
 
 
 def _lie_in_order(user: Array, time: Array, code: Array) -> bool:
@@ -76,12 +79,11 @@ def bits_of_names(steps: Sequence[Step], names: Sequence[str]) -> Array:
     return bits
 
 
-def masks(rows: Rows, steps: Sequence[Step], bits: Array) -> Array:
-    """Which steps each row matches: by its event's name (``bits``) and by what SQL said."""
-    mask = bits.take(rows.code)
+def _masks(code: Array, table: pa.Table, steps: Sequence[Step], bits: Array) -> Array:
+    mask = bits.take(code)
     for i, step in enumerate(steps):
         if step.where:
-            matches = rows.table[f"match_{i}"].to_numpy()
+            matches = table[f"match_{i}"].to_numpy()
             mask |= matches.astype(mask.dtype) << mask.dtype.type(i)
     return mask
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +42,16 @@ class FunnelWalk:
         Row indices into ``journeys``, -1 where the step was not reached.
     excluded : array
         The users an exclusion took out.
+    did, furthest : array, optional
+        Bits of all steps that a user ever did, and of the last of them; where events fit one step
+        alone, the walk sees it in passing.
     """
 
     journeys: Journeys
     rows: Rows
     excluded: Ints
+    did: Ints | None = None
+    furthest: Ints | None = None
 
     @property
     def entry(self) -> Rows:
@@ -56,6 +62,11 @@ class FunnelWalk:
     def user(self) -> Ints:
         """The users, ascending."""
         return self.journeys.user[self.entry]
+
+    def take(self, lines: Bools) -> FunnelWalk:
+        """The attempts of some of the users."""
+        seen = (None if a is None else a[lines] for a in (self.did, self.furthest))
+        return FunnelWalk(self.journeys, self.rows[lines], self.excluded, *seen)
 
     def times(self) -> NDArray[np.float64]:
         """Microseconds (users, steps), NaN where the step was not reached."""
@@ -135,8 +146,7 @@ def walk_attempts(
         return _walk_plainly(j, rule)
     if hold:
         first, deepest = (_walk_held(j, rule, hold, only) for only in (True, False))
-        stay = ~np.isin(first.user, deepest.excluded)
-        return replace(first, rows=first.rows[stay]), deepest
+        return first.take(~np.isin(first.user, deepest.excluded)), deepest
     begin, end = j.ranges
     rows, excluded, again = _walk(begin, end, j.time, j.bits, rule, True)
     if not again.any():
@@ -172,18 +182,22 @@ def _of_funnel(j: Journeys, rule: Rule, n_exclusions: int) -> Journeys:
     if not rule.strict and not j.mask.all():
         j = j.take(np.flatnonzero(j.mask))
     steps = j.mask & kind((1 << rule.n_steps) - 1)
-    if rule.in_order and (steps & (steps - kind(1))).any():
+    if rule.in_order and _some_fit_several(steps):
         # of several events for one step the one with the fewest later uses goes first, so that
         # the log's own order within a moment means nothing
         j = j.take(_by_steps_within_moments(j, steps))
     return j
 
 
+def _some_fit_several(steps: NDArray[Any]) -> bool:
+    return bool(np.bitwise_count(steps).max(initial=0) > 1)
+
+
 def _is_plain(j: Journeys, rule: Rule) -> bool:
     """Whether steps in order are all that is asked, and no event fits two of them."""
     asked = rule.in_order and not rule.strict and rule.n_steps <= MOST_STEPS
     more = rule.bars.any() or rule.optional.any()
-    return asked and not more and not (j.mask & (j.mask - j.mask.dtype.type(1))).any()
+    return asked and not more and not _some_fit_several(j.mask)
 
 
 def _walk_plainly(j: Journeys, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
@@ -191,18 +205,20 @@ def _walk_plainly(j: Journeys, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
     begin, end = j.ranges
     step_of = np.zeros(1 << rule.n_steps, np.uint8)
     step_of[1 << np.arange(rule.n_steps)] = np.arange(rule.n_steps)
-    steps = step_of.take(j.mask)
-    first, deepest, again, knotted = walk_plainly(
-        begin, end, j.time, steps, rule.n_steps, rule.window
+    # numpy's arrays, unlike those a kernel makes, lie in large pages
+    first, deepest = (np.empty((len(begin), rule.n_steps), np.int32) for _ in range(2))
+    again, knotted, *seen = walk_plainly(
+        begin, end, j.time, j.mask, step_of, rule.window, first, deepest
     )
+    first, deepest = first[: len(again)], deepest[: len(again)]
     lines = np.flatnonzero(knotted >= 0)
     if len(lines):
         own = (begin[knotted[lines]], end[knotted[lines]], j.time, j.bits, rule)
         first[lines], _, again[lines] = _walk(*own, True)
         deepest[lines], _, _ = _walk(*own, False)
     nobody = np.empty(0, np.int64)
-    walk = FunnelWalk(j, first, nobody)
-    return walk, FunnelWalk(j, deepest, nobody) if again.any() else walk
+    walk = FunnelWalk(j, first, nobody, *seen)
+    return walk, replace(walk, rows=deepest) if again.any() else walk
 
 
 def _by_steps_within_moments(j: Journeys, steps: Ints) -> Ints:

@@ -6,13 +6,13 @@ NUMBA_DISABLE_JIT=1 the same loops run as Python.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER, Bools, Ints
+from mctlib.eventlog.journeys import MASKS, NEVER, Bools, Ints
 
 Rows: TypeAlias = NDArray[np.int32]  # half the memory of other integers, and a walk is mostly that
 
@@ -68,36 +68,51 @@ MOST_STEPS = 16  # of a walk that looks them up
 inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 SHORT = types.Array(types.uint8, 1, "C", readonly=True)
+ROWS = types.int32[:, ::1]
 INTS, BOOLS = types.int64[::1], types.boolean[::1]
 NUMBER, FLAG = types.int64, types.boolean
 RULE = types.NamedTuple((NUMBER, NUMBER, FLAG, FLAG, INTS, INTS, BOOLS), Rule)
 WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 
-@njit((COLUMN, COLUMN, COLUMN, SHORT, NUMBER, NUMBER), cache=True, nogil=True)
+@njit(
+    [(COLUMN, COLUMN, COLUMN, mask, SHORT, NUMBER, ROWS, ROWS) for mask in MASKS],
+    cache=True,
+    nogil=True,
+)
 def walk_plainly(
-    begin: Ints, end: Ints, time: Ints, steps: NDArray[np.uint8], n: int, window: int
-) -> tuple[Rows, Rows, Bools, Ints]:
-    """Rows of the first and the deepest attempt of every user who enters.
+    begin: Ints,
+    end: Ints,
+    time: Ints,
+    mask: NDArray[Any],
+    step_of: NDArray[np.uint8],
+    window: int,
+    first: Rows,
+    deepest: Rows,
+) -> tuple[Bools, Ints, Ints, Ints]:
+    """Write rows of the first and the deepest attempt of every user who enters, a line each.
 
-    Then who enters again, and which users need `walk_in_order`, because events of one moment do not
-    stand in step order; both are by line of the attempts, the latter -1 where all is well. The
-    common case, and the rule at its barest: every row is one of the ``n`` steps, counted from 0.
+    Returns, by line: who enters again; which users need `walk_in_order`, because events of one
+    moment do not stand in step order, -1 where all is well; the bits of all steps that they ever
+    did, and of the last. The common case, and the rule at its barest: every row is one of the
+    steps, counted from 0, which ``step_of`` gives for each mask.
     """
-    first = np.full((len(begin), n), -1, np.int32)
-    deepest = np.full((len(begin), n), -1, np.int32)
+    n = first.shape[1]
     again = np.zeros(len(begin), np.bool_)
     knotted = np.empty(len(begin), np.int64)
     start = np.empty(n, np.int64)  # of the attempt that was the last to get to the step
     chain = np.empty((n, n), np.int32)  # its rows
+    ever, last = np.empty(len(begin), np.int64), np.empty(len(begin), np.int64)
     line = 0  # of the user, among those who enter
     for u in range(len(begin)):
         start[:] = NEVER
-        knotted[line] = -1
-        entry, n_first, depth = NEVER, 0, 0
+        first[line], deepest[line], knotted[line] = -1, -1, -1
+        entry, n_first, depth, did, furthest = NEVER, 0, 0, 0, 0
         for row in range(begin[u], end[u]):
-            now, k = time[row], int(steps[row])
-            if row > begin[u] and now == time[row - 1] and k < steps[row - 1]:
+            now, k = time[row], int(step_of[mask[row]])
+            did |= int(mask[row])
+            furthest = max(furthest, int(mask[row]))
+            if row > begin[u] and now == time[row - 1] and mask[row] < mask[row - 1]:
                 knotted[line] = u
             if n_first == k and (k == 0 or now - entry <= window):
                 entry = now if k == 0 else entry
@@ -117,8 +132,9 @@ def walk_plainly(
                 depth = k + 1
                 for step in range(depth):
                     deepest[line, step] = chain[k, step]
+        ever[line], last[line] = did, furthest
         line += n_first > 0
-    return first[:line], deepest[:line], again[:line], knotted[:line]
+    return again[:line], knotted[:line], ever[:line], last[:line]
 
 
 @inlined

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER, Bools, Ints
+from mctlib.eventlog.journeys import MASKS, NEVER, Bools, Ints
 from mctlib.eventlog.walk_kernels import Rows
 
 # how a wait ends: in the step, by the exit, with the window, or where the data end
@@ -29,31 +29,32 @@ TABLE = types.Array(types.int64, 2, "C", readonly=True)
 ROWS = types.Array(types.int32, 2, "C", readonly=True)
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
 NUMBER = types.int64
-MASKS = [
-    types.Array(kind, 1, "C", readonly=True)
-    for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
-]
 TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
 # called for every user and step: compiled into the loop that calls it
 inlined = njit(inline="always")
 
 
-@njit((COLUMN, ROWS, COLUMN), cache=True, nogil=True)
 def moments(time: Ints, rows: Rows, leaves: Ints) -> tuple[Ints, int]:
     """When users got to each step (users, steps), and how many did two in a row at once.
 
     NEVER: not before leaving; a step at the very moment of the exit comes first.
     """
-    reached = np.full(rows.shape, NEVER)
+    reached = np.empty(rows.shape, np.int64)  # numpy's, and so in large pages
+    return reached, _moments(time, rows, leaves, reached)
+
+
+@njit((COLUMN, ROWS, COLUMN, types.int64[:, ::1]), cache=True, nogil=True)
+def _moments(time: Ints, rows: Rows, leaves: Ints, reached: Ints) -> int:
     n_tied = 0
     for u in range(len(rows)):
         tied = False
         for k in range(rows.shape[1]):
+            reached[u, k] = NEVER
             if rows[u, k] >= 0 and time[rows[u, k]] <= leaves[u]:
                 reached[u, k] = time[rows[u, k]]
                 tied |= k > 0 and reached[u, k] == reached[u, k - 1]
         n_tied += tied
-    return reached, n_tied
+    return n_tied
 
 
 @inlined
@@ -161,19 +162,18 @@ def deeds(
     and how many events they have for each set of ``shared`` steps (users, sets).
     """
     steps = (1 << n_steps) - 1
-    did = np.zeros(len(entered), np.int64)
-    furthest = np.zeros(len(entered), np.int64)
-    n_events = np.zeros((len(entered), len(shared)), np.int64)
+    everyone = np.append(entered, np.iinfo(np.int64).max)
+    did = np.zeros(len(everyone), np.int64)
+    furthest = np.zeros(len(everyone), np.int64)
+    n_events = np.zeros((len(everyone), len(shared)), np.int64)
     u = 0
     for row in range(len(user)):
-        while u < len(entered) and entered[u] < user[row]:
-            u += 1
-        if u == len(entered) or entered[u] != user[row]:
-            continue
-        mine = np.int64(mask[row]) & steps
+        # without a branch, for no processor foresees where a user ends; each of those who entered
+        # has rows
+        u += everyone[u] < user[row]
+        mine = np.int64(mask[row]) & steps * (everyone[u] == user[row])
         did[u] |= mine
-        first = mine & -mine  # the lowest bit
-        furthest[u] = max(furthest[u], first)
+        furthest[u] = max(furthest[u], mine & -mine)  # the lowest bit
         for i in range(len(shared)):
             n_events[u, i] += mine & shared[i] != 0
-    return did, furthest, n_events
+    return did[:-1], furthest[:-1], n_events[:-1]

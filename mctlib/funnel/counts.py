@@ -154,8 +154,7 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     }
     ever = there
     if rule.order != "unordered":
-        shared = np.array(rule.shared, np.int64)
-        did, furthest, n_events = deeds(j.user, deepest.user, j.mask, shared, rule.n_steps)
+        did, furthest, n_events = _deeds(j, deepest, rule)
         ever = _ever(did, n_events, rule)
         checks += [("tied", 0, n_tied), *_skipped(did, furthest, rule)]
     tables["ever"] = _by_step(ever, deepest_where, rule)
@@ -292,6 +291,14 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
         walk = walk_funnel(alone, rule.n_steps, **rule.of_walk | {"exclude": [between]})
         found.append(len(walk.excluded))
     return found
+
+
+def _deeds(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[Ints, Ints, Ints]:
+    """What users ever did (`count_kernels.deeds`), as the walk saw it or by a look of its own."""
+    if walk.did is None or walk.furthest is None or rule.shared:
+        shared = np.array(rule.shared, np.int64)
+        return deeds(j.user, walk.user, j.mask, shared, rule.n_steps)
+    return walk.did, walk.furthest, np.empty((len(walk.rows), 0), np.int64)
 
 
 def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ def _first_attempts(j: Journeys, rule: Rule) -> tuple[FunnelWalk, Ints, Ints]:
     """
     walk = walk_funnel(j, len(rule.steps), window=rule.window, first_only=True)
     time = walk.journeys.time
-    walk = replace(walk, rows=walk.rows[time[walk.entry] + rule.window <= j.as_of])
+    walk = walk.take(time[walk.entry] + rule.window <= j.as_of)
     leaves = np.full(len(walk.rows), NOT_YET)
     if rule.leave:
         leaves = exits(j, len(rule.steps), walk.user, time[walk.entry])

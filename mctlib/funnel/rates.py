@@ -237,6 +237,8 @@ def against_others(rows: pd.DataFrame) -> pd.DataFrame:
     others = n_all - n
     large = (np.minimum(n, others) >= stats.MIN_USERS) & (rows["step"] > 1)
     at = np.flatnonzero(large & (worth > 0) & (worth_all > 0))
+    if not len(at):
+        return rows
     n, p, worth, n_all, others = (a[at] for a in (n, p, worth, n_all, others))
     p_0 = np.clip((n_all * p_all[at] - n * p) / others, 0, 1)
     sides = p * worth, worth, p_0 * worth_all[at] * others / n_all, worth_all[at] * others / n_all

@@ -368,10 +368,11 @@ def test_rows_that_come_mixed_are_sorted():
     rng = np.random.default_rng(4)
     rows = pd.DataFrame(rng.integers(0, 5, (400, 3)), columns=["user", "time", "code"])
     expected = rows.sort_values(["user", "time", "code"], ignore_index=True)
+    bits = np.arange(5)  # of an event, its code
     for mixed in (rows, expected, expected.iloc[np.r_[1, 0, 2:400]], expected.iloc[::-1]):
-        found = in_order(pa.Table.from_pandas(mixed, preserve_index=False))
+        found = in_order(pa.Table.from_pandas(mixed, preserve_index=False), [], bits)
         pd.testing.assert_frame_equal(found.table.to_pandas(), expected)
-        arrays = {"user": found.user, "time": found.time, "code": found.code}
+        arrays = {"user": found.user, "time": found.time, "code": found.mask}
         pd.testing.assert_frame_equal(pd.DataFrame(arrays), expected)
 
 

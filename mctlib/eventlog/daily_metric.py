@@ -69,6 +69,7 @@ class DailyMetric:
     kind               rate (has n_success), count (value = n everywhere) or mean
     events             their names, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
+    caveats      what every answer from the log must say, as a JSON list
     ============ ===== ===========================================================================
     """
 
@@ -106,6 +107,11 @@ class DailyMetric:
         """Names of the metric's events; none where the table does not say them."""
         told = str(self._fact("events", "[]"))
         return json.loads(told) if told.startswith("[") else [told]
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the log it was counted from obliges every answer to say."""
+        return tuple(json.loads(self._fact("caveats", "[]")))
 
     @property
     def n_pending(self) -> int:
@@ -205,6 +211,7 @@ def daily_metric(
             kind=type(metric).__name__.lower(),
             events=json.dumps([name for event in events for name in as_step(event).names]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
+            caveats=json.dumps(log.caveats(as_of)),
         )
     )
 

@@ -193,7 +193,7 @@ def compare_before_after(
         kind=kind,
         finding=words.finding(answer),
         details=words.details(answer),
-        caveats=words.caveats(answer) + surroundings(tracked, near),
+        caveats=(*series.caveats, *words.caveats(answer), *surroundings(tracked, near)),
     )
 
 

@@ -116,7 +116,7 @@ def value_of_speed(
     return Speed(
         stages=table.assign(currency=currency),
         finding=narrative.speed_finding(table, series.kind, series.title, currency),
-        caveats=narrative.speed_caveats(table, short, series.silent),
+        caveats=(*series.caveats, *narrative.speed_caveats(table, short, series.silent)),
     )
 
 

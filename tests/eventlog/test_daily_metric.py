@@ -161,13 +161,16 @@ def test_a_saved_metric_says_the_same_when_it_is_read_again(metric, kind, events
     # the mean of one visit of one minute a day looks like a count
     rows = [("a", "visit", f"2026-03-{day:02d} 10:00", 1) for day in range(1, 6)]
     rows += [("b", "booked", "2026-03-01", 1), ("b", "paid", "2026-03-01", 1)]
-    series = daily_metric(log_of(rows, "minutes"), metric, as_of="2026-03-05")
+    log = log_of(rows, "minutes", observed_until="2026-03-05")
+    series = daily_metric(log, metric, as_of="2026-04-01")
+    (caveat,) = series.caveats
+    assert "as_of 2026-04-01 lies after the end of the data" in caveat
     series.table.to_csv(tmp_path / "metric.csv", index=False)
     saved = DailyMetric.of(pd.read_csv(tmp_path / "metric.csv"))
     for one in (series, DailyMetric.of(series), saved):
         assert (one.kind, one.events) == (kind, events)
         assert one.title == series.title != "the metric"
-        assert one.n_pending == series.n_pending
+        assert one.n_pending == series.n_pending and one.caveats == (caveat,)
 
 
 def test_a_table_of_ones_own_needs_day_n_and_value():

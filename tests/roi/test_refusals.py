@@ -8,7 +8,7 @@ from scipy import stats as sps
 from mctlib import plots
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.daily_metric import DailyMetric
-from mctlib.roi import Money, compare_before_after
+from mctlib.roi import Money, compare_before_after, value_of_speed
 from mctlib.roi import rung as roi
 from mctlib.roi.weeks import checked, weekly
 from mctlib.stats.regression import fit_ar1
@@ -197,6 +197,14 @@ def test_a_timeline_is_read_as_people_write_it():
         compare_before_after(
             frame, change_at=change, treated="a", timeline=TIMELINE.drop(columns="kind")
         )
+
+
+def test_what_the_log_obliges_to_say_comes_first_in_every_answer():
+    frame, change = series_of(100 + np.arange(30.0), n_pre=20, kind="count")
+    frame["caveats"] = '["said"]'
+    assert compare_before_after(frame, change_at=change).caveats[0] == "said"
+    responses = pd.DataFrame({"alert_id": ["a"], "detected_on": [change]})
+    assert value_of_speed(frame, responses).caveats[0] == "said"
 
 
 def test_segments_may_be_numbers_named_twice_or_empty():

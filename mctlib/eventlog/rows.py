@@ -70,7 +70,7 @@ def bits_of_names(steps: Sequence[Step], names: Sequence[str]) -> Array:
     """
     bits = np.zeros(len(names), np.min_scalar_type((1 << len(steps)) - 1))
     for i, step in enumerate(steps):
-        if not step.where:
+        if not step.filtered:
             means = np.array([step.event is ANY or name in step.names for name in names], bool)
             bits[means] |= bits.dtype.type(1 << i)
     return bits
@@ -80,7 +80,7 @@ def masks(rows: Rows, steps: Sequence[Step], bits: Array) -> Array:
     """Which steps each row matches: by its event's name (``bits``) and by what SQL said."""
     mask = bits.take(rows.code)
     for i, step in enumerate(steps):
-        if step.where:
+        if step.filtered:
             matches = rows.table[f"match_{i}"].to_numpy()
             mask |= matches.astype(mask.dtype) << mask.dtype.type(i)
     return mask

@@ -27,6 +27,7 @@ from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.project import project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.staging import Stage, workbench
+from mctlib.strict_yaml import OnceLoader
 
 # A dataset's name names its store.
 NAME = r"[A-Za-z0-9][\w-]*"
@@ -101,22 +102,6 @@ class Dataset(BaseModel):
 
 
 # ------------------------------------------------------------------------------ the YAML
-
-
-class OnceLoader(yaml.SafeLoader):
-    """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As a SafeLoader does, once no key stands again."""
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f'the key "{key.value}" stands here again', problem_mark=key.start_mark
-                )
-            seen.append(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
 
 
 def read_dataset(path: Path) -> Dataset:

@@ -354,10 +354,7 @@ class EventLog:
         return self._words.missing(events)
 
     def step(self, event: Any, name: str = "event") -> Step:
-        """An event as YAML or a notebook gives it; a plan's name means what the plan says.
-
-        Raises ParameterError, about the argument ``name``: it is no event.
-        """
+        """An event as YAML or a notebook gives it; a plan's name means what the plan says."""
         return self._words.step(event, name)
 
     def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
@@ -386,6 +383,10 @@ class EventLog:
     def property_keys(self) -> list[str]:
         """What the properties of some events hold, to name the nearest."""
         return self._words.property_keys()
+
+    def properties(self) -> pd.DataFrame:
+        """Event, property, type (in JSON's words), n_events: what some events say of themselves."""
+        return self._words.properties()
 
     @cached_property
     def accounts(self) -> list[str]:

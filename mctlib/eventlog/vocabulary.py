@@ -8,11 +8,13 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import duckdb
+import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
+SOME = 200_000  # events that show which properties there are
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
 CALENDAR = ("week", "month")
 NAMED = {  # the columns that a question may name
@@ -173,6 +175,14 @@ class Vocabulary:
         some = "SELECT properties FROM events WHERE properties IS NOT NULL LIMIT 100000"
         found = self._ask(f"SELECT DISTINCT unnest(json_keys(properties)) FROM ({some})")
         return [key for (key,) in found]
+
+    def properties(self) -> pd.DataFrame:
+        """See `EventLog.properties`."""
+        return self._con.sql(f"""
+            SELECT e.event::VARCHAR AS event, j.key AS property, j.type, count(*) AS n_events
+            FROM (FROM events USING SAMPLE reservoir({SOME} ROWS) REPEATABLE (1)) e,
+                json_each(e.properties) j
+            GROUP BY ALL ORDER BY ALL""").df()
 
 
 def given(events: Any, tables: Mapping[str, Any]) -> dict[str, Any]:

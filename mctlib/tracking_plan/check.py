@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mctlib.contract import CANONICAL, MISSING, PLATFORMS, DataError, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step, may_meet
+from mctlib.phrases import count
 from mctlib.tracking_plan.plan import EventRules, Plan, Property
 from mctlib.tracking_plan.spreadsheets import platform_of
 
@@ -208,13 +209,13 @@ class Batch:
         ]
         said = [
             f"{v['event']} on {v['platform']}: {v['kind']}, {v['what']} ({v['rule']}), "
-            f"{v['n_events']:,} events, first in line {v['first_line']}"
+            f"{count(v['n_events'], 'event')}, first in line {v['first_line']}"
             for v in report["violations"]
         ]
-        n = f"{report['n_events']:,} events, {report['n_violating']:,} of them with violations"
-        total = f"{n}; {report['n_violations']:,} violations"
+        n = f"{count(report['n_events'], 'event')}, {report['n_violating']:,} of them violating"
+        total = f"{n}; {count(report['n_violations'], 'violation')}"
         if self.n_not_tracked:
-            total += f"; {self.n_not_tracked:,} messages that track no event"
+            total += f"; {count(self.n_not_tracked, 'message')} that track no event"
         return [*table, "", *said, f"{total}."]
 
 

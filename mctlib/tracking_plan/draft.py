@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +140,13 @@ def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]
 
     Of a chain only the nearest is named.
     """
-    pairs = log.reduce(_first_times, events=[Step(name) for name in names])
+    pairs = log.reduce(partial(_first_times, n_events=len(names)), events=[*map(Step, names)])
     n_done = pairs[pairs["event"] == pairs["before"]].set_index("event")["n_users"]
-    share = pairs["n_users"] / pairs["event"].map(n_done)
-    enough = (pairs["event"].map(n_done) >= ENOUGH_USERS) & (share >= IMPLIED_SHARE)
-    found = pairs[enough & (pairs["event"] != pairs["before"])].assign(share=share)
     near: dict[str, dict[str, float]] = {}
-    for event, before, part in zip(found["event"], found["before"], found["share"]):
-        near.setdefault(names[event], {})[names[before]] = part
+    for event, before, n in pairs.itertuples(index=False):
+        n_all = n_done[event]
+        if event != before and n_all >= ENOUGH_USERS and n >= IMPLIED_SHARE * n_all:
+            near.setdefault(names[event], {})[names[before]] = n / n_all
     direct = {}
     for name, earlier in near.items():
         further = {first for between in earlier for first in near.get(between, ())}
@@ -155,10 +155,9 @@ def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]
     return direct, max(names, key=lambda name: followed[name])
 
 
-def _first_times(j: Journeys) -> pd.DataFrame:
+def _first_times(j: Journeys, *, n_events: int) -> pd.DataFrame:
     """Kernel: users who did one event before another; before itself: who did it."""
     user, line = np.unique(j.user, return_inverse=True)
-    n_events = int(j.mask.max()).bit_length() if len(j) else 0
     never = np.iinfo(np.int64).max
     first = np.full((n_events, len(user)), never)
     for i in range(n_events):
@@ -188,6 +187,8 @@ def _written(
     explained: set[str] = set()
     for key, content in body["micro_conversions"].items():
         content = {"label": in_words(key)} | content
+        if content.get("events") == [key]:
+            del content["events"]
         lines.append(f"  {_flow(key)}:")
         for f in MicroConversion.model_fields:
             if f not in content and f not in OFFERED:

@@ -46,7 +46,7 @@ def _of_json(path: Path, content: Any) -> Imported:
     rules = inner.get("rules") if isinstance(inner, dict) else inner
     if isinstance(rules, dict) and isinstance(rules.get("events"), list):
         return _segment(path, "Segment (Config API)", inner, rules["events"])
-    if isinstance(rules, list) and _records(rules, "key", "type"):
+    if isinstance(rules, list) and _records(rules, "type", "jsonSchema"):
         return _segment(path, "Segment (Public API)", inner, rules)
     entries = inner
     if isinstance(inner, dict):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mctlib.phrases import count
+
 Content: TypeAlias = dict[str, Any]  # of a plan's YAML, or of a part of it
 
 
@@ -26,7 +28,7 @@ class Imported:
 
     def told(self, file: Path) -> list[str]:
         """What was read, which columns were taken for what, and what is kept without a field."""
-        said = [f"{file}: {len(self.micro_conversions)} events, read as {self.format}"]
+        said = [f"{file}: {count(len(self.micro_conversions), 'event')}, read as {self.format}"]
         if self.columns:
             taken = ", ".join(f'"{header}" as {name}' for name, header in self.columns.items())
             said.append(f"  columns taken (guessed): {taken}")
@@ -36,11 +38,17 @@ class Imported:
         return said
 
     def keep(self, place: Content | None, key: str, value: Any) -> None:
-        """Keep what has no field, in an event or a property; None: in the plan."""
+        """Keep what has no field, in an event or a property; None: in the plan.
+
+        Of several different values all are kept.
+        """
         if value in (None, "", [], {}):
             return
         home = self.other if place is None else place.setdefault("other", {})
-        home[key] = value
+        known = home.get(key, value)
+        home[key] = (
+            value if known == value else [*(known if type(known) is list else [known]), value]
+        )
         self.kept[key] += 1
 
     def put(self, place: Content, name: str, value: Any) -> None:

@@ -129,7 +129,8 @@ class _Part(BaseModel):
     @classmethod
     def _given(cls, content: Any) -> Any:
         if isinstance(content, Mapping):
-            return {key: value for key, value in content.items() if value is not None}
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            return {key: v for key, v in content.items() if v is not None or key not in known}
         return {} if content is None else content
 
 
@@ -289,8 +290,11 @@ class Plan(_Part):
         full = dict(named)
         for name, given in named.items():
             if given is None or isinstance(given, Mapping):
-                said = {key: value for key, value in (given or {}).items() if value is not None}
-                full[name] = {"label": in_words(str(name)), "events": [str(name)]} | said
+                said = dict(given or {})
+                for key, otherwise in (("label", in_words(str(name))), ("events", [str(name)])):
+                    if said.get(key) is None:
+                        said[key] = otherwise
+                full[name] = said
         return {**content, "micro_conversions": full}
 
     @model_validator(mode="after")

@@ -185,13 +185,14 @@ def _take(found: Imported, said: Content, f: str, written: str) -> None:
         value = max(int(number[1]), 1) if number else None
     elif f == "outcome":
         value = written.lower()
-    if f == "owner" and "@" in written:
-        value = None
-    checked = {"label": "x", "events": ["x"], f: value}
     try:
-        MicroConversion.model_validate(checked)
+        MicroConversion.model_validate({"label": "x", "events": ["x"], f: value})
+        fits = value is not None
+    except ValueError:  # an address is no owner, a word of its own no outcome
+        fits = False
+    if fits:
         found.put(said, f, value)
-    except ValueError:
+    else:
         found.keep(said, found.columns.get(f, f), written)
 
 

@@ -44,7 +44,7 @@ class Step:
         found = [Step(plain, self.where)] if plain else []
         for step in self.event:
             if isinstance(step, Step):
-                found += [Step(p.event, {**self.where, **p.where}) for p in step.parts]
+                found += [Step(p.event, _both(self.where, p.where)) for p in step.parts]
         return tuple(found)
 
     @property
@@ -74,6 +74,9 @@ class Step:
         for key, value in self.where.items():
             text += f" [{key}={'present' if value is ANY else value}]"
         return text
+
+    def __str__(self) -> str:
+        return self.label
 
 
 Meanings = Mapping[str, Step]  # the micro-conversions of a tracking plan, by name
@@ -149,6 +152,18 @@ def _may_meet(a: Step, b: Step) -> bool:
         if ANY not in of_a | of_b and of_a.isdisjoint(of_b):
             return False
     return True
+
+
+def _both(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """The filter that asks for what two ask for."""
+    asked = {**a, **b}
+    for key in a.keys() & b.keys():
+        if b[key] is ANY:
+            asked[key] = a[key]
+        elif a[key] is not ANY:
+            accepted = b[key] if isinstance(b[key], (list, tuple, set)) else [b[key]]
+            asked[key] = [value for value in accepted if _values(value) & _values(a[key])]
+    return asked
 
 
 def _values(wanted: Any) -> set[Any]:

@@ -131,6 +131,14 @@ def _duration(value: Any, _: Any) -> str:
     return ""
 
 
+def _funnel_window(value: Any, info: Any) -> str:
+    """May be left to the tracking plan, where it says how long the last step may take."""
+    steps = info.data.get("steps")
+    if value == "" and steps and info.context.step(steps[-1]).within:
+        return ""
+    return _duration(value, info)
+
+
 def _durations(value: Any, _: Any) -> str:
     return "" if value else " names no duration; write at least one."
 
@@ -260,7 +268,7 @@ class FunnelParameters(BaseModel):
     """Of notebooks/funnel.ipynb."""
 
     steps: Funnel = []
-    window: Duration = ""
+    window: Annotated[Any, _checked(_funnel_window)] = ""
     order: Annotated[str, one_of("ordered", "strict", "unordered")] = "ordered"
     competing: EventOrNone = ""
     exclude: list[Exclusion] = []

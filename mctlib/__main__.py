@@ -1,7 +1,7 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
-Exit codes: 0 good, 1 a notebook failed, 2 wrong parameters or data or no room (one line a
-mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
+Exit codes: 0 good, 1 a notebook failed or events violate their plan, 2 wrong parameters or data or
+no room (one line a mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
 """
 
 from __future__ import annotations
@@ -71,10 +71,27 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     sys.exit(0 if record.status == "good" else 1)
 
 
-@main.command()
+class _Checks(click.Group):
+    """What is no command of its own is a pack or a dataset to be checked."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            name = Path(args[0]).name
+            args = ["plan" if name.startswith("plan.") else "what", *args]
+        return super().resolve_command(ctx, args)
+
+
+@main.group(cls=_Checks, subcommand_metavar="PACK | DATASET | plan NAME | events FILE --plan NAME")
+def check() -> None:
+    """Check a PACK (a file), a DATASET (a name or file), a plan, or events; no notebook starts."""
+
+
+@check.command(hidden=True)
 @click.argument("what")
-def check(what: str) -> None:
-    """Check a PACK (a file) or a DATASET (a name or file) without starting a notebook."""
+def what(what: str) -> None:
+    """Check a PACK or a DATASET."""
     if not what.endswith((".yaml", ".yml")) or Path(what).name.startswith("data."):
         _load(what)
         return
@@ -83,6 +100,50 @@ def check(what: str) -> None:
     pack, _, reports = check_pack(what)
     names = ", ".join(report.name for report in reports)
     click.echo(f"{what} is good: {names} on {pack.dataset} as of {pack.as_of}.")
+
+
+@check.command("plan")
+@click.argument("name")
+def check_the_plan(name: str) -> None:
+    """Check the tracking plan of the dataset NAME: in itself, and against its data."""
+    from mctlib.contract import DataError
+    from mctlib.sources.dataset import open_log
+    from mctlib.sources.plans import plan_of
+    from mctlib.tracking_plan.check import check_plan
+    from mctlib.tracking_plan.reading import read_plan
+
+    path, dataset = plan_of(name)
+    plan = read_plan(path)
+    remarks = check_plan(plan, open_log(dataset) if dataset else None)
+    for remark in remarks:
+        if not remark.wrong:
+            click.echo(f"{remark.kind}: {remark.sentence}")
+    if wrong := [f"{path.name}: {r.kind}: {r.sentence}" for r in remarks if r.wrong]:
+        raise DataError("\n".join(wrong))
+    beside = "" if dataset else "; there is no dataset to hold it against"
+    click.echo(f"{path} is good: {len(plan.micro_conversions)} micro-conversions{beside}.")
+
+
+@check.command("events")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--plan", "name", required=True, help="Dataset whose plan it is, or the plan's file.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="JSON report (default: FILE.report.json)."
+)
+def check_the_events(file: Path, name: str, report: Path | None) -> None:
+    """Hold a batch of events (FILE, a JSON object a line) against a plan; exit code 1: violated."""
+    import json
+
+    from mctlib.sources.plans import plan_of
+    from mctlib.tracking_plan.check import check_events
+    from mctlib.tracking_plan.reading import read_plan
+
+    found = check_events(file, read_plan(plan_of(name)[0]))
+    report = report or file.with_name(f"{file.name}.report.json")
+    report.write_text(json.dumps(found.report(), indent=1, ensure_ascii=False), "utf-8")
+    click.echo("\n".join(found.lines_of_table()))
+    click.echo(f"\n{report}")
+    sys.exit(1 if found.violations else 0)
 
 
 @main.command()
@@ -136,6 +197,51 @@ def data(name: str, files: tuple[str, ...]) -> None:
         raise ParameterError(f"{path} exists already; it is not overwritten.")
     path.write_text(draft(name, list(files)), "utf-8")
     click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
+
+
+@new.command("plan")
+@click.argument("name")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+def new_plan(name: str, files: tuple[Path, ...]) -> None:
+    """Draft params/plan.NAME.yaml from plans of other tools (FILES), or from the dataset's events.
+
+    FILES: a spreadsheet (CSV), Segment, Amplitude (CSV), Mixpanel's Lexicon, JSON Schema.
+    """
+    from mctlib.contract import ParameterError
+    from mctlib.sources.dataset import open_log
+    from mctlib.sources.project import project_root
+    from mctlib.tracking_plan.draft import draft_of_files, draft_of_log
+
+    path = project_root() / "params" / f"plan.{name}.yaml"
+    if path.exists():
+        raise ParameterError(f"{path} exists already; it is not overwritten.")
+    if files:
+        text, read = draft_of_files(name, files)
+        click.echo("\n".join(line for file, said in zip(files, read) for line in said.told(file)))
+    else:
+        text = draft_of_log(name, open_log(name))
+    path.write_text(text, "utf-8")
+    click.echo(f"{path} is drafted. Read it, fill it in, then: python -m mctlib check plan {name}")
+
+
+@new.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+def schemas(name: str, folder: Path) -> None:
+    """Write the plan of the dataset NAME as JSON Schema, one file an event, into a new FOLDER."""
+    import json
+    from urllib.parse import quote
+
+    from mctlib.sources.plans import plan_of
+    from mctlib.tracking_plan.formats import json_schemas
+    from mctlib.tracking_plan.reading import read_plan
+
+    found = json_schemas(read_plan(plan_of(name)[0]))
+    folder.mkdir(parents=True)
+    for event, schema in found.items():
+        text = json.dumps(schema, indent=2, ensure_ascii=False)
+        (folder / f"{quote(event, safe=' ')}.json").write_text(text, "utf-8")
+    click.echo(f"{len(found)} events are written to {folder}.")
 
 
 if __name__ == "__main__":

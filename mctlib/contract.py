@@ -44,6 +44,13 @@ DAYS = ("day", "detected_on", "decided_on", "shipped_on")
 UTM = ("utm_source", "utm_medium", "utm_campaign")
 # Columns of few different values, which a store keeps as codes.
 ENUMS = ("event", "platform", "app_version", "channel", *UTM, "partner_id", "promo_code")
+# Platform -> what stands in its names in other tools, lower case.
+PLATFORMS = {
+    "web": r"web|javascript|browser|analytics\.js|^js$",
+    "ios": "ios|iphone|ipad|swift|objective",
+    "android": "android",
+    "api": "srv|server|api|python|node|java|^go|php|ruby",
+}
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",

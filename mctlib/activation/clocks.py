@@ -14,7 +14,7 @@ from numba import njit
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys
-from mctlib.eventlog.steps import Step, as_step, may_meet
+from mctlib.eventlog.steps import Step, may_meet
 
 ROLES = ("start", "activation", "competing", "observed_from", "censor")
 ENDINGS = ("activated", "competing", "censored", "not_activated")  # of the users who are counted
@@ -35,7 +35,7 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
     """
     needed = ("start", "activation")
     given = {role: e for role, e in asked.items() if e is not None or role in needed}
-    roles = {role: as_step(event, role) for role, event in given.items()}
+    roles = {role: log.step(event, role) for role, event in given.items()}
     sentences: list[str] = []
     for role, step in roles.items():
         unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]

@@ -40,7 +40,7 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.steps import MATCHERS, Step, as_step
+from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.phrases import DAY_US
 from mctlib.results import Result
 from mctlib.stats import MIN_CLUSTERS
@@ -288,7 +288,7 @@ def _signals(log: EventLog, roles: Mapping[str, Step]) -> tuple[list[Step], int]
     taken = {name for step in roles.values() for name in step.names}
     known = log.describe().sort_values("n_users", ascending=False, kind="stable")["event"]
     names = [name for name in known if name not in taken]
-    return [as_step(name) for name in names[:MOST_SIGNALS]], max(len(names) - MOST_SIGNALS, 0)
+    return [log.step(name) for name in names[:MOST_SIGNALS]], max(len(names) - MOST_SIGNALS, 0)
 
 
 def _compare(ended: pd.DataFrame, clock: Clock) -> tuple[dict[str, float], tuple[int, int]]:

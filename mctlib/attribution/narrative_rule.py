@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mctlib import phrases
 from mctlib.attribution.counting import Counts
 from mctlib.attribution.question import Question
@@ -13,7 +15,7 @@ def rule(question: Question) -> str:
     clock, (conversion, start, *others) = question.clock, question.events
     # what users answered is a touch of their start, where no column is asked
     touched = [*question.events[question.n_moments :], start][0]
-    chosen = Step(touched.event, {k: v for k, v in touched.where.items() if v is not ANY})
+    chosen = replace(touched, where={k: v for k, v in touched.where.items() if v is not ANY})
     sources = phrases.listed(question.tags.sources, last="or")
     several = ", in a conflict the first of these" if len(question.tags.sources) > 1 else ""
     begins = "their first event" if start == Step(ANY) else start.label

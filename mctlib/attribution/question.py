@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mctlib.attribution.touchpoints import SOURCES, SURVEY, Tags
 from mctlib.contract import CANONICAL, ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.days import midnights
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import ANY, Step, as_step
+from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import DAY_US
 
 WEEK, MOST_PERIODS = 7 * DAY_US, 104  # periods of the calendar are weeks, or some weeks
@@ -145,7 +145,7 @@ def read_zones(log: EventLog, conversion: Step, touches: Sequence[Step]) -> tupl
     found = []
     for zone in dict.fromkeys(zone for zones in known.values() for zone in zones):
         names = [event for event, zones in known.items() if zone in zones]
-        for step in (conversion, *touches):
+        for step in (part for each in (conversion, *touches) for part in each.parts):
             mine = [name for name in names if name in (step.names or names)]
             if mine and not log.missing_events([Step(mine, step.where)]):
                 found.append(zone)
@@ -157,7 +157,7 @@ def read_events(log: EventLog, **events: Any) -> dict[str, Step]:
     for name, event in events.items():
         if event is not None and (missing := log.missing_events([event])):
             raise ParameterError(f"{name}: {missing[0]}")
-    return {name: as_step(event) for name, event in events.items() if event is not None}
+    return {name: log.step(event) for name, event in events.items() if event is not None}
 
 
 def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
@@ -181,7 +181,7 @@ def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
 
 def touch_steps(touch: Step, tags: Tags) -> list[Step]:
     """Events that carry a tag, by tag."""
-    return [Step(touch.event, {tag: ANY, **touch.where}) for tag in tags.columns]
+    return [replace(touch, where={tag: ANY, **touch.where}) for tag in tags.columns]
 
 
 def read_tags(

@@ -54,7 +54,7 @@ def proofs(
     time = backend["timestamp"].to_numpy("datetime64[us]").astype(np.int64)
     found = []
     for i, event in enumerate(events):
-        recorded = backend["event"].isin(event.names).to_numpy() & (not event.where)
+        recorded = backend["event"].isin(event.names).to_numpy() & (not event.filtered)
         if recorded.any():
             found.append(Proof("backend", user[recorded], time[recorded]))
         elif implied.get(i):

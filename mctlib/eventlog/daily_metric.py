@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from mctlib.contract import DataError, ParameterError, as_columns, as_window, ne
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
-from mctlib.eventlog.steps import ANY, as_step
+from mctlib.eventlog.steps import ANY
 from mctlib.phrases import DAY_US
 
 
@@ -173,6 +173,9 @@ def daily_metric(
             f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or "
             "Mean(event, property)."
         )
+    metric = replace(metric, event=log.step(metric.event))
+    if isinstance(metric, Rate):
+        metric = replace(metric, of=log.step(metric.of))
     events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
@@ -186,7 +189,7 @@ def daily_metric(
     )
     if isinstance(metric, Mean) and found.empty:
         raise ParameterError(
-            f"metric: no {as_step(metric.event).label} event up to {as_of} has a number in "
+            f"metric: no {metric.event.label} event up to {as_of} has a number in "
             f'"{metric.property}".{nearest(metric.property, log.property_keys())}'
         )
     end = log.as_of(as_of)
@@ -209,7 +212,7 @@ def daily_metric(
         table.assign(
             metric=_title(metric),
             kind=type(metric).__name__.lower(),
-            events=json.dumps([name for event in events for name in as_step(event).names]),
+            events=json.dumps([name for event in events for name in event.names]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
             caveats=json.dumps(log.caveats(as_of)),
         )
@@ -234,13 +237,13 @@ def _days(j: Journeys) -> pd.DataFrame:
 
 def _title(metric: Rate | Count | Mean) -> str:
     """The metric in words."""
-    event = as_step(metric.event).label
+    event = metric.event.label
     if isinstance(metric, Count):
         return f"the daily users of {event}"
     if isinstance(metric, Mean):
         return f"the mean {metric.property} of {event}"
     within = phrases.window(as_window(metric.window))
-    return f"the share of {as_step(metric.of).label} users with {event} within {within}"
+    return f"the share of {metric.of.label} users with {event} within {within}"
 
 
 def _every_day(seen: pd.DataFrame, *, until: int) -> pd.DataFrame:
@@ -262,7 +265,7 @@ def _kernel(
         return _count_users
     if isinstance(metric, Mean):
         return _sum_values
-    (proof,) = proofs(log, [as_step(metric.event)], implied={})
+    (proof,) = proofs(log, [metric.event], implied={})
     return partial(_count_rates, window=window, proof=proof)
 
 

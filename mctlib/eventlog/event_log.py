@@ -23,7 +23,7 @@ from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
-from mctlib.eventlog.steps import ANY, Step, as_step
+from mctlib.eventlog.steps import ANY, Step
 from mctlib.eventlog.store import connect, fill, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
@@ -49,6 +49,8 @@ class EventLog:
         on; nothing is known of what came after.
     event_names : list of str
         Every event that occurs.
+    meanings : dict
+        Name -> Step, of the micro-conversions of a tracking plan.
     day_resolution : dict
         Event -> zones by whose days it is known, of events without a time of day.
     """
@@ -62,7 +64,7 @@ class EventLog:
         self.first_event = pd.Timestamp(load["first_event"]).tz_localize("UTC")
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
         self.observed_until = observed.end(load)
-        self.event_names = reader.words.events
+        self.event_names, self.meanings = reader.words.events, reader.words.meanings
         self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
@@ -252,7 +254,7 @@ class EventLog:
         for column in as_columns(by):
             title = column.removeprefix("properties.").replace('"', "")
             columns.append(f'{self._words.text(column)} AS "{title}"')
-        chosen = " OR ".join(self._words.condition(as_step(e)) for e in events or [ANY])
+        chosen = " OR ".join(self._words.condition(self.step(e)) for e in events or [ANY])
         return self._con.sql(f"""
             SELECT {", ".join(columns)}, count(*) AS n_events, count(DISTINCT e.user) AS n_users
             FROM events e LEFT JOIN people p USING (user)
@@ -329,7 +331,7 @@ class EventLog:
         self, events: Sequence[Any], by: str | Sequence[str], as_of: Any, values: str | None
     ) -> Question:
         return Question(
-            steps=[as_step(e) for e in events],
+            steps=[self.step(e) for e in events],
             by=as_columns(by, ids=True),
             until=self.as_of(as_of),
             value=values,
@@ -350,6 +352,10 @@ class EventLog:
     def missing_events(self, events: Iterable[Any]) -> list[str]:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
         return self._words.missing(events)
+
+    def step(self, event: Any, name: str = "event") -> Step:
+        """An event as YAML or a notebook gives it; a plan's name means what the plan says."""
+        return self._words.step(event, name)
 
     def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
         """The steps of a funnel as Steps.
@@ -377,6 +383,10 @@ class EventLog:
     def property_keys(self) -> list[str]:
         """What the properties of some events hold, to name the nearest."""
         return self._words.property_keys()
+
+    def properties(self) -> pd.DataFrame:
+        """Event, property, type (in JSON's words), n_events: what some events say of themselves."""
+        return self._words.properties()
 
     @cached_property
     def accounts(self) -> list[str]:

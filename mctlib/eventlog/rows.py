@@ -73,7 +73,7 @@ def bits_of_names(steps: Sequence[Step], names: Sequence[str]) -> Array:
     """
     bits = np.zeros(len(names), np.min_scalar_type((1 << len(steps)) - 1))
     for i, step in enumerate(steps):
-        if not step.where:
+        if not step.filtered:
             means = np.array([step.event is ANY or name in step.names for name in names], bool)
             bits[means] |= bits.dtype.type(1 << i)
     return bits
@@ -82,7 +82,7 @@ def bits_of_names(steps: Sequence[Step], names: Sequence[str]) -> Array:
 def _masks(code: Array, table: pa.Table, steps: Sequence[Step], bits: Array) -> Array:
     mask = bits.take(code)
     for i, step in enumerate(steps):
-        if step.where:
+        if step.filtered:
             matches = table[f"match_{i}"].to_numpy()
             mask |= matches.astype(mask.dtype) << mask.dtype.type(i)
     return mask

@@ -43,7 +43,7 @@ def select(words: Vocabulary, question: Question, *, named: bool = False) -> str
     names: set[str] = set()
     chosen = []
     for i, step in enumerate(question.steps):
-        if step.where:
+        if step.filtered:
             chosen.append(f"({words.condition(step)})")
             columns.append(f"{chosen[-1]} AS match_{i}")
         else:
@@ -67,7 +67,7 @@ def select(words: Vocabulary, question: Question, *, named: bool = False) -> str
 
 def asks_events_only(words: Vocabulary, question: Question) -> bool:
     """Whether a question's rows are told by their events alone, and nothing else is asked."""
-    filtered_steps = any(step.where for step in question.steps)
+    filtered_steps = any(step.filtered for step in question.steps)
     return not (filtered_steps or question.value) and all(
         words.column(name).of_user for name in question.by
     )

@@ -24,7 +24,7 @@ from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
-from mctlib.eventlog.steps import ANY, Step, as_step
+from mctlib.eventlog.steps import ANY, Step
 from mctlib.eventlog.store import connect, salt
 from mctlib.eventlog.vocabulary import Vocabulary, given
 from mctlib.phrases import DAY_US
@@ -139,9 +139,9 @@ class SparkLog(EventLog):
         self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()
     ) -> pd.DataFrame:
         """Count rows and users: event, the ``by`` columns, n_events, n_users."""
-        steps = [as_step(e) for e in events or [ANY]]
+        steps = [self.step(e) for e in events or [ANY]]
         question = Question(steps=steps, by=as_columns(by), until=self.as_of())
-        return add_up(self._each(lambda log: log.counts(events=events, by=by), question))
+        return add_up(self._each(lambda log: log.counts(events=steps, by=by), question))
 
     def reduce(
         self,
@@ -153,7 +153,13 @@ class SparkLog(EventLog):
         values: str | None = None,
     ) -> Counts:
         """Walk all users in order and add up what a kernel counts, see `EventLog.reduce`."""
-        asked = {"events": events, "by": by, "as_of": as_of, "values": values}
+        # a group of users knows no plan
+        asked = {
+            "events": [self.step(e) for e in events],
+            "by": by,
+            "as_of": as_of,
+            "values": values,
+        }
         question = self._question(**asked)
         return add_up(self._each(lambda log: log.reduce(kernel, **asked), question))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
-from mctlib.contract import ParameterError, nearest
+from mctlib.contract import ParameterError, as_window, nearest
 
 ANY = ...  # as an event: every event; as a property's value: any value, as long as there is one
 Order = Literal["ordered", "strict", "unordered"]
@@ -19,30 +20,66 @@ class Step:
 
     Attributes
     ----------
-    event : str, list of str or ANY
+    event : str, list of str or Step, or ANY
         One name, several of which any will do, or every event.
     where : mapping
         A column (``platform``) or a property (``role``) -> the value it must have, a list of
         accepted values, or ANY.
+    name, title, within : str
+        Of a tracking plan's micro-conversion: its name, what people read, how long it may take.
     """
 
     event: Any
     where: Mapping[str, Any] = field(default_factory=dict)
+    name: str = field(default="", compare=False)
+    title: str = field(default="", compare=False)
+    within: str = field(default="", compare=False)
+
+    @property
+    def parts(self) -> tuple[Step, ...]:
+        """Steps of names and filters alone, of which any will do."""
+        if self.event is ANY or isinstance(self.event, str):
+            return (Step(self.event, self.where),)
+        plain = [event for event in self.event if isinstance(event, str)]
+        found = [Step(plain, self.where)] if plain else []
+        for step in self.event:
+            if isinstance(step, Step):
+                found += [Step(p.event, _both(self.where, p.where)) for p in step.parts]
+        return tuple(found)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Accepted event names; empty when every event is accepted."""
         if self.event is ANY:
             return ()
-        return (self.event,) if isinstance(self.event, str) else tuple(self.event)
+        if isinstance(self.event, str):
+            return (self.event,)
+        of_each = [e.names if isinstance(e, Step) else (e,) for e in self.event]
+        return tuple(dict.fromkeys(name for names in of_each for name in names))
+
+    @property
+    def filtered(self) -> bool:
+        """Whether more than the event's name decides."""
+        return any(part.where for part in self.parts)
 
     @property
     def label(self) -> str:
         """The step in a reader's words."""
-        text = " or ".join(self.names) or "any event"
+        if self.title:
+            return self.title
+        if self.event is ANY or isinstance(self.event, str):
+            text = "any event" if self.event is ANY else self.event
+        else:
+            text = " or ".join(e.label if isinstance(e, Step) else e for e in self.event)
         for key, value in self.where.items():
             text += f" [{key}={'present' if value is ANY else value}]"
         return text
+
+    def __str__(self) -> str:
+        return self.label
+
+
+Meanings = Mapping[str, Step]  # the micro-conversions of a tracking plan, by name
 
 
 @dataclass(frozen=True)
@@ -61,18 +98,23 @@ class Exclusion:
     @property
     def step(self) -> Step:
         """The exclusion as a matcher."""
-        return Step(self.event, self.where)
+        return self.event if isinstance(self.event, Step) else Step(self.event, self.where)
 
 
-def as_step(step: Any, name: str = "event") -> Step:
+def as_step(step: Any, name: str = "event", meanings: Meanings = MappingProxyType({})) -> Step:
     """Read a name, a list of names, a mapping of a Step's fields (as YAML gives it) or a Step.
 
-    Raises ParameterError, about the argument ``name``: it is none of these.
+    A name means what ``meanings`` says; in a mapping or a Step it is the event's own. Raises
+    ParameterError, about the argument ``name``: it is none of these.
     """
     if isinstance(step, Mapping):
         step = _made(Step, step, name)
+    elif isinstance(step, str):
+        step = meanings.get(step) or Step(step)
     elif not isinstance(step, Step):
         step = Step(step)
+        if _names_events(step.event) and not meanings.keys().isdisjoint(step.names):
+            step = Step([meanings.get(each, each) for each in step.names])
     if step.event is not ANY and not _names_events(step.event):
         raise ParameterError(
             f"{name}: {step.event!r} is not an event; give its name, a list of names (any of "
@@ -90,7 +132,7 @@ def _names_events(event: Any) -> bool:
     names = [event] if isinstance(event, str) else event
     if not isinstance(names, Collection) or isinstance(names, Mapping) or not names:
         return False
-    return all(isinstance(name, str) and name for name in names)
+    return all(isinstance(name, (str, Step)) and name for name in names)
 
 
 def may_meet(a: Step, b: Step) -> bool:
@@ -99,6 +141,10 @@ def may_meet(a: Step, b: Step) -> bool:
     Not with names that have none in common, nor where a property must have other values in one
     than in the other.
     """
+    return any(_may_meet(of_a, of_b) for of_a in a.parts for of_b in b.parts)
+
+
+def _may_meet(a: Step, b: Step) -> bool:
     if a.names and b.names and set(a.names).isdisjoint(b.names):
         return False
     for key in a.where.keys() & b.where.keys():
@@ -106,6 +152,18 @@ def may_meet(a: Step, b: Step) -> bool:
         if ANY not in of_a | of_b and of_a.isdisjoint(of_b):
             return False
     return True
+
+
+def _both(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """The filter that asks for what two ask for."""
+    asked = {**a, **b}
+    for key in a.keys() & b.keys():
+        if b[key] is ANY:
+            asked[key] = a[key]
+        elif a[key] is not ANY:
+            accepted = b[key] if isinstance(b[key], (list, tuple, set)) else [b[key]]
+            asked[key] = [value for value in accepted if _values(value) & _values(a[key])]
+    return asked
 
 
 def _values(wanted: Any) -> set[Any]:
@@ -119,6 +177,21 @@ def _values(wanted: Any) -> set[Any]:
     return found
 
 
+def window_of(steps: Sequence[Step], window: Any) -> int:
+    """A funnel's window in microseconds, as a plan gives it to the last step where it is not said.
+
+    Raises ParameterError: neither says it, or it is none.
+    """
+    if window not in (None, ""):
+        return as_window(window)
+    if not steps[-1].within:
+        raise ParameterError(
+            'window: say within which time the steps must happen, such as "14d"; no plan says it '
+            f'for "{steps[-1].label}".'
+        )
+    return as_window(steps[-1].within)
+
+
 def check_exit(steps: Sequence[Step], leave: Step | None) -> None:
     """Raise ParameterError where one event could be both a step and the exit."""
     for step in steps:
@@ -129,8 +202,8 @@ def check_exit(steps: Sequence[Step], leave: Step | None) -> None:
             )
 
 
-def as_exclusion(given: Any) -> Exclusion:
-    """Read an Exclusion, or a mapping of its fields (as YAML gives it).
+def as_exclusion(given: Any, meanings: Meanings = MappingProxyType({})) -> Exclusion:
+    """Read an Exclusion, or a mapping of its fields (as YAML gives it), as `as_step` reads a step.
 
     Raises ParameterError: it is neither, or its event is none.
     """
@@ -141,12 +214,14 @@ def as_exclusion(given: Any) -> Exclusion:
             f"exclude: {given!r} is not an exclusion; give "
             'Exclusion("event", after=1, before=2) or a mapping of these.'
         )
-    as_step(given.step, "exclude")
-    return given
+    step = as_step(given.event, "exclude", meanings)
+    if given.where:
+        step = as_step(Step([step], given.where), "exclude")
+    return replace(given, event=step, where={})
 
 
 def _made(kind: type, given: Mapping[str, Any], name: str) -> Any:
-    known = [f.name for f in fields(kind)]
+    known = [f.name for f in fields(kind) if f.compare]  # the rest comes from a plan alone
     for key in given:
         if key not in known:
             near = nearest(key, known)

@@ -8,11 +8,13 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import duckdb
+import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
+SOME = 200_000  # events that show which properties there are
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
 CALENDAR = ("week", "month")
 NAMED = {  # the columns that a question may name
@@ -46,9 +48,14 @@ class Vocabulary:
         self._filled: dict[tuple[str, str], bool] = {}
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
         self.events: list[str] = [name for (name,) in names]  # in the order of their codes
+        self.meanings: dict[str, Step] = {}  # of the dataset's tracking plan
 
     def _ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._con.execute(sql).fetchall()
+
+    def step(self, event: Any, name: str = "event") -> Step:
+        """See `EventLog.step`."""
+        return as_step(event, name, self.meanings)
 
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
@@ -65,14 +72,17 @@ class Vocabulary:
 
     def condition(self, step: Step) -> str:
         """SQL that is true for the rows a Step means."""
-        parts = ["true"]
-        if step.event is not ANY:
-            known = [sql_text(name) for name in step.names if name in self.events]
-            parts = [f"e.event IN ({', '.join(known)})" if known else "false"]
-        for key, wanted in step.where.items():
+        return " OR ".join(f"({self._condition(part)})" for part in step.parts)
+
+    def _condition(self, part: Step) -> str:
+        said = ["true"]
+        if part.event is not ANY:
+            known = [sql_text(name) for name in part.names if name in self.events]
+            said = [f"e.event IN ({', '.join(known)})" if known else "false"]
+        for key, wanted in part.where.items():
             same = [_equal(f"{filtered(key)}::VARCHAR", value) for value in _accepted(wanted)]
-            parts.append(f"coalesce({' OR '.join(same) or 'false'}, false)")
-        return " AND ".join(parts)
+            said.append(f"coalesce({' OR '.join(same) or 'false'}, false)")
+        return " AND ".join(said)
 
     def segments(self, name: str) -> list[str]:
         """The values of a column. Raises ParameterError: there is none, or only empty ones."""
@@ -83,12 +93,13 @@ class Vocabulary:
 
     def missing(self, events: Iterable[Any]) -> list[str]:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
-        steps = {step.label: step for step in map(as_step, events)}
+        steps = {step.label: step for step in map(self.step, events)}
         names = dict.fromkeys(name for step in steps.values() for name in step.names)
-        near = {n: nearest(n, self.events) for n in names if n not in self.events}
+        known = [*self.events, *self.meanings]
+        near = {n: nearest(n, known) for n in names if n not in self.events}
         for label, step in steps.items():
             happens = not step.names or set(step.names) & set(self.events)
-            if step.where and happens and not self.occurs(step):
+            if step.filtered and happens and not self.occurs(step):
                 near[label] = self.near(step)
         return [f'event "{n}" does not occur in {self.log}.{word}' for n, word in near.items()]
 
@@ -99,7 +110,7 @@ class Vocabulary:
             raise ParameterError(
                 "steps: a funnel needs at least two steps; give a list of event names."
             )
-        matchers = [as_step(step, "steps") for step in steps]
+        matchers = [self.step(step, "steps") for step in steps]
         first = matchers[0]
         if first.names and not any_order and not set(first.names) & set(self.events):
             missing = self.missing([first])[0]
@@ -122,10 +133,11 @@ class Vocabulary:
 
     def near(self, step: Step) -> str:
         """Which property in a filter no such event has, or a value near to one that none has."""
-        condition = self.condition(Step(step.event))
-        for key, wanted in step.where.items():
+        filters = [(Step(p.event), *item) for p in step.parts for item in p.where.items()]
+        for event, key, wanted in filters:
             text = f"{filtered(key)}::VARCHAR"
-            found = self._ask(f"SELECT DISTINCT {text} FROM events e WHERE {condition}")
+            rows = f"FROM events e WHERE {self.condition(event)}"
+            found = self._ask(f"SELECT DISTINCT {text} {rows}")
             values = {value for (value,) in found if value}
             word = key.rpartition(".")[2]
             if not values:
@@ -163,6 +175,14 @@ class Vocabulary:
         some = "SELECT properties FROM events WHERE properties IS NOT NULL LIMIT 100000"
         found = self._ask(f"SELECT DISTINCT unnest(json_keys(properties)) FROM ({some})")
         return [key for (key,) in found]
+
+    def properties(self) -> pd.DataFrame:
+        """See `EventLog.properties`."""
+        return self._con.sql(f"""
+            SELECT e.event::VARCHAR AS event, j.key AS property, j.type, count(*) AS n_events
+            FROM (FROM events USING SAMPLE reservoir({SOME} ROWS) REPEATABLE (1)) e,
+                json_each(e.properties) j
+            GROUP BY ALL ORDER BY ALL""").df()
 
 
 def given(events: Any, tables: Mapping[str, Any]) -> dict[str, Any]:

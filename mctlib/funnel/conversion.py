@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pandas as pd
 
-from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
+from mctlib.contract import ParameterError, as_columns, as_timestamp, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import (
     ANY,
@@ -19,9 +19,9 @@ from mctlib.eventlog.steps import (
     Order,
     Step,
     as_exclusion,
-    as_step,
     check_exit,
     may_meet,
+    window_of,
 )
 from mctlib.funnel import narrative
 from mctlib.funnel.counts import Rule, count_funnel, shared_steps
@@ -95,7 +95,7 @@ def diagnose_funnel(
     log: EventLog,
     steps: Sequence[Any],
     *,
-    window: str,
+    window: str = "",
     as_of: Any,
     by: str | Sequence[str] | None = None,
     order: Order = "ordered",
@@ -115,7 +115,7 @@ def diagnose_funnel(
     steps : list of str, list of str, or Step
         Two or more; a list in it means any of its events.
     window : str
-        Time from step 1 within which all steps must happen, its end included, e.g. ``"14d"``.
+        Time from step 1 for all steps, its end included; default: the last one's in the plan.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC.
     by : str or list of str, optional
@@ -150,15 +150,15 @@ def diagnose_funnel(
     [1, 2]
     """
     matchers = log.steps(steps, any_order=order == "unordered")
-    exclusions = [as_exclusion(e) for e in _list("exclude", exclude, "exclusions")]
+    exclusions = [as_exclusion(e, log.meanings) for e in _list("exclude", exclude, "exclusions")]
     skipped = _list("optional", optional, "step numbers")
-    leave = None if competing is None else as_step(competing, "competing")
+    leave = None if competing is None else log.step(competing, "competing")
     as_timestamp(as_of)  # a log would read None as its last event
     _check_order(order, matchers, skipped)
     _check_numbers(exclusions, skipped, len(matchers), order)
     check_exit(matchers, leave)
     end = log.as_of(as_of)
-    window_us = as_window(window)
+    window_us = window_of(matchers, window)
     rule = Rule(
         n_steps=len(matchers),
         window=window_us,
@@ -276,6 +276,6 @@ def _refuse_empty(log: EventLog, steps: Sequence[Step], order: Order, until: str
         why = "".join(f" The {sentence}" for sentence in log.missing_events(steps))
         raise ParameterError(f"steps: nobody did any of them up to {until}.{why}")
     first = steps[0]
-    if first.where and log.counts(events=[first]).empty:
+    if first.filtered and log.counts(events=[first]).empty:
         raise ParameterError(narrative.filter_meets_nothing(first, log.event_names))
     raise ParameterError(f"steps: nobody did step 1 ({first.label}) up to {until}.")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases
-from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window
+from mctlib.contract import ParameterError, as_columns, as_timestamp
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.steps import Step, may_meet
+from mctlib.eventlog.steps import Step, may_meet, window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_change as narrative
 from mctlib.funnel.change_parts import (
@@ -80,7 +80,7 @@ def explain_change(
     log: EventLog,
     steps: Sequence[Any],
     *,
-    window: str,
+    window: str = "",
     before: Sequence[Any],
     after: Sequence[Any],
     by: str | Sequence[str] | None,
@@ -128,7 +128,7 @@ def explain_change(
     ['mix', 'behaviour', 'tracking']
     """
     matchers, columns = log.steps(steps), as_columns(by)
-    window_us = as_window(window)
+    window_us = window_of(matchers, window)
     periods = _period(before, "before"), _period(after, "after")
     last_day = f"{log.last_event:%Y-%m-%d}"
     _refuse_periods(periods, window_us, log.as_of(last_day if as_of is None else as_of))
@@ -249,7 +249,7 @@ def _timeline(
     moments = periods[0][0], periods[1][0], periods[1][1]
     first, change, last = (pd.Timestamp(us, unit="us").normalize() for us in moments)
     at = pd.to_datetime(timeline["day"])
-    names = {name for step in steps for name in step.names}
+    names = {name for step in steps for name in (step.name, *step.names) if name}
 
     def names_step(entry: Any) -> bool:
         words = entry.split(",") if isinstance(entry, str) else []

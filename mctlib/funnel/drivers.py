@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.contract import ParameterError, as_columns, as_window, interval_columns
+from mctlib.contract import ParameterError, as_columns, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import count_accounts
-from mctlib.eventlog.steps import Step, as_step, check_exit
+from mctlib.eventlog.steps import Step, check_exit, window_of
 from mctlib.funnel import narrative_change as narrative
 from mctlib.funnel.accounts import account_share, by_account
 from mctlib.funnel.driver_counts import Rule, count_all_events, count_segments
@@ -58,7 +58,7 @@ def drop_off_drivers(
     log: EventLog,
     steps: Sequence[Any],
     *,
-    window: str,
+    window: str = "",
     as_of: Any,
     step: int | None = None,
     segments: str | Sequence[str] = (),
@@ -105,11 +105,13 @@ def drop_off_drivers(
     >>> list(found.drivers)[:4]
     ['kind', 'driver', 'n_with', 'n_without']
     """
-    leave = None if competing is None else as_step(competing, "competing")
-    rule = Rule(log.steps(steps), as_window(window), as_columns(adjust), log.accounts, leave)
+    leave = None if competing is None else log.step(competing, "competing")
+    matchers = log.steps(steps)
+    length = window_of(matchers, window)
+    rule = Rule(matchers, length, as_columns(adjust), log.accounts, leave)
     check_exit(rule.steps, leave)
     columns = as_columns(segments)
-    asked = [as_step(e) for e in (log.event_names if events is None else events)]
+    asked = [log.step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
     tables = log.reduce(
         partial(count_segments, rule=rule, columns=columns),

@@ -317,7 +317,7 @@ def filter_meets_nothing(step: Step, event_names: Sequence[str]) -> str:
     """Why nobody did a first step whose event occurs: it does not with what the filter asks for."""
     here = [f'"{name}"' for name in step.names if name in event_names]
     asked = []
-    for key, wanted in step.where.items():
+    for key, wanted in [item for part in step.parts for item in part.where.items()]:
         values = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
         words = ["any value" if v is ANY else str(v) for v in values]
         asked.append(f"{key} = {' or '.join(words)}")

@@ -17,9 +17,10 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from mctlib import phrases, stats
-from mctlib.contract import ParameterError, as_window, interval_columns
+from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
+from mctlib.eventlog.steps import window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_change
 from mctlib.funnel.accounts import account_share, by_account
@@ -143,7 +144,7 @@ class RuleComparison(Result):
 
 
 def compare_rules(
-    log: EventLog, steps: Sequence[Any], *, window: str, as_of: Any
+    log: EventLog, steps: Sequence[Any], *, window: str = "", as_of: Any
 ) -> RuleComparison:
     """Count one funnel of ordered steps under five tools' rules, and say why they differ.
 
@@ -182,7 +183,7 @@ def compare_rules(
     """
     matchers = log.steps(steps)
     labels = [m.label for m in matchers]
-    window_us, end = as_window(window), log.as_of(as_of)
+    window_us, end = window_of(matchers, window), log.as_of(as_of)
     kernel = partial(count_depths, n_steps=len(labels), window=window_us, accounts=log.accounts)
     tables = log.reduce(kernel, events=matchers, by=log.accounts, as_of=as_of)
     depths = tables["depths"]

@@ -20,7 +20,6 @@ from mctlib.contract import (
     nearest,
 )
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import as_step
 from mctlib.results import Result
 from mctlib.roi import narrative_arms
 from mctlib.roi.arms import Side, of_means, of_shares
@@ -170,6 +169,7 @@ def compare_arms(
         return Arms(arms=pd.DataFrame(columns=["segment"]), finding=narrative_arms.NO_ARMS)
     _one_of("kind", kind, get_args(Kind))
     _one_of("users", users or "new", get_args(Users))
+    of, event = log.step(of), log.step(event)
     if missing := log.missing_events([of, event]):
         raise ParameterError(missing[0])
     change = int(as_timestamp(change_at, "change_at").normalize().value // 1000)
@@ -186,8 +186,8 @@ def compare_arms(
     table["sample_ratio_pvalue"] = group.sample_ratio(planned)
     found = Arms(arms=table, days=group.days, kind="rate" if is_share else "mean", finding="")
     told = narrative_arms.Told(
-        event=as_step(event).label,
-        of=as_step(of).label,
+        event=event.label,
+        of=of.label,
         window=phrases.window(length),
         change=f"{as_timestamp(change_at):%Y-%m-%d}",
         kind=found.kind,

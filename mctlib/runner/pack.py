@@ -28,6 +28,7 @@ from mctlib.runner.parameters import read_day
 from mctlib.runner.record import Report, shown
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root
+from mctlib.strict_yaml import Loader
 
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
@@ -68,40 +69,10 @@ class _Planned(NamedTuple):
 # ---- YAML
 
 
-class _Loader(sources.OnceLoader):
-    """YAML 1.2: only true and false are booleans, dates and times are texts.
-
-    What would lose its spelling (010, 1.10) or a value (a key twice) is refused.
-    """
-
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
-
-    def number(self, node: Any) -> int | float:
-        text = node.value
-        value = int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text)
-        plain = re.fullmatch(r"[-+]?\d*\.?\d*", text)
-        if plain and str(value).removesuffix(".0") != text.removeprefix("+").removesuffix(".0"):
-            problem = f'{text} can be a number or a text: write {value} or "{text}"'
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return value
-
-
-for _tag, _pattern, _first in (
-    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("float", r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", "-+.0123456789"),
-    ("merge", "<<", "<"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
-    )
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping whose values mean what they look like."""
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # a SafeLoader
+        content = yaml.load(path.read_text("utf-8"), Loader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         near = _there(path.stem, path.parent, project_root() / "params")

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.observed import last_day
-from mctlib.eventlog.steps import as_step
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 
@@ -38,15 +37,14 @@ def _checked(rule: Callable[[Any, Any], str], *, or_empty: bool = False) -> Afte
 
 def _event(value: Any, info: Any) -> str:
     """A name, a list of names, or a mapping of `event` and `where`."""
-    step = value if isinstance(value, dict) else {"event": value}
-    if wrong := _keys(step, "an event", ("event", "where")):
+    if isinstance(value, dict) and (wrong := _keys(value, "an event", ("event", "where"))):
         return wrong
-    event = step.get("event")
+    event = value.get("event") if isinstance(value, dict) else value
     names = event if isinstance(event, list) else [event]
     if not names or not all(isinstance(name, str) and name for name in names):
         form = "a name, a list of names, or {event: name, where: {column: value}}"
         return f": {json.dumps(value)} names no event; write {form}."
-    missing = info.context.missing_events([step])
+    missing = info.context.missing_events([value])
     return f": {missing[0]}" if missing else ""
 
 
@@ -73,7 +71,9 @@ def _exclusion(value: Any, info: Any) -> str:
         return wrong
     if after >= before:
         return ': "after" must be an earlier step than "before".'
-    return _event({key: value[key] for key in ("event", "where") if key in value}, info)
+    alone = "event" in value and "where" not in value  # a plan's name is meant
+    step = {key: value[key] for key in ("event", "where") if key in value}
+    return _event(value["event"] if alone else step, info)
 
 
 def _step_number(value: Any, info: Any) -> str:
@@ -131,6 +131,14 @@ def _duration(value: Any, _: Any) -> str:
     return ""
 
 
+def _funnel_window(value: Any, info: Any) -> str:
+    """May be left to the tracking plan, where it says how long the last step may take."""
+    steps = info.data.get("steps")
+    if value == "" and steps and info.context.step(steps[-1]).within:
+        return ""
+    return _duration(value, info)
+
+
 def _durations(value: Any, _: Any) -> str:
     return "" if value else " names no duration; write at least one."
 
@@ -175,7 +183,8 @@ def _worth(value: Any, info: Any) -> str:
     from mctlib.attribution.question import read_value
 
     try:
-        read_value(info.context, value, as_step(info.data["conversion"]))
+        log = info.context
+        read_value(log, value, log.step(info.data["conversion"]))
     except ParameterError as error:
         return str(error).removeprefix("value")
     except KeyError:  # a wrong conversion is told already
@@ -259,7 +268,7 @@ class FunnelParameters(BaseModel):
     """Of notebooks/funnel.ipynb."""
 
     steps: Funnel = []
-    window: Duration = ""
+    window: Annotated[Any, _checked(_funnel_window)] = ""
     order: Annotated[str, one_of("ordered", "strict", "unordered")] = "ordered"
     competing: EventOrNone = ""
     exclude: list[Exclusion] = []

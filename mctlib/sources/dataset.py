@@ -24,9 +24,11 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
-from mctlib.sources.project import project_root, says_name, yaml_of, yamls
+from mctlib.sources.project import plan_yaml, project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.staging import Stage, workbench
+from mctlib.strict_yaml import OnceLoader
+from mctlib.tracking_plan.reading import read_plan
 
 # A dataset's name names its store.
 NAME = r"[A-Za-z0-9][\w-]*"
@@ -78,12 +80,14 @@ class Dataset(BaseModel):
 
     currency: of every amount, as it is printed (EUR); nothing is converted.
     observed_until: day or moment (UTC) until which events were collected, although none came.
+    plan: the YAML of the tracking plan, where it is not params/plan.<name>.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
     currency: str = ""
     observed_until: Annotated[str, BeforeValidator(str)] | None = None
+    plan: str | None = None
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -101,22 +105,6 @@ class Dataset(BaseModel):
 
 
 # ------------------------------------------------------------------------------ the YAML
-
-
-class OnceLoader(yaml.SafeLoader):
-    """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As a SafeLoader does, once no key stands again."""
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f'the key "{key.value}" stands here again', problem_mark=key.start_mark
-                )
-            seen.append(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -319,6 +307,8 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
                 f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
                 " Rename one."
             )
+    plan = plan_yaml(described.name, described.plan, root)
+    meanings = read_plan(plan).meanings() if plan else {}
     store = root / "outputs" / "store" / f"{described.name}.duckdb"
     key = fingerprint(described, root)
     if store.is_file() and not fresh:
@@ -326,6 +316,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         with suppress(duckdb.Error, KeyError):
             opened = EventLog.open(store, described.currency)
             if opened.load["fingerprint"] == key:
+                opened.meanings.update(meanings)
                 return opened
             # DuckDB would go on serving the old file from an open connection
             opened.close()
@@ -335,7 +326,9 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         if disk_full(error):
             raise unwritten(store, error) from error
         raise
-    return EventLog.open(store, described.currency)
+    opened = EventLog.open(store, described.currency)
+    opened.meanings.update(meanings)
+    return opened
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -370,12 +363,12 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
-    """Changes when a file, the mapping, the salt or the loading code does; not with the currency.
+    """Changes when a file, the mapping, the salt or the loading code does; not by currency or plan.
 
     Files over 1 MB count by size and time of change. What a query answers cannot be known without
     asking: it counts by its text, the server and database asked, and the day (UTC).
     """
-    described = dataset.model_dump_json(exclude={"currency"})
+    described = dataset.model_dump_json(exclude={"currency", "plan"})
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from mctlib.contract import ParameterError, nearest
+from mctlib.contract import DataError, ParameterError, nearest
 
 
 def project_root() -> Path:
@@ -41,6 +41,18 @@ def yaml_of(dataset: str | Path, root: Path) -> Path:
 
 def _name_in(path: Path) -> str:
     return path.name.removeprefix("data.").removesuffix(".yaml")
+
+
+def plan_yaml(dataset: str, said: str | None, root: Path) -> Path | None:
+    """The YAML of a dataset's tracking plan: what its own YAML says, or else the one of its name.
+
+    None: it has none. Raises DataError: the one that it says is not there.
+    """
+    path = root / (said or f"params/plan.{dataset}.yaml")
+    if said and not path.is_file():
+        near = nearest(path.name, [other.name for other in path.parent.glob("*.yaml")])
+        raise DataError(f'data.{dataset}.yaml: plan: there is no "{said}" in {root}.{near}')
+    return path if path.is_file() else None
 
 
 def says_name(path: Path, name: str) -> bool:

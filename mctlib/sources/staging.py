@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
+from mctlib.contract import CANONICAL, DAYS, PLATFORMS, REQUIRED, DataError, nearest
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
@@ -30,6 +30,10 @@ REGULATED = "|".join(
         r'(?:[^"]*traits[_.])?\$?'
         r"(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name",
     )
+)
+NAMED = " ".join(
+    f"WHEN regexp_matches(lower(x), {sql_text(words)}) THEN '{platform}'"
+    for platform, words in PLATFORMS.items()
 )
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
 # mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
@@ -54,11 +58,7 @@ CREATE TEMP MACRO scrub(x) AS regexp_replace(mask(x),
 CREATE TEMP MACRO yes_no(x) AS CASE
     WHEN regexp_matches(lower(x), '^(yes|y|yep|true|1|ja|oui|si|sim)\b') THEN 'yes'
     WHEN regexp_matches(lower(x), '^(no|n|nope|false|0|nein|non|nao)\b') THEN 'no' END;
-CREATE TEMP MACRO platform_of(x) AS CASE
-    WHEN regexp_matches(lower(x), 'web|javascript|browser|analytics\.js|^js$') THEN 'web'
-    WHEN regexp_matches(lower(x), 'ios|iphone|ipad|swift|objective') THEN 'ios'
-    WHEN regexp_matches(lower(x), 'android') THEN 'android'
-    WHEN regexp_matches(lower(x), 'srv|server|api|python|node|java|^go|php|ruby') THEN 'api'
+CREATE TEMP MACRO platform_of(x) AS CASE {NAMED}
     ELSE lower(x) END;
 """
 

@@ -281,3 +281,33 @@ def test_a_notebook_of_one_s_own_is_held_to_its_declared_types():
     assert declared["steps"].type == list[str | list[str]]
     assert declared["by"] == (str | None, None)
     assert declared["min_users"] == (int, 10)
+
+
+def test_a_plans_names_are_events_and_its_window_is_the_funnels(project):
+    plan = project / "params/plan.tiny.yaml"
+    profile = "profile_completed: {events: [{event: profile_completed, where: {platform: ios}}]"
+    try:
+        plan.write_text(
+            f"micro_conversions:\n  done: {{events: [signed_up]}}\n  {profile}, within: 7d}}\n"
+        )
+        asked = {
+            "steps": ["done", "profile_completed"],
+            "window": "",
+            "exclude": [{"event": "done"}],
+        }
+        (project / "params/weekly.yaml").write_text(pack_of("funnel", **asked))
+        check_pack("params/weekly.yaml")
+        (project / "params/weekly.yaml").write_text(
+            pack_of("funnel", **asked | {"steps": ["done", "dune"]})
+        )
+        with pytest.raises(
+            ParameterError, match='"dune" does not occur in tiny. Did you mean "done"'
+        ):
+            check_pack("params/weekly.yaml")
+        (project / "params/weekly.yaml").write_text(
+            pack_of("funnel", steps=["done", "signed_up"], window="")
+        )
+        with pytest.raises(ParameterError, match='"" is not a duration'):
+            check_pack("params/weekly.yaml")
+    finally:
+        plan.unlink()

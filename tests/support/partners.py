@@ -16,7 +16,7 @@ from mctlib.attribution.question import (
 from mctlib.contract import as_timestamp
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.steps import ANY
+from mctlib.eventlog.steps import ANY, as_step
 from tests.support.logs import FIRST, frame_of
 
 DAY = 86_400_000_000
@@ -36,6 +36,8 @@ class ArrayLog:
     name, currency = "arrays", ""
     accounts: list[str] = []
     day_resolution: dict[str, list[str]] = {}
+
+    step = staticmethod(as_step)
 
     def caveats(self, as_of):
         """Nothing stands before an answer."""

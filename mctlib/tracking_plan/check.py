@@ -1,0 +1,348 @@
+"""Whether a plan holds together (`check_plan`), and a captured batch keeps it (`check_events`).
+
+Violations have RudderStack's five names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mctlib.contract import CANONICAL, MISSING, PLATFORMS, DataError, nearest
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import as_step, may_meet
+from mctlib.phrases import count
+from mctlib.tracking_plan.plan import EventRules, Plan, Property
+from mctlib.tracking_plan.spreadsheets import platform_of
+
+# ---- the plan
+
+
+class Remark(NamedTuple):
+    """One thing to look at. kind: clash, unknown, orphan, never seen, not planned.
+
+    wrong: it must be put right; else it may be meant.
+    """
+
+    kind: str
+    sentence: str
+    wrong: bool = False
+
+
+def check_plan(plan: Plan, log: EventLog | None = None) -> list[Remark]:
+    """What does not hold together in a plan that could be read, and how it meets the data.
+
+    Circular implications and unknown roles and teams are no plan: `read_plan` refuses them.
+    """
+    return [*_clashes(plan, log), *_unknown(plan, log), *_orphans(plan), *_seen(plan, log)]
+
+
+def _clashes(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
+    """One event, two meanings; one name, two meanings."""
+    meanings = plan.meanings()
+    for (a, of_a), (b, of_b) in combinations(meanings.items(), 2):
+        if may_meet(of_a, of_b):
+            both = ", ".join(sorted(set(of_a.names) & set(of_b.names)))
+            narrower = of_a.filtered != of_b.filtered
+            rule = "one is the other with a filter" if narrower else "tell them apart by a filter"
+            said = f'"{a}" and "{b}" may both be the event {both}; {rule}.'
+            yield Remark("clash", said, wrong=not narrower)
+    events = {*plan.rules(), *(log.event_names if log else ())}
+    for name, step in meanings.items():
+        if name in events and name not in step.names:
+            said = f'"{name}" is an event, but means {" or ".join(step.names)}'
+            yield Remark("clash", f"{said}; name the micro-conversion otherwise.", wrong=True)
+        if name in plan.terms:
+            said = f'"{name}" is both a term of several teams and a micro-conversion'
+            yield Remark("clash", f"{said}; name one otherwise.", wrong=True)
+    for event, rules in plan.rules().items():
+        for (a, of_a), (b, of_b) in combinations(rules.parts, 2):
+            said_by_a, said_by_b = (plan.micro_conversions[name].properties for name in (a, b))
+            for key in sorted(said_by_a.keys() & said_by_b.keys()) if may_meet(of_a, of_b) else ():
+                if said_by_a[key].type != said_by_b[key].type:
+                    said = f'"{key}" of the event {event} has one type in "{a}", another in "{b}"'
+                    yield Remark("clash", f"{said}.", wrong=True)
+
+
+def _unknown(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
+    """Names that neither the plan nor the data hold, and platforms that are none."""
+    known = {*plan.micro_conversions, *plan.rules()}
+    for where, event in plan.references():
+        for name in as_step(event).names if event else ():
+            near = nearest(name, [*known, *(log.event_names if log else ())])
+            # without data, what is near to no name of the plan may be an event of its own
+            if name not in known and (name not in log.event_names if log else near):
+                said = f'{where}: "{name}" is neither a micro-conversion nor an event.{near}'
+                yield Remark("unknown", said, wrong=True)
+    for name, each in plan.micro_conversions.items():
+        for platform in (*each.platforms, *each.since):
+            if platform not in (*PLATFORMS, "day") and (near := nearest(platform, PLATFORMS)):
+                said = f'{name}: "{platform}" is no platform.{near}'
+                yield Remark("unknown", said, wrong=True)
+
+
+def _orphans(plan: Plan) -> Iterator[Remark]:
+    """What nobody owns, and what is tied to nothing."""
+    for field_, said in (("owner", "have no owner"), ("outcome", "are tied to no outcome")):
+        alone = [n for n, m in plan.micro_conversions.items() if not getattr(m, field_)]
+        every = len(alone) == len(plan.micro_conversions)
+        if alone:
+            yield Remark("orphan", f"{'all of them' if every else ', '.join(alone)} {said}.")
+    acting = {each.acts for each in plan.micro_conversions.values()}
+    if any(acting) and (idle := [role for role in plan.roles if role not in acting]):
+        yield Remark("orphan", f"nobody acts as {', '.join(idle)}.")
+
+
+def _seen(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
+    """Events of the plan that the data do not hold, and the other way round."""
+    if log is None:
+        return
+    for name, step in plan.meanings().items():
+        for sentence in log.missing_events([step]):
+            yield Remark("never seen", f"{name}: {sentence}")
+    planned = plan.rules()
+    rest = []
+    for event in log.event_names:
+        near = nearest(event, planned)
+        if event not in planned and near:
+            yield Remark("not planned", f'the event "{event}" is seen.{near}')
+        elif event not in planned:
+            rest.append(event)
+    if rest:
+        yield Remark("not planned", f"{', '.join(rest)}: seen.")
+
+
+# ---- a captured batch
+
+KINDS = (
+    "Unplanned-Event",
+    "Required-Missing",
+    "Datatype-Mismatch",
+    "Additional-Properties",
+    "Unknown-Violation",
+)
+OF_TYPE: dict[str, Any] = {
+    "string": str,
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+    "null": type(None),
+    "number": (int, float),
+    "integer": int,
+}
+NOT_TRACKED = ("identify", "page", "screen", "group", "alias")
+# Where messages say on which platform they were made, the first that does.
+PLATFORM_AT = (
+    ("platform",),
+    ("context", "device", "type"),
+    ("context", "library", "name"),
+    ("context", "os", "name"),
+    ("properties", "mp_lib"),
+    ("properties", "$lib"),
+    ("properties", "$os"),
+)
+
+
+class Violation(NamedTuple):
+    """Its kind, the property (or the event) and what the plan says."""
+
+    kind: str
+    what: str
+    rule: str
+
+
+@dataclass
+class Batch:
+    """What was found in a batch: events and violations are counted apart, by event and platform.
+
+    lines: violation -> the first line that has it.
+    """
+
+    n_not_tracked: int = 0
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    violating: Counter[tuple[str, str]] = field(default_factory=Counter)
+    violations: Counter[tuple[str, str, Violation]] = field(default_factory=Counter)
+    lines: dict[tuple[str, str, Violation], int] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """All of it as JSON holds it. No value of a property is repeated: it may be personal."""
+        rows = []
+        for (event, platform), n in sorted(self.events.items()):
+            found = dict.fromkeys(KINDS, 0)
+            for (of, on, violation), times in self.violations.items():
+                if (of, on) == (event, platform):
+                    found[violation.kind] += times
+            n_bad = self.violating[event, platform]
+            about = {"event": event, "platform": platform, "n_events": n, "n_violating": n_bad}
+            rows.append(about | found)
+        told = [
+            {"event": event, "platform": platform, **violation._asdict(), "n_events": n}
+            | {"first_line": self.lines[event, platform, violation]}
+            for (event, platform, violation), n in self.violations.most_common()
+        ]
+        return {
+            "n_events": self.events.total(),
+            "n_violating": self.violating.total(),
+            "n_violations": self.violations.total(),
+            "n_not_tracked": self.n_not_tracked,
+            "events": rows,
+            "violations": told,
+        }
+
+    def lines_of_table(self) -> list[str]:
+        """The report as text: what is violated, then a row an event and platform."""
+        report = self.report()
+        heads = ["event", "platform", "events", "violating", *KINDS]
+        rows = [[str(cell) for cell in row.values()] for row in report["events"]]
+        width = [max(map(len, column)) for column in zip(heads, *rows)]
+        table = [
+            "  ".join(
+                cell.ljust(w) if i < 2 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, width))
+            )
+            for row in [heads, *rows]
+        ]
+        said = [
+            f"{v['event']} on {v['platform']}: {v['kind']}, {v['what']} ({v['rule']}), "
+            f"{count(v['n_events'], 'event')}, first in line {v['first_line']}"
+            for v in report["violations"]
+        ]
+        n = f"{count(report['n_events'], 'event')}, {report['n_violating']:,} of them violating"
+        total = f"{n}; {count(report['n_violations'], 'violation')}"
+        if self.n_not_tracked:
+            total += f"; {count(self.n_not_tracked, 'message')} that track no event"
+        return [*table, "", *said, f"{total}."]
+
+
+def check_events(path: Path, plan: Plan) -> Batch:
+    """Hold JSON lines, an event a line, against a plan. Raises DataError: a line is none."""
+    rules, found = plan.rules(), Batch()
+    for number, message in _messages(path):
+        if message.get("type") in NOT_TRACKED:
+            found.n_not_tracked += 1
+            continue
+        event = next((message[k] for k in ("event", "event_type") if message.get(k)), None)
+        if not isinstance(event, str):
+            raise DataError(f'{path}, line {number}: it has no "event", which names what happened.')
+        platform = _platform(message)
+        found.events[event, platform] += 1
+        violations = judge(message | {"platform": platform}, event, rules.get(event), plan)
+        found.violating[event, platform] += bool(violations)
+        for violation in violations:
+            found.violations[event, platform, violation] += 1
+            found.lines.setdefault((event, platform, violation), number)
+    if not found.events and not found.n_not_tracked:
+        raise DataError(f"{path} holds no event.")
+    return found
+
+
+def _messages(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file by their lines; a line may hold several, as ``batch``."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise DataError(f"{path} cannot be read ({reason}).") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except ValueError:
+            content = None
+        several = content.get("batch") if isinstance(content, dict) else content
+        for message in several if isinstance(several, list) else [content]:
+            if not isinstance(message, dict):
+                raise DataError(f"{path}, line {number}: it is no JSON object, one event a line.")
+            yield number, message
+
+
+def _platform(message: Mapping[str, Any]) -> str:
+    for place in PLATFORM_AT:
+        value: Any = message
+        for key in place:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value:
+            return platform_of(str(value))
+    return MISSING
+
+
+def judge(
+    message: Mapping[str, Any], event: str, rules: EventRules | None, plan: Plan
+) -> list[Violation]:
+    """What one event violates. Two micro-conversions that it may be say the same thing once."""
+    if rules is None:
+        return [Violation("Unplanned-Event", event, "no event of the plan")]
+    properties: Any = next((message[k] for k in PROPERTIES if k in message), {})
+    if not isinstance(properties, dict):
+        return [Violation("Datatype-Mismatch", "properties", "object")]
+    found: dict[Violation, None] = {}
+    for name, step in rules.parts:
+        if _meets(message, properties, step.where):
+            for key, asked in plan.micro_conversions[name].properties.items():
+                found |= dict.fromkeys(_of_property(key, asked, properties))
+    extra = [key for key in properties if rules.flags and key not in rules.named]
+    return [*found, *(Violation("Additional-Properties", key, "no property") for key in extra)]
+
+
+PROPERTIES = ("properties", "event_properties")
+
+
+def _of_property(key: str, asked: Property, properties: Mapping[str, Any]) -> Iterator[Violation]:
+    if key not in properties:
+        if asked.required == "yes":
+            yield Violation("Required-Missing", key, "required")
+        return
+    value = properties[key]
+    if asked.type and not any(_is(value, kind) for kind in asked.type):
+        yield Violation("Datatype-Mismatch", key, " or ".join(asked.type))
+    if asked.enum and not any(_same(value, each) for each in asked.enum):
+        yield Violation("Unknown-Violation", key, f"one of {json.dumps(asked.enum)}")
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether a JSON value is of a type: 1.0 is an integer, true is no number."""
+    if isinstance(value, bool):
+        return kind == "boolean"
+    whole = kind == "integer" and isinstance(value, float) and value.is_integer()
+    return whole or isinstance(value, OF_TYPE[kind])
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two JSON values are equal: 1 is 1.0, but not true."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def _meets(
+    message: Mapping[str, Any], properties: Mapping[str, Any], where: Mapping[str, Any]
+) -> bool:
+    """Whether an event meets a filter, by the rule of `eventlog.vocabulary`."""
+    for key, wanted in where.items():
+        column = key.removeprefix("event.")
+        of_event = column in CANONICAL["events"] and column != "properties"
+        value = message.get(column) if of_event else properties.get(key.removeprefix("properties."))
+        accepted = wanted if isinstance(wanted, list) else [wanted]
+        if value is None or not any(_reads_as(value, each) for each in accepted):
+            return False
+    return True
+
+
+def _reads_as(value: Any, wanted: Any) -> bool:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(wanted, bool):
+        return text == json.dumps(wanted)
+    if isinstance(wanted, (int, float)):
+        try:
+            return float(text) == float(wanted)
+        except ValueError:
+            return False
+    return text == str(wanted)

@@ -1,0 +1,271 @@
+"""Other tools' plans: read into micro-conversions, and written as JSON Schema, one per event.
+
+`read_file` knows spreadsheets (CSV), Segment (Public and Config API), Amplitude's CSV, Mixpanel's
+Lexicon, and JSON Schema. What ours has no word for is kept under ``other``, and told.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from mctlib.contract import CANONICAL, DataError
+from mctlib.tracking_plan.imported import Content, Imported
+from mctlib.tracking_plan.plan import MicroConversion, Plan, Type
+from mctlib.tracking_plan.spreadsheets import read_rows
+
+
+def read_file(path: Path) -> Imported:
+    """A plan of another tool. Raises DataError: it cannot be read, or is none that is known."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8; save it as CSV UTF-8.") from None
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
+            raise DataError(f"{path} is not valid JSON: {error}.") from None
+        found = read_rows(str(path), text)
+    else:
+        found = _of_json(path, content)
+    if not found.micro_conversions:
+        raise DataError(f"{path} holds no event, as {found.format}.")
+    return found
+
+
+def _of_json(path: Path, content: Any) -> Imported:
+    """JSON of a tool, told by its keys."""
+    inner = content.get("data", content) if isinstance(content, dict) else content
+    inner = inner.get("trackingPlan", inner) if isinstance(inner, dict) else inner
+    rules = inner.get("rules") if isinstance(inner, dict) else inner
+    if isinstance(rules, dict) and isinstance(rules.get("events"), list):
+        return _segment(path, "Segment (Config API)", inner, rules["events"])
+    if isinstance(rules, list) and _records(rules, "type", "jsonSchema"):
+        return _segment(path, "Segment (Public API)", inner, rules)
+    entries = inner
+    if isinstance(inner, dict):
+        entries = inner.get("results") or inner.get("entries") or [inner]
+    if _records(entries, "entityType", "name"):
+        return _lexicon(entries)
+    if isinstance(inner, dict) and isinstance(
+        inner.get("properties", inner.get("allOf")), dict | list
+    ):
+        found = Imported("JSON Schema")
+        for name, said in _of_schema(found, inner, str(inner.get("title") or path.stem)):
+            found.micro_conversions[name] = said
+        return found
+    raise DataError(
+        f"{path} is no plan that is known: it holds neither Segment's rules, nor Mixpanel's "
+        "entities, nor a JSON Schema with properties."
+    )
+
+
+def _records(value: Any, *keys: str) -> bool:
+    """Whether it is a list of mappings that have these keys."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(each, dict) and set(keys) <= each.keys() for each in value)
+
+
+# ---- Segment
+
+
+def _segment(path: Path, format: str, whole: Any, rules: list[Any]) -> Imported:
+    """Rules of tracked events; of several versions of one the last, the others are kept."""
+    found = Imported(format)
+    names = ("key", "name")
+    for rule in sorted(rules, key=lambda rule: float(rule.get("version") or 0)):
+        name = next((rule[key] for key in names if rule.get(key)), "")
+        kind = rule.get("type", "TRACK")
+        if kind != "TRACK" or not name:
+            found.keep(None, f"{kind} {name}".strip(), rule)
+            continue
+        schema = rule.get("jsonSchema", rule.get("rules", {}))
+        if not isinstance(schema, dict):
+            raise DataError(f'{path}: the schema of "{name}" is no JSON object.')
+        earlier = found.micro_conversions.pop(name, None)
+        ((_, said),) = _of_schema(found, _unwrapped(found, schema), name)
+        if rule.get("description"):
+            said["description"] = rule["description"]
+        if rule.get("version"):
+            said["version"] = str(rule["version"])
+        for key in rule.keys() - {*names, "type", "jsonSchema", "rules", "description", "version"}:
+            found.keep(said, key, rule[key])
+        if earlier:
+            found.keep(said, f"version {earlier.get('version', 'before')}", earlier)
+        found.micro_conversions[name] = said
+    for key in whole.keys() - {"rules"} if isinstance(whole, dict) else ():
+        found.keep(None, key, whole[key])
+    return found
+
+
+def _unwrapped(found: Imported, schema: Content) -> Content:
+    """The schema of the properties alone, where it lies in that of the whole message."""
+    outer = schema.get("properties")
+    message = {"properties", "context", "traits"}
+    if not isinstance(outer, dict) or "properties" not in outer or not outer.keys() <= message:
+        return schema
+    inner = dict(outer["properties"])
+    beside = {key: value for key, value in schema.items() if key not in ("properties", "required")}
+    for key in message - {"properties"}:
+        if isinstance(outer.get(key), dict) and outer[key].get("properties"):
+            beside[key] = outer[key]
+    return beside | inner
+
+
+# ---- Mixpanel
+
+
+def _lexicon(entries: list[Content]) -> Imported:
+    """Entities that are events; what Mixpanel's own metadata say of them has fields of ours."""
+    found = Imported("Mixpanel Lexicon")
+    for entry in entries:
+        kind, name = entry["entityType"], entry["name"]
+        schema = dict(entry.get("schemaJson") or {})
+        if kind != "event":
+            found.keep(None, f"{kind} {name}", schema)
+            continue
+        metadata = dict(schema.pop("metadata", {}))
+        own = dict(metadata.pop("com.mixpanel", {}))
+        ((_, said),) = _of_schema(found, schema, name)
+        if own.get("displayName"):
+            said["label"] = own.pop("displayName")
+        if len(own.get("teamContacts") or ()) == 1:
+            (said["owner"],) = own.pop("teamContacts")
+        rest = {key: entry[key] for key in entry.keys() - {"entityType", "name", "schemaJson"}}
+        for key, value in {**own, **metadata, **rest}.items():
+            found.keep(said, key, value)
+        found.micro_conversions[name] = said
+    return found
+
+
+# ---- JSON Schema, both ways
+
+OURS = "x-micro-conversion"
+OF_SCHEMA = {"properties", "additional", "description"}  # for which JSON Schema has words
+TOLD = {"$schema", "type", "title", "description", "properties", "required", "additionalProperties"}
+
+
+def _of_schema(found: Imported, schema: Content, event: str) -> Iterator[tuple[str, Content]]:
+    """Micro-conversions of one event: as many as ours wrote into the schema, else one."""
+    parts = [part for part in schema.get("allOf", ()) if isinstance(part, dict) and OURS in part]
+    for part in parts or [schema]:
+        rules = part.get("then", part)
+        said: Content = dict(part.get(OURS, {}))
+        name = said.pop("name", event)
+        required = rules.get("required")
+        properties = {
+            key: _property(found, each, key, required)
+            for key, each in (rules.get("properties") or {}).items()
+        }
+        for key in required or ():
+            properties.setdefault(key, {"required": "yes"})
+        if properties:
+            said["properties"] = properties
+        if schema.get("additionalProperties") is False:
+            said["additional"] = "flag"
+        if rules.get("description"):
+            said["description"] = rules["description"]
+        if OURS not in part:
+            extra = schema.get("additionalProperties")
+            beside = {key: v for key, v in schema.items() if key not in TOLD}
+            beside |= {"additionalProperties": extra} if isinstance(extra, dict) else {}
+            for key, value in beside.items():
+                found.keep(said, key, value)
+        yield name, said
+
+
+def _property(found: Imported, schema: Any, name: str, required: Any) -> Content:
+    """One property. Without a list of required ones nothing is known of that."""
+    said: Content = {}
+    if required is not None:
+        said["required"] = "yes" if name in required else "no"
+    if not isinstance(schema, dict):
+        return said
+    said |= {"required": schema["x-required"]} if "x-required" in schema else {}
+    types = schema.get("type", [])
+    types = types if isinstance(types, list) else [types]
+    if set(types) <= set(get_args(Type)):
+        said |= {"type": types} if types else {}
+    else:
+        found.keep(said, "type as written", schema["type"])
+    if "const" in schema or schema.get("enum"):
+        said["enum"] = schema.get("enum") or [schema["const"]]
+    if schema.get("description"):
+        said["description"] = schema["description"]
+    for key in schema.keys() - {"type", "enum", "const", "description", "x-required"}:
+        found.keep(said, key, schema[key])
+    return said
+
+
+def json_schemas(plan: Plan) -> dict[str, Content]:
+    """Event -> the JSON Schema of its properties, which `read_file` reads again.
+
+    Where an event stands in several micro-conversions, or a filter picks some of its rows, each is
+    a part that holds only for these.
+    """
+    schemas = {}
+    for event, rules in plan.rules().items():
+        named = [(name, plan.micro_conversions[name], step.where) for name, step in rules.parts]
+        parts = [_part(*each) for each in named]
+        schema: Content = {"$schema": "http://json-schema.org/draft-07/schema#", "title": event}
+        schema["type"] = "object"
+        if len(parts) == 1 and "properties" in parts[0]:
+            schema |= parts[0]
+        else:
+            schema |= {"properties": {key: {} for key in sorted(rules.named)}, "allOf": parts}
+        if rules.flags:
+            schema["additionalProperties"] = False
+        schemas[event] = schema
+    return schemas
+
+
+def _part(name: str, each: MicroConversion, where: Mapping[str, Any]) -> Content:
+    """What one micro-conversion asks of its rows."""
+    told = each.model_dump(mode="json", exclude_defaults=True, exclude=OF_SCHEMA)
+    properties = {}
+    known = [p.required for p in each.properties.values() if p.required != "unknown"]
+    for key, p in each.properties.items():
+        schema: Content = dict(p.other)
+        if p.type:
+            schema["type"] = p.type[0] if len(p.type) == 1 else p.type
+        schema |= {"enum": p.enum} if p.enum else {}
+        schema |= {"description": p.description} if p.description else {}
+        schema |= {"x-required": "unknown"} if known and p.required == "unknown" else {}
+        properties[key] = schema
+    rules: Content = {"description": each.description} if each.description else {}
+    rules["properties"] = properties
+    if known:
+        rules["required"] = [key for key, p in each.properties.items() if p.required == "yes"]
+    ours = {OURS: {"name": name, **told}}
+    if not where:
+        return rules | ours
+    asked = {key.removeprefix("properties."): _spellings(value) for key, value in where.items()}
+    met = {key: {"enum": values} for key, values in asked.items()}
+    if not CANONICAL_COLUMNS.isdisjoint(where):
+        # what lies outside of the properties no schema of them can ask
+        return {"if": False, "then": rules, **ours}
+    return {"if": {"properties": met, "required": list(met)}, "then": rules, **ours}
+
+
+CANONICAL_COLUMNS = set(CANONICAL["events"])
+
+
+def _spellings(wanted: Any) -> list[Any]:
+    """The JSON values that a filter accepts: 1 is also "1"."""
+    found: list[Any] = []
+    for value in wanted if isinstance(wanted, list) else [wanted]:
+        found.append(value)
+        if isinstance(value, bool):
+            found.append(json.dumps(value))
+        elif isinstance(value, (int, float)):
+            found.append(str(value))
+        elif value in ("true", "false") or re.fullmatch(r"-?\d+(\.\d+)?", value):
+            found.append(json.loads(value))
+    return found

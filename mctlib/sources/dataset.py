@@ -18,7 +18,7 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nearest
+from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, column_type, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
@@ -26,6 +26,7 @@ from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.project import project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
+from mctlib.sources.spellings import format_fault
 from mctlib.sources.staging import Stage, workbench
 
 # A dataset's name names its store.
@@ -38,7 +39,9 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property. timezone: IANA zone of times that carry none.
+    property; of a time also a list, the headers of its day and of its clock. timezone: IANA zone of
+    times that carry none. date_format: how strptime reads times that nothing else tells, one format
+    or a list; `excel`: days counted by a spreadsheet.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -46,13 +49,30 @@ class Source(BaseModel):
     query: str | None = None
     connection: str | None = None
     format: str = "canonical"
-    columns: dict[str, str] = {}
+    columns: dict[str, str | list[str]] = {}
     timezone: str | None = None
+    date_format: str | list[str] | None = None
 
     @property
     def paths(self) -> list[str]:
         """What `path` says, as a list."""
         return [self.path] if isinstance(self.path, str) else self.path or []
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What `columns` says, of times whose day and clock stand apart the day's header."""
+        return {c: h if isinstance(h, str) else h[0] for c, h in self.columns.items()}
+
+    @property
+    def clocks(self) -> dict[str, str]:
+        """Of such times, the header of the clock."""
+        return {c: h[1] for c, h in self.columns.items() if not isinstance(h, str)}
+
+    @property
+    def formats(self) -> list[str]:
+        """What `date_format` says, as a list."""
+        said = self.date_format
+        return [said] if isinstance(said, str) else said or []
 
     @property
     def label(self) -> str:
@@ -205,6 +225,15 @@ def _format_fault(table: str, source: Source) -> str:
     if source.timezone is not None and source.timezone not in zones:
         near = nearest(source.timezone, zones)
         return f'the timezone "{source.timezone}" of {table} is no IANA name.{near}'
+    for column, header in source.columns.items():
+        if not isinstance(header, str) and (len(header) != 2 or column_type(column) != "TIMESTAMP"):
+            return (
+                f'"{column}" in columns of {table} needs one header; only a time may have two, of'
+                " its day and of its clock."
+            )
+    for format in source.formats:
+        if fault := format_fault(format):
+            return f'the date_format "{format}" of {table} {fault}'
     return ""
 
 
@@ -257,7 +286,15 @@ def read_source(
         n = con.sql(n_staged).fetchall()[0][0]
         zone = source.timezone or reader.timezone
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", source.columns, zone)
+            role: Stage(
+                con,
+                same,
+                f"staged_{n + i}",
+                source.headers,
+                zone,
+                formats=source.formats,
+                clocks=source.clocks,
+            )
             for i, (role, same) in enumerate(roles.items())
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):

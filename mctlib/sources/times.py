@@ -1,6 +1,7 @@
 """How the times of a column are written, and the SQL that makes UTC timestamps of them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,28 +10,44 @@ import duckdb
 from mctlib.contract import DataError
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import FAULTY_SHARE
+from mctlib.sources.spellings import EXCEL, likely_formats
 
-UNITS = ("seconds", "milliseconds", "microseconds")
+UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+OFFSET = r"[+-](?:0\d|1[0-4])(?::?\d\d)?"
+ZONE = rf"(?:Z| UTC| GMT|{OFFSET}| [A-Z][A-Za-z]+/[\w/+-]+)"
+DAY = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+CLOCK = r"[T ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
+# A count since 1970 is one where its moment is plausible, from 2000 to 2033: ten digits from
+# 2000010100 on are a day and its hour.
+COUNT = "regexp_full_match(x, '{}') AND try_cast(x AS DOUBLE) BETWEEN 946684800{} AND 2000000000{}"
 # How a text x may be written as a time; the first test that holds names it.
 WRITTEN = {
-    "seconds": r"regexp_full_match(x, '\d{9,11}(\.\d+)?')",
-    "milliseconds": r"regexp_full_match(x, '\d{12,14}(\.\d+)?')",
-    "microseconds": r"regexp_full_match(x, '\d{15,17}(\.\d+)?')",
-    "day": r"regexp_full_match(x, '\d{8}')",
-    "unreadable": "try_cast(x AS TIMESTAMPTZ) IS NULL",
-    "naive": r"regexp_full_match(x, '\d+-\d+-\d+([T ]+[\d:.]+)?')",
-    "zoned": "true",
+    "zoned": f"regexp_full_match(x, '{DAY}{CLOCK}{ZONE}')",
+    "naive": f"regexp_full_match(x, '{DAY}(?:{CLOCK})?')",
+    "seconds": COUNT.format(r"\d{9,10}(\.\d+)?", "", ""),
+    "milliseconds": COUNT.format(r"\d{12,13}(\.\d+)?", *["000"] * 2),
+    "microseconds": COUNT.format(r"\d{15,16}(\.\d+)?", *["000000"] * 2),
+    "nanoseconds": COUNT.format(r"\d{18,19}", *["000000000"] * 2),
+    "digits": r"regexp_full_match(x, '\d{8}(\d\d){0,3}')",
+    "spelled zoned": r"regexp_matches(iso_of(x), '[+-]\d\d:\d\d$')",
+    "spelled": "iso_of(x) IS NOT NULL",
+    "unreadable": "true",
 }
 # The timestamp that a text x of each kind means.
 MEANT = {
+    "zoned": "timezone('UTC', try_cast(x AS TIMESTAMPTZ))",
+    "naive": "try_cast(x AS TIMESTAMP)",
     "seconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1000000) AS BIGINT))",
     "milliseconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1000) AS BIGINT))",
     "microseconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1) AS BIGINT))",
-    "day": "try_strptime(x, '%Y%m%d')",
-    "unreadable": "NULL",
-    "naive": "try_cast(x AS TIMESTAMP)",
-    "zoned": "timezone('UTC', try_cast(x AS TIMESTAMPTZ))",
+    "nanoseconds": "make_timestamp(CAST(x AS BIGINT) // 1000)",
+    "digits": "try_strptime(rpad(x, 14, '0'), '%Y%m%d%H%M%S')",
+    "spelled zoned": "timezone('UTC', try_cast(iso_of(x) AS TIMESTAMPTZ))",
+    "spelled": "try_cast(iso_of(x) AS TIMESTAMP)",
+    "unreadable": "NULL::TIMESTAMP",
 }
+# Kinds that carry no zone.
+LOCAL = ("naive", "digits", "spelled", "by format", "by excel")
 
 
 def put(sql: str, value: str) -> str:
@@ -45,11 +62,33 @@ def in_utc(local: str, timezone: str | None) -> str:
     return f"timezone('UTC', timezone({sql_text(timezone)}, {local}))"
 
 
+def by_formats(formats: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Kind -> test and timestamp, over x, of what `date_format` says; it goes before all others."""
+    kinds = {}
+    zoned = [format for format in formats if "%z" in format]
+    local = [format for format in formats if format not in (EXCEL, *zoned)]
+    for kind, said in (("by format", local), ("by zoned format", zoned)):
+        # unbreakable and narrow spaces, which browsers put before AM and PM
+        spaced = "translate(x, '\u00a0\u2009\u202f', '   ')"
+        read = f"try_strptime({spaced}, [{', '.join(map(sql_text, said))}])"
+        if said:
+            # %Y takes 26 for the year 26
+            test = f"{read} >= TIMESTAMP '1000-01-01'"
+            kinds[kind] = (test, f"timezone('UTC', {read})" if "zoned" in kind else read)
+    if EXCEL in formats:
+        serial = "try_cast(replace(x, ',', '.') AS DOUBLE)"
+        # to the millisecond, the finest that a spreadsheet keeps
+        read = f"TIMESTAMP '1899-12-30' + to_milliseconds(round({serial} * 86400000)::BIGINT)"
+        kinds["by excel"] = (r"regexp_full_match(x, '\d{5}(?:[.,]\d+)?')", read)
+    return kinds
+
+
 @dataclass(frozen=True)
 class TimeColumn:
     """A column of times: its name in the contract, SQL of its values and of the rows they stand in.
 
-    timezone: of times that carry none. wall_clock: whether counts since 1970 follow it too.
+    timezone: of times that carry none. formats: of `date_format`. wall_clock: whether counts since
+    1970 follow the zone too.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -57,6 +96,7 @@ class TimeColumn:
     column: str
     rows: str
     timezone: str | None
+    formats: Sequence[str] = ()
     wall_clock: bool = False
 
     def from_texts(self, sql: str) -> str:
@@ -64,36 +104,71 @@ class TimeColumn:
 
         Raises DataError: units are mixed, too many are unreadable, a zone must be named.
         """
-        cases = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in WRITTEN.items())
-        rows = self.con.sql(f"""
-            SELECT CASE {cases} END, count(*), min(x)
-            FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL GROUP BY 1
-        """).fetchall()
-        self._check({kind: n for kind, n, _ in rows}, {kind: value for kind, _, value in rows})
-        local = ("naive", "day", *UNITS) if self.wall_clock else ("naive", "day")
-        zoned = {kind: in_utc(MEANT[kind], self.timezone) for kind in local}
-        meant = MEANT | zoned
-        present = [kind for kind in WRITTEN if kind in {row[0] for row in rows}]
+        said = by_formats(self.formats)
+        written = {kind: test for kind, (test, _) in said.items()} | WRITTEN
+        local = (*LOCAL, *UNITS) if self.wall_clock else LOCAL
+        meant = {kind: read for kind, (_, read) in said.items()} | MEANT
+        meant = {k: in_utc(v, self.timezone) if k in local else v for k, v in meant.items()}
+        found = self._look(sql, written, meant)
+        self._check(found)
+        present = [kind for kind in written if kind in found]
         if not present:
             return "CAST(NULL AS TIMESTAMP)"
         if len(present) == 1:
             return put(meant[present[0]], sql)
-        cases = " ".join(f"WHEN {WRITTEN[kind]} THEN {meant[kind]}" for kind in present)
+        cases = " ".join(f"WHEN {written[kind]} THEN {meant[kind]}" for kind in present)
         return put(f"CASE {cases} END", sql)
 
-    def _check(self, counts: dict[str, int], examples: dict[str, str]) -> None:
+    def _look(
+        self, sql: str, written: dict[str, str], meant: dict[str, str]
+    ) -> dict[str, tuple[int, int, str, str]]:
+        """Kind -> its rows, those that mean no moment, an example of each."""
+        kinds = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in written.items())
+        moments = " ".join(f"WHEN '{kind}' THEN {read}" for kind, read in meant.items())
+        rows = self.con.sql(f"""
+            SELECT kind, count(*), count(*) FILTER (moment IS NULL),
+                min(x), min(x) FILTER (moment IS NULL)
+            FROM (
+                SELECT x, kind, CASE kind {moments} END AS moment
+                FROM (
+                    SELECT x, CASE {kinds} END AS kind
+                    FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL
+                )
+            ) GROUP BY kind
+        """).fetchall()
+        return {row[0]: row[1:] for row in rows}
+
+    def _check(self, found: dict[str, tuple[int, int, str, str]]) -> None:
         where = f'{self.shown}: the times in "{self.column}"'
-        units = [unit for unit in UNITS if unit in counts]
+        units = [unit for unit in UNITS if unit in found]
         if len(units) > 1:
-            mixed = " and ".join(f"{unit} ({counts[unit]} rows)" for unit in units)
+            mixed = " and ".join(f"{unit} ({found[unit][0]} rows)" for unit in units)
             raise DataError(f"{where} mix {mixed}. Split the file by unit.")
-        n, n_bad = sum(counts.values()), counts.get("unreadable", 0)
-        if n_bad > FAULTY_SHARE * n:
+        n = sum(n for n, *_ in found.values())
+        bad = [(n_bad, example) for _, n_bad, _, example in found.values() if n_bad]
+        if sum(n_bad for n_bad, _ in bad) > FAULTY_SHARE * n:
+            example = max(bad)[1]
             raise DataError(
-                f'{self.shown}: {n_bad} of {n} values of "{self.column}" cannot be read as times,'
-                f' for example "{examples["unreadable"]}". Write them like 2026-01-05T10:11:12Z.'
+                f"{self.shown}: {sum(n_bad for n_bad, _ in bad)} of {n} values of"
+                f' "{self.column}" cannot be read as times, for example "{example}".'
+                f"{self._advice(example)}"
             )
-        self._need_zone(examples.get("naive") or examples.get("day"))
+        self._need_zone(next((found[kind][2] for kind in LOCAL if kind in found), None))
+
+    def _advice(self, example: str) -> str:
+        """How a text that cannot be read may be said to be written, as sentences."""
+        formats = fitting(self.con, example)
+        said = "  or  ".join(f'date_format: "{format}"' for format in formats)
+        letters = re.search(r":\d\d (?![AP]M$)([A-Z]{2,5})$", example)
+        if letters and formats:
+            return (
+                f' "{letters[1]}" means different hours in different places. Add to this source the'
+                f" lines  {said}  and  timezone: the IANA name of the zone that is meant."
+            )
+        if formats:
+            which = " Which number is the day?" if len(formats) > 1 else ""
+            return f"{which} Add to this source the line  {said}."
+        return " Write them like 2026-01-05T10:11:12Z, or say how by date_format (of strptime)."
 
     def from_times(self, time: str, kind: str) -> str:
         """As `from_texts`, of a column that holds times: only their type and range are looked at.
@@ -119,3 +194,14 @@ class TimeColumn:
                 f' for example "{example}". Add to this source the line  timezone: UTC'
                 "  (or the IANA name of the zone they were written in)."
             )
+
+
+def fitting(con: duckdb.DuckDBPyConnection, example: str) -> list[str]:
+    """The `likely_formats` of a text by which it is a plausible time."""
+    fits = []
+    for format in likely_formats(example):
+        ((test, read),) = by_formats([format]).values()
+        sql = f"SELECT {test} AND {read} >= TIMESTAMP '2000-01-01'"
+        if con.execute(put(sql, sql_text(example))).fetchall()[0][0]:
+            fits.append(format)
+    return fits

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 
 from mctlib.contract import DataError
+from mctlib.eventlog import plausible
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import FAULTY_SHARE
 from mctlib.sources.spellings import EXCEL, likely_formats
@@ -46,6 +47,8 @@ MEANT = {
     "spelled": "try_cast(iso_of(x) AS TIMESTAMP)",
     "unreadable": "NULL::TIMESTAMP",
 }
+# Kind -> its rows, those that mean no moment, an example of each.
+Looked: TypeAlias = dict[str, tuple[int, int, str, str]]
 # Kinds that carry no zone.
 LOCAL = ("naive", "digits", "spelled", "by format", "by excel")
 
@@ -83,6 +86,23 @@ def by_formats(formats: Sequence[str]) -> dict[str, tuple[str, str]]:
     return kinds
 
 
+def unread(found: Looked) -> tuple[int, str]:
+    """How many texts mean no moment, and one of the most frequent kind of these."""
+    bad = [(n, example) for _, n, _, example in found.values() if n]
+    return sum(n for n, _ in bad), max(bad)[1] if bad else ""
+
+
+def local_example(found: Looked) -> str | None:
+    """A text that carries no zone, if there is one."""
+    return next((found[kind][2] for kind in LOCAL if kind in found), None)
+
+
+def _read(written: dict[str, str], meant: dict[str, str]) -> str:
+    """SQL of the timestamp of a text x, of whichever kind."""
+    cases = " ".join(f"WHEN {test} THEN {meant[kind]}" for kind, test in written.items())
+    return f"CASE {cases} END"
+
+
 @dataclass(frozen=True)
 class TimeColumn:
     """A column of times: its name in the contract, SQL of its values and of the rows they stand in.
@@ -104,25 +124,25 @@ class TimeColumn:
 
         Raises DataError: units are mixed, too many are unreadable, a zone must be named.
         """
+        written, meant = self._kinds()
+        found = self.look(sql)
+        self._check(found, sql)
+        present = {kind: test for kind, test in written.items() if kind in found}
+        if len(present) > 1:
+            return put(_read(present, meant), sql)
+        return put(meant[next(iter(present), "unreadable")], sql)
+
+    def _kinds(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Kind -> test, and kind -> UTC timestamp, both SQL over x."""
         said = by_formats(self.formats)
         written = {kind: test for kind, (test, _) in said.items()} | WRITTEN
-        local = (*LOCAL, *UNITS) if self.wall_clock else LOCAL
         meant = {kind: read for kind, (_, read) in said.items()} | MEANT
-        meant = {k: in_utc(v, self.timezone) if k in local else v for k, v in meant.items()}
-        found = self._look(sql, written, meant)
-        self._check(found)
-        present = [kind for kind in written if kind in found]
-        if not present:
-            return "CAST(NULL AS TIMESTAMP)"
-        if len(present) == 1:
-            return put(meant[present[0]], sql)
-        cases = " ".join(f"WHEN {written[kind]} THEN {meant[kind]}" for kind in present)
-        return put(f"CASE {cases} END", sql)
+        local = (*LOCAL, *UNITS) if self.wall_clock else LOCAL
+        return written, {k: in_utc(v, self.timezone) if k in local else v for k, v in meant.items()}
 
-    def _look(
-        self, sql: str, written: dict[str, str], meant: dict[str, str]
-    ) -> dict[str, tuple[int, int, str, str]]:
-        """Kind -> its rows, those that mean no moment, an example of each."""
+    def look(self, sql: str) -> Looked:
+        """See how the texts are written."""
+        written, meant = self._kinds()
         kinds = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in written.items())
         moments = " ".join(f"WHEN '{kind}' THEN {read}" for kind, read in meant.items())
         rows = self.con.sql(f"""
@@ -138,37 +158,43 @@ class TimeColumn:
         """).fetchall()
         return {row[0]: row[1:] for row in rows}
 
-    def _check(self, found: dict[str, tuple[int, int, str, str]]) -> None:
+    def _check(self, found: Looked, sql: str) -> None:
         where = f'{self.shown}: the times in "{self.column}"'
         units = [unit for unit in UNITS if unit in found]
         if len(units) > 1:
             mixed = " and ".join(f"{unit} ({found[unit][0]} rows)" for unit in units)
             raise DataError(f"{where} mix {mixed}. Split the file by unit.")
         n = sum(n for n, *_ in found.values())
-        bad = [(n_bad, example) for _, n_bad, _, example in found.values() if n_bad]
-        if sum(n_bad for n_bad, _ in bad) > FAULTY_SHARE * n:
-            example = max(bad)[1]
+        n_bad, example = unread(found)
+        if n_bad > FAULTY_SHARE * n:
             raise DataError(
-                f"{self.shown}: {sum(n_bad for n_bad, _ in bad)} of {n} values of"
-                f' "{self.column}" cannot be read as times, for example "{example}".'
-                f"{self._advice(example)}"
+                f'{self.shown}: {n_bad} of {n} values of "{self.column}" cannot be read as times,'
+                f' for example "{example}".{advice(example, self.proposed(sql, example))}'
             )
-        self._need_zone(next((found[kind][2] for kind in LOCAL if kind in found), None))
+        self._need_zone(local_example(found))
 
-    def _advice(self, example: str) -> str:
-        """How a text that cannot be read may be said to be written, as sentences."""
-        formats = fitting(self.con, example)
-        said = "  or  ".join(f'date_format: "{format}"' for format in formats)
-        letters = re.search(r":\d\d (?![AP]M$)([A-Z]{2,5})$", example)
-        if letters and formats:
-            return (
-                f' "{letters[1]}" means different hours in different places. Add to this source the'
-                f" lines  {said}  and  timezone: the IANA name of the zone that is meant."
-            )
-        if formats:
-            which = " Which number is the day?" if len(formats) > 1 else ""
-            return f"{which} Add to this source the line  {said}."
-        return " Write them like 2026-01-05T10:11:12Z, or say how by date_format (of strptime)."
+    def proposed(self, sql: str, example: str) -> list[str]:
+        """The formats that a text such as ``example`` may have, as far as all texts decide it.
+
+        None where no format makes nine in ten of those without one plausible times.
+        """
+        formats = likely_formats(example)
+        latest = f"TIMESTAMP '{plausible.last_of('day')}'"
+        counts = ["count(*)"]
+        for format in formats:
+            ((test, read),) = by_formats([format]).values()
+            sound = f"{test} AND {read} BETWEEN TIMESTAMP '2000-01-01' AND {latest}"
+            if format.startswith("%y"):
+                # a year in front has its two digits
+                sound += r" AND regexp_matches(x, '^\d\d\D')"
+            counts.append(f"count(*) FILTER ({sound})")
+        ((n, *fit),) = self.con.sql(f"""
+            SELECT {", ".join(counts)} FROM (SELECT {sql} AS x FROM {self.rows})
+            WHERE x IS NOT NULL AND {_read(WRITTEN, MEANT)} IS NULL
+        """).fetchall()
+        most = max(fit, default=0)
+        decided = [format for format, k in zip(formats, fit) if k == most]
+        return decided if most >= (1 - FAULTY_SHARE) * n and most else []
 
     def from_times(self, time: str, kind: str) -> str:
         """As `from_texts`, of a column that holds times: only their type and range are looked at.
@@ -196,12 +222,21 @@ class TimeColumn:
             )
 
 
-def fitting(con: duckdb.DuckDBPyConnection, example: str) -> list[str]:
-    """The `likely_formats` of a text by which it is a plausible time."""
-    fits = []
-    for format in likely_formats(example):
-        ((test, read),) = by_formats([format]).values()
-        sql = f"SELECT {test} AND {read} >= TIMESTAMP '2000-01-01'"
-        if con.execute(put(sql, sql_text(example))).fetchall()[0][0]:
-            fits.append(format)
-    return fits
+def letters_behind(text: str) -> str:
+    """Letters that end a time and are no zone that is known, if there are any."""
+    found = re.search(r":\d\d ?(?![AP]M$)([A-Z]{2,5})$", text)
+    return found[1] if found else ""
+
+
+def advice(example: str, formats: Sequence[str]) -> str:
+    """How a text that cannot be read may be said to be written, as sentences."""
+    if not formats:
+        return " Write them like 2026-01-05T10:11:12Z, or say how by date_format (of strptime)."
+    said = "  or  ".join(f'date_format: "{format}"' for format in formats)
+    if letters := letters_behind(example):
+        return (
+            f' "{letters}" means different hours in different places. Add to this source the'
+            f" lines  {said}  and  timezone: the IANA name of the zone that is meant."
+        )
+    which = " Which number is the day?" if len(formats) > 1 else ""
+    return f"{which} Add to this source the line  {said}."

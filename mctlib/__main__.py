@@ -166,6 +166,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
             line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
             for reason, n in rows["n_rejected"].items():
                 line += f" + {n:,} rejected ({reason})"
+            for column, n in rows.get("n_emptied", {}).items():
+                line += f"; {n:,} times of {column} are not plausible and were left empty"
             click.echo(line)
     click.echo(f"{report['n_users']:,} users")
     who = report["identity"]

@@ -38,6 +38,7 @@ def build_store(
     name: str,
     fingerprint: str = "",
     observed_until: str | None = None,
+    earliest: str | None = None,
     zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
@@ -57,6 +58,8 @@ def build_store(
         Where the sources are staged.
     name, fingerprint, observed_until : str
         Of the dataset, for the report.
+    earliest : str
+        The first day whose events are believed (none: see `plausible`).
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
 
@@ -82,6 +85,7 @@ def build_store(
                 name=name,
                 fingerprint=fingerprint,
                 observed_until=observed_until,
+                earliest=earliest,
                 zones=zones,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.eventlog import plausible
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, salt
+from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, hashed, salt
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 
@@ -40,13 +42,13 @@ def read_in_place(
     return load_report(name, tally, days)
 
 
-def verdict(refused: str) -> str:
+def verdict(refused: str, near: tuple[date, date] | None = None) -> str:
     """SQL of the reason why a row of events is left out, NULL for the others.
 
-    ``refused``: SQL that is true for users without consent.
+    ``refused``: SQL that is true for users without consent. ``near``: see `plausible`.
     """
     no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
-    return f"CASE {faults()} {no_user} WHEN {refused} THEN 'no consent' END"
+    return f"CASE {plausible.faults(near=near)} {no_user} WHEN {refused} THEN 'no consent' END"
 
 
 def headers(
@@ -90,6 +92,8 @@ def canonical_select(
         sql = f"NULL::{column_type(column)}"
         if column in found:
             sql = _cast(column, sql_name(found[column]), kinds[found[column]], label)
+            if column in plausible.beside(table):
+                sql = f"CASE WHEN {plausible.believed(f'({sql})')} THEN {sql} END"
         parts.append(f"{sql} AS {column}")
     return f"SELECT {', '.join(parts)} FROM {relation}"
 
@@ -173,7 +177,8 @@ def lay_over(
     anybody = con.execute("SELECT 1 FROM refused LIMIT 1").fetchall()
     refused = "user_id IN (FROM refused)" if anybody else "false"
     sound = names is not None or not anybody and _all_sound(con)
-    why = "NULL" if sound else verdict(refused)
+    near = None if sound else plausible.near(con, "given_events")
+    why = "NULL" if sound else verdict(refused, near)
     con.execute(f"CREATE VIEW judged AS SELECT *, {why}::VARCHAR AS verdict FROM given_events")
     user = f"(hash(md5({sql_text(salted)} || user_id)) >> 1)::BIGINT AS user"
     _lay_small_tables(con, user, salted, refused)
@@ -194,6 +199,8 @@ def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:
     found = con.execute("""
         SELECT count(*) = least(count(user_id), count(event), count(timestamp))
             AND least(min(user_id), min(event)) > '' AND max(timestamp) < now()::TIMESTAMP
+            AND min(timestamp) >= TIMESTAMP '2000-01-01'
+            AND max(timestamp) < min(timestamp) + INTERVAL 5 YEARS
         FROM given_events""")
     return bool(found.fetchall()[0][0])
 
@@ -248,10 +255,10 @@ def load_report(name: str, tally: pd.DataFrame, days: Mapping[str, list[str]]) -
     kept = tally[tally["verdict"].isna()]
     n_read = int(tally["n_events"].sum())
     rejected = {str(why): int(n) for why, n in tally.groupby("verdict")["n_events"].sum().items()}
-    for why in ("no event", "unreadable timestamp", "timestamp in the future"):
-        if rejected.get(why, 0) > FAULTY_SHARE * n_read:
+    for why, n in rejected.items():
+        if ("event" in why or "timestamp" in why) and n > FAULTY_SHARE * n_read:
             raise DataError(
-                f"{name}: {rejected[why]:,} of {n_read:,} rows of events have the fault: {why}; "
+                f"{name}: {n:,} of {n_read:,} rows of events have the fault: {why}; "
                 "more than one row in ten wrong in one way means the data is misread."
             )
     if kept.empty:

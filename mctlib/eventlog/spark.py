@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mctlib.contract import DataError, as_columns
-from mctlib.eventlog import observed
+from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
@@ -89,11 +90,15 @@ class SparkLog(EventLog):
         filled: set[str] = set()
         if people is not None:
             people = self._beside["people"] = _canonical(people, "people")
-        rows = _judged(_canonical(events, "events", columns), people)
+        given_rows = _canonical(events, "events", columns)
+        rows = _judged(given_rows, people)
         if people is not None:
             people = _consenting(people)
             filled = _filled(people)
         tally = _tally(rows)
+        if near := _near(rows, tally):
+            rows = _judged(given_rows, people, near)
+            tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
         self._described = _described(tally)
@@ -317,8 +322,10 @@ def _type(frame: DataFrame, column: str) -> str:
     return frame.schema[column].dataType.simpleString()
 
 
-def _judged(rows: DataFrame, people: DataFrame | None) -> DataFrame:
-    """The rows with the reason why one is left out, ``verdict``."""
+def _judged(
+    rows: DataFrame, people: DataFrame | None, near: tuple[date, date] | None = None
+) -> DataFrame:
+    """The rows with the reason why one is left out, ``verdict``; ``near``: see `plausible`."""
     from pyspark.sql import functions as f
 
     if people is not None and "consent" in people.columns:
@@ -326,7 +333,7 @@ def _judged(rows: DataFrame, people: DataFrame | None) -> DataFrame:
         rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
     else:
         rows = rows.withColumn("refused", f.lit(False))
-    return rows.withColumn("verdict", f.expr(verdict("refused")))
+    return rows.withColumn("verdict", f.expr(verdict("refused", near)))
 
 
 def _consenting(people: DataFrame) -> DataFrame:
@@ -340,6 +347,21 @@ def _filled(people: DataFrame) -> set[str]:
     counts = [f.expr(f"count(nullif(cast({c} as string), ''))").alias(c) for c in people.columns]
     found = people.agg(*counts).collect()[0]
     return {c for c in people.columns if found[c]}
+
+
+def _near(rows: DataFrame, tally: pd.DataFrame) -> tuple[date, date] | None:
+    """See `plausible.near`."""
+    kept = tally[tally["verdict"].isna()]
+    if kept.empty:
+        return None
+    ends = pd.to_datetime([kept["first_at"].min(), kept["last_at"].max()], unit="us")
+    days = "cast(timestamp AS date) AS day"
+    sound = rows.where("verdict IS NULL")
+    return plausible.near_between(
+        ends[0].date(),
+        ends[1].date(),
+        lambda: map(tuple, sound.selectExpr(days).groupBy("day").count().collect()),
+    )
 
 
 def _tally(rows: DataFrame) -> pd.DataFrame:

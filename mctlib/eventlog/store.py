@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import duckdb
-import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
-from mctlib.eventlog import observed
+from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
 from mctlib.eventlog.sql import sql_text
@@ -43,19 +42,6 @@ def salt() -> str:
 def hashed(column: str, salted: str) -> str:
     """SQL of a personal id as it is kept; of no id, NULL."""
     return f"substr(sha256({sql_text(salted)} || nullif({column}, '')), 1, 16)"
-
-
-def faults() -> str:
-    """Branches of an SQL CASE that say what is wrong with a timed row, for DuckDB and Spark.
-
-    A day ahead of now is some clock's error, not the future.
-    """
-    soon = f"{pd.Timestamp.now('UTC') + pd.Timedelta('1D'):%Y-%m-%d %H:%M:%SZ}"
-    return f"""
-        WHEN coalesce(event, '') = '' THEN 'no event'
-        WHEN timestamp IS NULL THEN 'unreadable timestamp'
-        WHEN timestamp > TIMESTAMP '{soon}' THEN 'timestamp in the future'
-    """
 
 
 def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
@@ -83,21 +69,26 @@ def fill(
     name: str,
     fingerprint: str = "",
     observed_until: Any = None,
+    earliest: Any = None,
     zones: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
 
     ``tables``: canonical table (see `CANONICAL`) -> the sources of each, SELECTs over ``con``. One
     of events gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
-    ``timestamp_raw``. ``zones``: see `known_by_day`. Returns the load report.
+    ``timestamp_raw``. ``earliest``: see `plausible.first_of`. ``zones``: see `known_by_day`.
+    Returns the load report.
     Raises DataError: too many faulty rows in a source, nothing left.
     """
     for table in CANONICAL:
         if table != "events":
             _stage(con, table, tables.get(table, ()))
-    left_out = _stage_events(con, tables.get("events", ()), stitched=bool(tables.get("identities")))
+    stitched = bool(tables.get("identities"))
+    left_out = _stage_events(con, tables.get("events", ()), earliest, stitched=stitched)
     rows = _Rows(con, left_out)
-    _reject_faults(rows)
+    _reject_faults(rows, earliest)
+    for table, n_emptied in plausible.empty(con, earliest).items():
+        rows.counts[table]["n_emptied"] = n_emptied
     identity = stitch(con)
     _reject_repeats(rows)
     _reject_refusals(rows)
@@ -153,7 +144,7 @@ def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources) -> None
 
 
 def _stage_events(
-    con: duckdb.DuckDBPyConnection, sources: Sources, *, stitched: bool
+    con: duckdb.DuckDBPyConnection, sources: Sources, earliest: Any, *, stitched: bool
 ) -> list[str] | None:
     """Make `in_events`, all canonical columns and `id`, over `given_events`, the sources' columns.
 
@@ -180,7 +171,10 @@ def _stage_events(
 
     rows = " UNION ALL ".join(given_by(*source) for source in staged)
     con.execute(f"CREATE OR REPLACE TEMP {'TABLE' if copied else 'VIEW'} given_events AS {rows}")
-    filled = [c if c in columns else f"NULL::{kind} AS {c}" for c, kind in kinds.items()]
+    shown = {c: c if c in columns else f"NULL::{kind}" for c, kind in kinds.items()}
+    for column in set(plausible.beside("events")) & set(columns):
+        shown[column] = f"CASE WHEN {plausible.believed(column, earliest)} THEN {column} END"
+    filled = [f"{sql} AS {column}" for column, sql in shown.items()]
     filled.append("rowid AS id" if copied else "NULL AS id")
     con.execute(f"""
         CREATE OR REPLACE TEMP VIEW all_events AS SELECT {", ".join(filled)} FROM given_events;
@@ -268,17 +262,22 @@ class _Rows:
         """)
 
 
-def _reject_faults(rows: _Rows) -> None:
-    # one moment for every look at the rows
-    timed = f"CASE {faults()} END"
+def _reject_faults(rows: _Rows, earliest: Any) -> None:
+    first = plausible.first_of(earliest)
+    for table in ("events", "backend"):
+        near = plausible.near(rows.con, f"in_{table}", earliest)
+        rows.reject(table, f"CASE {plausible.faults(first, near)} END", fault=True)
     nobody = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END"
-    rows.reject("events", timed, fault=True)
-    rows.reject("backend", timed, fault=True)
     for table in ABOUT_USERS:
         rows.reject(table, nobody)
     rows.reject("events", nobody.replace("user_id", "user_id, anonymous_id"))
+    first = min(first, plausible.FLOOR)
+    submitted = plausible.implausible("submitted_at", first)
+    rows.reject("surveys", f"CASE {submitted} END", fault=True)
+    day = plausible.implausible("day", first)
     for table in ("spend", "timeline"):
-        rows.reject(table, "CASE WHEN day IS NULL THEN 'unreadable day' END", fault=True)
+        unread = "WHEN day IS NULL THEN 'unreadable day'"
+        rows.reject(table, f"CASE {unread} {day} END", fault=True)
     unnamed = "CASE WHEN coalesce(alert_id, '') = '' THEN 'no alert_id' END"
     rows.reject("responses", unnamed, fault=True)
 

@@ -49,11 +49,13 @@ def header(log: EventLog, *, rule: str, as_of: str) -> None:
 
 
 def _left_out(load: dict[str, Any]) -> str:
-    """Rejected rows by reason and duplicates removed, in words; "" when nothing was left out."""
+    """Rejected rows by reason and times left empty, in words; "" when nothing was left out."""
     said = []
     for name, counts in load.get("tables", {}).items():
         for reason, n in (counts.get("n_rejected") or {}).items():
             said.append(f"{cells.count(n)} row{'' if n == 1 else 's'} of {name} ({reason})")
+        for column, n in counts.get("n_emptied", {}).items():
+            said.append(f"{cells.count(n)} implausible {column} of {name}")
     return "; ".join(said)
 
 

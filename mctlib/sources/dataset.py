@@ -15,19 +15,25 @@ from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import duckdb
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nearest
+from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, column_type, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
-from mctlib.sources.project import plan_yaml, project_root, says_name, yaml_of, yamls
+from mctlib.sources.project import (
+    content_of,
+    plan_yaml,
+    project_root,
+    says_name,
+    yaml_of,
+    yamls,
+)
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
+from mctlib.sources.spellings import format_fault
 from mctlib.sources.staging import Stage, workbench
-from mctlib.strict_yaml import OnceLoader
 from mctlib.tracking_plan.reading import read_plan
 
 # A dataset's name names its store.
@@ -40,7 +46,9 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property. timezone: IANA zone of times that carry none.
+    property; of a time also a list, the headers of its day and of its clock. timezone: IANA zone of
+    times that carry none. date_format: how strptime reads times that nothing else tells, one format
+    or a list; `excel`: days counted by a spreadsheet.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -48,13 +56,27 @@ class Source(BaseModel):
     query: str | None = None
     connection: str | None = None
     format: str = "canonical"
-    columns: dict[str, str] = {}
+    columns: dict[str, str | list[str]] = {}
     timezone: str | None = None
+    date_format: Annotated[
+        list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)
+    ] = []
 
     @property
     def paths(self) -> list[str]:
         """What `path` says, as a list."""
         return [self.path] if isinstance(self.path, str) else self.path or []
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What `columns` says, of times whose day and clock stand apart the day's header."""
+        return {c: h if isinstance(h, str) else h[0] for c, h in self.columns.items()}
+
+    @property
+    def said_of_times(self) -> tuple[list[str], dict[str, str]]:
+        """Their formats, and the headers of clocks that stand apart."""
+        clocks = {c: h[1] for c, h in self.columns.items() if not isinstance(h, str)}
+        return self.date_format, clocks
 
     @property
     def label(self) -> str:
@@ -81,6 +103,7 @@ class Dataset(BaseModel):
     currency: of every amount, as it is printed (EUR); nothing is converted.
     observed_until: day or moment (UTC) until which events were collected, although none came.
     plan: the YAML of the tracking plan, where it is not params/plan.<name>.yaml.
+    earliest: the first day (UTC) whose events are believed, in place of `plausible`'s own rules.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -88,6 +111,7 @@ class Dataset(BaseModel):
     currency: str = ""
     observed_until: Annotated[str, BeforeValidator(str)] | None = None
     plan: str | None = None
+    earliest: Annotated[str, BeforeValidator(str)] | None = None
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -112,16 +136,17 @@ def read_dataset(path: Path) -> Dataset:
 
     Raises DataError of one sentence: the file, the field, the rule, the nearest valid word.
     """
-    content = _content(path)
+    content = content_of(path)
     try:
         dataset = Dataset.model_validate(content)
     except ValidationError as errors:
         raise DataError(f"{path.name}: {_field_fault(content, errors)}") from None
     if not re.fullmatch(NAME, dataset.name):
         raise DataError(f"{path.name}: {name_fault(dataset.name)}")
-    if dataset.observed_until is not None:
+    for field in ("observed_until", "earliest"):
         try:
-            as_timestamp(dataset.observed_until, f"{path.name}: observed_until")
+            if (said := getattr(dataset, field)) is not None:
+                as_timestamp(said, f"{path.name}: {field}")
         except ParameterError as error:
             raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
@@ -135,20 +160,6 @@ def read_dataset(path: Path) -> Dataset:
 def name_fault(name: str) -> str:
     """What is wrong with a name that is none."""
     return f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
-        raise DataError(f"{path.name} is not valid YAML{line}: {problem}.") from None
-    if not isinstance(content, dict):
-        fault = "is empty. Write into it" if content is None else "must be a mapping such as"
-        raise DataError(f"{path.name} {fault}  name: ..., events: {{path: ...}}.")
-    return content
 
 
 def _field_fault(content: dict[str, Any], errors: ValidationError) -> str:
@@ -193,6 +204,14 @@ def _format_fault(table: str, source: Source) -> str:
     if source.timezone is not None and source.timezone not in zones:
         near = nearest(source.timezone, zones)
         return f'the timezone "{source.timezone}" of {table} is no IANA name.{near}'
+    for column, header in source.columns.items():
+        two = isinstance(header, str) or (len(header) == 2 and column_type(column) == "TIMESTAMP")
+        if not two:
+            says = "needs one header; only a time may have two, of its day and of its clock."
+            return f'"{column}" in columns of {table} {says}'
+    for format in source.date_format:
+        if fault := format_fault(format):
+            return f'the date_format "{format}" of {table} {fault}'
     return ""
 
 
@@ -245,7 +264,7 @@ def read_source(
         n = con.sql(n_staged).fetchall()[0][0]
         zone = source.timezone or reader.timezone
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", source.columns, zone)
+            role: Stage(con, same, f"staged_{n + i}", source.headers, zone, *source.said_of_times)
             for i, (role, same) in enumerate(roles.items())
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
@@ -355,6 +374,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 name=dataset.name,
                 fingerprint=key,
                 observed_until=dataset.observed_until,
+                earliest=dataset.earliest,
                 zones=zones,
             )
         except duckdb.Error as error:
@@ -372,8 +392,8 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
-    code += [package / f"eventlog/{name}.py" for name in loading]
+    loading = ("build", "days", "frames", "identity", "moments", "observed", "plausible", "sql")
+    code += [package / f"eventlog/{name}.py" for name in (*loading, "store")]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -4,17 +4,20 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 import duckdb
 
-from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError
+from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError, column_type
+from mctlib.eventlog.sql import sql_name
 from mctlib.sources.dataset import NAME, Source, name_fault, paths_of
 from mctlib.sources.files import File, find, plain, scan
 from mctlib.sources.project import project_root
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.staging import workbench
+from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
 
 # Headers, in lower case with _ for everything else, that likely mean a canonical column.
 LIKELY = {
@@ -49,7 +52,7 @@ LIKELY = {
     "label": r"label|title|what|headline",
 }
 YES_OR_NO = {"yes", "no", "0", "1", "true", "false"}
-NO_ZONE = r"\d+-\d+-\d+([T ]+[\d:.]+)?|\d{8}"
+CLOCK = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 # Header -> some of the values that stand below it.
 Values: TypeAlias = dict[str, list[str]]
 
@@ -113,7 +116,8 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> tuple[str, str, tu
     if format is None:
         table = _likely_table(file)
         chosen = _guesses(table, values)
-        lines = [*_map_lines(table, chosen), *_zone_lines(chosen, values)]
+        clocks = _clocks(chosen, values)
+        lines = [*_map_lines(table, chosen, clocks), *_time_lines(con, file, chosen, clocks)]
         return table, "columns" if "    columns:" in lines else "canonical", tuple(lines)
     table = READERS[format].tables[0]
     if format not in ("typeform", "zigpoll_segment"):
@@ -124,7 +128,7 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> tuple[str, str, tu
     for header, seen in values.items():
         if seen and {value.lower() for value in seen} <= YES_OR_NO:
             chosen[re.sub(r"\W+", "_", header.lower()).strip("_")[:40]] = header
-    return table, format, tuple(_map_lines(table, chosen))
+    return table, format, tuple(_map_lines(table, chosen, {}))
 
 
 def _guesses(table: str, headers: Sequence[str] | Values) -> dict[str, str]:
@@ -151,18 +155,81 @@ def _likely_table(file: File) -> str:
     )
 
 
-def _map_lines(table: str, chosen: dict[str, str]) -> list[str]:
+def _clocks(chosen: dict[str, str], values: Values) -> dict[str, str]:
+    """Of a time whose day and clock stand apart, column -> header of the clock.
+
+    Where the clock was taken for the time, the day takes its place in ``chosen``.
+    """
+    clocks = [h for h, seen in values.items() if seen and _all_match(CLOCK, seen)]
+    column = next((c for c in ("timestamp", "submitted_at") if c in chosen), None)
+    if not column or not clocks:
+        return {}
+    if chosen[column] in clocks:
+        rest = [h for h in values if h not in clocks and h not in chosen.values()]
+        day = _guesses("spend", rest).get("day")
+        if not day:
+            return {}
+        clocks = [chosen[column]]
+        chosen[column] = day
+    elif any(":" in value for value in values[chosen[column]]):
+        return {}
+    return {column: clocks[0]}
+
+
+def _all_match(pattern: str, values: list[str]) -> bool:
+    return all(re.fullmatch(pattern, value.strip()) for value in values)
+
+
+def _map_lines(table: str, chosen: dict[str, str], clocks: dict[str, str]) -> list[str]:
+    written = {c: [h, clocks[c]] if c in clocks else h for c, h in chosen.items()}
     renamed = [
         f"      {json.dumps(column)}: {json.dumps(header, ensure_ascii=False)}  # guessed?"
-        for column, header in chosen.items()
+        for column, header in written.items()
         if column != header or column not in CANONICAL[table]
     ]
     return ["    columns:", *renamed] if renamed else []
 
 
-def _zone_lines(chosen: dict[str, str], values: Values) -> list[str]:
+def _time_lines(
+    con: duckdb.DuckDBPyConnection, file: File, chosen: dict[str, str], clocks: dict[str, str]
+) -> list[str]:
+    """What a source must say of its times: their format where nothing else tells it, their zone."""
+    said: list[str] = []
+    asked: list[list[str]] = []
+    zone: list[str] = []
     for column, header in chosen.items():
-        is_time = column == "timestamp" or column.endswith("_at")
-        if is_time and values[header] and re.fullmatch(NO_ZONE, values[header][0]):
-            return ["    timezone: UTC  # guessed? the times carry no zone"]
-    return []
+        if column_type(column) not in ("TIMESTAMP", "DATE"):
+            continue
+        parts = [h for h in (header, clocks.get(column)) if h]
+        cleaned = ", ".join(f"clean({sql_name(plain(part))})" for part in parts)
+        text = f"nullif(concat_ws(' ', {cleaned}), '')"
+        whole = TimeColumn(con, file.shown, column, f"({scan(con, [file])})", None)
+        sample = replace(whole, rows=f"({scan(con, [file])} LIMIT 1000)")
+        n_unread, example = unread(sample.look(text))
+        formats = whole.proposed(text, example) if n_unread else []
+        if len(formats) == 1:
+            said.append(formats[0])
+        elif formats:
+            asked.append(formats)
+        local = local_example(replace(sample, formats=formats[:1]).look(text))
+        if local and column_type(column) == "TIMESTAMP":
+            zone = ["    timezone: UTC  # guessed? the times carry no zone"]
+            if letters := letters_behind(local):
+                zone = [f"    # timezone: Europe/London  # which zone is meant by {letters}?"]
+    return [*_format_lines(list(dict.fromkeys(said)), asked), *zone]
+
+
+def _format_lines(said: list[str], asked: list[list[str]]) -> list[str]:
+    lines = []
+    if said:
+        written = json.dumps(said if len(said) > 1 else said[0], ensure_ascii=False)
+        lines.append(f"    date_format: {written}  # guessed?")
+    for formats in asked:
+        # another column of the file has told
+        if not set(formats) & set(said):
+            first, *others = [json.dumps(format, ensure_ascii=False) for format in formats]
+            lines.append(
+                f"    # date_format: {first}  # or {' or '.join(others)}?"
+                " The times do not tell which number is the day"
+            )
+    return list(dict.fromkeys(lines))

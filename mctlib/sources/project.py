@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from mctlib.contract import DataError, ParameterError, nearest
+from mctlib.strict_yaml import OnceLoader
 
 
 def project_root() -> Path:
@@ -60,3 +62,18 @@ def says_name(path: Path, name: str) -> bool:
     with suppress(yaml.YAMLError, UnicodeDecodeError, AttributeError):
         return bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("name") == name)
     return False
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """What a YAML holds. Raises DataError: it is none, is empty, or no mapping."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise DataError(f"{path.name} is not valid YAML{line}: {problem}.") from None
+    if not isinstance(content, dict):
+        fault = "is empty. Write into it" if content is None else "must be a mapping such as"
+        raise DataError(f"{path.name} {fault}  name: ..., events: {{path: ...}}.")
+    return content

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DAYS, PLATFORMS, REQUIRED, DataError, nearest
+from mctlib.contract import CANONICAL, DAYS, PLATFORMS, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
+from mctlib.sources import spellings
 from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
 from mctlib.sources.times import TimeColumn, put
 
@@ -71,7 +72,7 @@ def workbench(beside: Path | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, 
         tempfile.TemporaryDirectory(suffix, ".staging-", beside) as folder,
         connect(f"{folder}/staging.duckdb") as con,
     ):
-        con.execute(MACROS)
+        con.execute(MACROS + spellings.MACROS)
         yield con, Path(folder)
 
 
@@ -80,8 +81,9 @@ class Stage:
     """Files of one kind as one table of text columns, of Parquet a view.
 
     `get` is how a reader names what it uses; the rest goes to `properties`. columns: the YAML's
-    map, canonical column -> header. timezone: of times that carry none. wall_clock: the time column
-    whose counts since 1970 follow that zone's clock instead of UTC.
+    map, canonical column -> header. clocks: of times whose day and clock stand apart, canonical
+    column -> header of the clock. timezone: of times that carry none. formats: of `date_format`.
+    wall_clock: the time column whose counts since 1970 follow that zone's clock instead of UTC.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -89,6 +91,8 @@ class Stage:
     table: str
     columns: dict[str, str]
     timezone: str | None = None
+    formats: list[str] = field(default_factory=list)
+    clocks: dict[str, str] = field(default_factory=dict)
     wall_clock: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -215,19 +219,34 @@ class Stage:
                 raise DataError(
                     f'{self.shown}: "{column}" in columns is not a column of {table}.{near}'
                 )
-            found = self.find(header)
-            if not found:
-                near = nearest(header, names)
-                raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{near}')
-            chosen[column] = self.clean(found)
+            chosen[column] = self._mapped(column, header, names)
+            if column in self.clocks:
+                clock = self._mapped(column, self.clocks[column], names)
+                chosen[column] = _joined(chosen[column], clock)
         for column in CANONICAL[table]:
             if column in chosen or column == "properties":
                 continue
             sql = mapping.get(column) or self.get(column)
+            if sql == "NULL" and column in REQUIRED[table] and column_type(column) == "TIMESTAMP":
+                sql = self._day_and_clock()
             if sql != "NULL":
                 chosen[column] = sql
         self._need(table, chosen, names)
         return chosen
+
+    def _mapped(self, column: str, header: str, names: list[str]) -> str:
+        """SQL of the text below a header that the YAML maps to a column."""
+        found = self.find(header)
+        if not found:
+            near = nearest(header, names)
+            raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{near}')
+        return self.clean(found)
+
+    def _day_and_clock(self) -> str:
+        """SQL of the time in columns `date` and `time`, NULL where they do not both stand."""
+        if not {"date", "time"} <= self.headers.keys():
+            return "NULL"
+        return _joined(self.get("date"), self.get("time"))
 
     def _need(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
         for column in REQUIRED[table]:
@@ -279,7 +298,7 @@ class Stage:
         """As `_typed`, of days and moments; what is neither stays a text."""
         if column in DAYS:
             return f"CAST({self._time(column, sql, 'UTC')} AS DATE)"
-        if column == "timestamp" or column.endswith("_at"):
+        if column_type(column) == "TIMESTAMP":
             return self._time(column, sql, self.timezone)
         return sql
 
@@ -290,7 +309,9 @@ class Stage:
             column_of = TimeColumn(self.con, self.shown, column, rows, timezone)
             return column_of.from_times(time, self.times[name])
         by_clock = column == self.wall_clock
-        texts = TimeColumn(self.con, self.shown, column, self.rows(), timezone, by_clock)
+        texts = TimeColumn(
+            self.con, self.shown, column, self.rows(), timezone, self.formats, by_clock
+        )
         return texts.from_texts(sql)
 
     def _checked(self, column: str, sql: str, made: str, rule: str, *, allowed: float = 0.0) -> str:
@@ -333,3 +354,7 @@ class Stage:
             return "NULL", more
         merged = f"json_merge_patch({', '.join(parts)})"
         return f"nullif({merged}::VARCHAR, '{{}}')", more
+
+
+def _joined(day: str, clock: str) -> str:
+    return f"nullif(concat_ws(' ', {day}, {clock}), '')"

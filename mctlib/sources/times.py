@@ -1,36 +1,56 @@
 """How the times of a column are written, and the SQL that makes UTC timestamps of them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 
 from mctlib.contract import DataError
+from mctlib.eventlog import plausible
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import FAULTY_SHARE
+from mctlib.sources.spellings import EXCEL, likely_formats
 
-UNITS = ("seconds", "milliseconds", "microseconds")
+UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+OFFSET = r"[+-](?:0\d|1[0-4])(?::?\d\d)?"
+ZONE = rf"(?:Z| UTC| GMT|{OFFSET}| [A-Z][A-Za-z]+/[\w/+-]+)"
+DAY = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+CLOCK = r"[T ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
+# A count since 1970 is one where its moment is plausible, from 2000 to 2033: ten digits from
+# 2000010100 on are a day and its hour.
+COUNT = "regexp_full_match(x, '{}') AND try_cast(x AS DOUBLE) BETWEEN 946684800{} AND 2000000000{}"
 # How a text x may be written as a time; the first test that holds names it.
 WRITTEN = {
-    "seconds": r"regexp_full_match(x, '\d{9,11}(\.\d+)?')",
-    "milliseconds": r"regexp_full_match(x, '\d{12,14}(\.\d+)?')",
-    "microseconds": r"regexp_full_match(x, '\d{15,17}(\.\d+)?')",
-    "day": r"regexp_full_match(x, '\d{8}')",
-    "unreadable": "try_cast(x AS TIMESTAMPTZ) IS NULL",
-    "naive": r"regexp_full_match(x, '\d+-\d+-\d+([T ]+[\d:.]+)?')",
-    "zoned": "true",
+    "zoned": f"regexp_full_match(x, '{DAY}{CLOCK}{ZONE}')",
+    "naive": f"regexp_full_match(x, '{DAY}(?:{CLOCK})?')",
+    "seconds": COUNT.format(r"\d{9,10}(\.\d+)?", "", ""),
+    "milliseconds": COUNT.format(r"\d{12,13}(\.\d+)?", *["000"] * 2),
+    "microseconds": COUNT.format(r"\d{15,16}(\.\d+)?", *["000000"] * 2),
+    "nanoseconds": COUNT.format(r"\d{18,19}", *["000000000"] * 2),
+    "digits": r"regexp_full_match(x, '\d{8}(\d\d){0,3}')",
+    "spelled zoned": r"regexp_matches(iso_of(x), '[+-]\d\d:\d\d$')",
+    "spelled": "iso_of(x) IS NOT NULL",
+    "unreadable": "true",
 }
 # The timestamp that a text x of each kind means.
 MEANT = {
+    "zoned": "timezone('UTC', try_cast(x AS TIMESTAMPTZ))",
+    "naive": "try_cast(x AS TIMESTAMP)",
     "seconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1000000) AS BIGINT))",
     "milliseconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1000) AS BIGINT))",
     "microseconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1) AS BIGINT))",
-    "day": "try_strptime(x, '%Y%m%d')",
-    "unreadable": "NULL",
-    "naive": "try_cast(x AS TIMESTAMP)",
-    "zoned": "timezone('UTC', try_cast(x AS TIMESTAMPTZ))",
+    "nanoseconds": "make_timestamp(CAST(x AS BIGINT) // 1000)",
+    "digits": "try_strptime(rpad(x, 14, '0'), '%Y%m%d%H%M%S')",
+    "spelled zoned": "timezone('UTC', try_cast(iso_of(x) AS TIMESTAMPTZ))",
+    "spelled": "try_cast(iso_of(x) AS TIMESTAMP)",
+    "unreadable": "NULL::TIMESTAMP",
 }
+# Kind -> its rows, those that mean no moment, an example of each.
+Looked: TypeAlias = dict[str, tuple[int, int, str, str]]
+# Kinds that carry no zone.
+LOCAL = ("naive", "digits", "spelled", "by format", "by excel")
 
 
 def put(sql: str, value: str) -> str:
@@ -45,11 +65,50 @@ def in_utc(local: str, timezone: str | None) -> str:
     return f"timezone('UTC', timezone({sql_text(timezone)}, {local}))"
 
 
+def by_formats(formats: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Kind -> test and timestamp, over x, of what `date_format` says; it goes before all others."""
+    kinds = {}
+    zoned = [format for format in formats if "%z" in format]
+    local = [format for format in formats if format not in (EXCEL, *zoned)]
+    for kind, said in (("by format", local), ("by zoned format", zoned)):
+        # unbreakable and narrow spaces, which browsers put before AM and PM
+        spaced = "translate(x, '\u00a0\u2009\u202f', '   ')"
+        read = f"try_strptime({spaced}, [{', '.join(map(sql_text, said))}])"
+        if said:
+            # %Y takes 26 for the year 26
+            test = f"{read} >= TIMESTAMP '1000-01-01'"
+            kinds[kind] = (test, f"timezone('UTC', {read})" if "zoned" in kind else read)
+    if EXCEL in formats:
+        serial = "try_cast(replace(x, ',', '.') AS DOUBLE)"
+        # to the millisecond, the finest that a spreadsheet keeps
+        read = f"TIMESTAMP '1899-12-30' + to_milliseconds(round({serial} * 86400000)::BIGINT)"
+        kinds["by excel"] = (r"regexp_full_match(x, '\d{5}(?:[.,]\d+)?')", read)
+    return kinds
+
+
+def unread(found: Looked) -> tuple[int, str]:
+    """How many texts mean no moment, and one of the most frequent kind of these."""
+    bad = [(n, example) for _, n, _, example in found.values() if n]
+    return sum(n for n, _ in bad), max(bad)[1] if bad else ""
+
+
+def local_example(found: Looked) -> str | None:
+    """A text that carries no zone, if there is one."""
+    return next((found[kind][2] for kind in LOCAL if kind in found), None)
+
+
+def _read(written: dict[str, str], meant: dict[str, str]) -> str:
+    """SQL of the timestamp of a text x, of whichever kind."""
+    cases = " ".join(f"WHEN {test} THEN {meant[kind]}" for kind, test in written.items())
+    return f"CASE {cases} END"
+
+
 @dataclass(frozen=True)
 class TimeColumn:
     """A column of times: its name in the contract, SQL of its values and of the rows they stand in.
 
-    timezone: of times that carry none. wall_clock: whether counts since 1970 follow it too.
+    timezone: of times that carry none. formats: of `date_format`. wall_clock: whether counts since
+    1970 follow the zone too.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -57,6 +116,7 @@ class TimeColumn:
     column: str
     rows: str
     timezone: str | None
+    formats: Sequence[str] = ()
     wall_clock: bool = False
 
     def from_texts(self, sql: str) -> str:
@@ -64,36 +124,77 @@ class TimeColumn:
 
         Raises DataError: units are mixed, too many are unreadable, a zone must be named.
         """
-        cases = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in WRITTEN.items())
-        rows = self.con.sql(f"""
-            SELECT CASE {cases} END, count(*), min(x)
-            FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL GROUP BY 1
-        """).fetchall()
-        self._check({kind: n for kind, n, _ in rows}, {kind: value for kind, _, value in rows})
-        local = ("naive", "day", *UNITS) if self.wall_clock else ("naive", "day")
-        zoned = {kind: in_utc(MEANT[kind], self.timezone) for kind in local}
-        meant = MEANT | zoned
-        present = [kind for kind in WRITTEN if kind in {row[0] for row in rows}]
-        if not present:
-            return "CAST(NULL AS TIMESTAMP)"
-        if len(present) == 1:
-            return put(meant[present[0]], sql)
-        cases = " ".join(f"WHEN {WRITTEN[kind]} THEN {meant[kind]}" for kind in present)
-        return put(f"CASE {cases} END", sql)
+        written, meant = self._kinds()
+        found = self.look(sql)
+        self._check(found, sql)
+        present = {kind: test for kind, test in written.items() if kind in found}
+        if len(present) > 1:
+            return put(_read(present, meant), sql)
+        return put(meant[next(iter(present), "unreadable")], sql)
 
-    def _check(self, counts: dict[str, int], examples: dict[str, str]) -> None:
+    def _kinds(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Kind -> test, and kind -> UTC timestamp, both SQL over x."""
+        said = by_formats(self.formats)
+        written = {kind: test for kind, (test, _) in said.items()} | WRITTEN
+        meant = {kind: read for kind, (_, read) in said.items()} | MEANT
+        local = (*LOCAL, *UNITS) if self.wall_clock else LOCAL
+        return written, {k: in_utc(v, self.timezone) if k in local else v for k, v in meant.items()}
+
+    def look(self, sql: str) -> Looked:
+        """See how the texts are written."""
+        written, meant = self._kinds()
+        kinds = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in written.items())
+        moments = " ".join(f"WHEN '{kind}' THEN {read}" for kind, read in meant.items())
+        rows = self.con.sql(f"""
+            SELECT kind, count(*), count(*) FILTER (moment IS NULL),
+                min(x), min(x) FILTER (moment IS NULL)
+            FROM (
+                SELECT x, kind, CASE kind {moments} END AS moment
+                FROM (
+                    SELECT x, CASE {kinds} END AS kind
+                    FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL
+                )
+            ) GROUP BY kind
+        """).fetchall()
+        return {row[0]: row[1:] for row in rows}
+
+    def _check(self, found: Looked, sql: str) -> None:
         where = f'{self.shown}: the times in "{self.column}"'
-        units = [unit for unit in UNITS if unit in counts]
+        units = [unit for unit in UNITS if unit in found]
         if len(units) > 1:
-            mixed = " and ".join(f"{unit} ({counts[unit]} rows)" for unit in units)
+            mixed = " and ".join(f"{unit} ({found[unit][0]} rows)" for unit in units)
             raise DataError(f"{where} mix {mixed}. Split the file by unit.")
-        n, n_bad = sum(counts.values()), counts.get("unreadable", 0)
+        n = sum(n for n, *_ in found.values())
+        n_bad, example = unread(found)
         if n_bad > FAULTY_SHARE * n:
             raise DataError(
                 f'{self.shown}: {n_bad} of {n} values of "{self.column}" cannot be read as times,'
-                f' for example "{examples["unreadable"]}". Write them like 2026-01-05T10:11:12Z.'
+                f' for example "{example}".{advice(example, self.proposed(sql, example))}'
             )
-        self._need_zone(examples.get("naive") or examples.get("day"))
+        self._need_zone(local_example(found))
+
+    def proposed(self, sql: str, example: str) -> list[str]:
+        """The formats that a text such as ``example`` may have, as far as all texts decide it.
+
+        None where no format makes nine in ten of those without one plausible times.
+        """
+        formats = likely_formats(example)
+        latest = f"TIMESTAMP '{plausible.last_of('day')}'"
+        counts = ["count(*)"]
+        for format in formats:
+            ((test, read),) = by_formats([format]).values()
+            sound = f"{test} AND {read} BETWEEN TIMESTAMP '2000-01-01' AND {latest}"
+            if format.startswith("%y"):
+                # a year in front has its two digits
+                sound += r" AND regexp_matches(x, '^\d\d\D')"
+            counts.append(f"count(*) FILTER ({sound})")
+        ((n, *fit),) = self.con.sql(f"""
+            SELECT {", ".join(counts)} FROM (SELECT {sql} AS x FROM {self.rows})
+            WHERE x IS NOT NULL AND {_read(WRITTEN, MEANT)} IS NULL
+        """).fetchall()
+        most = max(fit, default=0)
+        decided = [format for format, k in zip(formats, fit) if k == most]
+        return decided if most >= (1 - FAULTY_SHARE) * n and most else []
 
     def from_times(self, time: str, kind: str) -> str:
         """As `from_texts`, of a column that holds times: only their type and range are looked at.
@@ -119,3 +220,23 @@ class TimeColumn:
                 f' for example "{example}". Add to this source the line  timezone: UTC'
                 "  (or the IANA name of the zone they were written in)."
             )
+
+
+def letters_behind(text: str) -> str:
+    """Letters that end a time and are no zone that is known, if there are any."""
+    found = re.search(r":\d\d ?(?![AP]M$)([A-Z]{2,5})$", text)
+    return found[1] if found else ""
+
+
+def advice(example: str, formats: Sequence[str]) -> str:
+    """How a text that cannot be read may be said to be written, as sentences."""
+    if not formats:
+        return " Write them like 2026-01-05T10:11:12Z, or say how by date_format (of strptime)."
+    said = "  or  ".join(f'date_format: "{format}"' for format in formats)
+    if letters := letters_behind(example):
+        return (
+            f' "{letters}" means different hours in different places. Add to this source the'
+            f" lines  {said}  and  timezone: the IANA name of the zone that is meant."
+        )
+    which = " Which number is the day?" if len(formats) > 1 else ""
+    return f"{which} Add to this source the line  {said}."

@@ -106,7 +106,8 @@ BAD_FILES = {
         "{path: e.csv}",
         {"e__csv": HEAD + ROW * 5 + "u,a,01/05/2026\n"},
         'e.csv: 1 of 6 values of "timestamp" cannot be read as times, for example "01/05/2026".'
-        " Write them like 2026-01-05T10:11:12Z.",
+        ' Which number is the day? Add to this source the line  date_format: "%d/%m/%Y"  or '
+        ' date_format: "%m/%d/%Y".',
     ),
     "no zone": (
         "{path: e.csv}",

@@ -28,6 +28,7 @@ from mctlib.runner.parameters import read_day
 from mctlib.runner.record import Report, shown
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root
+from mctlib.sources.yaml_file import OnceLoader, content_of, fault_of
 
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
@@ -68,7 +69,7 @@ class _Planned(NamedTuple):
 # ---- YAML
 
 
-class _Loader(sources.OnceLoader):
+class _Loader(OnceLoader):
     """YAML 1.2: only true and false are booleans, dates and times are texts.
 
     What would lose its spelling (010, 1.10) or a value (a key twice) is refused.
@@ -101,16 +102,14 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping whose values mean what they look like."""
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # a SafeLoader
+        content = content_of(path, _Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         near = _there(path.stem, path.parent, project_root() / "params")
         raise ParameterError(f"{shown(path)} cannot be read ({reason}).{near}") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise ParameterError(f"{shown(path)}{line}: {problem}.") from None
+        line, problem = fault_of(error)
+        raise ParameterError(f"{shown(path)}{line.replace(' in', ',')}: {problem}.") from None
     if not isinstance(content, dict):
         raise ParameterError(f'{shown(path)} must hold "name: value" lines.')
     return content

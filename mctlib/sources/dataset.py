@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from glob import glob
 from pathlib import Path
@@ -22,11 +22,14 @@ from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nea
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.project import project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
+from mctlib.sources.snapshot import handed, sound
 from mctlib.sources.staging import Stage, workbench
+from mctlib.sources.yaml_file import content_of, fault_of
 
 # A dataset's name names its store.
 NAME = r"[A-Za-z0-9][\w-]*"
@@ -103,22 +106,6 @@ class Dataset(BaseModel):
 # ------------------------------------------------------------------------------ the YAML
 
 
-class OnceLoader(yaml.SafeLoader):
-    """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As a SafeLoader does, once no key stands again."""
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f'the key "{key.value}" stands here again', problem_mark=key.start_mark
-                )
-            seen.append(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
-
-
 def read_dataset(path: Path) -> Dataset:
     """A data YAML, checked.
 
@@ -151,11 +138,9 @@ def name_fault(name: str) -> str:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
+        content = content_of(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
+        line, problem = fault_of(error)
         raise DataError(f"{path.name} is not valid YAML{line}: {problem}.") from None
     if not isinstance(content, dict):
         fault = "is empty. Write into it" if content is None else "must be a mapping such as"
@@ -278,7 +263,7 @@ def _unfit(file: File, format: str) -> DataError:
 # ------------------------------------------------------------------------------- the log
 
 
-def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
+def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) -> EventLog:
     """Open the event log of a dataset.
 
     Parameters
@@ -287,11 +272,13 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         Its name, or the path of its params/data.<name>.yaml.
     fresh : bool
         Load anew in any case.
+    verify : bool
+        Read the store to its end before, and load anew if it is damaged.
 
     Returns
     -------
     EventLog
-        Over the store outputs/store/<name>.duckdb.
+        Over the store outputs/store/<name>.<fingerprint>.duckdb.
 
     Raises
     ------
@@ -303,13 +290,15 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     Notes
     -----
     The store is loaded anew only when a file, the YAML or the loading code changed, and on a new
-    day (UTC) if a table comes by query.
+    day (UTC) if a table comes by query. In a notebook of a run it is the one that the run checked.
 
     Examples
     --------
     >>> log = open_log("demo")  # doctest: +SKIP
     >>> log.load["n_users"]  # doctest: +SKIP
     """
+    if not fresh and (log := handed(dataset)):
+        return log
     root = project_root()
     path = yaml_of(dataset, root)
     described = read_dataset(path)
@@ -319,23 +308,23 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
                 f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
                 " Rename one."
             )
-    store = root / "outputs" / "store" / f"{described.name}.duckdb"
     key = fingerprint(described, root)
-    if store.is_file() and not fresh:
-        # damaged, or of another DuckDB version: load anew
-        with suppress(duckdb.Error, KeyError):
-            opened = EventLog.open(store, described.currency)
-            if opened.load["fingerprint"] == key:
-                return opened
-            # DuckDB would go on serving the old file from an open connection
-            opened.close()
-    try:
-        load(described, store, root=root, key=key)
-    except (duckdb.Error, OSError) as error:
-        if disk_full(error):
-            raise unwritten(store, error) from error
-        raise
-    return EventLog.open(store, described.currency)
+    store = root / "outputs" / "store" / f"{described.name}.{key[:16]}.duckdb"
+    known = stores(store)
+    log = None if fresh else sound(known, described.currency, key, verify)
+    damaged = bool(known) and not fresh and not log
+    if not log:
+        try:
+            load(described, store, root=root, key=key)
+        except (duckdb.Error, OSError) as error:
+            if disk_full(error):
+                raise unwritten(store, error) from error
+            raise
+        log = EventLog.open(stores(store)[0], described.currency)
+    if damaged:
+        log.note = f"The store of {log.name} was damaged; it was loaded again from its sources."
+    remove_unused(log.path or store, log.name)
+    return log
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -376,11 +365,12 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     asking: it counts by its text, the server and database asked, and the day (UTC).
     """
     described = dataset.model_dump_json(exclude={"currency"})
-    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
+    told = f"{os.environ.get('MCT_SALT')} {duckdb.__version__} {described}"
+    digest = hashlib.sha256(told.encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
-    code += [package / f"eventlog/{name}.py" for name in loading]
+    loading = "build days frames identity moments observed sql store store_file"
+    code += [package / f"eventlog/{name}.py" for name in loading.split()]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from mctlib.contract import ParameterError, nearest
+from mctlib.sources.yaml_file import content_of
 
 
 def project_root() -> Path:
@@ -45,6 +46,6 @@ def _name_in(path: Path) -> str:
 
 def says_name(path: Path, name: str) -> bool:
     """Whether the dataset in a YAML has this name."""
-    with suppress(yaml.YAMLError, UnicodeDecodeError, AttributeError):
-        return bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("name") == name)
+    with suppress(yaml.YAMLError, OSError, UnicodeDecodeError, AttributeError):
+        return bool(content_of(path).get("name") == name)
     return False

@@ -87,7 +87,8 @@ def build_store(
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])
-            con.execute("CREATE TABLE store.moments AS SELECT ? AS digest", [digest(walked)])
+            con.execute("ALTER TABLE store.load ADD COLUMN moments VARCHAR")
+            con.execute("UPDATE store.load SET moments = ?", [digest(walked)])
         finally:
             con.execute("DETACH store")
         told.write_text(json.dumps(report, indent=1))

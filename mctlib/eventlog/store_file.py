@@ -144,7 +144,7 @@ def is_whole(path: Path) -> bool:
             tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT temporary")
             for (table,) in tables.fetchall():
                 con.execute(f"SELECT bit_xor(hash(t)) FROM store.{sql_name(table)} t").fetchall()
-            ((written,),) = con.execute("SELECT digest FROM store.moments").fetchall()
+            ((written,),) = con.execute("SELECT moments FROM store.load").fetchall()
         return bool(digest(place(path)) == written)
     except (duckdb.Error, OSError):
         return False

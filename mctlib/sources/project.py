@@ -29,9 +29,15 @@ def yamls(root: Path) -> list[Path]:
 
 
 def yaml_of(dataset: str | Path, root: Path) -> Path:
-    """The YAML of a dataset by its name, or itself. Raises ParameterError: there is none."""
-    named = root / "params" / f"data.{dataset}.yaml"
+    """The YAML of a dataset by its name, or itself.
+
+    Raises ParameterError: there is none, or it is not in params/, where one name is one dataset.
+    """
+    params = root / "params"
+    named = params / f"data.{dataset}.yaml"
     path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else named
+    if path.parent.resolve() != params.resolve():
+        raise ParameterError(f'dataset: "{dataset}" is not in {params}, where datasets stand.')
     if not path.is_file():
         known = [_name_in(other) for other in yamls(root)]
         names = ", ".join(sorted(known)) or "none yet"

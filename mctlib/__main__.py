@@ -38,7 +38,8 @@ class _Sentences(click.Group):
         except Exception as error:
             sentence = _kept(error)
         for line in sentence.splitlines():  # one a mistake
-            click.echo(f"Error: {line}", err=True)
+            # a file without line ends is one long name
+            click.echo(f"Error: {line[:1000]}", err=True)
         raise click.exceptions.Exit(2)
 
 

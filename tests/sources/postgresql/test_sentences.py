@@ -65,7 +65,9 @@ def test_a_bad_query_gives_one_sentence_and_keeps_the_old_store(project, query, 
     before = store_of("x").read_bytes()
     assert refusal(open_log, project(source(query))) == sentence
     assert store_of("x").read_bytes() == before
-    assert len(list(Path("outputs/store").iterdir())) == 4  # its moments, load report, rejected rows
+    assert (
+        len(list(Path("outputs/store").iterdir())) == 4
+    )  # its moments, load report, rejected rows
 
 
 def test_a_mapped_column_that_the_query_lacks(project):

@@ -6,9 +6,13 @@ no room (one line a mistake on stderr, nothing was published), 130 stopped by Ct
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
+import tempfile
 import textwrap
+import time
+import traceback
 from pathlib import Path
 
 import click
@@ -29,9 +33,36 @@ class _Sentences(click.Group):
         except KeyboardInterrupt:
             click.echo("Stopped; nothing was published.", err=True)
             raise click.exceptions.Exit(130) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            sentence = _kept(error)
         for line in sentence.splitlines():  # one a mistake
-            click.echo(f"Error: {line}", err=True)
+            # a file without line ends is one long name
+            click.echo(f"Error: {line[:1000]}", err=True)
         raise click.exceptions.Exit(2)
+
+
+def _kept(error: Exception) -> str:
+    """Keep a traceback that nobody foresaw in a file, without words of the data; a sentence."""
+    from mctlib.contract import ParameterError
+    from mctlib.sources.project import project_root
+
+    try:
+        folder = project_root() / "outputs"
+        folder.mkdir(exist_ok=True)
+    except (ParameterError, OSError):
+        folder = Path(tempfile.gettempdir())
+    told = [f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} mctlib {sys.argv[1:2]}\n"]
+    at: BaseException | None = error
+    while at is not None:
+        said = re.sub(r"""(["'])(.*?)\1""", r"\1...\1", (str(at).splitlines() or [""])[0])
+        told += traceback.format_tb(at.__traceback__, limit=-20)
+        told.append(f"{type(at).__name__}: {said}\n")
+        at = at.__cause__ or at.__context__
+    path = folder / "error.log"
+    path.write_text("".join(told), "utf-8")
+    return f"This was not foreseen ({type(error).__name__}). Its traceback is in {path}."
 
 
 @click.group(
@@ -61,6 +92,8 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     # a scheduler's stop cleans up like Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     record = run_pack(pack, outputs=outputs, jobs=jobs)
+    for note in record.notes:
+        click.echo(f"Note: {note}", err=True)
     for report in record.notebooks:
         said = f"FAILED - {report.error}"
         if report.finding and not report.error:
@@ -160,7 +193,10 @@ def _load(dataset: str, fresh: bool = False) -> None:
     """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
 
-    report = open_log(dataset, fresh=fresh).load
+    log = open_log(dataset, fresh=fresh, verify=True)
+    report = log.load
+    if log.note:
+        click.echo(f"Note: {log.note}", err=True)
     for table, rows in report["tables"].items():
         if rows["n_read"]:
             line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"

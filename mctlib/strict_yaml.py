@@ -1,15 +1,45 @@
-"""YAML that means what it looks like."""
+"""YAML that means what it looks like, as a person wrote it, read within bounds."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+MOST_BYTES = 1 << 20  # of a YAML: more is no setting but data
+MOST_VALUES = 100_000  # once every *alias is written out
+DEEPEST = 50
+DEEP = f"is nested deeper than {DEEPEST} levels"
+
 
 class OnceLoader(yaml.SafeLoader):
     """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """As a SafeLoader does, once it is neither too deep nor, written out, too much."""
+        try:
+            node: yaml.Node | None = super().get_single_node()
+        except RecursionError:
+            raise yaml.MarkedYAMLError(problem=f"it {DEEP}") from None
+        if node is not None:
+            self._size(node, {}, 0)
+        return node
+
+    def _size(self, node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
+        """How many values a node holds; ``sizes`` of those seen, so that each is looked at once."""
+        if depth > DEEPEST:  # an alias of what it stands in leads here too
+            raise yaml.MarkedYAMLError(problem=f"it {DEEP}", problem_mark=node.start_mark)
+        if id(node) not in sizes:
+            parts: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.MappingNode):
+                parts = [part for pair in parts for part in pair]
+            sizes[id(node)] = 1 + sum(self._size(part, sizes, depth + 1) for part in parts)
+            if sizes[id(node)] > MOST_VALUES:
+                much = f"it holds more than {MOST_VALUES:,} values"
+                raise yaml.MarkedYAMLError(problem=much, problem_mark=node.start_mark)
+        return sizes[id(node)]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As a SafeLoader does, once no key stands again."""
@@ -53,3 +83,29 @@ for _tag, _pattern, _first in (
         f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
     )
 Loader.add_constructor("tag:yaml.org,2002:float", Loader.number)
+
+
+def read(path: Path, loader: type[OnceLoader] = OnceLoader) -> Any:
+    """What a YAML holds.
+
+    Raises OSError and UnicodeDecodeError, and MarkedYAMLError for whatever else is wrong with it.
+    """
+    with path.open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise yaml.MarkedYAMLError(problem="it is larger than 1 MB, so it is no such file")
+    try:
+        return yaml.load(text.decode("utf-8-sig"), loader)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise
+    except Exception as error:  # what PyYAML stumbles over: 2026-13-01, !!int x
+        raise yaml.MarkedYAMLError(problem=f"a value cannot be read ({error})") from None
+
+
+def fault_of(error: Exception) -> tuple[str, str]:
+    """Where in a YAML something is wrong (`" in line 3"`, or nothing), and what."""
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, UnicodeDecodeError):
+        return "", "it is not UTF-8"
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f" in line {mark.line + 1}" if mark else "", problem

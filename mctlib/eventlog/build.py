@@ -16,9 +16,10 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
-from mctlib.eventlog.moments import place, write_moments
+from mctlib.eventlog.moments import write_moments
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, fill
+from mctlib.eventlog.store_file import digest, put, settle
 
 # what DuckDB and the system raise when a store cannot be written
 UNWRITABLE = (
@@ -44,7 +45,7 @@ def build_store(
     """Turn staged SELECTs into a store file, atomically.
 
     Rejected rows are kept in `<name>.rejected.parquet`. The old store stays until the new one is
-    whole.
+    whole, and longer where a process has it open (see `put`).
 
     Parameters
     ----------
@@ -90,13 +91,16 @@ def build_store(
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])
+            con.execute("ALTER TABLE store.load ADD COLUMN moments VARCHAR")
+            con.execute("UPDATE store.load SET moments = ?", [digest(walked)])
         finally:
             con.execute("DETACH store")
         told.write_text(json.dumps(report, indent=1))
-        rejected.replace(path.with_suffix(".rejected.parquet"))
-        walked.replace(place(path))
-        told.replace(path.with_suffix(".load.json"))
-        fresh.replace(path)
+        for written in (fresh, rejected, told, walked):
+            settle(written)
+        rejected.replace(path.with_name(f"{name}.rejected.parquet"))
+        told.replace(path.with_name(f"{name}.load.json"))
+        put(fresh, walked, path)
     except UNWRITABLE as error:
         raise unwritten(path, error) from error
     finally:
@@ -157,5 +161,6 @@ def unwritten(path: Path, error: BaseException) -> DataError:
     why = f"the store could not be written ({str(error).splitlines()[0]})"
     if disk_full(error):
         why = "the disk is full, so the store could not be written"
-    untouched = "; the previous store is untouched" if path.exists() else ""
+    others = path.parent.glob(f"{path.name.partition('.')[0]}.*duckdb")
+    untouched = "; the previous store is untouched" if any(others) else ""
     return DataError(f"{path}: {why}{untouched}.")

@@ -22,9 +22,9 @@ from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.select import Question
-from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import ANY, Step
-from mctlib.eventlog.store import connect, fill, use
+from mctlib.eventlog.store import connect, fill
+from mctlib.eventlog.store_file import attached, use
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
 CHUNK_ROWS = 5_000_000
@@ -42,6 +42,8 @@ class EventLog:
     ----------
     name, currency : str
         Of the dataset, and of its amounts of money ("" where `open_log` was not told).
+    path, plan, note : Path or None, Path or None, str
+        Of its store, of its tracking plan, and what was amiss with the store before ("": nothing).
     first_event, last_event : Timestamp
         The period that the events span, UTC.
     observed_until : Timestamp
@@ -61,6 +63,10 @@ class EventLog:
         self._con = reader.con
         self._words = reader.words
         self.name, self.currency = str(load["name"]), ""
+        self.path: Path | None = None
+        self.plan: Path | None = None
+        self.note = ""
+        self._let_go: Callable[[], Any] = list  # of a store's file
         self.first_event = pd.Timestamp(load["first_event"]).tz_localize("UTC")
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
         self.observed_until = observed.end(load)
@@ -78,12 +84,10 @@ class EventLog:
 
     @classmethod
     def open(cls, path: Path, currency: str = "") -> EventLog:
-        """A store file that `build_store` wrote."""
-        con = connect()
-        # a connection to the path itself would go on showing a store that was swapped out
-        con.execute(f"ATTACH {sql_text(str(path))} AS store (READ_ONLY)")
+        """A store file that `build_store` wrote, which stays as long as the log is open."""
+        con, let_go = attached(path)
         log = cls._of_store(con, path)
-        log.currency = currency
+        log.currency, log.path, log._let_go = currency, path, let_go
         return log
 
     @classmethod
@@ -183,6 +187,7 @@ class EventLog:
     def close(self) -> None:
         """Let go of the store's file, which an open log goes on reading; ask nothing afterwards."""
         self._con.close()
+        self._let_go()
 
     @property
     def load(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows wrong in one way is misread, not dirty
 MOST_WORDS = 10_000  # a column of more is stored as text
+MOST_EVENTS = 65_535  # names of events, which are always codes: no walk tells more apart
 
 # (label, SELECT) of each source of a canonical table
 Sources: TypeAlias = Sequence[tuple[str, str]]
@@ -372,7 +373,14 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
         CREATE OR REPLACE TEMP TABLE words AS
         SELECT DISTINCT {column} AS word FROM in_events WHERE {column} IS NOT NULL
     """)
-    few: bool = one_row(con, "SELECT count(*) FROM words")[0] <= MOST_WORDS
+    n_words, last = one_row(con, "SELECT count(*), max(word) FROM words")
+    if column == "event" and n_words > MOST_EVENTS:
+        raise DataError(
+            f"The events have {n_words:,} different names, more than {MOST_EVENTS:,} (for example"
+            f' "{last}"). What changes within a name, such as an id or a page, is a property: map'
+            " event to the column that names the action."
+        )
+    few: bool = n_words <= MOST_WORDS or column == "event"
     if few:
         con.execute(f"""
             CREATE TYPE store.{column}_names AS ENUM (SELECT word FROM words ORDER BY 1);
@@ -380,20 +388,3 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
             SELECT word, word::store.{column}_names AS code FROM words
         """)
     return few
-
-
-def use(con: duckdb.DuckDBPyConnection) -> None:
-    """Let ``con`` name the tables of the attached `store`.
-
-    Of its events also the columns that are empty and therefore not stored.
-    """
-    stored = {column for column, *_ in con.execute("DESCRIBE store.events").fetchall()}
-    columns = ["rowid", "user"]
-    for column in CANONICAL["events"]:
-        if column != "user_id":
-            empty = f"NULL::{column_type(column)} AS {column}"
-            columns.append(column if column in stored else empty)
-    con.execute(f"""
-        CREATE VIEW memory.main.events AS SELECT {", ".join(columns)} FROM store.main.events;
-        SET search_path = 'memory.main,store.main'
-    """)

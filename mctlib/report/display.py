@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mctlib.eventlog.event_log import EventLog
 
 SAID = ("finding", "rule", "details")  # of a result, for the page that a run makes
+# what a spreadsheet computes, also behind signs that it does not show, and in their wide forms
+FORMULA = re.compile(
+    r"[\t\r\n]|[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+)
 DPI = 144  # of pictures, which are shown at 96: sharp on dense screens
 
 
@@ -98,7 +102,9 @@ def table(
     frame, masked = suppress(frame, min_users=min_users)
     if folder := os.environ.get("MCT_TABLES"):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        frame.map(_no_formula).to_csv(Path(folder) / f"{name}.csv", index=False)
+        inert = frame.map(_no_formula).rename(columns=_no_formula)
+        # with both in the line's end, a cell with either is quoted
+        inert.to_csv(Path(folder) / f"{name}.csv", index=False, lineterminator="\r\n")
     caption = caption.removesuffix(".")
     if frame.empty:  # a head without rows says nothing
         _show({"text/html": f"<p>{html.escape(caption)}.</p>"})
@@ -113,8 +119,7 @@ def table(
 
 def _no_formula(value: Any) -> Any:
     """A text that a spreadsheet would compute, as a text."""
-    computed = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t"))
-    return f"'{value}" if computed else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str:

@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from mctlib.runner.record import Report
+from mctlib.sources.snapshot import HANDED
 
 # jsonschema imports this grammar (2.4 s, at every papermill start) only to check a string format
 # that notebooks do not use; None makes it do without.
@@ -30,10 +32,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 read_notebook: Any = nbformat.read  # which has no types
 
 
-def execute_all(
-    reports: list[Report], folder: Path, root: Path, jobs: int, log: Callable[[str], None]
-) -> None:
-    """Run the notebooks into a folder, ``jobs`` at a time, and fill in the reports.
+@dataclass(frozen=True)
+class Place:
+    """Where notebooks run: the folder for what they make, the project, the longest time for one.
+
+    store: what `handing` tells them of the data.
+    """
+
+    folder: Path
+    root: Path
+    timeout: str
+    store: str
+
+
+def execute_all(reports: list[Report], place: Place, jobs: int, log: Callable[[str], None]) -> None:
+    """Run the notebooks at a place, ``jobs`` at a time, and fill in the reports.
 
     Raises OSError where the disk is full; whatever else happens to a notebook stands in its report.
     """
@@ -42,14 +55,14 @@ def execute_all(
     own = (os.getpid(), spawn.RLock())
     with ProcessPoolExecutor(min(jobs, len(reports)), spawn, _begin_worker, own) as pool:
         pending = {
-            pool.submit(_execute, report, folder, root, bar if terminal else None): report
+            pool.submit(_execute, report, place, bar if terminal else None): report
             for bar, report in enumerate(reports)
         }
         try:
             for n_done, future in enumerate(as_completed(pending), 1):
                 report = pending[future]
                 report.seconds, report.error = _outcome(future)
-                judge(report, folder)
+                judge(report, place.folder)
                 line = f"{report.name}: {report.status}, {report.seconds:.1f} s"
                 line += f" - {report.error}" if report.error else ""
                 log(line)
@@ -88,26 +101,34 @@ def _begin_worker(parent: int, lock: Any) -> None:
             os._exit(1)
 
 
-def _execute(report: Report, folder: Path, root: Path, bar: int | None) -> tuple[float, str | None]:
+def _execute(report: Report, place: Place, bar: int | None) -> tuple[float, str | None]:
     """In a worker: one notebook through papermill; its seconds, and its error in one line."""
     import papermill
     from traitlets.config import Config
 
+    from mctlib.runner import kernel
+
     started = time.perf_counter()
+    folder = place.folder
     os.environ["MCT_TABLES"] = str(folder / "tables" / report.name)
-    error = None
+    os.environ[HANDED] = place.store
+    error, full = None, False
     try:
         papermill.execute_notebook(
-            root / report.notebook,
+            place.root / report.notebook,
             folder / f"{report.name}.ipynb",
             report.parameters,
-            cwd=root,
+            engine_name=kernel.ENGINE,
+            timeout=place.timeout,
+            cwd=place.root,
             progress_bar={"desc": report.name, "position": bar} if bar is not None else False,
             # else ipykernel warns in every run
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
             # what a cell raises is in the notebook; that the kernel was asked to stop is no news
             extra_arguments=["--log-level=50"],
         )
+    except kernel.Ended as ended:
+        error = str(ended)
     except papermill.PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
         full = error.startswith(f"OSError: [Errno {errno.ENOSPC}]")  # in a cell that wrote a table

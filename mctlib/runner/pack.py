@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mctlib.contract import DataError, ParameterError, nearest
+from mctlib.contract import DataError, ParameterError, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
 from mctlib.runner.declared import (
@@ -25,11 +25,14 @@ from mctlib.runner.declared import (
     declared_parameters,
 )
 from mctlib.runner.parameters import read_day
-from mctlib.runner.record import Report, shown
+from mctlib.runner.record import NAME, Report, shown
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root
-from mctlib.strict_yaml import Loader
+from mctlib.strict_yaml import Loader, fault_of, read
 
+PACK_NAME = r"\w[\w .-]*"  # its reports are a folder of outputs/
+NO_PACK = ("store", "index.html")  # stand there already
+LONGEST = "7d"  # of a notebook
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
 
@@ -46,7 +49,11 @@ class Entry(BaseModel):
 
 
 class Pack(BaseModel):
-    """The content of a pack file. `keep`: how many good runs stay; all of them when not given."""
+    """The content of a pack file.
+
+    keep: how many good runs stay; all of them when not given. timeout: the longest time that a
+    notebook may take.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     dataset: str
@@ -55,6 +62,7 @@ class Pack(BaseModel):
         min_length=1
     )
     keep: int | None = Field(default=None, ge=1)
+    timeout: Annotated[str, BeforeValidator(str)] = "30min"
 
 
 class _Planned(NamedTuple):
@@ -72,16 +80,14 @@ class _Planned(NamedTuple):
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping whose values mean what they look like."""
     try:
-        content = yaml.load(path.read_text("utf-8"), Loader)  # a SafeLoader
+        content = read(path, Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         near = _there(path.stem, path.parent, project_root() / "params")
         raise ParameterError(f"{shown(path)} cannot be read ({reason}).{near}") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise ParameterError(f"{shown(path)}{line}: {problem}.") from None
+        line, problem = fault_of(error)
+        raise ParameterError(f"{shown(path)}{line.replace(' in', ',')}: {problem}.") from None
     if not isinstance(content, dict):
         raise ParameterError(f'{shown(path)} must hold "name: value" lines.')
     return content
@@ -108,12 +114,14 @@ def check_pack(path: str | Path) -> tuple[Pack, EventLog, list[Report]]:
     path = Path(path)
     pack = _read(path)
     mistakes = Mistakes()
+    with mistakes.noted():
+        _check_timeout(path, pack.timeout)
     plans = []
     for name, entry in pack.notebooks.items():
         with mistakes.noted():
             plans.append(_plan(path, name, entry, mistakes))
     try:
-        log = sources.open_log(pack.dataset)
+        log = sources.open_log(pack.dataset, verify=True)
     except (DataError, ParameterError) as error:
         if not mistakes:
             raise
@@ -133,11 +141,19 @@ def check_pack(path: str | Path) -> tuple[Pack, EventLog, list[Report]]:
     return pack, log, reports
 
 
+def _check_timeout(path: Path, timeout: str) -> None:
+    where = f"{shown(path)}: timeout"
+    if as_window(timeout, where) > as_window(LONGEST):
+        raise ParameterError(f'{where}: "{timeout}" must be at most {LONGEST}.')
+
+
 def _read(path: Path) -> Pack:
     content = read_yaml(path)
-    if path.stem == "store":
-        rule = "that folder of outputs holds the loaded data"
-        raise ParameterError(f'A pack cannot be named "store": {rule}.')
+    if not re.fullmatch(PACK_NAME, path.stem) or path.stem.lower() in NO_PACK:
+        rule = 'letters, digits, spaces, "-", "_" and "." name it, and neither store nor index.html'
+        raise ParameterError(
+            f'{shown(path)}: "{path.stem}" cannot name a folder of reports; {rule}.'
+        )
     try:
         return Pack.model_validate(content)
     except ValidationError as error:
@@ -163,7 +179,7 @@ def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:
 
     Raises ParameterError where there is no such notebook; other mistakes are noted.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name) or name == "index":
+    if not re.fullmatch(NAME, name) or name == "index":
         rule = 'use letters, digits, "-" and "_" (not "index")'
         raise ParameterError(f'{shown(path)}: "{name}" cannot name a report; {rule}.')
     where = f"{shown(path)}, {name}"

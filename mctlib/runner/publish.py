@@ -19,12 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from mctlib.contract import ParameterError, as_timestamp
+from mctlib.eventlog.store_file import settle
 from mctlib.runner.execute import read_notebook
-from mctlib.runner.record import Report, RunRecord
+from mctlib.runner.parameters import DAY
+from mctlib.runner.record import NAME, Report, RunRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
+RECORD = "run.json"
+# in a pack's folder, with the number of the process that made it
+LEFTOVER = r"\.(\d{4}-\d\d-\d\d[\w+. -]*|latest|index)\.\d+(\.old)?\.tmp"
+MARK = b"<title>All runs</title>"  # of our index, not somebody's own
 HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"')
 
 
@@ -72,8 +79,10 @@ def write_pages(record: RunRecord, folder: Path) -> None:
             page, _ = exporter.from_notebook_node(notebook, {"run": record, "report": report})
             (folder / f"{report.name}.html").write_text(page, "utf-8")
     facts = json.dumps(dataclasses.asdict(record), indent=1, default=str)
-    (folder / "run.json").write_text(facts, "utf-8")
-    _write_index(folder / "index.html", run=record)
+    (folder / RECORD).write_text(facts, "utf-8")
+    (folder / "index.html").write_text(_index(folder, run=record), "utf-8")
+    for path in [*folder.rglob("*"), folder]:
+        settle(path)
 
 
 def _for_readers(notebook: Any, report: Report) -> Any:
@@ -97,25 +106,75 @@ def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> Ru
     Returns the record, which now knows its folder.
     """
     good = record.status == "good"
-    target = home / (record.as_of.replace(":", "") + ("" if good else ".failed"))
+    target = home / name_of(record)
     _swap(folder, target)
     record.folder = str(target)
     if good:
-        shutil.rmtree(f"{target}.failed", ignore_errors=True)
-    runs = sorted(_runs(home), key=lambda run: as_timestamp(run["as_of"]))
-    stay = [run for run in runs if run["status"] == "good"]
+        _remove(home / f"{target.name}.failed")
+    runs = sorted(runs_of(home)[0], key=lambda run: as_timestamp(run.as_of))
+    stay = [run for run in runs if run.status == "good"]
     if stay:
         # the newest day, not the newest run: repeating an old week must not move the link back
-        link = home / ".latest"
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path(stay[-1]["folder"]).name)
+        link = home / f".latest.{os.getpid()}.tmp"
+        link.symlink_to(Path(stay[-1].folder).name)
         link.replace(home / "latest")
     if keep and len(stay) > keep:
         for run in runs[: runs.index(stay[-keep])]:
-            shutil.rmtree(run["folder"])
-    every = [run for pack in sorted(home.parent.iterdir()) for run in reversed(_runs(pack))]
-    _write_index(home.parent / "index.html", runs=every)
+            _remove(Path(run.folder))
+    _index_all(home)
     return record
+
+
+def _index_all(home: Path) -> None:
+    """Write the index of all runs, beside the folder of this pack."""
+    outputs = home.parent
+    runs: list[RunRecord] = []
+    notes: list[str] = []
+    for pack in sorted(outputs.iterdir()):
+        found, said = runs_of(pack)
+        runs += reversed(found)
+        notes += said
+    fresh = home / f".index.{os.getpid()}.tmp"
+    fresh.write_text(_index(outputs, runs=runs, notes=notes), "utf-8")
+    settle(fresh)
+    fresh.replace(outputs / "index.html")
+
+
+def name_of(record: RunRecord) -> str:
+    """The name of a run's folder."""
+    return record.as_of.replace(":", "") + ("" if record.status == "good" else ".failed")
+
+
+def check_free(home: Path, as_of: str) -> None:
+    """Raise ParameterError where a run would put its files in the place of somebody's own."""
+    day = as_of.replace(":", "")
+    for path in (home / day, home / f"{day}.failed"):
+        if os.path.lexists(path) and (path.is_symlink() or not read_record(path)):
+            whose = f"{path} is in the way: it is no run of this pack. Move it"
+            raise ParameterError(f"{whose}, or name another folder with --outputs.")
+    if os.path.lexists(home / "latest") and not (home / "latest").is_symlink():
+        raise ParameterError(f"{home}/latest is in the way: it is not the link to a run. Move it.")
+    index = home.parent / "index.html"
+    if index.exists() and MARK not in index.read_bytes()[:4096]:
+        whose = f"{index} is in the way: it is no index of runs"
+        raise ParameterError(f"{whose}. Move it, or name another folder with --outputs.")
+
+
+def remove_leftovers(home: Path) -> None:
+    """Remove what killed runs of a pack left; its lock is held."""
+    for path in home.glob(".*.tmp"):
+        if not re.fullmatch(LEFTOVER, path.name):
+            continue
+        record = None if path.is_symlink() else read_record(path, named=False)
+        place = home / name_of(record) if record else path
+        if ".old." in path.name and not place.exists():
+            path.rename(place)  # killed between the two renames of a swap
+        elif record:
+            _retire(path, place)
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _swap(fresh: Path, target: Path) -> None:
@@ -130,7 +189,9 @@ def _swap(fresh: Path, target: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             target.rename(old)
         fresh.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    settle(target.parent)
+    if old.exists():
+        _retire(old, target)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -143,26 +204,78 @@ def _exchange(one: Path, other: Path) -> bool:
     return done == 0
 
 
-def _runs(home: Path) -> list[dict[str, Any]]:
-    """Every kept run of a pack, oldest day first, read from the run.json files that stand there."""
+def runs_of(home: Path) -> tuple[list[RunRecord], list[str]]:
+    """Every kept run of a pack, oldest day first, and a sentence for each folder that is skipped.
+
+    Read from the run.json files that stand there, by whoever wrote them.
+    """
     if home.is_symlink() or not home.is_dir():
-        return []
-    files = [path for path in home.glob("[!.]*/run.json") if not path.parent.is_symlink()]
-    runs = [json.loads(path.read_text("utf-8")) | {"folder": str(path.parent)} for path in files]
-    return sorted(runs, key=lambda run: run["as_of"])
+        return [], []
+    runs, notes = [], []
+    for path in sorted(home.glob(f"[!.]*/{RECORD}")):
+        if path.parent.is_symlink():
+            continue
+        if run := read_record(path.parent):
+            runs.append(run)
+        else:
+            here = path.relative_to(home.parent)
+            notes.append(f"{here} was skipped: it is damaged, or no run of this pack.")
+    return sorted(runs, key=lambda run: as_timestamp(run.as_of)), notes
 
 
-def _write_index(path: Path, **content: Any) -> None:
-    """An index page: of one run (`run`), or of all (`runs`). Replaced in one step."""
+def read_record(folder: Path, *, named: bool = True) -> RunRecord | None:
+    """The run in a folder of its pack, which must have its name unless not ``named``; or None."""
+    try:
+        content = (folder / RECORD).read_bytes()
+        run: RunRecord = TypeAdapter(RunRecord).validate_json(content, strict=True)
+    except (OSError, ValueError):
+        return None
+    plain = DAY.fullmatch(run.as_of) and all(re.fullmatch(NAME, r.name) for r in run.notebooks)
+    if not plain or run.pack != folder.parent.name or (named and folder.name != name_of(run)):
+        return None
+    run.folder = str(folder)
+    return run
+
+
+def _retire(old: Path, place: Path) -> None:
+    """Remove a run that another has replaced; what somebody laid beside its files moves along."""
+    _remove(old)
+    for path in sorted(old.rglob("*")):
+        if path.is_file() or path.is_symlink():
+            kept = place / path.relative_to(old)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            while os.path.lexists(kept):
+                kept = kept.with_name(f"{kept.name}.kept")
+            path.rename(kept)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run: the files that it made, and its folders where nothing else lies in them."""
+    run = read_record(folder, named=False)
+    if folder.is_symlink() or not run:
+        return
+    made = [folder / name for name in ("index.html", "log.txt", RECORD)]
+    for report in run.notebooks:
+        made += [folder / f"{report.name}.html", folder / f"{report.name}.ipynb"]
+        made += (folder / "tables" / report.name).glob("*.csv")
+    for path in made:
+        path.unlink(missing_ok=True)
+    inner = (folder / "tables" / report.name for report in run.notebooks)
+    for each in (*inner, folder / "tables", folder):
+        with contextlib.suppress(OSError):  # somebody put a file of their own beside ours
+            each.rmdir()
+
+
+def _index(folder: Path, **content: Any) -> str:
+    """An index page in a folder: of one run (`run`), or of all (`runs`)."""
     from jinja2 import Environment, FileSystemLoader
 
     loader = FileSystemLoader(TEMPLATES)
     jinja = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     jinja.filters["day"] = _day
-    jinja.filters["relative"] = lambda folder: os.path.relpath(folder, path.parent)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(jinja.get_template("index.html.j2").render(**content), "utf-8")
-    fresh.replace(path)
+    jinja.filters["relative"] = lambda other: os.path.relpath(other, folder)
+    return jinja.get_template("index.html.j2").render(**content)
 
 
 def _day(as_of: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+NAME = r"[A-Za-z0-9][\w-]*"  # of a report, which names its files
+
 
 @dataclass
 class Report:
@@ -29,7 +31,10 @@ class Report:
 
 @dataclass
 class RunRecord:
-    """A run; `folder` holds its index.html. `fingerprint` identifies the loaded data."""
+    """A run; `folder` holds its index.html. `fingerprint` identifies the loaded data.
+
+    notes: what was mended or skipped on the way.
+    """
 
     pack: str
     dataset: str
@@ -42,6 +47,7 @@ class RunRecord:
     versions: dict[str, str]
     notebooks: list[Report]
     folder: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def shown(path: str | Path) -> str:

@@ -17,6 +17,7 @@ from mctlib.runner import execute, publish
 from mctlib.runner.pack import Pack, check_pack
 from mctlib.runner.record import Report, RunRecord, shown
 from mctlib.sources.project import project_root
+from mctlib.sources.snapshot import handing
 
 __all__ = ["RunRecord", "run_pack"]
 
@@ -67,15 +68,22 @@ def run_pack(
     home = Path(outputs).resolve() / path.stem
     home.mkdir(parents=True, exist_ok=True)
     with publish.locked(home):
-        for leftover in home.glob(".*.tmp"):  # of a run that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
+        publish.remove_leftovers(home)
+        publish.check_free(home, pack.as_of)
         # no other run, not even a worker of a killed one, writes here
         folder = home / f".{pack.as_of.replace(':', '')}.{os.getpid()}.tmp"
         try:
             with _full_disk_said(home):
                 folder.mkdir()
-                _execute(path, pack, reports, folder, jobs or os.cpu_count() or 1)
-                record = _record(path, pack, reports, started, data.load.get("fingerprint"))
+                notes = [data.note] if data.note else []
+                for other in sorted(home.parent.iterdir()):
+                    notes += publish.runs_of(other)[1]
+                place = execute.Place(
+                    folder, project_root(), pack.timeout, handing(pack.dataset, data)
+                )
+                _execute(path, pack, reports, place, jobs or os.cpu_count() or 1, notes)
+                record = _record(path, pack, reports, started, data.load["fingerprint"])
+                record.notes = notes
                 with (folder / "log.txt").open("a", encoding="utf-8") as lines:
                     print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
                 publish.write_pages(record, folder)
@@ -84,16 +92,20 @@ def run_pack(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _execute(path: Path, pack: Pack, reports: list[Report], folder: Path, jobs: int) -> None:
+def _execute(
+    path: Path, pack: Pack, reports: list[Report], place: execute.Place, jobs: int, notes: list[str]
+) -> None:
     """Execute the reports into a folder, with a log."""
     about = f"dataset {pack.dataset}, as of {pack.as_of}, {len(reports)} notebooks"
-    with (folder / "log.txt").open("w", encoding="utf-8", buffering=1) as lines:
+    with (place.folder / "log.txt").open("w", encoding="utf-8", buffering=1) as lines:
 
         def log(line: str) -> None:
             print(f"{_now()} {line}", file=lines)
 
         log(f"{shown(path)}: {about}")
-        execute.execute_all(reports, folder, project_root(), jobs, log)
+        for note in notes:
+            log(note)
+        execute.execute_all(reports, place, jobs, log)
 
 
 def _record(

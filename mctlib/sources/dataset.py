@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from glob import glob
 from pathlib import Path
@@ -21,6 +21,7 @@ from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, col
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.project import (
@@ -32,6 +33,7 @@ from mctlib.sources.project import (
     yamls,
 )
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
+from mctlib.sources.snapshot import handed, planned, sound
 from mctlib.sources.spellings import format_fault
 from mctlib.sources.staging import Stage, workbench
 from mctlib.tracking_plan.reading import read_plan
@@ -285,7 +287,7 @@ def _unfit(file: File, format: str) -> DataError:
 # ------------------------------------------------------------------------------- the log
 
 
-def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
+def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) -> EventLog:
     """Open the event log of a dataset.
 
     Parameters
@@ -294,11 +296,13 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
         Its name, or the path of its params/data.<name>.yaml.
     fresh : bool
         Load anew in any case.
+    verify : bool
+        Read the store to its end before, and load anew if it is damaged.
 
     Returns
     -------
     EventLog
-        Over the store outputs/store/<name>.duckdb.
+        Over the store outputs/store/<name>.<fingerprint>.duckdb.
 
     Raises
     ------
@@ -310,13 +314,15 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     Notes
     -----
     The store is loaded anew only when a file, the YAML or the loading code changed, and on a new
-    day (UTC) if a table comes by query.
+    day (UTC) if a table comes by query. In a notebook of a run it is the one that the run checked.
 
     Examples
     --------
     >>> log = open_log("demo")  # doctest: +SKIP
     >>> log.load["n_users"]  # doctest: +SKIP
     """
+    if not fresh and (log := handed(dataset)):
+        return log
     root = project_root()
     path = yaml_of(dataset, root)
     described = read_dataset(path)
@@ -327,27 +333,25 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
                 " Rename one."
             )
     plan = plan_yaml(described.name, described.plan, root)
-    meanings = read_plan(plan).meanings() if plan else {}
-    store = root / "outputs" / "store" / f"{described.name}.duckdb"
+    if plan:
+        read_plan(plan)  # its mistakes are told before a load
     key = fingerprint(described, root)
-    if store.is_file() and not fresh:
-        # damaged, or of another DuckDB version: load anew
-        with suppress(duckdb.Error, KeyError):
-            opened = EventLog.open(store, described.currency)
-            if opened.load["fingerprint"] == key:
-                opened.meanings.update(meanings)
-                return opened
-            # DuckDB would go on serving the old file from an open connection
-            opened.close()
-    try:
-        load(described, store, root=root, key=key)
-    except (duckdb.Error, OSError) as error:
-        if disk_full(error):
-            raise unwritten(store, error) from error
-        raise
-    opened = EventLog.open(store, described.currency)
-    opened.meanings.update(meanings)
-    return opened
+    store = root / "outputs" / "store" / f"{described.name}.{key[:16]}.duckdb"
+    known = stores(store)
+    log = None if fresh else sound(known, described.currency, key, verify)
+    damaged = bool(known) and not fresh and not log
+    if not log:
+        try:
+            load(described, store, root=root, key=key)
+        except (duckdb.Error, OSError) as error:
+            if disk_full(error):
+                raise unwritten(store, error) from error
+            raise
+        log = EventLog.open(stores(store)[0], described.currency)
+    if damaged:
+        log.note = f"The store of {log.name} was damaged; it was loaded again from its sources."
+    remove_unused(log.path or store, log.name)
+    return planned(log, plan)
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -389,11 +393,12 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     asking: it counts by its text, the server and database asked, and the day (UTC).
     """
     described = dataset.model_dump_json(exclude={"currency", "plan"})
-    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
+    told = f"{os.environ.get('MCT_SALT')} {duckdb.__version__} {described}"
+    digest = hashlib.sha256(told.encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "days", "frames", "identity", "moments", "observed", "plausible", "sql")
-    code += [package / f"eventlog/{name}.py" for name in (*loading, "store")]
+    loading = "build days frames identity moments observed plausible sql store store_file"
+    code += [package / f"eventlog/{name}.py" for name in loading.split()]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -28,9 +28,14 @@ from mctlib.eventlog.sql import sql_name, sql_text
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 GZIP = b"\x1f\x8b"
+# what stands before the first tag is taken once (?>, *+): no other way to take it helps
 HTML = re.compile(
-    r"(\s|<\?xml[^>]*>|<!--.*?-->)*<(!doctype\s+)?html\b", flags=re.IGNORECASE | re.DOTALL
+    r"(?:\s++|<\?xml[^>]*+>|(?><!--.*?-->))*+<(!doctype\s+)?html\b",
+    flags=re.IGNORECASE | re.DOTALL,
 )
+MOST_COLUMNS = 10_000
+MOST_MEMBERS = 10_000  # of an archive
+LONGEST_LINE = 1 << 24
 # Types of columns that hold times, not words or counts for them.
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 # Ends the name of such a column as it is, beside its text; no plain header ends so.
@@ -51,6 +56,17 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
     ),
     (r"(?i)unicode|utf-8", "is not UTF-8{line}. Save it as UTF-8.", bytes.decode),
     (r"in line (\d+): .*duplicate key (\".*?\")", "has in line {0} the key {1} twice.", None),
+    (
+        r"Maximum line size|maximum_object_size",
+        "has a line, or one object of JSON, that is longer than 16 MB."
+        " Check its line ends and quotes.",
+        None,
+    ),
+    (
+        r"state machine reached",
+        "ends some lines otherwise than others. Save it again with one kind of line ends.",
+        None,
+    ),
     (
         r"JSON",
         "is not valid JSON{line}: the line is cut or damaged. Export it again or remove the line.",
@@ -151,7 +167,13 @@ def find(
         with path.open("rb") as raw:
             zipped = raw.read(4) == b"PK\x03\x04"
         found = _unpacked(path, shown, folder) if zipped else [(path, shown)]
-        files += [look(con, each, name, headless=headless) for each, name in found]
+        for each, name in found:
+            files.append(look(con, each, name, headless=headless))
+            if (n := len(files[-1].headers)) > MOST_COLUMNS:
+                raise DataError(
+                    f"{name} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row"
+                    " to row stands in their names; put it into a column of values."
+                )
     return files
 
 
@@ -159,6 +181,13 @@ def _unpacked(path: Path, shown: str, folder: Path) -> Iterator[tuple[Path, str]
     with one_sentence({path: shown}), zipfile.ZipFile(path) as archive:
         if "[Content_Types].xml" in archive.namelist():
             raise DataError(f"{shown} is an Excel workbook. Save the sheet as CSV.")
+        size, free = sum(m.file_size for m in archive.infolist()), shutil.disk_usage(folder).free
+        if size > free or len(archive.infolist()) > MOST_MEMBERS:
+            held = f"{len(archive.infolist()):,} files of {size / 1e9:,.1f} GB"
+            raise DataError(
+                f"{shown} holds {held} when it is unpacked; there is room for {free / 1e9:,.1f} GB"
+                f" and {MOST_MEMBERS:,} files. Unpack what is needed."
+            )
         for member in archive.infolist():
             name = Path(member.filename).name
             # some archivers add their own notes, as in __MACOSX/._events.csv
@@ -185,7 +214,12 @@ def look(
             return File(path, shown, "parquet", headers)
         gz = start[:2] == GZIP
         with (gzip.open if gz else open)(path, "rb") as stream:
-            head = codecs.getincrementaldecoder("utf-8-sig")().decode(stream.read(1 << 16))
+            begun = stream.read(1 << 16)
+            while len(begun) < LONGEST_LINE and not re.search(rb"[\r\n]", begun.lstrip()):
+                if not (more := stream.read(1 << 20)):
+                    break
+                begun += more
+            head = codecs.getincrementaldecoder("utf-8-sig")().decode(begun)
         if not head.strip():
             raise DataError(f"{shown} is empty.")
         if HTML.match(head):
@@ -195,8 +229,9 @@ def look(
         if head.lstrip()[0] in "{[":
             headers = _described(con, _read_json(sql_text(path), gz))
             return File(path, shown, "json", headers, gz)
-    delimiter = max(",;\t|", key=head.split("\n", 1)[0].count)
-    headers = tuple(next(csv.reader(io.StringIO(head), delimiter=delimiter)))
+    delimiter = max(",;\t|", key=re.split("[\r\n]", head, maxsplit=1)[0].count)
+    # old spreadsheets end lines by \r alone
+    headers = tuple(next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)))
     if delimiter == "\t" and len(headers) > 100 and not set(headers) & set(headless):
         return File(path, shown, "csv", headless[: len(headers)], gz, delimiter, headless=True)
     return File(path, shown, "csv", headers, gz, delimiter)
@@ -253,7 +288,7 @@ def _read_json(paths: str, gz: bool, headers: Sequence[str] = ()) -> str:
     packed = "gzip" if gz else "none"
     return (
         f"read_json([{paths}], {shape}, records='true', compression='{packed}',"
-        " maximum_object_size=67108864)"
+        f" maximum_object_size={LONGEST_LINE})"
     )
 
 
@@ -265,5 +300,5 @@ def _read_csv(paths: str, file: File) -> str:
     return (
         f"read_csv([{paths}], auto_detect=false, header={not file.headless},"
         f" delim={sql_text(file.delimiter)}, quote={quote}, escape={quote},"
-        f" columns={{{types}}}, compression='{packed}', max_line_size=16777216)"
+        f" columns={{{types}}}, compression='{packed}', max_line_size={LONGEST_LINE})"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mctlib.contract import DataError, ParameterError, nearest
-from mctlib.strict_yaml import OnceLoader
+from mctlib.strict_yaml import fault_of, read
 
 
 def project_root() -> Path:
@@ -30,9 +30,15 @@ def yamls(root: Path) -> list[Path]:
 
 
 def yaml_of(dataset: str | Path, root: Path) -> Path:
-    """The YAML of a dataset by its name, or itself. Raises ParameterError: there is none."""
-    named = root / "params" / f"data.{dataset}.yaml"
+    """The YAML of a dataset by its name, or itself.
+
+    Raises ParameterError: there is none, or it is not in params/, where one name is one dataset.
+    """
+    params = root / "params"
+    named = params / f"data.{dataset}.yaml"
     path = Path(dataset) if str(dataset).endswith((".yaml", ".yml")) else named
+    if path.parent.resolve() != params.resolve():
+        raise ParameterError(f'dataset: "{dataset}" is not in {params}, where datasets stand.')
     if not path.is_file():
         known = [_name_in(other) for other in yamls(root)]
         names = ", ".join(sorted(known)) or "none yet"
@@ -59,19 +65,17 @@ def plan_yaml(dataset: str, said: str | None, root: Path) -> Path | None:
 
 def says_name(path: Path, name: str) -> bool:
     """Whether the dataset in a YAML has this name."""
-    with suppress(yaml.YAMLError, UnicodeDecodeError, AttributeError):
-        return bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("name") == name)
+    with suppress(yaml.YAMLError, OSError, UnicodeDecodeError, AttributeError):
+        return bool(read(path).get("name") == name)
     return False
 
 
 def content_of(path: Path) -> dict[str, Any]:
     """What a YAML holds. Raises DataError: it is none, is empty, or no mapping."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
+        content = read(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
+        line, problem = fault_of(error)
         raise DataError(f"{path.name} is not valid YAML{line}: {problem}.") from None
     if not isinstance(content, dict):
         fault = "is empty. Write into it" if content is None else "must be a mapping such as"

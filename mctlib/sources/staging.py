@@ -6,9 +6,11 @@
 import json
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import duckdb
@@ -107,8 +109,9 @@ class Stage:
         shapes: dict[tuple[object, ...], list[File]] = {}
         for file in self.files:
             names = [plain(header).lower() for header in file.headers]
+            times = Counter(names)
             for name, header in zip(names, file.headers):
-                if names.count(name) > 1:
+                if times[name] > 1:
                     raise DataError(
                         f'{file.shown} has the column "{header}" twice.'
                         " Rename or remove one of them."
@@ -327,6 +330,19 @@ class Stage:
             )
         return put(made, sql)
 
+    def _nested(self, names: list[str]) -> set[str]:
+        """Which columns hold JSON: as_json of 5,000 takes the planner minutes, and few need it.
+
+        Asked for some at a time, for the time that it takes to plan grows with their square.
+        """
+        nested: set[str] = set()
+        for n in range(0, len(names), 100):
+            some = names[n : n + 100]
+            looks = (f"bool_or(starts_with({x}, '{{') OR starts_with({x}, '['))" for x in some)
+            asked = f"SELECT {', '.join(looks)} FROM {self.table}"
+            nested.update(compress(some, self.con.sql(asked).fetchall()[0]))
+        return nested
+
     def _rest(self) -> tuple[str, str]:
         """JSON text of what is left, without regulated keys, e-mail addresses and nulls.
 
@@ -340,11 +356,14 @@ class Stage:
         parts = ["'{}'::JSON"]
         more = ""
         if left:
-            pairs = ", ".join(f"{sql_text(h)}, as_json({sql_name(h)})" for h in left)
+            names = [sql_name(header) for header in left]
+            nested = self._nested(names)
+            values = (f"as_json({n})" if n in nested else n for n in names)
+            pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be
-            nested = "contains(left_, ':{') OR contains(left_, '[{')"
-            scrubbed = f"CASE WHEN {nested} THEN scrub(left_) ELSE mask(left_) END"
+            deep = "contains(left_, ':{') OR contains(left_, '[{')"
+            scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE mask(left_) END"
             parts.append(f"try_cast({scrubbed} AS JSON)")
         if self.keys:
             more += ", props_::VARCHAR AS right_"

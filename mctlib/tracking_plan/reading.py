@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mctlib.contract import DataError, nearest
-from mctlib.strict_yaml import Loader
+from mctlib.strict_yaml import Loader, fault_of, read
 from mctlib.tracking_plan.plan import Plan, shown
 
 
@@ -37,14 +37,12 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
 def read_plan(path: Path) -> Plan:
     """A plan's YAML, checked. Raises DataError with a line a mistake."""
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # a SafeLoader
+        content = read(path, _Loader)
     except OSError as error:
         raise DataError(f"{path.name} cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it is not UTF-8"
-        raise DataError(f"{path.name}{line}: {problem}.") from None
+        line, problem = fault_of(error)
+        raise DataError(f"{path.name}{line.replace(' in', ',')}: {problem}.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path.name} must hold  micro_conversions: {{name: {{...}}}}.")
     return as_plan(content, path.name)

@@ -16,6 +16,7 @@ import duckdb
 import pandas as pd
 
 from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, DAY_US, NAMES, SEGMENTS, STEPS
+from tests.support.stores import store_of
 
 CHOSEN = f"event IN ({', '.join(map(repr, STEPS))})"
 END = f"epoch_us(TIMESTAMP '{AS_OF}') + {DAY_US - 1}"
@@ -89,9 +90,7 @@ def window_funnel(name: str, loaded: str = "") -> Callable[[], list[int]]:
 
 
 def _store(name: str) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        str(BENCH / "outputs" / "store" / f"{name}.duckdb"), read_only=True, config={"threads": 2}
-    )
+    return duckdb.connect(str(store_of(name, BENCH)), read_only=True, config={"threads": 2})
 
 
 def scan(name: str) -> Callable[[], int]:

@@ -1,5 +1,6 @@
 """What notebooks show: numbers in their units, small cells hidden, data never live."""
 
+import csv
 import re
 
 import nbconvert.filters.markdown_mistune as markdown
@@ -314,6 +315,25 @@ def test_no_formula_reaches_a_spreadsheet(shown, tmp_path, monkeypatch):
         "'@x",
         "plain",
     ] and kept.rel_change.tolist() == [-0.5, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1+1", " =1+1", "\u00a0=1", "\ufeff=1", "\uff1d1"],
+)
+def test_a_cell_that_begins_like_a_formula_is_inert_in_any_cover(
+    shown, tmp_path, monkeypatch, text
+):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path))
+    frame = pd.DataFrame(
+        {"event": [text, "two\nlines", "a\rb=1"], "n_users": [20, 30, 40], text: 1}
+    )
+    report.table(frame, "x", caption="x")
+    with (tmp_path / "x.csv").open(newline="") as lines:
+        head, *rows = csv.reader(lines)
+    assert head == ["event", "n_users", f"'{text}"]
+    assert [row[0] for row in rows] == [f"'{text}", "two\nlines", "a\rb=1"]
+    assert '"a\rb=1"' in (tmp_path / "x.csv").read_bytes().decode()
 
 
 def test_a_table_name_is_a_file_name():

@@ -1,6 +1,7 @@
 """The runner: what it refuses, what it publishes, what it keeps from being published."""
 
 import errno
+import html
 import json
 import os
 import re
@@ -205,6 +206,79 @@ def test_a_reader_never_sees_a_run_without_its_record(tmp_path):
     assert not missing
 
 
+FOREIGN = {
+    "half": b'{"pack": "weekly"',
+    "list": b"[]",
+    "no JSON": b"\xff\xfe\x00",
+    "deep": b"[" * 100_000,
+    "other fields": b'{"name": "somebody"}',
+    "other pack": b"weekly -> monthly",
+    "copied folder": b"as it is",
+    "no day": b"2026-03-01 -> 2026/03/01",
+    "a way out": b"[] -> ../../exports",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_record_is_skipped_and_said_and_its_folder_stays(tmp_path, content):
+    home = tmp_path / "weekly"
+    publish.publish(*finished(home, "2026-03-08"), home, 1)
+    record, folder = finished(home, "2026-03-01")
+    if b"->" in content or content == b"as it is":
+        old, _, new = content.decode().partition(" -> ")
+        facts = vars(record)
+        if "way" in new or "exports" in new:
+            facts["notebooks"] = [vars(Report(new, "notebooks/x.ipynb", {}))]
+        text = json.dumps(facts)
+        (folder / "run.json").write_text(text.replace(old, new) if new else text)
+    else:
+        (folder / "run.json").write_bytes(content)
+    foreign = home / ("2026-03-01" if content != b"as it is" else "2026-03-01 (copy)")
+    folder.rename(foreign)
+    runs, notes = publish.runs_of(home)
+    assert [run.as_of for run in runs] == ["2026-03-08"]
+    (note,) = notes
+    assert note.startswith(f"weekly/{foreign.name}/run.json was skipped")
+    publish.publish(*finished(home, "2026-03-15"), home, 1)
+    assert foreign.exists() and not (home / "2026-03-08").exists()
+    assert html.escape(note) in (tmp_path / "index.html").read_text()
+
+
+def test_what_somebody_laid_beside_a_run_stays(tmp_path):
+    home = tmp_path / "weekly"
+    publish.publish(*finished(home, "2026-03-01"), home, 1)
+    (home / "2026-03-01/notes.txt").write_text("mine")
+    publish.publish(*finished(home, "2026-03-01"), home, 1)
+    assert (home / "2026-03-01/notes.txt").read_text() == "mine"
+    publish.publish(*finished(home, "2026-03-08"), home, 1)
+    assert [p.name for p in (home / "2026-03-01").iterdir()] == ["notes.txt"]
+    with pytest.raises(ParameterError, match="2026-03-01 is in the way: it is no run of this pack"):
+        publish.check_free(home, "2026-03-01")
+
+
+@pytest.mark.parametrize("name", ["weekly/2026-03-31", "weekly/latest", "index.html"])
+def test_a_run_does_not_take_the_place_of_what_it_did_not_make(tmp_path, name):
+    (tmp_path / "weekly").mkdir()
+    publish.check_free(tmp_path / "weekly", "2026-03-31")
+    if name == "index.html":
+        (tmp_path / name).write_text("<title>My own page</title>")
+    else:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ParameterError, match="is in the way"):
+        publish.check_free(tmp_path / "weekly", "2026-03-31")
+
+
+def test_leftovers_of_runs_go_and_other_hidden_files_stay(tmp_path):
+    home = tmp_path / "weekly"
+    _, folder = finished(home, "2026-03-01")
+    folder.rename(home / ".2026-03-01.77.old.tmp")  # killed between the two renames of a swap
+    for name in (".2026-03-08.77.tmp", ".mine.tmp"):
+        (home / name).mkdir()
+    (home / ".index.77.tmp").touch()
+    publish.remove_leftovers(home)
+    assert sorted(path.name for path in home.iterdir()) == [".mine.tmp", "2026-03-01"]
+
+
 def test_a_second_run_of_the_pack_is_refused_and_a_dead_one_holds_nothing(tmp_path):
     hold = (
         "import sys, time, pathlib; from mctlib.runner.publish import locked\n"
@@ -296,6 +370,37 @@ def test_a_stopped_run_says_so_and_leaves_nothing(running):
     assert runner.returncode == 130
     assert not psutil.wait_procs(below, timeout=10)[1]
     assert [p.name for p in (root / "outputs/weekly").iterdir()] == [".lock"]
+
+
+ENDLESS = {
+    "time": ("import time; time.sleep(60)", "it took longer than 5s (the timeout of the pack)"),
+    "deaf": (
+        "import signal; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]\nwhile True: pass",
+        "it took longer than 5s (the timeout of the pack)",
+    ),
+    "output": ("while True: print('x' * 100_000)", "it wrote more than 32 MB of output"),
+}
+
+
+@pytest.mark.integration
+def test_a_notebook_without_an_end_is_ended_and_told(tmp_path):
+    """One of them at a time: on a busy machine even a kernel's start takes seconds."""
+    root = make_project(tmp_path / "project")
+    text = (NOTEBOOKS / "silent.ipynb").read_text()
+    for name, (source, _) in ENDLESS.items():
+        code = text.replace("print('no finding')", json.dumps(source)[1:-1])
+        assert code != text
+        (root / f"notebooks/{name}.ipynb").write_text(code)
+    limit = {"time": "5s", "deaf": "5s", "output": "60s"}
+    for name, (_, said) in ENDLESS.items():
+        pack = f"dataset: tiny\ntimeout: {limit[name]}\nnotebooks:\n  {name}:\n"
+        (root / "params/weekly.yaml").write_text(pack)
+        ended = mctlib(root, "run", "params/weekly.yaml")
+        assert ended.returncode == 1 and f"{said} and was ended" in " ".join(ended.stdout.split())
+        written = root / f"outputs/weekly/2026-03-31.failed/{name}.ipynb"
+        assert written.stat().st_size < 1 << 20
+    with publish.locked(root / "outputs/weekly"):
+        pass  # nobody holds it any more
 
 
 def test_half_a_notebook_is_a_failed_report(tmp_path):

@@ -1,6 +1,7 @@
 """Whole datasets: loaded once, every row accounted for, every bad YAML against its one sentence."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,18 @@ from mctlib import contract
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.sources import dataset as sources
-from mctlib.sources import staging
+from mctlib.sources import snapshot, staging
 from tests.sources.reading import EXPORTS, HEAD, ROW
 from tests.support.logs import us
+from tests.support.stores import store_of
 
+FILES = ["x.*.duckdb", "x.*.moments.arrow", "x.load.json", "x.rejected.parquet"]
 CANONICAL = "\n".join(f"{table}: {{path: canonical/{table}.csv}}" for table in contract.TABLES)
+
+
+def files_of_the_store():
+    names = sorted(path.name for path in Path("outputs/store").iterdir())
+    return [re.sub(r"[0-9a-f]{16}", "*", name) for name in names]
 
 
 def test_load_accounts_for_every_row(project):
@@ -54,14 +62,57 @@ def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
         assert sources.open_log(name).currency == "EUR"  # a word for the pages, no other data
     Path("e.csv").write_text("user_id,event,timestamp\nu,b,2026-01-05T00:00:00Z\n")
     assert sources.open_log(name).event_names == ["b"]
-    Path("outputs/store/x.duckdb").write_bytes(b"damaged")
-    assert sources.open_log(name).event_names == ["b"]
-    assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
-        "x.duckdb",
-        "x.load.json",
-        "x.moments.arrow",
-        "x.rejected.parquet",
-    ]
+    assert files_of_the_store() == FILES
+
+
+def test_a_damaged_store_is_loaded_again_and_said(project):
+    name = project("events: {path: e.csv}", e__csv=HEAD + ROW)
+    assert not sources.open_log(name).note
+    said = "The store of x was damaged; it was loaded again from its sources."
+    store_of("x").write_bytes(b"damaged")
+    assert sources.open_log(name).note == said
+    content = bytearray(store_of("x").read_bytes())
+    content[-1000] ^= 1  # within the last block
+    store_of("x").write_bytes(content)
+    log = sources.open_log(name, verify=True)
+    assert log.note == said and len(log.describe()) == 1
+    assert not sources.open_log(name, verify=True).note
+    assert files_of_the_store() == FILES
+
+
+def test_changed_sources_leave_the_store_that_is_open(project):
+    name = project("events: {path: e.csv}", e__csv=HEAD + ROW)
+    log = sources.open_log(name)
+    Path("e.csv").write_text(HEAD + ROW.replace(",a,", ",b,"))
+    other = sources.open_log(name)
+    assert (log.event_names, other.event_names) == (["a"], ["b"])
+    assert log.path != other.path and EventLog.open(log.path).event_names == ["a"]
+    log.close()
+    sources.open_log(name)
+    assert not log.path.exists() and other.path.exists()
+
+
+def test_a_run_hands_its_store_on_whatever_becomes_of_the_sources(project, monkeypatch):
+    name = project("events: {path: e.csv}\ncurrency: EUR", e__csv=HEAD + ROW)
+    log = sources.open_log(name)
+    monkeypatch.setenv("MCT_STORE", snapshot.handing(name, log))
+    Path("e.csv").unlink()
+    Path("params/data.x.yaml").write_text("name: [")
+    handed = sources.open_log(name)
+    assert (handed.path, handed.currency, handed.event_names) == (log.path, "EUR", ["a"])
+    with pytest.raises(ParameterError):
+        sources.open_log("y")
+
+
+def test_a_store_that_was_replaced_is_not_the_one_that_was_handed(project, monkeypatch):
+    name = project("events: {path: e.csv}", e__csv=HEAD + ROW)
+    log = sources.open_log(name)
+    told = snapshot.handing(name, log)
+    log.close()
+    sources.open_log(name, fresh=True)
+    monkeypatch.setenv("MCT_STORE", told)
+    with pytest.raises(DataError, match="was replaced during this run"):
+        sources.open_log(name)
 
 
 @pytest.mark.parametrize("written", ["2026-01-31", '"2026-01-31"'])
@@ -74,7 +125,7 @@ def test_a_yaml_says_how_long_collection_went_on(project, written):
     assert log.as_of("2026-01-31") == us("2026-02-01T00:00:00Z") - 1
     report = json.loads(Path("outputs/store/x.load.json").read_text())
     assert report["observed_until"] == "2026-01-31 23:59:59.999999"
-    assert EventLog.open(Path("outputs/store/x.duckdb")).observed_until == log.observed_until
+    assert EventLog.open(store_of("x")).observed_until == log.observed_until
 
 
 def test_demo(project):
@@ -183,9 +234,10 @@ def test_a_disk_that_fills_while_files_are_read_is_not_the_fault_of_the_files(
     monkeypatch.setattr(staging.Stage, "select", full)
     with pytest.raises(DataError) as raised:
         sources.open_log(project("events: {path: e.csv}", e__csv=HEAD + ROW))
-    path = project.root / "outputs/store/x.duckdb"
-    assert str(raised.value) == f"{path}: the disk is full, so the store could not be written."
-    assert not list(path.parent.iterdir())
+    path = project.root / "outputs/store"
+    said = r"/x\.[0-9a-f]{16}\.duckdb: the disk is full, so the store could not be written\."
+    assert re.fullmatch(re.escape(str(path)) + said, str(raised.value))
+    assert not list(path.iterdir())
 
 
 def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
@@ -198,12 +250,7 @@ def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
     subprocess.run([sys.executable, "-c", killed])
     assert len(list(Path("outputs/store").glob(".staging-*/staging.duckdb"))) == 1
     sources.open_log(name)
-    assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
-        "x.duckdb",
-        "x.load.json",
-        "x.moments.arrow",
-        "x.rejected.parquet",
-    ]
+    assert files_of_the_store() == FILES
 
 
 @pytest.mark.parametrize(
@@ -234,6 +281,18 @@ def test_two_datasets_of_one_name_and_no_dataset(project):
     )
     with pytest.raises(ParameterError, match='there is no "xx" in params/'):
         sources.open_log("xx")
+
+
+@pytest.mark.parametrize(
+    "asked", ["../x", "a/b", "../params/../data.x.yaml", "elsewhere/data.x.yaml"]
+)
+def test_a_dataset_outside_of_params_is_refused(project, asked):
+    project("events: {path: e.csv}", e__csv=HEAD + ROW)
+    for folder in (".", "elsewhere"):
+        Path(folder).mkdir(exist_ok=True)
+        Path(folder, "data.x.yaml").write_text("name: x\nevents: {path: e.csv}\n")
+    with pytest.raises(ParameterError, match="is not in .*params, where datasets stand"):
+        sources.open_log(asked)
 
 
 def test_no_project(tmp_path, monkeypatch):

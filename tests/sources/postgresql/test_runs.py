@@ -11,6 +11,7 @@ from mctlib.sources import dataset as sources
 from tests.sources.postgresql.asking import PASSWORD, WRITTEN, literal, refusal, source
 from tests.sources.reading import stored
 from tests.support.project import make_project, mctlib
+from tests.support.stores import store_of
 
 pytestmark = pytest.mark.integration
 
@@ -86,7 +87,7 @@ def test_the_password_is_nowhere(tmp_path, server, monkeypatch):
     files = [path for path in root.rglob("*") if path.is_file()]
     assert {".duckdb", ".json", ".parquet", ".html", ".ipynb"} <= {path.suffix for path in files}
     # what a store or a Parquet file says may be compressed in it
-    tables = stored(f"{root}/outputs/store/tiny.duckdb").values()
+    tables = stored(store_of("tiny", root)).values()
     said += "".join(str(table.to_dict("records")) for table in tables)
     said += str(duckdb.sql(f"FROM '{root}/outputs/store/tiny.rejected.parquet'").fetchall())
     assert "query at WAREHOUSE_URL" in said and "profile_completed" in said

@@ -11,6 +11,7 @@ import pytest
 from mctlib import diagnose_funnel, open_log
 from tests.sources.postgresql.asking import literal, source
 from tests.sources.reading import stored
+from tests.support.stores import store_of
 
 pytestmark = pytest.mark.integration
 
@@ -111,7 +112,7 @@ def both(server, project):
 
 def test_a_query_gives_the_same_store_as_a_file_cell_by_cell(both):
     by_file, by_query = map(open_log, both)
-    one, other = (stored(f"outputs/store/{name}.duckdb") for name in both)
+    one, other = (stored(store_of(name)) for name in both)
     assert one.keys() == other.keys() >= {"events", "people", "spend", "users"}
     for table in one.keys() - {"load"}:
         pd.testing.assert_frame_equal(one[table], other[table], obj=table)

@@ -8,6 +8,7 @@ import pytest
 from mctlib import open_log
 from mctlib.sources.readers import READERS
 from tests.sources.reading import EXPORTS, stored
+from tests.support.stores import store_of
 
 
 def test_every_reader_has_a_fixture_and_a_docstring():
@@ -22,7 +23,7 @@ def test_no_address_reaches_a_store(project, format):
     shutil.copytree(EXPORTS / format, "in")
     open_log(project(f'events: {{path: "in/*", format: {format}}}'))
     rejected = duckdb.sql("FROM 'outputs/store/x.rejected.parquet'").fetchall()
-    events = stored("outputs/store/x.duckdb")["events"]
+    events = stored(store_of("x"))["events"]
     kept = str(events.to_dict("records")) + str(rejected)
     for word in ("Ada", 'example.org"', "203.0.113", "u-100", "ada@", "ben@", "cem@"):
         assert word not in kept

@@ -1,0 +1,130 @@
+"""What has no natural end is bounded: one sentence each, in a time that grows with the file."""
+
+import json
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mctlib import open_log
+from mctlib.contract import DataError
+from mctlib.eventlog import store as stores
+from mctlib.sources import files
+from tests.sources.reading import HEAD, ROW
+
+
+def refusal(project, yaml, **files):
+    with pytest.raises(DataError) as error:
+        open_log(project(yaml, **files))
+    return str(error.value)
+
+
+def test_more_names_of_events_than_a_column_of_words_holds(project, monkeypatch):
+    monkeypatch.setattr(stores, "MOST_WORDS", 5)
+    rows = "".join(f"u{n},e{n},2026-01-05T00:00:00Z\n" for n in range(20))
+    log = open_log(project("events: {path: e.csv}", e__csv=HEAD + rows))
+    assert log.event_names == sorted(f"e{n}" for n in range(20))
+    assert log.counts(events=["e7"])["n_users"].tolist() == [1]
+
+
+def test_names_that_carry_ids_are_refused(project, monkeypatch):
+    monkeypatch.setattr(stores, "MOST_EVENTS", 9)
+    rows = "".join(f"u,page_{n},2026-01-05T00:00:00Z\n" for n in range(10))
+    said = refusal(project, "events: {path: e.csv}", e__csv=HEAD + rows)
+    assert said.startswith(
+        'The events have 10 different names, more than 9 (for example "page_9").'
+    )
+
+
+def test_the_time_of_a_load_is_linear_in_its_columns(project):
+    """Four times the columns: a load whose time grew with their square would take 16 times."""
+    seconds = []
+    for n in (250, 1000):
+        names = "".join(f",c{i}" for i in range(n))
+        row = ROW.strip() + ",v" * (n - 1) + ',"{""k"": 1}"\n'
+        name = project("events: {path: e.csv}", e__csv=HEAD.strip() + names + "\n" + row * 5)
+        started = time.process_time()
+        log = open_log(name)
+        seconds.append(time.process_time() - started)
+        ((text,),) = log._con.sql("SELECT DISTINCT properties FROM events").fetchall()
+        assert len(json.loads(text)) == n and json.loads(text)[f"c{n - 1}"] == {"k": 1}
+    assert seconds[1] < 9 * seconds[0]
+
+
+def test_too_many_columns(project, monkeypatch):
+    monkeypatch.setattr(files, "MOST_COLUMNS", 3)
+    said = refusal(
+        project, "events: {path: e.csv}", e__csv=HEAD.strip() + ",more\n" + ROW.strip() + ",1\n"
+    )
+    assert said.startswith("e.csv has 4 columns, more than 3.")
+
+
+@pytest.mark.parametrize(
+    "start", ["<!-- x -->" * 6500, "<!-- " * 12000, "<?xml " * 11000, " \t" * 30000]
+)
+def test_what_a_file_is_is_told_at_once_whatever_it_begins_with(project, start):
+    started = time.process_time()
+    assert not files.HTML.match(start + "user_id")
+    assert files.HTML.match(" <!-- a --> <?xml b?>\n<!DOCTYPE html>")
+    assert time.process_time() - started < 5
+
+
+def test_lines_that_end_by_carriage_returns_alone(project):
+    log = open_log(project("events: {path: e.csv}", e__csv=(HEAD + ROW * 2).replace("\n", "\r")))
+    assert log.load["tables"]["events"]["n_kept"] == 2
+
+
+def test_line_ends_that_change_within_a_file(project):
+    said = refusal(project, "events: {path: e.csv}", e__csv=HEAD + (ROW * 2).replace("\n", "\r"))
+    assert said.startswith("e.csv ends some lines otherwise than others.")
+
+
+def test_a_header_longer_than_the_first_look_is_read_to_its_end(project):
+    names = "".join(f",{'c' * 100}{n}" for n in range(800))
+    row = ROW.strip() + ",v" * 800 + "\n"
+    log = open_log(project("events: {path: e.csv}", e__csv=HEAD.strip() + names + "\n" + row))
+    assert len(log.property_keys()) == 800
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_line_without_an_end(project, monkeypatch, kind):
+    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 18)
+    row = {"user_id": "u", "event": "x" * (1 << 20), "timestamp": "2026-01-05T00:00:00Z"}
+    text = json.dumps(row) + "\n" if kind == "jsonl" else HEAD + ROW + "0" * (1 << 20)
+    said = refusal(project, f"events: {{path: e.{kind}}}", **{f"e__{kind}": text})
+    assert said.startswith(f"e.{kind} has a line, or one object of JSON, that is longer than")
+
+
+def test_an_archive_that_does_not_fit(project, monkeypatch):
+    with zipfile.ZipFile("e.zip", "w") as archive:
+        for n in range(4):
+            archive.writestr(f"{n}.csv", HEAD + ROW)
+    monkeypatch.setattr(files, "MOST_MEMBERS", 3)
+    said = refusal(project, "events: {path: e.zip}")
+    assert said.startswith("e.zip holds 4 files of 0.0 GB when it is unpacked; there is room for")
+    assert not list(Path("outputs/store").glob(".staging*"))
+
+
+BOMB = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "sentence"),
+    [
+        ("events: " + "[" * 60 + "]" * 60, "in line 2: it is nested deeper than 50 levels."),
+        ("events: " + "[" * 5000 + "]" * 5000, ": it is nested deeper than 50 levels."),
+        ("events: &a [*a]", "in line 2: it is nested deeper than 50 levels."),
+        (BOMB, "it holds more than 100,000 values."),
+        ("#" + "x" * (1 << 20), "it is larger than 1 MB, so it is no such file."),
+        ("observed_until: 2026-13-45", "a value cannot be read (month must be in 1..12)."),
+        ("currency: !!int abc", "a value cannot be read (invalid literal for int()"),
+    ],
+    ids=["deep", "very deep", "itself", "aliases", "large", "no date", "no number"],
+)
+def test_a_yaml_without_bounds(project, yaml, sentence):
+    said = refusal(project, yaml)
+    assert said.startswith("data.x.yaml is not valid YAML") and sentence in said
+    assert len(said.splitlines()) == 1

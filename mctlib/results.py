@@ -335,23 +335,25 @@ def _mask_neighbours(
     lines: NDArray[np.float64], users: NDArray[np.float64], masked: pd.Series, min_users: int
 ) -> None:
     """Mask the smallest row beside the masked ones as long as these, or a sum, are given back."""
-    hidden = masked.to_numpy().copy()
-    # a total that is itself small, or that nobody knows, gives nothing back
-    parts = np.where(lines > 0, lines, 0)
-    lines = lines[(parts @ users >= min_users) | (lines < 0).any(axis=1)]
-    rank = np.lexsort([users, (lines < 0).any(axis=0)]).argsort()  # totals last
+    hidden, total = masked.to_numpy().copy(), (lines < 0).any(axis=0)
+    # of so few that the total itself is told nowhere
+    lines = lines[(lines < 0).any(axis=1) | (lines @ users >= min_users)]
+
+    def beside(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        there: NDArray[np.bool_] = (lines[(lines[:, rows] != 0).any(axis=1)] != 0).any(axis=0)
+        return there & ~hidden & (users > 0)
+
     while True:
-        known = lines * hidden  # what is shown can be taken off
-        parts = np.where(known > 0, known, 0)
-        small = hidden & (users > 0) & (users < min_users)
-        sets = np.vstack([np.eye(len(users))[small], parts])
-        few = given_back(known[:, hidden], sets[:, hidden], users[hidden], min_users)
-        leaks = sets[few]
-        if not len(leaks):
+        known = lines[:, hidden]  # what is shown can be taken off
+        of = users[hidden]
+        sets = np.vstack([np.eye(len(of))[of < min_users], np.where(known > 0, known, 0)])
+        leaks = np.zeros(len(users), bool)
+        leaks[hidden] = sets[given_back(known, sets, of, min_users)].any(axis=0)
+        if not leaks.any():
             break
-        beside = (lines[(lines[:, leaks.any(axis=0)] != 0).any(axis=1)]).any(axis=0)
-        shown = np.flatnonzero(beside & ~hidden & (users > 0))
-        if not len(shown):
+        others = (beside(leaks) & ~total, beside(hidden) & ~total, beside(leaks))
+        some = next((rows for rows in others if rows.any()), None)
+        if some is None:
             break
-        hidden[shown[rank[shown].argmin()]] = True
+        hidden[np.where(some, users, np.inf).argmin()] = True
     masked[:] = hidden

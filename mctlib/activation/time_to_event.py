@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from mctlib.contract import (
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
-from mctlib.results import Result
+from mctlib.results import TIME, Groups, Result, together
 
 POOLED = "all others"  # a reference made of several segments: whatever is not shown on its own
 UNKNOWN = (np.nan, np.nan, np.nan)
@@ -199,19 +199,22 @@ def time_to_activation(
     left_out = left_out.reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
         raise _nobody(roles, left_out, as_of)
-    rename, reference, pooled = _pool(counts["ended"], by, reference)
-    ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(rename))
+    names, reference, pooled = _pool(counts["ended"], by, reference)
+    ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(names.told))
     ended, n_accounts = number_accounts(ended)
     clock = Clock(window, unit, n_accounts)
+    until = phrases.day(log.as_of(as_of))
+    population = f"users on their way from {roles['start'].label} up to {until}"
     groups = _groups(ended, clock)
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
         clock=clock,
-        until=phrases.day(log.as_of(as_of)),
+        until=until,
         groups=groups,
         reference=reference,
         pooled=pooled,
+        joined=names.joined,
         left_out=left_out,
         summary=pd.DataFrame([_summary(group) for group in groups.values()]),
         contrasts=_contrasts(groups, reference),
@@ -229,6 +232,7 @@ def time_to_activation(
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
+        groups=(Groups(population, " · ".join(by), names.sizes, names.told),),
     )
 
 
@@ -279,9 +283,17 @@ def _nobody(roles: dict[str, Step], left_out: pd.Series, as_of: Any) -> Paramete
     return ParameterError(f"start: no user has {begun} by {as_of}{before}")
 
 
+class Names(NamedTuple):
+    """Under which names segments are told that become one."""
+
+    sizes: pd.Series  # users by segment, before
+    joined: dict[str, str]  # those of too few users, and with whom; see `together`
+    told: dict[str, str]  # all of them
+
+
 def _pool(
     ended: pd.DataFrame, by: Sequence[str], reference: str | Sequence[str] | None
-) -> tuple[dict[str, str], str, list[str]]:
+) -> tuple[Names, str, list[str]]:
     """New names of segments that become one, the reference's name, and which were small.
 
     A list of reference segments becomes one, and so do two or more small ones (`_expected`).
@@ -289,25 +301,37 @@ def _pool(
     size = ended.groupby("segment")["n_users"].sum()
     hits = ended[ended["outcome"] == "activated"].groupby("segment")["n_users"].sum()
     hits = hits.reindex(size.index, fill_value=0)
-    expected = _expected(hits, size, hits.sum() / size.sum())
     one = [reference] if isinstance(reference, str) else list(reference or [])
     for label in one:
         if label not in size.index:
             there = f"; there are {', '.join(size.index[:20])}." if by else ' without "by".'
             near = nearest(label, list(size.index))
             raise ParameterError(f'reference: no segment is called "{label}"{there}{near}')
-    rename = {} if isinstance(reference, str) else dict.fromkeys(one, POOLED)
+    pool = {} if isinstance(reference, str) else dict.fromkeys(one, POOLED)
     name = size.index[size.argmax()]
     if one:
-        name = POOLED if rename else one[0]
-    small = [
-        segment
-        for segment in size.index
-        if expected[segment] < FEW_ACTIVATIONS and segment not in (name, *rename)
-    ]
-    if len(small) < 2:
-        return rename, name, []
-    return rename | dict.fromkeys(small, f"small cohorts ({len(small)})"), name, small
+        name = POOLED if pool else one[0]
+    told, key = {segment: pool.get(segment, segment) for segment in size.index}, " · ".join(by)
+    joined = together(_sums(size, told), key) if key in TIME else {}
+    told, name = _renamed(told, joined), joined.get(name, name)
+    expected = _expected(_sums(hits, told), _sums(size, told), hits.sum() / size.sum())
+    small = [s for s in expected.index if expected[s] < FEW_ACTIVATIONS and s != name]
+    small = small if len(small) > 1 else []
+    told = _renamed(told, dict.fromkeys(small, f"small cohorts ({len(small)})"))
+    if key not in TIME:
+        joined = together(_sums(size, told), key, keep=[name])
+        told, name = _renamed(told, joined), joined.get(name, name)
+    return Names(size, joined, told), name, small
+
+
+def _sums(users: pd.Series, told: dict[str, str]) -> pd.Series:
+    """Users under the names told."""
+    return users.groupby(list(told.values())).sum()
+
+
+def _renamed(told: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    """The names told, some of them by other names."""
+    return {segment: names.get(name, name) for segment, name in told.items()}
 
 
 def _expected(n_activated: Any, n_users: Any, rate: float) -> Any:

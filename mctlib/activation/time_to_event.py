@@ -50,6 +50,7 @@ CONTRAST_COLUMNS = [
     *interval_columns("hazard_ratio", *UNKNOWN),
     *("logrank_pvalue", "ph_pvalue"),
 ]
+POPULATION = ("start", "activation", "observed_from")  # roles that say whose clocks are counted
 QUARTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75}
 EventLike = str | Sequence[str] | Step
 
@@ -199,12 +200,13 @@ def time_to_activation(
     left_out = left_out.reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
         raise _nobody(roles, left_out, as_of)
-    names, reference, pooled = _pool(counts["ended"], by, reference)
+    key = " · ".join(by)
+    names, reference, pooled = _pool(counts["ended"], key, reference)
     ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(names.told))
     ended, n_accounts = number_accounts(ended)
     clock = Clock(window, unit, n_accounts)
     until = phrases.day(log.as_of(as_of))
-    population = f"users on their way from {roles['start'].label} up to {until}"
+    words = ", ".join(f"{role} {roles[role].label}" for role in POPULATION if role in roles)
     groups = _groups(ended, clock)
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
@@ -232,7 +234,7 @@ def time_to_activation(
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
-        groups=(Groups(population, " · ".join(by), names.sizes, names.told),),
+        groups=(Groups(f"users by {words} up to {until}", key, names.sizes, names.told),),
     )
 
 
@@ -292,7 +294,7 @@ class Names(NamedTuple):
 
 
 def _pool(
-    ended: pd.DataFrame, by: Sequence[str], reference: str | Sequence[str] | None
+    ended: pd.DataFrame, key: str, reference: str | Sequence[str] | None
 ) -> tuple[Names, str, list[str]]:
     """New names of segments that become one, the reference's name, and which were small.
 
@@ -304,14 +306,14 @@ def _pool(
     one = [reference] if isinstance(reference, str) else list(reference or [])
     for label in one:
         if label not in size.index:
-            there = f"; there are {', '.join(size.index[:20])}." if by else ' without "by".'
+            there = f"; there are {', '.join(size.index[:20])}." if key else ' without "by".'
             near = nearest(label, list(size.index))
             raise ParameterError(f'reference: no segment is called "{label}"{there}{near}')
     pool = {} if isinstance(reference, str) else dict.fromkeys(one, POOLED)
     name = size.index[size.argmax()]
     if one:
         name = POOLED if pool else one[0]
-    told, key = {segment: pool.get(segment, segment) for segment in size.index}, " · ".join(by)
+    told = {segment: pool.get(segment, segment) for segment in size.index}
     joined = together(_sums(size, told), key) if key in TIME else {}
     told, name = _renamed(told, joined), joined.get(name, name)
     expected = _expected(_sums(hits, told), _sums(size, told), hits.sum() / size.sum())

@@ -15,9 +15,11 @@ from mctlib import phrases, stats
 from mctlib.contract import DataError, ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import ANY, as_step
 from mctlib.phrases import DAY_US
+from mctlib.results import together
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class DailyMetric:
     kind               rate (has n_success), count (value = n everywhere) or mean
     events             their names, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
+    joined             segments of fewer than 10 -> the name they share, as JSON (`together`)
     ============ ===== ===========================================================================
     """
 
@@ -106,6 +109,12 @@ class DailyMetric:
         """Names of the metric's events; none where the table does not say them."""
         told = str(self._fact("events", "[]"))
         return json.loads(told) if told.startswith("[") else [told]
+
+    @property
+    def joined(self) -> dict[str, str]:
+        """Segments of too few users to be told, and the name that they share with others."""
+        names: dict[str, str] = json.loads(self._fact("joined", "{}"))
+        return names
 
     @property
     def n_pending(self) -> int:
@@ -183,6 +192,9 @@ def daily_metric(
             f"metric: no {as_step(metric.event).label} event up to {as_of} has a number in "
             f'"{metric.property}".{nearest(metric.property, log.property_keys())}'
         )
+    sizes = found.groupby("segment")["n_units"].sum()
+    joined = together(sizes, "") if as_columns(by) else {}
+    found = add_up([found.assign(segment=found["segment"].replace(joined))])
     end = log.as_of(as_of)
     known = (found["day"].astype("int64") + 1) * DAY_US - 1 + window <= end
     if not known.any():
@@ -205,6 +217,7 @@ def daily_metric(
             kind=type(metric).__name__.lower(),
             events=json.dumps([name for event in events for name in as_step(event).names]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
+            joined=json.dumps(joined),
         )
     )
 

@@ -220,7 +220,9 @@ def _groups(passed: pd.DataFrame, rule: Rule, asked: narrative.Asked) -> Groups:
     """The segments, by their first entries."""
     first = passed[passed["step"] == 1]
     entered = first["n_closed"] + first["n_open"]
-    population = f"users with {asked.steps[0].label} up to {asked.day}"
+    unlike = [e.step.label for e in asked.exclusions]  # and what else leaves some of them out
+    unlike += [rule.order] if rule.order != "ordered" else []
+    population = ", ".join([f"users with {asked.steps[0].label} up to {asked.day}", *unlike])
     if not rule.by:
         return Groups.whole(population, entered.sum())
     key = " · ".join(rule.by)

@@ -12,9 +12,9 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window
-from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step, may_meet
 from mctlib.eventlog.walk import walk_funnel

@@ -166,7 +166,9 @@ def _groups(entered: pd.DataFrame, population: str) -> list[Groups]:
     groups = []
     for column, rows in entered.groupby("column"):
         sizes = rows.set_index("driver")["n_users"]
-        groups.append(Groups(population, str(column), sizes, together(sizes, str(column)), "driver"))
+        groups.append(
+            Groups(population, str(column), sizes, together(sizes, str(column)), "driver")
+        )
     return groups
 
 

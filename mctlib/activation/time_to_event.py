@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
+from mctlib.activation.pooling import expected, pool
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     GRID,
@@ -32,14 +33,12 @@ from mctlib.contract import (
     as_timestamp,
     as_window,
     interval_columns,
-    nearest,
 )
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
-from mctlib.results import TIME, Groups, Result, together
+from mctlib.results import Groups, Result
 
-POOLED = "all others"  # a reference made of several segments: whatever is not shown on its own
 UNKNOWN = (np.nan, np.nan, np.nan)
 CONTRAST_COLUMNS = [
     *("segment", "reference", "horizon_days"),
@@ -201,18 +200,16 @@ def time_to_activation(
     if counts["ended"].empty:
         raise _nobody(roles, left_out, as_of)
     key = " · ".join(by)
-    names, reference, pooled = _pool(counts["ended"], key, reference)
+    names, reference, pooled = pool(counts["ended"], key, reference)
     ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(names.told))
     ended, n_accounts = number_accounts(ended)
     clock = Clock(window, unit, n_accounts)
-    until = phrases.day(log.as_of(as_of))
-    words = ", ".join(f"{role} {roles[role].label}" for role in POPULATION if role in roles)
     groups = _groups(ended, clock)
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
         clock=clock,
-        until=until,
+        until=phrases.day(log.as_of(as_of)),
         groups=groups,
         reference=reference,
         pooled=pooled,
@@ -234,8 +231,14 @@ def time_to_activation(
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
-        groups=(Groups(f"users by {words} up to {until}", key, names.sizes, names.told),),
+        groups=(Groups(_of_whom(waits), key, names.sizes, names.told),),
     )
+
+
+def _of_whom(waits: narrative.Waits) -> str:
+    """The users whose clocks are counted."""
+    said = [f"{role} {waits.roles[role]}" for role in POPULATION if role in waits.roles]
+    return f"users by {', '.join(said)} up to {waits.until}"
 
 
 def _labels(
@@ -283,65 +286,6 @@ def _nobody(roles: dict[str, Step], left_out: pd.Series, as_of: Any) -> Paramete
         goal = roles["activation"].label
         before = f" without {goal} before; are start and activation swapped?"
     return ParameterError(f"start: no user has {begun} by {as_of}{before}")
-
-
-class Names(NamedTuple):
-    """Under which names segments are told that become one."""
-
-    sizes: pd.Series  # users by segment, before
-    joined: dict[str, str]  # those of too few users, and with whom; see `together`
-    told: dict[str, str]  # all of them
-
-
-def _pool(
-    ended: pd.DataFrame, key: str, reference: str | Sequence[str] | None
-) -> tuple[Names, str, list[str]]:
-    """New names of segments that become one, the reference's name, and which were small.
-
-    A list of reference segments becomes one, and so do two or more small ones (`_expected`).
-    """
-    size = ended.groupby("segment")["n_users"].sum()
-    hits = ended[ended["outcome"] == "activated"].groupby("segment")["n_users"].sum()
-    hits = hits.reindex(size.index, fill_value=0)
-    one = [reference] if isinstance(reference, str) else list(reference or [])
-    for label in one:
-        if label not in size.index:
-            there = f"; there are {', '.join(size.index[:20])}." if key else ' without "by".'
-            near = nearest(label, list(size.index))
-            raise ParameterError(f'reference: no segment is called "{label}"{there}{near}')
-    pool = {} if isinstance(reference, str) else dict.fromkeys(one, POOLED)
-    name = size.index[size.argmax()]
-    if one:
-        name = POOLED if pool else one[0]
-    told = {segment: pool.get(segment, segment) for segment in size.index}
-    joined = together(_sums(size, told), key) if key in TIME else {}
-    told, name = _renamed(told, joined), joined.get(name, name)
-    expected = _expected(_sums(hits, told), _sums(size, told), hits.sum() / size.sum())
-    small = [s for s in expected.index if expected[s] < FEW_ACTIVATIONS and s != name]
-    small = small if len(small) > 1 else []
-    told = _renamed(told, dict.fromkeys(small, f"small cohorts ({len(small)})"))
-    if key not in TIME:
-        joined = together(_sums(size, told), key, keep=[name])
-        told, name = _renamed(told, joined), joined.get(name, name)
-    return Names(size, joined, told), name, small
-
-
-def _sums(users: pd.Series, told: dict[str, str]) -> pd.Series:
-    """Users under the names told."""
-    return users.groupby(list(told.values())).sum()
-
-
-def _renamed(told: dict[str, str], names: dict[str, str]) -> dict[str, str]:
-    """The names told, some of them by other names."""
-    return {segment: names.get(name, name) for segment, name in told.items()}
-
-
-def _expected(n_activated: Any, n_users: Any, rate: float) -> Any:
-    """Activations that a segment has, or would have at everybody's rate.
-
-    By those alone a segment in which hardly anybody activates would be too small to be told of.
-    """
-    return np.maximum(n_activated, n_users * rate)
 
 
 def _summary(group: Group) -> dict[str, Any]:
@@ -394,7 +338,7 @@ def _contrast(group: Group, reference: Group, rate: float) -> dict[str, Any]:
     """Row of the contrasts; nothing but its names for a segment too small to be compared."""
     row = {"segment": group.label, "reference": reference.label}
     pair, last = (group, reference), min(group.last, reference.last)
-    if _expected(group.n["activated"], group.n_users, rate) < FEW_ACTIVATIONS or not last > 0:
+    if expected(group.n["activated"], group.n_users, rate) < FEW_ACTIVATIONS or not last > 0:
         return row
     *days, pvalue = compare_days([pair], last)
     *shares, _ = compare_shares([pair], last)

@@ -119,19 +119,19 @@ def drop_off_drivers(
         by=list(dict.fromkeys([*columns, *rule.adjust, *rule.accounts])),
         as_of=as_of,
     )
-    population = f"users with {rule.label(1)} up to {day(log.as_of(as_of))}"
-    groups = _groups(tables["entered"], population)
-    counts, in_accounts = (_told(tables[name], groups) for name in ("counts", "accounts"))
+    of = _groups(tables["entered"], f"users with {rule.label(1)} up to {day(log.as_of(as_of))}")
+    counts, in_accounts = (_told(tables[name], of) for name in ("counts", "accounts"))
+    groups = tuple(map(_labelled, of))
     sizes = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
     missing = [f"The {s}" for s in log.missing_events([*rule.events, *asked])]
-    joined = {f"{g.key}: {v}": _label(g, v) for g in groups for v in g.names}
+    joined = {f"{g.key}: {value}": name for g in groups for value, name in g.names.items()}
     said = (*log.caveats(as_of), *missing, *told_together(joined, MIN_USERS))
-    groups = [replace(g, names={v: _label(g, v) for v in g.sizes.index}) for g in groups]
     if sizes.empty or (step is not None and step not in sizes.index):
         wanted = 2 if sizes.empty or step is None else step
         finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
-        nothing = surest_first([], np.nan)
-        return Drivers(drivers=nothing, finding=finding, caveats=said, groups=tuple(groups))
+        return Drivers(
+            drivers=surest_first([], np.nan), finding=finding, caveats=said, groups=groups
+        )
     step = step or int((sizes["n_on"] / sizes["n_users"]).idxmin())
     here = counts[counts["step"] == step]
     accounts = dict(list(in_accounts.query("step == @step").groupby("column")))
@@ -157,7 +157,7 @@ def drop_off_drivers(
         finding=narrative.drivers_finding(table, goes, rule, step),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
         caveats=(*said, *narrative.drivers_caveats(table, goes, n_small, left_out)),
-        groups=tuple(groups),
+        groups=groups,
     )
 
 
@@ -172,9 +172,12 @@ def _groups(entered: pd.DataFrame, population: str) -> list[Groups]:
     return groups
 
 
-def _label(groups: Groups, value: str) -> str:
-    """Name of a driver."""
-    return f"{groups.key}: {groups.names.get(value, value)}"
+def _labelled(groups: Groups) -> Groups:
+    """Under the names of drivers."""
+    told = {
+        value: f"{groups.key}: {groups.names.get(value, value)}" for value in groups.sizes.index
+    }
+    return replace(groups, names=told)
 
 
 def _told(counts: pd.DataFrame, groups: Sequence[Groups]) -> pd.DataFrame:

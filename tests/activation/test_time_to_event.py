@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mctlib import plots
 from mctlib.activation import survival_groups, time_to_activation
 from mctlib.activation.clocks import count_durations, resolution
+from mctlib.activation.pooling import POOLED
 from mctlib.activation.survival_groups import Clock, Group
-from mctlib.activation.time_to_event import POOLED
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys

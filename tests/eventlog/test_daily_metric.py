@@ -53,6 +53,17 @@ def test_rate_by_segment_has_every_day_of_every_segment():
     assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
 
 
+def test_segments_below_ten_users_share_a_name_and_the_metric_says_which():
+    """30 users on the web, 20 on ios, 6 on a television: 26 are others."""
+    users = [("web", 30), ("ios", 20), ("tv", 6)]
+    rows = [(f"{p} {i}", "signed_up", "2026-01-01", p) for p, n in users for i in range(n)]
+    found = daily_metric(
+        log_of(rows, "platform"), Count("signed_up"), as_of="2026-01-01", by="platform"
+    )
+    assert found.table.set_index("segment")["n"].to_dict() == {"others": 26, "web": 30}
+    assert found.joined == {"tv": "others", "ios": "others"}
+
+
 def test_rate_of_the_same_event_means_a_second_one():
     rows = [
         ("a", "visit", "2026-03-01 10:00"),

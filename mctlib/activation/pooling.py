@@ -24,7 +24,7 @@ class Names(NamedTuple):
 
 
 def pool(
-    ended: pd.DataFrame, key: str, reference: str | Sequence[str] | None
+    ended: pd.DataFrame, by: Sequence[str], reference: str | Sequence[str] | None
 ) -> tuple[Names, str, list[str]]:
     """New names of segments that become one, the reference's name, and which were small.
 
@@ -36,7 +36,7 @@ def pool(
     one = [reference] if isinstance(reference, str) else list(reference or [])
     for label in one:
         if label not in size.index:
-            there = f"; there are {', '.join(size.index[:20])}." if key else ' without "by".'
+            there = f"; there are {', '.join(size.index[:20])}." if by else ' without "by".'
             near = nearest(label, list(size.index))
             raise ParameterError(f'reference: no segment is called "{label}"{there}{near}')
     one_name = {} if isinstance(reference, str) else dict.fromkeys(one, POOLED)
@@ -44,6 +44,7 @@ def pool(
     if one:
         name = POOLED if one_name else one[0]
     told = {segment: one_name.get(segment, segment) for segment in size.index}
+    key = " · ".join(by)
     joined = together(_sums(size, told), key) if key in TIME else {}
     told, name = _renamed(told, joined), joined.get(name, name)
     activations = expected(_sums(hits, told), _sums(size, told), hits.sum() / size.sum())

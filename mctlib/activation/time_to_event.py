@@ -16,7 +16,7 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
-from mctlib.activation.pooling import expected, pool
+from mctlib.activation.pooling import Names, expected, pool
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     GRID,
@@ -199,12 +199,10 @@ def time_to_activation(
     left_out = left_out.reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
         raise _nobody(roles, left_out, as_of)
-    key = " · ".join(by)
-    names, reference, pooled = pool(counts["ended"], key, reference)
-    ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(names.told))
-    ended, n_accounts = number_accounts(ended)
-    clock = Clock(window, unit, n_accounts)
-    groups = _groups(ended, clock)
+    names, reference, pooled = pool(counts["ended"], by, reference)
+    segment = counts["ended"]["segment"].replace(names.told)
+    ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
+    groups = _groups(ended, clock := Clock(window, unit, n_accounts))
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
@@ -231,14 +229,15 @@ def time_to_activation(
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
-        groups=(Groups(_of_whom(waits), key, names.sizes, names.told),),
+        groups=(_groups_told(waits, by, names),),
     )
 
 
-def _of_whom(waits: narrative.Waits) -> str:
-    """The users whose clocks are counted."""
+def _groups_told(waits: narrative.Waits, by: Sequence[str], names: Names) -> Groups:
+    """Of whom the tables are: the users whose clocks are counted, by segment."""
     said = [f"{role} {waits.roles[role]}" for role in POPULATION if role in waits.roles]
-    return f"users by {', '.join(said)} up to {waits.until}"
+    population = f"users by {', '.join(said)} up to {waits.until}"
+    return Groups(population, " · ".join(by), names.sizes, names.told)
 
 
 def _labels(

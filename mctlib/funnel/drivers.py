@@ -113,19 +113,15 @@ def drop_off_drivers(
     columns = as_columns(segments)
     asked = [as_step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
-    tables = log.reduce(
-        partial(count_segments, rule=rule, columns=columns),
-        events=rule.events,
-        by=list(dict.fromkeys([*columns, *rule.adjust, *rule.accounts])),
-        as_of=as_of,
-    )
+    kernel = partial(count_segments, rule=rule, columns=columns)
+    dims = list(dict.fromkeys([*columns, *rule.adjust, *rule.accounts]))
+    tables = log.reduce(kernel, events=rule.events, by=dims, as_of=as_of)
     of = _groups(tables["entered"], f"users with {rule.label(1)} up to {day(log.as_of(as_of))}")
     counts, in_accounts = (_told(tables[name], of) for name in ("counts", "accounts"))
     groups = tuple(map(_labelled, of))
     sizes = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
     missing = [f"The {s}" for s in log.missing_events([*rule.events, *asked])]
-    joined = {f"{g.key}: {value}": name for g in groups for value, name in g.names.items()}
-    said = (*log.caveats(as_of), *missing, *told_together(joined, MIN_USERS))
+    said = (*log.caveats(as_of), *missing, *told_together(_drivers_told(groups), MIN_USERS))
     if sizes.empty or (step is not None and step not in sizes.index):
         wanted = 2 if sizes.empty or step is None else step
         finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
@@ -170,6 +166,11 @@ def _groups(entered: pd.DataFrame, population: str) -> list[Groups]:
             Groups(population, str(column), sizes, together(sizes, str(column)), "driver")
         )
     return groups
+
+
+def _drivers_told(groups: Sequence[Groups]) -> dict[str, str]:
+    """Driver -> the name under which it is told."""
+    return {f"{g.key}: {value}": name for g in groups for value, name in g.names.items()}
 
 
 def _labelled(groups: Groups) -> Groups:

@@ -124,6 +124,17 @@ def too_few_accounts(where: str) -> str:
     return f"Too few accounts{where} to say how far accounts differ, so no interval is given."
 
 
+def told_together(names: Mapping[str, str], fewest: int) -> tuple[str, ...]:
+    """The sentence about groups of fewer users that are told together (group -> their name)."""
+    said = []
+    for name in dict.fromkeys(names.values()):
+        groups = [group for group in names if names[group] == name]
+        if len(groups) > 1:
+            said.append(f"{listed(groups, most=8)} as {name}")
+    together = f"Told together, so that no group has fewer than {fewest} users:"
+    return (f"{together} {'; '.join(said)}.",) if said else ()
+
+
 def that_hold(pairs: Sequence[tuple[Any, str]]) -> tuple[str, ...]:
     """The sentences of those (condition, sentence) pairs whose condition holds."""
     return tuple(sentence for holds, sentence in pairs if holds)

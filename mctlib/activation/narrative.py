@@ -18,6 +18,7 @@ from mctlib.activation.survival_groups import (
     n_clusters,
 )
 from mctlib.contract import interval_columns
+from mctlib.results import MIN_USERS
 
 ENDS = ("", "_ci_lower", "_ci_upper")
 
@@ -32,6 +33,7 @@ class Waits:
     groups: Mapping[str, Group]  # by label
     reference: str
     pooled: Sequence[str]  # segments that were too small to stand alone
+    joined: Mapping[str, str]  # segments of too few users to be told, and the name they share
     left_out: pd.Series  # users by outcome
     summary: pd.DataFrame
     contrasts: pd.DataFrame
@@ -270,6 +272,7 @@ def _what_is_known(waits: Waits) -> tuple[str, ...]:
                 f"{phrases.window(clock.horizon)}; rate and mean are read at the last day on which "
                 f"so many were: {_named(short)}. Nothing is said of later days.",
             ),
+            *((waits.joined, text) for text in phrases.told_together(waits.joined, MIN_USERS)),
             (small, f"Fewer than {stats.MIN_WAITING} users, no estimates: {_named(small)}."),
             (
                 pooled,

@@ -16,6 +16,7 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
+from mctlib.activation.pooling import Names, expected, pool
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
     GRID,
@@ -32,14 +33,12 @@ from mctlib.contract import (
     as_timestamp,
     as_window,
     interval_columns,
-    nearest,
 )
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
-from mctlib.results import Result
+from mctlib.results import Groups, Result
 
-POOLED = "all others"  # a reference made of several segments: whatever is not shown on its own
 UNKNOWN = (np.nan, np.nan, np.nan)
 CONTRAST_COLUMNS = [
     *("segment", "reference", "horizon_days"),
@@ -50,6 +49,7 @@ CONTRAST_COLUMNS = [
     *interval_columns("hazard_ratio", *UNKNOWN),
     *("logrank_pvalue", "ph_pvalue"),
 ]
+POPULATION = ("start", "activation", "observed_from")  # roles that say whose clocks are counted
 QUARTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75}
 EventLike = str | Sequence[str] | Step
 
@@ -199,11 +199,10 @@ def time_to_activation(
     left_out = left_out.reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
         raise _nobody(roles, left_out, as_of)
-    rename, reference, pooled = _pool(counts["ended"], by, reference)
-    ended = counts["ended"].assign(segment=counts["ended"]["segment"].replace(rename))
-    ended, n_accounts = number_accounts(ended)
-    clock = Clock(window, unit, n_accounts)
-    groups = _groups(ended, clock)
+    names, reference, pooled = pool(counts["ended"], by, reference)
+    segment = counts["ended"]["segment"].replace(names.told)
+    ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
+    groups = _groups(ended, clock := Clock(window, unit, n_accounts))
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
@@ -212,6 +211,7 @@ def time_to_activation(
         groups=groups,
         reference=reference,
         pooled=pooled,
+        joined=names.joined,
         left_out=left_out,
         summary=pd.DataFrame([_summary(group) for group in groups.values()]),
         contrasts=_contrasts(groups, reference),
@@ -229,7 +229,15 @@ def time_to_activation(
         rule=narrative.activation_rule(waits),
         details=narrative.activation_details(waits),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
+        groups=(_groups_told(waits, by, names),),
     )
+
+
+def _groups_told(waits: narrative.Waits, by: Sequence[str], names: Names) -> Groups:
+    """Of whom the tables are: the users whose clocks are counted, by segment."""
+    said = [f"{role} {waits.roles[role]}" for role in POPULATION if role in waits.roles]
+    population = f"users by {', '.join(said)} up to {waits.until}"
+    return Groups(population, " · ".join(by), names.sizes, names.told)
 
 
 def _labels(
@@ -277,45 +285,6 @@ def _nobody(roles: dict[str, Step], left_out: pd.Series, as_of: Any) -> Paramete
         goal = roles["activation"].label
         before = f" without {goal} before; are start and activation swapped?"
     return ParameterError(f"start: no user has {begun} by {as_of}{before}")
-
-
-def _pool(
-    ended: pd.DataFrame, by: Sequence[str], reference: str | Sequence[str] | None
-) -> tuple[dict[str, str], str, list[str]]:
-    """New names of segments that become one, the reference's name, and which were small.
-
-    A list of reference segments becomes one, and so do two or more small ones (`_expected`).
-    """
-    size = ended.groupby("segment")["n_users"].sum()
-    hits = ended[ended["outcome"] == "activated"].groupby("segment")["n_users"].sum()
-    hits = hits.reindex(size.index, fill_value=0)
-    expected = _expected(hits, size, hits.sum() / size.sum())
-    one = [reference] if isinstance(reference, str) else list(reference or [])
-    for label in one:
-        if label not in size.index:
-            there = f"; there are {', '.join(size.index[:20])}." if by else ' without "by".'
-            near = nearest(label, list(size.index))
-            raise ParameterError(f'reference: no segment is called "{label}"{there}{near}')
-    rename = {} if isinstance(reference, str) else dict.fromkeys(one, POOLED)
-    name = size.index[size.argmax()]
-    if one:
-        name = POOLED if rename else one[0]
-    small = [
-        segment
-        for segment in size.index
-        if expected[segment] < FEW_ACTIVATIONS and segment not in (name, *rename)
-    ]
-    if len(small) < 2:
-        return rename, name, []
-    return rename | dict.fromkeys(small, f"small cohorts ({len(small)})"), name, small
-
-
-def _expected(n_activated: Any, n_users: Any, rate: float) -> Any:
-    """Activations that a segment has, or would have at everybody's rate.
-
-    By those alone a segment in which hardly anybody activates would be too small to be told of.
-    """
-    return np.maximum(n_activated, n_users * rate)
 
 
 def _summary(group: Group) -> dict[str, Any]:
@@ -368,7 +337,7 @@ def _contrast(group: Group, reference: Group, rate: float) -> dict[str, Any]:
     """Row of the contrasts; nothing but its names for a segment too small to be compared."""
     row = {"segment": group.label, "reference": reference.label}
     pair, last = (group, reference), min(group.last, reference.last)
-    if _expected(group.n["activated"], group.n_users, rate) < FEW_ACTIVATIONS or not last > 0:
+    if expected(group.n["activated"], group.n_users, rate) < FEW_ACTIVATIONS or not last > 0:
         return row
     *days, pvalue = compare_days([pair], last)
     *shares, _ = compare_shares([pair], last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,7 @@ from mctlib.eventlog.days import by_day
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
+from mctlib.results import together
 
 NAMED = ("partner", "other", "state", "next")
 COLUMNS = {name: ("bucket", *axes, "sum_value") for name, axes in AXES.items()}
@@ -88,6 +89,13 @@ def touches_of(
     return kept[order], Touches(ends, time[order], tagged.label[kept][order])
 
 
+def _touched(touches: Touches) -> pd.DataFrame:
+    """Partner -> n_users whom it touched."""
+    user = np.repeat(np.arange(len(touches.edges) - 1), np.diff(touches.edges))
+    once = pd.DataFrame({"partner": touches.partner, "user": user}).drop_duplicates()
+    return once.groupby("partner").size().reset_index(name="n_users")
+
+
 def spelt(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
     """The table added up, with names for numbers, which differ from chunk to chunk."""
     named = {c: names[table[c].to_numpy(int)] for c in table if c in NAMED}
@@ -125,6 +133,7 @@ class Walk:
         }
         return {
             "touches": spelt(add_up([named.assign(n_touches=1)]), states),
+            "touched": spelt(_touched(touches), states),
             "left_out": add_up([pd.DataFrame({"why": why[why >= 0], "n_touches": 1})]),
             "conflicts": spelt(tagged.clashes, states),
             "notes": pd.DataFrame({name: [some.sum()] for name, some in notes.items()}),
@@ -295,18 +304,40 @@ class Counts:
         return int(self.tables["notes"][name].sum())
 
 
-def count(log: EventLog, question: Question, *, as_of: Any, paid: Sequence[str] = ()) -> Counts:
-    """Walk the log's users; ``paid``: partners to be named even where they touched nobody.
+def walk(
+    log: EventLog, question: Question, *, as_of: Any
+) -> tuple[Question, dict[str, pd.DataFrame]]:
+    """Walk the log's users, again where partners touched too few of them to be told alone.
+
+    The question, in which such partners share a name, and the tables of `Walk`.
+    """
+    while True:
+        tables = log.reduce(
+            Walk(question),
+            events=question.events,
+            by=question.dims,
+            as_of=as_of,
+            values=question.amount,
+        )
+        names = together(users_touched(tables), question.by)
+        if not names:
+            return question, tables
+        question = replace(question, tags=question.tags.join(names))
+
+
+def users_touched(tables: dict[str, pd.DataFrame]) -> pd.Series:
+    """By partner; a user may be touched by several."""
+    n_users = tables["touched"].groupby("partner")["n_users"].sum()
+    return n_users.drop(UNRESOLVED, errors="ignore")
+
+
+def count(
+    log: EventLog, question: Question, tables: dict[str, pd.DataFrame], paid: Sequence[str] = ()
+) -> Counts:
+    """The counts of `walk`; ``paid``: partners to be named even where they touched nobody.
 
     Raises DataError: no conversion that can be looked back on, no touch.
     """
-    tables = log.reduce(
-        Walk(question),
-        events=question.events,
-        by=question.dims,
-        as_of=as_of,
-        values=question.amount,
-    )
     counts = Counts(question, tables, np.array(sorted({*tables["touches"]["partner"], *paid})))
     if not counts.note("n_counted"):
         longest = phrases.window(int(question.clock.windows[-1]))

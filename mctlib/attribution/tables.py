@@ -39,7 +39,8 @@ def read_spend(log: EventLog, question: Question) -> pd.Series:
     spend = log.table("spend")
     spend = spend[pd.to_datetime(spend["day"]).between(first, last)]
     word = spend[by].astype("string").str.strip().str.lower()
-    return spend["amount"].groupby(word.map(question.tags.known).fillna("")).sum()
+    partner = word.map(question.tags.known).fillna("").replace(dict(question.tags.joined))
+    return spend["amount"].groupby(partner).sum()
 
 
 def credit_table(

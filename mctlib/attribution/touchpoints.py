@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,6 +149,7 @@ class Tags:
     heard_user: Array  # users whose answer names a partner, ascending
     heard: Array  # index of that partner
     heard_names: tuple[str, ...]
+    joined: Mapping[str, str] = field(default_factory=dict)  # partner -> a name that several share
 
     @property
     def columns(self) -> list[str]:
@@ -169,7 +170,16 @@ class Tags:
     def partner(self, word: str) -> str | None:
         """The partner whom a word names, in whatever spelling; None: nobody, or ourselves."""
         word = "" if word == MISSING else word.strip()
-        return self.known.get(word.lower(), word) or None
+        return self._told(self.known.get(word.lower(), word)) or None
+
+    def _told(self, partner: str) -> str:
+        return self.joined.get(partner, partner)
+
+    def join(self, names: Mapping[str, str]) -> Tags:
+        """With some partners under names that they share."""
+        joined = {old: names.get(name, name) for old, name in self.joined.items()}
+        heard = tuple(names.get(name, name) for name in self.heard_names)
+        return replace(self, joined={**names, **joined}, heard_names=heard)
 
     def meaning(self, source: str, word: str) -> Meaning:
         """What the word of a column stands for."""
@@ -179,8 +189,9 @@ class Tags:
         known = self.known.get(word.lower())
         if known == "":
             return Meaning(ours=True)
-        spare = word if source == "promo_code" else UNRESOLVED
-        return Meaning(known or (word if source == self.by else None), spare)
+        spare = self._told(word) if source == "promo_code" else UNRESOLVED
+        sure = known or (word if source == self.by else "")
+        return Meaning(self._told(sure) or None, spare)
 
     def read(
         self,

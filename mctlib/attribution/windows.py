@@ -17,7 +17,7 @@ from mctlib.attribution import (
     narrative_rule,
     tables,
 )
-from mctlib.attribution.counting import count
+from mctlib.attribution.counting import count, users_touched, walk
 from mctlib.attribution.credit_rules import RULES, stability
 from mctlib.attribution.incrementality import FEW
 from mctlib.attribution.own_time import walk_again
@@ -36,7 +36,8 @@ from mctlib.attribution.question import (
 from mctlib.attribution.touchpoints import SOURCES
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
-from mctlib.results import Result
+from mctlib.phrases import told_together
+from mctlib.results import MIN_USERS, Groups, Result
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -205,8 +206,9 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
 
 def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attribution:
     """The answer to a checked question."""
+    question, walked = walk(log, question, as_of=as_of)
     spend = tables.read_spend(log, question)
-    counts = count(log, question, as_of=as_of, paid=spend.index[(spend != 0) & (spend.index != "")])
+    counts = count(log, question, walked, spend.index[(spend != 0) & (spend.index != "")])
     own = walk_again(log, counts, as_of=as_of)
     spent, at = spend.reindex(counts.names), question.clock.reference
     found = incrementality.compare(own, at)
@@ -251,8 +253,10 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         finding=narrative.finding(told),
         details=narrative.details(told),
         rule=narrative_rule.rule(question),
+        groups=(Groups("users touched", question.by, users_touched(walked), column=question.by),),
         caveats=(
             *log.caveats(as_of),
+            *told_together(question.tags.joined, MIN_USERS),
             *narrative.caveats(told, counts, unnamed=float(spend.get("", 0.0))),
             *narrative_rule.caveats(counts),
         ),

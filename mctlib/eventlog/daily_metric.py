@@ -15,9 +15,11 @@ from mctlib import phrases, stats
 from mctlib.contract import DataError, ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import ANY
 from mctlib.phrases import DAY_US
+from mctlib.results import together
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class DailyMetric:
     events             their names, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
     caveats      what every answer from the log must say, as a JSON list
+    joined             segments of fewer than 10 -> the name they share, as JSON (`together`)
     ============ ===== ===========================================================================
     """
 
@@ -112,6 +115,12 @@ class DailyMetric:
     def caveats(self) -> tuple[str, ...]:
         """What the log it was counted from obliges every answer to say."""
         return tuple(json.loads(self._fact("caveats", "[]")))
+
+    @property
+    def joined(self) -> dict[str, str]:
+        """Segments of too few users to be told, and the name that they share with others."""
+        names: dict[str, str] = json.loads(self._fact("joined", "{}"))
+        return names
 
     @property
     def n_pending(self) -> int:
@@ -192,6 +201,9 @@ def daily_metric(
             f"metric: no {metric.event.label} event up to {as_of} has a number in "
             f'"{metric.property}".{nearest(metric.property, log.property_keys())}'
         )
+    sizes = found.groupby("segment")["n_units"].sum()
+    joined = together(sizes, "") if as_columns(by) else {}
+    found = add_up([found.assign(segment=found["segment"].replace(joined))])
     end = log.as_of(as_of)
     known = (found["day"].astype("int64") + 1) * DAY_US - 1 + window <= end
     if not known.any():
@@ -215,6 +227,7 @@ def daily_metric(
             events=json.dumps([name for event in events for name in event.names]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
             caveats=json.dumps(log.caveats(as_of)),
+            joined=json.dumps(joined),
         )
     )
 

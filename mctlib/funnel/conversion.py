@@ -13,6 +13,7 @@ import pandas as pd
 
 from mctlib.contract import ParameterError, as_columns, as_timestamp, nearest
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.steps import (
     ANY,
     Exclusion,
@@ -34,8 +35,8 @@ from mctlib.funnel.rates import (
     curves,
     step_rows,
 )
-from mctlib.phrases import day
-from mctlib.results import Result
+from mctlib.phrases import day, told_together
+from mctlib.results import MIN_USERS, Groups, Result, together
 
 # Seconds; the resolutions of durations, none as coarse as the tenths of days that are printed.
 UNITS = (1, 5, 15, 60, 300, 900, 3600)
@@ -189,6 +190,8 @@ def diagnose_funnel(
 def _answer(
     tables: dict[str, pd.DataFrame], rule: Rule, asked: narrative.Asked, said: tuple[str, ...]
 ) -> Funnel:
+    groups = _groups(tables["passed"], rule, asked)
+    tables = {name: _told(table, groups) for name, table in tables.items()}
     everyone = Counts.of(tables, rule)
     labels = [step.label for step in asked.steps]
     if rule.order == "unordered":
@@ -196,8 +199,6 @@ def _answer(
     rows = step_rows(everyone, "all", labels, rule)
     times = curves(everyone, rows, rule)
     parts = by_segment(tables, rule) if rule.by else {}
-    if "all" in parts:
-        parts = {f"all ({rule.by[0]})" if s == "all" else s: c for s, c in parts.items()}
     stand_in = correlations(rows, everyone.clusters)
     for segment, counts in parts.items():
         rows += step_rows(counts, segment, labels, rule, stand_in)
@@ -210,8 +211,33 @@ def _answer(
         checks=narrative.checks_table(told),
         finding=narrative.finding(told),
         rule=narrative.rule(told),
-        caveats=(*said, *narrative.caveats(told)),
+        caveats=(*said, *told_together(groups.names, MIN_USERS), *narrative.caveats(told)),
+        groups=(groups,),
     )
+
+
+def _groups(passed: pd.DataFrame, rule: Rule, asked: narrative.Asked) -> Groups:
+    """The segments, by their first entries."""
+    first = passed[passed["step"] == 1]
+    entered = first["n_closed"] + first["n_open"]
+    unlike = [e.step.label for e in asked.exclusions]  # and what else leaves some of them out
+    unlike += [rule.order] if rule.order != "ordered" else []
+    population = ", ".join([f"users with {asked.steps[0].label} up to {asked.day}", *unlike])
+    if not rule.by:
+        return Groups.whole(population, entered.sum())
+    key = " · ".join(rule.by)
+    sizes = entered.groupby(first["segment"]).sum()
+    names = together(sizes, key)
+    if "all" in sizes.index:  # that is the name of everyone
+        names = {"all": f"all ({key})"} | names
+    return Groups(population, key, sizes, names)
+
+
+def _told(table: pd.DataFrame, groups: Groups) -> pd.DataFrame:
+    """The counts under the names of groups that are told together."""
+    if not groups.names or "segment" not in table:
+        return table
+    return add_up([table.assign(segment=table["segment"].replace(groups.names))])
 
 
 def _unit(window: int) -> int:

@@ -14,6 +14,7 @@ from mctlib import phrases
 from mctlib.contract import ParameterError, as_columns, as_timestamp
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step, may_meet, window_of
 from mctlib.eventlog.walk import walk_funnel
@@ -29,7 +30,7 @@ from mctlib.funnel.change_parts import (
     total_table,
     tracking_table,
 )
-from mctlib.results import Result
+from mctlib.results import MIN_USERS, Groups, Result, together
 
 Period = tuple[int, int]  # its first and last microsecond
 
@@ -146,6 +147,9 @@ def explain_change(
     for name in PERIODS:
         if name not in set(tables["counts"]["period"]):
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
+    groups = _groups(tables["counts"], matchers[0], columns, before, after)
+    told = tables["counts"]["segment"].replace(dict(groups[0].names))
+    tables["counts"] = add_up([tables["counts"].assign(segment=told)])
     found = Cohorts.of(tables, matchers, proof)
     total, parts, by_step = total_table(found), parts_table(found), steps_table(found)
     parts = parts if columns else parts.head(len(PARTS))  # one segment is the sum itself
@@ -163,8 +167,24 @@ def explain_change(
         caveats=(
             *log.caveats(as_of),
             *missing,
+            *phrases.told_together(groups[0].names, MIN_USERS),
             *narrative.change_caveats(parts, whole, tracking, timeline),
         ),
+        groups=groups,
+    )
+
+
+def _groups(
+    counts: pd.DataFrame, first: Step, by: Sequence[str], *periods: Sequence[Any]
+) -> tuple[Groups, ...]:
+    """The segments of each period; small in one of them, small in both."""
+    entered = counts[counts["step"] == 2]
+    sizes = entered.pivot_table("n_entered", "segment", "period", "sum", fill_value=0)
+    key = " · ".join(by)
+    names = together(sizes, key)
+    return tuple(
+        Groups(f"users with {first.label} from {days[0]} to {days[1]}", key, sizes[period], names)
+        for period, days in zip(PERIODS, periods)
     )
 
 

@@ -56,12 +56,16 @@ class Rule:
         return {name for step in self.events for name in step.names}
 
 
-def _first_attempts(j: Journeys, rule: Rule) -> tuple[FunnelWalk, Ints, Ints]:
-    """First attempts with their whole window behind them, when they got to each step, and left.
+def _entries(j: Journeys, rule: Rule) -> FunnelWalk:
+    """First attempts."""
+    return walk_funnel(j, len(rule.steps), window=rule.window, first_only=True)
+
+
+def _matured(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[FunnelWalk, Ints, Ints]:
+    """Those with their whole window behind them, when they got to each step, and left.
 
     The former NEVER, the latter NOT_YET where they did not.
     """
-    walk = walk_funnel(j, len(rule.steps), window=rule.window, first_only=True)
     time = walk.journeys.time
     walk = walk.take(time[walk.entry] + rule.window <= j.as_of)
     leaves = np.full(len(walk.rows), NOT_YET)
@@ -88,9 +92,12 @@ def count_segments(j: Journeys, *, rule: Rule, columns: Sequence[str]) -> dict[s
 
     "counts": step to be reached, column ("" for all users), driver (value), stratum (values of
     ``adjust`` but for the column itself), bucket -> n_users at the step before, n_on who reach it ·
-    "accounts": the same by account in the place of stratum and bucket, where users sit in some.
+    "accounts": the same by account in the place of stratum and bucket, where users sit in some ·
+    "entered": column, driver -> n_users with a first entry, their window closed or open.
     """
-    walk, reached, _ = _first_attempts(j, rule)
+    entries = _entries(j, rule)
+    entered = [_entered(entries, column) for column in ("", *columns)]
+    walk, reached, _ = _matured(j, entries, rule)
     counts, accounts = [], []
     for step in range(2, len(rule.steps) + 1):
         there = np.flatnonzero(reached[:, step - 2] != NEVER)
@@ -104,7 +111,15 @@ def count_segments(j: Journeys, *, rule: Rule, columns: Sequence[str]) -> dict[s
             counts.append(cells.assign(step=step, column=column))
             own = _by_account(walk.journeys, entry, driver, on, rule)
             accounts.append(own.assign(step=step, column=column))
-    return {"counts": pd.concat(counts), "accounts": pd.concat(accounts)}
+    tables = {"counts": counts, "accounts": accounts, "entered": entered}
+    return {name: pd.concat(parts) for name, parts in tables.items()}
+
+
+def _entered(entries: FunnelWalk, column: str) -> pd.DataFrame:
+    """column, driver -> n_users."""
+    code, labels = entries.journeys.segments(entries.entry, [column] if column else [])
+    n_users = np.bincount(code, minlength=len(labels))
+    return pd.DataFrame({"column": column, "driver": labels, "n_users": n_users})
 
 
 def _by_account(
@@ -140,7 +155,7 @@ def count_events(
     an event (driver) · "at_landmark": n_at_risk, n_sooner (had gone on), n_late (no time left),
     n_left (had left).
     """
-    walk, when, leaves = _first_attempts(j, rule)
+    walk, when, leaves = _matured(j, _entries(j, rule), rule)
     there = np.flatnonzero(when[:, step - 2] != NEVER)
     start, reached = walk.journeys.time[walk.entry[there]], when[there, step - 2]
     on, mark = when[there, step - 1] != NEVER, reached + rule.landmark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,12 +13,14 @@ import pandas as pd
 from mctlib import stats
 from mctlib.contract import ParameterError, as_columns, interval_columns
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import count_accounts
 from mctlib.eventlog.steps import Step, check_exit, window_of
 from mctlib.funnel import narrative_change as narrative
 from mctlib.funnel.accounts import account_share, by_account
 from mctlib.funnel.driver_counts import Rule, count_all_events, count_segments
-from mctlib.results import Result
+from mctlib.phrases import day, told_together
+from mctlib.results import MIN_USERS, Groups, Result, together
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -113,24 +115,25 @@ def drop_off_drivers(
     columns = as_columns(segments)
     asked = [log.step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
-    tables = log.reduce(
-        partial(count_segments, rule=rule, columns=columns),
-        events=rule.events,
-        by=list(dict.fromkeys([*columns, *rule.adjust, *rule.accounts])),
-        as_of=as_of,
-    )
-    counts = tables["counts"]
+    kernel = partial(count_segments, rule=rule, columns=columns)
+    dims = list(dict.fromkeys([*columns, *rule.adjust, *rule.accounts]))
+    tables = log.reduce(kernel, events=rule.events, by=dims, as_of=as_of)
+    of = _groups(tables["entered"], f"users with {rule.label(1)} up to {day(log.as_of(as_of))}")
+    counts, in_accounts = (_told(tables[name], of) for name in ("counts", "accounts"))
+    groups = tuple(map(_labelled, of))
     sizes = counts[counts["column"] == ""].groupby("step")[["n_users", "n_on"]].sum()
     missing = [f"The {s}" for s in log.missing_events([*rule.events, *asked])]
-    said = (*log.caveats(as_of), *missing)
+    said = (*log.caveats(as_of), *missing, *told_together(_drivers_told(groups), MIN_USERS))
     if sizes.empty or (step is not None and step not in sizes.index):
         wanted = 2 if sizes.empty or step is None else step
         finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
-        return Drivers(drivers=surest_first([], np.nan), finding=finding, caveats=said)
+        return Drivers(
+            drivers=surest_first([], np.nan), finding=finding, caveats=said, groups=groups
+        )
     step = step or int((sizes["n_on"] / sizes["n_users"]).idxmin())
     here = counts[counts["step"] == step]
-    accounts = dict(list(tables["accounts"].query("step == @step").groupby("column")))
-    everyone = accounts.get("", tables["accounts"])
+    accounts = dict(list(in_accounts.query("step == @step").groupby("column")))
+    everyone = accounts.get("", in_accounts)
     n_accounts = count_accounts(everyone)
     compared = [
         _compare_column(here[here["column"] == column], accounts.get(column), column, n_accounts)
@@ -152,7 +155,43 @@ def drop_off_drivers(
         finding=narrative.drivers_finding(table, goes, rule, step),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
         caveats=(*said, *narrative.drivers_caveats(table, goes, n_small, left_out)),
+        groups=groups,
     )
+
+
+def _groups(entered: pd.DataFrame, population: str) -> list[Groups]:
+    """All who entered, and by the values of each column."""
+    groups = []
+    for column, rows in entered.groupby("column"):
+        sizes = rows.set_index("driver")["n_users"]
+        groups.append(
+            Groups(population, str(column), sizes, together(sizes, str(column)), "driver")
+        )
+    return groups
+
+
+def _drivers_told(groups: Sequence[Groups]) -> dict[str, str]:
+    """Driver -> the name under which it is told."""
+    return {f"{g.key}: {value}": name for g in groups for value, name in g.names.items()}
+
+
+def _labelled(groups: Groups) -> Groups:
+    """Under the names of drivers."""
+    told = {
+        value: f"{groups.key}: {groups.names.get(value, value)}" for value in groups.sizes.index
+    }
+    return replace(groups, names=told)
+
+
+def _told(counts: pd.DataFrame, groups: Sequence[Groups]) -> pd.DataFrame:
+    """The counts under the names of values that are told together."""
+    for each in groups:
+        if each.names:
+            told = counts["driver"].mask(
+                counts["column"] == each.key, counts["driver"].replace(each.names)
+            )
+            counts = add_up([counts.assign(driver=told)])
+    return counts
 
 
 def _refuse(

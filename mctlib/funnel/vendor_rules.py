@@ -24,7 +24,7 @@ from mctlib.eventlog.steps import window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_change
 from mctlib.funnel.accounts import account_share, by_account
-from mctlib.results import Result
+from mctlib.results import Groups, Result
 
 Ints = NDArray[np.int64]
 
@@ -206,6 +206,7 @@ def compare_rules(
             *(f"The {missing}" for missing in log.missing_events(matchers)),
             *caveats,
         ),
+        groups=(Groups.whole(f"users with {labels[0]}", table["n_reached"].iloc[0]),),
     )
 
 

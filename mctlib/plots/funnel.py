@@ -60,14 +60,10 @@ def _share_within(row: pd.Series) -> str:
 
 
 def _large_segments(steps: pd.DataFrame, rate: str) -> pd.DataFrame:
-    """The segments' rows of the last step.
-
-    Not where too few entered or a few reached it: the rate would give away their number.
-    """
+    """The segments' rows of the last step, where enough users entered."""
     last = steps["step"] == steps["step"].max()
     table = steps[last & (steps["segment"] != "all") & steps[rate].notna()]
-    few_reached = table["n_reached"].between(0, style.MIN_USERS, inclusive="neither")
-    return table[(table["n_entered"] >= style.MIN_USERS) & ~few_reached]
+    return table[table["n_entered"] >= style.MIN_USERS]
 
 
 def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
@@ -82,8 +78,8 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     table = table.sort_values("conversion_rate", ascending=False)
     ax = style.axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
     if table.empty:
-        few = f"No segment has {style.MIN_USERS} users or more who reached {event}"
-        return style.nothing(f"{few}\nand were followed for the whole window.", ax)
+        few = f"No segment has {style.MIN_USERS} users or more"
+        return style.nothing(f"{few} who were followed for the whole window.", ax)
     names = [f"{name} ({n:,})" for name, n in zip(table["segment"], table["n_entered"])]
     y = style.forest(
         ax, table.assign(label=names), label="label", value="conversion_rate", zero=None
@@ -113,9 +109,7 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table = _large_segments(steps, "horizon_rate").sort_values("segment").reset_index(drop=True)
     ax = style.axes(ax, size=(9, 4.2))
     if table.empty:
-        return style.nothing(
-            f"No cohort has {style.MIN_USERS} users or more who reached {event}.", ax
-        )
+        return style.nothing(f"No cohort has {style.MIN_USERS} users or more.", ax)
     window = table["window_days"].iloc[0]
     x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
     low, high = style.ends_of(table, "horizon_rate")
@@ -133,7 +127,7 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         words = f"{days:.2g}" if days < 10 else f"{np.floor(days):.0f}"
         top = np.nanmax([high[at], rate[at]])
         style.write(ax, words, (x[at], top), (0, 4), ha="center", color=style.ACCENT, fontsize=8)
-    _name_days(ax, pd.to_datetime(table["segment"]))
+    _name_days(ax, pd.to_datetime(table["segment"].str[:10]))  # small ones go to the next one
     style.percent(ax.yaxis)
     ax.set(xlim=(-0.6, len(table) - 0.4), ylim=(0, 1.12 * np.nanmax([*high, *rate, 0.01])))
     hatched = f"; hatched: so far, within the days above of {window:g}" if early.any() else ""

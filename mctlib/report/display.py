@@ -20,7 +20,7 @@ from IPython.display import display
 
 from mctlib.contract import ParameterError, as_timestamp
 from mctlib.report import cells
-from mctlib.results import MIN_USERS, Result, suppress
+from mctlib.results import MIN_USERS, Page, Result
 
 if TYPE_CHECKING:
     from mctlib.eventlog.event_log import EventLog
@@ -30,6 +30,7 @@ SAID = ("finding", "rule", "details")  # of a result, for the page that a run ma
 FORMULA = re.compile(
     r"[\t\r\n]|[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
+PAGE = Page()  # the tables shown since the last header
 DPI = 144  # of pictures, which are shown at 96: sharp on dense screens
 
 
@@ -38,7 +39,11 @@ def _show(data: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
 
 
 def header(log: EventLog, *, rule: str, as_of: str) -> None:
-    """Show what is asked of which data: source, period, the rule, and what loading left out."""
+    """Show what is asked of which data: source, period, the rule, and what loading left out.
+
+    A report begins with it: what tables hide is hidden in all of them until the next header.
+    """
+    PAGE.begin()
     n_events, n_users = log.load["tables"]["events"]["n_kept"], log.load["n_users"]
     first, last = cells.day(log.first_event.normalize()), cells.day(log.last_event.normalize())
     until = min(as_timestamp(as_of), log.observed_until - pd.Timedelta("1us"))
@@ -68,6 +73,7 @@ def table(
     name: str,
     *,
     caption: str,
+    of: Result | None = None,
     min_users: int = MIN_USERS,
     points: Sequence[str] = (),
 ) -> None:
@@ -85,8 +91,12 @@ def table(
         Its file's name.
     caption : str
         What it shows.
+    of : Result, optional
+        The result that the table was taken from: its groups say how many users a row is about, and
+        which other tables of the report are about the same users. Else the table is taken by
+        itself, see `mctlib.results.suppress`.
     min_users : int
-        Rows whose first `n_*` column counts fewer users are masked, see `mctlib.results.suppress`.
+        Rows about fewer users are masked, and those that would give them away.
     points : sequence of str
         Columns that hold differences of shares, to be read in percentage points, where their name
         does not say so.
@@ -95,11 +105,13 @@ def table(
     ------
     ParameterError
         The name cannot be a file's.
+    DataError
+        Whatever is masked, the tables before it give away fewer users than that.
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         rule = 'may hold only a-z, 0-9, "_" and "-": it becomes a file name'
         raise ParameterError(f'Table name "{name}" {rule}.')
-    frame, masked = suppress(frame, min_users=min_users)
+    frame, masked = PAGE.publish(name, frame, of.groups if of else (), min_users)
     if folder := os.environ.get("MCT_TABLES"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         inert = frame.map(_no_formula).rename(columns=_no_formula)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from mctlib.contract import ParameterError, as_timestamp, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
-from mctlib.results import Result
+from mctlib.phrases import told_together
+from mctlib.results import MIN_USERS, Result
 from mctlib.roi import context
 from mctlib.roi import narrative_before_after as words
 from mctlib.roi.course import course
@@ -193,7 +194,12 @@ def compare_before_after(
         kind=kind,
         finding=words.finding(answer),
         details=words.details(answer),
-        caveats=(*series.caveats, *words.caveats(answer), *surroundings(tracked, near)),
+        caveats=(
+            *series.caveats,
+            *words.caveats(answer),
+            *told_together(series.joined, MIN_USERS),
+            *surroundings(tracked, near),
+        ),
     )
 
 

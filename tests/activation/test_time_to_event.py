@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mctlib import plots
 from mctlib.activation import survival_groups, time_to_activation
 from mctlib.activation.clocks import count_durations, resolution
+from mctlib.activation.pooling import POOLED
 from mctlib.activation.survival_groups import Clock, Group
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
@@ -541,41 +542,50 @@ def test_caveats_and_finding(channels):
     )
 
 
-@pytest.mark.parametrize(
-    ("small", "followed", "words"),
-    [
-        (5, 3, "Fewer than 10 users, no estimates: c."),
-        (
-            40,
-            6,
-            "Too small to be compared (fewer than 30 activations, even at everybody's rate): c.",
-        ),
-    ],
-)
-def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim(small, followed, words):
-    days, status = (
-        np.r_[np.tile(np.arange(1, 41) / 2, 2), np.full(small, followed)],
-        np.r_[np.ones(80, int), np.zeros(small, int)],
-    )
-    log = clocked(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * small)
+def test_a_single_small_cohort_keeps_its_name_and_makes_no_claim():
+    days = np.r_[np.tile(np.arange(1, 41) / 2, 2), np.full(40, 6)]
+    status = np.r_[np.ones(80, int), np.zeros(40, int)]
+    log = clocked(days, status, ["a"] * 40 + ["b"] * 40 + ["c"] * 40)
     result = time_to_activation(
         log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="a"
     )
+    words = "Too small to be compared (fewer than 30 activations, even at everybody's rate): c."
     assert words in " ".join(result.caveats)
     row = result.contrasts.set_index("segment").loc["c"]
     assert row["reference"] == "a" and row[["rmst_difference_days", "logrank_pvalue"]].isna().all()
     table = result.summary.set_index("segment")
-    if small < 10:
-        assert np.isnan(table.loc["c", "activated_rate"])
-    else:  # Wilson's upper limit of 0 of 40: z^2 / (40 + z^2), of six days
-        most = 1.959964**2 / (40 + 1.959964**2)
-        assert table.loc["c", "activated_rate"] == table.loc["c", "activated_rate_ci_lower"] == 0
-        assert table.loc["c", "activated_rate_ci_upper"] == pytest.approx(most, rel=1e-6)
-        assert table.loc["c", "rmst_days_ci_lower"] == pytest.approx(6 - 6 * most, rel=1e-6)
+    # Wilson's upper limit of 0 of 40: z^2 / (40 + z^2), of six days
+    most = 1.959964**2 / (40 + 1.959964**2)
+    assert table.loc["c", "activated_rate"] == table.loc["c", "activated_rate_ci_lower"] == 0
+    assert table.loc["c", "activated_rate_ci_upper"] == pytest.approx(most, rel=1e-6)
+    assert table.loc["c", "rmst_days_ci_lower"] == pytest.approx(6 - 6 * most, rel=1e-6)
     alone = time_to_activation(
         log, **ASK | {"competing": None}, by="channel", horizon="20d", reference="c"
     )  # a reference is never pooled away
     assert "c" in set(alone.summary["segment"]) and (alone.contrasts["reference"] == "c").all()
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown", "against"),
+    [
+        ("a", ["others", "a"], "a"),
+        ("c", ["others", "b"], "others"),
+        (["a"], ["others", POOLED], POOLED),
+    ],
+)
+def test_a_cohort_below_ten_users_is_told_with_the_smallest_other(reference, shown, against):
+    """40 users in a, 45 in b, 9 in c: nothing tells of the 9, also where c is asked for."""
+    log = clocked(np.arange(94) / 10, [1] * 94, ["a"] * 40 + ["b"] * 45 + ["c"] * 9)
+    ask = ASK | {"competing": None, "horizon": "20d"}
+    result = time_to_activation(log, **ask, by="channel", reference=reference)
+    assert sorted(result.summary["segment"]) == sorted(shown)
+    assert set(result.contrasts["reference"]) == {against}
+    joined = "b" if "b" not in shown else "a"
+    assert (
+        f"Told together, so that no group has fewer than 10 users: c and {joined} as others."
+        in result.caveats
+    )
+    assert set(result.curve["segment"]) == set(shown)  # nor does its picture
 
 
 def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_differ():

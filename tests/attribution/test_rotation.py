@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mctlib.attribution.counting import count
+from mctlib.attribution.counting import count, walk
 from mctlib.attribution.own_time import Rotate, walk_again
 from mctlib.attribution.person_time import Pace, fit_pace
 from mctlib.attribution.rotation import CALENDAR, COLUMNS, MOST, OTHER_DAYS, PLACES, VISITS
@@ -312,7 +312,7 @@ def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
     windows = [f"{days:.0f}d" for days in WINDOWS]
     try:
         question = question_of(log, "paid", windows, AS_OF, start="signed_up", competing="left")
-        tables = count(log, question, as_of=AS_OF).tables
+        tables = count(log, *walk(log, question, as_of=AS_OF)).tables
     except (DataError, ParameterError):
         return
 
@@ -381,7 +381,7 @@ def hand(*touches, other=(), events=()):
     rows += [("u1", 20 + day, "page", None) for day in other]
     log = ArrayLog(rows_to_frame([*rows, *events]))
     question = question_of(log, "paid", ["10d"], "2026-03-31", start="signed_up")
-    return walk_again(log, count(log, question, as_of="2026-03-31"), as_of="2026-03-31")
+    return walk_again(log, count(log, *walk(log, question, as_of="2026-03-31")), as_of="2026-03-31")
 
 
 def cells(found, clock=CALENDAR):
@@ -432,7 +432,9 @@ def test_where_every_row_carries_a_tag_a_visit_begins_with_its_touch():
     def tied(rows):
         log = ArrayLog(rows_to_frame(rows))
         question = question_of(log, "paid", ["10d"], "2026-03-31", start="signed_up")
-        return walk_again(log, count(log, question, as_of="2026-03-31"), as_of="2026-03-31").tied
+        return walk_again(
+            log, count(log, *walk(log, question, as_of="2026-03-31")), as_of="2026-03-31"
+        ).tied
 
     assert tied(rows) == 1
     # touches that come twice are no visits where the start carries none

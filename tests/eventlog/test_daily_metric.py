@@ -29,7 +29,7 @@ def test_rate_counts_users_by_day_of_their_first_start():
         log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05"
     )
     found = series.table
-    facts = ["metric", "kind", "events", "n_pending"]
+    facts = ["metric", "kind", "events", "n_pending", "joined"]
     assert list(found.columns) == ["day", "segment", "n", "value", "n_success", *facts]
     assert found["day"].dt.strftime("%m-%d").tolist() == [
         "03-01",
@@ -51,6 +51,17 @@ def test_rate_by_segment_has_every_day_of_every_segment():
     table = found.pivot(index="day", columns="segment", values=["n", "n_success"])
     assert table["n"].to_numpy().tolist() == [[2, 1], [0, 0], [1, 0], [0, 1]]
     assert table["n_success"].to_numpy().tolist() == [[1, 0], [0, 0], [1, 0], [0, 1]]
+
+
+def test_segments_below_ten_users_share_a_name_and_the_metric_says_which():
+    """30 users on the web, 20 on ios, 6 on a television: 26 are others."""
+    users = [("web", 30), ("ios", 20), ("tv", 6)]
+    rows = [(f"{p} {i}", "signed_up", "2026-01-01", p) for p, n in users for i in range(n)]
+    found = daily_metric(
+        log_of(rows, "platform"), Count("signed_up"), as_of="2026-01-01", by="platform"
+    )
+    assert found.table.set_index("segment")["n"].to_dict() == {"others": 26, "web": 30}
+    assert found.joined == {"tv": "others", "ios": "others"}
 
 
 def test_rate_of_the_same_event_means_a_second_one():

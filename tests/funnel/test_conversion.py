@@ -10,7 +10,7 @@ from mctlib.contract import ParameterError
 from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.plots.style import HATCH
-from mctlib.results import suppress
+from mctlib.results import Page
 from tests.support.logs import log_of
 from tests.support.walks import CASES, log_of_case, row
 
@@ -725,9 +725,9 @@ def test_plots_show_every_step_and_segment(product):
     matplotlib.pyplot.close("all")
 
 
-def test_pictures_leave_out_what_the_tables_hide():
+def test_groups_below_ten_users_are_told_with_others_in_tables_and_pictures():
     """40 users in each segment and week, of whom 30, 10, 9, 1 and none go the whole way; 9 more
-    users sit in a segment of their own and all do."""
+    users sit in a segment of their own and all do. How many go is no secret of the 40."""
     done = {"2026-01-05": 30, "2026-01-12": 10, "2026-01-19": 9, "2026-01-26": 1, "2026-02-02": 0}
     rows = [
         (f"{day} {i}", event, pd.Timestamp(day), f"seg {k}")
@@ -739,10 +739,11 @@ def test_pictures_leave_out_what_the_tables_hide():
         (f"few {i}", event, pd.Timestamp("2026-02-09"), "few") for i in range(9) for event in STEPS
     ]
     log = log_of(rows, "channel")
-    steps = {
-        by: diagnose_funnel(log, STEPS, window="1d", as_of="2026-03-01", by=by).steps
+    found = {
+        by: diagnose_funnel(log, STEPS, window="1d", as_of="2026-03-01", by=by)
         for by in ("channel", "week")
     }
+    steps = {by: funnel.steps for by, funnel in found.items()}
     drawn = {
         "channel": [
             t.get_text().removesuffix(" (40)")
@@ -750,28 +751,20 @@ def test_pictures_leave_out_what_the_tables_hide():
         ],
         "week": [bar.get_height() for bar in plots.plot_funnel_cohorts(steps["week"]).patches],
     }
-    assert sorted(drawn["channel"]) == ["seg 0", "seg 10", "seg 30"] and drawn["week"] == [
-        30 / 40,
-        10 / 40,
-        0,
-    ]
-    for by, table in steps.items():
-        masked = suppress(
-            table.query("step == 3 and segment != 'all'")[
-                ["segment", "n_reached", "conversion_rate"]
-            ]
-        )[1]
-        assert len(drawn[by]) == (~masked).sum(), by
+    assert sorted(drawn["channel"]) == ["others (49)", "seg 1", "seg 10", "seg 30", "seg 9"]
+    assert drawn["week"] == [30 / 40, 10 / 40, 9 / 40, 1 / 40, 9 / 49]
+    for by, words in (
+        ("channel", "few and seg 0 as others."),
+        ("week", "2026-02-02 and 2026-02-09 as 2026-02-02 to 2026-02-09."),
+    ):
+        assert any(text.endswith(words) for text in found[by].caveats)
+        assert not Page().publish(by, steps[by], found[by].groups)[1].any()
     for draw, by, words in (
         (plots.plot_funnel_segments, "channel", "No segment has 10"),
         (plots.plot_funnel_cohorts, "week", "No cohort has 10"),
     ):
-        assert (
-            draw(steps[by][steps[by]["segment"].isin(["seg 9", "2026-01-19", "few", "all"])])
-            .texts[0]
-            .get_text()
-            .startswith(words)
-        )
+        few = steps[by].assign(n_entered=9)
+        assert draw(few).texts[0].get_text().startswith(words)
     matplotlib.pyplot.close("all")
 
 

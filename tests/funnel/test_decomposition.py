@@ -116,6 +116,21 @@ def test_a_change_by_hand():
     ).all()
 
 
+def test_a_segment_that_is_small_in_one_period_is_told_with_others_in_both():
+    """90 users of tv before and 5 after; the smallest other one, by both periods, is ios."""
+    tv = (("2026-01-03", "tv", 90, 30, 30), ("2026-02-03", "tv", 5, 2, 2))
+    log = log_of(two_periods(*GROUPS, *tv)[0], "platform")
+    change = explain_change(log, ["a", "b"], as_of="2026-03-01", **WHEN)
+    entered = change.parts.drop_duplicates("segment").set_index("segment")
+    assert entered[["n_before", "n_after"]].T.to_dict("list") == {
+        "all": [190, 105],
+        "others": [130, 65],
+        "web": [60, 40],
+    }
+    assert any(text.endswith("tv and ios as others.") for text in change.caveats)
+    assert set(change.completeness["segment"]) == {"all", "others", "web"}
+
+
 def test_completeness_by_hand():
     """Of 24 users on ios whom the server saw do b after the change 12 were tracked; the Wilson
     interval of 1/2 of 24 is known from its own test."""

@@ -15,9 +15,11 @@ from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step
+from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.driver_counts import Rule, count_events
 from mctlib.funnel.drivers import compare, drop_off_drivers, surest_first
 from mctlib.funnel.narrative_change import driver_warnings
+from mctlib.results import Page
 from tests.support.clusters import share_by_cluster
 from tests.support.logs import log_of
 
@@ -174,6 +176,30 @@ def test_false_discoveries_stay_within_the_promise():
 def group(name, n, *events):
     """Rows of n users with the same events (event, days)."""
     return [(f"{name}{i}", event, at) for i in range(n) for event, at in events]
+
+
+def test_small_segments_are_told_together_as_the_funnel_tells_them():
+    """400 users of a, 300 of b, 6 of c, of whom a third goes on. Who is joined goes by all who
+    entered: of b 260 came too late for their window to be over, and still c goes to b."""
+    rows = []
+    for channel, n in (("a", 400), ("b", 300), ("c", 6)):
+        for i in range(n):
+            day = pd.Timestamp("2026-01-20" if channel == "b" and i >= 40 else "2026-01-01")
+            rows.append((f"{channel}{i}", "in", day, channel))
+            rows += [(f"{channel}{i}", "on", day + pd.Timedelta("1D"), channel)] * (i % 3 == 0)
+    log = log_of(rows, "channel")
+    ask = {"window": "10d", "as_of": "2026-01-25"}
+    found = drop_off_drivers(log, ["in", "on"], segments="channel", events=[], **ask)
+    (row,) = found.drivers.itertuples()
+    assert (row.driver, row.n_with, row.n_without) == ("channel: others", 46, 400)
+    assert any(
+        text.endswith("channel: b and channel: c as channel: others.") for text in found.caveats
+    )
+    funnel = diagnose_funnel(log, ["in", "on"], by="channel", **ask)
+    assert funnel.groups[0].names == {"c": "others", "b": "others"}
+    page = Page()
+    assert not page.publish("segments", funnel.steps, funnel.groups)[1].any()
+    assert not page.publish("drivers", found.drivers, found.groups)[1].any()
 
 
 def test_a_landmark_by_hand():

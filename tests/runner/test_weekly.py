@@ -50,6 +50,29 @@ def test_everything_is_good_and_in_its_place(week):
     }
 
 
+def test_no_report_gives_back_a_group_below_ten_users(week):
+    """By any base count of its tables, and by what all users leave when a key's groups are taken
+    off."""
+    whole = table(week, "funnel", "any-order")["n_reached"][0]
+    for name in ("segments", "cohorts"):
+        entered = table(week, "funnel", name)["n_entered"]
+        assert (entered >= 10).all() and (whole - entered.sum() == 0 or whole - entered.sum() > 9)
+    for path in folder(week).glob("tables/*/*.csv"):
+        frame = pd.read_csv(path)
+        for base in ("n_users", "n_entered", "n_with", "n_without", "n_exposed"):
+            if base in frame and path.stem != "checks":
+                assert not frame[base].between(1, 9).any(), path
+    drivers = table(week, "funnel", "drivers")
+    both = drivers["n_with"] + drivers["n_without"]
+    of = drivers["driver"].str.split(": ").str[0]
+    for column in of[drivers["driver"].str.contains(": ")].unique():
+        rest = both[of == column].iloc[0] - drivers.loc[of == column, "n_with"].sum()
+        assert rest == 0 or rest > 9, column
+    assert all("hidden" not in r.read_text("utf-8") for r in folder(week).glob("*.html")), (
+        "of the demo's groups all are large enough, or are told with others"
+    )
+
+
 def test_the_funnel_recovers_what_the_events_show(week, truth):
     steps = table(week, "funnel", "funnel").iloc[1:]
     planted = truth["funnel"].query("segment == 'all' and step > 1")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.attribution import incrementality
-from mctlib.attribution.counting import count
+from mctlib.attribution.counting import count, walk
 from mctlib.attribution.own_time import walk_again
 from tests.support.logs import FIRST
 from tests.support.partners import DAY, ArrayLog, question_of
@@ -147,7 +147,7 @@ def first_of(who, at, n):
 def compared(log, windows=("14d",), as_of="2026-05-30", reference=None):
     """Both comparisons of a log of signed_up, visits and paid (see `incrementality.Comparison`)."""
     question = question_of(log, "paid", windows, as_of, start="signed_up")
-    found = walk_again(log, count(log, question, as_of=as_of), as_of=as_of)
+    found = walk_again(log, count(log, *walk(log, question, as_of=as_of)), as_of=as_of)
     return incrementality.compare(
         found, question.clock.reference if reference is None else reference
     )

@@ -39,6 +39,7 @@ def build_store(
     fingerprint: str = "",
     observed_until: str | None = None,
     zones: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -59,6 +60,8 @@ def build_store(
         Of the dataset, for the report.
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
+    notes : list of str
+        What was left out of the files, a sentence each, for the report.
 
     Returns
     -------
@@ -83,6 +86,7 @@ def build_store(
                 fingerprint=fingerprint,
                 observed_until=observed_until,
                 zones=zones,
+                notes=notes,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])

@@ -3,6 +3,7 @@
 `readers` says which column of which tool fills which canonical column.
 """
 
+import dataclasses
 import json
 import re
 import tempfile
@@ -17,7 +18,7 @@ from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
-from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
+from mctlib.sources.files import AS_TIME, File, one_sentence, plain, rows_inside, scan
 from mctlib.sources.times import TimeColumn, put
 
 # Keys whose values are personal data wherever they stand in `properties`.
@@ -100,17 +101,11 @@ class Stage:
     lies: bool = False
 
     def __post_init__(self) -> None:
-        shapes: dict[tuple[object, ...], list[File]] = {}
+        shapes: dict[File, list[File]] = {}
         for file in self.files:
             names = [plain(header).lower() for header in file.headers]
-            for name, header in zip(names, file.headers):
-                if names.count(name) > 1:
-                    raise DataError(
-                        f'{file.shown} has the column "{header}" twice.'
-                        " Rename or remove one of them."
-                    )
             self.headers = dict(zip(names, map(plain, file.headers))) | self.headers
-            shape = (file.kind, file.gz, file.delimiter, file.headers)
+            shape = dataclasses.replace(file, path=Path(), shown="")
             shapes.setdefault(shape, []).append(file)
         with one_sentence({file.path: file.shown for file in self.files}):
             scans = " UNION ALL BY NAME ".join(scan(self.con, same) for same in shapes.values())
@@ -217,7 +212,7 @@ class Stage:
                 )
             found = self.find(header)
             if not found:
-                near = nearest(header, names)
+                near = nearest(header, names) or f" Its columns are: {', '.join(names[:12])}."
                 raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{near}')
             chosen[column] = self.clean(found)
         for column in CANONICAL[table]:
@@ -234,11 +229,10 @@ class Stage:
             stands_in = table == "events" and column == "user_id" and "anonymous_id" in chosen
             if column in chosen or stands_in:
                 continue
-            near = nearest(column, names) or f" Its columns are: {', '.join(names[:12])}."
-            raise DataError(
-                f'{self.shown} has no column "{column}" for {table}.{near}'
-                f' Map it with columns: {{{column}: "its header"}}.'
-            )
+            way = nearest(column, names) or f" Its columns are: {', '.join(names[:12])}."
+            way += f' Map it with columns: {{{column}: "its header"}}.'
+            way = rows_inside(self.con, self.files[0]) or way
+            raise DataError(f'{self.shown} has no column "{column}" for {table}.{way}')
 
     def _give_open_questions_a_reason(self, chosen: dict[str, str]) -> None:
         """An open question is one that most answer by neither yes nor no.

@@ -90,7 +90,7 @@ BAD_FILES = {
     "column doubled": (
         "{path: e.csv}",
         {"e__csv": "user_id,event,timestamp,Event\nu,a,2026-01-05T00:00:00Z,b\n"},
-        'e.csv has the column "event" twice. Rename or remove one of them.',
+        'e.csv has the column "Event" twice. Rename or remove one of them.',
     ),
     "ragged": (
         "{path: e.csv}",
@@ -139,12 +139,14 @@ BAD_FILES = {
     "not UTF-8": (
         "{path: e.csv}",
         {"e__csv": (HEAD + ROW + "José,a,2026-01-05T00:00:00Z\n").encode("latin-1")},
-        "e.csv is not UTF-8 in line 3. Save it as UTF-8.",
+        "e.csv is not UTF-8 in line 3. Save it as UTF-8, or say what it is by the source's line"
+        "  encoding: cp1252  (or another).",
     ),
     "not UTF-8 late": (
         "{path: e.csv}",
         {"e__csv": (HEAD + ROW * 5000 + "José,a,2026-01-05T00:00:00Z\n").encode("latin-1")},
-        "e.csv is not UTF-8 in line 5002. Save it as UTF-8.",
+        "e.csv is not UTF-8 in line 5002. Save it as UTF-8, or say what it is by the source's line"
+        "  encoding: cp1252  (or another).",
     ),
     "gzip cut": (
         "{path: e.csv.gz}",
@@ -172,7 +174,12 @@ BAD_FILES = {
         "e.jsonl is not valid JSON in line 3: the line is cut or damaged. Export it again or"
         " remove the line.",
     ),
-    "Excel": ("{path: e.xlsx}", {}, "e.xlsx is an Excel workbook. Save the sheet as CSV."),
+    "Excel": (
+        "{path: e.xlsx}",
+        {},
+        "e.xlsx is an Excel workbook or another Office file, and cannot be read. Save the sheet as"
+        " CSV.",
+    ),
     "wrong format": (
         "{path: e.csv, format: mixpannel}",
         {"e__csv": HEAD + ROW},
@@ -181,7 +188,8 @@ BAD_FILES = {
     "CSV for mixpanel": (
         "{path: e.csv, format: mixpanel}",
         {"e__csv": HEAD + ROW},
-        'e.csv is no mixpanel export: "properties" is missing (of event, properties).',
+        'e.csv is no mixpanel export: "properties" is missing (of event, properties).'
+        " It looks like format: canonical.",
     ),
     "amplitude for mixpanel": (
         "{path: e.json, format: mixpanel}",

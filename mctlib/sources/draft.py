@@ -11,7 +11,7 @@ import duckdb
 
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError
 from mctlib.sources.dataset import NAME, name_fault
-from mctlib.sources.files import File, find, one_sentence, plain, rows_inside, scan
+from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.project import paths_of, project_root
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.staging import workbench
@@ -175,7 +175,7 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
         table = _likely_table(values)
         if table is None:
             why = rows_inside(con, file) or " They name neither a user nor a day."
-            columns = ", ".join(file.headers[:12])
+            columns = listed(file.headers)
             raise DataError(f"{file.shown} fits no table: its columns are {columns}.{why}")
         chosen = _guesses(table, values)
         asked = [_question(column, chosen, values) for column in _lacking(table, chosen)]
@@ -234,7 +234,7 @@ def _likely_table(values: Values) -> str | None:
 
 def _question(column: str, chosen: dict[str, str], headers: Values) -> str:
     free = [header for header in headers if header not in chosen.values()]
-    which = f"which of {' '.join(', '.join(free[:12]).split())}?" if free else "it must be added"
+    which = f"which of {listed(free)}?" if free else "it must be added"
     return f'      "{column}": "?"  # not found: {which}'
 
 

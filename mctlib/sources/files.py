@@ -10,9 +10,10 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,21 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
 ]
 # How a file begins (or is, where it is short) that holds JSON, but not as one list or a row a line.
 NO_JSON = {
-    r"\s*\[(?s:.*),\s*\]\s*\Z": "a comma stands after its last row. Remove it",
-    r"\s*\{.*\},\s*\n": "its rows end with commas. Remove these, or write [ and ] around all rows",
-    r"\s*\[.*\]\s*\n\s*\[": "it has several lists. Write one list, or one row a line",
+    r"\s*+\[(?s:.*),\s*\]\s*\Z": "a comma stands after its last row. Remove it",
+    r"\s*+\{.*\},[ \t\r]*\n": "its rows end with commas. Remove these, or write [ and ] around all rows",
+    r"\s*+\[.*\]\s*+\[": "it has several lists. Write one list, or one row a line",
 }
 
 
 def plain(header: str) -> str:
     """A header without the invisible characters that some exports hold."""
     return header.translate(ZERO_WIDTH).strip()
+
+
+def listed(headers: Iterable[str]) -> str:
+    """The first headers, for a sentence."""
+    first = [" ".join(plain(header).split()) for header in islice(headers, 12)]
+    return ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in first)
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ def look(
         whole = len(content) < HEAD
         head = codecs.getincrementaldecoder("utf-8-sig")().decode(content)
         # a page of an interface without rows is an empty list
-        if whole and re.fullmatch(r"\s*(\[\s*\]|\{\s*\})?\s*", head):
+        if whole and re.fullmatch(r"(\[\s*\]|\{\s*\})?", head.strip()):
             return File(path, shown, "empty", (), gz)
         if head.lstrip()[:1] in ("{", "["):
             headers = _described(con, _read_json(sql_text(path), gz))
@@ -271,7 +278,8 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
     texts = [f"{sql} AS {sql_name(plain(h))}" for sql, h in zip(columns, first.headers)]
     filled = ""
     if first.kind == "csv":
-        cells = ", ".join(f"nullif(trim({name}), '')" for name in names)
+        blank = sql_text(" \t\u00a0")
+        cells = ", ".join(f"nullif(trim({name}, {blank}), '')" for name in names)
         filled = f" WHERE coalesce({cells}) IS NOT NULL"
     return f"SELECT {', '.join(texts + times)} FROM {table}{filled}"
 

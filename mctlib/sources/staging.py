@@ -18,7 +18,7 @@ from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
-from mctlib.sources.files import AS_TIME, File, one_sentence, plain, rows_inside, scan
+from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.times import TimeColumn, put
 
 # Keys whose values are personal data wherever they stand in `properties`.
@@ -212,7 +212,7 @@ class Stage:
                 )
             found = self.find(header)
             if not found:
-                near = nearest(header, names) or f" Its columns are: {', '.join(names[:12])}."
+                near = nearest(header, names) or f" Its columns are: {listed(names)}."
                 raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{near}')
             chosen[column] = self.clean(found)
         for column in CANONICAL[table]:
@@ -229,7 +229,7 @@ class Stage:
             stands_in = table == "events" and column == "user_id" and "anonymous_id" in chosen
             if column in chosen or stands_in:
                 continue
-            way = nearest(column, names) or f" Its columns are: {', '.join(names[:12])}."
+            way = nearest(column, names) or f" Its columns are: {listed(names)}."
             way += f' Map it with columns: {{{column}: "its header"}}.'
             way = rows_inside(self.con, self.files[0]) or way
             raise DataError(f'{self.shown} has no column "{column}" for {table}.{way}')

@@ -4,6 +4,7 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -174,6 +175,10 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
     if format in (None, "canonical"):
         table = _likely_table(values)
         if table is None:
+            # what no column says may stand in the properties
+            values |= _properties(values)
+            table = _likely_table(values)
+        if table is None:
             why = rows_inside(con, file) or " They name neither a user nor a day."
             columns = listed(file.headers)
             raise DataError(f"{file.shown} fits no table: its columns are {columns}.{why}")
@@ -193,6 +198,16 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
         if seen and {value.lower() for value in seen} <= YES_OR_NO:
             chosen[re.sub(r"\W+", "_", header.lower()).strip("_")[:40]] = header
     return table, format, tuple(_map_lines(table, chosen))
+
+
+def _properties(values: Values) -> Values:
+    """The keys of the column `properties` as columns."""
+    found: Values = {}
+    for text in values.get("properties", ()):
+        with suppress(ValueError, AttributeError):
+            for key, value in json.loads(text).items():
+                found.setdefault(key, []).append(str(value))
+    return found
 
 
 def _guesses(table: str, headers: Sequence[str] | Values) -> dict[str, str]:

@@ -83,8 +83,10 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
 # How a file begins (or is, where it is short) that holds JSON, but not as one list or a row a line.
 NO_JSON = {
     r"\s*+\[(?s:.*),\s*\]\s*\Z": "a comma stands after its last row. Remove it",
-    r"\s*+\{.*\},[ \t\r]*\n": "its rows end with commas. Remove these, or write [ and ] around all rows",
+    r"\s*+\{.*\},[ \t\r]*\n": "its rows end with commas. Remove these, or put [ ] around all rows",
     r"\s*+\[.*\]\s*+\[": "it has several lists. Write one list, or one row a line",
+    r"\s*+\[?\s*+\{\s*'": 'its texts stand in single quotes. Write "double" ones',
+    r"\s*+\[\s*+[^{\s]": "the rows in its list do not name their values, as {} does",
 }
 
 
@@ -147,16 +149,18 @@ def _fault(path: Path, error: Exception) -> str:
     for pattern, sentence, check in FAULTS if path.is_file() else []:
         if found := re.search(pattern, said):
             line = _bad_line(path, check) if check else ""
-            why = _why_no_json(path) if "{why}" in sentence else ""
+            why = _why_no_json(path, said) if "{why}" in sentence else ""
             return sentence.format(*found.groups(), line=line, why=why)
     return f"cannot be read: {str(error).splitlines()[0]}"
 
 
-def _why_no_json(path: Path) -> str:
+def _why_no_json(path: Path, said: str) -> str:
     with opened(path) as stream:
         head = stream.read(HEAD).decode("utf-8-sig", "replace")
-    damage = "the line is cut or damaged. Export it again or remove the line"
-    return next((why for pattern, why in NO_JSON.items() if re.match(pattern, head)), damage)
+    why = "the line is cut or damaged. Export it again or remove the line"
+    if "non-record JSON" in said:
+        why = "some row or some value has no name"
+    return next((other for pattern, other in NO_JSON.items() if re.match(pattern, head)), why)
 
 
 def _bad_line(path: Path, check: Callable[[bytes], Any]) -> str:
@@ -198,8 +202,10 @@ def find(
         unpacking.notes.append(f"{empty[0]}{more} empty.")
     for file in files:
         if file.skip:
-            lines = "line stands" if file.skip == 1 else f"{file.skip} lines stand"
-            unpacking.notes.append(f"{file.shown}: the first {lines} above the header, left out.")
+            lines = "line is" if file.skip == 1 else f"{file.skip} lines are"
+            unpacking.notes.append(
+                f"{file.shown}: the first {lines} above the header and left out."
+            )
     return files
 
 
@@ -225,7 +231,7 @@ def look(
         if whole and re.fullmatch(r"(\[\s*\]|\{\s*\})?", head.strip()):
             return File(path, shown, "empty", (), gz)
         if head.lstrip()[:1] in ("{", "["):
-            headers = _described(con, _read_json(sql_text(path), gz))
+            headers = _keys(con, path, shown, gz)
             return File(path, shown, "json", headers, gz)
     first, *more = re.split("[\r\n]", head, maxsplit=1)
     if not whole and not more:
@@ -239,6 +245,22 @@ def look(
     # Excel leaves columns without a name
     headers = tuple(plain(h) and h or f"unnamed {n}" for n, h in enumerate(dialect.headers, 1))
     return File(path, shown, "csv", headers, gz, dialect.delimiter, dialect.escape, dialect.skip)
+
+
+def _keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> tuple[str, ...]:
+    """The top-level keys of a JSON file. Raises DataError: two differ by small letters only."""
+    keys = _described(con, _read_json(sql_text(path), gz))
+    for key in keys:
+        # of "event" and "Event" DuckDB calls one "Event_1", and would find nothing there
+        other = re.sub(r"_\d+$", "", key)
+        if other not in keys and other.lower() in {name.lower() for name in keys}:
+            table = _read_json(sql_text(path), gz, [other])
+            given = f"SELECT 1 FROM {table} WHERE {sql_name(other)} IS NOT NULL LIMIT 1"
+            if con.sql(given).fetchall():
+                raise DataError(
+                    f'{shown} has the key "{other}" twice, with large and small letters.'
+                )
+    return keys
 
 
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
@@ -278,9 +300,9 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
     texts = [f"{sql} AS {sql_name(plain(h))}" for sql, h in zip(columns, first.headers)]
     filled = ""
     if first.kind == "csv":
-        blank = sql_text(" \t\u00a0")
-        cells = ", ".join(f"nullif(trim({name}, {blank}), '')" for name in names)
-        filled = f" WHERE coalesce({cells}) IS NOT NULL"
+        # most rows are told by their first character
+        cells = ", ".join(f"nullif(trim({name}, ' \t'), '')" for name in names)
+        filled = f" WHERE {names[0]} >= '!' OR coalesce({cells}) IS NOT NULL"
     return f"SELECT {', '.join(texts + times)} FROM {table}{filled}"
 
 

@@ -44,7 +44,7 @@ COMPRESSED = {
     rb"\x1f[\x9d\xa0]": "compress (.Z)",
     rb"LZIP": "lzip",
     rb"\x89LZO\0": "lzop",
-    rb"x[\x01\x9c\xda][^ -~]": "zlib",
+    rb"x[\x01\x9c\xda]": "zlib",
     rb"\x5d\0\0": "LZMA",
 }
 FOREIGN = {
@@ -94,16 +94,14 @@ class Unpacking:
             start = raw.read(4)
         if sheets:
             yield self._sheet(shown, sheets)
+        elif start in ZIP and inside:
+            raise DataError(f"{shown} is a zip archive inside an archive. Unpack it first.")
+        elif start in ZIP:
+            yield from self._members(path, shown)
         elif self.sheet:
             raise DataError(f'{shown} is no workbook, so it has no sheet "{self.sheet}".')
-        elif start == b"PAR1":
-            yield path, shown
-        elif not start.startswith(ZIP):
-            yield self._recoded(path, shown), shown
-        elif inside:
-            raise DataError(f"{shown} is a zip archive inside an archive. Unpack it first.")
         else:
-            yield from self._members(path, shown)
+            yield (path if start == b"PAR1" else self._recoded(path, shown)), shown
 
     def _copy(self, name: str) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder)) / name
@@ -117,14 +115,16 @@ class Unpacking:
                 if NOTICE.fullmatch(name):
                     self.notes.append(f"{member_shown} is left out: by its name it is a notice.")
                     continue
+                if member.flag_bits & 1:
+                    raise DataError(f"{member_shown} is protected by a password. Unpack it first.")
                 copy = self._copy(name)
                 try:
                     with archive.open(member) as packed, copy.open("wb") as unpacked:
                         shutil.copyfileobj(packed, unpacked)
-                except RuntimeError as error:
-                    # a password, or a compression that zipfile does not know
-                    why = str(error).partition(",")[0].partition("'")[0].strip()
-                    raise DataError(f"{member_shown} cannot be unpacked: {why}.") from None
+                except NotImplementedError:
+                    raise DataError(
+                        f"{member_shown} is compressed in a way that is not read. Unpack it first."
+                    ) from None
                 yield from self.plain(copy, member_shown, inside=True)
 
     def _recoded(self, path: Path, shown: str) -> Path:
@@ -135,7 +135,10 @@ class Unpacking:
             encoding = marked or self.encoding
             if not marked:
                 _refuse_foreign(start, shown, encoding)
-            if start.startswith(codecs.BOM_UTF8) or encoding is None:
+            if start.startswith(codecs.BOM_UTF8):
+                # DuckDB reads no list behind the mark
+                encoding = "utf-8-sig" if start[3:].lstrip().startswith(b"[") else None
+            if encoding is None:
                 return path
             stream.seek(0)
             copy = self._copy(path.name)
@@ -199,7 +202,7 @@ def sheets_of(path: Path, shown: str) -> dict[str, Any]:
             f"{shown} is an Excel workbook or another Office file, and cannot be read."
             " Save the sheet as CSV."
         ) from None
-    filled = {name: sheet for name, sheet in sheets.items() if sheet.total_height}
+    filled = {name: sheet for name, sheet in sheets.items() if sheet.height}
     if not filled:
         raise DataError(f"{shown} is an Excel workbook in which every sheet is empty.")
     return filled

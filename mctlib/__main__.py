@@ -205,6 +205,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
             for column, n in rows.get("n_emptied", {}).items():
                 line += f"; {n:,} times of {column} are not plausible and were left empty"
             click.echo(line)
+    for note in report["notes"]:
+        click.echo(f"Note: {note}")
     click.echo(f"{report['n_users']:,} users")
     who = report["identity"]
     if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:
@@ -233,7 +235,11 @@ def data(name: str, files: tuple[str, ...]) -> None:
     path = project_root() / "params" / f"data.{name}.yaml"
     if path.exists():
         raise ParameterError(f"{path} exists already; it is not overwritten.")
-    path.write_text(draft(name, list(files)), "utf-8")
+    drafted = draft(name, list(files))
+    path.write_text(drafted, "utf-8")
+    for line in drafted.splitlines():
+        if "# left out: " in line or "# not found: " in line:
+            click.echo(line.strip("# "))
     click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
 
 

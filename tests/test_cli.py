@@ -135,3 +135,18 @@ def test_new_data_drafts_a_dataset_that_loads(project):
         assert call("load", "mine").exit_code == 0
     finally:
         drafted.unlink(missing_ok=True)
+
+
+def test_new_data_asks_for_what_it_does_not_find(project):
+    drafted = project / "params/data.mine.yaml"
+    (project / "exports/odd.csv").write_text("user_id,event,moment\nu,x,1\n")
+    (project / "exports/page.html").write_text("<html>")
+    try:
+        result = call("new", "data", "mine", "exports/odd.csv", "exports/page.html")
+        assert result.exit_code == 0, result.output
+        left_out, asked, _ = result.output.splitlines()
+        assert left_out.startswith("left out: exports/page.html is a web page (HTML)")
+        assert asked == '"timestamp": "?"  # not found: which of moment?'
+        assert 'no column "?", mapped to timestamp' in sentence(call("load", "mine"))
+    finally:
+        drafted.unlink(missing_ok=True)

@@ -41,6 +41,7 @@ def build_store(
     observed_until: str | None = None,
     earliest: str | None = None,
     zones: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -63,6 +64,8 @@ def build_store(
         The first day whose events are believed (none: see `plausible`).
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
+    notes : list of str
+        What was left out of the files, a sentence each, for the report.
 
     Returns
     -------
@@ -88,6 +91,7 @@ def build_store(
                 observed_until=observed_until,
                 earliest=earliest,
                 zones=zones,
+                notes=notes,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])

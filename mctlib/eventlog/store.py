@@ -72,13 +72,12 @@ def fill(
     observed_until: Any = None,
     earliest: Any = None,
     zones: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
 
-    ``tables``: canonical table (see `CANONICAL`) -> the sources of each, SELECTs over ``con``. One
-    of events gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
-    ``timestamp_raw``. ``earliest``: see `plausible.first_of`. ``zones``: see `known_by_day`.
-    Returns the load report.
+    ``tables``, ``notes``: see `build_store`. ``earliest``: see `plausible.first_of`. ``zones``: see
+    `known_by_day`. Returns the load report.
     Raises DataError: too many faulty rows in a source, nothing left.
     """
     for table in CANONICAL:
@@ -117,6 +116,7 @@ def fill(
         "load_id": uuid.uuid4().hex,
         "tables": rows.counts,
         "identity": identity,
+        "notes": list(notes),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from glob import glob
+from encodings.aliases import aliases
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
@@ -23,9 +23,10 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, warehouse
-from mctlib.sources.files import File, find, one_sentence
+from mctlib.sources.files import File, find, one_sentence, rows_inside
 from mctlib.sources.project import (
     content_of,
+    paths_of,
     plan_yaml,
     project_root,
     says_name,
@@ -36,6 +37,7 @@ from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.snapshot import handed, planned, sound
 from mctlib.sources.spellings import format_fault
 from mctlib.sources.staging import Stage, workbench
+from mctlib.sources.unpack import Unpacking, is_encoding
 from mctlib.tracking_plan.reading import read_plan
 
 # A dataset's name names its store.
@@ -50,7 +52,8 @@ class Source(BaseModel):
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
     property; of a time also a list, the headers of its day and of its clock. timezone: IANA zone of
     times that carry none. date_format: how strptime reads times that nothing else tells, one format
-    or a list; `excel`: days counted by a spreadsheet.
+    or a list; `excel`: days counted by a spreadsheet. encoding: of texts that are not UTF-8 and
+    have no byte-order mark. sheet: of workbooks, else the first that is filled.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -63,6 +66,8 @@ class Source(BaseModel):
     date_format: Annotated[
         list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)
     ] = []
+    encoding: str | None = None
+    sheet: str | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -206,6 +211,13 @@ def _format_fault(table: str, source: Source) -> str:
     if source.timezone is not None and source.timezone not in zones:
         near = nearest(source.timezone, zones)
         return f'the timezone "{source.timezone}" of {table} is no IANA name.{near}'
+    if source.encoding is not None and not is_encoding(source.encoding):
+        near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
+        return f'the encoding "{source.encoding}" of {table} is not known.{near}'
+    return _times_fault(table, source)
+
+
+def _times_fault(table: str, source: Source) -> str:
     for column, header in source.columns.items():
         two = isinstance(header, str) or (len(header) == 2 and column_type(column) == "TIMESTAMP")
         if not two:
@@ -220,29 +232,16 @@ def _format_fault(table: str, source: Source) -> str:
 # --------------------------------------------------------------------------- its sources
 
 
-def paths_of(source: Source, root: Path) -> list[Path]:
-    """The files a source means, in order of their names. Raises DataError when there is none."""
-    found: dict[Path, None] = {}
-    for written in source.paths:
-        exact = (root / written).is_file()
-        # Path.glob takes no absolute pattern
-        named = [written] if exact else glob(written, root_dir=root, recursive=True)  # noqa: PTH207
-        paths = sorted(root / path for path in named if (root / path).is_file())
-        if not paths and any(sign in written for sign in "*?["):
-            raise DataError(f'No file matches "{written}" in {root}.')
-        if not paths:
-            folder = (root / written).parent
-            there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-            near = nearest(Path(written).name, there)
-            raise DataError(f'The file "{written}" does not exist in {root}.{near}')
-        found |= dict.fromkeys(paths)
-    return list(found)
-
-
 def read_source(
-    con: duckdb.DuckDBPyConnection, source: Source, table: str, *, root: Path, folder: Path
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    table: str,
+    *,
+    root: Path,
+    folder: Path,
+    notes: list[str],
 ) -> dict[str, str]:
-    """Stage one source in `con`, members of archives in `folder`.
+    """Stage one source in `con`, members of archives in `folder`; what is left out in `notes`.
 
     Returns canonical table -> SELECT with times in UTC. Raises DataError: one sentence that names
     the file, the column and the rule.
@@ -253,13 +252,15 @@ def read_source(
     if source.query and source.connection:
         found = warehouse.answer(con, source.query, source.connection, table)
     else:
-        paths = paths_of(source, root)
-        found = nullcontext(find(con, paths, root=root, folder=folder, headless=HEADLESS))
+        paths = paths_of(source.paths, root)
+        unpacking = Unpacking(folder, source.encoding, source.sheet, notes)
+        files = find(con, paths, root=root, unpacking=unpacking, headless=HEADLESS)
+        found = nullcontext(files)
     with found as files:
         for file in files:
             role = reader.role_of(headers_of(file))
             if role is None:
-                raise _unfit(file, source.format)
+                raise _unfit(file, source.format, rows_inside(con, file))
             roles.setdefault(role, []).append(file)
         counted = "regexp_full_match(table_name, 'staged_\\d+')"
         n_staged = f"SELECT count(*) FROM information_schema.tables WHERE {counted}"
@@ -273,13 +274,13 @@ def read_source(
         return reader.read(table, **stages)
 
 
-def _unfit(file: File, format: str) -> DataError:
+def _unfit(file: File, format: str, inside: str) -> DataError:
     """The sentence for a file that is no export of this format."""
     wanted = next(iter(READERS[format].roles.values()))
     headers = headers_of(file)
     lacking = next(column for column in wanted if column.lower() not in headers)
     looks = recognised(file)
-    near = f" It looks like format: {looks}." if looks else nearest(lacking, file.headers)
+    near = f" It looks like format: {looks}." if looks else inside or nearest(lacking, file.headers)
     what = f'"{lacking}" is missing (of {", ".join(wanted)})'
     return DataError(f"{file.shown} is no {format} export: {what}.{near}")
 
@@ -360,9 +361,11 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
     zones: list[str] = []  # of each source of events
+    notes: list[str] = []
     with workbench(store.parent) as (con, folder):
         for table, source in dataset.sources():
-            for target, select in read_source(con, source, table, root=root, folder=folder).items():
+            selects = read_source(con, source, table, root=root, folder=folder, notes=notes)
+            for target, select in selects.items():
                 tables.setdefault(target, []).append((source.label, select))
                 if target == "events":
                     zones.append(source.timezone or READERS[source.format].timezone or "UTC")
@@ -380,6 +383,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 observed_until=dataset.observed_until,
                 earliest=dataset.earliest,
                 zones=zones,
+                notes=notes,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
@@ -406,7 +410,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
             place = warehouse.place_of(source.connection)
             digest.update(f"{place} {datetime.now(UTC).date()}\n".encode())
             continue
-        for path in paths_of(source, root):
+        for path in paths_of(source.paths, root):
             stat = path.stat()
             content: str | int = stat.st_mtime_ns
             if stat.st_size <= 1 << 20:

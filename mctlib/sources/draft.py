@@ -4,6 +4,7 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -12,20 +13,39 @@ import duckdb
 
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError, column_type
 from mctlib.eventlog.sql import sql_name
-from mctlib.sources.dataset import NAME, Source, name_fault, paths_of
-from mctlib.sources.files import File, find, plain, scan
-from mctlib.sources.project import project_root
+from mctlib.sources.dataset import NAME, name_fault
+from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
+from mctlib.sources.project import paths_of, project_root
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.staging import workbench
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
+from mctlib.sources.unpack import Unpacking, likely_encoding, sheets_of
 
-# Headers, in lower case with _ for everything else, that likely mean a canonical column.
-LIKELY = {
-    "user_id": r"((user|customer|member|candidate|client|person|distinct|visitor|profile)_?)?"
-    r"(id|uid|uuid)|user|uid",
-    "event": r"event_?(name|type)?|action|activity|what_happened",
-    "timestamp": r"time|timestamp|ts|date|datetime|when|"
-    r"(event|created|occurred|logged|client)_?(at|time|on|date)",
+PERSON = (
+    "user|customer|member|candidate|applicant|client|person|employee|recruiter|contact|subscriber|"
+    "profile"
+)
+# Headers, in lower case with _ for everything else, that likely mean a canonical column; where
+# several lists stand, a header of an earlier one is preferred.
+LIKELY: dict[str, str | tuple[str, ...]] = {
+    "user_id": (
+        rf"({PERSON})_?(id|uid|uuid|guid|key|no|nr|number)",
+        r"distinct_id",
+        r"(case|application)(_?(id|key|no|nr|number))?|case_concept_name",
+        rf"{PERSON}|uid|who|visitor_?id",
+        r"id|uuid|guid",
+    ),
+    "event": (
+        r"event(_?(name|type|title|key))?",
+        r"(activity|action)(_?(name|type))?|concept_name",
+        r"what(_happened)?|happened|step|task|operation",
+    ),
+    "timestamp": (
+        r"time_?stamp(_utc)?|time_timestamp|event_?(at|time(stamp)?|date|on)",
+        r"(created|occurred|happened|logged|recorded|tracked|client|start(ed)?|completed?|end(ed)?)"
+        r"_?(at|time(_?stamp)?|on|date)",
+        r"time(_utc)?|ts|date_?time|date|when|at",
+    ),
     "event_id": r"event_?(uu)?id|insert_id|message_id",
     "anonymous_id": r"anonymous_?(id)?|device_id|cookie_id|visitor_id",
     "platform": r"platform|device|os",
@@ -55,12 +75,15 @@ YES_OR_NO = {"yes", "no", "0", "1", "true", "false"}
 CLOCK = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 # Header -> some of the values that stand below it.
 Values: TypeAlias = dict[str, list[str]]
+# Table, format, further lines of a source.
+Drafted: TypeAlias = tuple[str, str, tuple[str, ...]]
 
 
 def draft(name: str, files: Sequence[str]) -> str:
     """Write a first data YAML for some files.
 
-    Formats are told by their columns, the maps of columns guessed, and every guess is marked.
+    Formats are told by their columns, the maps of columns guessed, and every guess is marked: so is
+    a required column that is not found, and a file that is left out.
 
     Parameters
     ----------
@@ -77,47 +100,98 @@ def draft(name: str, files: Sequence[str]) -> str:
     Raises
     ------
     DataError
-        A file is missing, cannot be read, or fits no table.
+        A file is missing, or none can be read and fits a table.
     ParameterError
         The name cannot name a store.
     """
     if not re.fullmatch(NAME, name):
         raise ParameterError(name_fault(name))
     root = project_root()
-    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    alike: dict[Drafted, list[str]] = {}
+    left_out: list[str] = []
     with tempfile.TemporaryDirectory() as beside, workbench(Path(beside)) as (con, folder):
-        for written in files:
-            whole = Path(written).resolve()
-            paths = paths_of(Source(path=str(whole)), root)
-            shown = str(whole.relative_to(root) if whole.is_relative_to(root) else whole)
-            # the members of an archive are taken to be of one kind
-            for file in find(con, paths, root=root, folder=folder, headless=HEADLESS)[:1]:
-                alike.setdefault(_described(con, file), []).append(shown)
+        for path in paths_of([str(Path(written).resolve()) for written in files], root):
+            shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
+            for unpacking in _ways(path, shown, folder, left_out):
+                try:
+                    drafted = _drafted(con, path, root, unpacking)
+                    alike.setdefault(drafted, []).append(shown)
+                except DataError as error:
+                    left_out.append(" ".join(str(error).split()))
+    if not alike:
+        raise DataError("\n".join(left_out))
     lines = ["# Drafted from the files; look at every line marked with a question mark."]
     lines.append(f"name: {name}")
     lines.append("# currency: EUR  # printed with every amount of money: which?")
+    lines += [f"# left out: {sentence}" for sentence in left_out]
     for table in TABLES:
         sources = {key: names for key, names in alike.items() if key[0] == table}
         lines += [f"{table}:"] if sources else []
         for (_, format, more), names in sources.items():
-            path = json.dumps(names if len(names) > 1 else names[0], ensure_ascii=False)
-            lines.append(f"  - path: {path}")
+            where = json.dumps(names if len(names) > 1 else names[0], ensure_ascii=False)
+            lines.append(f"  - path: {where}")
             lines += [f"    format: {format}", *more]
     return "\n".join(lines) + "\n"
 
 
-def _described(con: duckdb.DuckDBPyConnection, file: File) -> tuple[str, str, tuple[str, ...]]:
+def _ways(path: Path, shown: str, folder: Path, left_out: list[str]) -> list[Unpacking]:
+    """How to read a file: each sheet of a workbook, else the whole in its likely encoding."""
+    try:
+        with one_sentence({path: shown}):
+            sheets = sheets_of(path, shown)
+            encoding = likely_encoding(path)
+    except DataError as error:
+        left_out.append(str(error))
+        return []
+    if len(sheets) > 1:
+        return [Unpacking(folder, sheet=sheet) for sheet in sheets]
+    return [Unpacking(folder, encoding)]
+
+
+def _drafted(
+    con: duckdb.DuckDBPyConnection, path: Path, root: Path, unpacking: Unpacking
+) -> Drafted:
+    """As `_described`, of a file however packed."""
+    files = find(con, [path], root=root, unpacking=unpacking, headless=HEADLESS)
+    with one_sentence({file.path: file.shown for file in files}):
+        found = [_described(con, file) for file in {file.headers: file for file in files}.values()]
+    table, format, more = found[0]
+    if {other[:2] for other in found} != {(table, format)}:
+        kinds = " and ".join(sorted({other[0] for other in found}))
+        raise DataError(f"{files[0].shown} and its like hold {kinds}. Unpack them and name each.")
+    if unpacking.encoding:
+        more += (f"    encoding: {unpacking.encoding}  # guessed? the file is not UTF-8",)
+    if unpacking.sheet:
+        more += (f"    sheet: {json.dumps(unpacking.sheet, ensure_ascii=False)}",)
+    return table, format, more
+
+
+def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
     """Of one file: its table, its format, and the further lines of its source."""
     rows = con.sql(f"{scan(con, [file])} LIMIT 1000").fetchall()
     values: Values = {
         plain(header): [row[i] for row in rows if row[i]] for i, header in enumerate(file.headers)
     }
     format = recognised(file)
-    if format is None:
-        table = _likely_table(file)
+    if format == "mixpanel" and not any('"distinct_id"' in p for p in values.get("properties", ())):
+        format = None
+    if format in (None, "canonical"):
+        table = _likely_table(values)
+        if table is None:
+            # what no column says may stand in the properties
+            values |= _properties(values)
+            table = _likely_table(values)
+        if table is None:
+            why = rows_inside(con, file) or " They name neither a user nor a day."
+            columns = listed(file.headers)
+            raise DataError(f"{file.shown} fits no table: its columns are {columns}.{why}")
         chosen = _guesses(table, values)
         clocks = _clocks(chosen, values)
-        lines = [*_map_lines(table, chosen, clocks), *_time_lines(con, file, chosen, clocks)]
+        asked = [_question(column, chosen, values) for column in _lacking(table, chosen)]
+        times = _time_lines(con, file, chosen, clocks)
+        lines = [*_map_lines(table, chosen, clocks, asked), *times]
+        if table == "events" and re.search("backend|server", file.shown, re.IGNORECASE):
+            table = "backend"
         return table, "columns" if "    columns:" in lines else "canonical", tuple(lines)
     table = READERS[format].tables[0]
     if format not in ("typeform", "zigpoll_segment"):
@@ -131,28 +205,34 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> tuple[str, str, tu
     return table, format, tuple(_map_lines(table, chosen, {}))
 
 
+def _properties(values: Values) -> Values:
+    """The keys of the column `properties` as columns."""
+    found: Values = {}
+    for text in values.get("properties", ()):
+        with suppress(ValueError, AttributeError):
+            for key, value in json.loads(text).items():
+                found.setdefault(key, []).append(str(value))
+    return found
+
+
 def _guesses(table: str, headers: Sequence[str] | Values) -> dict[str, str]:
     """Canonical column of `table` -> the header that likely means it."""
-    chosen: dict[str, str] = {}
-    for header in headers:
-        word = re.sub(r"[^a-z0-9]+", "_", plain(header).lower()).strip("_")
-        free = [column for column in CANONICAL[table] if column not in chosen]
-        likely = [column for column in free if re.fullmatch(LIKELY.get(column, "(?!)"), word)]
-        column = word if word in free else next(iter(likely), None)
-        if column:
-            chosen[column] = header
-    return chosen
+    words = {h: re.sub(r"[^a-z0-9]+", "_", plain(h).lower()).strip("_") for h in headers}
+    chosen = {word: header for header, word in words.items() if word in CANONICAL[table]}
+    for column in CANONICAL[table]:
+        likely = LIKELY.get(column, ())
+        for pattern in [likely] if isinstance(likely, str) else likely:
+            free = [header for header in words if header not in chosen.values()]
+            found = [header for header in free if re.fullmatch(pattern, words[header])]
+            if found and column not in chosen:
+                chosen[column] = found[0]
+    return {column: chosen[column] for column in CANONICAL[table] if column in chosen}
 
 
-def _likely_table(file: File) -> str:
-    for table in ("responses", "timeline", "spend", "surveys", "events", "people"):
-        if set(REQUIRED[table]) <= _guesses(table, file.headers).keys():
-            server = re.search("backend|server", file.shown, re.IGNORECASE)
-            return "backend" if table == "events" and server else table
-    raise DataError(
-        f"{file.shown} fits no table: its columns {', '.join(file.headers[:12])}"
-        " name neither a user nor a day."
-    )
+def _lacking(table: str, chosen: dict[str, str]) -> list[str]:
+    """The required columns that no header means."""
+    stands_in = {"user_id"} if table == "events" and "anonymous_id" in chosen else set()
+    return [column for column in REQUIRED[table] if column not in chosen.keys() | stands_in]
 
 
 def _clocks(chosen: dict[str, str], values: Values) -> dict[str, str]:
@@ -180,14 +260,39 @@ def _all_match(pattern: str, values: list[str]) -> bool:
     return all(re.fullmatch(pattern, value.strip()) for value in values)
 
 
-def _map_lines(table: str, chosen: dict[str, str], clocks: dict[str, str]) -> list[str]:
+def _likely_table(values: Values) -> str | None:
+    """The table whose required columns are there, or all of three or more but one."""
+    guesses = {table: _guesses(table, values) for table in TABLES}
+    lacking = {table: _lacking(table, guesses[table]) for table in TABLES}
+    for table in ("responses", "timeline", "spend", "surveys", "events"):
+        if not lacking[table]:
+            return table
+    ids = values.get(guesses["people"].get("user_id", ""), [])
+    # of people there is one row a user
+    if len(lacking["events"]) == 1 and ("event" in guesses["events"] or len(set(ids)) < len(ids)):
+        return "events"
+    for table in ("surveys", "people", "timeline"):
+        if len(lacking[table]) <= (len(REQUIRED[table]) > 2):
+            return table
+    return None
+
+
+def _question(column: str, chosen: dict[str, str], headers: Values) -> str:
+    free = [header for header in headers if header not in chosen.values()]
+    which = f"which of {listed(free)}?" if free else "it must be added"
+    return f'      "{column}": "?"  # not found: {which}'
+
+
+def _map_lines(
+    table: str, chosen: dict[str, str], clocks: dict[str, str], asked: Sequence[str] = ()
+) -> list[str]:
     written = {c: [h, clocks[c]] if c in clocks else h for c, h in chosen.items()}
     renamed = [
         f"      {json.dumps(column)}: {json.dumps(header, ensure_ascii=False)}  # guessed?"
         for column, header in written.items()
         if column != header or column not in CANONICAL[table]
     ]
-    return ["    columns:", *renamed] if renamed else []
+    return ["    columns:", *renamed, *asked] if renamed or asked else []
 
 
 def _time_lines(

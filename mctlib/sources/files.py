@@ -1,22 +1,19 @@
 """Any export file as a SELECT of text columns.
 
-Files are told apart by content, not by name: CSV, JSON lines or Parquet; plain, .gz, or members of
-a .zip. Everything streams through DuckDB, so files may be larger than memory.
+Files are told apart by content, not by name: CSV, JSON lines or Parquet; plain or .gz, or what
+`unpack` makes so. Everything streams through DuckDB, so files may be larger than memory.
 """
 
 import codecs
-import csv
 import gzip
-import io
 import json
 import re
-import shutil
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +22,13 @@ import duckdb
 from mctlib.contract import DataError
 from mctlib.eventlog.build import disk_full
 from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.sources.dialect import dialect_of
+from mctlib.sources.unpack import GZIP, Unpacking, opened
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
-GZIP = b"\x1f\x8b"
-# what stands before the first tag is taken once (?>, *+): no other way to take it helps
-HTML = re.compile(
-    r"(?:\s++|<\?xml[^>]*+>|(?><!--.*?-->))*+<(!doctype\s+)?html\b",
-    flags=re.IGNORECASE | re.DOTALL,
-)
 MOST_COLUMNS = 10_000
-MOST_MEMBERS = 10_000  # of an archive
 LONGEST_LINE = 1 << 24
+HEAD = 1 << 20  # bytes in which a header must end
 # Types of columns that hold times, not words or counts for them.
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 # Ends the name of such a column as it is, beside its text; no plain header ends so.
@@ -44,6 +37,12 @@ AS_TIME = "\u200b"
 # What an error of DuckDB or a codec says of a file; the sentence for people, the first that fits;
 # what to look for the line with.
 FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
+    (
+        r"Not a gzipped file|Input is not a GZIP",
+        "goes on after the end of its gzip stream with bytes that are no gzip."
+        " Copy or export it again.",
+        None,
+    ),
     (
         r"^(EOFError|error): |GZIP",
         "is cut short: the gzip stream ends too early. Copy or export it again.",
@@ -54,7 +53,12 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
         "is cut short or damaged: it is no complete zip archive. Copy or export it again.",
         None,
     ),
-    (r"(?i)unicode|utf-8", "is not UTF-8{line}. Save it as UTF-8.", bytes.decode),
+    (
+        r"(?i)unicode|utf-8",
+        "is not UTF-8{line}. Save it as UTF-8, or say what it is by the source's line"
+        "  encoding: cp1252  (or another).",
+        bytes.decode,
+    ),
     (r"in line (\d+): .*duplicate key (\".*?\")", "has in line {0} the key {1} twice.", None),
     (
         r"Maximum line size|maximum_object_size",
@@ -63,18 +67,18 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
         None,
     ),
     (
-        r"state machine reached",
-        "ends some lines otherwise than others. Save it again with one kind of line ends.",
-        None,
-    ),
-    (
         r"JSON",
-        "is not valid JSON{line}: the line is cut or damaged. Export it again or remove the line.",
+        "is not valid JSON{line}: {why}.",
         json.loads,
     ),
     (
         r"(?s)Line: (\d+).*Expected Number of Columns: (\d+) Found: (\d+)",
         "has in line {0} {2} columns instead of {1}. Check the separators and quotes there.",
+        None,
+    ),
+    (
+        r"state machine reached|reached an invalid state",
+        "mixes kinds of line ends (\\r\\n, \\n, \\r). Save it with one kind.",
         None,
     ),
     (
@@ -84,6 +88,14 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
     ),
     (r"arquet", "is not a complete Parquet file. Copy or export it again.", None),
 ]
+# How a file begins (or is, where it is short) that holds JSON, but not as one list or a row a line.
+NO_JSON = {
+    r"\s*+\[(?s:.*),\s*\]\s*\Z": "a comma stands after its last row. Remove it",
+    r"\s*+\{.*\},[ \t\r]*\n": "its rows end with commas. Remove these, or put [ ] around all rows",
+    r"\s*+\[.*\]\s*+\[": "it has several lists. Write one list, or one row a line",
+    r"\s*+\[?\s*+\{\s*'": 'its texts stand in single quotes. Write "double" ones',
+    r"\s*+\[\s*+[^{\s]": "the rows in its list do not name their values, as {} does",
+}
 
 
 def plain(header: str) -> str:
@@ -91,12 +103,19 @@ def plain(header: str) -> str:
     return header.translate(ZERO_WIDTH).strip()
 
 
+def listed(headers: Iterable[str]) -> str:
+    """The first headers, for a sentence."""
+    first = [" ".join(plain(header).split()) for header in islice(headers, 12)]
+    return ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in first)
+
+
 @dataclass(frozen=True)
 class File:
     """One readable file, or the answer to a query (kind arrow).
 
     path: of an answer, the name it is registered under. shown: its name for people, a member of an
-    archive with the archive. headers: its columns or top-level keys.
+    archive with the archive. headers: its columns or top-level keys. delimiter, escape, skip: see
+    `Dialect`. Of kind empty it holds nothing.
     """
 
     path: Path
@@ -105,6 +124,8 @@ class File:
     headers: tuple[str, ...]
     gz: bool = False
     delimiter: str = ""
+    escape: str = '"'
+    skip: int = 0
     headless: bool = False
 
 
@@ -136,13 +157,23 @@ def _fault(path: Path, error: Exception) -> str:
     for pattern, sentence, check in FAULTS if path.is_file() else []:
         if found := re.search(pattern, said):
             line = _bad_line(path, check) if check else ""
-            return sentence.format(*found.groups(), line=line)
+            why = _why_no_json(path, said) if "{why}" in sentence else ""
+            return sentence.format(*found.groups(), line=line, why=why)
     return f"cannot be read: {str(error).splitlines()[0]}"
+
+
+def _why_no_json(path: Path, said: str) -> str:
+    with opened(path) as stream:
+        head = stream.read(HEAD).decode("utf-8-sig", "replace")
+    why = "the line is cut or damaged. Export it again or remove the line"
+    if "non-record JSON" in said:
+        why = "some row or some value has no name"
+    return next((other for pattern, other in NO_JSON.items() if re.match(pattern, head)), why)
 
 
 def _bad_line(path: Path, check: Callable[[bytes], Any]) -> str:
     """Look for the line again: DuckDB's numbers are off by one for JSON, missing for encodings."""
-    with path.open("rb") as raw, gzip.open(raw) if raw.peek(2)[:2] == GZIP else raw as lines:
+    with opened(path) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 line.strip() and check(line)
@@ -157,46 +188,38 @@ def find(
     paths: Sequence[Path],
     *,
     root: Path,
-    folder: Path,
+    unpacking: Unpacking,
     headless: tuple[str, ...] = (),
 ) -> list[File]:
-    """Look at every file, see `look`; members of archives are first unpacked into `folder`."""
-    files: list[File] = []
+    """Look at every file, see `look`, and note what is left out.
+
+    Raises DataError: one cannot be read, or all are empty.
+    """
+    found: list[File] = []
     for path in paths:
         shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
-        with path.open("rb") as raw:
-            zipped = raw.read(4) == b"PK\x03\x04"
-        found = _unpacked(path, shown, folder) if zipped else [(path, shown)]
-        for each, name in found:
-            files.append(look(con, each, name, headless=headless))
-            if (n := len(files[-1].headers)) > MOST_COLUMNS:
-                raise DataError(
-                    f"{name} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row"
-                    " to row stands in their names; put it into a column of values."
-                )
-    return files
-
-
-def _unpacked(path: Path, shown: str, folder: Path) -> Iterator[tuple[Path, str]]:
-    with one_sentence({path: shown}), zipfile.ZipFile(path) as archive:
-        if "[Content_Types].xml" in archive.namelist():
-            raise DataError(f"{shown} is an Excel workbook. Save the sheet as CSV.")
-        size, free = sum(m.file_size for m in archive.infolist()), shutil.disk_usage(folder).free
-        if size > free or len(archive.infolist()) > MOST_MEMBERS:
-            held = f"{len(archive.infolist()):,} files of {size / 1e9:,.1f} GB"
-            raise DataError(
-                f"{shown} holds {held} when it is unpacked; there is room for {free / 1e9:,.1f} GB"
-                f" and {MOST_MEMBERS:,} files. Unpack what is needed."
+        with one_sentence({path: shown}):
+            for each, name in unpacking.plain(path, shown):
+                found.append(look(con, each, name, headless=headless))
+                if (n := len(found[-1].headers)) > MOST_COLUMNS:
+                    raise DataError(
+                        f"{name} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from"
+                        " row to row stands in their names; put it into a column of values."
+                    )
+    files = [file for file in found if file.kind != "empty"]
+    empty = [file.shown for file in found if file.kind == "empty"]
+    if not files:
+        raise DataError(f"{empty[0]} is empty." if empty else f"{shown} holds no export.")
+    if empty:
+        more = f" and {len(empty) - 1} more are" if len(empty) > 1 else " is"
+        unpacking.notes.append(f"{empty[0]}{more} empty.")
+    for file in files:
+        if file.skip:
+            lines = "line is" if file.skip == 1 else f"{file.skip} lines are"
+            unpacking.notes.append(
+                f"{file.shown}: the first {lines} above the header and left out."
             )
-        for member in archive.infolist():
-            name = Path(member.filename).name
-            # some archivers add their own notes, as in __MACOSX/._events.csv
-            if member.is_dir() or name.startswith("."):
-                continue
-            copy = Path(tempfile.mkdtemp(dir=folder)) / name
-            with archive.open(member) as packed, copy.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-            yield copy, f"{shown}: {member.filename}"
+    return files
 
 
 def look(
@@ -213,36 +236,60 @@ def look(
             headers = _described(con, f"read_parquet({sql_text(path)})")
             return File(path, shown, "parquet", headers)
         gz = start[:2] == GZIP
-        with (gzip.open if gz else open)(path, "rb") as stream:
-            begun = stream.read(1 << 16)
-            while len(begun) < LONGEST_LINE and not re.search(rb"[\r\n]", begun.lstrip()):
-                if not (more := stream.read(1 << 20)):
-                    break
-                begun += more
-            head = codecs.getincrementaldecoder("utf-8-sig")().decode(begun)
-        if not head.strip():
-            raise DataError(f"{shown} is empty.")
-        if HTML.match(head):
-            raise DataError(
-                f"{shown} is a web page (HTML), not an export. Download it again, signed in."
-            )
-        if head.lstrip()[0] in "{[":
-            headers = _described(con, _read_json(sql_text(path), gz))
+        with opened(path) as stream:
+            content = stream.read(HEAD)
+        whole = len(content) < HEAD
+        head = codecs.getincrementaldecoder("utf-8-sig")().decode(content)
+        # a page of an interface without rows is an empty list
+        if whole and re.fullmatch(r"(\[\s*\]|\{\s*\})?", head.strip()):
+            return File(path, shown, "empty", (), gz)
+        if head.lstrip()[:1] in ("{", "["):
+            headers = _keys(con, path, shown, gz)
             return File(path, shown, "json", headers, gz)
-    delimiter = max(",;\t|", key=re.split("[\r\n]", head, maxsplit=1)[0].count)
-    # old spreadsheets end lines by \r alone
-    headers = tuple(next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)))
-    if delimiter == "\t" and len(headers) > 100 and not set(headers) & set(headless):
-        return File(path, shown, "csv", headless[: len(headers)], gz, delimiter, headless=True)
-    return File(path, shown, "csv", headers, gz, delimiter)
+    first, *more = re.split("[\r\n]", head, maxsplit=1)
+    if not whole and not more:
+        raise DataError(f"{shown} has no line end in its first {HEAD >> 10} KB: it is no table.")
+    names = first.split("\t")
+    if len(names) > 100 and not set(names) & set(headless):
+        return File(path, shown, "csv", headless[: len(names)], gz, "\t", headless=True)
+    dialect = dialect_of(head)
+    if dialect is None:
+        raise DataError(f"{shown} has no header line.")
+    # Excel leaves columns without a name
+    headers = tuple(plain(h) and h or f"unnamed {n}" for n, h in enumerate(dialect.headers, 1))
+    return File(path, shown, "csv", headers, gz, dialect.delimiter, dialect.escape, dialect.skip)
+
+
+def _keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> tuple[str, ...]:
+    """The top-level keys of a JSON file. Raises DataError: two differ by small letters only."""
+    keys = _described(con, _read_json(sql_text(path), gz))
+    for key in keys:
+        # of "event" and "Event" DuckDB calls one "Event_1", and would find nothing there
+        other = re.sub(r"_\d+$", "", key)
+        if other not in keys and other.lower() in {name.lower() for name in keys}:
+            table = _read_json(sql_text(path), gz, [other])
+            given = f"SELECT 1 FROM {table} WHERE {sql_name(other)} IS NOT NULL LIMIT 1"
+            if con.sql(given).fetchall():
+                raise DataError(
+                    f'{shown} has the key "{other}" twice, with large and small letters.'
+                )
+    return keys
 
 
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
     """SELECT of files of one shape, each column as text; nested JSON and Parquet as JSON text.
 
-    Times of Parquet stand a second time as they are, see `AS_TIME`.
+    Times of Parquet stand a second time as they are, see `AS_TIME`. Lines of a CSV in which nothing
+    stands are no rows. Raises DataError: a column stands there twice.
     """
     first = files[0]
+    seen: set[str] = set()
+    for header in first.headers:
+        if plain(header).lower() in seen:
+            raise DataError(
+                f'{first.shown} has the column "{header}" twice. Rename or remove one of them.'
+            )
+        seen.add(plain(header).lower())
     names = [sql_name(header) for header in first.headers]
     paths = ", ".join(sql_text(file.path) for file in files)
     times: list[str] = []
@@ -264,7 +311,21 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
                 if kind in TIMES
             ]
     texts = [f"{sql} AS {sql_name(plain(h))}" for sql, h in zip(columns, first.headers)]
-    return f"SELECT {', '.join(texts + times)} FROM {table}"
+    filled = ""
+    if first.kind == "csv":
+        # most rows are told by their first character
+        cells = ", ".join(f"nullif(trim({name}, ' \t'), '')" for name in names)
+        filled = f" WHERE {names[0]} >= '!' OR coalesce({cells}) IS NOT NULL"
+    return f"SELECT {', '.join(texts + times)} FROM {table}{filled}"
+
+
+def rows_inside(con: duckdb.DuckDBPyConnection, file: File) -> str:
+    """Words on where the rows stand in a JSON file that is one object around them, else none."""
+    rows = con.sql(f"{scan(con, [file])} LIMIT 2").fetchall() if file.kind == "json" else []
+    for header, text in zip(file.headers, rows[0] if len(rows) == 1 else ()):
+        if text and re.match(r"\[\s*\{", text):
+            return f' Its rows stand inside "{header}": save that list alone.'
+    return ""
 
 
 def _as_text(name: str, kind: str) -> str:
@@ -295,10 +356,10 @@ def _read_json(paths: str, gz: bool, headers: Sequence[str] = ()) -> str:
 def _read_csv(paths: str, file: File) -> str:
     """DuckDB's sniffer may take leading rows for a preamble and skip them, so all is said here."""
     types = ", ".join(f"{sql_text(header)}: 'VARCHAR'" for header in file.headers)
-    quote = "''" if file.headless else "'\"'"
+    quote, escape = ("''", "''") if file.headless else ("'\"'", sql_text(file.escape))
     packed = "gzip" if file.gz else "none"
     return (
-        f"read_csv([{paths}], auto_detect=false, header={not file.headless},"
-        f" delim={sql_text(file.delimiter)}, quote={quote}, escape={quote},"
+        f"read_csv([{paths}], auto_detect=false, header={not file.headless}, skip={file.skip},"
+        f" delim={sql_text(file.delimiter)}, quote={quote}, escape={escape},"
         f" columns={{{types}}}, compression='{packed}', max_line_size={LONGEST_LINE})"
     )

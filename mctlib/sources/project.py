@@ -1,8 +1,10 @@
-"""Where a project is, and the YAMLs of its datasets."""
+"""Where a project is, the YAMLs of its datasets, and the files they name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,27 @@ def content_of(path: Path) -> dict[str, Any]:
         fault = "is empty. Write into it" if content is None else "must be a mapping such as"
         raise DataError(f"{path.name} {fault}  name: ..., events: {{path: ...}}.")
     return content
+
+
+def paths_of(named: Sequence[str], root: Path) -> list[Path]:
+    """The files that paths and globs mean, in order of their names.
+
+    Raises DataError: one of them means none.
+    """
+    found: dict[Path, None] = {}
+    for written in named:
+        exact = (root / written).is_file()
+        # Path.glob takes no absolute pattern
+        meant = [written] if exact else glob(written, root_dir=root, recursive=True)  # noqa: PTH207
+        paths = sorted(root / path for path in meant if (root / path).is_file())
+        if not paths and (root / written).is_dir():
+            raise DataError(f'"{written}" is a folder. Name its files, as in "{written}/*.csv".')
+        if not paths and any(sign in written for sign in "*?["):
+            raise DataError(f'No file matches "{written}" in {root}.')
+        if not paths:
+            folder = (root / written).parent
+            there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+            near = nearest(Path(written).name, there)
+            raise DataError(f'The file "{written}" does not exist in {root}.{near}')
+        found |= dict.fromkeys(paths)
+    return list(found)

@@ -3,10 +3,10 @@
 `readers` says which column of which tool fills which canonical column.
 """
 
+import dataclasses
 import json
 import re
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
 from mctlib.sources import spellings
-from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
+from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.times import TimeColumn, put
 
 # Keys whose values are personal data wherever they stand in `properties`.
@@ -106,18 +106,11 @@ class Stage:
     lies: bool = False
 
     def __post_init__(self) -> None:
-        shapes: dict[tuple[object, ...], list[File]] = {}
+        shapes: dict[File, list[File]] = {}
         for file in self.files:
             names = [plain(header).lower() for header in file.headers]
-            times = Counter(names)
-            for name, header in zip(names, file.headers):
-                if times[name] > 1:
-                    raise DataError(
-                        f'{file.shown} has the column "{header}" twice.'
-                        " Rename or remove one of them."
-                    )
             self.headers = dict(zip(names, map(plain, file.headers))) | self.headers
-            shape = (file.kind, file.gz, file.delimiter, file.headers)
+            shape = dataclasses.replace(file, path=Path(), shown="")
             shapes.setdefault(shape, []).append(file)
         with one_sentence({file.path: file.shown for file in self.files}):
             scans = " UNION ALL BY NAME ".join(scan(self.con, same) for same in shapes.values())
@@ -241,7 +234,7 @@ class Stage:
         """SQL of the text below a header that the YAML maps to a column."""
         found = self.find(header)
         if not found:
-            near = nearest(header, names)
+            near = nearest(header, names) or f" Its columns are: {listed(names)}."
             raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{near}')
         return self.clean(found)
 
@@ -256,11 +249,10 @@ class Stage:
             stands_in = table == "events" and column == "user_id" and "anonymous_id" in chosen
             if column in chosen or stands_in:
                 continue
-            near = nearest(column, names) or f" Its columns are: {', '.join(names[:12])}."
-            raise DataError(
-                f'{self.shown} has no column "{column}" for {table}.{near}'
-                f' Map it with columns: {{{column}: "its header"}}.'
-            )
+            way = nearest(column, names) or f" Its columns are: {listed(names)}."
+            way += f' Map it with columns: {{{column}: "its header"}}.'
+            way = rows_inside(self.con, self.files[0]) or way
+            raise DataError(f'{self.shown} has no column "{column}" for {table}.{way}')
 
     def _give_open_questions_a_reason(self, chosen: dict[str, str]) -> None:
         """An open question is one that most answer by neither yes nor no.

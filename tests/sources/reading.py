@@ -21,7 +21,7 @@ ROW = "u,a,2026-01-05T00:00:00Z\n"
 def read(table, root=EXPORTS, **source):
     """{canonical table: rows as dicts without their empty values} of one source."""
     with workbench(None) as (con, folder):
-        selects = read_source(con, Source(**source), table, root=root, folder=folder)
+        selects = read_source(con, Source(**source), table, root=root, folder=folder, notes=[])
         found = {target: con.sql(select) for target, select in selects.items()}
         return {target: rows_of(relation) for target, relation in found.items()}
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mctlib.contract import ParameterError
+from mctlib import open_log
+from mctlib.contract import DataError, ParameterError
 from mctlib.sources.dataset import read_dataset
 from mctlib.sources.draft import draft
-from tests.sources.reading import EXPORTS, read
+from tests.sources.reading import EXPORTS, HEAD, ROW, read
+from tests.sources.test_unpack import EVENTS, workbook, zipped
 
 FIXTURES = [
     [
@@ -72,6 +74,142 @@ def test_a_drafted_yaml_in_full(project):
         '      "plan": "Plan"  # guessed?\n'
         "    timezone: UTC  # guessed? the times carry no zone\n"
     )
+
+
+# Headers, and what they are taken for: user_id, event, timestamp.
+NAMED = {
+    "CaseID,Activity,Timestamp": ("CaseID", "Activity", "Timestamp"),
+    "case:concept:name,concept:name,time:timestamp,org:resource": (
+        "case:concept:name",
+        "concept:name",
+        "time:timestamp",
+    ),
+    "Case ID,Activity,Complete Timestamp": ("Case ID", "Activity", "Complete Timestamp"),
+    "person,action,when": ("person", "action", "when"),
+    "uuid,distinct_id,event,timestamp": ("distinct_id", None, None),
+    "id,candidate,event_type,created_at": ("candidate", "event_type", "created_at"),
+    "timestamp,Event Time,event,user": ("user", None, None),
+    "user,event,ts,properties": ("user", None, "ts"),
+}
+
+
+def drafted(text):
+    """The sources of a drafted YAML."""
+    Path("params/data.mine.yaml").write_text(text)
+    return dict(read_dataset(Path("params/data.mine.yaml")).sources())
+
+
+@pytest.mark.parametrize("headers", NAMED)
+def test_usual_names_are_known(project, headers):
+    Path("e.csv").write_text(f"{headers}\n{','.join('q' for _ in headers.split(','))}\n")
+    columns = drafted(draft("mine", ["e.csv"]))["events"].columns
+    assert tuple(map(columns.get, ("user_id", "event", "timestamp"))) == NAMED[headers]
+
+
+CANONICAL = ["", ",properties", ",id,anonymous_id,properties", ",event_id,received_at,properties"]
+
+
+@pytest.mark.parametrize("more", CANONICAL)
+def test_canonical_files_are_canonical(project, more):
+    filled = ',"{""role"": ""hr, lead""}"' if "properties" in more else ""
+    filled = ",x" * (more.count(",") - bool(filled)) + filled
+    Path("e.csv").write_text(f"{HEAD[:-1]}{more}\n{ROW[:-1]}{filled}\n")
+    assert drafted(draft("mine", ["e.csv"]))["events"].format == "canonical"
+
+
+def test_event_and_properties_alone_are_no_mixpanel(project):
+    line = '{"event":"x","properties":{"user_id":"u","timestamp":"2026-01-05T00:00:00Z"}}\n'
+    Path("e.jsonl").write_text(line)
+    assert drafted(draft("mine", ["e.jsonl"]))["events"].format == "canonical"
+    Path("e.jsonl").write_text(line.replace("user_id", "distinct_id").replace("timestamp", "time"))
+    assert drafted(draft("mine", ["e.jsonl"]))["events"].format == "mixpanel"
+
+
+# Headers and two rows, the column that is asked for, and what is said beside it.
+ASKED = {
+    "event": ("user_id,timestamp,page\nu,1,p\nu,2,p\n", "which of page?"),
+    "timestamp": ("user_id,event,moment\nu,x,1\nv,x,2\n", "which of moment?"),
+    "user_id": ("event,timestamp\nx,1\ny,2\n", "it must be added"),
+}
+
+
+@pytest.mark.parametrize("column", ASKED)
+def test_of_three_required_columns_the_third_is_asked_for(project, column):
+    content, said = ASKED[column]
+    Path("e.csv").write_text(content)
+    text = draft("mine", ["e.csv"])
+    assert f'      "{column}": "?"  # not found: {said}\n' in text
+    Path("params/data.mine.yaml").write_text(text)
+    with pytest.raises(DataError, match=rf'^e.csv has no column "\?", mapped to {column}. Its col'):
+        open_log("mine")
+
+
+def test_one_row_a_user_is_people(project):
+    Path("e.csv").write_text(HEAD + ROW)
+    Path("crm.csv").write_text("user_id,created_at,plan\nu,1,free\nv,2,free\n")
+    people = drafted(draft("mine", ["e.csv", "crm.csv"]))["people"]
+    assert people.columns == {"signed_up_at": "created_at"}
+
+
+def test_what_cannot_be_drafted_is_left_out_and_said(project):
+    for name, content in {"a.pdf": "%PDF-1.7", "b.csv": "colour,shape\nred,round\n"}.items():
+        Path(name).write_text(content)
+    Path("e.csv").write_text(HEAD + ROW)
+    sentences = [
+        "a.pdf is a PDF document, not an export. Export CSV, JSON lines or Parquet.",
+        "b.csv fits no table: its columns are colour, shape. They name neither a user nor a day.",
+    ]
+    text = draft("mine", ["a.pdf", "e.csv", "b.csv"])
+    assert [line for line in text.splitlines() if "left out" in line] == [
+        f"# left out: {sentence}" for sentence in sentences
+    ]
+    assert drafted(text)["events"].path == "e.csv"
+    with pytest.raises(DataError) as error:
+        draft("mine", ["a.pdf", "b.csv"])
+    assert str(error.value).splitlines() == sentences
+
+
+UNDRAFTABLE = {
+    "ragged": (HEAD + "u,a\n", "has in line 2 2 columns instead of 3. Check the separators"),
+    "doubled": ("user_id,event,timestamp,Event\nu,a,1,b\n", 'has the column "Event" twice.'),
+    "wrapped": ('{"data": [{"a": 1}]}', 'columns are data. Its rows stand inside "data"'),
+    "packed": (b"\x28\xb5\x2f\xfd\x99", "is compressed with zstd;"),
+    "empty": ("", "is empty."),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), UNDRAFTABLE.values(), ids=UNDRAFTABLE)
+def test_a_file_that_cannot_be_drafted_gives_one_sentence(project, content, said):
+    Path("e").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError) as error:
+        draft("mine", ["e"])
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_encoding_is_proposed(project):
+    Path("e.csv").write_bytes((HEAD + "José,a,2026-01-05T00:00:00Z\n").encode("cp1252"))
+    Path("f.csv").write_bytes((HEAD + "José,a,2026-01-05T00:00:00Z\n").encode("utf-16"))
+    text = draft("mine", ["e.csv", "f.csv"])
+    assert text.count("encoding: cp1252  # guessed? the file is not UTF-8\n") == 1
+    Path("params/data.mine.yaml").write_text(text)
+    assert open_log("mine").load["n_users"] == 1
+
+
+def test_each_sheet_is_a_source(project):
+    people = [["user_id", "plan"], [1000, "free"], [1001, "free"]]
+    Path("e.xlsx").write_bytes(workbook(Log=EVENTS, Who=people))
+    sources = drafted(draft("mine", ["e.xlsx"]))
+    assert {table: source.sheet for table, source in sources.items()} == {
+        "events": "Log",
+        "people": "Who",
+    }
+    assert open_log("mine").load["tables"]["people"]["n_kept"] == 2
+
+
+def test_an_archive_of_several_kinds_is_to_be_unpacked(project):
+    Path("e.zip").write_bytes(zipped(e__csv=HEAD + ROW, p__csv="user_id,plan\nu,free\n"))
+    with pytest.raises(DataError, match=r"hold events and people. Unpack them and name each.$"):
+        draft("mine", ["e.zip"])
 
 
 @pytest.mark.parametrize("name", ["x/y", "a b", "../x", ""])

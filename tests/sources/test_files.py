@@ -40,6 +40,56 @@ def test_files_of_one_source_may_differ_in_columns(tmp_path):
     assert pick(rows, "user_id", "event", "channel") == [("ada", "x", None), ("bo", "y", "search")]
 
 
+TWO = [("ada", "x"), ("bo", "y")]
+CSV = HEAD + "ada,x,2026-01-05T00:00:00Z\nbo,y,2026-01-06T00:00:00Z\n"
+LINES = [
+    '{"user_id":"ada","event":"x","timestamp":"2026-01-05T00:00:00Z"}',
+    '{"user_id":"bo","event":"y","timestamp":"2026-01-06T00:00:00Z"}',
+]
+# Each is the same two rows.
+WRITTEN = {
+    "columns without a name": CSV.replace("Z\n", "Z,,\n").replace("stamp\n", "stamp,,\n"),
+    "rows of nothing": CSV.replace("\nbo", "\n,,\n\n , ,\t\nbo") + '"","",""\n,,\n',
+    "rows that end with a comma": CSV.replace("Z\n", "Z,\n"),
+    "old Mac": CSV.replace("\n", "\r"),
+    "Excel": "sep=;\r\n" + CSV.replace(",", ";").replace("\n", "\r\n"),
+    "lines above": '# My "report"\n# 2026, January\n\n' + CSV,
+    "tabs": CSV.replace(",", "\t"),
+    "bars": CSV.replace(",", "|"),
+    "backslashes": CSV.replace("stamp", "stamp,p").replace("Z\n", r'Z,"{\"a\": \"b, c\"}"' + "\n"),
+    "JSON of one line": "".join(LINES),
+    "a list of many lines": "[\n  " + ",\n  ".join(LINES) + "\n]\n",
+    "a mark before a list": "\ufeff[" + ",".join(LINES) + "]",
+    "a mark before lines": "\ufeff" + "\n".join(LINES),
+    "two members": gzip.compress(CSV[:50].encode()) + gzip.compress(CSV[50:].encode()),
+}
+
+
+@pytest.mark.parametrize("content", WRITTEN.values(), ids=WRITTEN)
+def test_files_as_tools_and_people_write_them(tmp_path, content):
+    (tmp_path / "e").write_bytes(content if isinstance(content, bytes) else content.encode())
+    rows = read("events", tmp_path, path="e")["events"]
+    assert pick(rows, "user_id", "event") == TWO
+
+
+def test_what_stands_in_a_column_without_a_name_is_kept(tmp_path):
+    (tmp_path / "e.csv").write_text(f",{HEAD}7,{ROW}")
+    assert pick(read("events", tmp_path, path="e.csv")["events"], "properties") == [
+        ('{"unnamed 1":"7"}',)
+    ]
+
+
+def test_what_is_left_out_is_noted(project):
+    files = {"e_1__csv": "# Report\n\n" + CSV, "e_2__csv": HEAD, "e_3__csv": "", "e_4__json": "[]"}
+    files["e_5__jsonl__gz"] = gzip.compress(b"\n")
+    log = open_log(project('events: {path: "e_*"}', **files))
+    assert log.load["tables"]["events"]["n_read"] == 2
+    assert log.load["notes"] == [
+        "e_3.csv and 2 more are empty.",
+        "e_1.csv: the first 2 lines are above the header and left out.",
+    ]
+
+
 PACKED = gzip.compress(
     (HEAD + "".join(f"u{n},a,2026-01-05T00:00:{n % 60:02}Z\n" for n in range(5000))).encode()
 )
@@ -55,8 +105,69 @@ BAD_FILES = {
         'The file "evnts.csv" does not exist in {root}. Did you mean "events.csv"?',
     ),
     "glob": ('{path: "e/*.csv"}', {}, 'No file matches "e/*.csv" in {root}.'),
+    "folder": ("{path: params}", {}, '"params" is a folder. Name its files, as in "params/*.csv".'),
     "empty": ("{path: e.csv}", {"e__csv": ""}, "e.csv is empty."),
     "empty gzip": ("{path: e.csv}", {"e__csv": gzip.compress(b"")}, "e.csv is empty."),
+    "empty list": ("{path: e.json}", {"e__json": " [ ]\n"}, "e.json is empty."),
+    "all empty": ('{path: "e*"}', {"e1": "", "e2": "{}"}, "e1 is empty."),
+    "no line end": (
+        "{path: e.csv}",
+        {"e__csv": "a" * 300_000},
+        "e.csv has no line end in its first 256 KB: it is no table.",
+    ),
+    "line ends mixed": (
+        "{path: e.csv}",
+        {"e__csv": "user_id,event,timestamp\r\n" + ROW + ROW.replace("\n", "\r\n")},
+        "e.csv mixes kinds of line ends (\\r\\n, \\n, \\r). Save it with one kind.",
+    ),
+    "gzip and more": (
+        "{path: e.csv.gz}",
+        {"e__csv__gz": gzip.compress((HEAD + ROW).encode()) + b"\0" * 20},
+        "e.csv.gz goes on after the end of its gzip stream with bytes that are no gzip."
+        " Copy or export it again.",
+    ),
+    "short rows": (
+        "{path: e.csv}",
+        {"e__csv": "user_id,event,timestamp,partner_id\n" + ROW},
+        "e.csv has in line 2 3 columns instead of 4. Check the separators and quotes there.",
+    ),
+    "JSON with commas": (
+        "{path: e.jsonl}",
+        {"e__jsonl": ",\n".join(LINES) + ",\n"},
+        "e.jsonl is not valid JSON: its rows end with commas. Remove these, or put [ ] around all"
+        " rows.",
+    ),
+    "JSON with a last comma": (
+        "{path: e.json}",
+        {"e__json": "[" + ",".join(LINES) + ",\n]"},
+        "e.json is not valid JSON: a comma stands after its last row. Remove it.",
+    ),
+    "JSON of lists": (
+        "{path: e.json}",
+        {"e__json": "\n".join(f"[{line}]" for line in LINES)},
+        "e.json is not valid JSON: it has several lists. Write one list, or one row a line.",
+    ),
+    "JSON of single quotes": (
+        "{path: e.json}",
+        {"e__json": "{'user_id': 'ada'}\n"},
+        'e.json is not valid JSON: its texts stand in single quotes. Write "double" ones.',
+    ),
+    "JSON of values": (
+        "{path: e.json}",
+        {"e__json": '[["user_id"], ["ada"]]'},
+        "e.json is not valid JSON: the rows in its list do not name their values, as {{}} does.",
+    ),
+    "JSON around the rows": (
+        "{path: e.json}",
+        {"e__json": '{"next": null, "data": [' + ",".join(LINES) + "]}"},
+        'e.json has no column "user_id" for events. Its rows stand inside "data": save that list'
+        " alone.",
+    ),
+    "JSON keys alike": (
+        "{path: e.json}",
+        {"e__json": LINES[0][:-1] + ',"Event":"z"}'},
+        'e.json has the key "Event" twice, with large and small letters.',
+    ),
     "web page": (
         "{path: e.csv}",
         {
@@ -90,7 +201,7 @@ BAD_FILES = {
     "column doubled": (
         "{path: e.csv}",
         {"e__csv": "user_id,event,timestamp,Event\nu,a,2026-01-05T00:00:00Z,b\n"},
-        'e.csv has the column "event" twice. Rename or remove one of them.',
+        'e.csv has the column "Event" twice. Rename or remove one of them.',
     ),
     "ragged": (
         "{path: e.csv}",
@@ -140,12 +251,14 @@ BAD_FILES = {
     "not UTF-8": (
         "{path: e.csv}",
         {"e__csv": (HEAD + ROW + "José,a,2026-01-05T00:00:00Z\n").encode("latin-1")},
-        "e.csv is not UTF-8 in line 3. Save it as UTF-8.",
+        "e.csv is not UTF-8 in line 3. Save it as UTF-8, or say what it is by the source's line"
+        "  encoding: cp1252  (or another).",
     ),
     "not UTF-8 late": (
         "{path: e.csv}",
         {"e__csv": (HEAD + ROW * 5000 + "José,a,2026-01-05T00:00:00Z\n").encode("latin-1")},
-        "e.csv is not UTF-8 in line 5002. Save it as UTF-8.",
+        "e.csv is not UTF-8 in line 5002. Save it as UTF-8, or say what it is by the source's line"
+        "  encoding: cp1252  (or another).",
     ),
     "gzip cut": (
         "{path: e.csv.gz}",
@@ -173,7 +286,12 @@ BAD_FILES = {
         "e.jsonl is not valid JSON in line 3: the line is cut or damaged. Export it again or"
         " remove the line.",
     ),
-    "Excel": ("{path: e.xlsx}", {}, "e.xlsx is an Excel workbook. Save the sheet as CSV."),
+    "Excel": (
+        "{path: e.xlsx}",
+        {},
+        "e.xlsx is an Excel workbook or another Office file, and cannot be read. Save the sheet as"
+        " CSV.",
+    ),
     "wrong format": (
         "{path: e.csv, format: mixpannel}",
         {"e__csv": HEAD + ROW},
@@ -182,7 +300,8 @@ BAD_FILES = {
     "CSV for mixpanel": (
         "{path: e.csv, format: mixpanel}",
         {"e__csv": HEAD + ROW},
-        'e.csv is no mixpanel export: "properties" is missing (of event, properties).',
+        'e.csv is no mixpanel export: "properties" is missing (of event, properties).'
+        " It looks like format: canonical.",
     ),
     "amplitude for mixpanel": (
         "{path: e.json, format: mixpanel}",

@@ -4,6 +4,7 @@ A reader says which column of its tool's export fills which canonical column. A 
 here, a line in `READERS`, an export in tests/exports and a test.
 """
 
+from mctlib.contract import REQUIRED
 from mctlib.sources.files import File, plain
 from mctlib.sources.readers import (
     amplitude,
@@ -43,10 +44,17 @@ def headers_of(file: File) -> set[str]:
 
 
 def recognised(file: File) -> str | None:
-    """The format whose telling columns the file has; the longest list wins."""
-    telling = [(max(map(len, reader.roles.values())), name) for name, reader in READERS.items()]
+    """The format whose telling columns the file has; the longest list wins.
+
+    What has the canonical columns is canonical, unless it says when a tool received it.
+    """
     headers = headers_of(file)
-    for n, name in sorted(telling, reverse=True):
-        if n and READERS[name].role_of(headers):
-            return name
-    return None
+    fits = [
+        (len(columns), name, "received_at" in columns)
+        for name, reader in READERS.items()
+        for columns in reader.roles.values()
+        if columns and headers >= {column.lower() for column in columns}
+    ]
+    if headers >= set(REQUIRED["events"]):
+        fits = [fit for fit in fits if fit[2]] or [(0, "canonical", False)]
+    return max(fits)[1] if fits else None

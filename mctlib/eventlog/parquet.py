@@ -162,7 +162,6 @@ def lay_over(
     and `users` are views. (DuckDB's own hash of an id is quicker, but gives similar ids the same
     number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.
     """
-    con.execute("SET GLOBAL TimeZone = 'UTC'")  # for the cursors too
     for table, columns in CANONICAL.items():
         nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
         rows = selects.get(table, f"SELECT {nulls} WHERE false")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from mctlib.contract import ParameterError, nearest
+from mctlib.eventlog import filters
 
-ANY = ...  # as an event: every event; as a property's value: any value, as long as there is one
+ANY = filters.ANY
 Order = Literal["ordered", "strict", "unordered"]
 MATCHERS = 64  # that a row's bit mask has room for
 
@@ -22,8 +23,10 @@ class Step:
     event : str, list of str or ANY
         One name, several of which any will do, or every event.
     where : mapping
-        A column (``platform``) or a property (``role``) -> the value it must have, a list of
-        accepted values, or ANY.
+        A column of the event (``platform``), a property (``role``) or else a column of people
+        (``plan``; ``event.``, ``properties.`` or ``people.`` before a name says which) -> the value
+        it must have, a list of accepted values, ANY, or a mapping of tests that must all hold:
+        ``not``, ``>=``, ``>``, ``<=``, ``<``, ``contains``, ``present`` (true or false).
     """
 
     event: Any
@@ -41,7 +44,7 @@ class Step:
         """The step in a reader's words."""
         text = " or ".join(self.names) or "any event"
         for key, value in self.where.items():
-            text += f" [{key}={'present' if value is ANY else value}]"
+            text += f" [{filters.words(key, value)}]"
         return text
 
 
@@ -78,11 +81,14 @@ def as_step(step: Any, name: str = "event") -> Step:
             f"{name}: {step.event!r} is not an event; give its name, a list of names (any of "
             "them), or ANY for every event."
         )
-    if not isinstance(step.where, Mapping):
+    if not isinstance(step.where, Mapping) or not all(isinstance(k, str) for k in step.where):
         raise ParameterError(
             f"{name}: where is {step.where!r}; it must map columns or properties to the values "
             'asked for, as in {"platform": "ios"}.'
         )
+    for key, wanted in step.where.items():
+        if wrong := filters.fault(key, wanted):
+            raise ParameterError(f'{name}: the filter of "{key}" {wrong}')
     return step
 
 
@@ -101,22 +107,8 @@ def may_meet(a: Step, b: Step) -> bool:
     """
     if a.names and b.names and set(a.names).isdisjoint(b.names):
         return False
-    for key in a.where.keys() & b.where.keys():
-        of_a, of_b = _values(a.where[key]), _values(b.where[key])
-        if ANY not in of_a | of_b and of_a.isdisjoint(of_b):
-            return False
-    return True
-
-
-def _values(wanted: Any) -> set[Any]:
-    """Values of a filter as filters compare them: 1, 1.0 and "1.0" are one number."""
-    found = set()
-    for value in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
-        try:
-            found.add(float(value))
-        except (TypeError, ValueError):
-            found.add(value)
-    return found
+    shared = a.where.keys() & b.where.keys()
+    return all(filters.can_share(a.where[key], b.where[key]) for key in shared)
 
 
 def check_exit(steps: Sequence[Step], leave: Step | None) -> None:

@@ -66,7 +66,7 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     by DuckDB).
     """
     con = duckdb.connect(path)
-    con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")
+    con.execute(f"SET memory_limit = '{SPILL_ABOVE}'; SET GLOBAL TimeZone = 'UTC'")
     if path == ":memory:":
         spilled = f"{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}"
         con.execute(f"SET temp_directory = {sql_text(spilled)}")
@@ -384,7 +384,7 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
 
 
 def use(con: duckdb.DuckDBPyConnection) -> None:
-    """Let ``con`` name the tables of the attached `store`.
+    """Let ``con`` name the tables of the attached `store`, and its cursors those walked.
 
     Of its events also the columns that are empty and therefore not stored.
     """
@@ -396,5 +396,6 @@ def use(con: duckdb.DuckDBPyConnection) -> None:
             columns.append(column if column in stored else empty)
     con.execute(f"""
         CREATE VIEW memory.main.events AS SELECT {", ".join(columns)} FROM store.main.events;
+        CREATE VIEW memory.main.people AS FROM store.main.people;
         SET search_path = 'memory.main,store.main'
     """)

@@ -34,7 +34,6 @@ REGULATED = "|".join(
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
 # mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
 MACROS = rf"""
-SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
     THEN trim(x) END;

@@ -21,8 +21,9 @@ import pytest
 import mctlib
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.steps import ANY
+from mctlib.eventlog.steps import ANY, Step
 from tests.support.answers import SMALL, answers, assert_same, stored, write_clean_demo
+from tests.support.filters import PASSES, PEOPLE, SAID, events
 
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 LACKING = 'pyspark: pip install "mctlib[spark]"'
@@ -319,3 +320,31 @@ def test_a_worker_killed_in_the_middle_does_not_change_the_result(cluster, log, 
     cluster.kill(victim)
     asking.join(120)
     pd.testing.assert_frame_equal(found[0], expected, check_exact=True)
+
+
+def test_filters_pass_and_are_checked_over_a_cluster(cluster):
+    """The counts by hand, and the sentences, of tests/support/filters.py."""
+    from mctlib.eventlog.spark import SparkLog
+
+    people = PEOPLE.astype(object).where(PEOPLE.notna(), None).to_dict("records")
+    kinds = "user_id string, signed_up_at timestamp, revenue double, plan string, account_id string"
+    log = SparkLog(
+        cluster.spark.createDataFrame(events()),
+        people=cluster.spark.createDataFrame(people, kinds),
+        name="frame",
+    )
+    steps = [Step("sent", where) for where, _ in PASSES]
+    bits = log.reduce(filters_met, events=steps)
+    for i, (where, users) in enumerate(PASSES):
+        n = bits.loc[(bits["mask"].to_numpy() >> i) & 1 == 1, "n_rows"].sum()
+        assert n == len(users.split()), where
+    for where, said in SAID:
+        try:
+            sentence = " ".join(log.missing_events([Step("sent", where)]))
+        except ParameterError as error:
+            sentence = str(error)
+        assert said in sentence, where
+
+
+def filters_met(j: Journeys) -> pd.DataFrame:
+    return pd.DataFrame({"mask": j.mask.astype(np.int64), "n_rows": 1})

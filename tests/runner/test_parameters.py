@@ -107,7 +107,7 @@ WRONG = {
     ),
     "what conversions bring": (
         pack_of("attribution", value_of="amount"),
-        'parameter "value_of" of attribution: event "profile_completed [amount=present]" does not',
+        'parameter "value_of" of attribution: event "profile_completed [event.amount=present]"',
     ),
     "choice": (
         pack_of("attribution", rule="linea"),

@@ -26,7 +26,10 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     out = {}
     for column in CANONICAL[table]:
         if column in frame and column != "properties":
-            out[column] = _typed(frame[column], column_type(column))
+            kind = column_type(column)
+            if kind == "DOUBLE":
+                _check_amounts(frame[column], f'{table} frame: "{column}"')
+            out[column] = _typed(frame[column], kind)
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())
             out["timestamp_raw"] = unread.astype("string")
@@ -34,6 +37,14 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     if table == "events" and (extra or "properties" in frame):
         out["properties"] = _properties(frame, extra)
     return pd.DataFrame(out, index=frame.index)
+
+
+def _check_amounts(values: pd.Series, where: str) -> None:
+    """Raise DataError where one is no number; pandas would also read inf and 1_000."""
+    numbers = pd.to_numeric(values, errors="coerce").astype("Float64")
+    wrong = values[values.notna() & ~(numbers.abs() < float("inf")).fillna(False)]
+    if len(wrong):
+        raise DataError(f'{where} holds "{wrong.iloc[0]}", which is no number like 1234.50.')
 
 
 def _typed(values: pd.Series, kind: str) -> pd.Series:

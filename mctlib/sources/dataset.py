@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from glob import glob
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import duckdb
@@ -38,7 +38,8 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property. timezone: IANA zone of times that carry none.
+    property. timezone: IANA zone of times that carry none. decimal: the decimal sign of amounts,
+    where they do not tell it themselves. refunds: negative amounts of spend are meant.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -48,6 +49,8 @@ class Source(BaseModel):
     format: str = "canonical"
     columns: dict[str, str] = {}
     timezone: str | None = None
+    decimal: Literal[".", ","] | None = None
+    refunds: bool = False
 
     @property
     def paths(self) -> list[str]:
@@ -256,8 +259,9 @@ def read_source(
         n_staged = f"SELECT count(*) FROM information_schema.tables WHERE {counted}"
         n = con.sql(n_staged).fetchall()[0][0]
         zone = source.timezone or reader.timezone
+        told = (source.columns, zone, source.decimal, source.refunds)
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", source.columns, zone)
+            role: Stage(con, same, f"staged_{n + i}", *told)
             for i, (role, same) in enumerate(roles.items())
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):

@@ -17,6 +17,7 @@ from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
+from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
 from mctlib.sources.times import TimeColumn, put
 
@@ -79,8 +80,9 @@ class Stage:
     """Files of one kind as one table of text columns, of Parquet a view.
 
     `get` is how a reader names what it uses; the rest goes to `properties`. columns: the YAML's
-    map, canonical column -> header. timezone: of times that carry none. wall_clock: the time column
-    whose counts since 1970 follow that zone's clock instead of UTC.
+    map, canonical column -> header. timezone: of times that carry none. decimal, refunds: of
+    amounts, see `Source`. wall_clock: the time column whose counts since 1970 follow that zone's
+    clock instead of UTC.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -88,6 +90,8 @@ class Stage:
     table: str
     columns: dict[str, str]
     timezone: str | None = None
+    decimal: str | None = None
+    refunds: bool = False
     wall_clock: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -269,7 +273,11 @@ class Stage:
             # an unclear word may be a refusal, so none is let through
             return self._checked(column, sql, "yes_no(x) = 'yes'", unclear)
         if column in ("amount", "revenue"):
-            return self._checked(column, sql, "try_cast(x AS DOUBLE)", "no numbers like 1234.50")
+            typed = all(file.kind != "csv" for file in self.files)
+            amounts = AmountColumn(
+                self.con, self.shown, column, self.rows(), sql, self.decimal, typed
+            )
+            return amounts.read(refunds=self.refunds or column != "amount")
         if column in ("reason", "note"):
             return f"mask({sql})"
         return self._in_time(column, sql)

@@ -5,6 +5,7 @@ import re
 
 import duckdb
 import hypothesis.strategies as st
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 
@@ -178,8 +179,6 @@ def one_test(text, test, bound):
 
 
 def moment(text):
-    import pandas as pd
-
     if not str(text).startswith("2026"):
         raise ValueError(text)
     stamp = pd.Timestamp(text)

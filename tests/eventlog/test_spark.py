@@ -322,15 +322,15 @@ def test_a_worker_killed_in_the_middle_does_not_change_the_result(cluster, log, 
     pd.testing.assert_frame_equal(found[0], expected, check_exact=True)
 
 
-def test_filters_pass_and_are_checked_over_a_cluster(cluster):
+def test_filters_pass_and_are_checked_over_a_cluster(cluster, tmp_path):
     """The counts by hand, and the sentences, of tests/support/filters.py."""
     from mctlib.eventlog.spark import SparkLog
 
-    people = PEOPLE.astype(object).where(PEOPLE.notna(), None).to_dict("records")
-    kinds = "user_id string, signed_up_at timestamp, revenue double, plan string, account_id string"
+    for table, frame in (("events", events()), ("people", PEOPLE)):
+        frame.to_parquet(tmp_path / table, coerce_timestamps="us")
     log = SparkLog(
-        cluster.spark.createDataFrame(events()),
-        people=cluster.spark.createDataFrame(people, kinds),
+        cluster.spark.read.parquet(str(tmp_path / "events")),
+        people=cluster.spark.read.parquet(str(tmp_path / "people")),
         name="frame",
     )
     steps = [Step("sent", where) for where, _ in PASSES]

@@ -76,16 +76,6 @@ def test_regulated_values_never_pass(tmp_path):
     )
 
 
-def test_numbers_that_are_none(project):
-    files = {"e__csv": HEAD + ROW, "s__csv": 'day,amount,partner_id\n2026-01-05,"1.234,50",p\n'}
-    with pytest.raises(DataError) as error:
-        open_log(project("events: {path: e.csv}\nspend: {path: s.csv}", **files))
-    assert (
-        str(error.value)
-        == 's.csv: 1 of 1 values of "amount" are no numbers like 1234.50, for example "1.234,50".'
-    )
-
-
 def test_a_consent_nobody_understands_is_refused(project):
     files = {"e__csv": HEAD + ROW, "p__csv": "user_id,consent\nu,yes\nv,withdrawn\n"}
     with pytest.raises(

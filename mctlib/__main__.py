@@ -99,7 +99,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
     """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
 
-    report = open_log(dataset, fresh=fresh).load
+    log = open_log(dataset, fresh=fresh)
+    report = log.load
     for table, rows in report["tables"].items():
         if rows["n_read"]:
             line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
@@ -114,6 +115,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
             f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
             "anonymous ids were seen with several users and went to the first of them"
         )
+    for caveat in log.caveats():
+        click.echo(caveat)
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

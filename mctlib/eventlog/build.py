@@ -17,6 +17,7 @@ import duckdb
 
 from mctlib.contract import DataError
 from mctlib.eventlog.moments import place, write_moments
+from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, fill
 
@@ -39,6 +40,7 @@ def build_store(
     fingerprint: str = "",
     observed_until: str | None = None,
     zones: Sequence[str] = (),
+    resent_within: str = RESENT_WITHIN,
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -59,6 +61,8 @@ def build_store(
         Of the dataset, for the report.
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
+    resent_within : str
+        As far apart the times of one event with one ``event_id`` may lie; beyond, rows are kept.
 
     Returns
     -------
@@ -83,6 +87,7 @@ def build_store(
                 fingerprint=fingerprint,
                 observed_until=observed_until,
                 zones=zones,
+                resent_within=resent_within,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])

@@ -12,7 +12,7 @@ import pandas as pd
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.sql import sql_name, sql_object, sql_text
 from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, salt
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
@@ -81,7 +81,8 @@ def canonical_select(
 ) -> str:
     """SELECT of all canonical columns, in the types of the store, over what follows a FROM.
 
-    Times without a zone are UTC, absent columns NULL.
+    Times without a zone are UTC, absent columns NULL. Where properties are text, ``unread`` tells
+    which are no JSON object.
     """
     kinds = {name: kind for name, kind, *_ in con.sql(f"DESCRIBE FROM {relation}").fetchall()}
     found = headers(table, kinds, columns, label)
@@ -91,6 +92,9 @@ def canonical_select(
         if column in found:
             sql = _cast(column, sql_name(found[column]), kinds[found[column]], label)
         parts.append(f"{sql} AS {column}")
+    if kinds.get(found.get("properties", "")) == "VARCHAR":
+        bag = sql_name(found["properties"])
+        parts.append(f"{bag} <> '' AND {sql_object(bag)} IS NULL AS unread")
     return f"SELECT {', '.join(parts)} FROM {relation}"
 
 
@@ -104,8 +108,8 @@ def _cast(column: str, name: str, kind: str, label: str) -> str:
             )
         if kind == "VARCHAR" or "TZ" in kind or "TIME ZONE" in kind:
             return f"make_timestamp(epoch_us(try_cast({name} AS TIMESTAMPTZ)))"
-    if column == "properties" and kind != "VARCHAR":
-        return f"to_json({name})::VARCHAR"
+    if column == "properties":
+        return sql_object(name) if kind == "VARCHAR" else f"to_json({name})::VARCHAR"
     return f"{name}::{wanted}"
 
 

@@ -131,6 +131,12 @@ class SparkLog(EventLog):
         alike = f.expr(f"count(*) - count(DISTINCT xxhash64({', '.join(told)}))")
         return int(rows.agg(alike).collect()[0][0])
 
+    def _n_unread(self) -> int:
+        # by DuckDB, for Spark reads as JSON what is none
+        asked = Question(steps=[Step(ANY, {"properties.any": ANY})], until=self.as_of())
+        found = self._each(lambda log: pd.DataFrame({"n_unread": [log._n_unread()]}), asked)
+        return int(add_up(found)["n_unread"].iloc[0])
+
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
         return self._described.copy()

@@ -186,13 +186,13 @@ class Vocabulary:
 
     def near(self, step: Step, key: str, wanted: Any) -> str:
         """Which values are there where events never have one, or which property may be meant."""
-        found = self.values_of(step, key)
         word = key.rpartition(".")[2]
+        if word in IDS:
+            return ""
+        found = self.values_of(step, key)
         if not found:
             known = [*self._columns("events"), *self._columns("people"), *self.property_keys()]
             return f' No such event has "{key}".{nearest(word, known)}'
-        if word in IDS:
-            return ""
         if isinstance(wanted, Mapping) and "contains" not in wanted:
             read = [value for value in found if filters.bound_of(value) is not None]
             return "" if read else f' "{key}" holds no numbers or days, for example "{found[0]}".'

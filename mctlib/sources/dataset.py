@@ -18,18 +18,18 @@ import duckdb
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nearest
+from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.project import project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.staging import Stage, workbench
 
-# A dataset's name names its store.
-NAME = r"[A-Za-z0-9][\w-]*"
+NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 
 
 class Source(BaseModel):
@@ -38,8 +38,8 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property. timezone: IANA zone of times that carry none. decimal: the decimal sign of amounts,
-    where they do not tell it themselves. refunds: negative amounts of spend are meant.
+    property. timezone: IANA zone of times that carry none. decimal: sign of amounts that do not
+    tell it themselves. refunds: negative amounts of spend are meant.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -81,12 +81,14 @@ class Dataset(BaseModel):
 
     currency: of every amount, as it is printed (EUR); nothing is converted.
     observed_until: day or moment (UTC) until which events were collected, although none came.
+    resent_within: what lies further apart was not sent again, although the event_id is the same.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
     currency: str = ""
     observed_until: Annotated[str, BeforeValidator(str)] | None = None
+    resent_within: Annotated[str, BeforeValidator(str)] = RESENT_WITHIN
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -134,11 +136,12 @@ def read_dataset(path: Path) -> Dataset:
         raise DataError(f"{path.name}: {_field_fault(content, errors)}") from None
     if not re.fullmatch(NAME, dataset.name):
         raise DataError(f"{path.name}: {name_fault(dataset.name)}")
-    if dataset.observed_until is not None:
-        try:
+    try:
+        as_window(dataset.resent_within, f"{path.name}: resent_within")
+        if dataset.observed_until is not None:
             as_timestamp(dataset.observed_until, f"{path.name}: observed_until")
-        except ParameterError as error:
-            raise DataError(str(error)) from None
+    except ParameterError as error:
+        raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
     for table, source in dataset.sources():
@@ -255,11 +258,9 @@ def read_source(
             if role is None:
                 raise _unfit(file, source.format)
             roles.setdefault(role, []).append(file)
-        counted = "regexp_full_match(table_name, 'staged_\\d+')"
-        n_staged = f"SELECT count(*) FROM information_schema.tables WHERE {counted}"
-        n = con.sql(n_staged).fetchall()[0][0]
-        zone = source.timezone or reader.timezone
-        told = (source.columns, zone, source.decimal, source.refunds)
+        staged = "FROM information_schema.tables WHERE table_name SIMILAR TO 'staged_[0-9]+'"
+        n = len(con.sql(staged).fetchall())
+        told = (source.columns, source.timezone or reader.timezone, source.decimal, source.refunds)
         stages = {
             role: Stage(con, same, f"staged_{n + i}", *told)
             for i, (role, same) in enumerate(roles.items())
@@ -323,8 +324,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
                 f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
                 " Rename one."
             )
-    store = root / "outputs" / "store" / f"{described.name}.duckdb"
-    key = fingerprint(described, root)
+    store, key = root / f"outputs/store/{described.name}.duckdb", fingerprint(described, root)
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
         with suppress(duckdb.Error, KeyError):
@@ -367,6 +367,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 fingerprint=key,
                 observed_until=dataset.observed_until,
                 zones=zones,
+                resent_within=dataset.resent_within,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
@@ -383,9 +384,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
-    code += [package / f"eventlog/{name}.py" for name in loading]
-    for path in sorted(code):
+    for path in sorted([*code, *package.glob("eventlog/*.py")]):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():
         if source.query and source.connection:

@@ -32,8 +32,19 @@ REGULATED = "|".join(
         r"(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name",
     )
 )
+# Columns that loaders add: of two copies of a row they differ.
+OF_LOADERS = "_(fivetran|airbyte|sdc)_.*"
+# Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
+KINDS = {
+    "properties": "OBJECT",
+    "event_properties": "OBJECT",
+    "user_properties": "OBJECT",
+    "unstruct_event": "OBJECT",
+    "event_params": "ARRAY",
+}
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
+# holds: whether a text is JSON of a kind. mask: a text without e-mail addresses; scrub: a JSON text
+# also without the values of such keys.
 MACROS = rf"""
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
@@ -43,7 +54,8 @@ CREATE TEMP MACRO tidy(x) AS CASE
     ELSE clean(x) IS NOT DISTINCT FROM x END;
 CREATE TEMP MACRO as_json(x) AS CASE
     WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
-CREATE TEMP MACRO as_object(x) AS coalesce(try_cast(x AS JSON), '{{}}'::JSON);
+CREATE TEMP MACRO holds(x, kind) AS coalesce(json_type(try_cast(x AS JSON)) = kind, false);
+CREATE TEMP MACRO as_object(x) AS CASE WHEN holds(x, 'OBJECT') THEN x::JSON ELSE '{{}}'::JSON END;
 CREATE TEMP MACRO mask(x) AS CASE
     WHEN contains(x, '@') OR contains(x, '%40') THEN regexp_replace(x,
         '[^\s"@:=&/?<>,;]+(@|%40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{{2,}}', '[e-mail removed]', 'g')
@@ -101,6 +113,8 @@ class Stage:
     # of Parquet that is read where it lies: columns of times, by their SQL, and their types
     times: dict[str, str] = field(default_factory=dict)
     lies: bool = False
+    # SQL that is not NULL where what `open` opens is not the JSON that it should be
+    unread: str = "NULL"
 
     def __post_init__(self) -> None:
         shapes: dict[tuple[object, ...], list[File]] = {}
@@ -148,6 +162,12 @@ class Stage:
         self.con.execute(f"CREATE VIEW {opened} AS SELECT *, {props} AS props_ FROM {self.table}")
         self.table = opened
         self.used.update(headers)
+        told = [
+            f"clean({sql_name(header)}) IS NOT NULL AND NOT holds({sql_name(header)}, '{kind}')"
+            for header, kind in KINDS.items()
+            if header in headers and header in self.headers
+        ]
+        self.unread = f"CASE WHEN {' OR '.join(told)} THEN true END" if told else "NULL"
         keys = f"SELECT DISTINCT unnest(json_keys(props_)) FROM {opened} ORDER BY ALL"
         self.keys = [row[0] for row in self.con.sql(keys).fetchall()]
         return self
@@ -205,6 +225,7 @@ class Stage:
         more = ""
         if "properties" in CANONICAL[table]:
             typed["properties"], more = self._rest()
+            typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
         return f"SELECT {columns} FROM {self.rows(more)}"
 
@@ -321,7 +342,8 @@ class Stage:
         left = [
             header
             for name, header in self.headers.items()
-            if name not in self.used and not re.fullmatch(REGULATED, header, re.IGNORECASE)
+            if name not in self.used
+            and not re.fullmatch(f"{REGULATED}|{OF_LOADERS}", header, re.IGNORECASE)
         ]
         parts = ["'{}'::JSON"]
         more = ""

@@ -75,6 +75,7 @@ def test_rows_left_out_are_counted_and_nobody_without_consent_is_walked(tmp_path
             "unreadable timestamp": 1,
         },
         "n_identical": 19,
+        "n_unread": 0,
     }
     assert log.load["n_users"] == 3  # ann, cem, dee
     assert log.counts(by="plan").to_dict("list") == {

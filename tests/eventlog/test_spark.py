@@ -223,6 +223,7 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
         "n_kept": 10,
         "n_rejected": {"no consent": 5, "no user": 5},
         "n_identical": 8,  # of the 10 rows of ann, each of two five times
+        "n_unread": 0,
     }
     assert (log.load["n_users"], log.event_names) == (1, ["join", "leave"])
     assert (log.first_event, log.last_event) == (
@@ -344,6 +345,10 @@ def test_filters_pass_and_are_checked_over_a_cluster(cluster, tmp_path):
         except ParameterError as error:
             sentence = str(error)
         assert said in sentence, where
+    text = cluster.spark.createDataFrame(events().assign(properties="{'n': 3}").astype(str))
+    unread = SparkLog(text.withColumn("timestamp", text["timestamp"].cast("timestamp")))
+    assert unread.load["tables"]["events"]["n_unread"] == 10
+    assert unread.counts(events=[Step("sent", {"n": 3})]).empty
 
 
 def filters_met(j: Journeys) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import gzip
 import zipfile
 
+from mctlib import open_log
 from tests.sources.reading import EXPORTS, at, pick, read
 
 AMPLITUDE = [
@@ -41,3 +42,12 @@ def test_amplitude_as_the_zip_of_gzipped_members_it_comes_in(tmp_path):
         assert '"initial_utm_source":"creator"' in rows[0]["properties"] and "EMPTY" not in str(
             rows
         )
+
+
+def test_amplitude_merged_ids_stitch(project):
+    """The person 9002 of u-200 turned out to be 9001, of u-100."""
+    source = "events: {{path: ['{0}/amplitude/*.json'{1}], format: amplitude}}".format
+    apart = open_log(project(source(EXPORTS, "")))
+    assert apart.load["n_users"] == 3
+    merged = open_log(project(source(EXPORTS, f", '{EXPORTS}/amplitude/merged.jsonl'")))
+    assert merged.load["n_users"] == 3  # u-200 has a user id of its own

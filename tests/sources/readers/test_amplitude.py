@@ -2,6 +2,7 @@
 
 import gzip
 import zipfile
+from pathlib import Path
 
 from mctlib import open_log
 from tests.sources.reading import EXPORTS, at, pick, read
@@ -45,9 +46,12 @@ def test_amplitude_as_the_zip_of_gzipped_members_it_comes_in(tmp_path):
 
 
 def test_amplitude_merged_ids_stitch(project):
-    """The person 9002 of u-200 turned out to be 9001, of u-100."""
-    source = "events: {{path: ['{0}/amplitude/*.json'{1}], format: amplitude}}".format
-    apart = open_log(project(source(EXPORTS, "")))
-    assert apart.load["n_users"] == 3
-    merged = open_log(project(source(EXPORTS, f", '{EXPORTS}/amplitude/merged.jsonl'")))
-    assert merged.load["n_users"] == 3  # u-200 has a user id of its own
+    """The nobody 9003 turned out to be 9001, who is u-100."""
+    nobody = (EXPORTS / "amplitude/part_1.json").read_text().splitlines()[2]
+    Path("more.json").write_text(nobody.replace('"amplitude_id": null', '"amplitude_id": 9003'))
+    source = "events: {{path: [more.json, '{0}/amplitude/part_0.json'{1}], format: amplitude}}"
+    apart = open_log(project(source.format(EXPORTS, "")))
+    assert (apart.load["n_users"], apart.load["identity"]["n_matched_rows"]) == (2, 1)
+    also = f", '{EXPORTS}/amplitude/merged.jsonl'"
+    merged = open_log(project(source.format(EXPORTS, also)))
+    assert (merged.load["n_users"], merged.load["identity"]["n_matched_rows"]) == (1, 2)

@@ -10,7 +10,7 @@ import duckdb
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
 from mctlib.eventlog import filters
-from mctlib.eventlog.sql import sql_number, sql_text
+from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
@@ -54,7 +54,7 @@ class Vocabulary:
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
         if name in self._columns("people"):
-            return Column(f"p.{name}", True)
+            return Column(f"p.{sql_name(name)}", True)
         sql = _of_event(name)
         if sql is None:
             raise self.unknown(name)
@@ -219,7 +219,9 @@ class Vocabulary:
     def filled(self, table: str, column: str) -> bool:
         """Whether a column of people or events holds anything."""
         if (table, column) not in self._filled:
-            found = self._ask(f"SELECT count(nullif({column}::VARCHAR, '')) > 0 FROM {table}")
+            found = self._ask(
+                f"SELECT count(nullif({sql_name(column)}::VARCHAR, '')) > 0 FROM {table}"
+            )
             self._filled[table, column] = found[0][0]
         return self._filled[table, column]
 

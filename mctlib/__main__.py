@@ -215,6 +215,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
             f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
             "anonymous ids were seen with several users and went to the first of them"
         )
+    for caveat in log.caveats():
+        click.echo(caveat)
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

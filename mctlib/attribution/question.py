@@ -147,7 +147,7 @@ def read_zones(log: EventLog, conversion: Step, touches: Sequence[Step]) -> tupl
         names = [event for event, zones in known.items() if zone in zones]
         for step in (part for each in (conversion, *touches) for part in each.parts):
             mine = [name for name in names if name in (step.names or names)]
-            if mine and not log.missing_events([Step(mine, step.where)]):
+            if mine and not log.counts(events=[Step(mine, step.where)]).empty:
                 found.append(zone)
     return tuple(dict.fromkeys(found))
 
@@ -170,7 +170,8 @@ def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
                 f"value: {value} must be 0 or more; what a conversion brings cannot be negative."
             )
         return None
-    missing = log.missing_events([Step(conversion.event, {**conversion.where, value: ANY})])
+    own = value if value.startswith(("event.", "properties.")) else f"event.{value}"
+    missing = log.missing_events([Step(conversion.event, {**conversion.where, own: ANY})])
     if not missing:
         return value
     with suppress(ParameterError):
@@ -181,7 +182,7 @@ def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
 
 def touch_steps(touch: Step, tags: Tags) -> list[Step]:
     """Events that carry a tag, by tag."""
-    return [replace(touch, where={tag: ANY, **touch.where}) for tag in tags.columns]
+    return [replace(touch, where={tags.dim(tag): ANY, **touch.where}) for tag in tags.columns]
 
 
 def read_tags(

@@ -17,6 +17,7 @@ import duckdb
 
 from mctlib.contract import DataError
 from mctlib.eventlog.moments import write_moments
+from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, fill
 from mctlib.eventlog.store_file import digest, put, settle
@@ -42,6 +43,7 @@ def build_store(
     earliest: str | None = None,
     zones: Sequence[str] = (),
     notes: Sequence[str] = (),
+    resent_within: str = RESENT_WITHIN,
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -66,6 +68,8 @@ def build_store(
         Of each source of events, by whose clock its times were written (none: UTC).
     notes : list of str
         What was left out of the files, a sentence each, for the report.
+    resent_within : str
+        As far apart the times of one event with one ``event_id`` may lie; beyond, rows are kept.
 
     Returns
     -------
@@ -92,6 +96,7 @@ def build_store(
                 earliest=earliest,
                 zones=zones,
                 notes=notes,
+                resent_within=resent_within,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])

@@ -191,16 +191,20 @@ class EventLog:
 
     @property
     def load(self) -> dict[str, Any]:
-        """What was read, kept, and rejected for which reason; n_identical: see `observed`."""
+        """What was read, kept, and rejected for which reason; n_identical, ...: see `observed`."""
         if "n_users" not in self._load:  # a log in place counts when it is asked
             self._load["n_users"] = self._reader.n_users()
         events = self._load["tables"]["events"]
         if "n_identical" not in events:
             events["n_identical"] = self._n_identical()
+            events["n_unread"] = self._n_unread()
         return self._load
 
     def _n_identical(self) -> int:
         return observed.n_identical(self._con, "events")
+
+    def _n_unread(self) -> int:
+        return observed.n_unread(self._con)
 
     def __repr__(self) -> str:
         return "\n  ".join(self._summary())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -16,7 +17,8 @@ Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or
 def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     """The canonical columns of a frame, in the types of the store; of events the others too.
 
-    These become properties. Raises DataError: a required column is missing.
+    These become properties; ``unread`` tells rows whose properties are no JSON object. Raises
+    DataError: a required column is missing, an amount is no number.
     """
     for column in REQUIRED[table]:
         stands_in = table == "events" and column == "user_id" and "anonymous_id" in frame
@@ -26,14 +28,25 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     out = {}
     for column in CANONICAL[table]:
         if column in frame and column != "properties":
-            out[column] = _typed(frame[column], column_type(column))
+            kind = column_type(column)
+            if kind == "DOUBLE":
+                _check_amounts(frame[column], f'{table} frame: "{column}"')
+            out[column] = _typed(frame[column], kind)
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())
             out["timestamp_raw"] = unread.astype("string")
     extra = [column for column in frame if column not in CANONICAL[table]]
     if table == "events" and (extra or "properties" in frame):
-        out["properties"] = _properties(frame, extra)
+        out["properties"], out["unread"] = _properties(frame, extra)
     return pd.DataFrame(out, index=frame.index)
+
+
+def _check_amounts(values: pd.Series, where: str) -> None:
+    """Raise DataError where one is no number; pandas would also read inf and 1_000."""
+    numbers = pd.to_numeric(values, errors="coerce").astype("Float64")
+    wrong = values[values.notna() & ~(numbers.abs() < float("inf")).fillna(False)]
+    if len(wrong):
+        raise DataError(f'{where} holds "{wrong.iloc[0]}", which is no number like 1234.50.')
 
 
 def _typed(values: pd.Series, kind: str) -> pd.Series:
@@ -47,21 +60,35 @@ def _typed(values: pd.Series, kind: str) -> pd.Series:
     return values.convert_dtypes().astype(kinds[kind])
 
 
-def _properties(frame: pd.DataFrame, extra: list[str]) -> list[str | None]:
-    """JSON text of each row's properties (a mapping or JSON text) and its further columns."""
+def _properties(frame: pd.DataFrame, extra: list[str]) -> tuple[list[str | None], Any]:
+    """JSON text of each row's properties (a mapping or JSON text) and its further columns.
+
+    And "true" for the rows whose text is no JSON object.
+    """
     rows: list[dict[str, Any]] = [{}] * len(frame)
     if extra:
         rows = frame[extra].astype(object).where(frame[extra].notna(), None).to_dict("records")
     given = frame["properties"] if "properties" in frame else [None] * len(frame)
+    read = cache(_object)
     texts: list[str | None] = []
+    unread: list[str | None] = []
     for bag, row in zip(given, rows):
+        opened = read(bag) if isinstance(bag, str) else bag
         more = {name: value for name, value in row.items() if value is not None}
-        if isinstance(bag, str) and bag:
-            texts.append(json.dumps(json.loads(bag) | more, default=str) if more else bag)
-        else:
-            whole = (dict(bag) if isinstance(bag, Mapping) else {}) | more
-            texts.append(json.dumps(whole, default=str) if whole else None)
-    return texts
+        whole = (dict(opened) if isinstance(opened, Mapping) else {}) | more
+        as_given = isinstance(bag, str) and whole and not more
+        texts.append(bag if as_given else json.dumps(whole, default=str) if whole else None)
+        unread.append("true" if isinstance(bag, str) and bag and opened is None else None)
+    return texts, pd.array(unread, dtype="string")
+
+
+def _object(text: str) -> Any:
+    """The JSON object that a text is, None where it is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def add_up(parts: Iterable[Counts]) -> Counts:

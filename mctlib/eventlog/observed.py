@@ -54,6 +54,17 @@ def caveats(log: EventLog, as_of: Any) -> tuple[str, ...]:
             "until then and none came, say so by observed_until in the data YAML."
         )
     events = (log.load if log.small else log._load)["tables"]["events"]
+    if n := events.get("n_unread", 0):
+        found.append(
+            f"The properties of {count(n, 'event')} of {events['n_kept']:,} are not JSON and were "
+            "not read."
+        )
+    if n := events.get("n_apart", 0):
+        found.append(
+            f"{count(n, 'event')} of {events['n_kept']:,} {'has' if n == 1 else 'have'} the "
+            "event_id of an earlier one, but too long after it to be sent again: kept. How long "
+            "that is, resent_within in the data YAML says."
+        )
     if n := events.get("n_identical", 0):
         found.append(
             f"{count(n, 'event')} of {events['n_kept']:,} {'is' if n == 1 else 'are'} identical to "
@@ -79,3 +90,11 @@ def n_identical(con: duckdb.DuckDBPyConnection, events: str, *, in_order: bool =
 
     # most logs have none even by these three
     return n_again("e") if n_again("e.user, e.timestamp, e.event") else 0
+
+
+def n_unread(con: duckdb.DuckDBPyConnection) -> int:
+    """Rows in place (`parquet.lay_over`) whose properties are text and no JSON object."""
+    if "unread" not in {name for name, *_ in con.execute("DESCRIBE judged").fetchall()}:
+        return 0
+    unread = "SELECT count_if(unread) FROM judged WHERE verdict IS NULL"
+    return int(con.execute(unread).fetchall()[0][0])

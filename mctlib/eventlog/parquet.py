@@ -14,7 +14,7 @@ from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_
 from mctlib.eventlog import plausible
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.sql import sql_name, sql_object, sql_text
 from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, hashed, salt
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
@@ -83,7 +83,8 @@ def canonical_select(
 ) -> str:
     """SELECT of all canonical columns, in the types of the store, over what follows a FROM.
 
-    Times without a zone are UTC, absent columns NULL.
+    Times without a zone are UTC, absent columns NULL. Where properties are text, ``unread`` tells
+    which are no JSON object.
     """
     kinds = {name: kind for name, kind, *_ in con.sql(f"DESCRIBE FROM {relation}").fetchall()}
     found = headers(table, kinds, columns, label)
@@ -95,6 +96,9 @@ def canonical_select(
             if column in plausible.beside(table):
                 sql = f"CASE WHEN {plausible.believed(f'({sql})')} THEN {sql} END"
         parts.append(f"{sql} AS {column}")
+    if kinds.get(found.get("properties", "")) == "VARCHAR":
+        bag = sql_name(found["properties"])
+        parts.append(f"{bag} <> '' AND {sql_object(bag)} IS NULL AS unread")
     return f"SELECT {', '.join(parts)} FROM {relation}"
 
 
@@ -108,8 +112,8 @@ def _cast(column: str, name: str, kind: str, label: str) -> str:
             )
         if kind == "VARCHAR" or "TZ" in kind or "TIME ZONE" in kind:
             return f"make_timestamp(epoch_us(try_cast({name} AS TIMESTAMPTZ)))"
-    if column == "properties" and kind != "VARCHAR":
-        return f"to_json({name})::VARCHAR"
+    if column == "properties":
+        return sql_object(name) if kind == "VARCHAR" else f"to_json({name})::VARCHAR"
     return f"{name}::{wanted}"
 
 
@@ -166,7 +170,6 @@ def lay_over(
     and `users` are views. (DuckDB's own hash of an id is quicker, but gives similar ids the same
     number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.
     """
-    con.execute("SET GLOBAL TimeZone = 'UTC'")  # for the cursors too
     for table, columns in CANONICAL.items():
         nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
         rows = selects.get(table, f"SELECT {nulls} WHERE false")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mctlib.contract import ParameterError
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import MATCHERS, Step
-from mctlib.eventlog.vocabulary import Vocabulary, filtered
+from mctlib.eventlog.vocabulary import Vocabulary, number
 
 WORD = 64  # event names whose bits one number holds
 
@@ -53,14 +53,15 @@ def select(words: Vocabulary, question: Question, *, named: bool = False) -> str
         if not column.of_user:
             columns.append(f"{column.sql} AS dim_{i}")
     if question.value:
-        columns.append(f"try_cast({filtered(question.value)} AS DOUBLE) AS value")
+        columns.append(f"{number(question.value)} AS value")
     names &= set(words.events)
     if named and names:
         chosen.append(f"e.name IN ({', '.join(map(sql_text, sorted(names)))})")
     elif names:
         chosen += _by_code(words.events, names)
     return (
-        f"SELECT {', '.join(columns)} FROM events e WHERE ({' OR '.join(chosen) or 'false'}) "
+        f"SELECT {', '.join(columns)} FROM {words.rows(question.steps)} "
+        f"WHERE ({' OR '.join(chosen) or 'false'}) "
         f"AND e.timestamp <= make_timestamp({question.until})"
     )
 

@@ -27,7 +27,7 @@ from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.eventlog.store import connect, salt
-from mctlib.eventlog.vocabulary import Vocabulary, given
+from mctlib.eventlog.vocabulary import MOST_VALUES, Vocabulary, given
 from mctlib.phrases import DAY_US
 
 if TYPE_CHECKING:
@@ -136,6 +136,12 @@ class SparkLog(EventLog):
         alike = f.expr(f"count(*) - count(DISTINCT xxhash64({', '.join(told)}))")
         return int(rows.agg(alike).collect()[0][0])
 
+    def _n_unread(self) -> int:
+        # by DuckDB, for Spark reads as JSON what is none
+        asked = Question(steps=[Step(ANY, {"properties.any": ANY})], until=self.as_of())
+        found = self._each(lambda log: pd.DataFrame({"n_unread": [log._n_unread()]}), asked)
+        return int(add_up(found)["n_unread"].iloc[0])
+
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
         return self._described.copy()
@@ -181,6 +187,7 @@ class SparkLog(EventLog):
         kinds = "users int, part binary"
         # users of one account share a bucket
         of_user = dict.fromkeys([*filter(self.of_user, question.by), *self.accounts])
+        of_user |= dict.fromkeys(self._words.of_people(question.steps))
         if self._people is not None and of_user:
             people = self._people.select("user_id", *of_user)
             both = rows.cogroup(self._in_groups(people))
@@ -237,6 +244,9 @@ class _GroupWords(Vocabulary):
     def filled(self, table: str, column: str) -> bool:
         return column in self._of_whole[table]
 
+    def has_property(self, key: str) -> bool:
+        return False  # the cluster was asked before
+
 
 class _ClusterWords(_GroupWords):
     """The words of the whole log, looked up in the cluster."""
@@ -250,11 +260,16 @@ class _ClusterWords(_GroupWords):
         super().__init__(about, con)
         self._counts = counts
 
-    def occurs(self, step: Step) -> bool:
-        return not self._counts(events=[step]).empty
+    def has_property(self, key: str) -> bool:
+        return self.occur([Step(ANY, {f"properties.{key}": ANY})])[0]
 
-    def near(self, step: Step) -> str:
-        return ""  # a word of help is not worth a job on the cluster
+    def occur(self, steps: Sequence[Step]) -> list[bool]:
+        return [not self._counts(events=[step]).empty for step in steps]
+
+    def values_of(self, step: Step, key: str) -> list[str]:
+        found = self._counts(events=[Step(step.event, {key: ANY})], by=self.meant(key))
+        often = found.groupby(found.columns[1])["n_events"].sum().sort_values(ascending=False)
+        return list(often.index[:MOST_VALUES])
 
     def values(self, name: str) -> set[str]:
         return set(self._counts(by=name).iloc[:, 1])

@@ -11,3 +11,14 @@ def sql_text(value: object) -> str:
 def sql_name(column: str) -> str:
     """SQL of a column's name."""
     return '"' + column.replace('"', '""') + '"'
+
+
+def sql_number(text: str) -> str:
+    """SQL of the number that a text is; NULL where it is none, as inf, nan and 1_000 are."""
+    read = f"try_cast({text} AS DOUBLE)"
+    return f"CASE WHEN isfinite({read}) AND NOT contains({text}, '_') THEN {read} END"
+
+
+def sql_object(text: str) -> str:
+    """SQL of a text that is a JSON object; NULL where it is none."""
+    return f"CASE WHEN json_type(try_cast({text} AS JSON)) = 'OBJECT' THEN {text} END"

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from mctlib.contract import ParameterError, as_window, nearest
+from mctlib.eventlog import filters
 
-ANY = ...  # as an event: every event; as a property's value: any value, as long as there is one
+ANY = filters.ANY
 Order = Literal["ordered", "strict", "unordered"]
 MATCHERS = 64  # that a row's bit mask has room for
 
@@ -23,8 +24,10 @@ class Step:
     event : str, list of str or Step, or ANY
         One name, several of which any will do, or every event.
     where : mapping
-        A column (``platform``) or a property (``role``) -> the value it must have, a list of
-        accepted values, or ANY.
+        A column of the event (``platform``), a property (``role``) or else a column of people
+        (``plan``; ``event.``, ``properties.`` or ``people.`` before a name says which) -> the value
+        it must have, a list of accepted values, ANY, or a mapping of tests that must all hold:
+        ``not``, ``>=``, ``>``, ``<=``, ``<``, ``contains``, ``present`` (true or false).
     name, title, within : str
         Of a tracking plan's micro-conversion: its name, what people read, how long it may take.
     """
@@ -72,7 +75,7 @@ class Step:
         else:
             text = " or ".join(e.label if isinstance(e, Step) else e for e in self.event)
         for key, value in self.where.items():
-            text += f" [{key}={'present' if value is ANY else value}]"
+            text += f" [{filters.words(key, value)}]"
         return text
 
     def __str__(self) -> str:
@@ -120,11 +123,14 @@ def as_step(step: Any, name: str = "event", meanings: Meanings = MappingProxyTyp
             f"{name}: {step.event!r} is not an event; give its name, a list of names (any of "
             "them), or ANY for every event."
         )
-    if not isinstance(step.where, Mapping):
+    if not isinstance(step.where, Mapping) or not all(isinstance(k, str) for k in step.where):
         raise ParameterError(
             f"{name}: where is {step.where!r}; it must map columns or properties to the values "
             'asked for, as in {"platform": "ios"}.'
         )
+    for key, wanted in step.where.items():
+        if wrong := filters.fault(key, wanted):
+            raise ParameterError(f'{name}: the filter of "{key}" {wrong}')
     return step
 
 
@@ -147,34 +153,14 @@ def may_meet(a: Step, b: Step) -> bool:
 def _may_meet(a: Step, b: Step) -> bool:
     if a.names and b.names and set(a.names).isdisjoint(b.names):
         return False
-    for key in a.where.keys() & b.where.keys():
-        of_a, of_b = _values(a.where[key]), _values(b.where[key])
-        if ANY not in of_a | of_b and of_a.isdisjoint(of_b):
-            return False
-    return True
+    shared = a.where.keys() & b.where.keys()
+    return all(filters.can_share(a.where[key], b.where[key]) for key in shared)
 
 
 def _both(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     """The filter that asks for what two ask for."""
-    asked = {**a, **b}
-    for key in a.keys() & b.keys():
-        if b[key] is ANY:
-            asked[key] = a[key]
-        elif a[key] is not ANY:
-            accepted = b[key] if isinstance(b[key], (list, tuple, set)) else [b[key]]
-            asked[key] = [value for value in accepted if _values(value) & _values(a[key])]
-    return asked
-
-
-def _values(wanted: Any) -> set[Any]:
-    """Values of a filter as filters compare them: 1, 1.0 and "1.0" are one number."""
-    found = set()
-    for value in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
-        try:
-            found.add(float(value))
-        except (TypeError, ValueError):
-            found.add(value)
-    return found
+    shared = a.keys() & b.keys()
+    return {**a, **b, **{key: filters.both(key, a[key], b[key]) for key in shared}}
 
 
 def window_of(steps: Sequence[Step], window: Any) -> int:

@@ -17,10 +17,11 @@ from typing import Any, TypeAlias
 
 import duckdb
 
-from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
+from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, as_window, column_type
 from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.repeats import RESENT_WITHIN, find_resent
 from mctlib.eventlog.sql import sql_text
 
 # SQL; users of one account share it, it is the same in every store
@@ -53,7 +54,7 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     by DuckDB).
     """
     con = duckdb.connect(path)
-    con.execute(f"SET memory_limit = '{SPILL_ABOVE}'")
+    con.execute(f"SET memory_limit = '{SPILL_ABOVE}'; SET GLOBAL TimeZone = 'UTC'")
     if path == ":memory:":
         spilled = f"{tempfile.gettempdir()}/mctlib-{uuid.uuid4()}"
         con.execute(f"SET temp_directory = {sql_text(spilled)}")
@@ -73,11 +74,12 @@ def fill(
     earliest: Any = None,
     zones: Sequence[str] = (),
     notes: Sequence[str] = (),
+    resent_within: str = RESENT_WITHIN,
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
 
     ``tables``, ``notes``: see `build_store`. ``earliest``: see `plausible.first_of`. ``zones``: see
-    `known_by_day`. Returns the load report.
+    `known_by_day`. ``resent_within``: see `repeats`. Returns the load report.
     Raises DataError: too many faulty rows in a source, nothing left.
     """
     for table in CANONICAL:
@@ -90,7 +92,7 @@ def fill(
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
     identity = stitch(con)
-    _reject_repeats(rows)
+    _reject_repeats(rows, as_window(resent_within, "resent_within"))
     _reject_refusals(rows)
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
@@ -109,6 +111,9 @@ def fill(
             f"{name}: the events changed while they were read ({events['n_kept']:,} rows,"
             f" then {n:,}). Load again when their files are complete."
         )
+    apart = "SELECT count(*) FROM in_events SEMI JOIN apart USING (id)"
+    events["n_apart"] = one_row(con, apart)[0] if left_out is None else 0
+    events["n_unread"] = one_row(con, "SELECT count(unread) FROM in_events")[0]
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     report = {
         "name": name,
@@ -153,7 +158,7 @@ def _stage_events(
     returned. Else they are read where they lie, as often as they are asked for, and returned is a
     list for `_Rows` to note in which are left out.
     """
-    canonical = ("source", *CANONICAL["events"], "timestamp_raw")
+    canonical = ("source", *CANONICAL["events"], "timestamp_raw", "unread")
     kinds = {column: column_type(column) for column in canonical}
     given = {"source", "user_id", "anonymous_id", "event", "timestamp"}
     staged = [
@@ -283,21 +288,12 @@ def _reject_faults(rows: _Rows, earliest: Any) -> None:
     rows.reject("responses", unnamed, fault=True)
 
 
-def _reject_repeats(rows: _Rows) -> None:
+def _reject_repeats(rows: _Rows, resent_within: int) -> None:
     line = "row_number() OVER (PARTITION BY user_id ORDER BY rowid)"
     rows.reject("people", f"CASE WHEN {line} > 1 THEN 'same user_id again' END")
     if rows.left_out is not None:
         return
-    rows.con.execute("""
-        CREATE OR REPLACE TEMP TABLE again AS
-        SELECT id FROM in_events
-        SEMI JOIN (
-            SELECT event_id FROM in_events WHERE event_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1
-        ) USING (event_id)
-        QUALIFY row_number() OVER (
-            PARTITION BY user_id, event, event_id ORDER BY received_at, timestamp, id
-        ) > 1
-    """)
+    find_resent(rows.con, resent_within)
     rows.reject("events", "CASE WHEN id IN (SELECT id FROM again) THEN 'same event_id again' END")
 
 

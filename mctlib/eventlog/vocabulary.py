@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
 import duckdb
 import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
-from mctlib.eventlog.sql import sql_text
+from mctlib.eventlog import filters
+from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
 SOME = 200_000  # events that show which properties there are
@@ -21,6 +21,7 @@ NAMED = {  # the columns that a question may name
     "people": tuple(c for c in CANONICAL["people"] if c not in ("user_id", "consent")),
     "events": tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties")),
 }
+FEW_VALUES, MOST_VALUES = 8, 1000  # that a sentence names, and that the near ones are sought in
 BESIDE = tuple(table for table in TABLES if table != "events")
 
 
@@ -59,12 +60,55 @@ class Vocabulary:
 
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
-        if name in NAMED["people"] and self.filled("people", name):
-            return Column(f"p.{name}", True)
+        if name in self._columns("people"):
+            return Column(f"p.{sql_name(name)}", True)
         sql = _of_event(name)
         if sql is None:
             raise self.unknown(name)
         return Column(sql, False)
+
+    def meant(self, key: str) -> str:
+        """What a filter's key means, as `column` names it: of the event, or else of people.
+
+        Raises ParameterError: people have no such column, or it is a property of events too.
+        """
+        whose, _, name = key.partition(".")
+        if whose == "people" and name:
+            if name not in self._columns("people"):
+                raise self.unknown(name)
+            return name
+        if whose == "event" and name and name not in NAMED["events"]:
+            return f"properties.{name}"
+        if whose in ("event", "properties") or key in CALENDAR:
+            return key
+        of_people = key in self._columns("people")
+        if key in NAMED["events"] and not (of_people and not self.filled("events", key)):
+            return f"event.{key}"
+        if of_people and self.has_property(key):
+            raise ParameterError(
+                f'"{key}" is both a column of people and a property of events in {self.log}; write '
+                f"people.{key} or properties.{key}."
+            )
+        return key if of_people else f"properties.{key}"
+
+    def has_property(self, key: str) -> bool:
+        """Whether some event has a property."""
+        if ("properties", key) not in self._filled:
+            some = f"SELECT 1 FROM events e WHERE {_property(key)} <> '' LIMIT 1"
+            self._filled["properties", key] = bool(self._ask(some))
+        return self._filled["properties", key]
+
+    def of_people(self, steps: Iterable[Step]) -> list[str]:
+        """The columns of people that the filters of some steps read."""
+        keys = dict.fromkeys(
+            self.meant(key) for step in steps for part in step.parts for key in part.where
+        )
+        return [key for key in keys if self.column(key).of_user]
+
+    def rows(self, steps: Sequence[Step]) -> str:
+        """What follows a FROM where rows of events are asked by `condition`."""
+        joined = " LEFT JOIN people p USING (user)" if self.of_people(steps) else ""
+        return f"events e{joined}"
 
     def text(self, name: str) -> str:
         """SQL of a column's values as they are shown."""
@@ -80,8 +124,8 @@ class Vocabulary:
             known = [sql_text(name) for name in part.names if name in self.events]
             said = [f"e.event IN ({', '.join(known)})" if known else "false"]
         for key, wanted in part.where.items():
-            same = [_equal(f"{filtered(key)}::VARCHAR", value) for value in _accepted(wanted)]
-            said.append(f"coalesce({' OR '.join(same) or 'false'}, false)")
+            value = f"{self.column(self.meant(key)).sql}::VARCHAR"
+            said.append(f"({filters.condition(value, wanted)})")
         return " AND ".join(said)
 
     def segments(self, name: str) -> list[str]:
@@ -96,12 +140,34 @@ class Vocabulary:
         steps = {step.label: step for step in map(self.step, events)}
         names = dict.fromkeys(name for step in steps.values() for name in step.names)
         known = [*self.events, *self.meanings]
-        near = {n: nearest(n, known) for n in names if n not in self.events}
-        for label, step in steps.items():
-            happens = not step.names or set(step.names) & set(self.events)
-            if step.filtered and happens and not self.occurs(step):
-                near[label] = self.near(step)
-        return [f'event "{n}" does not occur in {self.log}.{word}' for n, word in near.items()]
+        said = [
+            f'event "{name}" does not occur in {self.log}.{nearest(name, known)}'
+            for name in names
+            if name not in self.events
+        ]
+        for part in [part for step in steps.values() for part in step.parts]:
+            if part.where and (not part.names or set(part.names) & set(self.events)):
+                said += self._unmet(part)
+        return said
+
+    def _unmet(self, step: Step) -> list[str]:
+        """Sentences about a filter that nothing meets, or about a word in it that never occurs."""
+        parts = [
+            (key, part) for key, wanted in step.where.items() for part in filters.parts(wanted)
+        ]
+        alone = [Step(step.event, {key: part}) for key, part in parts]
+        steps = {each.label: each for each in (step, *alone)}
+        occurs = dict(zip(steps, self.occur(list(steps.values()))))
+        unseen = [part for part, each in zip(parts, alone) if not occurs[each.label]]
+        if not occurs[step.label]:
+            near = dict.fromkeys(self.near(step, *part) for part in unseen)
+            return [f'event "{step.label}" does not occur in {self.log}.{"".join(near)}']
+        event = Step(step.event).label
+        return [
+            f'event "{event}" never has {filters.words(*part)} in {self.log}.'
+            f"{self.near(step, *part)}"
+            for part in unseen
+        ]
 
     def steps(self, steps: Sequence[Any], *, any_order: bool) -> list[Step]:
         """See `EventLog.steps`."""
@@ -131,37 +197,53 @@ class Vocabulary:
             f"properties.<key>.{near}"
         )
 
-    def near(self, step: Step) -> str:
-        """Which property in a filter no such event has, or a value near to one that none has."""
-        filters = [(Step(p.event), *item) for p in step.parts for item in p.where.items()]
-        for event, key, wanted in filters:
-            text = f"{filtered(key)}::VARCHAR"
-            rows = f"FROM events e WHERE {self.condition(event)}"
-            found = self._ask(f"SELECT DISTINCT {text} {rows}")
-            values = {value for (value,) in found if value}
-            word = key.rpartition(".")[2]
-            if not values:
-                known = [*self._columns("events"), *self.property_keys()]
-                return f' No such event has "{key}".{nearest(word, known)}'
-            for value in _accepted(wanted):
-                unknown = value is not ANY and str(value) not in values and word not in IDS
-                if unknown and (near := nearest(value, values)):
-                    return near
-        return ""
+    def near(self, step: Step, key: str, wanted: Any) -> str:
+        """Which values are there where events never have one, or which property may be meant."""
+        word = key.rpartition(".")[2]
+        if word in IDS:
+            return ""
+        found = self.values_of(step, key)
+        if not found:
+            known = [*self._columns("events"), *self._columns("people"), *self.property_keys()]
+            return f' No such event has "{key}".{nearest(word, known)}'
+        if isinstance(wanted, Mapping) and "contains" not in wanted:
+            read = [value for value in found if filters.bound_of(value) is not None]
+            return "" if read else f' "{key}" holds no numbers or days, for example "{found[0]}".'
+        value = next(iter(wanted.values())) if isinstance(wanted, Mapping) else wanted
+        few = f" It has {', '.join(found)}." if len(found) <= FEW_VALUES else ""
+        return nearest(filters.spelt(value), found) or few
+
+    def values_of(self, step: Step, key: str) -> list[str]:
+        """Frequent values of a filter's key that the events of a step have, whatever it filters."""
+        any_value = Step(step.event, {key: ANY})
+        found = self._ask(f"""
+            SELECT {self.column(self.meant(key)).sql}::VARCHAR
+            FROM {self.rows([any_value])} WHERE {self.condition(any_value)}
+            GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {MOST_VALUES}""")
+        return [value for (value,) in found]
 
     def _columns(self, table: str) -> list[str]:
-        return [column for column in NAMED[table] if self.filled(table, column)]
+        """The columns of events or people that a question may name and that hold anything."""
+        named = NAMED[table]
+        if table == "people":
+            named = tuple(c for c, *_ in self._ask("DESCRIBE people") if c != "user")
+        return [column for column in named if self.filled(table, column)]
 
     def filled(self, table: str, column: str) -> bool:
         """Whether a column of people or events holds anything."""
         if (table, column) not in self._filled:
-            found = self._ask(f"SELECT count(nullif({column}::VARCHAR, '')) > 0 FROM {table}")
+            found = self._ask(
+                f"SELECT count(nullif({sql_name(column)}::VARCHAR, '')) > 0 FROM {table}"
+            )
             self._filled[table, column] = found[0][0]
         return self._filled[table, column]
 
-    def occurs(self, step: Step) -> bool:
-        """Whether there is a row that a Step means."""
-        return bool(self._ask(f"SELECT 1 FROM events e WHERE {self.condition(step)} LIMIT 1"))
+    def occur(self, steps: Sequence[Step]) -> list[bool]:
+        """Whether there is a row that each of some steps means."""
+        return [
+            bool(self._ask(f"SELECT 1 FROM {self.rows([s])} WHERE {self.condition(s)} LIMIT 1"))
+            for s in steps
+        ]
 
     def values(self, name: str) -> set[str]:
         """The values of a column, MISSING among them where some are empty."""
@@ -198,9 +280,10 @@ def beside(table: str) -> str:
     return table
 
 
-def filtered(name: str) -> str:
-    """SQL of what a filter or a value reads: a column of the event, or else a property."""
-    return _of_event(name) or _property(name)
+def number(name: str) -> str:
+    """SQL of a question's value: the number in a column of the event, or else in a property."""
+    text = _of_event(name) or _property(name.removeprefix("event."))
+    return sql_number(f"{text}::VARCHAR")
 
 
 def _of_event(name: str) -> str | None:
@@ -215,20 +298,3 @@ def _of_event(name: str) -> str | None:
 
 def _property(key: str) -> str:
     return f"json_extract_string(e.properties, {sql_text('$.' + json.dumps(key))})"
-
-
-def _accepted(wanted: Any) -> Collection[Any]:
-    """The values that a filter accepts."""
-    return wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
-
-
-def _equal(text: str, value: Any) -> str:
-    """SQL that is true where a text is the value of a filter."""
-    if value is ANY:
-        return f"{text} <> ''"
-    if isinstance(value, bool):
-        return f"{text} = {sql_text(json.dumps(value))}"
-    same = f"{text} = {sql_text(value)}"
-    if isinstance(value, Real):  # 1 is also what an export writes as 1.0
-        same += f" OR try_cast({text} AS DOUBLE) = {sql_text(str(value))}::DOUBLE"
-    return same

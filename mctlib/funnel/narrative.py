@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.eventlog.steps import ANY, Exclusion, Step
+from mctlib.eventlog import filters
+from mctlib.eventlog.steps import Exclusion, Step
 from mctlib.funnel.counts import Rule
 from mctlib.funnel.rates import Counts
 
@@ -316,11 +317,7 @@ def checks_table(told: Told) -> pd.DataFrame:
 def filter_meets_nothing(step: Step, event_names: Sequence[str]) -> str:
     """Why nobody did a first step whose event occurs: it does not with what the filter asks for."""
     here = [f'"{name}"' for name in step.names if name in event_names]
-    asked = []
-    for key, wanted in [item for part in step.parts for item in part.where.items()]:
-        values = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
-        words = ["any value" if v is ANY else str(v) for v in values]
-        asked.append(f"{key} = {' or '.join(words)}")
+    asked = [filters.words(*item) for part in step.parts for item in part.where.items()]
     occurs = "other events occur"
     if here:
         occurs = f"{' and '.join(here)} occur{'s' if len(here) == 1 else ''}"

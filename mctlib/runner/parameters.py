@@ -44,8 +44,11 @@ def _event(value: Any, info: Any) -> str:
     if not names or not all(isinstance(name, str) and name for name in names):
         form = "a name, a list of names, or {event: name, where: {column: value}}"
         return f": {json.dumps(value)} names no event; write {form}."
-    missing = info.context.missing_events([value])
-    return f": {missing[0]}" if missing else ""
+    try:
+        missing = info.context.missing_events([value])
+    except ParameterError as error:
+        return f": {str(error).removeprefix('event: ')}"
+    return f": {' The '.join(missing)}" if missing else ""
 
 
 def _keys(value: dict[str, Any], thing: str, keys: Collection[str]) -> str:

@@ -11,16 +11,25 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from encodings.aliases import aliases
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import duckdb
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, column_type, nearest
+from mctlib.contract import (
+    TABLES,
+    DataError,
+    ParameterError,
+    as_timestamp,
+    as_window,
+    column_type,
+    nearest,
+)
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, warehouse
 from mctlib.sources.files import File, find, one_sentence, rows_inside
@@ -40,8 +49,7 @@ from mctlib.sources.staging import Stage, workbench
 from mctlib.sources.unpack import Unpacking, is_encoding
 from mctlib.tracking_plan.reading import read_plan
 
-# A dataset's name names its store.
-NAME = r"[A-Za-z0-9][\w-]*"
+NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 
 
 class Source(BaseModel):
@@ -53,7 +61,8 @@ class Source(BaseModel):
     property; of a time also a list, the headers of its day and of its clock. timezone: IANA zone of
     times that carry none. date_format: how strptime reads times that nothing else tells, one format
     or a list; `excel`: days counted by a spreadsheet. encoding: of texts that are not UTF-8 and
-    have no byte-order mark. sheet: of workbooks, else the first that is filled.
+    have no byte-order mark. sheet: of workbooks, else the first that is filled. decimal: sign of
+    amounts that do not tell it themselves. refunds: negative amounts of spend are meant.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -68,6 +77,8 @@ class Source(BaseModel):
     ] = []
     encoding: str | None = None
     sheet: str | None = None
+    decimal: Literal[".", ","] | None = None
+    refunds: bool = False
 
     @property
     def paths(self) -> list[str]:
@@ -111,6 +122,7 @@ class Dataset(BaseModel):
     observed_until: day or moment (UTC) until which events were collected, although none came.
     plan: the YAML of the tracking plan, where it is not params/plan.<name>.yaml.
     earliest: the first day (UTC) whose events are believed, in place of `plausible`'s own rules.
+    resent_within: what lies further apart was not sent again, although the event_id is the same.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -119,6 +131,7 @@ class Dataset(BaseModel):
     observed_until: Annotated[str, BeforeValidator(str)] | None = None
     plan: str | None = None
     earliest: Annotated[str, BeforeValidator(str)] | None = None
+    resent_within: Annotated[str, BeforeValidator(str)] = RESENT_WITHIN
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -150,12 +163,13 @@ def read_dataset(path: Path) -> Dataset:
         raise DataError(f"{path.name}: {_field_fault(content, errors)}") from None
     if not re.fullmatch(NAME, dataset.name):
         raise DataError(f"{path.name}: {name_fault(dataset.name)}")
-    for field in ("observed_until", "earliest"):
-        try:
+    try:
+        as_window(dataset.resent_within, f"{path.name}: resent_within")
+        for field in ("observed_until", "earliest"):
             if (said := getattr(dataset, field)) is not None:
                 as_timestamp(said, f"{path.name}: {field}")
-        except ParameterError as error:
-            raise DataError(str(error)) from None
+    except ParameterError as error:
+        raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
     for table, source in dataset.sources():
@@ -262,12 +276,12 @@ def read_source(
             if role is None:
                 raise _unfit(file, source.format, rows_inside(con, file))
             roles.setdefault(role, []).append(file)
-        counted = "regexp_full_match(table_name, 'staged_\\d+')"
-        n_staged = f"SELECT count(*) FROM information_schema.tables WHERE {counted}"
-        n = con.sql(n_staged).fetchall()[0][0]
+        staged = "FROM information_schema.tables WHERE table_name SIMILAR TO 'staged_[0-9]+'"
+        n = len(con.sql(staged).fetchall())
         zone = source.timezone or reader.timezone
+        told = (source.headers, zone, *source.said_of_times, source.decimal, source.refunds)
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", source.headers, zone, *source.said_of_times)
+            role: Stage(con, same, f"staged_{n + i}", *told)
             for i, (role, same) in enumerate(roles.items())
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
@@ -384,6 +398,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 earliest=dataset.earliest,
                 zones=zones,
                 notes=notes,
+                resent_within=dataset.resent_within,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
@@ -401,9 +416,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(told.encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = "build days frames identity moments observed plausible sql store store_file"
-    code += [package / f"eventlog/{name}.py" for name in loading.split()]
-    for path in sorted(code):
+    for path in sorted([*code, *package.glob("eventlog/*.py")]):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():
         if source.query and source.connection:

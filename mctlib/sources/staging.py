@@ -20,6 +20,7 @@ from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
 from mctlib.sources import spellings
+from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.times import TimeColumn, put
 
@@ -38,10 +39,20 @@ NAMED = " ".join(
     f"WHEN regexp_matches(lower(x), {sql_text(words)}) THEN '{platform}'"
     for platform, words in PLATFORMS.items()
 )
+# Columns that loaders add: of two copies of a row they differ.
+OF_LOADERS = "_(fivetran|airbyte|sdc)_.*"
+# Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
+KINDS = {
+    "properties": "OBJECT",
+    "event_properties": "OBJECT",
+    "user_properties": "OBJECT",
+    "unstruct_event": "OBJECT",
+    "event_params": "ARRAY",
+}
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
+# holds: whether a text is JSON of a kind. mask: a text without e-mail addresses; scrub: a JSON text
+# also without the values of such keys.
 MACROS = rf"""
-SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
     THEN trim(x) END;
@@ -50,7 +61,8 @@ CREATE TEMP MACRO tidy(x) AS CASE
     ELSE clean(x) IS NOT DISTINCT FROM x END;
 CREATE TEMP MACRO as_json(x) AS CASE
     WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
-CREATE TEMP MACRO as_object(x) AS coalesce(try_cast(x AS JSON), '{{}}'::JSON);
+CREATE TEMP MACRO holds(x, kind) AS coalesce(json_type(try_cast(x AS JSON)) = kind, false);
+CREATE TEMP MACRO as_object(x) AS CASE WHEN holds(x, 'OBJECT') THEN x::JSON ELSE '{{}}'::JSON END;
 CREATE TEMP MACRO mask(x) AS CASE
     WHEN contains(x, '@') OR contains(x, '%40') THEN regexp_replace(x,
         '[^\s"@:=&/?<>,;]+(@|%40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{{2,}}', '[e-mail removed]', 'g')
@@ -85,7 +97,8 @@ class Stage:
     `get` is how a reader names what it uses; the rest goes to `properties`. columns: the YAML's
     map, canonical column -> header. clocks: of times whose day and clock stand apart, canonical
     column -> header of the clock. timezone: of times that carry none. formats: of `date_format`.
-    wall_clock: the time column whose counts since 1970 follow that zone's clock instead of UTC.
+    decimal, refunds: of amounts, see `Source`. wall_clock: the time column whose counts since 1970
+    follow that zone's clock instead of UTC.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -95,6 +108,8 @@ class Stage:
     timezone: str | None = None
     formats: list[str] = field(default_factory=list)
     clocks: dict[str, str] = field(default_factory=dict)
+    decimal: str | None = None
+    refunds: bool = False
     wall_clock: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -104,6 +119,8 @@ class Stage:
     # of Parquet that is read where it lies: columns of times, by their SQL, and their types
     times: dict[str, str] = field(default_factory=dict)
     lies: bool = False
+    # SQL that is not NULL where what `open` opens is not the JSON that it should be
+    unread: str = "NULL"
 
     def __post_init__(self) -> None:
         shapes: dict[File, list[File]] = {}
@@ -145,6 +162,12 @@ class Stage:
         self.con.execute(f"CREATE VIEW {opened} AS SELECT *, {props} AS props_ FROM {self.table}")
         self.table = opened
         self.used.update(headers)
+        told = [
+            f"clean({sql_name(header)}) IS NOT NULL AND NOT holds({sql_name(header)}, '{kind}')"
+            for header, kind in KINDS.items()
+            if header in headers and header in self.headers
+        ]
+        self.unread = f"CASE WHEN {' OR '.join(told)} THEN true END" if told else "NULL"
         keys = f"SELECT DISTINCT unnest(json_keys(props_)) FROM {opened} ORDER BY ALL"
         self.keys = [row[0] for row in self.con.sql(keys).fetchall()]
         return self
@@ -202,6 +225,7 @@ class Stage:
         more = ""
         if "properties" in CANONICAL[table]:
             typed["properties"], more = self._rest()
+            typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
         return f"SELECT {columns} FROM {self.rows(more)}"
 
@@ -284,7 +308,11 @@ class Stage:
             # an unclear word may be a refusal, so none is let through
             return self._checked(column, sql, "yes_no(x) = 'yes'", unclear)
         if column in ("amount", "revenue"):
-            return self._checked(column, sql, "try_cast(x AS DOUBLE)", "no numbers like 1234.50")
+            typed = all(file.kind != "csv" for file in self.files)
+            amounts = AmountColumn(
+                self.con, self.shown, column, self.rows(), sql, self.decimal, typed
+            )
+            return amounts.read(refunds=self.refunds or column != "amount")
         if column in ("reason", "note"):
             return f"mask({sql})"
         return self._in_time(column, sql)
@@ -343,7 +371,8 @@ class Stage:
         left = [
             header
             for name, header in self.headers.items()
-            if name not in self.used and not re.fullmatch(REGULATED, header, re.IGNORECASE)
+            if name not in self.used
+            and not re.fullmatch(f"{REGULATED}|{OF_LOADERS}", header, re.IGNORECASE)
         ]
         parts = ["'{}'::JSON"]
         more = ""

@@ -21,8 +21,9 @@ import pytest
 import mctlib
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.steps import ANY
+from mctlib.eventlog.steps import ANY, Step
 from tests.support.answers import SMALL, answers, assert_same, stored, write_clean_demo
+from tests.support.filters import PASSES, PEOPLE, SAID, events
 
 JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 LACKING = 'pyspark: pip install "mctlib[spark]"'
@@ -222,6 +223,7 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
         "n_kept": 10,
         "n_rejected": {"no consent": 5, "no user": 5},
         "n_identical": 8,  # of the 10 rows of ann, each of two five times
+        "n_unread": 0,
     }
     assert (log.load["n_users"], log.event_names) == (1, ["join", "leave"])
     assert (log.first_event, log.last_event) == (
@@ -319,3 +321,35 @@ def test_a_worker_killed_in_the_middle_does_not_change_the_result(cluster, log, 
     cluster.kill(victim)
     asking.join(120)
     pd.testing.assert_frame_equal(found[0], expected, check_exact=True)
+
+
+def test_filters_pass_and_are_checked_over_a_cluster(cluster, tmp_path):
+    """The counts by hand, and the sentences, of tests/support/filters.py."""
+    from mctlib.eventlog.spark import SparkLog
+
+    for table, frame in (("events", events()), ("people", PEOPLE)):
+        frame.to_parquet(tmp_path / table, coerce_timestamps="us")
+    log = SparkLog(
+        cluster.spark.read.parquet(str(tmp_path / "events")),
+        people=cluster.spark.read.parquet(str(tmp_path / "people")),
+        name="frame",
+    )
+    steps = [Step("sent", where) for where, _ in PASSES]
+    bits = log.reduce(filters_met, events=steps)
+    for i, (where, users) in enumerate(PASSES):
+        n = bits.loc[(bits["mask"].to_numpy() >> i) & 1 == 1, "n_rows"].sum()
+        assert n == len(users.split()), where
+    for where, said in SAID:
+        try:
+            sentence = " ".join(log.missing_events([Step("sent", where)]))
+        except ParameterError as error:
+            sentence = str(error)
+        assert said in sentence, where
+    text = cluster.spark.createDataFrame(events().assign(properties="{'n': 3}").astype(str))
+    unread = SparkLog(text.withColumn("timestamp", text["timestamp"].cast("timestamp")))
+    assert unread.load["tables"]["events"]["n_unread"] == 10
+    assert unread.counts(events=[Step("sent", {"n": 3})]).empty
+
+
+def filters_met(j: Journeys) -> pd.DataFrame:
+    return pd.DataFrame({"mask": j.mask.astype(np.int64), "n_rows": 1})

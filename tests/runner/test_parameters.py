@@ -107,7 +107,7 @@ WRONG = {
     ),
     "what conversions bring": (
         pack_of("attribution", value_of="amount"),
-        'parameter "value_of" of attribution: event "profile_completed [amount=present]" does not',
+        'parameter "value_of" of attribution: event "profile_completed [event.amount=present]"',
     ),
     "choice": (
         pack_of("attribution", rule="linea"),
@@ -198,6 +198,46 @@ def test_what_is_right_passes(project, notebook, settings):
         ("roi", {"arms": "platform", "arms_reference": "ios"}, ""),
         ("roi", {"arms": "platform", "shares": {"ios": 1, "android": 0.5}}, ""),
         ("roi", {"cost_error": [800.0, 0.5], "wish": 0.0, "arms_users": "known"}, ""),
+        (
+            "funnel",
+            {
+                "steps": [
+                    {"event": "signed_up", "where": {"platform": {"not": "ios"}}},
+                    "profile_completed",
+                ]
+            },
+            "",
+        ),
+        (
+            "funnel",
+            {
+                "steps": [
+                    "signed_up",
+                    {"event": "profile_completed", "where": {"platform": {"not": "iso"}}},
+                ]
+            },
+            ': event "profile_completed" never has platform=iso in tiny. Did you mean "ios"?',
+        ),
+        (
+            "funnel",
+            {
+                "steps": [
+                    "signed_up",
+                    {"event": "profile_completed", "where": {"platform": {"is": "ios"}}},
+                ]
+            },
+            ': the filter of "platform" has the tests not, >=, >, <=, <, contains, present, not "i',
+        ),
+        (
+            "funnel",
+            {
+                "steps": [
+                    "signed_up",
+                    {"event": "profile_completed", "where": {"platform": ["ios", "andriod"]}},
+                ]
+            },
+            ': event "profile_completed" never has platform=andriod in tiny. ',
+        ),
         ("funnel", {"exclude": ["signed_up"]}, ': "signed_up" is no exclusion; write {event: '),
         (
             "funnel",

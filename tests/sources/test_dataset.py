@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mctlib import contract
+from mctlib import contract, open_log
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.sources import dataset as sources
@@ -299,3 +299,15 @@ def test_no_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParameterError, match="No project found"):
         sources.open_log("x")
+
+
+def test_how_far_apart_is_said_in_the_yaml(project):
+    rows = HEAD.replace("\n", ",event_id\n") + "".join(
+        f"u,a,2026-01-{day:02d}T00:00:00Z,e1\n" for day in (1, 3, 9)
+    )
+    source = "events: {path: e.csv}"
+    assert open_log(project(source, e__csv=rows)).load["tables"]["events"]["n_kept"] == 3
+    within = project(f"{source}\nresent_within: 2d")
+    assert open_log(within).load["tables"]["events"]["n_kept"] == 2
+    with pytest.raises(DataError, match='data.x.yaml: resent_within: "2" is not a duration; write'):
+        open_log(project(f"{source}\nresent_within: 2"))

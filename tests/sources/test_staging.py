@@ -8,8 +8,11 @@ import pytest
 from mctlib import open_log
 from mctlib.attribution.windows import attribution_windows
 from mctlib.contract import DataError
+from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.steps import Step
 from tests.sources.reading import EXPORTS, HEAD, ROW, at, pick, read
+from tests.support.logs import frame_of
 
 
 def test_the_sql_names_are_safe():
@@ -73,16 +76,6 @@ def test_regulated_values_never_pass(tmp_path):
     assert row == (
         '{"context":{"traits":{"ok":1}},"plan_name":"growth","$set":{},"url":"https://example.org/'
         'x?m=[e-mail removed]&y=1"}'
-    )
-
-
-def test_numbers_that_are_none(project):
-    files = {"e__csv": HEAD + ROW, "s__csv": 'day,amount,partner_id\n2026-01-05,"1.234,50",p\n'}
-    with pytest.raises(DataError) as error:
-        open_log(project("events: {path: e.csv}\nspend: {path: s.csv}", **files))
-    assert (
-        str(error.value)
-        == 's.csv: 1 of 1 values of "amount" are no numbers like 1234.50, for example "1.234,50".'
     )
 
 
@@ -233,3 +226,28 @@ def test_open_questions_leave_the_others_to_be_judged_by_themselves(tmp_path):
         match='5 of 10 values of "answer" are neither yes nor no, for example "a friend"',
     ):
         read("surveys", tmp_path, path="s.csv")
+
+
+BAGS = ['{"n": 3}', "{'n': 3}", "[1]", "n=3", None, '{"n": 3', "{}"]
+
+
+@pytest.mark.parametrize("kind", ["frame", "frame and a column", "csv", "parquet"])
+def test_properties_that_are_no_json_object_are_counted_and_told(project, tmp_path, kind):
+    rows = [(f"u{i}", "a", i) for i in range(len(BAGS))]
+    frame = frame_of(rows, unit="h").assign(properties=BAGS)
+    if kind == "frame":
+        log = EventLog.from_frame(frame)
+    elif kind == "frame and a column":
+        log = EventLog.from_frame(frame.assign(extra=1))
+        assert log.counts(events=[Step("a", {"extra": 1})])["n_events"].sum() == len(BAGS)
+    elif kind == "csv":
+        frame.to_csv(tmp_path / "e.csv", index=False)
+        log = open_log(project("events: {path: e.csv}"))
+    else:
+        frame.to_parquet(tmp_path / "e.parquet")
+        log = EventLog.from_parquet(tmp_path / "e.parquet")
+    assert log.load["tables"]["events"]["n_unread"] == 4
+    assert log.counts(events=[Step("a", {"n": 3})])["n_events"].sum() == 1
+    assert log.caveats() == (
+        f"The properties of 4 events of {len(BAGS)} are not JSON and were not read.",
+    )

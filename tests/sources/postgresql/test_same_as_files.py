@@ -125,6 +125,8 @@ def test_a_query_gives_the_same_store_as_a_file_cell_by_cell(both):
         "n_rejected": {"same event_id again": 1, "no consent": 2},
         "n_kept": 598,
         "n_identical": 0,
+        "n_apart": 0,
+        "n_unread": 0,
     }
     properties = other["events"].properties.dropna()
     mailed = properties[properties.str.contains("mail")].iloc[0]

@@ -2,7 +2,9 @@
 
 import gzip
 import zipfile
+from pathlib import Path
 
+from mctlib import open_log
 from tests.sources.reading import EXPORTS, at, pick, read
 
 AMPLITUDE = [
@@ -41,3 +43,15 @@ def test_amplitude_as_the_zip_of_gzipped_members_it_comes_in(tmp_path):
         assert '"initial_utm_source":"creator"' in rows[0]["properties"] and "EMPTY" not in str(
             rows
         )
+
+
+def test_amplitude_merged_ids_stitch(project):
+    """The nobody 9003 turned out to be 9001, who is u-100."""
+    nobody = (EXPORTS / "amplitude/part_1.json").read_text().splitlines()[2]
+    Path("more.json").write_text(nobody.replace('"amplitude_id": null', '"amplitude_id": 9003'))
+    source = "events: {{path: [more.json, '{0}/amplitude/part_0.json'{1}], format: amplitude}}"
+    apart = open_log(project(source.format(EXPORTS, "")))
+    assert (apart.load["n_users"], apart.load["identity"]["n_matched_rows"]) == (2, 1)
+    also = f", '{EXPORTS}/amplitude/merged.jsonl'"
+    merged = open_log(project(source.format(EXPORTS, also)))
+    assert (merged.load["n_users"], merged.load["identity"]["n_matched_rows"]) == (1, 2)

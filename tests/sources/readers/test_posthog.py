@@ -56,3 +56,21 @@ def test_posthog_people_are_stitched_over_the_merge(project):
         1,
         1,
     ]  # the CRM's id is a distinct_id
+
+
+def test_posthog_without_person_ids_events_say_who_is_who(project):
+    rows = read("events", path="posthog/unmerged.json", format="posthog")["events"]
+    assert pick(rows, "event_id", "user_id", "anonymous_id") == [
+        ("q0", None, "anon-1"),
+        ("q1", "u-100", "anon-1"),
+        ("q2", None, "u-100"),
+        ("q3", "u-100", "crm-7"),
+        ("q4", None, "crm-7"),
+        ("q5", None, "anon-2"),
+    ]
+    # the id of an alias is kept nowhere else, a property of that name is
+    assert pick(rows, "properties")[0] == ('{"alias":"a nickname"}',)
+    assert not any("crm-7" in str(row.get("properties")) for row in rows)
+    log = open_log(project(f"events: {{path: '{EXPORTS}/posthog/unmerged.json', format: posthog}}"))
+    users = log.counts()
+    assert log.load["n_users"] == 2 and users["n_events"].sum() == 6

@@ -39,6 +39,7 @@ def build_store(
     fingerprint: str = "",
     observed_until: str | None = None,
     zones: Sequence[str] = (),
+    ignore_case: bool = False,
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -59,6 +60,8 @@ def build_store(
         Of the dataset, for the report.
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
+    ignore_case : bool
+        Whether ids that differ by case only are one.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def build_store(
     Raises
     ------
     DataError
-        Too many faulty rows in a source, nothing left, disk full.
+        Too many faulty rows in a source, nothing left, nobody of people has an event, disk full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{owner()}.tmp")
@@ -83,6 +86,7 @@ def build_store(
                 fingerprint=fingerprint,
                 observed_until=observed_until,
                 zones=zones,
+                ignore_case=ignore_case,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])

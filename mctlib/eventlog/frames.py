@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.eventlog.ids import JOINING
 
 Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 
 
 def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
-    """The canonical columns of a frame, in the types of the store; of events the others too.
+    """The canonical columns of a frame, in the types of the store.
 
-    These become properties. Raises DataError: a required column is missing.
+    The others of events and people become properties. Raises DataError: a required column is missing.
     """
     for column in REQUIRED[table]:
         stands_in = table == "events" and column == "user_id" and "anonymous_id" in frame
@@ -26,12 +27,15 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     out = {}
     for column in CANONICAL[table]:
         if column in frame and column != "properties":
-            out[column] = _typed(frame[column], column_type(column))
+            values = frame[column]
+            if column in JOINING and values.dtype.kind == "f":
+                values = values.map(repr, na_action="ignore")  # of large ones digits are lost
+            out[column] = _typed(values, column_type(column))
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())
             out["timestamp_raw"] = unread.astype("string")
     extra = [column for column in frame if column not in CANONICAL[table]]
-    if table == "events" and (extra or "properties" in frame):
+    if "properties" in CANONICAL[table] and (extra or "properties" in frame):
         out["properties"] = _properties(frame, extra)
     return pd.DataFrame(out, index=frame.index)
 

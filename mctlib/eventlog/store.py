@@ -21,7 +21,10 @@ import pandas as pd
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
 from mctlib.eventlog import observed
 from mctlib.eventlog.days import known_by_day
+from mctlib.eventlog.ids import called, find_impossible, normal_ids, one_of
 from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.meeting import check_meeting, meeting
+from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.sql import sql_text
 
 # SQL; users of one account share it, it is the same in every store
@@ -84,21 +87,27 @@ def fill(
     fingerprint: str = "",
     observed_until: Any = None,
     zones: Sequence[str] = (),
+    ignore_case: bool = False,
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
 
     ``tables``: canonical table (see `CANONICAL`) -> the sources of each, SELECTs over ``con``. One
     of events gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
-    ``timestamp_raw``. ``zones``: see `known_by_day`. Returns the load report.
-    Raises DataError: too many faulty rows in a source, nothing left.
+    ``timestamp_raw``. ``zones``: see `known_by_day`. ``ignore_case``: of ids. Returns the load
+    report. Raises DataError: too many faulty rows in a source, nothing left, nobody of people has
+    an event.
     """
     for table in CANONICAL:
         if table != "events":
-            _stage(con, table, tables.get(table, ()))
-    left_out = _stage_events(con, tables.get("events", ()), stitched=bool(tables.get("identities")))
+            _stage(con, table, tables.get(table, ()), ignore_case)
+    stitched = bool(tables.get("identities"))
+    left_out = _stage_events(con, tables.get("events", ()), stitched, ignore_case)
     rows = _Rows(con, left_out)
     _reject_faults(rows)
-    identity = stitch(con)
+    n_impossible = _reject_impossible(rows)
+    identity = stitch(con) | {"n_impossible": n_impossible}
+    met = meeting(con)
+    check_meeting(con, name, "in_people", "in_events")
     _reject_repeats(rows)
     _reject_refusals(rows)
     for counts in rows.counts.values():
@@ -125,6 +134,7 @@ def fill(
         "load_id": uuid.uuid4().hex,
         "tables": rows.counts,
         "identity": identity,
+        "met": met,
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
@@ -140,7 +150,9 @@ def fill(
     return report
 
 
-def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources) -> None:
+def _stage(
+    con: duckdb.DuckDBPyConnection, table: str, sources: Sources, ignore_case: bool
+) -> None:
     """Make `in_<table>`, its canonical columns with their source."""
     columns = ["source VARCHAR", *(f"{c} {column_type(c)}" for c in CANONICAL[table])]
     if "timestamp" in CANONICAL[table]:
@@ -150,10 +162,12 @@ def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources) -> None
         con.execute(f"""
             INSERT INTO in_{table} BY NAME SELECT {sql_text(label)} AS source, * FROM ({select})
         """)
+    for column, normal in normal_ids(CANONICAL[table], ignore_case=ignore_case).items():
+        con.execute(f"UPDATE in_{table} SET {column} = {normal} WHERE {column} <> {normal}")
 
 
 def _stage_events(
-    con: duckdb.DuckDBPyConnection, sources: Sources, *, stitched: bool
+    con: duckdb.DuckDBPyConnection, sources: Sources, stitched: bool, ignore_case: bool
 ) -> list[str] | None:
     """Make `in_events`, all canonical columns and `id`, over `given_events`, the sources' columns.
 
@@ -175,6 +189,7 @@ def _stage_events(
     def given_by(label: str, select: str, named: set[str]) -> str:
         values = {column: column if column in named else "NULL" for column in columns}
         values["source"] = sql_text(label)
+        values |= normal_ids(named, ignore_case=ignore_case)
         typed = ", ".join(f"{sql}::{kinds[column]} AS {column}" for column, sql in values.items())
         return f"SELECT {typed} FROM ({select})"
 
@@ -283,6 +298,46 @@ def _reject_faults(rows: _Rows) -> None:
     rows.reject("responses", unnamed, fault=True)
 
 
+def _reject_impossible(rows: _Rows) -> dict[str, int]:
+    """Reject rows of impossible ids such as "undefined"; where a row has another id, only these go.
+
+    Returns how many rows lost which id.
+    """
+    con = rows.con
+    who = ["in_events", "in_identities"]
+    about = [f"in_{table}" for table in ABOUT_USERS]
+    user, anonymous, account = (
+        find_impossible(con, "user_id", [*who, *about]),
+        find_impossible(con, "anonymous_id", who),
+        find_impossible(con, "account_id", ["in_people"]),
+    )
+    no_user, no_other = one_of("user_id", user), one_of("anonymous_id", anonymous)
+    if user:
+        for table in ABOUT_USERS:
+            rows.reject(table, f"CASE WHEN {no_user} THEN {called('user_id', 'user_id')} END")
+    if user or anonymous:
+        rows.reject(
+            "events",
+            f"""CASE WHEN {no_user} AND (coalesce(anonymous_id, '') = '' OR {no_other})
+            THEN {called("user_id", "user_id")}
+            WHEN coalesce(user_id, '') = '' AND {no_other}
+            THEN {called("anonymous_id", "anonymous_id")} END""",
+        )
+        con.execute(f"DELETE FROM in_identities WHERE {no_user} OR {no_other}")
+    lost = {"account_id": ("in_people", account)}
+    if rows.left_out is None:
+        lost |= {"user_id": ("given_events", user), "anonymous_id": ("given_events", anonymous)}
+    counts: dict[str, int] = {}
+    for column, (table, ids) in lost.items():
+        those = f"FROM {table} WHERE {one_of(column, ids)}"
+        why = f"SELECT {called(column, column)}, count(*) {those} GROUP BY 1 ORDER BY 1"
+        found = con.execute(why).fetchall() if ids else []
+        if found:
+            con.execute(f"UPDATE {table} SET {column} = NULL WHERE {one_of(column, ids)}")
+        counts |= dict(found)
+    return counts
+
+
 def _reject_repeats(rows: _Rows) -> None:
     line = "row_number() OVER (PARTITION BY user_id ORDER BY rowid)"
     rows.reject("people", f"CASE WHEN {line} > 1 THEN 'same user_id again' END")
@@ -324,14 +379,17 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
         FROM who LEFT JOIN in_people USING (user_id) ORDER BY user
     """)
     for table in ABOUT_USERS:
-        columns = ["user"]
+        columns, rows = ["user"], f"in_{table}"
         for column in CANONICAL[table]:
-            if column not in ("user_id", "consent"):
+            if column not in ("user_id", "consent", "properties"):
                 sql = hashed(column, salted) if column in PERSONAL else column
                 columns.append(f"{sql} AS {column}")
+        if table == "people":
+            own, rows = own_columns(con, rows)
+            columns += own
         con.execute(f"""
             CREATE TABLE store.{table} AS
-            SELECT {", ".join(columns)} FROM in_{table} JOIN who USING (user_id) ORDER BY user
+            SELECT {", ".join(columns)} FROM {rows} JOIN who USING (user_id) ORDER BY user
         """)
     for table in ("spend", "timeline", "responses"):
         columns = list(CANONICAL[table])

@@ -9,16 +9,13 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
-from mctlib.eventlog.sql import sql_text
+from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
+from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
 CALENDAR = ("week", "month")
-NAMED = {  # the columns that a question may name
-    "people": tuple(c for c in CANONICAL["people"] if c not in ("user_id", "consent")),
-    "events": tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties")),
-}
+NAMED = tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties"))
 BESIDE = tuple(table for table in TABLES if table != "events")
 
 
@@ -46,18 +43,20 @@ class Vocabulary:
         self._filled: dict[tuple[str, str], bool] = {}
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
         self.events: list[str] = [name for (name,) in names]  # in the order of their codes
+        described = self._ask("DESCRIBE people")
+        # the columns that a question may name, people's own among them
+        self._named = {"people": [c for c, *_ in described if c != "user"], "events": list(NAMED)}
 
     def _ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._con.execute(sql).fetchall()
 
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
-        if name in NAMED["people"] and self.filled("people", name):
-            return Column(f"p.{name}", True)
-        sql = _of_event(name)
+        of_user = name in self._named["people"] and self.filled("people", name)
+        sql = f"p.{sql_name(name)}" if of_user else _of_event(name)
         if sql is None:
             raise self.unknown(name)
-        return Column(sql, False)
+        return Column(_in_bins(sql, name.edges) if isinstance(name, Binned) else sql, of_user)
 
     def text(self, name: str) -> str:
         """SQL of a column's values as they are shown."""
@@ -78,7 +77,7 @@ class Vocabulary:
         """The values of a column. Raises ParameterError: there is none, or only empty ones."""
         found = self.values(name)
         if found == {MISSING}:
-            raise self.unknown(name)
+            raise self._no_numbers(name) if isinstance(name, Binned) else self.unknown(name)
         return sorted(found)
 
     def missing(self, events: Iterable[Any]) -> list[str]:
@@ -108,8 +107,8 @@ class Vocabulary:
 
     def unknown(self, name: str) -> ParameterError:
         """What to say of a column that is not there, or is there and empty."""
-        known = name in CANONICAL["people"] or name.removeprefix("event.") in CANONICAL["events"]
-        if known and name != "user_id":
+        known = name in self._named["people"] or name.removeprefix("event.") in NAMED
+        if known:
             return ParameterError(f'The column "{name}" is empty in {self.log}.')
         near = nearest(name, [*self._columns("people"), *self._columns("events")])
         if not near:
@@ -118,6 +117,12 @@ class Vocabulary:
         return ParameterError(
             f'"{name}" is neither a column of people or events nor written as '
             f"properties.<key>.{near}"
+        )
+
+    def _no_numbers(self, name: str) -> ParameterError:
+        """What to say of a column that cannot be binned."""
+        return ParameterError(
+            f'"{name}" cannot be put into bins, for it holds no numbers in {self.log}.'
         )
 
     def near(self, step: Step) -> str:
@@ -138,12 +143,13 @@ class Vocabulary:
         return ""
 
     def _columns(self, table: str) -> list[str]:
-        return [column for column in NAMED[table] if self.filled(table, column)]
+        return [column for column in self._named[table] if self.filled(table, column)]
 
     def filled(self, table: str, column: str) -> bool:
         """Whether a column of people or events holds anything."""
         if (table, column) not in self._filled:
-            found = self._ask(f"SELECT count(nullif({column}::VARCHAR, '')) > 0 FROM {table}")
+            n = f"count(nullif({sql_name(column)}::VARCHAR, ''))"
+            found = self._ask(f"SELECT {n} > 0 FROM {table}")
             self._filled[table, column] = found[0][0]
         return self._filled[table, column]
 
@@ -190,7 +196,19 @@ def _of_event(name: str) -> str | None:
     if name in CALENDAR:
         return f"date_trunc('{name}', e.timestamp)::DATE"
     column = name.removeprefix("event.")
-    return f"e.{column}" if column in NAMED["events"] else None
+    return f"e.{column}" if column in NAMED else None
+
+
+def _in_bins(sql: str, edges: Sequence[float]) -> str:
+    """SQL of the bin, in words, that a number lies in; what is no number lies in none."""
+    number = f"try_cast({sql} AS DOUBLE)"
+    first, *others = (f"{edge:.15g}" for edge in edges)
+    cases = [f"WHEN {number} < {first} THEN 'below {first}'"]
+    low = first
+    for high in others:
+        cases.append(f"WHEN {number} < {high} THEN '{low} to below {high}'")
+        low = high
+    return f"CASE {' '.join(cases)} WHEN {number} >= {low} THEN '{low} or more' END"
 
 
 def _property(key: str) -> str:

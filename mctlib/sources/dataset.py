@@ -78,12 +78,14 @@ class Dataset(BaseModel):
 
     currency: of every amount, as it is printed (EUR); nothing is converted.
     observed_until: day or moment (UTC) until which events were collected, although none came.
+    ids_ignore_case: ids of users and accounts that differ by case only are one.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     name: str
     currency: str = ""
     observed_until: Annotated[str, BeforeValidator(str)] | None = None
+    ids_ignore_case: bool = False
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -363,6 +365,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 fingerprint=key,
                 observed_until=dataset.observed_until,
                 zones=zones,
+                ignore_case=dataset.ids_ignore_case,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
@@ -379,7 +382,9 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
+    loading = """
+        build checks days frames identity ids meeting moments observed own_columns sql store
+        """.split()
     code += [package / f"eventlog/{name}.py" for name in loading]
     for path in sorted(code):
         digest.update(path.read_bytes())

@@ -201,7 +201,7 @@ class Stage:
         typed = {column: self._typed(column, sql) for column, sql in chosen.items()}
         more = ""
         if "properties" in CANONICAL[table]:
-            typed["properties"], more = self._rest()
+            typed["properties"], more = self._rest("clean" if table == "people" else "")
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
         return f"SELECT {columns} FROM {self.rows(more)}"
 
@@ -306,10 +306,10 @@ class Stage:
             )
         return put(made, sql)
 
-    def _rest(self) -> tuple[str, str]:
+    def _rest(self, clean: str) -> tuple[str, str]:
         """JSON text of what is left, without regulated keys, e-mail addresses and nulls.
 
-        And the columns that `rows` must add for it.
+        And the columns that `rows` must add for it. ``clean``: the macro for the columns' texts.
         """
         left = [
             header
@@ -319,7 +319,7 @@ class Stage:
         parts = ["'{}'::JSON"]
         more = ""
         if left:
-            pairs = ", ".join(f"{sql_text(h)}, as_json({sql_name(h)})" for h in left)
+            pairs = ", ".join(f"{sql_text(h)}, as_json({clean}({sql_name(h)}))" for h in left)
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be
             nested = "contains(left_, ':{') OR contains(left_, '[{')"

@@ -98,6 +98,7 @@ def load(dataset: str, fresh: bool) -> None:
 def _load(dataset: str, fresh: bool = False) -> None:
     """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
+    from mctlib.sources.narrative import told
 
     report = open_log(dataset, fresh=fresh).load
     for table, rows in report["tables"].items():
@@ -114,6 +115,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
             f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
             "anonymous ids were seen with several users and went to the first of them"
         )
+    for sentence in told(report):
+        click.echo(sentence)
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-import duckdb
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from mctlib.eventlog.sql import sql_text
+
+Ask: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]  # SQL -> the rows that answer it
 
 JOINING = ("user_id", "anonymous_id", "account_id", "partner_id")  # by which tables meet
 # Spaces of every kind, and characters that are not seen at all.
@@ -54,12 +55,13 @@ def plain(x: str) -> str:
     return f"{ascii_only} AND {x} > ' ' AND right({x}, 1) > ' ' AND NOT contains({x}, '.')"
 
 
-def suspects(x: str) -> tuple[str, str]:
-    """Two SQL conditions that ids fulfil which are none; 0 is only suspected.
+def suspects(x: str, *, zero: bool) -> tuple[str, str]:
+    """Two SQL conditions on ids that are none; the first, a plain list, is quick.
 
-    The first is a plain list, which a scan skips most rows by.
+    ``zero``: whether 0 is none, because the others are no integers.
     """
-    spelt = {f(name) for name in NOBODY for f in (str.lower, str.upper, str.title)} | {"0"}
+    spelt = {f(name) for name in NOBODY for f in (str.lower, str.upper, str.title)}
+    spelt |= {"0"} if zero else set()
     listed = f"{x} IN ({', '.join(map(sql_text, sorted(spelt)))})"
     unfilled = " OR ".join(f"{x} LIKE {sql_text(like)}" for like in UNFILLED)
     return listed, f"({unfilled} OR {_rounded(x)})"
@@ -71,9 +73,13 @@ def _rounded(x: str) -> str:
     return f"({far} AND regexp_extract({x}, '{pattern}', 1) <> '')"
 
 
-def integers(x: str) -> str:
-    """SQL of the share of some ids that are integers above 0."""
-    return f"avg(CASE WHEN regexp_extract({x}, '^([0-9]*[1-9][0-9]*)$', 1) <> '' THEN 1.0 ELSE 0 END)"
+def are_integers(ask: Ask, column: str, tables: Sequence[str]) -> bool:
+    """Whether a column's ids are integers above 0, of which 0 may be one too."""
+    some = f"SELECT {column} AS id FROM {{}} WHERE {column} > '0' LIMIT 100000"
+    ids = " UNION ALL ".join(f"({some.format(table)})" for table in tables)
+    digits = "regexp_extract(id, '^([0-9]*[1-9][0-9]*)$', 1) <> ''"
+    ((share,),) = ask(f"SELECT avg(CASE WHEN {digits} THEN 1.0 ELSE 0.0 END) FROM ({ids})")
+    return float(share or 0) >= INTEGERS
 
 
 def called(x: str, column: str) -> str:
@@ -82,21 +88,15 @@ def called(x: str, column: str) -> str:
     return f"concat('impossible {column} ', {name})"
 
 
-def find_impossible(
-    con: duckdb.DuckDBPyConnection, column: str, tables: Sequence[str]
-) -> list[str]:
+def find_impossible(ask: Ask, column: str, tables: Sequence[str]) -> list[str]:
     """What stands in a column of some tables and is nobody's id."""
     found: set[str] = set()
     for table in tables:
-        for suspect in suspects(column):
-            rows = con.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {suspect}").fetchall()
+        for suspect in suspects(column, zero=True):
+            rows = ask(f"SELECT DISTINCT {column} FROM {table} WHERE {suspect}")
             found |= {value for (value,) in rows}
-    if "0" in found:
-        some = f"SELECT {column} AS id FROM {{}} WHERE {column} > '0' LIMIT 100000"
-        ids = " UNION ALL ".join(f"({some.format(table)})" for table in tables)
-        share = con.execute(f"SELECT {integers('id')} FROM ({ids})").fetchall()
-        if (share[0][0] or 0) >= INTEGERS:
-            found.remove("0")
+    if "0" in found and are_integers(ask, column, tables):
+        found.remove("0")
     return sorted(found)
 
 

@@ -16,11 +16,14 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import DataError, as_columns
+from mctlib.contract import CANONICAL, DataError, as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
+from mctlib.eventlog.ids import JOINING, Ask, are_integers, normal_ids, suspects
 from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.meeting import check_meeting, meeting
+from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
@@ -82,14 +85,18 @@ class SparkLog(EventLog):
         groups: int | None = None,
         name: str = "spark",
         observed_until: Any = None,
+        ignore_case: bool = False,
         **tables: Any,
     ) -> None:
         self._beside = given(events, tables)
         people = self._beside.get("people")
         filled: set[str] = set()
+        own: list[str] = []
         if people is not None:
-            people = self._beside["people"] = _canonical(people, "people")
-        rows = _judged(_canonical(events, "events", columns), people)
+            people = self._beside["people"] = _canonical(people, "people", None, ignore_case)
+            own = [column for column in people.columns if column not in CANONICAL["people"]]
+        rows = _canonical(events, "events", columns, ignore_case)
+        rows, met = _judged(rows, people, name)
         if people is not None:
             people = _consenting(people)
             filled = _filled(people)
@@ -100,11 +107,12 @@ class SparkLog(EventLog):
         load = load_report(name, tally, _known_by_day(tally)) | {
             "n_users": _count_users(self._events, people),
             "observed_until": observed.told(observed_until),
+            "met": met,
         }
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
         known = {"people": filled, "events": self._events.columns}
-        self._about = _About(load, sorted(self._described["event"]), known, salt())
+        self._about = _About(load, sorted(self._described["event"]), known, own, salt())
         con = _laid({}, self._about)
         super().__init__(load, InPlaceReader(con, _ClusterWords(self._about, con, self.counts)))
 
@@ -171,7 +179,7 @@ class SparkLog(EventLog):
         # users of one account share a bucket
         of_user = dict.fromkeys([*filter(self.of_user, question.by), *self.accounts])
         if self._people is not None and of_user:
-            people = self._people.select("user_id", *of_user)
+            people = self._people.select("user_id", *map(_quoted, of_user))
             both = rows.cogroup(self._in_groups(people))
             found = both.applyInArrow(lambda key, events, people: work(key, events, people), kinds)
         else:
@@ -207,12 +215,14 @@ class SparkLog(EventLog):
 class _About:
     """What every group must know of the whole: the load report, the events, the salt.
 
-    filled: table -> its columns that hold anything.
+    filled: table -> its columns that hold anything · own: people's columns that are no canonical
+    ones.
     """
 
     load: dict[str, Any]
     names: list[str]
     filled: Mapping[str, Collection[str]]
+    own: Sequence[str]
     salted: str
 
 
@@ -225,6 +235,9 @@ class _GroupWords(Vocabulary):
 
     def filled(self, table: str, column: str) -> bool:
         return column in self._of_whole[table]
+
+    def numbers(self, sql: str, of_user: bool) -> bool:
+        return True  # looking is not worth a job on the cluster
 
 
 class _ClusterWords(_GroupWords):
@@ -278,12 +291,17 @@ def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection
         con.register("given", rows)
         con.execute(f"CREATE TABLE arrow_{table} AS FROM given")
         selects[table] = canonical_select(con, f"arrow_{table}", table, label=f"{table} frame")
-    lay_over(con, selects, salted=about.salted, names=about.names)
+    lay_over(con, selects, salted=about.salted, names=about.names, own=about.own)
     return con
 
 
-def _canonical(frame: DataFrame, table: str, columns: Mapping[str, str] | None = None) -> DataFrame:
-    """The canonical columns that a frame has.
+def _canonical(
+    frame: DataFrame,
+    table: str,
+    columns: Mapping[str, str] | None = None,
+    ignore_case: bool = False,
+) -> DataFrame:
+    """The canonical columns that a frame has, and people's own ones.
 
     Raises DataError: a required one is missing, a time is none.
     """
@@ -300,27 +318,56 @@ def _canonical(frame: DataFrame, table: str, columns: Mapping[str, str] | None =
                 f'{table} frame: "{header}" holds {kind}, not timestamps; '
                 "convert it with to_timestamp."
             )
-        values = f.col("`" + header.replace("`", "``") + "`")
+        values = f.col(_quoted(header))
         if column in kinds:
             values = values.cast(kinds[column])
+        if column in JOINING and kind in ("double", "float"):
+            # Spark writes 10 million as 1.0E7
+            digits = f"cast(cast({_quoted(header)} AS decimal(38, 0)) AS string)"
+            whole = f"abs({_quoted(header)}) < 1e15 AND {_quoted(header)} % 1 = 0"
+            values = f.expr(f"CASE WHEN {whole} THEN {digits} ELSE {_quoted(header)} END")
         chosen.append(values.alias(column))
-    return frame.select(*chosen)
+    if table == "people":
+        others = [header for header in frame.columns if header not in found.values()]
+        chosen += [f.col(_quoted(header)).cast("string").alias(own_name(header)) for header in others]
+    alike = normal_ids(found, ignore_case=ignore_case)
+    written = {column: f.expr(sql.replace("::VARCHAR", "")) for column, sql in alike.items()}
+    return frame.select(*chosen).withColumns(written)
+
+
+def _quoted(column: str) -> str:
+    return "`" + column.replace("`", "``") + "`"
 
 
 def _type(frame: DataFrame, column: str) -> str:
     return frame.schema[column].dataType.simpleString()
 
 
-def _judged(rows: DataFrame, people: DataFrame | None) -> DataFrame:
-    """The rows with the reason why one is left out, ``verdict``."""
+def _judged(
+    rows: DataFrame, people: DataFrame | None, name: str
+) -> tuple[DataFrame, dict[str, dict[str, int]]]:
+    """The rows with the reason why one is left out, ``verdict``; and who meets whom.
+
+    Raises DataError: nobody of people has an event.
+    """
     from pyspark.sql import functions as f
 
+    rows.createOrReplaceTempView("mctlib_rows")
+    ask: Ask = lambda sql: [tuple(row) for row in rows.sparkSession.sql(sql).collect()]
+    zero = not are_integers(ask, "user_id", ["mctlib_rows"])
+    nobody = f"({' OR '.join(suspects('user_id', zero=zero))})"
+    met: dict[str, dict[str, int]] = {}
+    if people is not None:
+        people.where(f"NOT {nobody}").createOrReplaceTempView("mctlib_people")
+        rows.where(f"NOT {nobody}").createOrReplaceTempView("mctlib_rows")
+        check_meeting(ask, name, "mctlib_people", "mctlib_rows")
+        met = meeting(ask, {"people": "mctlib_people"}, "mctlib_rows", "user_id")
     if people is not None and "consent" in people.columns:
         refused = people.where("consent = false").select("user_id").distinct()
         rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
     else:
         rows = rows.withColumn("refused", f.lit(False))
-    return rows.withColumn("verdict", f.expr(verdict("refused")))
+    return rows.withColumn("verdict", f.expr(verdict("refused", nobody))), met
 
 
 def _consenting(people: DataFrame) -> DataFrame:
@@ -331,7 +378,9 @@ def _filled(people: DataFrame) -> set[str]:
     """The columns that hold anything."""
     from pyspark.sql import functions as f
 
-    counts = [f.expr(f"count(nullif(cast({c} as string), ''))").alias(c) for c in people.columns]
+    counts = [
+        f.expr(f"count(nullif(cast({_quoted(c)} as string), ''))").alias(c) for c in people.columns
+    ]
     found = people.agg(*counts).collect()[0]
     return {c for c in people.columns if found[c]}
 

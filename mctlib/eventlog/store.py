@@ -20,8 +20,9 @@ import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
 from mctlib.eventlog import observed
+from mctlib.eventlog.checks import look_alikes, look_over
 from mctlib.eventlog.days import known_by_day
-from mctlib.eventlog.ids import called, find_impossible, normal_ids, one_of
+from mctlib.eventlog.ids import Ask, called, find_impossible, normal_ids, one_of
 from mctlib.eventlog.identity import one_row, stitch
 from mctlib.eventlog.meeting import check_meeting, meeting
 from mctlib.eventlog.own_columns import own_columns
@@ -79,6 +80,11 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     return con
 
 
+def asking(con: duckdb.DuckDBPyConnection) -> Ask:
+    """A function that asks a connection for rows."""
+    return lambda sql: con.execute(sql).fetchall()
+
+
 def fill(
     con: duckdb.DuckDBPyConnection,
     tables: Mapping[str, Sources],
@@ -106,8 +112,11 @@ def fill(
     _reject_faults(rows)
     n_impossible = _reject_impossible(rows)
     identity = stitch(con) | {"n_impossible": n_impossible}
-    met = meeting(con)
-    check_meeting(con, name, "in_people", "in_events")
+    ask = asking(con)
+    check_meeting(ask, name, "in_people", "in_events")
+    beside = {table: f"in_{table}" for table in ABOUT_USERS}
+    beside["refused"] = "in_people WHERE consent = false"
+    met = meeting(ask, beside, "in_events", "user_id")
     _reject_repeats(rows)
     _reject_refusals(rows)
     for counts in rows.counts.values():
@@ -127,6 +136,7 @@ def fill(
             f"{name}: the events changed while they were read ({events['n_kept']:,} rows,"
             f" then {n:,}). Load again when their files are complete."
         )
+    names = "SELECT event::VARCHAR, count(*) FROM store.events GROUP BY ALL"
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     report = {
         "name": name,
@@ -135,6 +145,8 @@ def fill(
         "tables": rows.counts,
         "identity": identity,
         "met": met,
+        "checks": look_over(ask, first, last),
+        "look_alikes": look_alikes(dict(ask(names))),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
@@ -303,13 +315,13 @@ def _reject_impossible(rows: _Rows) -> dict[str, int]:
 
     Returns how many rows lost which id.
     """
-    con = rows.con
+    con, ask = rows.con, asking(rows.con)
     who = ["in_events", "in_identities"]
     about = [f"in_{table}" for table in ABOUT_USERS]
     user, anonymous, account = (
-        find_impossible(con, "user_id", [*who, *about]),
-        find_impossible(con, "anonymous_id", who),
-        find_impossible(con, "account_id", ["in_people"]),
+        find_impossible(ask, "user_id", [*who, *about]),
+        find_impossible(ask, "anonymous_id", who),
+        find_impossible(ask, "account_id", ["in_people"]),
     )
     no_user, no_other = one_of("user_id", user), one_of("anonymous_id", anonymous)
     if user:

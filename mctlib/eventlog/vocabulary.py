@@ -56,7 +56,21 @@ class Vocabulary:
         sql = f"p.{sql_name(name)}" if of_user else _of_event(name)
         if sql is None:
             raise self.unknown(name)
-        return Column(_in_bins(sql, name.edges) if isinstance(name, Binned) else sql, of_user)
+        if not isinstance(name, Binned):
+            return Column(sql, of_user)
+        if not self.numbers(sql, of_user):
+            raise ParameterError(
+                f'"{name}" cannot be put into bins, for it holds no numbers in {self.log}.'
+            )
+        return Column(_in_bins(sql, name.edges), of_user)
+
+    def numbers(self, sql: str, of_user: bool) -> bool:
+        """Whether a column, given by its SQL, holds any number."""
+        if ("", sql) not in self._filled:
+            rows = "people p" if of_user else "events e"
+            n = f"SELECT 1 FROM {rows} WHERE try_cast({sql} AS DOUBLE) IS NOT NULL LIMIT 1"
+            self._filled["", sql] = bool(self._ask(n))
+        return self._filled["", sql]
 
     def text(self, name: str) -> str:
         """SQL of a column's values as they are shown."""
@@ -77,7 +91,7 @@ class Vocabulary:
         """The values of a column. Raises ParameterError: there is none, or only empty ones."""
         found = self.values(name)
         if found == {MISSING}:
-            raise self._no_numbers(name) if isinstance(name, Binned) else self.unknown(name)
+            raise self.unknown(name)
         return sorted(found)
 
     def missing(self, events: Iterable[Any]) -> list[str]:
@@ -117,12 +131,6 @@ class Vocabulary:
         return ParameterError(
             f'"{name}" is neither a column of people or events nor written as '
             f"properties.<key>.{near}"
-        )
-
-    def _no_numbers(self, name: str) -> ParameterError:
-        """What to say of a column that cannot be binned."""
-        return ParameterError(
-            f'"{name}" cannot be put into bins, for it holds no numbers in {self.log}.'
         )
 
     def near(self, step: Step) -> str:

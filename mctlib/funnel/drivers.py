@@ -108,7 +108,7 @@ def drop_off_drivers(
     leave = None if competing is None else as_step(competing, "competing")
     rule = Rule(log.steps(steps), as_window(window), as_columns(adjust), log.accounts, leave)
     check_exit(rule.steps, leave)
-    columns = as_columns(segments)
+    columns = list(dict.fromkeys(as_columns(segments)))
     asked = [as_step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
     tables = log.reduce(

@@ -32,12 +32,13 @@ REGULATED = "|".join(
     )
 )
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
+# blank: a value, or NULL where nothing is written. mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
 MACROS = rf"""
 SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
     THEN trim(x) END;
+CREATE TEMP MACRO blank(x) AS CASE WHEN trim(x) NOT IN ('', '\N') THEN x END;
 CREATE TEMP MACRO tidy(x) AS CASE
     WHEN strlen(x) > 4 THEN strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ')
     ELSE clean(x) IS NOT DISTINCT FROM x END;
@@ -261,6 +262,9 @@ class Stage:
     def _typed(self, column: str, sql: str) -> str:
         """SQL of a canonical column in its type, from SQL of its text."""
         unclear = "neither yes nor no"
+        if column == "user_id" and sql.startswith("clean("):
+            # "null" is no id, and rejected by its name
+            return f"blank({sql.removeprefix('clean(')}"
         if column == "anonymous_id":
             # some tools put an e-mail address there
             return f"CASE WHEN NOT contains({sql}, '@') THEN {sql} END"

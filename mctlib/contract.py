@@ -233,8 +233,10 @@ def as_columns(by: Any, *, ids: bool = False) -> list[str]:
 def _binned(name: str, edges: Any) -> Binned:
     """A column in bins; ParameterError: its edges are no ascending numbers."""
     several = isinstance(edges, Sequence) and not isinstance(edges, str) and len(edges) > 0
-    if not several or not all(_is_number(edge) for edge in edges) or list(edges) != sorted(
-        set(edges)
+    if (
+        not several
+        or not all(_is_number(edge) for edge in edges)
+        or list(edges) != sorted(set(edges))
     ):
         raise ParameterError(
             f'"{name}" is put into bins by {edges!r}; write where they begin, ascending numbers '

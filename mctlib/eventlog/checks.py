@@ -7,8 +7,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+import duckdb
+
 from mctlib.contract import nearest
-from mctlib.eventlog.ids import Ask
+from mctlib.eventlog.ids import Ask, asking
 from mctlib.eventlog.sql import sql_name
 
 # Pairs of a person's days of which the first cannot come after the second.
@@ -29,13 +31,14 @@ ROWS = {
 SAME = {"spend": "day, partner_id, channel", "backend": "user, event, timestamp"}
 
 
-def look_over(ask: Ask, first: Any, last: Any) -> list[dict[str, Any]]:
-    """Findings in people, spend and backend of the store: table, check, column, n, n_rows.
+def look_over(con: duckdb.DuckDBPyConnection, first: Any, last: Any) -> dict[str, Any]:
+    """`look_alikes`, and checks of people, spend and backend: table, check, column, n, n_rows.
 
     Checks: "empty" (of a column that is not empty everywhere), "before" (``column`` lies before
     ``after``), "unknown event" (``column`` names it, ``near`` the nearest), those of ROWS, and
     "again" (a row that says the same as one before it). ``first``, ``last``: of the events.
     """
+    ask = asking(con)
     moments = {"first": f"TIMESTAMP '{first}'", "last": f"TIMESTAMP '{last}'"}
     found = [*_empty(ask), *_out_of_order(ask), *_unknown_events(ask)]
     for table, checks in ROWS.items():
@@ -45,7 +48,8 @@ def look_over(ask: Ask, first: Any, last: Any) -> list[dict[str, Any]]:
         (row,) = ask(f"SELECT count(*), {', '.join([again, *counts])} FROM store.{table}")
         for check, n in zip(("again", *checks), row[1:]):
             found += [{"table": table, "check": check, "n": n, "n_rows": row[0]}] if n else []
-    return found
+    names = ask("SELECT event::VARCHAR, count(*) FROM store.events GROUP BY ALL")
+    return {"checks": found, "look_alikes": look_alikes(dict(names))}
 
 
 def _empty(ask: Ask) -> list[dict[str, Any]]:

@@ -17,15 +17,16 @@ import pandas as pd
 from mctlib.contract import ABOUT_USERS, as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
+from mctlib.eventlog.ids import asking
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.meeting import meeting
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
-from mctlib.eventlog.reader import InPlaceReader, StoreReader
+from mctlib.eventlog.reader import InPlaceReader, StoreReader, use
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
-from mctlib.eventlog.store import asking, connect, fill, use
+from mctlib.eventlog.store import connect, fill
 from mctlib.eventlog.vocabulary import Vocabulary, beside, given
 
 CHUNK_ROWS = 5_000_000
@@ -134,9 +135,7 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(
-            con, sources, name=name, observed_until=observed_until, ignore_case=ignore_case
-        )
+        fill(con, sources, name=name, observed_until=observed_until, ignore_case=ignore_case)
         return cls._of_store(con)
 
     @staticmethod
@@ -194,16 +193,12 @@ class EventLog:
 
     @property
     def load(self) -> dict[str, Any]:
-        """What was read, kept, and rejected for which reason.
-
-        n_identical: see `observed` · met: see `meeting` · look_alikes: see `event_names`.
-        """
+        """What was read, kept, rejected for which reason; see `observed`, `meeting`, `checks`."""
         if "n_users" not in self._load:  # a log in place counts when it is asked
             self._load["n_users"] = self._reader.n_users()
         if "met" not in self._load:
-            self._load["met"] = meeting(
-                asking(self._con), {table: table for table in ABOUT_USERS}, "events", "user"
-            )
+            beside = {table: table for table in ABOUT_USERS}
+            self._load["met"] = meeting(asking(self._con), beside, "events", "user")
         events = self._load["tables"]["events"]
         if "n_identical" not in events:
             events["n_identical"] = self._n_identical()

@@ -17,7 +17,7 @@ Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or
 def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     """The canonical columns of a frame, in the types of the store.
 
-    The others of events and people become properties. Raises DataError: a required column is missing.
+    The others of events and people become properties. Raises DataError: a required one is missing.
     """
     for column in REQUIRED[table]:
         stands_in = table == "events" and column == "user_id" and "anonymous_id" in frame
@@ -29,7 +29,7 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
         if column in frame and column != "properties":
             values = frame[column]
             if column in JOINING and values.dtype.kind == "f":
-                values = values.map(repr, na_action="ignore")  # of large ones digits are lost
+                values = values.map(repr, na_action="ignore")  # 1e+17, not digits
             out[column] = _typed(values, column_type(column))
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+import duckdb
+
 from mctlib.eventlog.sql import sql_text
 
-Ask: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]  # SQL -> the rows that answer it
+Ask: TypeAlias = Callable[[str], list[Any]]  # SQL -> the rows that answer it
 
 JOINING = ("user_id", "anonymous_id", "account_id", "partner_id")  # by which tables meet
 # Spaces of every kind, and characters that are not seen at all.
@@ -16,16 +18,21 @@ ODD_SPACES += "".join(map(chr, range(0x2000, 0x200B)))
 UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 # What SDKs and exports write where they know nobody, in small letters; most are refused by
 # Amplitude ("invalid IDs") and PostHog ("distinct ID blocklist") too.
-NOBODY = """
+NOBODY: list[str] = """
     undefined null (null) <null> none (none) nil nan n/a na #n/a #null! #ref! #value! #name?
     not_set (not_set) unknown anonymous guest not_authenticated true false {} [] -1
     id email user_id userid distinct_id distinctid anonymous_id customer_id
     00000000-0000-0000-0000-000000000000 00000000000000000000000000000000
-""".split()
+""".split()  # noqa: SIM905
 NOBODY += [name.replace("_", " ") for name in NOBODY if "not_set" in name]
 UNFILLED = ("{{%}}", "${%}", "[object %]")  # templates, and objects that were printed
 ROUNDED = "such as 1.23457E+17"  # what a spreadsheet makes of long ids: many become one
 INTEGERS = 0.9  # share of a column's ids that are integers where 0 may be one too
+
+
+def asking(con: duckdb.DuckDBPyConnection) -> Ask:
+    """A function that asks a connection for rows."""
+    return lambda sql: con.execute(sql).fetchall()
 
 
 def normal_ids(columns: Iterable[str], *, ignore_case: bool = False) -> dict[str, str]:
@@ -34,7 +41,9 @@ def normal_ids(columns: Iterable[str], *, ignore_case: bool = False) -> dict[str
     ``ignore_case``: of users and accounts; attribution reads partners so in any case.
     """
     return {
-        column: normal(f"{column}::VARCHAR", ignore_case=ignore_case and column != "partner_id")
+        column: normal(
+            f"CAST({column} AS STRING)", ignore_case=ignore_case and column != "partner_id"
+        )
         for column in columns
         if column in JOINING
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 
-from mctlib.contract import DataError
-from mctlib.eventlog.ids import Ask
+import duckdb
+
+from mctlib.contract import ABOUT_USERS, DataError
+from mctlib.eventlog.ids import Ask, asking
 
 # What two spellings of an id may differ by, SQL that undoes it, and what to do about it.
 SPELLINGS = (
@@ -14,6 +16,21 @@ SPELLINGS = (
     ("leading zeros", "regexp_extract({}, '^0*(.*)$', 1)", "write them alike"),
     ("dashes and spaces", "translate({}, '- ', '')", "write them alike"),
 )
+
+
+def staged_meeting(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[str, int]]:
+    """The `meeting` of the staged tables, and of people without consent ("refused").
+
+    Raises DataError: see `check_meeting`.
+    """
+    ask = asking(con)
+    con.execute("CREATE TEMP TABLE active AS SELECT DISTINCT user_id FROM in_events")
+    check_meeting(ask, name, "in_people", "active")
+    tables = {table: f"in_{table}" for table in ABOUT_USERS}
+    tables["refused"] = "in_people WHERE consent = false"
+    met = meeting(ask, tables, "active", "user_id")
+    con.execute("DROP TABLE active")
+    return met
 
 
 def meeting(
@@ -27,11 +44,10 @@ def meeting(
     """
     found = {}
     for table, rows in tables.items():
-        ((n_users, n_met),) = ask(f"""
-            SELECT count(*), count(met) FROM (SELECT DISTINCT {user} FROM {rows}) LEFT JOIN
-            (SELECT DISTINCT {user}, true AS met FROM {events}) USING ({user})""")
-        if n_users:
-            found[table] = {"n_users": n_users, "n_met": n_met}
+        users = f"SELECT DISTINCT {user} FROM {rows}"
+        active = f"SELECT count(*) FROM ({users}) WHERE {user} IN (SELECT {user} FROM {events})"
+        if n_users := ask(f"SELECT count(*) FROM ({users})")[0][0]:
+            found[table] = {"n_users": n_users, "n_met": ask(active)[0][0]}
     if "people" in found:
         ((n_active,),) = ask(f"SELECT count(DISTINCT {user}) FROM {events}")
         found["events"] = {"n_users": n_active, "n_met": found["people"]["n_met"]}

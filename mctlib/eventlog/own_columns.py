@@ -41,7 +41,7 @@ def own_columns(
         first = f"own_.{sql_name(same[0])}"
         value = f"coalesce({', '.join([first, *others])})" if others else first
         columns[own_name(same[0])] = f"nullif({normal(value)}, '')"
-    columns |= {name: "NULL::VARCHAR" for name in known if name not in columns}
+    columns |= {name: "NULL::VARCHAR" for name in sorted(known) if name not in columns}
     named = [f"{sql} AS {sql_name(name)}" for name, sql in columns.items()]
     if not found:
         return named, rows

@@ -13,11 +13,11 @@ from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_
 from mctlib.eventlog.checks import look_alikes
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.ids import called, find_impossible, normal_ids, one_of
+from mctlib.eventlog.ids import asking, called, find_impossible, normal_ids, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, asking, faults, hashed, salt
+from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, salt
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 
@@ -148,7 +148,7 @@ def lay_over(
     *,
     salted: str,
     names: Sequence[str] | None = None,
-    own: Sequence[str] = (),
+    own: Collection[str] = (),
     ignore_case: bool = False,
 ) -> pd.DataFrame:
     """Give ``con`` the tables of a store over canonical SELECTs; only the small ones are copied.
@@ -166,7 +166,7 @@ def lay_over(
     names : list of str, optional
         The names of all events, in order, when the rows have been judged before; else they are
         looked up, and rows with a `verdict` are left out.
-    own : list of str
+    own : collection of str
         People's own columns, where some of them may not be among those selected.
     ignore_case : bool
         Of ids.
@@ -188,7 +188,7 @@ def lay_over(
         nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
         rows = selects.get(table, f"SELECT {nulls} WHERE false")
         kind = "VIEW" if table == "events" else "TABLE"
-        if names is None:
+        if names is None or table != "events":
             rows = _alike(con, rows, columns, ignore_case)
         con.execute(f"CREATE {kind} given_{table} AS {rows}")
     tables = [f"given_{table}" for table in ("events", *ABOUT_USERS)]
@@ -237,7 +237,7 @@ def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _lay_small_tables(
-    con: duckdb.DuckDBPyConnection, user: str, salted: str, refused: str, own: Sequence[str]
+    con: duckdb.DuckDBPyConnection, user: str, salted: str, refused: str, own: Collection[str]
 ) -> None:
     """Make all tables but the events. Of several rows of a user the first stands.
 

@@ -9,11 +9,29 @@ from threading import Lock
 import duckdb
 import numpy as np
 
+from mctlib.contract import CANONICAL, column_type
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.moments import Moments, whole_users
 from mctlib.eventlog.rows import Array, Rows, array, bits_of_names, codes_of, in_order, masks
 from mctlib.eventlog.select import Question, asks_events_only, select
 from mctlib.eventlog.vocabulary import Vocabulary
+
+
+def use(con: duckdb.DuckDBPyConnection) -> None:
+    """Let ``con`` name the tables of the attached `store`.
+
+    Of its events also the columns that are empty and therefore not stored.
+    """
+    stored = {column for column, *_ in con.execute("DESCRIBE store.events").fetchall()}
+    columns = ["rowid", "user"]
+    for column in CANONICAL["events"]:
+        if column != "user_id":
+            empty = f"NULL::{column_type(column)} AS {column}"
+            columns.append(column if column in stored else empty)
+    con.execute(f"""
+        CREATE VIEW memory.main.events AS SELECT {", ".join(columns)} FROM store.main.events;
+        SET search_path = 'memory.main,store.main'
+    """)
 
 
 class StoreReader:

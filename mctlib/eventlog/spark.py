@@ -16,17 +16,15 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import CANONICAL, DataError, as_columns
+from mctlib.contract import CANONICAL, as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
-from mctlib.eventlog.ids import JOINING, Ask, are_integers, normal_ids, suspects
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.meeting import check_meeting, meeting
-from mctlib.eventlog.own_columns import own_name
-from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
+from mctlib.eventlog.parquet import canonical_select, lay_over, load_report
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
+from mctlib.eventlog.spark_frames import canonical, filled_columns, judged, quoted, type_of
 from mctlib.eventlog.steps import ANY, Step, as_step
 from mctlib.eventlog.store import connect, salt
 from mctlib.eventlog.vocabulary import Vocabulary, given
@@ -90,16 +88,11 @@ class SparkLog(EventLog):
     ) -> None:
         self._beside = given(events, tables)
         people = self._beside.get("people")
-        filled: set[str] = set()
-        own: list[str] = []
         if people is not None:
-            people = self._beside["people"] = _canonical(people, "people", None, ignore_case)
-            own = [column for column in people.columns if column not in CANONICAL["people"]]
-        rows = _canonical(events, "events", columns, ignore_case)
-        rows, met = _judged(rows, people, name)
-        if people is not None:
-            people = _consenting(people)
-            filled = _filled(people)
+            people = self._beside["people"] = canonical(people, "people", None, ignore_case)
+        events = canonical(events, "events", columns, ignore_case)
+        rows, people, met = judged(events, people, name)
+        filled = set() if people is None else filled_columns(people)
         tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
@@ -112,7 +105,8 @@ class SparkLog(EventLog):
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
         known = {"people": filled, "events": self._events.columns}
-        self._about = _About(load, sorted(self._described["event"]), known, own, salt())
+        names = sorted(self._described["event"])
+        self._about = _About(load, names, known, salt(), ignore_case)
         con = _laid({}, self._about)
         super().__init__(load, InPlaceReader(con, _ClusterWords(self._about, con, self.counts)))
 
@@ -124,7 +118,7 @@ class SparkLog(EventLog):
         if isinstance(frame, pd.DataFrame):
             rows = canonical_frame(frame, name)
         else:
-            rows = _canonical(frame, name).toArrow()
+            rows = canonical(frame, name, None, self._about.ignore_case).toArrow()
         return _group({name: rows}, self._about).table(name)
 
     def _n_identical(self) -> int:
@@ -133,7 +127,7 @@ class SparkLog(EventLog):
         rows = self._events
         if "event_id" in rows.columns:
             rows = rows.where("event_id IS NULL")
-        kinds = {column: _type(rows, column) for column in rows.columns}
+        kinds = {column: type_of(rows, column) for column in rows.columns}
         # a map has no hash
         told = [f"to_json({c})" if "<" in kind else c for c, kind in kinds.items()]
         alike = f.expr(f"count(*) - count(DISTINCT xxhash64({', '.join(told)}))")
@@ -179,7 +173,7 @@ class SparkLog(EventLog):
         # users of one account share a bucket
         of_user = dict.fromkeys([*filter(self.of_user, question.by), *self.accounts])
         if self._people is not None and of_user:
-            people = self._people.select("user_id", *map(_quoted, of_user))
+            people = self._people.select("user_id", *map(quoted, of_user))
             both = rows.cogroup(self._in_groups(people))
             found = both.applyInArrow(lambda key, events, people: work(key, events, people), kinds)
         else:
@@ -215,15 +209,14 @@ class SparkLog(EventLog):
 class _About:
     """What every group must know of the whole: the load report, the events, the salt.
 
-    filled: table -> its columns that hold anything · own: people's columns that are no canonical
-    ones.
+    filled: table -> its columns that hold anything.
     """
 
     load: dict[str, Any]
     names: list[str]
     filled: Mapping[str, Collection[str]]
-    own: Sequence[str]
     salted: str
+    ignore_case: bool
 
 
 class _GroupWords(Vocabulary):
@@ -291,98 +284,15 @@ def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection
         con.register("given", rows)
         con.execute(f"CREATE TABLE arrow_{table} AS FROM given")
         selects[table] = canonical_select(con, f"arrow_{table}", table, label=f"{table} frame")
-    lay_over(con, selects, salted=about.salted, names=about.names, own=about.own)
+    lay_over(
+        con,
+        selects,
+        salted=about.salted,
+        names=about.names,
+        own=set(about.filled["people"]) - set(CANONICAL["people"]),
+        ignore_case=about.ignore_case,
+    )
     return con
-
-
-def _canonical(
-    frame: DataFrame,
-    table: str,
-    columns: Mapping[str, str] | None = None,
-    ignore_case: bool = False,
-) -> DataFrame:
-    """The canonical columns that a frame has, and people's own ones.
-
-    Raises DataError: a required one is missing, a time is none.
-    """
-    from pyspark.sql import functions as f
-
-    found = headers(table, frame.columns, columns, f"{table} frame")
-    kinds = {"user_id": "string", "event": "string", "consent": "boolean"}
-    chosen = []
-    for column, header in found.items():
-        kind = _type(frame, header)
-        is_time = column == "timestamp" or column.endswith("_at")
-        if is_time and kind not in ("timestamp", "timestamp_ntz"):
-            raise DataError(
-                f'{table} frame: "{header}" holds {kind}, not timestamps; '
-                "convert it with to_timestamp."
-            )
-        values = f.col(_quoted(header))
-        if column in kinds:
-            values = values.cast(kinds[column])
-        if column in JOINING and kind in ("double", "float"):
-            # Spark writes 10 million as 1.0E7
-            digits = f"cast(cast({_quoted(header)} AS decimal(38, 0)) AS string)"
-            whole = f"abs({_quoted(header)}) < 1e15 AND {_quoted(header)} % 1 = 0"
-            values = f.expr(f"CASE WHEN {whole} THEN {digits} ELSE {_quoted(header)} END")
-        chosen.append(values.alias(column))
-    if table == "people":
-        others = [header for header in frame.columns if header not in found.values()]
-        chosen += [f.col(_quoted(header)).cast("string").alias(own_name(header)) for header in others]
-    alike = normal_ids(found, ignore_case=ignore_case)
-    written = {column: f.expr(sql.replace("::VARCHAR", "")) for column, sql in alike.items()}
-    return frame.select(*chosen).withColumns(written)
-
-
-def _quoted(column: str) -> str:
-    return "`" + column.replace("`", "``") + "`"
-
-
-def _type(frame: DataFrame, column: str) -> str:
-    return frame.schema[column].dataType.simpleString()
-
-
-def _judged(
-    rows: DataFrame, people: DataFrame | None, name: str
-) -> tuple[DataFrame, dict[str, dict[str, int]]]:
-    """The rows with the reason why one is left out, ``verdict``; and who meets whom.
-
-    Raises DataError: nobody of people has an event.
-    """
-    from pyspark.sql import functions as f
-
-    rows.createOrReplaceTempView("mctlib_rows")
-    ask: Ask = lambda sql: [tuple(row) for row in rows.sparkSession.sql(sql).collect()]
-    zero = not are_integers(ask, "user_id", ["mctlib_rows"])
-    nobody = f"({' OR '.join(suspects('user_id', zero=zero))})"
-    met: dict[str, dict[str, int]] = {}
-    if people is not None:
-        people.where(f"NOT {nobody}").createOrReplaceTempView("mctlib_people")
-        rows.where(f"NOT {nobody}").createOrReplaceTempView("mctlib_rows")
-        check_meeting(ask, name, "mctlib_people", "mctlib_rows")
-        met = meeting(ask, {"people": "mctlib_people"}, "mctlib_rows", "user_id")
-    if people is not None and "consent" in people.columns:
-        refused = people.where("consent = false").select("user_id").distinct()
-        rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
-    else:
-        rows = rows.withColumn("refused", f.lit(False))
-    return rows.withColumn("verdict", f.expr(verdict("refused", nobody))), met
-
-
-def _consenting(people: DataFrame) -> DataFrame:
-    return people.where("coalesce(consent, true)") if "consent" in people.columns else people
-
-
-def _filled(people: DataFrame) -> set[str]:
-    """The columns that hold anything."""
-    from pyspark.sql import functions as f
-
-    counts = [
-        f.expr(f"count(nullif(cast({_quoted(c)} as string), ''))").alias(c) for c in people.columns
-    ]
-    found = people.agg(*counts).collect()[0]
-    return {c for c in people.columns if found[c]}
 
 
 def _tally(rows: DataFrame) -> pd.DataFrame:
@@ -390,7 +300,7 @@ def _tally(rows: DataFrame) -> pd.DataFrame:
     from pyspark.sql import functions as f
 
     us = "timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', timestamp)"
-    if _type(rows, "timestamp") == "timestamp":
+    if type_of(rows, "timestamp") == "timestamp":
         us = "unix_micros(timestamp)"
     counted = rows.groupBy("event", "verdict").agg(
         f.count("*").alias("n_events"),

@@ -20,11 +20,12 @@ import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
 from mctlib.eventlog import observed
-from mctlib.eventlog.checks import look_alikes, look_over
+from mctlib.eventlog.checks import look_over
 from mctlib.eventlog.days import known_by_day
-from mctlib.eventlog.ids import Ask, called, find_impossible, normal_ids, one_of
 from mctlib.eventlog.identity import one_row, stitch
-from mctlib.eventlog.meeting import check_meeting, meeting
+from mctlib.eventlog.ids import normal_ids
+from mctlib.eventlog.impossible import reject_impossible
+from mctlib.eventlog.meeting import staged_meeting
 from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.sql import sql_text
 
@@ -80,11 +81,6 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     return con
 
 
-def asking(con: duckdb.DuckDBPyConnection) -> Ask:
-    """A function that asks a connection for rows."""
-    return lambda sql: con.execute(sql).fetchall()
-
-
 def fill(
     con: duckdb.DuckDBPyConnection,
     tables: Mapping[str, Sources],
@@ -100,8 +96,7 @@ def fill(
     ``tables``: canonical table (see `CANONICAL`) -> the sources of each, SELECTs over ``con``. One
     of events gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
     ``timestamp_raw``. ``zones``: see `known_by_day`. ``ignore_case``: of ids. Returns the load
-    report. Raises DataError: too many faulty rows in a source, nothing left, nobody of people has
-    an event.
+    report. Raises DataError: too many faulty rows in a source, nothing left, people without events.
     """
     for table in CANONICAL:
         if table != "events":
@@ -110,13 +105,9 @@ def fill(
     left_out = _stage_events(con, tables.get("events", ()), stitched, ignore_case)
     rows = _Rows(con, left_out)
     _reject_faults(rows)
-    n_impossible = _reject_impossible(rows)
-    identity = stitch(con) | {"n_impossible": n_impossible}
-    ask = asking(con)
-    check_meeting(ask, name, "in_people", "in_events")
-    beside = {table: f"in_{table}" for table in ABOUT_USERS}
-    beside["refused"] = "in_people WHERE consent = false"
-    met = meeting(ask, beside, "in_events", "user_id")
+    n_impossible = reject_impossible(rows)
+    identity = {"n_impossible": n_impossible, **stitch(con)}
+    met = staged_meeting(con, name)
     _reject_repeats(rows)
     _reject_refusals(rows)
     for counts in rows.counts.values():
@@ -136,7 +127,6 @@ def fill(
             f"{name}: the events changed while they were read ({events['n_kept']:,} rows,"
             f" then {n:,}). Load again when their files are complete."
         )
-    names = "SELECT event::VARCHAR, count(*) FROM store.events GROUP BY ALL"
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     report = {
         "name": name,
@@ -145,8 +135,7 @@ def fill(
         "tables": rows.counts,
         "identity": identity,
         "met": met,
-        "checks": look_over(ask, first, last),
-        "look_alikes": look_alikes(dict(ask(names))),
+        **look_over(con, first, last),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
@@ -162,9 +151,7 @@ def fill(
     return report
 
 
-def _stage(
-    con: duckdb.DuckDBPyConnection, table: str, sources: Sources, ignore_case: bool
-) -> None:
+def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources, ignore_case: bool) -> None:
     """Make `in_<table>`, its canonical columns with their source."""
     columns = ["source VARCHAR", *(f"{c} {column_type(c)}" for c in CANONICAL[table])]
     if "timestamp" in CANONICAL[table]:
@@ -310,46 +297,6 @@ def _reject_faults(rows: _Rows) -> None:
     rows.reject("responses", unnamed, fault=True)
 
 
-def _reject_impossible(rows: _Rows) -> dict[str, int]:
-    """Reject rows of impossible ids such as "undefined"; where a row has another id, only these go.
-
-    Returns how many rows lost which id.
-    """
-    con, ask = rows.con, asking(rows.con)
-    who = ["in_events", "in_identities"]
-    about = [f"in_{table}" for table in ABOUT_USERS]
-    user, anonymous, account = (
-        find_impossible(ask, "user_id", [*who, *about]),
-        find_impossible(ask, "anonymous_id", who),
-        find_impossible(ask, "account_id", ["in_people"]),
-    )
-    no_user, no_other = one_of("user_id", user), one_of("anonymous_id", anonymous)
-    if user:
-        for table in ABOUT_USERS:
-            rows.reject(table, f"CASE WHEN {no_user} THEN {called('user_id', 'user_id')} END")
-    if user or anonymous:
-        rows.reject(
-            "events",
-            f"""CASE WHEN {no_user} AND (coalesce(anonymous_id, '') = '' OR {no_other})
-            THEN {called("user_id", "user_id")}
-            WHEN coalesce(user_id, '') = '' AND {no_other}
-            THEN {called("anonymous_id", "anonymous_id")} END""",
-        )
-        con.execute(f"DELETE FROM in_identities WHERE {no_user} OR {no_other}")
-    lost = {"account_id": ("in_people", account)}
-    if rows.left_out is None:
-        lost |= {"user_id": ("given_events", user), "anonymous_id": ("given_events", anonymous)}
-    counts: dict[str, int] = {}
-    for column, (table, ids) in lost.items():
-        those = f"FROM {table} WHERE {one_of(column, ids)}"
-        why = f"SELECT {called(column, column)}, count(*) {those} GROUP BY 1 ORDER BY 1"
-        found = con.execute(why).fetchall() if ids else []
-        if found:
-            con.execute(f"UPDATE {table} SET {column} = NULL WHERE {one_of(column, ids)}")
-        counts |= dict(found)
-    return counts
-
-
 def _reject_repeats(rows: _Rows) -> None:
     line = "row_number() OVER (PARTITION BY user_id ORDER BY rowid)"
     rows.reject("people", f"CASE WHEN {line} > 1 THEN 'same user_id again' END")
@@ -451,20 +398,3 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
             SELECT word, word::store.{column}_names AS code FROM words
         """)
     return few
-
-
-def use(con: duckdb.DuckDBPyConnection) -> None:
-    """Let ``con`` name the tables of the attached `store`.
-
-    Of its events also the columns that are empty and therefore not stored.
-    """
-    stored = {column for column, *_ in con.execute("DESCRIBE store.events").fetchall()}
-    columns = ["rowid", "user"]
-    for column in CANONICAL["events"]:
-        if column != "user_id":
-            empty = f"NULL::{column_type(column)} AS {column}"
-            columns.append(column if column in stored else empty)
-    con.execute(f"""
-        CREATE VIEW memory.main.events AS SELECT {", ".join(columns)} FROM store.main.events;
-        SET search_path = 'memory.main,store.main'
-    """)

@@ -382,10 +382,8 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = """
-        build checks days frames identity ids meeting moments observed own_columns sql store
-        """.split()
-    code += [package / f"eventlog/{name}.py" for name in loading]
+    loading = "build checks days frames identity ids impossible meeting moments observed"
+    code += [package / f"eventlog/{name}.py" for name in f"{loading} own_columns sql store".split()]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

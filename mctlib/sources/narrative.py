@@ -58,8 +58,12 @@ def _checked(found: dict[str, Any]) -> str:
         share = f"{100 * n / n_rows:.0f} %"
         return f'{table}: "{found["column"]}" is empty in {share} of {n_rows:,} rows'
     if found["check"] == "before":
-        return f"{table}: {found['column']} lies before {found['after']} in {n:,} of {n_rows:,} rows"
+        return (
+            f"{table}: {found['column']} lies before {found['after']} in {n:,} of {n_rows:,} rows"
+        )
     if found["check"] == "unknown event":
         event = json.dumps(found["column"])
-        return f"{table}: the event {event} ({count(n, 'row')}) is none of the events'{found['near']}"
+        return (
+            f"{table}: the event {event} ({count(n, 'row')}) is none of the events'{found['near']}"
+        )
     return f"{table}, {n:,} of {n_rows:,} rows: {ABOUT[found['check']]}"

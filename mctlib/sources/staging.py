@@ -32,7 +32,8 @@ REGULATED = "|".join(
     )
 )
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# blank: a value, or NULL where nothing is written. mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
+# blank: a value, or NULL where nothing is written.
+# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
 MACROS = rf"""
 SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE
@@ -200,6 +201,9 @@ class Stage:
         if table == "surveys":
             self._give_open_questions_a_reason(chosen)
         typed = {column: self._typed(column, sql) for column, sql in chosen.items()}
+        if typed.get("user_id", "").startswith("clean("):
+            # "null" is rejected by its name
+            typed["user_id"] = typed["user_id"].replace("clean(", "blank(", 1)
         more = ""
         if "properties" in CANONICAL[table]:
             typed["properties"], more = self._rest("clean" if table == "people" else "")
@@ -262,9 +266,6 @@ class Stage:
     def _typed(self, column: str, sql: str) -> str:
         """SQL of a canonical column in its type, from SQL of its text."""
         unclear = "neither yes nor no"
-        if column == "user_id" and sql.startswith("clean("):
-            # "null" is no id, and rejected by its name
-            return f"blank({sql.removeprefix('clean(')}"
         if column == "anonymous_id":
             # some tools put an e-mail address there
             return f"CASE WHEN NOT contains({sql}, '@') THEN {sql} END"

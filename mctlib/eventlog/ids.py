@@ -51,17 +51,22 @@ def normal_ids(columns: Iterable[str], *, ignore_case: bool = False) -> dict[str
 
 def normal(x: str, *, ignore_case: bool = False) -> str:
     """SQL of a text as every table writes it: `1000.0` as `1000`, no odd or outer spaces."""
+    # most are so already, which is seen without taking them apart
+    written = f"CASE WHEN {plain(x)} THEN {x} ELSE {rewritten(x)} END"
+    return f"lower({written})" if ignore_case else written
+
+
+def rewritten(x: str) -> str:
+    """SQL of any text as `normal` writes it."""
     spaced = f"translate({x}, {sql_text(ODD_SPACES + UNSEEN)}, {sql_text(' ' * len(ODD_SPACES))})"
     whole = f"nullif(regexp_extract(trim({spaced}), '^([+-]?[0-9]+)[.]0*$', 1), '')"
-    # most are so already, which is seen without taking them apart
-    written = f"CASE WHEN {plain(x)} THEN {x} ELSE coalesce({whole}, trim({spaced})) END"
-    return f"lower({written})" if ignore_case else written
+    return f"coalesce({whole}, trim({spaced}))"
 
 
 def plain(x: str) -> str:
     """SQL that is true for texts that are `normal` at a glance."""
     ascii_only = f"bit_length({x}) = 8 * length({x})"
-    return f"{ascii_only} AND {x} > ' ' AND right({x}, 1) > ' ' AND NOT contains({x}, '.')"
+    return f"{ascii_only} AND {x} >= '!' AND right({x}, 1) >= '!' AND NOT contains({x}, '.')"
 
 
 def suspects(x: str, *, zero: bool) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mctlib.contract import DataError
-from mctlib.eventlog.ids import JOINING, are_integers, normal_ids, suspects
+from mctlib.eventlog.ids import JOINING, are_integers, rewritten, suspects
 from mctlib.eventlog.meeting import check_meeting, meeting
 from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.parquet import headers, verdict
@@ -52,8 +52,11 @@ def canonical(
         chosen += [
             f.col(quoted(header)).cast("string").alias(own_name(header)) for header in others
         ]
-    alike = normal_ids(found, ignore_case=ignore_case)
-    return frame.select(*chosen).withColumns({c: f.expr(sql) for c, sql in alike.items()})
+    # not by `normal`: Spark compiles an expression anew wherever it stands
+    alike = {column: f.expr(rewritten(column)) for column in found if column in JOINING}
+    if ignore_case:
+        alike |= {column: f.lower(alike[column]) for column in alike if column != "partner_id"}
+    return frame.select(*chosen).withColumns(alike)
 
 
 def quoted(column: str) -> str:

@@ -105,8 +105,7 @@ def fill(
     left_out = _stage_events(con, tables.get("events", ()), stitched, ignore_case)
     rows = _Rows(con, left_out)
     _reject_faults(rows)
-    n_impossible = reject_impossible(rows)
-    identity = {"n_impossible": n_impossible, **stitch(con)}
+    identity = {"n_impossible": reject_impossible(rows), **stitch(con)}
     met = staged_meeting(con, name)
     _reject_repeats(rows)
     _reject_refusals(rows)

@@ -68,7 +68,7 @@ class Vocabulary:
         """Whether a column, given by its SQL, holds any number."""
         if ("", sql) not in self._filled:
             rows = "people p" if of_user else "events e"
-            n = f"SELECT 1 FROM {rows} WHERE try_cast({sql} AS DOUBLE) IS NOT NULL LIMIT 1"
+            n = f"SELECT 1 FROM {rows} WHERE try_cast({sql} AS DOUBLE) <> 'NaN' LIMIT 1"
             self._filled["", sql] = bool(self._ask(n))
         return self._filled["", sql]
 
@@ -209,7 +209,7 @@ def _of_event(name: str) -> str | None:
 
 def _in_bins(sql: str, edges: Sequence[float]) -> str:
     """SQL of the bin, in words, that a number lies in; what is no number lies in none."""
-    number = f"try_cast({sql} AS DOUBLE)"
+    number = f"nullif(try_cast({sql} AS DOUBLE), 'NaN')"
     first, *others = (f"{edge:.15g}" for edge in edges)
     cases = [f"WHEN {number} < {first} THEN 'below {first}'"]
     low = first

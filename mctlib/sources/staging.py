@@ -39,7 +39,7 @@ SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
     THEN trim(x) END;
-CREATE TEMP MACRO blank(x) AS CASE WHEN trim(x) NOT IN ('', '\N') THEN x END;
+CREATE TEMP MACRO blank(x) AS CASE WHEN trim(x) NOT IN ('', '\N') THEN trim(x) END;
 CREATE TEMP MACRO tidy(x) AS CASE
     WHEN strlen(x) > 4 THEN strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ')
     ELSE clean(x) IS NOT DISTINCT FROM x END;

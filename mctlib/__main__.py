@@ -192,6 +192,7 @@ def load(dataset: str, fresh: bool) -> None:
 def _load(dataset: str, fresh: bool = False) -> None:
     """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
+    from mctlib.sources.narrative import told
 
     log = open_log(dataset, fresh=fresh, verify=True)
     report = log.load
@@ -215,8 +216,8 @@ def _load(dataset: str, fresh: bool = False) -> None:
             f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
             "anonymous ids were seen with several users and went to the first of them"
         )
-    for caveat in log.caveats():
-        click.echo(caveat)
+    for sentence in (*log.caveats(), *told(report)):
+        click.echo(sentence)
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
 
 

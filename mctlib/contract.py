@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -27,7 +29,7 @@ _OPTIONAL = {
         """,
     "people": """
         signed_up_at channel partner_id account_id plan
-        activated_at renewed_at upsold_at churned_at revenue consent
+        activated_at renewed_at upsold_at churned_at revenue consent properties
         """,
     "surveys": "reason tool",
     "spend": "partner_id channel",
@@ -187,27 +189,45 @@ def as_window(window: Any, name: str = "window") -> int:
     return us
 
 
-def as_columns(by: str | Sequence[str] | None, *, ids: bool = False) -> list[str]:
+class Binned(str):
+    """The name of a column whose numbers are put into bins, which begin at its ``edges``."""
+
+    edges: tuple[float, ...]
+
+    def __new__(cls, name: str, edges: Sequence[float] = ()) -> Binned:
+        """A name that remembers the edges."""
+        column = super().__new__(cls, name)
+        column.edges = tuple(edges)
+        return column
+
+
+def as_columns(by: Any, *, ids: bool = False) -> list[str]:
     """Read the names of columns.
 
     Parameters
     ----------
-    by : str, list of str, or None
-        One, several, or none (also "" and []).
+    by : str, mapping, list of these, or None
+        One, several, or none (also "" and []). A mapping is of columns whose numbers are binned:
+        name -> where each bin but the lowest begins.
     ids : bool
         Whether ids are allowed, because they are not shown.
 
     Raises
     ------
     ParameterError
-        One of them holds ids.
+        One of them holds ids; bins that are none.
 
     Examples
     --------
-    >>> as_columns("plan")
-    ['plan']
+    >>> as_columns(["plan", {"seats": [1, 10, 50]}])
+    ['plan', 'seats']
     """
-    columns = [by] if by and isinstance(by, str) else list(by or ())
+    columns: list[str] = []
+    for given in [by] if isinstance(by, (str, Mapping)) else by or ():
+        if isinstance(given, Mapping):
+            columns += [_binned(name, edges) for name, edges in given.items()]
+        elif given:
+            columns.append(given)
     for column in columns:
         if not ids and column.rpartition(".")[2] in IDS:
             raise ParameterError(
@@ -215,3 +235,22 @@ def as_columns(by: str | Sequence[str] | None, *, ids: bool = False) -> list[str
                 "values are groups of users, such as channel or plan."
             )
     return columns
+
+
+def _binned(name: str, edges: Any) -> Binned:
+    """A column in bins; ParameterError: its edges are no ascending numbers."""
+    several = isinstance(edges, Sequence) and not isinstance(edges, str) and len(edges) > 0
+    if (
+        not several
+        or not all(_is_number(edge) for edge in edges)
+        or list(edges) != sorted(set(edges))
+    ):
+        raise ParameterError(
+            f'"{name}" is put into bins by {edges!r}; write where they begin, ascending numbers '
+            "such as [1, 10, 50]."
+        )
+    return Binned(name, edges)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -8,18 +8,17 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import duckdb
 
 from mctlib.contract import DataError
 from mctlib.eventlog.moments import write_moments
-from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.eventlog.sql import sql_text
-from mctlib.eventlog.store import Sources, fill
+from mctlib.eventlog.store import Sources, Terms, fill
 from mctlib.eventlog.store_file import digest, put, settle
 
 # what DuckDB and the system raise when a store cannot be written
@@ -38,12 +37,7 @@ def build_store(
     *,
     con: duckdb.DuckDBPyConnection,
     name: str,
-    fingerprint: str = "",
-    observed_until: str | None = None,
-    earliest: str | None = None,
-    zones: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    resent_within: str = RESENT_WITHIN,
+    **terms: Unpack[Terms],
 ) -> dict[str, Any]:
     """Turn staged SELECTs into a store file, atomically.
 
@@ -60,7 +54,9 @@ def build_store(
         ``timestamp_raw``.
     con : DuckDBPyConnection
         Where the sources are staged.
-    name, fingerprint, observed_until : str
+    name : str
+        Of the dataset, for the report.
+    fingerprint, observed_until : str
         Of the dataset, for the report.
     earliest : str
         The first day whose events are believed (none: see `plausible`).
@@ -70,6 +66,8 @@ def build_store(
         What was left out of the files, a sentence each, for the report.
     resent_within : str
         As far apart the times of one event with one ``event_id`` may lie; beyond, rows are kept.
+    ignore_case : bool
+        Whether ids that differ by case only are one.
 
     Returns
     -------
@@ -79,7 +77,7 @@ def build_store(
     Raises
     ------
     DataError
-        Too many faulty rows in a source, nothing left, disk full.
+        Too many faulty rows in a source, nothing left, nobody of people has an event, disk full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{owner()}.tmp")
@@ -91,12 +89,7 @@ def build_store(
                 con,
                 tables,
                 name=name,
-                fingerprint=fingerprint,
-                observed_until=observed_until,
-                earliest=earliest,
-                zones=zones,
-                notes=notes,
-                resent_within=resent_within,
+                **terms,
             )
             con.execute(f"COPY rejected TO {sql_text(rejected)} (FORMAT parquet)")
             write_moments(con, walked, report["load_id"])

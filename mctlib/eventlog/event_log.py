@@ -14,10 +14,12 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from mctlib.contract import as_columns
+from mctlib.contract import ABOUT_USERS, as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
+from mctlib.eventlog.ids import asking
 from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.meeting import meeting
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
@@ -97,6 +99,7 @@ class EventLog:
         *,
         name: str = "frame",
         observed_until: Any = None,
+        ignore_case: bool = False,
         **tables: pd.DataFrame | None,
     ) -> EventLog:
         """A log held in memory, from pandas frames.
@@ -109,13 +112,16 @@ class EventLog:
             What sentences call the log.
         observed_until : str or Timestamp, optional
             Events were collected until then, although none came: an ``as_of`` may be as late.
+        ignore_case : bool
+            Whether ids of users that differ by case only are one.
         **tables : DataFrame
             people, surveys, backend, spend, timeline, responses: what is known beside the events.
+            People's further columns (country, seats) may be asked for like the canonical ones.
 
         Raises
         ------
         DataError
-            A required column is missing, no event is left.
+            A required column is missing, no event is left, none of the people has one.
 
         Notes
         -----
@@ -135,7 +141,7 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(con, sources, name=name, observed_until=observed_until)
+        fill(con, sources, name=name, observed_until=observed_until, ignore_case=ignore_case)
         return cls._of_store(con)
 
     @staticmethod
@@ -145,6 +151,7 @@ class EventLog:
         columns: Mapping[str, str] | None = None,
         name: str = "parquet",
         observed_until: Any = None,
+        ignore_case: bool = False,
         **tables: Any,
     ) -> EventLog:
         """A log over Parquet files, read anew by every question.
@@ -161,26 +168,28 @@ class EventLog:
             Canonical column -> the column of the events' files.
         name : str
             What sentences call the log.
-        observed_until : str or Timestamp, optional
-            As `from_frame` takes it.
+        observed_until, ignore_case
+            As `from_frame` takes them.
         **tables : str, Path or DataFrame
             people, surveys, backend, spend, timeline, responses.
 
         Raises
         ------
         DataError
-            A column is missing, no file, more than one row in ten wrong in one way.
+            A column is missing, no file, more than one row in ten wrong in one way, none of the
+            people has an event.
 
         Notes
         -----
-        Rows without user, event or time, of users without consent, or from the future are left
-        out and counted in `load`. Nothing is stitched or de-duplicated: ``user_id`` must be final
-        and ``event_id`` is not looked at; where that is done already, every table is the one that
-        the store gives. A question sorts the columns it needs by user and time, on disk where they
-        need more memory than `store.SPILL_ABOVE`.
+        Rows without user (or of an impossible one, such as "undefined"), event or time, of users
+        without consent, or from the future are left out and counted in `load`. Nothing is stitched
+        or de-duplicated: ``user_id`` must be final and ``event_id`` is not looked at; where that is
+        done already, every table is the one that the store gives. A question sorts the columns it
+        needs by user and time, on disk where they need more memory than `store.SPILL_ABOVE`.
         """
         con = connect()
-        load = read_in_place(con, given(events, tables), columns=columns, name=name)
+        sources = given(events, tables)
+        load = read_in_place(con, sources, columns=columns, name=name, ignore_case=ignore_case)
         load["observed_until"] = observed.told(observed_until)
         return EventLog(load, InPlaceReader(con, Vocabulary(name, con)))
 
@@ -191,9 +200,12 @@ class EventLog:
 
     @property
     def load(self) -> dict[str, Any]:
-        """What was read, kept, and rejected for which reason; n_identical, ...: see `observed`."""
+        """What was read, kept, rejected for which reason; see `observed`, `meeting`, `checks`."""
         if "n_users" not in self._load:  # a log in place counts when it is asked
             self._load["n_users"] = self._reader.n_users()
+        if "met" not in self._load:
+            beside = {table: table for table in ABOUT_USERS}
+            self._load["met"] = meeting(asking(self._con), beside, "events", "user")
         events = self._load["tables"]["events"]
         if "n_identical" not in events:
             events["n_identical"] = self._n_identical()

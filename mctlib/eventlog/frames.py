@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.eventlog.ids import JOINING
 
 Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 
 
 def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
-    """The canonical columns of a frame, in the types of the store; of events the others too.
+    """The canonical columns of a frame, in the types of the store.
 
-    These become properties; ``unread`` tells rows whose properties are no JSON object. Raises
-    DataError: a required column is missing, an amount is no number.
+    The others of events and people become properties; ``unread`` tells rows of events whose
+    properties are no JSON object. Raises DataError: a required column is missing, an amount is no
+    number.
     """
     for column in REQUIRED[table]:
         stands_in = table == "events" and column == "user_id" and "anonymous_id" in frame
@@ -28,16 +30,20 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     out = {}
     for column in CANONICAL[table]:
         if column in frame and column != "properties":
-            kind = column_type(column)
+            values, kind = frame[column], column_type(column)
             if kind == "DOUBLE":
-                _check_amounts(frame[column], f'{table} frame: "{column}"')
-            out[column] = _typed(frame[column], kind)
+                _check_amounts(values, f'{table} frame: "{column}"')
+            if column in JOINING and values.dtype.kind == "f":
+                values = values.map(repr, na_action="ignore")  # 1e+17, not digits
+            out[column] = _typed(values, kind)
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())
             out["timestamp_raw"] = unread.astype("string")
     extra = [column for column in frame if column not in CANONICAL[table]]
-    if table == "events" and (extra or "properties" in frame):
-        out["properties"], out["unread"] = _properties(frame, extra)
+    if "properties" in CANONICAL[table] and (extra or "properties" in frame):
+        out["properties"], unreadable = _properties(frame, extra)
+        if table == "events":
+            out["unread"] = unreadable
     return pd.DataFrame(out, index=frame.index)
 
 

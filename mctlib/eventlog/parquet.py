@@ -12,8 +12,12 @@ import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog import plausible
+from mctlib.eventlog.checks import look_alikes
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.ids import asking, called, find_impossible, normal_ids, one_of
+from mctlib.eventlog.meeting import check_meeting
+from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.sql import sql_name, sql_object, sql_text
 from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, hashed, salt
 
@@ -26,6 +30,7 @@ def read_in_place(
     *,
     columns: Mapping[str, str] | None,
     name: str,
+    ignore_case: bool = False,
 ) -> dict[str, Any]:
     """Give ``con`` the tables of a log over files or frames (table -> source); the load report."""
     selects = {}
@@ -33,7 +38,8 @@ def read_in_place(
         mapped = columns if table == "events" else None
         selects[table] = _select_of(con, table, source, mapped)
     try:
-        tally = lay_over(con, selects, salted=salt())
+        tally = lay_over(con, selects, salted=salt(), ignore_case=ignore_case)
+        check_meeting(asking(con), name, "given_people", "(FROM judged WHERE verdict IS NULL)")
         days = known_by_day(con, ["SELECT name AS event, timestamp FROM events"])
     except duckdb.Error as error:
         raise _unreadable(sources["events"], error) from error
@@ -42,12 +48,14 @@ def read_in_place(
     return load_report(name, tally, days)
 
 
-def verdict(refused: str, near: tuple[date, date] | None = None) -> str:
+def verdict(refused: str, nobody: str = "false", near: tuple[date, date] | None = None) -> str:
     """SQL of the reason why a row of events is left out, NULL for the others.
 
-    ``refused``: SQL that is true for users without consent. ``near``: see `plausible`.
+    ``refused``, ``nobody``: SQL that is true for users without consent, and for impossible ids.
+    ``near``: see `plausible`.
     """
     no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
+    no_user += f" WHEN {nobody} THEN {called('user_id', 'user_id')}"
     return f"CASE {plausible.faults(near=near)} {no_user} WHEN {refused} THEN 'no consent' END"
 
 
@@ -84,7 +92,7 @@ def canonical_select(
     """SELECT of all canonical columns, in the types of the store, over what follows a FROM.
 
     Times without a zone are UTC, absent columns NULL. Where properties are text, ``unread`` tells
-    which are no JSON object.
+    which are no JSON object. People's own columns are their properties.
     """
     kinds = {name: kind for name, kind, *_ in con.sql(f"DESCRIBE FROM {relation}").fetchall()}
     found = headers(table, kinds, columns, label)
@@ -95,6 +103,8 @@ def canonical_select(
             sql = _cast(column, sql_name(found[column]), kinds[found[column]], label)
             if column in plausible.beside(table):
                 sql = f"CASE WHEN {plausible.believed(f'({sql})')} THEN {sql} END"
+        elif table == "people" and column == "properties":
+            sql = _others([header for header in kinds if header not in found.values()])
         parts.append(f"{sql} AS {column}")
     if kinds.get(found.get("properties", "")) == "VARCHAR":
         bag = sql_name(found["properties"])
@@ -115,6 +125,12 @@ def _cast(column: str, name: str, kind: str, label: str) -> str:
     if column == "properties":
         return sql_object(name) if kind == "VARCHAR" else f"to_json({name})::VARCHAR"
     return f"{name}::{wanted}"
+
+
+def _others(headers: Sequence[str]) -> str:
+    """SQL of further columns as one JSON text."""
+    pairs = [f"{sql_text(header)}, {sql_name(header)}::VARCHAR" for header in headers]
+    return f"json_object({', '.join(pairs)})::VARCHAR"
 
 
 def _select_of(
@@ -141,6 +157,8 @@ def lay_over(
     *,
     salted: str,
     names: Sequence[str] | None = None,
+    own: Collection[str] = (),
+    ignore_case: bool = False,
 ) -> pd.DataFrame:
     """Give ``con`` the tables of a store over canonical SELECTs; only the small ones are copied.
 
@@ -157,6 +175,10 @@ def lay_over(
     names : list of str, optional
         The names of all events, in order, when the rows have been judged before; else they are
         looked up, and rows with a `verdict` are left out.
+    own : collection of str
+        People's own columns, where some of them may not be among those selected.
+    ignore_case : bool
+        Of ids.
 
     Returns
     -------
@@ -174,17 +196,23 @@ def lay_over(
         nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
         rows = selects.get(table, f"SELECT {nulls} WHERE false")
         kind = "VIEW" if table == "events" else "TABLE"
+        if names is None or table != "events":
+            rows = _alike(con, rows, columns, ignore_case)
         con.execute(f"CREATE {kind} given_{table} AS {rows}")
+    tables = [f"given_{table}" for table in ("events", *ABOUT_USERS)]
+    impossible = find_impossible(asking(con), "user_id", tables) if names is None else []
+    for table in ABOUT_USERS:
+        con.execute(f"DELETE FROM given_{table} WHERE {one_of('user_id', impossible)}")
     con.execute("""CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people
         WHERE consent = false AND user_id <> ''""")
     anybody = con.execute("SELECT 1 FROM refused LIMIT 1").fetchall()
     refused = "user_id IN (FROM refused)" if anybody else "false"
-    sound = names is not None or not anybody and _all_sound(con)
+    sound = names is not None or not (anybody or impossible) and _all_sound(con)
     near = None if sound else plausible.near(con, "given_events")
-    why = "NULL" if sound else verdict(refused, near)
+    why = "NULL" if sound else verdict(refused, one_of("user_id", impossible), near)
     con.execute(f"CREATE VIEW judged AS SELECT *, {why}::VARCHAR AS verdict FROM given_events")
     user = f"(hash(md5({sql_text(salted)} || user_id)) >> 1)::BIGINT AS user"
-    _lay_small_tables(con, user, salted, refused)
+    _lay_small_tables(con, user, salted, refused, own)
 
     tally = _tally(con, sound) if names is None else pd.DataFrame({"event": names, "verdict": None})
     events = tally.loc[tally["verdict"].isna(), "event"]
@@ -195,6 +223,17 @@ def lay_over(
     con.execute(f"""CREATE VIEW events AS
         SELECT {user}, event AS name, event::event_names AS event, {others} FROM judged {only}""")
     return tally
+
+
+def _alike(
+    con: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str], ignore_case: bool
+) -> str:
+    """A SELECT whose ids are written alike; itself where one look shows that all are so."""
+    for column, normal in normal_ids(columns, ignore_case=ignore_case).items():
+        odd = f"SELECT 1 FROM ({rows}) WHERE {column} IS DISTINCT FROM {normal} LIMIT 1"
+        if con.execute(odd).fetchall():
+            rows = f"SELECT * REPLACE ({normal} AS {column}) FROM ({rows})"
+    return rows
 
 
 def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:
@@ -208,20 +247,27 @@ def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:
     return bool(found.fetchall()[0][0])
 
 
-def _lay_small_tables(con: duckdb.DuckDBPyConnection, user: str, salted: str, refused: str) -> None:
+def _lay_small_tables(
+    con: duckdb.DuckDBPyConnection, user: str, salted: str, refused: str, own: Collection[str]
+) -> None:
     """Make all tables but the events. Of several rows of a user the first stands.
 
-    ``user``, ``refused``: SQL of a user's integer, and of whether there is no consent.
+    ``user``, ``refused``: SQL of a user's integer, and of whether there is no consent · ``own``:
+    see `lay_over`.
     """
     con.execute("""DELETE FROM given_people
         WHERE rowid NOT IN (SELECT min(rowid) FROM given_people GROUP BY user_id)""")
     ids = ["SELECT user_id FROM judged WHERE verdict IS NULL"]
     for table in ABOUT_USERS:
-        columns = _kept([c for c in CANONICAL[table] if c != "consent"], salted)
-        con.execute(f"DELETE FROM given_{table} WHERE coalesce(user_id, '') = '' OR {refused}")
-        con.execute(
-            f"CREATE TABLE {table} AS SELECT {user}, {columns} FROM given_{table} ORDER BY user"
-        )
+        left_out = ("user_id", "consent", "properties")
+        columns = [_kept([c for c in CANONICAL[table] if c not in left_out], salted)]
+        rows = f"given_{table}"
+        con.execute(f"DELETE FROM {rows} WHERE coalesce(user_id, '') = '' OR {refused}")
+        if table == "people":
+            more, rows = own_columns(con, rows, own)
+            columns += more
+        con.execute(f"""CREATE TABLE {table} AS
+            SELECT {", ".join([user, *columns])} FROM {rows} ORDER BY user""")
         ids.append(f"SELECT user_id FROM given_{table}")
     con.execute(f"""CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket
         FROM ({" UNION ".join(ids)}) LEFT JOIN given_people USING (user_id)""")
@@ -274,4 +320,5 @@ def load_report(name: str, tally: pd.DataFrame, days: Mapping[str, list[str]]) -
         "first_event": str(pd.Timestamp(int(kept["first_at"].min()), unit="us")),
         "last_event": str(pd.Timestamp(int(kept["last_at"].max()), unit="us")),
         "day_resolution": dict(days),
+        "look_alikes": look_alikes(kept.groupby("event")["n_events"].sum().to_dict()),
     }

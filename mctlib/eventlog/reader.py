@@ -109,8 +109,8 @@ class StoreReader:
     def people_codes(self, name: str) -> tuple[Array, list[str]]:
         """A column of people as codes and labels, a line a user (see `line`)."""
         everyone = "users u LEFT JOIN people p USING (user)"
-        rows = f"SELECT p.{name} FROM {everyone} ORDER BY u.user"
-        return codes_of(self.con.sql(rows).to_arrow_table()[name])
+        rows = f"SELECT {self.words.column(name).sql} AS dim FROM {everyone} ORDER BY u.user"
+        return codes_of(self.con.sql(rows).to_arrow_table()["dim"])
 
     def line(self, user: Array) -> Array:
         """Where `people_codes` holds the users."""
@@ -164,9 +164,9 @@ class InPlaceReader(StoreReader):
 
     def people_codes(self, name: str) -> tuple[Array, list[str]]:
         """A column of people as codes and labels: a line each, the last for everybody else."""
-        known_and_others = f"SELECT user, {name} FROM people UNION ALL SELECT NULL, NULL"
-        rows = f"SELECT {name} FROM ({known_and_others}) ORDER BY user NULLS LAST"
-        return codes_of(self.con.sql(rows).to_arrow_table()[name])
+        known = f"SELECT user, {self.words.column(name).sql} AS dim FROM people p"
+        rows = f"SELECT dim FROM ({known} UNION ALL SELECT NULL, NULL) ORDER BY user NULLS LAST"
+        return codes_of(self.con.sql(rows).to_arrow_table()["dim"])
 
     def line(self, user: Array) -> Array:
         """Where `people_codes` holds the users."""

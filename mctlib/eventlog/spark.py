@@ -17,14 +17,15 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import DataError, as_columns
+from mctlib.contract import CANONICAL, as_columns
 from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
+from mctlib.eventlog.parquet import canonical_select, lay_over, load_report, verdict
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
+from mctlib.eventlog.spark_frames import canonical, filled_columns, judged, quoted, type_of
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.eventlog.store import connect, salt
 from mctlib.eventlog.vocabulary import MOST_VALUES, Vocabulary, given
@@ -83,21 +84,20 @@ class SparkLog(EventLog):
         groups: int | None = None,
         name: str = "spark",
         observed_until: Any = None,
+        ignore_case: bool = False,
         **tables: Any,
     ) -> None:
         self._beside = given(events, tables)
         people = self._beside.get("people")
-        filled: set[str] = set()
         if people is not None:
-            people = self._beside["people"] = _canonical(people, "people")
-        given_rows = _canonical(events, "events", columns)
-        rows = _judged(given_rows, people)
-        if people is not None:
-            people = _consenting(people)
-            filled = _filled(people)
+            people = self._beside["people"] = canonical(people, "people", None, ignore_case)
+        events = canonical(events, "events", columns, ignore_case)
+        rows, people, met, nobody = judged(events, people, name)
+        filled = set() if people is None else filled_columns(people)
         tally = _tally(rows)
         if near := _near(rows, tally):
-            rows = _judged(given_rows, people, near)
+            why = f"{verdict('refused', nobody, near)} AS verdict"
+            rows = rows.drop("verdict").selectExpr("*", why)
             tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
@@ -105,11 +105,13 @@ class SparkLog(EventLog):
         load = load_report(name, tally, _known_by_day(tally)) | {
             "n_users": _count_users(self._events, people),
             "observed_until": observed.told(observed_until),
+            "met": met,
         }
         n_events = load["tables"]["events"]["n_kept"]
         self._groups = groups or max(4, -(-n_events // GROUP_ROWS))
         known = {"people": filled, "events": self._events.columns}
-        self._about = _About(load, sorted(self._described["event"]), known, salt())
+        names = sorted(self._described["event"])
+        self._about = _About(load, names, known, salt(), ignore_case)
         con = _laid({}, self._about)
         super().__init__(load, InPlaceReader(con, _ClusterWords(self._about, con, self.counts)))
 
@@ -121,7 +123,7 @@ class SparkLog(EventLog):
         if isinstance(frame, pd.DataFrame):
             rows = canonical_frame(frame, name)
         else:
-            rows = _canonical(frame, name).toArrow()
+            rows = canonical(frame, name, None, self._about.ignore_case).toArrow()
         return _group({name: rows}, self._about).table(name)
 
     def _n_identical(self) -> int:
@@ -130,7 +132,7 @@ class SparkLog(EventLog):
         rows = self._events
         if "event_id" in rows.columns:
             rows = rows.where("event_id IS NULL")
-        kinds = {column: _type(rows, column) for column in rows.columns}
+        kinds = {column: type_of(rows, column) for column in rows.columns}
         # a map has no hash
         told = [f"to_json({c})" if "<" in kind else c for c, kind in kinds.items()]
         alike = f.expr(f"count(*) - count(DISTINCT xxhash64({', '.join(told)}))")
@@ -189,7 +191,7 @@ class SparkLog(EventLog):
         of_user = dict.fromkeys([*filter(self.of_user, question.by), *self.accounts])
         of_user |= dict.fromkeys(self._words.of_people(question.steps))
         if self._people is not None and of_user:
-            people = self._people.select("user_id", *of_user)
+            people = self._people.select("user_id", *map(quoted, of_user))
             both = rows.cogroup(self._in_groups(people))
             found = both.applyInArrow(lambda key, events, people: work(key, events, people), kinds)
         else:
@@ -232,6 +234,7 @@ class _About:
     names: list[str]
     filled: Mapping[str, Collection[str]]
     salted: str
+    ignore_case: bool
 
 
 class _GroupWords(Vocabulary):
@@ -246,6 +249,9 @@ class _GroupWords(Vocabulary):
 
     def has_property(self, key: str) -> bool:
         return False  # the cluster was asked before
+
+    def numbers(self, sql: str, of_user: bool) -> bool:
+        return True  # looking is not worth a job on the cluster
 
 
 class _ClusterWords(_GroupWords):
@@ -304,64 +310,15 @@ def _laid(tables: Mapping[str, Any], about: _About) -> duckdb.DuckDBPyConnection
         con.register("given", rows)
         con.execute(f"CREATE TABLE arrow_{table} AS FROM given")
         selects[table] = canonical_select(con, f"arrow_{table}", table, label=f"{table} frame")
-    lay_over(con, selects, salted=about.salted, names=about.names)
+    lay_over(
+        con,
+        selects,
+        salted=about.salted,
+        names=about.names,
+        own=set(about.filled["people"]) - set(CANONICAL["people"]),
+        ignore_case=about.ignore_case,
+    )
     return con
-
-
-def _canonical(frame: DataFrame, table: str, columns: Mapping[str, str] | None = None) -> DataFrame:
-    """The canonical columns that a frame has.
-
-    Raises DataError: a required one is missing, a time is none.
-    """
-    from pyspark.sql import functions as f
-
-    found = headers(table, frame.columns, columns, f"{table} frame")
-    kinds = {"user_id": "string", "event": "string", "consent": "boolean"}
-    chosen = []
-    for column, header in found.items():
-        kind = _type(frame, header)
-        is_time = column == "timestamp" or column.endswith("_at")
-        if is_time and kind not in ("timestamp", "timestamp_ntz"):
-            raise DataError(
-                f'{table} frame: "{header}" holds {kind}, not timestamps; '
-                "convert it with to_timestamp."
-            )
-        values = f.col("`" + header.replace("`", "``") + "`")
-        if column in kinds:
-            values = values.cast(kinds[column])
-        chosen.append(values.alias(column))
-    return frame.select(*chosen)
-
-
-def _type(frame: DataFrame, column: str) -> str:
-    return frame.schema[column].dataType.simpleString()
-
-
-def _judged(
-    rows: DataFrame, people: DataFrame | None, near: tuple[date, date] | None = None
-) -> DataFrame:
-    """The rows with the reason why one is left out, ``verdict``; ``near``: see `plausible`."""
-    from pyspark.sql import functions as f
-
-    if people is not None and "consent" in people.columns:
-        refused = people.where("consent = false").select("user_id").distinct()
-        rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
-    else:
-        rows = rows.withColumn("refused", f.lit(False))
-    return rows.withColumn("verdict", f.expr(verdict("refused", near)))
-
-
-def _consenting(people: DataFrame) -> DataFrame:
-    return people.where("coalesce(consent, true)") if "consent" in people.columns else people
-
-
-def _filled(people: DataFrame) -> set[str]:
-    """The columns that hold anything."""
-    from pyspark.sql import functions as f
-
-    counts = [f.expr(f"count(nullif(cast({c} as string), ''))").alias(c) for c in people.columns]
-    found = people.agg(*counts).collect()[0]
-    return {c for c in people.columns if found[c]}
 
 
 def _near(rows: DataFrame, tally: pd.DataFrame) -> tuple[date, date] | None:
@@ -384,7 +341,7 @@ def _tally(rows: DataFrame) -> pd.DataFrame:
     from pyspark.sql import functions as f
 
     us = "timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', timestamp)"
-    if _type(rows, "timestamp") == "timestamp":
+    if type_of(rows, "timestamp") == "timestamp":
         us = "unix_micros(timestamp)"
     counted = rows.groupBy("event", "verdict").agg(
         f.count("*").alias("n_events"),

@@ -13,14 +13,19 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import duckdb
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, as_window, column_type
 from mctlib.eventlog import observed, plausible
+from mctlib.eventlog.checks import look_over
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.ids import normal_ids
+from mctlib.eventlog.impossible import reject_impossible
+from mctlib.eventlog.meeting import staged_meeting
+from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.repeats import RESENT_WITHIN, find_resent
 from mctlib.eventlog.sql import sql_text
 
@@ -64,35 +69,48 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
     return con
 
 
+class Terms(TypedDict, total=False):
+    """How a dataset is to be loaded, see `build_store`."""
+
+    fingerprint: str
+    observed_until: Any
+    earliest: Any
+    zones: Sequence[str]
+    notes: Sequence[str]
+    resent_within: str
+    ignore_case: bool
+
+
 def fill(
     con: duckdb.DuckDBPyConnection,
     tables: Mapping[str, Sources],
     *,
     name: str,
-    fingerprint: str = "",
-    observed_until: Any = None,
-    earliest: Any = None,
-    zones: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    resent_within: str = RESENT_WITHIN,
+    **terms: Unpack[Terms],
 ) -> dict[str, Any]:
     """Stage, reject, stitch, de-duplicate, hash and sort into the attached database `store`.
 
-    ``tables``, ``notes``: see `build_store`. ``earliest``: see `plausible.first_of`. ``zones``: see
-    `known_by_day`. ``resent_within``: see `repeats`. Returns the load report.
-    Raises DataError: too many faulty rows in a source, nothing left.
+    ``tables``, ``terms``: see `build_store`. Returns the load report.
+    Raises DataError: too many faulty rows in a source, nothing left, people without events.
     """
+    earliest, ignore_case = terms.get("earliest"), terms.get("ignore_case", False)
     for table in CANONICAL:
         if table != "events":
-            _stage(con, table, tables.get(table, ()))
-    stitched = bool(tables.get("identities"))
-    left_out = _stage_events(con, tables.get("events", ()), earliest, stitched=stitched)
+            _stage(con, table, tables.get(table, ()), ignore_case)
+    left_out = _stage_events(
+        con,
+        tables.get("events", ()),
+        earliest,
+        stitched=bool(tables.get("identities")),
+        ignore_case=ignore_case,
+    )
     rows = _Rows(con, left_out)
     _reject_faults(rows, earliest)
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
-    identity = stitch(con)
-    _reject_repeats(rows, as_window(resent_within, "resent_within"))
+    identity = {"n_impossible": reject_impossible(rows), **stitch(con)}
+    met = staged_meeting(con, name)
+    _reject_repeats(rows, as_window(terms.get("resent_within", RESENT_WITHIN), "resent_within"))
     _reject_refusals(rows)
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
@@ -117,16 +135,20 @@ def fill(
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     report = {
         "name": name,
-        "fingerprint": fingerprint,
+        "fingerprint": terms.get("fingerprint", ""),
         "load_id": uuid.uuid4().hex,
         "tables": rows.counts,
         "identity": identity,
-        "notes": list(notes),
+        "notes": list(terms.get("notes", ())),
+        "met": met,
+        **look_over(con, first, last),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
-        "observed_until": observed.told(observed_until),
-        "day_resolution": known_by_day(con, [s for _, s in tables.get("events", ())], zones),
+        "observed_until": observed.told(terms.get("observed_until")),
+        "day_resolution": known_by_day(
+            con, [select for _, select in tables.get("events", ())], terms.get("zones", ())
+        ),
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
     con.execute("DROP VIEW in_events; DROP VIEW all_events")
@@ -137,7 +159,7 @@ def fill(
     return report
 
 
-def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources) -> None:
+def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources, ignore_case: bool) -> None:
     """Make `in_<table>`, its canonical columns with their source."""
     columns = ["source VARCHAR", *(f"{c} {column_type(c)}" for c in CANONICAL[table])]
     if "timestamp" in CANONICAL[table]:
@@ -147,10 +169,17 @@ def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources) -> None
         con.execute(f"""
             INSERT INTO in_{table} BY NAME SELECT {sql_text(label)} AS source, * FROM ({select})
         """)
+    for column, normal in normal_ids(CANONICAL[table], ignore_case=ignore_case).items():
+        con.execute(f"UPDATE in_{table} SET {column} = {normal} WHERE {column} <> {normal}")
 
 
 def _stage_events(
-    con: duckdb.DuckDBPyConnection, sources: Sources, earliest: Any, *, stitched: bool
+    con: duckdb.DuckDBPyConnection,
+    sources: Sources,
+    earliest: Any,
+    *,
+    stitched: bool,
+    ignore_case: bool,
 ) -> list[str] | None:
     """Make `in_events`, all canonical columns and `id`, over `given_events`, the sources' columns.
 
@@ -172,6 +201,7 @@ def _stage_events(
     def given_by(label: str, select: str, named: set[str]) -> str:
         values = {column: column if column in named else "NULL" for column in columns}
         values["source"] = sql_text(label)
+        values |= normal_ids(named, ignore_case=ignore_case)
         typed = ", ".join(f"{sql}::{kinds[column]} AS {column}" for column, sql in values.items())
         return f"SELECT {typed} FROM ({select})"
 
@@ -320,14 +350,17 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
         FROM who LEFT JOIN in_people USING (user_id) ORDER BY user
     """)
     for table in ABOUT_USERS:
-        columns = ["user"]
+        columns, rows = ["user"], f"in_{table}"
         for column in CANONICAL[table]:
-            if column not in ("user_id", "consent"):
+            if column not in ("user_id", "consent", "properties"):
                 sql = hashed(column, salted) if column in PERSONAL else column
                 columns.append(f"{sql} AS {column}")
+        if table == "people":
+            own, rows = own_columns(con, rows)
+            columns += own
         con.execute(f"""
             CREATE TABLE store.{table} AS
-            SELECT {", ".join(columns)} FROM in_{table} JOIN who USING (user_id) ORDER BY user
+            SELECT {", ".join(columns)} FROM {rows} JOIN who USING (user_id) ORDER BY user
         """)
     for table in ("spend", "timeline", "responses"):
         columns = list(CANONICAL[table])

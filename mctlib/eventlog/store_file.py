@@ -42,7 +42,7 @@ def attached(path: Path) -> tuple[duckdb.DuckDBPyConnection, Callable[[], Any]]:
 
 
 def use(con: duckdb.DuckDBPyConnection) -> None:
-    """Let ``con`` name the tables of the attached `store`.
+    """Let ``con`` name the tables of the attached `store`, and its cursors those walked.
 
     Of its events also the columns that are empty and therefore not stored.
     """
@@ -54,6 +54,7 @@ def use(con: duckdb.DuckDBPyConnection) -> None:
             columns.append(column if column in stored else empty)
     con.execute(f"""
         CREATE VIEW memory.main.events AS SELECT {", ".join(columns)} FROM store.main.events;
+        CREATE VIEW memory.main.people AS FROM store.main.people;
         SET search_path = 'memory.main,store.main'
     """)
 

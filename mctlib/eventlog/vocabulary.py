@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pandas as pd
 
-from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, ParameterError, nearest
+from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
 from mctlib.eventlog import filters
 from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
@@ -17,10 +17,7 @@ from mctlib.eventlog.steps import ANY, Step, as_step
 SOME = 200_000  # events that show which properties there are
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
 CALENDAR = ("week", "month")
-NAMED = {  # the columns that a question may name
-    "people": tuple(c for c in CANONICAL["people"] if c not in ("user_id", "consent")),
-    "events": tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties")),
-}
+NAMED = tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties"))
 FEW_VALUES, MOST_VALUES = 8, 1000  # that a sentence names, and that the near ones are sought in
 BESIDE = tuple(table for table in TABLES if table != "events")
 
@@ -50,6 +47,9 @@ class Vocabulary:
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
         self.events: list[str] = [name for (name,) in names]  # in the order of their codes
         self.meanings: dict[str, Step] = {}  # of the dataset's tracking plan
+        described = self._ask("DESCRIBE people")
+        # the columns that a question may name, people's own among them
+        self._named = {"people": [c for c, *_ in described if c != "user"], "events": list(NAMED)}
 
     def _ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._con.execute(sql).fetchall()
@@ -60,12 +60,25 @@ class Vocabulary:
 
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
-        if name in self._columns("people"):
-            return Column(f"p.{sql_name(name)}", True)
-        sql = _of_event(name)
+        of_user = name in self._named["people"] and self.filled("people", name)
+        sql = f"p.{sql_name(name)}" if of_user else _of_event(name)
         if sql is None:
             raise self.unknown(name)
-        return Column(sql, False)
+        if not isinstance(name, Binned):
+            return Column(sql, of_user)
+        if not self.numbers(sql, of_user):
+            raise ParameterError(
+                f'"{name}" cannot be put into bins, for it holds no numbers in {self.log}.'
+            )
+        return Column(_in_bins(sql, name.edges), of_user)
+
+    def numbers(self, sql: str, of_user: bool) -> bool:
+        """Whether a column, given by its SQL, holds any number."""
+        if ("", sql) not in self._filled:
+            rows = "people p" if of_user else "events e"
+            n = f"SELECT 1 FROM {rows} WHERE try_cast({sql} AS DOUBLE) <> 'NaN' LIMIT 1"
+            self._filled["", sql] = bool(self._ask(n))
+        return self._filled["", sql]
 
     def meant(self, key: str) -> str:
         """What a filter's key means, as `column` names it: of the event, or else of people.
@@ -77,12 +90,12 @@ class Vocabulary:
             if name not in self._columns("people"):
                 raise self.unknown(name)
             return name
-        if whose == "event" and name and name not in NAMED["events"]:
+        if whose == "event" and name and name not in NAMED:
             return f"properties.{name}"
         if whose in ("event", "properties") or key in CALENDAR:
             return key
         of_people = key in self._columns("people")
-        if key in NAMED["events"] and not (of_people and not self.filled("events", key)):
+        if key in NAMED and not (of_people and not self.filled("events", key)):
             return f"event.{key}"
         if of_people and self.has_property(key):
             raise ParameterError(
@@ -185,8 +198,8 @@ class Vocabulary:
 
     def unknown(self, name: str) -> ParameterError:
         """What to say of a column that is not there, or is there and empty."""
-        known = name in CANONICAL["people"] or name.removeprefix("event.") in CANONICAL["events"]
-        if known and name != "user_id":
+        known = name in self._named["people"] or name.removeprefix("event.") in NAMED
+        if known:
             return ParameterError(f'The column "{name}" is empty in {self.log}.')
         near = nearest(name, [*self._columns("people"), *self._columns("events")])
         if not near:
@@ -224,17 +237,13 @@ class Vocabulary:
 
     def _columns(self, table: str) -> list[str]:
         """The columns of events or people that a question may name and that hold anything."""
-        named = NAMED[table]
-        if table == "people":
-            named = tuple(c for c, *_ in self._ask("DESCRIBE people") if c != "user")
-        return [column for column in named if self.filled(table, column)]
+        return [column for column in self._named[table] if self.filled(table, column)]
 
     def filled(self, table: str, column: str) -> bool:
         """Whether a column of people or events holds anything."""
         if (table, column) not in self._filled:
-            found = self._ask(
-                f"SELECT count(nullif({sql_name(column)}::VARCHAR, '')) > 0 FROM {table}"
-            )
+            n = f"count(nullif({sql_name(column)}::VARCHAR, ''))"
+            found = self._ask(f"SELECT {n} > 0 FROM {table}")
             self._filled[table, column] = found[0][0]
         return self._filled[table, column]
 
@@ -293,7 +302,19 @@ def _of_event(name: str) -> str | None:
     if name in CALENDAR:
         return f"date_trunc('{name}', e.timestamp)::DATE"
     column = name.removeprefix("event.")
-    return f"e.{column}" if column in NAMED["events"] else None
+    return f"e.{column}" if column in NAMED else None
+
+
+def _in_bins(sql: str, edges: Sequence[float]) -> str:
+    """SQL of the bin, in words, that a number lies in; what is no number lies in none."""
+    number = f"nullif(try_cast({sql} AS DOUBLE), 'NaN')"
+    first, *others = (f"{edge:.15g}" for edge in edges)
+    cases = [f"WHEN {number} < {first} THEN 'below {first}'"]
+    low = first
+    for high in others:
+        cases.append(f"WHEN {number} < {high} THEN '{low} to below {high}'")
+        low = high
+    return f"CASE {' '.join(cases)} WHEN {number} >= {low} THEN '{low} or more' END"
 
 
 def _property(key: str) -> str:

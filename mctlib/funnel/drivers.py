@@ -112,7 +112,7 @@ def drop_off_drivers(
     length = window_of(matchers, window)
     rule = Rule(matchers, length, as_columns(adjust), log.accounts, leave)
     check_exit(rule.steps, leave)
-    columns = as_columns(segments)
+    columns = list(dict.fromkeys(as_columns(segments)))
     asked = [log.step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
     kernel = partial(count_segments, rule=rule, columns=columns)

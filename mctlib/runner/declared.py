@@ -20,7 +20,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.runner.parameters import MODELS
 from mctlib.runner.record import shown
 
-TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, tuple)}
+TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, tuple, object)}
 SECRET_NAME = re.compile(
     r"(password|passwd|secret|token|api_?key|credential|private_?key)s?$", re.I
 )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, Field
 
-from mctlib.contract import ParameterError, as_timestamp, as_window, nearest
+from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.observed import last_day
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
@@ -108,11 +108,20 @@ def _not_the_start(value: Any, info: Any) -> str:
     return f" is the start as well, {json.dumps(value)}; they must be different events."
 
 
-def _column(value: Any, info: Any) -> str:
+def _name(value: Any, info: Any) -> str:
+    """A column's name."""
     if not isinstance(value, str):
         return f" must be a column's name, not {json.dumps(value)}."
+    return _column(value, info)
+
+
+def _column(value: Any, info: Any) -> str:
+    """A column's name, or columns whose numbers are binned: {seats: [1, 10, 50]}."""
+    if not isinstance(value, (str, dict)):
+        return f" must be a column's name or {{name: [bins]}}, not {json.dumps(value)}."
     try:
-        info.context.check_column(value)
+        for column in as_columns(value):
+            info.context.check_column(column)
     except ParameterError as error:
         return f": {error}"
     return ""
@@ -120,8 +129,9 @@ def _column(value: Any, info: Any) -> str:
 
 def _apart(value: Any, info: Any) -> str:
     """Columns that no other parameter names already: each is held equal once, or compared."""
-    taken = {"by": [info.data.get("by")], "adjust": info.data.get("adjust", [])}
-    for name, columns in taken.items():
+    value = as_columns(value)
+    for name in ("by", "adjust"):
+        columns = as_columns(info.data.get(name))
         both = [column for column in value if column in columns]
         if both:
             return f': "{both[0]}" stands under "{name}" already; name it in one of them only.'
@@ -218,11 +228,13 @@ def segment_of(parameter: str) -> AfterValidator:
         if not value or parameter not in info.data:  # a wrong column is told already
             return ""
         asked = list(value) if isinstance(value, (list, dict)) else [value]
-        column = info.data[parameter]
-        if not column:
+        columns = as_columns(info.data[parameter])
+        if not columns:
             lack = f'but "{parameter}" names no column whose segments these could be'
             return f" is {json.dumps(value)}, {lack}."
-        levels = info.context.segments(column)
+        if len(columns) > 1:  # their segments are the combinations that occur
+            return ""
+        column, levels = columns[0], info.context.segments(columns[0])
         unknown = [s for s in asked if s not in levels]
         if not unknown:
             return ""
@@ -251,6 +263,8 @@ EventOrNone = Annotated[Any, _checked(_event, or_empty=True)]
 Funnel = Annotated[list[Event], _checked(_funnel)]
 StepNumber = Annotated[Any, _checked(_step_number)]
 Exclusion = Annotated[Any, _checked(_exclusion)]
+Name = Annotated[Any, _checked(_name)]
+NameOrNone = Annotated[Any, _checked(_name, or_empty=True)]
 Column = Annotated[Any, _checked(_column)]
 ColumnOrNone = Annotated[Any, _checked(_column, or_empty=True)]
 Duration = Annotated[Any, _checked(_duration)]
@@ -276,7 +290,7 @@ class FunnelParameters(BaseModel):
     competing: EventOrNone = ""
     exclude: list[Exclusion] = []
     optional: list[StepNumber] = []
-    hold: list[Column] = []
+    hold: list[Name] = []
     by: ColumnOrNone = ""
     cohorts: Annotated[str, one_of("week", "month")] = "week"
     before: Period = []
@@ -319,7 +333,7 @@ class AttributionParameters(BaseModel):
     value: Money = 0
     value_of: Worth = ""
     steps: Funnel = []
-    kinds: list[Column] = []
+    kinds: list[Name] = []
 
 
 class RoiParameters(BaseModel):
@@ -337,7 +351,7 @@ class RoiParameters(BaseModel):
     cost: Money = 0
     cost_error: Annotated[list[Any], _checked(_cost_error)] = []
     wish: NotNegative = 0
-    arms: ColumnOrNone = ""
+    arms: NameOrNone = ""
     arms_reference: Annotated[Any, segment_of("arms")] = ""
     arms_users: Annotated[str, one_of("", "new", "known")] = ""
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}

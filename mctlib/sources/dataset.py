@@ -123,6 +123,7 @@ class Dataset(BaseModel):
     plan: the YAML of the tracking plan, where it is not params/plan.<name>.yaml.
     earliest: the first day (UTC) whose events are believed, in place of `plausible`'s own rules.
     resent_within: what lies further apart was not sent again, although the event_id is the same.
+    ids_ignore_case: ids of users and accounts that differ by case only are one.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -132,6 +133,7 @@ class Dataset(BaseModel):
     plan: str | None = None
     earliest: Annotated[str, BeforeValidator(str)] | None = None
     resent_within: Annotated[str, BeforeValidator(str)] = RESENT_WITHIN
+    ids_ignore_case: bool = False
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -399,6 +401,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 zones=zones,
                 notes=notes,
                 resent_within=dataset.resent_within,
+                ignore_case=dataset.ids_ignore_case,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]

@@ -50,12 +50,13 @@ KINDS = {
     "event_params": "ARRAY",
 }
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# holds: whether a text is JSON of a kind. mask: a text without e-mail addresses; scrub: a JSON text
-# also without the values of such keys.
+# blank: a value, or NULL where nothing is written. holds: whether a text is JSON of a kind.
+# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
 MACROS = rf"""
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
     THEN trim(x) END;
+CREATE TEMP MACRO blank(x) AS CASE WHEN trim(x) NOT IN ('', '\N') THEN trim(x) END;
 CREATE TEMP MACRO tidy(x) AS CASE
     WHEN strlen(x) > 4 THEN strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ')
     ELSE clean(x) IS NOT DISTINCT FROM x END;
@@ -222,9 +223,12 @@ class Stage:
         if table == "surveys":
             self._give_open_questions_a_reason(chosen)
         typed = {column: self._typed(column, sql) for column, sql in chosen.items()}
+        if typed.get("user_id", "").startswith("clean("):
+            # "null" is rejected by its name
+            typed["user_id"] = typed["user_id"].replace("clean(", "blank(", 1)
         more = ""
         if "properties" in CANONICAL[table]:
-            typed["properties"], more = self._rest()
+            typed["properties"], more = self._rest("clean" if table == "people" else "")
             typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
         return f"SELECT {columns} FROM {self.rows(more)}"
@@ -363,10 +367,10 @@ class Stage:
             nested.update(compress(some, self.con.sql(asked).fetchall()[0]))
         return nested
 
-    def _rest(self) -> tuple[str, str]:
+    def _rest(self, clean: str) -> tuple[str, str]:
         """JSON text of what is left, without regulated keys, e-mail addresses and nulls.
 
-        And the columns that `rows` must add for it.
+        And the columns that `rows` must add for it. ``clean``: the macro for the columns' texts.
         """
         left = [
             header
@@ -379,7 +383,8 @@ class Stage:
         if left:
             names = [sql_name(header) for header in left]
             nested = self._nested(names)
-            values = (f"as_json({n})" if n in nested else n for n in names)
+            texts = {name: f"{clean}({name})" for name in names}
+            values = (f"as_json({texts[n]})" if n in nested else texts[n] for n in names)
             pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be

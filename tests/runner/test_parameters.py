@@ -265,6 +265,11 @@ def test_what_is_right_passes(project, notebook, settings):
         ("roi", {"arms_users": "old"}, ' must be one of new, known, not "old".'),
         ("roi", {"cost_error": [-1.0]}, ": write a standard deviation of 0 or more and, behind"),
         ("roi", {"cost_error": [1.0, 2.0]}, ": write a standard deviation of 0 or more and, beh"),
+        ("funnel", {"by": {"platform": [2, 1]}}, ': "platform" is put into bins by [2, 1]; write'),
+        ("funnel", {"by": {"platform": [1]}}, ': "platform" cannot be put into bins, for it hol'),
+        ("funnel", {"by": ["platform"]}, " must be a column's name or {name: [bins]}, not ["),
+        ("funnel", {"hold": [{"platform": [1]}]}, " must be a column's name, not {"),
+        ("activation", {"adjust": [5]}, " must be a column's name or {name: [bins]}, not 5."),
         ("roi", {"wish": -1.0}, ": -1.0 is not right, input should be greater than or equal"),
     ],
 )

@@ -15,6 +15,7 @@ from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.sources import dataset as sources
 from mctlib.sources import snapshot, staging
+from mctlib.sources.narrative import told
 from tests.sources.reading import EXPORTS, HEAD, ROW
 from tests.support.logs import us
 from tests.support.stores import store_of
@@ -311,3 +312,36 @@ def test_how_far_apart_is_said_in_the_yaml(project):
     assert open_log(within).load["tables"]["events"]["n_kept"] == 2
     with pytest.raises(DataError, match='data.x.yaml: resent_within: "2" is not a duration; write'):
         open_log(project(f"{source}\nresent_within: 2"))
+
+
+def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):
+    rows = "user_id,event,timestamp\n" + "".join(
+        f"{user},{event},2026-01-05T00:00:00Z\n"
+        for user, event in [("1", "a"), ("2.0", "a"), ("3", "A "), ("null", "a"), ("9", "a")]
+    )
+    people = (
+        "user_id,Country,Seats,e-mail,churned_at,signed_up_at,consent\n"
+        "1.0,DE\u00a0,5,ann@example.org,2025-12-31,2026-01-01,\n"
+        "2,NULL,60.0,,,2026-01-01,\n"
+        " 3 ,FR,,,,2026-01-01,\n"
+        "4,FR,,,,2026-01-01,\n"
+        "77,FR,,,,2026-01-01,no\n"
+    )
+    name = project(
+        "events: {path: e.csv}\npeople: {path: p.csv, timezone: UTC}", e__csv=rows, p__csv=people
+    )
+    log = sources.open_log(name)
+    assert log.load["tables"]["events"]["n_rejected"] == {'impossible user_id "null"': 1}
+    own = log.table("people").iloc[:, -2:]
+    assert own.columns.tolist() == ["Country", "Seats"]  # the address is no column
+    assert own["Country"].fillna("").tolist() == ["DE", "", "FR", "FR"]
+    assert log.segments("Country") == ["(none)", "DE", "FR"]
+    assert list(told(log.load)) == [
+        "3 of 5 users of people have events",
+        "1 of 1 people without consent meet no event: are their ids written as in the events? "
+        "Else events of theirs are still there",
+        "3 of 4 users with events are among people",
+        'people: "Seats" is empty in 50 % of 4 rows',
+        "people: churned_at lies before signed_up_at in 1 of 1 rows",
+        'the event "A" (1 row) looks like "a" (3 rows) and is counted apart',
+    ]

@@ -1,6 +1,6 @@
 """Any CSV, JSON lines or Parquet whose headers are canonical, or are mapped in the YAML."""
 
-from mctlib.contract import TABLES
+from mctlib.contract import CANONICAL, TABLES
 from mctlib.sources.readers.reader import Reader, Selects, survey
 from mctlib.sources.staging import Stage
 
@@ -9,7 +9,7 @@ def read(table: str, rows: Stage) -> Selects:
     """Headers are canonical already, or are mapped in the YAML."""
     if table == "surveys":
         return survey(table, rows)
-    if table == "events" and "properties" in rows.headers:
+    if "properties" in CANONICAL[table] and "properties" in rows.headers:
         rows.open("as_object(properties)", "properties")
     return {table: rows.select(table)}
 

@@ -1,6 +1,7 @@
 """Files whose headers are canonical already."""
 
 import datetime as dt
+import json
 
 from tests.sources.reading import at, pick, read
 
@@ -36,7 +37,7 @@ def test_the_other_canonical_tables():
         ("cy", at("2026-01-07T08:00:00"), None, "starter", 0.0, None),
         ("dee", at("2026-01-09T08:00:00"), "search", "growth", None, False),
     ]
-    assert "favourite_colour" not in people[0]
+    assert json.loads(people[0]["properties"])["favourite_colour"] == "green"
     surveys = read("surveys", path="canonical/surveys.csv")["surveys"]
     assert pick(surveys, "user_id", "answer") == [("ada", "yes"), ("bo", "no"), ("cy", "yes")]
     # 1767606300 s = 2026-01-05 09:45:00 UTC (date -u -d @1767606300)

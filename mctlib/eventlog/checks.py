@@ -1,0 +1,102 @@
+"""What is looked at in every load, and told, though nothing is rejected for it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from mctlib.contract import nearest
+from mctlib.eventlog.ids import Ask, asking
+from mctlib.eventlog.sql import sql_name
+
+# Pairs of a person's days of which the first cannot come after the second.
+IN_ORDER = (
+    *(("signed_up_at", later) for later in ("activated_at", "renewed_at", "upsold_at")),
+    ("signed_up_at", "churned_at"),
+    ("activated_at", "churned_at"),
+)
+# Rows that are hardly meant, by table: name of the check -> SQL that is true for them.
+ROWS = {
+    "spend": {
+        "no amount": "amount IS NULL",
+        "neither partner_id nor channel": "partner_id IS NULL AND channel IS NULL",
+        "outside": "day NOT BETWEEN {first}::DATE AND {last}::DATE",
+    },
+    "backend": {"outside": "timestamp NOT BETWEEN {first} AND {last}"},
+}
+SAME = {"spend": "day, partner_id, channel", "backend": "user, event, timestamp"}
+
+
+def look_over(con: duckdb.DuckDBPyConnection, first: Any, last: Any) -> dict[str, Any]:
+    """`look_alikes`, and checks of people, spend and backend: table, check, column, n, n_rows.
+
+    Checks: "empty" (of a column that is not empty everywhere), "before" (``column`` lies before
+    ``after``), "unknown event" (``column`` names it, ``near`` the nearest), those of ROWS, and
+    "again" (a row that says the same as one before it). ``first``, ``last``: of the events.
+    """
+    ask = asking(con)
+    moments = {"first": f"TIMESTAMP '{first}'", "last": f"TIMESTAMP '{last}'"}
+    found = [*_empty(ask), *_out_of_order(ask), *_unknown_events(ask)]
+    for table, checks in ROWS.items():
+        kinds = f"SELECT DISTINCT {SAME[table]} FROM store.{table}"
+        again = f"count(*) - (SELECT count(*) FROM ({kinds}))"
+        counts = [f"count(*) FILTER ({sql.format(**moments)})" for sql in checks.values()]
+        (row,) = ask(f"SELECT count(*), {', '.join([again, *counts])} FROM store.{table}")
+        for check, n in zip(("again", *checks), row[1:]):
+            found += [{"table": table, "check": check, "n": n, "n_rows": row[0]}] if n else []
+    names = ask("SELECT event::VARCHAR, count(*) FROM store.events GROUP BY ALL")
+    return {"checks": found, "look_alikes": look_alikes(dict(names))}
+
+
+def _empty(ask: Ask) -> list[dict[str, Any]]:
+    columns = [name for name, *_ in ask("DESCRIBE store.people") if name != "user"]
+    counts = ", ".join(f"count(nullif({sql_name(c)}::VARCHAR, ''))" for c in columns)
+    ((n_rows, *filled),) = ask(f"SELECT count(*), {counts} FROM store.people")
+    return [
+        {"table": "people", "check": "empty", "column": column, "n": n_rows - n, "n_rows": n_rows}
+        for column, n in zip(columns, filled)
+        if 0 < n < n_rows
+    ]
+
+
+def _out_of_order(ask: Ask) -> list[dict[str, Any]]:
+    found = []
+    for earlier, later in IN_ORDER:
+        pair = f"count(*) FILTER ({later} < {earlier}), count({later} - {earlier})"
+        ((n, n_rows),) = ask(f"SELECT {pair} FROM store.people")
+        if n:
+            where = {"column": later, "after": earlier}
+            found.append({"table": "people", "check": "before", **where, "n": n, "n_rows": n_rows})
+    return found
+
+
+def _unknown_events(ask: Ask) -> list[dict[str, Any]]:
+    names = [name for (name,) in ask("SELECT DISTINCT event::VARCHAR FROM store.events")]
+    ((n_rows,),) = ask("SELECT count(*) FROM store.backend")
+    counts = ask("SELECT event, count(*) FROM store.backend GROUP BY 1 ORDER BY 1")
+    about = {"table": "backend", "check": "unknown event", "n_rows": n_rows}
+    return [
+        {**about, "column": event, "near": nearest(event, names), "n": n}
+        for event, n in counts
+        if event not in names
+    ]
+
+
+def look_alikes(events: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Names of events (name -> rows) that differ by case, spaces and the like only.
+
+    event, n_events, like, n_like: each beside the most frequent one that it looks like.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in sorted(events, key=lambda name: (-events[name], name)):
+        words = unicodedata.normalize("NFKC", name).casefold()
+        alike.setdefault(re.sub(r"[\W_]+", " ", words).strip(), []).append(name)
+    return [
+        {"event": other, "n_events": events[other], "like": first, "n_like": events[first]}
+        for first, *others in alike.values()
+        for other in others
+    ]

@@ -1,0 +1,52 @@
+"""People's own columns (country, seats): what a table of people holds beside the canonical ones.
+
+On their way they are one JSON text, `properties`, in which no name can meet one of ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import duckdb
+
+from mctlib.contract import CANONICAL
+from mctlib.eventlog.ids import normal
+from mctlib.eventlog.sql import sql_name, sql_text
+
+# Names by weeks and months are the events' (`vocabulary`), `user` is a column of the store.
+TAKEN = {"user", "week", "month", *CANONICAL["people"], *CANONICAL["events"]}
+
+
+def own_name(header: str) -> str:
+    """What a column of people is called in the store: `own_platform` where `platform` is taken."""
+    return f"own_{header}" if header.lower() in TAKEN else header
+
+
+def own_columns(
+    con: duckdb.DuckDBPyConnection, rows: str, known: Iterable[str] = ()
+) -> tuple[list[str], str]:
+    """SQL of the own columns in some staged rows (a table), and of what they are selected from.
+
+    ``known``: names of columns that are there in any case. Names that differ by case only are one.
+    """
+    keys = f"SELECT DISTINCT unnest(json_keys(properties)) FROM {rows} ORDER BY 1"
+    found: dict[str, list[str]] = {}
+    for (key,) in con.execute(keys).fetchall():
+        found.setdefault(key.lower(), []).append(key)
+    shape = sql_text(json.dumps({same[0]: "VARCHAR" for same in found.values()}))
+    columns = {}
+    for same in found.values():
+        others = [f"json_extract_string(properties, {sql_text(_path(key))})" for key in same[1:]]
+        first = f"own_.{sql_name(same[0])}"
+        value = f"coalesce({', '.join([first, *others])})" if others else first
+        columns[own_name(same[0])] = f"nullif(nullif({normal(value)}, ''), 'NaN')"
+    columns |= {name: "NULL::VARCHAR" for name in sorted(known) if name not in columns}
+    named = [f"{sql} AS {sql_name(name)}" for name, sql in columns.items()]
+    if not found:
+        return named, rows
+    return named, f"(SELECT *, json_transform(properties, {shape}) AS own_ FROM {rows})"
+
+
+def _path(key: str) -> str:
+    return "$." + json.dumps(key, ensure_ascii=False)

@@ -1,0 +1,168 @@
+"""Ids are written alike on every table, and what is no id is rejected by its name.
+
+Expected spellings and counts are read off the rows by hand.
+"""
+
+import pandas as pd
+import pytest
+
+from mctlib.contract import DataError
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.ids import asking, find_impossible, normal, rewritten
+from mctlib.eventlog.store import connect
+from tests.support.logs import frame_of, log_of
+
+WRITTEN = {
+    "1000": "1000",
+    "1000.0": "1000",
+    "1000.": "1000",
+    "-7.00": "-7",
+    "1000.5": "1000.5",
+    "0042": "0042",
+    "a.b": "a.b",
+    " ann ": "ann",
+    "\u00a0ann\u202f": "ann",
+    "ann\u00a0lee": "ann lee",
+    "\ufeffann\u200b": "ann",
+    "ann\t": "ann",
+    "Zoë ": "Zoë",
+    "": "",
+}
+NONE = """
+    undefined null Null NULL None nan N/A [object|Object] unknown anonymous -1
+    00000000-0000-0000-0000-000000000000 1.23457E+17 1,23E+17 1E+17 1.2e17 {{user_id}} ${user.id}
+""".split()  # noqa: SIM905
+SOME = ["u1", "10", "1e17", "12e5", "nullius", "a+b@example.org", "1.5", "0012", "true-1"]
+
+
+@pytest.fixture(scope="module")
+def con():
+    return connect()
+
+
+@pytest.mark.parametrize(("given", "expected"), WRITTEN.items())
+def test_one_id_has_one_spelling(con, given, expected):
+    for way in (normal, rewritten):  # at a glance, or taken apart
+        assert con.execute(f"SELECT {way('x')} FROM (SELECT ? AS x)", [given]).fetchall() == [
+            (expected,)
+        ]
+    assert con.execute(f"SELECT {normal('x', ignore_case=True)} FROM (SELECT 'A' AS x)").fetchall()[
+        0
+    ] == ("a",)
+
+
+def impossible(con, ids):
+    con.register("given", pd.DataFrame({"x": [text.replace("|", " ") for text in ids]}))
+    return set(find_impossible(asking(con), "x", ["given"]))
+
+
+def test_what_names_nobody_is_found_and_nothing_else(con):
+    assert impossible(con, NONE + SOME) == {text.replace("|", " ") for text in NONE}
+
+
+def test_0_is_somebody_where_ids_are_integers(con):
+    assert impossible(con, ["0", *map(str, range(1, 20))]) == set()
+    assert impossible(con, ["0", *map(str, range(1, 9)), "a", "b"]) == {"0"}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_every_table_and_face_meets_in_spite_of_spellings(tmp_path, in_place):
+    rows = [("1000", "join"), ("1001.0", "join"), ("\u00a01002 ", "join"), ("1003", "join")]
+    events = frame_of([(user, event, "2026-01-01") for user, event in rows])
+    tables = {
+        "people": pd.DataFrame({"user_id": [1000.0, 1001.0, 1002.0, None], "plan": list("abcd")}),
+        "backend": events.assign(user_id=["1000.0", " 1001", "1002", "1003"]),
+    }
+    if in_place:
+        events.to_parquet(tmp_path / "e.parquet")
+        log = EventLog.from_parquet(tmp_path / "e.parquet", **tables)
+    else:
+        log = EventLog.from_frame(events, **tables)
+    assert log.load["n_users"] == 4
+    assert log.load["met"]["people"] == {"n_users": 3, "n_met": 3}
+    assert log.load["met"]["events"] == {"n_users": 4, "n_met": 3}
+    assert log.load["met"]["backend"] == {"n_users": 4, "n_met": 4}
+    assert log.counts(by="plan")["plan"].tolist() == ["(none)", "a", "b", "c"]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_rows_of_nobody_are_rejected_by_name(tmp_path, in_place):
+    ids = ["ann"] * 30 + ["undefined"] * 2 + ["1.23457E+17", "9.87654E+16", "0"]
+    events = frame_of([(user, "join", "2026-01-01") for user in ids])
+    people = pd.DataFrame({"user_id": ["ann", "undefined"], "plan": ["pro", "free"]})
+    if in_place:
+        events.to_parquet(tmp_path / "e.parquet")
+        log = EventLog.from_parquet(tmp_path / "e.parquet", people=people)
+    else:
+        log = EventLog.from_frame(events, people=people)
+    assert log.load["tables"]["events"]["n_rejected"] == {
+        'impossible user_id "undefined"': 2,
+        'impossible user_id "0"': 1,
+        "impossible user_id such as 1.23457E+17": 2,
+    }
+    assert log.load["n_users"] == len(log.table("people")) == 1
+
+
+def test_a_row_with_another_id_stays_and_nobody_is_stitched_by_an_impossible_one():
+    rows = [
+        ("undefined", "a1", "join"),  # stays as a1, who is ann
+        ("ann", "a1", "join"),
+        ("ann", "null", "join"),  # stays as ann
+        ("bob", "null", "join"),  # and as bob: they share no device
+        ("null", "undefined", "join"),  # is nobody
+        (None, "unknown", "join"),
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "anonymous_id", "event"])
+    log = EventLog.from_frame(
+        frame.assign(timestamp="2026-01-01"),
+        people=pd.DataFrame({"user_id": ["ann", "bob"], "account_id": ["null", "k"]}),
+    )
+    assert log.load["tables"]["events"]["n_rejected"] == {
+        'impossible user_id "null"': 1,
+        'impossible anonymous_id "unknown"': 1,
+    }
+    assert log.load["identity"]["n_impossible"] == {
+        'impossible account_id "null"': 1,
+        'impossible user_id "undefined"': 1,
+        'impossible anonymous_id "null"': 2,
+    }
+    assert log.describe()[["n_events", "n_users"]].values.tolist() == [[4, 2]]
+    assert log.table("people")["account_id"].notna().tolist() == [False, True]
+
+
+def test_case_is_one_only_where_that_is_declared():
+    people = pd.DataFrame({"user_id": ["ANN", "bob"], "plan": ["pro", "free"]})
+    rows = [(user, "join", "2026-01-01") for user in ("ann", "Ann", "bob")]
+    apart = log_of(rows, people=people)
+    assert apart.load["n_users"] == 4 and apart.load["met"]["people"]["n_met"] == 1
+    one = log_of(rows, people=people, ignore_case=True)
+    assert one.load["n_users"] == 2 and one.load["met"]["people"]["n_met"] == 2
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    ("ids", "hint"),
+    {
+        ("ANN", "BOB"): "But for case 2 of these would be",
+        ("00ann", "x"): "But for leading zeros 1 of these would be",
+        ("12-34", "x"): 'look like "99-99", those of events like "aaa"',
+    }.items(),
+)
+def test_people_of_whom_nobody_has_an_event_are_refused(tmp_path, ids, hint, in_place):
+    events = frame_of([(user, "join", "2026-01-01") for user in ("ann", "bob")])
+    people = pd.DataFrame({"user_id": list(ids)})
+    events.to_parquet(tmp_path / "e.parquet")
+    with pytest.raises(DataError) as told:
+        if in_place:
+            EventLog.from_parquet(tmp_path / "e.parquet", people=people)
+        else:
+            EventLog.from_frame(events, people=people)
+    assert "none of 2 user_ids of people is among the 2 of events" in str(told.value)
+    assert hint in str(told.value)
+    assert not any(user in str(told.value) for user in ids)  # no id is shown
+
+
+def test_refusers_who_meet_nobody_are_counted():
+    people = pd.DataFrame({"user_id": ["ann", "bob", "c-1"], "consent": [True, False, False]})
+    log = log_of([(user, "join", "2026-01-01") for user in ("ann", "bob", "c1")], people=people)
+    assert log.load["met"]["refused"] == {"n_users": 2, "n_met": 1}

@@ -241,7 +241,7 @@ def look(
         return File(path, shown, "csv", headless[: len(names)], gz, "\t", headless=True)
     dialect = dialect_of(head)
     if dialect is None:
-        raise DataError(f"{shown} has no header line.")
+        raise DataError(f"{shown} has no header line, or a quote in it is never closed.")
     # Excel leaves columns without a name
     headers = tuple(plain(h) and h or f"unnamed {n}" for n, h in enumerate(dialect.headers, 1))
     return File(path, shown, "csv", headers, gz, dialect.delimiter, dialect.escape, dialect.skip)

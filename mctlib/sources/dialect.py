@@ -9,6 +9,7 @@ from itertools import pairwise
 
 DELIMITERS = ",;\t|"
 SAMPLE = 100  # records that are looked at, beside comments
+BROKEN = ["a quote that is never closed"]  # stands for a record that breaks the rules of quotes
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Dialect:
 
 
 def dialect_of(head: str) -> Dialect | None:
-    """The dialect of a text that begins so; None where no record is complete.
+    """The dialect of a text that begins so; None where there is no header.
 
     Every one is tried. Best is the one by which most of the records below the header are as wide as
     it, the fewest lines stand above it, and it is widest; of equals the first.
@@ -40,6 +41,8 @@ def dialect_of(head: str) -> Dialect | None:
                 continue
             start = _header_at(records)
             headers = records[start]
+            if headers is BROKEN:
+                continue
             below = [len(row) == len(headers) for row in records[start + 1 :] if _width(row)]
             fit = sum(below) / len(below) if below else 1.0
             wide = _width(headers)
@@ -50,7 +53,7 @@ def dialect_of(head: str) -> Dialect | None:
 
 
 def _records(head: str, delimiter: str, escape: str) -> list[list[str]]:
-    """The first records; one that breaks the rules of quotes is the last, as a single cell."""
+    """The first records, up to one that is broken."""
     reader = csv.reader(
         io.StringIO(head, newline=""),
         delimiter=delimiter,
@@ -66,8 +69,8 @@ def _records(head: str, delimiter: str, escape: str) -> list[list[str]]:
             n += bool(record) and not record[0].startswith("#")
             if n == SAMPLE:
                 break
-    except csv.Error as error:
-        records.append([str(error)])
+    except csv.Error:
+        records.append(BROKEN)
     return records
 
 

@@ -254,7 +254,7 @@ def look(
         return File(path, shown, "csv", headless[: len(names)], gz, "\t", headless=True)
     dialect = dialect_of(head)
     if dialect is None:
-        raise DataError(f"{shown} has no header line.")
+        raise DataError(f"{shown} has no header line, or a quote in it is never closed.")
     # Excel leaves columns without a name
     headers = tuple(plain(h) and h or f"unnamed {n}" for n, h in enumerate(dialect.headers, 1))
     return File(path, shown, "csv", headers, gz, dialect.delimiter, dialect.escape, dialect.skip)
@@ -263,10 +263,11 @@ def look(
 def _keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> tuple[str, ...]:
     """The top-level keys of a JSON file. Raises DataError: two differ by small letters only."""
     keys = _described(con, _read_json(sql_text(path), gz))
+    small = {key.lower() for key in keys}
     for key in keys:
         # of "event" and "Event" DuckDB calls one "Event_1", and would find nothing there
         other = re.sub(r"_\d+$", "", key)
-        if other not in keys and other.lower() in {name.lower() for name in keys}:
+        if other not in keys and other.lower() in small:
             table = _read_json(sql_text(path), gz, [other])
             given = f"SELECT 1 FROM {table} WHERE {sql_name(other)} IS NOT NULL LIMIT 1"
             if con.sql(given).fetchall():

@@ -115,6 +115,11 @@ BAD_FILES = {
         {"e__csv": "a" * 300_000},
         "e.csv has no line end in its first 256 KB: it is no table.",
     ),
+    "open quote in the header": (
+        "{path: e.csv}",
+        {"e__csv": '"' + HEAD + ROW},
+        "e.csv has no header line, or a quote in it is never closed.",
+    ),
     "line ends mixed": (
         "{path: e.csv}",
         {"e__csv": "user_id,event,timestamp\r\n" + ROW + ROW.replace("\n", "\r\n")},

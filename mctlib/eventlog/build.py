@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import duckdb
 
 from mctlib.contract import DataError
 from mctlib.eventlog.moments import place, write_moments
+from mctlib.eventlog.pseudonyms import salt
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, fill
 
@@ -36,6 +37,8 @@ def build_store(
     *,
     con: duckdb.DuckDBPyConnection,
     name: str,
+    salted: str | None = None,
+    forgotten: Collection[str] = (),
     fingerprint: str = "",
     observed_until: str | None = None,
     zones: Sequence[str] = (),
@@ -55,6 +58,10 @@ def build_store(
         ``timestamp_raw``.
     con : DuckDBPyConnection
         Where the sources are staged.
+    salted : str, optional
+        Put before an id that is hashed; by default the `salt` of the store's folder.
+    forgotten : collection of str
+        Hashes of people to be left out, see `note_refusals`.
     name, fingerprint, observed_until : str
         Of the dataset, for the report.
     zones : list of str
@@ -80,6 +87,8 @@ def build_store(
                 con,
                 tables,
                 name=name,
+                salted=salt(path.parent) if salted is None else salted,
+                forgotten=forgotten,
                 fingerprint=fingerprint,
                 observed_until=observed_until,
                 zones=zones,

@@ -20,6 +20,7 @@ from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
+from mctlib.eventlog.pseudonyms import NO_SALT
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import sql_text
@@ -129,7 +130,7 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(con, sources, name=name, observed_until=observed_until)
+        fill(con, sources, name=name, salted=NO_SALT, observed_until=observed_until)
         return cls._of_store(con)
 
     @staticmethod

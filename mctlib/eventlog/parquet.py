@@ -12,8 +12,9 @@ import pandas as pd
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.pseudonyms import bucket, salt
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, faults, hashed, salt
+from mctlib.eventlog.store import FAULTY_SHARE, faults, kept
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 
@@ -46,7 +47,7 @@ def verdict(refused: str) -> str:
     ``refused``: SQL that is true for users without consent.
     """
     no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
-    return f"CASE {faults()} {no_user} WHEN {refused} THEN 'no consent' END"
+    return f"CASE WHEN {refused} THEN 'no consent' {faults()} {no_user} END"
 
 
 def headers(
@@ -213,17 +214,15 @@ def _lay_small_tables(con: duckdb.DuckDBPyConnection, user: str, salted: str, re
             f"CREATE TABLE {table} AS SELECT {user}, {columns} FROM given_{table} ORDER BY user"
         )
         ids.append(f"SELECT user_id FROM given_{table}")
-    con.execute(f"""CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket
+    con.execute(f"""CREATE VIEW users AS SELECT {user}, {bucket(salted)} AS bucket
         FROM ({" UNION ".join(ids)}) LEFT JOIN given_people USING (user_id)""")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE {table} AS FROM given_{table}")
 
 
 def _kept(columns: Sequence[str], salted: str) -> str:
-    """SQL of columns as they are kept: no user_id, other personal ids hashed."""
-    return ", ".join(
-        f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c for c in columns if c != "user_id"
-    )
+    """SQL of columns as they are `kept`, the user_id not."""
+    return ", ".join(f"{kept(c, salted)} AS {c}" for c in columns if c != "user_id")
 
 
 def _tally(con: duckdb.DuckDBPyConnection, sound: bool) -> pd.DataFrame:

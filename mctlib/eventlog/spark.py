@@ -22,10 +22,11 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
+from mctlib.eventlog.pseudonyms import salt
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.steps import ANY, Step, as_step
-from mctlib.eventlog.store import connect, salt
+from mctlib.eventlog.store import connect
 from mctlib.eventlog.vocabulary import Vocabulary, given
 from mctlib.phrases import DAY_US
 

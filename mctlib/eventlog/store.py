@@ -6,11 +6,9 @@ Its rows are rejected, stitched, de-duplicated, hashed and sorted here.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -18,31 +16,19 @@ from typing import Any, TypeAlias
 import duckdb
 import pandas as pd
 
-from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
+from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, IDS, DataError, column_type
 from mctlib.eventlog import observed
 from mctlib.eventlog.days import known_by_day
-from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.identity import note_refusals, one_row, stitch
+from mctlib.eventlog.pseudonyms import MARKS, bucket, hashed, marked, masked
 from mctlib.eventlog.sql import sql_text
 
-# SQL; users of one account share it, it is the same in every store
-BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
-PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows wrong in one way is misread, not dirty
 MOST_WORDS = 10_000  # a column of more is stored as text
 
 # (label, SELECT) of each source of a canonical table
 Sources: TypeAlias = Sequence[tuple[str, str]]
-
-
-def salt() -> str:
-    """What is put before an id that is hashed."""
-    return os.environ.get("MCT_SALT") or secrets.token_hex(16)
-
-
-def hashed(column: str, salted: str) -> str:
-    """SQL of a personal id as it is kept; of no id, NULL."""
-    return f"substr(sha256({sql_text(salted)} || nullif({column}, '')), 1, 16)"
 
 
 def faults() -> str:
@@ -81,6 +67,8 @@ def fill(
     tables: Mapping[str, Sources],
     *,
     name: str,
+    salted: str,
+    forgotten: Collection[str] = (),
     fingerprint: str = "",
     observed_until: Any = None,
     zones: Sequence[str] = (),
@@ -89,7 +77,8 @@ def fill(
 
     ``tables``: canonical table (see `CANONICAL`) -> the sources of each, SELECTs over ``con``. One
     of events gives ``timestamp`` in UTC (NULL where it cannot be read) and may give
-    ``timestamp_raw``. ``zones``: see `known_by_day`. Returns the load report.
+    ``timestamp_raw``. ``salted``: put before an id that is hashed. ``forgotten``: see
+    `note_refusals`. ``zones``: see `known_by_day`. Returns the load report.
     Raises DataError: too many faulty rows in a source, nothing left.
     """
     for table in CANONICAL:
@@ -99,8 +88,9 @@ def fill(
     rows = _Rows(con, left_out)
     _reject_faults(rows)
     identity = stitch(con)
-    _reject_repeats(rows)
+    n_forgotten = note_refusals(con, forgotten, salted)
     _reject_refusals(rows)
+    _reject_repeats(rows)
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
     events = rows.counts["events"]
@@ -108,7 +98,7 @@ def fill(
         why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in events["n_rejected"].items()]
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
-    _write(con, salt())
+    _write(con, salted)
     n, first, last = one_row(
         con, "SELECT count(*), min(timestamp), max(timestamp) FROM store.events"
     )
@@ -125,11 +115,13 @@ def fill(
         "load_id": uuid.uuid4().hex,
         "tables": rows.counts,
         "identity": identity,
+        "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
+        "n_masked": _n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
         "observed_until": observed.told(observed_until),
-        "day_resolution": known_by_day(con, [s for _, s in tables.get("events", ())], zones),
+        "day_resolution": _days(con, [select for _, select in tables.get("events", ())], zones),
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
     con.execute("DROP VIEW in_events; DROP VIEW all_events")
@@ -204,8 +196,8 @@ class _Rows:
     left_out: list[str] | None
     counts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def reject(self, table: str, reason: str, *, fault: bool = False) -> None:
-        """Move the rows for which the SQL `reason` is not NULL to `rejected`.
+    def reject(self, table: str, reason: str, *, fault: bool = False, kept: bool = True) -> None:
+        """Take out the rows for which the SQL `reason` is not NULL; `kept` ones to `rejected`.
 
         A fault in more than FAULTY_SHARE of a source's rows refuses the source.
         """
@@ -224,7 +216,7 @@ class _Rows:
                 self._refuse_misread(table, judged, source, why, n)
             n_rejected[why] = n_rejected.get(why, 0) + n
         if found:
-            self._move(table, judged, reason)
+            self._move(table, judged, reason, kept=kept)
 
     def _refuse_misread(self, table: str, judged: str, source: str, why: str, n: int) -> None:
         of_source = f"FROM in_{table} WHERE source = {sql_text(source)}"
@@ -233,7 +225,8 @@ class _Rows:
             return
         example = ""
         if "timestamp" in why:
-            said = f"SELECT any_value(timestamp_raw) FROM {judged} WHERE verdict = {sql_text(why)}"
+            raw = masked("timestamp_raw")
+            said = f"SELECT any_value({raw}) FROM {judged} WHERE verdict = {sql_text(why)}"
             raw = one_row(self.con, said)[0]
             example = f' (for example "{raw}")' if raw else ""
         article = "an " if why.startswith("u") else "a "
@@ -245,15 +238,9 @@ class _Rows:
             " so nothing was loaded."
         )
 
-    def _move(self, table: str, judged: str, reason: str) -> None:
-        # the rejected rows have the columns of events
-        unknown = [column for column in CANONICAL[table] if column not in CANONICAL["events"]]
-        self.con.execute(f"""
-            INSERT INTO rejected BY NAME
-            SELECT {sql_text(table)} AS canonical_table, verdict AS reason,
-                * EXCLUDE ({", ".join(["id", "verdict", *unknown])})
-            FROM {judged} WHERE verdict IS NOT NULL AND verdict <> 'no consent'
-        """)
+    def _move(self, table: str, judged: str, reason: str, *, kept: bool) -> None:
+        if kept:
+            self._keep_rejected(table, judged)
         if table == "events" and self.left_out is not None:
             self.left_out.append(f"({reason}) IS NULL")
             left = " AND ".join(self.left_out)
@@ -266,6 +253,36 @@ class _Rows:
             DELETE FROM {copied}
             WHERE rowid IN (SELECT id FROM {judged} WHERE verdict IS NOT NULL)
         """)
+
+    def _keep_rejected(self, table: str, judged: str) -> None:
+        # the rejected rows have the columns of events
+        unknown = [column for column in CANONICAL[table] if column not in CANONICAL["events"]]
+        self.con.execute(f"""
+            INSERT INTO rejected BY NAME
+            SELECT {sql_text(table)} AS canonical_table, verdict AS reason,
+                * EXCLUDE ({", ".join(["id", "verdict", *unknown])})
+            FROM {judged} WHERE verdict IS NOT NULL
+        """)
+
+    def drop_rejected(self, why: str) -> None:
+        """Let rows that were rejected before count as rejected for `why`, and keep them no more.
+
+        ``why``: of those noted as such in `refused`.
+        """
+        theirs = f"""
+            coalesce(nullif(user_id, ''), anonymous_id)
+            IN (SELECT user_id FROM refused WHERE why = {sql_text(why)})
+        """
+        found = self.con.execute(f"""
+            SELECT canonical_table, reason, count(*) FROM rejected WHERE {theirs} GROUP BY ALL
+        """).fetchall()
+        self.con.execute(f"DELETE FROM rejected WHERE {theirs}")
+        for table, reason, n in found:
+            n_rejected = self.counts[table]["n_rejected"]
+            n_rejected[why] = n_rejected.get(why, 0) + n
+            n_rejected[reason] -= n
+            if not n_rejected[reason]:
+                del n_rejected[reason]
 
 
 def _reject_faults(rows: _Rows) -> None:
@@ -302,45 +319,58 @@ def _reject_repeats(rows: _Rows) -> None:
 
 
 def _reject_refusals(rows: _Rows) -> None:
-    rows.con.execute("""
-        CREATE OR REPLACE TEMP TABLE refused AS SELECT user_id FROM in_people WHERE consent = false
-    """)
-    if rows.con.execute("SELECT 1 FROM refused LIMIT 1").fetchall():
+    """Leave nothing of those who are noted in `refused`, in rejected rows neither."""
+    reasons = rows.con.execute("SELECT DISTINCT why FROM refused ORDER BY why DESC").fetchall()
+    for (why,) in reasons:
+        rows.drop_rejected(why)
+        theirs = f"user_id IN (SELECT user_id FROM refused WHERE why = {sql_text(why)})"
         for table in ("events", *ABOUT_USERS):
-            rows.reject(table, "CASE WHEN user_id IN (FROM refused) THEN 'no consent' END")
+            rows.reject(table, f"CASE WHEN {theirs} THEN {sql_text(why)} END", kept=False)
+
+
+def kept(column: str, salted: str) -> str:
+    """SQL of a canonical column as it is kept: ids hashed, addresses in texts masked."""
+    if column in IDS:
+        return hashed(column, salted)
+    return masked(column) if column_type(column) == "VARCHAR" else column
 
 
 def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
-    """Write the tables of `store`, users as integers, their ids hashed; `rejected` ones too."""
+    """Write the tables of `store`, users as integers that tell nothing of their ids.
+
+    What is kept of `rejected` is hashed and masked too.
+    """
     everybody = " UNION ".join(
         f"SELECT user_id FROM in_{table}" for table in ("events", *ABOUT_USERS)
     )
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE who AS
-        SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, user_id
-        FROM ({everybody});
+        SELECT (row_number() OVER (ORDER BY pseudonym, user_id) - 1)::INTEGER AS user, *
+        FROM (SELECT user_id, {hashed("user_id", salted)} AS pseudonym FROM ({everybody}));
         CREATE TABLE store.users AS
-        SELECT user, {hashed("user_id", salted)} AS user_id, {BUCKET} AS bucket
+        SELECT user, pseudonym AS user_id, {bucket(salted)} AS bucket
         FROM who LEFT JOIN in_people USING (user_id) ORDER BY user
     """)
-    for table in ABOUT_USERS:
-        columns = ["user"]
-        for column in CANONICAL[table]:
-            if column not in ("user_id", "consent"):
-                sql = hashed(column, salted) if column in PERSONAL else column
-                columns.append(f"{sql} AS {column}")
-        con.execute(f"""
-            CREATE TABLE store.{table} AS
-            SELECT {", ".join(columns)} FROM in_{table} JOIN who USING (user_id) ORDER BY user
-        """)
-    for table in ("spend", "timeline", "responses"):
-        columns = list(CANONICAL[table])
-        con.execute(f"CREATE TABLE store.{table} AS SELECT {', '.join(columns)} FROM in_{table}")
+    for table in CANONICAL:
+        if table in ABOUT_USERS:
+            others = _kept_columns(table, salted, "user_id", "consent")
+            con.execute(f"""
+                CREATE TABLE store.{table} AS
+                SELECT user, {others} FROM in_{table} JOIN who USING (user_id) ORDER BY user
+            """)
+        elif table not in ("events", "identities"):
+            columns = _kept_columns(table, salted)
+            con.execute(f"CREATE TABLE store.{table} AS SELECT {columns} FROM in_{table}")
     _sort_events(con, salted)
-    con.execute(f"""
-        UPDATE rejected SET user_id = {hashed("user_id", salted)},
-            anonymous_id = {hashed("anonymous_id", salted)}
-    """)
+    texts = {column: kept(column, salted) for column in CANONICAL["events"]}
+    texts |= {column: masked(column) for column in ("source", "timestamp_raw")}
+    changed = ", ".join(f"{column} = {sql}" for column, sql in texts.items() if sql != column)
+    con.execute(f"UPDATE rejected SET {changed}")
+
+
+def _kept_columns(table: str, salted: str, *but: str) -> str:
+    columns = (column for column in CANONICAL[table] if column not in but)
+    return ", ".join(f"{kept(column, salted)} AS {column}" for column in columns)
 
 
 def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
@@ -351,7 +381,7 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     """
     columns = [column for column in CANONICAL["events"] if column != "user_id"]
     counts = one_row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
-    filled = {c: hashed(c, salted) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
+    filled = {column: kept(column, salted) for column, n in zip(columns, counts) if n}
     joins = "JOIN who USING (user_id)"
     for column in ENUMS:
         if column in filled and _has_codes(con, column):
@@ -376,11 +406,48 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
     few: bool = one_row(con, "SELECT count(*) FROM words")[0] <= MOST_WORDS
     if few:
         con.execute(f"""
-            CREATE TYPE store.{column}_names AS ENUM (SELECT word FROM words ORDER BY 1);
             CREATE OR REPLACE TEMP TABLE {column}_codes AS
-            SELECT word, word::store.{column}_names AS code FROM words
+            SELECT word, {masked("word")} AS shown FROM words;
+            CREATE TYPE store.{column}_names AS ENUM (
+                SELECT DISTINCT shown FROM {column}_codes ORDER BY 1
+            );
+            CREATE OR REPLACE TEMP TABLE {column}_codes AS
+            SELECT word, shown::store.{column}_names AS code FROM {column}_codes
         """)
     return few
+
+
+def _n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Table.column -> its values in which something was masked."""
+    found = {}
+    stored = con.execute("""
+        SELECT table_name, column_name, data_type FROM duckdb_columns()
+        WHERE database_name = 'store' AND regexp_matches(data_type, '^(VARCHAR|ENUM)')
+    """).fetchall()
+    for table, column, kind in stored:
+        if column in IDS:
+            continue
+        is_marked = marked(column)
+        if kind.startswith("ENUM"):
+            words = one_row(con, f"SELECT enum_range(NULL::store.{column}_names)::VARCHAR[]")[0]
+            odd = [sql_text(word) for word in words if any(mark in word for mark in MARKS)]
+            is_marked = f"{column} IN ({', '.join(odd)})" if odd else ""
+        if is_marked:
+            n = one_row(con, f"SELECT count(*) FROM store.{table} WHERE {is_marked}")[0]
+            found |= {f"{table}.{column}": n} if n else {}
+    return found
+
+
+def _days(
+    con: duckdb.DuckDBPyConnection, selects: Sequence[str], zones: Sequence[str]
+) -> dict[str, list[str]]:
+    """See `known_by_day`; of the events that are kept."""
+    shown = [f"SELECT * REPLACE ({masked('event')} AS event) FROM ({s})" for s in selects]
+    kept_ones = {
+        name for (name,) in con.execute("SELECT DISTINCT event FROM store.events").fetchall()
+    }
+    known = known_by_day(con, shown, zones)
+    return {event: places for event, places in known.items() if event in kept_ones}
 
 
 def use(con: duckdb.DuckDBPyConnection) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.contract import CANONICAL, NO, REQUIRED, YES, DataError, column_type, nearest
 
 Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
 
@@ -26,7 +26,8 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     out = {}
     for column in CANONICAL[table]:
         if column in frame and column != "properties":
-            out[column] = _typed(frame[column], column_type(column))
+            values = _yes_or_no(frame[column]) if column == "consent" else frame[column]
+            out[column] = _typed(values, column_type(column))
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())
             out["timestamp_raw"] = unread.astype("string")
@@ -34,6 +35,19 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     if table == "events" and (extra or "properties" in frame):
         out["properties"] = _properties(frame, extra)
     return pd.DataFrame(out, index=frame.index)
+
+
+def _yes_or_no(values: pd.Series) -> pd.Series:
+    """Consent in any spelling. Raises DataError: a word is neither, so it may be a refusal."""
+    texts = values.astype("string").str.strip().str.lower().replace("", pd.NA)
+    meant = texts.str.match(YES).where(texts.str.match(f"{YES}|{NO}"))
+    unclear = values[texts.notna() & meant.isna()]
+    if len(unclear):
+        raise DataError(
+            f'people frame: {len(unclear)} of {texts.count()} values of "consent" are neither yes'
+            f' nor no, for example "{min(map(str, unclear))}".'
+        )
+    return meant
 
 
 def _typed(values: pd.Series, kind: str) -> pd.Series:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DAYS, REQUIRED, DataError, nearest
+from mctlib.contract import CANONICAL, DAYS, NO, REQUIRED, YES, DataError, nearest
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
@@ -52,8 +52,8 @@ CREATE TEMP MACRO scrub(x) AS regexp_replace(mask(x),
     '"({REGULATED})"\s*:\s*'
     || '("(?:[^"\\]|\\.)*"|\{{[^{{}}]*\}}|\[[^\[\]]*\]|[^",{{}}\[\]\s]+)', '"\1":null', 'gi');
 CREATE TEMP MACRO yes_no(x) AS CASE
-    WHEN regexp_matches(lower(x), '^(yes|y|yep|true|1|ja|oui|si|sim)\b') THEN 'yes'
-    WHEN regexp_matches(lower(x), '^(no|n|nope|false|0|nein|non|nao)\b') THEN 'no' END;
+    WHEN regexp_matches(lower(x), '^{YES}') THEN 'yes'
+    WHEN regexp_matches(lower(x), '^{NO}') THEN 'no' END;
 CREATE TEMP MACRO platform_of(x) AS CASE
     WHEN regexp_matches(lower(x), 'web|javascript|browser|analytics\.js|^js$') THEN 'web'
     WHEN regexp_matches(lower(x), 'ios|iphone|ipad|swift|objective') THEN 'ios'

@@ -10,6 +10,7 @@ import signal
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,6 +41,16 @@ class _Sentences(click.Group):
 )
 def main() -> None:
     """Micro-conversion analyses as notebooks: check, run and publish them."""
+    from mctlib.eventlog.build import remove_leftovers
+    from mctlib.eventlog.pseudonyms import checkout
+
+    # a scheduler's or a terminal's end cleans up like Ctrl-C, unless nohup asked to go on
+    for stop in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, stop) and signal.getsignal(getattr(signal, stop)) != signal.SIG_IGN:
+            signal.signal(getattr(signal, stop), signal.default_int_handler)
+    # what a killed command staged is personal data
+    if root := checkout():
+        remove_leftovers(root / "outputs" / "store")
 
 
 @main.command()
@@ -58,8 +69,6 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
     from mctlib.runner.run import run_pack
 
-    # a scheduler's stop cleans up like Ctrl-C
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     record = run_pack(pack, outputs=outputs, jobs=jobs)
     for report in record.notebooks:
         said = f"FAILED - {report.error}"
@@ -95,17 +104,43 @@ def load(dataset: str, fresh: bool) -> None:
     _load(dataset, fresh)
 
 
+@main.command()
+@click.argument("dataset")
+@click.option(
+    "--user",
+    "file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A file of user ids, one a line.",
+)
+def forget(dataset: str, file: Path) -> None:
+    """Remove people from the store of a DATASET and from all its next loads."""
+    from mctlib.sources.dataset import forget
+
+    _say(forget(dataset, file).load)
+
+
 def _load(dataset: str, fresh: bool = False) -> None:
     """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
 
-    report = open_log(dataset, fresh=fresh).load
+    _say(open_log(dataset, fresh=fresh).load)
+
+
+def _say(report: dict[str, Any]) -> None:
     for table, rows in report["tables"].items():
         if rows["n_read"]:
             line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
             for reason, n in rows["n_rejected"].items():
                 line += f" + {n:,} rejected ({reason})"
             click.echo(line)
+    if n_listed := report["forgotten"]["n_listed"]:
+        n_met = report["forgotten"]["n_met"]
+        said = f"{n_met:,} of {n_listed:,} ids to be forgotten were met and left out"
+        click.echo(said + "; is one of the others misspelt?" * (n_met < n_listed))
+    if n_masked := report["n_masked"]:
+        counts = ", ".join(f"{n:,} in {column}" for column, n in n_masked.items())
+        click.echo(f"e-mail addresses or phone numbers were masked: {counts}")
     click.echo(f"{report['n_users']:,} users")
     who = report["identity"]
     if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psutil
 
 from mctlib.contract import DataError
 from mctlib.eventlog.moments import place, write_moments
@@ -111,11 +112,12 @@ def build_store(
 
 
 def owner() -> str:
-    """The name of this process, as temporary names carry it.
+    """The name of this process, as temporary names carry it: number, machine and birth.
 
-    A load that was killed cannot clean up, so a later one must know whose they are.
+    A load that was killed cannot clean up, so a later one must know whose they are; in a container
+    a later process often has the same number.
     """
-    return f"{os.getpid()}@{platform.node()}"
+    return f"{os.getpid()}@{platform.node()}!{psutil.Process().create_time():.0f}"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -123,7 +125,7 @@ def remove_leftovers(folder: Path) -> None:
 
     Where that cannot be told (another machine or container wrote them), those older than a day.
     """
-    for path in list(folder.iterdir()):
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
         if ".tmp" not in path.name and not path.name.startswith(".staging-"):
             continue
         # another load may be removing it too
@@ -137,18 +139,18 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _in_use(path: Path) -> bool:
-    found = re.search(r"\.(\d+)@(.+)\.tmp", path.name)
-    if not found or found[2] != platform.node() or os.name != "posix":
+    found = re.search(r"\.(\d+)@(.+?)(?:!(\d+))?\.tmp", path.name)
+    if not found or found[2] != platform.node():
         return time.time() - path.stat().st_mtime < 86_400
     try:
-        # signal 0 only asks
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
+        process = psutil.Process(int(found[1]))
+        born = process.create_time()
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        # it is another user's
-        pass
-    return True
+    if process.status() == psutil.STATUS_ZOMBIE:
+        return False
+    # clocks are set
+    return found[3] is None or abs(born - int(found[3])) < 5
 
 
 def disk_full(error: BaseException) -> bool:

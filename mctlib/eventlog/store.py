@@ -419,7 +419,7 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
 
 def _n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Table.column -> its values in which something was masked."""
-    found = {}
+    found: dict[str, int] = {}
     stored = con.execute("""
         SELECT table_name, column_name, data_type FROM duckdb_columns()
         WHERE database_name = 'store' AND regexp_matches(data_type, '^(VARCHAR|ENUM)')

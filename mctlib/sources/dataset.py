@@ -4,7 +4,6 @@ It is loaded once. The `readers` know the tools' exports, `staging` does what al
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -22,7 +21,8 @@ from mctlib.contract import TABLES, DataError, ParameterError, as_timestamp, nea
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.sources import demo, warehouse
+from mctlib.eventlog.pseudonyms import NO_SALT, salt
+from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.files import File, find, one_sentence
 from mctlib.sources.project import project_root, says_name, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
@@ -38,7 +38,8 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property. timezone: IANA zone of times that carry none.
+    property. timezone: IANA zone of times that carry none. hash: headers or properties that are
+    kept as salted hashes.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -48,6 +49,7 @@ class Source(BaseModel):
     format: str = "canonical"
     columns: dict[str, str] = {}
     timezone: str | None = None
+    hash: list[str] = []
 
     @property
     def paths(self) -> list[str]:
@@ -257,11 +259,18 @@ def read_source(
         n = con.sql(n_staged).fetchall()[0][0]
         zone = source.timezone or reader.timezone
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", source.columns, zone)
+            role: Stage(con, same, f"staged_{n + i}", source.columns, zone, hash=source.hash)
             for i, (role, same) in enumerate(roles.items())
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
-        return reader.read(table, **stages)
+        selects = reader.read(table, **stages)
+    for name in source.hash:
+        if not any(stage.names(name) for stage in stages.values()):
+            known = [word for stage in stages.values() for word in stage.words]
+            raise DataError(
+                f'{source.label}: there is no column "{name}" to hash.{nearest(name, known)}'
+            )
+    return selects
 
 
 def _unfit(file: File, format: str) -> DataError:
@@ -310,16 +319,8 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     >>> log = open_log("demo")  # doctest: +SKIP
     >>> log.load["n_users"]  # doctest: +SKIP
     """
-    root = project_root()
-    path = yaml_of(dataset, root)
-    described = read_dataset(path)
-    for other in yamls(root):
-        if other.resolve() != path.resolve() and says_name(other, described.name):
-            raise DataError(
-                f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
-                " Rename one."
-            )
-    store = root / "outputs" / "store" / f"{described.name}.duckdb"
+    root, described = _described(dataset)
+    store = _stores(root) / f"{described.name}.duckdb"
     key = fingerprint(described, root)
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
@@ -338,13 +339,74 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     return EventLog.open(store, described.currency)
 
 
+def forget(dataset: str | Path, file: Path) -> EventLog:
+    """Remove people from a dataset's store, and from all that will be loaded into it.
+
+    Their rows go in whatever id of theirs they stand, as those without consent do.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        As `open_log` takes it.
+    file : Path
+        Their ids, one a line.
+
+    Returns
+    -------
+    EventLog
+        Without them.
+
+    Raises
+    ------
+    DataError
+        The file holds no ids; the data cannot be loaded: then the store is removed all the same.
+    """
+    root, described = _described(dataset)
+    new = forgotten.add(described.name, root, _salt(described, root), file)
+    # nothing of theirs outlives this call, even where the sources cannot be read any more
+    for path in _stores(root).glob(f"{described.name}.*"):
+        path.unlink()
+    try:
+        return open_log(dataset)
+    except DataError as error:
+        raise DataError(
+            f"{error} The store was removed, and the next load leaves out who is named in {file}"
+            f" ({len(new)})."
+        ) from None
+
+
+def _described(dataset: str | Path) -> tuple[Path, Dataset]:
+    """The project, and what a dataset's YAML says; two of one name would share a store."""
+    root = project_root()
+    path = yaml_of(dataset, root)
+    described = read_dataset(path)
+    for other in yamls(root):
+        if other.resolve() != path.resolve() and says_name(other, described.name):
+            raise DataError(
+                f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
+                " Rename one."
+            )
+    return root, described
+
+
+def _stores(root: Path) -> Path:
+    return root / "outputs" / "store"
+
+
+def _salt(dataset: Dataset, root: Path) -> str:
+    """Of the demo alone, whose users are invented, none: its answers repeat anywhere."""
+    invented = dataset.demo and not any(dataset.sources())
+    return NO_SALT if invented else salt(_stores(root))
+
+
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
     """Read every source of a dataset into a store file; returns `build_store`'s load report."""
     store.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
     zones: list[str] = []  # of each source of events
-    with workbench(store.parent) as (con, folder):
+    salted = _salt(dataset, root)
+    with workbench(store.parent, salted) as (con, folder):
         for table, source in dataset.sources():
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
                 tables.setdefault(target, []).append((source.label, select))
@@ -360,6 +422,8 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 tables,
                 con=con,
                 name=dataset.name,
+                salted=salted,
+                forgotten=forgotten.listed(dataset.name, root, salted),
                 fingerprint=key,
                 observed_until=dataset.observed_until,
                 zones=zones,
@@ -370,17 +434,20 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
-    """Changes when a file, the mapping, the salt or the loading code does; not with the currency.
+    """Changes when a file, the mapping, the salt, who is forgotten or the loading code does.
 
     Files over 1 MB count by size and time of change. What a query answers cannot be known without
-    asking: it counts by its text, the server and database asked, and the day (UTC).
+    asking: it counts by its text, the server and database asked, and the day (UTC). The currency
+    does not count.
     """
     described = dataset.model_dump_json(exclude={"currency"})
-    digest = hashlib.sha256(f"{os.environ.get('MCT_SALT')} {described}".encode())
+    salted = _salt(dataset, root)
+    left_out = forgotten.listed(dataset.name, root, salted)
+    digest = hashlib.sha256(f"{salted} {described} {left_out}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]
-    loading = ("build", "days", "frames", "identity", "moments", "observed", "sql", "store")
-    code += [package / f"eventlog/{name}.py" for name in loading]
+    loading = "build days frames identity moments observed pseudonyms sql store"
+    code += [package / f"eventlog/{name}.py" for name in loading.split()]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for _, source in dataset.sources():

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -82,7 +81,7 @@ def draft(name: str, files: Sequence[str]) -> str:
         raise ParameterError(name_fault(name))
     root = project_root()
     alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    with tempfile.TemporaryDirectory() as beside, workbench(Path(beside)) as (con, folder):
+    with workbench(root / "outputs" / "store") as (con, folder):
         for written in files:
             whole = Path(written).resolve()
             paths = paths_of(Source(path=str(whole)), root)

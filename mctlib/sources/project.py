@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from mctlib.contract import ParameterError, nearest
+from mctlib.eventlog.pseudonyms import checkout
 
 
 def project_root() -> Path:
@@ -15,10 +16,9 @@ def project_root() -> Path:
 
     Raises ParameterError when there is none.
     """
+    if found := checkout():
+        return found
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params").is_dir():
-            return folder
     raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
 
 

@@ -6,15 +6,27 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DAYS, NO, REQUIRED, YES, DataError, nearest
+from mctlib.contract import (
+    CANONICAL,
+    DAYS,
+    IDS,
+    NO,
+    REQUIRED,
+    UTM,
+    YES,
+    DataError,
+    column_type,
+    nearest,
+)
 from mctlib.eventlog.build import owner
+from mctlib.eventlog.pseudonyms import hashed, masked
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
 from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
@@ -29,10 +41,25 @@ REGULATED = "|".join(
         r'[^"]*ipaddress',
         r'(?:[^"]*traits[_.])?\$?'
         r"(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name",
+        r'[^"]*(?:linked[-_ ]?in|xing)(?:[-_ ]?(?:url|profile|link))?',
     )
 )
+# Keys whose values name a person, a device or a visit: kept as hashes, deeper in JSON not at all.
+OF_SOMEBODY = "|".join(
+    (
+        r'[^"]*(?:user|person|people|member|visitor|candidate|applicant|recruiter|employee|customer'
+        r"|contact|lead|client|profile|account|device|cookie|session|advertising|vendor|android"
+        r"|anonymous|anon|amplitude|pseudo|distinct)[-_ .]?(?:pseudo[-_ ]?)?(?:uu)?id",
+        r'[^"]*distinct[-_ ]?id[^"]*',
+        r'(?:[^"]*[-_ .$])?(?:idf[av]|ad[-_ ]?id|gaid|aaid|imei|cid)',
+        r'[^"]*(?:user|device|browser)[-_ ]?fingerprint',
+    )
+)
+# Of these no value is hashed: who sent users is no person of ours.
+PARTNERS = r"partner|affiliate|creator|influencer|promo|coupon|utm|campaign"
+NEVER_HASHED = ("event", "partner_id", "promo_code", *UTM)
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
+# scrub: a JSON text without the values of keys that are personal.
 MACROS = rf"""
 SET TimeZone = 'UTC';
 CREATE TEMP MACRO clean(x) AS CASE
@@ -44,12 +71,8 @@ CREATE TEMP MACRO tidy(x) AS CASE
 CREATE TEMP MACRO as_json(x) AS CASE
     WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
 CREATE TEMP MACRO as_object(x) AS coalesce(try_cast(x AS JSON), '{{}}'::JSON);
-CREATE TEMP MACRO mask(x) AS CASE
-    WHEN contains(x, '@') OR contains(x, '%40') THEN regexp_replace(x,
-        '[^\s"@:=&/?<>,;]+(@|%40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{{2,}}', '[e-mail removed]', 'g')
-    ELSE x END;
-CREATE TEMP MACRO scrub(x) AS regexp_replace(mask(x),
-    '"({REGULATED})"\s*:\s*'
+CREATE TEMP MACRO scrub(x) AS regexp_replace(x,
+    '"({REGULATED}|{OF_SOMEBODY})"\s*:\s*'
     || '("(?:[^"\\]|\\.)*"|\{{[^{{}}]*\}}|\[[^\[\]]*\]|[^",{{}}\[\]\s]+)', '"\1":null', 'gi');
 CREATE TEMP MACRO yes_no(x) AS CASE
     WHEN regexp_matches(lower(x), '^{YES}') THEN 'yes'
@@ -64,14 +87,21 @@ CREATE TEMP MACRO platform_of(x) AS CASE
 
 
 @contextmanager
-def workbench(beside: Path | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB file for staged tables and a folder for unpacked archives; gone afterwards."""
+def workbench(
+    beside: Path | None, salted: str = ""
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A DuckDB file for staged tables and a folder for unpacked archives; gone afterwards.
+
+    salted: put before what is hashed here.
+    """
     suffix = f".{owner()}.tmp"
+    if beside:
+        beside.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(suffix, ".staging-", beside) as folder,
         connect(f"{folder}/staging.duckdb") as con,
     ):
-        con.execute(MACROS)
+        con.execute(f"{MACROS} CREATE TEMP MACRO pseudonym(x) AS {hashed('x', salted)}")
         yield con, Path(folder)
 
 
@@ -81,7 +111,7 @@ class Stage:
 
     `get` is how a reader names what it uses; the rest goes to `properties`. columns: the YAML's
     map, canonical column -> header. timezone: of times that carry none. wall_clock: the time column
-    whose counts since 1970 follow that zone's clock instead of UTC.
+    whose counts since 1970 follow that zone's clock instead of UTC. hash: columns to be hashed.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -90,6 +120,7 @@ class Stage:
     columns: dict[str, str]
     timezone: str | None = None
     wall_clock: str = ""
+    hash: Sequence[str] = ()
     headers: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     keys: list[str] = field(default_factory=list)
@@ -207,7 +238,7 @@ class Stage:
 
     def _chosen(self, table: str, mapping: dict[str, str]) -> dict[str, str]:
         """Canonical column -> SQL of the text that fills it."""
-        names = [*self.headers.values(), *self.keys]
+        names = self.words
         chosen: dict[str, str] = {}
         for column, header in self.columns.items():
             if column not in CANONICAL[table]:
@@ -227,7 +258,31 @@ class Stage:
             if sql != "NULL":
                 chosen[column] = sql
         self._need(table, chosen, names)
+        self._hash(chosen)
         return chosen
+
+    @property
+    def words(self) -> list[str]:
+        """All its columns and properties."""
+        return [*self.headers.values(), *self.keys]
+
+    def names(self, name: str) -> bool:
+        """Whether there is such a column or property."""
+        return name.lower() in self.headers or name in self.keys
+
+    def _hash(self, chosen: dict[str, str]) -> None:
+        """Hash what the YAML says in canonical columns too; ids are hashed in any case."""
+        for name in filter(self.names, self.hash):
+            sql = sql_name(self.headers.get(name.lower(), ""))
+            if name in self.used_keys:
+                sql = f"keys_[{self.used_keys.index(name) + 1}]"
+            for column in [c for c in chosen if sql in chosen[c] and c not in IDS]:
+                if column in NEVER_HASHED or column_type(column) != "VARCHAR":
+                    raise DataError(
+                        f'{self.shown}: "{name}" in hash fills {column}, which is never hashed:'
+                        " without it there is nothing to count by. Take it out of hash."
+                    )
+                chosen[column] = f"pseudonym({chosen[column]})"
 
     def _need(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
         for column in REQUIRED[table]:
@@ -271,8 +326,6 @@ class Stage:
             return self._checked(column, sql, "yes_no(x) = 'yes'", unclear)
         if column in ("amount", "revenue"):
             return self._checked(column, sql, "try_cast(x AS DOUBLE)", "no numbers like 1234.50")
-        if column in ("reason", "note"):
-            return f"mask({sql})"
         return self._in_time(column, sql)
 
     def _in_time(self, column: str, sql: str) -> str:
@@ -293,10 +346,18 @@ class Stage:
         texts = TimeColumn(self.con, self.shown, column, self.rows(), timezone, by_clock)
         return texts.from_texts(sql)
 
+    def _of_somebody(self, name: str) -> bool:
+        """Whether the values of a column or property are kept as hashes."""
+        if name in self.hash or name.lower() in map(str.lower, self.hash):
+            return True
+        of_partner = re.search(PARTNERS, name, re.IGNORECASE)
+        return not of_partner and bool(re.fullmatch(OF_SOMEBODY, name, re.IGNORECASE))
+
     def _checked(self, column: str, sql: str, made: str, rule: str, *, allowed: float = 0.0) -> str:
         """`made`, SQL over x, once it is NULL for no more than a share of the column's values."""
         ((n, n_bad, example),) = self.con.sql(f"""
-            SELECT count(*), count(*) FILTER (({made}) IS NULL), min(x) FILTER (({made}) IS NULL)
+            SELECT count(*), count(*) FILTER (({made}) IS NULL),
+                min({masked("x")}) FILTER (({made}) IS NULL)
             FROM (SELECT {sql} AS x FROM {self.rows()}) WHERE x IS NOT NULL
         """).fetchall()
         if n_bad > allowed * n:
@@ -307,7 +368,7 @@ class Stage:
         return put(made, sql)
 
     def _rest(self) -> tuple[str, str]:
-        """JSON text of what is left, without regulated keys, e-mail addresses and nulls.
+        """JSON text of what is left, without regulated keys and nulls, ids in it hashed.
 
         And the columns that `rows` must add for it.
         """
@@ -318,17 +379,26 @@ class Stage:
         ]
         parts = ["'{}'::JSON"]
         more = ""
+        ids = {header: f"clean({sql_name(header)})" for header in left if self._of_somebody(header)}
+        left = [header for header in left if header not in ids]
+        for key in self.keys:
+            if key not in self.used_keys and self._of_somebody(key):
+                path = sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
+                ids[key] = f"json_extract_string(props_, {path})"
         if left:
             pairs = ", ".join(f"{sql_text(h)}, as_json({sql_name(h)})" for h in left)
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be
             nested = "contains(left_, ':{') OR contains(left_, '[{')"
-            scrubbed = f"CASE WHEN {nested} THEN scrub(left_) ELSE mask(left_) END"
+            scrubbed = f"CASE WHEN {nested} THEN scrub(left_) ELSE left_ END"
             parts.append(f"try_cast({scrubbed} AS JSON)")
         if self.keys:
             more += ", props_::VARCHAR AS right_"
             gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
             parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
+        if ids:
+            pairs = ", ".join(f"{sql_text(name)}, pseudonym({sql})" for name, sql in ids.items())
+            parts.append(f"json_object({pairs})")
         if len(parts) == 1:
             return "NULL", more
         merged = f"json_merge_patch({', '.join(parts)})"

@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from mctlib.contract import DataError
+from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import FAULTY_SHARE
 
@@ -66,7 +67,7 @@ class TimeColumn:
         """
         cases = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in WRITTEN.items())
         rows = self.con.sql(f"""
-            SELECT CASE {cases} END, count(*), min(x)
+            SELECT CASE {cases} END, count(*), min({masked("x")})
             FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL GROUP BY 1
         """).fetchall()
         self._check({kind: n for kind, n, _ in rows}, {kind: value for kind, _, value in rows})

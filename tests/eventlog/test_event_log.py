@@ -218,8 +218,8 @@ def test_the_salt_decides_hashes_numbers_and_buckets_and_no_count(tmp_path, monk
     con.register("people", canonical_frame(people, "people"))
     tables = {"events": [("rows", "FROM rows")], "people": [("people", "FROM people")]}
     ids, order, buckets, counts = [], [], [], []
-    for n, salt in enumerate(("one", "one", "two")):
-        monkeypatch.setenv("MCT_SALT", salt)
+    for n, salted in enumerate(("one", "one", "two")):
+        monkeypatch.setenv("MCT_SALT", salted)
         path = tmp_path / f"{n}.duckdb"
         build_store(path, tables, con=con, name="x")
         with duckdb.connect(path, read_only=True) as stored:
@@ -231,9 +231,9 @@ def test_the_salt_decides_hashes_numbers_and_buckets_and_no_count(tmp_path, monk
         order.append([users[row[1] - 1] for row in found])
         buckets.append({users[n - 1]: bucket for _, n, bucket in found})
         counts.append(EventLog.open(path).describe())
-        assert ids[-1] == [pseudonym(user, salt) for user in order[-1]] == sorted(ids[-1])
+        assert ids[-1] == [pseudonym(user, salted) for user in order[-1]] == sorted(ids[-1])
         for i in range(0, 120, 3):
-            account = f"{salt}k{i // 3}".encode()
+            account = f"{salted}k{i // 3}".encode()
             low = int.from_bytes(hashlib.md5(account).digest()[8:], "little")
             assert {buckets[-1][users[i + j]] for j in range(3)} == {low % 100}
     assert ids[0] == ids[1] and not set(ids[0]) & set(ids[2])

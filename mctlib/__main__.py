@@ -115,7 +115,7 @@ def load(dataset: str, fresh: bool) -> None:
 )
 def forget(dataset: str, file: Path) -> None:
     """Remove people from the store of a DATASET and from all its next loads."""
-    from mctlib.sources.dataset import forget
+    from mctlib.sources.forget import forget
 
     _say(forget(dataset, file).load)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import duckdb
 
 from mctlib.contract import ABOUT_USERS
-from mctlib.eventlog.pseudonyms import hashed
-from mctlib.eventlog.sql import sql_text
 
 
 def stitch(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -73,45 +70,6 @@ def _follow_chains(con: duckdb.DuckDBPyConnection) -> int:
             WHERE known.user_id = b.id AND b.user_id <> known.id
         """)
     return n_chains
-
-
-def note_refusals(con: duckdb.DuckDBPyConnection, forgotten: Collection[str], salted: str) -> int:
-    """Make `refused`, every id of the people who said no or are to be forgotten, with the reason.
-
-    To be called after `stitch`. One row without consent is a no, whatever others say; so is a row
-    of any other id of the same person. ``forgotten``: hashes, see `pseudonyms.hashed`. Returns how
-    many of them were met.
-    """
-    ids = " UNION ".join(
-        f"SELECT {column} AS id FROM {table}"
-        for table, columns in (
-            ("in_events", ("user_id", "anonymous_id")),
-            ("rejected", ("user_id", "anonymous_id")),
-            ("known", ("id", "user_id")),
-            *((f"in_{table}", ("user_id",)) for table in ABOUT_USERS),
-        )
-        for column in columns
-    )
-    listed = ", ".join(f"({sql_text(one)})" for one in forgotten) or "(NULL)"
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE met AS
-        SELECT id, {hashed("id", salted)} AS hash FROM ({ids})
-        WHERE {bool(forgotten)} AND hash IN (FROM (VALUES {listed}));
-        CREATE OR REPLACE TEMP TABLE said AS
-        SELECT user_id AS id, 'no consent' AS why FROM in_people WHERE consent = false
-        UNION SELECT id, 'forgotten' FROM met;
-        CREATE OR REPLACE TEMP TABLE persons AS
-        SELECT id, why FROM said UNION SELECT known.user_id, why FROM said JOIN known USING (id);
-        CREATE OR REPLACE TEMP TABLE refused AS
-        SELECT user_id, min(why) AS why FROM (
-            SELECT id AS user_id, why FROM persons
-            UNION SELECT known.id, why FROM persons JOIN known ON persons.id = known.user_id
-            -- an id that only a rejected row tells of
-            UNION SELECT anonymous_id, why FROM persons JOIN rejected ON persons.id = user_id
-            WHERE anonymous_id NOT IN (SELECT id FROM known)
-        ) WHERE user_id <> '' GROUP BY ALL
-    """)
-    return int(one_row(con, "SELECT count(DISTINCT hash) FROM met")[0])
 
 
 def one_row(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:

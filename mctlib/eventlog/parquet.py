@@ -12,9 +12,9 @@ import pandas as pd
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.pseudonyms import bucket, salt
+from mctlib.eventlog.pseudonyms import bucket, kept, salt
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.eventlog.store import FAULTY_SHARE, faults, kept
+from mctlib.eventlog.store import FAULTY_SHARE, faults
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 

@@ -8,7 +8,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from mctlib.contract import DataError
+import duckdb
+
+from mctlib.contract import IDS, DataError, column_type
+from mctlib.eventlog.identity import one_row
 from mctlib.eventlog.sql import sql_text
 
 # of the demo, whose users are invented, and of frames, whose owner holds the ids: their answers
@@ -95,6 +98,34 @@ def masked(text: str) -> str:
     return f"regexp_replace({no_address}, {sql_text(_PHONE)}, '\\1{phone}', 'g')"
 
 
-def marked(text: str) -> str:
-    """SQL that is true for a text in which something was `masked`."""
-    return " OR ".join(f"contains({text}, '{mark}')" for mark in MARKS)
+def kept(column: str, salted: str) -> str:
+    """SQL of a canonical column as it is kept: ids hashed, addresses in texts masked.
+
+    Of event_id, whose work is done when repeats are out, it is kept that there was one.
+    """
+    if column == "event_id":
+        return "CASE WHEN event_id <> '' THEN 'given' END"
+    if column in IDS:
+        return hashed(column, salted)
+    return masked(column) if column_type(column) == "VARCHAR" else column
+
+
+def n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Table.column -> its values in which something was masked."""
+    found: dict[str, int] = {}
+    stored = con.execute("""
+        SELECT table_name, column_name, data_type FROM duckdb_columns()
+        WHERE database_name = 'store' AND regexp_matches(data_type, '^(VARCHAR|ENUM)')
+    """).fetchall()
+    for table, column, kind in stored:
+        if column in IDS:
+            continue
+        is_marked = " OR ".join(f"contains({column}, '{mark}')" for mark in MARKS)
+        if kind.startswith("ENUM"):
+            words = one_row(con, f"SELECT enum_range(NULL::store.{column}_names)::VARCHAR[]")[0]
+            odd = [sql_text(word) for word in words if any(mark in word for mark in MARKS)]
+            is_marked = f"{column} IN ({', '.join(odd)})" if odd else ""
+        if is_marked:
+            n = one_row(con, f"SELECT count(*) FROM store.{table} WHERE {is_marked}")[0]
+            found |= {f"{table}.{column}": n} if n else {}
+    return found

@@ -16,11 +16,12 @@ from typing import Any, TypeAlias
 import duckdb
 import pandas as pd
 
-from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, IDS, DataError, column_type
+from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, column_type
 from mctlib.eventlog import observed
 from mctlib.eventlog.days import known_by_day
-from mctlib.eventlog.identity import note_refusals, one_row, stitch
-from mctlib.eventlog.pseudonyms import MARKS, bucket, hashed, marked, masked
+from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
+from mctlib.eventlog.refusals import note_refusals, reject_refusals
 from mctlib.eventlog.sql import sql_text
 
 SPILL_ABOVE = "4GB"
@@ -89,7 +90,7 @@ def fill(
     _reject_faults(rows)
     identity = stitch(con)
     n_forgotten = note_refusals(con, forgotten, salted)
-    _reject_refusals(rows)
+    reject_refusals(con, rows.counts, rows.reject)
     _reject_repeats(rows)
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
@@ -109,6 +110,8 @@ def fill(
             f" then {n:,}). Load again when their files are complete."
         )
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
+    days = known_by_day(con, [s for _, s in tables.get("events", ())], zones)
+    names = {row[0] for row in con.execute("SELECT DISTINCT event FROM store.events").fetchall()}
     report = {
         "name": name,
         "fingerprint": fingerprint,
@@ -116,19 +119,17 @@ def fill(
         "tables": rows.counts,
         "identity": identity,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
-        "n_masked": _n_masked(con),
+        "n_masked": n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
         "observed_until": observed.told(observed_until),
-        "day_resolution": _days(con, [select for _, select in tables.get("events", ())], zones),
+        "day_resolution": {event: at for event, at in days.items() if event in names},
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
-    con.execute("DROP VIEW in_events; DROP VIEW all_events")
-    con.execute(f"DROP {'TABLE' if left_out is None else 'VIEW'} given_events")
-    for table in CANONICAL:
-        if table != "events":
-            con.execute(f"DROP TABLE in_{table}")
+    staged = "".join(f"DROP TABLE in_{table};" for table in CANONICAL if table != "events")
+    kind = "TABLE" if left_out is None else "VIEW"
+    con.execute(f"{staged} DROP VIEW in_events; DROP VIEW all_events; DROP {kind} given_events")
     return report
 
 
@@ -264,26 +265,6 @@ class _Rows:
             FROM {judged} WHERE verdict IS NOT NULL
         """)
 
-    def drop_rejected(self, why: str) -> None:
-        """Let rows that were rejected before count as rejected for `why`, and keep them no more.
-
-        ``why``: of those noted as such in `refused`.
-        """
-        theirs = f"""
-            coalesce(nullif(user_id, ''), anonymous_id)
-            IN (SELECT user_id FROM refused WHERE why = {sql_text(why)})
-        """
-        found = self.con.execute(f"""
-            SELECT canonical_table, reason, count(*) FROM rejected WHERE {theirs} GROUP BY ALL
-        """).fetchall()
-        self.con.execute(f"DELETE FROM rejected WHERE {theirs}")
-        for table, reason, n in found:
-            n_rejected = self.counts[table]["n_rejected"]
-            n_rejected[why] = n_rejected.get(why, 0) + n
-            n_rejected[reason] -= n
-            if not n_rejected[reason]:
-                del n_rejected[reason]
-
 
 def _reject_faults(rows: _Rows) -> None:
     # one moment for every look at the rows
@@ -316,23 +297,6 @@ def _reject_repeats(rows: _Rows) -> None:
         ) > 1
     """)
     rows.reject("events", "CASE WHEN id IN (SELECT id FROM again) THEN 'same event_id again' END")
-
-
-def _reject_refusals(rows: _Rows) -> None:
-    """Leave nothing of those who are noted in `refused`, in rejected rows neither."""
-    reasons = rows.con.execute("SELECT DISTINCT why FROM refused ORDER BY why DESC").fetchall()
-    for (why,) in reasons:
-        rows.drop_rejected(why)
-        theirs = f"user_id IN (SELECT user_id FROM refused WHERE why = {sql_text(why)})"
-        for table in ("events", *ABOUT_USERS):
-            rows.reject(table, f"CASE WHEN {theirs} THEN {sql_text(why)} END", kept=False)
-
-
-def kept(column: str, salted: str) -> str:
-    """SQL of a canonical column as it is kept: ids hashed, addresses in texts masked."""
-    if column in IDS:
-        return hashed(column, salted)
-    return masked(column) if column_type(column) == "VARCHAR" else column
 
 
 def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
@@ -415,39 +379,6 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
             SELECT word, shown::store.{column}_names AS code FROM {column}_codes
         """)
     return few
-
-
-def _n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Table.column -> its values in which something was masked."""
-    found: dict[str, int] = {}
-    stored = con.execute("""
-        SELECT table_name, column_name, data_type FROM duckdb_columns()
-        WHERE database_name = 'store' AND regexp_matches(data_type, '^(VARCHAR|ENUM)')
-    """).fetchall()
-    for table, column, kind in stored:
-        if column in IDS:
-            continue
-        is_marked = marked(column)
-        if kind.startswith("ENUM"):
-            words = one_row(con, f"SELECT enum_range(NULL::store.{column}_names)::VARCHAR[]")[0]
-            odd = [sql_text(word) for word in words if any(mark in word for mark in MARKS)]
-            is_marked = f"{column} IN ({', '.join(odd)})" if odd else ""
-        if is_marked:
-            n = one_row(con, f"SELECT count(*) FROM store.{table} WHERE {is_marked}")[0]
-            found |= {f"{table}.{column}": n} if n else {}
-    return found
-
-
-def _days(
-    con: duckdb.DuckDBPyConnection, selects: Sequence[str], zones: Sequence[str]
-) -> dict[str, list[str]]:
-    """See `known_by_day`; of the events that are kept."""
-    shown = [f"SELECT * REPLACE ({masked('event')} AS event) FROM ({s})" for s in selects]
-    kept_ones = {
-        name for (name,) in con.execute("SELECT DISTINCT event FROM store.events").fetchall()
-    }
-    known = known_by_day(con, shown, zones)
-    return {event: places for event, places in known.items() if event in kept_ones}
 
 
 def use(con: duckdb.DuckDBPyConnection) -> None:

@@ -27,7 +27,7 @@ from mctlib.runner.declared import (
 from mctlib.runner.parameters import read_day
 from mctlib.runner.record import Report, shown
 from mctlib.sources import dataset as sources
-from mctlib.sources.project import project_root
+from mctlib.sources.project import OnceLoader, project_root
 
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
@@ -68,7 +68,7 @@ class _Planned(NamedTuple):
 # ---- YAML
 
 
-class _Loader(sources.OnceLoader):
+class _Loader(OnceLoader):
     """YAML 1.2: only true and false are booleans, dates and times are texts.
 
     What would lose its spelling (010, 1.10) or a value (a key twice) is refused.

@@ -24,9 +24,9 @@ from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.files import File, find, one_sentence
-from mctlib.sources.project import project_root, says_name, yaml_of, yamls
+from mctlib.sources.project import OnceLoader, project_root, says_name, stores, yaml_of, yamls
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
-from mctlib.sources.staging import Stage, workbench
+from mctlib.sources.staging import Stage, need_hashed, workbench
 
 # A dataset's name names its store.
 NAME = r"[A-Za-z0-9][\w-]*"
@@ -38,8 +38,7 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property. timezone: IANA zone of times that carry none. hash: headers or properties that are
-    kept as salted hashes.
+    property. timezone: IANA zone of times that carry none. hash: what is kept as salted hashes.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -103,22 +102,6 @@ class Dataset(BaseModel):
 
 
 # ------------------------------------------------------------------------------ the YAML
-
-
-class OnceLoader(yaml.SafeLoader):
-    """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As a SafeLoader does, once no key stands again."""
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f'the key "{key.value}" stands here again', problem_mark=key.start_mark
-                )
-            seen.append(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -264,12 +247,7 @@ def read_source(
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
         selects = reader.read(table, **stages)
-    for name in source.hash:
-        if not any(stage.names(name) for stage in stages.values()):
-            known = [word for stage in stages.values() for word in stage.words]
-            raise DataError(
-                f'{source.label}: there is no column "{name}" to hash.{nearest(name, known)}'
-            )
+    need_hashed(source.hash, list(stages.values()))
     return selects
 
 
@@ -319,8 +297,8 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     >>> log = open_log("demo")  # doctest: +SKIP
     >>> log.load["n_users"]  # doctest: +SKIP
     """
-    root, described = _described(dataset)
-    store = _stores(root) / f"{described.name}.duckdb"
+    root, described = described_as(dataset)
+    store = stores(root) / f"{described.name}.duckdb"
     key = fingerprint(described, root)
     if store.is_file() and not fresh:
         # damaged, or of another DuckDB version: load anew
@@ -339,43 +317,7 @@ def open_log(dataset: str | Path, *, fresh: bool = False) -> EventLog:
     return EventLog.open(store, described.currency)
 
 
-def forget(dataset: str | Path, file: Path) -> EventLog:
-    """Remove people from a dataset's store, and from all that will be loaded into it.
-
-    Their rows go in whatever id of theirs they stand, as those without consent do.
-
-    Parameters
-    ----------
-    dataset : str or Path
-        As `open_log` takes it.
-    file : Path
-        Their ids, one a line.
-
-    Returns
-    -------
-    EventLog
-        Without them.
-
-    Raises
-    ------
-    DataError
-        The file holds no ids; the data cannot be loaded: then the store is removed all the same.
-    """
-    root, described = _described(dataset)
-    new = forgotten.add(described.name, root, _salt(described, root), file)
-    # nothing of theirs outlives this call, even where the sources cannot be read any more
-    for path in _stores(root).glob(f"{described.name}.*"):
-        path.unlink()
-    try:
-        return open_log(dataset)
-    except DataError as error:
-        raise DataError(
-            f"{error} The store was removed, and the next load leaves out who is named in {file}"
-            f" ({len(new)})."
-        ) from None
-
-
-def _described(dataset: str | Path) -> tuple[Path, Dataset]:
+def described_as(dataset: str | Path) -> tuple[Path, Dataset]:
     """The project, and what a dataset's YAML says; two of one name would share a store."""
     root = project_root()
     path = yaml_of(dataset, root)
@@ -389,14 +331,10 @@ def _described(dataset: str | Path) -> tuple[Path, Dataset]:
     return root, described
 
 
-def _stores(root: Path) -> Path:
-    return root / "outputs" / "store"
-
-
-def _salt(dataset: Dataset, root: Path) -> str:
+def salt_of(dataset: Dataset, root: Path) -> str:
     """Of the demo alone, whose users are invented, none: its answers repeat anywhere."""
     invented = dataset.demo and not any(dataset.sources())
-    return NO_SALT if invented else salt(_stores(root))
+    return NO_SALT if invented else salt(stores(root))
 
 
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
@@ -405,7 +343,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     remove_leftovers(store.parent)
     tables: dict[str, list[tuple[str, str]]] = {}
     zones: list[str] = []  # of each source of events
-    salted = _salt(dataset, root)
+    salted = salt_of(dataset, root)
     with workbench(store.parent, salted) as (con, folder):
         for table, source in dataset.sources():
             for target, select in read_source(con, source, table, root=root, folder=folder).items():
@@ -436,13 +374,11 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
 def fingerprint(dataset: Dataset, root: Path) -> str:
     """Changes when a file, the mapping, the salt, who is forgotten or the loading code does.
 
-    Files over 1 MB count by size and time of change. What a query answers cannot be known without
-    asking: it counts by its text, the server and database asked, and the day (UTC). The currency
-    does not count.
+    Not with the currency. Files over 1 MB count by size and time of change. What a query answers
+    is not known: it counts by its text, the server and database asked, and the day (UTC).
     """
     described = dataset.model_dump_json(exclude={"currency"})
-    salted = _salt(dataset, root)
-    left_out = forgotten.listed(dataset.name, root, salted)
+    left_out = forgotten.listed(dataset.name, root, salted := salt_of(dataset, root))
     digest = hashlib.sha256(f"{salted} {described} {left_out}".encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]

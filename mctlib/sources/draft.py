@@ -11,7 +11,7 @@ import duckdb
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError
 from mctlib.sources.dataset import NAME, Source, name_fault, paths_of
 from mctlib.sources.files import File, find, plain, scan
-from mctlib.sources.project import project_root
+from mctlib.sources.project import project_root, stores
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.staging import workbench
 
@@ -81,7 +81,7 @@ def draft(name: str, files: Sequence[str]) -> str:
         raise ParameterError(name_fault(name))
     root = project_root()
     alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    with workbench(root / "outputs" / "store") as (con, folder):
+    with workbench(stores(root)) as (con, folder):
         for written in files:
             whole = Path(written).resolve()
             paths = paths_of(Source(path=str(whole)), root)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mctlib.contract import DataError
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.pseudonyms import hashed
+from mctlib.sources.project import stores
 from mctlib.sources.staging import workbench
 
 HEAD = """\
@@ -52,7 +53,7 @@ def add(name: str, root: Path, salted: str, file: Path) -> list[str]:
         raise DataError(f"{file} is no text in UTF-8. Write into it one user_id a line.") from None
     if lines and lines[0].strip().strip('"').lower() == "user_id":
         lines = lines[1:]
-    with workbench(root / "outputs" / "store") as (con, _):
+    with workbench(stores(root)) as (con, _):
         ids = "SELECT DISTINCT clean(trim(line, '\"')) AS id FROM unnest(?) AS t(line)"
         found = con.execute(f"SELECT {hashed('id', salted)} FROM ({ids})", [lines]).fetchall()
     new = sorted(one for (one,) in found if one)

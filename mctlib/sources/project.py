@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from mctlib.contract import ParameterError, nearest
 from mctlib.eventlog.pseudonyms import checkout
+
+
+class OnceLoader(yaml.SafeLoader):
+    """YAML in which a key may stand only once: of two, YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As a SafeLoader does, once no key stands again."""
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f'the key "{key.value}" stands here again', problem_mark=key.start_mark
+                )
+            seen.append(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
 
 
 def project_root() -> Path:
@@ -20,6 +37,11 @@ def project_root() -> Path:
         return found
     here = Path.cwd()
     raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
+
+
+def stores(root: Path) -> Path:
+    """Where the stores of a project are."""
+    return root / "outputs" / "store"
 
 
 def yamls(root: Path) -> list[Path]:

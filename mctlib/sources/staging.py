@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from mctlib.contract import (
     IDS,
     NO,
     REQUIRED,
-    UTM,
     YES,
     DataError,
     column_type,
@@ -30,34 +28,16 @@ from mctlib.eventlog.pseudonyms import hashed, masked
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
 from mctlib.sources.files import AS_TIME, File, one_sentence, plain, scan
+from mctlib.sources.personal import (
+    NEVER_HASHED,
+    OF_SOMEBODY,
+    REGULATED,
+    is_id,
+    left_out,
+    of_partner,
+)
 from mctlib.sources.times import TimeColumn, put
 
-# Keys whose values are personal data wherever they stand in `properties`.
-REGULATED = "|".join(
-    (
-        r'[^"]*e[-_ ]?mail(?:[-_ ]?address)?',
-        r'[^"]*phone(?:[-_ ]?number)?',
-        r'(?:[^"]*[-_ .$])?ip(?:[-_ ]?addr(?:ess)?)?',
-        r'[^"]*ipaddress',
-        r'(?:[^"]*traits[_.])?\$?'
-        r"(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name",
-        r'[^"]*(?:linked[-_ ]?in|xing)(?:[-_ ]?(?:url|profile|link))?',
-    )
-)
-# Keys whose values name a person, a device or a visit: kept as hashes, deeper in JSON not at all.
-OF_SOMEBODY = "|".join(
-    (
-        r'[^"]*(?:user|person|people|member|visitor|candidate|applicant|recruiter|employee|customer'
-        r"|contact|lead|client|profile|account|device|cookie|session|advertising|vendor|android"
-        r"|anonymous|anon|amplitude|pseudo|distinct)[-_ .]?(?:pseudo[-_ ]?)?(?:uu)?id",
-        r'[^"]*distinct[-_ ]?id[^"]*',
-        r'(?:[^"]*[-_ .$])?(?:idf[av]|ad[-_ ]?id|gaid|aaid|imei|cid)',
-        r'[^"]*(?:user|device|browser)[-_ ]?fingerprint',
-    )
-)
-# Of these no value is hashed: who sent users is no person of ours.
-PARTNERS = r"partner|affiliate|creator|influencer|promo|coupon|utm|campaign"
-NEVER_HASHED = ("event", "partner_id", "promo_code", *UTM)
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
 # scrub: a JSON text without the values of keys that are personal.
 MACROS = rf"""
@@ -270,6 +250,12 @@ class Stage:
         """Whether there is such a column or property."""
         return name.lower() in self.headers or name in self.keys
 
+    def _apart(self, name: str, text: str, value: str) -> str:
+        """SQL of a property whose name would have it scrubbed: its hash, of partners itself."""
+        if name.lower() in map(str.lower, self.hash) or is_id(name) and not of_partner(name):
+            return f"pseudonym({text})"
+        return value if is_id(name) else ""
+
     def _hash(self, chosen: dict[str, str]) -> None:
         """Hash what the YAML says in canonical columns too; ids are hashed in any case."""
         for name in filter(self.names, self.hash):
@@ -346,13 +332,6 @@ class Stage:
         texts = TimeColumn(self.con, self.shown, column, self.rows(), timezone, by_clock)
         return texts.from_texts(sql)
 
-    def _of_somebody(self, name: str) -> bool:
-        """Whether the values of a column or property are kept as hashes."""
-        if name in self.hash or name.lower() in map(str.lower, self.hash):
-            return True
-        of_partner = re.search(PARTNERS, name, re.IGNORECASE)
-        return not of_partner and bool(re.fullmatch(OF_SOMEBODY, name, re.IGNORECASE))
-
     def _checked(self, column: str, sql: str, made: str, rule: str, *, allowed: float = 0.0) -> str:
         """`made`, SQL over x, once it is NULL for no more than a share of the column's values."""
         ((n, n_bad, example),) = self.con.sql(f"""
@@ -375,16 +354,19 @@ class Stage:
         left = [
             header
             for name, header in self.headers.items()
-            if name not in self.used and not re.fullmatch(REGULATED, header, re.IGNORECASE)
+            if name not in self.used and not left_out(header)
         ]
         parts = ["'{}'::JSON"]
         more = ""
-        ids = {header: f"clean({sql_name(header)})" for header in left if self._of_somebody(header)}
-        left = [header for header in left if header not in ids]
-        for key in self.keys:
-            if key not in self.used_keys and self._of_somebody(key):
-                path = sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
-                ids[key] = f"json_extract_string(props_, {path})"
+        apart = {}
+        for header in left:
+            sql = sql_name(header)
+            apart[header] = self._apart(header, f"clean({sql})", f"as_json({sql})")
+        left = [header for header in left if not apart[header]]
+        for key in (key for key in self.keys if key not in self.used_keys):
+            path = sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
+            text, value = (f"json_extract{end}(props_, {path})" for end in ("_string", ""))
+            apart[key] = self._apart(key, text, value)
         if left:
             pairs = ", ".join(f"{sql_text(h)}, as_json({sql_name(h)})" for h in left)
             more += f", json_object({pairs})::VARCHAR AS left_"
@@ -396,10 +378,18 @@ class Stage:
             more += ", props_::VARCHAR AS right_"
             gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
             parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
-        if ids:
-            pairs = ", ".join(f"{sql_text(name)}, pseudonym({sql})" for name, sql in ids.items())
+        if any(apart.values()):
+            pairs = ", ".join(f"{sql_text(name)}, {sql}" for name, sql in apart.items() if sql)
             parts.append(f"json_object({pairs})")
         if len(parts) == 1:
             return "NULL", more
         merged = f"json_merge_patch({', '.join(parts)})"
         return f"nullif({merged}::VARCHAR, '{{}}')", more
+
+
+def need_hashed(names: Sequence[str], stages: Sequence[Stage]) -> None:
+    """Raise a DataError unless each of the columns to be hashed is in one of the stages."""
+    for name in names:
+        if not any(stage.names(name) for stage in stages):
+            near = nearest(name, [word for stage in stages for word in stage.words])
+            raise DataError(f'{stages[0].shown} has no column "{name}", named in hash.{near}')

@@ -57,6 +57,7 @@ def test_same_inputs_no_work_changed_inputs_loaded_anew(project, monkeypatch):
     Path("outputs/store/x.duckdb").write_bytes(b"damaged")
     assert sources.open_log(name).event_names == ["b"]
     assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
+        ".salt",
         "x.duckdb",
         "x.load.json",
         "x.moments.arrow",
@@ -185,7 +186,7 @@ def test_a_disk_that_fills_while_files_are_read_is_not_the_fault_of_the_files(
         sources.open_log(project("events: {path: e.csv}", e__csv=HEAD + ROW))
     path = project.root / "outputs/store/x.duckdb"
     assert str(raised.value) == f"{path}: the disk is full, so the store could not be written."
-    assert not list(path.parent.iterdir())
+    assert [p.name for p in path.parent.iterdir()] == [".salt"]
 
 
 def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
@@ -199,6 +200,7 @@ def test_a_killed_load_leaves_nothing_behind_after_the_next_one(project):
     assert len(list(Path("outputs/store").glob(".staging-*/staging.duckdb"))) == 1
     sources.open_log(name)
     assert sorted(p.name for p in Path("outputs/store").iterdir()) == [
+        ".salt",
         "x.duckdb",
         "x.load.json",
         "x.moments.arrow",

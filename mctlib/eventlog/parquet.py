@@ -12,7 +12,7 @@ import pandas as pd
 from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.pseudonyms import bucket, kept, salt
+from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, faults
 
@@ -107,6 +107,8 @@ def _cast(column: str, name: str, kind: str, label: str) -> str:
             return f"make_timestamp(epoch_us(try_cast({name} AS TIMESTAMPTZ)))"
     if column == "properties" and kind != "VARCHAR":
         return f"to_json({name})::VARCHAR"
+    if column == "consent" and kind != "BOOLEAN":
+        return yes_or_no(f"{name}::VARCHAR", label)
     return f"{name}::{wanted}"
 
 
@@ -181,12 +183,21 @@ def lay_over(
 
     tally = _tally(con, sound) if names is None else pd.DataFrame({"event": names, "verdict": None})
     events = tally.loc[tally["verdict"].isna(), "event"]
-    enum = ", ".join(map(sql_text, events)) or "''"
+    shown = shown_names(con, events)
+    enum = ", ".join(map(sql_text, sorted(set(shown.values())))) or "''"
     con.execute(f"CREATE TYPE event_names AS ENUM ({enum})")
+    # a filter on the files' own column reads less
+    renamed = "".join(
+        f" WHEN {sql_text(event)} THEN {sql_text(name)}"
+        for event, name in shown.items()
+        if event != name
+    )
+    event = f"CASE event{renamed} ELSE event END" if renamed else "event"
     others = _kept([c for c in CANONICAL["events"] if c != "event"], salted)
     only = "WHERE verdict IS NULL" if tally["verdict"].notna().any() else ""
     con.execute(f"""CREATE VIEW events AS
-        SELECT {user}, event AS name, event::event_names AS event, {others} FROM judged {only}""")
+        SELECT {user}, {event} AS name, ({event})::event_names AS event, {others}
+        FROM judged {only}""")
     return tally
 
 

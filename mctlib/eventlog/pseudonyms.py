@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import IDS, DataError, column_type
+from mctlib.contract import IDS, NO, YES, DataError, column_type
 from mctlib.eventlog.identity import one_row
 from mctlib.eventlog.sql import sql_text
 
@@ -98,13 +99,27 @@ def masked(text: str) -> str:
     return f"regexp_replace({no_address}, {sql_text(_PHONE)}, '\\1{phone}', 'g')"
 
 
+def shown_names(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, str]:
+    """Names of events as they are, and as they are shown: masked."""
+    asked = con.execute(f"SELECT name, {masked('name')} FROM unnest(?) t(name)", [list(names)])
+    return dict(asked.fetchall())
+
+
+def yes_or_no(text: str, label: str) -> str:
+    """SQL of a consent in any spelling; a word that is neither, which may be a no, is an error."""
+    said = f"lower(trim({text}))"
+    fault = f"{sql_text(label + ': the consent ')} || '\"' || {text} || '\" is neither yes nor no.'"
+    return f"""CASE WHEN regexp_matches({said}, '^{YES}') THEN true
+        WHEN regexp_matches({said}, '^{NO}') THEN false WHEN {said} <> '' THEN error({fault}) END"""
+
+
 def kept(column: str, salted: str) -> str:
     """SQL of a canonical column as it is kept: ids hashed, addresses in texts masked.
 
-    Of event_id, whose work is done when repeats are out, it is kept that there was one.
+    An event_id, which tells rows apart and nothing of a person, gets a hash that costs little.
     """
     if column == "event_id":
-        return "CASE WHEN event_id <> '' THEN 'given' END"
+        return f"to_hex(hash({sql_text(salted)} || nullif(event_id, '')))"
     if column in IDS:
         return hashed(column, salted)
     return masked(column) if column_type(column) == "VARCHAR" else column

@@ -16,13 +16,13 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import DataError, as_columns
+from mctlib.contract import ABOUT_USERS, NO, YES, DataError, as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, headers, lay_over, load_report, verdict
-from mctlib.eventlog.pseudonyms import salt
+from mctlib.eventlog.pseudonyms import salt, shown_names
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.steps import ANY, Step, as_step
@@ -90,11 +90,16 @@ class SparkLog(EventLog):
         filled: set[str] = set()
         if people is not None:
             people = self._beside["people"] = _canonical(people, "people")
-        rows = _judged(_canonical(events, "events", columns), people)
+        self._refused = _refused(people)
+        rows = _judged(_canonical(events, "events", columns), self._refused)
         if people is not None:
-            people = _consenting(people)
+            people = _without(people, self._refused)
             filled = _filled(people)
         tally = _tally(rows)
+        names = shown_names(connect(), tally["event"].dropna())
+        if renamed := {name: shown for name, shown in names.items() if name != shown}:
+            rows = rows.replace(renamed, subset=["event"])
+            tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
         self._described = _described(tally)
@@ -114,10 +119,14 @@ class SparkLog(EventLog):
         frame = self._beside.get(name)
         if frame is None:
             return super().table(name)
-        if isinstance(frame, pd.DataFrame):
-            rows = canonical_frame(frame, name)
+        if not isinstance(frame, pd.DataFrame):
+            frame = _canonical(frame, name)
+            rows = (_without(frame, self._refused) if name in ABOUT_USERS else frame).toArrow()
         else:
-            rows = _canonical(frame, name).toArrow()
+            rows = canonical_frame(frame, name)
+            if name in ABOUT_USERS and self._refused is not None:
+                refused = self._refused.toPandas()["user_id"]
+                rows = rows[~rows["user_id"].isin(refused)]
         return _group({name: rows}, self._about).table(name)
 
     def _n_identical(self) -> int:
@@ -302,7 +311,9 @@ def _canonical(frame: DataFrame, table: str, columns: Mapping[str, str] | None =
                 "convert it with to_timestamp."
             )
         values = f.col("`" + header.replace("`", "``") + "`")
-        if column in kinds:
+        if column == "consent" and kind != "boolean":
+            values = f.expr(_yes_or_no("`" + header.replace("`", "``") + "`"))
+        elif column in kinds:
             values = values.cast(kinds[column])
         chosen.append(values.alias(column))
     return frame.select(*chosen)
@@ -312,20 +323,34 @@ def _type(frame: DataFrame, column: str) -> str:
     return frame.schema[column].dataType.simpleString()
 
 
-def _judged(rows: DataFrame, people: DataFrame | None) -> DataFrame:
+def _yes_or_no(column: str) -> str:
+    """Spark's SQL of a consent in any spelling, see `pseudonyms.yes_or_no`."""
+    said = f"lower(trim(cast({column} as string)))"
+    fault = f"concat('people frame: the consent \"', {said}, '\" is neither yes nor no.')"
+    return f"""CASE WHEN {said} rlike r'^{YES}' THEN true WHEN {said} rlike r'^{NO}' THEN false
+        WHEN {said} <> '' THEN raise_error({fault}) END"""
+
+
+def _refused(people: DataFrame | None) -> DataFrame | None:
+    """Who said no at least once."""
+    if people is None or "consent" not in people.columns:
+        return None
+    return people.where("consent = false").select("user_id").distinct()
+
+
+def _without(frame: DataFrame, refused: DataFrame | None) -> DataFrame:
+    return frame if refused is None else frame.join(refused, "user_id", "left_anti")
+
+
+def _judged(rows: DataFrame, refused: DataFrame | None) -> DataFrame:
     """The rows with the reason why one is left out, ``verdict``."""
     from pyspark.sql import functions as f
 
-    if people is not None and "consent" in people.columns:
-        refused = people.where("consent = false").select("user_id").distinct()
+    if refused is not None:
         rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
     else:
         rows = rows.withColumn("refused", f.lit(False))
     return rows.withColumn("verdict", f.expr(verdict("refused")))
-
-
-def _consenting(people: DataFrame) -> DataFrame:
-    return people.where("coalesce(consent, true)") if "consent" in people.columns else people
 
 
 def _filled(people: DataFrame) -> set[str]:

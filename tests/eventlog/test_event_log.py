@@ -320,8 +320,8 @@ def test_nothing_is_kept_of_refusers_not_even_their_faulty_rows(tmp_path):
         assert b"SECRET" not in file.read_bytes(), file.name
     left = pd.read_parquet(tmp_path / "x.rejected.parquet")
     assert sorted(left["reason"]) == ["no user", "unreadable timestamp"]
-    told = pd.concat([left["user_id"], left["anonymous_id"], left["event_id"]]).dropna()
-    assert set(told) == {pseudonym(name, salt(tmp_path)) for name in ("bob", "pc")} | {"given"}
+    told = pd.concat([left["user_id"], left["anonymous_id"]]).dropna()
+    assert set(told) == {pseudonym(name, salt(tmp_path)) for name in ("bob", "pc")}
 
 
 def test_ids_are_hashed_and_addresses_masked_and_counted_wherever_they_stand(tmp_path):

@@ -119,7 +119,7 @@ def kept(column: str, salted: str) -> str:
     An event_id, which tells rows apart and nothing of a person, gets a hash that costs little.
     """
     if column == "event_id":
-        return f"to_hex(hash({sql_text(salted)} || nullif(event_id, '')))"
+        return f"CASE WHEN event_id <> '' THEN to_hex(hash({sql_text(salted)} || event_id)) END"
     if column in IDS:
         return hashed(column, salted)
     return masked(column) if column_type(column) == "VARCHAR" else column

@@ -9,10 +9,41 @@ from __future__ import annotations
 import signal
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _stops_heard() -> Iterator[None]:
+    """Let a scheduler's stop and a closed terminal end a command as Ctrl-C does: cleaned up.
+
+    Whatever DuckDB makes of the interrupt. One that is ignored (nohup) stays so.
+    """
+    heard = []
+
+    def stop(number: int, _: Any) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    for number, before in handlers.items():
+        if before != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    except Exception:
+        if heard:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, before in handlers.items():
+            signal.signal(number, before)
 
 
 class _Sentences(click.Group):
@@ -22,7 +53,8 @@ class _Sentences(click.Group):
         from mctlib.contract import DataError, ParameterError
 
         try:
-            return super().invoke(ctx)
+            with _stops_heard():
+                return super().invoke(ctx)
         except (DataError, ParameterError) as error:
             sentence = str(error)
         except OSError as error:
@@ -44,10 +76,6 @@ def main() -> None:
     from mctlib.eventlog.build import remove_leftovers
     from mctlib.eventlog.pseudonyms import checkout
 
-    # a scheduler's or a terminal's end cleans up like Ctrl-C, unless nohup asked to go on
-    for stop in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, stop) and signal.getsignal(getattr(signal, stop)) != signal.SIG_IGN:
-            signal.signal(getattr(signal, stop), signal.default_int_handler)
     # what a killed command staged is personal data
     if root := checkout():
         remove_leftovers(root / "outputs" / "store")

@@ -15,8 +15,8 @@ from mctlib.contract import IDS, NO, YES, DataError, column_type
 from mctlib.eventlog.identity import one_row
 from mctlib.eventlog.sql import sql_text
 
-# of the demo, whose users are invented, and of frames, whose owner holds the ids: their answers
-# repeat anywhere
+# Of the demo, whose users are invented, and of frames, whose owner holds the ids: their answers
+# repeat anywhere, and users are numbered in the order of their ids.
 NO_SALT = ""
 
 MARKS = ("[e-mail removed]", "[phone removed]")

@@ -34,7 +34,7 @@ def log_of(rows, *columns, unit=None, since=FIRST, observed_until=SILENCE, **tab
 
 
 def pseudonym(user_id, salt=""):
-    """What a store keeps of an id, computed without it; users are numbered in this order."""
+    """What a store keeps of an id, computed without it."""
     return hashlib.sha256(f"{salt}{user_id}".encode()).hexdigest()[:16]
 
 

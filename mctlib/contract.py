@@ -44,7 +44,7 @@ DAYS = ("day", "detected_on", "decided_on", "shipped_on")
 UTM = ("utm_source", "utm_medium", "utm_campaign")
 # Columns of few different values, which a store keeps as codes.
 ENUMS = ("event", "platform", "app_version", "channel", *UTM, "partner_id", "promo_code")
-# How a lower-case text begins that means yes, or no.
+# How a lower-case text begins that gives consent, or gives none.
 YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
 NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
 MISSING = "(none)"  # label of a dim's empty value

@@ -142,15 +142,16 @@ def _in_use(path: Path) -> bool:
     found = re.search(r"\.(\d+)@(.+?)(?:!(\d+))?\.tmp", path.name)
     if not found or found[2] != platform.node():
         return time.time() - path.stat().st_mtime < 86_400
+    if not psutil.pid_exists(int(found[1])):
+        return False
     try:
         process = psutil.Process(int(found[1]))
-        born = process.create_time()
-    except psutil.NoSuchProcess:
-        return False
-    if process.status() == psutil.STATUS_ZOMBIE:
-        return False
+        born, ended = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        # another user's, which we may not look at
+        return True
     # clocks are set
-    return found[3] is None or abs(born - int(found[3])) < 5
+    return not ended and (found[3] is None or abs(born - int(found[3])) < 5)
 
 
 def disk_full(error: BaseException) -> bool:

@@ -40,14 +40,15 @@ def note_refusals(con: duckdb.DuckDBPyConnection, forgotten: Collection[str], sa
         UNION SELECT id, 'forgotten' FROM met;
         CREATE OR REPLACE TEMP TABLE persons AS
         SELECT id, why FROM said UNION SELECT known.user_id, why FROM said JOIN known USING (id);
+        CREATE OR REPLACE TEMP TABLE theirs AS
+        FROM persons UNION SELECT known.id, why FROM persons JOIN known ON persons.id = user_id;
         CREATE OR REPLACE TEMP TABLE refused AS
-        SELECT user_id, min(why) AS why FROM (
-            SELECT id AS user_id, why FROM persons
-            UNION SELECT known.id, why FROM persons JOIN known ON persons.id = known.user_id
+        SELECT id AS user_id, min(why) AS why FROM (
+            FROM theirs
             -- an id that only a rejected row tells of
-            UNION SELECT anonymous_id, why FROM persons JOIN rejected ON persons.id = user_id
+            UNION SELECT anonymous_id, why FROM theirs JOIN rejected ON theirs.id = user_id
             WHERE anonymous_id NOT IN (SELECT id FROM known)
-        ) WHERE user_id <> '' GROUP BY ALL
+        ) WHERE id <> '' GROUP BY ALL
     """)
     return int(one_row(con, "SELECT count(DISTINCT hash) FROM met")[0])
 

@@ -16,7 +16,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import ABOUT_USERS, NO, YES, DataError, as_columns
+from mctlib.contract import NO, YES, DataError, as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
@@ -90,10 +90,10 @@ class SparkLog(EventLog):
         filled: set[str] = set()
         if people is not None:
             people = self._beside["people"] = _canonical(people, "people")
-        self._refused = _refused(people)
-        rows = _judged(_canonical(events, "events", columns), self._refused)
+        self._refused = refused = _refused(people)
+        rows = _judged(_canonical(events, "events", columns), refused)
         if people is not None:
-            people = _without(people, self._refused)
+            people = people.join(refused, "user_id", "left_anti") if refused else people
             filled = _filled(people)
         tally = _tally(rows)
         names = shown_names(connect(), tally["event"].dropna())
@@ -119,15 +119,14 @@ class SparkLog(EventLog):
         frame = self._beside.get(name)
         if frame is None:
             return super().table(name)
-        if not isinstance(frame, pd.DataFrame):
-            frame = _canonical(frame, name)
-            rows = (_without(frame, self._refused) if name in ABOUT_USERS else frame).toArrow()
-        else:
+        if isinstance(frame, pd.DataFrame):
             rows = canonical_frame(frame, name)
-            if name in ABOUT_USERS and self._refused is not None:
-                refused = self._refused.toPandas()["user_id"]
-                rows = rows[~rows["user_id"].isin(refused)]
-        return _group({name: rows}, self._about).table(name)
+        else:
+            rows = _canonical(frame, name).toArrow()
+        told = {}
+        if self._refused is not None:
+            told["people"] = self._refused.selectExpr("user_id", "false AS consent").toArrow()
+        return _group(told | {name: rows}, self._about).table(name)
 
     def _n_identical(self) -> int:
         from pyspark.sql import functions as f
@@ -324,7 +323,7 @@ def _type(frame: DataFrame, column: str) -> str:
 
 
 def _yes_or_no(column: str) -> str:
-    """Spark's SQL of a consent in any spelling, see `pseudonyms.yes_or_no`."""
+    """See `pseudonyms.yes_or_no`; in Spark's SQL."""
     said = f"lower(trim(cast({column} as string)))"
     fault = f"concat('people frame: the consent \"', {said}, '\" is neither yes nor no.')"
     return f"""CASE WHEN {said} rlike r'^{YES}' THEN true WHEN {said} rlike r'^{NO}' THEN false
@@ -336,10 +335,6 @@ def _refused(people: DataFrame | None) -> DataFrame | None:
     if people is None or "consent" not in people.columns:
         return None
     return people.where("consent = false").select("user_id").distinct()
-
-
-def _without(frame: DataFrame, refused: DataFrame | None) -> DataFrame:
-    return frame if refused is None else frame.join(refused, "user_id", "left_anti")
 
 
 def _judged(rows: DataFrame, refused: DataFrame | None) -> DataFrame:

@@ -55,8 +55,11 @@ CREATE TEMP MACRO scrub(x) AS regexp_replace(x,
     '"({REGULATED}|{OF_SOMEBODY})"\s*:\s*'
     || '("(?:[^"\\]|\\.)*"|\{{[^{{}}]*\}}|\[[^\[\]]*\]|[^",{{}}\[\]\s]+)', '"\1":null', 'gi');
 CREATE TEMP MACRO yes_no(x) AS CASE
-    WHEN regexp_matches(lower(x), '^{YES}') THEN 'yes'
-    WHEN regexp_matches(lower(x), '^{NO}') THEN 'no' END;
+    WHEN regexp_matches(lower(x), '^(yes|y|yep|true|1|ja|oui|si|sim)\b') THEN 'yes'
+    WHEN regexp_matches(lower(x), '^(no|n|nope|false|0|nein|non|nao)\b') THEN 'no' END;
+CREATE TEMP MACRO consents(x) AS CASE
+    WHEN regexp_matches(lower(x), '^{YES}') THEN true
+    WHEN regexp_matches(lower(x), '^{NO}') THEN false END;
 CREATE TEMP MACRO platform_of(x) AS CASE
     WHEN regexp_matches(lower(x), 'web|javascript|browser|analytics\.js|^js$') THEN 'web'
     WHEN regexp_matches(lower(x), 'ios|iphone|ipad|swift|objective') THEN 'ios'
@@ -309,7 +312,7 @@ class Stage:
             return self._checked(column, sql, "yes_no(x)", unclear, allowed=FAULTY_SHARE)
         if column == "consent":
             # an unclear word may be a refusal, so none is let through
-            return self._checked(column, sql, "yes_no(x) = 'yes'", unclear)
+            return self._checked(column, sql, "consents(x)", unclear)
         if column in ("amount", "revenue"):
             return self._checked(column, sql, "try_cast(x AS DOUBLE)", "no numbers like 1234.50")
         return self._in_time(column, sql)

@@ -13,9 +13,44 @@ import tempfile
 import textwrap
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from mctlib.eventlog.event_log import EventLog
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _stops_heard() -> Iterator[None]:
+    """Let a scheduler's stop and a closed terminal end a command as Ctrl-C does: cleaned up.
+
+    Whatever DuckDB makes of the interrupt. One that is ignored (nohup) stays so.
+    """
+    heard = []
+
+    def stop(number: int, _: Any) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    for number, before in handlers.items():
+        if before != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    except Exception:
+        if heard:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, before in handlers.items():
+            signal.signal(number, before)
 
 
 class _Sentences(click.Group):
@@ -25,7 +60,8 @@ class _Sentences(click.Group):
         from mctlib.contract import DataError, ParameterError
 
         try:
-            return super().invoke(ctx)
+            with _stops_heard():
+                return super().invoke(ctx)
         except (DataError, ParameterError) as error:
             sentence = str(error)
         except OSError as error:
@@ -71,6 +107,12 @@ def _kept(error: Exception) -> str:
 )
 def main() -> None:
     """Micro-conversion analyses as notebooks: check, run and publish them."""
+    from mctlib.eventlog.build import remove_leftovers
+    from mctlib.eventlog.pseudonyms import checkout
+
+    # what a killed command staged is personal data
+    if root := checkout():
+        remove_leftovers(root / "outputs" / "store")
 
 
 @main.command()
@@ -89,8 +131,6 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
     from mctlib.runner.run import run_pack
 
-    # a scheduler's stop cleans up like Ctrl-C
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     record = run_pack(pack, outputs=outputs, jobs=jobs)
     for note in record.notes:
         click.echo(f"Note: {note}", err=True)
@@ -189,15 +229,36 @@ def load(dataset: str, fresh: bool) -> None:
     _load(dataset, fresh)
 
 
+@main.command()
+@click.argument("dataset")
+@click.option(
+    "--user",
+    "file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A file of user ids, one a line.",
+)
+def forget(dataset: str, file: Path) -> None:
+    """Remove people from the store of a DATASET and from all its next loads."""
+    from mctlib.sources.forget import forget
+
+    _say(forget(dataset, file))
+
+
 def _load(dataset: str, fresh: bool = False) -> None:
     """Load a dataset and say what became of every row."""
     from mctlib.sources.dataset import open_log
-    from mctlib.sources.narrative import told
 
     log = open_log(dataset, fresh=fresh, verify=True)
-    report = log.load
     if log.note:
         click.echo(f"Note: {log.note}", err=True)
+    _say(log)
+
+
+def _say(log: EventLog) -> None:
+    from mctlib.sources.narrative import told
+
+    report = log.load
     for table, rows in report["tables"].items():
         if rows["n_read"]:
             line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
@@ -208,6 +269,13 @@ def _load(dataset: str, fresh: bool = False) -> None:
             click.echo(line)
     for note in report["notes"]:
         click.echo(f"Note: {note}")
+    if n_listed := report["forgotten"]["n_listed"]:
+        n_met = report["forgotten"]["n_met"]
+        said = f"{n_met:,} of {n_listed:,} ids to be forgotten were met and left out"
+        click.echo(said + "; is one of the others misspelt?" * (n_met < n_listed))
+    if n_masked := report["n_masked"]:
+        counts = ", ".join(f"{n:,} in {column}" for column, n in n_masked.items())
+        click.echo(f"e-mail addresses or phone numbers were masked: {counts}")
     click.echo(f"{report['n_users']:,} users")
     who = report["identity"]
     if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:

@@ -53,6 +53,9 @@ PLATFORMS = {
     "android": "android",
     "api": "srv|server|api|python|node|java|^go|php|ruby",
 }
+# How a lower-case text begins that gives consent, or gives none.
+YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
+NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",

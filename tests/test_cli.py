@@ -1,7 +1,12 @@
 """The commands: thin, and without a traceback for a user's mistake."""
 
 import fcntl
+import os
+import platform
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +69,8 @@ UNREADABLE = "cannot be read (No such file or directory). Did you mean params/we
         ("load params/data.tinny.yaml", 'Did you mean "tiny"?'),
         ("load tinny", 'Did you mean "tiny"?'),
         ("check tinny", 'Did you mean "tiny"?'),
+        ("forget tinny --user exports/events.csv", 'Did you mean "tiny"?'),
+        ("forget tiny --user ids.txt", "ids.txt: No such file or directory."),
         (
             "new data tiny exports/events.csv",
             "data.tiny.yaml exists already; it is not overwritten.",
@@ -150,3 +157,73 @@ def test_new_data_asks_for_what_it_does_not_find(project):
         assert 'no column "?", mapped to timestamp' in sentence(call("load", "mine"))
     finally:
         drafted.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["check tinny", "run params/wekly.yaml", "new data tiny x.csv", "forget tinny --user x"],
+)
+def test_any_next_command_removes_what_a_killed_one_staged(project, command):
+    """The dead process has the number of this one, as it often has in a container."""
+    folder = project / "outputs/store"
+    folder.mkdir(parents=True, exist_ok=True)
+    dead = f"{os.getpid()}@{platform.node()}!1767225600.tmp"
+    (folder / f".staging-a.{dead}").mkdir()
+    (folder / f".staging-a.{dead}/staging.duckdb").touch()
+    (folder / f"tiny.{dead}.moments").touch()
+    call(*command.split())
+    assert not list(folder.glob("*.tmp*")) and not list(folder.glob(".staging*"))
+
+
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+import duckdb
+from mctlib.__main__ import main
+from mctlib.sources import dataset
+
+def build_store(*args, con, **kwargs):
+    assert list(Path("outputs/store").glob(".staging-*/staging.duckdb"))
+    os.kill(os.getpid(), int(sys.argv[1]))
+    try:
+        con.execute("SELECT sum(hash(i)) FROM range(100_000_000_000) t(i)")
+    except KeyboardInterrupt:
+        raise RuntimeError("Query interrupted") from None
+
+dataset.build_store = build_store
+main(["load", "tiny", "--fresh"], prog_name="mctlib")
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_load_that_is_stopped_leaves_nothing_behind(project, stop):
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(int(stop))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (stopped.returncode, stopped.stdout) == (130, "")
+    assert stopped.stderr == "Stopped; nothing was published.\n"
+    assert not list((project / "outputs/store").glob("*.tmp*"))
+
+
+def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    rows = "ann,mail a@b.org,2026-01-05T00:00:00Z\nbob,mail b@b.org,2026-01-05T00:00:00Z\n"
+    Path("e.csv").write_text("user_id,event,timestamp\n" + rows)
+    Path("params/data.shop.yaml").write_text("name: shop\nevents: {path: e.csv}\n")
+    Path("ids.txt").write_text("bob\nbop\n")
+    result = call("forget", "shop", "--user", "ids.txt")
+    assert (result.exit_code, result.output.splitlines()) == (
+        0,
+        [
+            "events                2 rows read = 1 kept + 1 rejected (forgotten)",
+            "1 of 2 ids to be forgotten were met and left out; is one of the others misspelt?",
+            "e-mail addresses or phone numbers were masked: 1 in events.event",
+            "1 users",
+            "2026-01-05 00:00 to 2026-01-05 00:00 UTC",
+        ],
+    )

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import duckdb
+import psutil
 
 from mctlib.contract import DataError
 from mctlib.eventlog.moments import write_moments
+from mctlib.eventlog.pseudonyms import salt
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import Sources, Terms, fill
 from mctlib.eventlog.store_file import digest, put, settle
@@ -54,6 +56,10 @@ def build_store(
         ``timestamp_raw``.
     con : DuckDBPyConnection
         Where the sources are staged.
+    salted : str, optional
+        Put before an id that is hashed; by default the `salt` of the store's folder.
+    forgotten : collection of str
+        Hashes of people to be left out, see `refusals`.
     name : str
         Of the dataset, for the report.
     fingerprint, observed_until : str
@@ -85,6 +91,8 @@ def build_store(
     try:
         con.execute(f"ATTACH {sql_text(fresh)} AS store")
         try:
+            if "salted" not in terms:
+                terms["salted"] = salt(path.parent)
             report = fill(
                 con,
                 tables,
@@ -112,11 +120,12 @@ def build_store(
 
 
 def owner() -> str:
-    """The name of this process, as temporary names carry it.
+    """The name of this process, as temporary names carry it: number, machine and birth.
 
-    A load that was killed cannot clean up, so a later one must know whose they are.
+    A load that was killed cannot clean up, so a later one must know whose they are; in a container
+    a later process often has the same number.
     """
-    return f"{os.getpid()}@{platform.node()}"
+    return f"{os.getpid()}@{platform.node()}!{psutil.Process().create_time():.0f}"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -124,7 +133,7 @@ def remove_leftovers(folder: Path) -> None:
 
     Where that cannot be told (another machine or container wrote them), those older than a day.
     """
-    for path in list(folder.iterdir()):
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
         if ".tmp" not in path.name and not path.name.startswith(".staging-"):
             continue
         # another load may be removing it too
@@ -138,18 +147,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _in_use(path: Path) -> bool:
-    found = re.search(r"\.(\d+)@(.+)\.tmp", path.name)
-    if not found or found[2] != platform.node() or os.name != "posix":
+    found = re.search(r"\.(\d+)@(.+?)(?:!(\d+))?\.tmp", path.name)
+    if not found or found[2] != platform.node():
         return time.time() - path.stat().st_mtime < 86_400
-    try:
-        # signal 0 only asks
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
+    if not psutil.pid_exists(int(found[1])):
         return False
-    except PermissionError:
-        # it is another user's
-        pass
-    return True
+    try:
+        process = psutil.Process(int(found[1]))
+        born, ended = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        # another user's, which we may not look at
+        return True
+    # clocks are set
+    return not ended and (found[3] is None or abs(born - int(found[3])) < 5)
 
 
 def disk_full(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_text
 
 
@@ -29,7 +30,8 @@ def known_by_day(
             if con.sql(later).fetchall():
                 continue
             names = (
-                f"SELECT DISTINCT event FROM ({select}) WHERE timestamp IS NOT NULL AND event <> ''"
+                f"SELECT DISTINCT {masked('event')} FROM ({select})"
+                " WHERE timestamp IS NOT NULL AND event <> ''"
             )
             for (event,) in sorted(con.sql(names).fetchall()):
                 found.setdefault(event, []).append(place)

@@ -22,6 +22,7 @@ from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.meeting import meeting
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
+from mctlib.eventlog.pseudonyms import NO_SALT
 from mctlib.eventlog.reader import InPlaceReader, StoreReader
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.steps import ANY, Step
@@ -141,7 +142,14 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(con, sources, name=name, observed_until=observed_until, ignore_case=ignore_case)
+        fill(
+            con,
+            sources,
+            name=name,
+            salted=NO_SALT,
+            observed_until=observed_until,
+            ignore_case=ignore_case,
+        )
         return cls._of_store(con)
 
     @staticmethod

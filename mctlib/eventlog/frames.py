@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from mctlib.contract import CANONICAL, REQUIRED, DataError, column_type, nearest
+from mctlib.contract import CANONICAL, NO, REQUIRED, YES, DataError, column_type, nearest
 from mctlib.eventlog.ids import JOINING
 
 Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
@@ -30,12 +30,7 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     out = {}
     for column in CANONICAL[table]:
         if column in frame and column != "properties":
-            values, kind = frame[column], column_type(column)
-            if kind == "DOUBLE":
-                _check_amounts(values, f'{table} frame: "{column}"')
-            if column in JOINING and values.dtype.kind == "f":
-                values = values.map(repr, na_action="ignore")  # 1e+17, not digits
-            out[column] = _typed(values, kind)
+            out[column] = _read(frame[column], table, column)
         if column == "timestamp" and column in out:
             unread = frame[column].where(out[column].isna())
             out["timestamp_raw"] = unread.astype("string")
@@ -47,12 +42,36 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     return pd.DataFrame(out, index=frame.index)
 
 
+def _read(values: pd.Series, table: str, column: str) -> pd.Series:
+    kind = column_type(column)
+    if column == "consent":
+        values = _yes_or_no(values)
+    if kind == "DOUBLE":
+        _check_amounts(values, f'{table} frame: "{column}"')
+    if column in JOINING and values.dtype.kind == "f":
+        values = values.map(repr, na_action="ignore")  # 1e+17, not digits
+    return _typed(values, kind)
+
+
 def _check_amounts(values: pd.Series, where: str) -> None:
     """Raise DataError where one is no number; pandas would also read inf and 1_000."""
     numbers = pd.to_numeric(values, errors="coerce").astype("Float64")
     wrong = values[values.notna() & ~(numbers.abs() < float("inf")).fillna(False)]
     if len(wrong):
         raise DataError(f'{where} holds "{wrong.iloc[0]}", which is no number like 1234.50.')
+
+
+def _yes_or_no(values: pd.Series) -> pd.Series:
+    """Consent in any spelling. Raises DataError: a word is neither, so it may be a refusal."""
+    texts = values.astype("string").str.strip().str.lower().replace("", pd.NA)
+    meant = texts.str.match(YES).where(texts.str.match(f"{YES}|{NO}"))
+    unclear = values[texts.notna() & meant.isna()]
+    if len(unclear):
+        raise DataError(
+            f'people frame: {len(unclear)} of {texts.count()} values of "consent" are neither yes'
+            f' nor no, for example "{min(map(str, unclear))}".'
+        )
+    return meant
 
 
 def _typed(values: pd.Series, kind: str) -> pd.Series:

@@ -12,6 +12,7 @@ import duckdb
 
 from mctlib.contract import CANONICAL
 from mctlib.eventlog.ids import normal
+from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_name, sql_text
 
 # Names by weeks and months are the events' (`vocabulary`), `user` is a column of the store.
@@ -40,7 +41,7 @@ def own_columns(
         others = [f"json_extract_string(properties, {sql_text(_path(key))})" for key in same[1:]]
         first = f"own_.{sql_name(same[0])}"
         value = f"coalesce({', '.join([first, *others])})" if others else first
-        columns[own_name(same[0])] = f"nullif(nullif({normal(value)}, ''), 'NaN')"
+        columns[own_name(same[0])] = masked(f"nullif(nullif({normal(value)}, ''), 'NaN')")
     columns |= {name: "NULL::VARCHAR" for name in sorted(known) if name not in columns}
     named = [f"{sql} AS {sql_name(name)}" for name, sql in columns.items()]
     if not found:

@@ -18,8 +18,9 @@ from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.ids import asking, called, find_impossible, normal_ids, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import own_columns
+from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
 from mctlib.eventlog.sql import sql_name, sql_object, sql_text
-from mctlib.eventlog.store import BUCKET, FAULTY_SHARE, PERSONAL, hashed, salt
+from mctlib.eventlog.store import FAULTY_SHARE
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 
@@ -56,7 +57,7 @@ def verdict(refused: str, nobody: str = "false", near: tuple[date, date] | None 
     """
     no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
     no_user += f" WHEN {nobody} THEN {called('user_id', 'user_id')}"
-    return f"CASE {plausible.faults(near=near)} {no_user} WHEN {refused} THEN 'no consent' END"
+    return f"CASE WHEN {refused} THEN 'no consent' {plausible.faults(near=near)} {no_user} END"
 
 
 def headers(
@@ -124,6 +125,8 @@ def _cast(column: str, name: str, kind: str, label: str) -> str:
             return f"make_timestamp(epoch_us(try_cast({name} AS TIMESTAMPTZ)))"
     if column == "properties":
         return sql_object(name) if kind == "VARCHAR" else f"to_json({name})::VARCHAR"
+    if column == "consent" and kind != "BOOLEAN":
+        return yes_or_no(f"{name}::VARCHAR", label)
     return f"{name}::{wanted}"
 
 
@@ -216,12 +219,21 @@ def lay_over(
 
     tally = _tally(con, sound) if names is None else pd.DataFrame({"event": names, "verdict": None})
     events = tally.loc[tally["verdict"].isna(), "event"]
-    enum = ", ".join(map(sql_text, events)) or "''"
+    shown = shown_names(con, events)
+    enum = ", ".join(map(sql_text, sorted(set(shown.values())))) or "''"
     con.execute(f"CREATE TYPE event_names AS ENUM ({enum})")
+    # a filter on the files' own column reads less
+    renamed = "".join(
+        f" WHEN {sql_text(event)} THEN {sql_text(name)}"
+        for event, name in shown.items()
+        if event != name
+    )
+    event = f"CASE event{renamed} ELSE event END" if renamed else "event"
     others = _kept([c for c in CANONICAL["events"] if c != "event"], salted)
     only = "WHERE verdict IS NULL" if tally["verdict"].notna().any() else ""
     con.execute(f"""CREATE VIEW events AS
-        SELECT {user}, event AS name, event::event_names AS event, {others} FROM judged {only}""")
+        SELECT {user}, {event} AS name, ({event})::event_names AS event, {others}
+        FROM judged {only}""")
     return tally
 
 
@@ -269,17 +281,15 @@ def _lay_small_tables(
         con.execute(f"""CREATE TABLE {table} AS
             SELECT {", ".join([user, *columns])} FROM {rows} ORDER BY user""")
         ids.append(f"SELECT user_id FROM given_{table}")
-    con.execute(f"""CREATE VIEW users AS SELECT {user}, {BUCKET} AS bucket
+    con.execute(f"""CREATE VIEW users AS SELECT {user}, {bucket(salted)} AS bucket
         FROM ({" UNION ".join(ids)}) LEFT JOIN given_people USING (user_id)""")
     for table in ("spend", "timeline", "responses"):
         con.execute(f"CREATE TABLE {table} AS FROM given_{table}")
 
 
 def _kept(columns: Sequence[str], salted: str) -> str:
-    """SQL of columns as they are kept: no user_id, other personal ids hashed."""
-    return ", ".join(
-        f"{hashed(c, salted)} AS {c}" if c in PERSONAL else c for c in columns if c != "user_id"
-    )
+    """SQL of columns as they are `kept`, the user_id not."""
+    return ", ".join(f"{kept(c, salted)} AS {c}" for c in columns if c != "user_id")
 
 
 def _tally(con: duckdb.DuckDBPyConnection, sound: bool) -> pd.DataFrame:

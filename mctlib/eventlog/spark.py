@@ -23,11 +23,12 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.parquet import canonical_select, lay_over, load_report, verdict
+from mctlib.eventlog.pseudonyms import salt, shown_names
 from mctlib.eventlog.reader import InPlaceReader
 from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.spark_frames import canonical, filled_columns, judged, quoted, type_of
 from mctlib.eventlog.steps import ANY, Step
-from mctlib.eventlog.store import connect, salt
+from mctlib.eventlog.store import connect
 from mctlib.eventlog.vocabulary import MOST_VALUES, Vocabulary, given
 from mctlib.phrases import DAY_US
 
@@ -92,12 +93,16 @@ class SparkLog(EventLog):
         if people is not None:
             people = self._beside["people"] = canonical(people, "people", None, ignore_case)
         events = canonical(events, "events", columns, ignore_case)
-        rows, people, met, nobody = judged(events, people, name)
+        rows, people, met, nobody, self._refused = judged(events, people, name)
         filled = set() if people is None else filled_columns(people)
         tally = _tally(rows)
         if near := _near(rows, tally):
             why = f"{verdict('refused', nobody, near)} AS verdict"
             rows = rows.drop("verdict").selectExpr("*", why)
+            tally = _tally(rows)
+        shown = shown_names(connect(), tally["event"].dropna())
+        if renamed := {name: word for name, word in shown.items() if name != word}:
+            rows = rows.replace(renamed, subset=["event"])
             tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")
         self._people = people
@@ -124,7 +129,10 @@ class SparkLog(EventLog):
             rows = canonical_frame(frame, name)
         else:
             rows = canonical(frame, name, None, self._about.ignore_case).toArrow()
-        return _group({name: rows}, self._about).table(name)
+        told = {}
+        if self._refused is not None:
+            told["people"] = self._refused.selectExpr("user_id", "false AS consent").toArrow()
+        return _group(told | {name: rows}, self._about).table(name)
 
     def _n_identical(self) -> int:
         from pyspark.sql import functions as f

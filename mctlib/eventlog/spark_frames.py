@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mctlib.contract import DataError
+from mctlib.contract import NO, YES, DataError
 from mctlib.eventlog.ids import JOINING, are_integers, rewritten, suspects
 from mctlib.eventlog.meeting import check_meeting, meeting
 from mctlib.eventlog.own_columns import own_name
@@ -39,7 +39,9 @@ def canonical(
                 "convert it with to_timestamp."
             )
         values = f.col(quoted(header))
-        if column in kinds:
+        if column == "consent" and kind != "boolean":
+            values = f.expr(_yes_or_no(quoted(header)))
+        elif column in kinds:
             values = values.cast(kinds[column])
         if column in JOINING and kind in ("double", "float"):
             # cast at once, 10 million would be 1.0E7
@@ -59,6 +61,14 @@ def canonical(
     return frame.select(*chosen).withColumns(alike)
 
 
+def _yes_or_no(column: str) -> str:
+    """See `pseudonyms.yes_or_no`; in Spark's SQL."""
+    said = f"lower(trim(cast({column} as string)))"
+    fault = f"concat('people frame: the consent \"', {said}, '\" is neither yes nor no.')"
+    return f"""CASE WHEN {said} rlike r'^{YES}' THEN true WHEN {said} rlike r'^{NO}' THEN false
+        WHEN {said} <> '' THEN raise_error({fault}) END"""
+
+
 def quoted(column: str) -> str:
     """SQL of a column's name."""
     return "`" + column.replace("`", "``") + "`"
@@ -72,13 +82,14 @@ def type_of(frame: DataFrame, column: str) -> str:
 class Judged(NamedTuple):
     """Rows of events with the reason why one is left out (``verdict``), people who may stay.
 
-    nobody: SQL that is true for impossible ids.
+    nobody: SQL that is true for impossible ids. refused: who said no at least once.
     """
 
     rows: DataFrame
     people: DataFrame | None
     met: dict[str, dict[str, int]]
     nobody: str
+    refused: DataFrame | None
 
 
 def judged(rows: DataFrame, people: DataFrame | None, name: str) -> Judged:
@@ -97,18 +108,20 @@ def judged(rows: DataFrame, people: DataFrame | None, name: str) -> Judged:
     verdicts = f.expr(verdict("refused", nobody))
     if people is None:
         rows = rows.withColumn("refused", f.lit(False))
-        return Judged(rows.withColumn("verdict", verdicts), None, {}, nobody)
+        return Judged(rows.withColumn("verdict", verdicts), None, {}, nobody, None)
     people = people.where(f"NOT {nobody}")
     rows.where(f"NOT {nobody}").createOrReplaceTempView("mctlib_events")
     people.createOrReplaceTempView("mctlib_people")
     check_meeting(ask, name, "mctlib_people", "mctlib_events")
     met = meeting(ask, {"people": "mctlib_people"}, "mctlib_events", "user_id")
-    if "consent" not in people.columns:
-        people = people.withColumn("consent", f.lit(True))
-    refused = people.where("consent = false").select("user_id").distinct()
-    rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
-    people = people.where("coalesce(consent, true)")
-    return Judged(rows.withColumn("verdict", verdicts), people, met, nobody)
+    refused = None
+    if "consent" in people.columns:
+        refused = people.where("consent = false").select("user_id").distinct()
+        rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
+        people = people.join(refused, "user_id", "left_anti")
+    else:
+        rows = rows.withColumn("refused", f.lit(False))
+    return Judged(rows.withColumn("verdict", verdicts), people, met, nobody, refused)
 
 
 def filled_columns(people: DataFrame) -> set[str]:

@@ -6,11 +6,9 @@ Its rows are rejected, stitched, de-duplicated, hashed and sorted here.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypedDict, Unpack
@@ -26,12 +24,11 @@ from mctlib.eventlog.ids import normal_ids
 from mctlib.eventlog.impossible import reject_impossible
 from mctlib.eventlog.meeting import staged_meeting
 from mctlib.eventlog.own_columns import own_columns
+from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
+from mctlib.eventlog.refusals import note_refusals, reject_refusals
 from mctlib.eventlog.repeats import RESENT_WITHIN, find_resent
 from mctlib.eventlog.sql import sql_text
 
-# SQL; users of one account share it, it is the same in every store
-BUCKET = "(md5_number_lower(coalesce(nullif(account_id, ''), user_id)) % 100)::UTINYINT"
-PERSONAL = ("user_id", "anonymous_id", "account_id")  # hashed at load
 SPILL_ABOVE = "4GB"
 FAULTY_SHARE = 0.1  # a file with more rows wrong in one way is misread, not dirty
 MOST_WORDS = 10_000  # a column of more is stored as text
@@ -39,16 +36,6 @@ MOST_EVENTS = 65_535  # names of events, which are always codes: no walk tells m
 
 # (label, SELECT) of each source of a canonical table
 Sources: TypeAlias = Sequence[tuple[str, str]]
-
-
-def salt() -> str:
-    """What is put before an id that is hashed."""
-    return os.environ.get("MCT_SALT") or secrets.token_hex(16)
-
-
-def hashed(column: str, salted: str) -> str:
-    """SQL of a personal id as it is kept; of no id, NULL."""
-    return f"substr(sha256({sql_text(salted)} || nullif({column}, '')), 1, 16)"
 
 
 def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
@@ -72,6 +59,8 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
 class Terms(TypedDict, total=False):
     """How a dataset is to be loaded, see `build_store`."""
 
+    salted: str
+    forgotten: Collection[str]
     fingerprint: str
     observed_until: Any
     earliest: Any
@@ -94,6 +83,7 @@ def fill(
     Raises DataError: too many faulty rows in a source, nothing left, people without events.
     """
     earliest, ignore_case = terms.get("earliest"), terms.get("ignore_case", False)
+    salted = terms["salted"]
     for table in CANONICAL:
         if table != "events":
             _stage(con, table, tables.get(table, ()), ignore_case)
@@ -110,8 +100,10 @@ def fill(
         rows.counts[table]["n_emptied"] = n_emptied
     identity = {"n_impossible": reject_impossible(rows), **stitch(con)}
     met = staged_meeting(con, name)
+    forgotten = terms.get("forgotten", ())
+    n_forgotten = note_refusals(con, forgotten, salted)
+    reject_refusals(con, rows.counts, rows.reject)
     _reject_repeats(rows, as_window(terms.get("resent_within", RESENT_WITHIN), "resent_within"))
-    _reject_refusals(rows)
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
     events = rows.counts["events"]
@@ -119,7 +111,7 @@ def fill(
         why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in events["n_rejected"].items()]
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
-    _write(con, salt())
+    _write(con, salted)
     n, first, last = one_row(
         con, "SELECT count(*), min(timestamp), max(timestamp) FROM store.events"
     )
@@ -133,6 +125,9 @@ def fill(
     events["n_apart"] = one_row(con, apart)[0] if left_out is None else 0
     events["n_unread"] = one_row(con, "SELECT count(unread) FROM in_events")[0]
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
+    selects = [select for _, select in tables.get("events", ())]
+    days = known_by_day(con, selects, terms.get("zones", ()))
+    names = {row[0] for row in con.execute("SELECT DISTINCT event FROM store.events").fetchall()}
     report = {
         "name": name,
         "fingerprint": terms.get("fingerprint", ""),
@@ -142,20 +137,18 @@ def fill(
         "notes": list(terms.get("notes", ())),
         "met": met,
         **look_over(con, first, last),
+        "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
+        "n_masked": n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
         "observed_until": observed.told(terms.get("observed_until")),
-        "day_resolution": known_by_day(
-            con, [select for _, select in tables.get("events", ())], terms.get("zones", ())
-        ),
+        "day_resolution": {event: at for event, at in days.items() if event in names},
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
-    con.execute("DROP VIEW in_events; DROP VIEW all_events")
-    con.execute(f"DROP {'TABLE' if left_out is None else 'VIEW'} given_events")
-    for table in CANONICAL:
-        if table != "events":
-            con.execute(f"DROP TABLE in_{table}")
+    staged = "".join(f"DROP TABLE in_{table};" for table in CANONICAL if table != "events")
+    kind = "TABLE" if left_out is None else "VIEW"
+    con.execute(f"{staged} DROP VIEW in_events; DROP VIEW all_events; DROP {kind} given_events")
     return report
 
 
@@ -234,8 +227,8 @@ class _Rows:
     left_out: list[str] | None
     counts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def reject(self, table: str, reason: str, *, fault: bool = False) -> None:
-        """Move the rows for which the SQL `reason` is not NULL to `rejected`.
+    def reject(self, table: str, reason: str, *, fault: bool = False, kept: bool = True) -> None:
+        """Take out the rows for which the SQL `reason` is not NULL; `kept` ones to `rejected`.
 
         A fault in more than FAULTY_SHARE of a source's rows refuses the source.
         """
@@ -254,7 +247,7 @@ class _Rows:
                 self._refuse_misread(table, judged, source, why, n)
             n_rejected[why] = n_rejected.get(why, 0) + n
         if found:
-            self._move(table, judged, reason)
+            self._move(table, judged, reason, kept=kept)
 
     def _refuse_misread(self, table: str, judged: str, source: str, why: str, n: int) -> None:
         of_source = f"FROM in_{table} WHERE source = {sql_text(source)}"
@@ -263,7 +256,8 @@ class _Rows:
             return
         example = ""
         if "timestamp" in why:
-            said = f"SELECT any_value(timestamp_raw) FROM {judged} WHERE verdict = {sql_text(why)}"
+            raw = masked("timestamp_raw")
+            said = f"SELECT any_value({raw}) FROM {judged} WHERE verdict = {sql_text(why)}"
             raw = one_row(self.con, said)[0]
             example = f' (for example "{raw}")' if raw else ""
         article = "an " if why.startswith("u") else "a "
@@ -275,15 +269,9 @@ class _Rows:
             " so nothing was loaded."
         )
 
-    def _move(self, table: str, judged: str, reason: str) -> None:
-        # the rejected rows have the columns of events
-        unknown = [column for column in CANONICAL[table] if column not in CANONICAL["events"]]
-        self.con.execute(f"""
-            INSERT INTO rejected BY NAME
-            SELECT {sql_text(table)} AS canonical_table, verdict AS reason,
-                * EXCLUDE ({", ".join(["id", "verdict", *unknown])})
-            FROM {judged} WHERE verdict IS NOT NULL AND verdict <> 'no consent'
-        """)
+    def _move(self, table: str, judged: str, reason: str, *, kept: bool) -> None:
+        if kept:
+            self._keep_rejected(table, judged)
         if table == "events" and self.left_out is not None:
             self.left_out.append(f"({reason}) IS NULL")
             left = " AND ".join(self.left_out)
@@ -295,6 +283,16 @@ class _Rows:
         self.con.execute(f"""
             DELETE FROM {copied}
             WHERE rowid IN (SELECT id FROM {judged} WHERE verdict IS NOT NULL)
+        """)
+
+    def _keep_rejected(self, table: str, judged: str) -> None:
+        # the rejected rows have the columns of events
+        unknown = [column for column in CANONICAL[table] if column not in CANONICAL["events"]]
+        self.con.execute(f"""
+            INSERT INTO rejected BY NAME
+            SELECT {sql_text(table)} AS canonical_table, verdict AS reason,
+                * EXCLUDE ({", ".join(["id", "verdict", *unknown])})
+            FROM {judged} WHERE verdict IS NOT NULL
         """)
 
 
@@ -327,49 +325,46 @@ def _reject_repeats(rows: _Rows, resent_within: int) -> None:
     rows.reject("events", "CASE WHEN id IN (SELECT id FROM again) THEN 'same event_id again' END")
 
 
-def _reject_refusals(rows: _Rows) -> None:
-    rows.con.execute("""
-        CREATE OR REPLACE TEMP TABLE refused AS SELECT user_id FROM in_people WHERE consent = false
-    """)
-    if rows.con.execute("SELECT 1 FROM refused LIMIT 1").fetchall():
-        for table in ("events", *ABOUT_USERS):
-            rows.reject(table, "CASE WHEN user_id IN (FROM refused) THEN 'no consent' END")
-
-
 def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
-    """Write the tables of `store`, users as integers, their ids hashed; `rejected` ones too."""
+    """Write the tables of `store`, users as integers that tell nothing of their ids.
+
+    What is kept of `rejected` is hashed and masked too.
+    """
     everybody = " UNION ".join(
         f"SELECT user_id FROM in_{table}" for table in ("events", *ABOUT_USERS)
     )
+    drawn = "pseudonym," if salted else ""  # in the order of the hashes
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE who AS
-        SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, user_id
-        FROM ({everybody});
+        SELECT (row_number() OVER (ORDER BY {drawn} user_id) - 1)::INTEGER AS user, *
+        FROM (SELECT user_id, {hashed("user_id", salted)} AS pseudonym FROM ({everybody}));
         CREATE TABLE store.users AS
-        SELECT user, {hashed("user_id", salted)} AS user_id, {BUCKET} AS bucket
+        SELECT user, pseudonym AS user_id, {bucket(salted)} AS bucket
         FROM who LEFT JOIN in_people USING (user_id) ORDER BY user
     """)
-    for table in ABOUT_USERS:
-        columns, rows = ["user"], f"in_{table}"
-        for column in CANONICAL[table]:
-            if column not in ("user_id", "consent", "properties"):
-                sql = hashed(column, salted) if column in PERSONAL else column
-                columns.append(f"{sql} AS {column}")
-        if table == "people":
-            own, rows = own_columns(con, rows)
-            columns += own
-        con.execute(f"""
-            CREATE TABLE store.{table} AS
-            SELECT {", ".join(columns)} FROM {rows} JOIN who USING (user_id) ORDER BY user
-        """)
-    for table in ("spend", "timeline", "responses"):
-        columns = list(CANONICAL[table])
-        con.execute(f"CREATE TABLE store.{table} AS SELECT {', '.join(columns)} FROM in_{table}")
+    for table in CANONICAL:
+        if table in ABOUT_USERS:
+            own, rows = (
+                own_columns(con, f"in_{table}") if table == "people" else ([], f"in_{table}")
+            )
+            others = _kept_columns(table, salted, "user_id", "consent", "properties")
+            con.execute(f"""
+                CREATE TABLE store.{table} AS SELECT {", ".join(["user", others, *own])}
+                FROM {rows} JOIN who USING (user_id) ORDER BY user
+            """)
+        elif table not in ("events", "identities"):
+            columns = _kept_columns(table, salted)
+            con.execute(f"CREATE TABLE store.{table} AS SELECT {columns} FROM in_{table}")
     _sort_events(con, salted)
-    con.execute(f"""
-        UPDATE rejected SET user_id = {hashed("user_id", salted)},
-            anonymous_id = {hashed("anonymous_id", salted)}
-    """)
+    texts = {column: kept(column, salted) for column in CANONICAL["events"]}
+    texts |= {column: masked(column) for column in ("source", "timestamp_raw")}
+    changed = ", ".join(f"{column} = {sql}" for column, sql in texts.items() if sql != column)
+    con.execute(f"UPDATE rejected SET {changed}")
+
+
+def _kept_columns(table: str, salted: str, *but: str) -> str:
+    columns = (column for column in CANONICAL[table] if column not in but)
+    return ", ".join(f"{kept(column, salted)} AS {column}" for column in columns)
 
 
 def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
@@ -380,7 +375,7 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     """
     columns = [column for column in CANONICAL["events"] if column != "user_id"]
     counts = one_row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
-    filled = {c: hashed(c, salted) if c in PERSONAL else c for c, n in zip(columns, counts) if n}
+    filled = {column: kept(column, salted) for column, n in zip(columns, counts) if n}
     joins = "JOIN who USING (user_id)"
     for column in ENUMS:
         if column in filled and _has_codes(con, column):
@@ -412,8 +407,12 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
     few: bool = n_words <= MOST_WORDS or column == "event"
     if few:
         con.execute(f"""
-            CREATE TYPE store.{column}_names AS ENUM (SELECT word FROM words ORDER BY 1);
             CREATE OR REPLACE TEMP TABLE {column}_codes AS
-            SELECT word, word::store.{column}_names AS code FROM words
+            SELECT word, {masked("word")} AS shown FROM words;
+            CREATE TYPE store.{column}_names AS ENUM (
+                SELECT DISTINCT shown FROM {column}_codes ORDER BY 1
+            );
+            CREATE OR REPLACE TEMP TABLE {column}_codes AS
+            SELECT word, shown::store.{column}_names AS code FROM {column}_codes
         """)
     return few

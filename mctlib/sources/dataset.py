@@ -4,7 +4,6 @@ It is loaded once. The `readers` know the tools' exports, `staging` does what al
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -29,9 +28,10 @@ from mctlib.contract import (
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.eventlog.store_file import remove_unused, stores
-from mctlib.sources import demo, warehouse
+from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.files import File, find, one_sentence, rows_inside
 from mctlib.sources.project import (
     content_of,
@@ -39,13 +39,14 @@ from mctlib.sources.project import (
     plan_yaml,
     project_root,
     says_name,
+    store_folder,
     yaml_of,
     yamls,
 )
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.snapshot import handed, planned, sound
 from mctlib.sources.spellings import format_fault
-from mctlib.sources.staging import Stage, workbench
+from mctlib.sources.staging import Stage, need_hashed, workbench
 from mctlib.sources.unpack import Unpacking, is_encoding
 from mctlib.tracking_plan.reading import read_plan
 
@@ -62,7 +63,8 @@ class Source(BaseModel):
     times that carry none. date_format: how strptime reads times that nothing else tells, one format
     or a list; `excel`: days counted by a spreadsheet. encoding: of texts that are not UTF-8 and
     have no byte-order mark. sheet: of workbooks, else the first that is filled. decimal: sign of
-    amounts that do not tell it themselves. refunds: negative amounts of spend are meant.
+    amounts that do not tell it themselves. refunds: negative amounts of spend are meant. hash: what
+    is kept as salted hashes.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -79,6 +81,7 @@ class Source(BaseModel):
     sheet: str | None = None
     decimal: Literal[".", ","] | None = None
     refunds: bool = False
+    hash: list[str] = []
 
     @property
     def paths(self) -> list[str]:
@@ -283,11 +286,13 @@ def read_source(
         zone = source.timezone or reader.timezone
         told = (source.headers, zone, *source.said_of_times, source.decimal, source.refunds)
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", *told)
+            role: Stage(con, same, f"staged_{n + i}", *told, hash=source.hash)
             for i, (role, same) in enumerate(roles.items())
         }
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
-        return reader.read(table, **stages)
+        selects = reader.read(table, **stages)
+    need_hashed(source.hash, list(stages.values()))
+    return selects
 
 
 def _unfit(file: File, format: str, inside: str) -> DataError:
@@ -340,20 +345,12 @@ def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) 
     """
     if not fresh and (log := handed(dataset)):
         return log
-    root = project_root()
-    path = yaml_of(dataset, root)
-    described = read_dataset(path)
-    for other in yamls(root):
-        if other.resolve() != path.resolve() and says_name(other, described.name):
-            raise DataError(
-                f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
-                " Rename one."
-            )
+    root, described = described_as(dataset)
     plan = plan_yaml(described.name, described.plan, root)
     if plan:
         read_plan(plan)  # its mistakes are told before a load
     key = fingerprint(described, root)
-    store = root / "outputs" / "store" / f"{described.name}.{key[:16]}.duckdb"
+    store = store_folder(root) / f"{described.name}.{key[:16]}.duckdb"
     known = stores(store)
     log = None if fresh else sound(known, described.currency, key, verify)
     damaged = bool(known) and not fresh and not log
@@ -371,6 +368,26 @@ def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) 
     return planned(log, plan)
 
 
+def described_as(dataset: str | Path) -> tuple[Path, Dataset]:
+    """The project, and what a dataset's YAML says; two of one name would share a store."""
+    root = project_root()
+    path = yaml_of(dataset, root)
+    described = read_dataset(path)
+    for other in yamls(root):
+        if other.resolve() != path.resolve() and says_name(other, described.name):
+            raise DataError(
+                f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
+                " Rename one."
+            )
+    return root, described
+
+
+def salt_of(dataset: Dataset, root: Path) -> str:
+    """Of the demo alone, whose users are invented, none: its answers repeat anywhere."""
+    invented = dataset.demo and not any(dataset.sources())
+    return NO_SALT if invented else salt(store_folder(root))
+
+
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
     """Read every source of a dataset into a store file; returns `build_store`'s load report."""
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -378,7 +395,8 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     tables: dict[str, list[tuple[str, str]]] = {}
     zones: list[str] = []  # of each source of events
     notes: list[str] = []
-    with workbench(store.parent) as (con, folder):
+    salted = salt_of(dataset, root)
+    with workbench(store.parent, salted) as (con, folder):
         for table, source in dataset.sources():
             selects = read_source(con, source, table, root=root, folder=folder, notes=notes)
             for target, select in selects.items():
@@ -395,6 +413,8 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 tables,
                 con=con,
                 name=dataset.name,
+                salted=salted,
+                forgotten=forgotten.listed(dataset.name, root, salted),
                 fingerprint=key,
                 observed_until=dataset.observed_until,
                 earliest=dataset.earliest,
@@ -409,13 +429,14 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
 
 
 def fingerprint(dataset: Dataset, root: Path) -> str:
-    """Changes when a file, the mapping, the salt or the loading code does; not by currency or plan.
+    """Changes when a file, the mapping, the salt, who is forgotten or the loading code does.
 
-    Files over 1 MB count by size and time of change. What a query answers cannot be known without
-    asking: it counts by its text, the server and database asked, and the day (UTC).
+    Not with currency or plan. Files over 1 MB count by size and time of change. What a query
+    answers is not known: it counts by its text, the server and database asked, and the day (UTC).
     """
     described = dataset.model_dump_json(exclude={"currency", "plan"})
-    told = f"{os.environ.get('MCT_SALT')} {duckdb.__version__} {described}"
+    left_out = forgotten.listed(dataset.name, root, salted := salt_of(dataset, root))
+    told = f"{salted} {duckdb.__version__} {described} {left_out}"
     digest = hashlib.sha256(told.encode())
     package = Path(__file__).parents[1]
     code = [package / "contract.py", *package.glob("sources/**/*.py")]

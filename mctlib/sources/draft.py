@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +14,7 @@ from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterErr
 from mctlib.eventlog.sql import sql_name
 from mctlib.sources.dataset import NAME, name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.project import paths_of, project_root
+from mctlib.sources.project import paths_of, project_root, store_folder
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.staging import workbench
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
@@ -109,7 +108,7 @@ def draft(name: str, files: Sequence[str]) -> str:
     root = project_root()
     alike: dict[Drafted, list[str]] = {}
     left_out: list[str] = []
-    with tempfile.TemporaryDirectory() as beside, workbench(Path(beside)) as (con, folder):
+    with workbench(store_folder(root)) as (con, folder):
         for path in paths_of([str(Path(written).resolve()) for written in files], root):
             shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
             for unpacking in _ways(path, shown, folder, left_out):

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mctlib.contract import DataError, ParameterError, nearest
+from mctlib.eventlog.pseudonyms import checkout
 from mctlib.strict_yaml import fault_of, read
 
 
@@ -19,11 +20,15 @@ def project_root() -> Path:
 
     Raises ParameterError when there is none.
     """
+    if found := checkout():
+        return found
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params").is_dir():
-            return folder
     raise ParameterError(f"No project found: neither {here} nor a folder above it holds params/.")
+
+
+def store_folder(root: Path) -> Path:
+    """Where the stores of a project are."""
+    return root / "outputs" / "store"
 
 
 def yamls(root: Path) -> list[Path]:

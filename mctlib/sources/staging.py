@@ -5,9 +5,8 @@
 
 import dataclasses
 import json
-import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress
@@ -15,32 +14,39 @@ from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DAYS, PLATFORMS, REQUIRED, DataError, column_type, nearest
+from mctlib.contract import (
+    CANONICAL,
+    DAYS,
+    IDS,
+    NO,
+    PLATFORMS,
+    REQUIRED,
+    YES,
+    DataError,
+    column_type,
+    nearest,
+)
 from mctlib.eventlog.build import owner
+from mctlib.eventlog.pseudonyms import hashed, masked
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import FAULTY_SHARE, connect
 from mctlib.sources import spellings
 from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
+from mctlib.sources.personal import (
+    NEVER_HASHED,
+    OF_SOMEBODY,
+    REGULATED,
+    is_id,
+    left_out,
+    of_partner,
+)
 from mctlib.sources.times import TimeColumn, put
 
-# Keys whose values are personal data wherever they stand in `properties`.
-REGULATED = "|".join(
-    (
-        r'[^"]*e[-_ ]?mail(?:[-_ ]?address)?',
-        r'[^"]*phone(?:[-_ ]?number)?',
-        r'(?:[^"]*[-_ .$])?ip(?:[-_ ]?addr(?:ess)?)?',
-        r'[^"]*ipaddress',
-        r'(?:[^"]*traits[_.])?\$?'
-        r"(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name",
-    )
-)
 NAMED = " ".join(
     f"WHEN regexp_matches(lower(x), {sql_text(words)}) THEN '{platform}'"
     for platform, words in PLATFORMS.items()
 )
-# Columns that loaders add: of two copies of a row they differ.
-OF_LOADERS = "_(fivetran|airbyte|sdc)_.*"
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",
@@ -51,7 +57,7 @@ KINDS = {
 }
 # clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
 # blank: a value, or NULL where nothing is written. holds: whether a text is JSON of a kind.
-# mask: a text without e-mail addresses; scrub: a JSON text also without the values of such keys.
+# scrub: a JSON text without the values of keys that are personal.
 MACROS = rf"""
 CREATE TEMP MACRO clean(x) AS CASE
     WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
@@ -64,30 +70,37 @@ CREATE TEMP MACRO as_json(x) AS CASE
     WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
 CREATE TEMP MACRO holds(x, kind) AS coalesce(json_type(try_cast(x AS JSON)) = kind, false);
 CREATE TEMP MACRO as_object(x) AS CASE WHEN holds(x, 'OBJECT') THEN x::JSON ELSE '{{}}'::JSON END;
-CREATE TEMP MACRO mask(x) AS CASE
-    WHEN contains(x, '@') OR contains(x, '%40') THEN regexp_replace(x,
-        '[^\s"@:=&/?<>,;]+(@|%40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{{2,}}', '[e-mail removed]', 'g')
-    ELSE x END;
-CREATE TEMP MACRO scrub(x) AS regexp_replace(mask(x),
-    '"({REGULATED})"\s*:\s*'
+CREATE TEMP MACRO scrub(x) AS regexp_replace(x,
+    '"({REGULATED}|{OF_SOMEBODY})"\s*:\s*'
     || '("(?:[^"\\]|\\.)*"|\{{[^{{}}]*\}}|\[[^\[\]]*\]|[^",{{}}\[\]\s]+)', '"\1":null', 'gi');
 CREATE TEMP MACRO yes_no(x) AS CASE
     WHEN regexp_matches(lower(x), '^(yes|y|yep|true|1|ja|oui|si|sim)\b') THEN 'yes'
     WHEN regexp_matches(lower(x), '^(no|n|nope|false|0|nein|non|nao)\b') THEN 'no' END;
+CREATE TEMP MACRO consents(x) AS CASE
+    WHEN regexp_matches(lower(x), '^{YES}') THEN true
+    WHEN regexp_matches(lower(x), '^{NO}') THEN false END;
 CREATE TEMP MACRO platform_of(x) AS CASE {NAMED}
     ELSE lower(x) END;
 """
 
 
 @contextmanager
-def workbench(beside: Path | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB file for staged tables and a folder for unpacked archives; gone afterwards."""
+def workbench(
+    beside: Path | None, salted: str = ""
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A DuckDB file for staged tables and a folder for unpacked archives; gone afterwards.
+
+    salted: put before what is hashed here.
+    """
     suffix = f".{owner()}.tmp"
+    if beside:
+        beside.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(suffix, ".staging-", beside) as folder,
         connect(f"{folder}/staging.duckdb") as con,
     ):
-        con.execute(MACROS + spellings.MACROS)
+        hashing = f" CREATE TEMP MACRO pseudonym(x) AS {hashed('x', salted)}"
+        con.execute(MACROS + spellings.MACROS + hashing)
         yield con, Path(folder)
 
 
@@ -99,7 +112,7 @@ class Stage:
     map, canonical column -> header. clocks: of times whose day and clock stand apart, canonical
     column -> header of the clock. timezone: of times that carry none. formats: of `date_format`.
     decimal, refunds: of amounts, see `Source`. wall_clock: the time column whose counts since 1970
-    follow that zone's clock instead of UTC.
+    follow that zone's clock instead of UTC. hash: columns to be hashed.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -112,6 +125,7 @@ class Stage:
     decimal: str | None = None
     refunds: bool = False
     wall_clock: str = ""
+    hash: Sequence[str] = ()
     headers: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     keys: list[str] = field(default_factory=list)
@@ -235,7 +249,7 @@ class Stage:
 
     def _chosen(self, table: str, mapping: dict[str, str]) -> dict[str, str]:
         """Canonical column -> SQL of the text that fills it."""
-        names = [*self.headers.values(), *self.keys]
+        names = self.words
         chosen: dict[str, str] = {}
         for column, header in self.columns.items():
             if column not in CANONICAL[table]:
@@ -256,6 +270,7 @@ class Stage:
             if sql != "NULL":
                 chosen[column] = sql
         self._need(table, chosen, names)
+        self._hash(chosen)
         return chosen
 
     def _mapped(self, column: str, header: str, names: list[str]) -> str:
@@ -271,6 +286,35 @@ class Stage:
         if not {"date", "time"} <= self.headers.keys():
             return "NULL"
         return _joined(self.get("date"), self.get("time"))
+
+    @property
+    def words(self) -> list[str]:
+        """All its columns and properties."""
+        return [*self.headers.values(), *self.keys]
+
+    def names(self, name: str) -> bool:
+        """Whether there is such a column or property."""
+        return name.lower() in self.headers or name in self.keys
+
+    def _apart(self, name: str, text: str, value: str) -> str:
+        """SQL of a property whose name would have it scrubbed: its hash, of partners itself."""
+        if name.lower() in map(str.lower, self.hash) or is_id(name) and not of_partner(name):
+            return f"pseudonym({text})"
+        return value if is_id(name) else ""
+
+    def _hash(self, chosen: dict[str, str]) -> None:
+        """Hash what the YAML says in canonical columns too; ids are hashed in any case."""
+        for name in filter(self.names, self.hash):
+            sql = sql_name(self.headers.get(name.lower(), ""))
+            if name in self.used_keys:
+                sql = f"keys_[{self.used_keys.index(name) + 1}]"
+            for column in [c for c in chosen if sql in chosen[c] and c not in IDS]:
+                if column in NEVER_HASHED or column_type(column) != "VARCHAR":
+                    raise DataError(
+                        f'{self.shown}: "{name}" in hash fills {column}, which is never hashed:'
+                        " without it there is nothing to count by. Take it out of hash."
+                    )
+                chosen[column] = f"pseudonym({chosen[column]})"
 
     def _need(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
         for column in REQUIRED[table]:
@@ -310,15 +354,13 @@ class Stage:
             return self._checked(column, sql, "yes_no(x)", unclear, allowed=FAULTY_SHARE)
         if column == "consent":
             # an unclear word may be a refusal, so none is let through
-            return self._checked(column, sql, "yes_no(x) = 'yes'", unclear)
+            return self._checked(column, sql, "consents(x)", unclear)
         if column in ("amount", "revenue"):
             typed = all(file.kind != "csv" for file in self.files)
             amounts = AmountColumn(
                 self.con, self.shown, column, self.rows(), sql, self.decimal, typed
             )
             return amounts.read(refunds=self.refunds or column != "amount")
-        if column in ("reason", "note"):
-            return f"mask({sql})"
         return self._in_time(column, sql)
 
     def _in_time(self, column: str, sql: str) -> str:
@@ -344,7 +386,8 @@ class Stage:
     def _checked(self, column: str, sql: str, made: str, rule: str, *, allowed: float = 0.0) -> str:
         """`made`, SQL over x, once it is NULL for no more than a share of the column's values."""
         ((n, n_bad, example),) = self.con.sql(f"""
-            SELECT count(*), count(*) FILTER (({made}) IS NULL), min(x) FILTER (({made}) IS NULL)
+            SELECT count(*), count(*) FILTER (({made}) IS NULL),
+                min({masked("x")}) FILTER (({made}) IS NULL)
             FROM (SELECT {sql} AS x FROM {self.rows()}) WHERE x IS NOT NULL
         """).fetchall()
         if n_bad > allowed * n:
@@ -368,18 +411,26 @@ class Stage:
         return nested
 
     def _rest(self, clean: str) -> tuple[str, str]:
-        """JSON text of what is left, without regulated keys, e-mail addresses and nulls.
+        """JSON text of what is left, without regulated keys and nulls, ids in it hashed.
 
         And the columns that `rows` must add for it. ``clean``: the macro for the columns' texts.
         """
         left = [
             header
             for name, header in self.headers.items()
-            if name not in self.used
-            and not re.fullmatch(f"{REGULATED}|{OF_LOADERS}", header, re.IGNORECASE)
+            if name not in self.used and not left_out(header)
         ]
         parts = ["'{}'::JSON"]
         more = ""
+        apart = {}
+        for header in left:
+            sql = sql_name(header)
+            apart[header] = self._apart(header, f"clean({sql})", f"as_json({sql})")
+        left = [header for header in left if not apart[header]]
+        for key in (key for key in self.keys if key not in self.used_keys):
+            path = sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
+            text, value = (f"json_extract{end}(props_, {path})" for end in ("_string", ""))
+            apart[key] = self._apart(key, text, value)
         if left:
             names = [sql_name(header) for header in left]
             holding = self._nested(names)
@@ -389,12 +440,15 @@ class Stage:
             more += f", json_object({pairs})::VARCHAR AS left_"
             # its own keys are clean, those inside may not be
             deep = "contains(left_, ':{') OR contains(left_, '[{')"
-            scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE mask(left_) END"
+            scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"
             parts.append(f"try_cast({scrubbed} AS JSON)")
         if self.keys:
             more += ", props_::VARCHAR AS right_"
             gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
             parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
+        if any(apart.values()):
+            pairs = ", ".join(f"{sql_text(name)}, {sql}" for name, sql in apart.items() if sql)
+            parts.append(f"json_object({pairs})")
         if len(parts) == 1:
             return "NULL", more
         merged = f"json_merge_patch({', '.join(parts)})"
@@ -403,3 +457,11 @@ class Stage:
 
 def _joined(day: str, clock: str) -> str:
     return f"nullif(concat_ws(' ', {day}, {clock}), '')"
+
+
+def need_hashed(names: Sequence[str], stages: Sequence[Stage]) -> None:
+    """Raise a DataError unless each of the columns to be hashed is in one of the stages."""
+    for name in names:
+        if not any(stage.names(name) for stage in stages):
+            near = nearest(name, [word for stage in stages for word in stage.words])
+            raise DataError(f'{stages[0].shown} has no column "{name}", named in hash.{near}')

@@ -9,6 +9,7 @@ import duckdb
 
 from mctlib.contract import DataError
 from mctlib.eventlog import plausible
+from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import FAULTY_SHARE
 from mctlib.sources.spellings import EXCEL, likely_formats
@@ -147,7 +148,7 @@ class TimeColumn:
         moments = " ".join(f"WHEN '{kind}' THEN {read}" for kind, read in meant.items())
         rows = self.con.sql(f"""
             SELECT kind, count(*), count(*) FILTER (moment IS NULL),
-                min(x), min(x) FILTER (moment IS NULL)
+                min({masked("x")}), min({masked("x")}) FILTER (moment IS NULL)
             FROM (
                 SELECT x, kind, CASE kind {moments} END AS moment
                 FROM (

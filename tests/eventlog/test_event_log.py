@@ -3,6 +3,7 @@
 Expected numbers are counted by hand on the frames above them.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -25,9 +26,10 @@ from mctlib.eventlog import event_log as log_module
 from mctlib.eventlog.build import build_store
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.eventlog.rows import in_order
 from mctlib.eventlog.steps import ANY, Step
-from tests.support.logs import frame_of, log_of, us
+from tests.support.logs import frame_of, log_of, pseudonym, us
 
 
 def days(log):
@@ -177,6 +179,7 @@ def test_a_file_wrong_in_more_than_one_row_in_ten_is_refused_and_the_old_store_s
             build_store(path, {"events": [("rows.csv", "SELECT * FROM rows")]}, con=con, name="x")
     assert EventLog.open(path).load["tables"]["events"]["n_kept"] == 10
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".salt",
         "x.duckdb",
         "x.load.json",
         "x.moments.arrow",
@@ -205,31 +208,179 @@ def test_no_id_is_kept_in_clear(tmp_path):
         )
 
 
-def test_the_salt_decides_the_hash_and_nothing_else(tmp_path, monkeypatch):
+def test_the_salt_decides_hashes_numbers_and_buckets_and_no_count(tmp_path, monkeypatch):
+    """120 users of 40 accounts, each with one event more than the one before."""
     con = duckdb.connect()
-    con.register(
-        "rows", canonical_frame(frame_of([(u, "e", "2026-01-01") for u in "zbay"]), "events")
-    )
-    hashes, walks = set(), []
-    for n, salt in enumerate(("one", "one", "two")):
-        monkeypatch.setenv("MCT_SALT", salt)
+    users = [f"u{i:03d}" for i in range(120)]
+    rows = [(user, "e", "2026-01-01") for i, user in enumerate(users) for _ in range(i + 1)]
+    people = pd.DataFrame({"user_id": users, "account_id": [f"k{i // 3}" for i in range(120)]})
+    con.register("rows", canonical_frame(frame_of(rows), "events"))
+    con.register("people", canonical_frame(people, "people"))
+    tables = {"events": [("rows", "FROM rows")], "people": [("people", "FROM people")]}
+    ids, order, buckets, counts = [], [], [], []
+    for n, salted in enumerate(("one", "one", "two")):
+        monkeypatch.setenv("MCT_SALT", salted)
         path = tmp_path / f"{n}.duckdb"
-        build_store(path, {"events": [("rows", "FROM rows")]}, con=con, name="x")
+        build_store(path, tables, con=con, name="x")
         with duckdb.connect(path, read_only=True) as stored:
-            ids = stored.sql("SELECT user_id FROM users ORDER BY user").fetchall()
-        hashes.add(tuple(ids))
-        walks.append(
-            np.concatenate([part.bucket for part in EventLog.open(path).journeys(events=["e"])])
-        )
-    assert len(hashes) == 2
-    assert (walks[0] == walks[2]).all(), "results do not hang on the salt"
+            found = stored.sql(
+                "SELECT user_id, count(*), any_value(bucket) FROM users JOIN events USING (user)"
+                " GROUP BY user, user_id ORDER BY user"
+            ).fetchall()
+        ids.append([row[0] for row in found])
+        order.append([users[row[1] - 1] for row in found])
+        buckets.append({users[n - 1]: bucket for _, n, bucket in found})
+        counts.append(EventLog.open(path).describe())
+        assert ids[-1] == [pseudonym(user, salted) for user in order[-1]] == sorted(ids[-1])
+        for i in range(0, 120, 3):
+            account = f"{salted}k{i // 3}".encode()
+            low = int.from_bytes(hashlib.md5(account).digest()[8:], "little")
+            assert {buckets[-1][users[i + j]] for j in range(3)} == {low % 100}
+    assert ids[0] == ids[1] and not set(ids[0]) & set(ids[2])
+    assert order[0] != order[2] and buckets[0] != buckets[2]
+    # the ranks of 120 drawn users correlate less than this in all but one of 100,000 draws
+    assert abs(np.corrcoef(range(120), [users.index(u) for u in order[0]])[0, 1]) < 0.4
+    pd.testing.assert_frame_equal(counts[0], counts[2])
 
 
-def test_users_without_consent_are_left_out_everywhere():
-    people = pd.DataFrame([("a", False), ("b", True), ("c", None)], columns=["user_id", "consent"])
-    log = log_of([(u, "e", "2026-01-01") for u in "abc"], people=people)
-    assert log.load["tables"]["events"]["n_rejected"] == {"no consent": 1}
-    assert log.load["n_users"] == 2 and len(log.table("people")) == 2
+NO = ("false", "no", "No ", "N", "f", "0", "0.0", "off", "nein", "non", "não", "FALSE")
+YES = ("true", "yes", "Y", "t", "1", "1.0", "on", "ja", "oui", "sí", "TRUE", True)
+
+
+def test_one_row_without_consent_wins_in_any_order_spelling_and_place():
+    rng = np.random.default_rng(0)
+    events = [(f"u{i}", "e", "2026-01-01") for i in range(len(NO))] + [("v", "e", "2026-01-01")]
+    for _ in range(5):
+        said = [(f"u{i}", word) for i, word in enumerate(NO)] + [("v", None)]
+        said += [(user, rng.choice(YES)) for user, _ in said for _ in range(2)]
+        people = pd.DataFrame(said, columns=["user_id", "consent"])
+        people = people.sample(frac=1, random_state=int(rng.integers(99)))
+        log = log_of(events, people=people)
+        assert log.load["tables"]["events"]["n_rejected"] == {"no consent": len(NO)}
+        assert log.load["tables"]["people"]["n_rejected"] == {
+            "no consent": 3 * len(NO),
+            "same user_id again": 2,
+        }
+        assert log.load["n_users"] == 1 and len(log.table("people")) == 1
+
+
+def test_a_consent_that_is_neither_yes_nor_no_is_refused():
+    people = pd.DataFrame([("u", "yes"), ("v", "withdrawn")], columns=["user_id", "consent"])
+    with pytest.raises(DataError) as error:
+        log_of([("u", "e", "2026-01-01")], people=people)
+    assert str(error.value) == (
+        'people frame: 1 of 2 values of "consent" are neither yes nor no, for example "withdrawn".'
+    )
+
+
+def test_nothing_is_kept_of_refusers_not_even_their_faulty_rows(tmp_path):
+    """Ann said no as old_ann, on her phone; her tablet is known by a faulty row only."""
+    events = pd.DataFrame(
+        [
+            ("ann", "phone", "SECRET a", "2026-01-01", "1"),
+            ("ann", "phone", "SECRET a", "2026-01-01", "1"),
+            ("ann", None, "SECRET b", "SECRET time", "2"),
+            (None, "phone", "SECRET c", "SECRET time", "3"),
+            ("ann", "tablet", "SECRET d", "SECRET time", "4"),
+            (None, "tablet", "SECRET e", "SECRET time", "5"),
+            (None, "tablet", "SECRET f", "2026-01-03", "6"),
+            ("ann", "old_ann", "SECRET g", "2026-01-02", "7"),
+            ("bob", "pc", "join", "soon", "8"),
+            ("bob", "pc", "join", "2026-01-02", "9"),
+            *[("bob", "pc", "open", "2026-01-02", f"b{i}") for i in range(60)],
+        ],
+        columns=["user_id", "anonymous_id", "event", "timestamp", "event_id"],
+    )
+    people = pd.DataFrame(
+        [("ann", True), ("old_ann", False), ("bob", True)], columns=["user_id", "consent"]
+    )
+    surveys = pd.DataFrame(
+        [("old_ann", "2026-01-01", "saved", "yes", "SECRET"), ("", "2026-01-01", "s", "no", "")],
+        columns=["user_id", "submitted_at", "micro_conversion", "answer", "reason"],
+    )
+    backend = pd.DataFrame(
+        [("phone", "SECRET", "2199-01-01")] + [("bob", "join", "2026-01-02")] * 20,
+        columns=["user_id", "event", "timestamp"],
+    )
+    con, tables = duckdb.connect(), {}
+    frames = {"events": events, "people": people, "surveys": surveys, "backend": backend}
+    for table, frame in frames.items():
+        con.register(table, canonical_frame(frame, table))
+        tables[table] = [(table, f"FROM {table}")]
+    report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
+    rejected = {table: rows["n_rejected"] for table, rows in report["tables"].items()}
+    assert {table: found for table, found in rejected.items() if found} == {
+        "events": {"unreadable timestamp": 1, "no consent": 8},
+        "people": {"no consent": 2},
+        "surveys": {"no user": 1, "no consent": 1},
+        "backend": {"no consent": 1},
+    }
+    assert report["n_users"] == 1 and report["tables"]["events"]["n_kept"] == 61
+    for file in tmp_path.iterdir():
+        assert b"SECRET" not in file.read_bytes(), file.name
+    left = pd.read_parquet(tmp_path / "x.rejected.parquet")
+    assert sorted(left["reason"]) == ["no user", "unreadable timestamp"]
+    told = pd.concat([left["user_id"], left["anonymous_id"]]).dropna()
+    assert set(told) == {pseudonym(name, salt(tmp_path)) for name in ("bob", "pc")}
+
+
+def test_ids_are_hashed_and_addresses_masked_and_counted_wherever_they_stand(tmp_path):
+    mail, phone = "Ann <ann@example.org>", "call +49 170 5555555 now"
+    gone = ["Ann <[e-mail removed]>", "call [phone removed] now"]
+    texts = ["platform", "app_version", "channel", "utm_source", "utm_medium", "utm_campaign"]
+    texts += ["partner_id", "promo_code"]
+    ids = ["user_id", "anonymous_id", "session_id", "event_id"]
+    rows = [
+        {"event": text, "timestamp": "2026-01-01", "note": text}
+        | dict.fromkeys(texts, text)
+        | {column: f"RAW {column} {i}" for column in ids}
+        for i, text in enumerate([mail, phone, "plain", "2026-01-05 10:11:12"])
+    ]
+    rows.append(rows[0] | {"timestamp": mail, "event_id": "RAW again"})
+    frames = {
+        "events": pd.DataFrame(rows * 12).assign(
+            event_id=lambda f: [f"{x}{i // 5}" for i, x in enumerate(f["event_id"])]
+        )[:-5],
+        "people": pd.DataFrame(
+            [("RAW user_id 0", mail, phone, "RAW account", mail)],
+            columns=["user_id", "channel", "partner_id", "account_id", "plan"],
+        ),
+        "surveys": pd.DataFrame(
+            [("RAW user_id 0", "2026-01-01", phone, "yes", mail)],
+            columns=["user_id", "submitted_at", "micro_conversion", "answer", "reason"],
+        ),
+        "spend": pd.DataFrame({"day": ["2026-01-01"], "amount": [1.5], "partner_id": [mail]}),
+        "timeline": pd.DataFrame(
+            {"day": ["2026-01-01"], "kind": ["release"], "label": [phone], "note": [mail]}
+        ),
+        "responses": pd.DataFrame({"alert_id": ["7"], "owner": [mail], "action": ["wait"]}),
+    }
+    con, tables = duckdb.connect(), {}
+    for table, frame in frames.items():
+        con.register(table, canonical_frame(frame, table))
+        tables[table] = [(table, f"FROM {table}")]
+    frames["events"].loc[frames["events"]["timestamp"] == mail]
+    with pytest.raises(DataError, match=r'for example "Ann <\[e-mail removed\]>"'):
+        build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
+    few = frames["events"].drop(index=[4, 9, 14, 19, 24, 29, 34, 39, 44])
+    con.register("events", canonical_frame(few, "events"))
+    report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
+    assert report["n_masked"] == {
+        **{f"events.{column}": 22 for column in ["event", *texts, "properties"]},
+        **dict.fromkeys(["people.channel", "people.partner_id", "people.plan"], 1),
+        **dict.fromkeys(["surveys.micro_conversion", "surveys.reason"], 1),
+        **dict.fromkeys(["spend.partner_id", "timeline.label", "timeline.note"], 1),
+        "responses.owner": 1,
+    }
+    for file in tmp_path.iterdir():
+        for word in (b"ann@", b"5555555", b"RAW"):
+            assert word not in file.read_bytes(), (file.name, word)
+    log = EventLog.open(tmp_path / "x.duckdb")
+    assert log.event_names == sorted([*gone, "plain", "2026-01-05 10:11:12"])
+    for column in texts:
+        assert log.segments(f"event.{column}") == log.event_names
+    assert set(log.counts(by="properties.note")["note"]) == set(log.event_names)
+    assert log.table("responses")["alert_id"].tolist() == ["7"]
 
 
 def test_journeys_are_sorted_cut_at_as_of_and_masked():
@@ -748,25 +899,27 @@ def messy(rng, n=240):
 
 
 def loaded_by_hand(rows, people):
-    """What a load keeps and why it leaves rows out, one row after another in plain Python."""
-    why, kept = {}, []
+    """What a load keeps and why it leaves rows out, one row after another in plain Python.
+
+    Of all the rows of those who said no at least once nothing but their number is known.
+    """
+    why, kept, faulty = {}, [], []
 
     def count(reason):
         why[reason] = why.get(reason, 0) + 1
 
     for row in rows.astype(object).where(rows.notna(), None).to_dict("records"):
         row["at"] = pd.to_datetime(row["timestamp"], errors="coerce")
-        who = next((row[c] for c in ("user_id", "anonymous_id") if row.get(c) is not None), "")
+        names = (row[c] for c in ("user_id", "anonymous_id") if row.get(c) is not None)
+        row["who"] = next(names, "")
         reasons = {
             "no event": not row["event"],
             "unreadable timestamp": pd.isna(row["at"]),
             "timestamp in the future": row["at"] > pd.Timestamp.now() + pd.Timedelta("2D"),
-            "no user": not who,
+            "no user": not row["who"],
         }
-        if reason := next((reason for reason, holds in reasons.items() if holds), None):
-            count(reason)
-        else:
-            kept.append(row)
+        row["fault"] = next((reason for reason, holds in reasons.items() if holds), None)
+        (faulty if row["fault"] else kept).append(row)
     seen = {}
     for row in kept:
         user, other = row["user_id"], row.get("anonymous_id")
@@ -782,25 +935,32 @@ def loaded_by_hand(rows, people):
             name = first[name]
         return name
 
-    consents, copies, events, n_apart = {}, {}, [], 0
+    everybody, refused, copies, events, n_apart = set(), set(), {}, [], 0
     for person in people.astype(object).where(people.notna(), None).to_dict("records"):
         if person["user_id"]:
-            consents.setdefault(known(person["user_id"]), person["consent"])
-    refused = {user for user, consent in consents.items() if consent is False}
+            everybody.add(known(person["user_id"]))
+            refused |= {known(person["user_id"])} if person["consent"] is False else set()
+    for row in faulty:  # a row that a faulty one tells of
+        user, other = row["user_id"], row.get("anonymous_id")
+        if user and other and other not in first and known(user) in refused:
+            refused.add(other)
+    for row in faulty:
+        who = row["user_id"] or row.get("anonymous_id")
+        count("no consent" if known(who) in refused else row["fault"])
     for row in sorted(kept, key=lambda row: row["at"]):  # of copies the first in time stays
-        row["who"] = known(row["user_id"] or row.get("anonymous_id"))
+        row["who"] = known(row["who"])
         copy = (row["who"], row["event"], row.get("event_id"))
         named = row.get("event_id") is not None
+        if row["who"] in refused:
+            count("no consent")
+            continue
         if named and copy in copies and row["at"] - copies[copy] <= pd.Timedelta("1D"):
             count("same event_id again")
             continue
-        if row["who"] in refused:
-            count("no consent")
-        else:
-            events.append(row)
-            n_apart += named and copy in copies
+        events.append(row)
+        n_apart += named and copy in copies
         copies[copy] = row["at"]
-    users = sorted({row["who"] for row in events} | consents.keys() - refused)
+    users = sorted({row["who"] for row in events} | everybody - refused)
     return (
         why,
         n_apart,
@@ -831,7 +991,7 @@ def test_a_load_keeps_and_rejects_what_plain_python_does(tmp_path, seed, lacking
         "events": [("one", "FROM one"), ("other", "SELECT * FROM other")],
         "people": [("crm", "FROM crm")],
     }
-    report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x")
+    report = build_store(tmp_path / "x.duckdb", tables, con=con, name="x", salted=NO_SALT)
     events = report["tables"]["events"]
     n_identical = events.pop("n_identical")
     assert events == {

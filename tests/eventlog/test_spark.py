@@ -206,8 +206,8 @@ def small_frames(spark, time_type):
         }[time_type],
     )
     return events, spark.createDataFrame(
-        [("ann", "pro", None), ("bob", "pro", False)],
-        "user_id string, plan string, consent boolean",
+        [("ann", "pro", None), ("bob", "pro", "Nein"), ("bob", "pro", "yes")],
+        "user_id string, plan string, consent string",
     )
 
 
@@ -241,6 +241,27 @@ def test_columns_consent_and_times_whatever_the_zone_of_the_session(cluster, tim
         "n_rows": [5, 5],
     }
     assert log.table("people")["plan"].tolist() == ["pro"]
+
+
+def test_nobody_without_consent_is_in_a_table_and_addresses_are_masked(cluster):
+    from mctlib.eventlog.spark import SparkLog
+
+    events, people = small_frames(cluster.spark, "timestamp")
+    answers = pd.DataFrame(
+        {"user_id": ["ann", "bob"], "submitted_at": "2026-01-02", "answer": "yes"}
+    ).assign(micro_conversion="join")
+    backend = cluster.spark.sql(
+        "SELECT user_id, 'join' event, timestamp '2026-01-01' timestamp"
+        " FROM VALUES ('ann'), ('bob') t(user_id)"
+    )
+    mails = events.replace({"join": "mail ann@example.org", "leave": "mail bob@example.org"})
+    log = SparkLog(
+        mails, columns={"user_id": "Nutzer, Nr."}, people=people, surveys=answers, backend=backend
+    )
+    assert [len(log.table(name)) for name in ("surveys", "backend", "people")] == [1, 1, 1]
+    assert log.event_names == ["mail [e-mail removed]"]
+    assert log.describe()[["n_events", "n_users"]].values.tolist() == [[10, 1]]
+    assert log.counts()["n_events"].tolist() == [10]
 
 
 @pytest.mark.parametrize("time_type", ["timestamp", "timestamp_ntz"])

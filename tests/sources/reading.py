@@ -10,6 +10,8 @@ from pathlib import Path
 
 import duckdb
 
+from mctlib.contract import IDS
+from mctlib.eventlog.pseudonyms import masked
 from mctlib.sources.dataset import Source, read_source
 from mctlib.sources.staging import workbench
 
@@ -22,8 +24,17 @@ def read(table, root=EXPORTS, **source):
     """{canonical table: rows as dicts without their empty values} of one source."""
     with workbench(None) as (con, folder):
         selects = read_source(con, Source(**source), table, root=root, folder=folder, notes=[])
-        found = {target: con.sql(select) for target, select in selects.items()}
-        return {target: rows_of(relation) for target, relation in found.items()}
+        return {target: rows_of(as_kept(con, select)) for target, select in selects.items()}
+
+
+def as_kept(con, select):
+    """A SELECT's rows, e-mail addresses and phone numbers masked as a store keeps them."""
+    read = con.sql(select)
+    texts = [c for c, kind in zip(read.columns, read.types) if kind == "VARCHAR" and c not in IDS]
+    shown = ", ".join(f"{masked(column)} AS {column}" for column in texts)
+    if not texts:
+        return read
+    return con.sql(f"SELECT * REPLACE ({shown}) FROM ({select})")
 
 
 def stored(path):

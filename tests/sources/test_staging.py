@@ -12,7 +12,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.steps import Step
 from tests.sources.reading import EXPORTS, HEAD, ROW, at, pick, read
-from tests.support.logs import frame_of
+from tests.support.logs import frame_of, pseudonym
 
 
 def test_the_sql_names_are_safe():
@@ -63,20 +63,74 @@ def test_parquet_that_is_read_where_it_lies_gives_what_its_text_gives(tmp_path, 
     )
 
 
-def test_regulated_values_never_pass(tmp_path):
-    (tmp_path / "t.jsonl").write_text(
+def properties_of(name):
+    """The properties of a dataset's events, as its store keeps them, in the order of their time."""
+    open_log(name).close()
+    with duckdb.connect("outputs/store/x.duckdb", read_only=True) as con:
+        rows = con.sql("SELECT properties FROM events ORDER BY timestamp").fetchall()
+    return [row[0] for row in rows]
+
+
+def test_regulated_values_never_pass(project):
+    line = (
         '{"user_id":"u","event":"e","timestamp":"2026-01-05T00:00:00Z","User Name":"Ada L",'
         '"phone":"+491701234",'
         '"context":{"ip":"203.0.113.1","traits":{"firstName":"Ada","email":"ada@example.org",'
-        '"ok":1}},"plan_name":"growth",'
+        '"ok":1}},"plan_name":"growth","linkedin_url":"https://linkedin.com/in/ada",'
         '"$set":{"name":{"first":"Ada"},"$email":"ada@example.org"},"url":"https://example.org/'
-        'x?m=ada%40example.org&y=1"}\n'
+        'x?m=ada%40example.org&y=1","tel":"ring \\u002b49 170 5555555"}\n'
     )
-    row = read("events", tmp_path, path="t.jsonl")["events"][0]["properties"]
+    (row,) = properties_of(project("events: {path: t.jsonl}", t__jsonl=line))
     assert row == (
         '{"context":{"traits":{"ok":1}},"plan_name":"growth","$set":{},"url":"https://example.org/'
-        'x?m=[e-mail removed]&y=1"}'
+        'x?m=[e-mail removed]&y=1","tel":"ring [phone removed]"}'
     )
+
+
+IDS = {"candidate_id": "C7", "deviceId": "D7", "$anon_distinct_id": "A7", "session-id": 7}
+PLAIN = {"job_id": "J7", "partner_user_id": "P7", "utm_id": "U7", "candidate_idea": "I7"}
+
+
+@pytest.mark.parametrize("format", ["canonical", "mixpanel"])
+def test_ids_of_people_devices_and_visits_are_hashed_and_deeper_ones_go(
+    project, monkeypatch, format
+):
+    monkeypatch.setenv("MCT_SALT", "salt")
+    properties = IDS | PLAIN | {"Ref": "R7", "deep": {"user_id": "X7", "n": 1}}
+    if format == "mixpanel":
+        properties |= {"time": 1767571200, "distinct_id": "u"}
+        line = {"event": "e", "properties": properties}
+    else:
+        line = {"event": "e", "user_id": "u", "timestamp": "2026-01-05T00:00:00Z"} | properties
+    yaml = f"events: {{path: t.jsonl, format: {format}, hash: [Ref]}}"
+    (row,) = properties_of(project(yaml, t__jsonl=json.dumps(line)))
+    hashes = {key: pseudonym(value, "salt") for key, value in (IDS | {"Ref": "R7"}).items()}
+    assert json.loads(row) == PLAIN | hashes | {"deep": {"n": 1}}
+
+
+def test_what_hash_names_is_hashed_wherever_it_goes(project, monkeypatch):
+    monkeypatch.setenv("MCT_SALT", "salt")
+    head, row = "user_id,event,timestamp,Kanal,note\n", "u,a,2026-01-05T00:00:00Z,web,seven\n"
+    source = "path: e.csv, format: columns, columns: {channel: Kanal}"
+    log = open_log(project(f"events: {{{source}, hash: [kanal, note]}}", e__csv=head + row))
+    assert log.segments("channel") == [pseudonym("web", "salt")]
+    assert log.segments("properties.note") == [pseudonym("seven", "salt")]
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("Kanl", 'e.csv has no column "Kanl", named in hash. Did you mean "Kanal"?'),
+        ("Kanal", 'e.csv: "Kanal" in hash fills partner_id, which is never hashed: '),
+        ("timestamp", 'e.csv: "timestamp" in hash fills timestamp, which is never hashed: '),
+    ],
+)
+def test_what_cannot_be_hashed(project, named, words):
+    head, row = "user_id,event,timestamp,Kanal\n", "u,a,2026-01-05T00:00:00Z,web\n"
+    source = "path: e.csv, format: columns, columns: {partner_id: Kanal}"
+    with pytest.raises(DataError) as error:
+        open_log(project(f"events: {{{source}, hash: [{named}]}}", e__csv=head + row))
+    assert str(error.value).startswith(words)
 
 
 def test_a_consent_nobody_understands_is_refused(project):
@@ -172,6 +226,7 @@ def test_answers_to_an_open_question_name_partners(project, source):
         )
     )
     assert log.load["tables"]["surveys"]["n_kept"] == len(rows)
+    assert "from [e-mail removed]" in log.table("surveys")["reason"].tolist()
     credit = attribution_windows(
         log,
         "paid",

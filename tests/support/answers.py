@@ -12,6 +12,7 @@ from mctlib.eventlog.build import build_store
 from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.pseudonyms import salt
 from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.decomposition import explain_change
@@ -55,11 +56,14 @@ def write_clean_demo(folder: Path, users: int = 1500) -> Path:
 
 
 def stored(folder: Path) -> EventLog:
-    """The same files through the store."""
-    return EventLog.from_frame(
-        pd.read_parquet(folder / "events"),
-        **{t: pd.read_parquet(folder / f"{t}.parquet") for t in SMALL},
-    )
+    """The same files through a store of the same salt, so that users have the same buckets."""
+    con, tables = duckdb.connect(), {}
+    for table in ("events", *SMALL):
+        files = folder / "events" if table == "events" else folder / f"{table}.parquet"
+        con.register(table, canonical_frame(pd.read_parquet(files), table))
+        tables[table] = [(table, f"FROM {table}")]
+    build_store(folder / "again.duckdb", tables, con=con, name="frame", salted=salt())
+    return EventLog.open(folder / "again.duckdb")
 
 
 def answers(log: EventLog) -> dict[str, pd.DataFrame]:

@@ -1,5 +1,7 @@
 """Small logs, row by row."""
 
+import hashlib
+
 import pandas as pd
 
 from mctlib.eventlog.event_log import EventLog
@@ -29,6 +31,11 @@ def log_of(rows, *columns, unit=None, since=FIRST, observed_until=SILENCE, **tab
     """
     frame = frame_of(rows, *columns, unit=unit, since=since)
     return EventLog.from_frame(frame, observed_until=observed_until, **tables)
+
+
+def pseudonym(user_id, salt=""):
+    """What a store keeps of an id, computed without it."""
+    return hashlib.sha256(f"{salt}{user_id}".encode()).hexdigest()[:16]
 
 
 def people_of(n, **columns):

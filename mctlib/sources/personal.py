@@ -1,0 +1,51 @@
+"""Which columns and properties are personal by their name, and which of them are kept as hashes."""
+
+import re
+
+from mctlib.contract import UTM
+
+# Keys whose values are personal data wherever they stand in `properties`.
+REGULATED = "|".join(
+    (
+        r'[^"]*e[-_ ]?mail(?:[-_ ]?address)?',
+        r'[^"]*phone(?:[-_ ]?number)?',
+        r'(?:[^"]*[-_ .$])?ip(?:[-_ ]?addr(?:ess)?)?',
+        r'[^"]*ipaddress',
+        r'(?:[^"]*traits[_.])?\$?'
+        r"(?:user|first|last|full|middle|sur|family|given|display|nick|contact)?[-_ ]?name",
+        r'[^"]*(?:linked[-_ ]?in|xing)(?:[-_ ]?(?:url|profile|link))?',
+    )
+)
+# Keys whose values name a person, a device or a visit: kept as hashes, deeper in JSON not at all.
+OF_SOMEBODY = "|".join(
+    (
+        r'[^"]*(?:user|person|people|member|visitor|candidate|applicant|recruiter|employee|customer'
+        r"|contact|lead|client|profile|account|device|cookie|session|advertising|vendor|android"
+        r"|anonymous|anon|amplitude|pseudo|distinct)[-_ .]?(?:pseudo[-_ ]?)?(?:uu)?id",
+        r'[^"]*distinct[-_ ]?id[^"]*',
+        r'(?:[^"]*[-_ .$])?(?:idf[av]|ad[-_ ]?id|gaid|aaid|imei|cid)',
+        r'[^"]*(?:user|device|browser)[-_ ]?fingerprint',
+    )
+)
+# Of these no value is hashed: who sent users is no person of ours.
+PARTNERS = r"partner|affiliate|creator|influencer|promo|coupon|utm|campaign"
+NEVER_HASHED = ("event", "partner_id", "promo_code", *UTM)
+
+
+# Columns that loaders add: of two copies of a row they differ.
+OF_LOADERS = "_(fivetran|airbyte|sdc)_.*"
+
+
+def left_out(name: str) -> bool:
+    """Whether nothing is kept of the values of a column."""
+    return bool(re.fullmatch(f"{REGULATED}|{OF_LOADERS}", name, re.IGNORECASE))
+
+
+def is_id(name: str) -> bool:
+    """Whether a column or property is called as ids of people, devices and visits are."""
+    return bool(re.fullmatch(OF_SOMEBODY, name, re.IGNORECASE))
+
+
+def of_partner(name: str) -> bool:
+    """Whether it is one of those that sent users, whose ids stay readable."""
+    return bool(re.search(PARTNERS, name, re.IGNORECASE))

@@ -67,9 +67,9 @@ def test_parameters_are_one_cell_each_typed_and_explained(path):
     (cell,) = tagged(path, "parameters")
     assert code(path)[0] == cell
     for line in cell.source.splitlines():
-        assert re.fullmatch(
-            r"[a-z_]+: (str|int|float|bool|list|dict|object) = .+  # .+", line
-        ), line
+        assert re.fullmatch(r"[a-z_]+: (str|int|float|bool|list|dict|object) = .+  # .+", line), (
+            line
+        )
     names = re.findall(r"^([a-z_]+):", cell.source, re.M)
     assert set(yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())) <= set(names)
 

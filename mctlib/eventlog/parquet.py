@@ -13,7 +13,7 @@ from mctlib.contract import ABOUT_USERS, CANONICAL, REQUIRED, DataError, column_
 from mctlib.eventlog.checks import look_alikes
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.ids import asking, called, find_impossible, normal_ids, one_of
+from mctlib.eventlog.ids import asking, called, find_impossible, look_at, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.sql import sql_name, sql_text
@@ -184,15 +184,18 @@ def lay_over(
     number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.
     """
     con.execute("SET GLOBAL TimeZone = 'UTC'")  # for the cursors too
+    suspected: list[str] = []
     for table, columns in CANONICAL.items():
         nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
         rows = selects.get(table, f"SELECT {nulls} WHERE false")
         kind = "VIEW" if table == "events" else "TABLE"
-        if names is None or table != "events":
-            rows = _alike(con, rows, columns, ignore_case)
+        if table in selects and (names is None or table != "events"):
+            odd, suspicious = look_at(asking(con), f"({rows})", columns, ignore_case=ignore_case)
+            written = ", ".join(f"{sql} AS {column}" for column, sql in odd.items())
+            rows = f"SELECT * REPLACE ({written}) FROM ({rows})" if odd else rows
+            suspected += [f"given_{table}"] if suspicious and "user_id" in columns else []
         con.execute(f"CREATE {kind} given_{table} AS {rows}")
-    tables = [f"given_{table}" for table in ("events", *ABOUT_USERS)]
-    impossible = find_impossible(asking(con), "user_id", tables) if names is None else []
+    impossible = find_impossible(asking(con), "user_id", suspected)
     for table in ABOUT_USERS:
         con.execute(f"DELETE FROM given_{table} WHERE {one_of('user_id', impossible)}")
     con.execute("""CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people
@@ -214,17 +217,6 @@ def lay_over(
     con.execute(f"""CREATE VIEW events AS
         SELECT {user}, event AS name, event::event_names AS event, {others} FROM judged {only}""")
     return tally
-
-
-def _alike(
-    con: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str], ignore_case: bool
-) -> str:
-    """A SELECT whose ids are written alike; itself where one look shows that all are so."""
-    for column, normal in normal_ids(columns, ignore_case=ignore_case).items():
-        odd = f"SELECT 1 FROM ({rows}) WHERE {column} IS DISTINCT FROM {normal} LIMIT 1"
-        if con.execute(odd).fetchall():
-            rows = f"SELECT * REPLACE ({normal} AS {column}) FROM ({rows})"
-    return rows
 
 
 def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:

@@ -25,13 +25,14 @@ class StagedRows(Protocol):
         """Reject the rows for which the SQL `reason` is not NULL."""
 
 
-def reject_impossible(rows: StagedRows) -> dict[str, int]:
+def reject_impossible(rows: StagedRows, suspicious: bool) -> dict[str, int]:
     """Reject rows of impossible ids such as "undefined"; where a row has another id, only these go.
 
-    After the other faults, before ids are stitched. Returns how many rows lost which id.
+    After the other faults, before ids are stitched. ``suspicious``: whether events may hold any.
+    Returns how many rows lost which id.
     """
     con, ask = rows.con, asking(rows.con)
-    who = ["in_events", "in_identities"]
+    who = ["in_identities", *(["in_events"] if suspicious else [])]
     about = [f"in_{table}" for table in ABOUT_USERS]
     user, anonymous, account = (
         find_impossible(ask, "user_id", [*who, *about]),

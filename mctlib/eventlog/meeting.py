@@ -24,9 +24,11 @@ def staged_meeting(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[
     Raises DataError: see `check_meeting`.
     """
     ask = asking(con)
+    tables = {table: f"in_{table}" for table in ABOUT_USERS}
+    if not any(ask(f"SELECT 1 FROM {rows} LIMIT 1") for rows in tables.values()):
+        return {}
     con.execute("CREATE TEMP TABLE active AS SELECT DISTINCT user_id FROM in_events")
     check_meeting(ask, name, "in_people", "active")
-    tables = {table: f"in_{table}" for table in ABOUT_USERS}
     tables["refused"] = "in_people WHERE consent = false"
     met = meeting(ask, tables, "active", "user_id")
     con.execute("DROP TABLE active")

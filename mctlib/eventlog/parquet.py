@@ -15,7 +15,7 @@ from mctlib.eventlog import plausible
 from mctlib.eventlog.checks import look_alikes
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.ids import asking, called, find_impossible, normal_ids, one_of
+from mctlib.eventlog.ids import asking, called, find_impossible, look_at, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
@@ -195,15 +195,18 @@ def lay_over(
     and `users` are views. (DuckDB's own hash of an id is quicker, but gives similar ids the same
     number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.
     """
+    suspected: list[str] = []
     for table, columns in CANONICAL.items():
         nulls = ", ".join(f"NULL::{column_type(c)} AS {c}" for c in columns)
         rows = selects.get(table, f"SELECT {nulls} WHERE false")
         kind = "VIEW" if table == "events" else "TABLE"
-        if names is None or table != "events":
-            rows = _alike(con, rows, columns, ignore_case)
+        if table in selects and (names is None or table != "events"):
+            odd, suspicious = look_at(asking(con), f"({rows})", columns, ignore_case=ignore_case)
+            written = ", ".join(f"{sql} AS {column}" for column, sql in odd.items())
+            rows = f"SELECT * REPLACE ({written}) FROM ({rows})" if odd else rows
+            suspected += [f"given_{table}"] if suspicious and "user_id" in columns else []
         con.execute(f"CREATE {kind} given_{table} AS {rows}")
-    tables = [f"given_{table}" for table in ("events", *ABOUT_USERS)]
-    impossible = find_impossible(asking(con), "user_id", tables) if names is None else []
+    impossible = find_impossible(asking(con), "user_id", suspected)
     for table in ABOUT_USERS:
         con.execute(f"DELETE FROM given_{table} WHERE {one_of('user_id', impossible)}")
     con.execute("""CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people
@@ -235,17 +238,6 @@ def lay_over(
         SELECT {user}, {event} AS name, ({event})::event_names AS event, {others}
         FROM judged {only}""")
     return tally
-
-
-def _alike(
-    con: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str], ignore_case: bool
-) -> str:
-    """A SELECT whose ids are written alike; itself where one look shows that all are so."""
-    for column, normal in normal_ids(columns, ignore_case=ignore_case).items():
-        odd = f"SELECT 1 FROM ({rows}) WHERE {column} IS DISTINCT FROM {normal} LIMIT 1"
-        if con.execute(odd).fetchall():
-            rows = f"SELECT * REPLACE ({normal} AS {column}) FROM ({rows})"
-    return rows
 
 
 def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:

@@ -46,8 +46,9 @@ def canonical(
         if column in JOINING and kind in ("double", "float"):
             # cast at once, 10 million would be 1.0E7
             x = quoted(header)
-            digits = f"cast(cast({x} AS decimal(38, 0)) AS string)"
-            values = f.expr(f"CASE WHEN abs({x}) < 1e15 AND {x} % 1 = 0 THEN {digits} ELSE {x} END")
+            digits = f"string(cast({x} AS decimal(38, 0)))"
+            whole = f"abs({x}) < 1e15 AND {x} % 1 = 0"
+            values = f.expr(f"CASE WHEN {whole} THEN {digits} ELSE string({x}) END")
         chosen.append(values.alias(column))
     if table == "people":
         others = [header for header in frame.columns if header not in found.values()]

@@ -20,7 +20,7 @@ from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.checks import look_over
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
-from mctlib.eventlog.ids import normal_ids
+from mctlib.eventlog.ids import asking, look_at, normal_ids
 from mctlib.eventlog.impossible import reject_impossible
 from mctlib.eventlog.meeting import staged_meeting
 from mctlib.eventlog.own_columns import own_columns
@@ -87,7 +87,7 @@ def fill(
     for table in CANONICAL:
         if table != "events":
             _stage(con, table, tables.get(table, ()), ignore_case)
-    left_out = _stage_events(
+    left_out, suspicious = _stage_events(
         con,
         tables.get("events", ()),
         earliest,
@@ -98,7 +98,7 @@ def fill(
     _reject_faults(rows, earliest)
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
-    identity = {"n_impossible": reject_impossible(rows), **stitch(con)}
+    identity = {"n_impossible": reject_impossible(rows, suspicious), **stitch(con)}
     met = staged_meeting(con, name)
     forgotten = terms.get("forgotten", ())
     n_forgotten = note_refusals(con, forgotten, salted)
@@ -173,28 +173,28 @@ def _stage_events(
     *,
     stitched: bool,
     ignore_case: bool,
-) -> list[str] | None:
+) -> tuple[list[str] | None, bool]:
     """Make `in_events`, all canonical columns and `id`, over `given_events`, the sources' columns.
 
     Where ids must be stitched or repeats found the rows are copied, `id` is their line, and None is
     returned. Else they are read where they lie, as often as they are asked for, and returned is a
-    list for `_Rows` to note in which are left out.
+    list for `_Rows` to note in which are left out. Then whether any id is suspected to be none.
     """
     canonical = ("source", *CANONICAL["events"], "timestamp_raw", "unread")
     kinds = {column: column_type(column) for column in canonical}
     given = {"source", "user_id", "anonymous_id", "event", "timestamp"}
-    staged = [
-        (label, select, set(con.sql(select).columns))
-        for label, select in sources or [("", "SELECT 1 WHERE false")]
-    ]
-    found = set().union(*(columns for _, _, columns in staged))
+    staged = []
+    for label, select in sources or [("", "SELECT 1 WHERE false")]:
+        named = set(con.sql(select).columns)
+        look = look_at(asking(con), f"({select})", named, ignore_case=ignore_case)
+        staged.append((label, select, named, *look))
+    found = set().union(*(named for _, _, named, _, _ in staged))
     copied = stitched or "event_id" in found or "anonymous_id" in found
     columns = [column for column in canonical if column in given | found]
 
-    def given_by(label: str, select: str, named: set[str]) -> str:
+    def given_by(label: str, select: str, named: set[str], odd: dict[str, str], _: bool) -> str:
         values = {column: column if column in named else "NULL" for column in columns}
-        values["source"] = sql_text(label)
-        values |= normal_ids(named, ignore_case=ignore_case)
+        values |= {"source": sql_text(label), **odd}
         typed = ", ".join(f"{sql}::{kinds[column]} AS {column}" for column, sql in values.items())
         return f"SELECT {typed} FROM ({select})"
 
@@ -212,7 +212,7 @@ def _stage_events(
         SELECT ''::VARCHAR AS canonical_table, ''::VARCHAR AS reason, * EXCLUDE (id)
         FROM in_events WHERE false
     """)
-    return None if copied else []
+    return None if copied else [], any(suspicious for *_, suspicious in staged)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import pytest
 
 import mctlib
 from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import ANY, Step
 from tests.support.answers import SMALL, answers, assert_same, stored, write_clean_demo
@@ -374,3 +375,41 @@ def test_filters_pass_and_are_checked_over_a_cluster(cluster, tmp_path):
 
 def filters_met(j: Journeys) -> pd.DataFrame:
     return pd.DataFrame({"mask": j.mask.astype(np.int64), "n_rows": 1})
+
+
+def test_own_columns_ids_and_who_meets_whom_are_those_of_the_store(cluster):
+    """Counted by hand in test_own_columns and test_ids for the other engines."""
+    from mctlib.eventlog.spark import SparkLog
+
+    ids = ["1000", "1001.0", "\u00a01002 ", "1003"] * 5 + ["1.23457E+17"]
+    events = pd.DataFrame(
+        {"user_id": ids, "event": "join", "timestamp": pd.Timestamp("2026-01-01")}
+    )
+    people = pd.DataFrame(
+        {
+            "user_id": [1000.0, 1001.0, 1002.0, 10_000_000.0],  # which Spark writes as 1.0E7
+            "Company size": [5, 12.0, None, 60],
+            "platform": ["a", " b", "", "d"],
+        }
+    )
+    expected = EventLog.from_frame(events, people=people)
+    log = SparkLog(
+        cluster.spark.createDataFrame(events),
+        people=cluster.spark.createDataFrame(people),
+        groups=2,
+    )
+    assert (
+        log.load["met"]
+        == expected.load["met"]
+        == {
+            "people": {"n_users": 4, "n_met": 3},
+            "events": {"n_users": 4, "n_met": 3},
+        }
+    )
+    why = {"impossible user_id such as 1.23457E+17": 1}
+    assert log.load["tables"]["events"]["n_rejected"] == why
+    for by in ("own_platform", {"Company size": [1, 10]}):
+        pd.testing.assert_frame_equal(log.counts(by=by), expected.counts(by=by))
+    strangers = cluster.spark.createDataFrame(people.assign(user_id=["A1", "B2", "C3", "D4"]))
+    with pytest.raises(DataError, match="none of 4 user_ids of people is among the 4 of events"):
+        SparkLog(cluster.spark.createDataFrame(events), people=strangers)

@@ -7,7 +7,7 @@ import pytest
 from mctlib import attribution_windows
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import Step, as_step
+from mctlib.eventlog.steps import Step
 from tests.support.partners import ArrayLog, rows_to_frame, wide
 
 HAND = rows_to_frame(
@@ -99,7 +99,6 @@ def test_days_of_other_events_change_nothing():
     log = ArrayLog(rows_to_frame(rows))
     log.day_resolution = {"page": ["UTC"]}
     # no page carries a tag
-    log.missing_events = lambda events: ["none" for e in events if as_step(e).names == ("page",)]
     found = wide(ask(log), "last", 1)
     assert found[found > 0].index.tolist() == ["p1"], "at noon of the day before; p0 came after it"
 

@@ -56,6 +56,17 @@ class ArrayLog:
     def missing_events(self, events):
         return []
 
+    def counts(self, *, events):
+        """The rows themselves."""
+        return self.frame[self.matches(events[0], self.frame)]
+
+    def matches(self, step, f):
+        """Which rows a step means, whose filters ask for any value."""
+        ok = np.ones(len(f), bool) if step.event is ANY else f["event"].isin(step.names).to_numpy()
+        for column in (key.removeprefix("event.") for key in step.where):
+            ok &= f[column].notna().to_numpy() if column in f else False
+        return ok
+
     def of_user(self, column):
         return False
 
@@ -67,13 +78,7 @@ class ArrayLog:
         f = self.frame[self.frame["timestamp"] <= as_timestamp(as_of)]
         mask = np.zeros(len(f), np.uint64)
         for bit, step in enumerate(events):
-            ok = (
-                np.ones(len(f), bool)
-                if step.event is ANY
-                else f["event"].isin(step.names).to_numpy()
-            )
-            for column in step.where:
-                ok &= f[column].notna().to_numpy() if column in f else False
+            ok = self.matches(step, f)
             mask |= ok.astype(np.uint64) << np.uint64(bit)
         f, mask = f[mask > 0], mask[mask > 0]
         dims, levels = {}, {}

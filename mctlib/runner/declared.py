@@ -72,12 +72,15 @@ def declared_parameters(notebook: Path) -> dict[str, Declared]:
     try:
         cells = json.loads(notebook.read_text("utf-8"))["cells"]
         tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
-        body = ast.parse("".join(tagged[0]["source"])).body
+        return _declared_in(ast.parse("".join(tagged[0]["source"])).body)
     except IndexError:
         raise ParameterError(f'{shown(notebook)} has no cell tagged "parameters".') from None
-    except (ValueError, KeyError, SyntaxError) as error:
+    except Exception as error:  # whatever stands there: eval and the parsers raise many kinds
         lack = "is not a notebook with a readable parameters cell"
         raise ParameterError(f"{shown(notebook)} {lack}: {error}.") from None
+
+
+def _declared_in(body: list[ast.stmt]) -> dict[str, Declared]:
     found = {}
     for line in body:
         if isinstance(line, ast.AnnAssign) and line.value is not None:

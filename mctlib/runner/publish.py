@@ -107,7 +107,7 @@ def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> Ru
     """
     good = record.status == "good"
     target = home / name_of(record)
-    _swap(folder, target)
+    _swap(folder, target, record)
     record.folder = str(target)
     if good:
         _remove(home / f"{target.name}.failed")
@@ -117,10 +117,15 @@ def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> Ru
         # the newest day, not the newest run: repeating an old week must not move the link back
         link = home / f".latest.{os.getpid()}.tmp"
         link.symlink_to(Path(stay[-1].folder).name)
+        if os.path.lexists(home / "latest") and not (home / "latest").is_symlink():
+            _set_aside(home / "latest", home / "latest", record)
         link.replace(home / "latest")
     if keep and len(stay) > keep:
         for run in runs[: runs.index(stay[-keep])]:
             _remove(Path(run.folder))
+    index = home.parent / "index.html"
+    if index.exists() and MARK not in index.read_bytes()[:4096]:
+        _set_aside(index, index, record)
     _index_all(home)
     return record
 
@@ -145,19 +150,13 @@ def name_of(record: RunRecord) -> str:
     return record.as_of.replace(":", "") + ("" if record.status == "good" else ".failed")
 
 
-def check_free(home: Path, as_of: str) -> None:
-    """Raise ParameterError where a run would put its files in the place of somebody's own."""
-    day = as_of.replace(":", "")
-    for path in (home / day, home / f"{day}.failed"):
-        if os.path.lexists(path) and (path.is_symlink() or not read_record(path)):
-            whose = f"{path} is in the way: it is no run of this pack. Move it"
-            raise ParameterError(f"{whose}, or name another folder with --outputs.")
-    if os.path.lexists(home / "latest") and not (home / "latest").is_symlink():
-        raise ParameterError(f"{home}/latest is in the way: it is not the link to a run. Move it.")
-    index = home.parent / "index.html"
-    if index.exists() and MARK not in index.read_bytes()[:4096]:
-        whose = f"{index} is in the way: it is no index of runs"
-        raise ParameterError(f"{whose}. Move it, or name another folder with --outputs.")
+def _set_aside(found: Path, place: Path, record: RunRecord) -> None:
+    """Keep what stood in a run's place and is no run's, beside it; the record notes it."""
+    kept = place
+    while os.path.lexists(kept):
+        kept = kept.with_name(f"{kept.name}.kept")
+    found.rename(kept)
+    record.notes.append(f"{place} was made by no run; it is kept as {kept.name}.")
 
 
 def remove_leftovers(home: Path) -> None:
@@ -167,7 +166,7 @@ def remove_leftovers(home: Path) -> None:
             continue
         record = None if path.is_symlink() else read_record(path, named=False)
         place = home / name_of(record) if record else path
-        if ".old." in path.name and not place.exists():
+        if record and ".old." in path.name and not place.exists():
             path.rename(place)  # killed between the two renames of a swap
         elif record:
             _retire(path, place)
@@ -177,8 +176,8 @@ def remove_leftovers(home: Path) -> None:
             path.unlink()
 
 
-def _swap(fresh: Path, target: Path) -> None:
-    """Put `fresh` in the place of `target`; the old folder is removed.
+def _swap(fresh: Path, target: Path, record: RunRecord) -> None:
+    """Put `fresh` in the place of `target`; the old folder is removed if it is a run's.
 
     In one step where the system can exchange two names.
     """
@@ -190,8 +189,10 @@ def _swap(fresh: Path, target: Path) -> None:
             target.rename(old)
         fresh.rename(target)
     settle(target.parent)
-    if old.exists():
+    if old.is_dir() and not old.is_symlink() and read_record(old, named=False):
         _retire(old, target)
+    elif os.path.lexists(old):
+        _set_aside(old, target, record)
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -69,7 +69,6 @@ def run_pack(
     home.mkdir(parents=True, exist_ok=True)
     with publish.locked(home):
         publish.remove_leftovers(home)
-        publish.check_free(home, pack.as_of)
         # no other run, not even a worker of a killed one, writes here
         folder = home / f".{pack.as_of.replace(':', '')}.{os.getpid()}.tmp"
         try:

@@ -252,20 +252,29 @@ def test_what_somebody_laid_beside_a_run_stays(tmp_path):
     assert (home / "2026-03-01/notes.txt").read_text() == "mine"
     publish.publish(*finished(home, "2026-03-08"), home, 1)
     assert [p.name for p in (home / "2026-03-01").iterdir()] == ["notes.txt"]
-    with pytest.raises(ParameterError, match="2026-03-01 is in the way: it is no run of this pack"):
-        publish.check_free(home, "2026-03-01")
 
 
+@pytest.mark.parametrize("atomic", [True, False])
 @pytest.mark.parametrize("name", ["weekly/2026-03-31", "weekly/latest", "index.html"])
-def test_a_run_does_not_take_the_place_of_what_it_did_not_make(tmp_path, name):
-    (tmp_path / "weekly").mkdir()
-    publish.check_free(tmp_path / "weekly", "2026-03-31")
-    if name == "index.html":
-        (tmp_path / name).write_text("<title>My own page</title>")
-    else:
-        (tmp_path / name).mkdir()
-    with pytest.raises(ParameterError, match="is in the way"):
-        publish.check_free(tmp_path / "weekly", "2026-03-31")
+def test_what_stands_in_the_place_of_a_run_and_is_none_is_set_aside(
+    tmp_path, monkeypatch, name, atomic
+):
+    if not atomic:
+        monkeypatch.setattr(publish, "_exchange", lambda *_: False)
+    home, mine = tmp_path / "weekly", tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    if name != "index.html":
+        mine.mkdir()
+        mine /= "run.json"
+    mine.write_text("mine")
+    record = publish.publish(*finished(home, "2026-03-31"), home, 1)
+    assert record.notes == [
+        f"{tmp_path / name} was made by no run; it is kept as {Path(name).name}.kept."
+    ]
+    kept = Path(f"{tmp_path / name}.kept")
+    assert (kept if kept.is_file() else kept / "run.json").read_text() == "mine"
+    assert json.loads((home / "latest/run.json").read_text())["status"] == "good"
+    assert not list(home.glob(".*"))
 
 
 def test_leftovers_of_runs_go_and_other_hidden_files_stay(tmp_path):

@@ -32,7 +32,8 @@ def forget(dataset: str | Path, file: Path) -> EventLog:
         The file holds no ids; the data cannot be loaded: then the store is removed all the same.
     """
     root, described = described_as(dataset)
-    new = forgotten.add(described.name, root, salt_of(described, root), file)
+    salted, ignore_case = salt_of(described, root), described.ids_ignore_case
+    new = forgotten.add(described.name, root, salted, file, ignore_case=ignore_case)
     # nothing of theirs outlives this call, even where the sources cannot be read any more
     for path in store_folder(root).glob(f"{described.name}.*"):
         path.unlink()

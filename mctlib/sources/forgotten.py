@@ -43,7 +43,7 @@ def listed(name: str, root: Path, salted: str) -> list[str]:
     return hashes
 
 
-def add(name: str, root: Path, salted: str, file: Path) -> list[str]:
+def add(name: str, root: Path, salted: str, file: Path, *, ignore_case: bool = False) -> list[str]:
     """Put the ids in a file, one a line, on the list; returns their hashes.
 
     Raises DataError: the file cannot be read, or holds none.
@@ -55,10 +55,9 @@ def add(name: str, root: Path, salted: str, file: Path) -> list[str]:
     if lines and lines[0].strip().strip('"').lower() == "user_id":
         lines = lines[1:]
     with workbench(store_folder(root)) as (con, _):
+        written = normal("id", ignore_case=ignore_case)
         ids = "SELECT DISTINCT clean(trim(line, '\"')) AS id FROM unnest(?) AS t(line)"
-        found = con.execute(
-            f"SELECT {hashed(normal('id'), salted)} FROM ({ids})", [lines]
-        ).fetchall()
+        found = con.execute(f"SELECT {hashed(written, salted)} FROM ({ids})", [lines]).fetchall()
     new = sorted(one for (one,) in found if one)
     if not new:
         raise DataError(f"{file} names nobody. Write into it one user_id a line.")

@@ -32,7 +32,9 @@ LINES_OF_A_FILE, COLUMNS = 400, 100
 LINES_OF_A_FUNCTION = 60  # without its docstring
 LINES_OF_A_DOCSTRING = 45
 # What may be larger, and why: "funnel/conversion.py" or "funnel/conversion.py: diagnose_funnel".
-LARGER: dict[str, str] = {}
+LARGER: dict[str, str] = {
+    "eventlog/event_log.py": "the log's whole public face, a third of it the words for its users",
+}
 
 
 def lines_of_files():

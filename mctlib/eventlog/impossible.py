@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import duckdb
-
 from mctlib.contract import ABOUT_USERS
 from mctlib.eventlog.ids import asking, called, find_impossible, one_of
-
-
-class StagedRows(Protocol):
-    """The staged tables `in_<table>` of a load (`store`)."""
-
-    @property
-    def con(self) -> duckdb.DuckDBPyConnection:
-        """Where they are."""
-
-    @property
-    def left_out(self) -> list[str] | None:
-        """None where the events are a copy, `given_events`, which may be changed."""
-
-    def reject(self, table: str, reason: str) -> None:
-        """Reject the rows for which the SQL `reason` is not NULL."""
+from mctlib.eventlog.rejecting import StagedRows
 
 
 def reject_impossible(rows: StagedRows, suspicious: bool) -> dict[str, int]:

@@ -19,8 +19,8 @@ from mctlib.eventlog.ids import asking, called, find_impossible, look_at, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
+from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_object, sql_text
-from mctlib.eventlog.store import FAULTY_SHARE
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
 

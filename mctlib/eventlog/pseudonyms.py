@@ -13,7 +13,7 @@ import duckdb
 
 from mctlib.contract import IDS, NO, YES, DataError, column_type
 from mctlib.eventlog.identity import one_row
-from mctlib.eventlog.sql import sql_text
+from mctlib.eventlog.sql import sql_name, sql_text
 
 # Of the demo, whose users are invented, and of frames, whose owner holds the ids: their answers
 # repeat anywhere, and users are numbered in the order of their ids.
@@ -135,7 +135,7 @@ def n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     for table, column, kind in stored:
         if column in IDS:
             continue
-        is_marked = " OR ".join(f"contains({column}, '{mark}')" for mark in MARKS)
+        is_marked = " OR ".join(f"contains({sql_name(column)}, '{mark}')" for mark in MARKS)
         if kind.startswith("ENUM"):
             words = one_row(con, f"SELECT enum_range(NULL::store.{column}_names)::VARCHAR[]")[0]
             odd = [sql_text(word) for word in words if any(mark in word for mark in MARKS)]

@@ -10,7 +10,6 @@ import tempfile
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import duckdb
@@ -26,11 +25,11 @@ from mctlib.eventlog.meeting import staged_meeting
 from mctlib.eventlog.own_columns import own_columns
 from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
 from mctlib.eventlog.refusals import note_refusals, reject_refusals
+from mctlib.eventlog.rejecting import StagedRows
 from mctlib.eventlog.repeats import RESENT_WITHIN, find_resent
 from mctlib.eventlog.sql import sql_text
 
 SPILL_ABOVE = "4GB"
-FAULTY_SHARE = 0.1  # a file with more rows wrong in one way is misread, not dirty
 MOST_WORDS = 10_000  # a column of more is stored as text
 MOST_EVENTS = 65_535  # names of events, which are always codes: no walk tells more apart
 
@@ -94,7 +93,7 @@ def fill(
         stitched=bool(tables.get("identities")),
         ignore_case=ignore_case,
     )
-    rows = _Rows(con, left_out)
+    rows = StagedRows(con, left_out)
     _reject_faults(rows, earliest)
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
@@ -112,6 +111,28 @@ def fill(
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
     _write(con, salted)
+    report = {
+        "name": name,
+        "fingerprint": terms.get("fingerprint", ""),
+        "load_id": uuid.uuid4().hex,
+        "tables": rows.counts,
+        "identity": identity,
+        "notes": list(terms.get("notes", ())),
+        "met": met,
+        "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
+        "observed_until": observed.told(terms.get("observed_until")),
+        **_written(rows, name, [select for _, select in tables.get("events", ())], terms),
+    }
+    con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
+    staged = "".join(f"DROP TABLE in_{table};" for table in CANONICAL if table != "events")
+    kind = "TABLE" if left_out is None else "VIEW"
+    con.execute(f"{staged} DROP VIEW in_events; DROP VIEW all_events; DROP {kind} given_events")
+    return report
+
+
+def _written(rows: StagedRows, name: str, selects: Sequence[str], terms: Terms) -> dict[str, Any]:
+    """What the report says of the rows that are in the store; some is put into their counts."""
+    con, events = rows.con, rows.counts["events"]
     n, first, last = one_row(
         con, "SELECT count(*), min(timestamp), max(timestamp) FROM store.events"
     )
@@ -122,34 +143,19 @@ def fill(
             f" then {n:,}). Load again when their files are complete."
         )
     apart = "SELECT count(*) FROM in_events SEMI JOIN apart USING (id)"
-    events["n_apart"] = one_row(con, apart)[0] if left_out is None else 0
+    events["n_apart"] = one_row(con, apart)[0] if rows.left_out is None else 0
     events["n_unread"] = one_row(con, "SELECT count(unread) FROM in_events")[0]
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
-    selects = [select for _, select in tables.get("events", ())]
     days = known_by_day(con, selects, terms.get("zones", ()))
     names = {row[0] for row in con.execute("SELECT DISTINCT event FROM store.events").fetchall()}
-    report = {
-        "name": name,
-        "fingerprint": terms.get("fingerprint", ""),
-        "load_id": uuid.uuid4().hex,
-        "tables": rows.counts,
-        "identity": identity,
-        "notes": list(terms.get("notes", ())),
-        "met": met,
+    return {
         **look_over(con, first, last),
-        "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "n_masked": n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
         "last_event": str(last),
-        "observed_until": observed.told(terms.get("observed_until")),
         "day_resolution": {event: at for event, at in days.items() if event in names},
     }
-    con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
-    staged = "".join(f"DROP TABLE in_{table};" for table in CANONICAL if table != "events")
-    kind = "TABLE" if left_out is None else "VIEW"
-    con.execute(f"{staged} DROP VIEW in_events; DROP VIEW all_events; DROP {kind} given_events")
-    return report
 
 
 def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources, ignore_case: bool) -> None:
@@ -178,7 +184,7 @@ def _stage_events(
 
     Where ids must be stitched or repeats found the rows are copied, `id` is their line, and None is
     returned. Else they are read where they lie, as often as they are asked for, and returned is a
-    list for `_Rows` to note in which are left out. Then whether any id is suspected to be none.
+    list for `StagedRows` to note in which are left out. Then whether an id is suspected to be none.
     """
     canonical = ("source", *CANONICAL["events"], "timestamp_raw", "unread")
     kinds = {column: column_type(column) for column in canonical}
@@ -215,88 +221,7 @@ def _stage_events(
     return None if copied else [], any(suspicious for *_, suspicious in staged)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The staged rows, and the counts of those read and rejected by table.
-
-    left_out: of events that are read where they lie (see `_stage_events`), the conditions so far on
-    what their view shows.
-    """
-
-    con: duckdb.DuckDBPyConnection
-    left_out: list[str] | None
-    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def reject(self, table: str, reason: str, *, fault: bool = False, kept: bool = True) -> None:
-        """Take out the rows for which the SQL `reason` is not NULL; `kept` ones to `rejected`.
-
-        A fault in more than FAULTY_SHARE of a source's rows refuses the source.
-        """
-        if table not in self.counts:
-            n_read = one_row(self.con, f"SELECT count(*) FROM in_{table}")[0]
-            self.counts[table] = {"n_read": n_read, "n_rejected": {}}
-        n_rejected = self.counts[table]["n_rejected"]
-        line = "" if table == "events" else "rowid AS id, "
-        judged = f"(SELECT *, {line}{reason} AS verdict FROM in_{table})"
-        found = self.con.execute(f"""
-            SELECT source, verdict, count(*) FROM {judged}
-            WHERE verdict IS NOT NULL GROUP BY ALL ORDER BY ALL
-        """).fetchall()
-        for source, why, n in found:
-            if fault:
-                self._refuse_misread(table, judged, source, why, n)
-            n_rejected[why] = n_rejected.get(why, 0) + n
-        if found:
-            self._move(table, judged, reason, kept=kept)
-
-    def _refuse_misread(self, table: str, judged: str, source: str, why: str, n: int) -> None:
-        of_source = f"FROM in_{table} WHERE source = {sql_text(source)}"
-        n_rows = one_row(self.con, f"SELECT count(*) {of_source}")[0]
-        if n <= FAULTY_SHARE * n_rows:
-            return
-        example = ""
-        if "timestamp" in why:
-            raw = masked("timestamp_raw")
-            said = f"SELECT any_value({raw}) FROM {judged} WHERE verdict = {sql_text(why)}"
-            raw = one_row(self.con, said)[0]
-            example = f' (for example "{raw}")' if raw else ""
-        article = "an " if why.startswith("u") else "a "
-        if why.startswith("no "):
-            article = ""
-        raise DataError(
-            f"{source}: {n:,} of {n_rows:,} rows of {table} have {article}{why}{example};"
-            " more than one row in ten wrong in one way means the file is misread,"
-            " so nothing was loaded."
-        )
-
-    def _move(self, table: str, judged: str, reason: str, *, kept: bool) -> None:
-        if kept:
-            self._keep_rejected(table, judged)
-        if table == "events" and self.left_out is not None:
-            self.left_out.append(f"({reason}) IS NULL")
-            left = " AND ".join(self.left_out)
-            self.con.execute(
-                f"CREATE OR REPLACE TEMP VIEW in_events AS FROM all_events WHERE {left}"
-            )
-            return
-        copied = "given_events" if table == "events" else f"in_{table}"
-        self.con.execute(f"""
-            DELETE FROM {copied}
-            WHERE rowid IN (SELECT id FROM {judged} WHERE verdict IS NOT NULL)
-        """)
-
-    def _keep_rejected(self, table: str, judged: str) -> None:
-        # the rejected rows have the columns of events
-        unknown = [column for column in CANONICAL[table] if column not in CANONICAL["events"]]
-        self.con.execute(f"""
-            INSERT INTO rejected BY NAME
-            SELECT {sql_text(table)} AS canonical_table, verdict AS reason,
-                * EXCLUDE ({", ".join(["id", "verdict", *unknown])})
-            FROM {judged} WHERE verdict IS NOT NULL
-        """)
-
-
-def _reject_faults(rows: _Rows, earliest: Any) -> None:
+def _reject_faults(rows: StagedRows, earliest: Any) -> None:
     first = plausible.first_of(earliest)
     for table in ("events", "backend"):
         near = plausible.near(rows.con, f"in_{table}", earliest)
@@ -316,7 +241,7 @@ def _reject_faults(rows: _Rows, earliest: Any) -> None:
     rows.reject("responses", unnamed, fault=True)
 
 
-def _reject_repeats(rows: _Rows, resent_within: int) -> None:
+def _reject_repeats(rows: StagedRows, resent_within: int) -> None:
     line = "row_number() OVER (PARTITION BY user_id ORDER BY rowid)"
     rows.reject("people", f"CASE WHEN {line} > 1 THEN 'same user_id again' END")
     if rows.left_out is not None:

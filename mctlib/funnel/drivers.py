@@ -109,8 +109,7 @@ def drop_off_drivers(
     """
     leave = None if competing is None else log.step(competing, "competing")
     matchers = log.steps(steps)
-    length = window_of(matchers, window)
-    rule = Rule(matchers, length, as_columns(adjust), log.accounts, leave)
+    rule = Rule(matchers, window_of(matchers, window), as_columns(adjust), log.accounts, leave)
     check_exit(rule.steps, leave)
     columns = list(dict.fromkeys(as_columns(segments)))
     asked = [log.step(e) for e in (log.event_names if events is None else events)]
@@ -127,9 +126,8 @@ def drop_off_drivers(
     if sizes.empty or (step is not None and step not in sizes.index):
         wanted = 2 if sizes.empty or step is None else step
         finding = narrative.no_drivers_finding(rule, wanted, log.as_of(as_of))
-        return Drivers(
-            drivers=surest_first([], np.nan), finding=finding, caveats=said, groups=groups
-        )
+        nothing = surest_first([], np.nan)
+        return Drivers(drivers=nothing, finding=finding, caveats=said, groups=groups)
     step = step or int((sizes["n_on"] / sizes["n_users"]).idxmin())
     here = counts[counts["step"] == step]
     accounts = dict(list(in_accounts.query("step == @step").groupby("column")))

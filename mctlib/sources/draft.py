@@ -11,14 +11,14 @@ from typing import TypeAlias
 import duckdb
 
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError, column_type
-from mctlib.eventlog.sql import sql_name
-from mctlib.sources.dataset import NAME, name_fault
+from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.sources.data_yaml import NAME, name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.project import paths_of, project_root, store_folder
 from mctlib.sources.readers import HEADLESS, READERS, recognised
-from mctlib.sources.staging import workbench
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
 from mctlib.sources.unpack import Unpacking, likely_encoding, sheets_of
+from mctlib.sources.workbench import workbench
 
 PERSON = (
     "user|customer|member|candidate|applicant|client|person|employee|recruiter|contact|subscriber|"
@@ -305,7 +305,7 @@ def _time_lines(
         if column_type(column) not in ("TIMESTAMP", "DATE"):
             continue
         parts = [h for h in (header, clocks.get(column)) if h]
-        cleaned = ", ".join(f"clean({sql_name(plain(part))})" for part in parts)
+        cleaned = ", ".join(f"clean({_text_of(file, part)})" for part in parts)
         text = f"nullif(concat_ws(' ', {cleaned}), '')"
         whole = TimeColumn(con, file.shown, column, f"({scan(con, [file])})", None)
         sample = replace(whole, rows=f"({scan(con, [file])} LIMIT 1000)")
@@ -321,6 +321,14 @@ def _time_lines(
             if letters := letters_behind(local):
                 zone = [f"    # timezone: Europe/London  # which zone is meant by {letters}?"]
     return [*_format_lines(list(dict.fromkeys(said)), asked), *zone]
+
+
+def _text_of(file: File, header: str) -> str:
+    """SQL of a column, or of what stands in the column `properties` under that key."""
+    if header in map(plain, file.headers):
+        return sql_name(header)
+    path = sql_text("$." + json.dumps(header, ensure_ascii=False))
+    return f"json_extract_string(properties, {path})"
 
 
 def _format_lines(said: list[str], asked: list[list[str]]) -> list[str]:

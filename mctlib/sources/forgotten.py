@@ -10,7 +10,7 @@ from mctlib.eventlog.build import owner
 from mctlib.eventlog.ids import normal
 from mctlib.eventlog.pseudonyms import hashed
 from mctlib.sources.project import store_folder
-from mctlib.sources.staging import workbench
+from mctlib.sources.workbench import workbench
 
 HEAD = """\
 # Who is left out of every load of this dataset: hashes of their ids, see README.md. They fit one

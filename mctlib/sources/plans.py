@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mctlib.contract import ParameterError, nearest
-from mctlib.sources.dataset import read_dataset
+from mctlib.sources.data_yaml import read_dataset
 from mctlib.sources.project import plan_yaml, project_root, yaml_of
 
 

@@ -5,9 +5,7 @@
 
 import dataclasses
 import json
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -18,35 +16,24 @@ from mctlib.contract import (
     CANONICAL,
     DAYS,
     IDS,
-    NO,
-    PLATFORMS,
     REQUIRED,
-    YES,
     DataError,
     column_type,
     nearest,
 )
-from mctlib.eventlog.build import owner
-from mctlib.eventlog.pseudonyms import hashed, masked
+from mctlib.eventlog.pseudonyms import masked
+from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.eventlog.store import FAULTY_SHARE, connect
-from mctlib.sources import spellings
 from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.personal import (
     NEVER_HASHED,
-    OF_SOMEBODY,
-    REGULATED,
     is_id,
     left_out,
     of_partner,
 )
 from mctlib.sources.times import TimeColumn, put
 
-NAMED = " ".join(
-    f"WHEN regexp_matches(lower(x), {sql_text(words)}) THEN '{platform}'"
-    for platform, words in PLATFORMS.items()
-)
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",
@@ -55,53 +42,6 @@ KINDS = {
     "unstruct_event": "OBJECT",
     "event_params": "ARRAY",
 }
-# clean: a value, or NULL where a tool wrote something for nothing; tidy: it needs no cleaning.
-# blank: a value, or NULL where nothing is written. holds: whether a text is JSON of a kind.
-# scrub: a JSON text without the values of keys that are personal.
-MACROS = rf"""
-CREATE TEMP MACRO clean(x) AS CASE
-    WHEN list_position(['', 'null', 'NULL', 'None', '\N', 'NaN', 'NaT'], trim(x)) IS NULL
-    THEN trim(x) END;
-CREATE TEMP MACRO blank(x) AS CASE WHEN trim(x) NOT IN ('', '\N') THEN trim(x) END;
-CREATE TEMP MACRO tidy(x) AS CASE
-    WHEN strlen(x) > 4 THEN strlen(x) = length(x) AND x >= '!' AND NOT ends_with(x, ' ')
-    ELSE clean(x) IS NOT DISTINCT FROM x END;
-CREATE TEMP MACRO as_json(x) AS CASE
-    WHEN left(x, 1) IN ('{{', '[') AND json_valid(x) THEN x::JSON ELSE to_json(x) END;
-CREATE TEMP MACRO holds(x, kind) AS coalesce(json_type(try_cast(x AS JSON)) = kind, false);
-CREATE TEMP MACRO as_object(x) AS CASE WHEN holds(x, 'OBJECT') THEN x::JSON ELSE '{{}}'::JSON END;
-CREATE TEMP MACRO scrub(x) AS regexp_replace(x,
-    '"({REGULATED}|{OF_SOMEBODY})"\s*:\s*'
-    || '("(?:[^"\\]|\\.)*"|\{{[^{{}}]*\}}|\[[^\[\]]*\]|[^",{{}}\[\]\s]+)', '"\1":null', 'gi');
-CREATE TEMP MACRO yes_no(x) AS CASE
-    WHEN regexp_matches(lower(x), '^(yes|y|yep|true|1|ja|oui|si|sim)\b') THEN 'yes'
-    WHEN regexp_matches(lower(x), '^(no|n|nope|false|0|nein|non|nao)\b') THEN 'no' END;
-CREATE TEMP MACRO consents(x) AS CASE
-    WHEN regexp_matches(lower(x), '^{YES}') THEN true
-    WHEN regexp_matches(lower(x), '^{NO}') THEN false END;
-CREATE TEMP MACRO platform_of(x) AS CASE {NAMED}
-    ELSE lower(x) END;
-"""
-
-
-@contextmanager
-def workbench(
-    beside: Path | None, salted: str = ""
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB file for staged tables and a folder for unpacked archives; gone afterwards.
-
-    salted: put before what is hashed here.
-    """
-    suffix = f".{owner()}.tmp"
-    if beside:
-        beside.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(suffix, ".staging-", beside) as folder,
-        connect(f"{folder}/staging.duckdb") as con,
-    ):
-        hashing = f" CREATE TEMP MACRO pseudonym(x) AS {hashed('x', salted)}"
-        con.execute(MACROS + spellings.MACROS + hashing)
-        yield con, Path(folder)
 
 
 @dataclass
@@ -243,7 +183,8 @@ class Stage:
         more = ""
         if "properties" in CANONICAL[table]:
             typed["properties"], more = self._rest("clean" if table == "people" else "")
-            typed["unread"] = self.unread
+            if table == "events":
+                typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
         return f"SELECT {columns} FROM {self.rows(more)}"
 
@@ -457,11 +398,3 @@ class Stage:
 
 def _joined(day: str, clock: str) -> str:
     return f"nullif(concat_ws(' ', {day}, {clock}), '')"
-
-
-def need_hashed(names: Sequence[str], stages: Sequence[Stage]) -> None:
-    """Raise a DataError unless each of the columns to be hashed is in one of the stages."""
-    for name in names:
-        if not any(stage.names(name) for stage in stages):
-            near = nearest(name, [word for stage in stages for word in stage.words])
-            raise DataError(f'{stages[0].shown} has no column "{name}", named in hash.{near}')

@@ -10,8 +10,8 @@ import duckdb
 from mctlib.contract import DataError
 from mctlib.eventlog import plausible
 from mctlib.eventlog.pseudonyms import masked
+from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_text
-from mctlib.eventlog.store import FAULTY_SHARE
 from mctlib.sources.spellings import EXCEL, likely_formats
 
 UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")

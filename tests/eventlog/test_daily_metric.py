@@ -29,7 +29,7 @@ def test_rate_counts_users_by_day_of_their_first_start():
         log_of(SIGN_UPS), Rate("booked", of="signed_up", window="2d"), as_of="2026-03-05"
     )
     found = series.table
-    facts = ["metric", "kind", "events", "n_pending", "joined"]
+    facts = ["metric", "kind", "events", "n_pending", "caveats", "joined"]
     assert list(found.columns) == ["day", "segment", "n", "value", "n_success", *facts]
     assert found["day"].dt.strftime("%m-%d").tolist() == [
         "03-01",

@@ -13,7 +13,7 @@ import duckdb
 from mctlib.contract import IDS
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.sources.dataset import Source, read_source
-from mctlib.sources.staging import workbench
+from mctlib.sources.workbench import workbench
 
 EXPORTS = Path(__file__).parents[1] / "exports"
 HEAD = "user_id,event,timestamp\n"

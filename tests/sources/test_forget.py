@@ -11,6 +11,7 @@ from mctlib.contract import DataError
 from mctlib.eventlog.pseudonyms import salt
 from mctlib.sources.forget import forget
 from tests.support.logs import pseudonym
+from tests.support.stores import store_of
 
 EVENTS = (
     """user_id,anonymous_id,event,timestamp
@@ -107,14 +108,14 @@ def test_one_salt_a_checkout_and_none_of_the_demo(shop, project, monkeypatch):
     kept = Path("outputs/store/.salt")
     assert salt() == kept.read_text().strip() and len(salt()) == 32
     assert kept.stat().st_mode & 0o077 == 0
-    with duckdb.connect("outputs/store/shop.duckdb", read_only=True) as con:
+    with duckdb.connect(store_of("shop"), read_only=True) as con:
         ids = {row[0] for row in con.sql("SELECT user_id FROM users").fetchall()}
     assert ids == {pseudonym(who, salt()) for who in ("ann", "bob", "cem", "tablet")}
     buckets = []
     for given in ("", "something"):
         monkeypatch.setenv("MCT_SALT", given)
         open_log(project("demo: {users: 200}", "demo"), fresh=True).close()
-        with duckdb.connect("outputs/store/demo.duckdb", read_only=True) as con:
+        with duckdb.connect(store_of("demo"), read_only=True) as con:
             buckets.append(con.sql("SELECT user_id, bucket FROM users ORDER BY user").fetchall())
     assert buckets[0] == buckets[1]
     kept.write_text("short")

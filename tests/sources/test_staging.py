@@ -13,6 +13,7 @@ from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.steps import Step
 from tests.sources.reading import EXPORTS, HEAD, ROW, at, pick, read
 from tests.support.logs import frame_of, pseudonym
+from tests.support.stores import store_of
 
 
 def test_the_sql_names_are_safe():
@@ -66,7 +67,7 @@ def test_parquet_that_is_read_where_it_lies_gives_what_its_text_gives(tmp_path, 
 def properties_of(name):
     """The properties of a dataset's events, as its store keeps them, in the order of their time."""
     open_log(name).close()
-    with duckdb.connect("outputs/store/x.duckdb", read_only=True) as con:
+    with duckdb.connect(store_of("x"), read_only=True) as con:
         rows = con.sql("SELECT properties FROM events ORDER BY timestamp").fetchall()
     return [row[0] for row in rows]
 

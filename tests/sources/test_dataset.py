@@ -334,7 +334,7 @@ def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):
     assert log.load["tables"]["events"]["n_rejected"] == {'impossible user_id "null"': 1}
     own = log.table("people").iloc[:, -2:]
     assert own.columns.tolist() == ["Country", "Seats"]  # the address is no column
-    assert own["Country"].fillna("").tolist() == ["DE", "", "FR", "FR"]
+    assert sorted(own["Country"].fillna("")) == ["", "DE", "FR", "FR"]
     assert log.segments("Country") == ["(none)", "DE", "FR"]
     assert list(told(log.load)) == [
         "3 of 5 users of people have events",

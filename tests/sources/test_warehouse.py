@@ -11,7 +11,8 @@ import pytest
 from mctlib import open_log
 from mctlib.sources import warehouse
 from mctlib.sources.files import File
-from mctlib.sources.staging import Stage, workbench
+from mctlib.sources.staging import Stage
+from mctlib.sources.workbench import workbench
 from tests.sources.postgresql.asking import GOOD, PASSWORD, WRITTEN, refusal, source
 
 

@@ -48,7 +48,8 @@ def verdict(refused: str, near: tuple[date, date] | None = None) -> str:
     ``refused``: SQL that is true for users without consent. ``near``: see `plausible`.
     """
     no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
-    return f"CASE {plausible.faults(near=near)} {no_user} WHEN {refused} THEN 'no consent' END"
+    whose = f"CASE {no_user} WHEN {refused} THEN 'no consent' END"
+    return f"coalesce(CASE {plausible.faults(near=near)} END, {whose})"
 
 
 def headers(

@@ -57,7 +57,8 @@ def verdict(refused: str, nobody: str = "false", near: tuple[date, date] | None 
     """
     no_user = "WHEN coalesce(user_id, '') = '' THEN 'no user'"
     no_user += f" WHEN {nobody} THEN {called('user_id', 'user_id')}"
-    return f"CASE WHEN {refused} THEN 'no consent' {plausible.faults(near=near)} {no_user} END"
+    whose = f"coalesce(CASE {plausible.faults(near=near)} END, CASE {no_user} END)"
+    return f"CASE WHEN {refused} THEN 'no consent' ELSE {whose} END"
 
 
 def headers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -55,16 +55,16 @@ def implausible(column: str, first: pd.Timestamp, near: tuple[date, date] | None
 
     ``near``: see `near_the_middle`.
     """
+    last = last_of(column)
     ahead = "in the future" if column in HAPPENED else "more than 5 years ahead"
-    branches = f"""
+    low, end = map(pd.Timestamp, near or (first, last))
+    # what is believed goes first: reading a time anew for every branch would cost more than this
+    return f"""
+        WHEN {column} BETWEEN {_sql(max(first, low))} AND {_sql(min(last, end))} THEN NULL
         WHEN {column} < {_sql(first)} THEN '{column} before {first:%Y-%m-%d}'
-        WHEN {column} > {_sql(last_of(column))} THEN '{column} {ahead}'
+        WHEN {column} > {_sql(last)} THEN '{column} {ahead}'
+        WHEN {column} IS NOT NULL THEN '{column} more than 5 years from nearly all others'
     """
-    if near:
-        low, end = map(_sql, near)
-        far = f"'{column} more than 5 years from nearly all others'"
-        branches += f"WHEN {column} < {low} OR {column} >= {end} THEN {far}"
-    return branches
 
 
 def faults(first: pd.Timestamp = FLOOR, near: tuple[date, date] | None = None) -> str:
@@ -74,8 +74,8 @@ def faults(first: pd.Timestamp = FLOOR, near: tuple[date, date] | None = None) -
     """
     return f"""
         WHEN coalesce(event, '') = '' THEN 'no event'
-        WHEN timestamp IS NULL THEN 'unreadable timestamp'
         {implausible("timestamp", first, near)}
+        ELSE 'unreadable timestamp'
     """
 
 
@@ -85,12 +85,14 @@ def near_the_middle(counts: Iterable[tuple[date, int]]) -> tuple[date, date] | N
     Not believed are days more than FAR from the middle 99 % of the rows, if they have fewer than
     RARE of these. None where there are no such days.
     """
-    days = pd.Series(dict(counts)).sort_index()
+    days = pd.Series(dict(counts), dtype="int64").sort_index()
+    if days.empty:
+        return None
     before = days.cumsum() - days
     first = days.index[before + days > EDGE * days.sum()][0]
     last = days.index[before < (1 - EDGE) * days.sum()][-1]
-    low, end = ((pd.Timestamp(first) - FAR).date(), (pd.Timestamp(last) + FAR).date())
-    end += pd.Timedelta("1D").to_pytimedelta()
+    low = (pd.Timestamp(first) - FAR).date()
+    end = (pd.Timestamp(last) + FAR + pd.Timedelta("1D")).date()
     n_far = days[(days.index < low) | (days.index >= end)].sum()
     return (low, end) if 0 < n_far < RARE * days.sum() else None
 
@@ -104,20 +106,13 @@ def near(
     """
     if earliest is not None:
         return None
-    sound = f"{rows} WHERE {believed('timestamp')}"
-    ends = f"SELECT min(timestamp)::DATE, max(timestamp)::DATE FROM {sound}"
-    first, last = con.execute(ends).fetchall()[0]
-    counts = f"SELECT timestamp::DATE, count(*) FROM {sound} GROUP BY ALL"
-    return near_between(first, last, lambda: con.execute(counts).fetchall())
-
-
-def near_between(
-    first: date | None, last: date | None, counts: Callable[[], Iterable[tuple[date, int]]]
-) -> tuple[date, date] | None:
-    """As `near_the_middle`, of rows from one day to another, counted only where any may be far."""
-    if first is None or last is None or pd.Timestamp(first) + FAR >= pd.Timestamp(last):
+    wide = f"SELECT min(timestamp) + INTERVAL 5 YEARS < max(timestamp) FROM {rows}"
+    if not con.execute(wide).fetchall()[0][0]:
         return None
-    return near_the_middle(counts())
+    counts = (
+        f"SELECT timestamp::DATE, count(*) FROM {rows} WHERE {believed('timestamp')} GROUP BY 1"
+    )
+    return near_the_middle(con.execute(counts).fetchall())
 
 
 def empty(con: duckdb.DuckDBPyConnection, earliest: Any) -> dict[str, dict[str, int]]:

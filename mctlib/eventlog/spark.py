@@ -334,14 +334,11 @@ def _near(rows: DataFrame, tally: pd.DataFrame) -> tuple[date, date] | None:
     kept = tally[tally["verdict"].isna()]
     if kept.empty:
         return None
-    ends = pd.to_datetime([kept["first_at"].min(), kept["last_at"].max()], unit="us")
-    days = "cast(timestamp AS date) AS day"
-    sound = rows.where("verdict IS NULL")
-    return plausible.near_between(
-        ends[0].date(),
-        ends[1].date(),
-        lambda: map(tuple, sound.selectExpr(days).groupBy("day").count().collect()),
-    )
+    first, last = pd.to_datetime([kept["first_at"].min(), kept["last_at"].max()], unit="us")
+    if first + plausible.FAR >= last:
+        return None
+    days = rows.where("verdict IS NULL").selectExpr("cast(timestamp AS date) AS day")
+    return plausible.near_the_middle(map(tuple, days.groupBy("day").count().collect()))
 
 
 def _tally(rows: DataFrame) -> pd.DataFrame:

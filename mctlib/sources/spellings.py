@@ -78,7 +78,7 @@ MACROS = _macros()
 
 CLOCK = re.compile(
     r"(,? |T|_|:)(\d{1,2})([:.])\d\d(?:(\3)\d\d(?:([.,])\d{1,6})?)?"
-    r"(?:( ?)[AaPp][Mm])?(?:( ?)[+-]\d\d:?\d\d)?( [A-Za-z]{2,5})?$"
+    r"(?:( ?)[AaPp][Mm])?(?:( ?)[+-](?:0\d|1[0-4]):?\d\d)?( [A-Za-z]{2,5})?$"
 )
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

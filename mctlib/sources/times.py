@@ -19,17 +19,17 @@ OFFSET = r"[+-](?:0\d|1[0-4])(?::?\d\d)?"
 ZONE = rf"(?:Z| UTC| GMT|{OFFSET}| [A-Z][A-Za-z]+/[\w/+-]+)"
 DAY = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 CLOCK = r"[T ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
-# A count since 1970 is one where its moment is plausible, from 2000 to 2033: ten digits from
-# 2000010100 on are a day and its hour.
-COUNT = "regexp_full_match(x, '{}') AND try_cast(x AS DOUBLE) BETWEEN 946684800{} AND 2000000000{}"
+# A count since 1970 is one where its moment is plausible, from the end of 1999 to 2033: ten digits
+# from 2000010100 on are a day and its hour. Behind it stand the digits of finer units.
+COUNT = r"regexp_full_match(x, '(?:9[4-9]\d{7}|1\d{9})%s')"
 # How a text x may be written as a time; the first test that holds names it.
 WRITTEN = {
     "zoned": f"regexp_full_match(x, '{DAY}{CLOCK}{ZONE}')",
     "naive": f"regexp_full_match(x, '{DAY}(?:{CLOCK})?')",
-    "seconds": COUNT.format(r"\d{9,10}(\.\d+)?", "", ""),
-    "milliseconds": COUNT.format(r"\d{12,13}(\.\d+)?", *["000"] * 2),
-    "microseconds": COUNT.format(r"\d{15,16}(\.\d+)?", *["000000"] * 2),
-    "nanoseconds": COUNT.format(r"\d{18,19}", *["000000000"] * 2),
+    "seconds": COUNT % r"(?:\.\d+)?",
+    "milliseconds": COUNT % r"\d{3}(?:\.\d+)?",
+    "microseconds": COUNT % r"\d{6}(?:\.\d+)?",
+    "nanoseconds": COUNT % r"\d{9}",
     "digits": r"regexp_full_match(x, '\d{8}(\d\d){0,3}')",
     "spelled zoned": r"regexp_matches(iso_of(x), '[+-]\d\d:\d\d$')",
     "spelled": "iso_of(x) IS NOT NULL",
@@ -37,14 +37,14 @@ WRITTEN = {
 }
 # The timestamp that a text x of each kind means.
 MEANT = {
-    "zoned": "timezone('UTC', try_cast(x AS TIMESTAMPTZ))",
+    "zoned": "make_timestamp(epoch_us(try_cast(x AS TIMESTAMPTZ)))",
     "naive": "try_cast(x AS TIMESTAMP)",
     "seconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1000000) AS BIGINT))",
     "milliseconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1000) AS BIGINT))",
     "microseconds": "make_timestamp(CAST(round(CAST(x AS DOUBLE) * 1) AS BIGINT))",
     "nanoseconds": "make_timestamp(CAST(x AS BIGINT) // 1000)",
     "digits": "try_strptime(rpad(x, 14, '0'), '%Y%m%d%H%M%S')",
-    "spelled zoned": "timezone('UTC', try_cast(iso_of(x) AS TIMESTAMPTZ))",
+    "spelled zoned": "make_timestamp(epoch_us(try_cast(iso_of(x) AS TIMESTAMPTZ)))",
     "spelled": "try_cast(iso_of(x) AS TIMESTAMP)",
     "unreadable": "NULL::TIMESTAMP",
 }
@@ -63,7 +63,7 @@ def in_utc(local: str, timezone: str | None) -> str:
     """SQL of the UTC timestamp of a wall clock's time in a zone."""
     if timezone in (None, "UTC"):
         return local
-    return f"timezone('UTC', timezone({sql_text(timezone)}, {local}))"
+    return f"make_timestamp(epoch_us(timezone({sql_text(timezone)}, {local})))"
 
 
 def by_formats(formats: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -78,7 +78,7 @@ def by_formats(formats: Sequence[str]) -> dict[str, tuple[str, str]]:
         if said:
             # %Y takes 26 for the year 26
             test = f"{read} >= TIMESTAMP '1000-01-01'"
-            kinds[kind] = (test, f"timezone('UTC', {read})" if "zoned" in kind else read)
+            kinds[kind] = (test, f"make_timestamp(epoch_us({read}))" if "zoned" in kind else read)
     if EXCEL in formats:
         serial = "try_cast(replace(x, ',', '.') AS DOUBLE)"
         # to the millisecond, the finest that a spreadsheet keeps
@@ -143,14 +143,16 @@ class TimeColumn:
 
     def look(self, sql: str) -> Looked:
         """See how the texts are written."""
-        written, meant = self._kinds()
+        written, _ = self._kinds()
         kinds = " ".join(f"WHEN {test} THEN '{kind}'" for kind, test in written.items())
-        moments = " ".join(f"WHEN '{kind}' THEN {read}" for kind, read in meant.items())
+        # of the others the test is enough
+        doubted = {kind: read for kind, read in MEANT.items() if kind not in UNITS}
+        none = " ".join(f"WHEN '{kind}' THEN {read} IS NULL" for kind, read in doubted.items())
         rows = self.con.sql(f"""
-            SELECT kind, count(*), count(*) FILTER (moment IS NULL),
-                min({masked("x")}), min({masked("x")}) FILTER (moment IS NULL)
+            SELECT kind, count(*), count(*) FILTER (is_none),
+                min({masked("x")}), min({masked("x")}) FILTER (is_none)
             FROM (
-                SELECT x, kind, CASE kind {moments} END AS moment
+                SELECT x, kind, CASE kind {none} ELSE false END AS is_none
                 FROM (
                     SELECT x, CASE {kinds} END AS kind
                     FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL
@@ -206,7 +208,7 @@ class TimeColumn:
         if not self._first(within):
             time = f"CASE WHEN year({time}) BETWEEN 1 AND 9999 THEN {time} END"
         if kind == "TIMESTAMP WITH TIME ZONE":
-            return f"timezone('UTC', {time})"
+            return f"make_timestamp(epoch_us({time}))"
         if self.timezone is None:
             self._need_zone(self._first(f"min({time})::VARCHAR"))
         return in_utc(f"CAST({time} AS TIMESTAMP)", self.timezone)

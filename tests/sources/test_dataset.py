@@ -164,6 +164,27 @@ BAD_YAML = {
         "events: {path: e.csv}\nobserved_until: soon",
         'data.x.yaml: observed_until: "soon" is neither a day (2026-06-30) nor a timestamp',
     ),
+    "earliest": (
+        "events: {path: e.csv}\nearliest: once",
+        'data.x.yaml: earliest: "once" is neither a day (2026-06-30) nor a timestamp',
+    ),
+    "date_format of another tool": (
+        "events: {path: e.csv, date_format: DD.MM.YYYY HH:mm}",
+        'data.x.yaml: the date_format "DD.MM.YYYY HH:mm" of events does not say year, month and day'
+        ' as strptime does ("%d.%m.%Y %H:%M"). Did you mean "%d.%m.%Y %H:%M"?',
+    ),
+    "date_format of an unknown sign": (
+        'events: {path: e.csv, date_format: ["%d/%m/%Y", "%d/%m/%Q"]}',
+        'data.x.yaml: the date_format "%d/%m/%Q" of events holds a sign that strptime does not',
+    ),
+    "date_format of letters": (
+        'events: {path: e.csv, date_format: "%d/%m/%Y %H:%M %Z"}',
+        'data.x.yaml: the date_format "%d/%m/%Y %H:%M %Z" of events holds %Z, but letters such as',
+    ),
+    "two headers": (
+        "events: {path: e.csv, columns: {event: [a, b]}}",
+        'data.x.yaml: "event" in columns of events needs one header; only a time may have two, of',
+    ),
     "wrong table": (
         "events: {path: e.csv}\npeople: {path: e.csv, format: ga4}",
         "data.x.yaml: format ga4 fills events or backend, not people.",

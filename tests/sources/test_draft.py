@@ -220,3 +220,50 @@ def test_a_drafted_name_must_name_a_store(project, name):
         str(error.value)
         == f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
     )
+
+
+GUESSED = "    timezone: UTC  # guessed? the times carry no zone\n"
+TIMES = {
+    "day first": (
+        ["03/04/2026 10:11", "13/04/2026 10:11"],
+        '    date_format: "%d/%m/%Y %H:%M"  # guessed?\n' + GUESSED,
+    ),
+    "month first, told late": (
+        ["3/4/26"] * 1500 + ["3/14/26"],
+        '    date_format: "%m/%d/%y"  # guessed?\n' + GUESSED,
+    ),
+    "not told": (
+        ["03/04/2026", "05/06/2026"],
+        '    # date_format: "%d/%m/%Y"  # or "%m/%d/%Y"? The times do not tell which number is the'
+        " day\n" + GUESSED,
+    ),
+    "words": (
+        ["5 January 2026", "6 February 2026"],
+        '    date_format: "%d %B %Y"  # guessed?\n' + GUESSED,
+    ),
+    "a spreadsheet's": (["46027.5"], '    date_format: "excel"  # guessed?\n' + GUESSED),
+    "letters": (
+        ["2026-01-05 10:11 IST"],
+        '    date_format: "%Y-%m-%d %H:%M IST"  # guessed?\n'
+        "    # timezone: Europe/London  # which zone is meant by IST?\n",
+    ),
+    "no need": (["2026/01/05 10:11"], GUESSED),
+    "nothing": (["2026-01-05T10:11:12Z"], ""),
+}
+
+
+@pytest.mark.parametrize(("written", "lines"), TIMES.values(), ids=TIMES)
+def test_a_drafted_yaml_says_how_times_are_written_or_asks(project, written, lines):
+    Path("e.csv").write_text(HEAD + "".join(f"u,e,{w}\n" for w in written))
+    drafted = draft("mine", ["e.csv"])
+    assert drafted.partition("    format: canonical\n")[2] == lines
+
+
+def test_a_drafted_yaml_joins_a_day_and_its_clock(project):
+    Path("e.csv").write_text("Uid,Event,Time,Date\nu,e,10:11,13.01.2026\n")
+    assert draft("mine", ["e.csv"]).partition("    columns:\n")[2] == (
+        '      "user_id": "Uid"  # guessed?\n'
+        '      "event": "Event"  # guessed?\n'
+        '      "timestamp": ["Date", "Time"]  # guessed?\n'
+        '    date_format: "%d.%m.%Y %H:%M"  # guessed?\n' + GUESSED
+    )

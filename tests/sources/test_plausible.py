@@ -10,6 +10,7 @@ from mctlib.contract import DataError
 from mctlib.eventlog.plausible import near_the_middle
 from mctlib.sources.dataset import open_log
 from tests.sources.reading import HEAD, stored
+from tests.support.stores import store_of
 
 DAY = dt.date(2025, 1, 1)
 
@@ -108,7 +109,7 @@ earliest: 2024-06-01
     assert kept["signed_up_at"].dt.year.tolist()[0] == 2005
     assert kept["signed_up_at"].isna().tolist() == [False, True]
     assert kept["churned_at"].isna().tolist() == [True, False]
-    received = stored("outputs/store/x.duckdb")["events"]["received_at"]
+    received = stored(store_of("x"))["events"]["received_at"]
     assert received.dropna().tolist() == [pd.Timestamp("2025-01-05T00:00:01")]
 
 

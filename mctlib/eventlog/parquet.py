@@ -243,10 +243,10 @@ def lay_over(
 
 def _all_sound(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether all rows of events can stay; of Parquet files the footers tell, no row is read."""
-    found = con.execute("""
+    found = con.execute(f"""
         SELECT count(*) = least(count(user_id), count(event), count(timestamp))
             AND least(min(user_id), min(event)) > '' AND max(timestamp) < now()::TIMESTAMP
-            AND min(timestamp) >= TIMESTAMP '2000-01-01'
+            AND min(timestamp) >= TIMESTAMP '{plausible.FLOOR}'
             AND max(timestamp) < min(timestamp) + INTERVAL 5 YEARS
         FROM given_events""")
     return bool(found.fetchall()[0][0])

@@ -101,7 +101,8 @@ class SparkLog(EventLog):
             rows = rows.drop("verdict").selectExpr("*", why)
             tally = _tally(rows)
         shown = shown_names(connect(), tally["event"].dropna())
-        if renamed := {name: word for name, word in shown.items() if name != word}:
+        renamed: dict[Any, Any] = {name: word for name, word in shown.items() if name != word}
+        if renamed:
             rows = rows.replace(renamed, subset=["event"])
             tally = _tally(rows)
         self._events = rows.where("verdict IS NULL").drop("verdict", "refused")

@@ -13,7 +13,7 @@ EXCEL = "excel"
 # Letters behind a time that are taken for their hours. Others, such as IST, EDT or CST, mean
 # different hours in different places.
 LETTERS = {
-    **dict.fromkeys(("Z", "z", "UTC", "GMT", "UT", "WET"), "+00:00"),
+    **dict.fromkeys(("Z", "UTC", "GMT", "UT", "WET"), "+00:00"),
     **dict.fromkeys(("CET", "WEST"), "+01:00"),
     **dict.fromkeys(("CEST", "EET"), "+02:00"),
     "EEST": "+03:00",
@@ -59,7 +59,7 @@ def _macros() -> str:
         CREATE TEMP MACRO clock_of(p) AS ' ' || hour_of(p) || ':' || p.i || p.i2
             || ':' || rpad(p.s || p.s2, 2, '0') || CASE WHEN p.f = '' THEN '' ELSE '.' || p.f END;
         CREATE TEMP MACRO zone_of(p) AS CASE
-            WHEN p.letters <> '' THEN MAP {{{offsets}}}[p.letters]
+            WHEN p.letters <> '' THEN MAP {{{offsets}}}[upper(p.letters)]
             WHEN p.hours <> '' THEN
                 p.hours[1] || lpad(p.hours[2:], 2, '0') || ':' || rpad(p.minutes, 2, '0')
             ELSE '' END;

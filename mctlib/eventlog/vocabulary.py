@@ -154,7 +154,8 @@ class Vocabulary:
         names = dict.fromkeys(name for step in steps.values() for name in step.names)
         known = [*self.events, *self.meanings]
         said = [
-            f'event "{name}" does not occur in {self.log}.{nearest(name, known)}'
+            f'event "{name}" does not occur in {self.log}.'
+            f"{nearest(name, [word for word in known if word != name])}"
             for name in names
             if name not in self.events
         ]

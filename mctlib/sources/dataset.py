@@ -24,6 +24,7 @@ from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.data_yaml import Dataset, Source, read_dataset
 from mctlib.sources.files import File, find, one_sentence, rows_inside
+from mctlib.sources.personal import may_refuse
 from mctlib.sources.project import (
     paths_of,
     plan_yaml,
@@ -84,7 +85,20 @@ def read_source(
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
         selects = reader.read(table, **stages)
     _need_hashed(source.hash, list(stages.values()))
+    if table == "people" and "consent" not in source.columns:
+        notes += _unheard(list(stages.values()))
     return selects
+
+
+def _unheard(stages: Sequence[Stage]) -> list[str]:
+    """Sentences about columns that may say who refused and are read as any other."""
+    return [
+        f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does,'
+        f' map it by columns: {{consent: "{name}"}}.'
+        for stage in stages
+        for name in stage.words
+        if name.lower() != "consent" and may_refuse(name)
+    ]
 
 
 def _need_hashed(names: Sequence[str], stages: Sequence[Stage]) -> None:

@@ -14,6 +14,7 @@ from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterErr
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.data_yaml import NAME, name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
+from mctlib.sources.personal import CONSENT
 from mctlib.sources.project import paths_of, project_root, store_folder
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
@@ -59,7 +60,7 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
     "churned_at": r"(churned|cancell?ed|deleted)(_?(at|on|date))?",
     "renewed_at": r"(renewed|renewal)(_?(at|on|date))?",
     "revenue": r"revenue|mrr|arr",
-    "consent": r"(tracking_)?consent|opt_?in",
+    "consent": CONSENT,
     "submitted_at": r"(submitted|submit|completed|response|answered)_?(at|on|date|time).*|"
     r"date|timestamp|created(_at)?",
     "micro_conversion": r"question|micro_?conversion|goal|topic",

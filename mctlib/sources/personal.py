@@ -27,6 +27,8 @@ OF_SOMEBODY = "|".join(
         r'[^"]*(?:user|device|browser)[-_ ]?fingerprint',
     )
 )
+# How a column of people is called that may say who refused, in lower case with _ between words.
+CONSENT = r"(\w+_)?(consent\w*|opt_?in|einwilligung|zustimmung|gdpr|dsgvo|rgpd)(_\w+)?"
 # Of these no value is hashed: who sent users is no person of ours.
 PARTNERS = r"partner|affiliate|creator|influencer|promo|coupon|utm|campaign"
 NEVER_HASHED = ("event", "partner_id", "promo_code", *UTM)
@@ -39,6 +41,11 @@ OF_LOADERS = "_(fivetran|airbyte|sdc)_.*"
 def left_out(name: str) -> bool:
     """Whether nothing is kept of the values of a column."""
     return bool(re.fullmatch(f"{REGULATED}|{OF_LOADERS}", name, re.IGNORECASE))
+
+
+def may_refuse(name: str) -> bool:
+    """Whether a column of people may say who gave no consent."""
+    return bool(re.fullmatch(CONSENT, re.sub(r"\W+", "_", name.lower()).strip("_")))
 
 
 def is_id(name: str) -> bool:

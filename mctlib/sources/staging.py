@@ -34,6 +34,7 @@ from mctlib.sources.personal import (
 )
 from mctlib.sources.times import TimeColumn, put
 
+KEPT = " Every other column is kept by its own name: leave it out here."
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",
@@ -194,10 +195,9 @@ class Stage:
         chosen: dict[str, str] = {}
         for column, header in self.columns.items():
             if column not in CANONICAL[table]:
-                near = nearest(column, CANONICAL[table])
-                raise DataError(
-                    f'{self.shown}: "{column}" in columns is not a column of {table}.{near}'
-                )
+                near = nearest(column, CANONICAL[table]) + KEPT * ("properties" in CANONICAL[table])
+                said = f'"{column}" in columns is not a column of {table}.{near}'
+                raise DataError(f"{self.shown}: {said}")
             chosen[column] = self._mapped(column, header, names)
             if column in self.clocks:
                 clock = self._mapped(column, self.clocks[column], names)

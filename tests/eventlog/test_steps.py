@@ -85,6 +85,8 @@ def test_what_may_meet(a, b, meet):
 
 
 def test_a_name_that_does_not_occur_is_told_with_the_plans_words(log):
+    log.meanings["gone"] = Step("gone", title="Gone")  # a plan's word is no other word for itself
+    assert log.missing_events([Step("gone")]) == ['event "gone" does not occur in frame.']
     log.meanings["interview"] = Step("no_such", title="Interviews")
     assert log.missing_events(["interview"]) == ['event "no_such" does not occur in frame.']
     assert log.missing_events(["intervew"]) == [

@@ -335,6 +335,18 @@ def test_how_far_apart_is_said_in_the_yaml(project):
         open_log(project(f"{source}\nresent_within: 2"))
 
 
+@pytest.mark.parametrize(
+    "header", ["Einwilligung", "Marketing consent", "opt-in", "GDPR consent at"]
+)
+def test_a_column_that_may_say_who_refused_is_not_passed_over_in_silence(project, header):
+    files = {"e__csv": HEAD + ROW, "p__csv": f"user_id,{header}\nu,yes\n"}
+    sources_of = "events: {path: e.csv}\npeople: {path: p.csv"
+    (note,) = open_log(project(sources_of + "}", **files)).load["notes"]
+    assert note.startswith(f'p.csv: "{header}" may say who refused, and nobody is left out by it.')
+    mapped = f', format: columns, columns: {{consent: "{header}"}}}}'
+    assert not open_log(project(sources_of + mapped, **files)).load["notes"]
+
+
 def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):
     rows = "user_id,event,timestamp\n" + "".join(
         f"{user},{event},2026-01-05T00:00:00Z\n"

@@ -34,7 +34,7 @@ from mctlib.sources.personal import (
 )
 from mctlib.sources.times import TimeColumn, put
 
-KEPT = " Every other column is kept by its own name: leave it out here."
+KEPT = " Every other column is kept by its own name: leave it out."
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",

@@ -196,7 +196,8 @@ BAD_FILES = {
     "map to nowhere": (
         "{path: e.csv, format: columns, columns: {userid: user_id}}",
         {"e__csv": HEAD + ROW},
-        'e.csv: "userid" in columns is not a column of events. Did you mean "user_id"?',
+        'e.csv: "userid" in columns is not a column of events. Did you mean "user_id"?'
+        " Every other column is kept by its own name: leave it out.",
     ),
     "no map": (
         "{path: e.csv, format: columns}",

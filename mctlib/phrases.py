@@ -129,8 +129,9 @@ def told_together(names: Mapping[str, str], fewest: int) -> tuple[str, ...]:
     said = []
     for name in dict.fromkeys(names.values()):
         groups = [group for group in names if names[group] == name]
-        if len(groups) > 1:
-            said.append(f"{listed(groups, most=8)} as {name}")
+        if len(groups) > 1:  # so many are no grouping, and each may be a person's own
+            many = f"{len(groups)} groups" if len(groups) > 8 else listed(groups)
+            said.append(f"{many} as {name}")
     together = f"Told together, so that no group has fewer than {fewest} users:"
     return (f"{together} {'; '.join(said)}.",) if said else ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -134,6 +134,14 @@ class Result:
     groups: tuple[Groups, ...] = ()
 
     main: ClassVar[str] = ""  # name of the table that a reader looks at first
+
+    @property
+    def published(self) -> Result:
+        """The result as a page may tell it: of fewer than 10 users in all, nothing."""
+        if not any(0 < group.sizes.sum() < MIN_USERS for group in self.groups):
+            return self
+        nothing = f"These are fewer than {MIN_USERS} users, of whom nothing is told."
+        return replace(self, finding=nothing, rule="", details=(), caveats=())
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from mctlib.contract import DataError
-from mctlib.results import Groups, Page, suppress, together
+from mctlib.phrases import told_together
+from mctlib.results import Groups, Page, Result, suppress, together
 
 POPULATION = "users with signed_up"
 
@@ -203,3 +204,20 @@ def test_a_report_is_refused_where_hiding_no_longer_helps():
     page.publish("first", rows_of("organic", "others"), groups_of(CHANNELS, JOINED))
     with pytest.raises(DataError, match='table "second": whatever of it is hidden'):
         page.publish("second", rows_of("organic"), groups_of({"organic": 400, "others": 6}))
+
+
+def test_of_fewer_than_ten_users_in_all_a_page_tells_nothing():
+    few, enough = (Groups.whole("users with join", n) for n in (9, 10))
+    words = {"rule": "a rule", "details": ("more",), "caveats": ("a caveat",)}
+    said = Result(finding="50 % of 9 users", **words, groups=(few,)).published
+    assert said.finding == "These are fewer than 10 users, of whom nothing is told."
+    assert (said.rule, said.details, said.caveats) == ("", (), ())
+    told, plain = Result(finding="50 % of 10 users", groups=(enough,)), Result(finding="no groups")
+    assert told.published is told and plain.published is plain
+
+
+def test_many_groups_told_together_are_counted_for_each_may_be_a_person():
+    (few,) = told_together({"a": "others", "b": "others"}, 10)
+    assert few.endswith("has fewer than 10 users: a and b as others.")
+    (many,) = told_together({f"0170 {n}": "others" for n in range(9)}, 10)
+    assert many.endswith("has fewer than 10 users: 9 groups as others.")

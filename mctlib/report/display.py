@@ -183,6 +183,7 @@ def finding(result: Result, *, next_step: str, owner: str, more: Sequence[Result
     more : sequence of Result
         Further findings, in their order.
     """
+    result, *more = (each.published for each in (result, *more))
     results = (result, *more)
     caveats = list(dict.fromkeys(caveat for each in results for caveat in each.caveats))
     facts = [{name: getattr(each, name) for name in SAID} for each in results]

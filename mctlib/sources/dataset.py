@@ -202,6 +202,10 @@ def salt_of(dataset: Dataset, root: Path) -> str:
     return NO_SALT if invented else salt(store_folder(root))
 
 
+def _left_out(dataset: Dataset, root: Path, salted: str) -> list[str]:
+    return forgotten.listed(dataset.name, root, salted, dataset.ids_ignore_case)
+
+
 def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[str, Any]:
     """Read every source of a dataset into a store file; returns `build_store`'s load report."""
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +232,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 con=con,
                 name=dataset.name,
                 salted=salted,
-                forgotten=forgotten.listed(dataset.name, root, salted),
+                forgotten=_left_out(dataset, root, salted),
                 fingerprint=key,
                 observed_until=dataset.observed_until,
                 earliest=dataset.earliest,
@@ -249,7 +253,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     answers is not known: it counts by its text, the server and database asked, and the day (UTC).
     """
     described = dataset.model_dump_json(exclude={"currency", "plan"})
-    left_out = forgotten.listed(dataset.name, root, salted := salt_of(dataset, root))
+    left_out = _left_out(dataset, root, salted := salt_of(dataset, root))
     told = f"{salted} {duckdb.__version__} {described} {left_out}"
     digest = hashlib.sha256(told.encode())
     package = Path(__file__).parents[1]

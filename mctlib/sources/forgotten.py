@@ -24,14 +24,20 @@ def place(name: str, root: Path) -> Path:
     return root / "params" / f"forget.{name}.txt"
 
 
-def listed(name: str, root: Path, salted: str) -> list[str]:
+def listed(name: str, root: Path, salted: str, ignore_case: bool) -> list[str]:
     """The hashes of those who are forgotten. Raises DataError: they fit another salt, no hash."""
     path = place(name, root)
     if not path.is_file():
         return []
     lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     first, *hashes = [line for line in lines if line and not line.startswith("#")] or [""]
-    if first != f"salt {_mark(salted)}":
+    if first == f"salt {_mark(salted, not ignore_case)}":
+        raise DataError(
+            f"params/{path.name} was made while ids_ignore_case was {str(not ignore_case).lower()},"
+            " so nobody on it would be left out. Set it back, or remove the list and forget them"
+            " again."
+        )
+    if first != f"salt {_mark(salted, ignore_case)}":
         raise DataError(
             f"params/{path.name} names {len(hashes)} ids to be forgotten, hashed with another salt"
             " than today's, so nobody on it would be left out. Restore the salt (MCT_SALT, or"
@@ -61,11 +67,11 @@ def add(name: str, root: Path, salted: str, file: Path, *, ignore_case: bool = F
     new = sorted(one for (one,) in found if one)
     if not new:
         raise DataError(f"{file} names nobody. Write into it one user_id a line.")
-    known = listed(name, root, salted)
+    known = listed(name, root, salted, ignore_case)
     path = place(name, root)
     fresh = path.with_name(f".{path.name}.{owner()}.tmp")
     with fresh.open("w", encoding="utf-8") as out:
-        out.write(HEAD.format(_mark(salted)))
+        out.write(HEAD.format(_mark(salted, ignore_case)))
         out.writelines(f"{one}\n" for one in dict.fromkeys([*known, *new]))
         out.flush()
         os.fsync(out.fileno())
@@ -73,6 +79,7 @@ def add(name: str, root: Path, salted: str, file: Path, *, ignore_case: bool = F
     return new
 
 
-def _mark(salted: str) -> str:
-    """What tells one salt from another, and not what it is."""
-    return hashlib.sha256(f"forget {salted}".encode()).hexdigest()[:16]
+def _mark(salted: str, ignore_case: bool) -> str:
+    """What tells one salt, and one way to write ids, from another, and not what the salt is."""
+    way = " in small letters" * ignore_case
+    return hashlib.sha256(f"forget {salted}{way}".encode()).hexdigest()[:16]

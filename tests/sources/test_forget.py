@@ -134,3 +134,17 @@ def test_names_of_events_known_by_day_are_of_those_who_are_kept(project):
     assert json.loads(Path("outputs/store/x.load.json").read_text())["n_masked"] == {
         "events.event": 1
     }
+
+
+@pytest.mark.parametrize("at_first", ["true", "false"])
+def test_ids_written_another_way_are_no_way_back(shop, at_first):
+    yaml, then = Path("params/data.shop.yaml"), {"true": "false", "false": "true"}[at_first]
+    plain = yaml.read_text()
+    yaml.write_text(f"{plain}\nids_ignore_case: {at_first}\n")
+    Path("ids.txt").write_text("ann")
+    forget(shop, Path("ids.txt"))
+    yaml.write_text(f"{plain}\nids_ignore_case: {then}\n")
+    with pytest.raises(DataError) as error:
+        open_log(shop)
+    said = f"params/forget.shop.txt was made while ids_ignore_case was {at_first}, so nobody on it"
+    assert str(error.value).startswith(said)

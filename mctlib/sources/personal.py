@@ -16,6 +16,15 @@ REGULATED = "|".join(
         r'[^"]*(?:linked[-_ ]?in|xing)(?:[-_ ]?(?:url|profile|link))?',
     )
 )
+# Of a table of people also these; elsewhere such words mean other things (mobile: true).
+OF_PEOPLE = "|".join(
+    (
+        r"(?:mobile|cell|handy|whatsapp|telegram|tel|telefon|telefax|fax)"
+        r"(?:[-_ ]?(?:phone|number|no|nr))?\.?",
+        r"(?:date[-_ ]of[-_ ])?birth(?:[-_ ]?da(?:y|te))?|dob|geburts(?:tag|datum)",
+        r"vorname|nachname|contact|kontakt|(?:street|home|post(?:al)?)[-_ ]?address|adresse|iban",
+    )
+)
 # Keys whose values name a person, a device or a visit: kept as hashes, deeper in JSON not at all.
 OF_SOMEBODY = "|".join(
     (
@@ -38,9 +47,13 @@ NEVER_HASHED = ("event", "partner_id", "promo_code", *UTM)
 OF_LOADERS = "_(fivetran|airbyte|sdc)_.*"
 
 
-def left_out(name: str) -> bool:
-    """Whether nothing is kept of the values of a column."""
-    return bool(re.fullmatch(f"{REGULATED}|{OF_LOADERS}", name, re.IGNORECASE))
+def left_out(name: str, *, of_people: bool = False) -> bool:
+    """Whether nothing is kept of the values of a column, of a table of people or of another."""
+    names = f"{REGULATED}|{OF_LOADERS}"
+    if of_people:
+        # "Phone (mobile)" is a phone
+        names, name = f"{names}|{OF_PEOPLE}", re.sub(r"\s*\(.*\)\s*$", "", name)
+    return bool(re.fullmatch(names, name, re.IGNORECASE))
 
 
 def may_refuse(name: str) -> bool:

@@ -359,7 +359,7 @@ class Stage:
         left = [
             header
             for name, header in self.headers.items()
-            if name not in self.used and not left_out(header)
+            if name not in self.used and not left_out(header, of_people=bool(clean))
         ]
         parts = ["'{}'::JSON"]
         more = ""

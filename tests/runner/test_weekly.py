@@ -90,7 +90,7 @@ def test_the_funnel_recovers_what_the_events_show(week, truth):
 def test_the_fall_on_android_is_called_lost_tracking(week):
     (text,) = [r.finding["more"][-1]["finding"] for r in week.notebooks if r.name == "funnel"]
     assert (
-        "events were lost, most at step 2, profile_completed, in android" in text
+        "events were lost, most at step 2, Profile completed, in android" in text
         and ", tracking -" in text
     )
 

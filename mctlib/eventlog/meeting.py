@@ -59,12 +59,12 @@ def meeting(
 def check_meeting(ask: Ask, name: str, people: str, events: str) -> None:
     """Raise DataError where both tables (SQL) have users, and none of people has an event."""
     known = f"SELECT user_id FROM {people}"
-    if ask(f"SELECT 1 FROM {events} a WHERE user_id IN ({known}) LIMIT 1"):
+    n_people = ask(f"SELECT count(DISTINCT user_id) FROM {people}")[0][0]
+    # of nobody nothing is asked of the events, which may be many
+    if not n_people or ask(f"SELECT 1 FROM {events} a WHERE user_id IN ({known}) LIMIT 1"):
         return
-    n_people, n_users = (
-        ask(f"SELECT count(DISTINCT user_id) FROM {table}")[0][0] for table in (people, events)
-    )
-    if not n_people or not n_users:
+    n_users = ask(f"SELECT count(DISTINCT user_id) FROM {events}")[0][0]
+    if not n_users:
         return
     hint = (
         f'Those of people look like "{_shape(ask, people)}", those of events like '

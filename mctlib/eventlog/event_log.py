@@ -16,6 +16,7 @@ import pandas as pd
 
 from mctlib.contract import ABOUT_USERS, as_columns
 from mctlib.eventlog import observed
+from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
 from mctlib.eventlog.ids import asking
 from mctlib.eventlog.journeys import Journeys
@@ -56,6 +57,8 @@ class EventLog:
         Every event that occurs.
     meanings : dict
         Name -> Step, of the micro-conversions of a tracking plan.
+    calendar : Calendar
+        Whose days and weeks are meant: UTC's, from Monday on, unless the data YAML says otherwise.
     day_resolution : dict
         Event -> zones by whose days it is known, of events without a time of day.
     """
@@ -74,6 +77,7 @@ class EventLog:
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
         self.observed_until = observed.end(load)
         self.event_names, self.meanings = reader.words.events, reader.words.meanings
+        self.calendar = reader.words.calendar
         self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
@@ -83,7 +87,8 @@ class EventLog:
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
         moments = Moments.of(path, load["load_id"]) if path else None
-        return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
+        words = Vocabulary(load["name"], con, Calendar(**load["calendar"]))
+        return cls(load, StoreReader(con, words, moments))
 
     @classmethod
     def open(cls, path: Path, currency: str = "") -> EventLog:
@@ -309,8 +314,8 @@ class EventLog:
             Matchers; the journeys hold the rows that match at least one, bit i for matcher i.
         by : str or list of str
             Columns of people (of the user), else of the event; ``event.<column>`` for the event's
-            even then; ``properties.<key>``; ``week`` or ``month`` of the event (UTC, its first
-            day).
+            even then; ``properties.<key>``; ``week`` or ``month`` of the event (its first day,
+            by the calendar of the log).
         as_of : str or Timestamp, optional
             Last observed moment, see `as_of`.
         values : str, optional

@@ -10,12 +10,14 @@ import tempfile
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import duckdb
 
 from mctlib.contract import ABOUT_USERS, CANONICAL, ENUMS, DataError, as_window, column_type
 from mctlib.eventlog import observed, plausible
+from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.checks import look_over
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
@@ -62,6 +64,7 @@ class Terms(TypedDict, total=False):
     forgotten: Collection[str]
     fingerprint: str
     observed_until: Any
+    calendar: Calendar
     earliest: Any
     zones: Sequence[str]
     notes: Sequence[str]
@@ -121,6 +124,7 @@ def fill(
         "met": met,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "observed_until": observed.told(terms.get("observed_until")),
+        "calendar": asdict(terms.get("calendar", Calendar())),
         **_written(rows, name, [select for _, select in tables.get("events", ())], terms),
     }
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])

@@ -11,12 +11,12 @@ import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
 from mctlib.eventlog import filters
+from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
 SOME = 200_000  # events that show which properties there are
-# Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
-CALENDAR = ("week", "month")
+CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own
 NAMED = tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties"))
 FEW_VALUES, MOST_VALUES = 8, 1000  # that a sentence names, and that the near ones are sought in
 BESIDE = tuple(table for table in TABLES if table != "events")
@@ -40,8 +40,11 @@ class Vocabulary:
         Holds its tables.
     """
 
-    def __init__(self, log: str, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, log: str, con: duckdb.DuckDBPyConnection, calendar: Calendar | None = None
+    ) -> None:
         self.log = log
+        self.calendar = calendar or Calendar()
         self._con = con
         self._filled: dict[tuple[str, str], bool] = {}
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
@@ -61,7 +64,7 @@ class Vocabulary:
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
         of_user = name in self._named["people"] and self.filled("people", name)
-        sql = f"p.{sql_name(name)}" if of_user else _of_event(name)
+        sql = f"p.{sql_name(name)}" if of_user else self._of_event(name)
         if sql is None:
             raise self.unknown(name)
         if not isinstance(name, Binned):
@@ -71,6 +74,10 @@ class Vocabulary:
                 f'"{name}" cannot be put into bins, for it holds no numbers in {self.log}.'
             )
         return Column(_in_bins(sql, name.edges), of_user)
+
+    def _of_event(self, name: str) -> str | None:
+        """SQL of an event's week or month, a property or a column; None for any other name."""
+        return self.calendar.sql(name) if name in CALENDAR else _of_event(name)
 
     def numbers(self, sql: str, of_user: bool) -> bool:
         """Whether a column, given by its SQL, holds any number."""
@@ -297,11 +304,9 @@ def number(name: str) -> str:
 
 
 def _of_event(name: str) -> str | None:
-    """SQL of a property, a week or month, or a column of events; None for any other name."""
+    """SQL of a property or a column of events; None for any other name."""
     if name.startswith("properties."):
         return _property(name.removeprefix("properties."))
-    if name in CALENDAR:
-        return f"date_trunc('{name}', e.timestamp)::DATE"
     column = name.removeprefix("event.")
     return f"e.{column}" if column in NAMED else None
 

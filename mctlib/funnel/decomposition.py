@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases
-from mctlib.contract import ParameterError, as_columns, as_timestamp
+from mctlib.contract import ParameterError, as_columns
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
@@ -100,7 +100,7 @@ def explain_change(
     steps, window
         See `diagnose_funnel`; steps in order.
     before, after : pair of str
-        First and last day of the users' first entry, UTC.
+        First and last day of the users' first entry, by the calendar of the log (UTC's).
     by : str or list of str, optional
         Columns, read at entry, whose values are the segments.
     as_of : str, optional
@@ -130,7 +130,7 @@ def explain_change(
     """
     matchers, columns = log.steps(steps), as_columns(by)
     window_us = window_of(matchers, window)
-    periods = _period(before, "before"), _period(after, "after")
+    periods = _period(log, before, "before"), _period(log, after, "after")
     last_day = f"{log.last_event:%Y-%m-%d}"
     _refuse_periods(periods, window_us, log.as_of(last_day if as_of is None else as_of))
     proof = proofs(log, matchers, implied=_implied(matchers, required))
@@ -188,14 +188,14 @@ def _groups(
     )
 
 
-def _period(days: Sequence[Any], name: str) -> Period:
+def _period(log: EventLog, days: Sequence[Any], name: str) -> Period:
     """First and last microsecond of a period given by its first and last day."""
     if isinstance(days, str) or len(days) != 2:
         raise ParameterError(f"{name}: give two days, the first and the last.")
-    first, last = (int(as_timestamp(d, name).normalize().value // 1000) for d in days)
+    first, last = log.calendar.period(days[0], days[1], name)
     if last < first:
         raise ParameterError(f"{name}: the last day ({days[1]}) lies before the first ({days[0]}).")
-    return first, last + phrases.DAY_US - 1
+    return first, last
 
 
 def _refuse_periods(periods: tuple[Period, Period], window: int, end: int) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.contract import ParameterError, interval_columns
+from mctlib.phrases import amount
 from mctlib.roi.rung import Rung
 from mctlib.roi.weeks import Panel
 
@@ -73,6 +74,12 @@ class Money:
             )
         if not (isinstance(self.margin, Real) and 0 < self.margin <= 1):
             raise ParameterError(f"margin: {self.margin!r} must be a share above 0 and at most 1.")
+
+    def __str__(self) -> str:
+        cost, value = self.spent[0], self.value
+        brings = "" if value is None else f"{amount(value, self.currency)} a success"
+        spent = "" if self.cost is None else f"{amount(cost, self.currency)} spent"
+        return ", ".join(filter(None, [brings, spent])) or "no money is told"
 
     @property
     def each(self) -> float:

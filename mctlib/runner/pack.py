@@ -17,17 +17,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mctlib.contract import DataError, ParameterError, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
-from mctlib.runner.declared import (
+from mctlib.report.declared import (
     Declared,
     Given,
     Mistakes,
-    check_parameters,
     declared_parameters,
+    settled,
 )
-from mctlib.runner.parameters import read_day
-from mctlib.runner.record import NAME, Report, shown
+from mctlib.report.parameters import read_day
+from mctlib.runner.record import NAME, Report
 from mctlib.sources import dataset as sources
-from mctlib.sources.project import project_root
+from mctlib.sources.project import project_root, shown
 from mctlib.strict_yaml import Loader, fault_of, read
 
 PACK_NAME = r"\w[\w .-]*"  # its reports are a folder of outputs/
@@ -134,9 +134,8 @@ def check_pack(path: str | Path) -> tuple[Pack, EventLog, list[Report]]:
         given = plan.given | own
         with mistakes.noted():
             unset = f"{shown(path)}, {plan.name}"
-            check_parameters(plan.notebook.stem, plan.declared, given, unset, log)
-        parameters = {key: value for key, (_, value) in given.items()}
-        reports.append(Report(plan.name, shown(plan.notebook), parameters))
+            values = settled(plan.notebook.stem, plan.declared, given, unset, log)
+            reports.append(Report(plan.name, shown(plan.notebook), values))
     mistakes.tell()
     return pack, log, reports
 

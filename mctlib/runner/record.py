@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 NAME = r"[A-Za-z0-9][\w-]*"  # of a report, which names its files
@@ -48,9 +46,3 @@ class RunRecord:
     notebooks: list[Report]
     folder: str = ""
     notes: list[str] = field(default_factory=list)
-
-
-def shown(path: str | Path) -> str:
-    """A file as its reader would name it: relative to where they stand, if it lies below."""
-    below = Path(path).resolve().is_relative_to(Path.cwd())
-    return os.path.relpath(path) if below else str(path)

@@ -15,8 +15,8 @@ import pandas as pd
 
 from mctlib.runner import execute, publish
 from mctlib.runner.pack import Pack, check_pack
-from mctlib.runner.record import Report, RunRecord, shown
-from mctlib.sources.project import project_root
+from mctlib.runner.record import Report, RunRecord
+from mctlib.sources.project import project_root, shown
 from mctlib.sources.snapshot import handing
 
 __all__ = ["RunRecord", "run_pack"]

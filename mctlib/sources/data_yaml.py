@@ -18,6 +18,7 @@ from mctlib.contract import (
     column_type,
     nearest,
 )
+from mctlib.eventlog.calendar import Weekday
 from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.sources.project import content_of
 from mctlib.sources.readers import READERS
@@ -97,6 +98,7 @@ class Dataset(BaseModel):
 
     currency: of every amount, as it is printed (EUR); nothing is converted.
     observed_until: day or moment (UTC) until which events were collected, although none came.
+    reporting_timezone, week_starts: by which weeks, months and days of entry are told.
     plan: the YAML of the tracking plan, where it is not params/plan.<name>.yaml.
     earliest: the first day (UTC) whose events are believed, in place of `plausible`'s own rules.
     resent_within: what lies further apart was not sent again, although the event_id is the same.
@@ -107,6 +109,8 @@ class Dataset(BaseModel):
     name: str
     currency: str = ""
     observed_until: Annotated[str, BeforeValidator(str)] | None = None
+    reporting_timezone: str = "UTC"
+    week_starts: Weekday = "monday"
     plan: str | None = None
     earliest: Annotated[str, BeforeValidator(str)] | None = None
     resent_within: Annotated[str, BeforeValidator(str)] = RESENT_WITHIN
@@ -151,6 +155,9 @@ def read_dataset(path: Path) -> Dataset:
         raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
         raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
+    zone = dataset.reporting_timezone
+    if fault := _zone_fault(zone, f'the reporting_timezone "{zone}"'):
+        raise DataError(f"{path.name}: {fault}")
     for table, source in dataset.sources():
         if fault := _place_fault(table, source) or _format_fault(table, source):
             raise DataError(f"{path.name}: {fault}")
@@ -200,14 +207,18 @@ def _format_fault(table: str, source: Source) -> str:
     tables = READERS[source.format].tables
     if table not in tables:
         return f"format {source.format} fills {' or '.join(tables)}, not {table}."
-    zones = available_timezones()
-    if source.timezone is not None and source.timezone not in zones:
-        near = nearest(source.timezone, zones)
-        return f'the timezone "{source.timezone}" of {table} is no IANA name.{near}'
+    zone = source.timezone or "UTC"
+    if fault := _zone_fault(zone, f'the timezone "{zone}" of {table}'):
+        return fault
     if source.encoding is not None and not is_encoding(source.encoding):
         near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
         return f'the encoding "{source.encoding}" of {table} is not known.{near}'
     return _times_fault(table, source)
+
+
+def _zone_fault(zone: str, what: str) -> str:
+    zones = available_timezones()
+    return "" if zone in zones else f"{what} is no IANA name.{nearest(zone, zones)}"
 
 
 def _times_fault(table: str, source: Source) -> str:

@@ -17,6 +17,7 @@ from mctlib.contract import (
     nearest,
 )
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
+from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
@@ -235,6 +236,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 forgotten=_left_out(dataset, root, salted),
                 fingerprint=key,
                 observed_until=dataset.observed_until,
+                calendar=Calendar(dataset.reporting_timezone, dataset.week_starts),
                 earliest=dataset.earliest,
                 zones=zones,
                 notes=notes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from glob import glob
@@ -112,3 +113,9 @@ def paths_of(named: Sequence[str], root: Path) -> list[Path]:
             raise DataError(f'The file "{written}" does not exist in {root}.{near}')
         found |= dict.fromkeys(paths)
     return list(found)
+
+
+def shown(path: str | Path) -> str:
+    """A file as its reader would name it: relative to where they stand, if it lies below."""
+    below = Path(path).resolve().is_relative_to(Path.cwd())
+    return os.path.relpath(path) if below else str(path)

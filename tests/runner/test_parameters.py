@@ -6,9 +6,9 @@ import pytest
 
 import mctlib
 from mctlib.contract import ParameterError
-from mctlib.runner.declared import declared_parameters
+from mctlib.report.declared import declared_parameters
+from mctlib.report.parameters import MODELS
 from mctlib.runner.pack import check_pack
-from mctlib.runner.parameters import MODELS
 from tests.support.project import NOTEBOOKS, ROOT, STEPS, pack_of
 
 WRONG = {
@@ -294,25 +294,125 @@ def test_every_mistake_names_the_file_where_the_value_stands(project):
     )
     with pytest.raises(ParameterError) as error:
         check_pack("params/weekly.yaml")
-    outside = "lies outside the data, which run from 2026-03-01 to 2026-03-31."
-    default = "It is not set there; this is the notebook's default, which is the demo's."
-    window, first, second, column, *days = str(error.value).splitlines()
+    window, first, second, column = str(error.value).splitlines()
     assert window == 'params/mine.yaml: parameter "window" of funnel must be str, not 7.'
     steps = 'params/mine.yaml: parameter "steps" of funnel: event'
     assert first.startswith(f'{steps} "profile_complete" does not occur in tiny. Did you mean')
     assert second.startswith(f'{steps} "signd_up" does not occur in tiny. Did you mean')
     assert column.startswith('params/weekly.yaml: parameter "by" of funnel: "platfrm" is neither')
-    after = 'params/weekly.yaml: parameter "after" of funnel:'
-    assert days == [
-        f"{after} 2026-05-11 {outside} {default}",
-        f"{after} 2026-06-21 {outside} {default}",
-    ]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "needs"),
+    [
+        ("funnel", 'needs "steps" and "window", which are not given.'),
+        ("activation", 'needs "start" and "activation", which are not given.'),
+        ("attribution", 'needs "conversion", "windows" and "steps", which are not given.'),
+        ("roi", 'needs "start", "success", "window" and "change_at", which are not given.'),
+    ],
+)
+def test_no_default_of_the_demo_becomes_a_users(project, notebook, needs):
+    (project / "params/weekly.yaml").write_text(f"dataset: tiny\nnotebooks: {{{notebook}: }}\n")
+    with pytest.raises(ParameterError) as error:
+        check_pack("params/weekly.yaml")
+    assert str(error.value) == f"params/weekly.yaml, {notebook}: {notebook} {needs}"
+
+
+def test_what_a_notebook_can_do_without_is_empty(project):
+    (project / "params/weekly.yaml").write_text(
+        "dataset: tiny\nnotebooks: {roi: {set: {start: signed_up, success: profile_completed,"
+        ' window: 7d, change_at: "2026-03-09"}}}\n'
+    )
+    asked = check_pack("params/weekly.yaml")[2][0].parameters
+    assert (asked["value"], asked["cost"], asked["wish"]) == (None, None, 0)
+    assert (asked["by"], asked["treated"], asked["arms"]) == ("", "", "")
+
+
+PERIODS = {  # tiny's days run from Sunday, 2026-03-01, to Tuesday, 2026-03-31
+    ("last 2w", "previous 2w", "1d", "03-31"): "03-16 03-29 03-02 03-15",
+    ("last 1w", "previous 2w", "1d", "03-29"): "03-16 03-22 03-02 03-15",
+    ("last 1w", "previous 1w", "2d", "03-31"): "03-23 03-29 03-16 03-22",
+    ("last 1w", "previous 1w", "3d", "03-31"): "03-16 03-22 03-09 03-15",
+}
+
+
+@pytest.mark.parametrize(("asked", "days"), PERIODS.items(), ids=map("; ".join, PERIODS))
+def test_a_period_may_be_the_last_whole_weeks_whose_windows_have_closed(project, asked, days):
+    after, before, window, as_of = asked
+    pack = pack_of("funnel", after=after, before=before, window=window)
+    (project / "params/weekly.yaml").write_text(f'as_of: "2026-{as_of}"\n{pack}')
+    found = check_pack("params/weekly.yaml")[2][0].parameters
+    assert found["after"] + found["before"] == [f"2026-{day}" for day in days.split()]
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (
+            {"after": "last month"},
+            '"after" of funnel: "last month" is no period; write [',
+        ),
+        (
+            {"after": "previous 4w"},
+            '"after" of funnel: "previous 4w" is no period; write [',
+        ),
+        (
+            {"before": "previous 1w"},
+            '"before" of funnel: previous 1w of what? "after" names ',
+        ),
+        (
+            {"after": "last 9w"},
+            '"after" of funnel: 2026-01-12 lies outside the data',
+        ),
+    ],
+)
+def test_a_period_in_words_that_is_none(project, asked, complaint):
+    (project / "params/weekly.yaml").write_text(pack_of("funnel", **asked))
+    with pytest.raises(ParameterError, match=re.escape(complaint)):
+        check_pack("params/weekly.yaml")
+
+
+TIMELINE = """day,kind,label
+2026-03-02,release,iOS 4.1.0
+2026-03-09,release,iOS 4.2.0
+2026-03-16,campaign,Spring 4.2
+2026-03-20,release,Android 4.2.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("release ios 4.2", "2026-03-09"),
+        ("Campaign 4.2", "2026-03-16"),
+        (
+            "release 4.2.0",
+            "names 2 entries of the timeline; it has 2026-03-09 release iOS 4.2.0; 2026-03-20",
+        ),
+        ("release 5", "names no entry of the timeline; it has 2026-03-02 release iOS 4.1.0; 2026"),
+        ("launch 4.2", "names no entry of the timeline; it has 2026-03-02 release iOS 4.1.0; 2026"),
+    ],
+)
+def test_the_day_of_a_change_may_be_told_by_the_timeline(project, asked, said):
+    data, timeline = project / "params/data.tiny.yaml", project / "exports/timeline.csv"
+    before = data.read_text()
+    timeline.write_text(TIMELINE)
+    data.write_text(f"{before}timeline: {{path: exports/timeline.csv}}\n")
+    (project / "params/weekly.yaml").write_text(pack_of("roi", change_at=asked))
+    try:
+        if said.startswith("names"):
+            with pytest.raises(ParameterError, match=re.escape(f'"{asked}" {said}')):
+                check_pack("params/weekly.yaml")
+        else:
+            assert check_pack("params/weekly.yaml")[2][0].parameters["change_at"] == said
+    finally:
+        data.write_text(before)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_has_the_parameters_of_its_notebook(name):
     declared = declared_parameters(ROOT / f"notebooks/{name}.ipynb").keys()
-    assert declared - {"dataset", "as_of"} == MODELS[name].model_fields.keys()
+    assert declared - {"dataset"} == MODELS[name].model_fields.keys()
 
 
 def test_the_rules_of_credit_are_the_package_s_own(project):

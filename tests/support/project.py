@@ -17,6 +17,7 @@ STEPS = ["signed_up", "profile_completed"]
 ASKED: dict[str, dict[str, Any]] = {
     "funnel": {
         "steps": STEPS,
+        "window": "14d",
         "competing": "",
         "by": "platform",
         "before": [],
@@ -34,12 +35,14 @@ ASKED: dict[str, dict[str, Any]] = {
         "conversion": "profile_completed",
         "start": ["signed_up"],
         "competing": "",
+        "windows": ["30d", "7d", "14d", "60d"],
         "steps": STEPS,
         "kinds": ["platform"],
     },
     "roi": {
         "start": "signed_up",
         "success": "profile_completed",
+        "window": "14d",
         "by": "platform",
         "treated": "ios",
         "change_at": "2026-03-09",

@@ -17,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.runner.parameters import MODELS
-from mctlib.runner.record import shown
+from mctlib.phrases import listed
+from mctlib.report.parameters import MODELS
+from mctlib.sources.project import shown
 
 TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, tuple, object)}
 SECRET_NAME = re.compile(
@@ -28,8 +29,6 @@ SECRET_VALUE = re.compile(
     r"://[^/\s:@]+:[^/\s@]+@|AKIA[0-9A-Z]{16}|-----BEGIN|\bgh[pousr]_\w{20}|\bgithub_pat_"
     r"|\bxox[a-z]-|\bsk-\w{16}|\beyJ[\w-]{10,}\.|hooks\.slack\.com/"
 )
-
-DEMO = "It is not set there; this is the notebook's default, which is the demo's."
 
 
 class Declared(NamedTuple):
@@ -98,19 +97,23 @@ def _declared_in(body: list[ast.stmt]) -> dict[str, Declared]:
     return found
 
 
-def check_parameters(
+def settled(
     notebook: str,
     declared: Mapping[str, Declared],
     given: Mapping[str, Given],
     unset: str,
     log: EventLog,
-) -> None:
-    """Check the values that a notebook will run with against its types and the data.
+) -> dict[str, Any]:
+    """The values that a notebook runs with, checked against its types and the data.
 
-    Where a value is not given, its default is meant, and ``unset`` names the file that could hold
-    one. Raises ParameterError with one line a mistake.
+    Periods and days that were told in words are days. What is not given is for the demo the
+    notebook's own, for any other dataset what its model says: empty, or to be given; ``unset``
+    names the file that could hold it. Raises ParameterError with one line a mistake.
     """
-    values = {key: given.get(key, Given(unset, d.default)) for key, d in declared.items()}
+    model = MODELS.get(notebook)
+    own = model is None or log.name == "demo"
+    values = {key: Given(unset, d.default) for key, d in declared.items()} if own else {}
+    values |= given
     wrong: list[tuple[str, str]] = []
     good = {}
     for key, (_, value) in values.items():
@@ -118,17 +121,25 @@ def check_parameters(
             wrong.append((key, mistake))
         else:
             good[key] = value
-    if model := MODELS.get(notebook):
+    told, lacking = {key for key, _ in wrong}, []
+    if model:
         try:
-            model.model_validate(good, strict=True, context=log)
+            good |= model.model_validate(good, strict=True, context=log).model_dump()
         except ValidationError as error:
-            wrong += [(str(each["loc"][0]), _said(each)) for each in error.errors()]
+            for key, each in [(str(each["loc"][0]), each) for each in error.errors()]:
+                if key not in values:
+                    lacking.append(f'"{key}"')
+                elif key not in told:
+                    wrong.append((key, _said(each)))
     mistakes = Mistakes()
     for key, what in wrong:
-        demo = "" if key in given else f" {DEMO}"
         where = values[key].where.removesuffix(f", {notebook}")  # it is named once
-        mistakes.append(f'{where}: parameter "{key}" of {notebook}{what}{demo}')
+        mistakes.append(f'{where}: parameter "{key}" of {notebook}{what}')
+    if lacking:
+        them = "which is" if len(lacking) == 1 else "which are"
+        mistakes.append(f"{unset}: {notebook} needs {listed(lacking)}, {them} not given.")
     mistakes.tell()
+    return good
 
 
 def _plain_mistake(name: str, value: Any, kind: Any) -> str:

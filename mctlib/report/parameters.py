@@ -1,4 +1,7 @@
-"""What a notebook may be asked: one model a notebook, whose types know the data."""
+"""What a notebook may be asked: one model a notebook, whose types know the data.
+
+What a model leaves to a default is what a dataset other than the demo gets where nothing is given.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
+from mctlib.eventlog.calendar import weeks_before
 from mctlib.eventlog.observed import last_day
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
@@ -156,6 +160,41 @@ def _durations(value: Any, _: Any) -> str:
     return "" if value else " names no duration; write at least one."
 
 
+def _weeks(value: Any, info: Any) -> Any:
+    """A period that is told in whole weeks, as its first and last day."""
+    if not isinstance(value, str) or not value:
+        return value or []
+    told = re.fullmatch(r"(last|previous) ([1-9]\d*)w", value)
+    word = {"after": "last", "before": "previous"}[info.field_name]
+    if not told or told[1] != word:
+        raise ValueError(f': "{value}" is no period; write [first day, last day] or {word} 4w.')
+    if "after" in info.data:
+        if not info.data["after"]:
+            raise ValueError(f': {value} of what? "after" names no period.')
+        return weeks_before(info.data["after"][0], int(told[2]))
+    log, steps = info.context, info.data.get("steps")
+    window = info.data.get("window") or (log.step(steps[-1]).within if steps else "")
+    closed = log.as_of(info.data["as_of"]) - (as_window(window) if window else 0)
+    return log.calendar.last_weeks(closed, int(told[2]))
+
+
+def _entry(value: Any, info: Any) -> Any:
+    """The day of the timeline's entry that is told by its kind and a part of its label."""
+    told = re.fullmatch(r"([A-Za-z]+) +(.+)", value) if isinstance(value, str) else None
+    if not told:
+        return value
+    timeline = info.context.table("timeline").sort_values("day").astype({"day": "datetime64[s]"})
+    of_kind = timeline[timeline["kind"].str.strip().str.lower() == told[1].lower()]
+    near = of_kind[of_kind["label"].str.contains(told[2].strip(), case=False, regex=False)]
+    if near["day"].nunique() == 1:
+        return f"{near['day'].iloc[0]:%Y-%m-%d}"
+    listed = next((t for t in (near, of_kind, timeline) if len(t)), timeline)
+    entries = [f"{e.day:%Y-%m-%d} {e.kind} {e.label}" for e in listed.itertuples()]
+    known = f"it has {'; '.join(entries)}." if entries else "it is empty."
+    many = f"{len(near)} entries" if len(near) else "no entry"
+    raise ValueError(f': "{value}" names {many} of the timeline; {known}')
+
+
 def _day(value: Any, info: Any) -> str:
     """An ISO day or timestamp within the data."""
     first, last = info.context.first_event.normalize(), last_day(info.context)
@@ -270,21 +309,29 @@ ColumnOrNone = Annotated[Any, _checked(_column, or_empty=True)]
 Duration = Annotated[Any, _checked(_duration)]
 Durations = Annotated[list[Duration], _checked(_durations)]
 Day = Annotated[Any, _checked(_day)]
-Period = Annotated[list[Day], _checked(_period)]
-Money = Annotated[Any, _checked(_money)]
+Moment = Annotated[Day, BeforeValidator(_entry)]
+Period = Annotated[list[Day], BeforeValidator(_weeks), _checked(_period)]
+Money = Annotated[Any, _checked(_money, or_empty=True)]
 Worth = Annotated[str, _checked(_worth, or_empty=True)]
 Share = Annotated[float, _checked(_share)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-# ---- one model a notebook; a parameter that the notebook does not declare is not asked for
+# ---- one model a notebook; what has no default must be said
 
 
-class FunnelParameters(BaseModel):
+class Parameters(BaseModel):
+    """Of every notebook. as_of comes first: periods are told by it."""
+
+    model_config = ConfigDict(validate_default=True)
+    as_of: Any
+
+
+class FunnelParameters(Parameters):
     """Of notebooks/funnel.ipynb."""
 
-    steps: Funnel = []
+    steps: Funnel
     window: Annotated[Any, _checked(_funnel_window)] = ""
     order: Annotated[str, one_of("ordered", "strict", "unordered")] = "ordered"
     competing: EventOrNone = ""
@@ -293,62 +340,62 @@ class FunnelParameters(BaseModel):
     hold: list[Name] = []
     by: ColumnOrNone = ""
     cohorts: Annotated[str, one_of("week", "month")] = "week"
-    before: Period = []
     after: Period = []
+    before: Period = []
     change_by: ColumnOrNone = ""
     required: list[StepNumber] = []
     drivers: Annotated[dict[str, Any], _checked(_drivers)] = {}
 
 
-class ActivationParameters(BaseModel):
+class ActivationParameters(Parameters):
     """Of notebooks/activation.ipynb."""
 
-    start: Event = ""
-    activation: Annotated[Event, _checked(_not_the_start)] = ""
+    start: Event
+    activation: Annotated[Event, _checked(_not_the_start)]
     competing: EventOrNone = ""
     censor: EventOrNone = ""
     observed_from: EventOrNone = ""
     by: ColumnOrNone = ""
     adjust: Annotated[list[Column], _checked(_apart)] = []
     strata: Annotated[list[Column], _checked(_apart)] = []
-    horizon: Duration = ""
+    horizon: Duration = "90d"
     reference: Annotated[list[Any], segment_of("by")] = []
-    landmark: Durations = []
+    landmark: Durations = ["3d"]
 
 
-class AttributionParameters(BaseModel):
+class AttributionParameters(Parameters):
     """Of notebooks/attribution.ipynb."""
 
-    conversion: Event = ""
+    conversion: Event
     start: list[Event] = []
     competing: EventOrNone = ""
-    windows: Durations = []
+    windows: Durations
     rule: Annotated[
         str, one_of("first", "last", "linear", "time_decay", "position", "markov", "shapley")
     ] = "linear"
-    sources: list[str] = []
+    sources: list[str] = ["partner_id", "promo_code", "utm_source"]
     aliases: dict[str, str] = {}
-    half_life: Duration = ""
+    half_life: Duration = "7d"
     touches: list[Event] = []
-    value: Money = 0
+    value: Money = None
     value_of: Worth = ""
-    steps: Funnel = []
+    steps: Funnel
     kinds: list[Name] = []
 
 
-class RoiParameters(BaseModel):
+class RoiParameters(Parameters):
     """Of notebooks/roi.ipynb."""
 
-    start: Event = ""
-    success: Event = ""
-    window: Duration = ""
+    start: Event
+    success: Event
+    window: Duration
     by: ColumnOrNone = ""
     treated: Annotated[Any, segment_of("by")] = ""
-    change_at: Day = ""
+    change_at: Moment
     covariates: list[Event] = []
-    value: Money = 0
+    value: Money = None
     margin: Share = 1
-    cost: Money = 0
+    cost: Money = None
     cost_error: Annotated[list[Any], _checked(_cost_error)] = []
     wish: NotNegative = 0
     arms: NameOrNone = ""
@@ -357,7 +404,7 @@ class RoiParameters(BaseModel):
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}
 
 
-MODELS: dict[str, type[BaseModel]] = {
+MODELS: dict[str, type[Parameters]] = {
     "funnel": FunnelParameters,
     "activation": ActivationParameters,
     "attribution": AttributionParameters,

@@ -139,7 +139,7 @@ def settled(
         them = "which is" if len(lacking) == 1 else "which are"
         mistakes.append(f"{unset}: {notebook} needs {listed(lacking)}, {them} not given.")
     mistakes.tell()
-    return good
+    return {key: good[key] for key in (declared if model else given)}
 
 
 def _plain_mistake(name: str, value: Any, kind: Any) -> str:

@@ -314,6 +314,34 @@ def data(name: str, files: tuple[str, ...]) -> None:
     click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
 
 
+@new.command("pack")
+@click.argument("name")
+def new_pack(name: str) -> None:
+    """Draft the pack params/NAME.yaml: the notebooks, asked what the dataset NAME can answer."""
+    path = _new_pack(name)
+    click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib run {path}")
+
+
+def _new_pack(name: str) -> str:
+    from mctlib.runner.draft import draft_of_pack
+    from mctlib.sources.dataset import open_log
+    from mctlib.sources.project import project_root, shown
+
+    path = _free(project_root() / "params" / f"{name}.yaml")
+    command = f"python -m mctlib run {shown(path)}"
+    path.write_text(draft_of_pack(open_log(name), command), "utf-8")
+    return shown(path)
+
+
+def _free(path: Path) -> Path:
+    """A path where no file is yet. Raises ParameterError: there is one."""
+    from mctlib.contract import ParameterError
+
+    if path.exists():
+        raise ParameterError(f"{path} exists already; it is not overwritten.")
+    return path
+
+
 @new.command("plan")
 @click.argument("name")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))

@@ -16,7 +16,6 @@ import pandas as pd
 from mctlib.contract import MISSING, DataError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
-from mctlib.eventlog.steps import Step
 from mctlib.tracking_plan.formats import read_file
 from mctlib.tracking_plan.imported import Content, Imported
 from mctlib.tracking_plan.plan import MicroConversion, in_words
@@ -24,6 +23,7 @@ from mctlib.tracking_plan.reading import as_plan
 
 MOST_EVENTS = 30  # in a draft, those of most users
 ENOUGH_USERS = 50  # to see an order in
+OFTEN = 3  # events a user, from which on it is no step that one takes
 IMPLIED_SHARE = 0.9  # of an event's users who did another before it
 KINDS = {
     "VARCHAR": "string",
@@ -128,6 +128,24 @@ def draft_of_log(name: str, log: EventLog) -> str:
     return _written(name, "the events of its log, those of most users first", body, guessed, rest)
 
 
+def likely_path(log: EventLog, names: Sequence[str] = (), start: Any = "") -> list[str]:
+    """Events of which each is mostly done after the one before it, from the start on.
+
+    Of ``names``, or of all that users do about once.
+    """
+    counts = log.describe().sort_values(["n_users", "event"], ascending=[False, True])
+    if not names:
+        once = counts["n_events"] <= OFTEN * counts["n_users"]
+        names = [e for e in counts[once]["event"] if not e.startswith(OF_THE_TOOL)][:MOST_EVENTS]
+        names = names or list(counts["event"][:MOST_EVENTS])
+    before, first = _orders(log, list(names))
+    path = [start if start in names else first]
+    while follow := [name for name in names if path[-1] in before.get(name, ())]:
+        path.append(follow[0])
+    others = [name for name in names if name not in path]
+    return path if len(path) > 1 or not others else [*path, others[0]]
+
+
 def _platforms(log: EventLog) -> dict[str, list[str]]:
     """Event -> the platforms on which it was seen."""
     counts = log.counts(by="platform")
@@ -140,7 +158,8 @@ def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]
 
     Of a chain only the nearest is named.
     """
-    pairs = log.reduce(partial(_first_times, n_events=len(names)), events=[*map(Step, names)])
+    steps = [log.step(name) for name in names]
+    pairs = log.reduce(partial(_first_times, n_events=len(names)), events=steps)
     n_done = pairs[pairs["event"] == pairs["before"]].set_index("event")["n_users"]
     near: dict[str, dict[str, float]] = {}
     for event, before, n in pairs.itertuples(index=False):

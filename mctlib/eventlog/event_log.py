@@ -56,6 +56,8 @@ class EventLog:
         Every event that occurs.
     meanings : dict
         Name -> Step, of the micro-conversions of a tracking plan.
+    planned_segments, planned_metrics : dict
+        Of it too: name -> Step, a filter of any event, for ``by``; name -> Rate, Count or Mean.
     day_resolution : dict
         Event -> zones by whose days it is known, of events without a time of day.
     """
@@ -74,6 +76,7 @@ class EventLog:
         self.last_event = pd.Timestamp(load["last_event"]).tz_localize("UTC")
         self.observed_until = observed.end(load)
         self.event_names, self.meanings = reader.words.events, reader.words.meanings
+        self.planned_segments, self.planned_metrics = reader.words.planned, dict[str, Any]()
         self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
@@ -310,7 +313,7 @@ class EventLog:
         by : str or list of str
             Columns of people (of the user), else of the event; ``event.<column>`` for the event's
             even then; ``properties.<key>``; ``week`` or ``month`` of the event (UTC, its first
-            day).
+            day); a tracking plan's segment, against all others.
         as_of : str or Timestamp, optional
             Last observed moment, see `as_of`.
         values : str, optional

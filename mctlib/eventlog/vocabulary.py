@@ -18,6 +18,7 @@ SOME = 200_000  # events that show which properties there are
 # Names of ``by`` that are no columns: the event's own week (its Monday) or month, UTC.
 CALENDAR = ("week", "month")
 NAMED = tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties"))
+OTHERS = "all others"  # who are not in a plan's segment
 FEW_VALUES, MOST_VALUES = 8, 1000  # that a sentence names, and that the near ones are sought in
 BESIDE = tuple(table for table in TABLES if table != "events")
 
@@ -46,7 +47,9 @@ class Vocabulary:
         self._filled: dict[tuple[str, str], bool] = {}
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
         self.events: list[str] = [name for (name,) in names]  # in the order of their codes
-        self.meanings: dict[str, Step] = {}  # of the dataset's tracking plan
+        # of the dataset's tracking plan; a segment is a filter of any event
+        self.meanings: dict[str, Step] = {}
+        self.planned: dict[str, Step] = {}
         described = self._ask("DESCRIBE people")
         # the columns that a question may name, people's own among them
         self._named = {"people": [c for c, *_ in described if c != "user"], "events": list(NAMED)}
@@ -60,6 +63,10 @@ class Vocabulary:
 
     def column(self, name: str) -> Column:
         """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
+        if segment := self.planned.get(name):
+            inside = f"WHEN {self.condition(segment)} THEN {sql_text(segment.label)}"
+            of_user = all(self.column(self.meant(key)).of_user for key in segment.where)
+            return Column(f"CASE {inside} ELSE {sql_text(OTHERS)} END", of_user)
         of_user = name in self._named["people"] and self.filled("people", name)
         sql = f"p.{sql_name(name)}" if of_user else _of_event(name)
         if sql is None:
@@ -118,9 +125,10 @@ class Vocabulary:
         )
         return [key for key in keys if self.column(key).of_user]
 
-    def rows(self, steps: Sequence[Step]) -> str:
-        """What follows a FROM where rows of events are asked by `condition`."""
-        joined = " LEFT JOIN people p USING (user)" if self.of_people(steps) else ""
+    def rows(self, steps: Sequence[Step], by: Sequence[str] = ()) -> str:
+        """What follows a FROM where rows of events are asked by `condition`, and columns by."""
+        asked = [*steps, *(self.planned[name] for name in by if name in self.planned)]
+        joined = " LEFT JOIN people p USING (user)" if self.of_people(asked) else ""
         return f"events e{joined}"
 
     def text(self, name: str) -> str:
@@ -202,7 +210,7 @@ class Vocabulary:
         known = name in self._named["people"] or name.removeprefix("event.") in NAMED
         if known:
             return ParameterError(f'The column "{name}" is empty in {self.log}.')
-        near = nearest(name, [*self._columns("people"), *self._columns("events")])
+        near = nearest(name, [*self.planned, *self._columns("people"), *self._columns("events")])
         if not near:
             keys = [f"properties.{key}" for key in self.property_keys()]
             near = nearest(f"properties.{name.removeprefix('properties.')}", keys)
@@ -258,7 +266,7 @@ class Vocabulary:
     def values(self, name: str) -> set[str]:
         """The values of a column, MISSING among them where some are empty."""
         of_user = self.column(name).of_user
-        source = "users LEFT JOIN people p USING (user)" if of_user else "events e"
+        source = "users LEFT JOIN people p USING (user)" if of_user else self.rows([], [name])
         found = self._ask(f"SELECT DISTINCT {self.text(name)} FROM {source}")
         return {value for (value,) in found}
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mctlib.contract import CANONICAL, MISSING, PLATFORMS, DataError, nearest
+from mctlib.eventlog import filters
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step, may_meet
 from mctlib.phrases import count
-from mctlib.tracking_plan.plan import EventRules, Plan, Property
+from mctlib.tracking_plan.plan import EventRules, Plan, Property, of_property
 from mctlib.tracking_plan.spreadsheets import platform_of
 
 # ---- the plan
@@ -325,24 +326,11 @@ def _same(a: Any, b: Any) -> bool:
 def _meets(
     message: Mapping[str, Any], properties: Mapping[str, Any], where: Mapping[str, Any]
 ) -> bool:
-    """Whether an event meets a filter, by the rule of `eventlog.vocabulary`."""
+    """Whether an event meets a filter, as far as a batch knows, which holds no people."""
     for key, wanted in where.items():
         column = key.removeprefix("event.")
         of_event = column in CANONICAL["events"] and column != "properties"
-        value = message.get(column) if of_event else properties.get(key.removeprefix("properties."))
-        accepted = wanted if isinstance(wanted, list) else [wanted]
-        if value is None or not any(_reads_as(value, each) for each in accepted):
+        value = message.get(column) if of_event else properties.get(of_property(key))
+        if key.startswith("people.") or not filters.holds(None if value == "" else value, wanted):
             return False
     return True
-
-
-def _reads_as(value: Any, wanted: Any) -> bool:
-    text = value if isinstance(value, str) else json.dumps(value)
-    if isinstance(wanted, bool):
-        return text == json.dumps(wanted)
-    if isinstance(wanted, (int, float)):
-        try:
-            return float(text) == float(wanted)
-        except ValueError:
-            return False
-    return text == str(wanted)

@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from mctlib.contract import CANONICAL, as_timestamp, as_window, nearest
-from mctlib.eventlog.steps import Step, as_step
+from mctlib.eventlog.daily_metric import Count, Mean, Rate
+from mctlib.eventlog.steps import ANY, Step, as_step
 
 # ---- fields
 
@@ -44,18 +45,6 @@ def shown(value: Any) -> str:
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
-
-
-def _filter(where: Any) -> Any:
-    """What columns or properties must be: a value, or a list of accepted ones."""
-    for key, value in where.items():
-        if value in (None, []) or any(isinstance(v, (dict, list)) for v in _listed(value)):
-            raise ValueError(f"where {key} is {shown(value)}; write a value, or a list of them")
-    return where
-
-
-def _event(value: Any, name: str) -> None:
-    _filter(as_step(value, name).where)
 
 
 def _day(value: Any, name: str) -> None:
@@ -110,12 +99,14 @@ def _apart(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1)]
-Event = Annotated[Any, _read(_event)]  # of a plan's name, its meaning; {event: x} is the raw event
+Event = Annotated[Any, _read(as_step)]  # of a plan's name, its meaning; {event: x} is the raw event
 Events = Annotated[list[Event], BeforeValidator(_listed)]
 Duration = Annotated[Any, _read(as_window)]
 Day = Annotated[Any, _read(_day)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Where = Annotated[dict[str, Any], AfterValidator(_filter), Field(min_length=1)]
+Where = Annotated[
+    dict[str, Any], _read(lambda where, name: as_step(Step(ANY, where), name)), Field(min_length=1)
+]
 Type = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 Bad = Literal["down", "up", "both"]
 
@@ -191,13 +182,7 @@ class MicroConversion(_Part):
 
     def step(self, name: str) -> Step:
         """What a row must be to count, under a name."""
-        steps = [as_step(event) for event in self.events]
-        if len(steps) == 1:
-            found = steps[0]
-        elif any(step.filtered for step in steps):
-            found = Step(steps)
-        else:
-            found = Step([each for step in steps for each in step.names])
+        found = as_step(self.events if len(self.events) > 1 else self.events[0])
         return replace(found, name=name, title=self.label, within=self.within)
 
 
@@ -307,13 +292,35 @@ class Plan(_Part):
         """Name -> what it means."""
         return {name: each.step(name) for name, each in self.micro_conversions.items()}
 
+    def asked_segments(self) -> dict[str, Step]:
+        """Name -> which events, for ``by``."""
+        return {
+            name: Step(ANY, s.where, name, s.label or in_words(name))
+            for name, s in self.segments.items()
+        }
+
+    def asked_metrics(self) -> dict[str, Rate | Count | Mean]:
+        """Name -> what a day of it is; a ratio has none."""
+        found: dict[str, Rate | Count | Mean] = {}
+        for name, m in self.metrics.items():
+            label = m.label or in_words(name)
+            if m.kind == "rate":
+                found[name] = Rate(
+                    m.of, self.active if m.per == "active" else m.per, m.within, label
+                )
+            elif m.kind == "mean":
+                found[name] = Mean(m.of, m.property, label)
+            elif m.kind == "count":
+                found[name] = Count(m.of, label)
+        return found
+
     def rules(self) -> dict[str, EventRules]:
         """What the plan asks of each of its events."""
         found: dict[str, EventRules] = {}
         for name, step in self.meanings().items():
             each = self.micro_conversions[name]
             for part in step.parts:
-                filters = {key.removeprefix("properties.") for key in part.where}
+                filters = {of_property(key) for key in part.where}
                 for event in part.names:
                     rules = found.setdefault(event, EventRules())
                     rules.parts.append((name, part))
@@ -333,6 +340,11 @@ class Plan(_Part):
             yield f"metric {name}", metric.of
             if metric.per != "active":
                 yield f"metric {name}", metric.per
+
+
+def of_property(key: str) -> str:
+    """The property that a filter's key means, where it means none of the columns."""
+    return key.removeprefix("event.").removeprefix("properties.")
 
 
 def in_words(name: str) -> str:

@@ -39,7 +39,7 @@ WRONG = {
     "empty event": (
         pack_of("funnel", steps=["signed_up", ""]),
         '"" names no event; '
-        "write a name, a list of names, or {event: name, where: {column: value}}",
+        "write a name, {event: name, where: {column: value}}, or a list of these",
     ),
     "empty list of events": (
         pack_of("funnel", steps=["signed_up", []]),
@@ -181,6 +181,7 @@ def test_a_mistake_is_named_before_any_kernel_starts(project, text, fragment):
         ("funnel", {"required": [1, 2]}),
         ("funnel", {"steps": [["signed_up", "profile_completed"], {"event": "signed_up"}]}),
         ("funnel", {"steps": ["signed_up", {"event": STEPS, "where": {"platform": "ios"}}]}),
+        ("funnel", {"steps": ["signed_up", [{"event": STEPS[1]}, STEPS[1]]]}),
         ("attribution", {"start": [], "kinds": [], "sources": ["survey:who told you?"]}),
     ],
 )

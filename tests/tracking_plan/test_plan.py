@@ -50,8 +50,8 @@ micro_conversions:
     a, b, c = plan.meanings().values()
     assert (a, a.name, a.label, a.within) == (Step("a"), "a", "A done", "7d")
     assert b == Step(["x", "y", "z"]) and not b.filtered
-    assert c.parts == (Step("x", {"role": "candidate", "n": [1, 2]}), Step("y", {}))
-    assert c.names == ("x", "y") and c.filtered and c.label == "C"
+    filtered = Step("x", {"role": "candidate", "n": [1, 2]})
+    assert c.event == [filtered, "y"] and c.names == ("x", "y") and c.filtered and c.label == "C"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ ONE_A_FIELD = [
     ("roles: {a: {label: ann@x.org}}", "looks like an address; addresses stand in the pack alone"),
     ("segments: {s: {where: {}}}", '"segments.s.where" is empty.'),
     ("segments: {s: {label: x}}", '"segments.s.where" is missing.'),
-    ("segments: {s: {where: {channel: [a, [b]]}}}", "write a value, or a list of them."),
+    ("segments: {s: {where: {channel: [a, [b]]}}}", "asks for ['b'], which is no single value."),
     ("terms: {t: {growth: {within: 3d}}}", '"terms.t.growth.is" is missing.'),
     ("terms: {t: {growth: {is: 5}}}", '"terms.t.growth.is": 5 is not an event'),
     ("terms: {t: growth}", '"terms.t" must hold "name: value" lines, not "growth".'),

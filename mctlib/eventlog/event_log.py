@@ -417,7 +417,7 @@ class EventLog:
         return self._words.property_keys()
 
     def properties(self) -> pd.DataFrame:
-        """Event, property, type (in JSON's words), n_events: what some events say of themselves."""
+        """Event, property, type (JSON's, or NUMBER AS TEXT), n_events: what some events say."""
         return self._words.properties()
 
     @cached_property

@@ -278,8 +278,11 @@ class Vocabulary:
 
     def properties(self) -> pd.DataFrame:
         """See `EventLog.properties`."""
+        number = f"j.type = 'VARCHAR' AND {sql_number('j.atom')} IS NOT NULL"
         return self._con.sql(f"""
-            SELECT e.event::VARCHAR AS event, j.key AS property, j.type, count(*) AS n_events
+            SELECT e.event::VARCHAR AS event, j.key AS property,
+                CASE WHEN {number} THEN 'NUMBER AS TEXT' ELSE j.type END AS type,
+                count(*) AS n_events
             FROM (FROM events USING SAMPLE reservoir({SOME} ROWS) REPEATABLE (1)) e,
                 json_each(e.properties) j
             GROUP BY ALL ORDER BY ALL""").df()

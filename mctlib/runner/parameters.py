@@ -123,6 +123,13 @@ def _name(value: Any, info: Any) -> str:
     return _column(value, info)
 
 
+def _arms(value: Any, info: Any) -> str:
+    """A column's name; arms are compared by the success alone."""
+    if info.data.get("metric"):
+        return ' compares users by "success" and not by "metric"; leave one of the two empty.'
+    return _name(value, info)
+
+
 def _column(value: Any, info: Any) -> str:
     """A column's name, or columns whose numbers are binned: {seats: [1, 10, 50]}."""
     if not isinstance(value, (str, dict)):
@@ -280,7 +287,6 @@ Funnel = Annotated[list[Event], _checked(_funnel)]
 StepNumber = Annotated[Any, _checked(_step_number)]
 Exclusion = Annotated[Any, _checked(_exclusion)]
 Name = Annotated[Any, _checked(_name)]
-NameOrNone = Annotated[Any, _checked(_name, or_empty=True)]
 Column = Annotated[Any, _checked(_column)]
 ColumnOrNone = Annotated[Any, _checked(_column, or_empty=True)]
 Duration = Annotated[Any, _checked(_duration)]
@@ -369,7 +375,7 @@ class RoiParameters(BaseModel):
     cost: Money = 0
     cost_error: Annotated[list[Any], _checked(_cost_error)] = []
     wish: NotNegative = 0
-    arms: NameOrNone = ""
+    arms: Annotated[Any, _checked(_arms, or_empty=True)] = ""
     arms_reference: Annotated[Any, segment_of("arms")] = ""
     arms_users: Annotated[str, one_of("", "new", "known")] = ""
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}

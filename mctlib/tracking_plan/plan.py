@@ -349,7 +349,7 @@ def of_property(key: str) -> str:
 
 def in_words(name: str) -> str:
     """What people read where nothing else is said: "Profile completed"."""
-    words = re.sub(r"[_\s]+", " ", name).strip() or name
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s.]+", " ", name).strip(" $") or name
     return words[:1].upper() + words[1:]
 
 

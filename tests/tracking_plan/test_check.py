@@ -55,8 +55,7 @@ MEET = "may both be the event signed_up; tell them apart by a filter."
         # the name of one event for another
         (
             {"signed_up": {"events": ["profile_completed"]}, "b": {"events": ["signed_up"]}},
-            'clash: "signed_up" is an event, but means profile_completed; name the '
-            "micro-conversion otherwise.",
+            'clash: "signed_up" is an event, but means profile_completed; name one otherwise.',
         ),
         (
             {"micro_conversions": {"a": None}, "terms": {"a": {"growth": {"is": "a"}}}},

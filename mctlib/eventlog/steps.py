@@ -137,11 +137,10 @@ def as_step(step: Any, name: str = "event", meanings: Meanings = MappingProxyTyp
     for key, wanted in step.where.items():
         if wrong := filters.fault(key, wanted):
             raise ParameterError(f'{name}: the filter of "{key}" {wrong}')
-    if step.title or not meanings:
-        return step
     # a raw event is called as people read it where it is a micro-conversion whatever it says
     whole = [m for m in meanings.values() if len(m.names) == 1 and not m.filtered]
-    return replace(step, title=step.said({m.names[0]: m.title for m in whole}))
+    labels = {m.names[0]: m.title for m in whole if m.names[0] in step.names}
+    return replace(step, title=step.said(labels)) if labels and not step.title else step
 
 
 def _any_of(events: Sequence[Any], name: str, meanings: Meanings) -> list[Any]:

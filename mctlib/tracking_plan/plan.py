@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     model_validator,
 )
 
@@ -80,6 +81,7 @@ def _yes_or_no(value: Any) -> Any:
 
 
 def _moves(value: Any) -> Any:
+    value = {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
     if isinstance(value, bool) or value == []:
         return bool(value)
     if not all(isinstance(move, str) and move for move in _listed(value)):
@@ -92,13 +94,20 @@ def _text(value: Any) -> Any:
     return getattr(value, "text", str(value)) if isinstance(value, (int, float)) else value
 
 
+def _one(value: str) -> str:
+    if "," in value:
+        several = ", ".join(part.strip() for part in value.split(","))
+        raise ValueError(f"{shown(value)} is one text; write a list: [{several}]")
+    return value
+
+
 def _apart(value: Any) -> Any:
     if isinstance(value, str) and re.search(r"@|://", value):
         raise ValueError("looks like an address; addresses stand in the pack alone, under alerts")
     return value
 
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Event = Annotated[Any, _read(as_step)]  # of a plan's name, its meaning; {event: x} is the raw event
 Events = Annotated[list[Event], BeforeValidator(_listed)]
 Duration = Annotated[Any, _read(as_window)]
@@ -166,7 +175,7 @@ class MicroConversion(_Part):
     outcome: Literal["activation", "engagement", "retention", "revenue"] | None = None
     priority: Annotated[int, Field(ge=1)] | None = None
     within: Duration = ""
-    platforms: Annotated[list[Text], BeforeValidator(_listed)] = []
+    platforms: Annotated[list[Annotated[Text, AfterValidator(_one)]], BeforeValidator(_listed)] = []
     properties: dict[str, Property] = {}
     additional: Literal["allow", "flag"] = "allow"
     implies: Events = []

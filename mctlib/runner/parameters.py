@@ -111,7 +111,7 @@ def _funnel(value: Any, _: Any) -> str:
 
 def _not_the_start(value: Any, info: Any) -> str:
     step = info.context.step
-    if "start" not in info.data or step(info.data["start"]) != step(value):
+    if "start" not in info.data or step(info.data["start"]).parts != step(value).parts:
         return ""
     return f" is the start as well, {json.dumps(value)}; they must be different events."
 

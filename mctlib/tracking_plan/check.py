@@ -13,6 +13,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from mctlib.contract import CANONICAL, MISSING, PLATFORMS, DataError, ParameterError, nearest
 from mctlib.eventlog import filters
 from mctlib.eventlog.event_log import EventLog
@@ -192,15 +194,12 @@ class Batch:
 
     def report(self) -> dict[str, Any]:
         """All of it as JSON holds it. No value of a property is repeated: it may be personal."""
-        rows = []
-        for (event, platform), n in sorted(self.events.items()):
-            found = dict.fromkeys(KINDS, 0)
-            for (of, on, violation), times in self.violations.items():
-                if (of, on) == (event, platform):
-                    found[violation.kind] += times
-            n_bad = self.violating[event, platform]
-            about = {"event": event, "platform": platform, "n_events": n, "n_violating": n_bad}
-            rows.append(about | found)
+        rows = [
+            {"event": event, "platform": platform, "n_events": n}
+            | {"n_violating": self.violating[event, platform]}
+            | {kind: self._times(event, platform, kind) for kind in KINDS}
+            for (event, platform), n in sorted(self.events.items())
+        ]
         told = [
             {"event": event, "platform": platform, **violation._asdict(), "n_events": n}
             | {"first_line": self.lines[event, platform, violation]}
@@ -215,19 +214,14 @@ class Batch:
             "violations": told,
         }
 
+    def _times(self, *place: str) -> int:
+        return sum(n for (*at, v), n in self.violations.items() if (*at, v.kind) == place)
+
     def lines_of_table(self) -> list[str]:
-        """The report as text: what is violated, then a row an event and platform."""
+        """The report as text: a row an event and platform, then what is violated."""
         report = self.report()
-        heads = ["event", "platform", "events", "violating", *KINDS]
-        rows = [[str(cell) for cell in row.values()] for row in report["events"]]
-        width = [max(map(len, column)) for column in zip(heads, *rows)]
-        table = [
-            "  ".join(
-                cell.ljust(w) if i < 2 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(row, width))
-            )
-            for row in [heads, *rows]
-        ]
+        heads = {"n_events": "events", "n_violating": "violating"}
+        table = pd.DataFrame(report["events"], columns=["event", "platform", *heads, *KINDS])
         said = [
             f"{v['event']} on {v['platform']}: {v['kind']}, {v['what']} ({v['rule']}), "
             f"{count(v['n_events'], 'event')}, first in line {v['first_line']}"
@@ -237,7 +231,8 @@ class Batch:
         total = f"{n}; {count(report['n_violations'], 'violation')}"
         if self.n_not_tracked:
             total += f"; {count(self.n_not_tracked, 'message')} that track no event"
-        return [*table, "", *said, f"{total}."]
+        rows = table.rename(columns=heads).to_string(index=False).splitlines()
+        return [*rows, "", *said, f"{total}."]
 
 
 def check_events(path: Path, plan: Plan) -> Batch:

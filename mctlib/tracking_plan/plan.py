@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -314,13 +315,10 @@ class Plan(_Part):
         for name, m in self.metrics.items():
             label = m.label or in_words(name)
             if m.kind == "rate":
-                found[name] = Rate(
-                    m.of, self.active if m.per == "active" else m.per, m.within, label
-                )
-            elif m.kind == "mean":
-                found[name] = Mean(m.of, m.property, label)
-            elif m.kind == "count":
-                found[name] = Count(m.of, label)
+                per = self.active if m.per == "active" else m.per
+                found[name] = Rate(m.of, per, m.within, label)
+            elif m.kind != "ratio":
+                found[name] = Mean(m.of, m.property, label) if m.property else Count(m.of, label)
         return found
 
     def rules(self) -> dict[str, EventRules]:
@@ -392,22 +390,19 @@ def _same_labels(plan: Plan) -> Iterator[str]:
 
 
 def _circles(plan: Plan) -> Iterator[str]:
-    """Implications that come back to where they began, each told once."""
-    named = {
-        name: [e for e in each.implies if isinstance(e, str) and e in plan.micro_conversions]
-        for name, each in plan.micro_conversions.items()
+    """Implications that come back to where they began."""
+    meanings = plan.meanings()
+    of_event = {
+        event: n for n, step in meanings.items() if not step.filtered for event in step.names
     }
-    seen: set[str] = set()
-
-    def walk(path: list[str]) -> Iterator[str]:
-        for name in named[path[-1]]:
-            if name in path:
-                circle = [*path[path.index(name) :], name]
-                yield f'"implies" goes in a circle: {" > ".join(circle)}; one must come first.'
-            elif name not in seen:
-                yield from walk([*path, name])
-        seen.add(path[-1])
-
-    for name in named:
-        if name not in seen:
-            yield from walk([name])
+    earlier: dict[str, list[str]] = {name: [] for name in meanings}
+    for name, each in plan.micro_conversions.items():
+        for event in each.implies:
+            planned = {} if isinstance(event, Mapping) else meanings  # in a mapping: the raw event
+            for word in as_step(event).names:
+                earlier[name] += [word] if word in planned else [of_event.get(word, "")]
+    try:
+        TopologicalSorter(earlier).prepare()
+    except CycleError as error:
+        circle = " > ".join(reversed(error.args[1]))
+        yield f'"implies" goes in a circle: {circle}; one must come first.'

@@ -17,7 +17,7 @@ from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys, first_rows
-from mctlib.eventlog.steps import ANY, window_of
+from mctlib.eventlog.steps import ANY, Step, window_of
 from mctlib.phrases import DAY_US
 from mctlib.results import together
 
@@ -180,11 +180,8 @@ def daily_metric(
     >>> series.title
     'the daily users of signed_up'
     """
-    metric = as_metric(log, metric)
-    events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
-    if missing := log.missing_events(events):
-        raise ParameterError(f"metric: {missing[0]}")
-    window = window_of([metric.event], metric.window) if isinstance(metric, Rate) else 0
+    metric, events = as_metric(log, metric)
+    window = as_window(metric.window) if isinstance(metric, Rate) else 0
     found = log.reduce(
         _kernel(log, metric, window),
         events=events,
@@ -228,10 +225,10 @@ def daily_metric(
     )
 
 
-def as_metric(log: EventLog, metric: Any) -> Rate | Count | Mean:
-    """A metric whose events are read, and whose window is known; or the plan's of this name.
+def as_metric(log: EventLog, metric: Any) -> tuple[Rate | Count | Mean, list[Step]]:
+    """A metric, or the plan's of this name, with its window; and its events, as Steps.
 
-    Raises ParameterError: it is none, or says no window.
+    Raises ParameterError: it is none, an event does not occur, nobody says its window.
     """
     if isinstance(metric, str) and metric in log.planned_metrics:
         metric = log.planned_metrics[metric]
@@ -242,10 +239,15 @@ def as_metric(log: EventLog, metric: Any) -> Rate | Count | Mean:
             f"Mean(event, property), or a rate, count or mean of the tracking plan.{near}"
         )
     metric = replace(metric, event=log.step(metric.event))
-    if not isinstance(metric, Rate):
-        return metric
-    window = metric.window or metric.event.within
-    return replace(metric, of=log.step(metric.of), window=window)
+    events = [metric.event]
+    if isinstance(metric, Rate):
+        window_of(events, metric.window)
+        window = metric.window or metric.event.within
+        metric = replace(metric, of=log.step(metric.of), window=window)
+        events = [metric.of, metric.event]
+    if missing := log.missing_events(events):
+        raise ParameterError(f"metric: {missing[0]}")
+    return metric, events
 
 
 def _silent(log: EventLog, table: pd.DataFrame, end: int) -> pd.DatetimeIndex:

@@ -63,7 +63,7 @@ class Step:
     @property
     def all_names(self) -> list[str]:
         """By which a timeline or a response log may call it: the plan's name, and the events'."""
-        return list(filter(None, (self.name, *self.names)))
+        return list(dict.fromkeys(filter(None, (self.name, *self.names))))
 
     @property
     def filtered(self) -> bool:

@@ -62,11 +62,17 @@ class Vocabulary:
         return as_step(event, name, self.meanings)
 
     def column(self, name: str) -> Column:
-        """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
+        """A plan's segment, or a column of people, or else of the event.
+
+        Raises ParameterError: none of these, or empty.
+        """
         if segment := self.planned.get(name):
             inside = f"WHEN {self.condition(segment)} THEN {sql_text(segment.label)}"
-            of_user = all(self.column(self.meant(key)).of_user for key in segment.where)
+            of_user = all(self._column(self.meant(key)).of_user for key in segment.where)
             return Column(f"CASE {inside} ELSE {sql_text(OTHERS)} END", of_user)
+        return self._column(name)
+
+    def _column(self, name: str) -> Column:
         of_user = name in self._named["people"] and self.filled("people", name)
         sql = f"p.{sql_name(name)}" if of_user else _of_event(name)
         if sql is None:
@@ -123,7 +129,7 @@ class Vocabulary:
         keys = dict.fromkeys(
             self.meant(key) for step in steps for part in step.parts for key in part.where
         )
-        return [key for key in keys if self.column(key).of_user]
+        return [key for key in keys if self._column(key).of_user]
 
     def rows(self, steps: Sequence[Step], by: Sequence[str] = ()) -> str:
         """What follows a FROM where rows of events are asked by `condition`, and columns by."""
@@ -145,7 +151,7 @@ class Vocabulary:
             known = [sql_text(name) for name in part.names if name in self.events]
             said = [f"e.event IN ({', '.join(known)})" if known else "false"]
         for key, wanted in part.where.items():
-            value = f"{self.column(self.meant(key)).sql}::VARCHAR"
+            value = f"{self._column(self.meant(key)).sql}::VARCHAR"
             said.append(f"({filters.condition(value, wanted)})")
         return " AND ".join(said)
 
@@ -239,7 +245,7 @@ class Vocabulary:
         """Frequent values of a filter's key that the events of a step have, whatever it filters."""
         any_value = Step(step.event, {key: ANY})
         found = self._ask(f"""
-            SELECT {self.column(self.meant(key)).sql}::VARCHAR
+            SELECT {self._column(self.meant(key)).sql}::VARCHAR
             FROM {self.rows([any_value])} WHERE {self.condition(any_value)}
             GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {MOST_VALUES}""")
         return [value for (value,) in found]

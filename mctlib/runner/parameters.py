@@ -171,7 +171,7 @@ def _metric(value: Any, info: Any) -> str:
     try:
         as_metric(info.context, value)
     except ParameterError as error:
-        return str(error).removeprefix("metric")
+        return f": {str(error).removeprefix('metric: ')}"
     return ""
 
 

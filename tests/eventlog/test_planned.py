@@ -12,7 +12,7 @@ from mctlib import (
     time_to_activation,
 )
 from mctlib.contract import ParameterError
-from mctlib.eventlog.steps import Step
+from mctlib.eventlog.steps import ANY, Step
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import SILENCE, frame_of
 
@@ -113,6 +113,13 @@ def test_a_segment_is_held_against_all_others(log, segment, inside, name):
 
 def test_a_segment_of_people_belongs_to_the_user_one_of_events_does_not(log):
     assert log.of_user("creators") and not log.of_user("by ana on ios")
+
+
+def test_a_segment_called_as_a_column_is_the_segment_and_filters_read_the_column(log):
+    log.planned_segments["channel"] = Step(ANY, {"channel": "ana"}, "channel", "Ana")
+    assert log.segments("channel") == ["Ana", "all others"]
+    assert log.segments("creators") == ["Creator partners", "all others"]
+    assert log.counts(events=[Step("signed_up", {"channel": "ana"})])["n_users"].sum() == 2
 
 
 def test_a_segment_that_is_not_there_names_the_nearest(log):

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,9 @@ def _first_times(j: Journeys, *, n_events: int) -> pd.DataFrame:
         rows = rows[first_rows(j.user[rows])]
         first[i, line[rows]] = j.time[rows]
     pairs = []
-    for a in range(n_events):
-        done = first[a] < never
-        for b in range(n_events):
-            n = np.count_nonzero(done if a == b else done & (first[b] < first[a]))
-            pairs.append((a, b, n))
+    for a, b in product(range(n_events), repeat=2):
+        n = np.count_nonzero((first[a] < never) & ((first[b] < first[a]) | (a == b)))
+        pairs.append((a, b, n))
     return pd.DataFrame(pairs, columns=["event", "before", "n_users"])
 
 

@@ -57,24 +57,16 @@ def _day(value: Any, name: str) -> None:
 
 def _since(value: Any) -> Any:
     """A day, or the day and the first version of each platform."""
-    if not isinstance(value, dict):
-        return {"day": value}
-    return {key: _text(version) for key, version in value.items()}
+    given = value if isinstance(value, dict) else {"day": value}
+    if "day" in given:
+        _day(given["day"], "")
+    return {key: _text(version) for key, version in given.items()}
 
 
-def _since_day(value: dict[str, str]) -> dict[str, str]:
-    if "day" in value:
-        _day(value["day"], "")
-    return value
-
-
-def _words(value: Any) -> Any:
-    """YAML reads null as no value, and true as the answer yes."""
-    return {None: "null"}.get(value, value) if not isinstance(value, (list, dict)) else value
-
-
-def _sorted_types(value: Any) -> Any:
-    return sorted({_words(v) for v in _listed(value)}) if value else []
+def _types(value: Any) -> Any:
+    """A set, in order; YAML reads null as no value."""
+    kinds = ["null" if kind is None else kind for kind in _listed(value or [])]
+    return sorted((kind for i, kind in enumerate(kinds) if kind not in kinds[:i]), key=str)
 
 
 def _yes_or_no(value: Any) -> Any:
@@ -138,7 +130,7 @@ class _Part(BaseModel):
 class Property(_Part):
     """What an event says of itself. other: what a tool's plan said and ours has no word for."""
 
-    type: Annotated[list[Type], BeforeValidator(_sorted_types)] = []
+    type: Annotated[list[Type], BeforeValidator(_types)] = []
     required: Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_or_no)] = "unknown"
     enum: list[Any] = []
     description: str = ""
@@ -186,7 +178,7 @@ class MicroConversion(_Part):
     target: Target | None = None
     threshold: Threshold = Threshold()
     bad: Bad = "down"
-    since: Annotated[dict[str, Text], BeforeValidator(_since), AfterValidator(_since_day)] = {}
+    since: Annotated[dict[str, Text], BeforeValidator(_since)] = {}
     version: Annotated[str, BeforeValidator(_text)] = ""
     other: dict[str, Any] = {}
 

@@ -224,7 +224,7 @@ def _amplitude(rows: list[dict[str, str]], words: dict[str, str]) -> Imported:
         if kind == "event":
             place = said = found.micro_conversions.setdefault(name, {})
             fields = _EVENT
-            for word in cell.keys() & fields.keys():
+            for word in (w for w in fields if w in cell):
                 _take(found, place, fields[word], cell[word])
         elif kind == "event property" and said:
             place = said.setdefault("properties", {}).setdefault(name, {})

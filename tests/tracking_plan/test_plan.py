@@ -150,6 +150,8 @@ ONE_A_MICRO_CONVERSION = [
     ('{platforms: "web, ios"}', '"web, ios" is one text; write a list: [web, ios].'),
     ("{properties: {n: number}}", f'"{MC}a.properties.n" must hold "name: value" lines, not "n'),
     ("{properties: {n: {type: int}}}", 'null, not "int". Did you mean "integer"?'),
+    ("{properties: {n: {type: [string, 5]}}}", "array, null, not 5."),
+    ("{properties: {n: {type: [{a: 1}]}}}", 'array, null, not {"a": 1}.'),
     ("{threshold: 0.1}", f'"{MC}a.threshold" must hold "name: value" lines, not 0.1.'),
     ("{target: {by: 2026-12-31}}", f'"{MC}a.target.rate" is missing.'),
     ("{target: {rate: 65%}}", f'"{MC}a.target.rate" must be a number, not "65%".'),

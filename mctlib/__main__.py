@@ -156,6 +156,44 @@ class _Checks(click.Group):
         return super().resolve_command(ctx, args)
 
 
+@main.command()
+@click.argument("name")
+@click.argument("files", nargs=-1)
+@click.pass_context
+def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
+    """From FILES to a first page: draft the dataset NAME, its plan and a pack; load and run them.
+
+    What is there already is used as it stands, so that a question can be answered in its file and
+    the command given again.
+    """
+    from mctlib.sources.project import project_root
+
+    params = project_root() / "params"
+    for word, path, begin in (
+        ("data", params / f"data.{name}.yaml", lambda: _new_data(name, files)),
+        ("plan", params / f"plan.{name}.yaml", lambda: _new_plan(name)),
+        ("pack", params / f"{name}.yaml", lambda: _new_pack(name)),
+    ):
+        new = not path.exists()
+        if new:
+            begin()
+        if word == "data":
+            _ask(path)
+            _load(name)
+        guesses = path.read_text("utf-8").count("guessed?")
+        click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
+    context.invoke(run, pack=params / f"{name}.yaml", jobs=None, outputs=Path("outputs"))
+
+
+def _ask(path: Path) -> None:
+    """Put the open questions of a drafted data YAML to whoever sits at the terminal."""
+    from mctlib.sources.draft import answered
+
+    if sys.stdin.isatty():
+        text = path.read_text("utf-8")
+        path.write_text(answered(text, click.prompt), "utf-8")
+
+
 @main.group(cls=_Checks, subcommand_metavar="PACK | DATASET | plan NAME | events FILE --plan NAME")
 def check() -> None:
     """Check a PACK (a file), a DATASET (a name or file), a plan, or events; no notebook starts."""
@@ -299,19 +337,21 @@ def new() -> None:
 @click.argument("files", nargs=-1, required=True)
 def data(name: str, files: tuple[str, ...]) -> None:
     """Draft params/data.NAME.yaml from what stands in FILES."""
-    from mctlib.contract import ParameterError
+    path = _new_data(name, files)
+    click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
+
+
+def _new_data(name: str, files: tuple[str, ...]) -> Path:
     from mctlib.sources.draft import draft
     from mctlib.sources.project import project_root
 
-    path = project_root() / "params" / f"data.{name}.yaml"
-    if path.exists():
-        raise ParameterError(f"{path} exists already; it is not overwritten.")
+    path = _free(project_root() / "params" / f"data.{name}.yaml")
     drafted = draft(name, list(files))
     path.write_text(drafted, "utf-8")
     for line in drafted.splitlines():
         if "# left out: " in line or "# not found: " in line:
             click.echo(line.strip("# "))
-    click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
+    return path
 
 
 @new.command("pack")
@@ -350,21 +390,23 @@ def new_plan(name: str, files: tuple[Path, ...]) -> None:
 
     FILES: a spreadsheet (CSV), Segment, Amplitude (CSV), Mixpanel's Lexicon, JSON Schema.
     """
-    from mctlib.contract import ParameterError
+    path = _new_plan(name, files)
+    click.echo(f"{path} is drafted. Read it, fill it in, then: python -m mctlib check plan {name}")
+
+
+def _new_plan(name: str, files: tuple[Path, ...] = ()) -> Path:
     from mctlib.sources.dataset import open_log
     from mctlib.sources.project import project_root
     from mctlib.tracking_plan.draft import draft_of_files, draft_of_log
 
-    path = project_root() / "params" / f"plan.{name}.yaml"
-    if path.exists():
-        raise ParameterError(f"{path} exists already; it is not overwritten.")
+    path = _free(project_root() / "params" / f"plan.{name}.yaml")
     if files:
         text, read = draft_of_files(name, files)
         click.echo("\n".join(line for file, said in zip(files, read) for line in said.told(file)))
     else:
         text = draft_of_log(name, open_log(name))
     path.write_text(text, "utf-8")
-    click.echo(f"{path} is drafted. Read it, fill it in, then: python -m mctlib check plan {name}")
+    return path
 
 
 @new.command()

@@ -17,7 +17,7 @@ from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys, first_rows
-from mctlib.eventlog.steps import ANY
+from mctlib.eventlog.steps import ANY, Step, window_of
 from mctlib.phrases import DAY_US
 from mctlib.results import together
 
@@ -26,12 +26,13 @@ from mctlib.results import together
 class Rate:
     """Share of the users whose first ``of`` falls on a day who do ``event`` within ``window``.
 
-    The window's end and its very start are included.
+    The window's end and its very start are included; "" is how long a plan gives the event.
     """
 
     event: Any
     of: Any
-    window: str
+    window: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Count:
     """Distinct users who do ``event`` on a day."""
 
     event: Any
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Mean:
 
     event: Any
     property: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class DailyMetric:
     n_tracked    users among these: the events hold the success too
     metric             in words
     kind               rate (has n_success), count (value = n everywhere) or mean
-    events             their names, as a JSON list
+    events             their names, and those in the plan, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
     caveats      what every answer from the log must say, as a JSON list
     joined             segments of fewer than 10 -> the name they share, as JSON (`together`)
@@ -142,7 +145,7 @@ class DailyMetric:
 
 
 def daily_metric(
-    log: EventLog, metric: Rate | Count | Mean, *, as_of: Any, by: str | None = None
+    log: EventLog, metric: Rate | Count | Mean | str, *, as_of: Any, by: str | None = None
 ) -> DailyMetric:
     """Count a metric by UTC day and segment.
 
@@ -153,8 +156,8 @@ def daily_metric(
     ----------
     log : EventLog
         Events; where its ``backend`` holds a rate's event, the tracked share is counted too.
-    metric : Rate, Count or Mean
-        What is counted.
+    metric : Rate, Count, Mean or str
+        What is counted, or its name in the tracking plan.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC.
     by : str, optional
@@ -177,17 +180,7 @@ def daily_metric(
     >>> series.title
     'the daily users of signed_up'
     """
-    if not isinstance(metric, (Rate, Count, Mean)):
-        raise ParameterError(
-            f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event) or "
-            "Mean(event, property)."
-        )
-    metric = replace(metric, event=log.step(metric.event))
-    if isinstance(metric, Rate):
-        metric = replace(metric, of=log.step(metric.of))
-    events = [metric.of, metric.event] if isinstance(metric, Rate) else [metric.event]
-    if missing := log.missing_events(events):
-        raise ParameterError(f"metric: {missing[0]}")
+    metric, events = as_metric(log, metric)
     window = as_window(metric.window) if isinstance(metric, Rate) else 0
     found = log.reduce(
         _kernel(log, metric, window),
@@ -224,12 +217,37 @@ def daily_metric(
         table.assign(
             metric=_title(metric),
             kind=type(metric).__name__.lower(),
-            events=json.dumps([name for event in events for name in event.names]),
+            events=json.dumps([name for event in events for name in event.all_names]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
             caveats=json.dumps(log.caveats(as_of)),
             joined=json.dumps(joined),
         )
     )
+
+
+def as_metric(log: EventLog, metric: Any) -> tuple[Rate | Count | Mean, list[Step]]:
+    """A metric, or the plan's of this name, with its window; and its events, as Steps.
+
+    Raises ParameterError: it is none, an event does not occur, nobody says its window.
+    """
+    if isinstance(metric, str) and metric in log.planned_metrics:
+        metric = log.planned_metrics[metric]
+    if not isinstance(metric, (Rate, Count, Mean)):
+        near = nearest(metric, log.planned_metrics) if isinstance(metric, str) else ""
+        raise ParameterError(
+            f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event), "
+            f"Mean(event, property), or a rate, count or mean of the tracking plan.{near}"
+        )
+    metric = replace(metric, event=log.step(metric.event))
+    events = [metric.event]
+    if isinstance(metric, Rate):
+        window_of(events, metric.window)
+        window = metric.window or metric.event.within
+        metric = replace(metric, of=log.step(metric.of), window=window)
+        events = [metric.of, metric.event]
+    if missing := log.missing_events(events):
+        raise ParameterError(f"metric: {missing[0]}")
+    return metric, events
 
 
 def _silent(log: EventLog, table: pd.DataFrame, end: int) -> pd.DatetimeIndex:
@@ -252,11 +270,13 @@ def _title(metric: Rate | Count | Mean) -> str:
     """The metric in words."""
     event = metric.event.label
     if isinstance(metric, Count):
-        return f"the daily users of {event}"
-    if isinstance(metric, Mean):
-        return f"the mean {metric.property} of {event}"
-    within = phrases.window(as_window(metric.window))
-    return f"the share of {metric.of.label} users with {event} within {within}"
+        counted = f"the daily users of {event}"
+    elif isinstance(metric, Mean):
+        counted = f"the mean {metric.property} of {event}"
+    else:
+        within = phrases.window(as_window(metric.window))
+        counted = f"the share of {metric.of.label} users with {event} within {within}"
+    return f'"{metric.label}" ({counted})' if metric.label else counted
 
 
 def _every_day(seen: pd.DataFrame, *, until: int) -> pd.DataFrame:

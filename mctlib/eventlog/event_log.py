@@ -59,6 +59,8 @@ class EventLog:
         Name -> Step, of the micro-conversions of a tracking plan.
     calendar : Calendar
         Whose days and weeks are meant: UTC's, from Monday on, unless the data YAML says otherwise.
+    planned_segments, planned_metrics : dict
+        Of it too: name -> Step, a filter of any event, for ``by``; name -> Rate, Count or Mean.
     day_resolution : dict
         Event -> zones by whose days it is known, of events without a time of day.
     """
@@ -78,6 +80,7 @@ class EventLog:
         self.observed_until = observed.end(load)
         self.event_names, self.meanings = reader.words.events, reader.words.meanings
         self.calendar = reader.words.calendar
+        self.planned_segments, self.planned_metrics = reader.words.planned, dict[str, Any]()
         self.day_resolution: dict[str, list[str]] = load["day_resolution"]
 
     @classmethod
@@ -315,7 +318,7 @@ class EventLog:
         by : str or list of str
             Columns of people (of the user), else of the event; ``event.<column>`` for the event's
             even then; ``properties.<key>``; ``week`` or ``month`` of the event (its first day,
-            by the calendar of the log).
+            by the calendar of the log); a tracking plan's segment, against all others.
         as_of : str or Timestamp, optional
             Last observed moment, see `as_of`.
         values : str, optional
@@ -419,7 +422,7 @@ class EventLog:
         return self._words.property_keys()
 
     def properties(self) -> pd.DataFrame:
-        """Event, property, type (in JSON's words), n_events: what some events say of themselves."""
+        """Event, property, type (JSON's, or NUMBER AS TEXT), n_events: what some events say."""
         return self._words.properties()
 
     @cached_property

@@ -113,7 +113,7 @@ def both(key: str, a: Any, b: Any) -> Any:
     if ANY in (a, b):
         return b if a is ANY else a
     if not isinstance(b, Mapping):
-        return [value for value in accepted(b) if _holds(value, a)]
+        return [value for value in accepted(b) if holds(value, a)]
     if not isinstance(a, Mapping):
         return both(key, b, a)
     if twice := a.keys() & b.keys():
@@ -214,7 +214,7 @@ def can_share(a: Any, b: Any) -> bool:
     tried = [None, "some other text", " ".join(contained), *(bound for _, bound in tests)]
     tried += [part for part in named if not isinstance(part, Mapping)]
     tried += _between([bound for value in tried if (bound := bound_of(value)) is not None])
-    return any(_holds(value, a) and _holds(value, b) for value in tried)
+    return any(holds(value, a) and holds(value, b) for value in tried)
 
 
 def _between(bounds: Iterable[Bound]) -> Iterator[Bound]:
@@ -226,8 +226,8 @@ def _between(bounds: Iterable[Bound]) -> Iterator[Bound]:
             yield from (low + (high - low) / 2 for low, high in itertools.pairwise(alike))
 
 
-def _holds(value: Any, wanted: Any) -> bool:
-    """Whether a value is what a filter asks for, as `condition` says it in SQL."""
+def holds(value: Any, wanted: Any) -> bool:
+    """Whether a value (None: there is none) is what a filter asks for, as `condition` says it."""
     if not isinstance(wanted, Mapping):
         return any(_same(value, one) for one in accepted(wanted))
     return all(_passes(value, test, bound) for test, bound in wanted.items())
@@ -235,7 +235,7 @@ def _holds(value: Any, wanted: Any) -> bool:
 
 def _passes(value: Any, test: str, bound: Any) -> bool:
     if test == "not":
-        return not _holds(value, bound)
+        return not holds(value, bound)
     if test == "present":
         return (value is not None) == bound
     if test == "contains":
@@ -249,7 +249,6 @@ def _passes(value: Any, test: str, bound: Any) -> bool:
 def _same(value: Any, one: Any) -> bool:
     if value is None or one is ANY:
         return value is not None
-    numbers = bound_of(value), bound_of(one)
-    if isinstance(value, bool) or isinstance(one, bool):
-        return spelt(value).lower() == spelt(one).lower()
-    return spelt(value) == spelt(one) or None not in numbers and numbers[0] == numbers[1]
+    if isinstance(one, bool):
+        return spelt(value).lower() == spelt(one)
+    return spelt(value) == spelt(one) or isinstance(one, Real) and bound_of(value) == float(one)

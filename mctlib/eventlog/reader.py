@@ -164,9 +164,10 @@ class InPlaceReader(StoreReader):
 
     def people_codes(self, name: str) -> tuple[Array, list[str]]:
         """A column of people as codes and labels: a line each, the last for everybody else."""
-        known = f"SELECT user, {self.words.column(name).sql} AS dim FROM people p"
-        rows = f"SELECT dim FROM ({known} UNION ALL SELECT NULL, NULL) ORDER BY user NULLS LAST"
-        return codes_of(self.con.sql(rows).to_arrow_table()["dim"])
+        everyone = "(FROM people UNION ALL BY NAME SELECT NULL AS user) p"
+        rows = f"SELECT {self.words.column(name).sql} AS dim FROM {everyone}"
+        table = self.con.sql(f"{rows} ORDER BY p.user NULLS LAST").to_arrow_table()
+        return codes_of(table["dim"])
 
     def line(self, user: Array) -> Array:
         """Where `people_codes` holds the users."""

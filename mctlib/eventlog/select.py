@@ -60,7 +60,7 @@ def select(words: Vocabulary, question: Question, *, named: bool = False) -> str
     elif names:
         chosen += _by_code(words.events, names)
     return (
-        f"SELECT {', '.join(columns)} FROM {words.rows(question.steps)} "
+        f"SELECT {', '.join(columns)} FROM {words.rows(question.steps, question.by)} "
         f"WHERE ({' OR '.join(chosen) or 'false'}) "
         f"AND e.timestamp <= make_timestamp({question.until})"
     )

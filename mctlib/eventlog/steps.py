@@ -61,6 +61,11 @@ class Step:
         return tuple(dict.fromkeys(name for names in of_each for name in names))
 
     @property
+    def all_names(self) -> list[str]:
+        """By which a timeline or a response log may call it: the plan's name, and the events'."""
+        return list(dict.fromkeys(filter(None, (self.name, *self.names))))
+
+    @property
     def filtered(self) -> bool:
         """Whether more than the event's name decides."""
         return any(part.where for part in self.parts)
@@ -68,12 +73,15 @@ class Step:
     @property
     def label(self) -> str:
         """The step in a reader's words."""
-        if self.title:
-            return self.title
-        if self.event is ANY or isinstance(self.event, str):
-            text = "any event" if self.event is ANY else self.event
+        return self.title or self.said({})
+
+    def said(self, labels: Mapping[str, str]) -> str:
+        """The events, by their labels where these say one, and the filter in a reader's words."""
+        if self.event is ANY:
+            text = "any event"
         else:
-            text = " or ".join(e.label if isinstance(e, Step) else e for e in self.event)
+            events = [self.event] if isinstance(self.event, str) else self.event
+            text = " or ".join(e.label if isinstance(e, Step) else labels.get(e, e) for e in events)
         for key, value in self.where.items():
             text += f" [{filters.words(key, value)}]"
         return text
@@ -105,7 +113,7 @@ class Exclusion:
 
 
 def as_step(step: Any, name: str = "event", meanings: Meanings = MappingProxyType({})) -> Step:
-    """Read a name, a list of names, a mapping of a Step's fields (as YAML gives it) or a Step.
+    """Read a name, a mapping of a Step's fields (as YAML gives it), a Step, or a list of these.
 
     A name means what ``meanings`` says; in a mapping or a Step it is the event's own. Raises
     ParameterError, about the argument ``name``: it is none of these.
@@ -115,13 +123,11 @@ def as_step(step: Any, name: str = "event", meanings: Meanings = MappingProxyTyp
     elif isinstance(step, str):
         step = meanings.get(step) or Step(step)
     elif not isinstance(step, Step):
-        step = Step(step)
-        if _names_events(step.event) and not meanings.keys().isdisjoint(step.names):
-            step = Step([meanings.get(each, each) for each in step.names])
+        step = Step(_any_of(step, name, meanings) if isinstance(step, (list, tuple)) else step)
     if step.event is not ANY and not _names_events(step.event):
         raise ParameterError(
-            f"{name}: {step.event!r} is not an event; give its name, a list of names (any of "
-            "them), or ANY for every event."
+            f"{name}: {step.event!r} is not an event; give its name, {{event: name, where: "
+            "{column: value}}, a list of these (any of them), or ANY for every event."
         )
     if not isinstance(step.where, Mapping) or not all(isinstance(k, str) for k in step.where):
         raise ParameterError(
@@ -131,7 +137,19 @@ def as_step(step: Any, name: str = "event", meanings: Meanings = MappingProxyTyp
     for key, wanted in step.where.items():
         if wrong := filters.fault(key, wanted):
             raise ParameterError(f'{name}: the filter of "{key}" {wrong}')
-    return step
+    # a raw event is called as people read it where it is a micro-conversion whatever it says
+    whole = [m for m in meanings.values() if len(m.names) == 1 and not m.filtered]
+    labels = {m.names[0]: m.title for m in whole if m.names[0] in step.names}
+    return replace(step, title=step.said(labels)) if labels and not step.title else step
+
+
+def _any_of(events: Sequence[Any], name: str, meanings: Meanings) -> list[Any]:
+    """Events of which any will do, as a Step holds them: names, where a name is all there is."""
+    found: list[Any] = []
+    for event in events:
+        step = as_step(event, name, meanings)
+        found += [step] if step.title or step.filtered or step.event is ANY else step.names
+    return found
 
 
 def _names_events(event: Any) -> bool:

@@ -18,6 +18,7 @@ from mctlib.eventlog.steps import ANY, Step, as_step
 SOME = 200_000  # events that show which properties there are
 CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own
 NAMED = tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties"))
+OTHERS = "all others"  # who are not in a plan's segment
 FEW_VALUES, MOST_VALUES = 8, 1000  # that a sentence names, and that the near ones are sought in
 BESIDE = tuple(table for table in TABLES if table != "events")
 
@@ -49,7 +50,9 @@ class Vocabulary:
         self._filled: dict[tuple[str, str], bool] = {}
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
         self.events: list[str] = [name for (name,) in names]  # in the order of their codes
-        self.meanings: dict[str, Step] = {}  # of the dataset's tracking plan
+        # of the dataset's tracking plan; a segment is a filter of any event
+        self.meanings: dict[str, Step] = {}
+        self.planned: dict[str, Step] = {}
         described = self._ask("DESCRIBE people")
         # the columns that a question may name, people's own among them
         self._named = {"people": [c for c, *_ in described if c != "user"], "events": list(NAMED)}
@@ -62,7 +65,17 @@ class Vocabulary:
         return as_step(event, name, self.meanings)
 
     def column(self, name: str) -> Column:
-        """A column of people, or else of the event. Raises ParameterError: neither, or empty."""
+        """A plan's segment, or a column of people, or else of the event.
+
+        Raises ParameterError: none of these, or empty.
+        """
+        if segment := self.planned.get(name):
+            inside = f"WHEN {self.condition(segment)} THEN {sql_text(segment.label)}"
+            of_user = all(self._column(self.meant(key)).of_user for key in segment.where)
+            return Column(f"CASE {inside} ELSE {sql_text(OTHERS)} END", of_user)
+        return self._column(name)
+
+    def _column(self, name: str) -> Column:
         of_user = name in self._named["people"] and self.filled("people", name)
         sql = f"p.{sql_name(name)}" if of_user else self._of_event(name)
         if sql is None:
@@ -123,11 +136,12 @@ class Vocabulary:
         keys = dict.fromkeys(
             self.meant(key) for step in steps for part in step.parts for key in part.where
         )
-        return [key for key in keys if self.column(key).of_user]
+        return [key for key in keys if self._column(key).of_user]
 
-    def rows(self, steps: Sequence[Step]) -> str:
-        """What follows a FROM where rows of events are asked by `condition`."""
-        joined = " LEFT JOIN people p USING (user)" if self.of_people(steps) else ""
+    def rows(self, steps: Sequence[Step], by: Sequence[str] = ()) -> str:
+        """What follows a FROM where rows of events are asked by `condition`, and columns by."""
+        asked = [*steps, *(self.planned[name] for name in by if name in self.planned)]
+        joined = " LEFT JOIN people p USING (user)" if self.of_people(asked) else ""
         return f"events e{joined}"
 
     def text(self, name: str) -> str:
@@ -144,7 +158,7 @@ class Vocabulary:
             known = [sql_text(name) for name in part.names if name in self.events]
             said = [f"e.event IN ({', '.join(known)})" if known else "false"]
         for key, wanted in part.where.items():
-            value = f"{self.column(self.meant(key)).sql}::VARCHAR"
+            value = f"{self._column(self.meant(key)).sql}::VARCHAR"
             said.append(f"({filters.condition(value, wanted)})")
         return " AND ".join(said)
 
@@ -209,7 +223,7 @@ class Vocabulary:
         known = name in self._named["people"] or name.removeprefix("event.") in NAMED
         if known:
             return ParameterError(f'The column "{name}" is empty in {self.log}.')
-        near = nearest(name, [*self._columns("people"), *self._columns("events")])
+        near = nearest(name, [*self.planned, *self._columns("people"), *self._columns("events")])
         if not near:
             keys = [f"properties.{key}" for key in self.property_keys()]
             near = nearest(f"properties.{name.removeprefix('properties.')}", keys)
@@ -238,7 +252,7 @@ class Vocabulary:
         """Frequent values of a filter's key that the events of a step have, whatever it filters."""
         any_value = Step(step.event, {key: ANY})
         found = self._ask(f"""
-            SELECT {self.column(self.meant(key)).sql}::VARCHAR
+            SELECT {self._column(self.meant(key)).sql}::VARCHAR
             FROM {self.rows([any_value])} WHERE {self.condition(any_value)}
             GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {MOST_VALUES}""")
         return [value for (value,) in found]
@@ -265,7 +279,7 @@ class Vocabulary:
     def values(self, name: str) -> set[str]:
         """The values of a column, MISSING among them where some are empty."""
         of_user = self.column(name).of_user
-        source = "users LEFT JOIN people p USING (user)" if of_user else "events e"
+        source = "users LEFT JOIN people p USING (user)" if of_user else self.rows([], [name])
         found = self._ask(f"SELECT DISTINCT {self.text(name)} FROM {source}")
         return {value for (value,) in found}
 
@@ -277,8 +291,11 @@ class Vocabulary:
 
     def properties(self) -> pd.DataFrame:
         """See `EventLog.properties`."""
+        number = f"j.type = 'VARCHAR' AND {sql_number('j.atom')} IS NOT NULL"
         return self._con.sql(f"""
-            SELECT e.event::VARCHAR AS event, j.key AS property, j.type, count(*) AS n_events
+            SELECT e.event::VARCHAR AS event, j.key AS property,
+                CASE WHEN {number} THEN 'NUMBER AS TEXT' ELSE j.type END AS type,
+                count(*) AS n_events
             FROM (FROM events USING SAMPLE reservoir({SOME} ROWS) REPEATABLE (1)) e,
                 json_each(e.properties) j
             GROUP BY ALL ORDER BY ALL""").df()

@@ -269,7 +269,7 @@ def _timeline(
     moments = periods[0][0], periods[1][0], periods[1][1]
     first, change, last = (pd.Timestamp(us, unit="us").normalize() for us in moments)
     at = pd.to_datetime(timeline["day"])
-    names = {name for step in steps for name in (step.name, *step.names) if name}
+    names = {name for step in steps for name in step.all_names}
 
     def names_step(entry: Any) -> bool:
         words = entry.split(",") if isinstance(entry, str) else []

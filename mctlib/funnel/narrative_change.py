@@ -296,7 +296,7 @@ def events_left_out(at_landmark: pd.Series, rule: Rule, step: int) -> list[str]:
     gone = f", {left} who had left by then" if rule.leave else ""
     return [
         "The funnel's own events are no drivers and were left out: "
-        f"{phrases.listed(sorted(rule.own))}.",
+        f"{phrases.listed(sorted(event.label for event in rule.events))}.",
         f"Left out of the comparison of events: {sooner} who had gone on within "
         f"{phrases.window(rule.landmark)} of {rule.label(step - 1)}{gone}, and {late} whose window "
         "ended before that.",

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.calendar import weeks_before
+from mctlib.eventlog.daily_metric import as_metric
 from mctlib.eventlog.observed import last_day
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
@@ -40,19 +41,26 @@ def _checked(rule: Callable[[Any, Any], str], *, or_empty: bool = False) -> Afte
 
 
 def _event(value: Any, info: Any) -> str:
-    """A name, a list of names, or a mapping of `event` and `where`."""
-    if isinstance(value, dict) and (wrong := _keys(value, "an event", ("event", "where"))):
-        return wrong
-    event = value.get("event") if isinstance(value, dict) else value
-    names = event if isinstance(event, list) else [event]
-    if not names or not all(isinstance(name, str) and name for name in names):
-        form = "a name, a list of names, or {event: name, where: {column: value}}"
+    """A name, a mapping of `event` and `where`, or a list of these."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict) and (wrong := _keys(each, "an event", ("event", "where"))):
+            return wrong
+    if not _named(value):
+        form = "a name, {event: name, where: {column: value}}, or a list of these"
         return f": {json.dumps(value)} names no event; write {form}."
     try:
         missing = info.context.missing_events([value])
     except ParameterError as error:
         return f": {str(error).removeprefix('event: ')}"
     return f": {' The '.join(missing)}" if missing else ""
+
+
+def _named(event: Any) -> bool:
+    if isinstance(event, list):
+        return bool(event) and all(map(_named, event))
+    if isinstance(event, dict):
+        return _named(event.get("event"))
+    return isinstance(event, str) and event != ""
 
 
 def _keys(value: dict[str, Any], thing: str, keys: Collection[str]) -> str:
@@ -106,8 +114,8 @@ def _funnel(value: Any, _: Any) -> str:
 
 
 def _not_the_start(value: Any, info: Any) -> str:
-    start, stop = (v if isinstance(v, list) else [v] for v in (info.data.get("start"), value))
-    if start != stop:
+    step = info.context.step
+    if "start" not in info.data or step(info.data["start"]).parts != step(value).parts:
         return ""
     return f" is the start as well, {json.dumps(value)}; they must be different events."
 
@@ -117,6 +125,13 @@ def _name(value: Any, info: Any) -> str:
     if not isinstance(value, str):
         return f" must be a column's name, not {json.dumps(value)}."
     return _column(value, info)
+
+
+def _arms(value: Any, info: Any) -> str:
+    """A column's name; arms are compared by the success alone."""
+    if info.data.get("metric"):
+        return ' compares users by "success" and not by "metric"; leave one of the two empty.'
+    return _name(value, info)
 
 
 def _column(value: Any, info: Any) -> str:
@@ -148,12 +163,20 @@ def _duration(value: Any, _: Any) -> str:
     return ""
 
 
-def _funnel_window(value: Any, info: Any) -> str:
-    """May be left to the tracking plan, where it says how long the last step may take."""
-    steps = info.data.get("steps")
-    if value == "" and steps and info.context.step(steps[-1]).within:
+def _planned_window(value: Any, info: Any) -> str:
+    """May be left to the tracking plan, where it says how long the last event may take."""
+    last = info.data.get("success") or info.data.get("steps", [""])[-1]
+    if value == "" and last and info.context.step(last).within:
         return ""
     return _duration(value, info)
+
+
+def _metric(value: Any, info: Any) -> str:
+    try:
+        as_metric(info.context, value)
+    except ParameterError as error:
+        return f": {str(error).removeprefix('metric: ')}"
+    return ""
 
 
 def _durations(value: Any, _: Any) -> str:
@@ -303,10 +326,10 @@ Funnel = Annotated[list[Event], _checked(_funnel)]
 StepNumber = Annotated[Any, _checked(_step_number)]
 Exclusion = Annotated[Any, _checked(_exclusion)]
 Name = Annotated[Any, _checked(_name)]
-NameOrNone = Annotated[Any, _checked(_name, or_empty=True)]
 Column = Annotated[Any, _checked(_column)]
 ColumnOrNone = Annotated[Any, _checked(_column, or_empty=True)]
 Duration = Annotated[Any, _checked(_duration)]
+Window = Annotated[Any, _checked(_planned_window)]
 Durations = Annotated[list[Duration], _checked(_durations)]
 Day = Annotated[Any, _checked(_day)]
 Moment = Annotated[Day, BeforeValidator(_entry)]
@@ -332,7 +355,7 @@ class FunnelParameters(Parameters):
     """Of notebooks/funnel.ipynb."""
 
     steps: Funnel
-    window: Annotated[Any, _checked(_funnel_window)] = ""
+    window: Window = ""
     order: Annotated[str, one_of("ordered", "strict", "unordered")] = "ordered"
     competing: EventOrNone = ""
     exclude: list[Exclusion] = []
@@ -388,7 +411,8 @@ class RoiParameters(Parameters):
 
     start: Event
     success: Event
-    window: Duration
+    window: Window = ""
+    metric: Annotated[str, _checked(_metric, or_empty=True)] = ""
     by: ColumnOrNone = ""
     treated: Annotated[Any, segment_of("by")] = ""
     change_at: Moment
@@ -398,7 +422,7 @@ class RoiParameters(Parameters):
     cost: Money = None
     cost_error: Annotated[list[Any], _checked(_cost_error)] = []
     wish: NotNegative = 0
-    arms: NameOrNone = ""
+    arms: Annotated[Any, _checked(_arms, or_empty=True)] = ""
     arms_reference: Annotated[Any, segment_of("arms")] = ""
     arms_users: Annotated[str, one_of("", "new", "known")] = ""
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}

@@ -5,7 +5,6 @@ Those of `compare_before_after` stand in `narrative_before_after`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -99,16 +98,15 @@ def speed_finding(stages: pd.DataFrame, kind: str, metric: str, currency: str) -
         money = f", worth {phrases.amount(day, currency, low, high, per='day')},"
     low, high = row["missed_ci_lower"], row["missed_ci_upper"]
     lost = f"{row['missed']:,.0f} {MANY[kind]} (95 % interval {low:,.0f} to {high:,.0f}){money}"
-    event = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", row["alert_id"])
     lasted = f"the {count(row['lasted_days'], 'day')} {row['stage']}"
     when = f"{lasted}, from {row['from_day']:%Y-%m-%d}"
     if clear.empty:
         return (
             "That an earlier answer would have saved anything is not shown: the fall of "
-            f"{event} lost {lost} in {when}."
+            f"{metric} lost {lost} in {when}."
         )
     return (
-        f"The fall of {event} cost {lost} in {when}; one day sooner would have saved at most a "
+        f"The fall of {metric} cost {lost} in {when}; one day sooner would have saved at most a "
         "day of that."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,9 @@ from mctlib.phrases import DAY_US
 from mctlib.tracking_plan.draft import likely_path
 from mctlib.tracking_plan.reading import read_plan
 
-LEAVES = r"(account|user|profile|subscription)?_?(deleted?|removed?|churned?|cancell?ed|closed)"
+LEAVES = r"((account|user|profile)[\W_]*)?(deleted?|removed?|churned?|cancell?ed|closed)"
+    r"((account|user|profile|subscription)\W*_?)?(deleted?|removed?|churned?|cancell?ed|closed)"
+)
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed).*"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
 SOURCES = ("partner_id", "promo_code", "utm_source")
@@ -57,7 +60,7 @@ def draft_of_pack(log: EventLog, run: str) -> str:
     by = next(iter(columns), "")
     weeks = (days - as_window(window) / DAY_US) // 7
     periods = {"after": "last 4w", "before": "previous 4w"} if weeks >= 9 else {}
-    found = {
+    found: dict[str, dict[str, Any]] = {
         "funnel": {
             "steps": path,
             "window": window,

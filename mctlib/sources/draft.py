@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +131,19 @@ def draft(name: str, files: Sequence[str]) -> str:
             where = json.dumps(names if len(names) > 1 else names[0], ensure_ascii=False)
             lines.append(f"  - path: {where}")
             lines += [f"    format: {format}", *more]
+    return "\n".join(lines) + "\n"
+
+
+def answered(text: str, ask: Callable[..., str]) -> str:
+    """A draft whose open questions are put to ``ask`` (question, default=what the draft says)."""
+    lines = []
+    for line in text.splitlines():
+        if lacking := re.fullmatch(r'( +"\w+": )"\?"  # not found: (.*)', line):
+            line = lacking[1] + json.dumps(ask(f"{lacking[1].strip()} {lacking[2]}"))
+        elif unsure := re.fullmatch(r"( +)# (timezone|date_format): (\S+|\".*?\")  # (.*)", line):
+            indent, field, value, question = unsure.groups()
+            line = f"{indent}{field}: {ask(f'{field}: {question}', default=value)}"
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -49,8 +49,9 @@ def yaml_of(dataset: str | Path, root: Path) -> Path:
         raise ParameterError(f'dataset: "{dataset}" is not in {params}, where datasets stand.')
     if not path.is_file():
         known = [_name_in(other) for other in yamls(root)]
-        names = ", ".join(sorted(known)) or "none yet"
-        near = nearest(_name_in(path), known) or f" Its datasets are: {names}."
+        names = ", ".join(sorted(known))
+        new = f"none yet; draft one: python -m mctlib new data {_name_in(path)} FILES"
+        near = nearest(_name_in(path), known) or f" Its datasets are: {names or new}."
         raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{near}')
     return path
 

@@ -50,6 +50,9 @@ def handed(dataset: str | Path) -> EventLog | None:
 def planned(log: EventLog, plan: Path | None) -> EventLog:
     """The log, in which words mean what a tracking plan says. Raises DataError: it is none."""
     if plan:
-        log.meanings.update(read_plan(plan).meanings())
+        said = read_plan(plan)
+        log.meanings.update(said.meanings())
+        log.planned_segments.update(said.asked_segments())
+        log.planned_metrics.update(said.asked_metrics())
     log.plan = plan
     return log

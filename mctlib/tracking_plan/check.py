@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mctlib.contract import CANONICAL, MISSING, PLATFORMS, DataError, nearest
+import pandas as pd
+
+from mctlib.contract import CANONICAL, MISSING, PLATFORMS, DataError, ParameterError, nearest
+from mctlib.eventlog import filters
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import as_step, may_meet
+from mctlib.eventlog.steps import ANY, Step, as_step, may_meet
+from mctlib.eventlog.vocabulary import CALENDAR
 from mctlib.phrases import count
-from mctlib.tracking_plan.plan import EventRules, Plan, Property
+from mctlib.tracking_plan.plan import EventRules, Plan, Property, of_property
 from mctlib.tracking_plan.spreadsheets import platform_of
 
 # ---- the plan
@@ -39,27 +43,19 @@ def check_plan(plan: Plan, log: EventLog | None = None) -> list[Remark]:
 
     Circular implications and unknown roles and teams are no plan: `read_plan` refuses them.
     """
-    return [*_clashes(plan, log), *_unknown(plan, log), *_orphans(plan), *_seen(plan, log)]
+    found = [*_clashes(plan, log), *_unknown(plan, log), *_orphans(plan)]
+    return found + ([*_seen(plan, log), *_filtered(plan, log)] if log else [])
 
 
 def _clashes(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
-    """One event, two meanings; one name, two meanings."""
-    meanings = plan.meanings()
-    for (a, of_a), (b, of_b) in combinations(meanings.items(), 2):
+    """One event, two meanings; one property, two types."""
+    for (a, of_a), (b, of_b) in combinations(plan.meanings().items(), 2):
         if may_meet(of_a, of_b):
             both = ", ".join(sorted(set(of_a.names) & set(of_b.names)))
             narrower = of_a.filtered != of_b.filtered
             rule = "one is the other with a filter" if narrower else "tell them apart by a filter"
             said = f'"{a}" and "{b}" may both be the event {both}; {rule}.'
             yield Remark("clash", said, wrong=not narrower)
-    events = {*plan.rules(), *(log.event_names if log else ())}
-    for name, step in meanings.items():
-        if name in events and name not in step.names:
-            said = f'"{name}" is an event, but means {" or ".join(step.names)}'
-            yield Remark("clash", f"{said}; name the micro-conversion otherwise.", wrong=True)
-        if name in plan.terms:
-            said = f'"{name}" is both a term of several teams and a micro-conversion'
-            yield Remark("clash", f"{said}; name one otherwise.", wrong=True)
     for event, rules in plan.rules().items():
         for (a, of_a), (b, of_b) in combinations(rules.parts, 2):
             said_by_a, said_by_b = (plan.micro_conversions[name].properties for name in (a, b))
@@ -67,6 +63,20 @@ def _clashes(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
                 if said_by_a[key].type != said_by_b[key].type:
                     said = f'"{key}" of the event {event} has one type in "{a}", another in "{b}"'
                     yield Remark("clash", f"{said}.", wrong=True)
+    for said in _two_meanings(plan, {*plan.rules(), *(log.event_names if log else ())}):
+        yield Remark("clash", f"{said}; name one otherwise.", wrong=True)
+
+
+def _two_meanings(plan: Plan, events: Collection[str]) -> Iterator[str]:
+    """One name, two meanings."""
+    for name, step in plan.meanings().items():
+        if name in events and name not in step.names:
+            yield f'"{name}" is an event, but means {" or ".join(step.names)}'
+        if name in plan.terms:
+            yield f'"{name}" is both a term of several teams and a micro-conversion'
+    for name in plan.segments:
+        if name in (*CANONICAL["events"], *CANONICAL["people"], *CALENDAR):
+            yield f'"{name}" is both a segment and a column'
 
 
 def _unknown(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
@@ -98,10 +108,23 @@ def _orphans(plan: Plan) -> Iterator[Remark]:
         yield Remark("orphan", f"nobody acts as {', '.join(idle)}.")
 
 
-def _seen(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
+def _filtered(plan: Plan, log: EventLog) -> Iterator[Remark]:
+    """Segments and numbers of metrics that the data do not hold."""
+    asked = {f"segment {name}": step for name, step in plan.asked_segments().items()}
+    for name, metric in plan.metrics.items():
+        if metric.property:
+            of = as_step(metric.of, meanings=plan.meanings())
+            asked[f"metric {name}"] = Step([of], {f"event.{metric.property}": ANY})
+    for name, step in asked.items():
+        try:
+            sentences = log.missing_events([replace(step, title="")])
+        except ParameterError as error:
+            sentences = [str(error)]
+        yield from (Remark("unknown", f"{name}: {said}", wrong=True) for said in sentences)
+
+
+def _seen(plan: Plan, log: EventLog) -> Iterator[Remark]:
     """Events of the plan that the data do not hold, and the other way round."""
-    if log is None:
-        return
     for name, step in plan.meanings().items():
         for sentence in log.missing_events([step]):
             yield Remark("never seen", f"{name}: {sentence}")
@@ -171,15 +194,12 @@ class Batch:
 
     def report(self) -> dict[str, Any]:
         """All of it as JSON holds it. No value of a property is repeated: it may be personal."""
-        rows = []
-        for (event, platform), n in sorted(self.events.items()):
-            found = dict.fromkeys(KINDS, 0)
-            for (of, on, violation), times in self.violations.items():
-                if (of, on) == (event, platform):
-                    found[violation.kind] += times
-            n_bad = self.violating[event, platform]
-            about = {"event": event, "platform": platform, "n_events": n, "n_violating": n_bad}
-            rows.append(about | found)
+        rows = [
+            {"event": event, "platform": platform, "n_events": n}
+            | {"n_violating": self.violating[event, platform]}
+            | {kind: self._times(event, platform, kind) for kind in KINDS}
+            for (event, platform), n in sorted(self.events.items())
+        ]
         told = [
             {"event": event, "platform": platform, **violation._asdict(), "n_events": n}
             | {"first_line": self.lines[event, platform, violation]}
@@ -194,19 +214,14 @@ class Batch:
             "violations": told,
         }
 
+    def _times(self, *place: str) -> int:
+        return sum(n for (*at, v), n in self.violations.items() if (*at, v.kind) == place)
+
     def lines_of_table(self) -> list[str]:
-        """The report as text: what is violated, then a row an event and platform."""
+        """The report as text: a row an event and platform, then what is violated."""
         report = self.report()
-        heads = ["event", "platform", "events", "violating", *KINDS]
-        rows = [[str(cell) for cell in row.values()] for row in report["events"]]
-        width = [max(map(len, column)) for column in zip(heads, *rows)]
-        table = [
-            "  ".join(
-                cell.ljust(w) if i < 2 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(row, width))
-            )
-            for row in [heads, *rows]
-        ]
+        heads = {"n_events": "events", "n_violating": "violating"}
+        table = pd.DataFrame(report["events"], columns=["event", "platform", *heads, *KINDS])
         said = [
             f"{v['event']} on {v['platform']}: {v['kind']}, {v['what']} ({v['rule']}), "
             f"{count(v['n_events'], 'event')}, first in line {v['first_line']}"
@@ -216,7 +231,8 @@ class Batch:
         total = f"{n}; {count(report['n_violations'], 'violation')}"
         if self.n_not_tracked:
             total += f"; {count(self.n_not_tracked, 'message')} that track no event"
-        return [*table, "", *said, f"{total}."]
+        rows = table.rename(columns=heads).to_string(index=False).splitlines()
+        return [*rows, "", *said, f"{total}."]
 
 
 def check_events(path: Path, plan: Plan) -> Batch:
@@ -325,24 +341,11 @@ def _same(a: Any, b: Any) -> bool:
 def _meets(
     message: Mapping[str, Any], properties: Mapping[str, Any], where: Mapping[str, Any]
 ) -> bool:
-    """Whether an event meets a filter, by the rule of `eventlog.vocabulary`."""
+    """Whether an event meets a filter, as far as a batch knows, which holds no people."""
     for key, wanted in where.items():
         column = key.removeprefix("event.")
         of_event = column in CANONICAL["events"] and column != "properties"
-        value = message.get(column) if of_event else properties.get(key.removeprefix("properties."))
-        accepted = wanted if isinstance(wanted, list) else [wanted]
-        if value is None or not any(_reads_as(value, each) for each in accepted):
+        value = message.get(column) if of_event else properties.get(of_property(key))
+        if key.startswith("people.") or not filters.holds(None if value == "" else value, wanted):
             return False
     return True
-
-
-def _reads_as(value: Any, wanted: Any) -> bool:
-    text = value if isinstance(value, str) else json.dumps(value)
-    if isinstance(wanted, bool):
-        return text == json.dumps(wanted)
-    if isinstance(wanted, (int, float)):
-        try:
-            return float(text) == float(wanted)
-        except ValueError:
-            return False
-    return text == str(wanted)

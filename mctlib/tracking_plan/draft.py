@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ OFTEN = 3  # events a user, from which on it is no step that one takes
 IMPLIED_SHARE = 0.9  # of an event's users who did another before it
 KINDS = {
     "VARCHAR": "string",
+    "NUMBER AS TEXT": "",  # all that a CSV holds is text: a number, or a postcode?
     "BOOLEAN": "boolean",
     "DOUBLE": "number",
     "BIGINT": "integer",
@@ -73,6 +75,7 @@ FOOT = """\
 #                               kind: rate, ratio, count or mean (of: name, property: minutes)
 #   segments: {creators: {label: Creator partners, where: {channel: creator}}}
 """
+OF_THE_TOOL = "$"  # how names begin that a tool gives, such as $screen
 OFFERED = ("label", "owner", "outcome", "within")  # fields that stand in a draft even if empty
 
 
@@ -101,8 +104,9 @@ def draft_of_files(name: str, files: Iterable[Path]) -> tuple[str, list[Imported
 
 def draft_of_log(name: str, log: EventLog) -> str:
     """The YAML of what a log holds: events by users, platforms, properties, likely order."""
-    events = log.describe().sort_values(["n_users", "event"], ascending=[False, True])
-    names = list(events["event"])[:MOST_EVENTS]
+    events = log.describe().sort_values(["n_users", "event"], ascending=[False, True])["event"]
+    own = [name for name in events if not name.startswith(OF_THE_TOOL)] or list(events)
+    names = own[:MOST_EVENTS]
     before, start = _orders(log, names)
     properties = log.properties()
     platforms = _platforms(log)
@@ -113,17 +117,14 @@ def draft_of_log(name: str, log: EventLog) -> str:
         if on := platforms.get(event):
             said["platforms"] = on
         seen = properties[properties["event"] == event].groupby("property")["type"]
-        if kinds := {key: sorted({KINDS[t] for t in types}) for key, types in seen}:
-            said["properties"] = {
-                key: {"type": types[0] if len(types) == 1 else types}
-                for key, types in kinds.items()
-            }
+        if kinds := {key: _type(types) for key, types in seen if not key.startswith(OF_THE_TOOL)}:
+            said["properties"] = {key: {"type": kind} for key, kind in kinds.items()}
         if earlier := before.get(event):
             said["implies"] = list(earlier)
             shares = ", ".join(f"{share:.0%}" for share in earlier.values())
             guessed[event] = f"guessed? done before by {shares} of its users"
         found[event] = said
-    rest = list(events["event"])[MOST_EVENTS:]
+    rest = [name for name in events if name not in names]
     body = {"start": start, "micro_conversions": found}
     return _written(name, "the events of its log, those of most users first", body, guessed, rest)
 
@@ -134,16 +135,24 @@ def likely_path(log: EventLog, names: Sequence[str] = (), start: Any = "") -> li
     Of ``names``, or of all that users do about once.
     """
     counts = log.describe().sort_values(["n_users", "event"], ascending=[False, True])
-    if not names:
-        once = counts["n_events"] <= OFTEN * counts["n_users"]
-        names = [e for e in counts[once]["event"] if not e.startswith(OF_THE_TOOL)][:MOST_EVENTS]
-        names = names or list(counts["event"][:MOST_EVENTS])
+    often = set(counts["event"][counts["n_events"] > OFTEN * counts["n_users"]])
+    own = [name for name in names or counts["event"] if not name.startswith(OF_THE_TOOL)]
+    names = ([name for name in own if name not in often] or own)[:MOST_EVENTS]
     before, first = _orders(log, list(names))
     path = [start if start in names else first]
     while follow := [name for name in names if path[-1] in before.get(name, ())]:
         path.append(follow[0])
     others = [name for name in names if name not in path]
     return path if len(path) > 1 or not others else [*path, others[0]]
+
+
+def _type(seen: Iterable[str]) -> Any:
+    """What a property is; None where texts may be meant as numbers."""
+    kinds = {KINDS[kind] for kind in seen}
+    if kinds == {""}:
+        return None
+    first, *others = sorted({kind or "string" for kind in kinds})
+    return [first, *others] if others else first
 
 
 def _platforms(log: EventLog) -> dict[str, list[str]]:
@@ -184,11 +193,9 @@ def _first_times(j: Journeys, *, n_events: int) -> pd.DataFrame:
         rows = rows[first_rows(j.user[rows])]
         first[i, line[rows]] = j.time[rows]
     pairs = []
-    for a in range(n_events):
-        done = first[a] < never
-        for b in range(n_events):
-            n = np.count_nonzero(done if a == b else done & (first[b] < first[a]))
-            pairs.append((a, b, n))
+    for a, b in product(range(n_events), repeat=2):
+        n = np.count_nonzero((first[a] < never) & ((first[b] < first[a]) | (a == b)))
+        pairs.append((a, b, n))
     return pd.DataFrame(pairs, columns=["event", "before", "n_users"])
 
 
@@ -204,11 +211,19 @@ def _written(
         lines.append(f"start: {_flow(body['start'])}  # {guessed['']}")
     lines.append("micro_conversions:")
     explained: set[str] = set()
+    labels: set[str] = set()
+    alike: dict[str, str] = {}
     for key, content in body["micro_conversions"].items():
-        content = {"label": in_words(key)} | content
+        label = in_words(key)
+        content = {"label": key if label in labels else label} | content
+        labels.add(content["label"])
+        first = alike.setdefault(re.sub(r"\W|_", "", key).lower(), key)
+        same = (
+            f"  # guessed? the same as {first}; then list both under events" if first != key else ""
+        )
         if content.get("events") == [key]:
             del content["events"]
-        lines.append(f"  {_flow(key)}:")
+        lines.append(f"  {_flow(key)}:{same}")
         for f in MicroConversion.model_fields:
             if f not in content and f not in OFFERED:
                 continue
@@ -221,14 +236,15 @@ def _written(
     if body.get("other"):
         lines += ["# what no field holds", f"other: {_flow(body['other'])}"]
     if rest := list(rest):
-        lines.append(f"# Seen too, by fewer users: {', '.join(rest)}")
+        lines.append(f"# Seen too, by fewer users or a tool's own: {', '.join(rest)}")
     return HEAD.format(name=name, source=source) + "\n".join(lines) + "\n" + FOOT
 
 
 def _flow(value: Any) -> str:
     """A value on one line of YAML; a text in quotes unless it can be nothing else."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_flow(key)}: {_flow(v)}' for key, v in value.items())}}}"
+        said = [f"{_flow(key)}: {'' if v is None else _flow(v)}" for key, v in value.items()]
+        return f"{{{', '.join(said)}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_flow, value))}]"
     word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w -]*\w|[A-Za-z]|\d+[a-z]+", value)

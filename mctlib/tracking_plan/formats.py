@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mctlib.contract import CANONICAL, DataError
+from mctlib.eventlog import filters
 from mctlib.tracking_plan.imported import Content, Imported
-from mctlib.tracking_plan.plan import MicroConversion, Plan, Type
+from mctlib.tracking_plan.plan import MicroConversion, Plan, Type, of_property
 from mctlib.tracking_plan.spreadsheets import read_rows
 
 
@@ -246,15 +247,43 @@ def _part(name: str, each: MicroConversion, where: Mapping[str, Any]) -> Content
     ours = {OURS: {"name": name, **told}}
     if not where:
         return rules | ours
-    asked = {key.removeprefix("properties."): _spellings(value) for key, value in where.items()}
-    met = {key: {"enum": values} for key, values in asked.items()}
-    if not CANONICAL_COLUMNS.isdisjoint(where):
-        # what lies outside of the properties no schema of them can ask
-        return {"if": False, "then": rules, **ours}
-    return {"if": {"properties": met, "required": list(met)}, "then": rules, **ours}
+    met = [_condition(of_property(key), wanted) for key, wanted in where.items()]
+    columns = {f"{of}{column}" for of in ("", "event.") for column in CANONICAL["events"]}
+    of_rows = any(key in columns or key.startswith("people.") for key in where)
+    # what lies outside of the properties no schema of them can ask
+    asked: Any = False if of_rows or None in met else {"allOf": met}
+    return {"if": asked, "then": rules, **ours}
 
 
-CANONICAL_COLUMNS = set(CANONICAL["events"])
+LIMITS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclusiveMaximum"}
+
+
+def _condition(key: str, wanted: Any) -> Content | None:
+    """A filter as the schema of properties that meet it; None where it compares moments."""
+    if not isinstance(wanted, Mapping):
+        return _has(key, {"enum": _spellings(wanted)})
+    found: list[Any] = []
+    for test, bound in wanted.items():
+        if test == "not":
+            inner = _condition(key, bound)
+            found.append(inner and {"not": inner})
+        elif test == "present":
+            there = _has(key, {"not": {"enum": ["", None]}})
+            found.append(there if bound else {"not": there})
+        elif test == "contains":
+            parts = bound if isinstance(bound, list) else [bound]
+            found.append(
+                _has(key, {"type": "string", "pattern": "|".join(map(re.escape, map(str, parts)))})
+            )
+        else:
+            limit = filters.bound_of(bound)
+            is_number = isinstance(limit, float)
+            found.append(_has(key, {"type": "number", LIMITS[test]: limit}) if is_number else None)
+    return None if None in found else {"allOf": found}
+
+
+def _has(key: str, schema: Content) -> Content:
+    return {"properties": {key: schema}, "required": [key]}
 
 
 def _spellings(wanted: Any) -> list[Any]:

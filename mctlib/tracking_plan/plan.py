@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,11 +18,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     model_validator,
 )
 
 from mctlib.contract import CANONICAL, as_timestamp, as_window, nearest
-from mctlib.eventlog.steps import Step, as_step
+from mctlib.eventlog.daily_metric import Count, Mean, Rate
+from mctlib.eventlog.steps import ANY, Step, as_step
 
 # ---- fields
 
@@ -46,18 +49,6 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _filter(where: Any) -> Any:
-    """What columns or properties must be: a value, or a list of accepted ones."""
-    for key, value in where.items():
-        if value in (None, []) or any(isinstance(v, (dict, list)) for v in _listed(value)):
-            raise ValueError(f"where {key} is {shown(value)}; write a value, or a list of them")
-    return where
-
-
-def _event(value: Any, name: str) -> None:
-    _filter(as_step(value, name).where)
-
-
 def _day(value: Any, name: str) -> None:
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(value)):
         raise ValueError(f'{name} {shown(value)} is no day; write it like "2026-01-05"'.strip())
@@ -66,24 +57,16 @@ def _day(value: Any, name: str) -> None:
 
 def _since(value: Any) -> Any:
     """A day, or the day and the first version of each platform."""
-    if not isinstance(value, dict):
-        return {"day": value}
-    return {key: _text(version) for key, version in value.items()}
+    given = value if isinstance(value, dict) else {"day": value}
+    if "day" in given:
+        _day(given["day"], "")
+    return {key: _text(version) for key, version in given.items()}
 
 
-def _since_day(value: dict[str, str]) -> dict[str, str]:
-    if "day" in value:
-        _day(value["day"], "")
-    return value
-
-
-def _words(value: Any) -> Any:
-    """YAML reads null as no value, and true as the answer yes."""
-    return {None: "null"}.get(value, value) if not isinstance(value, (list, dict)) else value
-
-
-def _sorted_types(value: Any) -> Any:
-    return sorted({_words(v) for v in _listed(value)}) if value else []
+def _types(value: Any) -> Any:
+    """A set, in order; YAML reads null as no value."""
+    kinds = ["null" if kind is None else kind for kind in _listed(value or [])]
+    return sorted((kind for i, kind in enumerate(kinds) if kind not in kinds[:i]), key=str)
 
 
 def _yes_or_no(value: Any) -> Any:
@@ -91,6 +74,7 @@ def _yes_or_no(value: Any) -> Any:
 
 
 def _moves(value: Any) -> Any:
+    value = {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
     if isinstance(value, bool) or value == []:
         return bool(value)
     if not all(isinstance(move, str) and move for move in _listed(value)):
@@ -103,19 +87,28 @@ def _text(value: Any) -> Any:
     return getattr(value, "text", str(value)) if isinstance(value, (int, float)) else value
 
 
+def _one(value: str) -> str:
+    if "," in value:
+        several = ", ".join(part.strip() for part in value.split(","))
+        raise ValueError(f"{shown(value)} is one text; write a list: [{several}]")
+    return value
+
+
 def _apart(value: Any) -> Any:
     if isinstance(value, str) and re.search(r"@|://", value):
         raise ValueError("looks like an address; addresses stand in the pack alone, under alerts")
     return value
 
 
-Text = Annotated[str, Field(min_length=1)]
-Event = Annotated[Any, _read(_event)]  # of a plan's name, its meaning; {event: x} is the raw event
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Event = Annotated[Any, _read(as_step)]  # of a plan's name, its meaning; {event: x} is the raw event
 Events = Annotated[list[Event], BeforeValidator(_listed)]
 Duration = Annotated[Any, _read(as_window)]
 Day = Annotated[Any, _read(_day)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Where = Annotated[dict[str, Any], AfterValidator(_filter), Field(min_length=1)]
+Where = Annotated[
+    dict[str, Any], _read(lambda where, name: as_step(Step(ANY, where), name)), Field(min_length=1)
+]
 Type = Literal["string", "number", "integer", "boolean", "object", "array", "null"]
 Bad = Literal["down", "up", "both"]
 
@@ -137,7 +130,7 @@ class _Part(BaseModel):
 class Property(_Part):
     """What an event says of itself. other: what a tool's plan said and ours has no word for."""
 
-    type: Annotated[list[Type], BeforeValidator(_sorted_types)] = []
+    type: Annotated[list[Type], BeforeValidator(_types)] = []
     required: Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_or_no)] = "unknown"
     enum: list[Any] = []
     description: str = ""
@@ -175,7 +168,7 @@ class MicroConversion(_Part):
     outcome: Literal["activation", "engagement", "retention", "revenue"] | None = None
     priority: Annotated[int, Field(ge=1)] | None = None
     within: Duration = ""
-    platforms: Annotated[list[Text], BeforeValidator(_listed)] = []
+    platforms: Annotated[list[Annotated[Text, AfterValidator(_one)]], BeforeValidator(_listed)] = []
     properties: dict[str, Property] = {}
     additional: Literal["allow", "flag"] = "allow"
     implies: Events = []
@@ -185,19 +178,13 @@ class MicroConversion(_Part):
     target: Target | None = None
     threshold: Threshold = Threshold()
     bad: Bad = "down"
-    since: Annotated[dict[str, Text], BeforeValidator(_since), AfterValidator(_since_day)] = {}
+    since: Annotated[dict[str, Text], BeforeValidator(_since)] = {}
     version: Annotated[str, BeforeValidator(_text)] = ""
     other: dict[str, Any] = {}
 
     def step(self, name: str) -> Step:
         """What a row must be to count, under a name."""
-        steps = [as_step(event) for event in self.events]
-        if len(steps) == 1:
-            found = steps[0]
-        elif any(step.filtered for step in steps):
-            found = Step(steps)
-        else:
-            found = Step([each for step in steps for each in step.names])
+        found = as_step(self.events if len(self.events) > 1 else self.events[0])
         return replace(found, name=name, title=self.label, within=self.within)
 
 
@@ -307,13 +294,32 @@ class Plan(_Part):
         """Name -> what it means."""
         return {name: each.step(name) for name, each in self.micro_conversions.items()}
 
+    def asked_segments(self) -> dict[str, Step]:
+        """Name -> which events, for ``by``."""
+        return {
+            name: Step(ANY, s.where, name, s.label or in_words(name))
+            for name, s in self.segments.items()
+        }
+
+    def asked_metrics(self) -> dict[str, Rate | Count | Mean]:
+        """Name -> what a day of it is; a ratio has none."""
+        found: dict[str, Rate | Count | Mean] = {}
+        for name, m in self.metrics.items():
+            label = m.label or in_words(name)
+            if m.kind == "rate":
+                per = self.active if m.per == "active" else m.per
+                found[name] = Rate(m.of, per, m.within, label)
+            elif m.kind != "ratio":
+                found[name] = Mean(m.of, m.property, label) if m.property else Count(m.of, label)
+        return found
+
     def rules(self) -> dict[str, EventRules]:
         """What the plan asks of each of its events."""
         found: dict[str, EventRules] = {}
         for name, step in self.meanings().items():
             each = self.micro_conversions[name]
             for part in step.parts:
-                filters = {key.removeprefix("properties.") for key in part.where}
+                filters = {of_property(key) for key in part.where}
                 for event in part.names:
                     rules = found.setdefault(event, EventRules())
                     rules.parts.append((name, part))
@@ -335,9 +341,14 @@ class Plan(_Part):
                 yield f"metric {name}", metric.per
 
 
+def of_property(key: str) -> str:
+    """The property that a filter's key means, where it means none of the columns."""
+    return key.removeprefix("event.").removeprefix("properties.")
+
+
 def in_words(name: str) -> str:
     """What people read where nothing else is said: "Profile completed"."""
-    words = re.sub(r"[_\s]+", " ", name).strip() or name
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s.]+", " ", name).strip(" $") or name
     return words[:1].upper() + words[1:]
 
 
@@ -371,22 +382,19 @@ def _same_labels(plan: Plan) -> Iterator[str]:
 
 
 def _circles(plan: Plan) -> Iterator[str]:
-    """Implications that come back to where they began, each told once."""
-    named = {
-        name: [e for e in each.implies if isinstance(e, str) and e in plan.micro_conversions]
-        for name, each in plan.micro_conversions.items()
+    """Implications that come back to where they began."""
+    meanings = plan.meanings()
+    of_event = {
+        event: n for n, step in meanings.items() if not step.filtered for event in step.names
     }
-    seen: set[str] = set()
-
-    def walk(path: list[str]) -> Iterator[str]:
-        for name in named[path[-1]]:
-            if name in path:
-                circle = [*path[path.index(name) :], name]
-                yield f'"implies" goes in a circle: {" > ".join(circle)}; one must come first.'
-            elif name not in seen:
-                yield from walk([*path, name])
-        seen.add(path[-1])
-
-    for name in named:
-        if name not in seen:
-            yield from walk([name])
+    earlier: dict[str, list[str]] = {name: [] for name in meanings}
+    for name, each in plan.micro_conversions.items():
+        for event in each.implies:
+            planned = {} if isinstance(event, Mapping) else meanings  # in a mapping: the raw event
+            for word in as_step(event).names:
+                earlier[name] += [word] if word in planned else [of_event.get(word, "")]
+    try:
+        TopologicalSorter(earlier).prepare()
+    except CycleError as error:
+        circle = " > ".join(reversed(error.args[1]))
+        yield f'"implies" goes in a circle: {circle}; one must come first.'

@@ -89,7 +89,8 @@ def _fault(error: Any, given: Any) -> str:
     if kind == "literal_error":
         words = re.findall(r"'([^']+)'|(\d+)", error["ctx"]["expected"])
         known = [text or number for text, number in words]
-        return f" must be one of {', '.join(known)}, not {shown(given)}.{nearest(given, known)}"
+        near = "" if str(given) in known else nearest(given, known)
+        return f" must be one of {', '.join(known)}, not {shown(given)}.{near}"
     if kind in FAULTS:
         return f" {FAULTS[kind]}."
     rule = KINDS.get(kind) or error["msg"].removeprefix("Input ").replace("should", "must")

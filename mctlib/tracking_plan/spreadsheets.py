@@ -206,6 +206,13 @@ def platform_of(name: str) -> str:
 
 # ---- Amplitude
 
+# Fields of an event, and of a property, by the headers that Amplitude writes.
+_EVENT = {"object_description": "description", "object_owner": "owner"}
+_EVENT |= {"event_display_name": "label", "display_name": "label"}
+_PROPERTY = {"object_description": "property_description", "property_value_type": "type"}
+_PROPERTY |= {"property_required": "required", "enum_values": "enum", "property_type": ""}
+_PROPERTY |= {"const_value": "", "property_is_array": ""}
+
 
 def _amplitude(rows: list[dict[str, str]], words: dict[str, str]) -> Imported:
     """Rows of events, each followed by those of its properties."""
@@ -215,41 +222,29 @@ def _amplitude(rows: list[dict[str, str]], words: dict[str, str]) -> Imported:
         cell = {word: row[header] for word, header in words.items() if row.get(header)}
         kind, name = cell.pop("object_type", "").lower(), cell.pop("object_name", "")
         if kind == "event":
-            said = found.micro_conversions.setdefault(name, {})
-            place, fields = said, _AMPLITUDE_EVENT
+            place = said = found.micro_conversions.setdefault(name, {})
+            fields = _EVENT
+            for word in (w for w in fields if w in cell):
+                _take(found, place, fields[word], cell[word])
         elif kind == "event property" and said:
             place = said.setdefault("properties", {}).setdefault(name, {})
-            fields = _AMPLITUDE_PROPERTY
-            _amplitude_property(found, place, cell)
+            fields = _PROPERTY
+            place |= _amplitude_property(found, {fields.get(w, w) or w: t for w, t in cell.items()})
         else:
             found.keep(None, f"{kind} {name}".strip(), cell)
             continue
         for word, written in cell.items():
             if word not in fields:
                 found.keep(place, words[word], written)
-            elif fields[word] == "owner":
-                _take(found, place, "owner", written)
-            elif fields[word]:
-                place[fields[word]] = written
     return found
 
 
-_AMPLITUDE_EVENT = {"object_description": "description", "object_owner": "owner"}
-_AMPLITUDE_EVENT |= {"event_display_name": "label", "display_name": "label"}
-_AMPLITUDE_PROPERTY = dict.fromkeys(
-    ("property_value_type", "property_is_array", "property_required", "enum_values", "const_value"),
-    "",
-) | {"object_description": "description", "property_type": ""}
-
-
-def _amplitude_property(found: Imported, said: Content, cell: dict[str, str]) -> None:
-    kind = cell.get("property_value_type", "")
-    if cell.get("property_is_array", "").lower() == "true" and _word(kind) != "array":
-        said["type"] = "array"
+def _amplitude_property(found: Imported, cell: dict[str, str]) -> Content:
+    kind = cell.get("type", "")
+    several = cell.get("property_is_array", "").lower() == "true" and _word(kind) != "array"
+    said = _property(found, "array" if several else kind, cell)
+    if several:
         found.keep(said, "items", {"type": kind} if kind in get_args(Type) else {})
-    else:
-        _type(found, said, kind)
-    required = cell.get("property_required", "").lower()
-    said |= {"required": "yes" if required == "true" else "no"} if required else {}
-    values = split(cell.get("enum_values", "")) or [cell[k] for k in ("const_value",) if k in cell]
-    said |= {"enum": _typed(values, said)} if values else {}
+    if "const_value" in cell:
+        said["enum"] = _typed([cell["const_value"]], said)
+    return said

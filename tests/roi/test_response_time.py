@@ -80,7 +80,7 @@ def test_the_finding_names_a_loss_only_where_it_is_more_than_noise():
         daily(np.r_[np.full(17, 100), np.full(7, 60)] + rng.normal(0, 2, 24)), LOG, money=Money(2.0)
     )
     assert (
-        clear.finding.startswith("The fall of booked cost ")
+        clear.finding.startswith("The fall of the daily users of booked cost ")
         and "one day sooner would have saved at most a day of that" in clear.finding
     )
     assert "overstated" in clear.caveats[0]

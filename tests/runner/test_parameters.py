@@ -9,7 +9,7 @@ from mctlib.contract import ParameterError
 from mctlib.report.declared import declared_parameters
 from mctlib.report.parameters import MODELS
 from mctlib.runner.pack import check_pack
-from tests.support.project import NOTEBOOKS, ROOT, STEPS, pack_of
+from tests.support.project import NOTEBOOKS, ROOT, SCRIPT, STEPS, pack_of
 
 WRONG = {
     "window": (
@@ -39,7 +39,7 @@ WRONG = {
     "empty event": (
         pack_of("funnel", steps=["signed_up", ""]),
         '"" names no event; '
-        "write a name, a list of names, or {event: name, where: {column: value}}",
+        "write a name, {event: name, where: {column: value}}, or a list of these",
     ),
     "empty list of events": (
         pack_of("funnel", steps=["signed_up", []]),
@@ -155,6 +155,7 @@ WRONG = {
         'parameter "aliases" of attribution: 5 is not right, input should be a valid string.',
     ),
 }
+ON_IOS = {"event": "profile_completed", "where": {"platform": ["ios"]}}
 
 
 @pytest.mark.parametrize(("text", "fragment"), WRONG.values(), ids=WRONG)
@@ -181,7 +182,14 @@ def test_a_mistake_is_named_before_any_kernel_starts(project, text, fragment):
         ("funnel", {"required": [1, 2]}),
         ("funnel", {"steps": [["signed_up", "profile_completed"], {"event": "signed_up"}]}),
         ("funnel", {"steps": ["signed_up", {"event": STEPS, "where": {"platform": "ios"}}]}),
+        ("funnel", {"steps": ["signed_up", [{"event": STEPS[1]}, STEPS[1]]]}),
         ("attribution", {"start": [], "kinds": [], "sources": ["survey:who told you?"]}),
+        ("funnel", {"competing": ON_IOS}),
+        ("activation", {"start": {"event": "signed_up"}, "activation": ON_IOS}),
+        ("activation", {"competing": {"event": SCRIPT}, "observed_from": ["signed_up"]}),
+        ("activation", {"censor": [{"event": SCRIPT, "where": {"platform": {"present": True}}}]}),
+        ("attribution", {"conversion": ON_IOS, "start": [ON_IOS, "signed_up"]}),
+        ("roi", {"start": ["signed_up"], "success": ON_IOS, "covariates": [ON_IOS]}),
     ],
 )
 def test_what_is_right_passes(project, notebook, settings):
@@ -238,6 +246,13 @@ def test_what_is_right_passes(project, notebook, settings):
             },
             ': event "profile_completed" never has platform=andriod in tiny. ',
         ),
+        ("activation", {"competing": ON_IOS | {"wher": 1}}, ': an event has the keys "event" and'),
+        ("activation", {"competing": {"event": "gone"}}, ': event "gone" does not occur in tiny.'),
+        ("activation", {"start": ON_IOS, "activation": [ON_IOS]}, " is the start as well, [{"),
+        ("roi", {"success": {"where": {"platform": "ios"}}}, ': {"where": {"platform": "ios"}} n'),
+        ("roi", {"start": [["signed_up", {}]]}, ': [["signed_up", {}]] names no event;'),
+        ("roi", {"window": ""}, ': "" is not a duration'),
+        ("roi", {"metric": "interviews"}, ": 'interviews' is none; give Rate(event, of=..., "),
         ("funnel", {"exclude": ["signed_up"]}, ': "signed_up" is no exclusion; write {event: '),
         (
             "funnel",
@@ -454,5 +469,31 @@ def test_a_plans_names_are_events_and_its_window_is_the_funnels(project):
         )
         with pytest.raises(ParameterError, match='"" is not a duration'):
             check_pack("params/weekly.yaml")
+    finally:
+        plan.unlink()
+
+
+def test_a_plans_segments_and_metrics_are_asked_for_by_name(project):
+    plan = project / "params/plan.tiny.yaml"
+    try:
+        plan.write_text(
+            "micro_conversions:\n  done: {events: [profile_completed], within: 7d}\n"
+            "segments: {phones: {label: On a phone, where: {platform: [ios, android]}},\n"
+            "  apple: {where: {platform: ios}}}\n"
+            "metrics: {profiles: {kind: count, of: done}}\n"
+        )
+        asked = {"by": "apple", "treated": "Apple", "metric": "profiles", "success": "done"}
+        pack = project / "params/weekly.yaml"
+        pack.write_text(pack_of("roi", window="", **asked))
+        check_pack("params/weekly.yaml")
+        for changes, sentence in (
+            ({"treated": "ios"}, '"ios" is no segment of "apple". It has Apple, all others.'),
+            ({"by": "aple"}, '"aple" is neither a column .* Did you mean "apple"?'),
+            ({"metric": "profile"}, 'Did you mean "profiles"?'),
+            ({"arms": "platform"}, 'parameter "arms" of roi compares users by "success" and not'),
+        ):
+            pack.write_text(pack_of("roi", **asked | changes))
+            with pytest.raises(ParameterError, match=sentence):
+                check_pack("params/weekly.yaml")
     finally:
         plan.unlink()

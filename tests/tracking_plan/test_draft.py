@@ -86,12 +86,54 @@ def test_events_that_are_left_out_of_a_draft_are_named(tmp_path):
     rows = [(f"u{i}", f"event {i % 40}", i) for i in range(400)]
     text = draft_of_log("x", log_of(rows, unit="h"))
     plan = plan_of(tmp_path, text)
-    (line,) = [
-        line for line in text.splitlines() if line.startswith("# Seen too, by fewer users: ")
-    ]
+    (line,) = [line for line in text.splitlines() if line.startswith("# Seen too")]
     rest = line.partition(": ")[2].split(", ")
     assert len(plan.micro_conversions) == 30 and len(rest) == 10
     assert {*plan.micro_conversions, *rest} == {f"event {i}" for i in range(40)}
+
+
+def test_names_as_tools_write_them(tmp_path):
+    # three spellings of one event; what a tool tracks by itself; numbers that a CSV holds as text
+    names = ["job_saved", "Job Saved", "jobSaved", "interview.booked", "$screen"]
+    told = '{"$os": "x", "paid": "12.5", "post": "0812", "city": "Ulm", "n": 1}'
+    rows = [(f"u{i}", name, at, told) for i in range(9) for at, name in enumerate(names)]
+    rows += [("u1", "jobSaved", 9, '{"post": "B-12", "n": "2"}'), ("u9", "job_saved", 0, "{}")]
+    log = log_of(rows, "properties", unit="h")
+    text = draft_of_log("x", log)
+    plan = plan_of(tmp_path, text)
+    labels = {name: each.label for name, each in plan.micro_conversions.items()}
+    assert labels == {
+        "job_saved": "Job saved",
+        "Job Saved": "Job Saved",
+        "interview.booked": "Interview booked",
+        "jobSaved": "jobSaved",  # "Job Saved" is taken
+    }
+    assert "  Job Saved:  # guessed? the same as job_saved; then list both under events" in text
+    assert "# Seen too, by fewer users or a tool's own: $screen\n" in text
+    saved = plan.micro_conversions["jobSaved"].properties
+    assert {name: each.type for name, each in saved.items()} == {
+        "city": ["string"],
+        "n": ["integer", "string"],
+        "paid": [],  # said by nobody: a number or a text
+        "post": ["string"],
+    }
+    assert "paid: {type: }" in text
+    assert not [remark for remark in check_plan(plan, log) if remark.wrong]
+
+
+def test_a_log_of_a_tools_own_events_alone_is_drafted_too(tmp_path):
+    log = log_of([("u1", "$pageview", 0), ("u1", "$screen", 1)], unit="h")
+    assert [*plan_of(tmp_path, draft_of_log("x", log)).micro_conversions] == [
+        "$pageview",
+        "$screen",
+    ]
+
+
+def test_ten_micro_conversions_fit_two_screens(tmp_path):
+    rows = [(f"u{i % 60}", f"event {i % 10}", i, "web", '{"n": 1}') for i in range(600)]
+    text = draft_of_log("x", log_of(rows, "platform", "properties", unit="h"))
+    assert len(plan_of(tmp_path, text).micro_conversions) == 10
+    assert len(text.splitlines()) <= 100  # of 50 lines each
 
 
 @pytest.mark.parametrize("file", FILES)

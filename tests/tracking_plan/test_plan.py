@@ -50,8 +50,8 @@ micro_conversions:
     a, b, c = plan.meanings().values()
     assert (a, a.name, a.label, a.within) == (Step("a"), "a", "A done", "7d")
     assert b == Step(["x", "y", "z"]) and not b.filtered
-    assert c.parts == (Step("x", {"role": "candidate", "n": [1, 2]}), Step("y", {}))
-    assert c.names == ("x", "y") and c.filtered and c.label == "C"
+    filtered = Step("x", {"role": "candidate", "n": [1, 2]})
+    assert c.event == [filtered, "y"] and c.names == ("x", "y") and c.filtered and c.label == "C"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,22 @@ micro_conversions:
 def test_yes_and_no(tmp_path, written, read_as):
     plan = read(tmp_path, f"micro_conversions: {{a: {{properties: {{n: {{{written}}}}}}}}}")
     assert plan.micro_conversions["a"].properties["n"].required == read_as
+
+
+@pytest.mark.parametrize(
+    ("written", "moves"),
+    [
+        ("yes", True),
+        ("no", False),
+        ("true", True),
+        ("[]", False),
+        ("chatbot", ["chatbot"]),
+        ("[a, b]", ["a", "b"]),
+    ],
+)
+def test_which_competitor_moves_could_move_it(tmp_path, written, moves):
+    plan = read(tmp_path, f"micro_conversions: {{a: {{exposed: {written}}}}}")
+    assert plan.micro_conversions["a"].exposed == moves
 
 
 @pytest.mark.parametrize(
@@ -95,6 +111,15 @@ def test_types_are_a_set(tmp_path):
 MC = "micro_conversions."
 ONE_A_FIELD = [
     ("version: 2", '"version" must be one of 1, not 2.'),
+    ('version: "1"', '"version" must be one of 1, not "1".'),
+    ("teams: growth", '"teams" must be a list, not "growth".'),
+    ("teams: [{name: growth}]", '"teams.0" must be a text, not {"name": "growth"}.'),
+    ("roles: {analyst: data}", '"roles.analyst" must hold "name: value" lines, not "data".'),
+    ("segments: {s: {where: {n: }}}", '"segments.s.where": the filter of "n" asks for no value;'),
+    ("segments: {s: {where: {n: {in: [1]}}}}", 'the filter of "n" has the tests not, >=, >, <=,'),
+    ("segments: {s: {where: n=1}}", '"segments.s.where" must hold "name: value" lines'),
+    ("terms: {t: {growth: a}}", '"terms.t.growth" must hold "name: value" lines, not "a".'),
+    ("metrics: [m]", '"metrics" must hold "name: value" lines, not ["m"].'),
     ("activ:", '"activ" is not a field. Did you mean "active"?'),
     ("activ: [x]", '"activ" is not a field. Did you mean "active"?'),
     ("start: {evnt: x}", '"start": "evnt" is not one of event, where. Did you mean "event"?'),
@@ -102,7 +127,7 @@ ONE_A_FIELD = [
     ("roles: {a: {label: ann@x.org}}", "looks like an address; addresses stand in the pack alone"),
     ("segments: {s: {where: {}}}", '"segments.s.where" is empty.'),
     ("segments: {s: {label: x}}", '"segments.s.where" is missing.'),
-    ("segments: {s: {where: {channel: [a, [b]]}}}", "write a value, or a list of them."),
+    ("segments: {s: {where: {channel: [a, [b]]}}}", "asks for ['b'], which is no single value."),
     ("terms: {t: {growth: {within: 3d}}}", '"terms.t.growth.is" is missing.'),
     ("terms: {t: {growth: {is: 5}}}", '"terms.t.growth.is": 5 is not an event'),
     ("terms: {t: growth}", '"terms.t" must hold "name: value" lines, not "growth".'),
@@ -119,6 +144,22 @@ ONE_A_FIELD = [
 ONE_A_MICRO_CONVERSION = [
     ("5", '"micro_conversions.a" must hold "name: value" lines, not 5.'),
     ("[x]", '"micro_conversions.a" must hold "name: value" lines, not ["x"].'),
+    ("{label: 5}", f'"{MC}a.label" must be a text, not 5.'),
+    ('{label: "  "}', f'"{MC}a.label" is empty.'),
+    ("{owner: [growth, ops]}", f'"{MC}a.owner" must be a text, not ["growth", "ops"].'),
+    ('{platforms: "web, ios"}', '"web, ios" is one text; write a list: [web, ios].'),
+    ("{properties: {n: number}}", f'"{MC}a.properties.n" must hold "name: value" lines, not "n'),
+    ("{properties: {n: {type: int}}}", 'null, not "int". Did you mean "integer"?'),
+    ("{properties: {n: {type: [string, 5]}}}", "array, null, not 5."),
+    ("{properties: {n: {type: [{a: 1}]}}}", 'array, null, not {"a": 1}.'),
+    ("{threshold: 0.1}", f'"{MC}a.threshold" must hold "name: value" lines, not 0.1.'),
+    ("{target: {by: 2026-12-31}}", f'"{MC}a.target.rate" is missing.'),
+    ("{target: {rate: 65%}}", f'"{MC}a.target.rate" must be a number, not "65%".'),
+    ("{within: 2 weeks}", f'"{MC}a.within": "2 weeks" is not a duration; write a number with'),
+    ("{since: 4.1.0}", f'"{MC}a.since": "4.1.0" is no day; write it like "2026-01-05".'),
+    ("{acts: ann@x.org}", f'"{MC}a.acts": "ann@x.org" is not among roles. Known are data_coll'),
+    ("{events: {event: y, where: {n: {'>=': many}}}}", 'the filter of "n" needs a number or a'),
+    ("{events: {y: {role: b}}}", f'"{MC}a.events.0": "y" is not one of event, where.'),
     ("{labl: A}", f'"{MC}a.labl" is not a field. Did you mean "label"?'),
     ('{label: ""}', f'"{MC}a.label" is empty.'),
     ("{events: []}", f'"{MC}a.events" is empty.'),

@@ -16,12 +16,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from mctlib.eventlog.event_log import EventLog
+from mctlib.commands.checking import check
+from mctlib.commands.loading import forget, load, load_and_tell
+from mctlib.commands.new import draft_data, draft_pack, draft_plan, new
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -144,18 +145,6 @@ def run(pack: Path, jobs: int | None, outputs: Path) -> None:
     sys.exit(0 if record.status == "good" else 1)
 
 
-class _Checks(click.Group):
-    """What is no command of its own is a pack or a dataset to be checked."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self.commands and not args[0].startswith("-"):
-            name = Path(args[0]).name
-            args = ["plan" if name.startswith("plan.") else "what", *args]
-        return super().resolve_command(ctx, args)
-
-
 @main.command()
 @click.argument("name")
 @click.argument("files", nargs=-1)
@@ -170,16 +159,16 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
 
     params = project_root() / "params"
     for word, path, begin in (
-        ("data", params / f"data.{name}.yaml", lambda: _new_data(name, files)),
-        ("plan", params / f"plan.{name}.yaml", lambda: _new_plan(name)),
-        ("pack", params / f"{name}.yaml", lambda: _new_pack(name)),
+        ("data", params / f"data.{name}.yaml", lambda: draft_data(name, files)),
+        ("plan", params / f"plan.{name}.yaml", lambda: draft_plan(name)),
+        ("pack", params / f"{name}.yaml", lambda: draft_pack(name)),
     ):
         new = not path.exists()
         if new:
             begin()
         if word == "data":
             _ask(path)
-            _load(name)
+            load_and_tell(name)
         guesses = path.read_text("utf-8").count("guessed?")
         click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
     context.invoke(run, pack=params / f"{name}.yaml", jobs=None, outputs=Path("outputs"))
@@ -194,240 +183,10 @@ def _ask(path: Path) -> None:
         path.write_text(answered(text, click.prompt), "utf-8")
 
 
-@main.group(cls=_Checks, subcommand_metavar="PACK | DATASET | plan NAME | events FILE --plan NAME")
-def check() -> None:
-    """Check a PACK (a file), a DATASET (a name or file), a plan, or events; no notebook starts."""
-
-
-@check.command(hidden=True)
-@click.argument("what")
-def what(what: str) -> None:
-    """Check a PACK or a DATASET."""
-    if not what.endswith((".yaml", ".yml")) or Path(what).name.startswith("data."):
-        _load(what)
-        return
-    from mctlib.runner.pack import check_pack
-
-    pack, _, reports = check_pack(what)
-    names = ", ".join(report.name for report in reports)
-    click.echo(f"{what} is good: {names} on {pack.dataset} as of {pack.as_of}.")
-
-
-@check.command("plan")
-@click.argument("name")
-def check_the_plan(name: str) -> None:
-    """Check the tracking plan of the dataset NAME: in itself, and against its data."""
-    from mctlib.contract import DataError
-    from mctlib.sources.dataset import open_log
-    from mctlib.sources.plans import plan_of
-    from mctlib.tracking_plan.check import check_plan
-    from mctlib.tracking_plan.reading import read_plan
-
-    path, dataset = plan_of(name)
-    plan = read_plan(path)
-    remarks = check_plan(plan, open_log(dataset) if dataset else None)
-    for remark in remarks:
-        if not remark.wrong:
-            click.echo(f"{remark.kind}: {remark.sentence}")
-    if wrong := [f"{path.name}: {r.kind}: {r.sentence}" for r in remarks if r.wrong]:
-        raise DataError("\n".join(wrong))
-    beside = "" if dataset else "; there is no dataset to hold it against"
-    click.echo(f"{path} is good: {len(plan.micro_conversions)} micro-conversions{beside}.")
-
-
-@check.command("events")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--plan", "name", required=True, help="Dataset whose plan it is, or the plan's file.")
-@click.option(
-    "--report", type=click.Path(path_type=Path), help="JSON report (default: FILE.report.json)."
-)
-def check_the_events(file: Path, name: str, report: Path | None) -> None:
-    """Hold a batch of events (FILE, a JSON object a line) against a plan; exit code 1: violated."""
-    import json
-
-    from mctlib.sources.plans import plan_of
-    from mctlib.tracking_plan.check import check_events
-    from mctlib.tracking_plan.reading import read_plan
-
-    found = check_events(file, read_plan(plan_of(name)[0]))
-    report = report or file.with_name(f"{file.name}.report.json")
-    report.write_text(json.dumps(found.report(), indent=1, ensure_ascii=False), "utf-8")
-    click.echo("\n".join(found.lines_of_table()))
-    click.echo(f"\n{report}")
-    sys.exit(1 if found.violations else 0)
-
-
-@main.command()
-@click.argument("dataset")
-@click.option(
-    "--fresh", is_flag=True, help="Load again even if nothing changed; ask every query again."
-)
-def load(dataset: str, fresh: bool) -> None:
-    """Load a DATASET (its name or params/data.<name>.yaml) and say what became of every row."""
-    _load(dataset, fresh)
-
-
-@main.command()
-@click.argument("dataset")
-@click.option(
-    "--user",
-    "file",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A file of user ids, one a line.",
-)
-def forget(dataset: str, file: Path) -> None:
-    """Remove people from the store of a DATASET and from all its next loads."""
-    from mctlib.sources.forget import forget
-
-    _say(forget(dataset, file))
-
-
-def _load(dataset: str, fresh: bool = False) -> None:
-    """Load a dataset and say what became of every row."""
-    from mctlib.sources.dataset import open_log
-
-    log = open_log(dataset, fresh=fresh, verify=True)
-    if log.note:
-        click.echo(f"Note: {log.note}", err=True)
-    _say(log)
-
-
-def _say(log: EventLog) -> None:
-    from mctlib.sources.narrative import told
-
-    report = log.load
-    for table, rows in report["tables"].items():
-        if rows["n_read"]:
-            line = f"{table:<10} {rows['n_read']:>12,} rows read = {rows['n_kept']:,} kept"
-            for reason, n in rows["n_rejected"].items():
-                line += f" + {n:,} rejected ({reason})"
-            for column, n in rows.get("n_emptied", {}).items():
-                line += f"; {n:,} times of {column} are not plausible and were left empty"
-            click.echo(line)
-    for note in report["notes"]:
-        click.echo(f"Note: {note}")
-    if n_listed := report["forgotten"]["n_listed"]:
-        n_met = report["forgotten"]["n_met"]
-        said = f"{n_met:,} of {n_listed:,} ids to be forgotten were met and left out"
-        click.echo(said + "; is one of the others misspelt?" * (n_met < n_listed))
-    if n_masked := report["n_masked"]:
-        counts = ", ".join(f"{n:,} in {column}" for column, n in n_masked.items())
-        click.echo(f"e-mail addresses or phone numbers were masked: {counts}")
-    click.echo(f"{report['n_users']:,} users")
-    who = report["identity"]
-    if who["n_anonymous_rows"] or who["n_users_with_several_ids"]:
-        click.echo(
-            f"{who['n_matched_rows']:,} of {who['n_anonymous_rows']:,} rows without a user id were "
-            f"matched to a user by their anonymous id; {who['n_ids_with_several_users']:,} "
-            "anonymous ids were seen with several users and went to the first of them"
-        )
-    for sentence in (*log.caveats(), *told(report)):
-        click.echo(sentence)
-    click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")
-
-
-@main.group()
-def new() -> None:
-    """Begin something new."""
-
-
-@new.command()
-@click.argument("name")
-@click.argument("files", nargs=-1, required=True)
-def data(name: str, files: tuple[str, ...]) -> None:
-    """Draft params/data.NAME.yaml from what stands in FILES."""
-    path = _new_data(name, files)
-    click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib load {name}")
-
-
-def _new_data(name: str, files: tuple[str, ...]) -> Path:
-    from mctlib.sources.draft import draft
-    from mctlib.sources.project import project_root
-
-    path = _free(project_root() / "params" / f"data.{name}.yaml")
-    drafted = draft(name, list(files))
-    path.write_text(drafted, "utf-8")
-    for line in drafted.splitlines():
-        if "# left out: " in line or "# not found: " in line:
-            click.echo(line.strip("# "))
-    return path
-
-
-@new.command("pack")
-@click.argument("name")
-def new_pack(name: str) -> None:
-    """Draft the pack params/NAME.yaml: the notebooks, asked what the dataset NAME can answer."""
-    path = _new_pack(name)
-    click.echo(f"{path} is drafted. Read it, correct it, then: python -m mctlib run {path}")
-
-
-def _new_pack(name: str) -> str:
-    from mctlib.runner.draft import draft_of_pack
-    from mctlib.sources.dataset import open_log
-    from mctlib.sources.project import project_root, shown
-
-    path = _free(project_root() / "params" / f"{name}.yaml")
-    command = f"python -m mctlib run {shown(path)}"
-    path.write_text(draft_of_pack(open_log(name), command), "utf-8")
-    return shown(path)
-
-
-def _free(path: Path) -> Path:
-    """A path where no file is yet. Raises ParameterError: there is one."""
-    from mctlib.contract import ParameterError
-
-    if path.exists():
-        raise ParameterError(f"{path} exists already; it is not overwritten.")
-    return path
-
-
-@new.command("plan")
-@click.argument("name")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-def new_plan(name: str, files: tuple[Path, ...]) -> None:
-    """Draft params/plan.NAME.yaml from plans of other tools (FILES), or from the dataset's events.
-
-    FILES: a spreadsheet (CSV), Segment, Amplitude (CSV), Mixpanel's Lexicon, JSON Schema.
-    """
-    path = _new_plan(name, files)
-    click.echo(f"{path} is drafted. Read it, fill it in, then: python -m mctlib check plan {name}")
-
-
-def _new_plan(name: str, files: tuple[Path, ...] = ()) -> Path:
-    from mctlib.sources.dataset import open_log
-    from mctlib.sources.project import project_root
-    from mctlib.tracking_plan.draft import draft_of_files, draft_of_log
-
-    path = _free(project_root() / "params" / f"plan.{name}.yaml")
-    if files:
-        text, read = draft_of_files(name, files)
-        click.echo("\n".join(line for file, said in zip(files, read) for line in said.told(file)))
-    else:
-        text = draft_of_log(name, open_log(name))
-    path.write_text(text, "utf-8")
-    return path
-
-
-@new.command()
-@click.argument("name")
-@click.argument("folder", type=click.Path(path_type=Path))
-def schemas(name: str, folder: Path) -> None:
-    """Write the plan of the dataset NAME as JSON Schema, one file an event, into a new FOLDER."""
-    import json
-    from urllib.parse import quote
-
-    from mctlib.sources.plans import plan_of
-    from mctlib.tracking_plan.formats import json_schemas
-    from mctlib.tracking_plan.reading import read_plan
-
-    found = json_schemas(read_plan(plan_of(name)[0]))
-    folder.mkdir(parents=True)
-    for event, schema in found.items():
-        text = json.dumps(schema, indent=2, ensure_ascii=False)
-        (folder / f"{quote(event, safe=' ')}.json").write_text(text, "utf-8")
-    click.echo(f"{len(found)} events are written to {folder}.")
-
+main.add_command(load)
+main.add_command(forget)
+main.add_command(check)
+main.add_command(new)
 
 if __name__ == "__main__":
     main(prog_name="python -m mctlib")

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
-from tests.support.project import pack_of
+from tests.support.project import SCRIPT, pack_of
 
 
 def call(*arguments):
@@ -131,7 +131,9 @@ def test_load_accounts_for_every_row(project):
         result.output,
         re.M,
     )
-    assert result.output.endswith("40 users\n2026-03-01 08:00 to 2026-03-31 23:30 UTC\n")
+    *_, users, events, period = result.output.splitlines()
+    assert (users, period) == ("40 users", "2026-03-01 08:00 to 2026-03-31 23:30 UTC")
+    assert events == f"Events: signed_up 41, profile_completed 20, {SCRIPT} 10"
 
 
 def test_new_data_drafts_a_dataset_that_loads(project):
@@ -224,6 +226,7 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
             "1 of 2 ids to be forgotten were met and left out; is one of the others misspelt?",
             "e-mail addresses or phone numbers were masked: 1 in events.event",
             "1 users",
+            "Events: mail [e-mail removed] 1",
             "2026-01-05 00:00 to 2026-01-05 00:00 UTC",
         ],
     )

@@ -16,8 +16,6 @@ from mctlib.tracking_plan.draft import likely_path
 from mctlib.tracking_plan.reading import read_plan
 
 LEAVES = r"((account|user|profile)[\W_]*)?(deleted?|removed?|churned?|cancell?ed|closed)"
-    r"((account|user|profile|subscription)\W*_?)?(deleted?|removed?|churned?|cancell?ed|closed)"
-)
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed).*"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
 SOURCES = ("partner_id", "promo_code", "utm_source")

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from mctlib.contract import ParameterError, as_timestamp
 from mctlib.eventlog.store_file import settle
-from mctlib.report.parameters import DAY
+from mctlib.report.parameter_types import DAY
 from mctlib.runner.execute import read_notebook
 from mctlib.runner.record import NAME, Report, RunRecord
 

@@ -1,0 +1,1 @@
+"""The commands of `python -m mctlib` beside run and start; each wraps a function."""

@@ -1,0 +1,112 @@
+"""From files to a first page: the drafted pack, and the one command for all of it."""
+
+import csv
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mctlib import open_log
+from mctlib.runner.draft import draft_of_pack
+from mctlib.sources.draft import answered
+from tests.support.project import ROOT, mctlib
+
+PATH = ["Signed up", "Profile done", "Interview booked"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Users go PATH, fewer at each step; all look at pages often, some close their account."""
+    root = tmp_path_factory.mktemp("first") / "project"
+    (root / "params").mkdir(parents=True)
+    (root / "notebooks").mkdir()
+    for notebook in ("funnel", "activation"):
+        text = (ROOT / f"notebooks/{notebook}.ipynb").read_text("utf-8")
+        (root / f"notebooks/{notebook}.ipynb").write_text(text, "utf-8")
+    rng, rows = np.random.default_rng(1), []
+    for user in range(400):
+        at = datetime(2026, 1, 1) + timedelta(days=rng.uniform(0, 110))
+        rows += [(user, "Page viewed", at + timedelta(days=rng.uniform(0, 9))) for _ in range(8)]
+        for event, share in zip(PATH, (1, 0.7, 0.5)):
+            if rng.random() > share:
+                break
+            at += timedelta(hours=rng.exponential(20))
+            rows.append((user, event, at))
+        rows += [(user, "Account closed", at + timedelta(days=2))] if rng.random() < 0.2 else []
+    with (root / "export.csv").open("w", newline="") as file:
+        write = csv.writer(file)
+        write.writerow(["Customer ID", "Action", "When", "Country"])
+        for user, event, at in rows:
+            country = "DE" if user % 3 else "FR"
+            write.writerow([f"c{user}", event, f"{at:%Y-%m-%d %H:%M:%S}Z", country])
+    return root
+
+
+@pytest.mark.integration
+def test_one_command_from_an_export_to_a_page(root):
+    done = mctlib(root, "start", "mine", "export.csv")
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.splitlines()[-1])
+    assert page.is_file()
+    assert page.is_relative_to(root / "outputs/mine")
+    pack = yaml.safe_load((root / "params/mine.yaml").read_text())
+    asked = pack["notebooks"]
+    assert list(asked) == ["funnel", "activation"]  # nothing names a partner, nobody knows a change
+    assert asked["funnel"]["set"]["steps"] == PATH
+    assert asked["activation"]["set"]["competing"] == "Account closed"
+    for name in ("data.mine", "plan.mine", "mine"):  # a question is answered in its file
+        file = root / f"params/{name}.yaml"
+        file.write_text(file.read_text() + "# mine\n")
+    again = mctlib(root, "start", "mine", "export.csv")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count(": as it is") == 3
+
+
+def test_a_pack_asks_what_the_log_can_answer(root, monkeypatch):
+    monkeypatch.chdir(root)
+    (root / "params/data.two.yaml").write_text(
+        "name: two\nevents: {path: export.csv, format: columns, columns: {user_id: Customer ID,"
+        " event: Action, timestamp: When, channel: Country}}\n"
+    )
+    log = open_log("two")
+    text = draft_of_pack(log, "run it")
+    funnel = yaml.safe_load(text)["notebooks"]["funnel"]["set"]
+    n = log.describe().set_index("event").loc["Page viewed"]
+    assert f"Page viewed {n.n_events:,} ({n.n_users:,})" in text
+    assert funnel["steps"] == PATH
+    assert (funnel["window"], funnel["by"], funnel["after"]) == ("14d", "channel", "last 4w")
+    assert '#      value: "?"' in text
+
+
+def test_a_file_that_is_there_is_not_written_over(root):
+    (root / "params/kept.yaml").write_text("mine\n")
+    done = mctlib(root, "new", "pack", "kept")
+    assert done.returncode == 2
+    assert "kept.yaml exists already; it is not overwritten." in done.stderr
+    assert (root / "params/kept.yaml").read_text() == "mine\n"
+
+
+def test_open_questions_of_a_draft_are_put_to_a_person():
+    asked = []
+
+    def ask(question, default=None):
+        asked.append(question)
+        return default or "When"
+
+    text = (
+        "events:\n  - path: x.csv\n    columns:\n"
+        '      "timestamp": "?"  # not found: which of When or Then?\n'
+        "    # timezone: Europe/London  # which zone is meant by BST?\n"
+        '    # date_format: "%d.%m.%Y"  # or "%m.%d.%Y"? The times do not tell\n'
+        "# currency: EUR  # which?\n"
+    )
+    source = yaml.safe_load(answered(text, ask))["events"][0]
+    assert source["columns"] == {"timestamp": "When"}
+    assert (source["timezone"], source["date_format"]) == ("Europe/London", "%d.%m.%Y")
+    assert [question.split(":")[0].strip('"') for question in asked] == [
+        "timestamp",
+        "timezone",
+        "date_format",
+    ]

@@ -25,6 +25,7 @@ from mctlib.eventlog.ids import asking, look_at, normal_ids
 from mctlib.eventlog.impossible import reject_impossible
 from mctlib.eventlog.meeting import staged_meeting
 from mctlib.eventlog.own_columns import own_columns
+from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
 from mctlib.eventlog.refusals import note_refusals, reject_refusals
 from mctlib.eventlog.rejecting import StagedRows
@@ -89,13 +90,14 @@ def fill(
     for table in CANONICAL:
         if table != "events":
             _stage(con, table, tables.get(table, ()), ignore_case)
-    left_out, suspicious = _stage_events(
-        con,
-        tables.get("events", ()),
-        earliest,
-        stitched=bool(tables.get("identities")),
-        ignore_case=ignore_case,
-    )
+    with telling(con, f"reading the events of {name}"):
+        left_out, suspicious = _stage_events(
+            con,
+            tables.get("events", ()),
+            earliest,
+            stitched=bool(tables.get("identities")),
+            ignore_case=ignore_case,
+        )
     rows = StagedRows(con, left_out)
     _reject_faults(rows, earliest)
     for table, n_emptied in plausible.empty(con, earliest).items():
@@ -113,7 +115,8 @@ def fill(
         why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in events["n_rejected"].items()]
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
-    _write(con, salted)
+    with telling(con, f"sorting and writing {events['n_kept']:,} events"):
+        _write(con, salted)
     report = {
         "name": name,
         "fingerprint": terms.get("fingerprint", ""),

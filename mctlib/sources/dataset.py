@@ -20,6 +20,7 @@ from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwr
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, forgotten, warehouse
@@ -217,7 +218,8 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     salted = salt_of(dataset, root)
     with workbench(store.parent, salted) as (con, folder):
         for table, source in dataset.sources():
-            selects = read_source(con, source, table, root=root, folder=folder, notes=notes)
+            with telling(con, f"reading {source.label}"):
+                selects = read_source(con, source, table, root=root, folder=folder, notes=notes)
             for target, select in selects.items():
                 tables.setdefault(target, []).append((source.label, select))
                 if target == "events":

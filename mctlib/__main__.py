@@ -6,6 +6,7 @@ no room (one line a mistake on stderr, nothing was published), 130 stopped by Ct
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import sys
@@ -25,6 +26,25 @@ from mctlib.commands.loading import forget, load, load_and_tell
 from mctlib.commands.new import draft_data, draft_pack, draft_plan, new
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Output(io.FileIO):
+    """What somebody reads who may leave before its end (`| head -1`), which changes no command."""
+
+    def write(self, part: Any) -> int:
+        try:
+            return super().write(part) or 0
+        except BrokenPipeError:
+            return memoryview(part).nbytes
+
+
+def _let_readers_leave() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and stream is getattr(sys, f"__{name}__"):  # else it is a test's
+            buffer = io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False))
+            text = io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=True)
+            setattr(sys, name, text)
 
 
 @contextmanager
@@ -56,6 +76,11 @@ def _stops_heard() -> Iterator[None]:
 
 class _Sentences(click.Group):
     """A user's mistake ends with one sentence and exit code 2, not with a traceback."""
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        """As click does, whether anybody reads on or not."""
+        _let_readers_leave()
+        return super().main(*arguments, **named)
 
     def invoke(self, ctx: click.Context) -> object:
         from mctlib.contract import DataError, ParameterError

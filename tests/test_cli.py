@@ -136,6 +136,19 @@ def test_load_accounts_for_every_row(project):
     assert events == f"Events: signed_up 41, profile_completed 20, {SCRIPT} 10"
 
 
+@pytest.mark.parametrize(("command", "code"), [("load tiny", 0), ("--help", 0), ("load none", 2)])
+def test_a_reader_who_leaves_changes_nothing(project, command, code):
+    left, output = os.pipe()
+    os.close(left)
+    told = [sys.executable, "-m", "mctlib", *command.split()]
+    both = command == "load none"
+    ended = subprocess.run(
+        told, cwd=project, stdout=output, stderr=output if both else subprocess.PIPE
+    )
+    os.close(output)
+    assert (ended.returncode, ended.stderr) == (code, None if both else b"")
+
+
 def test_new_data_drafts_a_dataset_that_loads(project):
     drafted = project / "params/data.mine.yaml"
     try:

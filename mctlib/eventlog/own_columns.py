@@ -16,6 +16,7 @@ from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_name, sql_text
 
 # Names by weeks and months are the events' (`vocabulary`), `user` is a column of the store.
+MANY = 100  # columns: of more the time to plan a rule for each grows with their square
 TAKEN = {"user", "week", "month", *CANONICAL["people"], *CANONICAL["events"]}
 
 
@@ -36,17 +37,29 @@ def own_columns(
     for (key,) in con.execute(keys).fetchall():
         found.setdefault(key.lower(), []).append(key)
     shape = sql_text(json.dumps({same[0]: "VARCHAR" for same in found.values()}))
-    columns = {}
+    columns: dict[str, str] = {}
     for same in found.values():
         others = [f"json_extract_string(properties, {sql_text(_path(key))})" for key in same[1:]]
         first = f"own_.{sql_name(same[0])}"
-        value = f"coalesce({', '.join([first, *others])})" if others else first
-        columns[own_name(same[0])] = masked(f"nullif(nullif({normal(value)}, ''), 'NaN')")
+        text = f"coalesce({', '.join([first, *others])})" if others else first
+        columns[own_name(same[0])] = text
+    inner = f"SELECT *, json_transform(properties, {shape}) AS own_ FROM {rows}"
+    if len(columns) > MANY:
+        texts = ", ".join(columns.values())
+        inner = f"""
+            SELECT * REPLACE (list_transform([{texts}], lambda x: {_value("x")}) AS own_)
+            FROM ({inner})
+        """
+        columns = {name: f"own_[{n}]" for n, name in enumerate(columns, 1)}
+    else:
+        columns = {name: _value(text) for name, text in columns.items()}
     columns |= {name: "NULL::VARCHAR" for name in sorted(known) if name not in columns}
     named = [f"{sql} AS {sql_name(name)}" for name, sql in columns.items()]
-    if not found:
-        return named, rows
-    return named, f"(SELECT *, json_transform(properties, {shape}) AS own_ FROM {rows})"
+    return named, f"({inner})" if found else rows
+
+
+def _value(text: str) -> str:
+    return masked(f"nullif(nullif({normal(text)}, ''), 'NaN')")
 
 
 def _path(key: str) -> str:

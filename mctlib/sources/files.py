@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ from mctlib.contract import DataError
 from mctlib.eventlog.build import disk_full
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.dialect import dialect_of
-from mctlib.sources.unpack import GZIP, Unpacking, opened
+from mctlib.sources.unpack import GZIP, TOO_DENSE, Unpacking, most_unpacked, opened
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 MOST_COLUMNS = 10_000
 LONGEST_LINE = 1 << 24
+DENSEST_GZIP = 1032  # bytes that one byte of gzip can stand for
+SHORTEST_ROW = 16  # bytes of a user, an event and a time
 HEAD = 1 << 18  # bytes in which a header must end
 # Types of columns that hold times, not words or counts for them.
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
@@ -37,6 +39,7 @@ AS_TIME = "\u200b"
 # What an error of DuckDB or a codec says of a file; the sentence for people, the first that fits;
 # what to look for the line with.
 FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
+    (f"^BadGzipFile: {TOO_DENSE}", TOO_DENSE, None),
     (
         r"Not a gzipped file|Input is not a GZIP",
         "goes on after the end of its gzip stream with bytes that are no gzip."
@@ -230,6 +233,7 @@ def look(
         with path.open("rb") as raw:
             start = raw.read(4)
         if start == b"PAR1":
+            _refuse_dense(con, path, shown)
             headers = _described(con, f"read_parquet({sql_text(path)})")
             return File(path, shown, "parquet", headers)
         gz = start[:2] == GZIP
@@ -240,11 +244,12 @@ def look(
         # a page of an interface without rows is an empty list
         if whole and re.fullmatch(r"(\[\s*\]|\{\s*\})?", head.strip()):
             return File(path, shown, "empty", (), gz)
+        endless = _endless(path, gz)
         if head.lstrip()[:1] in ("{", "["):
             _refuse_many_keys(con, path, shown, gz)
             headers = _keys(con, path, shown, gz)
             return File(path, shown, "json", headers, gz)
-        if not gz and _endless(path):
+        if endless:
             raise duckdb.Error("Maximum line size")
     first, *more = re.split("[\r\n]", head, maxsplit=1)
     if not whole and not more:
@@ -277,19 +282,35 @@ def _keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> t
     return keys
 
 
-def _endless(path: Path) -> bool:
-    """Whether a line is so long that DuckDB, which gives up on it, would not even say so."""
-    with path.open("rb") as raw:
-        for at in range(0, path.stat().st_size, 4 * LONGEST_LINE):
-            raw.seek(at)
+def _endless(path: Path, gz: bool) -> bool:
+    """Whether a line is so long that DuckDB, which gives up on it, would not even say so.
+
+    What is packed is read to its end (if it can hold such a line), for which it must have one.
+    """
+    if gz and DENSEST_GZIP * path.stat().st_size < LONGEST_LINE:
+        return False
+    with opened(path) as stream:
+        for at in count(0, 4 * LONGEST_LINE):
+            if not gz:
+                stream.seek(at)
             n = 0
-            while n < LONGEST_LINE and (part := raw.read(1 << 16)):
+            while n < LONGEST_LINE and (part := stream.read(1 << 16)):
                 if b"\n" in part or b"\r" in part:
                     break
                 n += len(part)
-            if n >= LONGEST_LINE:
-                return True
+            if n >= LONGEST_LINE or not part:
+                return n >= LONGEST_LINE
     return False
+
+
+def _refuse_dense(con: duckdb.DuckDBPyConnection, path: Path, shown: str) -> None:
+    """Refuse Parquet of which a few bytes stand for endless rows: each takes some as a text."""
+    file = sql_text(path)
+    ((n_rows,),) = con.sql(f"SELECT num_rows FROM parquet_file_metadata({file})").fetchall()
+    sizes = f"SELECT sum(total_uncompressed_size) FROM parquet_metadata({file})"
+    ((size,),) = con.sql(sizes).fetchall()
+    if max(SHORTEST_ROW * n_rows, size or 0) > most_unpacked(path.stat().st_size):
+        raise DataError(f"{shown} {TOO_DENSE}")
 
 
 def _refuse_many_keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> None:

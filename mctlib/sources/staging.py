@@ -5,7 +5,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -35,6 +35,7 @@ from mctlib.sources.personal import (
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
+MANY = 100  # columns, for one statement that says something of each
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",
@@ -141,8 +142,7 @@ class Stage:
 
     def rows(self, more: str = "") -> str:
         """The staged rows, all used properties taken out in one go: each function parses anew."""
-        names = [json.dumps(key, ensure_ascii=False) for key in self.used_keys]
-        paths = ", ".join(sql_text(f"$.{name}") for name in names)
+        paths = ", ".join(map(_path, self.used_keys))
         keys = f", json_extract_string(props_, [{paths}]) AS keys_" if paths else ""
         return f"(SELECT *{keys}{more} FROM {self.table}) AS rows_"
 
@@ -237,11 +237,25 @@ class Stage:
         """Whether there is such a column or property."""
         return name.lower() in self.headers or name in self.keys
 
-    def _apart(self, name: str, text: str, value: str) -> str:
-        """SQL of a property whose name would have it scrubbed: its hash, of partners itself."""
-        if name.lower() in map(str.lower, self.hash) or is_id(name) and not of_partner(name):
-            return f"pseudonym({text})"
-        return value if is_id(name) else ""
+    def _apart(self, left: Sequence[str]) -> tuple[dict[str, str], dict[str, str], str]:
+        """Which columns (of those that are left) and properties would be scrubbed by their names.
+
+        Name -> SQL: of those to be hashed the text, of ids of partners the value. And the column
+        that `rows` must add: texts of properties, in one go.
+        """
+        hashed: dict[str, str] = {}
+        kept: dict[str, str] = {}
+        inside: list[str] = []
+        names = set(map(str.lower, self.hash))
+        for name in (*left, *(key for key in self.keys if key not in self.used_keys)):
+            if name.lower() in names or is_id(name) and not of_partner(name):
+                inside += [] if name in left else [_path(name)]
+                hashed[name] = sql_name(name) if name in left else f"apart_[{len(inside)}]"
+            elif is_id(name):
+                value = f"json_extract(props_, {_path(name)})"
+                kept[name] = f"as_json({sql_name(name)})" if name in left else value
+        apart = f", json_extract_string(props_, [{', '.join(inside)}]) AS apart_" if inside else ""
+        return hashed, kept, apart
 
     def _hash(self, chosen: dict[str, str]) -> None:
         """Hash what the YAML says in canonical columns too; ids are hashed in any case."""
@@ -344,8 +358,8 @@ class Stage:
         Asked for some at a time, for the time that it takes to plan grows with their square.
         """
         nested: set[str] = set()
-        for n in range(0, len(names), 100):
-            some = names[n : n + 100]
+        for n in range(0, len(names), MANY):
+            some = names[n : n + MANY]
             looks = (f"bool_or(starts_with({x}, '{{') OR starts_with({x}, '['))" for x in some)
             asked = f"SELECT {', '.join(looks)} FROM {self.table}"
             nested.update(compress(some, self.con.sql(asked).fetchall()[0]))
@@ -362,23 +376,17 @@ class Stage:
             if name not in self.used and not left_out(header, of_people=bool(clean))
         ]
         parts = ["'{}'::JSON"]
-        more = ""
-        apart = {}
-        for header in left:
-            sql = sql_name(header)
-            apart[header] = self._apart(header, f"clean({sql})", f"as_json({sql})")
-        left = [header for header in left if not apart[header]]
-        for key in (key for key in self.keys if key not in self.used_keys):
-            path = sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
-            text, value = (f"json_extract{end}(props_, {path})" for end in ("_string", ""))
-            apart[key] = self._apart(key, text, value)
+        hashed, kept, more = self._apart(left)
+        left = [header for header in left if header not in hashed and header not in kept]
         if left:
             names = [sql_name(header) for header in left]
             holding = self._nested(names)
-            texts = {name: f"{clean}({name})" for name in names}
-            values = (f"as_json({texts[n]})" if n in holding else texts[n] for n in names)
-            pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
-            more += f", json_object({pairs})::VARCHAR AS left_"
+
+            def value(text: str) -> str:
+                nested = text in holding or text == "x" and holding
+                return f"as_json({clean}({text}))" if nested else f"{clean}({text})"
+
+            more += f", {_object(dict(zip(left, names)), value)}::VARCHAR AS left_"
             # its own keys are clean, those inside may not be
             deep = "contains(left_, ':{') OR contains(left_, '[{')"
             scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"
@@ -387,13 +395,32 @@ class Stage:
             more += ", props_::VARCHAR AS right_"
             gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
             parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
-        if any(apart.values()):
-            pairs = ", ".join(f"{sql_text(name)}, {sql}" for name, sql in apart.items() if sql)
-            parts.append(f"json_object({pairs})")
+        if kept:
+            parts.append(_object(kept, str))
+        if hashed:
+            parts.append(_object(hashed, "pseudonym(clean({}))".format))
         if len(parts) == 1:
             return "NULL", more
         merged = f"json_merge_patch({', '.join(parts)})"
         return f"nullif({merged}::VARCHAR, '{{}}')", more
+
+
+def _object(texts: Mapping[str, str], value: Callable[[str], str]) -> str:
+    """SQL of a JSON object of names, with a `value` (SQL) of the text (SQL) of each.
+
+    Of many the time to plan grows with the square, unless the rule of all values is written once.
+    """
+    names = list(map(sql_text, texts))
+    if len(texts) <= MANY:
+        pairs = (f"{name}, {value(text)}" for name, text in zip(names, texts.values()))
+        return f"json_object({', '.join(pairs)})"
+    values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"
+    return f"to_json(map([{', '.join(names)}], {values}))"
+
+
+def _path(key: str) -> str:
+    """SQL of the path of a property."""
+    return sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
 
 
 def _joined(day: str, clock: str) -> str:

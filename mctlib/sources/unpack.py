@@ -23,6 +23,12 @@ GZIP = b"\x1f\x8b"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 MOST_MEMBERS = 10_000  # of an archive
+NEVER_TOO_LARGE = 1 << 30  # bytes, however densely they are packed
+DENSEST = 250  # times the size of the packed file
+TOO_DENSE = (
+    f"unpacks to more than {NEVER_TOO_LARGE >> 30} GB and more than {DENSEST} times its size, as no"
+    " export does. Unpack it and look what it is."
+)
 START = 1 << 16  # bytes that tell what a file is
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -69,11 +75,26 @@ BY_NAME = {".br": "brotli", ".lzma": "LZMA", ".lz4": "LZ4", ".sz": "snappy", ".z
 NO_TEXT = re.compile(rb"[\x01-\x08\x0e-\x19\x1c-\x1f\x7f]")
 
 
+def most_unpacked(packed: int) -> int:
+    """To how many bytes a file of some bytes may unpack, whatever packs it: no export is denser."""
+    return max(NEVER_TOO_LARGE, DENSEST * packed)
+
+
+class _Gunzipped(gzip.GzipFile):
+    """The content of a gzip file. Raises BadGzipFile: it unpacks to too much."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        if self.tell() > most_unpacked(Path(self.name).stat().st_size):
+            raise gzip.BadGzipFile(TOO_DENSE)
+        return part
+
+
 def opened(path: Path) -> IO[bytes]:
     """The content of a file, gunzipped if need be."""
     with path.open("rb") as raw:
         gz = raw.read(2) == GZIP
-    return gzip.open(path) if gz else path.open("rb")  # type: ignore[return-value]
+    return _Gunzipped(path) if gz else path.open("rb")  # type: ignore[return-value]
 
 
 @dataclass
@@ -109,7 +130,7 @@ class Unpacking:
 
     def _members(self, path: Path, shown: str) -> Iterator[tuple[Path, str]]:
         with zipfile.ZipFile(path) as archive:
-            _refuse_huge(archive, shown, self.folder)
+            _refuse_huge(archive, path, shown, self.folder)
             for member in archive.infolist():
                 name, member_shown = Path(member.filename).name, f"{shown}: {member.filename}"
                 if member.is_dir() or CLUTTER.fullmatch(name):
@@ -172,9 +193,11 @@ class Unpacking:
         return copy, f"{shown}: {chosen}"
 
 
-def _refuse_huge(archive: zipfile.ZipFile, shown: str, folder: Path) -> None:
+def _refuse_huge(archive: zipfile.ZipFile, path: Path, shown: str, folder: Path) -> None:
     members = archive.infolist()
     size, free = sum(m.file_size for m in members), shutil.disk_usage(folder).free
+    if size > most_unpacked(path.stat().st_size):
+        raise DataError(f"{shown} {TOO_DENSE}")
     if size > free or len(members) > MOST_MEMBERS:
         raise DataError(
             f"{shown} holds {len(members):,} files of {size / 1e9:,.1f} GB when it is unpacked;"
@@ -197,6 +220,7 @@ def sheets_of(path: Path, shown: str) -> dict[str, Any]:
             # of Excel, and of OpenDocument
             if not {"[Content_Types].xml", "content.xml"} & set(archive.namelist()):
                 return {}
+            _refuse_huge(archive, path, shown, path.parent)
     import python_calamine
 
     try:

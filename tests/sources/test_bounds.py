@@ -1,11 +1,13 @@
 """What has no natural end is bounded: one sentence each, in a time that grows with the file."""
 
+import gzip
 import json
 import re
 import time
 import zipfile
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from mctlib import open_log
@@ -102,9 +104,55 @@ def test_a_line_longer_than_any_buffer_is_seen_wherever_it_stands(tmp_path, monk
     monkeypatch.setattr(files, "LONGEST_LINE", 1 << 16)
     path = tmp_path / "e.csv"
     path.write_text(ROW * before + "0" * (1 << 19))
-    assert files._endless(path)
+    assert files._endless(path, False)
     path.write_text(ROW * before + (("0" * 60_000) + "\n") * 20)
-    assert not files._endless(path)
+    assert not files._endless(path, False)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_line_without_an_end_is_seen_in_a_packed_file(project, kind):
+    """Of a line longer than its buffers, at the end of a .gz, DuckDB says nothing."""
+    row = {"user_id": "u", "event": "a", "timestamp": "2026-01-05T00:00:00Z"}
+    text = json.dumps(row) + '\n{"user_id": "' if kind == "jsonl" else HEAD + ROW
+    with gzip.open("e.gz", "wb", 1) as packed:
+        packed.write(text.encode())
+        for _ in range(300):
+            packed.write(b"0" * (1 << 20))
+    said = refusal(project, "events: {path: e.gz}")
+    assert said.startswith("e.gz has a line, or one object of JSON, that is longer than")
+
+
+def bomb(kind):
+    """Many equal rows, packed."""
+    rows = {"user_id": "u", "event": "a", "timestamp": "2026-01-05T00:00:00Z"}
+    lines = json.dumps(rows) + "\n" if kind == "jsonl.gz" else ROW
+    text = (HEAD * (kind != "jsonl.gz") + lines * 20_000).encode()
+    path = Path(f"e.{kind}")
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("e.csv", text)
+    elif kind == "parquet":
+        duckdb.sql(f"""
+            COPY (SELECT 'u' AS user_id, 'a' AS event, TIMESTAMPTZ '2026-01-05T00:00:00Z' AS timestamp
+            FROM range(1000000)) TO '{path}' (ROW_GROUP_SIZE 1000000)
+        """)
+    else:
+        path.write_bytes(gzip.compress(text))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "jsonl.gz", "zip", "parquet"])
+def test_what_a_few_bytes_unpack_to_has_a_bound(project, monkeypatch, kind):
+    path = bomb(kind)
+    monkeypatch.setattr(unpack, "NEVER_TOO_LARGE", 1 << 17)
+    monkeypatch.setattr(unpack, "DENSEST", 10)
+    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 10)
+    said = refusal(project, f"events: {{path: {path}}}")
+    assert said.startswith(f"{path} unpacks to more than 1 GB and more than 250 times its size")
+    assert not list(Path("outputs/store").glob(".staging*"))
+    monkeypatch.setattr(unpack, "DENSEST", 100_000)
+    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 24)
+    assert open_log("x").load["tables"]["events"]["n_kept"] >= 20_000
 
 
 def test_objects_whose_keys_never_end(project, monkeypatch):

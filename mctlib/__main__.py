@@ -153,11 +153,19 @@ def main() -> None:
     show_default=True,
     help="Where the reports go.",
 )
-def run(pack: Path, jobs: int | None, outputs: Path) -> None:
+@click.option("--as-of", help="A day in place of the pack's own.")
+@click.option("--back", help="Make the runs of so many weeks before first, such as 12w.")
+def run(pack: Path, jobs: int | None, outputs: Path, as_of: str | None, back: str | None) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
-    from mctlib.runner.run import run_pack
+    from mctlib.contract import DataError, ParameterError
+    from mctlib.runner.run import past_days, run_pack
 
-    record = run_pack(pack, outputs=outputs, jobs=jobs)
+    for day in past_days(pack, back, as_of) if back else ():
+        try:
+            click.echo(f"{day}: {run_pack(pack, outputs=outputs, jobs=jobs, as_of=day).status}")
+        except (DataError, ParameterError) as error:  # too early for what is asked
+            click.echo(f"{day}: not run. {error}", err=True)
+    record = run_pack(pack, outputs=outputs, jobs=jobs, as_of=as_of)
     for note in record.notes:
         click.echo(f"Note: {note}", err=True)
     for report in record.notebooks:
@@ -196,7 +204,7 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
             load_and_tell(name)
         guesses = path.read_text("utf-8").count("guessed?")
         click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
-    context.invoke(run, pack=params / f"{name}.yaml", jobs=None, outputs=Path("outputs"))
+    context.invoke(run, pack=params / f"{name}.yaml", outputs=Path("outputs"))
 
 
 def _ask(path: Path) -> None:

@@ -105,11 +105,12 @@ def _there(word: str, *folders: Path) -> str:
 # ---- the check
 
 
-def check_pack(path: str | Path) -> tuple[Pack, EventLog, list[Report]]:
+def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventLog, list[Report]]:
     """Read and check a pack, its dataset and every parameter; no kernel starts.
 
-    Returns the pack with its day resolved, the data, and the planned reports. Raises ParameterError
-    or DataError, one line a mistake: the file, the field, the rule, the nearest valid word.
+    ``as_of``: a day in place of the pack's own. Returns the pack with its day resolved, the data,
+    and the planned reports. Raises ParameterError or DataError, one line a mistake: the file, the
+    field, the rule, the nearest valid word.
     """
     path = Path(path)
     pack = _read(path)
@@ -127,7 +128,7 @@ def check_pack(path: str | Path) -> tuple[Pack, EventLog, list[Report]]:
             raise
         raise ParameterError("\n".join([str(error), *mistakes])) from None
     with mistakes.noted():
-        pack.as_of = _resolve(path, pack.as_of, log)
+        pack.as_of = _resolve(path, as_of or pack.as_of, log)
     own = {key: Given(shown(path), getattr(pack, key)) for key in OF_THE_PACK}
     reports = []
     for plan in plans:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mctlib.contract import ParameterError, as_timestamp
 from mctlib.runner import execute, publish
 from mctlib.runner.pack import Pack, check_pack
 from mctlib.runner.record import Report, RunRecord
@@ -35,7 +37,11 @@ VERSIONS = (
 
 
 def run_pack(
-    path: str | Path, *, outputs: str | Path = "outputs", jobs: int | None = None
+    path: str | Path,
+    *,
+    outputs: str | Path = "outputs",
+    jobs: int | None = None,
+    as_of: str | None = None,
 ) -> RunRecord:
     """Check a pack, execute its notebooks, publish, and return the record of the run.
 
@@ -52,6 +58,8 @@ def run_pack(
         Where the reports go.
     jobs : int, optional
         Notebooks at the same time; one a core where None.
+    as_of : str, optional
+        A day in place of the pack's own.
 
     Returns
     -------
@@ -64,7 +72,7 @@ def run_pack(
         Before any kernel, when something cannot work.
     """
     path, started = Path(path), time.time()
-    pack, data, reports = check_pack(path)
+    pack, data, reports = check_pack(path, as_of)
     home = Path(outputs).resolve() / path.stem
     home.mkdir(parents=True, exist_ok=True)
     with publish.locked(home):
@@ -89,6 +97,18 @@ def run_pack(
             return publish.publish(record, folder, home, pack.keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def past_days(path: str | Path, back: str, as_of: str | None = None) -> list[str]:
+    """The same day of each of the weeks before (``back``, such as 12w), the earliest first.
+
+    Raises ParameterError: ``back`` is no number of weeks, the pack cannot be run.
+    """
+    if not (told := re.fullmatch(r"([1-9]\d*)w", back)):
+        raise ParameterError(f'back: "{back}" must be a number of weeks, such as 12w.')
+    last = as_timestamp(check_pack(path, as_of)[0].as_of)
+    weeks = [pd.Timedelta(weeks=ago) for ago in range(int(told[1]), 0, -1)]
+    return [f"{last - ago:%Y-%m-%d}" for ago in weeks]
 
 
 def _execute(

@@ -21,6 +21,7 @@ from mctlib.__main__ import main
 from mctlib.contract import ParameterError
 from mctlib.runner import execute, publish
 from mctlib.runner.record import Report, RunRecord
+from mctlib.runner.run import past_days
 from tests.support.project import NOTEBOOKS, SCRIPT, make_project, mctlib
 
 # ---- a good run, then a failing one of the same day (see conftest.runs)
@@ -455,3 +456,21 @@ def refused_for_want_of_room(tmp_path):
     assert "Traceback" not in result.stderr
     assert (home / "latest/run.json").read_text() == before
     assert sorted(p.name for p in home.iterdir()) == [".lock", "2026-03-31", "latest"]
+
+
+@pytest.mark.integration
+def test_past_runs_fill_the_course_and_what_is_too_early_is_said(tmp_path):
+    root = make_project(tmp_path / "project")
+    done = mctlib(root, "run", "params/weekly.yaml", "--back", "5w", "--as-of", "2026-03-30")
+    assert done.returncode == 0, done.stderr
+    days = ["2026-03-02", "2026-03-09", "2026-03-16", "2026-03-23"]
+    assert done.stdout.splitlines()[:4] == [f"{day}: good" for day in days]
+    assert "2026-02-23: not run." in done.stderr and "lies outside the data" in done.stderr
+    made = {path.name for path in (root / "outputs/weekly").glob("2026-*")}
+    assert made == {*days, "2026-03-30"}
+    assert (root / "outputs/weekly/latest").resolve().name == "2026-03-30"
+
+
+def test_weeks_back_must_be_weeks(project):
+    with pytest.raises(ParameterError, match='back: "3 months" must be a number of weeks, such as'):
+        past_days("params/weekly.yaml", "3 months")

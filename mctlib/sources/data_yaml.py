@@ -19,6 +19,7 @@ from mctlib.contract import (
     nearest,
 )
 from mctlib.eventlog.repeats import RESENT_WITHIN
+from mctlib.sources.demo.stories import USERS
 from mctlib.sources.project import content_of
 from mctlib.sources.readers import READERS
 from mctlib.sources.spellings import format_fault
@@ -84,7 +85,7 @@ class Demo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     seed: int = 1
-    users: int = 20_000
+    users: int = USERS
 
 
 Sources = Annotated[

@@ -39,7 +39,7 @@ from mctlib.sources.demo.stories import (
     TRACKING_LOSS,
     VISITOR_RATE,
 )
-from mctlib.sources.demo.tracked import generate
+from mctlib.sources.demo.tracked import generate, write
 from mctlib.sources.demo.world import World, happened
 
 __all__ = [
@@ -54,4 +54,5 @@ __all__ = [
     "generate",
     "happened",
     "truth",
+    "write",
 ]

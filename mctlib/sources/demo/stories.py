@@ -74,7 +74,7 @@ ACCOUNT_HALF_RANGE = 0.10
 # of who schedule no interview; last_rate: from the end of the trend on
 DELETION: Story = {
     "rate": 0.25,
-    "last_rate": 0.222,
+    "last_rate": 0.219,
     "median_days": 12.0,
     "rate_after_interview": 0.08,
     "median_days_after_interview": 40.0,

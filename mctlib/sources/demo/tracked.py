@@ -62,7 +62,9 @@ def generate(users: int = stories.USERS, seed: int = 1) -> dict[str, pd.DataFram
     """
     world = happened(users, seed)
     events = pa.concat_tables(_events(world, seed))
-    texts = [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in events.schema]
+    texts = [
+        (f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in events.schema
+    ]
     return {"events": events.cast(pa.schema(texts)).to_pandas(), **_other_tables(world, seed)}
 
 
@@ -124,7 +126,11 @@ def _rows(event: str, user: Any, day: Any, partner: Any = -1) -> pd.DataFrame:
 
 
 def _what_people_do(
-    u: pd.DataFrame, meet: pd.DataFrame, touch: pd.DataFrame, n_visitors: int, rng: np.random.Generator
+    u: pd.DataFrame,
+    meet: pd.DataFrame,
+    touch: pd.DataFrame,
+    n_visitors: int,
+    rng: np.random.Generator,
 ) -> Iterator[pd.DataFrame]:
     users, signup = len(u), u.signup.to_numpy()
     recruiter, activity = u.recruiter.to_numpy(), u.activity.to_numpy()
@@ -219,13 +225,15 @@ def _events(world: World, seed: int) -> Iterator[pa.Table]:
         # numbered after all users, so that no two pieces have the same
         n_visitors = int(stories.VISITOR_RATE * len(u))
         number = np.r_[u.index, len(world.users) + first + np.arange(n_visitors)]
-        visitors = rng.choice(len(stories.PLATFORMS), n_visitors, p=list(stories.PLATFORMS.values()))
+        visitors = rng.choice(
+            len(stories.PLATFORMS), n_visitors, p=list(stories.PLATFORMS.values())
+        )
         platform = np.r_[u.platform, visitors]
-        mine = [
-            table[table.user.between(first, first + PIECE - 1)].eval("user = user - @first")
+        meet, touch = (
+            table[table.user.between(first, first + PIECE - 1)].assign(user=table.user - first)
             for table in (world.interviews, world.touches)
-        ]
-        rows = pd.concat(_what_people_do(u, *mine, n_visitors, rng), ignore_index=True)
+        )
+        rows = pd.concat(_what_people_do(u, meet, touch, n_visitors, rng), ignore_index=True)
         rows["tenths"] = _tenths_of_minutes(rows, rng)
         signup = np.r_[u.signup, np.full(n_visitors, np.inf)]
         lag = np.r_[u.update_lag, np.zeros(n_visitors)]
@@ -278,7 +286,11 @@ def _campaign(partner: Array, rng: np.random.Generator) -> dict[str, pa.Array]:
 
     Another partner's carry a creator's code at times.
     """
-    names, misspelt, conflict = list(PARTNERS.partner_id), stories.BROKEN_UTM, stories.PROMO_CONFLICT
+    names, misspelt, conflict = (
+        list(PARTNERS.partner_id),
+        stories.BROKEN_UTM,
+        stories.PROMO_CONFLICT,
+    )
     broken = partner == names.index(misspelt["partner_id"])
     source = partner.astype(np.int32)
     source[broken] = len(names) + rng.integers(len(misspelt["spellings"]), size=broken.sum())

@@ -238,11 +238,11 @@ def _renewal(u: pd.DataFrame, chance: _Chance) -> None:
 
 def _staff(u: pd.DataFrame, n: int, chance: _Chance) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The staff's own users: in the log from its first day to its last, and their interviews."""
-    nothing = {name: -1 for name in ("channel", "partner", "cause")}
+    nothing = dict.fromkeys(("channel", "partner", "cause"), -1)
     always = {"signup": -400.0, "until": float(DAYS), "plan": len(PLANS), "consent": True}
     always |= {"account": PLANS.n_accounts.sum(), "activity": stories.STAFF["activity"]}
-    flags = {name: False for name in u if u[name].dtype == bool}
-    never = {name: np.inf for name in u} | flags | nothing | always
+    flags = dict.fromkeys(u.select_dtypes(bool), False)
+    never = dict.fromkeys(u, np.inf) | flags | nothing | always
     staff = pd.DataFrame(never, index=len(u) + np.arange(n))
     staff["platform"] = np.arange(n) % len(stories.PLATFORMS)
     staff["lag_days"], staff["update_lag"] = np.nan, 0.0

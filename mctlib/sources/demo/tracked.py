@@ -86,7 +86,10 @@ def write(folder: Path, users: int = stories.USERS, seed: int = 1) -> dict[str, 
 def _at(day: Any) -> pd.DatetimeIndex:
     """Days since START -> UTC; what lies after the end of the data (inf: never) -> NaT."""
     day = np.asarray(day, dtype=float)
-    return (START + pd.to_timedelta(np.where(day < DAYS, day, np.nan), unit="D")).as_unit("us")
+    there = day < DAYS
+    since = np.rint(np.where(there, day, 0) * SECONDS * 1e6).astype("timedelta64[us]")
+    stamps = START.tz_localize(None).to_datetime64() + since
+    return pd.DatetimeIndex(np.where(there, stamps, np.datetime64("NaT")), tz="UTC").as_unit("us")
 
 
 def _only(where: Array, values: Any) -> Array:

@@ -284,8 +284,8 @@ response coordinator | recovered in part
 
 # everyday events: who (recruiters or not, None: everyone) and how many per active day
 USE = (
-    (SESSION, None, 0.38),
-    ("job_viewed", False, 0.50),
+    (SESSION, None, 0.42),
+    ("job_viewed", False, 0.42),
     ("job_saved", False, 0.10),
     ("application_submitted", False, 0.07),
     ("candidate_shortlisted", True, 0.40),

@@ -20,6 +20,7 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.calendar import Weekday
 from mctlib.eventlog.repeats import RESENT_WITHIN
+from mctlib.sources.demo.stories import USERS
 from mctlib.sources.project import content_of
 from mctlib.sources.readers import READERS
 from mctlib.sources.spellings import format_fault
@@ -85,7 +86,7 @@ class Demo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     seed: int = 1
-    users: int = 20_000
+    users: int = USERS
 
 
 Sources = Annotated[

@@ -19,9 +19,9 @@ from mctlib.contract import (
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
+from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.data_yaml import Dataset, Source, read_dataset
@@ -225,9 +225,10 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 if target == "events":
                     zones.append(source.timezone or READERS[source.format].timezone or "UTC")
         if dataset.demo:
-            for table, frame in demo.generate(dataset.demo.users, dataset.demo.seed).items():
-                con.register(f"demo_{table}", canonical_frame(frame, table))
-                tables.setdefault(table, []).append(("demo", f"FROM demo_{table}"))
+            made = demo.write(folder / "demo", dataset.demo.users, dataset.demo.seed)
+            for table, path in made.items():
+                select = f"FROM read_parquet({sql_text(path)})"
+                tables.setdefault(table, []).append(("demo", select))
         try:
             return build_store(
                 store,

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +164,16 @@ def _platforms(log: EventLog) -> dict[str, list[str]]:
 def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]], str]:
     """Event -> the events that its users did before it, with their share; which most others follow.
 
-    Of a chain only the nearest is named.
+    Of a chain only the nearest is named. Who is there in the log's first tenth may have come before
+    it began and tells no order, unless most are.
     """
-    steps = [log.step(name) for name in names]
-    pairs = log.reduce(partial(_first_times, n_events=len(names)), events=steps)
-    n_done = pairs[pairs["event"] == pairs["before"]].set_index("event")["n_users"]
+    settled = log.first_event + (log.last_event - log.first_event) / 10
+    count = partial(_first_times, n_events=len(names), settled=settled.value // 1000)
+    pairs = log.reduce(count, events=[log.step(name) for name in names])
+    known = "n_later" if 2 * pairs["n_later"].sum() >= pairs["n_users"].sum() else "n_users"
+    n_done = pairs[pairs["event"] == pairs["before"]].set_index("event")[known]
     near: dict[str, dict[str, float]] = {}
-    for event, before, n in pairs.itertuples(index=False):
+    for event, before, n in pairs[["event", "before", known]].itertuples(index=False):
         n_all = n_done[event]
         if event != before and n_all >= ENOUGH_USERS and n >= IMPLIED_SHARE * n_all:
             near.setdefault(names[event], {})[names[before]] = n / n_all
@@ -183,8 +185,11 @@ def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]
     return direct, max(names, key=lambda name: followed[name])
 
 
-def _first_times(j: Journeys, *, n_events: int) -> pd.DataFrame:
-    """Kernel: users who did one event before another; before itself: who did it."""
+def _first_times(j: Journeys, *, n_events: int, settled: int) -> pd.DataFrame:
+    """Kernel: users who did one event before another; before itself: who did it.
+
+    ``n_later``: of them those who did nothing before ``settled``.
+    """
     user, line = np.unique(j.user, return_inverse=True)
     never = np.iinfo(np.int64).max
     first = np.full((n_events, len(user)), never)
@@ -192,11 +197,14 @@ def _first_times(j: Journeys, *, n_events: int) -> pd.DataFrame:
         rows = np.flatnonzero(j.has(i))
         rows = rows[first_rows(j.user[rows])]
         first[i, line[rows]] = j.time[rows]
+    later = first.min(axis=0) >= settled
     pairs = []
-    for a, b in product(range(n_events), repeat=2):
-        n = np.count_nonzero((first[a] < never) & ((first[b] < first[a]) | (a == b)))
-        pairs.append((a, b, n))
-    return pd.DataFrame(pairs, columns=["event", "before", "n_users"])
+    for a in range(n_events):
+        done = first[a] < never
+        for b in range(n_events):
+            did = done if a == b else done & (first[b] < first[a])
+            pairs.append((a, b, np.count_nonzero(did), np.count_nonzero(did & later)))
+    return pd.DataFrame(pairs, columns=["event", "before", "n_users", "n_later"])
 
 
 # ---- YAML

@@ -1008,19 +1008,19 @@ def test_demo_truth():
         events["event"].isin(["signed_up", "interview_scheduled", "account_deleted"])
     ].drop(columns="properties")
     begun = events[events["event"] == "signed_up"].groupby("user_id")["timestamp"].min()
-    old = begun.index[begun < pd.Timestamp("2026-04-06", tz="UTC")]  # their 90 days are over
+    old = begun.index[begun < pd.Timestamp("2026-08-10", tz="UTC")]  # their 90 days are over
     options = {
         "start": "signed_up",
         "activation": "interview_scheduled",
         "competing": "account_deleted",
         "by": "channel",
         "reference": ["organic", "paid_search", "job_board", "referral"],
-        "as_of": "2026-07-05",
+        "as_of": "2026-11-29",
     }
     log = EventLog.from_frame(events[events["user_id"].isin(old)], people=tables["people"])
     result = time_to_activation(log, **options)
     truth = (
-        planted[planted["cohort"] == "before 2026-04-06"]
+        planted[planted["cohort"] == "before 2026-08-10"]
         .set_index("segment")
         .rename(index={"not creator": "all others"})
     )

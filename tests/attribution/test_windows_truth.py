@@ -152,7 +152,7 @@ def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
     } & set(" ".join([*few.caveats, few.finding]).split())
 
 
-USERS, SEED = 20_000, 2
+USERS, SEED = 12_000, 2
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def demo_result():
         log,
         "subscription_started",
         windows=["7d", "14d", "30d", "60d"],
-        as_of="2026-07-05",
+        as_of="2026-11-29",
         seed=1,
         start=["signed_up", "recruiter_signed_up"],
         competing="account_deleted",
@@ -193,7 +193,9 @@ def test_the_demo_truth_is_recovered(demo_result):
     result, world = demo_result[0], demo.happened(USERS, SEED).users
     # the planted truth of the counted conversions: those after the first 60 days, caused by the
     # touch that brought the user or by a later one
-    world = world[world["consent"] & (world["converted"] >= 60) & (world["converted"] < demo.DAYS)]
+    # (who came before the log began is not at risk in it)
+    world = world[world["consent"] & (world["signup"] >= 0)]
+    world = world[(world["converted"] >= 60) & (world["converted"] < demo.DAYS)]
     brought = world["converted"] - world["lag_days"] <= world["signup"]
     told = result.windows.dropna(subset=["n_excess"])
     assert told["window_days"].isin([14, 30]).sum() == 2
@@ -213,9 +215,9 @@ def test_the_demo_truth_is_recovered(demo_result):
     others = partners.drop("coupon_corner")
     assert others["verdict"].isin([EARNS, UNTOLD]).all() and others["verdict"].eq(EARNS).sum() >= 3
     assert others["brings"].eq(MORE).all()
-    # spend of the counted days alone (122 of 182)
+    # spend of the counted days alone (360 of 420)
     assert (partners["spend_amount"] / truth["spend_amount"]).dropna().to_numpy() == pytest.approx(
-        122 / 182, abs=0.02
+        360 / 420, abs=0.02
     )
     # creators convert late (planted median 20 days against 3): their credit grows from 7 to 60
     # days, the boards' hardly
@@ -488,9 +490,8 @@ def test_the_record_of_the_crm_beside_multi_touch(demo_result):
         == 0
         < table.loc[("CRM record", "coupon_corner"), "n_missing"]
     )
-    assert (
-        table.loc[("last UTM", "all"), "n_credited"]
-        == table.loc[("multi-touch", "all"), "n_credited"]
+    assert table.loc[("multi-touch", "all"), "n_credited"] == pytest.approx(
+        table.loc[("last UTM", "all"), "n_credited"], abs=1e-9
     ), "every touch of the demo has a utm_source"
 
 

@@ -862,8 +862,8 @@ def moved(product):
         product[0],
         PATH,
         window="14d",
-        before=("2026-03-02", "2026-04-26"),
-        after=("2026-05-11", "2026-06-21"),
+        before=("2026-06-29", "2026-08-09"),
+        after=("2026-09-14", "2026-11-08"),
         by="platform",
     )
 
@@ -900,7 +900,6 @@ def test_the_demos_lost_tracking_is_found_at_the_onboarding_steps(product, moved
     assert moved.timeline.query("names_step")["label"].tolist() == [
         "prompts to schedule an interview",
         "android 4.2.0",
-        "instant interview scheduling elsewhere",
     ]
 
 

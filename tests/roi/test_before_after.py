@@ -670,13 +670,13 @@ def test_the_planted_prompts_of_the_demo():
     series = daily_metric(
         log,
         Rate("interview_scheduled", of="signed_up", window="14d"),
-        as_of="2026-07-05",
+        as_of="2026-11-29",
         by="plan",
     )
-    assert series.table["day"].max() == pd.Timestamp("2026-06-21")
+    assert series.table["day"].max() == pd.Timestamp("2026-11-15")
     result = compare_before_after(
         series,
-        change_at="2026-04-06",
+        change_at="2026-08-10",
         treated="growth",
         money=Money(45, 4000),
         timeline=tables["timeline"],
@@ -693,7 +693,7 @@ def test_the_planted_prompts_of_the_demo():
         < 0.04
         < rungs.loc[roi.NAIVE, "effect"] - truth["lift_rate"] + 0.02
     )
-    assert any("spring job fair" in c for c in result.caveats)
+    assert any("late-summer job fair" in c for c in result.caveats)
 
 
 def test_the_demos_lost_tracking_is_refused():
@@ -703,7 +703,7 @@ def test_the_demos_lost_tracking_is_refused():
     series = daily_metric(
         log,
         Rate("profile_completed", of="signed_up", window="7d"),
-        as_of="2026-07-05",
+        as_of="2026-11-29",
         by="event.platform",
     )
     result = compare_before_after(

@@ -38,7 +38,7 @@ def table(week, report, name):
 
 
 def test_everything_is_good_and_in_its_place(week):
-    assert week.status == "good" and week.as_of == "2026-07-05"
+    assert week.status == "good" and week.as_of == "2026-11-29"
     assert [r.name for r in week.notebooks] == ["funnel", "activation", "attribution", "roi"]
     assert (folder(week).parent / "latest").resolve() == folder(week)
     assert {p.stem for p in folder(week).glob("*.html")} == {

@@ -22,7 +22,7 @@ from mctlib.roi.before_after import compare_before_after
 from mctlib.sources import demo
 
 STEPS = ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"]
-AS_OF = "2026-07-05"
+AS_OF = "2026-11-29"
 SMALL = ("people", "surveys", "backend", "spend", "timeline")
 # tables whose names begin so hold sums of fractions (over users, over accounts), which are added in
 # another order

@@ -82,6 +82,16 @@ def test_the_demos_draft_finds_the_onboarding_in_order(demo_log, tmp_path):
     assert not [remark for remark in check_plan(plan, demo_log) if remark.wrong]
 
 
+def test_who_came_before_the_log_began_tells_no_order(tmp_path):
+    # 100 users sign up, one a day, and save a job two hours later; 40 more only save, from day 0
+    rows = [(f"u{i}", "signed_up", 24 * i + 20) for i in range(100)]
+    rows += [(f"u{i}", "saved", 24 * i + 22) for i in range(100)]
+    rows += [(f"old{i}", "saved", i) for i in range(40)]
+    plan = plan_of(tmp_path, draft_of_log("x", log_of(rows, unit="h")))
+    assert plan.micro_conversions["saved"].implies == ["signed_up"]
+    assert plan.start == "signed_up"
+
+
 def test_events_that_are_left_out_of_a_draft_are_named(tmp_path):
     rows = [(f"u{i}", f"event {i % 40}", i) for i in range(400)]
     text = draft_of_log("x", log_of(rows, unit="h"))

@@ -23,12 +23,12 @@ from mctlib.sources.demo.world import World, happened
 CHANGE = day_of(PROMPTS["change_at"])
 
 
-def truth(users: int = 20_000, seed: int = 1) -> dict[str, Any]:
+def truth(users: int = stories.USERS, seed: int = 1) -> dict[str, Any]:
     """What was planted, by story (see the package's text).
 
     Plain numbers are planted parameters. Tables and `n_*` are counted in this very world, before
     tracking loss unless a column says otherwise, over the users who consent (the others never reach
-    an analysis).
+    an analysis) and signed up in the weeks of the log.
 
     Parameters
     ----------
@@ -38,10 +38,13 @@ def truth(users: int = 20_000, seed: int = 1) -> dict[str, Any]:
     Returns
     -------
     dict
-        By story; of some a dict:
+        By story; of most a dict with `told`, the role of the tracking plan who should be told, and:
 
-        prompts : also lift_rate, naive_lift_rate (expected before/after difference of the treated),
+        prompts : lift_rate, naive_lift_rate (expected before/after difference of the treated),
             n_treated, n_incremental, roi.
+        year : n_first, n_last, candidates signed up in the two spells.
+        staff : n_users, n_interviews.
+        stock : n_users there before the log begins; active_days, of sign-up before it, at most.
         attribution : n_conversions, n_caused, dilution_rate (share that nobody caused), p90_days
             (the window that holds 90 % of the caused ones); `partners` (partner_id, kind,
             median_days = planted lag, n_touches, n_caused, spend_amount); `windows` (window_days,
@@ -51,7 +54,7 @@ def truth(users: int = 20_000, seed: int = 1) -> dict[str, Any]:
             competing_90d_rate (cumulative incidences of the generating distribution), median_days
             of those who schedule. The cohort before the change has its full 90 days.
         funnel : segment, step, event, n_users, conversion_rate (what happened), tracked_rate (what
-            the events show), for candidates whose 14 days are over by the end of the data.
+            the events show), for candidates whose 14 days are over so long that nothing is late.
 
     Examples
     --------
@@ -60,22 +63,38 @@ def truth(users: int = 20_000, seed: int = 1) -> dict[str, Any]:
     3.0
     """
     world = happened(users, seed)
-    u = world.users[world.users.consent]
+    known = world.users[world.users.consent]
+    u = known[known.signup >= 0]
     medians = CHANNELS.reset_index()[["channel", "median_days"]]
     candidates = u[~u.recruiter].join(medians, on="channel", rsuffix="_name")
-    return {
+    staff = world.users.index[world.users.plan == len(stories.PLANS)]
+    n_tests = int(world.interviews.user.isin(staff).sum())
+    planted: dict[str, dict[str, Any]] = {
         "tracking_loss": dict(stories.TRACKING_LOSS),
         "duplicates": dict(stories.DUPLICATES),
+        "late": dict(stories.LATE),
         "survey": stories.SURVEY | {"misreport_rate": world.misreport_rate},
         "competitor": stories.COMPETITOR | {"n_lost": world.n_lost},
         "session_length": dict(stories.SESSION_LENGTH),
         "prompts": _prompts(candidates),
+        "adoption": dict(stories.ADOPTION),
+        "year": stories.YEAR | _year(candidates),
         "renewal": dict(stories.RENEWAL),
         "definitions": dict(stories.DEFINITIONS),
+        "staff": stories.STAFF | {"n_users": len(staff), "n_interviews": n_tests},
         "attribution": _attribution(world, u),
+    }
+    return {name: story | {"told": stories.TOLD[name]} for name, story in planted.items()} | {
+        "stock": {"n_users": len(known) - len(u) - len(staff), "active_days": stories.STOCK_DAYS},
         "activation": pd.DataFrame(list(_activation(candidates))),
         "funnel": pd.DataFrame(list(_funnel(candidates))),
     }
+
+
+def _year(candidates: pd.DataFrame) -> dict[str, int]:
+    day = np.floor(candidates.signup)
+    spells = {name: [day_of(at) for at in stories.YEAR[name]] for name in ("first", "last")}
+    return {f"n_{name}": int(day.between(*spell).sum()) for name, spell in spells.items()}
 
 
 def _prompts(candidates: pd.DataFrame) -> dict[str, Any]:
@@ -132,7 +151,7 @@ def _segments(candidates: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _activation(candidates: pd.DataFrame) -> Iterator[dict[str, Any]]:
     early = candidates.signup < CHANGE
-    leave = stories.DELETION["rate"] * (1 - 2 ** (-90 / stories.DELETION["median_days"]))
+    gone = 1 - 2 ** (-90 / stories.DELETION["median_days"])
     for segment, mine in _segments(candidates).items():
         for cohort, part in (
             (f"before {PROMPTS['change_at']}", mine & early),
@@ -145,7 +164,7 @@ def _activation(candidates: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 "n_users": len(rows),
                 "activated_30d_rate": _activated(rows, 30),
                 "activated_90d_rate": _activated(rows, 90),
-                "competing_90d_rate": leave * (1 - rows.ever_rate.mean()),
+                "competing_90d_rate": gone * (rows.leave_rate * (1 - rows.ever_rate)).mean(),
                 "median_days": rows.median_days.median(),
             }
 
@@ -155,7 +174,7 @@ def _activated(rows: pd.DataFrame, days: int) -> float:
 
 
 def _funnel(candidates: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    over = candidates.signup + 14 <= DAYS
+    over = candidates.signup + 14 + stories.LATE["most_days"] <= DAYS
     for segment, mine in _segments(candidates).items():
         rows = candidates[mine & over]
         reached = tracked = rows.signup >= 0

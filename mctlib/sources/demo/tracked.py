@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mctlib.sources.demo import stories
 from mctlib.sources.demo.stories import DAYS, INTERVIEW, ONBOARDING, PARTNERS, START, day_of
-from mctlib.sources.demo.world import Array, World, happened, picked, version_of
+from mctlib.sources.demo.world import Array, World, happened, picked, row_of, version_of
 
 # the last moment of the data
 LATEST = DAYS - 1e-9
 SECONDS = 86_400
+# users whose events are made at once
+PIECE = 4_000
+ENTRIES = ("signed_up", "recruiter_signed_up")
+EVENTS = (
+    *ENTRIES,
+    *ONBOARDING,
+    INTERVIEW,
+    *("interview_reminder_set", "first_job_posted", *(event for event, *_ in stories.USE)),
+    *("email_clicked", "feedback_given", "help_desk_contacted", "account_deleted"),
+    *("subscription_started", "partner_visit"),
+)
 
 
-def generate(users: int = 20_000, seed: int = 1) -> dict[str, pd.DataFrame]:
+def generate(users: int = stories.USERS, seed: int = 1) -> dict[str, pd.DataFrame]:
     """Make the canonical tables of the demo product.
 
     Parameters
     ----------
     users : int
-        How many sign up; each has about 58 events.
+        How many sign up; a stock of about a fifth as many was there before. Each has about 90
+        events.
     seed : int
         The same seed gives the same tables, bit for bit.
 
@@ -42,25 +57,39 @@ def generate(users: int = 20_000, seed: int = 1) -> dict[str, pd.DataFrame]:
     Examples
     --------
     >>> from mctlib.sources import demo
-    >>> demo.generate(users=30, seed=5)["people"].shape
-    (30, 12)
+    >>> sorted(demo.generate(users=30, seed=5))[:3]
+    ['backend', 'events', 'people']
     """
     world = happened(users, seed)
-    rng = np.random.default_rng([seed, 1])
-    n_visitors = int(stories.VISITOR_RATE * users)
-    rows = pd.concat(_what_people_do(world, n_visitors, rng), ignore_index=True)
-    rows["tenths"] = _tenths_of_minutes(rows, rng)
-    visitors = rng.choice(len(stories.PLATFORMS), n_visitors, p=list(stories.PLATFORMS.values()))
-    platform = np.r_[world.users.platform, visitors]
-    rows = _repeated(rows, platform, rng)
-    events = _events(rows, world.users, platform, rng)
-    return {"events": events, **_other_tables(world, rng)}
+    events = pa.concat_tables(_events(world, seed))
+    texts = [
+        (f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in events.schema
+    ]
+    return {"events": events.cast(pa.schema(texts)).to_pandas(), **_other_tables(world, seed)}
+
+
+def write(folder: Path, users: int = stories.USERS, seed: int = 1) -> dict[str, Path]:
+    """The same tables as Parquet files, the events piece by piece: never all are in memory."""
+    folder.mkdir()
+    world = happened(users, seed)
+    pieces = _events(world, seed)
+    first = next(pieces)
+    with pq.ParquetWriter(folder / "events.parquet", first.schema) as file:
+        file.write_table(first)
+        for piece in pieces:
+            file.write_table(piece)
+    for name, table in _other_tables(world, seed).items():
+        pq.write_table(pa.Table.from_pandas(table), folder / f"{name}.parquet")
+    return {path.stem: path for path in sorted(folder.iterdir())}
 
 
 def _at(day: Any) -> pd.DatetimeIndex:
     """Days since START -> UTC; what lies after the end of the data (inf: never) -> NaT."""
     day = np.asarray(day, dtype=float)
-    return (START + pd.to_timedelta(np.where(day < DAYS, day, np.nan), unit="D")).as_unit("us")
+    there = day < DAYS
+    since = np.rint(np.where(there, day, 0) * SECONDS * 1e6).astype("timedelta64[us]")
+    stamps = START.tz_localize(None).to_datetime64() + since
+    return pd.DatetimeIndex(np.where(there, stamps, np.datetime64("NaT")), tz="UTC").as_unit("us")
 
 
 def _only(where: Array, values: Any) -> Array:
@@ -70,10 +99,18 @@ def _only(where: Array, values: Any) -> Array:
     return kept
 
 
+def _numbered(prefix: str, codes: Any) -> pa.Array:
+    return pc.binary_join_element_wise(prefix, pa.array(np.asarray(codes)).cast(pa.string()), "")
+
+
 def _ids(prefix: str, codes: Any) -> Array:
-    numbers = pa.array(np.asarray(codes)).cast(pa.string())
-    text = pc.binary_join_element_wise(prefix, numbers, "")
-    return np.asarray(text.to_pandas(deduplicate_objects=False), dtype=object)
+    return np.asarray(_numbered(prefix, codes).to_pandas(), dtype=object)
+
+
+def _words(codes: Array, words: Sequence[str | None] | pa.Array) -> pa.Array:
+    """The word of each code; -1 is nothing."""
+    labels = words if isinstance(words, pa.Array) else pa.array(words, pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), labels)
 
 
 def _rhythm(day: Array) -> Array:
@@ -83,77 +120,84 @@ def _rhythm(day: Array) -> Array:
     return by_day * by_hour
 
 
-def _rows(event: str, user: Any, day: Any, **more: Any) -> pd.DataFrame:
-    """Events within the weeks of the data."""
-    user, day = np.asarray(user), np.asarray(day)
-    rows = pd.DataFrame({"user": user, "day": day, "event": event, **more})
+def _rows(event: str, user: Any, day: Any, partner: Any = -1) -> pd.DataFrame:
+    """Events within the weeks of the data, by their row in EVENTS."""
+    user, day = np.asarray(user, dtype=np.int32), np.asarray(day, dtype=float)
+    columns = {"user": user, "day": day, "event": np.int8(EVENTS.index(event))}
+    rows = pd.DataFrame(columns | {"partner": np.asarray(partner, dtype=np.int8)})
     return rows[(rows.day >= 0) & (rows.day < DAYS)]
 
 
-def _what_people_do(world: World, n_visitors: int, rng: np.random.Generator) -> list[pd.DataFrame]:
-    u, meet, touch = world.users, world.interviews, world.touches
+def _what_people_do(
+    u: pd.DataFrame,
+    meet: pd.DataFrame,
+    touch: pd.DataFrame,
+    n_visitors: int,
+    rng: np.random.Generator,
+) -> Iterator[pd.DataFrame]:
     users, signup = len(u), u.signup.to_numpy()
     recruiter, activity = u.recruiter.to_numpy(), u.activity.to_numpy()
-    stay = (u.until - u.signup).to_numpy()
+    begin = np.maximum(signup, 0)
+    stay = u.until.to_numpy() - begin
     every_hour = _rhythm(np.arange(0, 7, 1 / 24)).mean()
 
     def often(event: str, per_day: float | Array) -> pd.DataFrame:
         user = np.repeat(np.arange(users), rng.poisson(per_day * stay / every_hour))
-        day = signup[user] + stay[user] * rng.random(len(user))
+        day = begin[user] + stay[user] * rng.random(len(user))
         kept = rng.random(len(user)) < _rhythm(day)
         return _rows(event, user[kept], day[kept])
 
-    parts = [
-        _rows("signed_up", np.flatnonzero(~recruiter), signup[~recruiter]),
-        _rows("recruiter_signed_up", np.flatnonzero(recruiter), signup[recruiter]),
-    ]
+    for event, who in zip(ENTRIES, (~recruiter, recruiter)):
+        yield _rows(event, np.flatnonzero(who), signup[who])
     for name in ONBOARDING:
-        tracked = u[name].where(~u[f"{name}_lost"], np.inf)
-        parts.append(_rows(name, u.index, tracked))
-    parts.append(_rows(INTERVIEW, meet.user, meet.day))
+        yield _rows(name, np.arange(users), u[name].where(~u[f"{name}_lost"], np.inf))
+    yield _rows(INTERVIEW, meet.user, meet.day)
     reminded = meet[rng.random(len(meet)) < 0.6]
-    parts.append(_rows("interview_reminder_set", reminded.user, reminded.day + 1 / 24))
+    yield _rows("interview_reminder_set", reminded.user, reminded.day + 1 / 24)
     post = signup + rng.exponential(4, users)
     posts = recruiter & (rng.random(users) < 0.7) & (post < u.until)
-    parts.append(_rows("first_job_posted", u.index, np.where(posts, post, np.inf)))
+    yield _rows("first_job_posted", np.arange(users), np.where(posts, post, np.inf))
     # larger plans use more and renew more: job_saved goes with renewal without causing it
     for event, by_recruiters, per_day in stories.USE:
         does = 1 if by_recruiters is None else recruiter == by_recruiters
-        parts.append(often(event, per_day * activity * does))
-    parts.append(often("email_clicked", 0.05))
+        yield often(event, per_day * activity * does)
+    mails = stories.ADOPTION
+    more = 1 + mails["raised_rel_change"]
+    clicked = often(mails["raised"], mails["per_day"] * more)
+    sent = (clicked.day >= day_of(mails["change_at"])) | (rng.random(len(clicked)) < 1 / more)
+    yield clicked[sent]
     # late feedback changes nothing
     late = signup + 7 + rng.exponential(60, users)
-    late = np.where(late < u.until, late, np.inf)
-    parts += [
-        _rows("feedback_given", u.index, u.feedback_given),
-        _rows("feedback_given", u.index, late),
-        _rows("account_deleted", u.index, u.deleted),
-        _rows("subscription_started", u.index, u.converted),
-        _rows("partner_visit", touch.user, touch.day, partner=touch.partner.to_numpy()),
-    ]
+    yield _rows("feedback_given", np.arange(users), np.where(late < u.until, late, np.inf))
+    for event in ("feedback_given", "help_desk_contacted"):
+        yield _rows(event, np.arange(users), u[event])
+    yield _rows("account_deleted", np.arange(users), u.deleted)
+    yield _rows("subscription_started", np.arange(users), u.converted)
+    yield _rows("partner_visit", touch.user, touch.day, touch.partner)
     views = np.r_[1.5 * ~recruiter, np.full(n_visitors, 2.0)]
     looked = np.repeat(np.arange(users + n_visitors), rng.poisson(views))
     until = np.r_[signup, rng.uniform(2, DAYS, n_visitors)]
-    before = rng.uniform(0, 2, len(looked))
-    parts.append(_rows("job_viewed", looked, until[looked] - before))
-    return parts
+    yield _rows("job_viewed", looked, until[looked] - rng.uniform(0, 2, len(looked)))
 
 
-def _tenths_of_minutes(rows: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
+def _tenths_of_minutes(rows: pd.DataFrame, rng: np.random.Generator) -> Array:
     """How long each session lasted; 0 of other events."""
-    story = stories.SESSION_LENGTH
-    change = rows.day >= day_of(story["change_at"])
-    recovered = rows.day >= day_of(story["recovered_at"])
-    factor = (1 + story["rel_change"] * change) * (1 + story["rel_recovery"] * recovered)
-    spread = rng.lognormal(-(0.6**2) / 2, 0.6, len(rows))
-    tenths = np.rint(10 * (story["mean_minutes"] * factor * spread)).clip(1, 2_000)
-    return tenths.astype(int).where(rows.event == stories.SESSION, 0)
+    story, tenths = stories.SESSION_LENGTH, np.zeros(len(rows), dtype=np.int16)
+    session = rows.event.to_numpy() == EVENTS.index(story["event"])
+    day = rows.day.to_numpy()[session]
+    factor = 1 + story["rel_change"] * (day >= day_of(story["change_at"]))
+    factor *= 1 + story["rel_recovery"] * (day >= day_of(story["recovered_at"]))
+    spread = rng.lognormal(-(0.6**2) / 2, 0.6, len(day))
+    tenths[session] = np.rint(10 * story["mean_minutes"] * factor * spread).clip(1, 2_000)
+    return tenths
 
 
-def _repeated(rows: pd.DataFrame, platform: Array, rng: np.random.Generator) -> pd.DataFrame:
+def _repeated(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Rows in order of time with their ids, the double SDK's twins and the rows sent again."""
     story = stories.DUPLICATES
-    doubling = platform[rows.user] == list(stories.PLATFORMS).index(story["logical_platform"])
+    first = row_of(story["logical_platform"], story["logical_version"])
+    last = stories.VERSIONS.index[stories.VERSIONS.platform == story["logical_platform"]][-1]
+    doubling = rows.version.between(first, last)
     twin = rows[doubling & (rng.random(len(rows)) < story["logical_rate"])]
     seconds = rng.uniform(0.05, 1.95, len(twin))
     twin = twin.assign(day=np.minimum(twin.day + seconds / SECONDS, LATEST))
@@ -163,75 +207,113 @@ def _repeated(rows: pd.DataFrame, platform: Array, rng: np.random.Generator) -> 
     return pd.concat([rows, again]).sort_values("day", kind="stable", ignore_index=True)
 
 
-def _events(
-    rows: pd.DataFrame, u: pd.DataFrame, platform: Array, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Rows of (user, day, event, partner, tenths, id) -> canonical events.
+def _arrival(rows: pd.DataFrame, platform: Array, rng: np.random.Generator) -> Array:
+    """The day on which each row is received: at once, or when the phone sends it."""
+    story = stories.LATE
+    rate = np.array([story["late_rate"][name] for name in stories.PLATFORMS])[platform]
+    rate[rows.event.isin([EVENTS.index(event) for event in story["never"]])] = 0
+    mean, most = story["mean_days"], story["most_days"]
+    whole = 1 - np.exp(-most / mean)
+    waits = -mean * np.log(1 - whole * rng.random(len(rows)))
+    at_once = np.minimum(rows.day + rng.exponential(2.0, len(rows)) / SECONDS, LATEST)
+    return np.where(rng.random(len(rows)) < rate, rows.day + waits, at_once)
 
-    Users beyond `u` are visitors who never sign up.
+
+def _events(world: World, seed: int) -> Iterator[pa.Table]:
+    """Canonical events, piece by piece: of some users, and of visitors who never sign up."""
+    n_rows = 0
+    for first in range(0, len(world.users), PIECE):
+        rng = np.random.default_rng([seed, 1, first])
+        u = world.users.iloc[first : first + PIECE]
+        # numbered after all users, so that no two pieces have the same
+        n_visitors = int(stories.VISITOR_RATE * len(u))
+        number = np.r_[u.index, len(world.users) + first + np.arange(n_visitors)]
+        visitors = rng.choice(
+            len(stories.PLATFORMS), n_visitors, p=list(stories.PLATFORMS.values())
+        )
+        platform = np.r_[u.platform, visitors]
+        meet, touch = (
+            table[table.user.between(first, first + PIECE - 1)].assign(user=table.user - first)
+            for table in (world.interviews, world.touches)
+        )
+        rows = pd.concat(_what_people_do(u, meet, touch, n_visitors, rng), ignore_index=True)
+        rows["tenths"] = _tenths_of_minutes(rows, rng)
+        signup = np.r_[u.signup, np.full(n_visitors, np.inf)]
+        lag = np.r_[u.update_lag, np.zeros(n_visitors)]
+        who, day = rows.user.to_numpy(), rows.day.to_numpy()
+        rows["version"] = version_of(platform[who], day, signup[who], lag[who])
+        rows = _repeated(rows, rng)
+        rows["arrival"] = _arrival(rows, platform[rows.user], rng)
+        rows["id"] += n_rows
+        n_rows = rows.id.iloc[-1] + 1
+        yield _table(rows[rows.arrival < DAYS], u, number, platform, rng)
+
+
+def _table(
+    rows: pd.DataFrame, u: pd.DataFrame, number: Array, platform: Array, rng: np.random.Generator
+) -> pa.Table:
+    """Rows of (user, day, event, partner, tenths, version, id, arrival) as canonical events.
+
+    Users beyond `u` are visitors.
     """
     user, day = rows.user.to_numpy(), rows.day.to_numpy()
     n_visitors = len(platform) - len(u)
-    nobody = np.full(n_visitors, -1)
-    signup = np.r_[u.signup, np.full(n_visitors, np.inf)][user]
-    update_lag = np.r_[u.update_lag, np.zeros(n_visitors)][user]
-    version = version_of(platform[user], day, signup, update_lag)
-    before = day < signup
-    entry = rows.event.isin(["signed_up", "recruiter_signed_up"]).to_numpy()
-    # some mobile rows arrive up to days late
-    offline = (platform[user] > 0) & (rng.random(len(rows)) < 0.01)
-    delay = rng.exponential(np.where(offline, 43_200, 2.0)) / SECONDS
-    name = picked(_ids("u", u.index), np.r_[u.index, nobody][user])
-    anonymous = _ids("a", np.arange(len(platform)))[user]
-    # one session per user and UTC day
-    session, session_of = np.unique(user * 1_000 + day.astype(int), return_inverse=True)
+    before = day < np.r_[u.signup, np.full(n_visitors, np.inf)][user]
+    entry = rows.event.to_numpy() < len(ENTRIES)
+    role = len(MINUTES) + np.r_[u.recruiter, np.zeros(n_visitors)][user]
+    channel = np.r_[u.channel, np.full(n_visitors, -1)][user]
     columns = {
-        "user_id": _only(~before, name),
-        "event": rows.event.to_numpy(),
-        "timestamp": _at(day),
-        "event_id": _ids("e", rows.id),
-        "received_at": _at(np.minimum(day + delay, LATEST)),
-        "anonymous_id": _only(before | entry, anonymous),
-        "session_id": _ids("s", session)[session_of],
-        "platform": picked(stories.PLATFORMS, platform[user]),
-        "app_version": picked(stories.VERSIONS.app_version, version),
-        "channel": picked(stories.CHANNELS.index, np.r_[u.channel, nobody][user]),
-        **_campaign(rows.partner.fillna(-1).to_numpy(dtype=int), rng),
-        "properties": _properties(rows, user, entry, u),
+        "user_id": _words(np.where(before, -1, user), _numbered("u", number)),
+        "event": _words(rows.event.to_numpy(), EVENTS),
+        "timestamp": pa.array(_at(day)),
+        "event_id": _numbered("e", rows.id),
+        "received_at": pa.array(_at(rows.arrival)),
+        "anonymous_id": _words(np.where(before | entry, user, -1), _numbered("a", number)),
+        # one session per user and UTC day
+        "session_id": _numbered("s", number[user] * 1_000 + day.astype(np.int64)),
+        "platform": _words(platform[user], list(stories.PLATFORMS)),
+        "app_version": _words(rows.version.to_numpy(), list(stories.VERSIONS.app_version)),
+        "channel": _words(channel, list(stories.CHANNELS.index)),
+        **_campaign(rows.partner.to_numpy(), rng),
+        "properties": _words(np.where(entry, role, rows.tenths - 1), [*MINUTES, *ROLES]),
     }
-    return pd.DataFrame(columns)
+    return pa.table(columns)
 
 
-def _campaign(partner: Array, rng: np.random.Generator) -> dict[str, Array]:
+MINUTES = [f'{{"minutes": {tenths / 10}}}' for tenths in range(1, 2_001)]
+ROLES = ['{"role": "candidate"}', '{"role": "recruiter"}']
+
+
+def _campaign(partner: Array, rng: np.random.Generator) -> dict[str, pa.Array]:
     """What the links of touches say, with one partner's UTM in many spellings.
 
     Another partner's carry a creator's code at times.
     """
-    names, misspelt, conflict = PARTNERS.partner_id, stories.BROKEN_UTM, stories.PROMO_CONFLICT
-    source = picked(names, partner)
-    broken = source == misspelt["partner_id"]
-    source[broken] = rng.choice(np.array(misspelt["spellings"], dtype=object), broken.sum())
-    others_code = (source == conflict["partner_id"]) & (rng.random(len(partner)) < conflict["rate"])
-    code = picked([stories.PROMO_CODES.get(name) for name in names], partner)
+    names, misspelt, conflict = (
+        list(PARTNERS.partner_id),
+        stories.BROKEN_UTM,
+        stories.PROMO_CONFLICT,
+    )
+    broken = partner == names.index(misspelt["partner_id"])
+    source = partner.astype(np.int32)
+    source[broken] = len(names) + rng.integers(len(misspelt["spellings"]), size=broken.sum())
+    others_code = partner == names.index(conflict["partner_id"])
+    others_code &= rng.random(len(partner)) < conflict["rate"]
+    promo, codes = np.full(len(partner), -1), list(stories.PROMO_CODES.values())
+    for nth, name in enumerate(stories.PROMO_CODES):
+        promo[partner == names.index(name)] = nth
+    promo[others_code] = codes.index(conflict["promo_code"])
     return {
-        "utm_source": source,
-        "utm_medium": picked(PARTNERS.channel, partner),
-        "utm_campaign": _only(partner >= 0, "spring"),
-        "partner_id": picked(names.mask(names == misspelt["partner_id"], None), partner),
-        "promo_code": np.where(others_code, conflict["promo_code"], code),
+        "utm_source": _words(source, [*names, *misspelt["spellings"]]),
+        "utm_medium": _words(partner, list(PARTNERS.channel)),
+        "utm_campaign": _words(np.where(partner >= 0, 0, -1), ["spring"]),
+        "partner_id": _words(np.where(broken, -1, partner), names),
+        "promo_code": _words(promo, codes),
     }
 
 
-def _properties(rows: pd.DataFrame, user: Array, entry: Array, u: pd.DataFrame) -> Array:
-    minutes = [f'{{"minutes": {tenths / 10}}}' for tenths in range(1, 2_001)]
-    properties: Array = np.array([None, *minutes], dtype=object)[rows.tenths]
-    roles = np.where(u.recruiter, '{"role": "recruiter"}', '{"role": "candidate"}')
-    properties[entry] = roles.astype(object)[user[entry]]
-    return properties
-
-
-def _other_tables(world: World, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
-    names = _ids("u", world.users.index)
+def _other_tables(world: World, seed: int) -> dict[str, pd.DataFrame]:
+    names, rng = _ids("u", world.users.index), np.random.default_rng([seed, 2])
     return {
         "people": _people(world.users, names),
         "surveys": _surveys(world.surveys, names, rng),
@@ -253,7 +335,7 @@ def _people(u: pd.DataFrame, names: Array) -> pd.DataFrame:
         # the CRM's: who really brought the user in
         "partner_id": picked(PARTNERS.partner_id, u.partner),
         "account_id": _ids("acc", u.account),
-        "plan": picked(stories.PLANS.index, u.plan),
+        "plan": picked([*stories.PLANS.index, stories.STAFF["plan"], None], u.plan),
         "activated_at": _at(u[INTERVIEW]),
         "renewed_at": _at(u.renewed),
         "upsold_at": _at(u.upsold),
@@ -282,7 +364,7 @@ def _backend(world: World, names: Array) -> pd.DataFrame:
     u = world.users
     steps = [pd.DataFrame({"user": u.index, "day": u[name], "event": name}) for name in ONBOARDING]
     server = pd.concat([*steps, world.interviews.assign(event=INTERVIEW)])
-    server = server[server.day < DAYS].sort_values("day", kind="stable")
+    server = server[(server.day >= 0) & (server.day < DAYS)].sort_values("day", kind="stable")
     columns = {
         "user_id": names[server.user],
         "event": server.event.to_numpy(),

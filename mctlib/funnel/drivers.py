@@ -150,7 +150,8 @@ def drop_off_drivers(
     n_small = n_rare + sum(n for _, n in compared)
     return Drivers(
         drivers=table,
-        finding=narrative.drivers_finding(table, goes, rule, step),
+        finding=narrative.drivers_finding(table, rule, step),
+        details=(narrative.drivers_details(table, goes, rule, step),),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
         caveats=(*said, *narrative.drivers_caveats(table, goes, n_small, left_out)),
         groups=groups,

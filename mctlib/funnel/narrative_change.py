@@ -10,6 +10,7 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.funnel.change_parts import MIN_CELL
 from mctlib.funnel.driver_counts import Rule
+from mctlib.headlines import brief, named
 
 MOST_CHANCE = f"{100 * stats.MAX_FALSE:g} %"  # of what is named
 
@@ -40,7 +41,7 @@ def change_finding(
         known = pd.notna(row["effect_rate"])
         sums.append(f"{row['part']} {phrases.points(row, 'effect_rate') if known else 'not known'}")
     moved = []
-    for _, row in _clear(whole[whole["qvalue"] <= stats.MAX_FALSE], "effect_rate").iterrows():
+    for _, row in clear(whole[whole["qvalue"] <= stats.MAX_FALSE], "effect_rate").iterrows():
         meaning = MEANING[row["part"]][int(row["effect_rate"] < 0)]
         moved.append(meaning + _where(row, parts, steps))
     if whole["effect_rate"].isna().any():  # no tracking is known
@@ -78,7 +79,7 @@ def _where(row: pd.Series, parts: pd.DataFrame, steps: pd.DataFrame) -> str:
 
     def strongest(table: pd.DataFrame, column: str) -> pd.DataFrame:
         alike = (table["part"] == row["part"]) & (table[column] * row["effect_rate"] > 0)
-        return _clear(table[alike], column).head(1)
+        return clear(table[alike], column).head(1)
 
     places = []
     if steps["step"].max() > 2:
@@ -89,7 +90,7 @@ def _where(row: pd.Series, parts: pd.DataFrame, steps: pd.DataFrame) -> str:
     return f", most {' '.join(places).removesuffix(',')}" if places else ""
 
 
-def _clear(table: pd.DataFrame, column: str) -> pd.DataFrame:
+def clear(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """The rows whose interval leaves 0 out, the largest effect first."""
     apart = table[f"{column}_ci_lower"] * table[f"{column}_ci_upper"] > 0
     return table[apart].sort_values(column, key=abs, ascending=False, kind="stable")
@@ -155,7 +156,7 @@ def _test_caveats(parts: pd.DataFrame) -> list[str]:
     tested = parts[parts["qvalue"].notna() & (parts["segment"] != "all")]
     if tested.empty:
         return []
-    held = _clear(tested[tested["qvalue"] <= stats.MAX_FALSE], "effect_rate")
+    held = clear(tested[tested["qvalue"] <= stats.MAX_FALSE], "effect_rate")
     held = held.sort_values("qvalue", kind="stable")
     words = []
     for _, row in held.iterrows():
@@ -204,7 +205,22 @@ def no_drivers_finding(rule: Rule, step: int, end: int) -> str:
     )
 
 
-def drivers_finding(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, step: int) -> str:
+def drivers_finding(table: pd.DataFrame, rule: Rule, step: int) -> str:
+    """The surest driver, in one sentence."""
+    goal = named(rule.label(step))
+    clear = table[table["differs"]]
+    if clear.empty:
+        return brief(f"Nothing that was tested clearly goes with going on to {goal}")
+    best = clear.iloc[0]
+    goes = "going on" if best["adjusted_difference_rate"] > 0 else "stopping"
+    share, others = (100 * best[f"{side}_rate"] for side in ("with", "without"))
+    return brief(
+        f"{named(best['driver'])} goes with {goes}: {share:.0f} % reach {goal}",
+        f", without it {others:.0f} %",
+    )
+
+
+def drivers_details(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, step: int) -> str:
     """Who goes on, how many drivers stand out, and the surest of them."""
     start = (
         f"Of {phrases.users(goes['n_users'])} at {rule.label(step - 1)} with a closed window, "
@@ -330,7 +346,17 @@ def driver_warnings(table: pd.DataFrame) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------ other tools' rules
 
 
-def rules_finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) -> tuple[str, str]:
+def rules_finding(counts: pd.DataFrame) -> str:
+    """What our plain count and other tools' say, in one sentence."""
+    last = counts[counts["step"] == counts["step"].max()]
+    rates = 100 * last["reached_rate"]
+    said = f"{rates.iloc[1:].min():.1f} to {rates.iloc[1:].max():.1f} %"
+    if len({f"{rate:.1f}" for rate in rates}) == 1:
+        return brief(f"Counted plainly, every tool says {rates.iloc[0]:.1f} %")
+    return brief(f"Counted plainly, other tools say {said} where we say {rates.iloc[0]:.1f} %")
+
+
+def rules_details(counts: pd.DataFrame, differences: pd.DataFrame, window: int) -> tuple[str, str]:
     """What each tool counts and which difference is the largest; and the rule."""
     last = counts[counts["step"] == counts["step"].max()]
     ours, others = last.iloc[0], last.iloc[1:]
@@ -348,7 +374,7 @@ def rules_finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) 
             f"{most['tool']}, because {most['reason']}"
         )
     first = counts.iloc[0]
-    finding = (
+    details = (
         f"A plain count (any attempt, open windows as not there) finds {ours['n_reached']:,} of "
         f"{phrases.users(first['n_reached'])} with {first['event']} at {ours['event']} within "
         f"{phrases.window(window)}, {phrases.share(ours, 'reached_rate')}; {', '.join(said)}; "
@@ -356,7 +382,7 @@ def rules_finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) 
     )
     accounts = phrases.in_accounts(ours["n_accounts"], ours["design_effect"])
     rule = "any attempt, steps in order, each tool with its defaults; 95 % intervals"
-    return finding, f"{rule}{accounts}."
+    return details, f"{rule}{accounts}."
 
 
 def rules_caveats(counts: pd.DataFrame, asides: pd.Series, end: int) -> tuple[str, ...]:

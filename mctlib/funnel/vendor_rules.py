@@ -193,13 +193,14 @@ def compare_rules(
     table = pd.concat(counts, ignore_index=True)
     differences = tool_differences(depths, labels)
     rules = [(tool, aspect, rule, source) for (tool, aspect, source), rule in RULES.items()]
-    finding, rule = narrative_change.rules_finding(table, differences, window_us)
+    details, rule = narrative_change.rules_details(table, differences, window_us)
     caveats = narrative_change.rules_caveats(table, tables["asides"].iloc[0], end)
     return RuleComparison(
         counts=table,
         differences=differences,
         rules=pd.DataFrame(rules, columns=["tool", "aspect", "rule", "source"]),
-        finding=finding,
+        finding=narrative_change.rules_finding(table),
+        details=(details,),
         rule=rule,
         caveats=(
             *log.caveats(as_of),

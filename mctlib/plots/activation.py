@@ -38,7 +38,7 @@ def plot_activation_curves(
     shown = names[: len(style.PALETTE)]
     if not shown:
         return style.nothing(f"No segment has {style.MIN_USERS} users.", ax)
-    ax = style.axes(ax, size=(7.2, 4 + 0.2 * len(shown)))
+    ax = style.axes(ax, height=4 + 0.2 * len(shown))
     state = summary.set_index("segment")
     last = curve["days"].max()
     locator = MaxNLocator(nbins=6, steps=[1, 1.5, 2, 3, 5, 7, 10])
@@ -96,7 +96,7 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     table = contrasts.dropna(subset=["rmst_difference_days_ci_lower"])
     table = table.sort_values("rmst_difference_days", ascending=False)
-    ax = style.axes(ax, size=(7.2, 1.3 + 0.45 * max(len(table), 1)))
+    ax = style.axes(ax, height=1.3 + 0.45 * max(len(table), 1))
     if table.empty:
         return style.nothing("No two segments can be compared.", ax)
     if table["horizon_days"].nunique() > 1:
@@ -123,7 +123,7 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     table = signals[first & signals["effect_rate_ci_lower"].notna()]
     largest = table["rmst_difference_days"].abs().nlargest(most).index
     table = table[table.index.isin(largest)]
-    ax = style.axes(ax, size=(8, 1.3 + 0.5 * max(len(table), 1)))
+    ax = style.axes(ax, height=1.3 + 0.5 * max(len(table), 1))
     if table.empty:
         return style.nothing("No early micro-conversion can be compared.", ax)
     y = style.forest(ax, table, label="signal", value="effect_rate")

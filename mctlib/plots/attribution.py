@@ -35,7 +35,7 @@ def plot_credit_surface(
 
     share = _by_window(credit[credit["rule"] == rule], "credit_share")
     share = share.sort_values(share.columns[-1], ascending=False)
-    ax = style.axes(ax, size=(2.6 + 0.75 * share.shape[1], 1.2 + 0.42 * len(share)))
+    ax = style.axes(ax, height=1.2 + 0.42 * len(share))
     words = share.map("{:.0%}".format).replace("%", " %", regex=True)
     colours = sns.light_palette(style.ACCENT, as_cmap=True)
     sns.heatmap(share, annot=words, fmt="", cmap=colours, vmin=0, cbar=False, linewidths=2, ax=ax)
@@ -58,7 +58,7 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     interval; the rest, with its share of what these are credited, hatched where nothing can be
     told. Windows to use are shaded.
     """
-    ax = style.axes(ax, size=(8, 4))
+    ax = style.axes(ax, height=4)
     x, days = np.arange(len(windows)), windows["window_days"]
     whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
     known = windows["n_excess"].notna().to_numpy()
@@ -207,7 +207,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     by = budget.columns[0]
     spent = budget.groupby(by)["spend_amount"].first().sort_values(ascending=False)
     windows = sorted(set(windows) & set(budget["window_days"]))
-    ax = style.axes(ax, size=(8, 1.3 + 0.62 * len(spent)))
+    ax = style.axes(ax, height=1.3 + 0.62 * len(spent))
     y = style.rows(ax, spent.index)
     ax.plot(spent, y + 0.32, "D", color=style.MUTED, ms=6)
     style.write(ax, "spent", (spent.iloc[0], y[0] + 0.32), (8, 0), va="center", color=style.MUTED)
@@ -229,7 +229,7 @@ def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     partners = approaches[approaches["partner_id"] != "all"]
     table = partners.pivot(index="partner_id", columns="approach", values="n_credited")
     table = table.sort_values("multi-touch", ascending=False)
-    ax = style.axes(ax, size=(8, 1.3 + 0.5 * len(table)))
+    ax = style.axes(ax, height=1.3 + 0.5 * len(table))
     y = style.rows(ax, table.index)
     ax.hlines(y, table.min(axis=1), table.max(axis=1), color=style.GRID, lw=5)
     for name, (mark, colour) in APPROACHES.items():
@@ -249,7 +249,7 @@ def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | Non
     if table.empty:
         return style.nothing("No partner has enough conversions for a rank.", ax)
     rank = table.rank(ascending=False, method="first").sort_values(table.columns[-1]).astype(int)
-    ax = style.axes(ax, size=(7.2, 1.4 + 0.38 * len(rank)))
+    ax = style.axes(ax, height=1.4 + 0.38 * len(rank))
     x = np.arange(rank.shape[1])
     colours = iter(style.PALETTE * len(rank))
     for name, ranks in rank.iterrows():

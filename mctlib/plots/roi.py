@@ -162,7 +162,7 @@ def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -
     stands whether they show an effect. ``kind``: "rate" for percentage points.
     """
     rungs = rungs[rungs["effect"].notna()]
-    ax = style.axes(ax, size=(8, 0.6 * len(rungs) + 1.2))
+    ax = style.axes(ax, height=0.6 * len(rungs) + 1.2)
     y = style.forest(ax, rungs, label="rung", value="effect")
     for at, row in zip(y, rungs.itertuples()):
         naive, words, colour = row.rung == "before/after", row.verdict, style.INK

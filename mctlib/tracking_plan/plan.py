@@ -198,7 +198,7 @@ class MicroConversion(_Part):
             found = Step(steps)
         else:
             found = Step([each for step in steps for each in step.names])
-        return replace(found, name=name, title=self.label, within=self.within)
+        return replace(found, name=name, title=self.label, within=self.within, acts=self.acts)
 
 
 class Role(_Part):
@@ -304,8 +304,10 @@ class Plan(_Part):
         return self
 
     def meanings(self) -> dict[str, Step]:
-        """Name -> what it means."""
-        return {name: each.step(name) for name, each in self.micro_conversions.items()}
+        """Name -> what it means, with the role in people's words."""
+        found = {name: each.step(name) for name, each in self.micro_conversions.items()}
+        label = {role: known.label or role for role, known in self.roles.items()}
+        return {name: replace(s, acts=label.get(s.acts, "")) for name, s in found.items()}
 
     def rules(self) -> dict[str, EventRules]:
         """What the plan asks of each of its events."""

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mctlib import cells
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.report import cells
 from mctlib.report import display as report
 from mctlib.results import Result, suppress
 

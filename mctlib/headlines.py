@@ -6,6 +6,7 @@ A page's tiles, the index of a run, its courses over the runs and `run.json` all
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import pandas as pd
 
 MOST_TILES, MOST_ACTIONS, MOST_WORDS = 4, 3, 25
+ANALYST = "Analyst"  # who acts where no plan names anybody
+PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
 SIGNS = {"EUR": "\u20ac", "USD": "$", "GBP": "\u00a3"}
 MOST_PER_CENT = 100
 ENDS = (1, 2, 5, 10, 20, 40, 60, 80, MOST_PER_CENT)  # of the bar of a share
@@ -196,6 +199,25 @@ def named(text: str) -> str:
     return f"\u201c{text}\u201d"
 
 
+def called(segment: str) -> str:
+    """A segment as people write it: "paid search", "iOS", "6 April 2026"."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", segment):
+        return day(segment, year=True)
+    return PLATFORMS.get(segment, segment.replace("_", " "))
+
+
+def whose(key: str, segment: str) -> str:
+    """Users of a segment in a sentence: "creator users", "users with seats 10 to 50"."""
+    if key and not any(c.isalpha() for c in segment):
+        return f"users with {key.removeprefix('properties.').replace('_', ' ')} {segment}"
+    return f"{called(segment)} users"
+
+
+def upper(text: str) -> str:
+    """A text that begins a line."""
+    return text[:1].upper() + text[1:]
+
+
 def n_words(text: str) -> int:
     """How many words a reader meets."""
     return len(text.split())
@@ -210,13 +232,14 @@ def brief(first: str, *more: str) -> str:
 
 
 def chosen(groups: Iterable[Sequence[Headline]]) -> list[Headline]:
-    """The tiles of a page from the headlines of its results: at most four.
+    """The tiles of a page from the headlines of its results, in their order: at most four.
 
-    The first of each result, then of the others those somebody must act on, those that are sure,
-    and the rest.
+    The first of each result stays; of the others those somebody must act on go before those that
+    are sure, and these before the rest.
     """
     told = [list(group) for group in groups if group]
     firsts = [group[0] for group in told]
     rank = {"bad": 0, "good": 1, "unsure": 2}
     others = sorted((h for group in told for h in group[1:]), key=lambda h: rank[h.kind])
-    return [*firsts, *others][:MOST_TILES]
+    kept = {id(h) for h in [*firsts, *others][:MOST_TILES]}
+    return [h for group in told for h in group if id(h) in kept]

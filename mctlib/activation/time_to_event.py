@@ -16,6 +16,7 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
+from mctlib.activation.narrative_first import read_first
 from mctlib.activation.pooling import Names, expected, pool
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
@@ -124,6 +125,12 @@ class Activation(Result):
     adjusted: pd.DataFrame
 
     main: ClassVar[str] = "summary"
+    first: ClassVar[tuple[str, ...]] = (
+        *("segment", "n_users", "n_activated", "horizon_days"),
+        *interval_columns("activated_rate", *UNKNOWN),
+        *interval_columns("rmst_days", *UNKNOWN),
+        "median_days",
+    )
 
 
 def time_to_activation(
@@ -206,6 +213,7 @@ def time_to_activation(
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
+        acts=roles["activation"].acts,
         clock=clock,
         until=phrases.day(log.as_of(as_of)),
         groups=groups,
@@ -225,9 +233,9 @@ def time_to_activation(
         contrasts=waits.contrasts,
         overall=waits.overall,
         adjusted=adjusted,
-        finding=narrative.activation_finding(waits),
+        **read_first(waits, " · ".join(by)),
         rule=narrative.activation_rule(waits),
-        details=narrative.activation_details(waits),
+        details=(narrative.activation_finding(waits), *narrative.activation_details(waits)),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
         groups=(_groups_told(waits, by, names),),
     )

@@ -9,11 +9,22 @@ import pandas as pd
 
 from mctlib import phrases, stats
 from mctlib.funnel.narrative import Told
-from mctlib.headlines import Action, Against, Headline, brief, day, named, ranged
+from mctlib.headlines import (
+    ANALYST,
+    Action,
+    Against,
+    Headline,
+    brief,
+    called,
+    day,
+    named,
+    ranged,
+    upper,
+    whose,
+)
 from mctlib.results import TIME
 
-PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
-ANALYST = "Analyst"  # who acts where the plan names nobody
+MOST_GO_ON = 0.995  # from here on nobody stops at a step
 MOST_STEPS = 4  # named in a row
 
 
@@ -27,23 +38,6 @@ def read_first(funnel: Told) -> dict[str, Any]:
         "tells": _tells(funnel),
         "how_sure": _how_sure(funnel),
     }
-
-
-def group(key: str, value: str) -> str:
-    """Users of a segment in a sentence: "creator users", "users with seats 10 to 50"."""
-    if key and not any(c.isalpha() for c in value):
-        return f"users with {key.removeprefix('properties.').replace('_', ' ')} {value}"
-    return f"{called(value)} users"
-
-
-def called(segment: str) -> str:
-    """A segment as people write it: "paid search", "iOS"."""
-    return PLATFORMS.get(segment, segment.replace("_", " "))
-
-
-def upper(text: str) -> str:
-    """A text that begins a line."""
-    return text[:1].upper() + text[1:]
 
 
 def _known(last: pd.Series) -> str:
@@ -82,7 +76,7 @@ def _behind(row: pd.Series) -> Headline:
     others = row["conversion_rate"] - row["difference_rate"]
     return Headline(
         name="behind",
-        label=f"{upper(group(row['key'], row['segment']))} with {named(row['event'])}",
+        label=f"{upper(whose(row['key'], row['segment']))} with {named(row['event'])}",
         **ranged(row, "conversion_rate", 100),
         unit="%",
         n=int(row["n_entered"]),
@@ -106,7 +100,7 @@ def _finding(funnel: Told, apart: list[pd.Series]) -> str:
     k = _weakest(funnel)
     if k:
         more.append(f"; fewest go on from {_between(funnel, k)}")
-    more += [f", {group(row['key'], row['segment'])} least" for row in apart]
+    more += [f", {whose(row['key'], row['segment'])} least" for row in apart]
     return brief(first, *more)
 
 
@@ -115,7 +109,7 @@ def _weakest(funnel: Told) -> int | None:
     total = funnel.total
     least = stats.MIN_WAITING if funnel.counts["all"].n_open[0] else 0
     known = total["step_rate"].where(total["n_closed"] >= least)
-    return None if len(total) < 3 or known.isna().all() else int(known.idxmin())
+    return None if len(total) < 3 or not known.min() < MOST_GO_ON else int(known.idxmin())
 
 
 def _between(funnel: Told, k: int) -> str:
@@ -134,7 +128,7 @@ def _actions(funnel: Told, apart: list[pd.Series]) -> tuple[Action, ...]:
         if lost.notna().any():
             at = int(lost.idxmin())
             of_all = f"of all users {100 * funnel.total['step_rate'][at]:.0f} %"
-            who, share = group(segment["key"], segment["segment"]), rows["step_rate"][at]
+            who, share = whose(segment["key"], segment["segment"]), rows["step_rate"][at]
             return (_find_out(funnel, at, who, f"{100 * share:.0f} % go on, {of_all}"),)
     if k is None:
         return ()

@@ -11,8 +11,19 @@ import pandas as pd
 from mctlib import stats
 from mctlib.eventlog.steps import Step
 from mctlib.funnel.narrative_change import clear
-from mctlib.funnel.narrative_first import ANALYST, called, upper
-from mctlib.headlines import Action, Against, Headline, brief, day, named, ranged
+from mctlib.headlines import (
+    ANALYST,
+    Action,
+    Against,
+    Headline,
+    Verdict,
+    brief,
+    called,
+    day,
+    named,
+    ranged,
+    upper,
+)
 
 COLLECTOR = "Data collector"  # who mends tracking where the plan names nobody
 LOST = 0.02  # of the events of a step: from here on a loss is named
@@ -45,6 +56,13 @@ class Moved:
     def sure(self) -> bool:
         """Whether the rate itself surely moved."""
         return bool(self.total["change_rate_ci_lower"] * self.total["change_rate_ci_upper"] > 0)
+
+    @property
+    def verdict(self) -> Verdict:
+        """How sure the change is."""
+        if pd.isna(self.total["change_rate_ci_lower"]):
+            return "too few"
+        return "sure" if self.sure else "not clear"
 
     @property
     def goal(self) -> str:
@@ -116,7 +134,7 @@ def _finding(moved: Moved) -> str:
     if len(signs) == 2:
         return brief(f"The rate looks flat, but it is not: {said[0]}", *_while(said))
     if said:
-        return brief(f"The rate did not clearly move, but {said[0]}")
+        return brief(f"The rate did not clearly move, but {said[0]}", *_while(said))
     change = f"{before:.1f} % before, {after:.1f} % after"
     return brief(f"{moved.goal} did not clearly move: {change}", ", which may be chance")
 
@@ -139,7 +157,7 @@ def _headlines(moved: Moved) -> list[Headline]:
             **ranged(moved.total, "change_rate", 100),
             unit="points",
             against=Against("zero"),
-            verdict="sure" if moved.sure else "not clear",
+            verdict=moved.verdict,
             tone=("wanted" if up else "unwanted") if moved.sure else "neutral",
             act=moved.sure and not up,
             note=f"{before:.1f} \u2192 {after:.1f} %",

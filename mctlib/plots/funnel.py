@@ -20,8 +20,6 @@ UNKNOWN: dict[str, Any] = {
     "hatch": style.HATCH,
     "lw": 0,
 }
-MANY = 60  # points of a curve: its steps are too small to be seen
-STAIRS = {True: "steps-post", False: "default"}
 DOT = "  ·  "  # between two things said of a row
 
 
@@ -186,7 +184,7 @@ def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ends = []
     for k, ((step, event), line) in enumerate(times.groupby(["step", "event"], sort=False)):
         x, colour = line["days"] * per_day, style.PALETTE[k % len(style.PALETTE)]
-        ax.plot(x, line["reached_rate"], color=colour, lw=1.8, drawstyle=STAIRS[len(x) < MANY])
+        ax.plot(x, line["reached_rate"], color=colour, lw=1.8, drawstyle=style.stairs(len(x)))
         style.band(ax, x, *style.ends_of(line, "reached_rate"), colour)
         ends.append(style.End(last, line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
     top = times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)

@@ -31,6 +31,7 @@ MIN_USERS = 10  # smaller groups are not drawn: a picture must not tell what a t
 HATCH = "////"  # what is not known yet
 EDGE = ("data", "axes fraction")  # of places along x, at the upper (1) or lower (0) edge
 ABOVE, ROW = 9, 46  # on a phone: where a row's words stand, and how high it is
+MANY = 60  # points of a curve: its steps are too small to be seen
 SMALL = 13  # size of the words inside a picture
 PIXELS = 72  # an inch: a picture's unit is a pixel of the page
 WIDE, NARROW = 700, 350  # pixels, on a desk and on a phone
@@ -125,7 +126,7 @@ def nothing(words: str, ax: Axes | None = None) -> Axes:
 
 def percent(axis: Axis) -> None:
     """Write an axis of shares (0-1) in per cent."""
-    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
 
 
@@ -272,6 +273,11 @@ def forest(
     interval_bars(ax, y, table, value, ACCENT, size=6)
     ax.set_ylim(-0.6, len(table) - (0.1 if narrow() else 0.4))
     return y
+
+
+def stairs(n_points: int) -> str:
+    """How a curve of so many points is drawn: by steps, where these can be seen."""
+    return "steps-post" if n_points < MANY else "default"
 
 
 def thick() -> float:

@@ -218,6 +218,12 @@ def upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def money(amount: float, currency: str) -> str:
+    """Money in a sentence, without cents: "\u20ac9,732", "9,732 CHF"."""
+    text = _signed_money(f"{amount:,.0f}", currency).replace("-", "\u2212")
+    return text if currency in SIGNS or not currency else f"{text}{TIGHT}{currency}"
+
+
 def n_words(text: str) -> int:
     """How many words a reader meets."""
     return len(text.split())

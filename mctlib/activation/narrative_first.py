@@ -18,6 +18,7 @@ from mctlib.headlines import (
     Action,
     Against,
     Headline,
+    Tone,
     brief,
     called,
     named,
@@ -86,7 +87,7 @@ def _gap(waits: Waits, row: pd.Series, key: str) -> list[Headline]:
         _sure(waits, row),
         row["rmst_difference_days"] > 0,
     )
-    tone = "neutral" if not sure else "unwanted" if slower else "wanted"
+    tone: Tone = "neutral" if not sure else "unwanted" if slower else "wanted"
     per_day = phrases.unit_of(row["horizon_days"]).per_day
     days = phrases.duration(row["horizon_days"])
     wait = Headline(
@@ -261,8 +262,6 @@ def early_first(table: pd.DataFrame, early: Early, why: str) -> dict[str, Any]:
             f" for {goal}",
         ),
         "headlines": (headline,),
-        "actions": (
-            Action(text=text, role=early.acts.get(best["signal"]) or ANALYST, about="early step"),
-        ),
+        "actions": (Action(text=text, role=role, about="early step"),),
         "tells": told,
     }

@@ -58,13 +58,13 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     interval; the rest, with its share of what these are credited, hatched where nothing can be
     told. Windows to use are shaded.
     """
-    ax = style.axes(ax, height=4)
+    ax = style.axes(ax, height=4.6)
     x, days = np.arange(len(windows)), windows["window_days"]
     whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
     known = windows["n_excess"].notna().to_numpy()
     base = brought + np.where(known, windows["n_excess"].clip(0, whole - brought), 0)
     bars: list[tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]] = [
-        (x, brought, 0 * base, {"color": style.PALETTE[2], "label": "brought the user"}),
+        (x, brought, 0 * base, {"color": style.GREY, "label": "brought the user"}),
         (
             x,
             base - brought,
@@ -93,8 +93,14 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def _legend(ax: Axes) -> None:
     """Names above the picture, where lines and bars have no end to write at."""
-    looks = {"frameon": False, "fontsize": 9, "handletextpad": 0.4, "borderaxespad": 0}
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=4, columnspacing=1.2, **looks)
+    looks = {"frameon": False, "handletextpad": 0.4, "borderaxespad": 0}
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.08),
+        ncols=2 if style.narrow() else 4,
+        columnspacing=1.2,
+        **looks,
+    )
 
 
 def _shade_usable(ax: Axes, windows: pd.DataFrame) -> None:
@@ -116,7 +122,7 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
     """
     by = partners.columns[0]
     style.use()
-    size = (9, 1.3 + 0.42 * len(partners))
+    size = style.size(1.3 + 0.42 * len(partners))
     fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True)
     columns = ["n_beyond_chance", "n_beyond_chance_ci_lower", "n_beyond_chance_ci_upper"]
     share = partners[columns].div(partners["n_compared"].replace(0, np.nan), axis=0).clip(upper=1)
@@ -132,16 +138,16 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
         for height, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
             style.write(ax, why, (0, height), (6, 0), va="center", color=style.MUTED)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title)
         ax.set_ylim(-0.6, len(partners) - 0.4)
     style.percent(left.xaxis)
     style.percentage_points(right.xaxis)
-    left.set_xlabel("of the conversions compared", fontsize=9)
-    right.set_xlabel("points, against users nobody brought", fontsize=9)
+    left.set_xlabel("of the conversions compared")
+    right.set_xlabel("points, against users nobody brought")
     return fig
 
 
-def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
+def plot_late_converters(late: pd.DataFrame) -> Figure:
     """`Attribution.late`: of what follows a touch, the share still to come after each day.
 
     A panel a partner, the latest first, all partners dashed. Partners without a rate are left out.
@@ -156,23 +162,24 @@ def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
         assert nobody is not None
         return nobody
     style.use()
+    columns = 2 if style.narrow() else 4
     wide = min(columns, len(names))
     high = -(-len(names) // columns)
-    size = (2.3 * wide + 0.5, 2.1 * high + 0.4)
+    size = style.size(2.1 * high + 0.4)
     fig, grid = plt.subplots(high, wide, figsize=size, sharex=True, sharey=True, squeeze=False)
     longest = late["window_days"].max()
     ticks = MaxNLocator(nbins=4, integer=True).tick_values(0, longest)
     for ax, name in zip(grid.flat, names):
         _draw_late(ax, known[known[by] == "all"], lines[name])
-        ax.set_title(name, fontsize=10)
+        ax.set_title(name)
         ax.set(xlim=(0, longest), ylim=(0, 1.05), xticks=ticks)
         style.percent(ax.yaxis)
     for ax in grid.flat[len(names) :]:
         ax.set_axis_off()
     for ax in grid.flat[max(len(names) - wide, 0) : len(names)]:
         ax.tick_params(labelbottom=True)
-    fig.supxlabel("days since the touch (dashed: any partner's)", fontsize=10, color=style.MUTED)
-    fig.supylabel("still to come", fontsize=10, color=style.MUTED)
+    fig.supxlabel("days since the touch (dashed: any partner's)", color=style.MUTED)
+    fig.supylabel("still to come", color=style.MUTED)
     return fig
 
 

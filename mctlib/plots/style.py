@@ -98,12 +98,17 @@ def use() -> None:
     sns.set_theme(style="white", palette=PALETTE, rc=rc)
 
 
+def size(height: float) -> tuple[float, float]:
+    """Of a picture as wide as pictures are drawn now, inches."""
+    return _width[-1] / PIXELS, height
+
+
 def axes(ax: Axes | None = None, *, height: float = 4.2) -> Axes:
     """The given axes, or new ones in the house style, ``height`` inches high."""
     if ax is not None:
         return ax
     use()
-    return plt.subplots(figsize=(_width[-1] / PIXELS, height))[1]
+    return plt.subplots(figsize=size(height))[1]
 
 
 def _set_height(ax: Axes, inches: float) -> None:

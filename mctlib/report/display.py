@@ -71,6 +71,7 @@ def table(
     name: str,
     *,
     caption: str,
+    tells: str = "",
     of: Result | None = None,
     min_users: int = MIN_USERS,
     points: Sequence[str] = (),
@@ -87,8 +88,8 @@ def table(
         A table of a result.
     name : str
         Its file's name.
-    caption : str
-        What it shows.
+    caption, tells : str
+        What it shows, and the answer it tells, which heads a page's section.
     of : Result, optional
         The result that the table was taken from: its groups say how many users a row is about, and
         which other tables of the report are about the same users. Else the table is taken by
@@ -124,7 +125,8 @@ def table(
     if masked.any():
         hidden = f"Rows under {min_users} users are hidden, and those that would give them away"
         caption = f"{caption}. {hidden}."
-    _show({"text/html": _page(*cells.readable(frame, masked, points), name, caption)})
+    told = {"mctlib_shown": {"tells": tells}} if tells else None
+    _show({"text/html": _page(*cells.readable(frame, masked, points), name, caption)}, told)
 
 
 def _no_formula(value: Any) -> Any:
@@ -189,7 +191,7 @@ def figure(
         plt.close(whole)
     told = {"title": title, "small": small, "tells": tells, "narrow": drawings[style.NARROW]}
     data = {"image/svg+xml": drawings[style.WIDE], "text/plain": alt}
-    _show(data, {"mctlib_picture": told | {"hero": hero}})
+    _show(data, {"mctlib_shown": told | {"hero": hero}})
 
 
 def finding(result: Result, *, more: Sequence[Result] = ()) -> None:

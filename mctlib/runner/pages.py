@@ -26,7 +26,7 @@ TIGHT = re.compile(rf"(?<=\d) (?=%|points|days|users|{MONTHS})")
 ANALYST = re.compile(r"\s*# For the analyst\b")
 TITLE, HEADING = re.compile(r"\s*# (.+)\n?"), re.compile(r"\s*## (.+)\n?")
 HEADER = "mct-header"  # class of what `report.header` shows
-PICTURE = "mctlib_picture"  # what `report.figure` says of a drawing
+SHOWN = "mctlib_shown"  # what `report` says of a drawing or a table
 FRESH = 2  # days that data may be old and still be called fresh
 WORDS = {  # of the analyst's part, each explained once where it occurs
     "interval": "holds the true number 95 times in 100; above it is called the range",
@@ -117,7 +117,7 @@ def _report(
     hero = None
     for section in sections:
         for output in section.outputs:
-            told = output.get("metadata", {}).get(PICTURE, {})
+            told = output.get("metadata", {}).get(SHOWN, {})
             if told.get("hero") and not report.error:
                 hero = output
             section.tells = section.tells or told.get("tells", "")

@@ -234,7 +234,7 @@ def brief(first: str, *more: str) -> str:
     for clause in more:
         if clause and n_words(f"{first}{clause}") <= MOST_WORDS:
             first += clause
-    return f"{first}."
+    return first if first.endswith("?") else f"{first}."
 
 
 def chosen(groups: Iterable[Sequence[Headline]]) -> list[Headline]:

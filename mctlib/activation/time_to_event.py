@@ -200,12 +200,13 @@ def time_to_activation(
     by, unit = as_columns(by), resolution(window, log.small)
     labels = _labels(log, by, as_columns(adjust), as_columns(strata))
     kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
-    columns = [column for columns in labels.values() for column in columns]
-    counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
-    left_out = counts["left_out"].groupby("outcome")["n_users"].sum()
-    left_out = left_out.reindex(OUTCOMES, fill_value=0)
+    counts = log.reduce(
+        kernel, events=list(roles.values()), by=sum(labels.values(), []), as_of=as_of
+    )
+    outcomes = counts["left_out"].groupby("outcome")["n_users"].sum()
+    left_out = outcomes.reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
-        raise _nobody(roles, left_out, as_of)
+        raise _nobody(roles, outside, as_of)
     names, reference, pooled = pool(counts["ended"], by, reference)
     segment = counts["ended"]["segment"].replace(names.told)
     ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
@@ -220,7 +221,7 @@ def time_to_activation(
         reference=reference,
         pooled=pooled,
         joined=names.joined,
-        left_out=left_out,
+        left_out=outside,
         summary=pd.DataFrame([_summary(group) for group in groups.values()]),
         contrasts=_contrasts(groups, reference),
         overall=_overall(groups),

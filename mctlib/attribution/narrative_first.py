@@ -21,7 +21,6 @@ from mctlib.headlines import (
     money,
     ranged,
     told,
-    upper,
 )
 
 MANAGER, COLLECTOR = "Partner manager", "Data collector"  # who acts where no plan names anybody
@@ -48,9 +47,20 @@ def _in_use(said: Told) -> float:
     return float(said.question.days[said.question.clock.reference])
 
 
+def _inside(said: Told) -> bool:
+    """Whether the window in use is among them; of one alone, no farther than its neighbours."""
+    fit = np.flatnonzero(said.windows["admissible"].astype(bool))
+    days = said.windows["window_days"].to_numpy()
+    alone = int(len(fit) == 1)
+    first, last = fit[:1] - alone, fit[-1:] + alone
+    near = days[max(int(first[0]), 0) : int(last[0]) + 1] if len(fit) else days[:0]
+    return len(near) > 0 and bool(near[0] <= _in_use(said) <= near[-1])
+
+
 def _span(days: list[float]) -> str:
     ends = dict.fromkeys([days[0], days[-1]])
-    return windows_in_words(*ends, last="to")
+    about = "about " if len(ends) == 1 else ""
+    return f"{about}{windows_in_words(*ends, last='to')}"
 
 
 def _of_idle(said: Told) -> pd.DataFrame:
@@ -83,11 +93,11 @@ def _anyway(said: Told) -> list[Headline]:
     return [
         Headline(
             name="anyway",
-            label=f"Would have come anyway, of conversions {said.now} after a later touch",
+            label="Would have come anyway",
             **ranged(share, "dilution_rate", 100),
             unit="%",
             n=int(said.found.n_later[-1, at]),
-            n_noun="credited",
+            n_noun="after later touches",
         )
     ]
 
@@ -95,7 +105,7 @@ def _anyway(said: Told) -> list[Headline]:
 def _window(said: Told) -> Headline:
     """Days to count after a touch, and whether those in use are among them."""
     usable, now = _usable(said), _in_use(said)
-    inside = bool(usable) and usable[0] <= now <= usable[-1]
+    inside, near = _inside(said), "inside" if len(usable) > 1 else "near it"
     ends = dict.fromkeys([*usable[:1], *usable[-1:]])
     return Headline(
         name="window",
@@ -106,7 +116,7 @@ def _window(said: Told) -> Headline:
         verdict="sure" if usable else "too few",
         tone="wanted" if inside else "unwanted" if usable else "neutral",
         act=bool(usable) and not inside,
-        note=f"you use {now:g}" + (f": {'inside' if inside else 'outside'}" if usable else ""),
+        note=f"you use {now:g}" + (f": {near if inside else 'outside'}" if usable else ""),
     )
 
 
@@ -117,7 +127,7 @@ def _idle(said: Told) -> list[Headline]:
         return [
             Headline(
                 name="idle",
-                label=f"{upper(called(str(row.iloc[0])))}: {'return' if known else 'spent'}",
+                label=f"{'Return of' if known else 'Spent on'} {called(str(row.iloc[0]))}",
                 **number,
                 unit="%" if known else said.question.currency,
                 against=Against("zero") if known else None,
@@ -149,13 +159,13 @@ def _best(said: Told) -> list[Headline]:
 
 
 def _actions(said: Told, counts: Counts) -> list[Action]:
-    usable, now, currency = _usable(said), _in_use(said), said.question.currency
+    usable, currency = _usable(said), said.question.currency
     found = []
     for _, row in _of_idle(said).head(1).iterrows():
         text = f"Stop paying {called(str(row.iloc[0]))} by credit; test it with a holdout."
         spent = f"{money(row['spend_amount'], currency)} spent"
         found.append(Action(text=text, role=MANAGER, about="idle", size=spent))
-    if usable and not usable[0] <= now <= usable[-1]:
+    if usable and not _inside(said):
         text = f"Count {_span(usable)} after a touch instead of {said.now}."
         found.append(Action(text=text, role=MANAGER, about="window"))
     elif usable and (moved := _moved(said)):
@@ -184,7 +194,7 @@ def _tells(said: Told) -> dict[str, str]:
     n_sure, n_more = len(said.who("verdict", EARNS)), len(said.who("brings", MORE))
     n = len(said.partners)
     usable = _usable(said)
-    order = order_in_words(said)
+    order = order_in_words(said).replace("_", " ")
     return {
         "windows": f"use {_span(usable)}" if usable else "no window can be recommended",
         "partners": f"touches of {n_sure} of {n} surely add; users of {n_more} convert more",

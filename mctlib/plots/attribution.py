@@ -64,12 +64,12 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     known = windows["n_excess"].notna().to_numpy()
     base = brought + np.where(known, windows["n_excess"].clip(0, whole - brought), 0)
     bars: list[tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]] = [
-        (x, brought, 0 * base, {"color": style.GREY, "label": "brought the user"}),
+        (x, brought, 0 * base, {"color": style.ACCENT, "label": "brought the user"}),
         (
             x,
             base - brought,
             brought,
-            {"color": style.ACCENT, "label": "later touch, beyond chance"},
+            {"color": style.MIDDLE, "label": "later touch, beyond chance"},
         ),
         (x[known], whole - base, base, {"color": style.PALE, "label": "would have come anyway"}),
         (x[~known], whole - base, base, UNTOLD | {"label": "cannot be told"}),
@@ -122,8 +122,9 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
     """
     by = partners.columns[0]
     style.use()
-    size = style.size(1.3 + 0.42 * len(partners))
-    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True)
+    shape = (2, 1) if style.narrow() else (1, 2)  # below each other, on a phone
+    height = (1.3 + 0.42 * len(partners)) * (2.6 if style.narrow() else 1)
+    fig, (left, right) = plt.subplots(*shape, figsize=style.size(height), sharey=True)
     columns = ["n_beyond_chance", "n_beyond_chance_ci_lower", "n_beyond_chance_ci_upper"]
     share = partners[columns].div(partners["n_compared"].replace(0, np.nan), axis=0).clip(upper=1)
     points = brought.set_index(by).reindex(partners[by]).reset_index()
@@ -139,7 +140,8 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
             style.write(ax, why, (0, height), (6, 0), va="center", color=style.MUTED)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.set_title(title)
-        ax.set_ylim(-0.6, len(partners) - 0.4)
+        ax.set_ylim(-0.6, len(partners) - (0 if style.narrow() else 0.4))
+    fig.set_figheight(height)
     style.percent(left.xaxis)
     style.percentage_points(right.xaxis)
     left.set_xlabel("of the conversions compared")

@@ -20,7 +20,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from mctlib import phrases
 
 INK, MUTED, GRID, PAPER = "#1b2430", "#525e6b", "#d8dfe6", "#ffffff"
-ACCENT, GREY, PALE = "#0b5c96", "#626e7a", "#b9cfe0"
+ACCENT, GREY = "#0b5c96", "#626e7a"
+MIDDLE, PALE = "#6ba3cc", "#c3d6e5"  # lighter blues, of bars
 ACT, WARN = "#a34100", "#d55e00"  # of words and of lines: somebody must act
 # told apart with the common colour deficiencies
 PALETTE = [ACCENT, WARN, GREY, "#8456a8", "#b5446e", "#3aa6b9", "#9c7a3c", "#1b2430"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from IPython.display import display
 
 from mctlib import cells
 from mctlib.contract import ParameterError, as_timestamp
-from mctlib.headlines import MOST_ACTIONS, Headline, chosen
+from mctlib.headlines import MOST_ACTIONS, Action, Headline, chosen
 from mctlib.results import MIN_USERS, Page, Result
 
 if TYPE_CHECKING:
@@ -209,13 +209,12 @@ def finding(result: Result, *, more: Sequence[Result] = ()) -> None:
     """
     results = [each.published for each in (result, *more)]
     first = next((each for each in results if each.news), results[0])
-    alike = [each for each in (first, *results) if each.actions]
-    actions = list(dict.fromkeys(action for each in alike for action in each.actions))
     headlines = chosen([each.headlines for each in results])
+    actions = _asked_for([each.actions for each in (first, *results)], headlines)
     told: dict[str, Any] = {
         "finding": first.finding,
         "headlines": [asdict(headline) for headline in headlines],
-        "actions": [asdict(action) for action in actions[:MOST_ACTIONS]],
+        "actions": [asdict(action) for action in actions],
         "how_sure": list(dict.fromkeys(s for each in results for s in each.how_sure))[:3],
         "details": [_behind(each, first) for each in results],
         "rules": [each.rule for each in results if each.rule],
@@ -224,12 +223,19 @@ def finding(result: Result, *, more: Sequence[Result] = ()) -> None:
     paragraphs = [
         f"**{_markdown(first.finding)}**",
         "\n".join(f"- {_markdown(_said(headline))}" for headline in headlines),
-        "\n".join(f"- {_markdown(f'{a.text} {a.beside}')}" for a in actions[:MOST_ACTIONS]),
+        "\n".join(f"- {_markdown(f'{a.text} {a.beside}')}" for a in actions),
         *(_markdown(text) for text in filter(None, told["details"])),
         *(f"Rule: {_markdown(rule)}" for rule in told["rules"]),
         "\n".join(f"- {_markdown(caveat)}" for caveat in told["caveats"]),
     ]
     _show({"text/markdown": "\n\n".join(filter(None, paragraphs))}, {"mctlib": told})
+
+
+def _asked_for(groups: Iterable[Sequence[Action]], headlines: Sequence[Headline]) -> list[Action]:
+    """At most three actions, those that a number asks for before the others."""
+    alike = dict.fromkeys(action for group in groups for action in group)
+    bad = {headline.name for headline in headlines if headline.kind == "bad"}
+    return sorted(alike, key=lambda action: action.about not in bad)[:MOST_ACTIONS]
 
 
 def _behind(result: Result, first: Result) -> str:

@@ -231,6 +231,7 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
     is_open = stages["stage"].str.endswith("(open)") & (stages["alert_id"] == row["alert_id"])
     began = stages.loc[stages["alert_id"] == row["alert_id"], "from_day"].min()
     stage = row["stage"].removesuffix(" (open)")
+    noticed = stage.replace("until ", "until it was ")
     lost = f"{row['missed']:,.0f} {MANY[kind]}"
     cost = (
         f", {money(row['lost_amount'], currency)},"
@@ -239,7 +240,7 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
     )
     headline = Headline(
         name="speed",
-        label=f"Lost {stage}, fall of {day(began)}",
+        label=f"Lost {noticed}, fall of {day(began)}",
         **ranged(row, "missed"),
         unit=MANY[kind],
         against=None,
@@ -250,12 +251,12 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
     )
     finding = brief("That an earlier answer would have saved anything is not shown")
     if len(sure):
-        finding = brief(f"The fall of {day(began)} cost {lost}{cost} {stage}")
+        finding = brief(f"The fall of {day(began)} had cost {lost}{cost} {noticed}")
     action = Action(
         text=f"Close the alert of {day(began)}, or ship the answer.",
         role=COORDINATOR,
         about="speed",
-        size=f"{lost} lost {stage}",
+        size=f"{lost} lost {noticed}",
     )
     return {
         "finding": finding,

@@ -780,9 +780,8 @@ def test_a_young_log_has_an_answer_too(people):
             as_of=as_of,
             **options,
         )
-        assert (
-            words in result.details[0] and result.drivers.empty and "nan" not in result.details[0]
-        ), result.details[0]
+        told = " ".join([result.finding, *result.details])
+        assert words in told and result.drivers.empty and "nan" not in told, told
         assert list(result.drivers) == columns and any(
             "does not occur" in c for c in result.caveats
         ) == ("step" in options)

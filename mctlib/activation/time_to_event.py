@@ -200,11 +200,9 @@ def time_to_activation(
     by, unit = as_columns(by), resolution(window, log.small)
     labels = _labels(log, by, as_columns(adjust), as_columns(strata))
     kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
-    counts = log.reduce(
-        kernel, events=list(roles.values()), by=sum(labels.values(), []), as_of=as_of
-    )
-    outcomes = counts["left_out"].groupby("outcome")["n_users"].sum()
-    left_out = outcomes.reindex(OUTCOMES, fill_value=0)
+    columns = [column for columns in labels.values() for column in columns]
+    counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
+    outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
         raise _nobody(roles, outside, as_of)
     names, reference, pooled = pool(counts["ended"], by, reference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mctlib import box, cells
 from mctlib.contract import DataError
+from mctlib.headlines import Action, Headline
 
 MIN_USERS = 10  # of fewer users nothing is told: they are joined to others, or hidden
 OTHERS = "others"  # name of small groups that are told together
@@ -22,7 +23,7 @@ TOTALS = ("all", "total", "everyone", "(all)")
 BASES = ("n_users", "n_entered")
 # Columns that name a row although their name or type looks like a value.
 KEYS = ("step", "day", "week", "window_days", "landmark_days")
-SHOWN_ROWS, SHOWN_CAVEATS = 8, 3  # of a result that stands alone in a cell
+SHOWN_ROWS = 8  # of a result that stands alone in a cell
 
 
 @dataclass(frozen=True)
@@ -116,24 +117,40 @@ class Result:
     Attributes
     ----------
     finding : str
-        What was found, in the words of a report.
+        What was found: one sentence of at most 25 everyday words.
+    news : bool
+        Something moved, so that on a page of several results this finding stands first.
+    headlines : tuple of Headline
+        The numbers behind it, at most four, the level first.
+    actions : tuple of Action
+        What to do about it and who, at most three, the largest loss first.
     rule : str
         How it was counted; "" where the finding needs no rule.
     details : tuple of str
         Further sentences, each whole in itself.
+    tells : mapping
+        What each table or picture tells, in a few words, by its name.
+    how_sure : tuple of str
+        The caveats that change the answer, in everyday words, at most three.
     caveats : tuple of str
-        What a reader has to know before acting on it.
+        All that an analyst has to know.
     groups : tuple of Groups
         Of whom the tables are; of a result without any, every table is taken by itself.
     """
 
     finding: str
+    news: bool = False
+    headlines: tuple[Headline, ...] = ()
+    actions: tuple[Action, ...] = ()
     rule: str = ""
     details: tuple[str, ...] = ()
+    tells: Mapping[str, str] = field(default_factory=dict)
+    how_sure: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     groups: tuple[Groups, ...] = ()
 
     main: ClassVar[str] = ""  # name of the table that a reader looks at first
+    first: ClassVar[tuple[str, ...]] = ()  # its columns that a reader looks at first; (): all
 
     @property
     def published(self) -> Result:
@@ -141,7 +158,8 @@ class Result:
         if not any(0 < group.sizes.sum() < MIN_USERS for group in self.groups):
             return self
         nothing = f"These are fewer than {MIN_USERS} users, of whom nothing is told."
-        return replace(self, finding=nothing, rule="", details=(), caveats=())
+        bare = dict.fromkeys(("headlines", "actions", "details", "how_sure", "caveats"), ())
+        return replace(self, finding=nothing, news=False, rule="", tells={}, **bare)
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -157,18 +175,21 @@ class Result:
         return f"{type(self).__name__}: {finding}{rule}\n  tables: {sizes}{caveats}"
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><b>{html.escape(self.finding)}</b></p>"]
-        if self.rule:
-            parts.append(f"<p><small>{html.escape(self.rule)}</small></p>")
+        """Sentence, tiles, the main table's head, the first caveats, where the rest is."""
+        of = self.published
+        caption, (text, numeric) = "", (pd.DataFrame(), set[str]())
         table = self.tables.get(self.main)
         if table is not None:
-            head = Page().publish(self.main, table, self.groups)[0].head(SHOWN_ROWS)
-            parts.append(head.to_html(index=False, float_format="{:.3g}".format, border=0))
-            if len(table) > len(head):
-                parts.append(f"<p><small>{len(head)} of {len(table)} rows of .{self.main}</small>")
-        told = "".join(f"<li>{html.escape(text)}</li>" for text in self.caveats[:SHOWN_CAVEATS])
-        parts.append(f"<ul>{told}</ul>" if told else "")
-        return "".join(parts)
+            whole, masked = Page().publish(self.main, table, self.groups)
+            head = whole[list(self.first) or list(whole)].head(SHOWN_ROWS)
+            text, numeric = cells.readable(head, masked.head(SHOWN_ROWS))
+            part = f" ({len(head)} of {len(whole)} rows)" if len(whole) > len(head) else ""
+            caption = f"{self.main}{part}"
+        more = [f".{name} {len(t)}\u00d7{t.shape[1]}" for name, t in self.tables.items()]
+        more += [f".caveats {len(of.caveats)}"] if of.caveats else []
+        more += [".rule"] if of.rule else []
+        sure = of.how_sure or of.caveats[:1]
+        return box.of(of.finding, of.headlines, (caption, text, numeric), sure, more)
 
 
 class Page:

@@ -1,12 +1,14 @@
 """Small groups: told with others, hidden, and given back by no subtraction."""
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mctlib.contract import DataError
+from mctlib.headlines import Headline
 from mctlib.phrases import told_together
 from mctlib.results import Groups, Page, Result, suppress, together
 
@@ -209,9 +211,10 @@ def test_a_report_is_refused_where_hiding_no_longer_helps():
 def test_of_fewer_than_ten_users_in_all_a_page_tells_nothing():
     few, enough = (Groups.whole("users with join", n) for n in (9, 10))
     words = {"rule": "a rule", "details": ("more",), "caveats": ("a caveat",)}
+    words["headlines"] = (Headline(name="share", label="Share", value=50.0, unit="%"),)
     said = Result(finding="50 % of 9 users", **words, groups=(few,)).published
     assert said.finding == "These are fewer than 10 users, of whom nothing is told."
-    assert (said.rule, said.details, said.caveats) == ("", (), ())
+    assert (said.rule, said.details, said.caveats, said.headlines) == ("", (), (), ())
     told, plain = Result(finding="50 % of 10 users", groups=(enough,)), Result(finding="no groups")
     assert told.published is told and plain.published is plain
 
@@ -221,3 +224,31 @@ def test_many_groups_told_together_are_counted_for_each_may_be_a_person():
     assert few.endswith("has fewer than 10 users: a and b as others.")
     (many,) = told_together({f"0170 {n}": "others" for n in range(9)}, 10)
     assert many.endswith("has fewer than 10 users: 9 groups as others.")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Shares(Result):
+    shares: pd.DataFrame
+    main = "shares"
+    first = ("segment", "n_users", "share_rate", "share_rate_ci_lower", "share_rate_ci_upper")
+
+
+def test_a_result_shows_itself_in_one_box_with_readable_headings():
+    table = pd.DataFrame({"segment": ["<web>", *"abcdefgh", "small"], "n_users": [50] * 9 + [6]})
+    table = table.assign(share_rate=0.25, share_rate_ci_lower=0.2, share_rate_ci_upper=0.3, x=1)
+    headline = Headline(name="s", label="Share <all>", value=25.0, unit="%", low=20.0, high=30.0)
+    shown = Shares(
+        finding="A < B.",
+        headlines=(headline,),
+        how_sure=("Counted per account.",),
+        caveats=("c",),
+        rule="r",
+        shares=table,
+    )._repr_html_()
+    for words in ("A &lt; B.", "Share &lt;all&gt;", "25\u00a0%", "20 to 30", "&lt;web&gt;"):
+        assert words in shown, words
+    assert "25.0\u00a0% (20.0\u201330.0)" in shown and "shares (8 of 10 rows)" in shown
+    assert (
+        "Counted per account." in shown and ".shares 10\u00d76" in shown and ".caveats 1" in shown
+    )
+    assert ">X<" not in shown and "<script" not in shown and " id=" not in shown

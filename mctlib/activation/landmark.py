@@ -30,6 +30,7 @@ from mctlib.activation.landmark_narrative import (
     landmark_finding,
     landmark_rule,
 )
+from mctlib.activation.narrative_first import early_first
 from mctlib.activation.survival_groups import Clock, Group, count_accounts, number_accounts
 from mctlib.contract import (
     ParameterError,
@@ -160,6 +161,7 @@ def landmark_activation(
         landmark=landmarks[0],
         horizon=window,
         by_account=bool(log.accounts),
+        acts={signal.label: signal.acts for signal in signals},
         n_signals=len(signals),
         n_more=n_more,
         said=(*log.caveats(as_of), *sentences),
@@ -234,7 +236,8 @@ def _answer(rows: list[dict[str, Any]], early: Early, why: str) -> Landmark:
     table = table.iloc[np.lexsort(by)].reset_index(drop=True)
     return Landmark(
         signals=table,
-        finding=landmark_finding(table, early, why),
+        **early_first(table, early, why),
+        details=(landmark_finding(table, early, why),),
         rule=landmark_rule(table, early),
         caveats=landmark_caveats(table, early),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ class Early:
     landmark: int  # the first one, us
     horizon: int
     by_account: bool
+    acts: Mapping[str, str] = field(default_factory=dict)  # signal -> who is told first of it
     said: tuple[str, ...] = ()  # caveats of the events asked for
     n_signals: int = 0  # events that are looked at
     n_more: int = 0  # events that are not

@@ -28,6 +28,7 @@ class Waits:
     """What the sentences of `time_to_activation` are made of."""
 
     roles: Mapping[str, str]  # role -> the event, in words
+    acts: str  # who is told first of the activation; "" where no plan says
     clock: Clock
     until: str  # day of as_of
     groups: Mapping[str, Group]  # by label

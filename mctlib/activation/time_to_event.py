@@ -16,6 +16,7 @@ from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durat
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
+from mctlib.activation.narrative_first import read_first
 from mctlib.activation.pooling import Names, expected, pool
 from mctlib.activation.survival_groups import (
     FEW_ACTIVATIONS,
@@ -124,6 +125,12 @@ class Activation(Result):
     adjusted: pd.DataFrame
 
     main: ClassVar[str] = "summary"
+    first: ClassVar[tuple[str, ...]] = (
+        *("segment", "n_users", "n_activated", "horizon_days"),
+        *interval_columns("activated_rate", *UNKNOWN),
+        *interval_columns("rmst_days", *UNKNOWN),
+        "median_days",
+    )
 
 
 def time_to_activation(
@@ -195,10 +202,9 @@ def time_to_activation(
     kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
     columns = [column for columns in labels.values() for column in columns]
     counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
-    left_out = counts["left_out"].groupby("outcome")["n_users"].sum()
-    left_out = left_out.reindex(OUTCOMES, fill_value=0)
+    outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
-        raise _nobody(roles, left_out, as_of)
+        raise _nobody(roles, outside, as_of)
     names, reference, pooled = pool(counts["ended"], by, reference)
     segment = counts["ended"]["segment"].replace(names.told)
     ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
@@ -206,13 +212,14 @@ def time_to_activation(
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
         roles={role: step.label for role, step in roles.items()},
+        acts=roles["activation"].acts,
         clock=clock,
         until=phrases.day(log.as_of(as_of)),
         groups=groups,
         reference=reference,
         pooled=pooled,
         joined=names.joined,
-        left_out=left_out,
+        left_out=outside,
         summary=pd.DataFrame([_summary(group) for group in groups.values()]),
         contrasts=_contrasts(groups, reference),
         overall=_overall(groups),
@@ -225,9 +232,9 @@ def time_to_activation(
         contrasts=waits.contrasts,
         overall=waits.overall,
         adjusted=adjusted,
-        finding=narrative.activation_finding(waits),
+        **read_first(waits, " · ".join(by)),
         rule=narrative.activation_rule(waits),
-        details=narrative.activation_details(waits),
+        details=(narrative.activation_finding(waits), *narrative.activation_details(waits)),
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
         groups=(_groups_told(waits, by, names),),
     )

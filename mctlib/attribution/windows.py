@@ -20,6 +20,7 @@ from mctlib.attribution import (
 from mctlib.attribution.counting import count, users_touched, walk
 from mctlib.attribution.credit_rules import RULES, stability
 from mctlib.attribution.incrementality import FEW
+from mctlib.attribution.narrative_first import read_first
 from mctlib.attribution.own_time import walk_again
 from mctlib.attribution.question import (
     Question,
@@ -250,8 +251,8 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         touches=tables.touch_table(counts),
         conflicts=tables.conflict_table(counts),
         reference_days=float(question.days[at]),
-        finding=narrative.finding(told),
-        details=narrative.details(told),
+        **read_first(told, counts),
+        details=(narrative.finding(told), *narrative.details(told)),
         rule=narrative_rule.rule(question),
         groups=(Groups("users touched", question.by, users_touched(walked), column=question.by),),
         caveats=(

@@ -28,8 +28,9 @@ class Step:
         (``plan``; ``event.``, ``properties.`` or ``people.`` before a name says which) -> the value
         it must have, a list of accepted values, ANY, or a mapping of tests that must all hold:
         ``not``, ``>=``, ``>``, ``<=``, ``<``, ``contains``, ``present`` (true or false).
-    name, title, within : str
-        Of a tracking plan's micro-conversion: its name, what people read, how long it may take.
+    name, title, within, acts : str
+        Of a tracking plan's micro-conversion: its name, what people read, how long it may take, and
+        who is told first.
     """
 
     event: Any
@@ -37,6 +38,7 @@ class Step:
     name: str = field(default="", compare=False)
     title: str = field(default="", compare=False)
     within: str = field(default="", compare=False)
+    acts: str = field(default="", compare=False)
 
     @property
     def parts(self) -> tuple[Step, ...]:

@@ -24,7 +24,7 @@ from mctlib.eventlog.steps import (
     may_meet,
     window_of,
 )
-from mctlib.funnel import narrative
+from mctlib.funnel import narrative, narrative_first
 from mctlib.funnel.counts import Rule, count_funnel, shared_steps
 from mctlib.funnel.rates import (
     STEP_COLUMNS,
@@ -90,6 +90,10 @@ class Funnel(Result):
     checks: pd.DataFrame
 
     main: ClassVar[str] = "steps"
+    first: ClassVar[tuple[str, ...]] = (
+        *("segment", "event", "n_reached", "n_pending"),
+        *("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper", "step_rate"),
+    )
 
 
 def diagnose_funnel(
@@ -209,7 +213,8 @@ def _answer(
         steps=steps,
         times=times,
         checks=narrative.checks_table(told),
-        finding=narrative.finding(told),
+        **narrative_first.read_first(told),
+        details=(narrative.finding(told),),
         rule=narrative.rule(told),
         caveats=(*said, *told_together(groups.names, MIN_USERS), *narrative.caveats(told)),
         groups=(groups,),

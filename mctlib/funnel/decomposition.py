@@ -19,6 +19,7 @@ from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import Step, may_meet, window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_change as narrative
+from mctlib.funnel import narrative_first_change
 from mctlib.funnel.change_parts import (
     COUNTS,
     PARTS,
@@ -156,13 +157,18 @@ def explain_change(
     timeline = _timeline(log.table("timeline"), matchers, periods)
     whole, tracking, last = total.iloc[0], tracking_table(found, required), matchers[-1].label
     missing = [f"The {words}" for words in log.missing_events(matchers)]
+    completeness = completeness_table(found, split=bool(columns))
+    moved = narrative_first_change.Moved(
+        parts, whole, completeness, timeline, matchers, (before, after)
+    )
     return Change(
         parts=parts,
         total=total,
         steps=by_step,
-        completeness=completeness_table(found, split=bool(columns)),
+        completeness=completeness,
         timeline=timeline,
-        finding=narrative.change_finding(parts, by_step, whole, last, window_us),
+        **narrative_first_change.read_first(moved),
+        details=(narrative.change_finding(parts, by_step, whole, last, window_us),),
         rule=narrative.change_rule(whole),
         caveats=(
             *log.caveats(as_of),

@@ -145,14 +145,14 @@ def drop_off_drivers(
         at_landmark = on_the_way["at_landmark"].iloc[0]
         n_at_risk = at_landmark["n_at_risk"]
         left_out = narrative.events_left_out(at_landmark, rule, step)
-    table = surest_first([tested for tested, _ in compared], n_accounts)
+    table, n_small = surest_first([t for t, _ in compared], n_accounts), sum(n for _, n in compared)
     goes = _share(sizes["n_on"][step], sizes["n_users"][step], everyone)
-    n_small = n_rare + sum(n for _, n in compared)
     return Drivers(
         drivers=table,
-        finding=narrative.drivers_finding(table, goes, rule, step),
+        finding=narrative.drivers_finding(table, rule, step),
+        details=(narrative.drivers_details(table, goes, rule, step),),
         rule=narrative.drivers_rule(goes, rule, step, n_at_risk),
-        caveats=(*said, *narrative.drivers_caveats(table, goes, n_small, left_out)),
+        caveats=(*said, *narrative.drivers_caveats(table, goes, n_rare + n_small, left_out)),
         groups=groups,
     )
 

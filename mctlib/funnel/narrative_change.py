@@ -1,4 +1,4 @@
-"""What `explain_change`, `drop_off_drivers` and `compare_rules` say of their tables, in words."""
+"""What `explain_change` and `drop_off_drivers` say of their tables, in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.funnel.change_parts import MIN_CELL
 from mctlib.funnel.driver_counts import Rule
+from mctlib.headlines import brief, named
 
 MOST_CHANCE = f"{100 * stats.MAX_FALSE:g} %"  # of what is named
 
@@ -40,7 +41,7 @@ def change_finding(
         known = pd.notna(row["effect_rate"])
         sums.append(f"{row['part']} {phrases.points(row, 'effect_rate') if known else 'not known'}")
     moved = []
-    for _, row in _clear(whole[whole["qvalue"] <= stats.MAX_FALSE], "effect_rate").iterrows():
+    for _, row in clear(whole[whole["qvalue"] <= stats.MAX_FALSE], "effect_rate").iterrows():
         meaning = MEANING[row["part"]][int(row["effect_rate"] < 0)]
         moved.append(meaning + _where(row, parts, steps))
     if whole["effect_rate"].isna().any():  # no tracking is known
@@ -78,7 +79,7 @@ def _where(row: pd.Series, parts: pd.DataFrame, steps: pd.DataFrame) -> str:
 
     def strongest(table: pd.DataFrame, column: str) -> pd.DataFrame:
         alike = (table["part"] == row["part"]) & (table[column] * row["effect_rate"] > 0)
-        return _clear(table[alike], column).head(1)
+        return clear(table[alike], column).head(1)
 
     places = []
     if steps["step"].max() > 2:
@@ -89,7 +90,7 @@ def _where(row: pd.Series, parts: pd.DataFrame, steps: pd.DataFrame) -> str:
     return f", most {' '.join(places).removesuffix(',')}" if places else ""
 
 
-def _clear(table: pd.DataFrame, column: str) -> pd.DataFrame:
+def clear(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """The rows whose interval leaves 0 out, the largest effect first."""
     apart = table[f"{column}_ci_lower"] * table[f"{column}_ci_upper"] > 0
     return table[apart].sort_values(column, key=abs, ascending=False, kind="stable")
@@ -155,7 +156,7 @@ def _test_caveats(parts: pd.DataFrame) -> list[str]:
     tested = parts[parts["qvalue"].notna() & (parts["segment"] != "all")]
     if tested.empty:
         return []
-    held = _clear(tested[tested["qvalue"] <= stats.MAX_FALSE], "effect_rate")
+    held = clear(tested[tested["qvalue"] <= stats.MAX_FALSE], "effect_rate")
     held = held.sort_values("qvalue", kind="stable")
     words = []
     for _, row in held.iterrows():
@@ -204,7 +205,22 @@ def no_drivers_finding(rule: Rule, step: int, end: int) -> str:
     )
 
 
-def drivers_finding(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, step: int) -> str:
+def drivers_finding(table: pd.DataFrame, rule: Rule, step: int) -> str:
+    """The surest driver, in one sentence."""
+    goal = named(rule.label(step))
+    clear = table[table["differs"]]
+    if clear.empty:
+        return brief(f"Nothing that was tested clearly goes with going on to {goal}")
+    best = clear.iloc[0]
+    goes = "going on" if best["adjusted_difference_rate"] > 0 else "stopping"
+    share, others = (100 * best[f"{side}_rate"] for side in ("with", "without"))
+    return brief(
+        f"{named(best['driver'])} goes with {goes}: {share:.0f} % reach {goal}",
+        f", without it {others:.0f} %",
+    )
+
+
+def drivers_details(table: pd.DataFrame, goes: Mapping[str, Any], rule: Rule, step: int) -> str:
     """Who goes on, how many drivers stand out, and the surest of them."""
     start = (
         f"Of {phrases.users(goes['n_users'])} at {rule.label(step - 1)} with a closed window, "
@@ -322,67 +338,6 @@ def driver_warnings(table: pd.DataFrame) -> tuple[str, ...]:
             len(exits),
             f"Nobody with {phrases.listed(exits, last='or')} went on: rather a way out than a "
             "reason.",
-        ),
-    ]
-    return phrases.that_hold(said)
-
-
-# ------------------------------------------------------------------------------ other tools' rules
-
-
-def rules_finding(counts: pd.DataFrame, differences: pd.DataFrame, window: int) -> tuple[str, str]:
-    """What each tool counts and which difference is the largest; and the rule."""
-    last = counts[counts["step"] == counts["step"].max()]
-    ours, others = last.iloc[0], last.iloc[1:]
-    said = []
-    for _, row in others.iterrows():
-        more = row["n_reached"] - ours["n_reached"]
-        words = f"{abs(more):,} {'more' if more > 0 else 'fewer'}" if more else "the same"
-        said.append(f"{row['tool']} {words}")
-    moved = differences["n_gained"] + differences["n_lost"]
-    why = "no user is counted differently by any of them"
-    if len(moved):
-        most = differences.loc[moved.idxmax()]
-        why = (
-            f"the largest single difference is {phrases.users(moved.max())} at {most['event']} in "
-            f"{most['tool']}, because {most['reason']}"
-        )
-    first = counts.iloc[0]
-    finding = (
-        f"A plain count (any attempt, open windows as not there) finds {ours['n_reached']:,} of "
-        f"{phrases.users(first['n_reached'])} with {first['event']} at {ours['event']} within "
-        f"{phrases.window(window)}, {phrases.share(ours, 'reached_rate')}; {', '.join(said)}; "
-        f"{why}."
-    )
-    accounts = phrases.in_accounts(ours["n_accounts"], ours["design_effect"])
-    rule = "any attempt, steps in order, each tool with its defaults; 95 % intervals"
-    return finding, f"{rule}{accounts}."
-
-
-def rules_caveats(counts: pd.DataFrame, asides: pd.Series, end: int) -> tuple[str, ...]:
-    """Whom all rules count alike although one could do otherwise."""
-    n_open, n_knotted = asides["n_open"], asides["n_knotted"]
-    said = [
-        (
-            n_open,
-            f"Still inside the window of their first entry on {phrases.day(end)} and not at the "
-            f"last step: {phrases.users(n_open)}. Every rule here counts them as not there, as the "
-            "tools' screens do.",
-        ),
-        (
-            n_knotted,
-            "Different events at one moment, and events that fit several steps: "
-            f"{phrases.users(n_knotted)}. PostHog reads such a moment once and may lose an attempt "
-            "that we keep; that is not imitated here.",
-        ),
-        (
-            counts["reached_rate_ci_lower"].isna().any(),
-            phrases.too_few_accounts(f" ({counts['n_accounts'].iloc[0]:,.0f})"),
-        ),
-        (
-            True,
-            "The rules of Mixpanel and Amplitude are taken from their public pages; the products "
-            "themselves were not asked.",
         ),
     ]
     return phrases.that_hold(said)

@@ -22,7 +22,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import window_of
 from mctlib.eventlog.walk import walk_funnel
-from mctlib.funnel import narrative_change
+from mctlib.funnel import narrative_rules
 from mctlib.funnel.accounts import account_share, by_account
 from mctlib.results import Groups, Result
 
@@ -193,19 +193,17 @@ def compare_rules(
     table = pd.concat(counts, ignore_index=True)
     differences = tool_differences(depths, labels)
     rules = [(tool, aspect, rule, source) for (tool, aspect, source), rule in RULES.items()]
-    finding, rule = narrative_change.rules_finding(table, differences, window_us)
-    caveats = narrative_change.rules_caveats(table, tables["asides"].iloc[0], end)
+    details, rule = narrative_rules.details(table, differences, window_us)
+    caveats = narrative_rules.caveats(table, tables["asides"].iloc[0], end)
+    missing = [f"The {words}" for words in log.missing_events(matchers)]
     return RuleComparison(
         counts=table,
         differences=differences,
         rules=pd.DataFrame(rules, columns=["tool", "aspect", "rule", "source"]),
-        finding=finding,
+        finding=narrative_rules.finding(table),
+        details=(details,),
         rule=rule,
-        caveats=(
-            *log.caveats(as_of),
-            *(f"The {missing}" for missing in log.missing_events(matchers)),
-            *caveats,
-        ),
+        caveats=(*log.caveats(as_of), *missing, *caveats),
         groups=(Groups.whole(f"users with {labels[0]}", table["n_reached"].iloc[0]),),
     )
 

@@ -18,6 +18,7 @@ from mctlib.plots.funnel import (
     plot_funnel_cohorts,
     plot_funnel_segments,
     plot_funnel_times,
+    plot_funnel_weeks,
     plot_rules,
 )
 from mctlib.plots.roi import plot_before_after, plot_rungs
@@ -36,6 +37,7 @@ __all__ = [
     "plot_funnel_cohorts",
     "plot_funnel_segments",
     "plot_funnel_times",
+    "plot_funnel_weeks",
     "plot_landmark",
     "plot_late_converters",
     "plot_partners",

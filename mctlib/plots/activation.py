@@ -12,11 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from mctlib.plots import style
 
+LINE = 17  # of words below a picture
+BANDS = 3  # more of them hide each other
+
 
 def plot_activation_curves(
-    curve: pd.DataFrame, summary: pd.DataFrame, *, ax: Axes | None = None
+    curve: pd.DataFrame, summary: pd.DataFrame, *, waiting: bool = True, ax: Axes | None = None
 ) -> Axes:
-    """Share activated by day, one step line a segment with its band; below, who still waits.
+    """Share activated by day, one line a segment, with its band where they are few.
 
     Draws the largest segments, as many as there are colours, and says so when there are more.
 
@@ -26,6 +29,8 @@ def plot_activation_curves(
         `Activation.curve`: segment, days, activated_rate and its interval, n_at_risk.
     summary : DataFrame
         `Activation.summary`: segment, plateau, never_rate.
+    waiting : bool
+        Whether the numbers of users who still wait stand below.
     ax : Axes, optional
         Where to draw.
 
@@ -38,7 +43,7 @@ def plot_activation_curves(
     shown = names[: len(style.PALETTE)]
     if not shown:
         return style.nothing(f"No segment has {style.MIN_USERS} users.", ax)
-    ax = style.axes(ax, size=(7.2, 4 + 0.2 * len(shown)))
+    ax = style.axes(ax, height=4.4 + 0.24 * len(shown) * waiting)
     state = summary.set_index("segment")
     last = curve["days"].max()
     locator = MaxNLocator(nbins=6, steps=[1, 1.5, 2, 3, 5, 7, 10])
@@ -46,15 +51,18 @@ def plot_activation_curves(
     ends = []
     for below, (name, colour) in enumerate(zip(shown, style.PALETTE)):
         line = curve[curve["segment"] == name]
-        ax.step(line["days"], line["activated_rate"], where="post", color=colour, lw=1.8)
-        style.band(ax, line["days"], *style.ends_of(line, "activated_rate"), colour, step="post")
-        words = _plateau(state.loc[name])
+        rate, stairs = line["activated_rate"], style.stairs(len(line))
+        ax.plot(line["days"], rate, color=colour, lw=1.8, drawstyle=stairs)
+        if len(shown) <= BANDS:
+            style.band(ax, line["days"], *style.ends_of(line, "activated_rate"), colour)
+        words = _plateau(state.loc[name]) if waiting else f"{100 * rate.iloc[-1]:.0f} %"
         if len(shown) > 1:
-            words = f"{name}: {words}" if words else str(name)
-            _write_below(ax, str(name), 0, (-22, -58 - 13 * below), color=colour, ha="right")
+            words = f"{name}: {words}" if words and not style.narrow() else str(name)
         ends.append(style.End(last, line["activated_rate"].iloc[-1], words, colour))
-        _write_waiting(ax, line, ticks, below, colour)
-    _write_below(ax, "users still waiting and in view", 0, (-9, -44), color=style.MUTED)
+        if waiting:
+            _write_waiting(ax, line, ticks, below, colour)
+    if waiting:
+        _write_below(ax, "users still waiting and in view", 0, (-9, -44), color=style.MUTED)
     ax.set(xticks=ticks, xlim=(0, last), ylim=(0, None))
     ax.set(xlabel="days since start", ylabel="activated")
     ax.xaxis.labelpad = 2
@@ -62,7 +70,7 @@ def plot_activation_curves(
     style.label_ends(ax, ends)
     if len(names) > len(shown):
         title = f"The {len(shown)} largest of {len(names)} segments"
-        ax.set_title(title, fontsize=9, color=style.MUTED, weight="normal")
+        ax.set_title(title, color=style.MUTED, weight="normal")
     return ax
 
 
@@ -82,7 +90,7 @@ def _write_waiting(
             break
         waiting = line["n_at_risk"].iloc[np.searchsorted(line["days"], tick)]
         words = style.short(waiting) if waiting >= style.MIN_USERS else f"< {style.MIN_USERS}"
-        _write_below(ax, words, tick, (0, -58 - 13 * below), color=colour, ha="center")
+        _write_below(ax, words, tick, (0, -62 - LINE * below), color=colour, ha="center")
 
 
 def _write_below(ax: Axes, text: str, x: float, shift: tuple[float, float], **looks: Any) -> None:
@@ -96,7 +104,7 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     table = contrasts.dropna(subset=["rmst_difference_days_ci_lower"])
     table = table.sort_values("rmst_difference_days", ascending=False)
-    ax = style.axes(ax, size=(7.2, 1.3 + 0.45 * max(len(table), 1)))
+    ax = style.axes(ax, height=1.3 + 0.45 * max(len(table), 1))
     if table.empty:
         return style.nothing("No two segments can be compared.", ax)
     if table["horizon_days"].nunique() > 1:
@@ -123,7 +131,7 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     table = signals[first & signals["effect_rate_ci_lower"].notna()]
     largest = table["rmst_difference_days"].abs().nlargest(most).index
     table = table[table.index.isin(largest)]
-    ax = style.axes(ax, size=(8, 1.3 + 0.5 * max(len(table), 1)))
+    ax = style.axes(ax, height=1.3 + 0.5 * max(len(table), 1))
     if table.empty:
         return style.nothing("No early micro-conversion can be compared.", ax)
     y = style.forest(ax, table, label="signal", value="effect_rate")
@@ -133,13 +141,15 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     for at, *days, is_sure in zip(y, table["rmst_difference_days"], low, high, sure):
         value, least, most_days = map(style.signed, days)
         colour = style.INK if is_sure else style.MUTED
-        text = f"{value} days ({least} to {most_days})"
+        text = f"{value} days" + ("" if style.narrow() else f" ({least} to {most_days})")
         style.write_right(ax, at, text, x=1.01, color=colour)
     above = {"within": "axes fraction"}
-    style.write(ax, "waiting after the landmark", (1.01, 1), (0, 4), color=style.MUTED, **above)
+    if not style.narrow():
+        words = "waiting after the landmark"
+        style.write(ax, words, (1.01, 1), (0, 4), color=style.MUTED, **above)
     style.write(ax, "\u25cf by landmark", (0, 1), (0, 4), color=style.ACCENT, **above)
     style.write(
-        ax, "\u25cb ever against never (misleading)", (0, 1), (90, 4), color=style.WARN, **above
+        ax, "\u25cb ever against never (misleading)", (0, 1), (112, 4), color=style.ACT, **above
     )
     ax.margins(x=0.08)
     style.percentage_points(ax.xaxis)

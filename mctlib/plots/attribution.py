@@ -35,7 +35,7 @@ def plot_credit_surface(
 
     share = _by_window(credit[credit["rule"] == rule], "credit_share")
     share = share.sort_values(share.columns[-1], ascending=False)
-    ax = style.axes(ax, size=(2.6 + 0.75 * share.shape[1], 1.2 + 0.42 * len(share)))
+    ax = style.axes(ax, height=1.2 + 0.42 * len(share))
     words = share.map("{:.0%}".format).replace("%", " %", regex=True)
     colours = sns.light_palette(style.ACCENT, as_cmap=True)
     sns.heatmap(share, annot=words, fmt="", cmap=colours, vmin=0, cbar=False, linewidths=2, ax=ax)
@@ -58,18 +58,18 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     interval; the rest, with its share of what these are credited, hatched where nothing can be
     told. Windows to use are shaded.
     """
-    ax = style.axes(ax, size=(8, 4))
+    ax = style.axes(ax, height=4.6)
     x, days = np.arange(len(windows)), windows["window_days"]
     whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
     known = windows["n_excess"].notna().to_numpy()
     base = brought + np.where(known, windows["n_excess"].clip(0, whole - brought), 0)
     bars: list[tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]] = [
-        (x, brought, 0 * base, {"color": style.PALETTE[2], "label": "brought the user"}),
+        (x, brought, 0 * base, {"color": style.ACCENT, "label": "brought the user"}),
         (
             x,
             base - brought,
             brought,
-            {"color": style.ACCENT, "label": "later touch, beyond chance"},
+            {"color": style.MIDDLE, "label": "later touch, beyond chance"},
         ),
         (x[known], whole - base, base, {"color": style.PALE, "label": "would have come anyway"}),
         (x[~known], whole - base, base, UNTOLD | {"label": "cannot be told"}),
@@ -93,8 +93,14 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def _legend(ax: Axes) -> None:
     """Names above the picture, where lines and bars have no end to write at."""
-    looks = {"frameon": False, "fontsize": 9, "handletextpad": 0.4, "borderaxespad": 0}
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=4, columnspacing=1.2, **looks)
+    looks = {"frameon": False, "handletextpad": 0.4, "borderaxespad": 0}
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.08),
+        ncols=2 if style.narrow() else 4,
+        columnspacing=1.2,
+        **looks,
+    )
 
 
 def _shade_usable(ax: Axes, windows: pd.DataFrame) -> None:
@@ -116,8 +122,9 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
     """
     by = partners.columns[0]
     style.use()
-    size = (9, 1.3 + 0.42 * len(partners))
-    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True)
+    shape = (2, 1) if style.narrow() else (1, 2)  # below each other, on a phone
+    height = (1.3 + 0.42 * len(partners)) * (2.6 if style.narrow() else 1)
+    fig, (left, right) = plt.subplots(*shape, figsize=style.size(height), sharey=True)
     columns = ["n_beyond_chance", "n_beyond_chance_ci_lower", "n_beyond_chance_ci_upper"]
     share = partners[columns].div(partners["n_compared"].replace(0, np.nan), axis=0).clip(upper=1)
     points = brought.set_index(by).reindex(partners[by]).reset_index()
@@ -132,16 +139,17 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
         for height, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
             style.write(ax, why, (0, height), (6, 0), va="center", color=style.MUTED)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        ax.set_title(title, fontsize=10)
-        ax.set_ylim(-0.6, len(partners) - 0.4)
+        ax.set_title(title)
+        ax.set_ylim(-0.6, len(partners) - (0 if style.narrow() else 0.4))
+    fig.set_figheight(height)
     style.percent(left.xaxis)
     style.percentage_points(right.xaxis)
-    left.set_xlabel("of the conversions compared", fontsize=9)
-    right.set_xlabel("points, against users nobody brought", fontsize=9)
+    left.set_xlabel("of the conversions compared")
+    right.set_xlabel("points, against users nobody brought")
     return fig
 
 
-def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
+def plot_late_converters(late: pd.DataFrame) -> Figure:
     """`Attribution.late`: of what follows a touch, the share still to come after each day.
 
     A panel a partner, the latest first, all partners dashed. Partners without a rate are left out.
@@ -156,23 +164,24 @@ def plot_late_converters(late: pd.DataFrame, *, columns: int = 4) -> Figure:
         assert nobody is not None
         return nobody
     style.use()
+    columns = 2 if style.narrow() else 4
     wide = min(columns, len(names))
     high = -(-len(names) // columns)
-    size = (2.3 * wide + 0.5, 2.1 * high + 0.4)
+    size = style.size(2.1 * high + 0.4)
     fig, grid = plt.subplots(high, wide, figsize=size, sharex=True, sharey=True, squeeze=False)
     longest = late["window_days"].max()
     ticks = MaxNLocator(nbins=4, integer=True).tick_values(0, longest)
     for ax, name in zip(grid.flat, names):
         _draw_late(ax, known[known[by] == "all"], lines[name])
-        ax.set_title(name, fontsize=10)
+        ax.set_title(name)
         ax.set(xlim=(0, longest), ylim=(0, 1.05), xticks=ticks)
         style.percent(ax.yaxis)
     for ax in grid.flat[len(names) :]:
         ax.set_axis_off()
     for ax in grid.flat[max(len(names) - wide, 0) : len(names)]:
         ax.tick_params(labelbottom=True)
-    fig.supxlabel("days since the touch (dashed: any partner's)", fontsize=10, color=style.MUTED)
-    fig.supylabel("still to come", fontsize=10, color=style.MUTED)
+    fig.supxlabel("days since the touch (dashed: any partner's)", color=style.MUTED)
+    fig.supylabel("still to come", color=style.MUTED)
     return fig
 
 
@@ -207,7 +216,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     by = budget.columns[0]
     spent = budget.groupby(by)["spend_amount"].first().sort_values(ascending=False)
     windows = sorted(set(windows) & set(budget["window_days"]))
-    ax = style.axes(ax, size=(8, 1.3 + 0.62 * len(spent)))
+    ax = style.axes(ax, height=1.3 + 0.62 * len(spent))
     y = style.rows(ax, spent.index)
     ax.plot(spent, y + 0.32, "D", color=style.MUTED, ms=6)
     style.write(ax, "spent", (spent.iloc[0], y[0] + 0.32), (8, 0), va="center", color=style.MUTED)
@@ -229,7 +238,7 @@ def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     partners = approaches[approaches["partner_id"] != "all"]
     table = partners.pivot(index="partner_id", columns="approach", values="n_credited")
     table = table.sort_values("multi-touch", ascending=False)
-    ax = style.axes(ax, size=(8, 1.3 + 0.5 * len(table)))
+    ax = style.axes(ax, height=1.3 + 0.5 * len(table))
     y = style.rows(ax, table.index)
     ax.hlines(y, table.min(axis=1), table.max(axis=1), color=style.GRID, lw=5)
     for name, (mark, colour) in APPROACHES.items():
@@ -249,7 +258,7 @@ def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | Non
     if table.empty:
         return style.nothing("No partner has enough conversions for a rank.", ax)
     rank = table.rank(ascending=False, method="first").sort_values(table.columns[-1]).astype(int)
-    ax = style.axes(ax, size=(7.2, 1.4 + 0.38 * len(rank)))
+    ax = style.axes(ax, height=1.4 + 0.38 * len(rank))
     x = np.arange(rank.shape[1])
     colours = iter(style.PALETTE * len(rank))
     for name, ranks in rank.iterrows():

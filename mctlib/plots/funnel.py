@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mctlib import phrases
-from mctlib.plots import style
+from mctlib.plots import marks, style
 
 PARTS = {"mix": style.PALETTE[5], "behaviour": style.ACCENT, "tracking": style.WARN}  # of a change
 UNKNOWN: dict[str, Any] = {
@@ -25,21 +26,21 @@ DOT = "  ·  "  # between two things said of a row
 def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """`Funnel.steps` of all users, one bar a step: reached, not known yet (hatched), the rest."""
     table = steps[steps["segment"] == "all"]
-    ax = style.axes(ax, size=(9, 0.9 + 0.52 * len(table)))
+    ax = style.axes(ax, height=0.9 + 0.52 * len(table))
     y = style.rows(ax, [f"{step}  {event}" for step, event in zip(table["step"], table["event"])])
     reached = table["n_reached"].to_numpy()
     entered = reached[0]
     pending = np.minimum(table["n_pending"], entered - reached).to_numpy()
-    ax.barh(y, entered, color=style.GRID, height=0.62, alpha=0.6)
-    ax.barh(y, pending, left=reached, height=0.62, **UNKNOWN)
-    ax.barh(y, reached, color=style.ACCENT, height=0.62)
+    ax.barh(y, entered, color=style.GRID, height=style.thick(), alpha=0.6)
+    ax.barh(y, pending, left=reached, height=style.thick(), **UNKNOWN)
+    ax.barh(y, reached, color=style.ACCENT, height=style.thick())
     for at, (_, row) in zip(y, table.iterrows()):
         words = [phrases.users(row["n_reached"])]
         if row["n_pending"]:
             words.append(f"{row['n_pending']:,} pending")
         if row["step"] > 1:
             words.append(_share_within(row))
-        style.write_right(ax, at, DOT.join(words), x=1.01)
+        style.write_right(ax, at, DOT.join(words[-1:] if style.narrow() else words), x=1.01)
     ax.set_xticks([])  # every bar says its number
     ax.grid(visible=False)
     ax.set_xlim(0, max(entered, 1))
@@ -76,7 +77,7 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     event = last["event"].iloc[0]
     table = _large_segments(steps, "conversion_rate").nlargest(most, "n_entered")
     table = table.sort_values("conversion_rate", ascending=False)
-    ax = style.axes(ax, size=(8, 1.1 + 0.38 * max(len(table), 1)))
+    ax = style.axes(ax, height=1.1 + 0.38 * max(len(table), 1))
     if table.empty:
         few = f"No segment has {style.MIN_USERS} users or more"
         return style.nothing(f"{few} who were followed for the whole window.", ax)
@@ -89,13 +90,40 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
         words = f"all users {100 * everyone:.1f} %"
         style.write(ax, words, (everyone, 1), (4, 2), color=style.MUTED, within=style.EDGE)
     for at, rate, differs in zip(y, table["conversion_rate"], table["differs"]):
-        style.write(ax, f"{100 * rate:.1f} %", (rate, at), (0, 5), ha="center")
+        style.write_right(ax, at, f"{100 * rate:.1f} %")
         if not differs:
             style.hollow(ax, rate, at)
     style.percent(ax.xaxis)
     ax.set_xlim(0, None)
     hollow = "" if table["differs"].all() else "; hollow: may be chance"
     ax.set_xlabel(f"share reaching {event} (95 % interval), users who entered in brackets{hollow}")
+    return ax
+
+
+def plot_funnel_weeks(
+    steps: pd.DataFrame, timeline: pd.DataFrame, asked: Sequence[Any], *, ax: Axes | None = None
+) -> Axes:
+    """`Funnel.steps` by week or month: the course of the share reaching the last step.
+
+    With its band, as far as cohorts had their whole window, and the entries of a timeline that name
+    one of the steps ``asked`` for.
+    """
+    table = _large_segments(steps, "conversion_rate").sort_values("segment")
+    ax = style.axes(ax, height=4.6)
+    if len(table) < 2:
+        return style.nothing("Fewer than two cohorts had their whole window yet.", ax)
+    days, rate = pd.to_datetime(table["segment"].str[:10]), table["conversion_rate"]
+    low, high = style.ends_of(table, "conversion_rate")
+    style.band(ax, days, low, high, style.ACCENT)
+    ax.plot(days, rate, color=style.ACCENT, lw=2.4)
+    told = zip(days, rate, low, high)
+    words = (f"From {d.day} {d:%b}: {r:.1%} ({a:.1%} to {b:.1%})" for d, r, a, b in told)
+    marks.hover(ax, days, rate, words)
+    ax.set(xlim=(days.iloc[0], days.iloc[-1]), ylim=(0, 1.08 * np.nanmax([*high, *rate, 0.01])))
+    ax.set_xlabel("band: range")
+    style.percent(ax.yaxis)
+    marks.months(ax)
+    marks.draw(ax, marks.of_steps(timeline, asked))
     return ax
 
 
@@ -107,7 +135,7 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     last = steps[steps["step"] == steps["step"].max()]
     event = last["event"].iloc[0]
     table = _large_segments(steps, "horizon_rate").sort_values("segment").reset_index(drop=True)
-    ax = style.axes(ax, size=(9, 4.2))
+    ax = style.axes(ax, height=4.2)
     if table.empty:
         return style.nothing(f"No cohort has {style.MIN_USERS} users or more.", ax)
     window = table["window_days"].iloc[0]
@@ -136,8 +164,8 @@ def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _name_days(ax: Axes, days: pd.Series) -> None:
-    """Name at most nine of the days, each year once."""
-    every = max(1, -(-len(days) // 9))
+    """Name at most nine of the days, on a phone four, each year once."""
+    every = max(1, -(-len(days) // (4 if style.narrow() else 9)))
     names, year = [], None
     for day in days[::every]:
         names.append(f"{day:%d %b}" if day.year == year else f"{day:%d %b\n%Y}")
@@ -150,14 +178,14 @@ def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     One line a step with its band; the axis in days, hours, minutes or seconds.
     """
-    ax = style.axes(ax, size=(7.6, 4.2))
+    ax = style.axes(ax, height=4.2)
     per_day = style.durations(ax, times["days"].max(), "the step before")
     last = times["days"].max() * per_day
     ends = []
     for k, ((step, event), line) in enumerate(times.groupby(["step", "event"], sort=False)):
         x, colour = line["days"] * per_day, style.PALETTE[k % len(style.PALETTE)]
-        ax.step(x, line["reached_rate"], where="post", color=colour, lw=1.8)
-        style.band(ax, x, *style.ends_of(line, "reached_rate"), colour, step="post")
+        ax.plot(x, line["reached_rate"], color=colour, lw=1.8, drawstyle=style.stairs(len(x)))
+        style.band(ax, x, *style.ends_of(line, "reached_rate"), colour)
         ends.append(style.End(last, line["reached_rate"].iloc[-1], f"{step}  {event}", colour))
     top = times[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)
     ax.set(xlim=(0, last or 1), ylim=(0, 1.1 * top or 1), ylabel="share who have gone on")
@@ -173,7 +201,7 @@ def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -
     """
     large = parts[["n_before", "n_after"]].min(axis=1) >= style.MIN_USERS
     segments = list(parts.loc[large, "segment"].unique())[: most + 1]
-    ax = style.axes(ax, size=(8, 1.2 + 0.62 * len(segments)))
+    ax = style.axes(ax, height=1.2 + 0.62 * len(segments))
     ax.axvline(0, color=style.MUTED, lw=1)
     y = style.rows(ax, segments)
     for shift, (part, colour) in zip((0.24, 0.0, -0.24), PARTS.items()):
@@ -202,7 +230,7 @@ def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     low, high = style.ends_of(parts, "total_effect_rate")
     ends = before + effect.cumsum()
     starts = ends - effect
-    ax = style.axes(ax, size=(9, 1.2 + 0.34 * (len(parts) + 2)))
+    ax = style.axes(ax, height=1.2 + 0.34 * (len(parts) + 2))
     names, told = [], []
     for row, lowest, highest in zip(parts.itertuples(), low, high):
         of_mix = row.part == "mix"
@@ -213,7 +241,7 @@ def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         told.append(words)
     y = style.rows(ax, ["rate before", *names, "rate after"])
     colours = [PARTS[part] for part in parts["part"]]
-    ax.barh(y[1:-1], effect, left=starts, height=0.6, alpha=0.75, color=colours)
+    ax.barh(y[1:-1], effect, left=starts, height=style.thick(), alpha=0.75, color=colours)
     ax.hlines(y[1:-1], starts + low, starts + high, color=style.INK, lw=1.4)
     ax.vlines([before, *ends], y[1:], y[:-1], color=style.MUTED, lw=0.8)
     ax.plot([before, after], y[[0, -1]], "D", color=style.INK, ms=7)
@@ -231,7 +259,7 @@ def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     With its interval; our own on top and as a line, unverified rules hollow.
     """
     last = counts[counts["step"] == counts["step"].max()]
-    ax = style.axes(ax, size=(9, 1.1 + 0.4 * len(last)))
+    ax = style.axes(ax, height=1.1 + 0.4 * len(last))
     y = style.forest(ax, last, label="tool", value="reached_rate", zero=None)
     ours = last.iloc[0]
     ax.axvline(ours["reached_rate"], color=style.MUTED, lw=1, ls="--", zorder=0)
@@ -242,7 +270,7 @@ def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         if not row.status.startswith("verified"):
             words.append("not verified")
             style.hollow(ax, row.reached_rate, at)
-        style.write_right(ax, at, DOT.join(words))
+        style.write_right(ax, at, DOT.join(words[:1] if style.narrow() else words))
     style.percent(ax.xaxis)
     ax.set_xlim(0, min(1.0, 1.15 * last[["reached_rate", "reached_rate_ci_upper"]].max(axis=None)))
     ax.set_xlabel(
@@ -258,15 +286,16 @@ def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 1
     """
     table = drivers.dropna(subset="adjusted_difference_rate").head(most)
     table = table.sort_values("adjusted_difference_rate", ascending=False)
-    ax = style.axes(ax, size=(9, 1.2 + 0.4 * max(len(table), 1)))
+    ax = style.axes(ax, height=1.2 + 0.4 * max(len(table), 1))
     if table.empty:
         return style.nothing("No driver has enough users on both sides to be tested.", ax)
     y = style.forest(ax, table, label="driver", value="adjusted_difference_rate")
     for at, row in zip(y, table.itertuples()):
         if not row.differs:
             style.hollow(ax, row.adjusted_difference_rate, at)
-        with_it = f"{100 * row.with_rate:.0f} % of {row.n_with:,} with it"
-        style.write_right(ax, at, f"{with_it}, {100 * row.without_rate:.0f} % without")
+        of = "" if style.narrow() else f" of {row.n_with:,} with it"
+        words = f"{100 * row.with_rate:.0f} %{of}, {100 * row.without_rate:.0f} % without"
+        style.write_right(ax, at, words)
     style.percentage_points(ax.xaxis)
     ax.set_xlabel(
         "share going on, difference in percentage points among like users "

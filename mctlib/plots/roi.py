@@ -27,6 +27,7 @@ def plot_before_after(
     metric: str = "",
     kind: str = "",
     course: str = "",
+    gap: bool = True,
 ) -> Figure:
     """Observed weeks against the counterfactual; below, the gap, and the gap added up to money.
 
@@ -48,6 +49,8 @@ def plot_before_after(
         "rate" for axes in per cent.
     course : str
         `BeforeAfter.course`, in words above the gap.
+    gap : bool
+        Whether the gap has a panel of its own.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def plot_before_after(
     """
     rate = kind == "rate"
     panels: list[Callable[..., None]] = [partial(_draw_observed, rate=rate)]
-    if path["gap"].notna().any():
+    if gap and path["gap"].notna().any():
         told = f": the effect {course}" if course else ""
         panels.append(partial(_draw_gap, placebos=placebos, rate=rate, told=told))
     if path["gain_amount"].notna().any():
@@ -66,32 +69,34 @@ def plot_before_after(
         len(panels),
         sharex=True,
         squeeze=False,
-        figsize=(8, 2 + 1.9 * len(panels)),
-        height_ratios=[3, 2.4, 2.4][: len(panels)],
+        figsize=style.size(2 + 1.9 * len(panels) if gap else 4.9),
+        height_ratios=[3, *[2.4 if gap else 1.6] * (len(panels) - 1)],
     )
     change = pd.Timestamp(change_at)
     day = mdates.date2num(pd.to_datetime(path["day"]))
     for draw, ax in zip(panels, grid[:, 0]):
         draw(ax, day, path)
-        ax.axvline(change, color=style.WARN, lw=1.2)
+        ax.axvline(change, color=style.ACCENT, lw=1.2, ls=":")
     top, bottom = grid[0, 0], grid[-1, 0]
-    words, at = f"change {change:%Y-%m-%d}", mdates.date2num(change)
-    style.write(top, words, (at, 1), (4, 3), color=style.WARN, within=style.EDGE)
+    words, at = f"\u25b2 the change, {change.day} {change:%B}", mdates.date2num(change)
+    looks = {"color": style.ACCENT, "within": style.EDGE, "weight": "bold"}
+    style.write(top, words, (at, 1), (-4, 3), **looks)
     bottom.xaxis.set_major_formatter(mdates.ConciseDateFormatter(bottom.xaxis.get_major_locator()))
-    bottom.set_xlabel("week beginning (UTC)")
-    metric = metric.removeprefix("the ")
-    top.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
+    if gap:
+        bottom.set_xlabel("week beginning (UTC)")
+        metric = metric.removeprefix("the ")
+        top.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
     return fig
 
 
 def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, *, rate: bool) -> None:
-    style.band(ax, day, *style.ends_of(path, "counterfactual"), style.PALE, alpha=0.45)
-    ax.plot(day, path["counterfactual"], color=style.ACCENT, lw=1.6, ls="--", alpha=0.8)
-    ax.plot(day, path["observed"], color=style.INK, lw=2, marker="o", ms=4)
+    style.band(ax, day, *style.ends_of(path, "counterfactual"), style.GREY)
+    ax.plot(day, path["counterfactual"], color=style.GREY, lw=1.8, ls="--")
+    ax.plot(day, path["observed"], color=style.ACCENT, lw=2.4)
     last = path.iloc[-1]
     ends = [
-        style.End(day[-1], last["observed"], "observed", style.INK),
-        style.End(day[-1], last["counterfactual"], "without\nthe change", style.ACCENT),
+        style.End(day[-1], last["observed"], "seen", style.ACCENT),
+        style.End(day[-1], last["counterfactual"], "without\nthe change", style.GREY),
     ]
     style.label_ends(ax, [end for end in ends if not np.isnan(end.y)], gap=0.14)
     if rate:
@@ -120,7 +125,7 @@ def _draw_gap(
     if rate:
         style.percentage_points(ax.yaxis)
         title += ", percentage points"
-    ax.set_title(title + told, fontsize=10, weight="normal")
+    ax.set_title(title + told, weight="normal")
     style.label_ends(ax, ends, gap=0.2)
 
 
@@ -132,23 +137,23 @@ def _draw_gain(
     end = np.r_[of_change, day[after] + 7]  # what a week brought is there at its end
     gain = np.r_[0.0, path.loc[after, "gain_amount"]]
     low, high = (np.r_[0.0, side] for side in style.ends_of(path[after], "gain_amount"))
-    style.band(ax, end, low, high, style.PALE, alpha=0.45)
+    style.band(ax, end, low, high, style.ACCENT)
     ax.plot(end, gain, color=style.ACCENT, lw=2)
     cost, paid, currency = 0.0, np.nan, ""
     if money is not None:
         cost, paid, currency = money[["cost_amount", "payback_days", "currency"]].iloc[0]
     if cost > 0:
-        ax.hlines(cost, day[0], end[-1], color=style.WARN, lw=1, ls="--")
+        ax.hlines(cost, day[0], end[-1], color=style.GREY, lw=1, ls="--")
         words = f"cost {style.short(cost)} {currency}".rstrip()
-        style.write(ax, words, (day[0], cost), (0, 4), color=style.WARN)
+        style.write(ax, words, (day[0], cost), (0, 4), color=style.GREY)
     if not np.isnan(paid):
-        ax.plot(of_change + paid, cost, "o", color=style.WARN, ms=6)
+        ax.plot(of_change + paid, cost, "o", color=style.INK, ms=7)
         told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
         at = (of_change + paid, cost)
-        style.write(ax, f"{told} day {paid:.0f}", at, (-8, 6), ha="right", color=style.WARN)
+        style.write(ax, f"{told} day {paid:.0f}", at, (-8, 6), ha="right", color=style.INK)
     ax.axhline(0, color=style.MUTED, lw=1)
     title = "Gap times users, added up to money" + (f", {currency}" if currency else "")
-    ax.set_title(title, fontsize=10, weight="normal")
+    ax.set_title(title, weight="normal")
     style.money_or_counts(ax.yaxis)
     style.label_ends(
         ax, [style.End(end[-1], gain[-1], f"brought\n{style.short(gain[-1])}", style.ACCENT)]
@@ -162,7 +167,7 @@ def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -
     stands whether they show an effect. ``kind``: "rate" for percentage points.
     """
     rungs = rungs[rungs["effect"].notna()]
-    ax = style.axes(ax, size=(8, 0.6 * len(rungs) + 1.2))
+    ax = style.axes(ax, height=0.6 * len(rungs) + 1.2)
     y = style.forest(ax, rungs, label="rung", value="effect")
     for at, row in zip(y, rungs.itertuples()):
         naive, words, colour = row.rung == "before/after", row.verdict, style.INK

@@ -5,7 +5,9 @@ Labels stand beside the data instead of in legends, units on the axes, intervals
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -13,18 +15,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from mctlib import phrases
 
-INK, MUTED, GRID = "#1f2933", "#66717d", "#dfe4ea"
-ACCENT, WARN, PALE = "#1b5e8c", "#c0392b", "#b9cfe0"
+INK, MUTED, GRID, PAPER = "#1b2430", "#525e6b", "#d8dfe6", "#ffffff"
+ACCENT, GREY = "#0b5c96", "#626e7a"
+MIDDLE, PALE = "#6ba3cc", "#c3d6e5"  # lighter blues, of bars
+ACT, WARN = "#a34100", "#d55e00"  # of words and of lines: somebody must act
 # told apart with the common colour deficiencies
-PALETTE = [ACCENT, "#d9822b", "#2a8f6b", "#8456a8", "#b5446e", "#6b7785", "#3aa6b9", "#9c7a3c"]
+PALETTE = [ACCENT, WARN, GREY, "#8456a8", "#b5446e", "#3aa6b9", "#9c7a3c", "#1b2430"]
+# what a page may set otherwise, by day and by night
+NAMES = {INK: "ink", MUTED: "quiet", GRID: "line", PAPER: "bg", ACCENT: "blue", GREY: "grey"}
+NAMES |= {ACT: "orange", WARN: "orange-mark"}
 MIN_USERS = 10  # smaller groups are not drawn: a picture must not tell what a table hides
 HATCH = "////"  # what is not known yet
 EDGE = ("data", "axes fraction")  # of places along x, at the upper (1) or lower (0) edge
-SMALL = 9  # size of the words inside a picture
+ABOVE, ROW = 9, 46  # on a phone: where a row's words stand, and how high it is
+MANY = 60  # points of a curve: its steps are too small to be seen
+SMALL = 13  # size of the words inside a picture
+PIXELS = 72  # an inch: a picture's unit is a pixel of the page
+WIDE, NARROW = 700, 350  # pixels, on a desk and on a phone
+_width = [WIDE]  # of the pictures drawn now
 
 
 class End(NamedTuple):
@@ -36,13 +48,28 @@ class End(NamedTuple):
     colour: str
 
 
+@contextlib.contextmanager
+def drawn_at(width: int) -> Iterator[None]:
+    """Draw pictures of that width, in pixels."""
+    _width.append(width)
+    try:
+        yield
+    finally:
+        _width.pop()
+
+
+def narrow() -> bool:
+    """Whether pictures are drawn for a phone."""
+    return _width[-1] < WIDE
+
+
 def use() -> None:
     """Set the house style for this session: seaborn's theme, palette, a font every machine has."""
     import seaborn as sns
 
     rc = {
-        "figure.figsize": (8, 4.2),
-        "figure.dpi": 110,
+        "figure.figsize": (WIDE / PIXELS, 4.2),
+        "figure.dpi": 100,
         "savefig.dpi": 144,
         "figure.constrained_layout.use": True,
         "axes.edgecolor": GRID,
@@ -50,8 +77,10 @@ def use() -> None:
         "axes.titlecolor": INK,
         "axes.titlelocation": "left",
         "axes.titleweight": "bold",
-        "axes.titlesize": 12,
-        "axes.labelsize": 10,
+        "axes.titlesize": SMALL,
+        "axes.labelsize": SMALL,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.spines.left": False,
@@ -62,24 +91,37 @@ def use() -> None:
         "xtick.color": MUTED,
         "ytick.color": MUTED,
         "font.family": "DejaVu Sans",
-        "font.size": 10,
+        "font.size": SMALL,
+        "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": "mctlib",
         "text.parse_math": False,  # "$10k-$20k" is no formula
     }
     sns.set_theme(style="white", palette=PALETTE, rc=rc)
 
 
-def axes(ax: Axes | None = None, *, size: tuple[float, float] | None = None) -> Axes:
-    """The given axes, or new ones in the house style."""
+def size(height: float) -> tuple[float, float]:
+    """Of a picture as wide as pictures are drawn now, inches."""
+    return _width[-1] / PIXELS, height
+
+
+def axes(ax: Axes | None = None, *, height: float = 4.2) -> Axes:
+    """The given axes, or new ones in the house style, ``height`` inches high."""
     if ax is not None:
         return ax
     use()
-    return plt.subplots(figsize=size)[1]
+    return plt.subplots(figsize=size(height))[1]
+
+
+def _set_height(ax: Axes, inches: float) -> None:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.set_figheight(inches)
 
 
 def nothing(words: str, ax: Axes | None = None) -> Axes:
     """A picture of nothing, and why."""
-    ax = axes(ax, size=(7.2, 0.8))
+    ax = axes(ax, height=0.8)
+    _set_height(ax, 0.8)
     ax.set_axis_off()
     ax.text(0, 0.5, words, color=MUTED)
     return ax
@@ -90,6 +132,7 @@ def nothing(words: str, ax: Axes | None = None) -> Axes:
 
 def percent(axis: Axis) -> None:
     """Write an axis of shares (0-1) in per cent."""
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
 
 
@@ -155,8 +198,12 @@ def write(
 def write_right(
     ax: Axes, y: float, text: str, *, x: float = 1.02, shift: float = 0, **looks: Any
 ) -> None:
-    """Words about the height ``y`` at the right of the axes."""
-    write(ax, text, (x, y), (shift, 0), within=("axes fraction", "data"), va="center", **looks)
+    """Words about the height ``y`` at the right of the axes, on a phone at its edge above."""
+    within = ("axes fraction", "data")
+    if narrow():
+        write(ax, text, (1, y), (0, ABOVE), within=within, va="bottom", ha="right", **looks)
+    else:
+        write(ax, text, (x, y), (shift, 0), within=within, va="center", **looks)
 
 
 def label_ends(ax: Axes, ends: Sequence[End], *, gap: float = 0.055) -> None:
@@ -201,6 +248,13 @@ def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
     y = np.arange(len(names))[::-1]
     ax.set_yticks(y, names)
     ax.tick_params(axis="y", labelcolor=INK)
+    if narrow():  # a name stands above its row
+        _set_height(ax, (ROW * len(names) + 50) / PIXELS)
+        ax.tick_params(axis="y", left=False, labelleft=False)
+        ax.set_ylim(-0.6, len(names) - 0.1)
+        for at, name in zip(y, names):
+            words = textwrap.shorten(str(name), 32, placeholder=" \u2026")
+            write(ax, words, (0, at), (0, ABOVE), within=("axes fraction", "data"), va="bottom")
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
     return y
@@ -223,8 +277,18 @@ def forest(
         ax.axvline(zero, color=MUTED, lw=1)
     y = rows(ax, table[label])
     interval_bars(ax, y, table, value, ACCENT, size=6)
-    ax.set_ylim(-0.6, len(table) - 0.4)
+    ax.set_ylim(-0.6, len(table) - (0.1 if narrow() else 0.4))
     return y
+
+
+def stairs(n_points: int) -> str:
+    """How a curve of so many points is drawn: by steps, where these can be seen."""
+    return "steps-post" if n_points < MANY else "default"
+
+
+def thick() -> float:
+    """How high a bar is, of its row."""
+    return 0.3 if narrow() else 0.62
 
 
 def hollow(ax: Axes, x: Any, y: Any, colour: str = ACCENT, **looks: Any) -> None:

@@ -6,32 +6,30 @@ escaped, so that no export can put live HTML or Markdown into a page that other 
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import display
 
+from mctlib import cells
 from mctlib.contract import ParameterError, as_timestamp
-from mctlib.report import cells
+from mctlib.headlines import MOST_ACTIONS, Action, Headline, chosen
 from mctlib.results import MIN_USERS, Page, Result
 
 if TYPE_CHECKING:
     from mctlib.eventlog.event_log import EventLog
 
-SAID = ("finding", "rule", "details")  # of a result, for the page that a run makes
 # what a spreadsheet computes, also behind signs that it does not show, and in their wide forms
 FORMULA = re.compile(
     r"[\t\r\n]|[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
 PAGE = Page()  # the tables shown since the last header
-DPI = 144  # of pictures, which are shown at 96: sharp on dense screens
 
 
 def _show(data: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
@@ -73,6 +71,7 @@ def table(
     name: str,
     *,
     caption: str,
+    tells: str = "",
     of: Result | None = None,
     min_users: int = MIN_USERS,
     points: Sequence[str] = (),
@@ -89,8 +88,8 @@ def table(
         A table of a result.
     name : str
         Its file's name.
-    caption : str
-        What it shows.
+    caption, tells : str
+        What it shows, and the answer it tells, which heads a page's section.
     of : Result, optional
         The result that the table was taken from: its groups say how many users a row is about, and
         which other tables of the report are about the same users. Else the table is taken by
@@ -126,7 +125,8 @@ def table(
     if masked.any():
         hidden = f"Rows under {min_users} users are hidden, and those that would give them away"
         caption = f"{caption}. {hidden}."
-    _show({"text/html": _page(*cells.readable(frame, masked, points), name, caption)})
+    told = {"mctlib_shown": {"tells": tells}} if tells else None
+    _show({"text/html": _page(*cells.readable(frame, masked, points), name, caption)}, told)
 
 
 def _no_formula(value: Any) -> Any:
@@ -152,57 +152,104 @@ def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str
     return re.sub(first, r'<th scope="row" \1>\2</th>', page)
 
 
-def figure(drawn: Any, *, alt: str) -> None:
-    """Show a drawing (Axes, Figure or seaborn's grid) as PNG, then close it.
+def figure(
+    draw: Callable[..., Any],
+    *tables: Any,
+    title: str,
+    tells: str = "",
+    hero: bool = False,
+    **options: Any,
+) -> None:
+    """Show a drawing as SVG, as wide as a page and, for the page of a run, as wide as a phone.
 
-    ``alt`` are the words for whoever cannot see it.
+    Parameters
+    ----------
+    draw : function
+        Called with the tables and options; gives Axes, a Figure or seaborn's grid.
+    title, tells : str
+        What is shown, and the answer it tells: both are read to whoever cannot see it, and a page
+        heads the section with the answer.
+    hero : bool
+        Whether it stands at the top of the page.
     """
     import matplotlib.pyplot as plt
 
-    fig = drawn if hasattr(drawn, "savefig") and hasattr(drawn, "canvas") else drawn.figure
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
-    plt.close(fig)
-    png = buffer.getvalue()
-    width = int.from_bytes(png[16:20], "big") * 96 // DPI
-    data = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
-    _show(data, {"image/png": {"alt": alt, "width": width}})
+    from mctlib.plots import style
+    from mctlib.plots.svg import as_svg
+
+    drawings, alt, small = {}, ": ".join(filter(None, [title, tells])), ""
+    for width in (style.WIDE, style.NARROW):
+        with style.drawn_at(width):
+            drawn = draw(*tables, **options)
+        whole = drawn if hasattr(drawn, "savefig") and hasattr(drawn, "canvas") else drawn.figure
+        if len(whole.axes) == 1:  # the axes' names stand above the picture
+            (ax,) = whole.axes
+            names = [text for text in (ax.get_ylabel(), ax.get_xlabel()) if text]
+            small = "; ".join(names).replace("\n", "; ")
+            ax.set(xlabel="", ylabel="")
+        drawings[width] = as_svg(whole, alt)
+        plt.close(whole)
+    told = {"title": title, "small": small, "tells": tells, "narrow": drawings[style.NARROW]}
+    data = {"image/svg+xml": drawings[style.WIDE], "text/plain": alt}
+    _show(data, {"mctlib_shown": told | {"hero": hero}})
 
 
-def finding(result: Result, *, next_step: str, owner: str, more: Sequence[Result] = ()) -> None:
-    """Close the notebook: the finding first, its caveats, what to do next and who owns it.
+def finding(result: Result, *, more: Sequence[Result] = ()) -> None:
+    """Close the notebook: the finding first, its numbers, what to do and who, then what is behind.
 
-    The plain texts also go into the output's metadata, where a run finds them.
+    The plain facts also go into the output's metadata, where a run finds them. Of several results
+    the first with news speaks first; its page has at most four numbers and three actions.
 
     Parameters
     ----------
     result : Result
-        The first finding is the headline.
-    next_step, owner : str
-        What to do, and who.
+        Its level is the number that the run's index shows.
     more : sequence of Result
-        Further findings, in their order.
+        Further results, in their order.
     """
-    result, *more = (each.published for each in (result, *more))
-    results = (result, *more)
-    caveats = list(dict.fromkeys(caveat for each in results for caveat in each.caveats))
-    facts = [{name: getattr(each, name) for name in SAID} for each in results]
-    closing = {"caveats": caveats, "next_step": next_step, "owner": owner}
+    results = [each.published for each in (result, *more)]
+    first = next((each for each in results if each.news), results[0])
+    headlines = chosen([each.headlines for each in results])
+    actions = _asked_for([each.actions for each in (first, *results)], headlines)
+    told: dict[str, Any] = {
+        "finding": first.finding,
+        "headlines": [asdict(headline) for headline in headlines],
+        "actions": [asdict(action) for action in actions],
+        "how_sure": list(dict.fromkeys(s for each in results for s in each.how_sure))[:3],
+        "details": [_behind(each, first) for each in results],
+        "rules": [each.rule for each in results if each.rule],
+        "caveats": list(dict.fromkeys(c for each in results for c in each.caveats)),
+    }
     paragraphs = [
-        f"**{_markdown(result.finding)}**{_markdown(_after(result))}",
-        *(_markdown(each.finding + _after(each)) for each in more),
-        "\n".join(f"- {_markdown(caveat)}" for caveat in caveats),
-        f"**What to do next.** {_markdown(next_step)}",
-        f"**Owner.** {_markdown(owner)}",
+        f"**{_markdown(first.finding)}**",
+        "\n".join(f"- {_markdown(_said(headline))}" for headline in headlines),
+        "\n".join(f"- {_markdown(f'{a.text} {a.beside}')}" for a in actions),
+        *(_markdown(text) for text in filter(None, told["details"])),
+        *(f"Rule: {_markdown(rule)}" for rule in told["rules"]),
+        "\n".join(f"- {_markdown(caveat)}" for caveat in told["caveats"]),
     ]
-    data = {"text/markdown": "\n\n".join(filter(None, paragraphs))}
-    _show(data, {"mctlib": {**facts[0], "more": facts[1:], **closing}})
+    _show({"text/markdown": "\n\n".join(filter(None, paragraphs))}, {"mctlib": told})
 
 
-def _after(result: Result) -> str:
-    """What stands behind a finding: details, then the rule in brackets."""
-    rule = [f"(Rule: {result.rule})"] if result.rule else []
-    return "".join(f" {text}" for text in (*result.details, *rule))
+def _asked_for(groups: Iterable[Sequence[Action]], headlines: Sequence[Headline]) -> list[Action]:
+    """At most three actions, those that a number asks for before the others."""
+    alike = dict.fromkeys(action for group in groups for action in group)
+    bad = {headline.name for headline in headlines if headline.kind == "bad"}
+    return sorted(alike, key=lambda action: action.about not in bad)[:MOST_ACTIONS]
+
+
+def _behind(result: Result, first: Result) -> str:
+    """What else a result says, its finding too where another one stands first."""
+    own = [] if result is first else [result.finding]
+    return " ".join([*own, *result.details])
+
+
+def _said(headline: Headline) -> str:
+    """A tile as a line: "label: 20.4 % (19.2 to 21.5), 16,861 users; sure, note"."""
+    ends = f" ({headline.range})" if headline.range else ""
+    beside = f", {headline.beside}" if headline.beside else ""
+    state = ", ".join(filter(None, [headline.verdict, headline.note]))
+    return f"{headline.label}: {headline.whole}{ends}{beside}{state and f'; {state}'}"
 
 
 def _markdown(text: str) -> str:

@@ -19,6 +19,7 @@ from mctlib.roi.experiment import Arms
 from mctlib.roi.ladder import climb
 from mctlib.roi.money import Money, exposed_by_day, exposed_in_arm, gain_by_day, payback
 from mctlib.roi.narrative import refusal, surroundings
+from mctlib.roi.narrative_first import read_first
 from mctlib.roi.rung import ARMS, INCONCLUSIVE, SHOWN, SUPPORTED, Rung
 from mctlib.roi.weeks import Panel, checked, weekly
 
@@ -192,8 +193,8 @@ def compare_before_after(
         course=answer.course.word if answer.course else "",
         metric=series.title,
         kind=kind,
-        finding=words.finding(answer),
-        details=words.details(answer),
+        **read_first(answer),
+        details=(words.finding(answer), *words.details(answer)),
         caveats=(
             *series.caveats,
             *words.caveats(answer),

@@ -14,6 +14,7 @@ from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.results import Result
 from mctlib.roi import narrative
 from mctlib.roi.money import Money
+from mctlib.roi.narrative_first import speed_first
 from mctlib.roi.weeks import MIN_PRE, checked, days, pooled, weekly
 
 STAGES = (
@@ -115,7 +116,8 @@ def value_of_speed(
     currency = money.currency if money else ""
     return Speed(
         stages=table.assign(currency=currency),
-        finding=narrative.speed_finding(table, series.kind, series.title, currency),
+        **speed_first(table, series.kind, currency),
+        details=(narrative.speed_finding(table, series.kind, series.title, currency),),
         caveats=(*series.caveats, *narrative.speed_caveats(table, short, series.silent)),
     )
 

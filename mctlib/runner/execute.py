@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from pydantic import TypeAdapter
 
+from mctlib.headlines import Action, Headline
 from mctlib.runner.record import Report
 from mctlib.sources.snapshot import HANDED
 
@@ -28,6 +30,8 @@ from mctlib.sources.snapshot import HANDED
 # that notebooks do not use; None makes it do without.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
+# what a finding hands out beside its words
+HANDED_OUT: tuple[TypeAdapter[Any], ...] = (TypeAdapter(list[Headline]), TypeAdapter(list[Action]))
 FULL = (errno.ENOSPC, errno.EDQUOT)
 read_notebook: Any = nbformat.read  # which has no types
 
@@ -174,6 +178,10 @@ def judge(report: Report, folder: Path) -> None:
     found = [metadata["mctlib"] for metadata in outputs if "mctlib" in metadata]
     if found:
         report.finding = dict(found[-1])
+        handed = (report.finding.pop(name, []) for name in ("headlines", "actions"))
+        report.headlines, report.actions = (
+            kind.validate_python(each) for kind, each in zip(HANDED_OUT, handed)
+        )
     elif not report.error:
         report.error = "the notebook hands out no finding (mctlib.report.finding)"
     report.status = "failed" if report.error else "good"

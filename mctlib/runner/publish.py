@@ -16,23 +16,20 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from pydantic import TypeAdapter
 
 from mctlib.contract import ParameterError, as_timestamp
 from mctlib.eventlog.store_file import settle
 from mctlib.report.parameter_types import DAY
-from mctlib.runner.execute import read_notebook
-from mctlib.runner.record import NAME, Report, RunRecord
+from mctlib.runner import pages
+from mctlib.runner.courses import courses, mark_restated
+from mctlib.runner.record import NAME, RunRecord
 
-TEMPLATES = Path(__file__).parent / "templates"
 RECORD = "run.json"
 # in a pack's folder, with the number of the process that made it
 LEFTOVER = r"\.(\d{4}-\d\d-\d\d[\w+. -]*|latest|index)\.\d+(\.old)?\.tmp"
 MARK = b"<title>All runs</title>"  # of our index, not somebody's own
-HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"')
 
 
 @contextlib.contextmanager
@@ -54,49 +51,19 @@ def locked(home: Path) -> Iterator[None]:
         yield
 
 
-def write_pages(record: RunRecord, folder: Path) -> None:
+def write_pages(record: RunRecord, folder: Path, home: Path | None = None) -> None:
     """Write run.json, one page a notebook and the index of the run.
 
-    The pages are files whole in themselves, without code, that request nothing.
+    ``home`` holds the pack's runs before, whose numbers the pages compare with.
     """
-    import nbconvert
-
-    exporter: Any = nbconvert.HTMLExporter
-    exporter = exporter(
-        template_name="classic",
-        template_file=str(TEMPLATES / "report.html.j2"),
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    exporter.register_filter("headings", HEADING.findall)
-    exporter.register_filter("day", _day)
-    for report in record.notebooks:
-        report.title = report.name.replace("-", " ").replace("_", " ").capitalize()
-        written = folder / f"{report.name}.ipynb"
-        if written.is_file():
-            notebook = _for_readers(read_notebook(written, as_version=4), report)
-            page, _ = exporter.from_notebook_node(notebook, {"run": record, "report": report})
-            (folder / f"{report.name}.html").write_text(page, "utf-8")
+    past = runs_of(home)[0] if home else []
+    mark_restated(record, past)
+    pages.write_reports(record, folder, courses(record, past))
     facts = json.dumps(dataclasses.asdict(record), indent=1, default=str)
     (folder / RECORD).write_text(facts, "utf-8")
-    (folder / "index.html").write_text(_index(folder, run=record), "utf-8")
+    (folder / "index.html").write_text(pages.of_run(record, courses(record, past)), "utf-8")
     for path in [*folder.rglob("*"), folder]:
         settle(path)
-
-
-def _for_readers(notebook: Any, report: Report) -> Any:
-    """The notebook without what the page says above it: its title, and that it failed."""
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
-    ]
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (title := re.match(r"\s*# (.+)\n?", cell.source)):
-            report.title, cell.source = title[1].strip(), cell.source[title.end() :]
-            break
-    return notebook
 
 
 def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> RunRecord:
@@ -140,7 +107,7 @@ def _index_all(home: Path) -> None:
         runs += reversed(found)
         notes += said
     fresh = home / f".index.{os.getpid()}.tmp"
-    fresh.write_text(_index(outputs, runs=runs, notes=notes), "utf-8")
+    fresh.write_text(pages.of_all(runs, notes, outputs), "utf-8")
     settle(fresh)
     fresh.replace(outputs / "index.html")
 
@@ -266,19 +233,3 @@ def _remove(folder: Path) -> None:
     for each in (*inner, folder / "tables", folder):
         with contextlib.suppress(OSError):  # somebody put a file of their own beside ours
             each.rmdir()
-
-
-def _index(folder: Path, **content: Any) -> str:
-    """An index page in a folder: of one run (`run`), or of all (`runs`)."""
-    from jinja2 import Environment, FileSystemLoader
-
-    loader = FileSystemLoader(TEMPLATES)
-    jinja = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters["day"] = _day
-    jinja.filters["relative"] = lambda other: os.path.relpath(other, folder)
-    return jinja.get_template("index.html.j2").render(**content)
-
-
-def _day(as_of: str) -> str:
-    at = pd.Timestamp(as_of)
-    return f"{at.day} {at:%B %Y}" + ("" if len(as_of) <= 10 else f", {at:%H:%M}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mctlib.headlines import Action, Headline
+
 NAME = r"[A-Za-z0-9][\w-]*"  # of a report, which names its files
 
 
@@ -12,8 +14,8 @@ NAME = r"[A-Za-z0-9][\w-]*"  # of a report, which names its files
 class Report:
     """One notebook of a run.
 
-    `status` is good or failed; `error` one line; `finding` what the notebook handed out (finding,
-    rule, details, more, caveats, next_step, owner).
+    `status` is good or failed; `error` one line; `finding` the words that the notebook handed out
+    (finding, how_sure, details, rules, caveats).
     """
 
     name: str
@@ -23,6 +25,8 @@ class Report:
     status: str = "failed"
     seconds: float = 0.0
     finding: dict[str, Any] | None = None
+    headlines: list[Headline] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
     error: str | None = None
     tables: list[str] = field(default_factory=list)
 

@@ -93,7 +93,7 @@ def run_pack(
                 record.notes = notes
                 with (folder / "log.txt").open("a", encoding="utf-8") as lines:
                     print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
-                publish.write_pages(record, folder)
+                publish.write_pages(record, folder, home)
             return publish.publish(record, folder, home, pack.keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

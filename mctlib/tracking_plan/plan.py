@@ -185,7 +185,7 @@ class MicroConversion(_Part):
     def step(self, name: str) -> Step:
         """What a row must be to count, under a name."""
         found = as_step(self.events if len(self.events) > 1 else self.events[0])
-        return replace(found, name=name, title=self.label, within=self.within)
+        return replace(found, name=name, title=self.label, within=self.within, acts=self.acts)
 
 
 class Role(_Part):
@@ -291,8 +291,10 @@ class Plan(_Part):
         return self
 
     def meanings(self) -> dict[str, Step]:
-        """Name -> what it means."""
-        return {name: each.step(name) for name, each in self.micro_conversions.items()}
+        """Name -> what it means, with the role in people's words."""
+        found = {name: each.step(name) for name, each in self.micro_conversions.items()}
+        label = {role: known.label or role for role, known in self.roles.items()}
+        return {name: replace(s, acts=label.get(s.acts, "")) for name, s in found.items()}
 
     def asked_segments(self) -> dict[str, Step]:
         """Name -> which events, for ``by``."""

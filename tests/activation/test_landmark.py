@@ -92,7 +92,7 @@ def test_planted_truth(world):
     assert (
         table.loc["visit", "naive_effect_rate_ci_lower"] > 0.1
     )  # ever against never: more than ten points for nothing
-    assert result.finding.startswith(
+    assert result.details[0].startswith(
         "1 of 3 early micro-conversions in the first 3 days goes with a shorter way to active. "
         "The largest: users with guide spend "
     )
@@ -291,24 +291,26 @@ def test_one_side_without_an_activation_is_the_clearest_signal_and_no_vanity():
         np.hypot(wald, 29 * most[1]), rel=1e-6
     )
     assert row["pvalue"] == row["qvalue"] < 1e-6
+    (told,) = result.details
     assert (
         f"users with m spend {29 - days[:150].mean():.1f} ("
         f"{-row['rmst_difference_days_ci_upper']:.1f} to "
-        f"{-row['rmst_difference_days_ci_lower']:.1f}) fewer of the next 29 days" in result.finding
+        f"{-row['rmst_difference_days_ci_lower']:.1f}) fewer of the next 29 days"
+        in result.details[0]
     )
-    assert "66.7 % of them reach it, against nobody without." in result.finding
+    assert "66.7 % of them reach it, against nobody without." in result.details[0]
     assert "Good only while" not in " ".join(result.caveats)
     short = landmark_activation(
         make_log(rows), **ask | {"as_of": "2026-01-11T00:00:00Z"}
     )  # all are followed for ten days, nine of them after the landmark
-    assert "fewer of the next 9 days not activated" in short.finding and short.signals[
+    assert "fewer of the next 9 days not activated" in short.details[0] and short.signals[
         "horizon_days"
     ].tolist() == [9]
     few = pd.DataFrame(
         {"user_id": [f"u{i}" for i in range(300)], "account_id": [f"c{i % 9}" for i in range(300)]}
     )
     few = landmark_activation(make_log(rows, people=few), **ask)
-    assert few.finding.startswith(
+    assert few.details[0].startswith(
         "No early micro-conversion in the first 1 day can be compared: "
         "fewer than 10 accounts are too few for an interval or a test."
     )
@@ -335,20 +337,20 @@ def test_harm_is_named_as_benefit_is():
     result = landmark_activation(with_signals(rng, n, hit, chatbot=chatbot), **ask)
     row = result.signals.iloc[0]
     assert row["rmst_difference_days_ci_lower"] > 0 and row["hazard_ratio_ci_upper"] < 1
-    assert result.finding.startswith(
+    assert result.details[0].startswith(
         "1 of 1 early micro-conversions in the first 3 days goes with a longer way to active. "
         "The largest: users with chatbot spend "
     )
-    assert " more of the next 87 days not activated, and " in result.finding
+    assert " more of the next 87 days not activated, and " in result.details[0]
     both = landmark_activation(
         with_signals(rng, n, hit, chatbot=chatbot, guide=guide, idle=idle), **ask
     )
-    assert both.finding.startswith(
+    assert both.details[0].startswith(
         "1 of 3 early micro-conversions in the first 3 days goes with a shorter way to active, "
         "1 with a longer one. The largest: users with guide spend "
     )
-    assert "; the largest delay: users with chatbot spend " in both.finding
-    assert "idle" not in both.finding
+    assert "; the largest delay: users with chatbot spend " in both.details[0]
+    assert "idle" not in both.details[0]
     shown = plots.plot_landmark(both.signals, most=2).get_yticklabels()
     assert [t.get_text() for t in shown] == ["guide", "chatbot"]
 
@@ -362,8 +364,10 @@ def test_a_signal_after_which_nobody_activates_is_harm_and_one_of_few_users_is_n
     hit = np.where(~wall & (rng.random(n) < 0.2), rng.uniform(4, 29, n), np.inf)
     ask = ASK | {"competing": None}
     result = landmark_activation(with_signals(rng, n, hit, wall=wall), **ask)
-    assert "goes with a longer way to active. The largest: users with wall spend " in result.finding
-    assert "and nobody of them reaches it, against 19." in result.finding  # planted: 20
+    assert (
+        "goes with a longer way to active. The largest: users with wall spend " in result.details[0]
+    )
+    assert "and nobody of them reaches it, against 19." in result.details[0]  # planted: 20
     scarce = np.where(rng.random(n) < 0.03, rng.uniform(4, 29, n), np.inf)
     rare = np.flatnonzero(np.isinf(scarce))[:60]
     few = landmark_activation(with_signals(rng, n, scarce, rare=np.isin(np.arange(n), rare)), **ask)
@@ -371,7 +375,7 @@ def test_a_signal_after_which_nobody_activates_is_harm_and_one_of_few_users_is_n
     assert row["exposed_rate"] == 0 and row["effect_rate"] < -0.02
     assert row["effect_rate_ci_lower"] < 0 < row["effect_rate_ci_upper"]
     assert row["rmst_difference_days_ci_lower"] < 0 < row["rmst_difference_days_ci_upper"]
-    assert few.finding.startswith("None of the 1 early micro-conversions")
+    assert few.details[0].startswith("None of the 1 early micro-conversions")
 
 
 def test_of_signals_that_change_nothing_hardly_any_is_named():
@@ -444,8 +448,10 @@ def test_nothing_to_compare_is_an_answer(rows, why):
     )
     assert result.signals["qvalue"].isna().all() and set(landmark.COLUMNS) == set(result.signals)
     assert (
-        result.finding.startswith("No early micro-conversion in the first 3 days can be compared: ")
-        and result.finding.endswith(f"{why}.")
+        result.details[0].startswith(
+            "No early micro-conversion in the first 3 days can be compared: "
+        )
+        and result.details[0].endswith(f"{why}.")
         and result.rule.startswith("Landmark 3 days after")
     )
     assert result.caveats[0].startswith('competing: event "exid" does not occur')
@@ -460,7 +466,7 @@ def test_more_events_than_one_walk_knows():
     )
     result = landmark_activation(make_log(rows), **ASK | {"competing": None})
     assert "Only the 60 events that most users have are looked at; 2 are not." in result.caveats
-    assert result.signals.empty and result.finding.startswith(
+    assert result.signals.empty and result.details[0].startswith(
         "No early micro-conversion in the first 3 days can be compared: "
         "30 users and 2% must have had it"
     )

@@ -276,7 +276,7 @@ def test_ten_copies_of_every_user_are_as_good_as_one():
         1.969939 / 1.959964 * (240 / 239) ** 0.5, rel=1e-5
     )  # R: qt(.975, 239)
     assert not {"c0", "c1", "c239"} & set(
-        " ".join([*copies.caveats, copies.finding, *copies.curve.astype(str).sum()]).split()
+        " ".join([*copies.caveats, copies.details[0], *copies.curve.astype(str).sum()]).split()
     )
 
 
@@ -347,7 +347,8 @@ def test_a_segment_of_few_accounts_is_compared_with_nobody_however_many_the_othe
     assert np.isnan(row["logrank_pvalue"]) and result.overall.empty
     assert "Fewer than 10 accounts, too few for an interval: few." in " ".join(result.caveats)
     assert (
-        result.finding.startswith("Within 30 days of start ") and "few" not in result.finding[:60]
+        result.details[0].startswith("Within 30 days of start ")
+        and "few" not in result.details[0][:60]
     )
 
 
@@ -444,7 +445,7 @@ def test_late_entry_is_that_of_lifelines_and_a_thin_start_is_said():
         "Thin start: fewer than 10 users of some segment were in view during the first 24 hours."
         in text
     )
-    assert result.finding.startswith("Within 30 days of start ")
+    assert result.details[0].startswith("Within 30 days of start ")
 
 
 @pytest.mark.parametrize(
@@ -537,7 +538,7 @@ def test_caveats_and_finding(channels):
     ].isna().all()
     assert contrasts.loc["a", "qvalue"] == contrasts.loc["a", "pvalue"]  # one test, not two
     assert (
-        result.finding.startswith("Segment a is faster than b: within 20 days of start ")
+        result.details[0].startswith("Segment a is faster than b: within 20 days of start ")
         and "exit counts as an exit" in result.rule
     )
 
@@ -596,7 +597,7 @@ def test_finding_of_several_segments_names_the_largest_gap_and_says_how_many_dif
         by="channel",
         horizon="40d",
     )
-    assert result.finding.startswith(
+    assert result.details[0].startswith(
         "2 of 2 segments differ from x (5 % false discovery rate): y and z are faster. "
         "The largest gap: segment z is faster than x: "
     )
@@ -634,8 +635,8 @@ def test_without_segments(channels):
     result = time_to_activation(channels, **ASK | {"competing": None}, horizon="20d")
     assert result.contrasts.empty and len(result.summary) == 1
     assert (
-        result.finding.startswith("Within 20 days of start ")
-        and "of 170 users reach active" in result.finding
+        result.details[0].startswith("Within 20 days of start ")
+        and "of 170 users reach active" in result.details[0]
     )
 
 
@@ -650,7 +651,7 @@ def test_a_curve_ends_where_fewer_than_ten_wait_in_view_unless_nobody_waits_out_
     end = whole.curve.iloc[-1]
     assert (end["days"], end["n_at_risk"], end["activated_rate"]) == (20, 1, pytest.approx(14 / 15))
     assert whole.summary.loc[0, "horizon_days"] == 20
-    assert whole.finding.startswith("Within 20 days of start 93.3 % (")
+    assert whole.details[0].startswith("Within 20 days of start 93.3 % (")
     # the same, and 15 whom nobody has seen for longer than half a day: 10 still wait on day 6
     young = time_to_activation(
         clocked([*days, *[0.5] * 15], [1] * 14 + [0] * 16),
@@ -663,7 +664,7 @@ def test_a_curve_ends_where_fewer_than_ten_wait_in_view_unless_nobody_waits_out_
         6,
         pytest.approx(6 / 15),
     ]
-    assert young.finding.startswith("So far, within 6 days of start 40.0 % (")
+    assert young.details[0].startswith("So far, within 6 days of start 40.0 % (")
     assert "on which so many were: all (6 days). Nothing is said of later days." in " ".join(
         young.caveats
     )
@@ -757,7 +758,7 @@ def test_short_waits_are_told_in_a_unit_in_which_something_is_left_of_them(horiz
         horizon=horizon,
     )
     assert all(
-        word in f"{result.finding} {result.rule}" for word in words
+        word in f"{result.details[0]} {result.rule}" for word in words
     )  # 40 of 70; of 7 hours 1, 2, 3, 4 or all: (10 + 20 + 30 + 40 + 210) / 70
 
 
@@ -768,7 +769,7 @@ def test_waits_of_no_length_are_told():
         **ASK | {"competing": None},
     )
     # Wilson's lower limit of 40 of 40: 40 / (40 + z^2)
-    assert result.finding.startswith(
+    assert result.details[0].startswith(
         "Within 90 days of start 100.0 % (91.2 to 100.0) of 40 users reach active;"
     )
     assert result.summary.loc[0, ["horizon_days", "activated_rate", "median_days"]].tolist() == [
@@ -845,8 +846,8 @@ def test_a_few_old_users_do_not_speak_for_the_young_ones(n_old, quick):
     assert row["horizon_days"] == result.curve["days"].max() == 14
     truth = (500 * (1 - np.exp(-14 / 40)) + n_old * quick) / (500 + n_old)
     assert row["activated_rate_ci_lower"] < truth < row["activated_rate_ci_upper"] < 0.5
-    assert result.finding.startswith("So far, within 14 days of start ")
-    assert "half" in result.finding and "90 days" not in result.finding
+    assert result.details[0].startswith("So far, within 14 days of start ")
+    assert "half" in result.details[0] and "90 days" not in result.details[0]
     assert row[["median_days", "p75_days", "never_rate"]].isna().all()
 
 
@@ -861,8 +862,9 @@ def test_a_comparison_goes_no_further_than_either_side():
     contrasts = result.contrasts.set_index("segment")
     assert contrasts["horizon_days"].to_dict() == {"b": 14, "y": 90}
     # one that is read at 90 days is not the larger gap for being read later
-    assert "1 of 2 segments differs from a (5 % false discovery rate): y is faster." in (
-        result.finding
+    assert (
+        "1 of 2 segments differs from a (5 % false discovery rate): y is faster."
+        in (result.details[0])
     )
     picture = plots.plot_contrasts(result.contrasts)
     assert {t.get_text() for t in picture.get_yticklabels()} == {"b (of 14)", "y (of 90)"}
@@ -887,7 +889,7 @@ def test_where_everybody_has_ended_the_curve_is_flat():
     ]
     assert row["never_rate_ci_lower"] < 0.7 < row["never_rate_ci_upper"]
     assert row["horizon_days"] == result.curve["days"].max() == 90
-    assert "the curve is flat there, 70.0 % (63.1 to 75.8) never do" in result.finding
+    assert "the curve is flat there, 70.0 % (63.1 to 75.8) never do" in result.details[0]
     assert "seen. The late part" not in " ".join(result.caveats)  # nobody is pending
     shown = [t.get_text() for t in plots.plot_activation_curves(result.curve, result.summary).texts]
     assert "flat, 70.0 % never" in shown
@@ -940,7 +942,7 @@ def test_segments_in_which_hardly_anybody_activates_are_named_as_slower():
         horizon="30d",
         reference="a",
     )
-    assert result.finding.startswith(
+    assert result.details[0].startswith(
         "2 of 3 segments differ from a (5 % false discovery rate): x and y are slower. "
     )
     table = result.contrasts.set_index("segment")
@@ -967,8 +969,8 @@ def test_curves_that_cross_are_told_by_the_days_and_no_sentence_contradicts_itse
     row = result.contrasts.iloc[0]
     assert row["logrank_pvalue"] < 1e-6
     assert (row["rmst_difference_days_ci_upper"] < 0) == ("is faster" in said)
-    assert result.finding.startswith(said)
-    assert "og-rank" not in result.finding and "azard" not in result.finding
+    assert result.details[0].startswith(said)
+    assert "og-rank" not in result.details[0] and "azard" not in result.details[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -986,7 +988,7 @@ def test_where_no_interval_excludes_nought_nobody_is_named(seed):
     holds = table["rmst_difference_days_ci_lower"] * table["rmst_difference_days_ci_upper"] < 0
     # the p-value is that of the interval
     assert (holds == (table["pvalue"] > 0.05)).all()
-    assert result.finding.startswith(
+    assert result.details[0].startswith(
         "None of 4 segments is clearly slower or faster than a. Within 30 days of start "
     )
 
@@ -1038,7 +1040,7 @@ def test_demo_truth():
         assert curve[30.0] == pytest.approx(truth.loc[row.segment, "activated_30d_rate"], abs=near)
     contrast = result.contrasts.iloc[0]
     assert contrast["rmst_difference_days_ci_lower"] > 0 and contrast["ph_pvalue"] < 0.05
-    assert "creator is slower than all others" in result.finding
+    assert "creator is slower than all others" in result.details[0]
     assert "changes over time (p < 0.05): creator. Read the difference in days" in " ".join(
         result.caveats
     )

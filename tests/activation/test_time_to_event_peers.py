@@ -175,8 +175,8 @@ def test_lung_restricted_mean_of_survrm2(lung, days, man, woman, difference, mon
             share / share_0 * np.exp(-width), abs=1e-9
         )
     assert (
-        f"fewer of the first {days} days" in result.finding
-        and "man is faster than woman" in result.finding
+        f"fewer of the first {days} days" in result.details[0]
+        and "man is faster than woman" in result.details[0]
     )
 
 
@@ -253,17 +253,20 @@ def test_one_side_without_an_activation_has_a_logrank_test():
     assert row["rmst_difference_days"] == pytest.approx(-sum(45 - t for t in range(1, 41)) / 60)
     assert row[["hazard_ratio", "risk_ratio", "ph_pvalue"]].isna().all()
     assert row["rmst_difference_days_ci_upper"] < 0 and row["qvalue"] < 0.001
-    assert result.finding.startswith("Segment x is faster than y: within 45 days of start 66.7 % (")
+    assert result.details[0].startswith(
+        "Segment x is faster than y: within 45 days of start 66.7 % ("
+    )
     # Wilson's upper limit of 0 of 50: z^2 / (50 + z^2)
-    assert "reach active, against 0.0 % (0.0 to 7.1); on average its users spend 16.3 (" in (
-        result.finding
+    assert (
+        "reach active, against 0.0 % (0.0 to 7.1); on average its users spend 16.3 ("
+        in (result.details[0])
     )
     turned = time_to_activation(
         clocked(days, status, channel), **ask, reference="x"
     )  # 18 would be expected at everybody's rate: compared with nobody, but told of
     assert (
         turned.contrasts["logrank_pvalue"].isna().all()
-        and "In y none of 50 users reach active." in turned.finding
+        and "In y none of 50 users reach active." in turned.details[0]
     )
     by_account = time_to_activation(
         clocked(days, status, channel, [f"c{i // 5}" for i in range(110)]), **ask, reference="y"

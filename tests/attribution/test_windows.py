@@ -134,9 +134,9 @@ def test_with_too_few_users_nothing_is_said_about_excess(quick):
     assert result.partners[[*blank, "n_beyond_chance", "roi"]].isna().all(axis=None)
     assert not result.windows["admissible"].any()
     few = "ewer than 10 groups of users are too few to say how far chance goes"
-    assert f"No window can be recommended: f{few}." in result.finding
+    assert f"No window can be recommended: f{few}." in result.details[0]
     assert any(c.startswith(f"F{few}") for c in result.caveats)
-    assert not any(word in result.finding for word in ("anyway", "chance,", "excess"))
+    assert not any(word in result.details[0] for word in ("anyway", "chance,", "excess"))
 
 
 @pytest.mark.filterwarnings("error")
@@ -389,7 +389,7 @@ def test_windows_in_words():
         ArrayLog(HAND), "paid", windows=["1h", "1d"], as_of="2026-02-10", seed=1
     )
     assert "the first 1 day of the log" in " ".join(result.caveats) and "1 days" not in " ".join(
-        [result.finding, *result.caveats]
+        [result.details[0], *result.caveats]
     )
 
 

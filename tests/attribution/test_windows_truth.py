@@ -111,7 +111,7 @@ def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
         "Fewer than 10 accounts are too few to say how far chance goes, so no interval is given"
         in " ".join(few.caveats)
     )
-    assert not any("Fewer than 10" in c for c in many.caveats) and "Fewer" not in many.finding
+    assert not any("Fewer than 10" in c for c in many.caveats) and "Fewer" not in many.details[0]
     for field in ("credit", "windows", "partners", "budget"):
         table, whole = getattr(few, field), getattr(many, field)
         drawn = [c for c in table if "_ci_" in c]
@@ -143,13 +143,13 @@ def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
     plt.close(drawn.figure)
     assert (
         set(few.flips["kind"]) <= {"budget", "approach"}
-        and "No window can be recommended: fewer than 10 accounts are too few" in few.finding
+        and "No window can be recommended: fewer than 10 accounts are too few" in few.details[0]
     )
-    assert "nan" not in " ".join([few.finding, *few.caveats, *few.flips["conclusion"]]) and not {
+    assert "nan" not in " ".join([few.details[0], *few.caveats, *few.flips["conclusion"]]) and not {
         "c0",
         "c1",
         "c8",
-    } & set(" ".join([*few.caveats, few.finding]).split())
+    } & set(" ".join([*few.caveats, few.details[0]]).split())
 
 
 USERS, SEED = 12_000, 2
@@ -284,7 +284,9 @@ def test_tables_hold_together(demo_result):
         np.allclose(result.stability.query("window_days == 30")["kendall_tau"], 1)
         and result.stability["top_rate"].between(0, 1).all()
     )
-    assert "credited at 30 days" in " ".join(result.details) and "Use a window of" in result.finding
+    assert (
+        "credited at 30 days" in " ".join(result.details) and "Use a window of" in result.details[0]
+    )
 
 
 def test_ranks_and_their_intervals(demo_result):
@@ -538,7 +540,7 @@ def test_touches_that_keep_company_with_activity_are_refused_in_words(quick):
     assert result.windows[["n_excess", "dilution_rate"]].isna().all(axis=None)
     assert (result.windows["placebo_rate_ci_lower"] > 0).any()
     why = "users are touched more often around conversions, after them too"
-    assert f"No window can be recommended: {why}" in result.finding
+    assert f"No window can be recommended: {why}" in result.details[0]
     assert any(c.startswith("No partner is judged by touches after") for c in result.caveats)
 
 
@@ -558,4 +560,4 @@ def test_without_a_control_conversions_follow_and_bring_no_return(quick):
     assert any(follow in told for told in result.details)
     assert result.partners["roi"].isna().all()
     assert any("conversions follow them, more is not said" in c for c in result.caveats)
-    assert "caused" not in " ".join([result.finding, *result.caveats])
+    assert "caused" not in " ".join([result.details[0], *result.caveats])

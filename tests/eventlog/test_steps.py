@@ -103,7 +103,7 @@ def test_a_funnel_says_labels_and_takes_the_last_steps_window(log):
     funnel = diagnose_funnel(log, ["signed_up", "booked"], as_of="2026-02-01")
     assert funnel.steps["event"].tolist() == ["Sign-up", "Interview"]
     assert funnel.steps["n_reached"].tolist() == [4, 1]
-    assert "Interview within 2 days" in funnel.finding and "booked" not in repr(funnel)
+    assert "Interview within 2 days" in funnel.details[0] and "booked" not in repr(funnel)
     longer = diagnose_funnel(log, ["signed_up", "booked"], window="3d", as_of="2026-02-01")
     assert longer.steps["n_reached"].tolist() == [4, 2]
 

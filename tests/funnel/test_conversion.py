@@ -127,13 +127,14 @@ def test_before_any_window_has_closed_the_rate_is_not_known():
     # by the curve nobody waits for step 2 any more: bob was the last, after four days
     assert result.steps["conversion_rate"].isna().tolist() == [False, False, True]
     assert few.steps["step_rate"].isna().all() and result.steps["step_rate"].isna().all()
-    assert "is not known yet" in few.finding and few.steps["n_reached"].tolist() == [3, 2, 1]
+    assert "is not known yet" in few.details[0] and few.steps["n_reached"].tolist() == [3, 2, 1]
     assert few.steps[["horizon_days", "horizon_rate"]].iloc[1:].isna().all(axis=None)
     last = row(result, 3)
     assert last["horizon_days"] == pytest.approx(12 - 1e-6 / 86400, abs=1e-12)
     assert last["horizon_rate"] == 0.5  # cem has left when ann goes on
-    assert "50.0 % (29.9 to 70.1) reached interview_scheduled so far, within 12 days; too few " in (
-        result.finding
+    assert (
+        "50.0 % (29.9 to 70.1) reached interview_scheduled so far, within 12 days; too few "
+        in (result.details[0])
     )
 
 
@@ -300,7 +301,7 @@ def test_whom_an_exclusion_takes_out_is_in_no_rate():
     assert (
         result.steps["step_rate"].tolist()[1:] == [1, 1]
         and result.steps["n_entered"].tolist() == [1, 1, 1]
-        and result.finding.startswith("Of 1 user with a, 100.0 %")
+        and result.details[0].startswith("Of 1 user with a, 100.0 %")
     )
     both = diagnose_funnel(log_of(rows + cem), ["a", "b", "c"], **rule)
     assert (
@@ -327,7 +328,7 @@ def test_whom_an_exclusion_takes_out_is_in_no_rate():
         "Taken out by an exclusion: 1 user. They are in no count.",
     )
     assert (
-        nobody.finding
+        nobody.details[0]
         == "An exclusion takes out the first attempt of everyone with a, so there is no rate."
     )
     out = "users with x between steps 2 and 3 taken out"
@@ -392,7 +393,7 @@ def test_segments_are_read_at_entry_and_add_up():
     assert result.steps.query("segment == 'ios'")["n_reached"].tolist() == [1, 0, 0]
     assert (
         "Fewer than 30 users entered in web and ios: too few to compare." in result.caveats
-        and "By segment" not in result.finding
+        and "By segment" not in result.details[0]
     )
 
 

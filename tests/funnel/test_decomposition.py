@@ -99,10 +99,10 @@ def test_a_change_by_hand():
     assert total[["risk_ratio_ci_lower", "risk_ratio_ci_upper"]].tolist() == pytest.approx(
         confint_proportions_2indep(32, 100, 40, 100, compare="ratio", method="log"), rel=0.08
     )
-    assert "points (" in result.finding and ", 0.80 times as many (" in result.finding
+    assert "points (" in result.details[0] and ", 0.80 times as many (" in result.details[0]
     assert (
         "What moved it: events were lost, most in ios; more of the users were of kinds that "
-        "convert seldom." in result.finding
+        "convert seldom." in result.details[0]
     )
     assert result.caveats == (
         "6 tests were made, one for each part in each segment of 30 users or more in both "
@@ -173,7 +173,7 @@ def test_without_a_backend_tracking_is_not_known_and_behaviour_holds_it():
     )
     assert (
         effect["all"].sum() == pytest.approx(-0.08, abs=1e-12)
-        and "tracking not known" in result.finding
+        and "tracking not known" in result.details[0]
     )
     assert (
         result.caveats[0]
@@ -196,7 +196,7 @@ def test_a_fall_with_unknown_tracking_is_not_said_to_be_behaviour():
         two_periods(("2026-01-01", "web", 60, 40, 40), ("2026-02-01", "web", 60, 10, 10))[0],
         "platform",
     )
-    finding = explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01").finding
+    finding = explain_change(log, ["a", "b"], **{**WHEN, "by": None}, as_of="2026-03-01").details[0]
     assert finding.endswith("What moved it: users went on less often, or their events were lost.")
 
 
@@ -252,7 +252,7 @@ def test_a_later_step_proves_a_required_one():
         "Lost tracking of c is not known: backend has",
         "Tracking of b is judged by later steps that ",
     ]
-    assert "events were lost, most at step 2, b" in result.finding
+    assert "events were lost, most at step 2, b" in result.details[0]
 
 
 def test_where_nothing_is_tracked_any_more_the_fall_is_tracking():
@@ -451,7 +451,7 @@ def test_with_too_few_accounts_there_is_no_interval_and_no_test(n_before, n_afte
     )
     assert (
         not any("tests were made" in c for c in result.caveats)
-        and "cannot be told from chance" in result.finding
+        and "cannot be told from chance" in result.details[0]
     )
 
 
@@ -737,7 +737,7 @@ LATER = {
 def test_a_log_with_one_cause_says_so(cause, words):
     log, users = planted_log(world(cause), seed=1)
     result = explain_change(log, ["a", "b", "c"], **LATER)
-    assert result.finding.endswith(f"What moved it: {words}.")
+    assert result.details[0].endswith(f"What moved it: {words}.")
     whole = result.parts[result.parts["segment"] == "all"].set_index("part")
     truth = dict(zip(PLACES, planted(world(cause))[0]))
     assert (whole["effect_rate_ci_lower"] <= pd.Series(truth).loc[whole.index]).all() and (
@@ -878,7 +878,7 @@ def test_the_demos_lost_tracking_is_found_on_android_and_nowhere_else(product, m
     )
     assert re.search(
         "events were lost, most at step (2, profile_completed|3, resume_uploaded), in android",
-        moved.finding,
+        moved.details[0],
     )
 
 

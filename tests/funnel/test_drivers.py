@@ -236,7 +236,7 @@ def test_a_landmark_by_hand():
         "95 % intervals."
     )  # nobody sits in an account
     assert (
-        "Of 210 users at a with a closed window, 76.2 %" in result.finding
+        "Of 210 users at a with a closed window, 76.2 %" in result.details[0]
         and "140 users not gone on 1 day after a" in result.rule
     )  # 40 + 50 + 70 of 210 go on
     assert any(
@@ -366,7 +366,7 @@ def test_every_row_against_plain_python(step):
         rows["qvalue"].tolist() == pytest.approx(stats.fdr(rows["pvalue"]).tolist())
         and rows["pvalue"].is_monotonic_increasing
     )
-    assert f"of {len(expected)} drivers tested" in result.finding
+    assert f"of {len(expected)} drivers tested" in result.details[0]
     assert f"Drivers tested at once: {len(expected)}." in " ".join(result.caveats)
 
 
@@ -381,7 +381,7 @@ def test_the_weakest_step_is_the_default_and_small_groups_are_not_tested():
     result = drop_off_drivers(
         make_log(rows), ["a", "b", "c"], window="10d", as_of=None, events=["y", "z", "c", "nothing"]
     )
-    assert "users at b" in result.finding and result.drivers["driver"].tolist() == [
+    assert "users at b" in result.details[0] and result.drivers["driver"].tolist() == [
         "y"
     ]  # 189 of 209 reach b, 89 of 189 reach c
     assert any(
@@ -549,8 +549,8 @@ def test_the_demos_stories(product, since_prompts):
     )
     named = result.drivers[result.drivers["differs"]].set_index("driver")
     assert (
-        "users at resume_uploaded" in result.finding
-        and 'most surely "channel: creator"' in result.finding
+        "users at resume_uploaded" in result.details[0]
+        and 'most surely "channel: creator"' in result.details[0]
     )
     assert (
         named.loc["channel: creator", "adjusted_difference_rate_ci_upper"] < -0.1
@@ -572,7 +572,7 @@ def test_the_demos_stories(product, since_prompts):
     _, _, effect = share_by_cluster(account.fillna(pd.Series(account.index, account.index)), on)
     assert (early.drivers["n_accounts"] == account.nunique()).all()
     accounts = f"intervals of users in {account.nunique()} accounts (design effect {effect:.1f})"
-    assert 'most surely "platform: android"' in early.finding and accounts in early.rule
+    assert 'most surely "platform: android"' in early.details[0] and accounts in early.rule
 
 
 def in_accounts(seed, n_accounts=40, alone=7):
@@ -752,7 +752,7 @@ def test_a_side_in_three_accounts_is_not_tested_and_below_ten_nothing_is():
     assert [c for c in few.caveats if "account" in c] == [
         "Too few accounts (9) to say how far accounts differ, so no interval is given."
     ]
-    assert "of 0 drivers tested, none stands out" in few.finding
+    assert "of 0 drivers tested, none stands out" in few.details[0]
     plots.plot_drivers(few.drivers)
 
 
@@ -792,9 +792,8 @@ def test_a_young_log_has_an_answer_too(people):
             as_of=as_of,
             **options,
         )
-        assert words in result.finding and result.drivers.empty and "nan" not in result.finding, (
-            result.finding
-        )
+        told = " ".join([result.finding, *result.details])
+        assert words in told and result.drivers.empty and "nan" not in told, told
         assert list(result.drivers) == columns and any(
             "does not occur" in c for c in result.caveats
         ) == ("step" in options)

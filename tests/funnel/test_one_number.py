@@ -51,8 +51,8 @@ def test_a_steps_rate_has_one_interval_and_one_n_on_every_table_and_in_every_sen
     assert last["n_pending"] > 0 and last["n_competing"] > 0
     said = f"{phrases.users(last['n_closed'])} at {{}} with a closed window"
     share = phrases.share(last, "step_rate")
-    assert f"of {said.format('the step before')} {share} go on" in funnel.finding
-    assert f"Of {said.format('b')}, {share} go on to c" in drivers.finding
+    assert f"of {said.format('the step before')} {share} go on" in funnel.details[0]
+    assert f"Of {said.format('b')}, {share} go on to c" in drivers.details[0]
     segments = funnel.steps.query("step == 3 and segment != 'all'").set_index("segment")
     table = drivers.drivers.assign(segment=drivers.drivers["driver"].str.removeprefix("channel: "))
     segments = segments.loc[table["segment"]]
@@ -87,7 +87,7 @@ def test_who_left_before_the_landmark_is_not_compared():
     assert (driver.driver, driver.n_with, driver.n_without) == ("x", 80, 40)
     assert (driver.with_rate, driver.without_rate) == (0.5, 0)
     assert any("40 users who had left by then" in c for c in found.caveats)
-    assert found.finding.startswith("Of 160 users at a with a closed window, 25.0 % ")
+    assert found.details[0].startswith("Of 160 users at a with a closed window, 25.0 % ")
     without = drop_off_drivers(log, ["a", "b"], **ask).drivers.set_index("driver")
     assert without.loc["x", ["n_with", "with_rate"]].tolist() == [120, 1]
 
@@ -131,7 +131,7 @@ def test_a_segments_difference_by_hand():
     assert axes.get_xlabel().endswith("hollow: may be chance")
     matplotlib.pyplot.close("all")
     y = phrases.points(table.loc["y"], "difference_rate")
-    assert result.finding.endswith(
+    assert result.details[0].endswith(
         f"By segment, b is reached most in y, {phrases.share(table.loc['y'], 'conversion_rate')}, "
         f"{y} against the others."
     )
@@ -142,19 +142,19 @@ def test_harm_is_named_as_benefit_is():
     log = split({"x": 100, "y": 300}, {"x": 0, "y": 90})
     ask = {"window": "3d", "as_of": "2026-02-01"}
     found = drop_off_drivers(log, ["a", "b"], **ask, segments="channel", events=[])
-    assert 'most surely "channel: x": 0.0 % (0.0 to 3.7) with it go on' in found.finding
-    assert "-30.0 points" in found.finding and "times as many" not in found.finding
+    assert 'most surely "channel: x": 0.0 % (0.0 to 3.7) with it go on' in found.details[0]
+    assert "-30.0 points" in found.details[0] and "times as many" not in found.details[0]
     funnel = diagnose_funnel(log, ["a", "b"], **ask, by="channel")
-    assert "reached least in x, 0.0 %" in funnel.finding
+    assert "reached least in x, 0.0 %" in funnel.details[0]
 
 
 def test_segments_that_do_not_differ_are_not_named():
     log = split({"x": 200, "y": 200}, {"x": 60, "y": 66})
     ask = {"window": "3d", "as_of": "2026-02-01"}
     funnel = diagnose_funnel(log, ["a", "b"], **ask, by="channel")
-    assert funnel.finding.endswith("within 3 days. No segment clearly differs from the others.")
+    assert funnel.details[0].endswith("within 3 days. No segment clearly differs from the others.")
     found = drop_off_drivers(log, ["a", "b"], **ask, segments="channel", events=[])
-    assert found.finding.endswith("of 1 drivers tested, none stands out.")
+    assert found.details[0].endswith("of 1 drivers tested, none stands out.")
 
 
 # ------------------------------------------------------------------------------- as far as is known
@@ -190,7 +190,7 @@ def test_a_few_of_long_ago_do_not_speak_for_the_many_of_now(old, waits):
     truth = (500 * (1 - np.exp(-14 / 40)) + early) / (500 + old)
     assert last["horizon_rate_ci_lower"] < truth < last["horizon_rate_ci_upper"]
     share = phrases.share(last, "horizon_rate")
-    assert f"{share} reached b so far, within 14 days; too few" in result.finding
+    assert f"{share} reached b so far, within 14 days; too few" in result.details[0]
     assert result.times["days"].max() <= 14
     words = [text.get_text() for text in plots.plot_funnel(result.steps).texts]
     assert words[1].endswith(f"{share} so far, within 14 days")
@@ -212,5 +212,5 @@ def test_a_segment_of_few_followed_users_is_not_ranked():
     )
     assert np.isnan(row(result, 2, "z")["conversion_rate"])
     assert row(result, 2, "z")[["horizon_days", "horizon_rate"]].tolist() == [5, 0.01]
-    assert " in z" not in result.finding
+    assert " in z" not in result.details[0]
     assert "Too few were followed for the whole window, so not compared: z." in result.caveats

@@ -143,9 +143,9 @@ def test_a_log_where_only_one_switch_matters(switch):
     ]
     assert (
         f"{tool} {abs(theirs[-1] - ours[-1])} {'more' if theirs[-1] > ours[-1] else 'fewer'}"
-        in result.finding
+        in result.details[0]
     )
-    assert any(f"because {SWITCHES[s]}" in result.finding for s in (switch, "grace"))
+    assert any(f"because {SWITCHES[s]}" in result.details[0] for s in (switch, "grace"))
 
 
 def test_a_user_whom_no_single_switch_explains():
@@ -441,7 +441,7 @@ def test_wrong_parameters_are_refused_and_unknown_events_named():
     result = compare_rules(log, ["a", "x"], window="1d", as_of=None)
     assert (
         result.caveats[0].startswith('The event "x" does not occur')
-        and "no user is counted differently" in result.finding
+        and "no user is counted differently" in result.details[0]
         and result.differences.empty
     )
 

@@ -2,15 +2,17 @@
 
 import csv
 import re
+from dataclasses import asdict
 
 import nbconvert.filters.markdown_mistune as markdown
 import numpy as np
 import pandas as pd
 import pytest
 
+from mctlib import cells
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.report import cells
+from mctlib.headlines import Action, Headline
 from mctlib.report import display as report
 from mctlib.results import Result, suppress
 
@@ -345,19 +347,18 @@ NASTY = 'a_b *c* [x](http://evil) <script>alert(1)</script> $d$ `e` | ~~f~~ "g"\
 
 
 def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
-    result = Result(finding=NASTY, caveats=(NASTY, "1. plain"))
-    report.finding(result, next_step="Ask _why_.", owner="analyst")
+    act = Action(text=NASTY, role="analyst")
+    result = Result(finding=NASTY, caveats=(NASTY, "1. plain"), actions=(act,))
+    report.finding(result)
     ((data, metadata),) = shown
-    assert metadata == {
-        "mctlib": {
-            "finding": NASTY,
-            "rule": "",
-            "details": (),
-            "more": [],
-            "caveats": [NASTY, "1. plain"],
-            "next_step": "Ask _why_.",
-            "owner": "analyst",
-        }
+    assert metadata["mctlib"] == {
+        "finding": NASTY,
+        "headlines": [],
+        "actions": [asdict(act)],
+        "how_sure": [],
+        "details": [""],
+        "rules": [],
+        "caveats": [NASTY, "1. plain"],
     }
     page = markdown.markdown2html_mistune(data["text/markdown"])
     assert not re.search(r"<(script|em|a|code|del|h\d|table|ol)\b", page)
@@ -369,8 +370,8 @@ def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
         .replace("&#58;", ":")
         .replace("&#36;", "$")
     )
-    assert text.count(NASTY.replace("\n", " ")) == 2
-    assert page.startswith("<p><strong>a_b ") and "<strong>Owner.</strong> analyst" in page
+    assert text.count(NASTY.replace("\n", " ")) == 3
+    assert page.startswith("<p><strong>a_b ")
 
 
 def test_further_results_add_their_findings_and_caveats_once(shown):
@@ -386,39 +387,70 @@ def test_further_results_add_their_findings_and_caveats_once(shown):
             ("Second", "counted (once) so.", ("_More_ of it.",)),
         )
     )
-    report.finding(first, more=[second], next_step="Wait.", owner="analyst")
+    report.finding(first, more=[second])
     ((data, metadata),) = shown
     assert data["text/markdown"] == (
         "**First finding.**\n\n"
-        "Second finding. \\_More\\_ of it. (Rule: counted (once) so.)\n\n"
-        "- Shared.\n- First caveat.\n- Second caveat.\n\n"
-        "**What to do next.** Wait.\n\n**Owner.** analyst"
+        "Second finding. \\_More\\_ of it.\n\n"
+        "Rule: counted (once) so.\n\n"
+        "- Shared.\n- First caveat.\n- Second caveat."
     )
     assert list(data) == ["text/markdown"]  # once
-    assert metadata["mctlib"]["finding"] == "First finding."
-    assert metadata["mctlib"]["more"] == [
-        {
-            "finding": "Second finding.",
-            "rule": "counted (once) so.",
-            "details": ("_More_ of it.",),
-        }
-    ]
+    assert metadata["mctlib"]["details"] == ["", "Second finding. _More_ of it."]
 
 
-def test_a_picture_has_words_and_is_closed(shown):
+def tile(name, **how):
+    return Headline(name=name, label=name, value=1.0, **how)
+
+
+def test_news_speaks_first_and_what_somebody_must_do_stands_before_the_rest(shown):
+    sure = {"verdict": "sure", "tone": "unwanted", "act": True}
+    level = Result(
+        finding="A level.",
+        headlines=(tile("level"), tile("plain")),
+        actions=(Action(text="Look.", role="a"),),
+    )
+    moved = Result(
+        finding="It moved.",
+        news=True,
+        headlines=(tile("change"), tile("lost", **sure), tile("late", **sure)),
+        actions=(Action(text="Mend.", role="b", about="lost"), Action(text="Ask.", role="c")),
+    )
+    report.finding(level, more=[moved])
+    ((_, metadata),) = shown
+    told = metadata["mctlib"]
+    assert told["finding"] == "It moved." and told["details"] == ["A level.", ""]
+    # the first of each result stays, then those somebody must act on; four in all
+    assert [h["name"] for h in told["headlines"]] == ["level", "change", "lost", "late"]
+    assert [a["text"] for a in told["actions"]] == ["Mend.", "Ask.", "Look."]
+
+
+def test_a_picture_is_drawn_for_a_desk_and_a_phone_and_closed(shown):
     import matplotlib.pyplot as plt
 
+    from mctlib.plots import style
+
     plt.close("all")  # what other tests left open
-    with plt.rc_context(
-        {"figure.figsize": (6.4, 4.8)}
-    ):  # another test may have set the house style
-        for drawn in (lambda: plt.subplots()[1], lambda: plt.subplots()[0]):
-            report.figure(drawn(), alt='Users by "event"')
+
+    def draw(label):
+        ax = style.axes()
+        ax.plot([1, 2], [3, 4], color=style.ACCENT)
+        ax.set(xlabel="days", ylabel=label)
+        return ax
+
+    for drawn in (draw, lambda label: draw(label).figure):
+        report.figure(drawn, "<b>users</b>", title='Users by "event"', tells="all of them")
     assert not plt.get_fignums()
     for data, metadata in shown:
-        assert data["text/plain"] == metadata["image/png"]["alt"] == 'Users by "event"'
-        assert 300 < metadata["image/png"]["width"] < 700  # 6.4 inches at 96 pixels, trimmed
-    assert shown[0][0]["image/png"] == shown[1][0]["image/png"]
+        told = metadata["mctlib_shown"]
+        assert data["text/plain"] == 'Users by "event": all of them'
+        assert told["small"] == "<b>users</b>; days", "the axes' names stand in the caption"
+        for svg, width in ((data["image/svg+xml"], 700), (told["narrow"], 350)):
+            assert f'width="{width}"' in svg and 'aria-label="Users by &quot;event&quot;:' in svg
+            assert "var(--blue,#0b5c96)" in svg and ">3.2</text>" in svg
+            assert not re.search(r"<style|<script|<b>|DejaVu| id=\"(?!p)", svg)
+    ids = [set(re.findall(r' id="([^"]+)"', data["image/svg+xml"])) for data, _ in shown]
+    assert ids[0] and not ids[0] & ids[1], "two pictures of a page share no id"
 
 
 def test_the_header_says_what_was_read_and_what_was_left_out(shown):

@@ -38,7 +38,7 @@ def test_plain_rates_have_newcombes_published_interval():
         sps.chi2_contingency([[56, 14], [48, 32]], correction=False).pvalue
     )
     assert not result.rungs["supported"].any() and result.verdict == "not supported"
-    assert "too few to fit anything" in result.finding and "no evidence" in result.finding
+    assert "too few to fit anything" in result.details[0] and "no evidence" in result.details[0]
     assert (
         result.path["observed"].tolist() == [48 / 80, 56 / 70]
         and result.path["counterfactual"].isna().all()
@@ -72,7 +72,9 @@ def test_interrupted_series_is_observed_minus_projected_trend():
     np.testing.assert_allclose(result.path["observed"], values)
     np.testing.assert_allclose(result.path["counterfactual"], start + slope * week)
     assert result.path["day"].iloc[20] == change
-    assert "percentage points" in result.finding and "No control group" in " ".join(result.caveats)
+    assert "percentage points" in result.details[0] and "No control group" in " ".join(
+        result.caveats
+    )
 
 
 def test_path_band_is_the_prediction_interval_of_least_squares():
@@ -136,10 +138,10 @@ def test_difference_in_differences_of_one_segment_by_hand():
     ends = [did["effect"] - half, did["effect"] + half]
     assert did[["effect_ci_lower", "effect_ci_upper"]].tolist() == pytest.approx(ends)
     assert (result.comparison, result.effect, did["verdict"]) == ("supported", "shown", "shown")
-    assert result.finding.startswith("The change of 2025-04-07 moved the metric for t by +")
-    assert result.details[0].startswith("By difference-in-differences against c0, c1, c2 and c3, +")
+    assert result.details[0].startswith("The change of 2025-04-07 moved the metric for t by +")
+    assert result.details[1].startswith("By difference-in-differences against c0, c1, c2 and c3, +")
     naive = 100 * (treated["value"][91:].mean() - treated["value"][:91].mean())
-    assert result.details[0].endswith(f"; plain before/after says {naive:+.1f} percentage points.")
+    assert result.details[1].endswith(f"; plain before/after says {naive:+.1f} percentage points.")
     # the means of 8 weeks after and 13 before are 10.5 weeks apart
     farthest = 10.5 * (0.002 - (-0.002 + 0.001 - 0.001) / 3)
     assert (
@@ -164,7 +166,7 @@ def test_one_segment_must_move_twice_as_far_as_any_control(other, verdict):
     assert did["supported"] and did["effect_ci_lower"] > 0 and did["verdict"] == verdict
     assert result.effect == verdict
     told = "times as far as c0 moved against the other controls without a change"
-    assert (told in result.finding) == (verdict == "inconclusive")
+    assert (told in result.details[0]) == (verdict == "inconclusive")
 
 
 def test_the_mix_of_the_controls_cannot_move_the_result():
@@ -203,7 +205,7 @@ def test_counts_are_compared_with_controls_scaled_to_their_level():
     assert money["n"] == 56 and money["incremental"] == pytest.approx(
         56 * did["effect"]
     )  # 8 weeks of days
-    assert "a day" in result.finding
+    assert "a day" in result.details[0]
 
 
 def test_control_segments_without_users_in_most_weeks_are_not_compared():
@@ -294,7 +296,7 @@ def test_sparse_panels_give_a_result_or_say_why_not(
     except (DataError, ParameterError):
         return
     rungs = result.rungs
-    assert not rungs[rungs["effect"].isna()]["supported"].any() and result.finding
+    assert not rungs[rungs["effect"].isna()]["supported"].any() and result.details[0]
     assert (rungs["reason"] != "").all() and ((rungs["verdict"] != "") == rungs["supported"]).all()
     ends = rungs.loc[rungs["supported"], ["effect_ci_lower", "effect_ci_upper"]]
     assert np.isfinite(ends).all(axis=None)
@@ -517,8 +519,8 @@ def test_a_shock_to_one_side_as_a_whole_is_inconclusive():
     did = result.rungs.set_index("rung").loc[roi.DID]
     assert did["supported"] and did["pvalue"] < 1e-4 and did["verdict"] == "inconclusive"
     assert (result.comparison, result.effect, result.course) == ("supported", "inconclusive", "")
-    assert result.verdict == "inconclusive" and "moves as far by itself (p = " in result.finding
-    assert result.money["value_amount"].isna().all() and "investment" not in result.finding
+    assert result.verdict == "inconclusive" and "moves as far by itself (p = " in result.details[0]
+    assert result.money["value_amount"].isna().all() and "investment" not in result.details[0]
     assert result.path["gain_amount"].isna().all()
 
 
@@ -650,7 +652,7 @@ def test_comparisons_that_show_opposite_effects_are_inconclusive():
     verdict = result.rungs.set_index("rung")["verdict"]
     assert verdict[roi.ITS] == verdict[roi.DID] == "shown"
     assert (result.comparison, result.effect) == ("supported", "inconclusive")
-    assert "two comparisons that contradict each other" in result.finding
+    assert "two comparisons that contradict each other" in result.details[0]
     assert result.money["roi"].isna().all()
 
 
@@ -709,7 +711,7 @@ def test_the_demos_lost_tracking_is_refused():
     result = compare_before_after(
         series, change_at=demo.TRACKING_LOSS["released"], treated=demo.TRACKING_LOSS["platform"]
     )
-    assert result.verdict == "not supported" and "the tracking itself changed" in result.finding
+    assert result.verdict == "not supported" and "the tracking itself changed" in result.details[0]
 
 
 # ----------------------------------------------------------------------------------------- pictures

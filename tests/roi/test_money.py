@@ -112,7 +112,7 @@ def test_the_arms_speak_where_there_are_any_and_money_is_theirs():
     )
     columns = ["effect", "effect_ci_lower", "effect_ci_upper", "pvalue", "detectable_effect"]
     assert top[columns].tolist() == row[columns].tolist()
-    assert found.details[0].startswith("By randomised arms, new against old, +")
+    assert found.details[1].startswith("By randomised arms, new against old, +")
     paid = found.money.iloc[0]
     assert paid["n"] == row["n_users"] == arms.days.query("segment == 'new'")["n_users"].sum()
     assert paid["incremental"] == pytest.approx(row["effect"] * row["n_users"])
@@ -122,7 +122,7 @@ def test_the_arms_speak_where_there_are_any_and_money_is_theirs():
     centre = sum(ends) / 2
     assert ends[1] - ends[0] == pytest.approx((lifts[1] - lifts[0]) * 45 * row["n_users"] / 1000)
     assert centre == pytest.approx(paid["roi"])  # a normal error: half of the interval each way
-    assert found.details[1] == (
+    assert found.details[2] == (
         f"For the users of the arm that is {paid['incremental']:+,.0f} successes, at 45 EUR a "
         "success and a cost of 1,000 EUR."
     )
@@ -190,5 +190,5 @@ def test_what_slowness_cost_leaves_them_out_too():
     found = value_of_speed(frame, responses, money=Money(3.0, currency="EUR"))
     # 20 of 100 a day, but on Sundays 5, of two weeks
     assert found.stages["missed"].iloc[0] == pytest.approx(2 * (6 * 20 + 5), rel=0.01)
-    assert found.stages["currency"].eq("EUR").all() and " EUR a day (" in found.finding
+    assert found.stages["currency"].eq("EUR").all() and " EUR a day (" in found.details[0]
     assert any("Nothing at all was recorded on 2025-05-06" in c for c in found.caveats)

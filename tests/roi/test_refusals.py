@@ -21,7 +21,7 @@ def test_a_short_history_is_descriptive_only():
     frame, change = series_of(0.2 + 0.01 * noise(1, 20) + 0.1 * (np.arange(20) >= 11), n_pre=11)
     result = compare_before_after(frame, change_at=change)
     assert result.verdict == "not supported" and not result.rungs["supported"].any()
-    assert "descriptive only: 11 whole weeks before and 9 after" in result.finding
+    assert "descriptive only: 11 whole weeks before and 9 after" in result.details[0]
     assert result.money["incremental"].isna().all() and len(result.path) == 20
 
 
@@ -45,7 +45,7 @@ def test_placebo_dates_that_look_alike_make_it_inconclusive():
     its = result.rungs.set_index("rung").loc[roi.ITS]
     assert its["pvalue"] < 0.05 < its["placebo_pvalue"] and its["supported"]
     assert its["verdict"] == result.effect == result.verdict == "inconclusive"
-    assert result.finding.startswith("Inconclusive") and "placebo dates" in result.finding
+    assert result.details[0].startswith("Inconclusive") and "placebo dates" in result.details[0]
     told = "placebo dates look like effects although nothing changed: on this series effects are"
     assert any(told in caveat for caveat in result.caveats)
 
@@ -99,7 +99,7 @@ TIMELINE = pd.DataFrame(
 def test_weeks_that_do_not_differ_support_nothing():
     nothing = pd.concat([series_of(np.zeros(24), segment=s) for s in "ab"])
     result = compare_before_after(nothing, change_at="2025-04-07", treated="a")
-    assert result.verdict == "not supported" and "do not differ at all" in result.finding
+    assert result.verdict == "not supported" and "do not differ at all" in result.details[0]
 
 
 @pytest.mark.parametrize("kind", ["rate", "count", "mean"])
@@ -110,7 +110,7 @@ def test_a_level_that_never_moves_supports_nothing_for_all_rounding(kind, level)
     )
     assert (
         result.verdict == "not supported"
-        and "do not differ at all" in result.finding
+        and "do not differ at all" in result.details[0]
         and not any("break even" in c for c in result.caveats)
     )
 
@@ -135,9 +135,9 @@ def test_an_exact_trend_is_no_effect_and_has_no_price():
     result = compare_before_after(
         series_of(np.linspace(0.1, 0.3, 50)), change_at="2025-10-13", money=Money(1, 1)
     )
-    assert result.rungs.set_index("rung").loc[roi.ITS, "effect"] == 0 and result.finding.startswith(
-        "No effect of the change"
-    )
+    assert result.rungs.set_index("rung").loc[roi.ITS, "effect"] == 0 and result.details[
+        0
+    ].startswith("No effect of the change")
     assert result.effect == "not shown" and result.money.filter(like="amount").isna().all(axis=None)
 
 
@@ -221,7 +221,7 @@ def test_segments_may_be_numbers_named_twice_or_empty():
     nameless = compare_before_after(
         frame.assign(segment=frame["segment"].map(names)), change_at=change, treated="a"
     )
-    told = " ".join((nameless.finding, *nameless.details))
+    told = " ".join((nameless.details[0], *nameless.details))
     assert "against (none), b, c and d," in told and "nan" not in told
 
 
@@ -233,7 +233,7 @@ def test_one_is_not_many():
         + compare_before_after(series_of(values)[:-6], change_at="2025-09-01").caveats
     )
     short = compare_before_after(series_of(values[:2]), change_at="2025-01-13")
-    assert "1 whole week before and 1 after the change are too few" in short.finding
+    assert "1 whole week before and 1 after the change are too few" in short.details[0]
 
 
 def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
@@ -242,7 +242,7 @@ def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
     result = compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE)
     assert (
         result.verdict == "not supported"
-        and "the tracking itself changed on 2025-03-10 (new SDK)" in result.finding
+        and "the tracking itself changed on 2025-03-10 (new SDK)" in result.details[0]
     )
     assert [c for c in result.caveats if c.startswith("Coincidence")] == [
         "Coincidence, not cause: competitor on 2025-03-03, rival.",
@@ -268,7 +268,7 @@ def test_tracking_that_moved_with_the_change_refuses_every_verdict(share, verdic
         "of the successes the server knows, the events hold 100.0 % before the change and "
         f"{100 * share:.1f} % after it"
     )
-    assert ("the tracking itself changed: " + said in result.finding) == (
+    assert ("the tracking itself changed: " + said in result.details[0]) == (
         verdict == "not supported"
     )
     assert any(
@@ -444,8 +444,8 @@ def test_money_by_hand():
         "break_even_value_amount"
     ] == pytest.approx(1000 / (4900 * its["effect"] * 0.5))
     assert money["break_even_days"] == pytest.approx(49 * 1000 / money["value_amount"])
-    assert "): a return on investment of" in result.finding
-    assert result.details[1] == (
+    assert "): a return on investment of" in result.details[0]
+    assert result.details[2] == (
         f"In the weeks seen that is {money['incremental']:+,.0f} successes, at 10 units of money a "
         "success, 50 % of it kept, and a cost of 1,000 units of money."
     )
@@ -456,12 +456,12 @@ def test_money_by_hand():
     dear = compare_before_after(frame, change_at=change, money=Money(10, 5000, 0.5))
     assert (
         np.isnan(dear.money["payback_days"].iloc[0])
-        and "not paid back within the data" in dear.finding
+        and "not paid back within the data" in dear.details[0]
     )
     unsure = compare_before_after(frame, change_at=change, money=Money(10, (1000, 800), 0.5))
     assert (
         unsure.money[["roi_ci_lower", "roi_ci_upper"]].isna().all(axis=None)
-        and "not estimable" in unsure.finding
+        and "not estimable" in unsure.details[0]
     )
     assert unsure.money["p_positive"].iloc[0] < money["p_positive"]
 
@@ -488,7 +488,7 @@ def test_a_series_that_was_saved_and_read_again_gives_the_same_answer(tmp_path):
     expected = compare_before_after(DailyMetric(frame), **ask)
     found = compare_before_after(pd.read_csv(tmp_path / "series.csv"), **ask)
     assert found.metric == "the share" and "1,470 of the newest users" in " ".join(found.caveats)
-    assert (found.finding, found.caveats) == (expected.finding, expected.caveats)
+    assert (found.details[0], found.caveats) == (expected.details[0], expected.caveats)
     for name, table in expected.tables.items():
         pd.testing.assert_frame_equal(found.tables[name], table)
 
@@ -500,8 +500,8 @@ def test_a_cost_that_was_covered_and_lost_again_is_not_paid_back():
     assert result.money["payback_days"].iloc[0] <= 7 and result.money["roi"].iloc[0] < -1
     assert (
         f"it covered its cost by day {result.money['payback_days'].iloc[0]:.0f} but lost it again."
-        in result.finding
-        and "paid back" not in result.finding
+        in result.details[0]
+        and "paid back" not in result.details[0]
     )
     texts = [
         t.get_text()
@@ -529,8 +529,8 @@ def test_without_a_value_or_a_cost_only_the_extra_successes_are_given(given_):
         .all()
     )
     assert (
-        "investment" not in result.finding
-        and "In the weeks seen" not in result.finding
+        "investment" not in result.details[0]
+        and "In the weeks seen" not in result.details[0]
         and "p_positive" not in " ".join(result.caveats)
     )
 
@@ -546,10 +546,10 @@ def test_a_free_change_has_a_value_but_no_return():
         and money["p_positive"] > 0.99
     )
     assert money[["roi", "roi_ci_lower", "roi_ci_upper", "payback_days"]].isna().all()
-    assert f"): a value of {money['value_amount']:,.0f} EUR (" in result.finding
-    assert result.details[1].endswith("successes, at 45 EUR a success and a cost of 0 EUR.")
+    assert f"): a value of {money['value_amount']:,.0f} EUR (" in result.details[0]
+    assert result.details[2].endswith("successes, at 45 EUR a success and a cost of 0 EUR.")
     assert any(
         c.startswith("The cost is 0: a return on investment is not defined") for c in result.caveats
     )
     costly = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))
-    assert "): a return on investment of" in costly.finding
+    assert "): a return on investment of" in costly.details[0]

@@ -80,19 +80,21 @@ def test_the_finding_names_a_loss_only_where_it_is_more_than_noise():
         daily(np.r_[np.full(17, 100), np.full(7, 60)] + rng.normal(0, 2, 24)), LOG, money=Money(2.0)
     )
     assert (
-        clear.finding.startswith("The fall of the daily users of booked cost ")
-        and "one day sooner would have saved at most a day of that" in clear.finding
+        clear.details[0].startswith("The fall of the daily users of booked cost ")
+        and "one day sooner would have saved at most a day of that" in clear.details[0]
     )
     assert "overstated" in clear.caveats[0]
     noise = value_of_speed(daily(100 + rng.normal(0, 10, 24)), LOG)
-    assert noise.finding.startswith("That an earlier answer would have saved anything is not shown")
+    assert noise.details[0].startswith(
+        "That an earlier answer would have saved anything is not shown"
+    )
 
 
 def test_what_cannot_be_said_is_said():
     nothing = value_of_speed(daily(np.full(24, 100)), LOG[1:])
     assert (
         nothing.stages.empty
-        and "the response log holds no alert on the daily users of booked" in nothing.finding
+        and "the response log holds no alert on the daily users of booked" in nothing.details[0]
         and nothing.caveats == ()
     )
     assert value_of_speed(daily(np.full(24, 100)), LOG[:0]).stages.empty
@@ -151,7 +153,7 @@ def test_a_stage_of_hours_lasts_no_day():
         LOG[:1].assign(**dict.fromkeys(["detected_on", "decided_on", "shipped_on"], "2025-05-06")),
         money=Money(2.0),
     )
-    assert "in the 1 day until noticed" in one.finding
+    assert "in the 1 day until noticed" in one.details[0]
 
 
 def test_a_stage_that_was_not_logged_ends_with_the_next_one():
@@ -190,4 +192,4 @@ def test_a_series_that_was_saved_and_read_again_gives_the_same_answer(tmp_path):
     ):
         found = value_of_speed(same, LOG, money=Money(3.0))
         pd.testing.assert_frame_equal(found.stages, expected.stages)
-        assert (found.finding, found.caveats) == (expected.finding, expected.caveats)
+        assert (found.details[0], found.caveats) == (expected.details[0], expected.caveats)

@@ -58,13 +58,15 @@ def test_a_good_run_leaves_everything_in_its_place(runs):
     assert variant["finding"]["finding"] == "2 steps were read within 7d."
     assert good["finding"] == {
         "finding": "2 steps were read within 14d.",
-        "rule": "",
-        "details": [],
-        "more": [],
+        "how_sure": [],
+        "details": [""],
+        "rules": [],
         "caveats": ["A fixture, not an analysis."],
-        "next_step": "Nothing: this notebook only tests the runner.",
-        "owner": "analyst",
     }
+    (headline,) = good["headlines"]
+    assert (headline["name"], headline["value"], headline["verdict"]) == ("steps", 2, "")
+    (action,) = good["actions"]
+    assert action["text"] == "Do nothing." and action["role"] == "Analyst"
     assert good["title"] == "Do steps follow each other?"
 
 
@@ -116,21 +118,20 @@ def test_the_page_is_self_contained_and_without_code(runs):
     page = (runs.good_folder / "good.html").read_text()
     assert (
         '<html lang="en">' in page
-        and "<title>Do steps follow each other? - 31 March 2026</title>" in page
+        and "<title>Do steps follow each other? · 31 March 2026</title>" in page
     )
-    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
     assert not re.search(
         r"<script|<link|@import|<iframe|https?://|url\(|src=\"(?!data:image/png;base64,)", page
     )
     assert "report.table" not in page and "import report" not in page
-    assert re.findall(r"<img [^>]*alt=\"([^\"]*)\"", page) == ["Users by event"]
+    drawings = re.findall(r'<svg [^>]*role="img" aria-label="([^"]*)"', page)
+    assert drawings == ["Users by event: two events"] * 2, "for a desk, and for a phone"
     finding = page.index("2 steps were read within 14d.")
-    assert (
-        finding
-        < page.index('href="#Picture"')
-        < page.index('<h2 id="Picture"')
-        < page.index("<img")
-    )
+    assert finding < page.index('<li class="tile') < page.index("Do nothing.")
+    part, analyst = (page.index(f"<h2>{name}</h2>") for name in ("Picture", "For the analyst"))
+    assert page.index("Do nothing.") < part < page.index(drawings[0]) < analyst
+    assert "two events" in page[part : page.index("</summary>", part)]
 
 
 @pytest.mark.integration

@@ -88,11 +88,16 @@ def test_the_funnel_recovers_what_the_events_show(week, truth):
 
 
 def test_the_fall_on_android_is_called_lost_tracking(week):
-    (text,) = [r.finding["more"][-1]["finding"] for r in week.notebooks if r.name == "funnel"]
+    (funnel,) = [r for r in week.notebooks if r.name == "funnel"]
+    text = " ".join(funnel.finding["details"])
     assert (
         "events were lost, most at step 2, Profile completed, in android" in text
         and ", tracking -" in text
     )
+    assert "lost Android events hide" in funnel.finding["finding"]
+    (lost,) = [h for h in funnel.headlines if h.name == "tracking"]
+    assert lost.kind == "bad" and lost.high < 0
+    assert funnel.actions[0].about == "tracking" and funnel.actions[0].role == "Data collector"
 
 
 def test_creators_activate_later(week, truth):
@@ -132,13 +137,28 @@ def test_the_prompts_lift_is_recovered_where_the_naive_number_is_off(week, truth
 
 @pytest.mark.parametrize("name", ["funnel", "activation", "attribution", "roi"])
 def test_each_page_opens_with_its_finding_and_shows_no_code(week, name):
-    page = (folder(week) / f"{name}.html").read_text()
+    path = folder(week) / f"{name}.html"
+    page = path.read_text()
     (report,) = [r for r in week.notebooks if r.name == name]
-    article = page.index("<article>")
-    banner = page[page.index('class="said"') : article]
-    assert report.finding["finding"].split()[0] in banner
+    above = page[page.index('class="lead"') : page.index("<details")]
+    assert report.finding["finding"].split()[0] in above
+    assert above.count('<li class="tile') == len(report.headlines) <= 4
     assert "report.finding(" not in page and "open_log(" not in page
-    assert all(re.search(r'alt="[^"]{20,}"', picture) for picture in re.findall("<img[^>]*>", page))
+    assert all(
+        re.search(r'aria-label="[^"]{15,}"', svg) for svg in re.findall("<svg xm[^>]*>", page)
+    )
+    assert path.stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("name", ["funnel", "activation", "attribution", "roi"])
+def test_what_stands_first_is_short_and_everyday(week, name):
+    (report,) = [r for r in week.notebooks if r.name == name]
+    assert len(report.finding["finding"].split()) <= 25 and len(report.actions) <= 3
+    told = [report.finding["finding"], *(h.label for h in report.headlines)]
+    told += [a.text for a in report.actions]
+    assert not re.search(r"[a-z]_[a-z]|interval|hazard|significant|censored|pp\b", " ".join(told))
+    assert all(len(h.note.split()) <= 6 for h in report.headlines)
+    assert all(a.role for a in report.actions)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

@@ -133,7 +133,7 @@ def bomb(kind):
             archive.writestr("e.csv", text)
     elif kind == "parquet":
         duckdb.sql(f"""
-            COPY (SELECT 'u' AS user_id, 'a' AS event, TIMESTAMPTZ '2026-01-05T00:00:00Z' AS timestamp
+            COPY (SELECT 'u' AS user_id, 'a' AS event, '2026-01-05T00:00:00Z' AS timestamp
             FROM range(1000000)) TO '{path}' (ROW_GROUP_SIZE 1000000)
         """)
     else:

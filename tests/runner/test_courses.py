@@ -1,0 +1,93 @@
+"""A headline over the runs: its course, what is new, and data that were told anew."""
+
+from dataclasses import replace
+
+import pytest
+
+from mctlib.headlines import Against, Headline
+from mctlib.runner.courses import courses, line, mark_restated
+from mctlib.runner.pages import of_run, things
+from mctlib.runner.record import Report, RunRecord
+
+
+def run_of(as_of, value, *, status="good", parameters=None, **how):
+    """A run with one report and one level, half a point to either side of it."""
+    level = Headline(
+        name="rate", label="Rate", value=value, low=value - 0.5, high=value + 0.5, unit="%", **how
+    )
+    report = Report("funnel", "notebooks/funnel.ipynb", {"as_of": as_of, **(parameters or {})})
+    report.title, report.status, report.headlines = "Where?", status, [level]
+    report.finding = {"finding": "Found."}
+    started = "2026-04-01T06:00:00Z"
+    return RunRecord("weekly", "d", as_of, status, started, 1.0, "", None, {}, [report])
+
+
+def course_of(*past, now):
+    return courses(now, past)["funnel"][0]
+
+
+def test_a_level_is_compared_with_the_run_before():
+    now = run_of("2026-03-15", 20.4)
+    course = course_of(run_of("2026-03-01", 18.0), run_of("2026-03-08", 20.2), now=now)
+    assert [p.headline.value for p in course.points] == [18.0, 20.2, 20.4]
+    told = course.now
+    assert (told.verdict, told.kind, told.note) == (
+        "no clear change",
+        "unsure",
+        "last run 20.2\u00a0%",
+    )
+    assert told.against == Against("run", 20.2, "last run")
+    assert course.since == "20.2\u00a0% last run"
+    moved = course_of(run_of("2026-03-08", 25.0), now=now).now
+    assert (moved.verdict, moved.kind) == ("sure", "good"), "its range leaves the number before out"
+
+
+def test_without_a_run_before_there_is_nothing_to_compare_with():
+    course = course_of(now=run_of("2026-03-15", 20.4))
+    assert course.now.verdict == "" and course.since == "first run"
+
+
+def test_failed_and_later_runs_and_other_headlines_are_no_part_of_a_course():
+    other = run_of("2026-03-02", 3.0)
+    other.notebooks[0].headlines = [replace(other.notebooks[0].headlines[0], name="else")]
+    past = [run_of("2026-03-01", 1.0, status="failed"), other, run_of("2026-03-22", 9.0)]
+    assert len(course_of(*past, now=run_of("2026-03-15", 20.4)).points) == 1
+
+
+def test_what_was_asked_otherwise_is_named():
+    before = run_of("2026-03-08", 20.2, parameters={"window": "7d"})
+    now = run_of("2026-03-15", 20.4, parameters={"window": "14d"})
+    assert course_of(before, now=now).since.endswith("asked otherwise: window")
+
+
+def test_a_number_that_grows_with_the_days_says_so():
+    now = run_of("2026-03-15", 20.4, cumulative=True)
+    assert course_of(run_of("2026-03-08", 20.2), now=now).since.endswith("counts more days")
+
+
+@pytest.mark.parametrize(
+    ("before", "parameters", "anew"),
+    [(20.2, {}, True), (20.41, {}, False), (20.2, {"window": "7d"}, False)],
+)
+def test_another_number_of_the_same_day_is_a_restated_one(before, parameters, anew):
+    now = run_of("2026-03-15", 20.4)
+    mark_restated(now, [run_of("2026-03-15", before, parameters=parameters)])
+    assert now.notebooks[0].headlines[0].restated is anew
+
+
+def test_a_course_as_points_of_a_picture():
+    course = course_of(run_of("2026-03-08", -1.0), now=run_of("2026-03-15", 1.0))
+    drawn = line(course, 70, 24)
+    (x0, y0, *_), (x1, y1, *_) = drawn["points"]
+    assert x0 < x1 and y0 > y1, "later is right, more is up"
+    assert drawn["zero"] == 12.0, "in the middle of -1.5 and 1.5"
+
+
+def test_the_index_says_first_what_needs_somebody():
+    bad = {"verdict": "sure", "tone": "unwanted", "act": True}
+    now = run_of("2026-03-15", 20.4, **bad)
+    past = courses(now, [])
+    assert [thing.headline.name for thing in things(now, past)] == ["rate"]
+    assert "1 thing needs you: rate (20.4\u00a0%)." in of_run(now, past)
+    calm = run_of("2026-03-15", 20.4)
+    assert "Nothing needs you" in of_run(calm, courses(calm, []))

@@ -142,7 +142,7 @@ def _idle(said: Told) -> list[Headline]:
 
 def _best(said: Told) -> list[Headline]:
     sure = said.partners[said.partners["roi_ci_lower"] > 0]
-    for _, row in sure.nlargest(1, "roi").iterrows():
+    for _, row in sure.astype({"roi": float}).nlargest(1, "roi").iterrows():
         return [
             Headline(
                 name="best",

@@ -204,7 +204,7 @@ class Binned(str):
         return column
 
 
-def as_columns(by: Any, *, ids: bool = False) -> list[str]:
+def as_columns(by: Any) -> list[str]:
     """Read the names of columns.
 
     Parameters
@@ -212,13 +212,11 @@ def as_columns(by: Any, *, ids: bool = False) -> list[str]:
     by : str, mapping, list of these, or None
         One, several, or none (also "" and []). A mapping is of columns whose numbers are binned:
         name -> where each bin but the lowest begins.
-    ids : bool
-        Whether ids are allowed, because they are not shown.
 
     Raises
     ------
     ParameterError
-        One of them holds ids; bins that are none.
+        Bins that are none.
 
     Examples
     --------
@@ -231,12 +229,6 @@ def as_columns(by: Any, *, ids: bool = False) -> list[str]:
             columns += [_binned(name, edges) for name, edges in given.items()]
         elif given:
             columns.append(given)
-    for column in columns:
-        if not ids and column.rpartition(".")[2] in IDS:
-            raise ParameterError(
-                f'"{column}" holds ids, which no table or sentence may show; name a column whose '
-                "values are groups of users, such as channel or plan."
-            )
     return columns
 
 

@@ -185,7 +185,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     >>> attribution_windows(log, "interview_scheduled", **ask).windows["n_attributed"].tolist()
     [16]
     """
-    partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
+    partner, lengths, kinds = read_by(log, by), read_windows(windows, reference), read_rules(rules)
     events = read_events(
         log,
         conversion=conversion,

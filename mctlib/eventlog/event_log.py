@@ -83,7 +83,7 @@ class EventLog:
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
         moments = Moments.of(path, load["load_id"]) if path else None
-        return cls(load, StoreReader(con, Vocabulary(load["name"], con), moments))
+        return cls(load, StoreReader(con, Vocabulary(load["name"], con, load["hashed"]), moments))
 
     @classmethod
     def open(cls, path: Path, currency: str = "") -> EventLog:
@@ -280,7 +280,7 @@ class EventLog:
         [40]
         """
         columns = ["e.event::VARCHAR AS event"]
-        for column in as_columns(by):
+        for column in self.columns(by):
             title = column.removeprefix("properties.").replace('"', "")
             columns.append(f'{self._words.text(column)} AS "{title}"')
         chosen = " OR ".join(self._words.condition(self.step(e)) for e in events or [ANY])
@@ -361,7 +361,7 @@ class EventLog:
     ) -> Question:
         return Question(
             steps=[self.step(e) for e in events],
-            by=as_columns(by, ids=True),
+            by=as_columns(by),
             until=self.as_of(as_of),
             value=values,
         )
@@ -401,9 +401,13 @@ class EventLog:
         """
         return self._words.segments(column)
 
+    def columns(self, by: Any) -> list[str]:
+        """The names in a ``by``, see `as_columns`. Raises ParameterError: one of them holds ids."""
+        return [self._words.shown(column) for column in as_columns(by)]
+
     def check_column(self, column: str) -> None:
         """Raise a ParameterError unless ``column`` may stand in ``by`` and holds something."""
-        self.segments(column)
+        self.segments(self._words.shown(column))
 
     def of_user(self, column: str) -> bool:
         """Whether ``by`` reads this column from people, not from events."""

@@ -65,6 +65,7 @@ class Terms(TypedDict, total=False):
     earliest: Any
     zones: Sequence[str]
     notes: Sequence[str]
+    hashed: Sequence[str]
     resent_within: str
     ignore_case: bool
 
@@ -118,6 +119,7 @@ def fill(
         "tables": rows.counts,
         "identity": identity,
         "notes": list(terms.get("notes", ())),
+        "hashed": list(terms.get("hashed", ())),
         "met": met,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "observed_until": observed.told(terms.get("observed_until")),

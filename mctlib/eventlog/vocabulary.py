@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
 from mctlib.eventlog import filters
+from mctlib.eventlog.personal import is_id, of_partner
 from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
@@ -38,10 +40,15 @@ class Vocabulary:
         What sentences call it.
     con : connection
         Holds its tables.
+    hashed : collection of str
+        Columns and properties of which hashes are kept, because the data YAML says so.
     """
 
-    def __init__(self, log: str, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, log: str, con: duckdb.DuckDBPyConnection, hashed: Collection[str] = ()
+    ) -> None:
         self.log = log
+        self._hashed = hashed
         self._con = con
         self._filled: dict[tuple[str, str], bool] = {}
         names = self._ask("SELECT unnest(enum_range(NULL::event_names))::VARCHAR")
@@ -71,6 +78,21 @@ class Vocabulary:
                 f'"{name}" cannot be put into bins, for it holds no numbers in {self.log}.'
             )
         return Column(_in_bins(sql, name.edges), of_user)
+
+    def shown(self, name: str) -> str:
+        """A column's name. Raises ParameterError: it holds ids, or hashes in their place."""
+        if self.holds_ids(name):
+            raise ParameterError(
+                f'"{name}" holds ids, which no table or sentence may show; name a column whose '
+                "values are groups of users, such as channel or plan."
+            )
+        return name
+
+    def holds_ids(self, name: str) -> bool:
+        """Whether a column or property holds ids of people, devices, visits, or hashes of any."""
+        word = re.sub("^(event|people|properties)[.]", "", name)
+        of_somebody = is_id(word) and not of_partner(word)
+        return of_somebody or word in self._hashed or word.rpartition(".")[2] in IDS
 
     def numbers(self, sql: str, of_user: bool) -> bool:
         """Whether a column, given by its SQL, holds any number."""
@@ -214,7 +236,7 @@ class Vocabulary:
     def near(self, step: Step, key: str, wanted: Any) -> str:
         """Which values are there where events never have one, or which property may be meant."""
         word = key.rpartition(".")[2]
-        if word in IDS:
+        if self.holds_ids(key):
             return ""
         found = self.values_of(step, key)
         if not found:

@@ -127,6 +127,28 @@ def _column(value: Any, info: Any) -> str:
     return ""
 
 
+def _kinds(value: Any, info: Any) -> str:
+    """A column of touches by which credit is given, and last one of users, for their funnel."""
+    return (_partner(value[0], info) or _name(value[-1], info)) if value else ""
+
+
+def _sources(value: Any, info: Any) -> str:
+    """One alone is a column whose own values are credited."""
+    alone = len(value) == 1 and not value[0].startswith("survey:")
+    return _partner(value[0], info) if alone else ""
+
+
+def _partner(value: Any, info: Any) -> str:
+    """A column of events that says whom a touch names."""
+    from mctlib.attribution.question import Tags, read_by
+
+    try:
+        info.context.check_column(Tags.dim(read_by(info.context, value)))
+    except ParameterError as error:
+        return f": {str(error).removeprefix('by: ')}"
+    return ""
+
+
 def _apart(value: Any, info: Any) -> str:
     """Columns that no other parameter names already: each is held equal once, or compared."""
     value = as_columns(value)
@@ -326,14 +348,14 @@ class AttributionParameters(BaseModel):
     rule: Annotated[
         str, one_of("first", "last", "linear", "time_decay", "position", "markov", "shapley")
     ] = "linear"
-    sources: list[str] = []
+    sources: Annotated[list[str], _checked(_sources)] = []
     aliases: dict[str, str] = {}
     half_life: Duration = ""
     touches: list[Event] = []
     value: Money = 0
     value_of: Worth = ""
     steps: Funnel = []
-    kinds: list[Name] = []
+    kinds: Annotated[list[Any], _checked(_kinds)] = []
 
 
 class RoiParameters(BaseModel):

@@ -11,10 +11,10 @@ from typing import TypeAlias
 import duckdb
 
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError, column_type
+from mctlib.eventlog.personal import CONSENT
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.data_yaml import NAME, name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.personal import CONSENT
 from mctlib.sources.project import paths_of, project_root, store_folder
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread

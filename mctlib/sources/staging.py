@@ -21,17 +21,17 @@ from mctlib.contract import (
     column_type,
     nearest,
 )
-from mctlib.eventlog.pseudonyms import masked
-from mctlib.eventlog.rejecting import FAULTY_SHARE
-from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.sources.amounts import AmountColumn
-from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.personal import (
+from mctlib.eventlog.personal import (
     NEVER_HASHED,
     is_id,
     left_out,
     of_partner,
 )
+from mctlib.eventlog.pseudonyms import masked
+from mctlib.eventlog.rejecting import FAULTY_SHARE
+from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.sources.amounts import AmountColumn
+from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -75,6 +75,8 @@ class Stage:
     # of Parquet that is read where it lies: columns of times, by their SQL, and their types
     times: dict[str, str] = field(default_factory=dict)
     lies: bool = False
+    # columns and properties that are hashed because `hash` names them
+    hashed: set[str] = field(default_factory=set)
     # SQL that is not NULL where what `open` opens is not the JSON that it should be
     unread: str = "NULL"
 
@@ -239,7 +241,9 @@ class Stage:
 
     def _apart(self, name: str, text: str, value: str) -> str:
         """SQL of a property whose name would have it scrubbed: its hash, of partners itself."""
-        if name.lower() in map(str.lower, self.hash) or is_id(name) and not of_partner(name):
+        named = name.lower() in map(str.lower, self.hash)
+        self.hashed |= {name} if named else set()
+        if named or is_id(name) and not of_partner(name):
             return f"pseudonym({text})"
         return value if is_id(name) else ""
 
@@ -256,6 +260,7 @@ class Stage:
                         " without it there is nothing to count by. Take it out of hash."
                     )
                 chosen[column] = f"pseudonym({chosen[column]})"
+                self.hashed.add(column)
 
     def _need(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
         for column in REQUIRED[table]:

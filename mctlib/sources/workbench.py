@@ -9,11 +9,11 @@ import duckdb
 
 from mctlib.contract import NO, PLATFORMS, YES
 from mctlib.eventlog.build import owner
+from mctlib.eventlog.personal import OF_SOMEBODY, REGULATED
 from mctlib.eventlog.pseudonyms import hashed
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import connect
 from mctlib.sources import spellings
-from mctlib.sources.personal import OF_SOMEBODY, REGULATED
 
 NAMED = " ".join(
     f"WHEN regexp_matches(lower(x), {sql_text(words)}) THEN '{platform}'"

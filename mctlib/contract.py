@@ -7,9 +7,11 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 REQUIRED = {
@@ -56,6 +58,8 @@ PLATFORMS = {
 # How a lower-case text begins that gives consent, or gives none.
 YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
 NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
+# A day or a moment as a person may write it.
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?Z|[+-]\d{2}:?\d{2})?)?")
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",
@@ -116,7 +120,8 @@ def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
     Parameters
     ----------
     as_of : str, date or Timestamp
-        An ISO day, which means its end, or a timestamp; without a zone it is UTC.
+        An ISO day, which means its end, or a timestamp; without a zone it is UTC. No other text:
+        pandas reads "now" by the clock of the machine, and 05/04/2026 as an American does.
     name : str
         What the error calls it.
 
@@ -135,20 +140,20 @@ def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
     >>> as_timestamp("2026-06-30T12:00:00+02:00")
     Timestamp('2026-06-30 10:00:00+0000', tz='UTC')
     """
-    try:
-        stamp = pd.Timestamp(as_of)
-    except (ValueError, TypeError):
-        stamp = pd.NaT
+    is_text = isinstance(as_of, str)
+    stamp = pd.NaT
+    # beyond what nanoseconds can count there is no moment either
+    with suppress(ValueError, TypeError):
+        if DAY.fullmatch(as_of) if is_text else isinstance(as_of, (datetime.date, np.datetime64)):
+            stamp = pd.to_datetime(as_of, utc=True).as_unit("ns")
+            is_day = len(as_of) == len("2026-06-30") if is_text else type(as_of) is datetime.date
+            stamp += is_day * (pd.Timedelta("1D") - pd.Timedelta("1us"))
     if pd.isna(stamp):
         raise ParameterError(
             f'{name}: "{as_of}" is neither a day (2026-06-30) nor a timestamp '
             "(2026-06-30T12:00:00Z)."
         )
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    is_day = type(as_of) is datetime.date
-    if isinstance(as_of, str):
-        is_day = re.fullmatch(r"\s*\d{4}-\d{2}-\d{2}\s*", as_of) is not None
-    return stamp + pd.Timedelta("1D") - pd.Timedelta("1us") if is_day else stamp
+    return stamp
 
 
 def as_window(window: Any, name: str = "window") -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
@@ -13,8 +12,6 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.observed import last_day
-
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 
 
 # ---- rules: each gives what follows the parameter's name in a sentence, "" where nothing is wrong
@@ -128,8 +125,8 @@ def _column(value: Any, info: Any) -> str:
 
 
 def _kinds(value: Any, info: Any) -> str:
-    """A column of touches by which credit is given, and last one of users, for their funnel."""
-    return (_partner(value[0], info) or _name(value[-1], info)) if value else ""
+    """By the first credit is given, so touches must have it; the last may be of users."""
+    return _partner(value[0], info) if value else ""
 
 
 def _sources(value: Any, info: Any) -> str:
@@ -268,13 +265,9 @@ def segment_of(parameter: str) -> AfterValidator:
 
 
 def read_day(what: str, text: Any, example: pd.Timestamp, otherwise: str = "") -> pd.Timestamp:
-    """Read a day or a moment in one spelling only.
-
-    pandas would also read "now" as the clock of the machine, and 11/01/2026 as the American does.
-    """
-    with contextlib.suppress(ValueError):
-        if isinstance(text, str) and DAY.fullmatch(text):
-            return as_timestamp(text)
+    """Read a day or a moment; an ``example`` of the data's own says how it is written."""
+    with contextlib.suppress(ParameterError):
+        return as_timestamp(text)
     day = f"{example:%Y-%m-%d}"
     said = f'a day like "{day}" or a timestamp like "{day}T12:00:00Z"'
     raise ParameterError(f"{what} is {json.dumps(text)}; write {otherwise}{said}.")
@@ -355,7 +348,7 @@ class AttributionParameters(BaseModel):
     value: Money = 0
     value_of: Worth = ""
     steps: Funnel = []
-    kinds: Annotated[list[Any], _checked(_kinds)] = []
+    kinds: Annotated[list[Name], _checked(_kinds)] = []
 
 
 class RoiParameters(BaseModel):

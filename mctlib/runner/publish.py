@@ -21,10 +21,9 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from mctlib.contract import ParameterError, as_timestamp
+from mctlib.contract import DAY, ParameterError, as_timestamp
 from mctlib.eventlog.store_file import settle
 from mctlib.runner.execute import read_notebook
-from mctlib.runner.parameters import DAY
 from mctlib.runner.record import NAME, Report, RunRecord
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -6,8 +6,8 @@ import datetime
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from numbers import Real
 from typing import Any
 
@@ -76,6 +76,23 @@ class DataError(ValueError):
 
 class ParameterError(ValueError):
     """A parameter is wrong; the message names it, the rule and the nearest valid word."""
+
+
+class Mistakes(list[str]):
+    """Sentences about what is wrong, gathered so that all of them are told at once."""
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what an error of the user's says, and go on."""
+        try:
+            yield
+        except (DataError, ParameterError) as error:
+            self.append(str(error))
+
+    def tell(self, kind: type[ValueError] = ParameterError) -> None:
+        """Raise the error with one line a mistake, if there is any."""
+        if self:
+            raise kind("\n".join(dict.fromkeys(self)))
 
 
 def column_type(column: str) -> str:
@@ -147,7 +164,7 @@ def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
         if DAY.fullmatch(as_of) if is_text else isinstance(as_of, (datetime.date, np.datetime64)):
             stamp = pd.to_datetime(as_of, utc=True).as_unit("ns")
             is_day = len(as_of) == len("2026-06-30") if is_text else type(as_of) is datetime.date
-            stamp += is_day * (pd.Timedelta("1D") - pd.Timedelta("1us"))
+            stamp += pd.Timedelta("1D") - pd.Timedelta("1us") if is_day else pd.Timedelta(0)
     if pd.isna(stamp):
         raise ParameterError(
             f'{name}: "{as_of}" is neither a day (2026-06-30) nor a timestamp '

@@ -205,10 +205,8 @@ def read_tags(
             f'sources: give some of {", ".join(SOURCES)} and at most one "{SURVEY}<question>", '
             f"the one that stands in a conflict first{wrong}"
         )
-    known: dict[str, str] = {}
-    if by in ("partner_id", "channel"):
-        paid = sorted(log.table("spend")[by].dropna().astype(str).str.strip().unique())
-        known = {name.lower(): name for name in paid}
+    paid = sorted(log.table("spend")[spend_key(log, by)].dropna().astype(str).str.strip().unique())
+    known = {name.lower(): name for name in paid}
     # an alias that names a partner of the spend table does so in the table's spelling
     spelt = {
         str(alias).strip().lower(): known.get(str(name).strip().lower(), str(name).strip())
@@ -216,6 +214,13 @@ def read_tags(
     }
     known |= spelt
     return Tags(by, asked, known, *_heard(log, asked, known, end))
+
+
+def spend_key(log: EventLog, by: str) -> str:
+    """The column by which the spend table names partners: that of the credit, or else its own."""
+    spend, keys = log.table("spend"), ("partner_id", "channel")
+    filled = [key for key in (by, *keys) if key in keys and spend[key].notna().any()]
+    return [*filled, "partner_id"][0]
 
 
 def _heard(

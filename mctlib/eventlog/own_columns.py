@@ -58,7 +58,11 @@ def fill_gaps(con: duckdb.DuckDBPyConnection, people: str) -> None:
     if not con.execute(f"{again} LIMIT 1").fetchall():
         return
     # of two that say something the first stands
-    said = [f"arg_min({c}, rowid) AS {c}" for c in CANONICAL["people"] if c not in ("user_id", "properties")]
+    said = [
+        f"arg_min({c}, rowid) AS {c}"
+        for c in CANONICAL["people"]
+        if c not in ("user_id", "properties")
+    ]
     filled = "json_merge_patch('{}', properties)"  # without what is null
     bags = f"list({filled} ORDER BY rowid DESC) FILTER (properties <> '')"
     merged = f"list_reduce({bags}, lambda a, b: json_merge_patch(a, b))::VARCHAR AS properties"

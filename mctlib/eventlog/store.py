@@ -265,10 +265,9 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     everybody = " UNION ".join(
         f"SELECT user_id FROM in_{table}" for table in ("events", *ABOUT_USERS)
     )
-    drawn = "pseudonym," if salted else ""  # in the order of the hashes
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE who AS
-        SELECT (row_number() OVER (ORDER BY {drawn} user_id) - 1)::INTEGER AS user, *
+        SELECT (row_number() OVER (ORDER BY pseudonym, user_id) - 1)::INTEGER AS user, *
         FROM (SELECT user_id, {hashed("user_id", salted)} AS pseudonym FROM ({everybody}));
         CREATE TABLE store.users AS
         SELECT user, pseudonym AS user_id, {bucket(salted)} AS bucket

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
 from mctlib.eventlog import filters
+from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.personal import is_id, of_partner
 from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
@@ -109,9 +110,10 @@ class Vocabulary:
         """
         whose, _, name = key.partition(".")
         if whose == "people" and name:
-            if name not in self._columns("people"):
+            own = name if name in self._columns("people") else own_name(name)
+            if own not in self._columns("people"):
                 raise self.unknown(name)
-            return name
+            return own
         if whose == "event" and name and name not in NAMED:
             return f"properties.{name}"
         if whose in ("event", "properties") or key in CALENDAR:
@@ -174,10 +176,8 @@ class Vocabulary:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
         steps = {step.label: step for step in map(self.step, events)}
         names = dict.fromkeys(name for step in steps.values() for name in step.names)
-        known = [*self.events, *self.meanings]
         said = [
-            f'event "{name}" does not occur in {self.log}.'
-            f"{nearest(name, [word for word in known if word != name])}"
+            f'event "{name}" does not occur in {self.log}.{self._event_meant(name)}'
             for name in names
             if name not in self.events
         ]
@@ -185,6 +185,12 @@ class Vocabulary:
             if part.where and (not part.names or set(part.names) & set(self.events)):
                 said += self._unmet(part)
         return said
+
+    def _event_meant(self, name: str) -> str:
+        """Which event may be meant by a name that is none."""
+        if name in self.meanings and name not in self.meanings[name].names:
+            return ' It is a name of the tracking plan: write it alone, without "event".'
+        return nearest(name, [*self.events, *self.meanings])
 
     def _unmet(self, step: Step) -> list[str]:
         """Sentences about a filter that nothing meets, or about a word in it that never occurs."""
@@ -221,10 +227,18 @@ class Vocabulary:
 
     def unknown(self, name: str) -> ParameterError:
         """What to say of a column that is not there, or is there and empty."""
+        people = self._columns("people")
+        if name.startswith("people."):
+            word = name.removeprefix("people.")
+            meant = [column for column in (word, own_name(word)) if column in people][-1:]
+            near = nearest(word, meant or people) or f" There are {', '.join(people) or 'none'}."
+            return ParameterError(
+                f'"{name}": columns of people stand here without "people.".{near}'
+            )
         known = name in self._named["people"] or name.removeprefix("event.") in NAMED
         if known:
             return ParameterError(f'The column "{name}" is empty in {self.log}.')
-        near = nearest(name, [*self._columns("people"), *self._columns("events")])
+        near = nearest(name, [*people, *self._columns("events")])
         if not near:
             keys = [f"properties.{key}" for key in self.property_keys()]
             near = nearest(f"properties.{name.removeprefix('properties.')}", keys)

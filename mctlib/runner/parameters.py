@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BaseModel, Field
 from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
 from mctlib.eventlog.observed import last_day
 
-
 # ---- rules: each gives what follows the parameter's name in a sentence, "" where nothing is wrong
 
 
@@ -137,7 +136,8 @@ def _sources(value: Any, info: Any) -> str:
 
 def _partner(value: Any, info: Any) -> str:
     """A column of events that says whom a touch names."""
-    from mctlib.attribution.question import Tags, read_by
+    from mctlib.attribution.question import read_by
+    from mctlib.attribution.touchpoints import Tags
 
     try:
         info.context.check_column(Tags.dim(read_by(info.context, value)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DataError, nearest
+from mctlib.contract import CANONICAL, DataError, Mistakes, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import canonical_frame
@@ -20,6 +20,7 @@ from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.personal import may_refuse
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.eventlog.store_file import remove_unused, stores
+from mctlib.phrases import count
 from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.data_yaml import Dataset, Source, read_dataset
 from mctlib.sources.files import File, find, one_sentence, rows_inside
@@ -82,6 +83,11 @@ def read_source(
             role: Stage(con, same, f"staged_{n + i}", *told, hash=source.hash)
             for i, (role, same) in enumerate(roles.items())
         }
+    notes += [
+        f"{stage.shown}: {count(stage.n_blank, 'row')} in which nothing stands, left out."
+        for stage in stages.values()
+        if stage.n_blank
+    ]
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
         selects = reader.read(table, **stages)
     _need_hashed(source.hash, list(stages.values()))
@@ -219,14 +225,18 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     hashed: set[str] = set()
     salted = salt_of(dataset, root)
     with workbench(store.parent, salted) as (con, folder):
+        mistakes = Mistakes()
         for table, source in dataset.sources():
-            selects = read_source(
-                con, source, table, root=root, folder=folder, notes=notes, hashed=hashed
-            )
+            selects: dict[str, str] = {}
+            with mistakes.noted():
+                selects = read_source(
+                    con, source, table, root=root, folder=folder, notes=notes, hashed=hashed
+                )
             for target, select in selects.items():
                 tables.setdefault(target, []).append((source.label, select))
                 if target == "events":
                     zones.append(source.timezone or READERS[source.format].timezone or "UTC")
+        mistakes.tell(DataError)
         if dataset.demo:
             for table, frame in demo.generate(dataset.demo.users, dataset.demo.seed).items():
                 con.register(f"demo_{table}", canonical_frame(frame, table))

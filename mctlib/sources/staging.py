@@ -5,7 +5,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -18,6 +18,7 @@ from mctlib.contract import (
     IDS,
     REQUIRED,
     DataError,
+    Mistakes,
     column_type,
     nearest,
 )
@@ -31,7 +32,16 @@ from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.amounts import AmountColumn
-from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
+from mctlib.sources.files import (
+    AS_TIME,
+    File,
+    blank,
+    listed,
+    one_sentence,
+    plain,
+    rows_inside,
+    scan,
+)
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -75,6 +85,7 @@ class Stage:
     # of Parquet that is read where it lies: columns of times, by their SQL, and their types
     times: dict[str, str] = field(default_factory=dict)
     lies: bool = False
+    n_blank: int = 0  # rows in which nothing stands, which are left out
     # columns and properties that are hashed because `hash` names them
     hashed: set[str] = field(default_factory=set)
     # SQL that is not NULL where what `open` opens is not the JSON that it should be
@@ -93,15 +104,22 @@ class Stage:
             self.lies = all(file.kind == "parquet" for file in self.files)
             made = "VIEW" if self.lies else "TABLE"
             self.con.execute(f"CREATE {made} {self.table} AS {scans}")
+        if any(file.kind == "csv" for file in self.files):
+            nothing = blank([sql_name(header) for header in self._described()])
+            gone = self.con.execute(f"DELETE FROM {self.table} WHERE {nothing}").fetchall()
+            self.n_blank = gone[0][0]
         if self.lies and len(shapes) == 1:
             self.times = self._columns_of_times()
         if not self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall():
             what = "gives" if self.files[0].kind == "arrow" else "has a header and"
             raise DataError(f"{self.shown} {what} no rows.")
 
-    def _columns_of_times(self) -> dict[str, str]:
+    def _described(self) -> dict[str, str]:
         described = self.con.sql(f"DESCRIBE {self.table}").fetchall()
-        kinds = {name: kind for name, kind, *_ in described}
+        return {name: kind for name, kind, *_ in described}
+
+    def _columns_of_times(self) -> dict[str, str]:
+        kinds = self._described()
         return {
             sql_name(header): kinds[header + AS_TIME]
             for header in self.headers.values()
@@ -179,7 +197,11 @@ class Stage:
             chosen["timestamp_raw"] = chosen["timestamp"]
         if table == "surveys":
             self._give_open_questions_a_reason(chosen)
-        typed = {column: self._typed(column, sql) for column, sql in chosen.items()}
+        typed, mistakes = {}, Mistakes()
+        for column, sql in chosen.items():
+            with mistakes.noted():
+                typed[column] = self._typed(column, sql)
+        mistakes.tell(DataError)
         if typed.get("user_id", "").startswith("clean("):
             # "null" is rejected by its name
             typed["user_id"] = typed["user_id"].replace("clean(", "blank(", 1)
@@ -195,15 +217,18 @@ class Stage:
         """Canonical column -> SQL of the text that fills it."""
         names = self.words
         chosen: dict[str, str] = {}
+        mistakes = Mistakes()
         for column, header in self.columns.items():
             if column not in CANONICAL[table]:
                 near = nearest(column, CANONICAL[table]) + KEPT * ("properties" in CANONICAL[table])
                 said = f'"{column}" in columns is not a column of {table}.{near}'
-                raise DataError(f"{self.shown}: {said}")
-            chosen[column] = self._mapped(column, header, names)
-            if column in self.clocks:
-                clock = self._mapped(column, self.clocks[column], names)
-                chosen[column] = _joined(chosen[column], clock)
+                mistakes.append(f"{self.shown}: {said}")
+                continue
+            with mistakes.noted():
+                chosen[column] = self._mapped(column, header, names)
+                if column in self.clocks:
+                    clock = self._mapped(column, self.clocks[column], names)
+                    chosen[column] = _joined(chosen[column], clock)
         for column in CANONICAL[table]:
             if column in chosen or column == "properties":
                 continue
@@ -212,8 +237,10 @@ class Stage:
                 sql = self._day_and_clock()
             if sql != "NULL":
                 chosen[column] = sql
-        self._need(table, chosen, names)
-        self._hash(chosen)
+        with mistakes.noted():
+            self._need(table, chosen.keys() | self.columns.keys(), names)
+            self._hash(chosen)
+        mistakes.tell(DataError)
         return chosen
 
     def _mapped(self, column: str, header: str, names: list[str]) -> str:
@@ -262,7 +289,8 @@ class Stage:
                 chosen[column] = f"pseudonym({chosen[column]})"
                 self.hashed.add(column)
 
-    def _need(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
+    def _need(self, table: str, chosen: Set[str], names: list[str]) -> None:
+        mistakes = Mistakes()
         for column in REQUIRED[table]:
             stands_in = table == "events" and column == "user_id" and "anonymous_id" in chosen
             if column in chosen or stands_in:
@@ -270,7 +298,8 @@ class Stage:
             way = nearest(column, names) or f" Its columns are: {listed(names)}."
             way += f' Map it with columns: {{{column}: "its header"}}.'
             way = rows_inside(self.con, self.files[0]) or way
-            raise DataError(f'{self.shown} has no column "{column}" for {table}.{way}')
+            mistakes.append(f'{self.shown} has no column "{column}" for {table}.{way}')
+        mistakes.tell(DataError)
 
     def _give_open_questions_a_reason(self, chosen: dict[str, str]) -> None:
         """An open question is one that most answer by neither yes nor no.
@@ -343,18 +372,28 @@ class Stage:
             )
         return put(made, sql)
 
-    def _nested(self, names: list[str]) -> set[str]:
-        """Which columns hold JSON: as_json of 5,000 takes the planner minutes, and few need it.
+    def _any(self, names: list[str], test: str) -> set[str]:
+        """Those among some columns of which a value passes a test, SQL with {} for the value.
 
         Asked for some at a time, for the time that it takes to plan grows with their square.
         """
-        nested: set[str] = set()
+        found: set[str] = set()
         for n in range(0, len(names), 100):
             some = names[n : n + 100]
-            looks = (f"bool_or(starts_with({x}, '{{') OR starts_with({x}, '['))" for x in some)
+            looks = (f"bool_or({test.format(x)})" for x in some)
             asked = f"SELECT {', '.join(looks)} FROM {self.table}"
-            nested.update(compress(some, self.con.sql(asked).fetchall()[0]))
-        return nested
+            found.update(compress(some, self.con.sql(asked).fetchall()[0]))
+        return found
+
+    def _plain_numbers(self, names: list[str]) -> dict[str, str]:
+        """SQL of those among some columns that hold numbers written otherwise than SQL's."""
+        found = {}
+        for name in self._any(names, r"regexp_matches({}, '\d[,.'' \x{{a0}}\x{{202f}}]\d')"):
+            column = AmountColumn(
+                self.con, self.shown, name, self.rows(), f"clean({name})", self.decimal
+            )
+            found[name] = column.plainly()
+        return found
 
     def _rest(self, clean: str) -> tuple[str, str]:
         """JSON text of what is left, without regulated keys and nulls, ids in it hashed.
@@ -379,8 +418,11 @@ class Stage:
             apart[key] = self._apart(key, text, value)
         if left:
             names = [sql_name(header) for header in left]
-            holding = self._nested(names)
+            # as_json of 5,000 columns takes the planner minutes, and few need it
+            holding = self._any(names, "starts_with({0}, '{{') OR starts_with({0}, '[')")
             texts = {name: f"{clean}({name})" for name in names}
+            if clean:
+                texts |= self._plain_numbers(names)
             values = (f"as_json({texts[n]})" if n in holding else texts[n] for n in names)
             pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
             more += f", json_object({pairs})::VARCHAR AS left_"

@@ -9,6 +9,7 @@ import duckdb
 
 from mctlib.contract import NO, PLATFORMS, YES
 from mctlib.eventlog.build import owner
+from mctlib.eventlog.ids import normal
 from mctlib.eventlog.personal import OF_SOMEBODY, REGULATED
 from mctlib.eventlog.pseudonyms import hashed
 from mctlib.eventlog.sql import sql_text
@@ -63,6 +64,6 @@ def workbench(
         tempfile.TemporaryDirectory(suffix, ".staging-", beside) as folder,
         connect(f"{folder}/staging.duckdb") as con,
     ):
-        hashing = f" CREATE TEMP MACRO pseudonym(x) AS {hashed('x', salted)}"
+        hashing = f" CREATE TEMP MACRO pseudonym(x) AS {hashed(normal('x'), salted)}"
         con.execute(MACROS + spellings.MACROS + hashing)
         yield con, Path(folder)

@@ -397,9 +397,9 @@ class EventLog:
     def segments(self, column: str) -> list[str]:
         """The values of a column that ``by`` may name, MISSING among them where some are empty.
 
-        Raises ParameterError: there is no such column, or it is empty.
+        Raises ParameterError: there is no such column, it is empty, or it holds ids.
         """
-        return self._words.segments(column)
+        return self._words.segments(self._words.shown(column))
 
     def columns(self, by: Any) -> list[str]:
         """The names in a ``by``, see `as_columns`. Raises ParameterError: one of them holds ids."""
@@ -407,7 +407,7 @@ class EventLog:
 
     def check_column(self, column: str) -> None:
         """Raise a ParameterError unless ``column`` may stand in ``by`` and holds something."""
-        self.segments(self._words.shown(column))
+        self.segments(column)
 
     def of_user(self, column: str) -> bool:
         """Whether ``by`` reads this column from people, not from events."""

@@ -231,7 +231,10 @@ class Vocabulary:
         if name.startswith("people."):
             word = name.removeprefix("people.")
             meant = [column for column in (word, own_name(word)) if column in people][-1:]
-            near = nearest(word, meant or people) or f" There are {', '.join(people) or 'none'}."
+            near = (
+                nearest(word, meant or people)
+                or f" There are {', '.join(people[:FEW_VALUES]) or 'none'}."
+            )
             return ParameterError(
                 f'"{name}": columns of people stand here without "people.".{near}'
             )

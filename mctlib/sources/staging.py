@@ -297,7 +297,8 @@ class Stage:
                 continue
             way = nearest(column, names) or f" Its columns are: {listed(names)}."
             way += f' Map it with columns: {{{column}: "its header"}}.'
-            way = rows_inside(self.con, self.files[0]) or way
+            if inside := rows_inside(self.con, self.files[0]):
+                raise DataError(f'{self.shown} has no column "{column}" for {table}.{inside}')
             mistakes.append(f'{self.shown} has no column "{column}" for {table}.{way}')
         mistakes.tell(DataError)
 

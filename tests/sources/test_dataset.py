@@ -220,7 +220,7 @@ def test_all_that_is_wrong_is_told_at_once(project):
     with pytest.raises(DataError) as error:
         open_log(project(yaml))
     assert str(error.value).splitlines() == [
-        'data.x.yaml: "events.formt" is not a field. Did you mean "format"?',
+        'data.x.yaml: "events.formt" is not a field. Did you mean "format" or "date_format"?',
         'data.x.yaml: "evnts" is not a field. Did you mean "events"?',
         'data.x.yaml: "curency" is not a field. Did you mean "currency"?',
     ]

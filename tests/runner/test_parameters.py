@@ -89,11 +89,6 @@ WRONG = {
         pack_of("attribution", kinds=["properties.session_id"]),
         'parameter "kinds" of attribution: "properties.session_id" holds ids, which no table',
     ),
-    "kinds that no touch has": (
-        pack_of("attribution", kinds=["country"]),
-        'parameter "kinds" of attribution: "country" is a column of people, of which a touch says'
-        " nothing; name one of the events.",
-    ),
     "a source that no touch has": (
         pack_of("attribution", sources=["platfrm"]),
         'parameter "sources" of attribution: "platfrm" is neither a column of the events nor '

@@ -6,10 +6,12 @@ import datetime
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 REQUIRED = {
@@ -56,6 +58,8 @@ PLATFORMS = {
 # How a lower-case text begins that gives consent, or gives none.
 YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
 NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
+# A day or a moment as a person may write it.
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?Z|[+-]\d{2}:?\d{2})?)?")
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",
@@ -72,6 +76,23 @@ class DataError(ValueError):
 
 class ParameterError(ValueError):
     """A parameter is wrong; the message names it, the rule and the nearest valid word."""
+
+
+class Mistakes(list[str]):
+    """Sentences about what is wrong, gathered so that all of them are told at once."""
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what an error of the user's says, and go on."""
+        try:
+            yield
+        except (DataError, ParameterError) as error:
+            self.append(str(error))
+
+    def tell(self, kind: type[ValueError] = ParameterError) -> None:
+        """Raise the error with one line a mistake, if there is any."""
+        if self:
+            raise kind("\n".join(dict.fromkeys(self)))
 
 
 def column_type(column: str) -> str:
@@ -116,7 +137,8 @@ def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
     Parameters
     ----------
     as_of : str, date or Timestamp
-        An ISO day, which means its end, or a timestamp; without a zone it is UTC.
+        An ISO day, which means its end, or a timestamp; without a zone it is UTC. No other text:
+        pandas reads "now" by the clock of the machine, and 05/04/2026 as an American does.
     name : str
         What the error calls it.
 
@@ -135,20 +157,20 @@ def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
     >>> as_timestamp("2026-06-30T12:00:00+02:00")
     Timestamp('2026-06-30 10:00:00+0000', tz='UTC')
     """
-    try:
-        stamp = pd.Timestamp(as_of)
-    except (ValueError, TypeError):
-        stamp = pd.NaT
+    is_text = isinstance(as_of, str)
+    stamp = pd.NaT
+    # beyond what nanoseconds can count there is no moment either
+    with suppress(ValueError, TypeError):
+        if DAY.fullmatch(as_of) if is_text else isinstance(as_of, (datetime.date, np.datetime64)):
+            stamp = pd.to_datetime(as_of, utc=True).as_unit("ns")
+            is_day = len(as_of) == len("2026-06-30") if is_text else type(as_of) is datetime.date
+            stamp += pd.Timedelta("1D") - pd.Timedelta("1us") if is_day else pd.Timedelta(0)
     if pd.isna(stamp):
         raise ParameterError(
             f'{name}: "{as_of}" is neither a day (2026-06-30) nor a timestamp '
             "(2026-06-30T12:00:00Z)."
         )
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    is_day = type(as_of) is datetime.date
-    if isinstance(as_of, str):
-        is_day = re.fullmatch(r"\s*\d{4}-\d{2}-\d{2}\s*", as_of) is not None
-    return stamp + pd.Timedelta("1D") - pd.Timedelta("1us") if is_day else stamp
+    return stamp
 
 
 def as_window(window: Any, name: str = "window") -> int:
@@ -204,7 +226,7 @@ class Binned(str):
         return column
 
 
-def as_columns(by: Any, *, ids: bool = False) -> list[str]:
+def as_columns(by: Any) -> list[str]:
     """Read the names of columns.
 
     Parameters
@@ -212,13 +234,11 @@ def as_columns(by: Any, *, ids: bool = False) -> list[str]:
     by : str, mapping, list of these, or None
         One, several, or none (also "" and []). A mapping is of columns whose numbers are binned:
         name -> where each bin but the lowest begins.
-    ids : bool
-        Whether ids are allowed, because they are not shown.
 
     Raises
     ------
     ParameterError
-        One of them holds ids; bins that are none.
+        Bins that are none.
 
     Examples
     --------
@@ -231,12 +251,6 @@ def as_columns(by: Any, *, ids: bool = False) -> list[str]:
             columns += [_binned(name, edges) for name, edges in given.items()]
         elif given:
             columns.append(given)
-    for column in columns:
-        if not ids and column.rpartition(".")[2] in IDS:
-            raise ParameterError(
-                f'"{column}" holds ids, which no table or sentence may show; name a column whose '
-                "values are groups of users, such as channel or plan."
-            )
     return columns
 
 

@@ -34,7 +34,6 @@ from mctlib.activation.narrative_first import early_first
 from mctlib.activation.survival_groups import Clock, Group, count_accounts, number_accounts
 from mctlib.contract import (
     ParameterError,
-    as_columns,
     as_timestamp,
     as_window,
     interval_columns,
@@ -149,7 +148,7 @@ def landmark_activation(
     """
     asked = {"start": start, "activation": activation, "competing": competing, "censor": censor}
     roles, sentences = clock_roles(log, asked)
-    window, by = as_window(horizon, "horizon"), as_columns(by)
+    window, by = as_window(horizon, "horizon"), log.columns(by)
     as_timestamp(as_of)
     days = landmark if isinstance(landmark, (list, tuple)) else [landmark]
     landmarks = [as_window(day, "landmark") for day in days]

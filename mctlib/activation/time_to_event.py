@@ -197,8 +197,8 @@ def time_to_activation(
     roles, sentences = clock_roles(log, asked | {"observed_from": observed_from})
     as_timestamp(as_of)  # a log would read None as its last event
     window = as_window(horizon, "horizon")
-    by, unit = as_columns(by), resolution(window, log.small)
-    labels = _labels(log, by, as_columns(adjust), as_columns(strata))
+    by, unit = log.columns(by), resolution(window, log.small)
+    labels = _labels(log, by, log.columns(adjust), log.columns(strata))
     kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
     columns = [column for columns in labels.values() for column in columns]
     counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)

@@ -13,10 +13,11 @@ import pandas as pd
 from mctlib.attribution.credit_rules import RULES
 from mctlib.attribution.person_time import TENURE_DAYS, Clock
 from mctlib.attribution.touchpoints import SOURCES, SURVEY, Tags
-from mctlib.contract import CANONICAL, ParameterError, as_columns, as_window, nearest
+from mctlib.contract import ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.days import midnights
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
+from mctlib.eventlog.vocabulary import NAMED
 from mctlib.phrases import DAY_US
 
 WEEK, MOST_PERIODS = 7 * DAY_US, 104  # periods of the calendar are weeks, or some weeks
@@ -73,18 +74,20 @@ class Question:
         return "linear" if "linear" in self.rules else self.rules[0]
 
 
-def read_by(by: Any) -> str:
+def read_by(log: EventLog, by: Any) -> str:
     """The one column that holds the partner."""
-    columns = as_columns(by)
+    columns = log.columns(by)
     if len(columns) != 1:
         raise ParameterError("by: name the column that holds the partner.")
-    known = set(CANONICAL["events"]) - {"user_id", "properties"}
-    if columns[0] not in known and "." not in columns[0]:
-        raise ParameterError(
-            f'by: "{columns[0]}" is neither a column of the events nor written as '
-            f"properties.<key>.{nearest(columns[0], known)}"
-        )
-    return columns[0]
+    column = columns[0]
+    if column in NAMED or column.startswith(("event.", "properties.")):
+        return column
+    fault = "is neither a column of the events nor written as properties.<key>"
+    if column in log.table("people"):
+        fault = "is a column of people, of which a touch says nothing; name one of the events"
+    keys = [f"properties.{key}" for key in log.property_keys()]
+    near = nearest(column, NAMED) or nearest(f"properties.{column}", keys)
+    raise ParameterError(f'by: "{column}" {fault}.{near}')
 
 
 def read_rules(rules: str | Sequence[str]) -> np.ndarray:
@@ -202,10 +205,8 @@ def read_tags(
             f'sources: give some of {", ".join(SOURCES)} and at most one "{SURVEY}<question>", '
             f"the one that stands in a conflict first{wrong}"
         )
-    known: dict[str, str] = {}
-    if by in ("partner_id", "channel"):
-        paid = sorted(log.table("spend")[by].dropna().astype(str).str.strip().unique())
-        known = {name.lower(): name for name in paid}
+    paid = sorted(log.table("spend")[spend_key(log, by)].dropna().astype(str).str.strip().unique())
+    known = {name.lower(): name for name in paid}
     # an alias that names a partner of the spend table does so in the table's spelling
     spelt = {
         str(alias).strip().lower(): known.get(str(name).strip().lower(), str(name).strip())
@@ -213,6 +214,13 @@ def read_tags(
     }
     known |= spelt
     return Tags(by, asked, known, *_heard(log, asked, known, end))
+
+
+def spend_key(log: EventLog, by: str) -> str:
+    """The column by which the spend table names partners: that of the credit, or else its own."""
+    spend, keys = log.table("spend"), ("partner_id", "channel")
+    filled = [key for key in (by, *keys) if key in keys and spend[key].notna().any()]
+    return [*filled, "partner_id"][0]
 
 
 def _heard(

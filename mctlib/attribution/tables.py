@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -16,7 +18,7 @@ from mctlib.attribution.incrementality import (
     brings,
     verdicts,
 )
-from mctlib.attribution.question import Question
+from mctlib.attribution.question import Question, spend_key
 from mctlib.attribution.touchpoints import LEFT_OUT
 from mctlib.contract import interval_columns
 from mctlib.eventlog.event_log import EventLog
@@ -27,19 +29,19 @@ def shared_out(credit: np.ndarray) -> np.ndarray:
     return stats.rate(credit, credit.sum(axis=-1, keepdims=True))
 
 
-def read_spend(log: EventLog, question: Question) -> pd.Series:
+def read_spend(log: EventLog, question: Question, touched: Collection[str]) -> pd.Series:
     """Money spent in the days of the counted conversions, by partner under whatever spelling.
 
-    "": on nobody, or ourselves.
+    "": on nobody, or ourselves, or on names of another column that are none of ``touched``.
     """
-    by, clock = question.by, question.clock
-    if by not in ("partner_id", "channel"):
-        return pd.Series(dtype=float)
+    clock, key = question.clock, spend_key(log, question.by)
     first, last = (pd.Timestamp(us, unit="us").normalize() for us in (clock.origin, clock.end))
     spend = log.table("spend")
     spend = spend[pd.to_datetime(spend["day"]).between(first, last)]
-    word = spend[by].astype("string").str.strip().str.lower()
+    word = spend[key].astype("string").str.strip().str.lower()
     partner = word.map(question.tags.known).fillna("").replace(dict(question.tags.joined))
+    if key != question.by:
+        partner = partner.where(partner.isin(touched), "")
     return spend["amount"].groupby(partner).sum()
 
 

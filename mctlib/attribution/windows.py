@@ -186,7 +186,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     >>> attribution_windows(log, "interview_scheduled", **ask).windows["n_attributed"].tolist()
     [16]
     """
-    partner, lengths, kinds = read_by(by), read_windows(windows, reference), read_rules(rules)
+    partner, lengths, kinds = read_by(log, by), read_windows(windows, reference), read_rules(rules)
     events = read_events(
         log,
         conversion=conversion,
@@ -208,7 +208,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
 def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attribution:
     """The answer to a checked question."""
     question, walked = walk(log, question, as_of=as_of)
-    spend = tables.read_spend(log, question)
+    spend = tables.read_spend(log, question, set(walked["touches"]["partner"]))
     counts = count(log, question, walked, spend.index[(spend != 0) & (spend.index != "")])
     own = walk_again(log, counts, as_of=as_of)
     spent, at = spend.reindex(counts.names), question.clock.reference

@@ -35,12 +35,18 @@ def look_over(con: duckdb.DuckDBPyConnection, first: Any, last: Any) -> dict[str
     """`look_alikes`, and checks of people, spend and backend: table, check, column, n, n_rows.
 
     Checks: "empty" (of a column that is not empty everywhere), "before" (``column`` lies before
-    ``after``), "unknown event" (``column`` names it, ``near`` the nearest), those of ROWS, and
-    "again" (a row that says the same as one before it). ``first``, ``last``: of the events.
+    ``after``), "after all events" and "after own events" (``column`` does), "unknown event"
+    (``column`` names it, ``near`` the nearest), those of ROWS, and "again" (a row that says the
+    same as one before it). ``first``, ``last``: of the events.
     """
     ask = asking(con)
     moments = {"first": f"TIMESTAMP '{first}'", "last": f"TIMESTAMP '{last}'"}
-    found = [*_empty(ask), *_out_of_order(ask), *_unknown_events(ask)]
+    found = [
+        *_empty(ask),
+        *_out_of_order(ask),
+        *_late_sign_ups(ask, moments["last"]),
+        *_unknown_events(ask),
+    ]
     for table, checks in ROWS.items():
         kinds = f"SELECT DISTINCT {SAME[table]} FROM store.{table}"
         again = f"count(*) - (SELECT count(*) FROM ({kinds}))"
@@ -72,6 +78,26 @@ def _out_of_order(ask: Ask) -> list[dict[str, Any]]:
             where = {"column": later, "after": earlier}
             found.append({"table": "people", "check": "before", **where, "n": n, "n_rows": n_rows})
     return found
+
+
+def _late_sign_ups(ask: Ask, end: str) -> list[dict[str, Any]]:
+    """Who signed up after all events, or after all of their own.
+
+    A day later at least, for days are written in many zones.
+    """
+    own = "SELECT user, max(timestamp) AS last FROM store.events GROUP BY user"
+    after = "signed_up_at > {} + INTERVAL 1 DAY"
+    late = f"count(*) FILTER ({after.format(end)})"
+    late_for_them = (
+        f"count(*) FILTER ({after.format('last')}) - count(last) FILTER ({after.format(end)})"
+    )
+    rows = f"store.people LEFT JOIN ({own}) USING (user) WHERE signed_up_at IS NOT NULL"
+    (counts,) = ask(f"SELECT count(*), {late}, {late_for_them} FROM {rows}")
+    return [
+        {"table": "people", "check": check, "column": "signed_up_at", "n": n, "n_rows": counts[0]}
+        for check, n in zip(("after all events", "after own events"), counts[1:])
+        if n
+    ]
 
 
 def _unknown_events(ask: Ask) -> list[dict[str, Any]]:

@@ -185,7 +185,7 @@ def daily_metric(
     found = log.reduce(
         _kernel(log, metric, window),
         events=events,
-        by=as_columns(by),
+        by=log.columns(by),
         as_of=as_of,
         values=getattr(metric, "property", None),
     )

@@ -90,7 +90,7 @@ class EventLog:
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
         moments = Moments.of(path, load["load_id"]) if path else None
-        words = Vocabulary(load["name"], con, Calendar(**load["calendar"]))
+        words = Vocabulary(load["name"], con, load["hashed"], Calendar(**load["calendar"]))
         return cls(load, StoreReader(con, words, moments))
 
     @classmethod
@@ -288,7 +288,7 @@ class EventLog:
         [40]
         """
         columns = ["e.event::VARCHAR AS event"]
-        for column in as_columns(by):
+        for column in self.columns(by):
             title = column.removeprefix("properties.").replace('"', "")
             columns.append(f'{self._words.text(column)} AS "{title}"')
         chosen = " OR ".join(self._words.condition(self.step(e)) for e in events or [ANY])
@@ -369,7 +369,7 @@ class EventLog:
     ) -> Question:
         return Question(
             steps=[self.step(e) for e in events],
-            by=as_columns(by, ids=True),
+            by=as_columns(by),
             until=self.as_of(as_of),
             value=values,
         )
@@ -405,9 +405,13 @@ class EventLog:
     def segments(self, column: str) -> list[str]:
         """The values of a column that ``by`` may name, MISSING among them where some are empty.
 
-        Raises ParameterError: there is no such column, or it is empty.
+        Raises ParameterError: there is no such column, it is empty, or it holds ids.
         """
-        return self._words.segments(column)
+        return self._words.segments(self._words.shown(column))
+
+    def columns(self, by: Any) -> list[str]:
+        """The names in a ``by``, see `as_columns`. Raises ParameterError: one of them holds ids."""
+        return [self._words.shown(column) for column in as_columns(by)]
 
     def check_column(self, column: str) -> None:
         """Raise a ParameterError unless ``column`` may stand in ``by`` and holds something."""

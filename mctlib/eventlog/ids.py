@@ -25,6 +25,12 @@ NOBODY: list[str] = """
     00000000-0000-0000-0000-000000000000 00000000000000000000000000000000
 """.split()  # noqa: SIM905
 NOBODY += [name.replace("_", " ") for name in NOBODY if "not_set" in name]
+# What a row of sums is called below a spreadsheet's table.
+_SUMS = """
+    total totals grand_total subtotal sum overall gesamt gesamtsumme gesamtergebnis summe insgesamt
+    zwischensumme total_général total_general somme totale totaal suma
+""".split()  # noqa: SIM905
+NOBODY += [word.replace("_", " ") + end for word in _SUMS for end in ("", ":")]
 UNFILLED = ("{{%}}", "${%}", "[object %]")  # templates, and objects that were printed
 ROUNDED = "such as 1.23457E+17"  # what a spreadsheet makes of long ids: many become one
 INTEGERS = 0.9  # share of a column's ids that are integers where 0 may be one too

@@ -18,19 +18,29 @@ SPELLINGS = (
 )
 
 
-def staged_meeting(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[str, int]]:
-    """The `meeting` of the staged tables, and of people without consent ("refused").
+def staged_refusers(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[str, int]]:
+    """The `meeting` of people without consent ("refused"), before they leave the staged tables.
 
-    Raises DataError: see `check_meeting`.
+    Makes `active`, who has events. Raises DataError: see `check_meeting`, which is about ids, so
+    that people who are to leave count too.
     """
     ask = asking(con)
-    tables = {table: f"in_{table}" for table in ABOUT_USERS}
-    if not any(ask(f"SELECT 1 FROM {rows} LIMIT 1") for rows in tables.values()):
-        return {}
-    con.execute("CREATE TEMP TABLE active AS SELECT DISTINCT user_id FROM in_events")
+    tables = " UNION ALL ".join(f"(SELECT 1 FROM in_{table} LIMIT 1)" for table in ABOUT_USERS)
+    # of nobody nothing is asked of the events, which may be many
+    anybody = bool(ask(tables))
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE active AS SELECT DISTINCT user_id FROM in_events
+        WHERE {anybody}
+    """)
     check_meeting(ask, name, "in_people", "active")
-    tables["refused"] = "in_people WHERE consent = false"
-    met = meeting(ask, tables, "active", "user_id")
+    return meeting(ask, {"refused": "in_people WHERE consent = false"}, "active", "user_id")
+
+
+def staged_meeting(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """The `meeting` of the staged tables, once those who are `refused` have left."""
+    tables = {table: f"in_{table}" for table in ABOUT_USERS}
+    con.execute("DELETE FROM active WHERE user_id IN (SELECT user_id FROM refused)")
+    met = meeting(asking(con), tables, "active", "user_id")
     con.execute("DROP TABLE active")
     return met
 

@@ -62,5 +62,31 @@ def _value(text: str) -> str:
     return masked(f"nullif(nullif({normal(text)}, ''), 'NaN')")
 
 
+def fill_gaps(con: duckdb.DuckDBPyConnection, people: str) -> None:
+    """Put into the first row of a user what only later ones say (of a second file, for example).
+
+    ``people``: a table of staged people, whose later rows of a user are left out afterwards.
+    """
+    again = f"SELECT user_id FROM {people} WHERE user_id <> '' GROUP BY 1 HAVING count(*) > 1"
+    if not con.execute(f"{again} LIMIT 1").fetchall():
+        return
+    # of two that say something the first stands
+    said = [
+        f"arg_min({c}, rowid) AS {c}"
+        for c in CANONICAL["people"]
+        if c not in ("user_id", "properties")
+    ]
+    filled = "json_merge_patch('{}', properties)"  # without what is null
+    bags = f"list({filled} ORDER BY rowid DESC) FILTER (properties <> '')"
+    merged = f"list_reduce({bags}, lambda a, b: json_merge_patch(a, b))::VARCHAR AS properties"
+    put = ", ".join(f"{c} = whole.{c}" for c in CANONICAL["people"] if c != "user_id")
+    con.execute(f"""
+        UPDATE {people} SET {put} FROM (
+            SELECT user_id, min(rowid) AS line, {", ".join([*said, merged])}
+            FROM {people} WHERE user_id IN ({again}) GROUP BY user_id
+        ) whole WHERE {people}.rowid = whole.line
+    """)
+
+
 def _path(key: str) -> str:
     return "$." + json.dumps(key, ensure_ascii=False)

@@ -17,7 +17,7 @@ from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
 from mctlib.eventlog.ids import asking, called, find_impossible, look_at, one_of
 from mctlib.eventlog.meeting import check_meeting
-from mctlib.eventlog.own_columns import own_columns
+from mctlib.eventlog.own_columns import fill_gaps, own_columns
 from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
 from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_object, sql_text
@@ -260,6 +260,7 @@ def _lay_small_tables(
     ``user``, ``refused``: SQL of a user's integer, and of whether there is no consent · ``own``:
     see `lay_over`.
     """
+    fill_gaps(con, "given_people")
     con.execute("""DELETE FROM given_people
         WHERE rowid NOT IN (SELECT min(rowid) FROM given_people GROUP BY user_id)""")
     ids = ["SELECT user_id FROM judged WHERE verdict IS NULL"]

@@ -13,10 +13,11 @@ import duckdb
 
 from mctlib.contract import IDS, NO, YES, DataError, column_type
 from mctlib.eventlog.identity import one_row
+from mctlib.eventlog.ids import JOINING, normal
 from mctlib.eventlog.sql import sql_name, sql_text
 
 # Of the demo, whose users are invented, and of frames, whose owner holds the ids: their answers
-# repeat anywhere, and users are numbered in the order of their ids.
+# repeat anywhere.
 NO_SALT = ""
 
 MARKS = ("[e-mail removed]", "[phone removed]")
@@ -121,7 +122,7 @@ def kept(column: str, salted: str) -> str:
     if column == "event_id":
         return f"CASE WHEN event_id <> '' THEN to_hex(hash({sql_text(salted)} || event_id)) END"
     if column in IDS:
-        return hashed(column, salted)
+        return hashed(column if column in JOINING else normal(column), salted)
     return masked(column) if column_type(column) == "VARCHAR" else column
 
 

@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import CANONICAL, as_columns
+from mctlib.contract import CANONICAL
 from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
@@ -162,7 +162,7 @@ class SparkLog(EventLog):
     ) -> pd.DataFrame:
         """Count rows and users: event, the ``by`` columns, n_events, n_users."""
         steps = [self.step(e) for e in events or [ANY]]
-        question = Question(steps=steps, by=as_columns(by), until=self.as_of())
+        question = Question(steps=steps, by=self.columns(by), until=self.as_of())
         return add_up(self._each(lambda log: log.counts(events=steps, by=by), question))
 
     def reduce(

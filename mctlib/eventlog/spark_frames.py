@@ -114,14 +114,16 @@ def judged(rows: DataFrame, people: DataFrame | None, name: str) -> Judged:
     rows.where(f"NOT {nobody}").createOrReplaceTempView("mctlib_events")
     people.createOrReplaceTempView("mctlib_people")
     check_meeting(ask, name, "mctlib_people", "mctlib_events")
-    met = meeting(ask, {"people": "mctlib_people"}, "mctlib_events", "user_id")
     refused = None
     if "consent" in people.columns:
         refused = people.where("consent = false").select("user_id").distinct()
         rows = rows.join(refused.withColumn("refused", f.lit(True)), "user_id", "left")
         people = people.join(refused, "user_id", "left_anti")
+        people.createOrReplaceTempView("mctlib_people")
+        rows.where(f"refused IS NULL AND NOT {nobody}").createOrReplaceTempView("mctlib_events")
     else:
         rows = rows.withColumn("refused", f.lit(False))
+    met = meeting(ask, {"people": "mctlib_people"}, "mctlib_events", "user_id")
     return Judged(rows.withColumn("verdict", verdicts), people, met, nobody, refused)
 
 

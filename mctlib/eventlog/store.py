@@ -23,8 +23,8 @@ from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.identity import one_row, stitch
 from mctlib.eventlog.ids import asking, look_at, normal_ids
 from mctlib.eventlog.impossible import reject_impossible
-from mctlib.eventlog.meeting import staged_meeting
-from mctlib.eventlog.own_columns import own_columns
+from mctlib.eventlog.meeting import staged_meeting, staged_refusers
+from mctlib.eventlog.own_columns import fill_gaps, own_columns
 from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
 from mctlib.eventlog.refusals import note_refusals, reject_refusals
@@ -69,6 +69,7 @@ class Terms(TypedDict, total=False):
     earliest: Any
     zones: Sequence[str]
     notes: Sequence[str]
+    hashed: Sequence[str]
     resent_within: str
     ignore_case: bool
 
@@ -103,10 +104,11 @@ def fill(
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
     identity = {"n_impossible": reject_impossible(rows, suspicious), **stitch(con)}
-    met = staged_meeting(con, name)
+    refusers = staged_refusers(con, name)
     forgotten = terms.get("forgotten", ())
     n_forgotten = note_refusals(con, forgotten, salted)
     reject_refusals(con, rows.counts, rows.reject)
+    met = staged_meeting(con) | refusers
     _reject_repeats(rows, as_window(terms.get("resent_within", RESENT_WITHIN), "resent_within"))
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
@@ -124,6 +126,7 @@ def fill(
         "tables": rows.counts,
         "identity": identity,
         "notes": list(terms.get("notes", ())),
+        "hashed": list(terms.get("hashed", ())),
         "met": met,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "observed_until": observed.told(terms.get("observed_until")),
@@ -231,6 +234,9 @@ def _stage_events(
 def _reject_faults(rows: StagedRows, earliest: Any) -> None:
     first = plausible.first_of(earliest)
     for table in ("events", "backend"):
+        if earliest is not None:  # what somebody leaves out is no fault, however much it is
+            before = f"timestamp before {first:%Y-%m-%d}"
+            rows.reject(table, f"CASE WHEN timestamp < '{first}' THEN '{before}' END")
         near = plausible.near(rows.con, f"in_{table}", earliest)
         rows.reject(table, f"CASE {plausible.faults(first, near)} END", fault=True)
     nobody = "CASE WHEN coalesce(user_id, '') = '' THEN 'no user' END"
@@ -249,6 +255,7 @@ def _reject_faults(rows: StagedRows, earliest: Any) -> None:
 
 
 def _reject_repeats(rows: StagedRows, resent_within: int) -> None:
+    fill_gaps(rows.con, "in_people")
     line = "row_number() OVER (PARTITION BY user_id ORDER BY rowid)"
     rows.reject("people", f"CASE WHEN {line} > 1 THEN 'same user_id again' END")
     if rows.left_out is not None:
@@ -265,10 +272,9 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     everybody = " UNION ".join(
         f"SELECT user_id FROM in_{table}" for table in ("events", *ABOUT_USERS)
     )
-    drawn = "pseudonym," if salted else ""  # in the order of the hashes
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE who AS
-        SELECT (row_number() OVER (ORDER BY {drawn} user_id) - 1)::INTEGER AS user, *
+        SELECT (row_number() OVER (ORDER BY pseudonym, user_id) - 1)::INTEGER AS user, *
         FROM (SELECT user_id, {hashed("user_id", salted)} AS pseudonym FROM ({everybody}));
         CREATE TABLE store.users AS
         SELECT user, pseudonym AS user_id, {bucket(salted)} AS bucket

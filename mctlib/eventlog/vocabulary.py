@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ import pandas as pd
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
 from mctlib.eventlog import filters
 from mctlib.eventlog.calendar import Calendar
+from mctlib.eventlog.own_columns import own_name
+from mctlib.eventlog.personal import is_id, of_partner
 from mctlib.eventlog.sql import sql_name, sql_number, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
@@ -39,12 +42,19 @@ class Vocabulary:
         What sentences call it.
     con : connection
         Holds its tables.
+    hashed : collection of str
+        Columns and properties of which hashes are kept, because the data YAML says so.
     """
 
     def __init__(
-        self, log: str, con: duckdb.DuckDBPyConnection, calendar: Calendar | None = None
+        self,
+        log: str,
+        con: duckdb.DuckDBPyConnection,
+        hashed: Collection[str] = (),
+        calendar: Calendar | None = None,
     ) -> None:
         self.log = log
+        self._hashed = hashed
         self.calendar = calendar or Calendar()
         self._con = con
         self._filled: dict[tuple[str, str], bool] = {}
@@ -92,6 +102,21 @@ class Vocabulary:
         """SQL of an event's week or month, a property or a column; None for any other name."""
         return self.calendar.sql(name) if name in CALENDAR else _of_event(name)
 
+    def shown(self, name: str) -> str:
+        """A column's name. Raises ParameterError: it holds ids, or hashes in their place."""
+        if self.holds_ids(name):
+            raise ParameterError(
+                f'"{name}" holds ids, which no table or sentence may show; name a column whose '
+                "values are groups of users, such as channel or plan."
+            )
+        return name
+
+    def holds_ids(self, name: str) -> bool:
+        """Whether a column or property holds ids of people, devices, visits, or hashes of any."""
+        word = re.sub("^(event|people|properties)[.]", "", name)
+        of_somebody = is_id(word) and not of_partner(word)
+        return of_somebody or word in self._hashed or word.rpartition(".")[2] in IDS
+
     def numbers(self, sql: str, of_user: bool) -> bool:
         """Whether a column, given by its SQL, holds any number."""
         if ("", sql) not in self._filled:
@@ -107,9 +132,10 @@ class Vocabulary:
         """
         whose, _, name = key.partition(".")
         if whose == "people" and name:
-            if name not in self._columns("people"):
+            own = name if name in self._columns("people") else own_name(name)
+            if own not in self._columns("people"):
                 raise self.unknown(name)
-            return name
+            return own
         if whose == "event" and name and name not in NAMED:
             return f"properties.{name}"
         if whose in ("event", "properties") or key in CALENDAR:
@@ -173,10 +199,8 @@ class Vocabulary:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
         steps = {step.label: step for step in map(self.step, events)}
         names = dict.fromkeys(name for step in steps.values() for name in step.names)
-        known = [*self.events, *self.meanings]
         said = [
-            f'event "{name}" does not occur in {self.log}.'
-            f"{nearest(name, [word for word in known if word != name])}"
+            f'event "{name}" does not occur in {self.log}.{self._event_meant(name)}'
             for name in names
             if name not in self.events
         ]
@@ -184,6 +208,12 @@ class Vocabulary:
             if part.where and (not part.names or set(part.names) & set(self.events)):
                 said += self._unmet(part)
         return said
+
+    def _event_meant(self, name: str) -> str:
+        """Which event may be meant by a name that is none."""
+        if name in self.meanings and name not in self.meanings[name].names:
+            return ' It is a name of the tracking plan: write it alone, without "event".'
+        return nearest(name, [*self.events, *self.meanings])
 
     def _unmet(self, step: Step) -> list[str]:
         """Sentences about a filter that nothing meets, or about a word in it that never occurs."""
@@ -220,10 +250,21 @@ class Vocabulary:
 
     def unknown(self, name: str) -> ParameterError:
         """What to say of a column that is not there, or is there and empty."""
+        people = self._columns("people")
+        if name.startswith("people."):
+            word = name.removeprefix("people.")
+            meant = [column for column in (word, own_name(word)) if column in people][-1:]
+            near = (
+                nearest(word, meant or people)
+                or f" There are {', '.join(people[:FEW_VALUES]) or 'none'}."
+            )
+            return ParameterError(
+                f'"{name}": columns of people stand here without "people.".{near}'
+            )
         known = name in self._named["people"] or name.removeprefix("event.") in NAMED
         if known:
             return ParameterError(f'The column "{name}" is empty in {self.log}.')
-        near = nearest(name, [*self.planned, *self._columns("people"), *self._columns("events")])
+        near = nearest(name, [*self.planned, *people, *self._columns("events")])
         if not near:
             keys = [f"properties.{key}" for key in self.property_keys()]
             near = nearest(f"properties.{name.removeprefix('properties.')}", keys)
@@ -235,7 +276,7 @@ class Vocabulary:
     def near(self, step: Step, key: str, wanted: Any) -> str:
         """Which values are there where events never have one, or which property may be meant."""
         word = key.rpartition(".")[2]
-        if word in IDS:
+        if self.holds_ids(key):
             return ""
         found = self.values_of(step, key)
         if not found:

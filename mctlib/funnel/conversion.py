@@ -170,11 +170,11 @@ def diagnose_funnel(
         order=order,
         exclude=tuple((e.after, e.before) for e in exclusions),
         optional=tuple(skipped),
-        hold=tuple(as_columns(hold, ids=True)),
+        hold=tuple(as_columns(hold)),
         competing=leave is not None,
         shared=shared_steps(matchers),
         unit=1 if log.small and window_us < LONGEST_EXACT else _unit(window_us),
-        by=tuple(as_columns(by)),
+        by=tuple(log.columns(by)),
         accounts=tuple(log.accounts),
     )
     events = [*matchers, *(e.step for e in exclusions), *([leave] if leave else [])]

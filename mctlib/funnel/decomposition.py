@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases
-from mctlib.contract import ParameterError, as_columns
+from mctlib.contract import ParameterError
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
@@ -129,7 +129,7 @@ def explain_change(
     >>> change.parts["part"].head(3).tolist()
     ['mix', 'behaviour', 'tracking']
     """
-    matchers, columns = log.steps(steps), as_columns(by)
+    matchers, columns = log.steps(steps), log.columns(by)
     window_us = window_of(matchers, window)
     periods = _period(log, before, "before"), _period(log, after, "after")
     last_day = f"{log.last_event:%Y-%m-%d}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.contract import ParameterError, as_columns, interval_columns
+from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import count_accounts
@@ -109,9 +109,9 @@ def drop_off_drivers(
     """
     leave = None if competing is None else log.step(competing, "competing")
     matchers = log.steps(steps)
-    rule = Rule(matchers, window_of(matchers, window), as_columns(adjust), log.accounts, leave)
+    rule = Rule(matchers, window_of(matchers, window), log.columns(adjust), log.accounts, leave)
     check_exit(rule.steps, leave)
-    columns = list(dict.fromkeys(as_columns(segments)))
+    columns = list(dict.fromkeys(log.columns(segments)))
     asked = [log.step(e) for e in (log.event_names if events is None else events)]
     _refuse(log, rule, step, columns, asked)
     kernel = partial(count_segments, rule=rule, columns=columns)

@@ -195,7 +195,8 @@ def caveats(told: Told) -> tuple[str, ...]:
 def _of_counting(told: Told) -> list[tuple[object, str]]:
     """Users who are counted in some numbers and not in others: condition, sentence."""
     n_exclusions = len(told.asked.exclusions)
-    pending, later = int(told.total["n_pending"].iloc[-1]), told.checks.n("later")
+    last, later = told.total.iloc[-1], told.checks.n("later")
+    pending, n_reached = int(last["n_pending"]), int(last["n_reached"])
     gone = told.checks.n("excluded", n_exclusions)
     spoilt, tied = told.checks.n("excluded", n_exclusions + 1), told.checks.n("tied")
     unforeseen = " Exclusions that are still to come are not foreseen." if n_exclusions else ""
@@ -203,7 +204,8 @@ def _of_counting(told: Told) -> list[tuple[object, str]]:
         (
             pending,
             f"Still inside their window on {told.asked.day}: {phrases.users(pending)} "
-            f"({100 * pending / max(told.n_entered, 1):.1f} %). naive_rate counts them as lost, "
+            f"({100 * pending / max(told.n_entered, 1):.1f} %). naive_rate counts them as lost "
+            f"({n_reached:,} of {told.n_entered:,}, {100 * last['naive_rate']:.1f} %), "
             f"conversion_rate does not.{unforeseen}",
         ),
         (

@@ -6,7 +6,6 @@ A notebook without a model (a user's own) is held to the types that its cell dec
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from mctlib.contract import ParameterError
+from mctlib.contract import Mistakes, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import listed
 from mctlib.report.parameters import MODELS
@@ -43,23 +42,6 @@ class Given(NamedTuple):
 
     where: str
     value: Any
-
-
-class Mistakes(list[str]):
-    """Sentences about what is wrong, gathered so that all of them are told at once."""
-
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """Keep what a ParameterError says, and go on."""
-        try:
-            yield
-        except ParameterError as error:
-            self.append(str(error))
-
-    def tell(self) -> None:
-        """Raise ParameterError with one line a mistake, if there is any."""
-        if self:
-            raise ParameterError("\n".join(dict.fromkeys(self)))
 
 
 def declared_parameters(notebook: Path) -> dict[str, Declared]:

@@ -16,9 +16,6 @@ from mctlib.eventlog.calendar import weeks_before
 from mctlib.eventlog.daily_metric import as_metric
 from mctlib.eventlog.observed import last_day
 
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
-
-
 # ---- rules: each gives what follows the parameter's name in a sentence, "" where nothing is wrong
 
 
@@ -140,6 +137,29 @@ def _column(value: Any, info: Any) -> str:
             info.context.check_column(column)
     except ParameterError as error:
         return f": {error}"
+    return ""
+
+
+def _kinds(value: Any, info: Any) -> str:
+    """By the first credit is given, so touches must have it; the last may be of users."""
+    return _partner(value[0], info) if value else ""
+
+
+def _sources(value: Any, info: Any) -> str:
+    """One alone is a column whose own values are credited."""
+    alone = len(value) == 1 and not value[0].startswith("survey:")
+    return _partner(value[0], info) if alone else ""
+
+
+def _partner(value: Any, info: Any) -> str:
+    """A column of events that says whom a touch names."""
+    from mctlib.attribution.question import read_by
+    from mctlib.attribution.touchpoints import Tags
+
+    try:
+        info.context.check_column(Tags.dim(read_by(info.context, value)))
+    except ParameterError as error:
+        return f": {str(error).removeprefix('by: ')}"
     return ""
 
 
@@ -305,13 +325,9 @@ def segment_of(parameter: str) -> AfterValidator:
 
 
 def read_day(what: str, text: Any, example: pd.Timestamp, otherwise: str = "") -> pd.Timestamp:
-    """Read a day or a moment in one spelling only.
-
-    pandas would also read "now" as the clock of the machine, and 11/01/2026 as the American does.
-    """
-    with contextlib.suppress(ValueError):
-        if isinstance(text, str) and DAY.fullmatch(text):
-            return as_timestamp(text)
+    """Read a day or a moment; an ``example`` of the data's own says how it is written."""
+    with contextlib.suppress(ParameterError):
+        return as_timestamp(text)
     day = f"{example:%Y-%m-%d}"
     said = f'a day like "{day}" or a timestamp like "{day}T12:00:00Z"'
     raise ParameterError(f"{what} is {json.dumps(text)}; write {otherwise}{said}.")
@@ -342,3 +358,5 @@ Apart = Annotated[list[Column], _checked(_apart)]
 Metric = Annotated[str, _checked(_metric, or_empty=True)]
 CostError = Annotated[list[Any], _checked(_cost_error)]
 Arms = Annotated[Any, _checked(_arms, or_empty=True)]
+Sources = Annotated[list[str], _checked(_sources)]
+Kinds = Annotated[list[Name], _checked(_kinds)]

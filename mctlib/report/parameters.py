@@ -21,6 +21,7 @@ from mctlib.report.parameter_types import (
     EventOrNone,
     Exclusion,
     Funnel,
+    Kinds,
     Later,
     Metric,
     Moment,
@@ -30,6 +31,7 @@ from mctlib.report.parameter_types import (
     Period,
     Positive,
     Share,
+    Sources,
     StepNumber,
     Window,
     Worth,
@@ -90,14 +92,14 @@ class AttributionParameters(Parameters):
     rule: Annotated[
         str, one_of("first", "last", "linear", "time_decay", "position", "markov", "shapley")
     ] = "linear"
-    sources: list[str] = ["partner_id", "promo_code", "utm_source"]
+    sources: Sources = ["partner_id", "promo_code", "utm_source"]
     aliases: dict[str, str] = {}
     half_life: Duration = "7d"
     touches: list[Event] = []
     value: Money = None
     value_of: Worth = ""
     steps: Funnel
-    kinds: list[Name] = []
+    kinds: Kinds = []
 
 
 class RoiParameters(Parameters):

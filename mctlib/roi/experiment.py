@@ -13,7 +13,6 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.contract import (
     ParameterError,
-    as_columns,
     as_timestamp,
     as_window,
     interval_columns,
@@ -176,7 +175,7 @@ def compare_arms(
     length = _window(log, window, change, as_of)
     tick = 1 if log.small else max(length // TICKS, 1)
     kernel = partial(count_users, change=change, window=length, tick=tick)
-    dims = [*as_columns(by), *log.accounts]
+    dims = [*log.columns(by), *log.accounts]
     tables = log.reduce(kernel, events=[of, event], by=dims, as_of=as_of)
     group = _chosen(tables, users, by, str(change_at))
     base, planned = _reference(reference, group.sizes), _planned(shares, group.sizes)

@@ -14,13 +14,12 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mctlib.contract import DataError, ParameterError, as_window, nearest
+from mctlib.contract import DataError, Mistakes, ParameterError, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
 from mctlib.report.declared import (
     Declared,
     Given,
-    Mistakes,
     declared_parameters,
     settled,
 )

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from mctlib.contract import ParameterError, as_timestamp
+from mctlib.contract import DAY, ParameterError, as_timestamp
 from mctlib.eventlog.store_file import settle
-from mctlib.report.parameter_types import DAY
 from mctlib.runner import pages
 from mctlib.runner.courses import courses, mark_restated
 from mctlib.runner.record import NAME, RunRecord

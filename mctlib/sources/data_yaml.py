@@ -1,7 +1,7 @@
 """What params/data.<name>.yaml may say: where the tables of a dataset are, and how to read them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from encodings.aliases import aliases
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from mctlib.contract import (
     TABLES,
     DataError,
-    ParameterError,
+    Mistakes,
     as_timestamp,
     as_window,
     column_type,
@@ -144,24 +144,26 @@ def read_dataset(path: Path) -> Dataset:
     try:
         dataset = Dataset.model_validate(content)
     except ValidationError as errors:
-        raise DataError(f"{path.name}: {_field_fault(content, errors)}") from None
+        wrong = _field_faults(content, errors)
+        raise DataError("\n".join(f"{path.name}: {fault}" for fault in wrong)) from None
+    mistakes = Mistakes()
     if not re.fullmatch(NAME, dataset.name):
-        raise DataError(f"{path.name}: {name_fault(dataset.name)}")
-    try:
+        mistakes.append(f"{path.name}: {name_fault(dataset.name)}")
+    with mistakes.noted():
         as_window(dataset.resent_within, f"{path.name}: resent_within")
-        for field in ("observed_until", "earliest"):
-            if (said := getattr(dataset, field)) is not None:
+    for field in ("observed_until", "earliest"):
+        if (said := getattr(dataset, field)) is not None:
+            with mistakes.noted():
                 as_timestamp(said, f"{path.name}: {field}")
-    except ParameterError as error:
-        raise DataError(str(error)) from None
     if not dataset.events and not dataset.demo:
-        raise DataError(f"{path.name} names no events. Add  events: {{path: ...}}.")
+        mistakes.append(f"{path.name} names no events. Add  events: {{path: ...}}.")
     zone = dataset.reporting_timezone
     if fault := _zone_fault(zone, f'the reporting_timezone "{zone}"'):
-        raise DataError(f"{path.name}: {fault}")
+        mistakes.append(f"{path.name}: {fault}")
     for table, source in dataset.sources():
         if fault := _place_fault(table, source) or _format_fault(table, source):
-            raise DataError(f"{path.name}: {fault}")
+            mistakes.append(f"{path.name}: {fault}")
+    mistakes.tell(DataError)
     return dataset
 
 
@@ -170,9 +172,17 @@ def name_fault(name: str) -> str:
     return f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
 
 
-def _field_fault(content: dict[str, Any], errors: ValidationError) -> str:
-    """The first error of the model, in the words of who wrote the YAML."""
-    error = errors.errors()[0]
+def _field_faults(content: dict[str, Any], errors: ValidationError) -> Iterable[str]:
+    """The errors of the model, the first of each field, in the words of who wrote the YAML."""
+    found: dict[str, str] = {}
+    for error in errors.errors():
+        where, fault = _field_fault(content, error)
+        found.setdefault(where, fault)
+    return found.values()
+
+
+def _field_fault(content: dict[str, Any], error: Any) -> tuple[str, str]:
+    """The field, and what is wrong with it."""
     first, last = str(error["loc"][0]), str(error["loc"][-1])
     # a single source is no list to its writer
     unsaid: tuple[str | int, ...] = ("str", "list[str]")
@@ -180,11 +190,11 @@ def _field_fault(content: dict[str, Any], errors: ValidationError) -> str:
         unsaid += (0,)
     where = ".".join(str(part) for part in error["loc"] if part not in unsaid)
     if error["type"] != "extra_forbidden":
-        return f'"{where}" {error["msg"].removeprefix("Input ").lower()}.'
+        return where, f'"{where}" {error["msg"].removeprefix("Input ").lower()}.'
     model: type[BaseModel] = Demo if first == "demo" else Source
     if len(error["loc"]) == 1:
         model = Dataset
-    return f'"{where}" is not a field.{nearest(last, model.model_fields)}'
+    return where, f'"{where}" is not a field.{nearest(last, model.model_fields)}'
 
 
 def _place_fault(table: str, source: Source) -> str:

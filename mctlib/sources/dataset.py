@@ -12,21 +12,20 @@ from typing import Any
 
 import duckdb
 
-from mctlib.contract import (
-    DataError,
-    nearest,
-)
+from mctlib.contract import CANONICAL, DataError, Mistakes, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.own_columns import own_name
+from mctlib.eventlog.personal import may_refuse
 from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store_file import remove_unused, stores
+from mctlib.phrases import count
 from mctlib.sources import demo, forgotten, warehouse
 from mctlib.sources.data_yaml import Dataset, Source, read_dataset
 from mctlib.sources.files import File, find, one_sentence, rows_inside
-from mctlib.sources.personal import may_refuse
 from mctlib.sources.project import (
     paths_of,
     plan_yaml,
@@ -54,10 +53,12 @@ def read_source(
     root: Path,
     folder: Path,
     notes: list[str],
+    hashed: set[str],
 ) -> dict[str, str]:
     """Stage one source in `con`, members of archives in `folder`; what is left out in `notes`.
 
-    Returns canonical table -> SELECT with times in UTC. Raises DataError: one sentence that names
+    ``hashed`` takes the columns of which the YAML says so. Returns canonical table -> SELECT with
+    times in UTC. Raises DataError: one sentence that names
     the file, the column and the rule.
     """
     reader = READERS[source.format]
@@ -84,9 +85,17 @@ def read_source(
             role: Stage(con, same, f"staged_{n + i}", *told, hash=source.hash)
             for i, (role, same) in enumerate(roles.items())
         }
+    notes += [
+        f"{stage.shown}: {count(stage.n_blank, 'row')} in which nothing stands, left out."
+        for stage in stages.values()
+        if stage.n_blank
+    ]
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
         selects = reader.read(table, **stages)
     _need_hashed(source.hash, list(stages.values()))
+    for name in (name for stage in stages.values() for name in stage.hashed):
+        own = table == "people" and name not in CANONICAL[table]
+        hashed.add(own_name(name) if own else name)
     if table == "people" and "consent" not in source.columns:
         notes += _unheard(list(stages.values()))
     return selects
@@ -215,15 +224,21 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
     tables: dict[str, list[tuple[str, str]]] = {}
     zones: list[str] = []  # of each source of events
     notes: list[str] = []
+    hashed: set[str] = set()
     salted = salt_of(dataset, root)
     with workbench(store.parent, salted) as (con, folder):
+        mistakes = Mistakes()
         for table, source in dataset.sources():
-            with telling(con, f"reading {source.label}"):
-                selects = read_source(con, source, table, root=root, folder=folder, notes=notes)
+            selects: dict[str, str] = {}
+            with mistakes.noted(), telling(con, f"reading {source.label}"):
+                selects = read_source(
+                    con, source, table, root=root, folder=folder, notes=notes, hashed=hashed
+                )
             for target, select in selects.items():
                 tables.setdefault(target, []).append((source.label, select))
                 if target == "events":
                     zones.append(source.timezone or READERS[source.format].timezone or "UTC")
+        mistakes.tell(DataError)
         if dataset.demo:
             made = demo.write(folder / "demo", dataset.demo.users, dataset.demo.seed)
             for table, path in made.items():
@@ -243,6 +258,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 earliest=dataset.earliest,
                 zones=zones,
                 notes=notes,
+                hashed=sorted(hashed),
                 resent_within=dataset.resent_within,
                 ignore_case=dataset.ids_ignore_case,
             )

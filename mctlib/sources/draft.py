@@ -14,69 +14,38 @@ from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterErr
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.data_yaml import NAME, name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.personal import CONSENT
+from mctlib.sources.headers import LIKELY, word_of
 from mctlib.sources.project import paths_of, project_root, store_folder
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
 from mctlib.sources.unpack import Unpacking, likely_encoding, sheets_of
 from mctlib.sources.workbench import workbench
 
-PERSON = (
-    "user|customer|member|candidate|applicant|client|person|employee|recruiter|contact|subscriber|"
-    "profile"
-)
-# Headers, in lower case with _ for everything else, that likely mean a canonical column; where
-# several lists stand, a header of an earlier one is preferred.
-LIKELY: dict[str, str | tuple[str, ...]] = {
-    "user_id": (
-        rf"({PERSON})_?(id|uid|uuid|guid|key|no|nr|number)",
-        r"distinct_id",
-        r"(case|application)(_?(id|key|no|nr|number))?|case_concept_name",
-        rf"{PERSON}|uid|who|visitor_?id",
-        r"id|uuid|guid",
-    ),
-    "event": (
-        r"event(_?(name|type|title|key))?",
-        r"(activity|action)(_?(name|type))?|concept_name",
-        r"what(_happened)?|happened|step|task|operation",
-    ),
-    "timestamp": (
-        r"time_?stamp(_utc)?|time_timestamp|event_?(at|time(stamp)?|date|on)",
-        r"(created|occurred|happened|logged|recorded|tracked|client|start(ed)?|completed?|end(ed)?)"
-        r"_?(at|time(_?stamp)?|on|date)",
-        r"time(_utc)?|ts|date_?time|date|when|at",
-    ),
-    "event_id": r"event_?(uu)?id|insert_id|message_id",
-    "anonymous_id": r"anonymous_?(id)?|device_id|cookie_id|visitor_id",
-    "platform": r"platform|device|os",
-    "app_version": r"(app_)?version",
-    "channel": r"(acquisition_)?(channel|source)",
-    "partner_id": r"(partner|creator|affiliate|influencer)(_?(id|name))?",
-    "promo_code": r"(promo|coupon|discount)(_?code)?",
-    "signed_up_at": r"(created|joined|registered|registration|sign(ed)?_?up)"
-    r"(_?(at|on|date|time))?|create_date",
-    "account_id": r"(account|company|employer|organi[sz]ation|org)(_?id)?",
-    "plan": r"(pricing_?)?(plan|tier)|subscription(_plan)?",
-    "churned_at": r"(churned|cancell?ed|deleted)(_?(at|on|date))?",
-    "renewed_at": r"(renewed|renewal)(_?(at|on|date))?",
-    "revenue": r"revenue|mrr|arr",
-    "consent": CONSENT,
-    "submitted_at": r"(submitted|submit|completed|response|answered)_?(at|on|date|time).*|"
-    r"date|timestamp|created(_at)?",
-    "micro_conversion": r"question|micro_?conversion|goal|topic",
-    "answer": r"answer|response|reply",
-    "reason": r"reason|comment|why",
-    "day": r"day|date|week",
-    "amount": r"amount|spend|cost|fee|price",
-    "kind": r"kind|type|category",
-    "label": r"label|title|what|headline",
-}
 YES_OR_NO = {"yes", "no", "0", "1", "true", "false"}
 CLOCK = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 # Header -> some of the values that stand below it.
 Values: TypeAlias = dict[str, list[str]]
 # Table, format, further lines of a source.
 Drafted: TypeAlias = tuple[str, str, tuple[str, ...]]
+
+
+class _Untold(DataError):
+    """What a file's columns mean is not told by their names.
+
+    ``asked``: the lines of a source of events that ask for it, where there may be one.
+    """
+
+    def __init__(self, file: File, inside: str) -> None:
+        why = inside or " They name neither a user nor a day."
+        columns = listed(file.headers)
+        super().__init__(f"{file.shown} fits no table: its columns are {columns}.{why}")
+        needed = REQUIRED["events"]
+        headers: Values = {plain(header): [] for header in file.headers}
+        self.asked: tuple[str, ...] = ()
+        if len(headers) >= len(needed):
+            questions = [_question(column, {}, headers) for column in needed]
+            other = "    # or is it people (one row a user), surveys, spend ...? Its columns then:"
+            self.asked = (f"{other} see README.md", "    columns:", *questions)
 
 
 def draft(name: str, files: Sequence[str]) -> str:
@@ -109,6 +78,7 @@ def draft(name: str, files: Sequence[str]) -> str:
     root = project_root()
     alike: dict[Drafted, list[str]] = {}
     left_out: list[str] = []
+    untold: list[tuple[str, str, tuple[str, ...]]] = []
     with workbench(store_folder(root)) as (con, folder):
         for path in paths_of([str(Path(written).resolve()) for written in files], root):
             shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
@@ -116,8 +86,14 @@ def draft(name: str, files: Sequence[str]) -> str:
                 try:
                     drafted = _drafted(con, path, root, unpacking)
                     alike.setdefault(drafted, []).append(shown)
+                except _Untold as error:
+                    untold.append((str(error), shown, error.asked))
                 except DataError as error:
                     left_out.append(" ".join(str(error).split()))
+    if not alike:  # nothing else is told of events: what holds them is asked
+        alike = {("events", "columns", asked): [shown] for _, shown, asked in untold if asked}
+        untold = [said for said in untold if not said[2]]
+    left_out += [said for said, *_ in untold]
     if not alike:
         raise DataError("\n".join(left_out))
     lines = ["# Drafted from the files; look at every line marked with a question mark."]
@@ -195,9 +171,7 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
             values |= _properties(values)
             table = _likely_table(values)
         if table is None:
-            why = rows_inside(con, file) or " They name neither a user nor a day."
-            columns = listed(file.headers)
-            raise DataError(f"{file.shown} fits no table: its columns are {columns}.{why}")
+            raise _Untold(file, rows_inside(con, file))
         chosen = _guesses(table, values)
         clocks = _clocks(chosen, values)
         asked = [_question(column, chosen, values) for column in _lacking(table, chosen)]
@@ -230,7 +204,7 @@ def _properties(values: Values) -> Values:
 
 def _guesses(table: str, headers: Sequence[str] | Values) -> dict[str, str]:
     """Canonical column of `table` -> the header that likely means it."""
-    words = {h: re.sub(r"[^a-z0-9]+", "_", plain(h).lower()).strip("_") for h in headers}
+    words = {h: word_of(h) for h in headers}
     chosen = {word: header for header, word in words.items() if word in CANONICAL[table]}
     for column in CANONICAL[table]:
         likely = LIKELY.get(column, ())

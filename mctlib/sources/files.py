@@ -334,8 +334,8 @@ def _refuse_many(n: int, shown: str) -> None:
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
     """SELECT of files of one shape, each column as text; nested JSON and Parquet as JSON text.
 
-    Times of Parquet stand a second time as they are, see `AS_TIME`. Lines of a CSV in which nothing
-    stands are no rows. Raises DataError: a column stands there twice.
+    Times of Parquet stand a second time as they are, see `AS_TIME`. Raises DataError: a column
+    stands there twice.
     """
     first = files[0]
     seen: set[str] = set()
@@ -366,12 +366,14 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
                 if kind in TIMES
             ]
     texts = [f"{sql} AS {sql_name(plain(h))}" for sql, h in zip(columns, first.headers)]
-    filled = ""
-    if first.kind == "csv":
-        # most rows are told by their first character
-        cells = ", ".join(f"nullif(trim({name}, ' \t'), '')" for name in names)
-        filled = f" WHERE {names[0]} >= '!' OR coalesce({cells}) IS NOT NULL"
-    return f"SELECT {', '.join(texts + times)} FROM {table}{filled}"
+    return f"SELECT {', '.join(texts + times)} FROM {table}"
+
+
+def blank(names: Sequence[str]) -> str:
+    """SQL that is true for rows in whose columns nothing stands; such lines of a CSV are none."""
+    cells = ", ".join(f"nullif(trim({name}, ' \t'), '')" for name in names)
+    # most rows are told by their first character
+    return f"coalesce({names[0]} < '!', true) AND coalesce({cells}) IS NULL"
 
 
 def rows_inside(con: duckdb.DuckDBPyConnection, file: File) -> str:

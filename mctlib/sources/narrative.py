@@ -13,6 +13,8 @@ ABOUT = {
     "no amount": "no amount, so nothing is added",
     "neither partner_id nor channel": "neither a partner_id nor a channel, so nobody is charged",
     "outside": "outside the period of the events",
+    "after all events": "signed_up_at lies after the last of all events",
+    "after own events": "signed_up_at lies after all events of the same user",
     "again": "the same as another row; is it meant to count again?",
 }
 
@@ -20,6 +22,12 @@ ABOUT = {
 def told(load: dict[str, Any]) -> Iterator[str]:
     """Sentences about a load report: who met whom, ids that are none, odd rows, names alike."""
     yield from _met(load["met"])
+    people = load["tables"].get("people", {"n_rejected": {}})
+    if n := people["n_rejected"].get("same user_id again"):
+        yield (
+            f"people: {count(n, 'row')} {'names' if n == 1 else 'name'} a user again; from there "
+            "was taken what the first row of the user leaves empty"
+        )
     for lost, n in load["identity"]["n_impossible"].items():
         yield f"{count(n, 'row')} kept without the {lost}"
     yield from map(_checked, filter(_worth_telling, load["checks"]))

@@ -4,10 +4,8 @@
 """
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from itertools import compress
 from pathlib import Path
 
 import duckdb
@@ -18,24 +16,31 @@ from mctlib.contract import (
     IDS,
     REQUIRED,
     DataError,
+    Mistakes,
     column_type,
     nearest,
+)
+from mctlib.eventlog.personal import (
+    NEVER_HASHED,
 )
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.amounts import AmountColumn
-from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.personal import (
-    NEVER_HASHED,
-    is_id,
-    left_out,
-    of_partner,
+from mctlib.sources.files import (
+    AS_TIME,
+    File,
+    blank,
+    listed,
+    one_sentence,
+    plain,
+    rows_inside,
+    scan,
 )
+from mctlib.sources.rest import path_of, rest_of
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
-MANY = 100  # columns, for one statement that says something of each
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",
@@ -76,6 +81,9 @@ class Stage:
     # of Parquet that is read where it lies: columns of times, by their SQL, and their types
     times: dict[str, str] = field(default_factory=dict)
     lies: bool = False
+    n_blank: int = 0  # rows in which nothing stands, which are left out
+    # columns and properties that are hashed because `hash` names them
+    hashed: set[str] = field(default_factory=set)
     # SQL that is not NULL where what `open` opens is not the JSON that it should be
     unread: str = "NULL"
 
@@ -92,15 +100,22 @@ class Stage:
             self.lies = all(file.kind == "parquet" for file in self.files)
             made = "VIEW" if self.lies else "TABLE"
             self.con.execute(f"CREATE {made} {self.table} AS {scans}")
+        if any(file.kind == "csv" for file in self.files):
+            nothing = blank([sql_name(header) for header in self._described()])
+            gone = self.con.execute(f"DELETE FROM {self.table} WHERE {nothing}").fetchall()
+            self.n_blank = gone[0][0]
         if self.lies and len(shapes) == 1:
             self.times = self._columns_of_times()
         if not self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall():
             what = "gives" if self.files[0].kind == "arrow" else "has a header and"
             raise DataError(f"{self.shown} {what} no rows.")
 
-    def _columns_of_times(self) -> dict[str, str]:
+    def _described(self) -> dict[str, str]:
         described = self.con.sql(f"DESCRIBE {self.table}").fetchall()
-        kinds = {name: kind for name, kind, *_ in described}
+        return {name: kind for name, kind, *_ in described}
+
+    def _columns_of_times(self) -> dict[str, str]:
+        kinds = self._described()
         return {
             sql_name(header): kinds[header + AS_TIME]
             for header in self.headers.values()
@@ -142,7 +157,7 @@ class Stage:
 
     def rows(self, more: str = "") -> str:
         """The staged rows, all used properties taken out in one go: each function parses anew."""
-        paths = ", ".join(map(_path, self.used_keys))
+        paths = ", ".join(map(path_of, self.used_keys))
         keys = f", json_extract_string(props_, [{paths}]) AS keys_" if paths else ""
         return f"(SELECT *{keys}{more} FROM {self.table}) AS rows_"
 
@@ -177,13 +192,17 @@ class Stage:
             chosen["timestamp_raw"] = chosen["timestamp"]
         if table == "surveys":
             self._give_open_questions_a_reason(chosen)
-        typed = {column: self._typed(column, sql) for column, sql in chosen.items()}
+        typed, mistakes = {}, Mistakes()
+        for column, sql in chosen.items():
+            with mistakes.noted():
+                typed[column] = self._typed(column, sql)
+        mistakes.tell(DataError)
         if typed.get("user_id", "").startswith("clean("):
             # "null" is rejected by its name
             typed["user_id"] = typed["user_id"].replace("clean(", "blank(", 1)
         more = ""
         if "properties" in CANONICAL[table]:
-            typed["properties"], more = self._rest("clean" if table == "people" else "")
+            typed["properties"], more = rest_of(self, "clean" if table == "people" else "")
             if table == "events":
                 typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
@@ -193,15 +212,18 @@ class Stage:
         """Canonical column -> SQL of the text that fills it."""
         names = self.words
         chosen: dict[str, str] = {}
+        mistakes = Mistakes()
         for column, header in self.columns.items():
             if column not in CANONICAL[table]:
                 near = nearest(column, CANONICAL[table]) + KEPT * ("properties" in CANONICAL[table])
                 said = f'"{column}" in columns is not a column of {table}.{near}'
-                raise DataError(f"{self.shown}: {said}")
-            chosen[column] = self._mapped(column, header, names)
-            if column in self.clocks:
-                clock = self._mapped(column, self.clocks[column], names)
-                chosen[column] = _joined(chosen[column], clock)
+                mistakes.append(f"{self.shown}: {said}")
+                continue
+            with mistakes.noted():
+                chosen[column] = self._mapped(column, header, names)
+                if column in self.clocks:
+                    clock = self._mapped(column, self.clocks[column], names)
+                    chosen[column] = _joined(chosen[column], clock)
         for column in CANONICAL[table]:
             if column in chosen or column == "properties":
                 continue
@@ -210,8 +232,10 @@ class Stage:
                 sql = self._day_and_clock()
             if sql != "NULL":
                 chosen[column] = sql
-        self._need(table, chosen, names)
-        self._hash(chosen)
+        with mistakes.noted():
+            self._need(table, chosen.keys() | self.columns.keys(), names)
+            self._hash(chosen)
+        mistakes.tell(DataError)
         return chosen
 
     def _mapped(self, column: str, header: str, names: list[str]) -> str:
@@ -237,26 +261,6 @@ class Stage:
         """Whether there is such a column or property."""
         return name.lower() in self.headers or name in self.keys
 
-    def _apart(self, left: Sequence[str]) -> tuple[dict[str, str], dict[str, str], str]:
-        """Which columns (of those that are left) and properties would be scrubbed by their names.
-
-        Name -> SQL: of those to be hashed the text, of ids of partners the value. And the column
-        that `rows` must add: texts of properties, in one go.
-        """
-        hashed: dict[str, str] = {}
-        kept: dict[str, str] = {}
-        inside: list[str] = []
-        names = set(map(str.lower, self.hash))
-        for name in (*left, *(key for key in self.keys if key not in self.used_keys)):
-            if name.lower() in names or is_id(name) and not of_partner(name):
-                inside += [] if name in left else [_path(name)]
-                hashed[name] = sql_name(name) if name in left else f"apart_[{len(inside)}]"
-            elif is_id(name):
-                value = f"json_extract(props_, {_path(name)})"
-                kept[name] = f"as_json({sql_name(name)})" if name in left else value
-        apart = f", json_extract_string(props_, [{', '.join(inside)}]) AS apart_" if inside else ""
-        return hashed, kept, apart
-
     def _hash(self, chosen: dict[str, str]) -> None:
         """Hash what the YAML says in canonical columns too; ids are hashed in any case."""
         for name in filter(self.names, self.hash):
@@ -270,16 +274,20 @@ class Stage:
                         " without it there is nothing to count by. Take it out of hash."
                     )
                 chosen[column] = f"pseudonym({chosen[column]})"
+                self.hashed.add(column)
 
-    def _need(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
+    def _need(self, table: str, chosen: Set[str], names: list[str]) -> None:
+        mistakes = Mistakes()
         for column in REQUIRED[table]:
             stands_in = table == "events" and column == "user_id" and "anonymous_id" in chosen
             if column in chosen or stands_in:
                 continue
             way = nearest(column, names) or f" Its columns are: {listed(names)}."
             way += f' Map it with columns: {{{column}: "its header"}}.'
-            way = rows_inside(self.con, self.files[0]) or way
-            raise DataError(f'{self.shown} has no column "{column}" for {table}.{way}')
+            if inside := rows_inside(self.con, self.files[0]):
+                raise DataError(f'{self.shown} has no column "{column}" for {table}.{inside}')
+            mistakes.append(f'{self.shown} has no column "{column}" for {table}.{way}')
+        mistakes.tell(DataError)
 
     def _give_open_questions_a_reason(self, chosen: dict[str, str]) -> None:
         """An open question is one that most answer by neither yes nor no.
@@ -351,76 +359,6 @@ class Stage:
                 f' for example "{example}".'
             )
         return put(made, sql)
-
-    def _nested(self, names: list[str]) -> set[str]:
-        """Which columns hold JSON: as_json of 5,000 takes the planner minutes, and few need it.
-
-        Asked for some at a time, for the time that it takes to plan grows with their square.
-        """
-        nested: set[str] = set()
-        for n in range(0, len(names), MANY):
-            some = names[n : n + MANY]
-            looks = (f"bool_or(starts_with({x}, '{{') OR starts_with({x}, '['))" for x in some)
-            asked = f"SELECT {', '.join(looks)} FROM {self.table}"
-            nested.update(compress(some, self.con.sql(asked).fetchall()[0]))
-        return nested
-
-    def _rest(self, clean: str) -> tuple[str, str]:
-        """JSON text of what is left, without regulated keys and nulls, ids in it hashed.
-
-        And the columns that `rows` must add for it. ``clean``: the macro for the columns' texts.
-        """
-        left = [
-            header
-            for name, header in self.headers.items()
-            if name not in self.used and not left_out(header, of_people=bool(clean))
-        ]
-        parts = ["'{}'::JSON"]
-        hashed, kept, more = self._apart(left)
-        left = [header for header in left if header not in hashed and header not in kept]
-        if left:
-            names = [sql_name(header) for header in left]
-            holding = self._nested(names)
-
-            def value(text: str) -> str:
-                nested = text in holding or text == "x" and holding
-                return f"as_json({clean}({text}))" if nested else f"{clean}({text})"
-
-            more += f", {_object(dict(zip(left, names)), value)}::VARCHAR AS left_"
-            # its own keys are clean, those inside may not be
-            deep = "contains(left_, ':{') OR contains(left_, '[{')"
-            scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"
-            parts.append(f"try_cast({scrubbed} AS JSON)")
-        if self.keys:
-            more += ", props_::VARCHAR AS right_"
-            gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
-            parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
-        if kept:
-            parts.append(_object(kept, str))
-        if hashed:
-            parts.append(_object(hashed, "pseudonym(clean({}))".format))
-        if len(parts) == 1:
-            return "NULL", more
-        merged = f"json_merge_patch({', '.join(parts)})"
-        return f"nullif({merged}::VARCHAR, '{{}}')", more
-
-
-def _object(texts: Mapping[str, str], value: Callable[[str], str]) -> str:
-    """SQL of a JSON object of names, with a `value` (SQL) of the text (SQL) of each.
-
-    Of many the time to plan grows with the square, unless the rule of all values is written once.
-    """
-    names = list(map(sql_text, texts))
-    if len(texts) <= MANY:
-        pairs = (f"{name}, {value(text)}" for name, text in zip(names, texts.values()))
-        return f"json_object({', '.join(pairs)})"
-    values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"
-    return f"to_json(map([{', '.join(names)}], {values}))"
-
-
-def _path(key: str) -> str:
-    """SQL of the path of a property."""
-    return sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
 
 
 def _joined(day: str, clock: str) -> str:

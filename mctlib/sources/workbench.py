@@ -9,11 +9,12 @@ import duckdb
 
 from mctlib.contract import NO, PLATFORMS, YES
 from mctlib.eventlog.build import owner
+from mctlib.eventlog.ids import normal
+from mctlib.eventlog.personal import OF_SOMEBODY, REGULATED
 from mctlib.eventlog.pseudonyms import hashed
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import connect
 from mctlib.sources import spellings
-from mctlib.sources.personal import OF_SOMEBODY, REGULATED
 
 NAMED = " ".join(
     f"WHEN regexp_matches(lower(x), {sql_text(words)}) THEN '{platform}'"
@@ -63,6 +64,6 @@ def workbench(
         tempfile.TemporaryDirectory(suffix, ".staging-", beside) as folder,
         connect(f"{folder}/staging.duckdb") as con,
     ):
-        hashing = f" CREATE TEMP MACRO pseudonym(x) AS {hashed('x', salted)}"
+        hashing = f" CREATE TEMP MACRO pseudonym(x) AS {hashed(normal('x'), salted)}"
         con.execute(MACROS + spellings.MACROS + hashing)
         yield con, Path(folder)

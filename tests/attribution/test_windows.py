@@ -13,7 +13,7 @@ from mctlib.attribution import RULES, attribution_windows, narrative_flips
 from mctlib.attribution.incrementality import ALIKE, TOO_FEW, UNTOLD
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
-from tests.support.logs import FIRST
+from tests.support.logs import FIRST, frame_of
 from tests.support.partners import ArrayLog, rows_to_frame, wide
 
 matplotlib.use("Agg")
@@ -423,6 +423,8 @@ def test_windows_in_words():
             ParameterError,
             'by: "partnr_id" is neither .* Did you mean "partner_id"',
         ),
+        ({"by": "plan"}, ParameterError, 'by: "plan" is a column of people, of which a touch says'),
+        ({"by": "properties.device_id"}, ParameterError, "holds ids, which no table or sentence"),
         (
             {"by": ["partner_id", "promo_code"]},
             ParameterError,
@@ -470,3 +472,27 @@ def test_no_touch_at_all_is_a_sentence():
             as_of="2026-02-10",
             seed=1,
         )
+
+
+@pytest.mark.parametrize(
+    ("by", "spent", "unnamed"), [("utm_source", {"ann": 50}, 30), ("utm_medium", {}, 80)]
+)
+def test_spend_is_joined_by_the_column_that_it_is_keyed_by(by, spent, unnamed):
+    """Of 80 spent 50 are Ann's, who is a utm_source in another spelling, 30 are of nobody who is
+    one; no medium is a partner. What stands in no row is said."""
+    rows = [(f"u{i}", "visit", 20, "Ann", "mail") for i in range(12)]
+    rows += [(f"u{i}", "paid", 21, None, None) for i in range(12)]
+    frame = frame_of(rows, "utm_source", "utm_medium", unit="D")
+    days = pd.Timestamp("2026-01-21")
+    spend = pd.DataFrame(
+        [("ann", days, 50), ("zed", days, 30)], columns=["partner_id", "day", "amount"]
+    )
+    log = EventLog.from_frame(frame, spend=spend)
+    ask = {"windows": ["7d"], "as_of": "2026-02-10", "seed": 1}
+    result = attribution_windows(log, "paid", by=by, **ask)
+    found = result.partners.set_index(by)["spend_amount"].dropna()
+    assert found.to_dict() == spent
+    assert any(
+        f"{unnamed} units of money of the money spent names no {by}" in str(c)
+        for c in result.caveats
+    )

@@ -73,3 +73,12 @@ def test_names_that_look_alike_are_beside_the_most_frequent_one():
     log = log_of([*ROWS, ("u0", "Join ", "2026-01-01")])
     pair = {"event": "Join ", "n_events": 1, "like": "join", "n_like": 4}
     assert log.load["look_alikes"] == [pair]
+
+
+def test_who_signs_up_after_the_events_is_told():
+    """The events end on 4 January; a day is let pass, for days are written in many zones."""
+    people = people_of(4, signed_up_at=["2026-01-02", "2026-01-04", "2026-01-05", "2026-01-06"])
+    assert found(log_of(ROWS, people=people), "people") == {
+        ("after own events", "signed_up_at"): (2, 4),  # u1: the 2nd, u2: the 3rd
+        ("after all events", "signed_up_at"): (1, 4),
+    }

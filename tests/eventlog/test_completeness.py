@@ -8,7 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from mctlib.eventlog import completeness as tracking
 from mctlib.eventlog.steps import as_step
-from tests.support.logs import frame_of, log_of
+from tests.support.logs import frame_of, log_of, numbered
 
 DAY = 86_400_000_000
 EVENTS = ["join", "profile", "resume", "interview"]
@@ -20,17 +20,20 @@ def make_log(rows, server):
     return log_of(rows, unit="D", backend=frame_of(server, unit="D") if server else None)
 
 
-def checks(log, event, user, since, until):
-    """did, tracked of some users between two days."""
+def checks(log, event, user, since, until, names=("ann", "bob", "cid", "dan", "eve")):
+    """did, tracked of some users, by their place in ``names``, between two days."""
     matchers = [as_step(e) for e in EVENTS]
     proof = tracking.proofs(log, matchers, implied=IMPLIED)[event]
     (j,) = log.journeys(events=matchers)
+    number = np.array([numbered(names).index(name) for name in names])[np.asarray(user)]
+    order = np.argsort(number)
     at = [
         pd.Timestamp("2026-01-01").value // 1000
-        + np.broadcast_to(np.asarray(days) * DAY, len(user)).astype(np.int64)
+        + np.broadcast_to(np.asarray(days) * DAY, len(user)).astype(np.int64)[order]
         for days in (since, until)
     ]
-    return proof, *tracking.check(j, event, proof, user=np.asarray(user), since=at[0], until=at[1])
+    found = tracking.check(j, event, proof, user=number[order], since=at[0], until=at[1])
+    return proof, *(values[np.argsort(order)] for values in found)
 
 
 ROWS = [
@@ -115,7 +118,7 @@ def test_many_users_one_by_one(event, with_server):
     user = np.sort(rng.choice(len(names), 200, replace=False))  # not everybody is asked about
     since = rng.integers(0, 20, 200)
     until = since + rng.integers(0, 20, 200)
-    _, did, tracked = checks(log, event, user, since, until)
+    _, did, tracked = checks(log, event, user, since, until, names)
     expected = []
     for u, a, b in zip(user, since, until):
         mine = [(e, d) for who, e, d in rows if who == names[u]]

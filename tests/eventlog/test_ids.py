@@ -3,6 +3,9 @@
 Expected spellings and counts are read off the rows by hand.
 """
 
+import re
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,7 +13,7 @@ from mctlib.contract import DataError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.ids import asking, find_impossible, normal, rewritten
 from mctlib.eventlog.store import connect
-from tests.support.logs import frame_of, log_of
+from tests.support.logs import frame_of, log_of, numbered
 
 WRITTEN = {
     "1000": "1000",
@@ -160,6 +163,47 @@ def test_people_of_whom_nobody_has_an_event_are_refused(tmp_path, ids, hint, in_
     assert "none of 2 user_ids of people is among the 2 of events" in str(told.value)
     assert hint in str(told.value)
     assert not any(user in str(told.value) for user in ids)  # no id is shown
+
+
+@pytest.mark.parametrize("word", ["Total", "TOTAL", "Gesamt", "Summe:", "Grand Total", "somme"])
+def test_a_row_of_sums_is_nobody(word):
+    people = pd.DataFrame({"user_id": ["ann", "bob", word, ""], "seats": [1, 2, 3, 3]})
+    log = log_of([("ann", "join", "2026-01-01")], people=people)
+    assert log.load["tables"]["people"]["n_rejected"] == {
+        f'impossible user_id "{word}"': 1,
+        "no user": 1,
+    }
+    assert sorted(log.table("people")["seats"]) == ["1", "2"]
+
+
+def test_who_meets_whom_is_counted_once_refusers_have_left():
+    """Of four people two say no; one of these and one of the others have an event."""
+    people = pd.DataFrame({"user_id": list("abcd"), "consent": [True, True, False, False]})
+    rows = [(user, "join", "2026-01-01") for user in "acx"]
+    backend = frame_of(rows)
+    met = log_of(rows, people=people, backend=backend).load["met"]
+    assert met == {
+        "people": {"n_users": 2, "n_met": 1},
+        "backend": {"n_users": 2, "n_met": 2},
+        "events": {"n_users": 2, "n_met": 1},
+        "refused": {"n_users": 2, "n_met": 1},
+    }
+
+
+def test_who_refused_shows_that_ids_fit():
+    people = pd.DataFrame({"user_id": ["ann", "bob"], "consent": [False, True]})
+    log = log_of([(user, "join", "2026-01-01") for user in ("ann", "c")], people=people)
+    assert log.load["met"]["people"] == {"n_users": 1, "n_met": 0}
+
+
+def test_numbers_keep_no_order_of_ids():
+    ids = [f"{i:03d}" for i in range(120)]
+    log = log_of([(user, "join", "2026-01-01", user) for user in ids], "properties.at")
+    users = log._con.sql("SELECT properties FROM events ORDER BY user").fetchall()
+    order = [int(re.search(r"\d+", text)[0]) for (text,) in users]
+    assert sorted(order) == list(range(120)) and order == [int(i) for i in numbered(ids)]
+    # as far from order as few of 100,000 draws are
+    assert abs(np.corrcoef(range(120), order)[0, 1]) < 0.4
 
 
 def test_refusers_who_meet_nobody_are_counted():

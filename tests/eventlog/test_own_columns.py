@@ -3,12 +3,16 @@
 The worlds are small enough to count by hand.
 """
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from mctlib import diagnose_funnel, drop_off_drivers, time_to_activation
 from mctlib.contract import ParameterError, as_columns
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import Step
 from tests.support.logs import frame_of, log_of, people_of
 
 EVENTS = frame_of([(f"u{i}", "join", "2026-01-01", "web") for i in range(6)], "platform")
@@ -119,3 +123,51 @@ def test_every_question_takes_bins(world):
         world, ["join", "go"], window="7d", segments=[{"seats": [10]}, "country", ""], **ask
     ).drivers
     assert drivers["driver"].tolist() == ["seats: 10 or more", "country: DE"]
+
+
+def test_what_only_a_later_row_of_a_user_says_is_not_lost(tmp_path):
+    """As of two files: what the first row leaves empty is taken from the next that says it."""
+    people = pd.DataFrame(
+        [
+            ("u0", "DE", None, "pro", None),
+            ("u1", None, None, None, None),
+            ("u0", "FR", 5, None, "2026-02-01"),
+            ("u1", "IT", None, "free", None),
+            ("u0", None, 7, "free", None),
+        ],
+        columns=["user_id", "country", "seats", "plan", "churned_at"],
+    )
+    people.to_parquet(tmp_path / "p.parquet")
+    EVENTS.to_parquet(tmp_path / "e.parquet")
+    logs = [
+        EventLog.from_frame(EVENTS, people=people),
+        EventLog.from_parquet(tmp_path / "e.parquet", people=people),
+        EventLog.from_parquet(tmp_path / "e.parquet", people=tmp_path / "p.parquet"),
+    ]
+    for log in logs:
+        table = log.table("people").sort_values("country")
+        assert table[["country", "plan"]].values.tolist() == [["DE", "pro"], ["IT", "free"]]
+        assert table["seats"].astype(float).tolist()[0] == 5 and table["seats"].isna().sum() == 1
+        assert table["churned_at"].notna().tolist() == [True, False]
+    assert logs[0].load["tables"]["people"]["n_rejected"] == {"same user_id again": 3}
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        (
+            "people.country",
+            'columns of people stand here without "people.". Did you mean "country"?',
+        ),
+        ("people.platform", 'Did you mean "own_platform"?'),
+        ("people.contry", 'Did you mean "country"?'),
+        ("people.xyz", " There are "),
+    ],
+)
+def test_where_columns_of_people_stand_is_said(log, by, said):
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        log.counts(by=by)
+
+
+def test_a_filter_finds_a_column_of_people_by_its_own_name(log):
+    assert log.counts(events=[Step("join", {"people.platform": "crm"})])["n_users"].tolist() == [6]

@@ -583,8 +583,8 @@ def test_caveats_name_ties_skipped_steps_and_names_that_do_not_occur():
             ["a", None],
             {},
             "steps: None is not an event; "
-            "give its name, {event: name, where: {column: value}}, a list of these (any of them), or "
-            "ANY for every event.",
+            "give its name, {event: name, where: {column: value}}, a list of these (any of them), "
+            "or ANY for every event.",
         ),
         (["a", 3], {}, "steps: 3 is not an event"),
         (["a", Step([])], {}, "steps: [] is not an event"),

@@ -16,7 +16,7 @@ from mctlib.eventlog.steps import Step
 from mctlib.funnel.change_parts import part_pvalues, split_change
 from mctlib.funnel.decomposition import explain_change
 from tests.support.clusters import share_by_cluster
-from tests.support.logs import frame_of, log_of
+from tests.support.logs import frame_of, log_of, numbered
 
 matplotlib.use("Agg")
 DAY = pd.Timedelta("1D")
@@ -394,7 +394,8 @@ def crowded(n_before, n_after, seed=1):
         people=pd.DataFrame({"user_id": users["user"], "account_id": users["account"]}),
     )
     (walked,) = log.journeys(events=["a"])
-    return log, users.assign(bucket=walked.bucket)  # users are numbered by name
+    buckets = dict(zip(numbered(users["user"]), walked.bucket))
+    return log, users.assign(bucket=users["user"].map(buckets))
 
 
 def by_bucket(users, did):

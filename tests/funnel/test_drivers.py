@@ -22,7 +22,7 @@ from mctlib.funnel.narrative_change import driver_warnings
 from mctlib.results import Page
 from mctlib.sources import demo
 from tests.support.clusters import share_by_cluster
-from tests.support.logs import log_of
+from tests.support.logs import log_of, numbered
 
 matplotlib.use("Agg")
 DAY = 86_400_000_000
@@ -645,7 +645,7 @@ def left_out(users, side, strata):
 def test_users_of_one_account_count_together_by_a_loop():
     log, users = in_accounts(1)
     (walked,) = log.journeys(events=["a"])
-    users["bucket"] = walked.bucket  # users are numbered by name
+    users["bucket"] = users["user"].map(dict(zip(numbered(users["user"]), walked.bucket)))
     assert (users.dropna().groupby("account")["bucket"].nunique() == 1).all()
     result = drop_off_drivers(
         log,

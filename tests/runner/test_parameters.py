@@ -81,6 +81,19 @@ WRONG = {
         pack_of("attribution", kinds=["platform", "platfrm"]),
         'parameter "kinds" of attribution: "platfrm" is neither a column of people or events',
     ),
+    "column of hashes": (
+        pack_of("funnel", by="properties.device_id"),
+        'parameter "by" of funnel: "properties.device_id" holds ids, which no table or sentence',
+    ),
+    "kinds that are hashes": (
+        pack_of("attribution", kinds=["properties.session_id"]),
+        'parameter "kinds" of attribution: "properties.session_id" holds ids, which no table',
+    ),
+    "a source that no touch has": (
+        pack_of("attribution", sources=["platfrm"]),
+        'parameter "sources" of attribution: "platfrm" is neither a column of the events nor '
+        'written as properties.<key>. Did you mean "platform"?',
+    ),
     "columns below a list": (
         pack_of("attribution", kinds=[["platform"]]),
         'parameter "kinds" of attribution must be a column\'s name, not ["platform"].',

@@ -23,7 +23,9 @@ ROW = "u,a,2026-01-05T00:00:00Z\n"
 def read(table, root=EXPORTS, **source):
     """{canonical table: rows as dicts without their empty values} of one source."""
     with workbench(None) as (con, folder):
-        selects = read_source(con, Source(**source), table, root=root, folder=folder, notes=[])
+        source = Source(**source)
+        told = {"notes": [], "hashed": set()}
+        selects = read_source(con, source, table, root=root, folder=folder, **told)
         return {target: rows_of(as_kept(con, select)) for target, select in selects.items()}
 
 

@@ -107,3 +107,32 @@ def test_amounts_in_a_frame_are_numbers(amount):
     spend = pd.DataFrame({"day": ["2026-01-05"], "amount": [amount], "partner_id": "p"})
     with pytest.raises(DataError, match=r'spend frame: "amount" holds ".*", which is no number'):
         EventLog.from_frame(frame_of([("u", "a", "2026-01-01")]), spend=spend)
+
+
+PEOPLE = """\
+user_id;score;thousands;either;zip;words
+u0;1,5;1 234;1,234;01234;a,1 b
+u1;2,25;2 500;2,345;00123;x
+u2;1.000,5;;;01111;
+"""
+
+
+@pytest.mark.parametrize(
+    ("decimal", "either"), [("", ["1,234", "2,345"]), (", decimal: ','", ["1.234", "2.345"])]
+)
+def test_own_columns_of_people_hold_numbers_as_amounts_do(project, decimal, either):
+    """Where their sign is neither told by the column nor said, they stay as they are."""
+    events = HEAD + "".join(f"u{i},a,2026-01-05T00:00:00Z\n" for i in range(3))
+    yaml = f"events: {{path: e.csv}}\npeople: {{path: p.csv{decimal}}}"
+    log = open_log(project(yaml, e__csv=events, p__csv=PEOPLE))
+    people = log.table("people").sort_values("zip")
+    assert people["score"].tolist() == ["2.25", "1000.5", "1.5"]
+    assert people["thousands"].dropna().tolist() == ["2500", "1234"]
+    assert sorted(people["either"].dropna()) == either
+    assert people["zip"].tolist() == ["00123", "01111", "01234"]
+    assert "a,1 b" in people["words"].tolist()
+    assert log.counts(by={"score": [2, 100]})["score"].tolist() == [
+        "100 or more",
+        "2 to below 100",
+        "below 2",
+    ]

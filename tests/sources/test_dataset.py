@@ -168,6 +168,18 @@ BAD_YAML = {
         "events: {path: e.csv}\nearliest: once",
         'data.x.yaml: earliest: "once" is neither a day (2026-06-30) nor a timestamp',
     ),
+    "an earliest that is no ISO day": (
+        "events: {path: e.csv}\nearliest: 01.02.2026",
+        'data.x.yaml: earliest: "01.02.2026" is neither a day (2026-06-30) nor a timestamp',
+    ),
+    "an end that is no ISO day": (
+        "events: {path: e.csv}\nobserved_until: 05/04/2026",
+        'data.x.yaml: observed_until: "05/04/2026" is neither a day (2026-06-30) nor a timestamp',
+    ),
+    "digits are no day": (
+        "events: {path: e.csv}\nearliest: 20260201",
+        'data.x.yaml: earliest: "20260201" is neither a day (2026-06-30) nor a timestamp',
+    ),
     "date_format of another tool": (
         "events: {path: e.csv, date_format: DD.MM.YYYY HH:mm}",
         'data.x.yaml: the date_format "DD.MM.YYYY HH:mm" of events does not say year, month and day'
@@ -201,6 +213,46 @@ def test_a_bad_yaml_gives_one_sentence(project, yaml, sentence):
     with pytest.raises(DataError) as error:
         sources.open_log(project(yaml, e__csv=HEAD + ROW))
     assert str(error.value).startswith(sentence)
+
+
+def test_all_that_is_wrong_is_told_at_once(project):
+    yaml = "evnts: 1\nevents: {path: e.csv, formt: canonical}\ncurency: EUR"
+    with pytest.raises(DataError) as error:
+        open_log(project(yaml))
+    assert str(error.value).splitlines() == [
+        'data.x.yaml: "events.formt" is not a field. Did you mean "format" or "date_format"?',
+        'data.x.yaml: "evnts" is not a field. Did you mean "events"?',
+        'data.x.yaml: "curency" is not a field. Did you mean "currency"?',
+    ]
+    yaml = "earliest: once\nevents: {path: e.csv, timezone: CET9}\npeople: {format: ga4}"
+    with pytest.raises(DataError) as error:
+        open_log(project(yaml))
+    assert [line.split(": ")[1][:12] for line in str(error.value).splitlines()] == [
+        "earliest",
+        "the timezone",
+        "people needs",
+    ]
+
+
+def test_all_questions_of_a_load_are_asked_at_once(project):
+    people = 'user_id,signed_up_at,churned_at,revenue,consent\nu,01.02.2026,2026-01-05,"1,234",x\n'
+    events = "usr,event,timestamp\nu,a,2026-01-05 00:00\n"
+    with pytest.raises(DataError) as error:
+        open_log(
+            project("events: {path: e.csv}\npeople: {path: p.csv}", e__csv=events, p__csv=people)
+        )
+    for line, words in zip(
+        str(error.value).splitlines(),
+        (
+            'e.csv has no column "user_id" for events.',
+            'p.csv: 1 of 1 values of "signed_up_at" cannot be read as times',
+            'p.csv: the times in "churned_at" carry no time zone',
+            'p.csv: 1 of 1 values of "revenue" are one number with a decimal point and another',
+            'p.csv: 1 of 1 values of "consent" are neither yes nor no',
+        ),
+        strict=True,
+    ):
+        assert line.startswith(words)
 
 
 WHOLE_YAML = {

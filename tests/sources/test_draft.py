@@ -90,6 +90,10 @@ NAMED = {
     "id,candidate,event_type,created_at": ("candidate", "event_type", "created_at"),
     "timestamp,Event Time,event,user": ("user", None, None),
     "user,event,ts,properties": ("user", None, "ts"),
+    "Nutzer-ID,Ereignis,Zeitpunkt,Firma": ("Nutzer-ID", "Ereignis", "Zeitpunkt"),
+    "Kundennummer,Aktion,Datum": ("Kundennummer", "Aktion", "Datum"),
+    "ID utilisateur,Événement,Date et heure": ("ID utilisateur", "Événement", "Date et heure"),
+    "Usuario,Acción,Fecha y hora": ("Usuario", "Acción", "Fecha y hora"),
 }
 
 
@@ -149,6 +153,29 @@ def test_one_row_a_user_is_people(project):
     Path("crm.csv").write_text("user_id,created_at,plan\nu,1,free\nv,2,free\n")
     people = drafted(draft("mine", ["e.csv", "crm.csv"]))["people"]
     assert people.columns == {"signed_up_at": "created_at"}
+
+
+def test_people_and_spend_are_known_in_other_languages(project):
+    Path("p.csv").write_text("Bewerber-Nr.;Registriert am;Tarif;Firma\na;2026-01-05;x;y\n")
+    Path("s.csv").write_text("Tag;Kanal;Kosten in EUR\n2026-01-05;mail;5\n")
+    Path("e.csv").write_text(HEAD + ROW)
+    found = drafted(draft("mine", ["e.csv", "p.csv", "s.csv"]))
+    assert found["people"].columns == {
+        "user_id": "Bewerber-Nr.",
+        "signed_up_at": "Registriert am",
+        "account_id": "Firma",
+        "plan": "Tarif",
+    }
+    assert found["spend"].columns == {"day": "Tag", "channel": "Kanal", "amount": "Kosten in EUR"}
+
+
+def test_where_no_header_is_known_each_is_asked_for(project):
+    Path("e.csv").write_text("Uzytkownik,Zdarzenie,Czas\nu,a,2026-01-05\n")
+    text = draft("mine", ["e.csv"])
+    assert drafted(text)["events"].columns == dict.fromkeys(("user_id", "event", "timestamp"), "?")
+    assert "left out" not in text and "which of Uzytkownik, Zdarzenie, Czas?" in text
+    Path("f.csv").write_text(HEAD + ROW)  # tells what the events are
+    assert "# left out: e.csv fits no table" in draft("mine", ["e.csv", "f.csv"])
 
 
 def test_what_cannot_be_drafted_is_left_out_and_said(project):

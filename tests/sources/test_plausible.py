@@ -1,6 +1,7 @@
 """Times that nobody can believe: rejected or left empty, and counted."""
 
 import datetime as dt
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -55,6 +56,18 @@ def test_earliest_takes_the_place_of_both_rules(loaded):
     }
     later = loaded(rows("2012-05-05T00:00:00Z"), "earliest: 2012-05-05")["events"]
     assert later["n_rejected"] == {}
+
+
+def test_earliest_may_leave_out_any_share_but_all(loaded):
+    """Of an hour each from 1 January 48 lie before the 3rd; 1998 is no fault where that is said."""
+    text = rows("1998-01-01T00:00:00Z", n=50)
+    people = "people: {path: p.csv}\nearliest: 2025-01-03"
+    Path("p.csv").write_text("user_id,signed_up_at\nu49,2024-12-31T00:00:00Z\n")
+    found = loaded(text, people)
+    assert found["events"]["n_rejected"] == {"timestamp before 2025-01-03": 49}
+    assert found["events"]["n_kept"] == 2 and "n_emptied" not in found["people"]
+    with pytest.raises(DataError, match="no event is left after loading; rejected were 51 rows: "):
+        loaded(text, "earliest: 2025-02-01")
 
 
 def test_a_file_of_1970_is_misread(loaded):

@@ -1,13 +1,15 @@
 """From text columns to a canonical table: cleaning, privacy, numbers, answers."""
 
 import json
+import re
 
 import duckdb
 import pytest
 
-from mctlib import open_log
+from mctlib import daily_metric, diagnose_funnel, drop_off_drivers, open_log
 from mctlib.attribution.windows import attribution_windows
-from mctlib.contract import DataError
+from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.daily_metric import Rate
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.steps import Step
@@ -114,8 +116,57 @@ def test_what_hash_names_is_hashed_wherever_it_goes(project, monkeypatch):
     head, row = "user_id,event,timestamp,Kanal,note\n", "u,a,2026-01-05T00:00:00Z,web,seven\n"
     source = "path: e.csv, format: columns, columns: {channel: Kanal}"
     log = open_log(project(f"events: {{{source}, hash: [kanal, note]}}", e__csv=head + row))
-    assert log.segments("channel") == [pseudonym("web", "salt")]
-    assert log.segments("properties.note") == [pseudonym("seven", "salt")]
+    kept = log._con.sql("SELECT channel, properties->>'note' FROM events").fetchall()
+    assert kept == [(pseudonym("web", "salt"), pseudonym("seven", "salt"))]
+
+
+HASHED = ["channel", "event.channel", "properties.note", "properties.device_id", "Cost centre"]
+
+
+@pytest.mark.parametrize("column", [*HASHED, "own_Platform", "client_id", "properties.session_id"])
+def test_what_is_hashed_is_shown_by_no_question(project, column):
+    events = "user_id,event,timestamp,Kanal,note,device_id\n" + "".join(
+        f"u{i},{event},2026-01-0{1 + (event == 'b')}T00:00:00Z,web,n{i},d{i}\n"
+        for i in range(2)
+        for event in "ab"
+    )
+    people = "user_id,Cost centre,Platform,client_id,country\nu0,c0,p0,k0,DE\nu1,c1,p1,k1,FR\n"
+    yaml = (
+        "events: {path: e.csv, format: columns, columns: {channel: Kanal}, hash: [Kanal, note]}\n"
+        "people: {path: p.csv, hash: [cost centre, Platform]}"
+    )
+    log = open_log(project(yaml, e__csv=events, p__csv=people))
+    ask = {"window": "7d", "as_of": "2026-01-09"}
+    for question in (
+        lambda: log.counts(by=column),
+        lambda: log.check_column(column),
+        lambda: diagnose_funnel(log, ["a", "b"], by=column, **ask),
+        lambda: drop_off_drivers(log, ["a", "b"], segments=["country", column], **ask),
+        lambda: daily_metric(log, Rate("b", of="a", window="1d"), by=column, as_of="2026-01-09"),
+        lambda: attribution_windows(
+            log, "b", windows=["1d"], by=column, as_of="2026-01-09", seed=1
+        ),
+    ):
+        with pytest.raises(ParameterError, match="holds ids, which no table or sentence may show"):
+            question()
+    # a path may be held together by it, and a filter's word is not looked up among hashes
+    held = diagnose_funnel(log, ["a", "b"], hold=["properties.note"], **ask)
+    assert held.steps["n_reached"].tolist() == [2, 2]
+    assert log.counts(by="country")["country"].tolist() == ["DE", "FR"] * 2
+    (said,) = log.missing_events([Step("a", {column: "d0"})])
+    assert not re.search("[0-9a-f]{16}", said)
+
+
+def test_what_is_hashed_is_written_alike_before(project, monkeypatch):
+    monkeypatch.setenv("MCT_SALT", "salt")
+    head = "user_id,event,timestamp,session_id,candidate_id,Ref\n"
+    row = "u,a,2026-01-05T00:00:00Z,{0},{0},{0}\n"
+    rows = "".join(map(row.format, ("1001", "1001.0", " 1001\u00a0")))
+    log = open_log(project("events: {path: e.csv, hash: [Ref]}", e__csv=head + rows))
+    kept = log._con.sql("""
+        SELECT DISTINCT session_id, properties->>'candidate_id', properties->>'Ref' FROM events
+    """).fetchall()
+    assert kept == [(pseudonym("1001", "salt"),) * 3]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def pseudonym(user_id, salt=""):
     return hashlib.sha256(f"{salt}{user_id}".encode()).hexdigest()[:16]
 
 
+def numbered(names):
+    """Users as a frame's log numbers them: by their pseudonyms."""
+    return sorted(names, key=pseudonym)
+
+
 def people_of(n, **columns):
     """u0, u1, ... and what is known of these n users."""
     return pd.DataFrame({"user_id": [f"u{i}" for i in range(n)], **columns})

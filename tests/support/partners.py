@@ -13,7 +13,7 @@ from mctlib.attribution.question import (
     read_zones,
     touch_steps,
 )
-from mctlib.contract import as_timestamp
+from mctlib.contract import as_columns, as_timestamp
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import ANY, as_step
@@ -38,6 +38,7 @@ class ArrayLog:
     day_resolution: dict[str, list[str]] = {}
 
     step = staticmethod(as_step)
+    columns = staticmethod(as_columns)
 
     def caveats(self, as_of):
         """Nothing stands before an answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import duckdb
@@ -31,16 +31,19 @@ ROWS = {
 SAME = {"spend": "day, partner_id, channel", "backend": "user, event, timestamp"}
 
 
-def look_over(con: duckdb.DuckDBPyConnection, first: Any, last: Any) -> dict[str, Any]:
+def look_over(
+    con: duckdb.DuckDBPyConnection, first: Any, last: Any, events: Mapping[str, int]
+) -> dict[str, Any]:
     """`look_alikes`, and checks of people, spend and backend: table, check, column, n, n_rows.
 
     Checks: "empty" (of a column that is not empty everywhere), "before" (``column`` lies before
     ``after``), "unknown event" (``column`` names it, ``near`` the nearest), those of ROWS, and
-    "again" (a row that says the same as one before it). ``first``, ``last``: of the events.
+    "again" (a row that says the same as one before it). ``first``, ``last``: of the events; these
+    by name -> rows.
     """
     ask = asking(con)
     moments = {"first": f"TIMESTAMP '{first}'", "last": f"TIMESTAMP '{last}'"}
-    found = [*_empty(ask), *_out_of_order(ask), *_unknown_events(ask)]
+    found = [*_empty(ask), *_out_of_order(ask), *_unknown_events(ask, events)]
     for table, checks in ROWS.items():
         kinds = f"SELECT DISTINCT {SAME[table]} FROM store.{table}"
         again = f"count(*) - (SELECT count(*) FROM ({kinds}))"
@@ -48,8 +51,7 @@ def look_over(con: duckdb.DuckDBPyConnection, first: Any, last: Any) -> dict[str
         (row,) = ask(f"SELECT count(*), {', '.join([again, *counts])} FROM store.{table}")
         for check, n in zip(("again", *checks), row[1:]):
             found += [{"table": table, "check": check, "n": n, "n_rows": row[0]}] if n else []
-    names = ask("SELECT event::VARCHAR, count(*) FROM store.events GROUP BY ALL")
-    return {"checks": found, "look_alikes": look_alikes(dict(names))}
+    return {"checks": found, "look_alikes": look_alikes(events)}
 
 
 def _empty(ask: Ask) -> list[dict[str, Any]]:
@@ -74,8 +76,7 @@ def _out_of_order(ask: Ask) -> list[dict[str, Any]]:
     return found
 
 
-def _unknown_events(ask: Ask) -> list[dict[str, Any]]:
-    names = [name for (name,) in ask("SELECT DISTINCT event::VARCHAR FROM store.events")]
+def _unknown_events(ask: Ask, names: Collection[str]) -> list[dict[str, Any]]:
     ((n_rows,),) = ask("SELECT count(*) FROM store.backend")
     counts = ask("SELECT event, count(*) FROM store.backend GROUP BY 1 ORDER BY 1")
     about = {"table": "backend", "check": "unknown event", "n_rows": n_rows}

@@ -50,20 +50,25 @@ def normal_ids(columns: Iterable[str], *, ignore_case: bool = False) -> dict[str
 
 
 def look_at(
-    ask: Ask, rows: str, columns: Iterable[str], *, ignore_case: bool = False
+    ask: Ask, rows: str, columns: Iterable[str], *, users: str, ignore_case: bool = False
 ) -> tuple[dict[str, str], bool]:
     """What has to be done about the ids in some rows (SQL), by one look at the different ones.
 
+    Those of users stay, as they are to be written, in a table ``users``: they are asked for again.
     Returns the columns that are not all `normal`, with the SQL that makes them so, and whether any
     id is suspected to be none. Mostly it is nothing, and every later look is spared the work.
     """
     odd, suspicious = {}, False
     for column, written in normal_ids(columns, ignore_case=ignore_case).items():
         ids = f"SELECT DISTINCT {column} FROM {rows} WHERE {column} IS NOT NULL"
-        both = f"SELECT CAST({column} AS STRING) AS raw, {written} AS id FROM ({ids})"
-        suspected = " OR ".join(suspects("id", zero=True))
-        flags = f"coalesce(bool_or(raw <> id), false), coalesce(bool_or({suspected}), false)"
-        ((is_odd, is_suspicious),) = ask(f"SELECT {flags} FROM ({both})")
+        both = f"SELECT {written} AS {column}, CAST({column} AS STRING) <> {written} AS odd"
+        found = f"({both} FROM ({ids}))"
+        if column == "user_id":
+            ask(f"CREATE OR REPLACE TEMP TABLE {users} AS FROM {found}")
+            found = users
+        suspected = " OR ".join(suspects(column, zero=True))
+        flags = f"coalesce(bool_or(odd), false), coalesce(bool_or({suspected}), false)"
+        ((is_odd, is_suspicious),) = ask(f"SELECT {flags} FROM {found}")
         if is_odd:
             odd[column] = written
         suspicious = suspicious or is_suspicious and column != "partner_id"

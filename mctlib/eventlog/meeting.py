@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import duckdb
 
@@ -18,21 +18,21 @@ SPELLINGS = (
 )
 
 
-def staged_meeting(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[str, int]]:
+def staged_meeting(
+    con: duckdb.DuckDBPyConnection, name: str, make_active: Callable[[], None]
+) -> dict[str, dict[str, int]]:
     """The `meeting` of the staged tables, and of people without consent ("refused").
 
-    Raises DataError: see `check_meeting`.
+    ``make_active``: `StagedRows.active`. Raises DataError: see `check_meeting`.
     """
     ask = asking(con)
     tables = {table: f"in_{table}" for table in ABOUT_USERS}
     if not any(ask(f"SELECT 1 FROM {rows} LIMIT 1") for rows in tables.values()):
         return {}
-    con.execute("CREATE TEMP TABLE active AS SELECT DISTINCT user_id FROM in_events")
+    make_active()
     check_meeting(ask, name, "in_people", "active")
     tables["refused"] = "in_people WHERE consent = false"
-    met = meeting(ask, tables, "active", "user_id")
-    con.execute("DROP TABLE active")
-    return met
+    return meeting(ask, tables, "active", "user_id")
 
 
 def meeting(

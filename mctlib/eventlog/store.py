@@ -98,7 +98,7 @@ def fill(
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
     identity = {"n_impossible": reject_impossible(rows, suspicious), **stitch(con)}
-    met = staged_meeting(con, name)
+    met = staged_meeting(con, name, rows.active)
     forgotten = terms.get("forgotten", ())
     n_forgotten = note_refusals(con, forgotten, salted)
     reject_refusals(con, rows.counts, rows.reject)
@@ -110,6 +110,7 @@ def fill(
         why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in events["n_rejected"].items()]
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
+    rows.active()
     _write(con, salted)
     report = {
         "name": name,
@@ -147,9 +148,11 @@ def _written(rows: StagedRows, name: str, selects: Sequence[str], terms: Terms) 
     events["n_unread"] = one_row(con, "SELECT count(unread) FROM in_events")[0]
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     days = known_by_day(con, selects, terms.get("zones", ()))
-    names = {row[0] for row in con.execute("SELECT DISTINCT event FROM store.events").fetchall()}
+    # the codes are counted, not their texts
+    codes = "SELECT event, count(*) AS n FROM store.events GROUP BY event"
+    names = dict(con.execute(f"SELECT event::VARCHAR, n FROM ({codes})").fetchall())
     return {
-        **look_over(con, first, last),
+        **look_over(con, first, last, names),
         "n_masked": n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
@@ -190,12 +193,16 @@ def _stage_events(
     kinds = {column: column_type(column) for column in canonical}
     given = {"source", "user_id", "anonymous_id", "event", "timestamp"}
     staged = []
-    for label, select in sources or [("", "SELECT 1 WHERE false")]:
-        named = set(con.sql(select).columns)
-        look = look_at(asking(con), f"({select})", named, ignore_case=ignore_case)
+    for n, (label, select) in enumerate(sources or [("", "SELECT 1 WHERE false")]):
+        named, users = set(con.sql(select).columns), f"users_{n}"
+        look = look_at(asking(con), f"({select})", named, users=users, ignore_case=ignore_case)
         staged.append((label, select, named, *look))
     found = set().union(*(named for _, _, named, _, _ in staged))
-    copied = stitched or "event_id" in found or "anonymous_id" in found
+    joined = stitched or "anonymous_id" in found
+    copied = joined or "event_id" in found
+    if sources and not joined:
+        looked = " UNION ".join(f"SELECT user_id FROM users_{n}" for n in range(len(sources)))
+        con.execute(f"CREATE TEMP TABLE active AS {looked}")  # see `StagedRows.active`
     columns = [column for column in canonical if column in given | found]
 
     def given_by(label: str, select: str, named: set[str], odd: dict[str, str], _: bool) -> str:
@@ -255,9 +262,8 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
 
     What is kept of `rejected` is hashed and masked too.
     """
-    everybody = " UNION ".join(
-        f"SELECT user_id FROM in_{table}" for table in ("events", *ABOUT_USERS)
-    )
+    everybody = "SELECT user_id FROM active"
+    everybody += "".join(f" UNION SELECT user_id FROM in_{table}" for table in ABOUT_USERS)
     drawn = "pseudonym," if salted else ""  # in the order of the hashes
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE who AS

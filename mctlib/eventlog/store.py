@@ -127,7 +127,8 @@ def fill(
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
     staged = "".join(f"DROP TABLE in_{table};" for table in CANONICAL if table != "events")
     kind = "TABLE" if left_out is None else "VIEW"
-    con.execute(f"{staged} DROP VIEW in_events; DROP VIEW all_events; DROP {kind} given_events")
+    staged += "DROP TABLE active; DROP TABLE who; DROP VIEW in_events; DROP VIEW all_events;"
+    con.execute(f"{staged} DROP {kind} given_events")
     return report
 
 
@@ -202,7 +203,7 @@ def _stage_events(
     copied = joined or "event_id" in found
     if sources and not joined:
         looked = " UNION ".join(f"SELECT user_id FROM users_{n}" for n in range(len(sources)))
-        con.execute(f"CREATE TEMP TABLE active AS {looked}")  # see `StagedRows.active`
+        con.execute(f"CREATE OR REPLACE TEMP TABLE active AS {looked}")  # see `StagedRows.active`
     columns = [column for column in canonical if column in given | found]
 
     def given_by(label: str, select: str, named: set[str], odd: dict[str, str], _: bool) -> str:

@@ -66,7 +66,7 @@ def look_at(
 
     Returns the columns that are not all `normal`, with the SQL that makes them so, and whether any
     id is suspected to be none. Mostly it is nothing, and every later look is spared the work.
-    ``users``: the name of a table to keep the users' ids in, `normal`.
+    ``users``: a table (user_id, odd) that is to keep the users' ids, `normal`, for later.
     """
     odd, suspicious = {}, False
     for column, written in normal_ids(columns, ignore_case=ignore_case).items():
@@ -74,7 +74,7 @@ def look_at(
         both = f"SELECT {written} AS {column}, CAST({column} AS STRING) <> {written} AS odd"
         found = f"({both} FROM ({ids}))"
         if users and column == "user_id":
-            ask(f"CREATE OR REPLACE TEMP TABLE {users} AS FROM {found}")
+            ask(f"INSERT INTO {users} FROM {found}")
             found = users
         suspected = " OR ".join(suspects(column, zero=True))
         flags = f"coalesce(bool_or(odd), false), coalesce(bool_or({suspected}), false)"

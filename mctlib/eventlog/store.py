@@ -194,16 +194,15 @@ def _stage_events(
     kinds = {column: column_type(column) for column in canonical}
     given = {"source", "user_id", "anonymous_id", "event", "timestamp"}
     staged = []
-    for n, (label, select) in enumerate(sources or [("", "SELECT 1 WHERE false")]):
-        named, users = set(con.sql(select).columns), f"users_{n}"
-        look = look_at(asking(con), f"({select})", named, users=users, ignore_case=ignore_case)
+    con.execute("CREATE OR REPLACE TEMP TABLE active (user_id VARCHAR, odd BOOLEAN)")
+    for label, select in sources or [("", "SELECT 1 WHERE false")]:
+        named = set(con.sql(select).columns)
+        look = look_at(asking(con), f"({select})", named, users="active", ignore_case=ignore_case)
         staged.append((label, select, named, *look))
     found = set().union(*(named for _, _, named, _, _ in staged))
-    joined = stitched or "anonymous_id" in found
-    copied = joined or "event_id" in found
-    if sources and not joined:
-        looked = " UNION ".join(f"SELECT user_id FROM users_{n}" for n in range(len(sources)))
-        con.execute(f"CREATE OR REPLACE TEMP TABLE active AS {looked}")  # see `StagedRows.active`
+    if stitched := stitched or "anonymous_id" in found:
+        con.execute("DROP TABLE active")  # `StagedRows.active` makes it of the ids that come of it
+    copied = stitched or "event_id" in found
     columns = [column for column in canonical if column in given | found]
 
     def given_by(label: str, select: str, named: set[str], odd: dict[str, str], _: bool) -> str:

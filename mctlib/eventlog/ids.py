@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from string import ascii_letters
 from typing import Any, TypeAlias
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
 
 from mctlib.eventlog.sql import sql_text
 
@@ -33,6 +38,11 @@ _SUMS = """
 NOBODY += [word.replace("_", " ") + end for word in _SUMS for end in ("", ":")]
 UNFILLED = ("{{%}}", "${%}", "[object %]")  # templates, and objects that were printed
 ROUNDED = "such as 1.23457E+17"  # what a spreadsheet makes of long ids: many become one
+# The bytes of an id that is fine at a glance: letters (1), 0 (2), other digits (3), dashes (4).
+# What is nobody's has none of 1 to 9, no letter beside a 0, other bytes (8) or a dash in front.
+GLANCE = np.full(256, 8, np.uint8)
+for _kind, _those in {1: ascii_letters, 2: "0", 3: "123456789", 4: "-_"}.items():
+    GLANCE[[*_those.encode()]] = _kind
 INTEGERS = 0.9  # share of a column's ids that are integers where 0 may be one too
 
 
@@ -56,24 +66,61 @@ def normal_ids(columns: Iterable[str], *, ignore_case: bool = False) -> dict[str
 
 
 def look_at(
-    ask: Ask, rows: str, columns: Iterable[str], *, ignore_case: bool = False
+    ask: Ask, rows: str, columns: Iterable[str], *, users: str = "", ignore_case: bool = False
 ) -> tuple[dict[str, str], bool]:
     """What has to be done about the ids in some rows (SQL), by one look at the different ones.
 
     Returns the columns that are not all `normal`, with the SQL that makes them so, and whether any
     id is suspected to be none. Mostly it is nothing, and every later look is spared the work.
+    ``users``: a table (user_id, odd) that is to keep the users' ids, `normal`, for later.
     """
     odd, suspicious = {}, False
     for column, written in normal_ids(columns, ignore_case=ignore_case).items():
         ids = f"SELECT DISTINCT {column} FROM {rows} WHERE {column} IS NOT NULL"
-        both = f"SELECT CAST({column} AS STRING) AS raw, {written} AS id FROM ({ids})"
-        suspected = " OR ".join(suspects("id", zero=True))
-        flags = f"coalesce(bool_or(raw <> id), false), coalesce(bool_or({suspected}), false)"
-        ((is_odd, is_suspicious),) = ask(f"SELECT {flags} FROM ({both})")
+        both = f"SELECT {written} AS {column}, CAST({column} AS STRING) <> {written} AS odd"
+        found = f"({both} FROM ({ids}))"
+        if users and column == "user_id":
+            ask(f"INSERT INTO {users} FROM {found}")
+            found = users
+        suspected = " OR ".join(suspects(column, zero=True))
+        flags = f"coalesce(bool_or(odd), false), coalesce(bool_or({suspected}), false)"
+        ((is_odd, is_suspicious),) = ask(f"SELECT {flags} FROM {found}")
         if is_odd:
             odd[column] = written
         suspicious = suspicious or is_suspicious and column != "partner_id"
     return odd, suspicious
+
+
+def fine_at_a_glance(
+    con: duckdb.DuckDBPyConnection, rows: str, *, ignore_case: bool = False
+) -> bool:
+    """Whether every user_id in some rows (SQL) is seen to be `normal` and somebody's.
+
+    It takes half the time of `look_at`, which has to find the different ones.
+    """
+    kinds = GLANCE.copy()
+    if ignore_case:
+        kinds[ord("A") : ord("Z") + 1] = 8
+    ids = con.sql(f"SELECT user_id FROM {rows} WHERE user_id IS NOT NULL")
+    with ids.to_arrow_reader(250_000) as batches:
+        for batch in batches:
+            column = batch.column(0).cast(pa.large_string())
+            _, ends, text = column.buffers()
+            starts = np.frombuffer(ends, np.int64)[column.offset :][: len(column) + 1]
+            if not _are_fine(starts, np.frombuffer(text or b"", np.uint8), kinds):
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _are_fine(starts: NDArray[np.int64], text: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> bool:
+    for row in range(len(starts) - 1):
+        found = 0
+        for at in range(starts[row], starts[row + 1]):
+            found |= kinds[text[at]]
+        if found & 11 != 3 or text[starts[row]] == ord("-"):
+            return False
+    return True
 
 
 def normal(x: str, *, ignore_case: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import duckdb
 
@@ -18,31 +18,37 @@ SPELLINGS = (
 )
 
 
-def staged_refusers(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[str, int]]:
+def staged_refusers(
+    con: duckdb.DuckDBPyConnection, name: str, make_active: Callable[[], None]
+) -> dict[str, dict[str, int]]:
     """The `meeting` of people without consent ("refused"), before they leave the staged tables.
 
-    Makes `active`, who has events. Raises DataError: see `check_meeting`, which is about ids, so
-    that people who are to leave count too.
+    ``make_active``: `StagedRows.active`. Raises DataError: see `check_meeting`, which is about ids,
+    so that people who are to leave count too.
     """
     ask = asking(con)
-    tables = " UNION ALL ".join(f"(SELECT 1 FROM in_{table} LIMIT 1)" for table in ABOUT_USERS)
-    # of nobody nothing is asked of the events, which may be many
-    anybody = bool(ask(tables))
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE active AS SELECT DISTINCT user_id FROM in_events
-        WHERE {anybody}
-    """)
+    if not _anybody(ask):
+        return {}
+    make_active()
     check_meeting(ask, name, "in_people", "active")
     return meeting(ask, {"refused": "in_people WHERE consent = false"}, "active", "user_id")
 
 
-def staged_meeting(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    """The `meeting` of the staged tables, once those who are `refused` have left."""
+def staged_meeting(
+    con: duckdb.DuckDBPyConnection, make_active: Callable[[], None]
+) -> dict[str, dict[str, int]]:
+    """The `meeting` of the staged tables, once those who refused have left."""
+    ask = asking(con)
+    if not _anybody(ask):
+        return {}
+    make_active()
     tables = {table: f"in_{table}" for table in ABOUT_USERS}
-    con.execute("DELETE FROM active WHERE user_id IN (SELECT user_id FROM refused)")
-    met = meeting(asking(con), tables, "active", "user_id")
-    con.execute("DROP TABLE active")
-    return met
+    return meeting(ask, tables, "active", "user_id")
+
+
+def _anybody(ask: Ask) -> bool:
+    """Whether anything is known of users beside the events, which may be many."""
+    return any(ask(f"SELECT 1 FROM in_{table} LIMIT 1") for table in ABOUT_USERS)
 
 
 def meeting(

@@ -15,7 +15,7 @@ from mctlib.eventlog import plausible
 from mctlib.eventlog.checks import look_alikes
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
-from mctlib.eventlog.ids import asking, called, find_impossible, look_at, one_of
+from mctlib.eventlog.ids import asking, called, find_impossible, fine_at_a_glance, look_at, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import fill_gaps, own_columns
 from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
@@ -202,7 +202,10 @@ def lay_over(
         rows = selects.get(table, f"SELECT {nulls} WHERE false")
         kind = "VIEW" if table == "events" else "TABLE"
         if table in selects and (names is None or table != "events"):
-            odd, suspicious = look_at(asking(con), f"({rows})", columns, ignore_case=ignore_case)
+            looked = dict.fromkeys(columns)
+            if table == "events" and fine_at_a_glance(con, f"({rows})", ignore_case=ignore_case):
+                del looked["user_id"]
+            odd, suspicious = look_at(asking(con), f"({rows})", looked, ignore_case=ignore_case)
             written = ", ".join(f"{sql} AS {column}" for column, sql in odd.items())
             rows = f"SELECT * REPLACE ({written}) FROM ({rows})" if odd else rows
             suspected += [f"given_{table}"] if suspicious and "user_id" in columns else []

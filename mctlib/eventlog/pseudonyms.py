@@ -87,7 +87,8 @@ def hashed(column: str, salted: str) -> str:
 def bucket(salted: str) -> str:
     """SQL of a user's bucket; users of one account share it."""
     who = "coalesce(nullif(account_id, ''), user_id)"
-    return f"(md5_number_lower({sql_text(salted)} || {who}) % 100)::UTINYINT"
+    # what md5_number_lower gives, which goes by way of a text of bits
+    return f"((md5_number({sql_text(salted)} || {who}) >> 64)::UBIGINT % 100)::UTINYINT"
 
 
 def masked(text: str) -> str:

@@ -128,7 +128,7 @@ class InPlaceReader(StoreReader):
         # a store's chunk is of rows of all events, this of those asked for
         enough = chunk_rows // 4
         rows = select(self.words, question, named=True)
-        in_turn = f"{rows} ORDER BY e.user, e.timestamp, code"
+        in_turn = f"{rows} ORDER BY user, time, code"
         # a cursor, so that other questions may come in between
         reader = self.con.cursor().sql(in_turn).to_arrow_reader(enough // 10 + 1)
         given = question.steps, self._bits(question)

@@ -49,6 +49,11 @@ class StagedRows:
         if found:
             self._move(table, judged, reason, kept=kept)
 
+    def active(self) -> None:
+        """Make `active`, the users of the events, unless it is there and no event left since."""
+        ids = "SELECT DISTINCT user_id FROM in_events"
+        self.con.execute(f"CREATE TEMP TABLE IF NOT EXISTS active AS {ids}")
+
     def _refuse_misread(self, table: str, judged: str, source: str, why: str, n: int) -> None:
         of_source = f"FROM in_{table} WHERE source = {sql_text(source)}"
         n_rows = one_row(self.con, f"SELECT count(*) {of_source}")[0]
@@ -72,6 +77,8 @@ class StagedRows:
     def _move(self, table: str, judged: str, reason: str, *, kept: bool) -> None:
         if kept:
             self._keep_rejected(table, judged)
+        if table == "events":
+            self.con.execute("DROP TABLE IF EXISTS active")
         if table == "events" and self.left_out is not None:
             self.left_out.append(f"({reason}) IS NULL")
             left = " AND ".join(self.left_out)

@@ -104,11 +104,11 @@ def fill(
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
     identity = {"n_impossible": reject_impossible(rows, suspicious), **stitch(con)}
-    refusers = staged_refusers(con, name)
+    refusers = staged_refusers(con, name, rows.active)
     forgotten = terms.get("forgotten", ())
     n_forgotten = note_refusals(con, forgotten, salted)
     reject_refusals(con, rows.counts, rows.reject)
-    met = staged_meeting(con) | refusers
+    met = staged_meeting(con, rows.active) | refusers
     _reject_repeats(rows, as_window(terms.get("resent_within", RESENT_WITHIN), "resent_within"))
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
@@ -117,6 +117,7 @@ def fill(
         why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in events["n_rejected"].items()]
         lost = "; ".join(why) or "none"
         raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
+    rows.active()
     with telling(con, f"sorting and writing {events['n_kept']:,} events"):
         _write(con, salted)
     report = {
@@ -136,7 +137,8 @@ def fill(
     con.execute("CREATE TABLE store.load AS SELECT ? AS report", [json.dumps(report)])
     staged = "".join(f"DROP TABLE in_{table};" for table in CANONICAL if table != "events")
     kind = "TABLE" if left_out is None else "VIEW"
-    con.execute(f"{staged} DROP VIEW in_events; DROP VIEW all_events; DROP {kind} given_events")
+    staged += "DROP TABLE active; DROP TABLE who; DROP VIEW in_events; DROP VIEW all_events;"
+    con.execute(f"{staged} DROP {kind} given_events")
     return report
 
 
@@ -157,9 +159,11 @@ def _written(rows: StagedRows, name: str, selects: Sequence[str], terms: Terms) 
     events["n_unread"] = one_row(con, "SELECT count(unread) FROM in_events")[0]
     events["n_identical"] = observed.n_identical(con, "store.events", in_order=True)
     days = known_by_day(con, selects, terms.get("zones", ()))
-    names = {row[0] for row in con.execute("SELECT DISTINCT event FROM store.events").fetchall()}
+    # the codes are counted, not their texts
+    codes = "SELECT event, count(*) AS n FROM store.events GROUP BY event"
+    names = dict(con.execute(f"SELECT event::VARCHAR, n FROM ({codes})").fetchall())
     return {
-        **look_over(con, first, last),
+        **look_over(con, first, last, names),
         "n_masked": n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),
@@ -200,12 +204,15 @@ def _stage_events(
     kinds = {column: column_type(column) for column in canonical}
     given = {"source", "user_id", "anonymous_id", "event", "timestamp"}
     staged = []
+    con.execute("CREATE OR REPLACE TEMP TABLE active (user_id VARCHAR, odd BOOLEAN)")
     for label, select in sources or [("", "SELECT 1 WHERE false")]:
         named = set(con.sql(select).columns)
-        look = look_at(asking(con), f"({select})", named, ignore_case=ignore_case)
+        look = look_at(asking(con), f"({select})", named, users="active", ignore_case=ignore_case)
         staged.append((label, select, named, *look))
     found = set().union(*(named for _, _, named, _, _ in staged))
-    copied = stitched or "event_id" in found or "anonymous_id" in found
+    if stitched := stitched or "anonymous_id" in found:
+        con.execute("DROP TABLE active")  # `StagedRows.active` makes it of the ids that come of it
+    copied = stitched or "event_id" in found
     columns = [column for column in canonical if column in given | found]
 
     def given_by(label: str, select: str, named: set[str], odd: dict[str, str], _: bool) -> str:
@@ -269,9 +276,8 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
 
     What is kept of `rejected` is hashed and masked too.
     """
-    everybody = " UNION ".join(
-        f"SELECT user_id FROM in_{table}" for table in ("events", *ABOUT_USERS)
-    )
+    everybody = "SELECT user_id FROM active"
+    everybody += "".join(f" UNION SELECT user_id FROM in_{table}" for table in ABOUT_USERS)
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE who AS
         SELECT (row_number() OVER (ORDER BY pseudonym, user_id) - 1)::INTEGER AS user, *
@@ -311,9 +317,12 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     Empty columns are not stored, for nothing takes as long to compress as words: `use` adds them
     for a reader.
     """
-    columns = [column for column in CANONICAL["events"] if column != "user_id"]
+    columns = [c for c in CANONICAL["events"] if c not in ("user_id", "properties")]
     counts = one_row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
-    filled = {column: kept(column, salted) for column, n in zip(columns, counts) if n}
+    # one is enough: where they are put together, that takes as long as to write them
+    some = "SELECT properties FROM in_events WHERE properties IS NOT NULL LIMIT 1"
+    counts = (*counts, len(con.execute(some).fetchall()))
+    filled = {c: kept(c, salted) for c, n in zip((*columns, "properties"), counts) if n}
     joins = "JOIN who USING (user_id)"
     for column in ENUMS:
         if column in filled and _has_codes(con, column):

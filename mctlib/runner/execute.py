@@ -24,11 +24,6 @@ from pydantic import TypeAdapter
 
 from mctlib.headlines import Action, Headline
 from mctlib.runner.record import Report
-from mctlib.sources.snapshot import HANDED
-
-# jsonschema imports this grammar (2.4 s, at every papermill start) only to check a string format
-# that notebooks do not use; None makes it do without.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # what a finding hands out beside its words
 HANDED_OUT: tuple[TypeAdapter[Any], ...] = (TypeAdapter(list[Headline]), TypeAdapter(list[Action]))
@@ -40,13 +35,13 @@ read_notebook: Any = nbformat.read  # which has no types
 class Place:
     """Where notebooks run: the folder for what they make, the project, the longest time for one.
 
-    store: what `handing` tells them of the data.
+    store: what tells them of the data, see `snapshot.handing`, for their environment.
     """
 
     folder: Path
     root: Path
     timeout: str
-    store: str
+    store: dict[str, str]
 
 
 def execute_all(reports: list[Report], place: Place, jobs: int, log: Callable[[str], None]) -> None:
@@ -115,7 +110,7 @@ def _execute(report: Report, place: Place, bar: int | None) -> tuple[float, str 
     started = time.perf_counter()
     folder = place.folder
     os.environ["MCT_TABLES"] = str(folder / "tables" / report.name)
-    os.environ[HANDED] = place.store
+    os.environ.update(place.store)
     error, full = None, False
     try:
         papermill.execute_notebook(

@@ -19,7 +19,7 @@ from mctlib.runner import execute, publish
 from mctlib.runner.pack import Pack, check_pack
 from mctlib.runner.record import Report, RunRecord
 from mctlib.sources.project import project_root, shown
-from mctlib.sources.snapshot import handing
+from mctlib.sources.snapshot import HANDED, handing
 
 __all__ = ["RunRecord", "run_pack"]
 
@@ -85,9 +85,8 @@ def run_pack(
                 notes = [data.note] if data.note else []
                 for other in sorted(home.parent.iterdir()):
                     notes += publish.runs_of(other)[1]
-                place = execute.Place(
-                    folder, project_root(), pack.timeout, handing(pack.dataset, data)
-                )
+                store = {HANDED: handing(pack.dataset, data)}
+                place = execute.Place(folder, project_root(), pack.timeout, store)
                 _execute(path, pack, reports, place, jobs or os.cpu_count() or 1, notes)
                 record = _record(path, pack, reports, started, data.load["fingerprint"])
                 record.notes = notes

@@ -219,12 +219,13 @@ def cluster_interval(
 
 def fdr(pvalue: ArrayLike) -> FloatArray:
     """Benjamini-Hochberg q-values; missing p-values stay missing and do not count as tests."""
-    from scipy.stats import false_discovery_control
-
     p = np.asarray(pvalue, float)
     q, known = np.full(p.shape, np.nan), ~np.isnan(p)
-    if known.any():
-        q[known] = false_discovery_control(p[known])
+    # as scipy.stats.false_discovery_control, which takes most of a second to import
+    falling = np.argsort(p[known])[::-1]
+    n = len(falling)
+    least = np.minimum.accumulate(p[known][falling] * (n / np.arange(n, 0, -1)))
+    q[known] = np.minimum(least, 1)[np.argsort(falling)]
     return q
 
 

@@ -11,7 +11,16 @@ import pytest
 
 from mctlib.contract import DataError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.ids import asking, find_impossible, normal, rewritten
+from mctlib.eventlog.ids import (
+    NOBODY,
+    asking,
+    find_impossible,
+    fine_at_a_glance,
+    look_at,
+    normal,
+    rewritten,
+)
+from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store import connect
 from tests.support.logs import frame_of, log_of, numbered
 
@@ -61,6 +70,33 @@ def impossible(con, ids):
 
 def test_what_names_nobody_is_found_and_nothing_else(con):
     assert impossible(con, NONE + SOME) == {text.replace("|", " ") for text in NONE}
+
+
+FINE = ["u1", "user-0", "12", "A_7", "1e17", "12e5", "4f1c9f2e-8d0a-4b7e-9f63-0a1b2c3d4e5f"]
+
+
+@pytest.mark.parametrize("ignore_case", [False, True])
+def test_what_is_fine_at_a_glance_is_fine_when_looked_at(con, ignore_case):
+    texts = [*WRITTEN, *NONE, *NOBODY, *SOME, *FINE, "-7", "0", "00", "u 1", "u1 ", "\u0661"]
+    fine = set()
+    for text in [*texts, *map(str.upper, texts)]:
+        rows = f"(SELECT {sql_text(text)} AS user_id)"
+        if fine_at_a_glance(con, rows, ignore_case=ignore_case):
+            look = look_at(asking(con), rows, ["user_id"], ignore_case=ignore_case)
+            assert look == ({}, False), text
+            fine.add(text)
+    assert fine >= {text for text in FINE if not ignore_case or text == text.lower()}
+
+
+@pytest.mark.parametrize("odd", ["''", "'ann'", "'-1'", "'u1 '"])
+def test_one_glance_sees_every_row(con, odd):
+    """One odd id among more than are looked at in one go, wherever it stands; none is no id."""
+    ids = (
+        "(SELECT CASE WHEN i = {} THEN {} ELSE 'user-' || i END AS user_id FROM range(400000) t(i))"
+    )
+    assert fine_at_a_glance(con, ids.format(7, "NULL"))
+    for place in (0, 260_000, 399_999):
+        assert not fine_at_a_glance(con, ids.format(place, odd))
 
 
 def test_0_is_somebody_where_ids_are_integers(con):

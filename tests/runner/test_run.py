@@ -313,6 +313,13 @@ def test_a_second_run_of_the_pack_is_refused_and_a_dead_one_holds_nothing(tmp_pa
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
 
 
+def test_a_worker_starts_without_what_only_the_run_or_nobody_needs():
+    """A second each: the grammar behind jsonschema, and the event log with its database."""
+    code = "import sys, mctlib.runner.execute; print(sys.modules.keys() & {'lark', 'duckdb'})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
+
+
 # ---- runs that are stopped, killed, or out of room
 
 

@@ -350,3 +350,16 @@ def test_a_curve_is_supported_while_ten_wait_in_view_or_hardly_anybody_waits_out
     np.testing.assert_equal(stats.supported_until(curve_of(*groups)), until)
     arrays = {k: v.to_numpy() for k, v in curve_of(*groups).items()}
     np.testing.assert_equal(stats.supported_until(arrays), until)
+
+
+def test_q_values_are_those_of_scipy_and_missing_ones_are_no_tests():
+    from scipy.stats import false_discovery_control
+
+    rng = np.random.default_rng(5)
+    for n in (0, 1, 2, 7, 40):
+        p = rng.choice([0, 1e-9, 0.01, 0.04, 0.05, 0.3, 0.9, 1.0], n)  # some are the same
+        q = stats.fdr(np.insert(p, n // 2, np.nan))
+        assert np.isnan(q[n // 2])
+        assert np.delete(q, n // 2).tolist() == (false_discovery_control(p).tolist() if n else [])
+    table = rng.uniform(size=(3, 4))
+    assert (stats.fdr(table) == false_discovery_control(table.ravel()).reshape(3, 4)).all()

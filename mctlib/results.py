@@ -150,23 +150,25 @@ class Result:
         return {name: table for name, table in found.items() if isinstance(table, pd.DataFrame)}
 
     def __repr__(self) -> str:
+        told = self.published
         sizes = ", ".join(f"{name} ({len(table)})" for name, table in self.tables.items())
-        finding = textwrap.shorten(self.finding, 200, placeholder=" ...")
-        caveats = f"; {len(self.caveats)} caveats" if self.caveats else ""
-        rule = f"\n  rule: {self.rule}" if self.rule else ""
+        finding = textwrap.shorten(told.finding, 200, placeholder=" ...")
+        caveats = f"; {len(told.caveats)} caveats" if told.caveats else ""
+        rule = f"\n  rule: {told.rule}" if told.rule else ""
         return f"{type(self).__name__}: {finding}{rule}\n  tables: {sizes}{caveats}"
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><b>{html.escape(self.finding)}</b></p>"]
-        if self.rule:
-            parts.append(f"<p><small>{html.escape(self.rule)}</small></p>")
+        said = self.published
+        parts = [f"<p><b>{html.escape(said.finding)}</b></p>"]
+        if said.rule:
+            parts.append(f"<p><small>{html.escape(said.rule)}</small></p>")
         table = self.tables.get(self.main)
         if table is not None:
             head = Page().publish(self.main, table, self.groups)[0].head(SHOWN_ROWS)
             parts.append(head.to_html(index=False, float_format="{:.3g}".format, border=0))
             if len(table) > len(head):
                 parts.append(f"<p><small>{len(head)} of {len(table)} rows of .{self.main}</small>")
-        told = "".join(f"<li>{html.escape(text)}</li>" for text in self.caveats[:SHOWN_CAVEATS])
+        told = "".join(f"<li>{html.escape(text)}</li>" for text in said.caveats[:SHOWN_CAVEATS])
         parts.append(f"<ul>{told}</ul>" if told else "")
         return "".join(parts)
 

@@ -23,7 +23,7 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
-from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.sql import MANY, sql_name, sql_text
 from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.personal import (
@@ -35,7 +35,6 @@ from mctlib.sources.personal import (
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
-MANY = 100  # columns, for one statement that says something of each
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
 KINDS = {
     "properties": "OBJECT",

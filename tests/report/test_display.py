@@ -421,6 +421,13 @@ def test_a_picture_has_words_and_is_closed(shown):
     assert shown[0][0]["image/png"] == shown[1][0]["image/png"]
 
 
+def test_the_header_does_not_count_fewer_than_ten_users(shown):
+    events = pd.DataFrame({"user_id": list("abc"), "event": "a", "timestamp": "2026-03-01 08:00"})
+    log = EventLog.from_frame(events, name="tiny")
+    report.header(log, rule="", as_of="2026-03-31")
+    assert "tiny: 3 events of fewer than 10 users<" in shown[0][0]["text/html"]
+
+
 def test_the_header_says_what_was_read_and_what_was_left_out(shown):
     events = pd.DataFrame(
         {

@@ -93,6 +93,7 @@ class _Sentences(click.Group):
         except OSError as error:
             sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
         except KeyboardInterrupt:
+            _remove_staged(own=True)  # it may have been stopped while it cleaned up
             click.echo("Stopped; nothing was published.", err=True)
             raise click.exceptions.Exit(130) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
@@ -103,6 +104,15 @@ class _Sentences(click.Group):
             # a file without line ends is one long name
             click.echo(f"Error: {line[:1000]}", err=True)
         raise click.exceptions.Exit(2)
+
+
+def _remove_staged(*, own: bool = False) -> None:
+    """Remove what killed commands staged, which is personal data; see `remove_leftovers`."""
+    from mctlib.eventlog.build import remove_leftovers
+    from mctlib.eventlog.pseudonyms import checkout
+
+    if root := checkout():
+        remove_leftovers(root / "outputs" / "store", own=own)
 
 
 def _kept(error: Exception) -> str:
@@ -133,12 +143,7 @@ def _kept(error: Exception) -> str:
 )
 def main() -> None:
     """Micro-conversion analyses as notebooks: check, run and publish them."""
-    from mctlib.eventlog.build import remove_leftovers
-    from mctlib.eventlog.pseudonyms import checkout
-
-    # what a killed command staged is personal data
-    if root := checkout():
-        remove_leftovers(root / "outputs" / "store")
+    _remove_staged()
 
 
 @main.command()

@@ -168,10 +168,11 @@ class Result:
         return {name: table for name, table in found.items() if isinstance(table, pd.DataFrame)}
 
     def __repr__(self) -> str:
+        told = self.published
         sizes = ", ".join(f"{name} ({len(table)})" for name, table in self.tables.items())
-        finding = textwrap.shorten(self.finding, 200, placeholder=" ...")
-        caveats = f"; {len(self.caveats)} caveats" if self.caveats else ""
-        rule = f"\n  rule: {self.rule}" if self.rule else ""
+        finding = textwrap.shorten(told.finding, 200, placeholder=" ...")
+        caveats = f"; {len(told.caveats)} caveats" if told.caveats else ""
+        rule = f"\n  rule: {told.rule}" if told.rule else ""
         return f"{type(self).__name__}: {finding}{rule}\n  tables: {sizes}{caveats}"
 
     def _repr_html_(self) -> str:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
+from mctlib.eventlog.build import owner
 from tests.support.project import SCRIPT, pack_of
 
 
@@ -222,6 +223,18 @@ def test_a_load_that_is_stopped_leaves_nothing_behind(project, stop):
     assert (stopped.returncode, stopped.stdout) == (130, "")
     assert stopped.stderr == "Stopped; nothing was published.\n"
     assert not list((project / "outputs/store").glob("*.tmp*"))
+
+
+def test_a_command_that_is_stopped_while_it_cleans_up_leaves_nothing(project, monkeypatch):
+    folder = project / "outputs/store"
+
+    def stopped(*_, **__):
+        (folder / f".staging-a.{owner()}.tmp").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mctlib.sources.dataset.open_log", stopped)
+    assert call("load", "tiny").exit_code == 130
+    assert not list(folder.glob(".staging*"))
 
 
 def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeypatch):

@@ -215,6 +215,9 @@ def test_of_fewer_than_ten_users_in_all_a_page_tells_nothing():
     said = Result(finding="50 % of 9 users", **words, groups=(few,)).published
     assert said.finding == "These are fewer than 10 users, of whom nothing is told."
     assert (said.rule, said.details, said.caveats, said.headlines) == ("", (), (), ())
+    shown = Result(finding="50 % of 9 users", **words, groups=(few,))
+    for text in (repr(shown), shown._repr_html_()):
+        assert said.finding in text and "9 users" not in text and "caveat" not in text
     told, plain = Result(finding="50 % of 10 users", groups=(enough,)), Result(finding="no groups")
     assert told.published is told and plain.published is plain
 

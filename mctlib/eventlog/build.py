@@ -130,8 +130,8 @@ def owner() -> str:
     return f"{os.getpid()}@{platform.node()}!{psutil.Process().create_time():.0f}"
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files whose process is gone.
+def remove_leftovers(folder: Path, *, own: bool = False) -> None:
+    """Remove temporary files whose process is gone, and its ``own`` when this one has stopped.
 
     Where that cannot be told (another machine or container wrote them), those older than a day.
     """
@@ -140,7 +140,7 @@ def remove_leftovers(folder: Path) -> None:
             continue
         # another load may be removing it too
         with suppress(OSError):
-            if _in_use(path):
+            if not (own and owner() in path.name) and _in_use(path):
                 continue
             if path.is_dir():
                 shutil.rmtree(path)

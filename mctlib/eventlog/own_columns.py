@@ -13,10 +13,9 @@ import duckdb
 from mctlib.contract import CANONICAL
 from mctlib.eventlog.ids import normal
 from mctlib.eventlog.pseudonyms import masked
-from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.sql import MANY, sql_name, sql_text
 
 # Names by weeks and months are the events' (`vocabulary`), `user` is a column of the store.
-MANY = 100  # columns: of more the time to plan a rule for each grows with their square
 TAKEN = {"user", "week", "month", *CANONICAL["people"], *CANONICAL["events"]}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Columns for each of which one statement may say a rule: the time to plan it grows with the square.
+MANY = 100
+
 
 def sql_text(value: object) -> str:
     """SQL of a text."""

@@ -45,8 +45,10 @@ def header(log: EventLog, *, rule: str, as_of: str) -> None:
     n_events, n_users = log.load["tables"]["events"]["n_kept"], log.load["n_users"]
     first, last = cells.day(log.first_event.normalize()), cells.day(log.last_event.normalize())
     until = min(as_timestamp(as_of), log.observed_until - pd.Timedelta("1us"))
+    few = 0 < n_users < MIN_USERS
+    users = f"fewer than {MIN_USERS}" if few else cells.count(n_users)
     rows = {
-        "Data": f"{log.name}: {cells.count(n_events)} events of {cells.count(n_users)} users",
+        "Data": f"{log.name}: {cells.count(n_events)} events of {users} users",
         "Period": f"{first} to {last} in UTC, read up to {cells.day(until)}",
         "Rule": rule,
         "Left out": _left_out(log.load),

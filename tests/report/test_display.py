@@ -453,6 +453,13 @@ def test_a_picture_is_drawn_for_a_desk_and_a_phone_and_closed(shown):
     assert ids[0] and not ids[0] & ids[1], "two pictures of a page share no id"
 
 
+def test_the_header_does_not_count_fewer_than_ten_users(shown):
+    events = pd.DataFrame({"user_id": list("abc"), "event": "a", "timestamp": "2026-03-01 08:00"})
+    log = EventLog.from_frame(events, name="tiny")
+    report.header(log, rule="", as_of="2026-03-31")
+    assert "tiny: 3 events of fewer than 10 users<" in shown[0][0]["text/html"]
+
+
 def test_the_header_says_what_was_read_and_what_was_left_out(shown):
     events = pd.DataFrame(
         {

@@ -7,7 +7,6 @@ import dataclasses
 import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from itertools import compress
 from pathlib import Path
 
 import duckdb
@@ -24,9 +23,6 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.personal import (
     NEVER_HASHED,
-    is_id,
-    left_out,
-    of_partner,
 )
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
@@ -42,6 +38,7 @@ from mctlib.sources.files import (
     rows_inside,
     scan,
 )
+from mctlib.sources.properties import rest
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -207,7 +204,7 @@ class Stage:
             typed["user_id"] = typed["user_id"].replace("clean(", "blank(", 1)
         more = ""
         if "properties" in CANONICAL[table]:
-            typed["properties"], more = self._rest("clean" if table == "people" else "")
+            typed["properties"], more = rest(self, "clean" if table == "people" else "")
             if table == "events":
                 typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
@@ -265,14 +262,6 @@ class Stage:
     def names(self, name: str) -> bool:
         """Whether there is such a column or property."""
         return name.lower() in self.headers or name in self.keys
-
-    def _apart(self, name: str, text: str, value: str) -> str:
-        """SQL of a property whose name would have it scrubbed: its hash, of partners itself."""
-        named = name.lower() in map(str.lower, self.hash)
-        self.hashed |= {name} if named else set()
-        if named or is_id(name) and not of_partner(name):
-            return f"pseudonym({text})"
-        return value if is_id(name) else ""
 
     def _hash(self, chosen: dict[str, str]) -> None:
         """Hash what the YAML says in canonical columns too; ids are hashed in any case."""
@@ -372,76 +361,6 @@ class Stage:
                 f' for example "{example}".'
             )
         return put(made, sql)
-
-    def _any(self, names: list[str], test: str) -> set[str]:
-        """Those among some columns of which a value passes a test, SQL with {} for the value.
-
-        Asked for some at a time, for the time that it takes to plan grows with their square.
-        """
-        found: set[str] = set()
-        for n in range(0, len(names), 100):
-            some = names[n : n + 100]
-            looks = (f"bool_or({test.format(x)})" for x in some)
-            asked = f"SELECT {', '.join(looks)} FROM {self.table}"
-            found.update(compress(some, self.con.sql(asked).fetchall()[0]))
-        return found
-
-    def _plain_numbers(self, names: list[str]) -> dict[str, str]:
-        """SQL of those among some columns that hold numbers written otherwise than SQL's."""
-        found = {}
-        for name in self._any(names, r"regexp_matches({}, '\d[,.'' \x{{a0}}\x{{202f}}]\d')"):
-            column = AmountColumn(
-                self.con, self.shown, name, self.rows(), f"clean({name})", self.decimal
-            )
-            found[name] = column.plainly()
-        return found
-
-    def _rest(self, clean: str) -> tuple[str, str]:
-        """JSON text of what is left, without regulated keys and nulls, ids in it hashed.
-
-        And the columns that `rows` must add for it. ``clean``: the macro for the columns' texts.
-        """
-        left = [
-            header
-            for name, header in self.headers.items()
-            if name not in self.used and not left_out(header, of_people=bool(clean))
-        ]
-        parts = ["'{}'::JSON"]
-        more = ""
-        apart = {}
-        for header in left:
-            sql = sql_name(header)
-            apart[header] = self._apart(header, f"clean({sql})", f"as_json({sql})")
-        left = [header for header in left if not apart[header]]
-        for key in (key for key in self.keys if key not in self.used_keys):
-            path = sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
-            text, value = (f"json_extract{end}(props_, {path})" for end in ("_string", ""))
-            apart[key] = self._apart(key, text, value)
-        if left:
-            names = [sql_name(header) for header in left]
-            # as_json of 5,000 columns takes the planner minutes, and few need it
-            holding = self._any(names, "starts_with({0}, '{{') OR starts_with({0}, '[')")
-            texts = {name: f"{clean}({name})" for name in names}
-            if clean:
-                texts |= self._plain_numbers(names)
-            values = (f"as_json({texts[n]})" if n in holding else texts[n] for n in names)
-            pairs = ", ".join(f"{sql_text(h)}, {value}" for h, value in zip(left, values))
-            more += f", json_object({pairs})::VARCHAR AS left_"
-            # its own keys are clean, those inside may not be
-            deep = "contains(left_, ':{') OR contains(left_, '[{')"
-            scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"
-            parts.append(f"try_cast({scrubbed} AS JSON)")
-        if self.keys:
-            more += ", props_::VARCHAR AS right_"
-            gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
-            parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
-        if any(apart.values()):
-            pairs = ", ".join(f"{sql_text(name)}, {sql}" for name, sql in apart.items() if sql)
-            parts.append(f"json_object({pairs})")
-        if len(parts) == 1:
-            return "NULL", more
-        merged = f"json_merge_patch({', '.join(parts)})"
-        return f"nullif({merged}::VARCHAR, '{{}}')", more
 
 
 def _joined(day: str, clock: str) -> str:

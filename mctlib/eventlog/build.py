@@ -68,10 +68,9 @@ def build_store(
         The first day whose events are believed (none: see `plausible`).
     zones : list of str
         Of each source of events, by whose clock its times were written (none: UTC).
-    notes : list of str
-        What was left out of the files, a sentence each, for the report.
-    hashed : list of str
-        Columns of which the sources give hashes, for the report: no question may show them.
+    notes, hashed : list of str
+        For the report: what was left out of the files, a sentence each; columns of which the
+        sources give hashes, which no question may show.
     resent_within : str
         As far apart the times of one event with one ``event_id`` may lie; beyond, rows are kept.
     ignore_case : bool

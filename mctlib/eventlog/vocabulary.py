@@ -213,7 +213,7 @@ class Vocabulary:
         """Which event may be meant by a name that is none."""
         if name in self.meanings and name not in self.meanings[name].names:
             return ' It is a name of the tracking plan: write it alone, without "event".'
-        return nearest(name, [*self.events, *self.meanings])
+        return nearest(name, [word for word in (*self.events, *self.meanings) if word != name])
 
     def _unmet(self, step: Step) -> list[str]:
         """Sentences about a filter that nothing meets, or about a word in it that never occurs."""

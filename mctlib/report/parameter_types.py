@@ -325,9 +325,11 @@ def segment_of(parameter: str) -> AfterValidator:
 
 
 def read_day(what: str, text: Any, example: pd.Timestamp, otherwise: str = "") -> pd.Timestamp:
-    """Read a day or a moment; an ``example`` of the data's own says how it is written."""
+    """Read a day, or a moment with its zone; an ``example`` of the data's own says how."""
     with contextlib.suppress(ParameterError):
-        return as_timestamp(text)
+        stamp = as_timestamp(text)
+        if not re.search(r"[T ]\d\d:[\d:.]+$", text):
+            return stamp
     day = f"{example:%Y-%m-%d}"
     said = f'a day like "{day}" or a timestamp like "{day}T12:00:00Z"'
     raise ParameterError(f"{what} is {json.dumps(text)}; write {otherwise}{said}.")

@@ -370,9 +370,8 @@ def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
 
 
 def blank(names: Sequence[str]) -> str:
-    """SQL that is true for rows in whose columns nothing stands; such lines of a CSV are none."""
+    """SQL that is true for rows in whose columns nothing stands; most tell by one character."""
     cells = ", ".join(f"nullif(trim({name}, ' \t'), '')" for name in names)
-    # most rows are told by their first character
     return f"coalesce({names[0]} < '!', true) AND coalesce({cells}) IS NULL"
 
 

@@ -83,7 +83,8 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
     r"comentario|razon",
     "day": r"day|date|week|tag|datum|woche|jour|semaine|dia|fecha|semana",
     "amount": r"(amount|spend|cost|fee|price|betrag|kosten|ausgaben|preis|montant|couts?|prix|"
-    r"depenses?|importe|monto|costes?|gastos?|precio)(_(in_)?(eur|euros?|usd|gbp|chf|netto|brutto))?",
+    r"depenses?|importe|monto|costes?|gastos?|precio)"
+    r"(_(in_)?(eur|euros?|usd|gbp|chf|netto|brutto))?",
     "kind": r"kind|type|category|art|typ|kategorie|categorie|tipo|categoria",
     "label": r"label|title|what|headline|titel|bezeichnung|was|titre|libelle|titulo",
 }

@@ -37,7 +37,7 @@ from mctlib.sources.files import (
     rows_inside,
     scan,
 )
-from mctlib.sources.rest import path_of, rest_of
+from mctlib.sources.properties import path_of, rest
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -202,7 +202,7 @@ class Stage:
             typed["user_id"] = typed["user_id"].replace("clean(", "blank(", 1)
         more = ""
         if "properties" in CANONICAL[table]:
-            typed["properties"], more = rest_of(self, "clean" if table == "people" else "")
+            typed["properties"], more = rest(self, "clean" if table == "people" else "")
             if table == "events":
                 typed["unread"] = self.unread
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())

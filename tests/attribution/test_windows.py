@@ -482,6 +482,7 @@ def test_spend_is_joined_by_the_column_that_it_is_keyed_by(by, spent, unnamed):
     one; no medium is a partner. What stands in no row is said."""
     rows = [(f"u{i}", "visit", 20, "Ann", "mail") for i in range(12)]
     rows += [(f"u{i}", "paid", 21, None, None) for i in range(12)]
+    rows += [("early", "visit", 0, None, None)]
     frame = frame_of(rows, "utm_source", "utm_medium", unit="D")
     days = pd.Timestamp("2026-01-21")
     spend = pd.DataFrame(

@@ -327,3 +327,10 @@ def test_bad_files_give_one_sentence(project, source, files, sentence):
         open_log(project(f"events: {source}", **files))
     assert str(error.value) == sentence.format(root=project.root)
     assert not list(Path("outputs/store").glob(".staging*"))
+
+
+def test_rows_in_which_nothing_stands_are_counted_and_no_rows(project):
+    text = f"{HEAD}{ROW},,\n{ROW}\n , ,\t\n"
+    load = open_log(project("events: {path: e.csv}", e__csv=text)).load
+    assert load["tables"]["events"]["n_read"] == 2
+    assert load["notes"] == ["e.csv: 2 rows in which nothing stands, left out."]

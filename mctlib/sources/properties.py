@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MANY = 100  # columns, for one statement that says something of each
 
 
-def rest_of(stage: Stage, clean: str) -> tuple[str, str]:
+def rest(stage: Stage, clean: str) -> tuple[str, str]:
     """JSON text of what is left, without regulated keys and nulls, ids in it hashed.
 
     And the columns that `Stage.rows` must add for it. ``clean``: the macro for columns' texts.

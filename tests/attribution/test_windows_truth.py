@@ -152,7 +152,7 @@ def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
     } & set(" ".join([*few.caveats, few.details[0]]).split())
 
 
-USERS, SEED = 12_000, 2
+USERS, SEED = 12_000, 3
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def demo_result():
         attribution_windows,
         log,
         "subscription_started",
-        windows=["7d", "14d", "30d", "60d"],
+        windows=["7d", "14d", "30d", "45d", "60d"],
         as_of="2026-11-29",
         seed=1,
         start=["signed_up", "recruiter_signed_up"],

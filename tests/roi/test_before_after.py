@@ -735,7 +735,8 @@ def test_pictures_show_every_week_and_every_rung():
     assert {tuple(g.round(9)) for _, g in result.placebos.groupby("placebo")["gap"]} | {
         tuple(result.path["gap"].round(9))
     } <= lines(gaps)
-    assert {"observed", "without\nthe change", f"change {change.date()}"} <= {
+    said = f"\u25b2 the change, {change.day} {change:%B}"
+    assert {"seen", "without\nthe change", said} <= {
         t.get_text() for t in top.texts
     } and top.get_legend() is None
     paid = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))

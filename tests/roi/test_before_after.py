@@ -735,9 +735,10 @@ def test_pictures_show_every_week_and_every_rung():
     assert {tuple(g.round(9)) for _, g in result.placebos.groupby("placebo")["gap"]} | {
         tuple(result.path["gap"].round(9))
     } <= lines(gaps)
-    texts = {t.get_text() for t in top.texts}
-    assert {"seen", "without the change", f"change, {change.day} {change:%B}"} <= texts
-    assert top.get_legend() is None
+    said = f"\u25b2 the change, {change.day} {change:%B}"
+    assert {"seen", "without\nthe change", said} <= {
+        t.get_text() for t in top.texts
+    } and top.get_legend() is None
     paid = compare_before_after(frame, change_at=change, treated="a", money=Money(45, 12000))
     figure = plots.plot_before_after(paid.path, money=paid.money, change_at=str(change.date()))
     assert tuple(np.r_[0, paid.path["gain_amount"].dropna()].round(6)) in {

@@ -218,8 +218,9 @@ def read_tags(
 
 def spend_key(log: EventLog, by: str) -> str:
     """The column by which the spend table names partners: that of the credit, or else its own."""
-    spend, keys = log.table("spend"), ("partner_id", "channel")
-    filled = [key for key in (by, *keys) if key in keys and spend[key].notna().any()]
+    spend = log.table("spend")
+    keys = [key for key in ("partner_id", "channel") if key in spend and spend[key].notna().any()]
+    filled = [key for key in (by, *keys) if key in keys]
     return [*filled, "partner_id"][0]
 
 

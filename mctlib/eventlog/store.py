@@ -114,9 +114,7 @@ def fill(
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
     events = rows.counts["events"]
     if not events["n_kept"]:
-        why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in events["n_rejected"].items()]
-        lost = "; ".join(why) or "none"
-        raise DataError(f"{name}: no event is left after loading; rejected were {lost}.")
+        raise _nothing_left(name, events["n_rejected"])
     rows.active()
     with telling(con, f"sorting and writing {events['n_kept']:,} events"):
         _write(con, salted)
@@ -140,6 +138,12 @@ def fill(
     staged += "DROP TABLE active; DROP TABLE who; DROP VIEW in_events; DROP VIEW all_events;"
     con.execute(f"{staged} DROP {kind} given_events")
     return report
+
+
+def _nothing_left(name: str, n_rejected: Mapping[str, int]) -> DataError:
+    why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in n_rejected.items()]
+    lost = "; ".join(why) or "none"
+    return DataError(f"{name}: no event is left after loading; rejected were {lost}.")
 
 
 def _written(rows: StagedRows, name: str, selects: Sequence[str], terms: Terms) -> dict[str, Any]:

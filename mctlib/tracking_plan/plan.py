@@ -298,10 +298,8 @@ class Plan(_Part):
 
     def asked_segments(self) -> dict[str, Step]:
         """Name -> which events, for ``by``."""
-        return {
-            name: Step(ANY, s.where, name, s.label or in_words(name))
-            for name, s in self.segments.items()
-        }
+        named = [(name, s.where, s.label or in_words(name)) for name, s in self.segments.items()]
+        return {name: Step(ANY, where, name, label) for name, where, label in named}
 
     def asked_metrics(self) -> dict[str, Rate | Count | Mean]:
         """Name -> what a day of it is; a ratio has none."""

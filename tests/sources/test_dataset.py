@@ -131,7 +131,9 @@ def test_a_yaml_says_how_long_collection_went_on(project, written):
 
 def test_demo(project):
     opened = sources.open_log(project("demo: {seed: 3, users: 300}"))
-    assert "signed_up" in opened.event_names and opened.load["tables"]["people"]["n_read"] == 300
+    assert "signed_up" in opened.event_names
+    n_people = len(sources.demo.generate(300, 3)["people"])  # with those from before the log
+    assert opened.load["tables"]["people"]["n_read"] == n_people >= 300
 
 
 BAD_YAML = {
@@ -422,7 +424,7 @@ def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):
     assert sorted(own["Country"].fillna("")) == ["", "DE", "FR", "FR"]
     assert log.segments("Country") == ["(none)", "DE", "FR"]
     assert list(told(log.load)) == [
-        "3 of 5 users of people have events",
+        "3 of 4 users of people have events",
         "1 of 1 people without consent meet no event: are their ids written as in the events? "
         "Else events of theirs are still there",
         "3 of 4 users with events are among people",

@@ -13,7 +13,7 @@ import pytest
 from mctlib import open_log
 from mctlib.contract import DataError
 from mctlib.eventlog import store as stores
-from mctlib.sources import bounds, files, unpack
+from mctlib.sources import bounds, unpack
 from tests.sources.reading import HEAD, ROW
 
 
@@ -136,9 +136,9 @@ def test_a_line_longer_than_any_buffer_is_seen_wherever_it_stands(tmp_path, monk
     monkeypatch.setattr(bounds, "LONGEST_LINE", 1 << 16)
     path = tmp_path / "e.csv"
     path.write_text(ROW * before + "0" * (1 << 19))
-    assert files._endless(path, False)
+    assert bounds.endless(path, False)
     path.write_text(ROW * before + (("0" * 60_000) + "\n") * 20)
-    assert not files._endless(path, False)
+    assert not bounds.endless(path, False)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -425,9 +425,9 @@ def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):
     assert log.segments("Country") == ["(none)", "DE", "FR"]
     assert list(told(log.load)) == [
         "3 of 4 users of people have events",
+        "3 of 4 users with events are among people",
         "1 of 1 people without consent meet no event: are their ids written as in the events? "
         "Else events of theirs are still there",
-        "3 of 4 users with events are among people",
         'people: "Seats" is empty in 50 % of 4 rows',
         "people: churned_at lies before signed_up_at in 1 of 1 rows",
         'the event "A" (1 row) looks like "a" (3 rows) and is counted apart',

@@ -87,7 +87,7 @@ def _anyway(said: Told) -> list[Headline]:
     """What of the credit for later touches would have come anyway."""
     at = said.question.clock.reference
     row = said.windows.iloc[at]
-    if np.isnan(row["dilution_rate"]):
+    if pd.isna(row["dilution_rate"]):
         return []
     share = row.filter(like="dilution_rate").clip(0, 1)
     return [
@@ -122,7 +122,7 @@ def _window(said: Told) -> Headline:
 
 def _idle(said: Told) -> list[Headline]:
     for _, row in _of_idle(said).head(1).iterrows():
-        known = not np.isnan(row["roi"])
+        known = pd.notna(row["roi"])
         number = ranged(row, "roi", 100) if known else {"value": told(row["spend_amount"])}
         return [
             Headline(
@@ -142,7 +142,7 @@ def _idle(said: Told) -> list[Headline]:
 
 def _best(said: Told) -> list[Headline]:
     sure = said.partners[said.partners["roi_ci_lower"] > 0]
-    for _, row in sure.astype({"roi": float}).nlargest(1, "roi").iterrows():
+    for _, row in sure.sort_values("roi", ascending=False).head(1).iterrows():
         return [
             Headline(
                 name="best",

@@ -47,6 +47,12 @@ def as_svg(figure: Figure, alt: str) -> str:
     return f'<svg {link} {size} font-size="{SMALL}" role="img" aria-label="{told}">{inside.strip()}'
 
 
+def alone(svg: str) -> str:
+    """The same as a file that knows no page, for slides."""
+    plain = re.sub(r"var\(--[\w-]+,([^)]+)\)", r"\1", svg)
+    return plain.replace("<svg ", '<svg font-family="sans-serif" ', 1)
+
+
 def _own_ids(inside: str) -> str:
     """Only the ids that are referred to, as no other drawing has them."""
     used = dict.fromkeys(re.findall(r'(?:url\(#|href="#)([^)"]+)', inside))

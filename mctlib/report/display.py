@@ -81,8 +81,8 @@ def table(
     """Show a result table for reading and keep it as CSV.
 
     Column names follow the column grammar and become words; an interval joins its estimate. The
-    masked table, with numbers unrounded, is written to `$MCT_TABLES/<name>.csv` where that variable
-    names a folder.
+    masked table, with numbers unrounded, is written to `$MCT_TABLES/<name>.csv` and `.parquet`
+    where that variable names a folder.
 
     Parameters
     ----------
@@ -118,6 +118,7 @@ def table(
         inert = frame.map(_no_formula).rename(columns=_no_formula)
         # with both in the line's end, a cell with either is quoted
         inert.to_csv(Path(folder) / f"{name}.csv", index=False, lineterminator="\r\n")
+        _typed(frame).to_parquet(Path(folder) / f"{name}.parquet", index=False)
     caption = caption.removesuffix(".")
     if frame.empty:  # a head without rows says nothing
         _show({"text/html": f"<p>{html.escape(caption)}.</p>"})
@@ -129,6 +130,14 @@ def table(
         caption = f"{caption}. {hidden}."
     told = {"mctlib_shown": {"tells": tells}} if tells else None
     _show({"text/html": _page(*cells.readable(frame, masked, points), name, caption)}, told)
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with columns of one type each: whatever is mixed becomes text."""
+    kinds = {column: pd.api.types.infer_dtype(frame[column]) for column in frame}
+    mixed = [column for column, kind in kinds.items() if kind.startswith("mixed")]
+    text = {column: frame[column].map(str, na_action="ignore") for column in mixed}
+    return frame.assign(**text).rename(columns=str)
 
 
 def _no_formula(value: Any) -> Any:
@@ -164,6 +173,8 @@ def figure(
 ) -> None:
     """Show a drawing as SVG, as wide as a page and, for the page of a run, as wide as a phone.
 
+    Where `$MCT_FIGURES` names a folder, it is kept there for slides, named by its title.
+
     Parameters
     ----------
     draw : function
@@ -177,7 +188,7 @@ def figure(
     import matplotlib.pyplot as plt
 
     from mctlib.plots import style
-    from mctlib.plots.svg import as_svg
+    from mctlib.plots.svg import alone, as_svg
 
     drawings, alt, small = {}, ": ".join(filter(None, [title, tells])), ""
     for width in (style.WIDE, style.NARROW):
@@ -191,6 +202,10 @@ def figure(
             ax.set(xlabel="", ylabel="")
         drawings[width] = as_svg(whole, alt)
         plt.close(whole)
+    if folder := os.environ.get("MCT_FIGURES"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "figure"
+        Path(folder, f"{name}.svg").write_text(alone(drawings[style.WIDE]), "utf-8")
     told = {"title": title, "small": small, "tells": tells, "narrow": drawings[style.NARROW]}
     data = {"image/svg+xml": drawings[style.WIDE], "text/plain": alt}
     _show(data, {"mctlib_shown": told | {"hero": hero}})

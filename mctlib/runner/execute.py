@@ -110,6 +110,7 @@ def _execute(report: Report, place: Place, bar: int | None) -> tuple[float, str 
     started = time.perf_counter()
     folder = place.folder
     os.environ["MCT_TABLES"] = str(folder / "tables" / report.name)
+    os.environ["MCT_FIGURES"] = str(folder / "figures" / report.name)
     os.environ.update(place.store)
     error, full = None, False
     try:

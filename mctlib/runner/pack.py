@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mctlib.contract import DataError, Mistakes, ParameterError, as_window, nearest
+from mctlib.contract import DataError, Mistakes, ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
 from mctlib.report.declared import (
@@ -39,12 +39,14 @@ class Entry(BaseModel):
     """One report of a pack.
 
     The notebook (its key where not named), a parameters file, and single parameters on top of it.
+    note: day -> what the analyst has to say of it, shown under the sentence.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     notebook: str | None = None
     params: str | None = None
     set: dict[str, Any] = {}
+    note: dict[str, str] = {}
 
 
 class Pack(BaseModel):
@@ -118,6 +120,9 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
         _check_timeout(path, pack.timeout)
     plans = []
     for name, entry in pack.notebooks.items():
+        for day in entry.note:
+            with mistakes.noted():
+                as_timestamp(day, f"{shown(path)}, {name}: note")
         with mistakes.noted():
             plans.append(_plan(path, name, entry, mistakes))
     try:
@@ -135,7 +140,8 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
         with mistakes.noted():
             unset = f"{shown(path)}, {plan.name}"
             values = settled(plan.notebook.stem, plan.declared, given, unset, log)
-            reports.append(Report(plan.name, shown(plan.notebook), values))
+            note = pack.notebooks[plan.name].note
+            reports.append(Report(plan.name, shown(plan.notebook), values, note))
     mistakes.tell()
     return pack, log, reports
 

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from pydantic import TypeAdapter
 
 from mctlib.contract import DAY, ParameterError, as_timestamp
@@ -26,6 +27,11 @@ from mctlib.runner.courses import courses, mark_restated
 from mctlib.runner.record import NAME, RunRecord
 
 RECORD = "run.json"
+# what notebooks keep beside their pages: folder -> files
+KEPT = {"tables": ("*.csv", "*.parquet"), "figures": ("*.svg",)}
+# of headlines.parquet: one row a headline of a run
+HEADLINES = ["pack", "dataset", "as_of", "report", "made_at"]
+HEADLINES += ["name", "label", "value", "low", "high", "unit", "n", "verdict"]
 # in a pack's folder, with the number of the process that made it
 LEFTOVER = r"\.(\d{4}-\d\d-\d\d[\w+. -]*|latest|index)\.\d+(\.old)?\.tmp"
 MARK = b"<title>All runs</title>"  # of our index, not somebody's own
@@ -97,7 +103,7 @@ def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> Ru
 
 
 def _index_all(home: Path) -> None:
-    """Write the index of all runs, beside the folder of this pack."""
+    """Write the index of all runs, and their headlines as one table, beside the pack's folder."""
     outputs = home.parent
     runs: list[RunRecord] = []
     notes: list[str] = []
@@ -109,6 +115,19 @@ def _index_all(home: Path) -> None:
     fresh.write_text(pages.of_all(runs, notes, outputs), "utf-8")
     settle(fresh)
     fresh.replace(outputs / "index.html")
+    headlines = pd.DataFrame([row for run in runs for row in _headlines(run)], columns=HEADLINES)
+    headlines.to_parquet(fresh, index=False)
+    settle(fresh)
+    fresh.replace(outputs / "headlines.parquet")
+
+
+def _headlines(run: RunRecord) -> Iterator[dict[str, object]]:
+    """Rows of headlines.parquet: every number that the pages of a good run tell first."""
+    for report in run.notebooks if run.status == "good" else ():
+        about = {"pack": run.pack, "dataset": run.dataset, "as_of": run.as_of}
+        about |= {"report": report.name, "made_at": run.started_at}
+        for headline in report.headlines:
+            yield about | {name: getattr(headline, name) for name in HEADLINES[len(about) :]}
 
 
 def name_of(record: RunRecord) -> str:
@@ -225,10 +244,11 @@ def _remove(folder: Path) -> None:
     made = [folder / name for name in ("index.html", "log.txt", RECORD)]
     for report in run.notebooks:
         made += [folder / f"{report.name}.html", folder / f"{report.name}.ipynb"]
-        made += (folder / "tables" / report.name).glob("*.csv")
+        for kind, ends in KEPT.items():
+            made += [path for end in ends for path in (folder / kind / report.name).glob(end)]
     for path in made:
         path.unlink(missing_ok=True)
-    inner = (folder / "tables" / report.name for report in run.notebooks)
-    for each in (*inner, folder / "tables", folder):
+    inner = [folder / name / report.name for name in KEPT for report in run.notebooks]
+    for each in (*inner, *(folder / name for name in KEPT), folder):
         with contextlib.suppress(OSError):  # somebody put a file of their own beside ours
             each.rmdir()

@@ -14,13 +14,14 @@ NAME = r"[A-Za-z0-9][\w-]*"  # of a report, which names its files
 class Report:
     """One notebook of a run.
 
-    `status` is good or failed; `error` one line; `finding` the words that the notebook handed out
-    (finding, how_sure, details, rules, caveats).
+    `note`: day -> what the analyst says; `status`: good or failed; `error`: one line; `finding`:
+    the words that the notebook handed out (finding, how_sure, details, rules, caveats).
     """
 
     name: str
     notebook: str
     parameters: dict[str, Any]
+    note: dict[str, str] = field(default_factory=dict)
     title: str = ""
     status: str = "failed"
     seconds: float = 0.0

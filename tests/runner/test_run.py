@@ -482,3 +482,20 @@ def test_past_runs_fill_the_course_and_what_is_too_early_is_said(tmp_path):
 def test_weeks_back_must_be_weeks(project):
     with pytest.raises(ParameterError, match='back: "3 months" must be a number of weeks, such as'):
         past_days("params/weekly.yaml", "3 months")
+
+
+def test_a_note_of_the_analyst_stands_under_the_sentence(tmp_path):
+    root = make_project(tmp_path / "project")
+    (root / "params/weekly.yaml").write_text(
+        'dataset: tiny\nnotebooks: {good: {note: {"2026-03-30": "Mended <b>on Friday</b>."}}}\n'
+    )
+    done = mctlib(root, "run", "params/weekly.yaml")
+    assert done.returncode == 0, done.stderr
+    page = (root / "outputs/weekly/latest/good.html").read_text()
+    assert '<time datetime="2026-03-30">30 March 2026</time>: Mended &lt;b&gt;on Friday' in page
+    (root / "params/weekly.yaml").write_text(
+        "dataset: tiny\nnotebooks: {good: {note: {Friday: Mended.}}}\n"
+    )
+    done = mctlib(root, "run", "params/weekly.yaml")
+    assert done.returncode == 2
+    assert "params/weekly.yaml, good: note" in done.stderr and "Friday" in done.stderr

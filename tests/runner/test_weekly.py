@@ -6,6 +6,7 @@ Every notebook's own tables hold the demo's planted truth, and its page is fit t
 import contextlib
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -48,6 +49,23 @@ def test_everything_is_good_and_in_its_place(week):
         "attribution",
         "roi",
     }
+
+
+def test_what_leaves_the_page_for_slides_and_other_tools(week):
+    """Pictures with colours of their own, tables with their types, the headlines as one table."""
+    pictures = list(folder(week).glob("figures/*/*.svg"))
+    assert {path.parent.name for path in pictures} == {r.name for r in week.notebooks}
+    for path in pictures:
+        drawn = ElementTree.parse(path).getroot()
+        assert drawn.tag == "{http://www.w3.org/2000/svg}svg" and "var(" not in path.read_text()
+    for path in folder(week).glob("tables/*/*.csv"):
+        typed = pd.read_parquet(path.with_suffix(".parquet"))
+        assert len(typed) == len(pd.read_csv(path)), path
+    headlines = pd.read_parquet(folder(week).parents[1] / "headlines.parquet")
+    told = [(r.name, h.name, h.value) for r in week.notebooks for h in r.headlines]
+    rows = headlines[["report", "name", "value"]].astype(object)
+    assert [tuple(row) for row in rows.where(rows.notna(), None).itertuples(index=False)] == told
+    assert set(headlines["as_of"]) == {"2026-11-29"}
 
 
 def test_no_report_gives_back_a_group_below_ten_users(week):

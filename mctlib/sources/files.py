@@ -11,9 +11,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,11 @@ import duckdb
 from mctlib.contract import DataError
 from mctlib.eventlog.build import disk_full
 from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.sources import bounds
 from mctlib.sources.dialect import dialect_of
-from mctlib.sources.unpack import GZIP, TOO_DENSE, Unpacking, most_unpacked, opened
+from mctlib.sources.unpack import GZIP, TOO_DENSE, Unpacking, opened
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
-MOST_COLUMNS = 10_000
-LONGEST_LINE = 1 << 24
-DENSEST_GZIP = 1032  # bytes that one byte of gzip can stand for
-SHORTEST_ROW = 16  # bytes of a user, an event and a time
 HEAD = 1 << 18  # bytes in which a header must end
 # Types of columns that hold times, not words or counts for them.
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
@@ -205,7 +202,7 @@ def find(
         with one_sentence({path: shown}):
             for each, name in unpacking.plain(path, shown):
                 found.append(look(con, each, name, headless=headless))
-                _refuse_many(len(found[-1].headers), name)
+                bounds.refuse_many(len(found[-1].headers), name)
     files = [file for file in found if file.kind != "empty"]
     empty = [file.shown for file in found if file.kind == "empty"]
     if not files:
@@ -233,7 +230,7 @@ def look(
         with path.open("rb") as raw:
             start = raw.read(4)
         if start == b"PAR1":
-            _refuse_dense(con, path, shown)
+            bounds.refuse_dense(con, path, shown)
             headers = _described(con, f"read_parquet({sql_text(path)})")
             return File(path, shown, "parquet", headers)
         gz = start[:2] == GZIP
@@ -244,9 +241,9 @@ def look(
         # a page of an interface without rows is an empty list
         if whole and re.fullmatch(r"(\[\s*\]|\{\s*\})?", head.strip()):
             return File(path, shown, "empty", (), gz)
-        endless = _endless(path, gz)
+        endless = bounds.endless(path, gz)
         if head.lstrip()[:1] in ("{", "["):
-            _refuse_many_keys(con, path, shown, gz)
+            bounds.refuse_many_keys(con, path, shown, gz)
             headers = _keys(con, path, shown, gz)
             return File(path, shown, "json", headers, gz)
         if endless:
@@ -280,55 +277,6 @@ def _keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> t
                     f'{shown} has the key "{other}" twice, with large and small letters.'
                 )
     return keys
-
-
-def _endless(path: Path, gz: bool) -> bool:
-    """Whether a line is so long that DuckDB, which gives up on it, would not even say so.
-
-    What is packed is read to its end (if it can hold such a line), for which it must have one.
-    """
-    if gz and DENSEST_GZIP * path.stat().st_size < LONGEST_LINE:
-        return False
-    with opened(path) as stream:
-        for at in count(0, 4 * LONGEST_LINE):
-            if not gz:
-                stream.seek(at)
-            n = 0
-            while n < LONGEST_LINE and (part := stream.read(1 << 16)):
-                if b"\n" in part or b"\r" in part:
-                    break
-                n += len(part)
-            if n >= LONGEST_LINE or not part:
-                return n >= LONGEST_LINE
-    return False
-
-
-def _refuse_dense(con: duckdb.DuckDBPyConnection, path: Path, shown: str) -> None:
-    """Refuse Parquet of which a few bytes stand for endless rows: each takes some as a text."""
-    file = sql_text(path)
-    ((n_rows,),) = con.sql(f"SELECT num_rows FROM parquet_file_metadata({file})").fetchall()
-    sizes = f"SELECT sum(total_uncompressed_size) FROM parquet_metadata({file})"
-    ((size,),) = con.sql(sizes).fetchall()
-    if max(SHORTEST_ROW * n_rows, size or 0) > most_unpacked(path.stat().st_size):
-        raise DataError(f"{shown} {TOO_DENSE}")
-
-
-def _refuse_many_keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> None:
-    """The time to look at all objects at once grows with the square of their keys: count first."""
-    packed = "gzip" if gz else "none"
-    read = f"read_json_objects({sql_text(path)}, compression='{packed}', ignore_errors=true)"
-    keys = "unnest(list_concat(json_keys(json), json_keys(json, '$.properties')))"
-    counted = f"SELECT count(DISTINCT k) FROM (SELECT {keys} AS k FROM (FROM {read} LIMIT 50000))"
-    with suppress(duckdb.Error):  # whoever reads all of it will say what is wrong
-        _refuse_many(con.sql(counted).fetchall()[0][0], shown)
-
-
-def _refuse_many(n: int, shown: str) -> None:
-    if n > MOST_COLUMNS:
-        raise DataError(
-            f"{shown} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row to row"
-            " stands in their names; put it into a column of values."
-        )
 
 
 def scan(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
@@ -404,7 +352,7 @@ def _read_json(paths: str, gz: bool, headers: Sequence[str] = ()) -> str:
     packed = "gzip" if gz else "none"
     return (
         f"read_json([{paths}], {shape}, records='true', compression='{packed}',"
-        f" maximum_object_size={LONGEST_LINE})"
+        f" maximum_object_size={bounds.LONGEST_LINE})"
     )
 
 
@@ -416,5 +364,5 @@ def _read_csv(paths: str, file: File) -> str:
     return (
         f"read_csv([{paths}], auto_detect=false, header={not file.headless}, skip={file.skip},"
         f" delim={sql_text(file.delimiter)}, quote={quote}, escape={escape},"
-        f" columns={{{types}}}, compression='{packed}', max_line_size={LONGEST_LINE})"
+        f" columns={{{types}}}, compression='{packed}', max_line_size={bounds.LONGEST_LINE})"
     )

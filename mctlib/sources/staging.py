@@ -5,33 +5,20 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
 import duckdb
 
-from mctlib.contract import (
-    CANONICAL,
-    DAYS,
-    IDS,
-    REQUIRED,
-    DataError,
-    column_type,
-    nearest,
-)
+from mctlib.contract import CANONICAL, DAYS, IDS, REQUIRED, DataError, column_type, nearest
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
-from mctlib.eventlog.sql import MANY, sql_name, sql_text
+from mctlib.eventlog.sql import MANY, sql_json, sql_name, sql_path, sql_text
 from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import AS_TIME, File, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.personal import (
-    NEVER_HASHED,
-    is_id,
-    left_out,
-    of_partner,
-)
+from mctlib.sources.personal import NEVER_HASHED, is_id, left_out, of_partner
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -141,7 +128,7 @@ class Stage:
 
     def rows(self, more: str = "") -> str:
         """The staged rows, all used properties taken out in one go: each function parses anew."""
-        paths = ", ".join(map(_path, self.used_keys))
+        paths = ", ".join(map(sql_path, self.used_keys))
         keys = f", json_extract_string(props_, [{paths}]) AS keys_" if paths else ""
         return f"(SELECT *{keys}{more} FROM {self.table}) AS rows_"
 
@@ -248,10 +235,10 @@ class Stage:
         names = set(map(str.lower, self.hash))
         for name in (*left, *(key for key in self.keys if key not in self.used_keys)):
             if name.lower() in names or is_id(name) and not of_partner(name):
-                inside += [] if name in left else [_path(name)]
+                inside += [] if name in left else [sql_path(name)]
                 hashed[name] = sql_name(name) if name in left else f"apart_[{len(inside)}]"
             elif is_id(name):
-                value = f"json_extract(props_, {_path(name)})"
+                value = f"json_extract(props_, {sql_path(name)})"
                 kept[name] = f"as_json({sql_name(name)})" if name in left else value
         apart = f", json_extract_string(props_, [{', '.join(inside)}]) AS apart_" if inside else ""
         return hashed, kept, apart
@@ -385,7 +372,7 @@ class Stage:
                 nested = text in holding or text == "x" and holding
                 return f"as_json({clean}({text}))" if nested else f"{clean}({text})"
 
-            more += f", {_object(dict(zip(left, names)), value)}::VARCHAR AS left_"
+            more += f", {sql_json(dict(zip(left, names)), value)}::VARCHAR AS left_"
             # its own keys are clean, those inside may not be
             deep = "contains(left_, ':{') OR contains(left_, '[{')"
             scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"
@@ -395,31 +382,13 @@ class Stage:
             gone = json.dumps(dict.fromkeys(self.used_keys), ensure_ascii=False)
             parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
         if kept:
-            parts.append(_object(kept, str))
+            parts.append(sql_json(kept, str))
         if hashed:
-            parts.append(_object(hashed, "pseudonym(clean({}))".format))
+            parts.append(sql_json(hashed, "pseudonym(clean({}))".format))
         if len(parts) == 1:
             return "NULL", more
         merged = f"json_merge_patch({', '.join(parts)})"
         return f"nullif({merged}::VARCHAR, '{{}}')", more
-
-
-def _object(texts: Mapping[str, str], value: Callable[[str], str]) -> str:
-    """SQL of a JSON object of names, with a `value` (SQL) of the text (SQL) of each.
-
-    Of many the time to plan grows with the square, unless the rule of all values is written once.
-    """
-    names = list(map(sql_text, texts))
-    if len(texts) <= MANY:
-        pairs = (f"{name}, {value(text)}" for name, text in zip(names, texts.values()))
-        return f"json_object({', '.join(pairs)})"
-    values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"
-    return f"to_json(map([{', '.join(names)}], {values}))"
-
-
-def _path(key: str) -> str:
-    """SQL of the path of a property."""
-    return sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")
 
 
 def _joined(day: str, clock: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from mctlib import open_log
 from mctlib.contract import DataError
 from mctlib.eventlog import store as stores
-from mctlib.sources import files, unpack
+from mctlib.sources import bounds, unpack
 from tests.sources.reading import HEAD, ROW
 
 
@@ -88,7 +88,7 @@ def test_so_it_is_whatever_they_hold(project, kind):
 
 
 def test_too_many_columns(project, monkeypatch):
-    monkeypatch.setattr(files, "MOST_COLUMNS", 3)
+    monkeypatch.setattr(bounds, "MOST_COLUMNS", 3)
     said = refusal(
         project, "events: {path: e.csv}", e__csv=HEAD.strip() + ",more\n" + ROW.strip() + ",1\n"
     )
@@ -133,12 +133,12 @@ def test_a_line_without_an_end(project, monkeypatch, kind):
 
 @pytest.mark.parametrize("before", [0, 1000, (1 << 16) * 5])
 def test_a_line_longer_than_any_buffer_is_seen_wherever_it_stands(tmp_path, monkeypatch, before):
-    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 16)
+    monkeypatch.setattr(bounds, "LONGEST_LINE", 1 << 16)
     path = tmp_path / "e.csv"
     path.write_text(ROW * before + "0" * (1 << 19))
-    assert files._endless(path, False)
+    assert bounds.endless(path, False)
     path.write_text(ROW * before + (("0" * 60_000) + "\n") * 20)
-    assert not files._endless(path, False)
+    assert not bounds.endless(path, False)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -178,17 +178,17 @@ def test_what_a_few_bytes_unpack_to_has_a_bound(project, monkeypatch, kind):
     path = bomb(kind)
     monkeypatch.setattr(unpack, "NEVER_TOO_LARGE", 1 << 17)
     monkeypatch.setattr(unpack, "DENSEST", 10)
-    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 10)
+    monkeypatch.setattr(bounds, "LONGEST_LINE", 1 << 10)
     said = refusal(project, f"events: {{path: {path}}}")
     assert said.startswith(f"{path} unpacks to more than 1 GB and more than 250 times its size")
     assert not list(Path("outputs/store").glob(".staging*"))
     monkeypatch.setattr(unpack, "DENSEST", 100_000)
-    monkeypatch.setattr(files, "LONGEST_LINE", 1 << 24)
+    monkeypatch.setattr(bounds, "LONGEST_LINE", 1 << 24)
     assert open_log("x").load["tables"]["events"]["n_kept"] >= 20_000
 
 
 def test_objects_whose_keys_never_end(project, monkeypatch):
-    monkeypatch.setattr(files, "MOST_COLUMNS", 30)
+    monkeypatch.setattr(bounds, "MOST_COLUMNS", 30)
     rows = "".join(
         json.dumps(
             {"event": "a", "properties": {"time": 1767607200, "distinct_id": "u", f"k{n}": 1}}

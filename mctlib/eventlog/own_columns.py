@@ -13,7 +13,7 @@ import duckdb
 from mctlib.contract import CANONICAL
 from mctlib.eventlog.ids import normal
 from mctlib.eventlog.pseudonyms import masked
-from mctlib.eventlog.sql import MANY, sql_name, sql_text
+from mctlib.eventlog.sql import MANY, sql_name, sql_path, sql_text
 
 # Names by weeks and months are the events' (`vocabulary`), `user` is a column of the store.
 TAKEN = {"user", "week", "month", *CANONICAL["people"], *CANONICAL["events"]}
@@ -38,7 +38,7 @@ def own_columns(
     shape = sql_text(json.dumps({same[0]: "VARCHAR" for same in found.values()}))
     columns: dict[str, str] = {}
     for same in found.values():
-        others = [f"json_extract_string(properties, {sql_text(_path(key))})" for key in same[1:]]
+        others = [f"json_extract_string(properties, {sql_path(key)})" for key in same[1:]]
         first = f"own_.{sql_name(same[0])}"
         text = f"coalesce({', '.join([first, *others])})" if others else first
         columns[own_name(same[0])] = text
@@ -85,7 +85,3 @@ def fill_gaps(con: duckdb.DuckDBPyConnection, people: str) -> None:
             FROM {people} WHERE user_id IN ({again}) GROUP BY user_id
         ) whole WHERE {people}.rowid = whole.line
     """)
-
-
-def _path(key: str) -> str:
-    return "$." + json.dumps(key, ensure_ascii=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+
 # Columns for each of which one statement may say a rule: the time to plan it grows with the square.
 MANY = 100
 
@@ -25,3 +28,21 @@ def sql_number(text: str) -> str:
 def sql_object(text: str) -> str:
     """SQL of a text that is a JSON object; NULL where it is none."""
     return f"CASE WHEN json_type(try_cast({text} AS JSON)) = 'OBJECT' THEN {text} END"
+
+
+def sql_path(key: str) -> str:
+    """SQL of the path of a property, in JSON."""
+    return sql_text("$." + json.dumps(key, ensure_ascii=False))
+
+
+def sql_json(texts: Mapping[str, str], value: Callable[[str], str]) -> str:
+    """SQL of a JSON object of names, with a `value` (SQL) of the text (SQL) of each.
+
+    Of more than MANY the rule of all values is written once.
+    """
+    names = list(map(sql_text, texts))
+    if len(texts) <= MANY:
+        pairs = (f"{name}, {value(text)}" for name, text in zip(names, texts.values()))
+        return f"json_object({', '.join(pairs)})"
+    values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"
+    return f"to_json(map([{', '.join(names)}], {values}))"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from mctlib.eventlog import filters
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.personal import is_id, of_partner
-from mctlib.eventlog.sql import sql_name, sql_number, sql_text
+from mctlib.eventlog.sql import sql_name, sql_number, sql_path, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step
 
 SOME = 200_000  # events that show which properties there are
@@ -382,4 +381,4 @@ def _in_bins(sql: str, edges: Sequence[float]) -> str:
 
 
 def _property(key: str) -> str:
-    return f"json_extract_string(e.properties, {sql_text('$.' + json.dumps(key))})"
+    return f"json_extract_string(e.properties, {sql_path(key)})"

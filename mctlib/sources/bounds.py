@@ -1,4 +1,4 @@
-"""What is too much to be read: endless lines, too many columns, rows packed too densely."""
+"""What has no natural end in a file is bounded before DuckDB reads it: lines, rows and columns."""
 
 from contextlib import suppress
 from itertools import count
@@ -58,7 +58,7 @@ def refuse_many_keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz:
 
 
 def refuse_many(n: int, shown: str) -> None:
-    """Refuse more columns than anybody names."""
+    """Refuse more columns than a table of events can have."""
     if n > MOST_COLUMNS:
         raise DataError(
             f"{shown} has {n:,} columns, more than {MOST_COLUMNS:,}. What changes from row to row"

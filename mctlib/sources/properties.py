@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from typing import TYPE_CHECKING
 
 from mctlib.eventlog.personal import is_id, left_out, of_partner
-from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.sql import MANY, sql_json, sql_name, sql_path, sql_text
 from mctlib.sources.amounts import AmountColumn
 
 if TYPE_CHECKING:
     from mctlib.sources.staging import Stage
-
-MANY = 100  # columns, for one statement that says something of each
 
 
 def rest(stage: Stage, clean: str) -> tuple[str, str]:
@@ -41,7 +39,7 @@ def rest(stage: Stage, clean: str) -> tuple[str, str]:
             return f"as_json({cleaned})" if nested else cleaned
 
         texts = [numbers.get(name, name) for name in names]
-        more += f", {_object(dict(zip(left, texts)), value)}::VARCHAR AS left_"
+        more += f", {sql_json(dict(zip(left, texts)), value)}::VARCHAR AS left_"
         # its own keys are clean, those inside may not be
         deep = "contains(left_, ':{') OR contains(left_, '[{')"
         scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"
@@ -51,9 +49,9 @@ def rest(stage: Stage, clean: str) -> tuple[str, str]:
         gone = json.dumps(dict.fromkeys(stage.used_keys), ensure_ascii=False)
         parts += ["try_cast(scrub(right_) AS JSON)", f"{sql_text(gone)}::JSON"]
     if kept:
-        parts.append(_object(kept, str))
+        parts.append(sql_json(kept, str))
     if hashed:
-        parts.append(_object(hashed, "pseudonym(clean({}))".format))
+        parts.append(sql_json(hashed, "pseudonym(clean({}))".format))
     if len(parts) == 1:
         return "NULL", more
     merged = f"json_merge_patch({', '.join(parts)})"
@@ -73,10 +71,10 @@ def _apart(stage: Stage, left: Sequence[str]) -> tuple[dict[str, str], dict[str,
     for name in (*left, *(key for key in stage.keys if key not in stage.used_keys)):
         stage.hashed |= {name} if name.lower() in asked else set()
         if name in stage.hashed or is_id(name) and not of_partner(name):
-            inside += [] if name in left else [path_of(name)]
+            inside += [] if name in left else [sql_path(name)]
             hashed[name] = sql_name(name) if name in left else f"apart_[{len(inside)}]"
         elif is_id(name):
-            value = f"json_extract(props_, {path_of(name)})"
+            value = f"json_extract(props_, {sql_path(name)})"
             kept[name] = f"as_json({sql_name(name)})" if name in left else value
     apart = f", json_extract_string(props_, [{', '.join(inside)}]) AS apart_" if inside else ""
     return hashed, kept, apart
@@ -104,21 +102,3 @@ def _plain_numbers(stage: Stage, names: Sequence[str]) -> dict[str, str]:
         column = AmountColumn(stage.con, stage.shown, name, rows, text, stage.decimal)
         found[name] = column.plainly()
     return found
-
-
-def _object(texts: Mapping[str, str], value: Callable[[str], str]) -> str:
-    """SQL of a JSON object of names, with a `value` (SQL) of the text (SQL) of each.
-
-    Of many the time to plan grows with the square, unless the rule of all values is written once.
-    """
-    names = list(map(sql_text, texts))
-    if len(texts) <= MANY:
-        pairs = (f"{name}, {value(text)}" for name, text in zip(names, texts.values()))
-        return f"json_object({', '.join(pairs)})"
-    values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"
-    return f"to_json(map([{', '.join(names)}], {values}))"
-
-
-def path_of(key: str) -> str:
-    """SQL of the path of a property."""
-    return sql_text(f"$.{json.dumps(key, ensure_ascii=False)}")

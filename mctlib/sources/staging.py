@@ -25,7 +25,7 @@ from mctlib.eventlog.personal import (
 )
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
-from mctlib.eventlog.sql import sql_name, sql_text
+from mctlib.eventlog.sql import sql_name, sql_path, sql_text
 from mctlib.sources.amounts import AmountColumn
 from mctlib.sources.files import (
     AS_TIME,
@@ -37,7 +37,7 @@ from mctlib.sources.files import (
     rows_inside,
     scan,
 )
-from mctlib.sources.properties import path_of, rest
+from mctlib.sources.properties import rest
 from mctlib.sources.times import TimeColumn, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -157,7 +157,7 @@ class Stage:
 
     def rows(self, more: str = "") -> str:
         """The staged rows, all used properties taken out in one go: each function parses anew."""
-        paths = ", ".join(map(path_of, self.used_keys))
+        paths = ", ".join(map(sql_path, self.used_keys))
         keys = f", json_extract_string(props_, [{paths}]) AS keys_" if paths else ""
         return f"(SELECT *{keys}{more} FROM {self.table}) AS rows_"
 

@@ -401,6 +401,20 @@ def test_journeys_are_sorted_cut_at_as_of_and_masked():
     assert [pd.Timestamp(t, unit="us").day for t in part.time] == expected
 
 
+@pytest.mark.parametrize("key", ["größe", 'a"b', "a.b", "a\\b", "名"])
+def test_a_property_is_found_by_its_name_whatever_its_letters(key):
+    events = pd.DataFrame(
+        {
+            "user_id": ["a", "b"],
+            "event": "x",
+            "timestamp": "2026-03-01",
+            "properties": [json.dumps({key: "1"}), None],
+        }
+    )
+    log = EventLog.from_frame(events)
+    assert log.counts(events=[{"event": "x", "where": {key: "1"}}])["n_users"].tolist() == [1]
+
+
 def test_property_filters_dims_and_values():
     rows = frame_of(
         [

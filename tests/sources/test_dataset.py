@@ -14,7 +14,7 @@ from mctlib import contract, open_log
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.sources import dataset as sources
-from mctlib.sources import demo, snapshot, staging
+from mctlib.sources import snapshot, staging
 from mctlib.sources.narrative import told
 from tests.sources.reading import EXPORTS, HEAD, ROW
 from tests.support.logs import us

@@ -11,12 +11,12 @@ import pytest
 from mctlib.eventlog.progress import progress
 
 WORK = """
-import duckdb
 from mctlib.eventlog import progress
+from mctlib.eventlog.store import connect
 progress.QUIET = progress.EVERY = 0.05
-con = duckdb.connect()
+con = connect()
 with progress.telling(con, "sorting"):
-    con.execute("CREATE TABLE t AS SELECT hash(i) AS h FROM range(20_000_000) r(i) ORDER BY h")
+    con.execute("CREATE TABLE t AS SELECT hash(i) AS h FROM range(5_000_000) r(i) ORDER BY h")
 """
 
 

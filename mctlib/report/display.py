@@ -160,7 +160,10 @@ def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str
     styler.set_table_styles([{"selector": where, "props": how} for where, how in looks.items()])
     page = styler.to_html().replace("<th id=", '<th scope="col" id=')
     first = r'<td (id="[^"]+_col0"[^>]*)>(.*?)</td>'
-    return re.sub(first, r'<th scope="row" \1>\2</th>', page)
+    page = re.sub(first, r'<th scope="row" \1>\2</th>', page)
+    # of a cell only its column is asked for
+    page = re.sub(r'(<t[hd][^>]*?) id="[^"]*"', r"\1", page)
+    return re.sub(r'class="[^"]*\b(col\d+)"( (?=>))?', r'class="\1"', page)
 
 
 def figure(

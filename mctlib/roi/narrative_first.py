@@ -85,10 +85,12 @@ def _paid(answer: Answer) -> str:
     paid = answer.paid
     if not np.isfinite(paid["roi"]):
         return ""
-    if paid["payback_days"] >= 0 and paid["value_amount"] >= paid["cost_amount"]:
+    if paid["payback_days"] >= 0 and paid["roi_ci_lower"] > 0:
         return f" and had paid for itself after {paid['payback_days']:.0f} days"
     if paid["roi_ci_upper"] < 0:
         return ", but cost more than it brought"
+    if paid["value_amount"] >= paid["cost_amount"]:
+        return "; whether it has paid is not clear"
     return "; it has not paid for itself yet"
 
 
@@ -150,8 +152,8 @@ def _returned(answer: Answer) -> list[Headline]:
                 label="Paid back after",
                 **ranged(paid, "payback_days"),
                 unit="days",
-                verdict="sure",
-                tone="wanted",
+                verdict="sure" if low > 0 else "not clear",
+                tone="wanted" if low > 0 else "neutral",
                 note=f"on {day(after)}",
             )
         )

@@ -51,6 +51,11 @@ def test_everything_is_good_and_in_its_place(week):
     }
 
 
+def test_a_page_is_light_enough_to_be_mailed(week):
+    sizes = {path.name: path.stat().st_size for path in folder(week).glob("*.html")}
+    assert max(sizes.values()) < 300_000, sizes
+
+
 def test_what_leaves_the_page_for_slides_and_other_tools(week):
     """Pictures with colours of their own, tables with their types, the headlines as one table."""
     pictures = list(folder(week).glob("figures/*/*.svg"))

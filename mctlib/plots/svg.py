@@ -38,7 +38,7 @@ def as_svg(figure: Figure, alt: str) -> str:
     inside = re.sub(
         r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), inside
     )
-    inside = _own_ids(inside)
+    inside = re.sub(' (d|style)="([^"]*)"', _without_spaces, _own_ids(inside))
     for colour, name in NAMES.items():
         inside = inside.replace(colour, f"var(--{name},{colour})")
     told = html.escape(alt, quote=True)
@@ -51,6 +51,12 @@ def alone(svg: str) -> str:
     """The same as a file that knows no page, for slides."""
     plain = re.sub(r"var\(--[\w-]+,([^)]+)\)", r"\1", svg)
     return plain.replace("<svg ", '<svg font-family="sans-serif" ', 1)
+
+
+def _without_spaces(attribute: re.Match[str]) -> str:
+    """A path or a style without the spaces that nothing needs."""
+    tight = re.sub(" ?([A-Za-z:;]) ", r"\1", attribute[2]).strip()
+    return f' {attribute[1]}="{tight}"'
 
 
 def _own_ids(inside: str) -> str:

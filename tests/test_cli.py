@@ -170,7 +170,7 @@ def test_new_data_asks_for_what_it_does_not_find(project):
         left_out, asked, _ = result.output.splitlines()
         assert left_out.startswith("left out: exports/page.html is a web page (HTML)")
         assert asked == '"timestamp": "?"  # not found: which of moment?'
-        assert 'no column "?", mapped to timestamp' in sentence(call("load", "mine"))
+        assert "which column is the timestamp? its columns are" in sentence(call("load", "mine"))
     finally:
         drafted.unlink(missing_ok=True)
 

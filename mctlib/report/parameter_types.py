@@ -16,6 +16,10 @@ from mctlib.eventlog.calendar import weeks_before
 from mctlib.eventlog.daily_metric import as_metric
 from mctlib.eventlog.observed import last_day
 
+NO_TIMELINE = (
+    "it is empty. Give it one in the data YAML:  timeline: {path: file with day, kind, label}"
+)
+
 # ---- rules: each gives what follows the parameter's name in a sentence, "" where nothing is wrong
 
 
@@ -208,14 +212,25 @@ def _weeks(value: Any, info: Any) -> Any:
     word = {"after": "last", "before": "previous"}[info.field_name]
     if not told or told[1] != word:
         raise ValueError(f': "{value}" is no period; write [first day, last day] or {word} 4w.')
-    if "after" in info.data:
-        if not info.data["after"]:
-            raise ValueError(f': {value} of what? "after" names no period.')
-        return weeks_before(info.data["after"][0], int(told[2]))
-    log, steps = info.context, info.data.get("steps")
-    window = info.data.get("window") or (log.step(steps[-1]).within if steps else "")
-    closed = log.as_of(info.data["as_of"]) - (as_window(window) if window else 0)
-    return log.calendar.last_weeks(closed, int(told[2]))
+    log, after, n = info.context, info.data.get("after"), int(told[2])
+    if word == "previous" and after is None:  # a wrong one is told already
+        return []
+    if word == "previous" and not after:
+        raise ValueError(f': {value} of what? "after" names no period.')
+    if after:
+        days = weeks_before(after[0], n)
+    else:
+        steps = info.data.get("steps")
+        window = info.data.get("window") or (log.step(steps[-1]).within if steps else "")
+        closed = log.as_of(info.data["as_of"]) - (as_window(window) if window else 0)
+        days = log.calendar.last_weeks(closed, n)
+    if as_timestamp(days[0]) < log.first_event.normalize():
+        begin = f"{log.first_event:%Y-%m-%d}"
+        raise ValueError(
+            f": {value} would begin on {days[0]}, before the data ({begin}), for its windows must "
+            "have closed; take fewer weeks or a shorter window."
+        )
+    return days
 
 
 def _entry(value: Any, info: Any) -> Any:
@@ -230,7 +245,7 @@ def _entry(value: Any, info: Any) -> Any:
         return f"{near['day'].iloc[0]:%Y-%m-%d}"
     listed = next((t for t in (near, of_kind, timeline) if len(t)), timeline)
     entries = [f"{e.day:%Y-%m-%d} {e.kind} {e.label}" for e in listed.itertuples()]
-    known = f"it has {'; '.join(entries)}." if entries else "it is empty."
+    known = f"it has {'; '.join(entries)}." if entries else NO_TIMELINE
     many = f"{len(near)} entries" if len(near) else "no entry"
     raise ValueError(f': "{value}" names {many} of the timeline; {known}')
 

@@ -49,10 +49,11 @@ def coincidences(entries: pd.DataFrame, panel: Panel, events: Sequence[str]) -> 
         day, kind = entry["day"], entry["kind"]
         touched = {word.strip() for word in entry["micro_conversions"].split(",")} - {""}
         elsewhere = touched and events and touched.isdisjoint(events)
-        of_course = kind == "holiday" or (kind == "intervention" and day == panel.change)
+        tracking = "tracking" in f"{entry['label']} {entry['note']}".lower()
+        refuses = tracking and kind in ("release", "outage")
+        itself = day == panel.change and kind in ("intervention", "release", "campaign")
+        of_course = kind == "holiday" or (itself and not refuses)
         if panel.weeks["start"].min() <= day <= last and not elsewhere and not of_course:
-            tracking = "tracking" in f"{entry['label']} {entry['note']}".lower()
-            refuses = tracking and kind in ("release", "outage")
             found.append({**entry, "refuses": refuses})
     return pd.DataFrame(found, columns=["day", "kind", "label", "note", "refuses"])
 

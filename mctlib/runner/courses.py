@@ -118,7 +118,7 @@ def line(course: Course, width: float, height: float) -> dict[str, object]:
     values = [float(h.value) for h in told if h.value is not None]
     low = [v if h.low is None else h.low for h, v in zip(told, values)]
     high = [v if h.high is None else h.high for h, v in zip(told, values)]
-    least, most = min(low), max(high)
+    least, most = min(low, default=0.0), max(high, default=0.0)
     room = (most - least) or 1.0
 
     def y(value: float) -> float:

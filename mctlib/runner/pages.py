@@ -185,7 +185,7 @@ def _summary(found: Sequence[Thing], record: RunRecord) -> str:
         return brief(f"{len(failed)} of {len(record.notebooks)} pages failed", f": {failed[0]}")
     if not found:
         return brief("Nothing needs you", ": no number asks for somebody")
-    said = [f"{h.label[:1].lower()}{h.label[1:]} ({h.whole})" for _, h, _ in found]
+    said = [f"{h.label} ({h.whole})" for _, h, _ in found]
     n = f"{len(found)} thing{' needs' if len(found) == 1 else 's need'} you: "
     first, *more = said
     return brief(f"{n}{first}", *(f"; {text}" for text in more))

@@ -37,7 +37,7 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
         r"(created|occurred|happened|logged|recorded|tracked|client|start(ed)?|completed?|end(ed)?)"
         r"_?(at|time(_?stamp)?|on|date)",
         r"datum_(und_)?(uhr)?zeit|date_(et_)?heure|fecha_(y_)?hora|erstellt_am|cree_le|creado_el",
-        r"time(_utc)?|ts|date_?time|date|when|at",
+        r"time(_utc)?|ts|date_?time(_utc)?|date|when(_utc)?|at",
         r"datum|uhrzeit|zeit|wann|heure|quand|fecha|hora|cuando",
     ),
     "event_id": r"event_?(uu)?id|insert_id|message_id",

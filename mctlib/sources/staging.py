@@ -241,6 +241,11 @@ class Stage:
     def _mapped(self, column: str, header: str, names: list[str]) -> str:
         """SQL of the text below a header that the YAML maps to a column."""
         found = self.find(header)
+        if not found and header == "?":
+            asked = f"its columns are {listed(names)}. Write it in place of the question mark"
+            raise DataError(
+                f"{self.shown}: which column is the {column}? {asked} in the data YAML."
+            )
         if not found:
             near = nearest(header, names) or f" Its columns are: {listed(names)}."
             raise DataError(f'{self.shown} has no column "{header}", mapped to {column}.{near}')

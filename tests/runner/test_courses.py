@@ -6,7 +6,7 @@ import pytest
 
 from mctlib.headlines import Against, Headline
 from mctlib.runner.courses import courses, line, mark_restated
-from mctlib.runner.pages import of_run, things
+from mctlib.runner.pages import of_all, of_run, things
 from mctlib.runner.record import Report, RunRecord
 
 
@@ -83,11 +83,22 @@ def test_a_course_as_points_of_a_picture():
     assert drawn["zero"] == 12.0, "in the middle of -1.5 and 1.5"
 
 
+def test_a_number_that_is_not_known_has_a_dash_and_no_course(tmp_path):
+    runs = [run_of(day, 0.0) for day in ("2026-03-01", "2026-03-08", "2026-03-15")]
+    for run in runs:
+        (unknown,) = run.notebooks[0].headlines
+        run.notebooks[0].headlines = [replace(unknown, value=None, low=None, high=None)]
+        run.folder = str(tmp_path / "weekly" / run.as_of)
+    assert line(course_of(*runs[:2], now=runs[2]), 70, 24)["points"] == []
+    assert "\u2013" in of_run(runs[2], courses(runs[2], runs[:2]))
+    assert "Rate" in of_all(runs, [], tmp_path)
+
+
 def test_the_index_says_first_what_needs_somebody():
     bad = {"verdict": "sure", "tone": "unwanted", "act": True}
     now = run_of("2026-03-15", 20.4, **bad)
     past = courses(now, [])
     assert [thing.headline.name for thing in things(now, past)] == ["rate"]
-    assert "1 thing needs you: rate (20.4\u00a0%)." in of_run(now, past)
+    assert "1 thing needs you: Rate (20.4\u00a0%)." in of_run(now, past)
     calm = run_of("2026-03-15", 20.4)
     assert "Nothing needs you" in of_run(calm, courses(calm, []))

@@ -390,7 +390,7 @@ def test_a_period_may_be_the_last_whole_weeks_whose_windows_have_closed(project,
         ),
         (
             {"after": "last 9w"},
-            '"after" of funnel: 2026-01-12 lies outside the data',
+            '"after" of funnel: last 9w would begin on 2026-01-12, befo',
         ),
     ],
 )

@@ -144,7 +144,7 @@ def test_of_three_required_columns_the_third_is_asked_for(project, column):
     text = draft("mine", ["e.csv"])
     assert f'      "{column}": "?"  # not found: {said}\n' in text
     Path("params/data.mine.yaml").write_text(text)
-    with pytest.raises(DataError, match=rf'^e.csv has no column "\?", mapped to {column}. Its col'):
+    with pytest.raises(DataError, match=rf"^e.csv: which column is the {column}\? its columns"):
         open_log("mine")
 
 

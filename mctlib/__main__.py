@@ -204,12 +204,23 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
         new = not path.exists()
         if new:
             begin()
+        elif word == "pack":
+            _must_be_of(path, name)
         if word == "data":
             _ask(path)
             load_and_tell(name)
         guesses = path.read_text("utf-8").count("guessed?")
         click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
     context.invoke(run, pack=params / f"{name}.yaml", outputs=Path("outputs"))
+
+
+def _must_be_of(pack: Path, name: str) -> None:
+    """Refuse a file that is there already and is no pack of this dataset."""
+    from mctlib.contract import ParameterError
+    from mctlib.runner.pack import read_yaml
+
+    if (found := read_yaml(pack).get("dataset", "demo")) != name:
+        raise ParameterError(f"{pack} is there already, of the dataset {found}; take another name.")
 
 
 def _ask(path: Path) -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
+from collections.abc import Collection
 from typing import Any
 
-import yaml
-
-from mctlib.contract import ParameterError
+from mctlib.contract import ParameterError, nearest
 from mctlib.eventlog.event_log import EventLog
-from mctlib.phrases import listed
 from mctlib.report.declared import Declared, Given, settled
 from mctlib.report.parameters import MODELS
 from mctlib.sources.dataset import open_log
-from mctlib.sources.project import project_root
 
 INJECTED = "# Parameters"  # how the cell begins that papermill adds
-OF_ONE_DATASET = ("value", "cost", "change_at", "before", "after")  # money and days
 
 
 def begin(notebook: str, names: dict[str, Any]) -> EventLog:
@@ -44,8 +40,8 @@ def begin(notebook: str, names: dict[str, Any]) -> EventLog:
     said = _assigned(source) if source else names.keys()
     declared = {key: Declared(Any, None) for key in MODELS[notebook].model_fields}
     given = {key: Given(notebook, names[key]) for key in declared if key in said | {"as_of"}}
-    if log.name != "demo" and not source.startswith(INJECTED):
-        _refuse_the_demos(notebook, given)
+    if source.startswith(INJECTED):
+        _refuse_unknown(notebook, said, declared)
     names |= settled(notebook, declared, given, notebook, log)
     return log
 
@@ -64,13 +60,10 @@ def _assigned(source: str) -> set[str]:
     return set()
 
 
-def _refuse_the_demos(notebook: str, given: dict[str, Given]) -> None:
-    """Money and days of params/<notebook>.yaml, where that is the demo's, are nobody else's."""
-    path = project_root() / "params" / f"{notebook}.yaml"
-    demos = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
-    if demos.get("dataset", "demo") != "demo":
-        return
-    said = {key: given[key].value for key in OF_ONE_DATASET if key in given}
-    if same := [f'"{key}"' for key, value in said.items() if value and value == demos.get(key)]:
-        whose = "is the demo's" if len(same) == 1 else "are the demo's"
-        raise ParameterError(f"{notebook}: {listed(same)} {whose}; write your own.")
+def _refuse_unknown(notebook: str, said: Collection[str], declared: Collection[str]) -> None:
+    """Papermill passes on whatever it is given."""
+    known = [*declared, "dataset"]
+    wrong = sorted(set(said) - set(known))
+    if wrong:
+        told = (f'{notebook} has no parameter "{x}".{nearest(x, known)}' for x in wrong)
+        raise ParameterError("\n".join(told))

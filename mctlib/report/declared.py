@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from mctlib.contract import Mistakes, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import listed
-from mctlib.report.parameters import MODELS
+from mctlib.report.parameters import MODELS, OF_THE_DEMO
 from mctlib.sources.project import shown
 
 TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, tuple, object)}
@@ -120,8 +120,19 @@ def settled(
     if lacking:
         them = "which is" if len(lacking) == 1 else "which are"
         mistakes.append(f"{unset}: {notebook} needs {listed(lacking)}, {them} not given.")
+    mistakes += [] if own else _of_the_demo(notebook, given, unset)
     mistakes.tell()
     return {key: good[key] for key in (declared if model else given)}
+
+
+def _of_the_demo(notebook: str, given: Mapping[str, Given], unset: str) -> list[str]:
+    """A sentence about days or money, all of it, that were left at the demo's."""
+    found: list[str] = []
+    for group in OF_THE_DEMO.get(notebook, ()):
+        if all(key in given and given[key].value == value for key, value in group.items()):
+            found += [f'"{key}"' for key in group]
+    whose = "is the demo's" if len(found) == 1 else "are the demo's"
+    return [f"{unset}: {listed(found)} of {notebook} {whose}; write your own."] if found else []
 
 
 def _plain_mistake(name: str, value: Any, kind: Any) -> str:

@@ -130,3 +130,10 @@ MODELS: dict[str, type[Parameters]] = {
     "attribution": AttributionParameters,
     "roi": RoiParameters,
 }
+
+# Days and money of the demo's story: whoever asks another dataset for all of a group left it there.
+OF_THE_DEMO: dict[str, list[dict[str, Any]]] = {
+    "funnel": [{"before": ["2026-06-29", "2026-08-09"], "after": ["2026-09-14", "2026-10-25"]}],
+    "attribution": [{"value": 120.0}],
+    "roi": [{"change_at": "2026-08-10"}, {"value": 45.0, "cost": 12000.0}],
+}

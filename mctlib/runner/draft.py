@@ -19,6 +19,7 @@ LEAVES = r"((account|user|profile)[\W_]*)?(deleted?|removed?|churned?|cancell?ed
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed).*"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
 SOURCES = ("partner_id", "promo_code", "utm_source")
+GUESSED = ("steps", "activation", "conversion", "window", "sources")
 MOST_STEPS, MOST_SEGMENTS = 4, 12
 SHOWN_EVENTS = 40
 HEAD = """\
@@ -75,7 +76,8 @@ def draft_of_pack(log: EventLog, run: str) -> str:
             "horizon": f"{min(90, max(int(days / 2), 1))}d",
         },
     }
-    if tags := [column for column in SOURCES if _levels(log, column)]:
+    # what stands in people alone is no touch
+    if tags := [c for c in SOURCES if _levels(log, c) and not log.of_user(c)]:
         paid = (
             [n for n, m in plan.micro_conversions.items() if m.outcome == "revenue"] if plan else []
         )
@@ -99,7 +101,7 @@ def draft_of_pack(log: EventLog, run: str) -> str:
     for notebook, asked in found.items():
         text += f"  {notebook}:\n    set:\n"
         for key, value in asked.items():
-            mark = "  # guessed?" if key in ("steps", "activation", "conversion", "window") else ""
+            mark = "  # guessed?" if key in GUESSED else ""
             text += f"      {key}: {json.dumps(value, ensure_ascii=False)}{mark}\n"
     return text + ROI.format(start=json.dumps(path[0]), last=json.dumps(path[-1]), window=window)
 

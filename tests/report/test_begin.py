@@ -5,6 +5,7 @@ import yaml
 
 from mctlib.contract import ParameterError
 from mctlib.report import begin
+from mctlib.report.parameters import OF_THE_DEMO
 from tests.support.project import ASKED, ROOT
 
 DEMOS = {name: yaml.safe_load((ROOT / f"params/{name}.yaml").read_text()) for name in ASKED}
@@ -47,17 +48,25 @@ def test_a_misspelt_event_is_an_error_in_plain_papermill(project):
 
 
 def test_money_of_the_demo_that_was_left_standing_is_refused(project):
-    demos = project / "params/roi.yaml"
-    demos.write_text((ROOT / "params/roi.yaml").read_text())
     edited = "\n".join(f"{key} = {value!r}" for key, value in (DEMOS["roi"] | GIVEN).items())
-    try:
-        with pytest.raises(ParameterError, match='roi: "value" and "cost" are the demo\'s; write'):
-            begin("roi", names(edited))
-        found = names(edited.replace("value = 45.0", "value = 30.0").replace("12000.0", "None"))
-        begin("roi", found)
-        assert (found["value"], found["cost"]) == (30.0, None)
-    finally:
-        demos.unlink()
+    with pytest.raises(ParameterError, match='roi: "value" and "cost" of roi are the demo\'s; wri'):
+        begin("roi", names(edited))
+    with pytest.raises(ParameterError, match='"value" and "cost" of roi are the demo\'s'):
+        begin("roi", names(CELL, f"# Parameters\n{edited}"))
+    found = names(edited.replace("value = 45.0", "value = 30.0").replace("12000.0", "None"))
+    begin("roi", found)
+    assert (found["value"], found["cost"]) == (30.0, None)
+
+
+def test_the_demos_days_and_money_are_those_of_its_parameters():
+    for notebook, groups in OF_THE_DEMO.items():
+        for key, value in (item for group in groups for item in group.items()):
+            assert DEMOS[notebook][key] == value
+
+
+def test_papermill_is_told_what_no_parameter_is(project):
+    with pytest.raises(ParameterError, match='roi has no parameter "valeu". Did you mean "value"?'):
+        begin("roi", names(CELL, injected(**GIVEN, valeu=9)))
 
 
 def test_words_become_days(project):

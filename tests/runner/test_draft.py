@@ -110,3 +110,10 @@ def test_open_questions_of_a_draft_are_put_to_a_person():
         "timezone",
         "date_format",
     ]
+
+
+def test_what_is_no_pack_of_the_dataset_is_not_run(root):
+    (root / "params/weekly.yaml").write_text("dataset: demo\nnotebooks: {funnel: }\n")
+    done = mctlib(root, "start", "weekly", "export.csv")
+    assert done.returncode == 2
+    assert "weekly.yaml is there already, of the dataset demo; take another name." in done.stderr

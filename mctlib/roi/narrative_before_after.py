@@ -27,6 +27,7 @@ from mctlib.roi.rung import (
     NO_ARMS,
     NO_CONTROL,
     SHOWN,
+    SYNTHETIC,
     Rung,
 )
 from mctlib.roi.segments import WELCH
@@ -337,8 +338,8 @@ def _segments(ladder: Ladder, kind: str) -> Iterator[str]:
             "linear and a quadratic drift); a drift adding up to less than "
             f"{effect(moves.unnoticed, kind, signed=False)} would probably go unnoticed."
         )
-    moved = moves.controls
-    if moved is not None and np.isfinite(moved.pvalue):
+    moved, used = moves.controls, bool(ladder.best and ladder.best.name in (SYNTHETIC, DID))
+    if used and moved is not None and np.isfinite(moved.pvalue):
         low, high = stats.t_interval(moved.effect, moved.se, moved.df)
         yield (
             "Against their own trend the controls moved by "

@@ -57,6 +57,14 @@ def coincidences(entries: pd.DataFrame, panel: Panel, events: Sequence[str]) -> 
     return pd.DataFrame(found, columns=["day", "kind", "label", "note", "refuses"])
 
 
+def name_of_change(entries: pd.DataFrame, change: pd.Timestamp) -> str:
+    """What the timeline calls the change: its entry of that day, ours first; "" without one."""
+    there = entries[(entries["day"] == change) & (entries["kind"] != "holiday")]
+    ours = there[there["kind"] == "intervention"]
+    labels = [*ours["label"], *there["label"]]
+    return next((label.strip() for label in labels if label.strip()), "")
+
+
 def beside(
     entries: pd.DataFrame, panel: Panel, covariates: Iterable[DailyMetric | pd.DataFrame]
 ) -> tuple[pd.DataFrame, list[str]]:

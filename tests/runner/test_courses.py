@@ -44,7 +44,7 @@ def test_a_level_is_compared_with_the_run_before():
 
 def test_without_a_run_before_there_is_nothing_to_compare_with():
     course = course_of(now=run_of("2026-03-15", 20.4))
-    assert course.now.verdict == "" and course.since == "first run"
+    assert course.now.verdict == "" and course.since == ""
 
 
 def test_failed_and_later_runs_and_other_headlines_are_no_part_of_a_course():

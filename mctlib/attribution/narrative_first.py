@@ -157,8 +157,7 @@ def _of_effect(row: pd.Series, currency: str) -> tuple[str, str, dict[str, Any]]
     if pd.notna(row["roi"]):
         return "Return of {}", "%", ranged(row, "roi", 100)
     if pd.notna(row["n_beyond_chance_ci_lower"]):
-        label = "Conversions that touches of {} added"
-        return label, "conversions", ranged(row, "n_beyond_chance")
+        return "Added by touches of {}", "conversions", ranged(row, "n_beyond_chance")
     return "Spent on {}", currency, {"value": told(row["spend_amount"])}
 
 

@@ -58,11 +58,12 @@ def coincidences(entries: pd.DataFrame, panel: Panel, events: Sequence[str]) -> 
 
 
 def name_of_change(entries: pd.DataFrame, change: pd.Timestamp) -> str:
-    """What the timeline calls the change: its entry of that day, ours first; "" without one."""
-    there = entries[(entries["day"] == change) & (entries["kind"] != "holiday")]
-    ours = there[there["kind"] == "intervention"]
-    labels = [*ours["label"], *there["label"]]
-    return next((label.strip() for label in labels if label.strip()), "")
+    """What the timeline calls the change: the one intervention of that day; "" without one.
+
+    Whatever else lies on that day is a coincidence, see `coincidences`.
+    """
+    ours = entries[(entries["day"] == change) & (entries["kind"] == "intervention")]
+    return str(ours["label"].iloc[0]).strip() if len(ours) == 1 else ""
 
 
 def beside(

@@ -130,7 +130,7 @@ def _effect(answer: Answer) -> Headline:
     up = best is not None and best.effect > 0
     return Headline(
         name="effect",
-        label=f"What {_change(answer)} did for {_whom(answer)}",
+        label=f"{upper(_change(answer))}, {_whom(answer)}",
         value=value,
         low=low,
         high=high,

@@ -112,7 +112,7 @@ def _number(column: str, value: float) -> str:
     if not np.isfinite(value):
         return "no limit"
     say = next(say for pattern, say in UNITS if re.search(pattern, column))
-    return say(value).replace("-", "\u2212")
+    return phrases.nought(say(value)).replace("-", "\u2212")
 
 
 def _probability(value: float) -> str:
@@ -142,7 +142,7 @@ UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (  # the first whose pat
     ("(^|_)ratio$", lambda value: f"{value:.2f}"),
     ("[pq]value$|^p_positive$", _probability),
     (f"^({'|'.join(SPANS)})$", lambda value: f"{value:.1f}".removesuffix(".0")),
-    ("_days$", lambda value: f"{round(value, 1) + 0:.1f}"),  # no minus before a nought
+    ("_days$", lambda value: f"{value:.1f}"),
     ("amount$", _money),
     ("", _any),
 )
@@ -154,5 +154,5 @@ def _with_interval(column: str, value: Any, low: Any = None, high: Any = None) -
     if text == DASH or pd.isna(low) or pd.isna(high):
         return text
     ends = [re.sub("\u00a0(%|pp)$", "", cell(column, end)) for end in (low, high)]
-    between = " to " if ends[0].startswith(("+", "\u2212")) else DASH
+    between = " to " if any(end.startswith(("+", "\u2212")) for end in ends) else DASH
     return f"{text} ({between.join(ends)})"

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from mctlib.phrases import nought
+
 MOST_TILES, MOST_ACTIONS, MOST_WORDS = 4, 3, 25
 ANALYST = "Analyst"  # who acts where no plan names anybody
 PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
@@ -110,15 +112,17 @@ class Headline:
 
     @property
     def kind(self) -> str:
-        """How it looks: "bad" (somebody must act), "good" (sure), "unsure"."""
+        """How it looks: "bad" (somebody must act), "good" (sure), "past" (unwanted), "unsure"."""
         if self.verdict != "sure":
             return "unsure"
-        return "bad" if self.act else "good"
+        if self.act:
+            return "bad"
+        return "past" if self.tone == "unwanted" else "good"
 
     @property
     def mark(self) -> str:
         """The sign of its state, which colour only repeats."""
-        return {"bad": "\u25b2", "good": "\u25cf", "unsure": "\u25cb"}[self.kind]
+        return {"bad": "\u25b2", "unsure": "\u25cb"}.get(self.kind, "\u25cf")
 
     @property
     def places(self) -> dict[str, float]:
@@ -142,9 +146,7 @@ class Headline:
         wide = (self.high - self.low) if self.low is not None and self.high is not None else FINE
         fine = self.unit in ("points", "\u00d7") or (wide < FINE and self.unit in ("%", "days"))
         plus = "+" if self.against and self.against.kind == "zero" else ""
-        text = f"{value + 0.0:{plus},.{int(fine)}f}"
-        if text.strip("+-0.") == "":
-            text = text.lstrip("+-")
+        text = nought(f"{value:{plus},.{int(fine)}f}")
         return _signed_money(text, self.unit).replace("-", "\u2212")
 
 
@@ -245,7 +247,7 @@ def chosen(groups: Iterable[Sequence[Headline]]) -> list[Headline]:
     """
     told = [list(group) for group in groups if group]
     firsts = [group[0] for group in told]
-    rank = {"bad": 0, "good": 1, "unsure": 2}
+    rank = {"bad": 0, "good": 1, "past": 1, "unsure": 2}
     others = sorted((h for group in told for h in group[1:]), key=lambda h: rank[h.kind])
     kept = {id(h) for h in [*firsts, *others][:MOST_TILES]}
     return [h for group in told for h in group if id(h) in kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 DAY_US = 86_400_000_000  # microseconds in a day
+SIGN_OF_NOUGHT = re.compile(r"^[+-](?=0(\.0+)?(?![\d.]))")
 
 
 class Unit(NamedTuple):
@@ -74,7 +76,13 @@ def share(row: Mapping[str, Any] | pd.Series, column: str) -> str:
 def points(row: Mapping[str, Any] | pd.Series, column: str) -> str:
     """A difference of shares with its interval: "+1.2 points (-0.3 to +2.7)"."""
     value, low, high = _with_ends(row, column)
-    return f"{value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")
+    said, first, last = (nought(f"{x:+.1f}") for x in (value, low, high))
+    return f"{said} points" + (f" ({first} to {last})" if low == low else "")
+
+
+def nought(text: str) -> str:
+    """A number in words, nought without a sign: "-0.0 points" is "0.0 points"."""
+    return SIGN_OF_NOUGHT.sub("", text)
 
 
 def times(row: Mapping[str, Any] | pd.Series, column: str) -> str:

@@ -18,6 +18,7 @@ from mctlib.headlines import (
     ranged,
     whose,
 )
+from mctlib.phrases import nought, points
 
 ZERO = Against("zero")
 
@@ -58,8 +59,17 @@ def test_colour_speaks_only_when_the_number_is_sure():
     sure = headline(1.0, verdict="sure", act=True)
     assert (sure.kind, sure.mark) == ("bad", "\u25b2")
     assert headline(1.0, verdict="sure").kind == "good"
+    past = headline(1.0, verdict="sure", tone="unwanted")
+    assert (past.kind, past.mark) == ("past", "\u25cf"), "what is lost is not drawn as a gain"
     for verdict in ("", "not clear", "too few", "no clear change"):
         assert headline(1.0, verdict=verdict, act=True).kind == "unsure"
+
+
+def test_nought_has_no_sign():
+    said = ["-0.0", "+0", "-0.0 pp", "+0.04", "-0.5", "+10.0", "-1e-05"]
+    assert [*map(nought, said)] == ["0.0", "0", "0.0 pp", "+0.04", "-0.5", "+10.0", "-1e-05"]
+    row = {"x": -0.0001, "x_ci_lower": -0.0004, "x_ci_upper": 0.0004}
+    assert points(row, "x") == "0.0 points (0.0 to 0.0)"
 
 
 def test_a_bar_holds_its_range_and_what_it_is_compared_with():

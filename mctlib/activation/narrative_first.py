@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from mctlib.headlines import (
 )
 from mctlib.results import TIME
 
+ALIKE = 0.02  # a difference of shares below this is "about as many"
 MOST_TOLD = 5  # curves; of more the first and the last
 
 
@@ -109,22 +111,35 @@ def _there(waits: Waits, row: pd.Series, who: str, day: float) -> Headline:
     """Who of the segment is there by a day, against the reference."""
     segment, others = waits.groups[row["segment"]], waits.groups[waits.reference]
     apart = compare_shares([(segment, others)], day)
-    sure = bool(apart.low * apart.high > 0)
-    name = "early" if day < row["horizon_days"] else "late"
+    sure = _fewer_or_more(apart.value, apart.low, apart.high)
     more = "ahead" if apart.value > 0 else "behind"
-    unit = phrases.unit_of(day)
-    return Headline(
-        name=name,
+    unit, theirs = phrases.unit_of(day), others.rate(day)[0]
+    told = Headline(
+        name="early" if day < row["horizon_days"] else "late",
         label=f"{upper(who)} with {_goal(waits)} by {unit.name} {day * unit.per_day:.0f}",
         **ranged(_rate(segment, day), "rate", 100),
         unit="%",
         n=segment.n_users,
-        against=Against("group", 100 * others.rate(day)[0], "others"),
+        against=Against("group", 100 * theirs, "others"),
         verdict="sure" if sure else "not clear",
         tone="neutral" if not sure else "wanted" if apart.value > 0 else "unwanted",
         act=bool(sure and apart.value < 0),
-        note=f"{abs(100 * apart.value):.0f} points {more}" if sure else "about the same",
+        note=f"{phrases.count(round(abs(100 * apart.value)), 'point')} {more}",
     )
+    if not sure:
+        return replace(told, note="about as many" if abs(apart.value) < ALIKE else "")
+    if not (told.low or 0) <= 100 * theirs <= (told.high or 0):
+        return told
+    # beside a range that holds the others' share, "sure" would read as a contradiction
+    gap = interval_columns("gap", apart.value, apart.low, apart.high)
+    note = f"{told.whole}, others {100 * theirs:.1f} %"
+    told = replace(told, name=f"{told.name} difference", against=Against("zero"), note=note)
+    return replace(told, **ranged(gap, "gap", 100), unit="points", label=f"{told.label}, to others")
+
+
+def _fewer_or_more(value: float, low: float, high: float) -> bool:
+    """Whether a difference of shares is sure, and large enough for a word."""
+    return bool(low * high > 0 and abs(value) >= ALIKE)
 
 
 def _widest_day(waits: Waits, row: pd.Series) -> float:
@@ -156,11 +171,16 @@ def _finding(waits: Waits, row: pd.Series | None, key: str) -> str:
     days = row["rmst_difference_days"]
     wait = phrases.duration(abs(days))
     word = "longer" if days > 0 else "less"
-    apart = row["difference_rate_ci_lower"] * row["difference_rate_ci_upper"] > 0
+    apart = _apart_at_end(row)
     fewer = "fewer" if row["difference_rate"] < 0 else "more"
     then = f"{fewer} of them have it" if apart else "about as many have it"
     who = upper(whose(key, row["segment"]))
     return brief(f"{who} wait {wait} {word} for {goal}", f"; after {end} {then}")
+
+
+def _apart_at_end(row: pd.Series) -> bool:
+    ends = (row[f"difference_rate{end}"] for end in ("", "_ci_lower", "_ci_upper"))
+    return _fewer_or_more(*ends)
 
 
 def _actions(waits: Waits, row: pd.Series, key: str) -> list[Action]:
@@ -180,7 +200,7 @@ def _actions(waits: Waits, row: pd.Series, key: str) -> list[Action]:
         )
     ]
     day = _widest_day(waits, row)
-    if day and not row["difference_rate_ci_upper"] < 0:
+    if day and not (_apart_at_end(row) and row["difference_rate"] < 0):
         by = phrases.duration(day)
         text = f"Do not judge {who} by their first {by}: they come later, not fewer."
         found.append(Action(text=text, role=ANALYST))

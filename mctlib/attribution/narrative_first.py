@@ -21,6 +21,7 @@ from mctlib.headlines import (
     money,
     ranged,
     told,
+    upper,
 )
 
 MANAGER, COLLECTOR = "Partner manager", "Data collector"  # who acts where no plan names anybody
@@ -47,14 +48,23 @@ def _in_use(said: Told) -> float:
     return float(said.question.days[said.question.clock.reference])
 
 
-def _inside(said: Told) -> bool:
-    """Whether the window in use is among them; of one alone, no farther than its neighbours."""
+def _right(said: Told) -> list[float]:
+    """The first and last window that are right; one alone has its neighbours beside it.
+
+    These only where the window in use is one of them.
+    """
     fit = np.flatnonzero(said.windows["admissible"].astype(bool))
     days = said.windows["window_days"].to_numpy()
     alone = int(len(fit) == 1)
     first, last = fit[:1] - alone, fit[-1:] + alone
     near = days[max(int(first[0]), 0) : int(last[0]) + 1] if len(fit) else days[:0]
-    return len(near) > 0 and bool(near[0] <= _in_use(said) <= near[-1])
+    return list(near) if len(near) and near[0] <= _in_use(said) <= near[-1] else _usable(said)
+
+
+def _inside(said: Told) -> bool:
+    """Whether the window in use is among those that are right."""
+    right = _right(said)
+    return bool(right) and right[0] <= _in_use(said) <= right[-1]
 
 
 def _span(days: list[float]) -> str:
@@ -71,16 +81,19 @@ def _of_idle(said: Told) -> pd.DataFrame:
 
 
 def _finding(said: Told) -> str:
-    usable, idle = _usable(said), _of_idle(said)
+    right, idle = _right(said), _of_idle(said)
     currency = said.question.currency
-    first = f"Count {_span(usable)} after a partner's touch" if usable else ""
+    first = f"Count {_span(right)} after a partner's touch" if right else ""
     first = first or "How many days to count after a partner's touch cannot be told"
+    if _inside(said):
+        first = f"{upper(_span(right))} after a partner's touch are right; you use {said.now}"
+    elif idle.empty and right:
+        first = f"{first}; {said.now} are in use"
     if idle.empty:
-        return brief(first, f"; {said.now} are in use" if usable else "")
+        return brief(first)
     spent = money(idle["spend_amount"].sum(), currency)
     who = called(str(idle.iloc[0, 0])) if len(idle) == 1 else f"{len(idle)} partners"
-    shows = "shows" if len(idle) == 1 else "show"
-    return brief(first, f"; {who} cost {spent} and {shows} no effect")
+    return brief(first, f"; {who} cost {spent}, with no effect seen")
 
 
 def _anyway(said: Told) -> list[Headline]:
@@ -104,40 +117,48 @@ def _anyway(said: Told) -> list[Headline]:
 
 def _window(said: Told) -> Headline:
     """Days to count after a touch, and whether those in use are among them."""
-    usable, now = _usable(said), _in_use(said)
-    inside, near = _inside(said), "inside" if len(usable) > 1 else "near it"
-    ends = dict.fromkeys([*usable[:1], *usable[-1:]])
+    right, now, inside = _right(said), _in_use(said), _inside(said)
+    ends = dict.fromkeys([*right[:1], *right[-1:]])
     return Headline(
         name="window",
         label="Days to count after a touch",
-        value=told(usable[0]) if usable else None,
+        value=told(right[0]) if right else None,
         unit="days",
         text="\u2013".join(f"{days:g}" for days in ends),
-        verdict="sure" if usable else "too few",
-        tone="wanted" if inside else "unwanted" if usable else "neutral",
-        act=bool(usable) and not inside,
-        note=f"you use {now:g}" + (f": {near if inside else 'outside'}" if usable else ""),
+        verdict="sure" if right else "too few",
+        tone="wanted" if inside else "unwanted" if right else "neutral",
+        act=bool(right) and not inside,
+        note=f"you use {now:g}" + (f": {'inside' if inside else 'outside'}" if right else ""),
     )
 
 
 def _idle(said: Told) -> list[Headline]:
     for _, row in _of_idle(said).head(1).iterrows():
-        known = pd.notna(row["roi"])
-        number = ranged(row, "roi", 100) if known else {"value": told(row["spend_amount"])}
+        label, unit, number = _of_effect(row, said.question.currency)
+        sure = number.get("high") is not None and number["high"] < 0
         return [
             Headline(
                 name="idle",
-                label=f"{'Return of' if known else 'Spent on'} {called(str(row.iloc[0]))}",
+                label=label.format(called(str(row.iloc[0]))),
                 **number,
-                unit="%" if known else said.question.currency,
-                against=Against("zero") if known else None,
-                verdict="sure",
-                tone="unwanted",
+                unit=unit,
+                against=Against("zero") if "high" in number else None,
+                verdict="sure" if sure else "not clear",
+                tone="unwanted" if sure else "neutral",
                 act=True,
-                note="shows no effect",
+                note="no effect seen",
             )
         ]
     return []
+
+
+def _of_effect(row: pd.Series, currency: str) -> tuple[str, str, dict[str, Any]]:
+    """What is known of a partner's effect: label, unit, number; else what it cost."""
+    if pd.notna(row["roi"]):
+        return "Return of {}", "%", ranged(row, "roi", 100)
+    if pd.notna(row["n_beyond_chance_ci_lower"]):
+        return "Added by touches of {}", "conversions", ranged(row, "n_beyond_chance")
+    return "Spent on {}", currency, {"value": told(row["spend_amount"])}
 
 
 def _best(said: Told) -> list[Headline]:
@@ -162,7 +183,7 @@ def _actions(said: Told, counts: Counts) -> list[Action]:
     usable, currency = _usable(said), said.question.currency
     found = []
     for _, row in _of_idle(said).head(1).iterrows():
-        text = f"Stop paying {called(str(row.iloc[0]))} by credit; test it with a holdout."
+        text = f"Test {called(str(row.iloc[0]))} with a holdout before you pay it more."
         spent = f"{money(row['spend_amount'], currency)} spent"
         found.append(Action(text=text, role=MANAGER, about="idle", size=spent))
     if usable and not _inside(said):
@@ -193,10 +214,10 @@ def _moved(said: Told) -> str:
 def _tells(said: Told) -> dict[str, str]:
     n_sure, n_more = len(said.who("verdict", EARNS)), len(said.who("brings", MORE))
     n = len(said.partners)
-    usable = _usable(said)
+    right = _right(said)
     order = order_in_words(said).replace("_", " ")
     return {
-        "windows": f"use {_span(usable)}" if usable else "no window can be recommended",
+        "windows": f"use {_span(right)}" if right else "no window can be recommended",
         "partners": f"touches of {n_sure} of {n} surely add; users of {n_more} convert more",
         "order": order[:1].lower() + order[1:],
         "money": _returns(said),

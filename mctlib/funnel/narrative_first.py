@@ -84,7 +84,7 @@ def _behind(row: pd.Series) -> Headline:
         verdict="sure",
         tone="unwanted",
         act=True,
-        note=f"{-100 * row['difference_rate']:.0f} points behind",
+        note=f"{phrases.count(round(-100 * row['difference_rate']), 'point')} behind",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.eventlog.steps import Step
 from mctlib.funnel.narrative_change import clear
 from mctlib.headlines import (
@@ -102,7 +102,7 @@ def read_first(moved: Moved) -> dict[str, Any]:
 
 def signed(points: float) -> str:
     """A change in points, a true minus."""
-    return f"{points:+.1f}".replace("-", "\u2212")
+    return phrases.nought(f"{points:+.1f}").replace("-", "\u2212")
 
 
 def _clause(moved: Moved, part: str, points: float) -> str:

@@ -168,7 +168,7 @@ def short(number: float) -> str:
 
 def signed(number: float, decimals: int = 1) -> str:
     """A number with its sign, a true minus: +1.2."""
-    return f"{number:+,.{decimals}f}".replace("-", "\u2212")
+    return phrases.nought(f"{number:+,.{decimals}f}").replace("-", "\u2212")
 
 
 # ---- words beside the data

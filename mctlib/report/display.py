@@ -254,7 +254,7 @@ def finding(result: Result, *, more: Sequence[Result] = ()) -> None:
 def _asked_for(groups: Iterable[Sequence[Action]], headlines: Sequence[Headline]) -> list[Action]:
     """At most three actions, those that a number asks for before the others."""
     alike = dict.fromkeys(action for group in groups for action in group)
-    bad = {headline.name for headline in headlines if headline.kind == "bad"}
+    bad = {headline.name for headline in headlines if headline.act}
     return sorted(alike, key=lambda action: action.about not in bad)[:MOST_ACTIONS]
 
 

@@ -181,6 +181,7 @@ def compare_before_after(
     answer = words.Answer(
         series, panel, ladder, paid.iloc[0], money, moves, moved, n_left_out, arms, wish
     )
+    answer = replace(answer, called=context.name_of_change(entries, panel.change))
     return BeforeAfter(
         rungs=pd.DataFrame([rung.row() | answer.outlook(rung) for rung in ladder.rungs]),
         path=_path(ladder.drawn, gain, kind),

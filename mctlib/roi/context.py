@@ -58,6 +58,15 @@ def coincidences(entries: pd.DataFrame, panel: Panel, events: Sequence[str]) -> 
     return pd.DataFrame(found, columns=["day", "kind", "label", "note", "refuses"])
 
 
+def name_of_change(entries: pd.DataFrame, change: pd.Timestamp) -> str:
+    """What the timeline calls the change: the one intervention of that day; "" without one.
+
+    Whatever else lies on that day is a coincidence, see `coincidences`.
+    """
+    ours = entries[(entries["day"] == change) & (entries["kind"] == "intervention")]
+    return str(ours["label"].iloc[0]).strip() if len(ours) == 1 else ""
+
+
 def beside(
     entries: pd.DataFrame, panel: Panel, covariates: Iterable[DailyMetric | pd.DataFrame]
 ) -> tuple[pd.DataFrame, list[str]]:

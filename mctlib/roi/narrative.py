@@ -25,8 +25,8 @@ def effect(x: float, kind: str, *, signed: bool = True) -> str:
     """An effect in its unit: "+1.2 percentage points", "+12.3 a day"."""
     sign = "+" if signed else ""
     if kind == "rate":
-        return f"{100 * x:{sign}.1f} percentage points"
-    return f"{x:{sign},.3g}{' a day' if kind == 'count' else ''}"
+        return phrases.nought(f"{100 * x:{sign}.1f} percentage points")
+    return phrases.nought(f"{x:{sign},.3g}{' a day' if kind == 'count' else ''}")
 
 
 def effect_ci(x: float, low: float, high: float, kind: str) -> str:

@@ -52,7 +52,7 @@ class Told:
     def number(self, x: float, *, signed: bool = True) -> str:
         """The same without the unit."""
         sign = "+" if signed else ""
-        return f"{100 * x:{sign}.1f}" if self.kind == "rate" else f"{x:{sign}.3g}"
+        return phrases.nought(f"{100 * x:{sign}.1f}" if self.kind == "rate" else f"{x:{sign}.3g}")
 
 
 def refusal(told: Told) -> str:

@@ -61,7 +61,8 @@ class Answer:
     """What `compare_before_after` found.
 
     paid: the row of `BeforeAfter.money` · money: nothing where no effect is shown · moved:
-    covariates that the change itself moved · wish: percentage points of a rate.
+    covariates that the change itself moved · wish: percentage points of a rate · called: what the
+    timeline calls the change, "" where it does not.
     """
 
     series: DailyMetric
@@ -74,6 +75,7 @@ class Answer:
     n_left_out: int
     arms: Arms | None
     wish: float
+    called: str = ""
 
     def outlook(self, rung: Rung) -> dict[str, float]:
         """What the weeks of a rung detect, and how many more the wish takes."""

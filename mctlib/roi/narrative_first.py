@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from mctlib.headlines import (
     called,
     day,
     money,
+    n_words,
+    named,
     ranged,
     told,
+    upper,
 )
 from mctlib.phrases import count
 from mctlib.roi.narrative import MANY, effect
@@ -28,6 +32,8 @@ from mctlib.roi.rung import ARMS, INCONCLUSIVE, ITS, NAIVE, SHOWN
 
 OWNER, COORDINATOR = "Product lead", "Response coordinator"  # who acts where no plan names anybody
 NOUNS = {"rate": "the rate", "count": "the daily number", "mean": "the mean"}
+LOST = MANY | {"count": "daily users (added up)"}
+MOST_CALLED = 7  # words of a name that fit into a sentence
 UNITS = {"rate": ("points", 100.0), "count": ("a day", 1.0), "mean": ("", 1.0)}
 
 
@@ -54,6 +60,20 @@ def _whom(answer: Answer) -> str:
     return f"{called(panel.treated[0])} users"
 
 
+def _change(answer: Answer) -> str:
+    """The change by its name in the timeline, where that is short, and its day."""
+    at = day(answer.panel.change)
+    called_so = 0 < n_words(answer.called) <= MOST_CALLED
+    return f"{answer.called} ({at})" if called_so else f"the change of {at}"
+
+
+def _metric(answer: Answer) -> str:
+    """Which number was moved, by its own name or its event's where the title has one."""
+    title = answer.series.title
+    found = re.match(r'"(.+?)" \(', title) or re.search(r" with (.+) within ", title)
+    return named(found[1].replace("_", " ")) if found else NOUNS[answer.panel.kind]
+
+
 def _told(answer: Answer, x: float, *, signed: bool = True) -> str:
     """An effect in words: "+16.9 points"."""
     text = effect(x, answer.panel.kind, signed=signed).replace("percentage ", "")
@@ -62,7 +82,7 @@ def _told(answer: Answer, x: float, *, signed: bool = True) -> str:
 
 def _finding(answer: Answer) -> str:
     ladder, best, whom = answer.ladder, answer.ladder.best, _whom(answer)
-    change = f"the change of {day(answer.panel.change)}"
+    change = _change(answer)
     if best is None:
         return brief(
             f"It cannot be said whether {change} moved {whom}", ": nothing fair to compare with"
@@ -76,8 +96,8 @@ def _finding(answer: Answer) -> str:
             f"No effect of {change} on {whom} is shown",
             f": {_told(answer, best.effect)} may be chance",
         )
-    word = f"{'lifted' if best.effect > 0 else 'lowered'} {NOUNS[answer.panel.kind]}"
-    return brief(f"{change[:1].upper()}{change[1:]} {word} of {whom} by {size}", _paid(answer))
+    word = f"{'lifted' if best.effect > 0 else 'lowered'} {_metric(answer)}"
+    return brief(f"{upper(change)} {word} of {whom} by {size}", _paid(answer))
 
 
 def _paid(answer: Answer) -> str:
@@ -110,7 +130,7 @@ def _effect(answer: Answer) -> Headline:
     up = best is not None and best.effect > 0
     return Headline(
         name="effect",
-        label=f"What the change of {day(panel.change)} did for {_whom(answer)}",
+        label=f"{upper(_change(answer))}, {_whom(answer)}",
         value=value,
         low=low,
         high=high,
@@ -119,7 +139,7 @@ def _effect(answer: Answer) -> Headline:
         verdict=_verdict(answer),
         tone="neutral" if not sure else "wanted" if up else "unwanted",
         act=sure and not up,
-        note=f"{count((panel.weeks.index >= 0).sum(), 'week')} after",
+        note=f"{_metric(answer)}, {count((panel.weeks.index >= 0).sum(), 'week')} after",
     )
 
 
@@ -234,22 +254,21 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
     began = stages.loc[stages["alert_id"] == row["alert_id"], "from_day"].min()
     stage = row["stage"].removesuffix(" (open)")
     noticed = stage.replace("until ", "until it was ")
-    lost = f"{row['missed']:,.0f} {MANY[kind]}"
-    cost = (
-        f", {money(row['lost_amount'], currency)},"
-        if row["lost_amount"] == row["lost_amount"]
-        else ""
-    )
+    lost = f"{row['missed']:,.0f} {LOST[kind]}"
+    worth = "" if pd.isna(row["lost_amount"]) else money(row["lost_amount"], currency)
+    cost = f", {worth}," if worth else ""
+    lasted = "alert not closed" if is_open.any() else f"in {row['lasted_days']:.0f}{TIGHT}days"
+    unit, _, how = LOST[kind].partition(" (")
     headline = Headline(
         name="speed",
-        label=f"Lost {noticed}, fall of {day(began)}",
+        label=f"Lost {noticed}, fall of {day(began)}{how and f' ({how}'}",
         **ranged(row, "missed"),
-        unit=MANY[kind],
+        unit=unit,
         against=None,
         verdict="not clear" if sure.empty else "sure",
         tone="neutral" if sure.empty else "unwanted",
         act=bool(len(sure) and is_open.any()),
-        note="alert not closed" if is_open.any() else f"in {row['lasted_days']:.0f}{TIGHT}days",
+        note=f"{worth}, {lasted}" if worth else lasted,
     )
     finding = brief("That an earlier answer would have saved anything is not shown")
     if len(sure):

@@ -52,7 +52,7 @@ class Course:
         """What is new since the run before."""
         now, before = self.points[-1], self.before
         if before is None:
-            return "first run"
+            return ""
         changed = sorted(_changed(self.points[-2].report, now.report))
         if changed:
             return f"{before.whole} last run, asked otherwise: {', '.join(changed)}"

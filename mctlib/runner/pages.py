@@ -173,7 +173,7 @@ def things(record: RunRecord, past: Courses) -> list[Thing]:
     """What needs somebody: of each report the first thing to do about a number that asks for it."""
     found = []
     for report in record.notebooks:
-        bad = {c.now.name: c.now for c in past.get(report.name, ()) if c.now.kind == "bad"}
+        bad = {c.now.name: c.now for c in past.get(report.name, ()) if c.now.act}
         mine = [Thing(report, bad[a.about], a) for a in report.actions if a.about in bad]
         found += [*mine, *(Thing(report, headline, None) for headline in bad.values())][:1]
     return found

@@ -189,6 +189,12 @@ def test_a_timeline_is_read_as_people_write_it():
         "Coincidence, not cause: release on 2025-03-03, new SDK." in ask().caveats
         and ask().verdict == "supported"
     )
+    assert ask(day=change).finding.startswith("The change of 7 July lifted"), (
+        "a coincidence gives no name"
+    )
+    prompts = ask(kind="intervention", label="prompts", day=change)
+    assert prompts.finding.startswith("Prompts (7 July) lifted")
+    assert prompts.headlines[0].label == "Prompts (7 July), a users"
     assert ask(kind="Outage", label="TRACKING lost").verdict == "not supported"
     assert "Coincidence, not cause: release on 2025-03-03." in ask(label=np.nan).caveats
     with pytest.raises(DataError, match='timeline: day: "soon" is not a day'):

@@ -44,7 +44,7 @@ def test_a_level_is_compared_with_the_run_before():
 
 def test_without_a_run_before_there_is_nothing_to_compare_with():
     course = course_of(now=run_of("2026-03-15", 20.4))
-    assert course.now.verdict == "" and course.since == "first run"
+    assert course.now.verdict == "" and course.since == ""
 
 
 def test_failed_and_later_runs_and_other_headlines_are_no_part_of_a_course():
@@ -102,3 +102,22 @@ def test_the_index_says_first_what_needs_somebody():
     assert "1 thing needs you: Rate (20.4\u00a0%)." in of_run(now, past)
     calm = run_of("2026-03-15", 20.4)
     assert "Nothing needs you" in of_run(calm, courses(calm, []))
+
+
+def test_a_row_has_the_state_of_its_own_number_and_says_nothing_of_no_run_before():
+    now = run_of("2026-03-15", 20.4)
+    level = now.notebooks[0].headlines[0]
+    bad = replace(level, name="else", verdict="sure", tone="unwanted", act=True)
+    now.notebooks[0].headlines.append(bad)
+    page = of_run(now, courses(now, []))
+    assert "1 thing needs you" in page and "\u25b2</span>" not in page
+    assert "first run" not in page and ">Course<" not in page and "(none before)" in page
+    past = [run_of(day, 20.0) for day in ("2026-03-01", "2026-03-08")]
+    page = of_run(now, courses(now, past))
+    assert ">Course<" in page and "(none before)" not in page
+
+
+def test_what_may_be_chance_may_need_somebody_all_the_same():
+    now = run_of("2026-03-15", 20.4, verdict="not clear", act=True)
+    page = of_run(now, courses(now, []))
+    assert '<li class="card unsure">' in page and "1 thing needs you" in page

@@ -21,7 +21,8 @@ def plot_activation_curves(
 ) -> Axes:
     """Share activated by day, one line a segment, with its band where they are few.
 
-    Draws the largest segments, as many as there are colours, and says so when there are more.
+    Draws the largest segments, of weeks or months the newest, as many as there are colours, and
+    says so when there are more.
 
     Parameters
     ----------
@@ -40,7 +41,11 @@ def plot_activation_curves(
         The picture.
     """
     names = list(curve["segment"].unique())
+    days = pd.to_datetime(pd.Series(names, names), format="%Y-%m-%d", errors="coerce")
+    newest = len(names) > 1 and days.notna().all()  # they are weeks or months
+    names = sorted(names, reverse=True) if newest else names
     shown = names[: len(style.PALETTE)]
+    called = _days_in_words(days) if newest else {name: str(name) for name in names}
     if not shown:
         return style.nothing(f"No segment has {style.MIN_USERS} users.", ax)
     ax = style.axes(ax, height=4.4 + 0.24 * len(shown) * waiting)
@@ -57,7 +62,7 @@ def plot_activation_curves(
             style.band(ax, line["days"], *style.ends_of(line, "activated_rate"), colour)
         words = _plateau(state.loc[name]) if waiting else f"{100 * rate.iloc[-1]:.0f} %"
         if len(shown) > 1:
-            words = f"{name}: {words}" if words and not style.narrow() else str(name)
+            words = f"{called[name]}: {words}" if words and not style.narrow() else called[name]
         ends.append(style.End(last, line["activated_rate"].iloc[-1], words, colour))
         if waiting:
             _write_waiting(ax, line, ticks, below, colour)
@@ -69,9 +74,17 @@ def plot_activation_curves(
     style.percent(ax.yaxis)
     style.label_ends(ax, ends)
     if len(names) > len(shown):
-        title = f"The {len(shown)} largest of {len(names)} segments"
+        most = f"newest of {len(names)}" if newest else f"largest of {len(names)} segments"
+        title = f"The {len(shown)} {most}"
         ax.set_title(title, color=style.MUTED, weight="normal")
     return ax
+
+
+def _days_in_words(days: pd.Series) -> dict[Any, str]:
+    """Segments named by their first days: "Sep 2026" where they are months, else "7 Sep 2026"."""
+    if (days.dt.day == 1).all():
+        return {name: f"{day:%b %Y}" for name, day in days.items()}
+    return {name: f"{day.day} {day:%b %Y}" for name, day in days.items()}
 
 
 def _plateau(state: pd.Series) -> str:

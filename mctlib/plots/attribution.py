@@ -21,6 +21,7 @@ APPROACHES = {  # marks of the ways to know a user's partner
     "survey answer": ("^", style.PALETTE[3]),
 }
 
+TITLE = 0.4  # height of a panel's title, inches
 UNTOLD = {"color": "white", "edgecolor": style.GRID, "hatch": style.HATCH}
 
 
@@ -55,8 +56,8 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """`Attribution.windows`: what is credited by window, and how much of it would have come anyway.
 
     From below: users whom a touch brought; what later touches bring beyond chance, with its
-    interval; the rest, with its share of what these are credited, hatched where nothing can be
-    told. Windows to use are shaded.
+    interval; the rest, with its share of the bar, hatched where nothing can be told. Windows to use
+    are shaded.
     """
     ax = style.axes(ax, height=4.6)
     x, days = np.arange(len(windows)), windows["window_days"]
@@ -71,7 +72,7 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             brought,
             {"color": style.MIDDLE, "label": "later touch, beyond chance"},
         ),
-        (x[known], whole - base, base, {"color": style.PALE, "label": "would have come anyway"}),
+        (x[known], whole - base, base, {"color": style.PALE, "label": "would have come anyway, %"}),
         (x[~known], whole - base, base, UNTOLD | {"label": "cannot be told"}),
     ]
     for some, height, bottom, looks in bars:
@@ -80,26 +81,31 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     low, high = style.ends_of(windows, "n_excess")
     ax.vlines(x, brought + low, brought + high, color=style.INK, lw=1)
     for i in np.flatnonzero(known):
-        share = f"{100 * windows['dilution_rate'].iloc[i]:.0f} %"
+        share = f"{100 * (1 - base[i] / whole[i]):.0f} %" if whole[i] else ""
         style.write(ax, share, (x[i], whole[i]), (0, 3), ha="center", color=style.MUTED)
     _shade_usable(ax, windows)
     ax.set_xticks(x, [f"{day:g}" for day in days])
     ax.set(xlabel="attribution window, days", ylabel="conversions credited", ylim=(0, None))
     ax.set_xlim(-0.6, len(x) - 0.4)
     style.money_or_counts(ax.yaxis)
-    _legend(ax)
+    _legend(ax, across=1)
     return ax
 
 
-def _legend(ax: Axes) -> None:
-    """Names above the picture, where lines and bars have no end to write at."""
-    looks = {"frameon": False, "handletextpad": 0.4, "borderaxespad": 0}
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.08),
-        ncols=2 if style.narrow() else 4,
-        columnspacing=1.2,
-        **looks,
+def _legend(ax: Axes, *, across: int = 2) -> None:
+    """Names below the picture, where lines and bars have no end; on a phone so many ``across``."""
+    handles, names = ax.get_legend_handles_labels()
+    ax.figure.legend(
+        handles,
+        names,
+        loc="outside lower left",
+        ncols=across if style.narrow() else 4,
+        columnspacing=0.9,
+        fontsize=style.SMALL,
+        handlelength=1.2,
+        frameon=False,
+        handletextpad=0.4,
+        borderaxespad=0.2,
     )
 
 
@@ -123,7 +129,8 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
     by = partners.columns[0]
     style.use()
     shape = (2, 1) if style.narrow() else (1, 2)  # below each other, on a phone
-    height = (1.3 + 0.42 * len(partners)) * (2.6 if style.narrow() else 1)
+    n = len(partners)
+    height = 2 * (style.rows_high(n) + TITLE) if style.narrow() else 1.3 + 0.42 * n
     fig, (left, right) = plt.subplots(*shape, figsize=style.size(height), sharey=True)
     columns = ["n_beyond_chance", "n_beyond_chance_ci_lower", "n_beyond_chance_ci_upper"]
     share = partners[columns].div(partners["n_compared"].replace(0, np.nan), axis=0).clip(upper=1)
@@ -136,12 +143,12 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
         ax.axvline(0, color=style.MUTED, lw=1)
         y = style.rows(ax, partners[by])
         style.interval_bars(ax, y, table, value, colour, size=6)
-        for height, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
-            style.write(ax, why, (0, height), (6, 0), va="center", color=style.MUTED)
+        for at, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
+            style.write(ax, why, (0, at), (6, 0), va="center", color=style.MUTED)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.set_title(title)
-        ax.set_ylim(-0.6, len(partners) - (0 if style.narrow() else 0.4))
-    fig.set_figheight(height)
+        ax.set_ylim(-0.6, n - (0 if style.narrow() else 0.4))
+    fig.set_figheight(height)  # of both panels: each sets its own
     style.percent(left.xaxis)
     style.percentage_points(right.xaxis)
     left.set_xlabel("of the conversions compared")

@@ -52,7 +52,8 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
             side, room = ("left", 1 - before) if before < 0.5 else ("right", before)
             label = _shortened(row.label, int(room * style.WIDE / LETTER))
             place = (-4 if side == "left" else 4, 4 + LANE * (len(table) - 1 - k))
-            style.write(ax, f"{sign} {label}", (row.at, 1), place, ha=side, **looks)
+            words = f"{sign} {label}" if side == "left" else f"{label} {sign}"
+            style.write(ax, words, (row.at, 1), place, ha=side, **looks)
         else:
             style.write(ax, f"{k + 1}", (row.at, 1), (0, 3), ha="center", **looks)
             label = _shortened(row.label, LETTERS)
@@ -60,7 +61,8 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
     if below:
         more = [f"and {len(below) - LINES} more"] if len(below) > LINES else []
         words, under = "\n".join([*below[:LINES], *more]), {"va": "top", "linespacing": 1.4}
-        style.write(ax, words, (0, 0), (-36, -44), within="axes fraction", **under)
+        down = 62 if ax.get_xlabel() else 44  # below the months, their year and what axis it is
+        style.write(ax, words, (0, 0), (-36, -down), within="axes fraction", **under)
 
 
 def _shortened(label: Any, letters: int) -> str:

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mctlib.plots import style
+from mctlib import headlines
+from mctlib.plots import marks, style
 
 mdates: Any = matplotlib.dates  # which has no types
 
@@ -78,25 +79,35 @@ def plot_before_after(
         draw(ax, day, path)
         ax.axvline(change, color=style.ACCENT, lw=1.2, ls=":")
     top, bottom = grid[0, 0], grid[-1, 0]
-    words, at = f"\u25b2 the change, {change.day} {change:%B}", mdates.date2num(change)
-    looks = {"color": style.ACCENT, "within": style.EDGE, "weight": "bold"}
-    style.write(top, words, (at, 1), (-4, 3), **looks)
-    bottom.xaxis.set_major_formatter(mdates.ConciseDateFormatter(bottom.xaxis.get_major_locator()))
+    _name_change(top, change)
+    marks.months(bottom)
     if gap:
         bottom.set_xlabel("week beginning (UTC)")
         metric = metric.removeprefix("the ")
-        top.set_title(metric[:1].upper() + metric[1:], pad=18)  # above the label of the change
+        metric = metric[:1].upper() + metric[1:]
+        top.set_title(style.folded(metric), pad=18)  # above the label of the change
     return fig
+
+
+def _name_change(ax: Axes, change: pd.Timestamp) -> None:
+    """Words above the line of the change, at the side where there is room; the sign at the line."""
+    sign, words, at = "\u25b2", f"the change, {change.day} {change:%B}", mdates.date2num(change)
+    first, last = ax.get_xlim()
+    left = (at - first) / (last - first) < (0.4 if style.narrow() else 0.7)
+    words = f"{sign} {words}" if left else f"{words} {sign}"
+    looks: dict[str, Any] = {"color": style.ACCENT, "within": style.EDGE, "weight": "bold"}
+    looks["ha"] = "left" if left else "right"
+    style.write(ax, words, (at, 1), (-4 if left else 4, 3), **looks)
 
 
 def _draw_observed(ax: Axes, day: np.ndarray, path: pd.DataFrame, *, rate: bool) -> None:
     style.band(ax, day, *style.ends_of(path, "counterfactual"), style.GREY)
     ax.plot(day, path["counterfactual"], color=style.GREY, lw=1.8, ls="--")
     ax.plot(day, path["observed"], color=style.ACCENT, lw=2.4)
-    last = path.iloc[-1]
+    last, without = path.iloc[-1], "without\nit" if style.narrow() else "without\nthe change"
     ends = [
         style.End(day[-1], last["observed"], "seen", style.ACCENT),
-        style.End(day[-1], last["counterfactual"], "without\nthe change", style.GREY),
+        style.End(day[-1], last["counterfactual"], without, style.GREY),
     ]
     style.label_ends(ax, [end for end in ends if not np.isnan(end.y)], gap=0.14)
     if rate:
@@ -125,7 +136,7 @@ def _draw_gap(
     if rate:
         style.percentage_points(ax.yaxis)
         title += ", percentage points"
-    ax.set_title(title + told, weight="normal")
+    ax.set_title(style.folded(title + told), weight="normal")
     style.label_ends(ax, ends, gap=0.2)
 
 
@@ -144,20 +155,23 @@ def _draw_gain(
         cost, paid, currency = money[["cost_amount", "payback_days", "currency"]].iloc[0]
     if cost > 0:
         ax.hlines(cost, day[0], end[-1], color=style.GREY, lw=1, ls="--")
-        words = f"cost {style.short(cost)} {currency}".rstrip()
+        words = f"cost {headlines.money(cost, currency)}"
         style.write(ax, words, (day[0], cost), (0, 4), color=style.GREY)
     if not np.isnan(paid):
         ax.plot(of_change + paid, cost, "o", color=style.INK, ms=7)
         told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
         at = (of_change + paid, cost)
-        style.write(ax, f"{told} day {paid:.0f}", at, (-8, 6), ha="right", color=style.INK)
+        words = f"{told} day {paid:.0f}"
+        if style.narrow():  # beside the words of the cost
+            words = words.replace(" on ", "\non ").replace(" by ", "\nby ")
+        style.write(ax, words, at, (-8, 6), ha="right", color=style.INK)
     ax.axhline(0, color=style.MUTED, lw=1)
+    ax.set_ylim(top=max(ax.get_ylim()[1], 1.4 * cost))  # room for the words at the cost
     title = "Gap times users, added up to money" + (f", {currency}" if currency else "")
     ax.set_title(title, weight="normal")
     style.money_or_counts(ax.yaxis)
-    style.label_ends(
-        ax, [style.End(end[-1], gain[-1], f"brought\n{style.short(gain[-1])}", style.ACCENT)]
-    )
+    brought = f"brought\n{headlines.money(gain[-1], currency)}"
+    style.label_ends(ax, [style.End(end[-1], gain[-1], brought, style.ACCENT)])
 
 
 def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:

@@ -32,6 +32,7 @@ MIN_USERS = 10  # smaller groups are not drawn: a picture must not tell what a t
 HATCH = "////"  # what is not known yet
 EDGE = ("data", "axes fraction")  # of places along x, at the upper (1) or lower (0) edge
 ABOVE, ROW = 9, 46  # on a phone: where a row's words stand, and how high it is
+LETTERS = 34  # of a panel's title on a phone, a line
 MANY = 60  # points of a curve: its steps are too small to be seen
 SMALL = 13  # size of the words inside a picture
 PIXELS = 72  # an inch: a picture's unit is a pixel of the page
@@ -206,6 +207,11 @@ def write_right(
         write(ax, text, (x, y), (shift, 0), within=within, va="center", **looks)
 
 
+def folded(title: str) -> str:
+    """A panel's title in as many lines as a phone needs."""
+    return textwrap.fill(title, LETTERS) if narrow() else title
+
+
 def label_ends(ax: Axes, ends: Sequence[End], *, gap: float = 0.055) -> None:
     """Write each line's name beside its last point, pushed apart so that no two overlap."""
     low, high = ax.get_ylim()
@@ -242,6 +248,11 @@ def band(
     ax.fill_between(x, low, high, color=colour, alpha=alpha, lw=0, **how)
 
 
+def rows_high(n_rows: int) -> float:
+    """Of a picture with so many rows on a phone, inches."""
+    return (ROW * n_rows + 50) / PIXELS
+
+
 def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
     """Name the rows of a picture from top to bottom; where each of them lies."""
     names = list(names)
@@ -249,7 +260,7 @@ def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
     ax.set_yticks(y, names)
     ax.tick_params(axis="y", labelcolor=INK)
     if narrow():  # a name stands above its row
-        _set_height(ax, (ROW * len(names) + 50) / PIXELS)
+        _set_height(ax, rows_high(len(names)))
         ax.tick_params(axis="y", left=False, labelleft=False)
         ax.set_ylim(-0.6, len(names) - 0.1)
         for at, name in zip(y, names):

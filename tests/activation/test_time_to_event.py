@@ -1064,3 +1064,18 @@ def test_pictures_show_every_segment_and_its_numbers(channels):
         "No segment has 10 users."
     ]
     plt.close("all")
+
+
+def test_of_many_months_the_newest_are_drawn():
+    months = [f"{day:%Y-%m-%d}" for day in pd.date_range("2025-10-01", periods=14, freq="MS")]
+    shuffled = [months[(5 * k) % 14] for k in range(14)]  # as the largest come first
+    rate = {"activated_rate": 0.2, "activated_rate_ci_lower": 0.1, "activated_rate_ci_upper": 0.3}
+    curve = pd.DataFrame(
+        [{"segment": m, "days": 1.0 * d, **rate} for m in shuffled for d in (0, 9)]
+    )
+    summary = pd.DataFrame({"segment": months, "plateau": "flat", "never_rate": 0.8})
+    ax = plots.plot_activation_curves(curve, summary, waiting=False)
+    said = {t.get_text().split(":")[0] for t in ax.texts}
+    newest = ("Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov")
+    assert said == {f"{month} 2026" for month in newest}
+    assert ax.get_title("left") == "The 8 newest of 14"

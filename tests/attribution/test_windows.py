@@ -13,6 +13,7 @@ from mctlib.attribution import RULES, attribution_windows, narrative_flips
 from mctlib.attribution.incrementality import ALIKE, TOO_FEW, UNTOLD
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
+from mctlib.plots import style
 from tests.support.logs import FIRST, frame_of
 from tests.support.partners import ArrayLog, rows_to_frame, wide
 
@@ -152,7 +153,7 @@ def test_pictures_of_next_to_nothing_say_so(quick):
     bars = plots.plot_windows(result.windows)
     left, right = plots.plot_partners(result.partners, result.brought).axes
     for drawn, words in (
-        (bars.get_legend(), "cannot be told"),
+        (bars.figure.legends[0], "cannot be told"),
         (left, TOO_FEW),
         (right, "brings none"),
         (plots.plot_rank_bump(result.credit), "enough conversions for a rank"),
@@ -160,6 +161,34 @@ def test_pictures_of_next_to_nothing_say_so(quick):
     ):
         said = drawn.texts
         assert any(words in text.get_text() for text in said), words
+    plt.close("all")
+
+
+def test_the_share_above_a_bar_is_that_of_its_pale_part():
+    columns = {"n_attributed": 1000.0, "n_brought": 400.0, "n_excess": 370.0, "admissible": True}
+    ends = {"n_excess_ci_lower": 300.0, "n_excess_ci_upper": 440.0, "dilution_rate": 0.38}
+    ax = plots.plot_windows(pd.DataFrame([{"window_days": 30, **columns, **ends}]))
+    (pale,) = (bar for bar in ax.patches if bar.get_y() == 770)
+    assert pale.get_height() == 230 and "23 %" in [t.get_text() for t in ax.texts]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
+def test_names_of_partners_stand_at_their_points(width):
+    names = [f"partner {k}" for k in range(7)]
+    share = {"n_beyond_chance": 5.0, "n_beyond_chance_ci_lower": 3.0, "n_compared": 10}
+    share |= {"n_beyond_chance_ci_upper": 8.0, "verdict": "earns credit", "brings": "brings none"}
+    partners = pd.DataFrame([{"partner_id": name, **share} for name in names])
+    points = dict.fromkeys(["", "_ci_lower", "_ci_upper"], np.nan)
+    brought = partners[["partner_id"]].assign(
+        **{f"difference_share{k}": v for k, v in points.items()}
+    )
+    with style.drawn_at(width):
+        figure = plots.plot_partners(partners, brought)
+    figure.canvas.draw()
+    for ax in figure.axes:
+        row = np.diff(ax.transData.transform([(0, 0), (0, 1)])[:, 1])[0] * style.PIXELS / figure.dpi
+        assert row >= (40 if width == style.NARROW else 20)  # a name is 9 above its point, 13 high
     plt.close("all")
 
 

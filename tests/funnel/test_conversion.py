@@ -9,6 +9,7 @@ from mctlib import phrases, plots
 from mctlib.contract import ParameterError
 from mctlib.eventlog.steps import ANY, Exclusion, Step
 from mctlib.funnel.conversion import diagnose_funnel
+from mctlib.plots import marks, style
 from mctlib.plots.style import HATCH
 from mctlib.results import Page
 from tests.support.logs import log_of
@@ -808,3 +809,16 @@ def test_an_as_of_after_the_data_makes_nobody_fail():
     late = "as_of 2026-03-01 lies after the end of the data and is read as 2026-01-20"
     assert later.caveats[0].startswith(late)
     assert "lies after" not in " ".join([*at_end.caveats, *silent.caveats])
+
+
+def test_the_sign_of_an_event_stands_at_its_line():
+    timeline = pd.DataFrame(
+        {"day": ["2026-02-01", "2026-09-01"], "kind": "release", "label": ["early", "late"]}
+    )
+    ax = style.axes()
+    ax.set_xlim(pd.Timestamp("2026-01-01"), pd.Timestamp("2026-10-01"))
+    marks.draw(ax, timeline)
+    assert [(t.get_text(), t.get_ha()) for t in ax.texts] == [
+        ("\u25a0 early", "left"),
+        ("late \u25a0", "right"),
+    ]

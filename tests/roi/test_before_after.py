@@ -744,7 +744,7 @@ def test_pictures_show_every_week_and_every_rung():
     assert tuple(np.r_[0, paid.path["gain_amount"].dropna()].round(6)) in {
         tuple(np.round(line.get_ydata(), 6)) for line in figure.axes[2].lines
     }
-    assert {f"paid back on day {paid.money['payback_days'].iloc[0]:.0f}", "cost 12 k"} <= {
+    assert {f"paid back on day {paid.money['payback_days'].iloc[0]:.0f}", "cost 12,000"} <= {
         t.get_text() for t in figure.axes[2].texts
     }
     ax = plots.plot_rungs(result.rungs, kind=result.kind)

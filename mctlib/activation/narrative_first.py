@@ -111,16 +111,18 @@ def _there(waits: Waits, row: pd.Series, who: str, day: float) -> Headline:
     """Who of the segment is there by a day, against the reference."""
     segment, others = waits.groups[row["segment"]], waits.groups[waits.reference]
     apart = compare_shares([(segment, others)], day)
-    sure = _fewer_or_more(apart.value, apart.low, apart.high)
+    # the day of the widest gap was sought: it is sure only where the whole of the wait is
+    sure = _sure(waits, row) and _fewer_or_more(apart.value, apart.low, apart.high)
     more = "ahead" if apart.value > 0 else "behind"
     unit, theirs = phrases.unit_of(day), others.rate(day)[0]
+    whom = "others" if len(waits.groups) == 2 else waits.reference
     told = Headline(
         name="early" if day < row["horizon_days"] else "late",
         label=f"{upper(who)} with {_goal(waits)} by {unit.name} {day * unit.per_day:.0f}",
         **ranged(_rate(segment, day), "rate", 100),
         unit="%",
         n=segment.n_users,
-        against=Against("group", 100 * theirs, "others"),
+        against=Against("group", 100 * theirs, whom),
         verdict="sure" if sure else "not clear",
         tone="neutral" if not sure else "wanted" if apart.value > 0 else "unwanted",
         act=bool(sure and apart.value < 0),
@@ -132,7 +134,7 @@ def _there(waits: Waits, row: pd.Series, who: str, day: float) -> Headline:
         return told
     # beside a range that holds the others' share, "sure" would read as a contradiction
     gap = interval_columns("gap", apart.value, apart.low, apart.high)
-    note = f"{told.whole}, others {100 * theirs:.1f} %"
+    note = f"{told.whole}, {whom} {100 * theirs:.1f} %"
     told = replace(told, name=f"{told.name} difference", against=Against("zero"), note=note)
     return replace(told, **ranged(gap, "gap", 100), unit="points", label=f"{told.label}, to others")
 

@@ -128,7 +128,7 @@ def test_the_page_is_self_contained_and_without_code(runs):
         r"<script|<link|@import|<iframe|https?://(?!www\.w3\.org/)|url\((?!#)|src=", page
     )
     assert "report.table" not in page and "import report" not in page
-    drawings = re.findall(r'<svg [^>]*role="img" aria-label="([^"]*)"', page)
+    drawings = re.findall(r'<svg (?=[^>]*role="img")[^>]*aria-label="([^"]*)"', page)
     assert drawings == ["Users by event: two events"] * 2, "for a desk, and for a phone"
     finding = page.index("2 steps were read within 14d.")
     assert finding < page.index('<li class="tile') < page.index("Do nothing.")

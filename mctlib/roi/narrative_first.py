@@ -28,7 +28,7 @@ from mctlib.headlines import (
 from mctlib.phrases import count
 from mctlib.roi.narrative import MANY, effect
 from mctlib.roi.narrative_before_after import Answer
-from mctlib.roi.rung import ARMS, INCONCLUSIVE, ITS, NAIVE, SHOWN
+from mctlib.roi.rung import ARMS, INCONCLUSIVE, ITS, NAIVE, SHOWN, Rung
 
 OWNER, COORDINATOR = "Product lead", "Response coordinator"  # who acts where no plan names anybody
 NOUNS = {"rate": "the rate", "count": "the daily number", "mean": "the mean"}
@@ -186,9 +186,7 @@ def _actions(answer: Answer) -> list[Action]:
         text = "Test the change with users chosen by chance: these data cannot tell."
         return [Action(text=text, role=OWNER)]
     if ladder.effect != SHOWN:
-        return [
-            Action(text="Decide whether to stop: no effect is shown.", role=OWNER, about="effect")
-        ]
+        return [Action(text=_of_nothing_shown(answer, best), role=OWNER, about="effect")]
     verb = "Keep" if best.effect > 0 else "Stop"
     found = [Action(text=f"{verb} the change for {whom}.", role=OWNER, about="effect")]
     if best.effect > 0 and best.name != ARMS:
@@ -200,6 +198,16 @@ def _actions(answer: Answer) -> list[Action]:
         text = f"Report {_told(answer, best.effect)}, not the plain {plain}."
         found.append(Action(text=text, role=ANALYST))
     return found
+
+
+def _of_nothing_shown(answer: Answer, best: Rung) -> str:
+    """What to do where no effect is shown: it may be ruled out, or too small for these weeks."""
+    reach = answer.outlook(best)["detectable_effect"]
+    if answer.wished > 0 and best.high < answer.wished:
+        wish = _told(answer, answer.wished, signed=False)
+        return f"Decide whether to stop: an effect of {wish} is ruled out."
+    least = f": these weeks show no less than {_told(answer, reach, signed=False)}"
+    return f"Wait, or test it with users chosen by chance{least if np.isfinite(reach) else ''}."
 
 
 def _tells(answer: Answer) -> dict[str, str]:

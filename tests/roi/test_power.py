@@ -89,3 +89,17 @@ def test_a_count_is_wished_for_in_its_own_unit():
     row = found.rungs.set_index("rung").loc["interrupted time series"]
     assert row["detectable_effect"] < 50 and row["more_weeks"] == 0
     assert any("50 a day, as wished, is no less" in c for c in found.caveats)
+
+
+def test_an_effect_that_is_not_shown_is_ruled_out_or_too_small_for_these_weeks():
+    """Stopping is advised only where the interval ends below what was wished for."""
+    frame, change = panel(1, lift=0.0)
+    for wish in (0.0, 0.5, 40.0):
+        found = compare_before_after(frame, change_at=change, treated="a", wish=wish)
+        assert found.effect == "not shown"
+        best = found.rungs[found.rungs["supported"]].iloc[-1]
+        ruled_out = wish / 100 > 0 and best["effect_ci_upper"] < wish / 100
+        (action,) = found.actions
+        said = "ruled out." if ruled_out else "these weeks show no less than"
+        assert said in action.text, (wish, action.text)
+    assert ruled_out, "no such change of 40 points"

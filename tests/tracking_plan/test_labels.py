@@ -42,7 +42,7 @@ LABELS = {
 NAME = {event: f"mc_{i}" for i, event in enumerate(LABELS)}
 RAW = re.compile(rf"\b({'|'.join(LABELS)}|mc_\d+)\b")
 # What an analyst needs as it is written: the alert's own id in the response log.
-AS_WRITTEN = re.compile(r"interview_scheduled-2026-06-08")
+AS_WRITTEN = re.compile(r"interview_scheduled-\d{4}-\d\d-\d\d")
 ON_WEB = {"event": "profile_completed", "where": {"platform": {"not": "ios"}}}
 # Parameters beside those of the params file, in which plain names are the plan's.
 ASKED = {

@@ -46,6 +46,7 @@ TABLES = tuple(table for table in CANONICAL if table != "identities")
 IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
 UTM = ("utm_source", "utm_medium", "utm_campaign")
+SOURCES = ("partner_id", "promo_code", "utm_source")  # what names a partner, the first stands
 # Columns of few different values, which a store keeps as codes.
 ENUMS = ("event", "platform", "app_version", "channel", *UTM, "partner_id", "promo_code")
 # Platform -> what stands in its names in other tools, lower case.

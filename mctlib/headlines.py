@@ -30,9 +30,9 @@ Tone = Literal["wanted", "unwanted", "neutral"]
 
 @dataclass(frozen=True)
 class Against:
-    """What a number is compared with: zero, a group, a target, or the run before."""
+    """What a number is compared with: zero, a group, or the run before."""
 
-    kind: Literal["zero", "group", "target", "run"]
+    kind: Literal["zero", "group", "run"]
     value: float = 0.0
     label: str = ""
 
@@ -58,8 +58,8 @@ class Headline:
     verdict, tone, act : str, str, bool
         How sure the comparison is ("" for a level), whether it is wanted, whether somebody must
         act.
-    note, since : str
-        At most five words; the day since when.
+    note : str
+        At most five words.
     text : str
         The number in words where it is more than one, such as "30-60".
     cumulative, restated : bool
@@ -80,7 +80,6 @@ class Headline:
     tone: Tone = "neutral"
     act: bool = False
     note: str = ""
-    since: str = ""
     text: str = ""
     cumulative: bool = False
     restated: bool = False
@@ -106,7 +105,7 @@ class Headline:
     @property
     def beside(self) -> str:
         """Of how many, or what the others have: "16,861 users", "others 58 %"."""
-        if self.against and self.against.kind in ("group", "target"):
+        if self.against and self.against.kind == "group":
             return f"{self.against.label} {self._say(self.against.value)}{TIGHT}{self.unit}"
         return f"{self.n:,} {self.n_noun}" if self.n is not None else ""
 
@@ -190,10 +189,10 @@ def told(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def day(moment: Any, *, year: bool = False) -> str:
-    """A day as people say it: "6 April", with ``year`` "6 April 2026"."""
+def day(moment: Any) -> str:
+    """A day as people say it: "6 April"."""
     at = pd.Timestamp(moment)
-    return f"{at.day} {at:%B %Y}" if year else f"{at.day} {at:%B}"
+    return f"{at.day} {at:%B}"
 
 
 def named(text: str) -> str:
@@ -204,7 +203,7 @@ def named(text: str) -> str:
 def called(segment: str) -> str:
     """A segment as people write it: "paid search", "iOS", "6 April 2026"."""
     if re.fullmatch(r"\d{4}-\d\d-\d\d", segment):
-        return day(segment, year=True)
+        return f"{day(segment)} {segment[:4]}"
     return PLATFORMS.get(segment, segment.replace("_", " "))
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from mctlib.attribution.credit_rules import RULES
 from mctlib.attribution.person_time import TENURE_DAYS, Clock
-from mctlib.attribution.touchpoints import SOURCES, SURVEY, Tags
-from mctlib.contract import ParameterError, as_columns, as_window, nearest
+from mctlib.attribution.touchpoints import SURVEY, Tags
+from mctlib.contract import SOURCES, ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.days import midnights
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step

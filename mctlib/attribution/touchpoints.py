@@ -13,8 +13,6 @@ from numba import njit, types
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys
 
-# The conflict order unless another is declared.
-SOURCES = ("partner_id", "promo_code", "utm_source")
 # Before the name of a question, as a source: what the user answered names the partner.
 SURVEY = "survey:"
 # A utm_source that no alias resolves; not the same as no touch.

@@ -34,7 +34,7 @@ from mctlib.attribution.question import (
     read_zones,
     touch_steps,
 )
-from mctlib.attribution.touchpoints import SOURCES
+from mctlib.contract import SOURCES
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import told_together

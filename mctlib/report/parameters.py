@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mctlib.contract import SOURCES
 from mctlib.report.parameter_types import (
     Apart,
     Arms,
@@ -92,7 +93,7 @@ class AttributionParameters(Parameters):
     rule: Annotated[
         str, one_of("first", "last", "linear", "time_decay", "position", "markov", "shapley")
     ] = "linear"
-    sources: Sources = ["partner_id", "promo_code", "utm_source"]
+    sources: Sources = list(SOURCES)
     aliases: dict[str, str] = {}
     half_life: Duration = "7d"
     touches: list[Event] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.contract import CANONICAL, MISSING, ParameterError, as_window
+from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import DAY_US
 from mctlib.tracking_plan.draft import likely_path
@@ -18,7 +18,6 @@ from mctlib.tracking_plan.reading import read_plan
 LEAVES = r"((account|user|profile)[\W_]*)?(deleted?|removed?|churned?|cancell?ed|closed)"
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed).*"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
-SOURCES = ("partner_id", "promo_code", "utm_source")
 GUESSED = ("steps", "activation", "conversion", "window", "sources")
 MOST_STEPS, MOST_SEGMENTS = 4, 12
 SHOWN_EVENTS = 40

@@ -6,18 +6,16 @@ A page's tiles, the index of a run, its courses over the runs and `run.json` all
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from mctlib.phrases import nought
+from mctlib.phrases import called, nought
 
 MOST_TILES, MOST_ACTIONS, MOST_WORDS = 4, 3, 25
 ANALYST = "Analyst"  # who acts where no plan names anybody
-PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
 SIGNS = {"EUR": "\u20ac", "USD": "$", "GBP": "\u00a3"}
 MOST_PER_CENT = 100
 ENDS = (1, 2, 5, 10, 20, 40, 60, 80, MOST_PER_CENT)  # of the bar of a share
@@ -30,9 +28,9 @@ Tone = Literal["wanted", "unwanted", "neutral"]
 
 @dataclass(frozen=True)
 class Against:
-    """What a number is compared with: zero, a group, or the run before."""
+    """What a number is compared with: zero, a group, the plan's target, or the run before."""
 
-    kind: Literal["zero", "group", "run"]
+    kind: Literal["zero", "group", "target", "run"]
     value: float = 0.0
     label: str = ""
 
@@ -200,13 +198,6 @@ def named(text: str) -> str:
     return f"\u201c{text}\u201d"
 
 
-def called(segment: str) -> str:
-    """A segment as people write it: "paid search", "iOS", "6 April 2026"."""
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", segment):
-        return f"{day(segment)} {segment[:4]}"
-    return PLATFORMS.get(segment, segment.replace("_", " "))
-
-
 def whose(key: str, segment: str) -> str:
     """Users of a segment in a sentence: "creator users", "users with seats 10 to 50"."""
     if key and not any(c.isalpha() for c in segment):
@@ -241,10 +232,15 @@ def brief(first: str, *more: str) -> str:
 def chosen(groups: Iterable[Sequence[Headline]]) -> list[Headline]:
     """The tiles of a page from the headlines of its results, in their order: at most four.
 
-    The first of each result stays; of the others those somebody must act on go before those that
-    are sure, and these before the rest.
+    Of one name the first is told. The first of each result stays; of the others those somebody must
+    act on go before those that are sure, and these before the rest.
     """
-    told = [list(group) for group in groups if group]
+    names: set[str] = set()
+    told: list[list[Headline]] = []
+    for group in groups:
+        mine = [h for h in group if h.name not in names]
+        names |= {h.name for h in mine}
+        told += [mine] if mine else []
     firsts = [group[0] for group in told]
     rank = {"bad": 0, "good": 1, "past": 1, "unsure": 2}
     others = sorted((h for group in told for h in group[1:]), key=lambda h: rank[h.kind])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 DAY_US = 86_400_000_000  # microseconds in a day
+PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
 SIGN_OF_NOUGHT = re.compile(r"^[+-](?=0(\.0+)?(?![\d.]))")
 
 
@@ -47,6 +48,14 @@ def window(us: int) -> str:
 def day(us: int) -> str:
     """The UTC day of a moment in microseconds: "2026-07-05"."""
     return f"{pd.Timestamp(us, unit='us'):%Y-%m-%d}"
+
+
+def called(segment: str) -> str:
+    """A segment as people write it: "paid search", "iOS", "6 April 2026"."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", segment):
+        at = pd.Timestamp(segment)
+        return f"{at.day} {at:%B %Y}"
+    return PLATFORMS.get(segment, segment.replace("_", " "))
 
 
 def count(n: float, what: str) -> str:

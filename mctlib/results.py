@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mctlib import box, cells
-from mctlib.contract import DataError
+from mctlib.contract import DataError, ParameterError, nearest
 from mctlib.headlines import Action, Headline
 
 MIN_USERS = 10  # of fewer users nothing is told: they are joined to others, or hidden
@@ -23,6 +23,7 @@ TOTALS = ("all", "total", "everyone", "(all)")
 BASES = ("n_users", "n_entered")
 # Columns that name a row although their name or type looks like a value.
 KEYS = ("step", "day", "week", "window_days", "landmark_days")
+ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 SHOWN_ROWS = 8  # of a result that stands alone in a cell
 
 
@@ -110,6 +111,17 @@ def _to_the_next(table: pd.DataFrame) -> dict[str, str]:
     return {group: f"{run[0]} to {run[-1]}" for run in runs for group in run}
 
 
+class View(NamedTuple):
+    """Of which table a view is, which rows (a query) and columns.
+
+    "x ±" is x with its interval, "" the table's first column.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    rows: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
     """Tidy tables (the fields of a subclass) and what they say.
@@ -151,6 +163,7 @@ class Result:
 
     main: ClassVar[str] = ""  # name of the table that a reader looks at first
     first: ClassVar[tuple[str, ...]] = ()  # its columns that a reader looks at first; (): all
+    views: ClassVar[Mapping[str, View]] = {}
 
     @property
     def published(self) -> Result:
@@ -166,6 +179,24 @@ class Result:
         """The tables by name."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: table for name, table in found.items() if isinstance(table, pd.DataFrame)}
+
+    def view(self, name: str) -> pd.DataFrame:
+        """What a reader looks at together: a table's columns under a name, as far as known.
+
+        Raises ParameterError: it is none of ``views``.
+        """
+        if name not in self.views:
+            near = nearest(name, self.views)
+            raise ParameterError(f'"{name}" is no view of {type(self).__name__}.{near}')
+        table, columns, rows = self.views[name]
+        frame = self.tables[table]
+        frame = frame.query(rows) if rows else frame
+        wanted: list[str] = []
+        for column in columns:
+            stem = column.removesuffix(" ±") or str(frame.columns[0])
+            wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
+        shown = frame[[column for column in wanted if column in frame]]
+        return shown.dropna(axis="columns", how="all")
 
     def __repr__(self) -> str:
         told = self.published

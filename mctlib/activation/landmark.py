@@ -42,7 +42,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.phrases import DAY_US
-from mctlib.results import Result
+from mctlib.results import Result, View
 from mctlib.stats import MIN_CLUSTERS
 
 MOST_SIGNALS = MATCHERS - 4  # start, activation, exit and end of view are matchers too
@@ -56,6 +56,9 @@ COLUMNS = [
     *(column for name in MEASURES for column in interval_columns(name, 0, 0, 0)),
     *("logrank_pvalue", "pvalue", "qvalue"),
 ]
+
+
+BETWEEN = ("risk_ratio ±", "rmst_difference_days ±", "qvalue")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -91,6 +94,9 @@ class Landmark(Result):
 
     signals: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {
+        "signals": View("signals", ("landmark_days", "signal", "n_exposed", *BETWEEN)),
+    }
     main: ClassVar[str] = "signals"
 
 

@@ -21,7 +21,6 @@ from mctlib.headlines import (
     Headline,
     Tone,
     brief,
-    called,
     named,
     ranged,
     upper,
@@ -164,9 +163,8 @@ def _finding(waits: Waits, row: pd.Series | None, key: str) -> str:
     end = phrases.duration(row["horizon_days"])
     if not _sure(waits, row):
         n = len(waits.contrasts)
-        shares = (
-            f"{100 * reference.rate(row['horizon_days'])[0]:.1f} % of {called(waits.reference)}"
-        )
+        share = reference.rate(row["horizon_days"])[0]
+        shares = f"{100 * share:.1f} % of {phrases.called(waits.reference)}"
         who = "No group" if n > 1 else f"{upper(whose(key, row['segment']))} do not"
         verb = "clearly waits" if n > 1 else "clearly wait"
         return brief(f"{who} {verb} longer or shorter for {goal}", f"; {shares} reach it in {end}")
@@ -214,7 +212,8 @@ def _tells(waits: Waits, row: pd.Series | None, key: str) -> dict[str, str]:
     if len(known) > MOST_TOLD:
         known = known.iloc[[0, -1]]
     said = [
-        f"{100 * r['activated_rate']:.1f} % ({called(r['segment'])})" for _, r in known.iterrows()
+        f"{100 * r['activated_rate']:.1f} % ({phrases.called(r['segment'])})"
+        for _, r in known.iterrows()
     ]
     curves = phrases.listed(said) if said else "too few to say"
     found = {"curves": f"in the end {curves} are there" if len(said) > 1 else curves}
@@ -222,7 +221,9 @@ def _tells(waits: Waits, row: pd.Series | None, key: str) -> dict[str, str]:
         word = "clearly" if _sure(waits, row) else "not clearly"
         more = "longer" if row["rmst_difference_days"] > 0 else "less long"
         gap = phrases.duration(abs(row["rmst_difference_days"]))
-        who = called(row["segment"]) if key not in TIME else f"from {called(row['segment'])} on"
+        who = phrases.called(row["segment"])
+        if key in TIME:  # named by its first day
+            who = who.partition(" ")[2] if key == "month" else f"week of {who}"
         found["contrasts"] = f"{who}: {gap} {more}, {word}"
     return found
 

@@ -49,6 +49,12 @@ class Cells:
     account: np.ndarray  # -1: none, every such user counts on his own
     n: np.ndarray
 
+    @cached_property
+    def n_squared(self) -> float:
+        """Squared users of each account, added up; those without one count once each."""
+        in_account = np.bincount(self.account + 1, self.n)
+        return float(in_account[0] + (in_account[1:] ** 2).sum())
+
     def by_account(self, effect: np.ndarray, n_accounts: int) -> tuple[np.ndarray, float]:
         """Sums by account of an effect with one value a cell.
 
@@ -130,6 +136,11 @@ class Group:
         )
 
     @cached_property
+    def curve(self) -> dict[str, np.ndarray]:
+        """The steps as arrays: what is asked many times is asked of these."""
+        return {str(name): column.to_numpy() for name, column in self.steps.items()}
+
+    @cached_property
     def n_users(self) -> int:
         """Users whose clocks are counted."""
         return int(self.n.sum())
@@ -146,7 +157,7 @@ class Group:
     def effects(self, weight: np.ndarray) -> tuple[np.ndarray, float]:
         """By account: what its users add to the sum of weight x newly activated share."""
         assert self.cells is not None
-        at = stats.influence(self.steps, weight)
+        at = stats.influence(self.curve, weight)
         entered = np.r_[at[2], 0.0][self.cells.entry]
         effect = at[self.cells.kind, self.cells.row] - entered
         return self.cells.by_account(effect, self.n_accounts)
@@ -158,19 +169,19 @@ class Group:
 
     def weight(self, day: float) -> np.ndarray:
         """Days that an activation in each row takes from the wait until ``day``."""
-        return np.maximum(day - np.asarray(self.steps["time"]), 0.0)
+        return np.maximum(day - self.curve["time"], 0.0)
 
     def until(self, day: float) -> np.ndarray:
         """1 for each row up to ``day``."""
-        return np.asarray(self.steps["time"] <= day, float)
+        return np.asarray(self.curve["time"] <= day, float)
 
     def share(self, day: float) -> tuple[float, float]:
         """Share activated by ``day`` and its standard error."""
         if self.cells is None:
-            se = stats.at_time(self.steps, day, "rate_se")
+            se = stats.at_time(self.curve, day, "rate_se")
         else:
             se = self.standard_error(self.until(day))
-        return stats.at_time(self.steps, day), se
+        return stats.at_time(self.curve, day), se
 
     def rate(self, day: float) -> tuple[float, float, float]:
         """Share activated by ``day`` and its interval: log-log, of nobody or everybody Wilson's."""
@@ -186,18 +197,17 @@ class Group:
         """Mean days not activated until ``day`` and its standard error."""
         if np.isnan(day):
             return np.nan, np.nan
-        mean, se = stats.restricted_mean(self.steps, day)
+        mean, se = stats.restricted_mean(self.curve, day)
         return mean, se if self.cells is None else self.standard_error(self.weight(day))
 
     def rare(self, day: float) -> Rare:
         """What an interval must know of an outcome by ``day`` that few or nearly all have."""
-        lost = self.steps.loc[self.steps["time"] < day, "n_censored"].sum()
-        hits = self.steps.loc[self.steps["time"] <= day, "n_event"].sum()
+        time = self.curve["time"]
+        lost = self.curve["n_censored"][time < day].sum()
+        hits = self.curve["n_event"][time <= day].sum()
         alike = self.n_users - lost
         if self.cells is not None:
-            cells = self.cells
-            in_account = np.bincount(cells.account + 1, cells.n)
-            alike *= self.n_users / (in_account[0] + (in_account[1:] ** 2).sum())
+            alike *= self.n_users / self.cells.n_squared
         return Rare(hits, self.n_users, alike)
 
     def plateau(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ from mctlib.contract import (
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
-from mctlib.results import Groups, Result
+from mctlib.results import Groups, Result, View
 
 UNKNOWN = (np.nan, np.nan, np.nan)
 CONTRAST_COLUMNS = [
@@ -53,6 +53,13 @@ CONTRAST_COLUMNS = [
 POPULATION = ("start", "activation", "observed_from")  # roles that say whose clocks are counted
 QUARTILES = {"p25_days": 0.25, "median_days": 0.5, "p75_days": 0.75}
 EventLike = str | Sequence[str] | Step
+
+
+WAITS = ("activated_rate ±", "p25_days ±", "median_days ±", "p75_days ±", "rmst_days ±")
+ENDED = ("n_competing", "n_censored", "n_not_activated")
+LATER = ("plateau", "further_rate ±", "never_rate ±")
+APART = ("rmst_difference_days ±", "qvalue", "difference_rate ±", "risk_ratio ±")
+HAZARDS = ("hazard_ratio ±", "logrank_pvalue", "ph_pvalue")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -124,6 +131,12 @@ class Activation(Result):
     overall: pd.DataFrame
     adjusted: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {
+        "waits": View("summary", ("segment", "n_users", "n_activated", "horizon_days", *WAITS)),
+        "plateau": View("summary", ("segment", "n_users", *ENDED, *LATER)),
+        "contrasts": View("contrasts", ("segment", "reference", "horizon_days", *APART)),
+        "hazards": View("contrasts", ("segment", "reference", *HAZARDS)),
+    }
     main: ClassVar[str] = "summary"
     first: ClassVar[tuple[str, ...]] = (
         *("segment", "n_users", "n_activated", "horizon_days"),

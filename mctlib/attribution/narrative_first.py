@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mctlib import phrases
@@ -17,7 +16,6 @@ from mctlib.headlines import (
     Against,
     Headline,
     brief,
-    called,
     money,
     ranged,
     told,
@@ -39,26 +37,13 @@ def read_first(said: Told, counts: Counts) -> dict[str, Any]:
     }
 
 
-def _usable(said: Told) -> list[float]:
-    windows = said.windows
-    return list(windows.loc[windows["admissible"].astype(bool), "window_days"])
-
-
 def _in_use(said: Told) -> float:
     return float(said.question.days[said.question.clock.reference])
 
 
 def _right(said: Told) -> list[float]:
-    """The first and last window that are right; one alone has its neighbours beside it.
-
-    These only where the window in use is one of them.
-    """
-    fit = np.flatnonzero(said.windows["admissible"].astype(bool))
-    days = said.windows["window_days"].to_numpy()
-    alone = int(len(fit) == 1)
-    first, last = fit[:1] - alone, fit[-1:] + alone
-    near = days[max(int(first[0]), 0) : int(last[0]) + 1] if len(fit) else days[:0]
-    return list(near) if len(near) and near[0] <= _in_use(said) <= near[-1] else _usable(said)
+    """The windows that are right."""
+    return list(said.windows.loc[said.windows["usable"], "window_days"])
 
 
 def _inside(said: Told) -> bool:
@@ -92,7 +77,7 @@ def _finding(said: Told) -> str:
     if idle.empty:
         return brief(first)
     spent = money(idle["spend_amount"].sum(), currency)
-    who = called(str(idle.iloc[0, 0])) if len(idle) == 1 else f"{len(idle)} partners"
+    who = phrases.called(str(idle.iloc[0, 0])) if len(idle) == 1 else f"{len(idle)} partners"
     return brief(first, f"; {who} cost {spent}, with no effect seen")
 
 
@@ -139,7 +124,7 @@ def _idle(said: Told) -> list[Headline]:
         return [
             Headline(
                 name="idle",
-                label=label.format(called(str(row.iloc[0]))),
+                label=label.format(phrases.called(str(row.iloc[0]))),
                 **number,
                 unit=unit,
                 against=Against("zero") if "high" in number else None,
@@ -167,7 +152,7 @@ def _best(said: Told) -> list[Headline]:
         return [
             Headline(
                 name="best",
-                label=f"Best return: {called(str(row.iloc[0]))}",
+                label=f"Best return: {phrases.called(str(row.iloc[0]))}",
                 **ranged(row, "roi", 100),
                 unit="%",
                 against=Against("zero"),
@@ -180,10 +165,10 @@ def _best(said: Told) -> list[Headline]:
 
 
 def _actions(said: Told, counts: Counts) -> list[Action]:
-    usable, currency = _usable(said), said.question.currency
+    usable, currency = _right(said), said.question.currency
     found = []
     for _, row in _of_idle(said).head(1).iterrows():
-        text = f"Test {called(str(row.iloc[0]))} with a holdout before you pay it more."
+        text = f"Test {phrases.called(str(row.iloc[0]))} with a holdout before you pay it more."
         spent = f"{money(row['spend_amount'], currency)} spent"
         found.append(Action(text=text, role=MANAGER, about="idle", size=spent))
     if usable and not _inside(said):

@@ -66,7 +66,7 @@ def credit_table(
     return pd.DataFrame(flat, index=grid).reset_index()
 
 
-def window_table(found: Comparison, days: np.ndarray) -> tuple[pd.DataFrame, str]:
+def window_table(found: Comparison, days: np.ndarray, reference: int) -> tuple[pd.DataFrame, str]:
     """The windows table, and why none of them is to be used ("" where some are)."""
     n, told = found.n_attributed[-1], found.enough[-1]
     late = n[-1] - n
@@ -85,10 +85,20 @@ def window_table(found: Comparison, days: np.ndarray) -> tuple[pd.DataFrame, str
         **interval_columns("dilution_rate", *np.where(told, anyway.clip(0, 1), np.nan)),
         **control.columns("placebo_rate", found.upper is None),
         "admissible": fit,
+        "usable": _with_neighbours(fit, reference),
     }
     rates = [column for column in table if column.startswith("placebo_rate")]
     table |= {column: table[column].clip(0, 1) for column in rates}
     return pd.DataFrame(table), "" if fit.any() else why
+
+
+def _with_neighbours(fit: np.ndarray, reference: int) -> np.ndarray:
+    """The windows that fit; one alone has its neighbours beside it where it is near the reference.
+
+    The right window then lies somewhere between those that were tried.
+    """
+    near = np.convolve(fit, np.ones(3), "same") > 0
+    return near if fit.sum() == 1 and near[reference] else fit
 
 
 def partner_table(

@@ -38,7 +38,11 @@ from mctlib.contract import SOURCES
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import told_together
-from mctlib.results import MIN_USERS, Groups, Result
+from mctlib.results import MIN_USERS, Groups, Result, View
+
+MONEY = ("spend_amount", "credit_amount ±", "cost_amount ±", "roi ±")
+BEYOND = ("n_compared", "n_brought", "n_beyond_chance ±")
+EXCESS = ("n_excess ±", "removal_effect ±")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,6 +68,7 @@ class Attribution(Result):
     dilution_rate ±        0-1   1 - n_excess / (attributed - brought)
     placebo_rate ±         0-1   the same looking back, after conversions: what touches cannot cause
     admissible                   holds enough of the excess, and wider ones add none
+    usable                       these; one alone with its neighbours, where the one in use is near
     ``stability``                one row a rule and window, of partners with 30 conversions or more
     kendall_tau                  tau-b of the partners' credit against the reference window's
     top_partner, top_rate  0-1   in how many bootstrap draws it is the top
@@ -120,6 +125,11 @@ class Attribution(Result):
     conflicts: pd.DataFrame
     reference_days: float
 
+    views: ClassVar[Mapping[str, View]] = {
+        "money": View("partners", ("", "n_credited", "n_excess", *MONEY, "currency")),
+        "verdicts": View("partners", ("", "n_attributed", *BEYOND, "verdict", "brings")),
+        "credit": View("partners", ("", "n_attributed", "n_credited", *EXCESS, "verdict")),
+    }
     main: ClassVar[str] = "partners"
 
 
@@ -213,7 +223,7 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
     own = walk_again(log, counts, as_of=as_of)
     spent, at = spend.reindex(counts.names), question.clock.reference
     found = incrementality.compare(own, at)
-    shape, reason = tables.window_table(found, question.days)
+    shape, reason = tables.window_table(found, question.days, question.clock.reference)
     few = "accounts" if log.accounts else "groups of users"
     few *= len(own.reach) < stats.MIN_CLUSTERS
     credit, money = counts.credit(seed, sure=not few)

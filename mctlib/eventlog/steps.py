@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mctlib.contract import ParameterError, as_window, nearest
 from mctlib.eventlog import filters
@@ -13,6 +13,14 @@ from mctlib.eventlog import filters
 ANY = filters.ANY
 Order = Literal["ordered", "strict", "unordered"]
 MATCHERS = 64  # that a row's bit mask has room for
+
+
+class Aim(NamedTuple):
+    """A share of the users with the event ``start`` to be reached, and by which day ("": none)."""
+
+    rate: float
+    by: str
+    start: Step
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class Step:
         (``plan``; ``event.``, ``properties.`` or ``people.`` before a name says which) -> the value
         it must have, a list of accepted values, ANY, or a mapping of tests that must all hold:
         ``not``, ``>=``, ``>``, ``<=``, ``<``, ``contains``, ``present`` (true or false).
-    name, title, within, acts : str
-        Of a tracking plan's micro-conversion: its name, what people read, how long it may take, and
-        who is told first.
+    name, title, within, acts, target : str, str, str, str, Aim
+        Of a tracking plan's micro-conversion: its name, what people read, how long it may take, who
+        is told first, and what is to be reached.
     """
 
     event: Any
@@ -39,6 +47,7 @@ class Step:
     title: str = field(default="", compare=False)
     within: str = field(default="", compare=False)
     acts: str = field(default="", compare=False)
+    target: Aim | None = field(default=None, compare=False)
 
     @property
     def parts(self) -> tuple[Step, ...]:

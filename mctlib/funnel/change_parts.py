@@ -16,6 +16,7 @@ from mctlib.contract import interval_columns
 from mctlib.eventlog.completeness import Proof, completeness
 from mctlib.eventlog.journeys import count_accounts
 from mctlib.eventlog.steps import Step
+from mctlib.results import MIN_USERS
 from mctlib.stats import FloatArray
 
 PERIODS = ("before", "after")
@@ -35,13 +36,8 @@ class Split(NamedTuple):
 
 
 def is_known(cells: FloatArray) -> NDArray[np.bool_]:
-    """(..., segments, steps) of counts as in `split_change`: completeness known in both periods.
-
-    Where no event of the users checked is there but some of others are, it is not.
-    """
-    _, reached, checked, tracked = np.moveaxis(cells, -1, 0)
-    in_period = (checked > 0) & ((tracked > 0) | (reached == 0))
-    known: NDArray[np.bool_] = np.all(in_period, axis=-3)
+    """(..., segments, steps) of counts as in `split_change`: `is_proved` in both periods."""
+    known: NDArray[np.bool_] = np.all(is_proved(cells), axis=-3)
     return known
 
 
@@ -81,6 +77,29 @@ def split_change(cells: FloatArray) -> Split:
     return Split(overall[..., 0], overall[..., 1 : m + 1], overall[..., m + 1 :], own)
 
 
+def is_proved(cells: FloatArray) -> NDArray[np.bool_]:
+    """(...) of counts (..., 4): completeness known.
+
+    Where no event of the users checked is there but some of others are, it is not.
+    """
+    _, reached, checked, tracked = np.moveaxis(cells, -1, 0)
+    proved: NDArray[np.bool_] = (checked > 0) & ((tracked > 0) | (reached == 0))
+    return proved
+
+
+def put_back(cells: FloatArray) -> FloatArray:
+    """The rate of counts (..., segments, steps, 4) as it were with all events there.
+
+    Each segment's step rates are divided by the step's completeness where that is known; NaN where
+    a segment has lost all events of a step.
+    """
+    entered, reached, checked, tracked = np.moveaxis(cells, -1, 0)
+    complete = np.where(is_proved(cells), stats.rate(tracked, checked), 1.0)
+    true = stats.rate(stats.rate(reached, entered), complete).clip(0, 1)
+    there = np.where(entered > 0, true, 0).prod(axis=-1) * entered[..., 0]
+    return stats.rate(there.sum(axis=-1), entered[..., 0].sum(axis=-1))
+
+
 @dataclass(frozen=True)
 class Cohorts:
     """The counts of both periods: users as (buckets, periods, segments, steps, `COUNTS`)."""
@@ -96,7 +115,7 @@ class Cohorts:
         cls, tables: dict[str, pd.DataFrame], matchers: Sequence[Step], proof: Sequence[Proof]
     ) -> Cohorts:
         """From the tables of `count_cohorts`; the largest segments first."""
-        counts = tables["counts"]
+        counts = tables["counts"].query("period in @PERIODS")
         entrants = counts[counts["step"] == 2].groupby("segment")["n_entered"].sum()
         segments = entrants.sort_values(ascending=False, kind="stable").index
         period = pd.Index(PERIODS).get_indexer(counts["period"])
@@ -173,6 +192,8 @@ def total_table(found: Cohorts) -> pd.DataFrame:
     drawn = found.drawn.sum(axis=2)  # draws, periods, steps, COUNTS
     before, after = stats.rate(drawn[..., -1, REACHED], drawn[..., 0, ENTERED]).T
     columns |= _with_interval("risk_ratio", stats.rate(after, before)[:, None])
+    hidden = (put_back(found.drawn[:, 1]) - after)[:, None]
+    columns |= _with_interval("hidden_rate", hidden, not is_proved(found.whole[1]).any())
     return pd.DataFrame(columns | {"n_accounts": found.n_accounts})
 
 
@@ -263,6 +284,31 @@ def completeness_table(found: Cohorts, *, split: bool) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["step", "event", "segment", "period", "source"])
     n_checked, n_tracked = np.stack(checked, axis=1), np.stack(tracked, axis=1)
     return completeness(table, n_checked, n_tracked, n_accounts=found.n_accounts)
+
+
+def course_table(counts: pd.DataFrame, found: Cohorts) -> pd.DataFrame:
+    """`Change.course`."""
+    of_steps = counts[counts["step"] == 2].groupby("cohort")["n_entered"].sum()
+    cohorts, segments = of_steps.index[of_steps >= MIN_USERS], pd.Index(counts["segment"].unique())
+    counts = counts[counts["cohort"].isin(cohorts)]
+    cohort, segment = cohorts.get_indexer(counts["cohort"]), segments.get_indexer(counts["segment"])
+    shape = (stats.N_BUCKETS, len(cohorts), len(segments), len(found.matchers) - 1)
+    at = (counts["bucket"], cohort, segment, counts["step"] - 2)
+    cells = np.stack([stats.dense(counts[n], *at, shape=shape) for n in COUNTS], axis=-1)
+    whole = cells.sum(axis=0)
+    mended = np.concatenate([put_back(whole)[None], stats.bucket_draws(cells, put_back, seed=1)])
+    unknown = np.logical_not(is_proved(whole).any(axis=(-2, -1)))
+    entered = whole[..., 0, ENTERED].sum(axis=-1).astype(int)
+    reached = whole[..., -1, REACHED].sum(axis=-1).astype(int)
+    return pd.DataFrame(
+        {
+            "cohort": cohorts,
+            "n_entered": entered,
+            "n_reached": reached,
+            "reached_rate": stats.rate(reached, entered),
+            **_with_interval("mended_rate", mended, unknown),
+        }
+    )
 
 
 def tracking_table(found: Cohorts, required: Sequence[int]) -> pd.DataFrame:

@@ -36,11 +36,16 @@ from mctlib.funnel.rates import (
     step_rows,
 )
 from mctlib.phrases import day, told_together
-from mctlib.results import MIN_USERS, Groups, Result, together
+from mctlib.results import MIN_USERS, Groups, Result, View, together
 
 # Seconds; the resolutions of durations, none as coarse as the tenths of days that are printed.
 UNITS = (1, 5, 15, 60, 300, 900, 3600)
 LONGEST_EXACT = 1 << 50  # microseconds, 35 years: a longer window's durations are rounded
+
+
+# what is said of a step in a view; the share so far only where it is not yet the whole window's
+WITHIN = ("n_reached", "conversion_rate ±", "horizon_days", "horizon_rate ±")
+STEP_ON = ("n_closed", "step_rate ±", "n_pending", "n_competing")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -82,18 +87,55 @@ class Funnel(Result):
     ``times``, the wait since the previous step for everyone: segment, step, event, days,
     reached_rate ±, n_at_risk (users who wait for so long or longer); at most 2 x 61 rows a step,
     while 10 are at risk. ``checks`` (check, step, event, n_users): users whom the counts leave out
-    or would count otherwise, a row a reason.
+    or would count otherwise, a row a reason. ``target_rate``: the plan's target of the last step,
+    where the funnel asks for just that.
     """
 
     steps: pd.DataFrame
     times: pd.DataFrame
     checks: pd.DataFrame
+    target_rate: float | None = None
 
+    views: ClassVar[Mapping[str, View]] = {
+        "steps": View("steps", ("step", "event", *WITHIN, *STEP_ON), "segment == 'all'"),
+        "waits": View(
+            "steps",
+            ("step", "event", "p25_days", "median_days", "p75_days", "p90_days"),
+            "segment == 'all' and step > 1",
+        ),
+        "segments": View(
+            "steps",
+            ("segment", "n_entered", *WITHIN, "difference_rate ±", "qvalue", "design_effect"),
+            "segment != 'all' and step == step.max()",
+        ),
+        "stops": View(
+            "steps",
+            ("segment", "step", "event", "n_reached", "step_rate ±", "median_days"),
+            "segment != 'all' and step > 1",
+        ),
+        "plain": View(
+            "steps",
+            ("step", "event", "n_reached", "naive_rate ±", "n_any_order"),
+            "segment == 'all'",
+        ),
+        "cohorts": View(
+            "steps",
+            ("segment", "n_reached", "n_entered", "n_pending", "horizon_days", "horizon_rate ±"),
+            "segment != 'all' and step == step.max()",
+        ),
+    }
     main: ClassVar[str] = "steps"
     first: ClassVar[tuple[str, ...]] = (
         *("segment", "event", "n_reached", "n_pending"),
         *("conversion_rate", "conversion_rate_ci_lower", "conversion_rate_ci_upper", "step_rate"),
     )
+
+    def view(self, name: str) -> pd.DataFrame:
+        """See `Result.view`; where all had their whole window, without what is so far."""
+        shown = super().view(name)
+        whole = shown.get("conversion_rate", pd.Series(dtype=float))
+        twice = "horizon_" if len(whole) and whole.notna().all() else "conversion_"
+        return shown.loc[:, ~shown.columns.str.startswith(twice)]
 
 
 def diagnose_funnel(
@@ -213,6 +255,7 @@ def _answer(
         steps=steps,
         times=times,
         checks=narrative.checks_table(told),
+        target_rate=aim.rate if (aim := narrative_first.aim(told)) else None,
         **narrative_first.read_first(told),
         details=(narrative.finding(told),),
         rule=narrative.rule(told),

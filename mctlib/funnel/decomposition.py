@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -26,14 +26,22 @@ from mctlib.funnel.change_parts import (
     PERIODS,
     Cohorts,
     completeness_table,
+    course_table,
     parts_table,
     steps_table,
     total_table,
     tracking_table,
 )
-from mctlib.results import MIN_USERS, Groups, Result, together
+from mctlib.results import MIN_USERS, Groups, Result, View, together
 
 Period = tuple[int, int]  # its first and last microsecond
+
+
+CHANGED = ("change_rate ±", "risk_ratio ±", "hidden_rate ±")
+PROVED, MENDED = (
+    ("n_checked", "n_tracked", "completeness_rate ±"),
+    ("reached_rate", "mended_rate ±"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,6 +50,7 @@ class Change(Result):
 
     ``total``: one row. ``parts``: one row a segment ("all" first: the sums) and part. ``steps``:
     one row a step and part. ``completeness``: one row a step, segment ("all" first) and period.
+    ``course``: one row a week (or month) of 10 users or more whose windows have closed.
 
     ============================ ==== ==============================================================
     column                       unit meaning
@@ -51,6 +60,7 @@ class Change(Result):
     before_rate ±, after_rate ±  0-1  reach the last step; of a step: go on to it
     before_, after_design_effect x    of those rates
     change_rate ±                0-1  after_rate less before_rate
+    hidden_rate ±                0-1  what lost events hide of after_rate; NaN where nothing proves
     risk_ratio ±                 x    after_rate over before_rate
     n_accounts                        of the users of both periods; NaN where nothing says so
     effect_rate ±                0-1  what the part adds: to the whole, in ``steps`` to the step's
@@ -62,6 +72,8 @@ class Change(Result):
     period, source                    before, after; backend, implied, none: what proves the step
     n_checked, n_tracked              users who did the step for certain; whose event is there too
     completeness_rate ±          0-1  n_tracked / n_checked
+    cohort, n_entered, n_reached      in ``course``: its first day, users who entered, got there
+    reached_rate, mended_rate ±  0-1  n_reached / n_entered; the same with lost events put back
     ============================ ==== ==============================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %). Effects that rest on unknown tracking are NaN.
@@ -74,7 +86,13 @@ class Change(Result):
     steps: pd.DataFrame
     completeness: pd.DataFrame
     timeline: pd.DataFrame
+    course: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {
+        "total": View("total", ("n_before", "before_rate ±", "n_after", "after_rate ±", *CHANGED)),
+        "completeness": View("completeness", ("event", "segment", "period", "source", *PROVED)),
+        "course": View("course", ("cohort", "n_entered", "n_reached", *MENDED)),
+    }
     main: ClassVar[str] = "parts"
 
 
@@ -88,6 +106,7 @@ def explain_change(
     by: str | Sequence[str] | None,
     as_of: Any = None,
     required: Sequence[int] = (),
+    cohorts: str = "week",
 ) -> Change:
     """Split the change of a funnel's conversion rate into mix, behaviour and lost tracking.
 
@@ -110,11 +129,13 @@ def explain_change(
         Numbers of steps that nobody can leave out who does a later one, so that a later one proves
         them where ``backend`` does not hold them; not one that an event of the step or of an
         earlier one may meet too, for it shows nothing.
+    cohorts : {"week", "month"}
+        Of which entries ``course`` is.
 
     Returns
     -------
     Change
-        ``parts``, ``total``, ``steps``, ``completeness``, ``timeline`` (columns: see `Change`).
+        ``parts``, ``total``, ``steps``, ``completeness``, ``timeline``, ``course`` (see `Change`).
 
     Raises
     ------
@@ -133,7 +154,8 @@ def explain_change(
     window_us = window_of(matchers, window)
     periods = _period(log, before, "before"), _period(log, after, "after")
     last_day = f"{log.last_event:%Y-%m-%d}"
-    _refuse_periods(periods, window_us, log.as_of(last_day if as_of is None else as_of))
+    end = log.as_of(last_day if as_of is None else as_of)
+    _refuse_periods(periods, window_us, end)
     proof = proofs(log, matchers, implied=_implied(matchers, required))
     kernel = partial(
         count_cohorts,
@@ -141,9 +163,11 @@ def explain_change(
         periods=periods,
         proof=proof,
         by=columns,
+        cohorts=cohorts,
+        end=end,
         accounts=log.accounts,
     )
-    dims = list(dict.fromkeys([*columns, *log.accounts]))
+    dims = list(dict.fromkeys([*columns, cohorts, *log.accounts]))
     tables = log.reduce(kernel, events=matchers, by=dims, as_of=as_of)
     for name in PERIODS:
         if name not in set(tables["counts"]["period"]):
@@ -158,8 +182,9 @@ def explain_change(
     whole, tracking, last = total.iloc[0], tracking_table(found, required), matchers[-1].label
     missing = [f"The {words}" for words in log.missing_events(matchers)]
     completeness = completeness_table(found, split=bool(columns))
+    course = course_table(tables["counts"], found)
     moved = narrative_first_change.Moved(
-        parts, whole, completeness, timeline, matchers, (before, after)
+        parts, whole, completeness, timeline, course, matchers, (before, after)
     )
     return Change(
         parts=parts,
@@ -167,6 +192,7 @@ def explain_change(
         steps=by_step,
         completeness=completeness,
         timeline=timeline,
+        course=course,
         **narrative_first_change.read_first(moved),
         details=(narrative.change_finding(parts, by_step, whole, last, window_us),),
         rule=narrative.change_rule(whole),
@@ -184,7 +210,7 @@ def _groups(
     counts: pd.DataFrame, first: Step, by: Sequence[str], *periods: Sequence[Any]
 ) -> tuple[Groups, ...]:
     """The segments of each period; small in one of them, small in both."""
-    entered = counts[counts["step"] == 2]
+    entered = counts[(counts["step"] == 2) & counts["period"].isin(PERIODS)]
     sizes = entered.pivot_table("n_entered", "segment", "period", "sum", fill_value=0)
     key = " · ".join(by)
     names = together(sizes, key)
@@ -239,22 +265,27 @@ def count_cohorts(
     periods: tuple[Period, Period],
     proof: Sequence[Proof],
     by: Sequence[str],
+    cohorts: str,
+    end: int,
     accounts: Sequence[str],
 ) -> dict[str, pd.DataFrame]:
-    """Walk the users whose first entry lies in a period.
+    """Walk the users whose window since their first entry has closed.
 
-    "counts": step (from 2), period, segment, bucket -> n_entered (users at the step before),
-    n_reached (at this one), n_checked (of the former, those who did this one for certain),
-    n_tracked (of these, those whose event is there) · "accounts": account -> n_users.
+    "counts": step (from 2), period ("" for none), cohort, segment, bucket -> n_entered (users at
+    the step before), n_reached (at this one), n_checked (of the former, those who did this one for
+    certain), n_tracked (of these, those whose event is there) · "accounts": account -> n_users, of
+    both periods.
     """
     walk = walk_funnel(j, len(proof), window=window, first_only=True)
     start = walk.journeys.time[walk.entry]
-    inside = [(start >= first) & (start <= last) for first, last in periods]
-    mine = np.flatnonzero(inside[0] | inside[1])
+    mine = np.flatnonzero(start + window <= end)
     user, entry, start = walk.user[mine], walk.entry[mine], start[mine]
+    inside = [(start >= first) & (start <= last) for first, last in periods]
+    period = inside[0] + 2 * inside[1]
     there = walk.rows[mine] >= 0
     code, segments = walk.journeys.segments(entry, by)
-    cohort = {"period": inside[1][mine].astype(int), "segment": code, "bucket": j.bucket_of(user)}
+    begun, days = walk.journeys.segments(entry, [cohorts])
+    cohort = {"period": period, "cohort": begun, "segment": code, "bucket": j.bucket_of(user)}
     parts = []
     for k in range(1, len(proof)):
         did, tracked = check(j, k, proof[k], user=user, since=start, until=start + window)
@@ -263,9 +294,10 @@ def count_cohorts(
         users = pd.DataFrame(cohort | numbers).astype(dict.fromkeys(COUNTS, int))
         parts.append(users.groupby(list(cohort), as_index=False).sum().assign(step=k + 1))
     counts = pd.concat(parts, ignore_index=True)
-    counts["period"] = np.array(PERIODS, object)[counts["period"]]
+    counts["period"] = np.array(["", *PERIODS], object)[counts["period"]]
+    counts["cohort"] = days[counts["cohort"]]
     counts["segment"] = segments[counts["segment"]]
-    return {"counts": counts, "accounts": walk.journeys.accounts(entry, accounts)}
+    return {"counts": counts, "accounts": walk.journeys.accounts(entry[period > 0], accounts)}
 
 
 def _timeline(

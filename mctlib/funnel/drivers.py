@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -20,7 +20,10 @@ from mctlib.funnel import narrative_change as narrative
 from mctlib.funnel.accounts import account_share, by_account
 from mctlib.funnel.driver_counts import Rule, count_all_events, count_segments
 from mctlib.phrases import day, told_together
-from mctlib.results import MIN_USERS, Groups, Result, together
+from mctlib.results import MIN_USERS, Groups, Result, View, together
+
+SHOWN = ("driver", "n_with", "with_rate ±", "n_without", "without_rate ±")
+SHOWN += ("adjusted_difference_rate ±", "risk_ratio ±", "qvalue")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -53,6 +56,7 @@ class Drivers(Result):
 
     drivers: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {"drivers": View("drivers", SHOWN)}
     main: ClassVar[str] = "drivers"
 
 

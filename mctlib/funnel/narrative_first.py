@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
+from mctlib.contract import as_window
+from mctlib.eventlog.steps import Aim
 from mctlib.funnel.narrative import Told
 from mctlib.headlines import (
     ANALYST,
+    TIGHT,
     Action,
     Against,
     Headline,
     brief,
-    called,
     day,
     named,
     ranged,
@@ -51,14 +54,35 @@ def _span(funnel: Told, last: pd.Series) -> str:
     return phrases.window(funnel.rule.window)
 
 
+def aim(funnel: Told) -> Aim | None:
+    """The plan's target of the last step, where the funnel asks for that: from where, how long."""
+    first, last = funnel.asked.steps[0], funnel.asked.steps[-1]
+    goal = last.target
+    asked = goal and first == goal.start and as_window(last.within) == funnel.rule.window
+    return goal if asked else None
+
+
 def _level(funnel: Told) -> Headline:
-    last = funnel.total.iloc[-1]
-    return Headline(
+    last, goal = funnel.total.iloc[-1], aim(funnel)
+    level = Headline(
         name="rate",
         label=f"Users with {named(funnel.names[-1])} in {_span(funnel, last)}",
         **ranged(last, _known(last), 100),
         unit="%",
         n=funnel.n_entered,
+    )
+    if goal is None or level.value is None or level.low is None or level.high is None:
+        return level
+    want = 100 * goal.rate
+    apart = round(level.value - want)
+    sure = not level.low <= want <= level.high
+    said = f"{phrases.count(abs(apart), 'point')} {'ahead' if apart > 0 else 'behind'}"
+    return replace(
+        level,
+        against=Against("target", want, "target"),
+        verdict="sure" if sure else "not clear",
+        tone=("wanted" if apart > 0 else "unwanted") if sure else "neutral",
+        note=f"{said}: target {want:.0f}{TIGHT}%" if apart else f"on target: {want:.0f}{TIGHT}%",
     )
 
 
@@ -166,7 +190,8 @@ def _spread(ends: pd.DataFrame) -> str:
     low = ends.loc[ends["conversion_rate"].idxmin()]
     high = ends.loc[ends["conversion_rate"].idxmax()]
     said = [
-        f"{100 * row['conversion_rate']:.1f} % ({called(row['segment'])})" for row in (low, high)
+        f"{100 * row['conversion_rate']:.1f} % ({phrases.called(row['segment'])})"
+        for row in (low, high)
     ]
     return f"from {said[0]} to {said[1]}"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
@@ -18,7 +19,6 @@ from mctlib.headlines import (
     Headline,
     Verdict,
     brief,
-    called,
     day,
     named,
     ranged,
@@ -38,6 +38,7 @@ class Moved:
     total: pd.Series
     completeness: pd.DataFrame
     timeline: pd.DataFrame
+    course: pd.DataFrame
     steps: Sequence[Step]
     periods: Sequence[Sequence[Any]]  # first and last day, before and after
 
@@ -70,29 +71,47 @@ class Moved:
         return named(self.steps[-1].label)
 
     @property
+    def hides(self) -> bool:
+        """Whether lost events surely hide a part of the later rate that is worth a word."""
+        hidden, rate = self.total["hidden_rate"], self.total["after_rate"]
+        return bool(self.total["hidden_rate_ci_lower"] > 0 and hidden >= LOST * rate)
+
+    @property
+    def hidden(self) -> str:
+        """What they hide, as a clause."""
+        points = 100 * self.total["hidden_rate"]
+        return f"lost {_whose(self)}events hide {points:.1f} points"
+
+    @property
+    def since(self) -> str:
+        """From which cohort on as much is hidden as half of what is now; "" where always."""
+        gap = self.course["mended_rate"] - self.course["reached_rate"]
+        less = np.flatnonzero(~(gap >= self.total["hidden_rate"] / 2))
+        if not len(less) or less[-1] + 1 == len(gap):
+            return ""
+        return f"since about {day(self.course['cohort'].iloc[less[-1] + 1][:10])}"
+
+    @property
     def loser(self) -> str:
-        """The segment that loses most events; "" where none stands out."""
-        some = self.parts[(self.parts["part"] == "tracking") & (self.parts["segment"] != "all")]
-        some = some[(some["qvalue"] <= stats.MAX_FALSE) & (some["effect_rate"] < 0)]
-        return str(next(iter(clear(some, "effect_rate")["segment"]), ""))
+        """The segment that most events were lost of in the later period; "" where none has most."""
+        table = self.completeness[self.completeness["period"] == "after"]
+        lost = (table["n_checked"] - table["n_tracked"]).groupby(table["segment"]).sum()
+        mine = lost.drop("all").nlargest(1)
+        return str(mine.index[0]) if (mine > lost["all"] / 2).any() else ""
 
     @property
     def losses(self) -> dict[str, float]:
         """Step -> share of its events that the later period lost there, the largest first."""
-        table = self.completeness
-        table = table[table["segment"] == (self.loser or "all")]
-        wide = table.pivot(index="event", columns="period")
-        if wide.empty:
-            return {}
-        rate, high = wide["completeness_rate"], wide["completeness_rate_ci_upper"]
-        lost = (rate["before"] - rate["after"])[high["after"] < rate["before"]]
-        return dict(lost[lost >= LOST].sort_values(ascending=False))
+        table = self.completeness[self.completeness["period"] == "after"]
+        table = table[table["segment"] == (self.loser or "all")].set_index("event")
+        lost = 1 - table["completeness_rate"][table["completeness_rate_ci_upper"] < 1 - LOST]
+        return dict(lost.sort_values(ascending=False))
 
 
 def read_first(moved: Moved) -> dict[str, Any]:
     """The fields of a `Result` that stand above the tables."""
     return {
-        "news": bool(moved.sure or moved.effects),
+        "news": bool(moved.sure or moved.effects or moved.hides),
         "finding": _finding(moved),
         "headlines": tuple(_headlines(moved)),
         "actions": tuple(_actions(moved)),
@@ -109,8 +128,8 @@ def _clause(moved: Moved, part: str, points: float) -> str:
     """What a part did, in everyday words."""
     up, size = points > 0, f"({signed(points)} points)"
     if part == "tracking":
-        hide = f"lost {_whose(moved)}events hide {abs(points):.1f} points"
-        return f"fewer events are lost {size}" if up else hide
+        more = moved.hidden if moved.hides else f"more events are lost {size}"
+        return f"fewer events are lost {size}" if up else more
     if part == "mix":
         return f"more users come who convert {'often' if up else 'seldom'} {size}"
     unknown = moved.parts["effect_rate"].isna().any()
@@ -120,11 +139,13 @@ def _clause(moved: Moved, part: str, points: float) -> str:
 
 def _whose(moved: Moved) -> str:
     """The segment that loses events, before "events"; "" where none stands out."""
-    return f"{called(moved.loser)} " if moved.loser else ""
+    return f"{phrases.called(moved.loser)} " if moved.loser else ""
 
 
 def _finding(moved: Moved) -> str:
     said = [_clause(moved, part, points) for part, points in moved.effects.items()]
+    if moved.hides and moved.hidden not in said:
+        said.insert(1, moved.hidden)
     before, after = (100 * moved.total[f"{name}_rate"] for name in ("before", "after"))
     signs = {points > 0 for points in moved.effects.values()}
     if moved.sure:
@@ -133,6 +154,10 @@ def _finding(moved: Moved) -> str:
         return brief(first, *([f": {said[0]}"] if said else ["; why is not clear"]), *_while(said))
     if len(signs) == 2:
         return brief(f"The rate looks flat, but it is not: {said[0]}", *_while(said))
+    if moved.hides and not moved.effects:
+        mended = after + 100 * moved.total["hidden_rate"]
+        told = f": {after:.1f} % of users have {moved.goal} on record, {mended:.1f} % with these"
+        return brief(upper(moved.hidden), told)
     if said:
         return brief(f"The rate did not clearly move, but {said[0]}", *_while(said))
     change = f"{before:.1f} % before, {after:.1f} % after"
@@ -143,8 +168,17 @@ def _while(said: Sequence[str]) -> list[str]:
     return [f", while {said[1]}"] if len(said) > 1 else []
 
 
-def _period(days: Sequence[Any]) -> str:
-    return f"{day(days[0])} to {day(days[1])}"
+def _periods(before: Sequence[Any], after: Sequence[Any]) -> str:
+    """Both in few words: "19 Oct to 15 Nov against the 4 weeks before"."""
+    ends = [pd.Timestamp(each) for each in (*after, *before)]
+    first, last, _, end_before = ends
+    said = [f"{at.day} {at:%b}" for at in ends]
+    n_days = (last - first).days + 1
+    alike = n_days == (end_before - ends[2]).days + 1 and (first - end_before).days == 1
+    that = f"{said[2]} to {said[3]}"
+    if alike and n_days % 7 == 0:
+        that = f"the {phrases.count(n_days // 7, 'week')} before"
+    return f"{said[0]} to {said[1]} against {that}"
 
 
 def _headlines(moved: Moved) -> list[Headline]:
@@ -153,7 +187,7 @@ def _headlines(moved: Moved) -> list[Headline]:
     found = [
         Headline(
             name="change",
-            label=f"{_period(moved.periods[1])} against {_period(moved.periods[0])}",
+            label=_periods(*moved.periods),
             **ranged(moved.total, "change_rate", 100),
             unit="points",
             against=Against("zero"),
@@ -163,9 +197,13 @@ def _headlines(moved: Moved) -> list[Headline]:
             note=f"{before:.1f} \u2192 {after:.1f} %",
         )
     ]
+    if moved.hides:
+        found.append(_hidden(moved))
     parts = moved.whole.set_index("part")
     for part, row in parts.iterrows():
         up = bool(row["effect_rate"] > 0)
+        if part == "tracking" and moved.hides:  # one number for what is lost
+            continue
         found.append(
             Headline(
                 name=str(part),
@@ -176,40 +214,49 @@ def _headlines(moved: Moved) -> list[Headline]:
                 verdict="sure",
                 tone="wanted" if up else "unwanted",
                 act=not up and part != "mix",
-                note=_note(moved, str(part)),
             )
         )
     return found
 
 
+def _hidden(moved: Moved) -> Headline:
+    event, lost = next(iter(moved.losses.items()), ("", 0.0))
+    ends = ranged(moved.total, "hidden_rate", -100)
+    return Headline(
+        name="tracking",
+        label=f"Hidden by lost {_whose(moved)}events",
+        **ends | {"low": ends["high"], "high": ends["low"]},
+        unit="points",
+        against=Against("zero"),
+        verdict="sure",
+        tone="unwanted",
+        act=True,
+        note=f"{100 * lost:.0f} % of {named(event)} lost" if event else "",
+    )
+
+
 def _label(moved: Moved, part: str, up: bool) -> str:
     if part == "tracking":
-        return "Fewer events are lost" if up else f"Lost {_whose(moved)}events"
+        return f"{'Fewer' if up else 'More'} events are lost"
     if part == "mix":
         return f"More users who convert {'often' if up else 'seldom'}"
     return f"Users go on {'more' if up else 'less'} often"
-
-
-def _note(moved: Moved, part: str) -> str:
-    if part != "tracking" or not moved.losses:
-        return ""
-    event, lost = next(iter(moved.losses.items()))
-    return f"{100 * lost:.0f} % of {named(event)} lost"
 
 
 def _actions(moved: Moved) -> list[Action]:
     """Mend what loses events, then find out what moved users."""
     found: list[Action] = []
     roles = {step.label: step.acts for step in moved.steps}
+    if moved.hides or moved.effects.get("tracking", 0) < 0:
+        lost = list(moved.losses.items())[:MOST_NAMED]
+        told_lost = " and ".join(f"{100 * share:.0f} % of {named(e)}" for e, share in lost)
+        where = upper(phrases.called(moved.loser)) or "the tracking"
+        text = f"Mend {where}: it loses {told_lost}." if lost else f"Mend {where}."
+        role = next((roles[e] for e, _ in lost if roles.get(e)), COLLECTOR)
+        state = _near(moved, "release") or moved.since
+        found.append(Action(text=text, role=role, about="tracking", state=state))
     for part, points in moved.effects.items():
-        if part == "tracking" and points < 0:
-            lost = list(moved.losses.items())[:MOST_NAMED]
-            told_lost = " and ".join(f"{100 * share:.0f} % of {named(e)}" for e, share in lost)
-            where = upper(called(moved.loser)) or "the tracking"
-            text = f"Mend {where}: it loses {told_lost}." if lost else f"Mend {where}."
-            role = next((roles[e] for e, _ in lost if roles.get(e)), COLLECTOR)
-            found.insert(0, Action(text=text, role=role, about=part, state=_near(moved, "release")))
-        elif part == "behaviour":
+        if part == "behaviour":
             what = "what helped: users go on more" if points > 0 else "why users go on less"
             text = f"Find out {what} often ({signed(points)} points)."
             role = moved.steps[-1].acts or ANALYST

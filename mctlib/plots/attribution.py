@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mctlib import phrases
 from mctlib.plots import style
 
 APPROACHES = {  # marks of the ways to know a user's partner
@@ -49,7 +50,8 @@ def plot_credit_surface(
 
 def _by_window(credit: pd.DataFrame, values: str) -> pd.DataFrame:
     """A row a partner, whose column stands first, and a column a window."""
-    return credit.pivot(index=credit.columns[0], columns="window_days", values=values)
+    wide = credit.pivot(index=credit.columns[0], columns="window_days", values=values)
+    return wide.rename(index=phrases.called)
 
 
 def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -110,7 +112,7 @@ def _legend(ax: Axes, *, across: int = 2) -> None:
 
 
 def _shade_usable(ax: Axes, windows: pd.DataFrame) -> None:
-    fit = np.flatnonzero(windows["admissible"])
+    fit = np.flatnonzero(windows["usable"])
     if not len(fit):
         return
     ax.axvspan(fit[0] - 0.45, fit[-1] + 0.45, color=style.PALE, alpha=0.35, lw=0, zorder=0)
@@ -180,7 +182,7 @@ def plot_late_converters(late: pd.DataFrame) -> Figure:
     ticks = MaxNLocator(nbins=4, integer=True).tick_values(0, longest)
     for ax, name in zip(grid.flat, names):
         _draw_late(ax, known[known[by] == "all"], lines[name])
-        ax.set_title(name)
+        ax.set_title(phrases.called(name))
         ax.set(xlim=(0, longest), ylim=(0, 1.05), xticks=ticks)
         style.percent(ax.yaxis)
     for ax in grid.flat[len(names) :]:

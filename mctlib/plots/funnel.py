@@ -20,6 +20,7 @@ UNKNOWN: dict[str, Any] = {
     "hatch": style.HATCH,
     "lw": 0,
 }
+HIDES = 1.02  # times as many: from here on lost events are drawn
 DOT = "  ·  "  # between two things said of a row
 
 
@@ -101,12 +102,27 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
 
 
 def plot_funnel_weeks(
-    steps: pd.DataFrame, timeline: pd.DataFrame, asked: Sequence[Any], *, ax: Axes | None = None
+    steps: pd.DataFrame,
+    timeline: pd.DataFrame,
+    asked: Sequence[Any],
+    *,
+    course: pd.DataFrame | None = None,
+    target: float | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """`Funnel.steps` by week or month: the course of the share reaching the last step.
 
-    With its band, as far as cohorts had their whole window, and the entries of a timeline that name
-    one of the steps ``asked`` for.
+    With its band, as far as cohorts had their whole window.
+
+    Parameters
+    ----------
+    steps, timeline : DataFrame
+        `Funnel.steps`; entries of it that name one of the steps ``asked`` for are marked.
+    course : DataFrame, optional
+        `Change.course` of the same steps: where lost events hide something, the share with these
+        put back is dashed.
+    target : float, optional
+        `Funnel.target_rate`.
     """
     table = _large_segments(steps, "conversion_rate").sort_values("segment")
     ax = style.axes(ax, height=4.6)
@@ -119,7 +135,17 @@ def plot_funnel_weeks(
     told = zip(days, rate, low, high)
     words = (f"From {d.day} {d:%b}: {r:.1%} ({a:.1%} to {b:.1%})" for d, r, a, b in told)
     marks.hover(ax, days, rate, words)
-    ax.set(xlim=(days.iloc[0], days.iloc[-1]), ylim=(0, 1.08 * np.nanmax([*high, *rate, 0.01])))
+    top = [*high, *rate, 0.01]
+    if course is not None:
+        mended = rate * _put_back(table["segment"], course)
+        top += list(mended)
+        _draw_mended(ax, days, mended, rate)
+    if target is not None:
+        top.append(target)
+        ax.axhline(target, color=style.MUTED, lw=1, ls="--", zorder=0)
+        goal = f"target {100 * target:.0f} %"
+        style.write(ax, goal, (days.iloc[0], target), (4, 3), color=style.MUTED)
+    ax.set(xlim=(days.iloc[0], days.iloc[-1]), ylim=(0, 1.08 * np.nanmax(top)))
     ax.set_xlabel("band: range")
     style.percent(ax.yaxis)
     marks.months(ax)
@@ -127,50 +153,27 @@ def plot_funnel_weeks(
     return ax
 
 
-def plot_funnel_cohorts(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """`Funnel.steps` by week or month: share of each cohort reaching the last step.
-
-    With its interval, all users as a line; what is not yet the whole window is hatched.
-    """
-    last = steps[steps["step"] == steps["step"].max()]
-    event = last["event"].iloc[0]
-    table = _large_segments(steps, "horizon_rate").sort_values("segment").reset_index(drop=True)
-    ax = style.axes(ax, height=4.2)
-    if table.empty:
-        return style.nothing(f"No cohort has {style.MIN_USERS} users or more.", ax)
-    window = table["window_days"].iloc[0]
-    x, rate = np.arange(len(table)), table["horizon_rate"].to_numpy()
-    low, high = style.ends_of(table, "horizon_rate")
-    early = (table["horizon_days"] < window).to_numpy()
-    ax.bar(x[~early], rate[~early], width=0.7, color=style.PALE)
-    ax.bar(x[early], rate[early], width=0.7, **UNKNOWN)
-    ax.vlines(x, low, high, color=style.ACCENT, lw=2)
-    ax.plot(x, rate, "o", color=style.ACCENT, ms=4)
-    for everyone in last.loc[last["segment"] == "all", "conversion_rate"].dropna():
-        ax.axhline(everyone, color=style.MUTED, lw=1, ls="--", zorder=0)
-        words = f"all users\n{100 * everyone:.1f} %"
-        style.write_right(ax, everyone, words, x=1, shift=6, color=style.MUTED)
-    for at in np.flatnonzero(early):
-        days = table["horizon_days"][at]
-        words = f"{days:.2g}" if days < 10 else f"{np.floor(days):.0f}"
-        top = np.nanmax([high[at], rate[at]])
-        style.write(ax, words, (x[at], top), (0, 4), ha="center", color=style.ACCENT, fontsize=8)
-    _name_days(ax, pd.to_datetime(table["segment"].str[:10]))  # small ones go to the next one
-    style.percent(ax.yaxis)
-    ax.set(xlim=(-0.6, len(table) - 0.4), ylim=(0, 1.12 * np.nanmax([*high, *rate, 0.01])))
-    hatched = f"; hatched: so far, within the days above of {window:g}" if early.any() else ""
-    ax.set(ylabel=f"reached {event}", xlabel=f"users who entered from this day on (UTC){hatched}")
-    return ax
+def _put_back(cohorts: pd.Series, course: pd.DataFrame) -> np.ndarray:
+    """By how much lost events, put back, raise each cohort's share: 1 where they hide nothing."""
+    table = course.set_index("cohort").reindex(cohorts)
+    more = (table["mended_rate"] / table["reached_rate"]).to_numpy()
+    return np.where(more >= HIDES, more, 1.0)
 
 
-def _name_days(ax: Axes, days: pd.Series) -> None:
-    """Name at most nine of the days, on a phone four, each year once."""
-    every = max(1, -(-len(days) // (4 if style.narrow() else 9)))
-    names, year = [], None
-    for day in days[::every]:
-        names.append(f"{day:%d %b}" if day.year == year else f"{day:%d %b\n%Y}")
-        year = day.year
-    ax.set_xticks(np.arange(len(days))[::every], names)
+def _draw_mended(ax: Axes, days: pd.Series, mended: pd.Series, rate: pd.Series) -> None:
+    """The share with lost events put back, where it lies above the one recorded; their names."""
+    hidden = (mended > rate).to_numpy()
+    if not hidden.any():
+        return
+    joined = hidden | np.r_[hidden[1:], False] | np.r_[False, hidden[:-1]]
+    ax.plot(days, mended.where(joined), color=style.WARN, lw=2, ls=(0, (4, 2)))
+    first = days[hidden].iloc[0]
+    late = first > days.iloc[0] + (days.iloc[-1] - days.iloc[0]) / 2
+    at, side = (days.iloc[-1], "right") if late else (first, "left")
+    above, below = mended[hidden].max(), rate[hidden].min()
+    looks = {"ha": side, "weight": "bold"}
+    style.write(ax, "with lost events put back", (at, above), (0, 12), color=style.ACT, **looks)
+    style.write(ax, "as recorded", (at, below), (0, -34), color=style.ACCENT, **looks)
 
 
 def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -222,7 +222,7 @@ def label_ends(ax: Axes, ends: Sequence[End], *, gap: float = 0.055) -> None:
         least = y + gap * (high - low)
         beside = from_pixels.transform(to_pixels.transform((end.x, y)) + [6, 0])
         ax.annotate(
-            end.text,
+            phrases.called(end.text),
             (end.x, end.y),
             (beside[0], y),
             color=end.colour,
@@ -254,8 +254,8 @@ def rows_high(n_rows: int) -> float:
 
 
 def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
-    """Name the rows of a picture from top to bottom; where each of them lies."""
-    names = list(names)
+    """Name the rows of a picture from top to bottom, in words; where each of them lies."""
+    names = [phrases.called(str(name)) for name in names]
     y = np.arange(len(names))[::-1]
     ax.set_yticks(y, names)
     ax.tick_params(axis="y", labelcolor=INK)
@@ -264,7 +264,7 @@ def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
         ax.tick_params(axis="y", left=False, labelleft=False)
         ax.set_ylim(-0.6, len(names) - 0.1)
         for at, name in zip(y, names):
-            words = textwrap.shorten(str(name), 32, placeholder=" \u2026")
+            words = textwrap.shorten(name, 32, placeholder=" \u2026")
             write(ax, words, (0, at), (0, ABOVE), within=("axes fraction", "data"), va="bottom")
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")

@@ -38,7 +38,8 @@ def as_svg(figure: Figure, alt: str) -> str:
     inside = re.sub(
         r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), inside
     )
-    inside = re.sub(' (d|style)="([^"]*)"', _without_spaces, _own_ids(inside))
+    inside = _without_groups(_own_ids(inside))
+    inside = re.sub(' (d|style)="([^"]*)"', _without_spaces, inside)
     for colour, name in NAMES.items():
         inside = inside.replace(colour, f"var(--{name},{colour})")
     told = html.escape(alt, quote=True)
@@ -57,6 +58,19 @@ def _without_spaces(attribute: re.Match[str]) -> str:
     """A path or a style without the spaces that nothing needs."""
     tight = re.sub(" ?([A-Za-z:;]) ", r"\1", attribute[2]).strip()
     return f' {attribute[1]}="{tight}"'
+
+
+def _without_groups(inside: str) -> str:
+    """Without groups that say nothing of what they hold."""
+    kept: list[bool] = []
+
+    def tag(found: re.Match[str]) -> str:
+        if found[0] == "</g>":
+            return "</g>" if kept.pop() else ""
+        kept.append(found[0] != "<g>" or inside.startswith("<title>", found.end()))
+        return found[0] if kept[-1] else ""
+
+    return re.sub(r"</?g\b[^>]*>", tag, inside)
 
 
 def _own_ids(inside: str) -> str:

@@ -174,9 +174,10 @@ def figure(
     hero: bool = False,
     **options: Any,
 ) -> None:
-    """Show a drawing as SVG, as wide as a page and, for the page of a run, as wide as a phone.
+    """Show a drawing as SVG, as wide as a page.
 
-    Where `$MCT_FIGURES` names a folder, it is kept there for slides, named by its title.
+    Where `$MCT_FIGURES` names a folder, as in a run, it is kept there for slides, named by its
+    title, and drawn as wide as a phone too.
 
     Parameters
     ----------
@@ -194,7 +195,8 @@ def figure(
     from mctlib.plots.svg import alone, as_svg
 
     drawings, alt, small = {}, ": ".join(filter(None, [title, tells])), ""
-    for width in (style.WIDE, style.NARROW):
+    folder = os.environ.get("MCT_FIGURES")
+    for width in (style.WIDE, style.NARROW) if folder else (style.WIDE,):
         with style.drawn_at(width):
             drawn = draw(*tables, **options)
         whole = drawn if hasattr(drawn, "savefig") and hasattr(drawn, "canvas") else drawn.figure
@@ -205,11 +207,16 @@ def figure(
             ax.set(xlabel="", ylabel="")
         drawings[width] = as_svg(whole, alt)
         plt.close(whole)
-    if folder := os.environ.get("MCT_FIGURES"):
+    if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "figure"
         Path(folder, f"{name}.svg").write_text(alone(drawings[style.WIDE]), "utf-8")
-    told = {"title": title, "small": small, "tells": tells, "narrow": drawings[style.NARROW]}
+    told = {
+        "title": title,
+        "small": small,
+        "tells": tells,
+        "narrow": drawings.get(style.NARROW, ""),
+    }
     data = {"image/svg+xml": drawings[style.WIDE], "text/plain": alt}
     _show(data, {"mctlib_shown": told | {"hero": hero}})
 
@@ -244,9 +251,7 @@ def finding(result: Result, *, more: Sequence[Result] = ()) -> None:
         f"**{_markdown(first.finding)}**",
         "\n".join(f"- {_markdown(_said(headline))}" for headline in headlines),
         "\n".join(f"- {_markdown(f'{a.text} {a.beside}')}" for a in actions),
-        *(_markdown(text) for text in filter(None, told["details"])),
-        *(f"Rule: {_markdown(rule)}" for rule in told["rules"]),
-        "\n".join(f"- {_markdown(caveat)}" for caveat in told["caveats"]),
+        _markdown(" ".join(told["how_sure"])),
     ]
     _show({"text/markdown": "\n\n".join(filter(None, paragraphs))}, {"mctlib": told})
 

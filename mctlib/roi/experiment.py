@@ -203,6 +203,7 @@ def compare_arms(
         reason=refused or narrative_arms.supported(told),
         effect=INCONCLUSIVE if refused else told.effect,
         finding=narrative_arms.finding(told),
+        headlines=(narrative_arms.headline(told),),
         rule=narrative_arms.rule(told),
         caveats=(*log.caveats(as_of), *narrative_arms.caveats(told)),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.phrases import count, users
+from mctlib.headlines import Against, Headline, named, ranged
+from mctlib.phrases import called, count, users
 from mctlib.roi.assignment import Group
 from mctlib.roi.rung import INCONCLUSIVE, NOT_SHOWN, SHOWN, Verdict
 
@@ -127,6 +129,25 @@ def finding(told: Told) -> str:
     return (
         f"Inconclusive: the arm {top['segment']} moved {told.what} by {effect}, {against}, but "
         f"{_one_of_many(told)}."
+    )
+
+
+def headline(told: Told) -> Headline:
+    """The surest arm against the reference."""
+    top, refused = told.top, refusal(told)
+    is_share, sure = told.kind == "rate", not refused and told.effect == SHOWN
+    up, unit = bool(top["effect"] > 0), "points" if is_share else "events per user"
+    known: dict[str, Any] = {"value": None} if refused else {}
+    return Headline(
+        name="effect",
+        label=f"{named(told.event)}, users of {called(str(top['segment']))}",
+        **(known or ranged(top, "effect", 100 if is_share else 1)),
+        unit=unit,
+        against=Against("zero"),
+        verdict="too few" if refused else "sure" if sure else "not clear",
+        tone=("wanted" if up else "unwanted") if sure else "neutral",
+        act=sure and not up,
+        note=f"against {called(str(top['reference']))}",
     )
 
 

@@ -16,7 +16,6 @@ from mctlib.headlines import (
     Headline,
     Verdict,
     brief,
-    called,
     day,
     money,
     n_words,
@@ -25,7 +24,7 @@ from mctlib.headlines import (
     told,
     upper,
 )
-from mctlib.phrases import count
+from mctlib.phrases import called, count
 from mctlib.roi.narrative import MANY, effect
 from mctlib.roi.narrative_before_after import Answer
 from mctlib.roi.rung import ARMS, INCONCLUSIVE, ITS, NAIVE, SHOWN, Rung

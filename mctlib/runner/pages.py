@@ -27,6 +27,7 @@ ANALYST = re.compile(r"\s*# For the analyst\b")
 TITLE, HEADING = re.compile(r"\s*# (.+)\n?"), re.compile(r"\s*## (.+)\n?")
 HEADER = "mct-header"  # class of what `report.header` shows
 # a drawing's own, which a page does without
+COLOUR = re.compile(r"var\(--([a-z-]+),#[0-9a-f]{6}\)")
 NAMESPACES = ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 SHOWN = "mctlib_shown"  # what `report` says of a drawing or a table
 FRESH = 2  # days that data may be old and still be called fresh
@@ -88,7 +89,8 @@ def write_reports(record: RunRecord, folder: Path, past: Courses) -> None:
     for report in record.notebooks:
         if report.name in read:
             page = _report(record, report, read[report.name], past.get(report.name, ()))
-            (folder / f"{report.name}.html").write_text(page.replace(NAMESPACES, ""), "utf-8")
+            page = COLOUR.sub(r"var(--\1)", page.replace(NAMESPACES, ""))
+            (folder / f"{report.name}.html").write_text(page, "utf-8")
 
 
 def _sections(notebook: Any, report: Report) -> list[Section]:

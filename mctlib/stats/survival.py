@@ -89,7 +89,7 @@ def incidence_arrays(
     }
 
 
-def influence(curve: pd.DataFrame, weight: FloatArray) -> FloatArray:
+def influence(curve: Curve, weight: FloatArray) -> FloatArray:
     """What one user changes in sum(weight x rise of rate) of a curve from `incidence`.
 
     The derivative by the user's own weight (infinitesimal jackknife): summed within clusters and
@@ -97,7 +97,7 @@ def influence(curve: pd.DataFrame, weight: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    curve : DataFrame
+    curve : DataFrame or mapping of arrays
         From `incidence`.
     weight : array (rows,)
         Ones up to t give the rate at t; max(tau - time, 0) the days that the event takes from tau.
@@ -108,7 +108,7 @@ def influence(curve: pd.DataFrame, weight: FloatArray) -> FloatArray:
         For a user who leaves at the row by the event, by a competing exit, or otherwise. One who
         came into view after row e has the third line's value at e less.
     """
-    n, d, c = (curve[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
+    n, d, c = (np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing"))
     n, both = np.where(n > 0, n, 1.0), d + c
     before = np.r_[1.0, np.cumprod(1 - both / n)[:-1]]
     rise = weight * before * d / n
@@ -172,7 +172,7 @@ def quantile(curve: Curve, share: float, column: str = "rate") -> float:
     return float(np.asarray(curve["time"])[reached[0]]) if len(reached) else np.nan
 
 
-def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
+def restricted_mean(curve: Curve, tau: float) -> tuple[float, float]:
     """Mean time not yet in the event within ``tau``, and its standard error.
 
     That is tau minus the area under rate, from `incidence`. Without competing exits Var = sum_i
@@ -180,11 +180,13 @@ def restricted_mean(curve: pd.DataFrame, tau: float) -> tuple[float, float]:
     them a user who exits stays out of the event until tau; the variance is the delta method over
     the multinomial increments d_i / n_i, c_i / n_i, and the same without exits.
     """
-    part = curve[(curve["time"] < tau) & (curve["n_at_risk"] > 0)]
-    n, d, c = (part[k].to_numpy(float) for k in ("n_at_risk", "n_event", "n_competing"))
+    columns = ("n_at_risk", "n_event", "n_competing", "time")
+    n, d, c, time = (np.asarray(curve[k], float) for k in columns)
+    inside = (time < tau) & (n > 0)
+    n, d, c, time = n[inside], d[inside], c[inside], time[inside]
     stay = 1 - (d + c) / n
     # what an event at t_i takes from the mean, per unit of hazard; what leaving there spares later
-    own = (tau - part["time"].to_numpy(float)) * np.r_[1.0, np.cumprod(stay)[:-1]]
+    own = (tau - time) * np.r_[1.0, np.cumprod(stay)[:-1]]
     lost = own * d / n
     later = lost[::-1].cumsum()[::-1] - lost
     later = np.divide(later, stay, out=np.zeros_like(n), where=stay > 1e-12)

@@ -24,7 +24,7 @@ from pydantic import (
 
 from mctlib.contract import CANONICAL, as_timestamp, as_window, nearest
 from mctlib.eventlog.daily_metric import Count, Mean, Rate
-from mctlib.eventlog.steps import ANY, Step, as_step
+from mctlib.eventlog.steps import ANY, Aim, Step, as_step
 
 # ---- fields
 
@@ -293,6 +293,10 @@ class Plan(_Part):
     def meanings(self) -> dict[str, Step]:
         """Name -> what it means, with the role in people's words."""
         found = {name: each.step(name) for name, each in self.micro_conversions.items()}
+        for name, each in self.micro_conversions.items():
+            if each.target and self.start:
+                aim = Aim(each.target.rate, each.target.by, as_step(self.start, "start", found))
+                found[name] = replace(found[name], target=aim)
         label = {role: known.label or role for role, known in self.roles.items()}
         return {name: replace(s, acts=label.get(s.acts, "")) for name, s in found.items()}
 

@@ -165,7 +165,7 @@ def test_pictures_of_next_to_nothing_say_so(quick):
 
 
 def test_the_share_above_a_bar_is_that_of_its_pale_part():
-    columns = {"n_attributed": 1000.0, "n_brought": 400.0, "n_excess": 370.0, "admissible": True}
+    columns = {"n_attributed": 1000.0, "n_brought": 400.0, "n_excess": 370.0, "usable": True}
     ends = {"n_excess_ci_lower": 300.0, "n_excess_ci_upper": 440.0, "dilution_rate": 0.38}
     ax = plots.plot_windows(pd.DataFrame([{"window_days": 30, **columns, **ends}]))
     (pale,) = (bar for bar in ax.patches if bar.get_y() == 770)

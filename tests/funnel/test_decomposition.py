@@ -919,7 +919,7 @@ def test_the_plots_show_every_part(moved):
         "rate before",
         "mix of those who enter",
         *(
-            f"{k}  {e}: {p}"
+            f"{k}  {e}: {p}".replace("_", " ")
             for k, e in enumerate(PATH[1:], start=2)
             for p in ("behaviour", "tracking")
         ),

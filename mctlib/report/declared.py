@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from mctlib.contract import Mistakes, ParameterError
+from mctlib.contract import Mistakes, ParameterError, number_meant
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import listed
 from mctlib.report.parameters import MODELS, OF_THE_DEMO
@@ -148,7 +148,8 @@ def _plain_mistake(name: str, value: Any, kind: Any) -> str:
         TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:
         named = kind.__name__ if kind in TYPES.values() else str(kind)
-        return f" must be {named}, not {json.dumps(value, default=str)}."
+        meant = number_meant(value) if kind in (int, float) else ""
+        return f" must be {named}, not {json.dumps(value, default=str)}.{meant}"
     return ""
 
 
@@ -169,4 +170,5 @@ def _said(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     rule = error["msg"][:1].lower() + error["msg"][1:]
-    return f": {json.dumps(error['input'], default=str)} is not right, {rule}."
+    meant = number_meant(error["input"]) if "number" in rule else ""
+    return f": {json.dumps(error['input'], default=str)} is not right, {rule}.{meant}"

@@ -71,13 +71,14 @@ def test_a_pack_asks_what_the_log_can_answer(root, monkeypatch):
         " event: Action, timestamp: When, channel: Country}}\n"
     )
     log = open_log("two")
-    text = draft_of_pack(log, "run it")
+    text, unused = draft_of_pack(log, "run it")
     funnel = yaml.safe_load(text)["notebooks"]["funnel"]["set"]
     n = log.describe().set_index("event").loc["Page viewed"]
     assert f"Page viewed {n.n_events:,} ({n.n_users:,})" in text
     assert funnel["steps"] == PATH
     assert (funnel["window"], funnel["by"], funnel["after"]) == ("14d", "channel", "last 4w")
     assert '#      value: "?"' in text
+    assert not unused
 
 
 def test_a_file_that_is_there_is_not_written_over(root):
@@ -93,23 +94,44 @@ def test_open_questions_of_a_draft_are_put_to_a_person():
 
     def ask(question, default=None):
         asked.append(question)
-        return default or "When"
+        return "When" if default is None else {"UTC": "Europe/Berlin"}.get(default, default)
 
+    no_zone = "    timezone: UTC  # guessed? the times carry no zone\n"
     text = (
+        "# currency: EUR  # printed with every amount: which?\n"
         "events:\n  - path: x.csv\n    columns:\n"
         '      "timestamp": "?"  # not found: which of When or Then?\n'
-        "    # timezone: Europe/London  # which zone is meant by BST?\n"
         '    # date_format: "%d.%m.%Y"  # or "%m.%d.%Y"? The times do not tell\n'
-        "# currency: EUR  # which?\n"
+        f"{no_zone}    encoding: cp1252  # guessed? the file is not UTF-8\n"
+        f"  - path: y.csv\n{no_zone}"
+        "  - path: z.csv\n    # timezone: Europe/London  # which zone is meant by BST?\n"
     )
-    source = yaml.safe_load(answered(text, ask))["events"][0]
-    assert source["columns"] == {"timestamp": "When"}
-    assert (source["timezone"], source["date_format"]) == ("Europe/London", "%d.%m.%Y")
+    said = yaml.safe_load(answered(text, ask))
+    first, second, third = said["events"]
+    assert (said["currency"], first["columns"]) == ("EUR", {"timestamp": "When"})
+    assert (first["timezone"], first["date_format"]) == ("Europe/Berlin", "%d.%m.%Y")
+    assert (second["timezone"], third["timezone"]) == ("Europe/Berlin", "Europe/London")
+    assert first["encoding"] == "cp1252"
     assert [question.split(":")[0].strip('"') for question in asked] == [
+        "currency",
         "timestamp",
-        "timezone",
         "date_format",
+        "timezone",  # of two sources that lack it, once
+        "timezone",
     ]
+
+
+def test_a_zone_that_is_none_is_asked_for_again():
+    answers = iter(["Berlin", "Europe/Berlin"])
+    asked = []
+
+    def ask(question, default=None):
+        asked.append(question)
+        return next(answers)
+
+    text = "    timezone: UTC  # guessed? the times carry no zone\n"
+    assert answered(text, ask) == "    timezone: Europe/Berlin\n"
+    assert "Berlin" in asked[1] and "is no IANA name" in asked[1]
 
 
 def test_what_is_no_pack_of_the_dataset_is_not_run(root):

@@ -94,7 +94,7 @@ def read_by(log: EventLog, by: Any) -> str:
             f"such as {listed(SOURCES, last='or')}. The other notebooks split users by it"
         )
     keys = [f"properties.{key}" for key in log.property_keys()]
-    near = nearest(column, NAMED) or nearest(f"properties.{column}", keys)
+    near = "" if in_people else nearest(column, NAMED) or nearest(f"properties.{column}", keys)
     raise ParameterError(f'by: "{column}" {fault}.{near}')
 
 

@@ -108,11 +108,12 @@ def settled(
         try:
             good |= model.model_validate(good, strict=True, context=log).model_dump()
         except ValidationError as error:
-            for key, each in [(str(each["loc"][0]), each) for each in error.errors()]:
+            for each in error.errors():
+                key, what = _whose(each)
                 if key not in values:
                     lacking.append(f'"{key}"')
                 elif key not in told:
-                    wrong.append((key, _said(each)))
+                    wrong.append((key, what))
     mistakes = Mistakes()
     for key, what in wrong:
         where = values[key].where.removesuffix(f", {notebook}")  # it is named once
@@ -163,6 +164,14 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _leaves(name, item)
     else:
         yield name, value
+
+
+def _whose(error: Any) -> tuple[str, str]:
+    """The parameter of a complaint, and what it says; one about several begins with its name."""
+    if error["loc"]:
+        return str(error["loc"][0]), _said(error)
+    name, _, what = str(error["ctx"]["error"]).partition(":")
+    return name, f":{what}"
 
 
 def _said(error: Any) -> str:

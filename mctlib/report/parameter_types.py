@@ -22,6 +22,7 @@ from mctlib.contract import (
 from mctlib.eventlog.calendar import weeks_before
 from mctlib.eventlog.daily_metric import as_metric
 from mctlib.eventlog.observed import last_day
+from mctlib.eventlog.steps import MATCHERS
 
 NO_TIMELINE = (
     "it is empty. Give it one in the data YAML:  timeline: {path: file with day, kind, label}"
@@ -115,6 +116,8 @@ def _drivers(value: Any, info: Any) -> str:
 
 
 def _funnel(value: Any, _: Any) -> str:
+    if len(value) >= MATCHERS:
+        return f" has {len(value)} steps; {MATCHERS - 1} is the most."
     return "" if len(value) >= 2 else f" needs at least two steps, not {json.dumps(value)}."
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import DAY_US, listed
 from mctlib.sources.headers import LIKELY, word_of
 from mctlib.tracking_plan.draft import OF_THE_TOOL, likely_path
@@ -65,6 +66,8 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
     plan = read_plan(log.plan) if log.plan else None
     leaves = next((name for name in events if re.fullmatch(LEAVES, word_of(name))), "")
     path, paid = _path(log, plan, events, leaves)
+    known = plan.micro_conversions if plan else {}
+    active = [n for n in path[1:] if n in known and known[n].outcome == "activation"]
     days = (log.last_event - log.first_event) / pd.Timedelta("1D")
     window = log.step(path[-1]).within or f"{next((d for d in (14, 7, 3) if 4 * d <= days), 1)}d"
     columns = _segments(log)
@@ -82,7 +85,7 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         },
         "activation": {
             "start": path[0],
-            "activation": path[-1],
+            "activation": (active or path)[-1],
             "competing": leaves,
             "by": by,
             "horizon": f"{min(90, max(int(days / 2), 1))}d",
@@ -90,6 +93,8 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
     }
     named = _named(log)
     ours = {v for values in named.values() for v in values if re.fullmatch(OURSELVES, word_of(v))}
+    if not all(log.missing_events([Step(ANY, {f"event.{column}": MISSING})]) for column in named):
+        ours.add(MISSING)  # as some tools write it
     if tags := [column for column, values in named.items() if set(values) - ours]:
         found["attribution"] = {
             "conversion": (paid or path[-1:])[0],

@@ -132,6 +132,31 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {meant}?" if near else ""
 
 
+def number_meant(written: Any) -> str:
+    """The number that a text may have been meant as, as the end of a sentence.
+
+    Returns
+    -------
+    str
+        " Did you mean ...?", or nothing where it is no text that reads like a number.
+
+    Examples
+    --------
+    >>> number_meant("12,5 %"), number_meant("1.234,50")
+    (' Did you mean 0.125?', ' Did you mean 1234.5?')
+    """
+    text = re.sub(r"^([A-Z]{3}|[€$£])|([A-Z]{3}|[€$£])$", "", str(written).strip()).strip()
+    digits = text.removesuffix("%").strip()
+    found = {}
+    for point, comma in ((".", ","), (",", ".")):
+        whole = rf"\d+|\d{{1,3}}([{comma} '\u2019\u00a0\u202f]\d{{3}})+"
+        if isinstance(written, str) and re.fullmatch(rf"[+-]?({whole})([{point}]\d+)?", digits):
+            number = float(re.sub(rf"[^\d{point}+-]", "", digits).replace(point, "."))
+            number = round(number / 100 if text.endswith("%") else number, 12)
+            found[f"{number:.12g}"] = None
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
 def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
     """Read a moment.
 

@@ -8,6 +8,7 @@ import papermill
 import pytest
 import yaml
 
+from mctlib.report.parameters import MODELS
 from tests.support.project import ROOT
 
 COMPUTING = (
@@ -42,15 +43,22 @@ def path(request):
     return request.param
 
 
-def test_there_is_a_notebook_for_each_question():
-    assert {"funnel", "roi", "activation", "attribution"} <= {p.stem for p in NOTEBOOKS}
+def parameters_of(path):
+    """What params/<notebook>.yaml sets; the guide asks nothing."""
+    file = ROOT / "params" / f"{path.stem}.yaml"
+    return yaml.safe_load(file.read_text()) if path.stem in MODELS else {}
 
 
-def test_one_name_four_places(path):
+def test_there_is_a_notebook_for_each_question_and_a_guide():
+    assert {p.stem for p in NOTEBOOKS} == {*MODELS, "guide"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_name_four_places(name):
     for place in (
-        f"mctlib/{path.stem}/__init__.py",
-        f"params/{path.stem}.yaml",
-        f"tests/{path.stem}/__init__.py",
+        f"mctlib/{name}/__init__.py",
+        f"params/{name}.yaml",
+        f"tests/{name}/__init__.py",
     ):
         assert (ROOT / place).exists(), place
 
@@ -71,7 +79,7 @@ def test_parameters_are_one_cell_each_typed_and_explained(path):
             line
         )
     names = re.findall(r"^([a-z_]+):", cell.source, re.M)
-    assert set(yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())) <= set(names)
+    assert set(parameters_of(path)) <= set(names)
 
 
 def test_composes_and_never_computes(path):
@@ -109,9 +117,8 @@ def test_keeps_no_output_but_the_text_of_its_finding(path):
 @pytest.mark.integration
 def test_runs_under_plain_papermill_from_the_root(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    parameters = yaml.safe_load((ROOT / "params" / f"{path.stem}.yaml").read_text())
     done = papermill.execute_notebook(
-        path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False
+        path, tmp_path / "out.ipynb", parameters=parameters_of(path), progress_bar=False
     )
     assert {c.metadata.papermill.status for c in done.cells if c.cell_type == "code"} == {
         "completed"

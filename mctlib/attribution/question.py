@@ -18,7 +18,7 @@ from mctlib.eventlog.days import midnights
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.eventlog.vocabulary import NAMED
-from mctlib.phrases import DAY_US
+from mctlib.phrases import DAY_US, listed
 
 WEEK, MOST_PERIODS = 7 * DAY_US, 104  # periods of the calendar are weeks, or some weeks
 
@@ -80,13 +80,21 @@ def read_by(log: EventLog, by: Any) -> str:
     if len(columns) != 1:
         raise ParameterError("by: name the column that holds the partner.")
     column = columns[0]
+    in_people = column in log.table("people")
     if column in NAMED or column.startswith(("event.", "properties.")):
-        return column
+        with suppress(ParameterError):
+            log.check_column(Tags.dim(column))
+            return column
+        if not in_people:
+            return column
     fault = "is neither a column of the events nor written as properties.<key>"
-    if column in log.table("people"):
-        fault = "is a column of people, of which a touch says nothing; name one of the events"
+    if in_people:
+        fault = (
+            "is a column of people, of which a touch says nothing: credit needs what events say, "
+            f"such as {listed(SOURCES, last='or')}. The other notebooks split users by it"
+        )
     keys = [f"properties.{key}" for key in log.property_keys()]
-    near = nearest(column, NAMED) or nearest(f"properties.{column}", keys)
+    near = "" if in_people else nearest(column, NAMED) or nearest(f"properties.{column}", keys)
     raise ParameterError(f'by: "{column}" {fault}.{near}')
 
 

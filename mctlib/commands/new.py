@@ -44,14 +44,16 @@ def new_pack(name: str) -> None:
 
 
 def draft_pack(name: str) -> str:
-    """Write params/NAME.yaml."""
+    """Write params/NAME.yaml, and say what of the data it cannot use."""
     from mctlib.runner.draft import draft_of_pack
     from mctlib.sources.dataset import open_log
     from mctlib.sources.project import project_root, shown
 
     path = _free(project_root() / "params" / f"{name}.yaml")
-    command = f"python -m mctlib run {shown(path)}"
-    path.write_text(draft_of_pack(open_log(name), command), "utf-8")
+    text, unused = draft_of_pack(open_log(name), f"python -m mctlib run {shown(path)}")
+    path.write_text(text, "utf-8")
+    for sentence in unused:
+        click.echo(sentence)
     return shown(path)
 
 

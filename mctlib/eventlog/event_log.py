@@ -390,6 +390,10 @@ class EventLog:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
         return self._words.missing(events)
 
+    def refuse_misspelt(self, name: str, events: Iterable[Any]) -> None:
+        """Raise ParameterError where events do not occur and words near to theirs do."""
+        self._words.refuse_misspelt(name, events)
+
     def step(self, event: Any, name: str = "event") -> Step:
         """An event as YAML or a notebook gives it; a plan's name means what the plan says."""
         return self._words.step(event, name)
@@ -397,8 +401,8 @@ class EventLog:
     def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
         """The steps of a funnel as Steps.
 
-        Raises ParameterError: fewer than two, or (unless in ``any_order``) the first one does not
-        occur in the data.
+        Raises ParameterError: fewer than two, one is misspelt, or (unless in ``any_order``) the
+        first one does not occur in the data.
         """
         return self._words.steps(steps, any_order=any_order)
 

@@ -26,6 +26,13 @@ class Question:
     by: Sequence[str] = ()
     value: str | None = None
 
+    def __post_init__(self) -> None:
+        if len(self.steps) > MATCHERS:
+            raise ParameterError(
+                f"{len(self.steps)} steps, exclusions and other matchers are asked for at once; "
+                f"{MATCHERS} is the most."
+            )
+
 
 def select(words: Vocabulary, question: Question, *, named: bool = False) -> str:
     """SELECT of a question's rows: user, time, code (the event's), match_0..., dim_0..., value.
@@ -34,11 +41,6 @@ def select(words: Vocabulary, question: Question, *, named: bool = False) -> str
     column each. Dims that belong to the user are none of the row's. ``named``: the events have
     their names as text too (``e.name``), by which Parquet is filtered before anything is computed.
     """
-    if len(question.steps) > MATCHERS:
-        raise ParameterError(
-            f"{len(question.steps)} steps, exclusions and other matchers are asked for at once; "
-            f"{MATCHERS} is the most."
-        )
     columns = ["e.user", "epoch_us(e.timestamp) AS time", "enum_code(e.event) AS code"]
     names: set[str] = set()
     chosen = []

@@ -208,6 +208,12 @@ class Vocabulary:
                 said += self._unmet(part)
         return said
 
+    def refuse_misspelt(self, name: str, events: Iterable[Any]) -> None:
+        """See `EventLog.refuse_misspelt`."""
+        wrong = [said for said in self.missing(events) if said.endswith("?")]
+        if wrong:
+            raise ParameterError("\n".join(f"{name}: {said}" for said in wrong))
+
     def _event_meant(self, name: str) -> str:
         """Which event may be meant by a name that is none."""
         if name in self.meanings and name not in self.meanings[name].names:
@@ -241,6 +247,7 @@ class Vocabulary:
                 "steps: a funnel needs at least two steps; give a list of event names."
             )
         matchers = [self.step(step, "steps") for step in steps]
+        self.refuse_misspelt("steps", matchers)
         first = matchers[0]
         if first.names and not any_order and not set(first.names) & set(self.events):
             missing = self.missing([first])[0]
@@ -349,6 +356,11 @@ def given(events: Any, tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def beside(table: str) -> str:
     """The name of a table beside the events. Raises ParameterError: it is none."""
+    if table == "plan":
+        raise ParameterError(
+            "plan: only a dataset has a tracking plan, as open_log(name) reads it. Write here what "
+            'its names mean: Step("event", {"column": value}).'
+        )
     if table not in BESIDE:
         raise ParameterError(f'"{table}" is not a table beside the events.{nearest(table, BESIDE)}')
     return table

@@ -196,14 +196,10 @@ def diagnose_funnel(
     >>> diagnose_funnel(log, steps, window="5d", as_of="2026-01-31").steps["step"].tolist()
     [1, 2]
     """
-    matchers = log.steps(steps, any_order=order == "unordered")
-    exclusions = [as_exclusion(e, log.meanings) for e in _list("exclude", exclude, "exclusions")]
-    skipped = _list("optional", optional, "step numbers")
-    leave = None if competing is None else log.step(competing, "competing")
+    matchers, exclusions, skipped, leave = read_question(
+        log, steps, order=order, exclude=exclude, optional=optional, competing=competing
+    )
     as_timestamp(as_of)  # a log would read None as its last event
-    _check_order(order, matchers, skipped)
-    _check_numbers(exclusions, skipped, len(matchers), order)
-    check_exit(matchers, leave)
     end = log.as_of(as_of)
     window_us = window_of(matchers, window)
     rule = Rule(
@@ -231,6 +227,31 @@ def diagnose_funnel(
     missing = log.missing_events(events)
     asked = narrative.Asked(matchers, exclusions, leave, missing, day(end))
     return _answer(tables, rule, asked, log.caveats(as_of))
+
+
+def read_question(
+    log: EventLog,
+    steps: Sequence[Any],
+    *,
+    order: Order = "ordered",
+    exclude: Sequence[Any] = (),
+    optional: Sequence[int] = (),
+    competing: Any = None,
+) -> tuple[list[Step], list[Exclusion], list[int], Step | None]:
+    """The steps, exclusions, steps to skip and exit of a question.
+
+    Raises ParameterError: they do not go together, or one is misspelt.
+    """
+    matchers = log.steps(steps, any_order=order == "unordered")
+    exclusions = [as_exclusion(e, log.meanings) for e in _list("exclude", exclude, "exclusions")]
+    skipped = _list("optional", optional, "step numbers")
+    leave = None if competing is None else log.step(competing, "competing")
+    _check_order(order, matchers, skipped)
+    _check_numbers(exclusions, skipped, len(matchers), order)
+    check_exit(matchers, leave)
+    log.refuse_misspelt("exclude", [each.step for each in exclusions])
+    log.refuse_misspelt("competing", [leave] if leave else [])
+    return matchers, exclusions, skipped, leave
 
 
 def _answer(

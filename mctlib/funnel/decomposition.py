@@ -152,11 +152,8 @@ def explain_change(
     """
     matchers, columns = log.steps(steps), log.columns(by)
     window_us = window_of(matchers, window)
-    periods = _period(log, before, "before"), _period(log, after, "after")
-    last_day = f"{log.last_event:%Y-%m-%d}"
-    end = log.as_of(last_day if as_of is None else as_of)
-    _refuse_periods(periods, window_us, end)
-    proof = proofs(log, matchers, implied=_implied(matchers, required))
+    periods = read_periods(log, before, after, window=window_us, as_of=as_of)
+    proof = proofs(log, matchers, implied=read_required(matchers, required))
     kernel = partial(
         count_cohorts,
         window=window_us,
@@ -164,7 +161,7 @@ def explain_change(
         proof=proof,
         by=columns,
         cohorts=cohorts,
-        end=end,
+        end=_end(log, as_of),
         accounts=log.accounts,
     )
     dims = list(dict.fromkeys([*columns, cohorts, *log.accounts]))
@@ -230,11 +227,23 @@ def _period(log: EventLog, days: Sequence[Any], name: str) -> Period:
     return first, last
 
 
-def _refuse_periods(periods: tuple[Period, Period], window: int, end: int) -> None:
-    (_, last_before), (first_after, last_after) = periods
+def _end(log: EventLog, as_of: Any) -> int:
+    """Up to when the log is read: to the end of its last day where nothing says so."""
+    return log.as_of(f"{log.last_event:%Y-%m-%d}" if as_of is None else as_of)
+
+
+def read_periods(
+    log: EventLog, before: Any, after: Any, *, window: int, as_of: Any
+) -> tuple[Period, Period]:
+    """The two periods. Raises ParameterError: they overlap, are swapped, or not over."""
+    periods = _period(log, before, "before"), _period(log, after, "after")
+    (first_before, last_before), (first_after, last_after) = periods
+    if first_before > last_after:
+        raise ParameterError("before: it comes later than the period after; swap the two.")
     if last_before >= first_after:
         begins = phrases.day(first_after)
         raise ParameterError(f"before: it must end before the period after begins ({begins}).")
+    end = _end(log, as_of)
     if last_after + window > end:
         day_not_over = (end - window + 1) // phrases.DAY_US * phrases.DAY_US
         raise ParameterError(
@@ -242,9 +251,10 @@ def _refuse_periods(periods: tuple[Period, Period], window: int, end: int) -> No
             f"of {phrases.window(window)} on {phrases.day(end)}; the last usable day is "
             f"{phrases.day(day_not_over - 1)}."
         )
+    return periods
 
 
-def _implied(matchers: Sequence[Step], required: Sequence[int]) -> dict[int, list[int]]:
+def read_required(matchers: Sequence[Step], required: Sequence[int]) -> dict[int, list[int]]:
     """Which later steps prove each required one: those that no event up to it may meet."""
     implied = {}
     for step in required:

@@ -265,8 +265,6 @@ def _of_intervals(told: Told) -> list[tuple[object, str]]:
 
 
 def _never_done(missing: str) -> str:
-    if missing.endswith("?"):
-        return f"The {missing} It counts as never done."
     return f"The {missing[:-1]}; it counts as never done."
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from mctlib.contract import Mistakes, ParameterError
+from mctlib.contract import Mistakes, ParameterError, number_meant
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import listed
 from mctlib.report.parameters import MODELS, OF_THE_DEMO
@@ -108,11 +108,12 @@ def settled(
         try:
             good |= model.model_validate(good, strict=True, context=log).model_dump()
         except ValidationError as error:
-            for key, each in [(str(each["loc"][0]), each) for each in error.errors()]:
+            for each in error.errors():
+                key, what = _whose(each)
                 if key not in values:
                     lacking.append(f'"{key}"')
                 elif key not in told:
-                    wrong.append((key, _said(each)))
+                    wrong.append((key, what))
     mistakes = Mistakes()
     for key, what in wrong:
         where = values[key].where.removesuffix(f", {notebook}")  # it is named once
@@ -148,7 +149,8 @@ def _plain_mistake(name: str, value: Any, kind: Any) -> str:
         TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:
         named = kind.__name__ if kind in TYPES.values() else str(kind)
-        return f" must be {named}, not {json.dumps(value, default=str)}."
+        meant = number_meant(value) if kind in (int, float) else ""
+        return f" must be {named}, not {json.dumps(value, default=str)}.{meant}"
     return ""
 
 
@@ -164,9 +166,18 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
+def _whose(error: Any) -> tuple[str, str]:
+    """The parameter of a complaint, and what it says; one about several begins with its name."""
+    if error["loc"]:
+        return str(error["loc"][0]), _said(error)
+    name, _, what = str(error["ctx"]["error"]).partition(":")
+    return name, f":{what}"
+
+
 def _said(error: Any) -> str:
     """One complaint of pydantic: ours as it is, its own with the value."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     rule = error["msg"][:1].lower() + error["msg"][1:]
-    return f": {json.dumps(error['input'], default=str)} is not right, {rule}."
+    meant = number_meant(error["input"]) if "number" in rule else ""
+    return f": {json.dumps(error['input'], default=str)} is not right, {rule}.{meant}"

@@ -11,10 +11,18 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from mctlib.contract import ParameterError, as_columns, as_timestamp, as_window, nearest
+from mctlib.contract import (
+    ParameterError,
+    as_columns,
+    as_timestamp,
+    as_window,
+    nearest,
+    number_meant,
+)
 from mctlib.eventlog.calendar import weeks_before
 from mctlib.eventlog.daily_metric import as_metric
 from mctlib.eventlog.observed import last_day
+from mctlib.eventlog.steps import MATCHERS
 
 NO_TIMELINE = (
     "it is empty. Give it one in the data YAML:  timeline: {path: file with day, kind, label}"
@@ -108,6 +116,8 @@ def _drivers(value: Any, info: Any) -> str:
 
 
 def _funnel(value: Any, _: Any) -> str:
+    if len(value) >= MATCHERS:
+        return f" has {len(value)} steps; {MATCHERS - 1} is the most."
     return "" if len(value) >= 2 else f" needs at least two steps, not {json.dumps(value)}."
 
 
@@ -270,7 +280,8 @@ def _period(value: Any, _: Any) -> str:
 def _money(value: Any, _: Any) -> str:
     if isinstance(value, (int, float)) and 0 <= value < float("inf"):
         return ""
-    return f" is an amount of money; write a number of 0 or more, not {json.dumps(value)}."
+    said = f" is an amount of money; write a number of 0 or more, not {json.dumps(value)}."
+    return said + number_meant(value)
 
 
 def _cost_error(value: Any, _: Any) -> str:
@@ -302,7 +313,8 @@ def _worth(value: Any, info: Any) -> str:
 def _share(value: Any, _: Any) -> str:
     if 0 < value <= 1:
         return ""
-    return f" must be a share above 0 and at most 1, not {json.dumps(value)}."
+    meant = number_meant(f"{value:g} %") if 1 < value <= 100 else ""
+    return f" must be a share above 0 and at most 1, not {json.dumps(value)}.{meant}"
 
 
 def one_of(*words: str) -> AfterValidator:

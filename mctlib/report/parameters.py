@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 
-from mctlib.contract import SOURCES
+from mctlib.contract import SOURCES, ParameterError
+from mctlib.eventlog.steps import window_of
 from mctlib.report.parameter_types import (
     Apart,
     Arms,
@@ -65,6 +66,24 @@ class FunnelParameters(Parameters):
     change_by: ColumnOrNone = ""
     required: list[StepNumber] = []
     drivers: Drivers = {}
+
+    @model_validator(mode="after")
+    def _whole(self, info: ValidationInfo) -> FunnelParameters:
+        """What only the whole question shows, in the analysis' own words."""
+        from mctlib.funnel.conversion import read_question
+        from mctlib.funnel.decomposition import read_periods, read_required
+
+        log: Any = info.context
+        fields = ("order", "exclude", "optional")
+        asked = {name: getattr(self, name) for name in fields}
+        steps, *_ = read_question(log, self.steps, competing=self.competing or None, **asked)
+        read_required(steps, self.required)
+        if self.before and not self.after:
+            raise ParameterError('before: compared with what? "after" names no period.')
+        if self.before:
+            window = window_of(steps, self.window)
+            read_periods(log, self.before, self.after, window=window, as_of=self.as_of)
+        return self
 
 
 class ActivationParameters(Parameters):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,21 +12,31 @@ import pandas as pd
 
 from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
-from mctlib.phrases import DAY_US
-from mctlib.tracking_plan.draft import likely_path
+from mctlib.eventlog.steps import ANY, Step
+from mctlib.phrases import DAY_US, listed
+from mctlib.sources.headers import LIKELY, word_of
+from mctlib.tracking_plan.draft import OF_THE_TOOL, likely_path
+from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
 
-LEAVES = r"((account|user|profile)[\W_]*)?(deleted?|removed?|churned?|cancell?ed|closed)"
-PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed).*"
+# Names of events, as `word_of` gives them: by which users leave, by which money comes in; and
+# values of tags that name nobody but ourselves.
+LEAVES = (
+    r"((account|user|profile|subscription|membership|konto|abo)_)?"
+    r"(deleted?|removed?|churned?|cancell?ed|closed|geloscht|gekundigt)"
+)
+PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed|bezahlt|gekauft|pago).*"
+OURSELVES = r"(organic|direct|none|not_set|n_?a|null|unknown|internal|direkt|organisch)?"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
-GUESSED = ("steps", "activation", "conversion", "window", "sources")
-MOST_STEPS, MOST_SEGMENTS = 4, 12
-SHOWN_EVENTS = 40
+GUESSED = ("steps", "activation", "conversion", "window", "sources", "aliases")
+MOST_STEPS, MOST_SEGMENTS = 5, 12
+SHOWN_EVENTS, FEW = 40, 5
+MANY_EACH = 1.5  # users that an account has at least
 HEAD = """\
 # The reports of {name}, drafted from its events{plan}; look at every question mark.
 # {run}
 # Events (users): {events}
-dataset: {name}
+{unused}dataset: {name}
 as_of: latest
 keep: 26
 notebooks:
@@ -41,19 +52,24 @@ ROI = """\
 #      by: "?"         # the column that tells who got it; "" where everybody did
 #      treated: "?"    # who got it
 #      value: "?"      # money per success; without it, and the cost, no money is told
-#      cost: "?"       # money spent
+#      cost: "?"       # money spent; the data YAML names the currency
 """
 
 
-def draft_of_pack(log: EventLog, run: str) -> str:
-    """The YAML of a pack with the questions that a log can answer; ``run``: how it is run."""
+def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
+    """The YAML of a pack with the questions that a log can answer, and what it cannot use.
+
+    ``run``: how it is run.
+    """
     counts = log.describe().sort_values(["n_users", "event"], ascending=[False, True])
+    events = [name for name in counts["event"] if not name.startswith(OF_THE_TOOL)]
     plan = read_plan(log.plan) if log.plan else None
-    names = [*plan.micro_conversions] if plan else []
-    path = likely_path(log, names, start=plan.start if plan else "")[:MOST_STEPS]
+    leaves = next((name for name in events if re.fullmatch(LEAVES, word_of(name))), "")
+    path, paid = _path(log, plan, events, leaves)
+    known = plan.micro_conversions if plan else {}
+    active = [n for n in path[1:] if n in known and known[n].outcome == "activation"]
     days = (log.last_event - log.first_event) / pd.Timedelta("1D")
     window = log.step(path[-1]).within or f"{next((d for d in (14, 7, 3) if 4 * d <= days), 1)}d"
-    leaves = next((e for e in log.event_names if re.fullmatch(LEAVES, e.lower())), "")
     columns = _segments(log)
     by = next(iter(columns), "")
     weeks = (days - as_window(window) / DAY_US) // 7
@@ -69,18 +85,17 @@ def draft_of_pack(log: EventLog, run: str) -> str:
         },
         "activation": {
             "start": path[0],
-            "activation": path[-1],
+            "activation": (active or path)[-1],
             "competing": leaves,
             "by": by,
             "horizon": f"{min(90, max(int(days / 2), 1))}d",
         },
     }
-    # what stands in people alone is no touch
-    if tags := [c for c in SOURCES if _levels(log, c) and not log.of_user(c)]:
-        paid = (
-            [n for n, m in plan.micro_conversions.items() if m.outcome == "revenue"] if plan else []
-        )
-        paid += [e for e in log.event_names if re.fullmatch(PAYS, e.lower())]
+    named = _named(log)
+    ours = {v for values in named.values() for v in values if re.fullmatch(OURSELVES, word_of(v))}
+    if not all(log.missing_events([Step(ANY, {f"event.{column}": MISSING})]) for column in named):
+        ours.add(MISSING)  # as some tools write it
+    if tags := [column for column, values in named.items() if set(values) - ours]:
         found["attribution"] = {
             "conversion": (paid or path[-1:])[0],
             "start": path[:1],
@@ -89,20 +104,64 @@ def draft_of_pack(log: EventLog, run: str) -> str:
             "sources": tags,
             "steps": path,
         }
-    events = [f"{e.event} {e.n_events:,} ({e.n_users:,})" for e in counts.itertuples()]
-    more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
+        if ours:
+            found["attribution"]["aliases"] = dict.fromkeys(sorted(map(str.lower, ours)), "")
+    told = [f"{e.event} {e.n_events:,} ({e.n_users:,})" for e in counts.itertuples()]
+    unused = list(_unused(log, named))
     text = HEAD.format(
         name=log.name,
         run=run,
         plan=" and its tracking plan" if plan else "",
-        events=", ".join(events[:SHOWN_EVENTS]) + more,
+        events=listed(told, most=SHOWN_EVENTS),
+        unused="".join(f"# {sentence}\n" for sentence in unused),
     )
     for notebook, asked in found.items():
         text += f"  {notebook}:\n    set:\n"
         for key, value in asked.items():
             mark = "  # guessed?" if key in GUESSED else ""
             text += f"      {key}: {json.dumps(value, ensure_ascii=False)}{mark}\n"
-    return text + ROI.format(start=json.dumps(path[0]), last=json.dumps(path[-1]), window=window)
+    text += ROI.format(start=json.dumps(path[0]), last=json.dumps(path[-1]), window=window)
+    return text, unused
+
+
+def _path(
+    log: EventLog, plan: Plan | None, events: list[str], leaves: str
+) -> tuple[list[str], list[str]]:
+    """Steps of a likely funnel, to an outcome of the plan or to money; and what brings money."""
+    known = plan.micro_conversions if plan else {}
+    names = [name for name in known or events if name != leaves]
+    tied = [name for name, each in known.items() if each.outcome in ("activation", "revenue")]
+    paid = [name for name, each in known.items() if each.outcome == "revenue"]
+    paid += [name for name in names if re.fullmatch(PAYS, word_of(name)) and name not in paid]
+    path = likely_path(log, names, start=plan.start if plan else "", ends=tied or paid)
+    return [*path[: MOST_STEPS - 1], path[-1]] if len(path) > MOST_STEPS else path, paid
+
+
+def _named(log: EventLog) -> dict[str, list[str]]:
+    """What events say in each column that can name a partner; of people alone it is no touch."""
+    levels = {column: _levels(log, column) for column in SOURCES}
+    return {column: found for column, found in levels.items() if found and not log.of_user(column)}
+
+
+def _unused(log: EventLog, named: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What the data hold and a pack cannot use as they are. named: values by column."""
+    spend, people = log.table("spend"), log.table("people")
+    words = {value.lower() for values in named.values() for value in values}
+    paid = {str(v) for c in ("partner_id", "channel") if c in spend for v in spend[c].dropna()}
+    if paid and not words & {name.lower() for name in paid}:
+        yield (
+            "No notebook uses the spend: attribution sets it against partners, and no event has "
+            f"{listed(sorted(paid), most=FEW, last='or')} as its {listed(SOURCES, last='or')}."
+        )
+    for column in () if log.accounts else people.columns:
+        several = people[column].nunique() * MANY_EACH < people[column].count()
+        if several and any(
+            re.fullmatch(likely, word_of(column)) for likely in LIKELY["account_id"]
+        ):
+            yield (
+                f'Where colleagues of one "{column}" act alike, map it in the data YAML, '
+                f'columns: {{account_id: "{column}"}}, so that ranges count per account.'
+            )
 
 
 def _segments(log: EventLog) -> list[str]:

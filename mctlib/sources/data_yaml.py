@@ -158,7 +158,7 @@ def read_dataset(path: Path) -> Dataset:
     if not dataset.events and not dataset.demo:
         mistakes.append(f"{path.name} names no events. Add  events: {{path: ...}}.")
     zone = dataset.reporting_timezone
-    if fault := _zone_fault(zone, f'the reporting_timezone "{zone}"'):
+    if fault := zone_fault(zone, f'the reporting_timezone "{zone}"'):
         mistakes.append(f"{path.name}: {fault}")
     for table, source in dataset.sources():
         if fault := _place_fault(table, source) or _format_fault(table, source):
@@ -219,7 +219,7 @@ def _format_fault(table: str, source: Source) -> str:
     if table not in tables:
         return f"format {source.format} fills {' or '.join(tables)}, not {table}."
     zone = source.timezone or "UTC"
-    if fault := _zone_fault(zone, f'the timezone "{zone}" of {table}'):
+    if fault := zone_fault(zone, f'the timezone "{zone}" of {table}'):
         return fault
     if source.encoding is not None and not is_encoding(source.encoding):
         near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
@@ -227,7 +227,8 @@ def _format_fault(table: str, source: Source) -> str:
     return _times_fault(table, source)
 
 
-def _zone_fault(zone: str, what: str) -> str:
+def zone_fault(zone: str, what: str) -> str:
+    """What is wrong with the zone of something, "" where nothing is."""
     zones = available_timezones()
     return "" if zone in zones else f"{what} is no IANA name.{nearest(zone, zones)}"
 

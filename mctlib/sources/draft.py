@@ -12,9 +12,9 @@ import duckdb
 
 from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError, column_type
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.sources.data_yaml import NAME, name_fault
+from mctlib.sources.data_yaml import NAME, name_fault, zone_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
-from mctlib.sources.headers import LIKELY, word_of
+from mctlib.sources.headers import CODES, CURRENCY, LIKELY, word_of
 from mctlib.sources.project import paths_of, project_root, store_folder
 from mctlib.sources.readers import HEADLESS, READERS, recognised
 from mctlib.sources.times import TimeColumn, letters_behind, local_example, unread
@@ -22,6 +22,8 @@ from mctlib.sources.unpack import Unpacking, likely_encoding, sheets_of
 from mctlib.sources.workbench import workbench
 
 YES_OR_NO = {"yes", "no", "0", "1", "true", "false"}
+# Lines of a draft that are put to a person: what is commented out, and a zone that is a guess.
+ASKED = r"( *)(?:# (?=currency|timezone|date_format)|(?=timezone))(\w+): (\S+|\".*?\")  # (.*)"
 CLOCK = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 # Header -> some of the values that stand below it.
 Values: TypeAlias = dict[str, list[str]]
@@ -77,6 +79,7 @@ def draft(name: str, files: Sequence[str]) -> str:
         raise ParameterError(name_fault(name))
     root = project_root()
     alike: dict[Drafted, list[str]] = {}
+    currencies: set[str] = set()
     left_out: list[str] = []
     untold: list[tuple[str, str, tuple[str, ...]]] = []
     with workbench(store_folder(root)) as (con, folder):
@@ -84,7 +87,7 @@ def draft(name: str, files: Sequence[str]) -> str:
             shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
             for unpacking in _ways(path, shown, folder, left_out):
                 try:
-                    drafted = _drafted(con, path, root, unpacking)
+                    drafted = _drafted(con, path, root, unpacking, currencies)
                     alike.setdefault(drafted, []).append(shown)
                 except _Untold as error:
                     untold.append((str(error), shown, error.asked))
@@ -98,7 +101,7 @@ def draft(name: str, files: Sequence[str]) -> str:
         raise DataError("\n".join(left_out))
     lines = ["# Drafted from the files; look at every line marked with a question mark."]
     lines.append(f"name: {name}")
-    lines.append("# currency: EUR  # printed with every amount of money: which?")
+    lines += _currency_lines(currencies)
     lines += [f"# left out: {sentence}" for sentence in left_out]
     for table in TABLES:
         sources = {key: names for key, names in alike.items() if key[0] == table}
@@ -111,14 +114,22 @@ def draft(name: str, files: Sequence[str]) -> str:
 
 
 def answered(text: str, ask: Callable[..., str]) -> str:
-    """A draft whose open questions are put to ``ask`` (question, default=what the draft says)."""
-    lines = []
+    """A draft whose open questions are put to ``ask`` (question, default=what the draft says).
+
+    Asked is what no file can tell; of several sources that lack the same, once.
+    """
+    lines, said = [], {}
     for line in text.splitlines():
         if lacking := re.fullmatch(r'( +"\w+": )"\?"  # not found: (.*)', line):
             line = lacking[1] + json.dumps(ask(f"{lacking[1].strip()} {lacking[2]}"))
-        elif unsure := re.fullmatch(r"( +)# (timezone|date_format): (\S+|\".*?\")  # (.*)", line):
+        elif unsure := re.fullmatch(ASKED, line):
             indent, field, value, question = unsure.groups()
-            line = f"{indent}{field}: {ask(f'{field}: {question}', default=value)}"
+            question = f"{field}: {question.removeprefix('guessed? ')}"
+            if question not in said:
+                said[question] = ask(question, default=value)
+            while field == "timezone" and (fault := zone_fault(said[question], "it")):
+                said[question] = ask(fault, default=value)
+            line = f"{indent}{field}: {said[question]}"
         lines.append(line)
     return "\n".join(lines) + "\n"
 
@@ -138,12 +149,17 @@ def _ways(path: Path, shown: str, folder: Path, left_out: list[str]) -> list[Unp
 
 
 def _drafted(
-    con: duckdb.DuckDBPyConnection, path: Path, root: Path, unpacking: Unpacking
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    root: Path,
+    unpacking: Unpacking,
+    currencies: set[str],
 ) -> Drafted:
     """As `_described`, of a file however packed."""
     files = find(con, [path], root=root, unpacking=unpacking, headless=HEADLESS)
     with one_sentence({file.path: file.shown for file in files}):
-        found = [_described(con, file) for file in {file.headers: file for file in files}.values()]
+        shapes = {file.headers: file for file in files}.values()
+        found = [_described(con, file, currencies) for file in shapes]
     table, format, more = found[0]
     if {other[:2] for other in found} != {(table, format)}:
         kinds = " and ".join(sorted({other[0] for other in found}))
@@ -155,12 +171,16 @@ def _drafted(
     return table, format, more
 
 
-def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
-    """Of one file: its table, its format, and the further lines of its source."""
+def _described(con: duckdb.DuckDBPyConnection, file: File, currencies: set[str]) -> Drafted:
+    """Of one file: its table, its format, and the further lines of its source.
+
+    What its money is in joins the ``currencies``.
+    """
     rows = con.sql(f"{scan(con, [file])} LIMIT 1000").fetchall()
     values: Values = {
         plain(header): [row[i] for row in rows if row[i]] for i, header in enumerate(file.headers)
     }
+    currencies |= _currencies(values | _properties(values))
     format = recognised(file)
     if format == "mixpanel" and not any('"distinct_id"' in p for p in values.get("properties", ())):
         format = None
@@ -192,10 +212,32 @@ def _described(con: duckdb.DuckDBPyConnection, file: File) -> Drafted:
     return table, format, tuple(_map_lines(table, chosen, {}))
 
 
+def _currencies(values: Values) -> set[str]:
+    """In what the amounts below some headers are; "" for money that does not say it."""
+    found: set[str] = set()
+    for header, seen in values.items():
+        word = word_of(header)
+        if re.fullmatch(CURRENCY, word):
+            found |= {value.strip().upper() for value in seen}
+        elif seen and re.fullmatch(f"{LIKELY['amount']}|{LIKELY['revenue']}", word):
+            found |= {code[:3].upper() for code in re.findall(CODES, word)} or {""}
+    return {code for code in found if re.fullmatch("[A-Z]{3}", code)} or {""} & found
+
+
+def _currency_lines(currencies: set[str]) -> list[str]:
+    """The line that names the currency, or asks for it where there is money."""
+    said = sorted(currencies - {""})
+    if len(said) == 1:
+        return [f"currency: {said[0]}  # guessed? printed with every amount, nothing is converted"]
+    which = f" The files say {listed(said)}" if said else ""
+    asked = f"# currency: EUR  # printed with every amount, nothing is converted: which?{which}"
+    return [asked] if currencies else []
+
+
 def _properties(values: Values) -> Values:
     """The keys of the column `properties` as columns."""
     found: Values = {}
-    for text in values.get("properties", ()):
+    for text in values.get("properties") or values.get("event_properties", ()):
         with suppress(ValueError, AttributeError):
             for key, value in json.loads(text).items():
                 found.setdefault(key, []).append(str(value))

@@ -14,6 +14,14 @@ PERSON = (
 # what stands behind, and before, the name of what it tells apart
 KEY = "id|uid|uuid|guid|key|no|nr|number|nummer|kennung|identifiant|numero"
 ID_OF = "(id|identifiant|identificador|numero)_(de_)?(l_)?"
+FIRM = (
+    "account|company|employer|organi[sz]ation|org|workspace|tenant|agency|"
+    "firm(a|en)|unternehmens?|arbeitgeber|konto|mandant(en)?"
+)
+OF_FIRM = "((associated|primary|current|parent|account)_)?"
+CODES = "eur|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|cad|jpy|inr|brl"  # of money, within a header
+IN = rf"(_(in_)?({CODES}|euros?|netto|brutto))*"
+CURRENCY = r"currency(_?code)?|waehrung|wahrung|devise|monnaie|moneda"
 # Names of headers, as `word_of` gives them, that likely mean a canonical column; where several
 # lists stand, a header of an earlier one is preferred.
 LIKELY: dict[str, str | tuple[str, ...]] = {
@@ -57,9 +65,10 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
         r"registrad[oa](_el)?|(fecha_de_)?(registro|alta|inscripcion)",
     ),
     "account_id": (
-        r"(account|company|employer|organi[sz]ation|org)(_?id)?",
-        rf"(firma|firmen|unternehmens?|arbeitgeber|konto|mandant)(_?({KEY}))?",
-        rf"({ID_OF})?(entreprise|societe|employeur|compte|empresa|empleador|cuenta)",
+        rf"{OF_FIRM}({FIRM})_?({KEY})",
+        rf"{OF_FIRM}({FIRM})(_?name)?",
+        rf"({ID_OF}|nom_(de_)?(l_)?|nombre_(de_)?(la_)?)?"
+        r"(entreprise|societe|employeur|compte|empresa|empleador|cuenta)",
     ),
     "plan": r"(pricing_?)?(plan|tier)|subscription(_plan)?|tarif|paket|abo(nnement)?|formule|"
     r"forfait|suscripcion|tarifa",
@@ -70,7 +79,8 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
     ),
     "renewed_at": r"(renewed|renewal)(_?(at|on|date))?|verlae?ngert(_am)?|verlae?ngerung|"
     r"renouvele(_le)?|(date_de_)?renouvellement|renovado(_el)?|(fecha_de_)?renovacion",
-    "revenue": r"revenue|mrr|arr|umsatz|erlose?|chiffre_d_affaires|revenu|ingresos|facturacion",
+    "revenue": r"(revenue|mrr|arr|umsatz|erlose?|chiffre_d_affaires|revenu|ingresos|facturacion)"
+    rf"{IN}",
     "consent": CONSENT,
     "submitted_at": (
         r"(submitted|submit|completed|response|answered)_?(at|on|date|time).*|"
@@ -83,8 +93,7 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
     r"comentario|razon",
     "day": r"day|date|week|tag|datum|woche|jour|semaine|dia|fecha|semana",
     "amount": r"(amount|spend|cost|fee|price|betrag|kosten|ausgaben|preis|montant|couts?|prix|"
-    r"depenses?|importe|monto|costes?|gastos?|precio)"
-    r"(_(in_)?(eur|euros?|usd|gbp|chf|netto|brutto))?",
+    rf"depenses?|importe|monto|costes?|gastos?|precio){IN}",
     "kind": r"kind|type|category|art|typ|kategorie|categorie|tipo|categoria",
     "label": r"label|title|what|headline|titel|bezeichnung|was|titre|libelle|titulo",
 }

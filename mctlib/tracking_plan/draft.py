@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mctlib.tracking_plan.formats import read_file
 from mctlib.tracking_plan.imported import Content, Imported
 from mctlib.tracking_plan.plan import MicroConversion, in_words
 from mctlib.tracking_plan.reading import as_plan
+from mctlib.tracking_plan.spreadsheets import platform_of
 
 MOST_EVENTS = 30  # in a draft, those of most users
 ENOUGH_USERS = 50  # to see an order in
@@ -128,21 +129,37 @@ def draft_of_log(name: str, log: EventLog) -> str:
     return _written(name, "the events of its log, those of most users first", body, guessed, rest)
 
 
-def likely_path(log: EventLog, names: Sequence[str] = (), start: Any = "") -> list[str]:
+def likely_path(
+    log: EventLog, names: Sequence[str], *, start: Any = "", ends: Sequence[str] = ()
+) -> list[str]:
     """Events of which each is mostly done after the one before it, from the start on.
 
-    Of ``names``, or of all that users do about once.
+    Of ``names``, those that users do about once. It goes to the furthest of the ``ends`` that
+    mostly come after the start; else as far as it goes.
     """
-    counts = log.describe().sort_values(["n_users", "event"], ascending=[False, True])
+    counts = log.describe()
     often = set(counts["event"][counts["n_events"] > OFTEN * counts["n_users"]])
-    own = [name for name in names or counts["event"] if not name.startswith(OF_THE_TOOL)]
-    names = ([name for name in own if name not in often] or own)[:MOST_EVENTS]
-    before, first = _orders(log, list(names))
-    path = [start if start in names else first]
+    once = [name for name in names if name not in often][:MOST_EVENTS]
+    names = [name for name in names if name in (*once, start, *ends)] or list(names)[:MOST_EVENTS]
+    before, first = _orders(log, names)
+    first = start if start in names else first
+    ways = [_way(before, first, last) for last in ends if last != first]
+    if path := max(ways, key=len, default=[]):
+        return path
+    path = [first]
     while follow := [name for name in names if path[-1] in before.get(name, ())]:
         path.append(follow[0])
-    others = [name for name in names if name not in path]
+    others = [name for name in (*ends, *names) if name not in path]
     return path if len(path) > 1 or not others else [*path, others[0]]
+
+
+def _way(before: Mapping[str, Collection[str]], first: str, last: str) -> list[str]:
+    """The longest chain of events from one to another, [] where there is none."""
+    if last == first:
+        return [first]
+    ways = [_way(before, first, between) for between in before.get(last, ())]
+    way = max(ways, key=len, default=[])
+    return [*way, last] if way else []
 
 
 def _type(seen: Iterable[str]) -> Any:
@@ -155,10 +172,10 @@ def _type(seen: Iterable[str]) -> Any:
 
 
 def _platforms(log: EventLog) -> dict[str, list[str]]:
-    """Event -> the platforms on which it was seen."""
+    """Event -> the platforms on which it was seen, in the contract's words."""
     counts = log.counts(by="platform")
-    counts = counts[counts["platform"] != MISSING]
-    return {str(event): list(on) for event, on in counts.groupby("event")["platform"]}
+    seen = counts[counts["platform"] != MISSING].groupby("event")["platform"]
+    return {str(event): sorted({platform_of(str(on)) for on in ons}) for event, ons in seen}
 
 
 def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]], str]:

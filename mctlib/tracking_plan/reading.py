@@ -11,7 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from mctlib.contract import DataError, nearest
+from mctlib.contract import DataError, nearest, number_meant
 from mctlib.strict_yaml import Loader, fault_of, read
 from mctlib.tracking_plan.plan import Plan, shown
 
@@ -94,7 +94,8 @@ def _fault(error: Any, given: Any) -> str:
     if kind in FAULTS:
         return f" {FAULTS[kind]}."
     rule = KINDS.get(kind) or error["msg"].removeprefix("Input ").replace("should", "must")
-    return f" {rule}, not {shown(given)}."
+    meant = number_meant(given) if "number" in rule else ""
+    return f" {rule}, not {shown(given)}.{meant}"
 
 
 def _fields_at(place: tuple[Any, ...]) -> list[str]:

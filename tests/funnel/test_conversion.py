@@ -626,9 +626,23 @@ def test_caveats_name_ties_skipped_steps_and_names_that_do_not_occur():
         (
             ["aa", "bb"],
             {"order": "unordered"},
-            "steps: nobody did any of them up to 2026-01-05. "
-            'The event "aa" does not occur in frame. Did you mean "a"? The event "bb" does not',
+            'steps: event "aa" does not occur in frame. Did you mean "a"?\n'
+            'steps: event "bb" does not occur in frame. Did you mean "b"?',
         ),
+        (
+            ["none", "nothing"],
+            {"order": "unordered"},
+            "steps: nobody did any of them up to 2026-01-05. "
+            'The event "none" does not occur in frame. The event "nothing" does not',
+        ),
+        (["a", "bb"], {}, 'steps: event "bb" does not occur in frame. Did you mean "b"?'),
+        (["a", "b"], {"competing": "aa"}, 'competing: event "aa" does not occur in frame. Did'),
+        (
+            ["a", "b"],
+            {"exclude": [{"event": "bb"}]},
+            'exclude: event "bb" does not occur in frame. Did you mean "b"?',
+        ),
+        (["a"] * 65, {}, "65 steps, exclusions and other matchers are asked for at once; 64 is"),
         (
             ["a", "b"],
             {"competing": ["x", "b"]},

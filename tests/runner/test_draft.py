@@ -11,6 +11,7 @@ import yaml
 from mctlib import open_log
 from mctlib.runner.draft import draft_of_pack
 from mctlib.sources.draft import answered
+from tests.support.logs import log_of
 from tests.support.project import ROOT, mctlib
 
 PATH = ["Signed up", "Profile done", "Interview booked"]
@@ -71,13 +72,69 @@ def test_a_pack_asks_what_the_log_can_answer(root, monkeypatch):
         " event: Action, timestamp: When, channel: Country}}\n"
     )
     log = open_log("two")
-    text = draft_of_pack(log, "run it")
+    text, unused = draft_of_pack(log, "run it")
     funnel = yaml.safe_load(text)["notebooks"]["funnel"]["set"]
     n = log.describe().set_index("event").loc["Page viewed"]
     assert f"Page viewed {n.n_events:,} ({n.n_users:,})" in text
     assert funnel["steps"] == PATH
     assert (funnel["window"], funnel["by"], funnel["after"]) == ("14d", "channel", "last 4w")
     assert '#      value: "?"' in text
+    assert not unused
+
+
+@pytest.fixture
+def tagged(root, monkeypatch):
+    """The same users, each with a source, a company of two and money spent on nobody they name."""
+    monkeypatch.chdir(root)
+    rows = list(csv.reader((root / "export.csv").open()))[1:]
+    sources = ["organic", "Direct", "(none)", "creator_ana", ""]
+    with (root / "tagged.csv").open("w", newline="") as file:
+        write = csv.writer(file)
+        write.writerow(["user_id", "event", "timestamp", "utm_source"])
+        write.writerows([u, e, at, sources[int(u[1:]) % 5]] for u, e, at, _ in rows)
+    people = [f"c{user},firm{user // 2}" for user in range(400)]
+    (root / "people.csv").write_text("\n".join(["user_id,Company", *people]))
+    (root / "spend.csv").write_text("day,channel,amount\n2026-02-01,job_board,9.5\n")
+    (root / "params/data.tagged.yaml").write_text(
+        "name: tagged\nevents: {path: tagged.csv}\npeople: {path: people.csv}\n"
+        "spend: {path: spend.csv}\n"
+    )
+    return root
+
+
+def test_what_names_ourselves_is_no_partner_and_what_is_not_used_is_told(tagged):
+    text, unused = draft_of_pack(open_log("tagged"), "run it")
+    attribution = yaml.safe_load(text)["notebooks"]["attribution"]["set"]
+    assert attribution["aliases"] == {"(none)": "", "direct": "", "organic": ""}
+    spend, company = unused
+    assert "No notebook uses the spend" in spend and "no event has job_board as its" in spend
+    assert 'columns: {account_id: "Company"}' in company
+    assert f"# {spend}\n# {company}\n" in text
+
+
+def test_a_drafted_funnel_ends_where_the_plan_says_what_it_is_for(tagged):
+    plan = tagged / "params/plan.tagged.yaml"
+    plan.write_text(
+        "start: Signed up\nmicro_conversions:\n  Signed up:\n"
+        "  Profile done: {outcome: activation}\n  Interview booked:\n"
+        "  Page viewed: {outcome: engagement}\n  Account closed:\n"
+    )
+    asked = yaml.safe_load(draft_of_pack(open_log("tagged"), "")[0])["notebooks"]
+    assert asked["funnel"]["set"]["steps"] == PATH[:2]
+    assert asked["activation"]["set"]["activation"] == "Profile done"
+    plan.write_text(plan.read_text().replace("booked:", "booked: {outcome: revenue, within: 30d}"))
+    asked = yaml.safe_load(draft_of_pack(open_log("tagged"), "")[0])["notebooks"]
+    assert (asked["funnel"]["set"]["steps"], asked["funnel"]["set"]["window"]) == (PATH, "30d")
+    assert asked["activation"]["set"]["activation"] == "Profile done"
+    assert asked["attribution"]["set"]["conversion"] == "Interview booked"
+    plan.unlink()
+
+
+def test_a_path_of_many_steps_keeps_its_end():
+    """Sixty users do a, b, ... g in turn, an hour apart."""
+    rows = [(f"u{i}", event, hour) for i in range(60) for hour, event in enumerate("abcdefg")]
+    text, _ = draft_of_pack(log_of(rows, unit="h"), "")
+    assert yaml.safe_load(text)["notebooks"]["funnel"]["set"]["steps"] == [*"abcdg"]
 
 
 def test_a_file_that_is_there_is_not_written_over(root):
@@ -93,23 +150,44 @@ def test_open_questions_of_a_draft_are_put_to_a_person():
 
     def ask(question, default=None):
         asked.append(question)
-        return default or "When"
+        return "When" if default is None else {"UTC": "Europe/Berlin"}.get(default, default)
 
+    no_zone = "    timezone: UTC  # guessed? the times carry no zone\n"
     text = (
+        "# currency: EUR  # printed with every amount: which?\n"
         "events:\n  - path: x.csv\n    columns:\n"
         '      "timestamp": "?"  # not found: which of When or Then?\n'
-        "    # timezone: Europe/London  # which zone is meant by BST?\n"
         '    # date_format: "%d.%m.%Y"  # or "%m.%d.%Y"? The times do not tell\n'
-        "# currency: EUR  # which?\n"
+        f"{no_zone}    encoding: cp1252  # guessed? the file is not UTF-8\n"
+        f"  - path: y.csv\n{no_zone}"
+        "  - path: z.csv\n    # timezone: Europe/London  # which zone is meant by BST?\n"
     )
-    source = yaml.safe_load(answered(text, ask))["events"][0]
-    assert source["columns"] == {"timestamp": "When"}
-    assert (source["timezone"], source["date_format"]) == ("Europe/London", "%d.%m.%Y")
+    said = yaml.safe_load(answered(text, ask))
+    first, second, third = said["events"]
+    assert (said["currency"], first["columns"]) == ("EUR", {"timestamp": "When"})
+    assert (first["timezone"], first["date_format"]) == ("Europe/Berlin", "%d.%m.%Y")
+    assert (second["timezone"], third["timezone"]) == ("Europe/Berlin", "Europe/London")
+    assert first["encoding"] == "cp1252"
     assert [question.split(":")[0].strip('"') for question in asked] == [
+        "currency",
         "timestamp",
-        "timezone",
         "date_format",
+        "timezone",  # of two sources that lack it, once
+        "timezone",
     ]
+
+
+def test_a_zone_that_is_none_is_asked_for_again():
+    answers = iter(["Berlin", "Europe/Berlin"])
+    asked = []
+
+    def ask(question, default=None):
+        asked.append(question)
+        return next(answers)
+
+    text = "    timezone: UTC  # guessed? the times carry no zone\n"
+    assert answered(text, ask) == "    timezone: Europe/Berlin\n"
+    assert "Berlin" in asked[1] and "is no IANA name" in asked[1]
 
 
 def test_what_is_no_pack_of_the_dataset_is_not_run(root):

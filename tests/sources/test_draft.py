@@ -55,7 +55,6 @@ def test_a_drafted_yaml_in_full(project):
     assert draft("talent", ["app_log.csv", "crm.csv"]) == (
         "# Drafted from the files; look at every line marked with a question mark.\n"
         "name: talent\n"
-        "# currency: EUR  # printed with every amount of money: which?\n"
         "events:\n"
         '  - path: "app_log.csv"\n'
         "    format: columns\n"
@@ -293,4 +292,57 @@ def test_a_drafted_yaml_joins_a_day_and_its_clock(project):
         '      "event": "Event"  # guessed?\n'
         '      "timestamp": ["Date", "Time"]  # guessed?\n'
         '    date_format: "%d.%m.%Y %H:%M"  # guessed?\n' + GUESSED
+    )
+
+
+# A file of spend or people beside the events, and the line of the currency, "" where none is asked.
+ASKS = "# currency: EUR  # printed with every amount, nothing is converted: which?"
+MONEY = {
+    "no money": ("user_id,Tarif\nu,x\n", ""),
+    "a header that says it": ("Tag;Kosten in EUR\n2026-01-05;5\n", "currency: EUR  # guessed?"),
+    "another": ("user_id,created_at,MRR (USD)\nu,2026-01-05,5\n", "currency: USD  # guessed?"),
+    "a column that says it": (
+        "day,amount,currency\n2026-01-05,5,CHF\n",
+        "currency: CHF  # guessed?",
+    ),
+    "money of no currency": ("day,amount\n2026-01-05,5\n", ASKS),
+    "several": (
+        "day,amount,currency\n2026-01-05,5,CHF\n2026-01-06,5,EUR\n",
+        f"{ASKS} The files say",
+    ),
+    "an empty column": ("user_id,created_at,revenue\nu,2026-01-05,\n", ""),
+}
+
+
+@pytest.mark.parametrize(("content", "line"), MONEY.values(), ids=MONEY)
+def test_a_currency_is_guessed_or_asked_where_there_is_money(project, content, line):
+    Path("e.csv").write_text(HEAD + ROW)
+    Path("m.csv").write_text(content)
+    text = draft("mine", ["e.csv", "m.csv"])
+    found = [said for said in text.splitlines() if "currency" in said]
+    assert len(found) == bool(line) and "".join(found).startswith(line)
+
+
+def test_money_in_properties_says_its_currency(project):
+    own = '"distinct_id": "u", "time": 1772457300, "amount": 9.5, "currency": "eur"'
+    Path("e.jsonl").write_text('{"event": "paid", "properties": {' + own + "}}\n")
+    assert "\ncurrency: EUR  # guessed?" in draft("mine", ["e.jsonl"])
+
+
+ACCOUNTS = ["Company", "company_name", "Account Name", "Employer", "Associated Company", "org_id"]
+ACCOUNTS += ["Arbeitgeber", "Firmenname", "Mandant Nr.", "Nom de l'entreprise", "Empresa"]
+
+
+@pytest.mark.parametrize("header", ACCOUNTS)
+def test_where_people_work_is_their_account(project, header):
+    Path("e.csv").write_text(HEAD + ROW)
+    Path("p.csv").write_text(f"user_id,created_at,{header}\nu,2026-01-05,x\nv,2026-01-05,x\n")
+    assert drafted(draft("mine", ["e.csv", "p.csv"]))["people"].columns["account_id"] == header
+
+
+def test_the_number_of_an_account_stands_before_its_name(project):
+    Path("e.csv").write_text(HEAD + ROW)
+    Path("p.csv").write_text("user_id,created_at,Company,Company ID\nu,2026-01-05,x,1\n")
+    assert (
+        drafted(draft("mine", ["e.csv", "p.csv"]))["people"].columns["account_id"] == "Company ID"
     )

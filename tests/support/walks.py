@@ -18,6 +18,11 @@ CASES = {
 
 def log_of_case(case):
     events = pd.DataFrame(case["events"]).rename(columns={"user": "user_id", "ts": "timestamp"})
+    if case["mode"] == "ordered":
+        # "step three" of nobody would pass for a misspelt "step two": who never enters does it
+        lacking = [step for step in case["steps"][1:] if step not in events["event"].to_list()]
+        never = events.head(len(lacking)).assign(user_id="never enters", event=lacking)
+        events = pd.concat([events, never])
     return EventLog.from_frame(
         events.assign(timestamp=pd.to_datetime(events["timestamp"], format="ISO8601"))
     )

@@ -1,0 +1,151 @@
+"""What the README says a newcomer may do, done as it is printed, on a small export of our own."""
+
+import gzip
+import json
+import re
+import shlex
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mctlib.__main__ import main
+from mctlib.report.parameters import MODELS
+from tests.support.project import ROOT, mctlib
+
+README = (ROOT / "README.md").read_text("utf-8")
+PATH = ["signed_up", "profile_completed", "first_job_posted"]
+PROGRAM = ".venv/bin/python -m mctlib "
+
+
+def blocks(language, words):
+    """Blocks of code of a language, without their indent, whose text has these words."""
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", README, re.M | re.S)
+    return [
+        re.sub(rf"^{indent}", "", text, flags=re.M)
+        for indent, named, text in found
+        if named == language and words in text
+    ]
+
+
+def commands(words):
+    """The commands of a block as arguments of the program, comments left out."""
+    (block,) = blocks("", words)
+    return [
+        shlex.split(line.removeprefix(PROGRAM), comments=True)
+        for line in block.splitlines()
+        if line.startswith(PROGRAM)
+    ]
+
+
+def call(arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """600 users over 20 weeks: seven in ten complete the profile, half of these post a job."""
+    for folder in ("params", "exports", "notebooks"):
+        (tmp_path / folder).mkdir()
+    for notebook in ("funnel", "activation"):
+        text = (ROOT / f"notebooks/{notebook}.ipynb").read_text("utf-8")
+        (tmp_path / f"notebooks/{notebook}.ipynb").write_text(text, "utf-8")
+    rng, events = np.random.default_rng(1), []
+    people = ["User ID,Created"]
+    for user in range(600):
+        at = datetime(2026, 1, 1) + timedelta(days=rng.uniform(0, 140))
+        people.append(f"u{user},{at:%Y-%m-%d %H:%M:%S}")
+        for event in PATH[: 1 + (rng.random() < 0.7) * (1 + (rng.random() < 0.5))]:
+            own = {"time": int((at - datetime(1970, 1, 1)).total_seconds())}
+            own |= {"distinct_id": f"u{user}", "$insert_id": f"{user} {event}"}
+            own |= {"mp_lib": ("web", "android")[user % 2]}
+            events.append(json.dumps({"event": event, "properties": own}))
+            at += timedelta(hours=rng.exponential(30))
+    with gzip.open(tmp_path / "exports/events.jsonl.gz", "wt") as file:
+        file.write("\n".join(events))
+    (tmp_path / "exports/crm.csv").write_text("\n".join(people))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_as_printed():
+    """The two files that a newcomer writes."""
+    (data,), (pack,) = blocks("yaml", "name: talentflow"), blocks("yaml", "dataset: talentflow")
+    assert pack.startswith("# params/talentflow.yaml\n")
+    Path("params/data.talentflow.yaml").write_text(data)
+    Path("params/talentflow.yaml").write_text(pack)
+
+
+def test_an_own_export_is_loaded_checked_and_drafted_from(project):
+    write_as_printed()
+    assert "600 of 600 users with events are among people" in call(["load", "talentflow"])
+    said = call(["check", "params/talentflow.yaml"])
+    assert said.startswith("params/talentflow.yaml is good: funnel, activation on talentflow")
+    Path("params/talentflow.yaml").unlink()
+    for step in ("new plan talentflow", "new pack talentflow"):
+        assert f"`{step}`" in README
+        call(step.split())
+    call(["check", "params/talentflow.yaml"])
+
+
+def test_a_tracking_plan_is_drafted_imported_checked_and_written(project):
+    write_as_printed()
+    schema = {"type": "object", "properties": {"role": {"type": "string"}}}
+    rules = [{"type": "TRACK", "key": event, "version": 1, "jsonSchema": schema} for event in PATH]
+    Path("segment.json").write_text(json.dumps({"data": {"trackingPlan": {"rules": rules}}}))
+    Path("batch.jsonl").write_text('{"event": "signed_up", "platform": "web"}\n')
+    plan = Path("params/plan.talentflow.yaml")
+    done = commands("check plan talentflow")
+    assert [words[:2] for words in done] == [
+        *([["new", "plan"]] * 2),
+        ["check", "plan"],
+        ["check", "events"],
+        ["new", "schemas"],
+    ]
+    for arguments in done:
+        if arguments[:2] == ["new", "plan"]:
+            plan.unlink(missing_ok=True)  # the README names two ways, one beside the other
+        call(arguments)
+    assert sorted(path.stem for path in Path("schemas").iterdir()) == sorted(PATH)
+    assert Path("batch.jsonl.report.json").is_file()
+
+
+def test_people_are_forgotten(project):
+    write_as_printed()
+    Path("ids.txt").write_text("u1\nu2\n")
+    (arguments,) = commands("forget talentflow")
+    assert "rejected (forgotten)" in call(arguments)
+
+
+@pytest.mark.integration
+def test_one_command_leads_from_an_export_to_a_page(project):
+    (arguments,) = commands("start talentflow")
+    done = mctlib(project, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[-1]).is_file()
+    write_as_printed()
+    again = mctlib(project, "run", "params/talentflow.yaml")
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_python_block_runs_as_it_is_printed(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks("python", "open_log")
+    names = {}
+    exec(code, names)
+    assert len(names["funnel"].steps) == 2
+
+
+def test_the_table_of_parameters_names_what_the_notebooks_ask():
+    table = README.split("| parameter | notebook |")[1].split("\n\n")[0]
+    told = {notebook: {"dataset"} for notebook in MODELS}
+    for line in table.splitlines()[2:]:
+        _, names, notebooks, _ = (cell.strip() for cell in line.split("|", 3))
+        of = MODELS if notebooks == "all" else notebooks.split(", ")
+        for notebook in of:
+            told[notebook] |= set(re.findall(r"`([a-z_]+)`", names))
+    assert told == {name: {"dataset", *model.model_fields} for name, model in MODELS.items()}

@@ -479,7 +479,10 @@ def test_errors_name_the_parameter():
         times=5,
     )
     for message, options in [
-        ('reference: "nw" is none of the arms of 10 users or more.*Did you mean "new"', {"reference": "nw"}),
+        (
+            'reference: "nw" is none of the arms of 10 users or more.*Did you mean "new"',
+            {"reference": "nw"},
+        ),
         (
             "window: 5 days after 2026-03-10 are not over on 2026-03-12, the last",
             {"as_of": "2026-03-12"},

@@ -25,6 +25,7 @@ from mctlib.sources.project import content_of, name_in
 from mctlib.sources.readers import READERS
 from mctlib.sources.spellings import format_fault
 from mctlib.sources.unpack import is_encoding
+from mctlib.strict_yaml import sound
 
 NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
@@ -151,30 +152,13 @@ def read_dataset(path: Path) -> Dataset:
         dataset = Dataset.model_validate(content)
     except ValidationError as errors:
         mistakes += _field_faults(content, errors)
-        dataset = Dataset.model_validate({"name": name_in(path)} | _sound(content, errors))
+        dataset = Dataset.model_validate({"name": name_in(path)} | sound(content, errors.errors()))
     mistakes += _dataset_faults(dataset, content, path)
     for table, source in dataset.sources():
         mistakes += _source_faults(table, source)
     if mistakes:
         raise DataError("\n".join(f"{path.name}: {fault}" for fault in mistakes))
     return dataset
-
-
-def _sound(content: dict[str, Any], errors: ValidationError) -> dict[str, Any]:
-    """What is left without the fields, and the sources, in which there are errors."""
-    wrong = {error["loc"][:2] for error in errors.errors()}
-    left = {}
-    for field, value in content.items():
-        some = [at for at in wrong if at[0] == field]
-        if not isinstance(field, str):
-            continue
-        if isinstance(value, list):
-            sound = [one for n, one in enumerate(value) if (field, n) not in some]
-            if len(sound) + len(some) == len(value):
-                left[field] = sound
-        elif not some:
-            left[field] = value
-    return left
 
 
 def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> Iterator[str]:

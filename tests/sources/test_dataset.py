@@ -262,7 +262,7 @@ people: {format: ga4}
         'the timezone "CET9',
         'the encoding "utf-99',
         'event" in columns',
-        'the date_format "DD.MM.YYYY',
+        'the date_format "D.M.Y',
         'the format "mixpenal',
         "people needs either",
         "format ga4 fills",

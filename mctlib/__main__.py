@@ -83,27 +83,33 @@ class _Sentences(click.Group):
         return super().main(*arguments, **named)
 
     def invoke(self, ctx: click.Context) -> object:
-        from mctlib.contract import DataError, ParameterError
-
         try:
             with _stops_heard():
                 return super().invoke(ctx)
-        except (DataError, ParameterError) as error:
-            sentence = str(error)
-        except OSError as error:
-            sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
         except KeyboardInterrupt:
-            _remove_staged(own=True)  # it may have been stopped while it cleaned up
+            # it may have been stopped while it cleaned up, or before it had anything to stage
+            if "mctlib.eventlog.build" in sys.modules:
+                _remove_staged(own=True)
             click.echo("Stopped; nothing was published.", err=True)
             raise click.exceptions.Exit(130) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            sentence = _kept(error)
-        for line in sentence.splitlines():  # one a mistake
-            # a file without line ends is one long name
-            click.echo(f"Error: {line[:1000]}", err=True)
+            for line in _said(error).splitlines():  # one a mistake
+                # a file without line ends is one long name
+                click.echo(f"Error: {line[:1000]}", err=True)
         raise click.exceptions.Exit(2)
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in sentences."""
+    from mctlib.contract import DataError, ParameterError
+
+    if isinstance(error, (DataError, ParameterError)):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
+    return _kept(error)
 
 
 def _remove_staged(*, own: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,25 @@ def fault_of(error: Exception) -> tuple[str, str]:
         return "", "it is not UTF-8"
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f" in line {mark.line + 1}" if mark else "", problem
+
+
+def sound(content: dict[str, Any], faults: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is left without the fields, or entries of a field, that a model finds ``faults`` with.
+
+    So the rest can be looked at too, and all that is wrong be told at once.
+    """
+    wrong: dict[Any, set[Any]] = {}
+    for fault in faults:
+        field, *entry = fault["loc"][:2]
+        wrong.setdefault(field, set()).update(entry or [None])
+    left: dict[str, Any] = {}
+    for field, value in content.items():
+        entries = value if isinstance(value, dict) else {}
+        if isinstance(value, list):
+            entries = dict(enumerate(value))
+        if field not in wrong:
+            left[field] = value
+        elif wrong[field] <= entries.keys():
+            kept = {key: entry for key, entry in entries.items() if key not in wrong[field]}
+            left[field] = list(kept.values()) if isinstance(value, list) else kept
+    return left

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from mctlib.contract import Mistakes, ParameterError, number_meant
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import listed
-from mctlib.report.parameters import MODELS, OF_THE_DEMO
+from mctlib.report.parameters import MODELS, OF_THE_DEMO, Parameters
 from mctlib.sources.project import shown
 
 TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, tuple, object)}
@@ -79,21 +79,31 @@ def _declared_in(body: list[ast.stmt]) -> dict[str, Declared]:
     return found
 
 
+class _Unread(ValueError):
+    """Something was asked of data that could not be read."""
+
+
+class _NoData:
+    def __getattr__(self, name: str) -> Any:
+        raise _Unread
+
+
 def settled(
     notebook: str,
     declared: Mapping[str, Declared],
     given: Mapping[str, Given],
     unset: str,
-    log: EventLog,
+    log: EventLog | None,
 ) -> dict[str, Any]:
     """The values that a notebook runs with, checked against its types and the data.
 
     Periods and days that were told in words are days. What is not given is for the demo the
     notebook's own, for any other dataset what its model says: empty, or to be given; ``unset``
-    names the file that could hold it. Raises ParameterError with one line a mistake.
+    names the file that could hold it. Without a ``log``, for the data cannot be read, only what
+    needs none is checked. Raises ParameterError with one line a mistake.
     """
     model = MODELS.get(notebook)
-    own = model is None or log.name == "demo"
+    own = model is None or (log is not None and log.name == "demo")
     values = {key: Given(unset, d.default) for key, d in declared.items()} if own else {}
     values |= given
     wrong: list[tuple[str, str]] = []
@@ -103,27 +113,38 @@ def settled(
             wrong.append((key, mistake))
         else:
             good[key] = value
-    told, lacking = {key for key, _ in wrong}, []
-    if model:
-        try:
-            good |= model.model_validate(good, strict=True, context=log).model_dump()
-        except ValidationError as error:
-            for each in error.errors():
-                key, what = _whose(each)
-                if key not in values:
-                    lacking.append(f'"{key}"')
-                elif key not in told:
-                    wrong.append((key, what))
+    found = _of_the_model(model, good, log) if model else []
+    told = {key for key, _ in wrong}
+    wrong += [(key, what) for key, what in found if key in values and key not in told]
+    lacking = [f'"{key}"' for key, _ in found if key not in values]
     mistakes = Mistakes()
     for key, what in wrong:
         where = values[key].where.removesuffix(f", {notebook}")  # it is named once
         mistakes.append(f'{where}: parameter "{key}" of {notebook}{what}')
+    if log is None:
+        mistakes.tell()
+        return good
     if lacking:
         them = "which is" if len(lacking) == 1 else "which are"
         mistakes.append(f"{unset}: {notebook} needs {listed(lacking)}, {them} not given.")
     mistakes += [] if own else _of_the_demo(notebook, given, unset)
     mistakes.tell()
     return {key: good[key] for key in (declared if model else given)}
+
+
+def _of_the_model(
+    model: type[Parameters], good: dict[str, Any], log: EventLog | None
+) -> list[tuple[str, str]]:
+    """What a model finds wrong with values, by parameter; else these become as it reads them."""
+    try:
+        good |= model.model_validate(good, strict=True, context=log or _NoData()).model_dump()
+    except ValidationError as error:
+        return [
+            _whose(each)
+            for each in error.errors()
+            if not isinstance(each.get("ctx", {}).get("error"), _Unread)
+        ]
+    return []
 
 
 def _of_the_demo(notebook: str, given: Mapping[str, Given], unset: str) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows, lines_of
 from mctlib.phrases import DAY_US
+from mctlib.results import MIN_USERS
 from mctlib.roi.arms import Side
 
 Tables: TypeAlias = Mapping[str, pd.DataFrame]
@@ -90,13 +91,15 @@ class Group:
     """The users compared: the new ones, or those known before.
 
     tables: rows of `count_users` of these users, in arms · arms: n_users and n_closed (their
-    window is over) of each arm that can be compared, the largest first · n_without: users without
-    an arm · n_others: in these arms, but not in the group.
+    window is over) of each arm of which so many are known that it can be told, the largest first ·
+    small: names of the others · n_without: users without an arm · n_others: in these arms, but not
+    in the group.
     """
 
     known: bool
     tables: Tables
     arms: pd.DataFrame
+    small: list[str]
     n_without: int
     n_others: int
 
@@ -105,9 +108,10 @@ class Group:
         """The new users, or the known ones, of all."""
         days = tables["days"]
         mine = days["known"] == known
-        by_arm = days[mine].groupby("segment")[["n_users", "n_closed"]].sum()
-        arms = by_arm[(by_arm["n_closed"] > 1) & (by_arm.index != MISSING)]
-        arms = arms.sort_values("n_users", ascending=False, kind="stable")
+        by_arm = days[mine & (days["segment"] != MISSING)].groupby("segment")
+        sizes = by_arm[["n_users", "n_closed"]].sum()
+        large = sizes["n_closed"] >= MIN_USERS
+        arms = sizes[large].sort_values("n_users", ascending=False, kind="stable")
         inside = days["segment"].isin(arms.index)
         rows = {
             name: table[(table["known"] == known) & table["segment"].isin(arms.index)]
@@ -118,6 +122,7 @@ class Group:
             known,
             rows,
             arms,
+            list(sizes.index[~large]),
             n_without=int(days.loc[without & mine, "n_users"].sum()),
             n_others=int(days.loc[others, "n_users"].sum()),
         )

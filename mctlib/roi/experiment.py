@@ -19,7 +19,7 @@ from mctlib.contract import (
     nearest,
 )
 from mctlib.eventlog.event_log import EventLog
-from mctlib.results import Result
+from mctlib.results import MIN_USERS, Result
 from mctlib.roi import narrative_arms
 from mctlib.roi.arms import Side, of_means, of_shares
 from mctlib.roi.assignment import Group, Tables, count_users
@@ -29,6 +29,7 @@ from mctlib.roi.rung import ALPHA, ARMS, INCONCLUSIVE, NOT_SHOWN, SHOWN, SUPPORT
 TICKS = 10_000  # of a window, in logs too large to keep every duration
 Kind = Literal["mean", "rate"]
 Users = Literal["new", "known"]
+LARGE = f"arms of {MIN_USERS} users or more"  # whose windows are over; of others nothing is told
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -152,7 +153,7 @@ def compare_arms(
     Raises
     ------
     ParameterError
-        An unknown arm, fewer than two arms, a window that has not closed at ``as_of``.
+        An unknown arm, fewer than two arms of 10 users, a window that has not closed at ``as_of``.
 
     Notes
     -----
@@ -238,12 +239,12 @@ def _chosen(tables: Tables, users: Users | None, by: str, change_at: str) -> Gro
     """The users to compare, see `compare_arms`. Raises ParameterError: they fill no two arms."""
     groups = [Group.of(tables, name == "known") for name in get_args(Users)]
     asked = [group for group in groups if users is None or group.known == (users == "known")]
-    for least in (stats.MIN_USERS, 2):
+    for least in (stats.MIN_USERS, MIN_USERS):
         for group in asked:
             if (group.arms["n_closed"] >= least).sum() > 1:
                 return group
     whose = {None: "", "new": f" who came from {change_at} on", "known": f" before {change_at}"}
-    raise ParameterError(f"by: {by} splits the users{whose[users]} into fewer than two arms.")
+    raise ParameterError(f"by: {by} splits the users{whose[users]} into fewer than two {LARGE}.")
 
 
 def _reference(reference: str | None, sizes: pd.Series) -> str:
@@ -251,7 +252,7 @@ def _reference(reference: str | None, sizes: pd.Series) -> str:
     if reference is None or reference in sizes:
         return str(reference or sizes.index[0])
     raise ParameterError(
-        f'reference: "{reference}" is not an arm ({", ".join(sizes.index)}).'
+        f'reference: "{reference}" is none of the {LARGE} ({", ".join(sizes.index)}).'
         f"{nearest(reference, sizes.index)}"
     )
 
@@ -263,7 +264,7 @@ def _planned(shares: Mapping[str, float] | None, sizes: pd.Series) -> pd.Series:
         raise ParameterError(f"shares: {shares} must be numbers above 0.")
     for name in planned.index.difference(sizes.index):
         raise ParameterError(
-            f'shares: "{name}" is not an arm ({", ".join(sizes.index)}).'
+            f'shares: "{name}" is none of the {LARGE} ({", ".join(sizes.index)}).'
             f"{nearest(name, sizes.index)}"
         )
     for name in sizes.index.difference(planned.index):

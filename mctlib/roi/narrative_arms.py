@@ -12,6 +12,7 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.headlines import Against, Headline, named, ranged
 from mctlib.phrases import called, count, users
+from mctlib.results import MIN_USERS
 from mctlib.roi.assignment import Group
 from mctlib.roi.rung import INCONCLUSIVE, NOT_SHOWN, SHOWN, Verdict
 
@@ -189,13 +190,18 @@ def _of_the_users(told: Told) -> Iterator[str]:
     if n := top["n_pending"]:
         counted = "count for as long as they were seen" if told.kind == "rate" else "are left out"
         yield f"Pending, since their {told.window} are not over: {users(n)}; they {counted}."
+    if group.small:
+        yield (
+            f"Left out, since fewer than {MIN_USERS} users of each were followed for {told.window} "
+            f"by now: {phrases.listed(group.small, most=8)}."
+        )
     if n := group.n_without:
-        yield f"{users(n)} without an arm {'is' if n == 1 else 'are'} left out."
+        yield f"{_left_out(n)} without an arm are left out."
     if n := group.n_others:
         came = f"came on {told.change} or later" if known else f"were there before {told.change}"
         yield (
-            f"{users(n)} of these arms {came} and {'is' if n == 1 else 'are'} left out: they meet "
-            "the change at another point of their time, and are a question of their own."
+            f"{_left_out(n)} of these arms {came} and are left out: they meet the change at "
+            "another point of their time, and are a question of their own."
         )
     if np.isfinite(top["variance_ratio"]):
         left = 100 * top["variance_ratio"]
@@ -203,6 +209,10 @@ def _of_the_users(told: Told) -> Iterator[str]:
     if np.isfinite(group.n_accounts):
         in_them = phrases.in_accounts(group.n_accounts, top["design_effect"])
         yield f"Users of one account count together; intervals are those{in_them}."
+
+
+def _left_out(n: int) -> str:
+    return f"Fewer than {MIN_USERS} users" if n < MIN_USERS else users(n)
 
 
 def _of_the_power(told: Told) -> Iterator[str]:

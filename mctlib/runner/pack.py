@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +15,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mctlib.contract import DataError, Mistakes, ParameterError, as_timestamp, as_window, nearest
+from mctlib.contract import Mistakes, ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
 from mctlib.report.declared import (
@@ -27,7 +28,7 @@ from mctlib.report.parameter_types import read_day
 from mctlib.runner.record import NAME, Report
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root, shown
-from mctlib.strict_yaml import Loader, fault_of, read
+from mctlib.strict_yaml import Loader, fault_of, read, sound
 
 PACK_NAME = r"\w[\w .-]*"  # its reports are a folder of outputs/
 NO_PACK = ("store", "index.html")  # stand there already
@@ -114,8 +115,8 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
     field, the rule, the nearest valid word.
     """
     path = Path(path)
-    pack = _read(path)
     mistakes = Mistakes()
+    pack = _read(path, mistakes)
     with mistakes.noted():
         _check_timeout(path, pack.timeout)
     plans = []
@@ -125,14 +126,12 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
                 as_timestamp(day, f"{shown(path)}, {name}: note")
         with mistakes.noted():
             plans.append(_plan(path, name, entry, mistakes))
-    try:
+    log: EventLog | None = None
+    unread = Mistakes()
+    with unread.noted():
         log = sources.open_log(pack.dataset, verify=True)
-    except (DataError, ParameterError) as error:
-        if not mistakes:
-            raise
-        raise ParameterError("\n".join([str(error), *mistakes])) from None
-    with mistakes.noted():
-        pack.as_of = _resolve(path, as_of or pack.as_of, log)
+        with mistakes.noted():
+            pack.as_of = _resolve(path, as_of or pack.as_of, log)
     own = {key: Given(shown(path), getattr(pack, key)) for key in OF_THE_PACK}
     reports = []
     for plan in plans:
@@ -142,7 +141,9 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
             values = settled(plan.notebook.stem, plan.declared, given, unset, log)
             note = pack.notebooks[plan.name].note
             reports.append(Report(plan.name, shown(plan.notebook), values, note))
+    mistakes[:0] = unread
     mistakes.tell()
+    assert log is not None  # else it was told
     return pack, log, reports
 
 
@@ -152,7 +153,8 @@ def _check_timeout(path: Path, timeout: str) -> None:
         raise ParameterError(f'{where}: "{timeout}" must be at most {LONGEST}.')
 
 
-def _read(path: Path) -> Pack:
+def _read(path: Path, mistakes: Mistakes) -> Pack:
+    """The pack without what is wrong with it, which is noted."""
     content = read_yaml(path)
     if not re.fullmatch(PACK_NAME, path.stem) or path.stem.lower() in NO_PACK:
         rule = 'letters, digits, spaces, "-", "_" and "." name it, and neither store nor index.html'
@@ -162,7 +164,11 @@ def _read(path: Path) -> Pack:
     try:
         return Pack.model_validate(content)
     except ValidationError as error:
-        raise ParameterError("\n".join(_invalid(path, e) for e in error.errors())) from None
+        mistakes += [_invalid(path, each) for each in error.errors()]
+        with suppress(ValidationError):  # of what it needs something is missing
+            return Pack.model_validate(sound(content, error.errors()))
+        mistakes.tell()
+        raise
 
 
 def _invalid(path: Path, error: Any) -> str:

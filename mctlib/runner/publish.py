@@ -77,34 +77,44 @@ def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> Ru
     ``home`` is the pack's folder of outputs, ``keep`` how many good runs stay (None: all of them).
     Returns the record, which now knows its folder.
     """
-    good = record.status == "good"
     target = home / name_of(record)
+    link = home / f".latest.{os.getpid()}.tmp"
+    good = [run for run in (*runs_of(home)[0], record) if run.status == "good"]
+    if good:  # made before anything is shown, while a full disk still stops all of it
+        # the newest day, not the newest run: repeating an old week must not move the link back
+        link.symlink_to(name_of(max(good, key=lambda run: as_timestamp(run.as_of))))
     _swap(folder, target, record)
     record.folder = str(target)
-    if good:
-        _remove(home / f"{target.name}.failed")
-    runs = sorted(runs_of(home)[0], key=lambda run: as_timestamp(run.as_of))
-    stay = [run for run in runs if run.status == "good"]
-    if stay:
-        # the newest day, not the newest run: repeating an old week must not move the link back
-        link = home / f".latest.{os.getpid()}.tmp"
-        link.symlink_to(Path(stay[-1].folder).name)
-        if os.path.lexists(home / "latest") and not (home / "latest").is_symlink():
-            _set_aside(home / "latest", home / "latest", record)
-        link.replace(home / "latest")
-    if keep and len(stay) > keep:
-        for run in runs[: runs.index(stay[-keep])]:
-            _remove(Path(run.folder))
-    index = home.parent / "index.html"
-    if index.exists() and MARK not in index.read_bytes()[:4096]:
-        _set_aside(index, index, record)
-    _index_all(home)
+    try:
+        if good:
+            if os.path.lexists(home / "latest") and not (home / "latest").is_symlink():
+                _set_aside(home / "latest", home / "latest", record)
+            link.replace(home / "latest")
+        _tidy(record, home, keep)
+        _index_all(home, record)
+    except OSError as error:  # the run is there; the next one does what is left
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        record.notes.append(f"The run is published, but latest and the index may be old: {what}.")
     return record
 
 
-def _index_all(home: Path) -> None:
+def _tidy(record: RunRecord, home: Path, keep: int | None) -> None:
+    """Remove the failed run that a good one replaces, and what ``keep`` lets go."""
+    if record.status == "good":
+        _remove(home / f"{name_of(record)}.failed")
+    runs = runs_of(home)[0]
+    stay = [run for run in runs if run.status == "good"]
+    if keep and len(stay) > keep:
+        for run in runs[: runs.index(stay[-keep])]:
+            _remove(Path(run.folder))
+
+
+def _index_all(home: Path, record: RunRecord) -> None:
     """Write the index of all runs, and their headlines as one table, beside the pack's folder."""
     outputs = home.parent
+    index = outputs / "index.html"
+    if index.exists() and MARK not in index.read_bytes()[:4096]:
+        _set_aside(index, index, record)
     runs: list[RunRecord] = []
     notes: list[str] = []
     for pack in sorted(outputs.iterdir()):
@@ -114,7 +124,7 @@ def _index_all(home: Path) -> None:
     fresh = home / f".index.{os.getpid()}.tmp"
     fresh.write_text(pages.of_all(runs, notes, outputs), "utf-8")
     settle(fresh)
-    fresh.replace(outputs / "index.html")
+    fresh.replace(index)
     headlines = pd.DataFrame([row for run in runs for row in _headlines(run)], columns=HEADLINES)
     headlines.to_parquet(fresh, index=False)
     settle(fresh)

@@ -93,9 +93,11 @@ def run_pack(
                 with (folder / "log.txt").open("a", encoding="utf-8") as lines:
                     print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
                 publish.write_pages(record, folder, home)
-            return publish.publish(record, folder, home, pack.keep)
+                return publish.publish(record, folder, home, pack.keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                publish.remove_leftovers(home)
 
 
 def past_days(path: str | Path, back: str, as_of: str | None = None) -> list[str]:

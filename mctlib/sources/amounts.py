@@ -41,22 +41,24 @@ class AmountColumn:
     decimal: str | None = None
     typed: bool = False
 
-    def plainly(self) -> str:
+    def plainly(self) -> tuple[str, str]:
         """SQL of texts in which all numbers are written as SQL does, where all texts are numbers.
 
-        Of a column that nobody calls an amount: where its sign is not told it stays as it is.
+        Of a column that nobody calls an amount: where nothing tells its sign it stays as it is, and
+        one of its values that two signs read as two numbers is returned too.
         """
         point, comma = (_meant(sign) for sign in SIGNS)
-        n, n_point, n_comma, n_alike, n_plain = self._ask(
-            f"count(*), count({point}), count({comma}), count_if({point} = {comma}),"
-            f" count_if(try_cast(x AS DOUBLE) = {point})"
+        n, n_point, n_comma, n_plain, example = self._ask(
+            f"count(*), count({point}), count({comma}),"
+            f" count_if(try_cast(x AS DOUBLE) = {point}), min(x) FILTER ({point} <> {comma})"
         )
-        read = dict(zip(SIGNS, (n_point, n_comma)))
-        sign = self.decimal or ("," if n_comma == n > n_point else ".")
-        sure = self.decimal or n_alike == n or n_point < n
-        if not n or read[sign] < n or n_plain == n or not sure:
-            return self.sql
-        return f"({put(_meant(sign), self.sql)})::VARCHAR"
+        readable = [sign for sign, n_read in zip(SIGNS, (n_point, n_comma)) if n_read == n]
+        sign = self.decimal or next(iter(readable), "")
+        if not n or sign not in readable or n_plain == n and (self.typed or not example):
+            return self.sql, ""
+        if len(readable) == 2 and example and not self.decimal:
+            return self.sql, example
+        return f"({put(_meant(sign), self.sql)})::VARCHAR", ""
 
     def read(self, *, refunds: bool = True) -> str:
         """SQL of the numbers, by the decimal sign by which all values can be read.

@@ -21,12 +21,19 @@ from mctlib.contract import (
 from mctlib.eventlog.calendar import Weekday
 from mctlib.eventlog.repeats import RESENT_WITHIN
 from mctlib.sources.demo.stories import USERS
-from mctlib.sources.project import content_of
+from mctlib.sources.project import content_of, name_in
 from mctlib.sources.readers import READERS
 from mctlib.sources.spellings import format_fault
 from mctlib.sources.unpack import is_encoding
+from mctlib.strict_yaml import sound
 
 NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
+SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
+# Those that are proposed; any other three letters are a currency too.
+CURRENCIES = """
+    EUR USD GBP CHF SEK NOK DKK PLN CZK HUF RON BGN TRY UAH INR JPY CNY KRW SGD HKD IDR PHP AUD NZD
+    CAD BRL MXN ARS CLP COP ZAR NGN KES EGP ILS AED SAR
+""".split()  # noqa: SIM905
 
 
 class Source(BaseModel):
@@ -138,33 +145,47 @@ class Dataset(BaseModel):
 def read_dataset(path: Path) -> Dataset:
     """A data YAML, checked.
 
-    Raises DataError of one sentence: the file, the field, the rule, the nearest valid word.
+    Raises DataError, a sentence a mistake: the file, the field, the rule, the nearest valid word.
     """
-    content = content_of(path)
+    content, mistakes = content_of(path), Mistakes()
     try:
         dataset = Dataset.model_validate(content)
     except ValidationError as errors:
-        wrong = _field_faults(content, errors)
-        raise DataError("\n".join(f"{path.name}: {fault}" for fault in wrong)) from None
-    mistakes = Mistakes()
+        mistakes += _field_faults(content, errors)
+        dataset = Dataset.model_validate({"name": name_in(path)} | sound(content, errors.errors()))
+    mistakes += _dataset_faults(dataset, content, path)
+    for table, source in dataset.sources():
+        mistakes += _source_faults(table, source)
+    if mistakes:
+        raise DataError("\n".join(f"{path.name}: {fault}" for fault in mistakes))
+    return dataset
+
+
+def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> Iterator[str]:
+    """What is wrong with the fields of a dataset, but for its sources."""
     if not re.fullmatch(NAME, dataset.name):
-        mistakes.append(f"{path.name}: {name_fault(dataset.name)}")
+        yield name_fault(dataset.name)
+    elif path.name != (called := f"data.{dataset.name}.yaml"):
+        # two files of one name would share a store
+        way = f"Write  name: {name_in(path)}  or call the file {called}."
+        yield f'the name "{dataset.name}" is not that of the file. {way}'
+    mistakes = Mistakes()
     with mistakes.noted():
-        as_window(dataset.resent_within, f"{path.name}: resent_within")
+        as_window(dataset.resent_within, "resent_within")
     for field in ("observed_until", "earliest"):
         if (said := getattr(dataset, field)) is not None:
             with mistakes.noted():
-                as_timestamp(said, f"{path.name}: {field}")
-    if not dataset.events and not dataset.demo:
-        mistakes.append(f"{path.name} names no events. Add  events: {{path: ...}}.")
-    zone = dataset.reporting_timezone
+                as_timestamp(said, field)
+    yield from mistakes
+    if not dataset.demo and not content.get("events"):
+        yield "it names no events. Add  events: {path: ...}."
+    zone, currency = dataset.reporting_timezone, dataset.currency
     if fault := zone_fault(zone, f'the reporting_timezone "{zone}"'):
-        mistakes.append(f"{path.name}: {fault}")
-    for table, source in dataset.sources():
-        if fault := _place_fault(table, source) or _format_fault(table, source):
-            mistakes.append(f"{path.name}: {fault}")
-    mistakes.tell(DataError)
-    return dataset
+        yield fault
+    if currency and not re.fullmatch("[A-Z]{3}", currency):
+        meant = SIGNS.get(currency, currency).upper()
+        near = nearest(meant, [meant] if meant in CURRENCIES else CURRENCIES)
+        yield f'the currency "{currency}" must be three capital letters such as EUR.{near}'
 
 
 def name_fault(name: str) -> str:
@@ -197,49 +218,44 @@ def _field_fault(content: dict[str, Any], error: Any) -> tuple[str, str]:
     return where, f'"{where}" is not a field.{nearest(last, model.model_fields)}'
 
 
-def _place_fault(table: str, source: Source) -> str:
+def _source_faults(table: str, source: Source) -> Iterator[str]:
+    """What is wrong with the fields of a source of a table."""
+    yield from _place_faults(table, source)
+    if source.format not in READERS:
+        near = nearest(source.format, READERS) or f" Known are: {', '.join(READERS)}."
+        yield f'the format "{source.format}" of {table} is not known.{near}'
+    elif table not in (tables := READERS[source.format].tables):
+        yield f"format {source.format} fills {' or '.join(tables)}, not {table}."
+    zone = source.timezone or "UTC"
+    if fault := zone_fault(zone, f'the timezone "{zone}" of {table}'):
+        yield fault
+    if source.encoding is not None and not is_encoding(source.encoding):
+        near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
+        yield f'the encoding "{source.encoding}" of {table} is not known.{near}'
+    for column, header in source.columns.items():
+        two = isinstance(header, str) or (len(header) == 2 and column_type(column) == "TIMESTAMP")
+        if not two:
+            says = "needs one header; only a time may have two, of its day and of its clock."
+            yield f'"{column}" in columns of {table} {says}'
+    for format in source.date_format:
+        if fault := format_fault(format):
+            yield f'the date_format "{format}" of {table} {fault}'
+
+
+def _place_faults(table: str, source: Source) -> Iterator[str]:
     if bool(source.path) == bool(source.query):
-        return f"{table} needs either a path or a query."
-    if bool(source.query) != bool(source.connection):
-        return f"{table} needs both a query and a connection, or neither."
+        yield f"{table} needs either a path or a query."
+    elif bool(source.query) != bool(source.connection):
+        yield f"{table} needs both a query and a connection, or neither."
     if source.connection and not re.fullmatch(r"[A-Za-z_]\w*", source.connection):
         # it may hold a password: not repeated
-        return (
+        yield (
             f"connection of {table} must be the name of an environment variable that holds the URL,"
             " never the URL itself: passwords do not belong in files."
         )
-    return ""
-
-
-def _format_fault(table: str, source: Source) -> str:
-    if source.format not in READERS:
-        near = nearest(source.format, READERS) or f" Known are: {', '.join(READERS)}."
-        return f'the format "{source.format}" of {table} is not known.{near}'
-    tables = READERS[source.format].tables
-    if table not in tables:
-        return f"format {source.format} fills {' or '.join(tables)}, not {table}."
-    zone = source.timezone or "UTC"
-    if fault := zone_fault(zone, f'the timezone "{zone}" of {table}'):
-        return fault
-    if source.encoding is not None and not is_encoding(source.encoding):
-        near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
-        return f'the encoding "{source.encoding}" of {table} is not known.{near}'
-    return _times_fault(table, source)
 
 
 def zone_fault(zone: str, what: str) -> str:
     """What is wrong with the zone of something, "" where nothing is."""
     zones = available_timezones()
     return "" if zone in zones else f"{what} is no IANA name.{nearest(zone, zones)}"
-
-
-def _times_fault(table: str, source: Source) -> str:
-    for column, header in source.columns.items():
-        two = isinstance(header, str) or (len(header) == 2 and column_type(column) == "TIMESTAMP")
-        if not two:
-            says = "needs one header; only a time may have two, of its day and of its clock."
-            return f'"{column}" in columns of {table} {says}'
-    for format in source.date_format:
-        if fault := format_fault(format):
-            return f'the date_format "{format}" of {table} {fault}'
-    return ""

@@ -30,10 +30,8 @@ from mctlib.sources.project import (
     paths_of,
     plan_yaml,
     project_root,
-    says_name,
     store_folder,
     yaml_of,
-    yamls,
 )
 from mctlib.sources.readers import HEADLESS, READERS, headers_of, recognised
 from mctlib.sources.snapshot import handed, planned, sound
@@ -92,6 +90,7 @@ def read_source(
     ]
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
         selects = reader.read(table, **stages)
+    notes += [sentence for stage in stages.values() for sentence in stage.unsure]
     _need_hashed(source.hash, list(stages.values()))
     for name in (name for stage in stages.values() for name in stage.hashed):
         own = table == "people" and name not in CANONICAL[table]
@@ -171,9 +170,14 @@ def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) 
     if not fresh and (log := handed(dataset)):
         return log
     root, described = described_as(dataset)
-    plan = plan_yaml(described.name, described.plan, root)
-    if plan:
-        read_plan(plan)  # its mistakes are told before a load
+    mistakes = Mistakes()  # told before a load
+    with mistakes.noted():
+        if plan := plan_yaml(described.name, described.plan, root):
+            read_plan(plan)
+    for _, source in described.sources():
+        with mistakes.noted():
+            paths_of(source.paths, root)
+    mistakes.tell(DataError)
     key = fingerprint(described, root)
     store = store_folder(root) / f"{described.name}.{key[:16]}.duckdb"
     known = stores(store)
@@ -194,17 +198,9 @@ def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) 
 
 
 def described_as(dataset: str | Path) -> tuple[Path, Dataset]:
-    """The project, and what a dataset's YAML says; two of one name would share a store."""
+    """The project, and what a dataset's YAML says."""
     root = project_root()
-    path = yaml_of(dataset, root)
-    described = read_dataset(path)
-    for other in yamls(root):
-        if other.resolve() != path.resolve() and says_name(other, described.name):
-            raise DataError(
-                f'Two datasets are named "{described.name}": {path.name} and {other.name}.'
-                " Rename one."
-            )
-    return root, described
+    return root, read_dataset(yaml_of(dataset, root))
 
 
 def salt_of(dataset: Dataset, root: Path) -> str:

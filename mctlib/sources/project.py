@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,6 @@ def store_folder(root: Path) -> Path:
     return root / "outputs" / "store"
 
 
-def yamls(root: Path) -> list[Path]:
-    """The YAMLs of a project's datasets."""
-    return list((root / "params").glob("data.*.yaml"))
-
-
 def yaml_of(dataset: str | Path, root: Path) -> Path:
     """The YAML of a dataset by its name, or itself.
 
@@ -48,16 +42,17 @@ def yaml_of(dataset: str | Path, root: Path) -> Path:
     if path.parent.resolve() != params.resolve():
         raise ParameterError(f'dataset: "{dataset}" is not in {params}, where datasets stand.')
     if not path.is_file():
-        known = [_name_in(other) for other in yamls(root)]
+        known = [name_in(other) for other in params.glob("data.*.yaml")]
         names = ", ".join(sorted(known))
-        new = f"none yet; draft one: python -m mctlib new data {_name_in(path)} FILES"
-        near = nearest(_name_in(path), known) or f" Its datasets are: {names or new}."
+        new = f"none yet; draft one: python -m mctlib new data {name_in(path)} FILES"
+        near = nearest(name_in(path), known) or f" Its datasets are: {names or new}."
         raise ParameterError(f'dataset: there is no "{dataset}" in params/ of {root}.{near}')
     return path
 
 
-def _name_in(path: Path) -> str:
-    return path.name.removeprefix("data.").removesuffix(".yaml")
+def name_in(path: Path) -> str:
+    """The name that a file gives to its dataset: x of data.x.yaml."""
+    return path.stem.removeprefix("data.")
 
 
 def plan_yaml(dataset: str, said: str | None, root: Path) -> Path | None:
@@ -70,13 +65,6 @@ def plan_yaml(dataset: str, said: str | None, root: Path) -> Path | None:
         near = nearest(path.name, [other.name for other in path.parent.glob("*.yaml")])
         raise DataError(f'data.{dataset}.yaml: plan: there is no "{said}" in {root}.{near}')
     return path if path.is_file() else None
-
-
-def says_name(path: Path, name: str) -> bool:
-    """Whether the dataset in a YAML has this name."""
-    with suppress(yaml.YAMLError, OSError, UnicodeDecodeError, AttributeError):
-        return bool(read(path).get("name") == name)
-    return False
 
 
 def content_of(path: Path) -> dict[str, Any]:

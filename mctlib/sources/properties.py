@@ -99,6 +99,12 @@ def _plain_numbers(stage: Stage, names: Sequence[str]) -> dict[str, str]:
     found = {}
     for name in _any(stage, names, r"regexp_matches({0}, '\d[,.'' \x{{a0}}\x{{202f}}]\d')"):
         rows, text = stage.rows(), f"clean({name})"
-        column = AmountColumn(stage.con, stage.shown, name, rows, text, stage.decimal)
-        found[name] = column.plainly()
+        column = AmountColumn(stage.con, stage.shown, name, rows, text, stage.decimal, stage.typed)
+        found[name], unsure = column.plainly()
+        if unsure:
+            stage.unsure.append(
+                f'{stage.shown}: "{unsure}" in the column {name} is one number with a decimal point'
+                " and another with a decimal comma, so the column stays text. Add to this source"
+                ' the line  decimal: "."  or  decimal: ","'
+            )
     return found

@@ -82,6 +82,7 @@ class Stage:
     times: dict[str, str] = field(default_factory=dict)
     lies: bool = False
     n_blank: int = 0  # rows in which nothing stands, which are left out
+    unsure: list[str] = field(default_factory=list)  # sentences about columns that stay texts
     # columns and properties that are hashed because `hash` names them
     hashed: set[str] = field(default_factory=set)
     # SQL that is not NULL where what `open` opens is not the JSON that it should be
@@ -127,6 +128,11 @@ class Stage:
         """The files' name in messages."""
         more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
         return self.files[0].shown + more
+
+    @property
+    def typed(self) -> bool:
+        """Whether what are numbers in the files stood there as numbers."""
+        return all(file.kind != "csv" for file in self.files)
 
     def open(self, props: str, *headers: str) -> "Stage":
         """Let the keys of a JSON object, SQL over the columns `headers`, count as columns too."""
@@ -324,9 +330,8 @@ class Stage:
             # an unclear word may be a refusal, so none is let through
             return self._checked(column, sql, "consents(x)", unclear)
         if column in ("amount", "revenue"):
-            typed = all(file.kind != "csv" for file in self.files)
             amounts = AmountColumn(
-                self.con, self.shown, column, self.rows(), sql, self.decimal, typed
+                self.con, self.shown, column, self.rows(), sql, self.decimal, self.typed
             )
             return amounts.read(refunds=self.refunds or column != "amount")
         return self._in_time(column, sql)

@@ -24,8 +24,10 @@ ASK = {
 }
 
 
-def with_arms(rows, arm):
-    return log_of([(*row, arm.get(row[0])) for row in rows], "arm")
+def with_arms(rows, arm, times=1):
+    """A log in which every user comes so many times: of fewer than 10 in an arm nothing is told."""
+    many = range(times)
+    return log_of([(f"{u}.{k}", *row, arm.get(u)) for k in many for u, *row in rows], "arm")
 
 
 # ---- who is counted, and how
@@ -48,14 +50,17 @@ def test_events_of_known_users_are_counted_on_both_sides_of_the_change():
         ("c", "use", "2026-03-13"),
         ("e", "use", "2026-03-11"),
     ]
-    result = compare_arms(with_arms(rows, arm), "use", **ASK)
+    log = with_arms(rows, arm, times=10)
+    result = compare_arms(log, "use", **ASK)
     row = result.arms.iloc[0]
-    assert row[["segment", "reference", "n_users", "n_reference"]].tolist() == ["old", "new", 2, 3]
+    assert row[["segment", "reference", "n_users", "n_reference"]].tolist() == [
+        *("old", "new", 20, 30)
+    ]
     # c 2, d 0; before the change only a: 2
     assert row["mean_before"] == 0 and row["mean_after"] == 1
     assert row["unadjusted_effect"] == pytest.approx(1 - 2 / 3)
-    assert any("1 user of these arms came on 2026-03-10 or later" in c for c in result.caveats)
-    share = compare_arms(with_arms(rows, arm), "use", **ASK, kind="rate").arms.iloc[0]
+    assert any("10 users of these arms came on 2026-03-10 or later" in c for c in result.caveats)
+    share = compare_arms(log, "use", **ASK, kind="rate").arms.iloc[0]
     assert share["mean_after"] == 0.5 and share["unadjusted_effect"] == pytest.approx(1 / 2 - 1 / 3)
 
 
@@ -80,9 +85,9 @@ def test_new_users_have_their_window_from_their_own_start():
     assert row[["mean_before", "variance_ratio", "balance_pvalue"]].isna().all()
     # of a mean, users whose window is open are left out; b0 and b1 here have 2 and 0
     twice = [*NEW, ("b0", "use", "2026-03-12"), ("b0", "use", "2026-03-13")]
-    means = compare_arms(with_arms(twice + idle[:0], ARM), "use", **ask).arms.iloc[0]
-    assert means[["n_users", "n_reference"]].tolist() == [2, 2] and means["effect"] == 0
-    late = compare_arms(with_arms(NEW + idle, arm), "use", **(ask | {"as_of": "2026-03-17"}))
+    means = compare_arms(with_arms(twice, ARM, 10), "use", **ask).arms.iloc[0]
+    assert means[["n_users", "n_reference"]].tolist() == [20, 20] and means["effect"] == 0
+    late = compare_arms(with_arms(NEW + idle, arm, 5), "use", **(ask | {"as_of": "2026-03-17"}))
     assert late.arms["n_pending"].item() == 0  # whoever comes later is not there yet
     itself = compare_arms(with_arms(NEW + idle, arm), "start", **ask)  # no start again
     assert itself.arms["mean_after"].item() == 0
@@ -370,21 +375,26 @@ def test_the_sizes_of_arms_are_judged_by_what_was_drawn(whole):
 def test_users_without_an_arm_are_no_arm():
     rows = [
         (f"{a}{i}", "start", "2026-03-01")
-        for a, n in (("new", 5), ("old", 5), ("x", 20))
+        for a, n in (("new", 10), ("old", 10), ("odd", 9), ("x", 20))
         for i in range(n)
     ]
     rows += [
         (f"{a}{i}", "use", "2026-03-11")
         for a in ("new", "old")
-        for i in range(0, 5, 1 + (a == "old"))
+        for i in range(0, 10, 1 + (a == "old"))
     ]
     arm = {u: u[:3] for u, *_ in rows if u[0] != "x"}
     result = compare_arms(with_arms(rows, arm), "use", **ASK)
     assert result.arms[["segment", "reference", "n_users", "n_reference"]].to_numpy().tolist() == [
-        ["old", "new", 5, 5]
+        ["old", "new", 10, 10]
     ]
-    assert result.arms["unadjusted_effect"].iloc[0] == pytest.approx(3 / 5 - 1)
+    assert result.arms["unadjusted_effect"].iloc[0] == pytest.approx(5 / 10 - 1)
     assert "20 users without an arm are left out." in result.caveats
+    assert (
+        "Left out, since fewer than 10 users of each were followed for 5 days by now: odd."
+        in result.caveats
+    )
+    assert not [c for c in result.caveats if "odd" in c and "Left out" not in c]
 
 
 def test_the_surest_arm_is_spoken_of():
@@ -420,7 +430,7 @@ def test_among_many_arms_one_that_may_differ_by_chance_is_not_named():
 
 
 def test_users_who_do_not_differ_say_nothing():
-    rows = [(f"{a}{i}", "start", "2026-03-01") for a in "ab" for i in range(9)] + [
+    rows = [(f"{a}{i}", "start", "2026-03-01") for a in "ab" for i in range(10)] + [
         ("z", "start", "2026-03-01"),
         ("z", "use", "2026-03-11"),
     ]
@@ -428,7 +438,7 @@ def test_users_who_do_not_differ_say_nothing():
     assert result.finding.startswith(
         "Not supported: users within the arms do not differ at all"
     ) and "nan" not in " ".join(result.caveats)
-    assert "1 user without an arm is left out." in result.caveats
+    assert "Fewer than 10 users without an arm are left out." in result.caveats
 
 
 # ---- how long to wait
@@ -466,16 +476,20 @@ def test_errors_name_the_parameter():
             ("a", "use", "2026-03-12"),
         ],
         {"a": "new", "b": "old", "c": "new", "d": "old"},
+        times=5,
     )
     for message, options in [
-        ('reference: "nw" is not an arm.*Did you mean "new"', {"reference": "nw"}),
+        (
+            'reference: "nw" is none of the arms of 10 users or more.*Did you mean "new"',
+            {"reference": "nw"},
+        ),
         (
             "window: 5 days after 2026-03-10 are not over on 2026-03-12, the last",
             {"as_of": "2026-03-12"},
         ),
         ("fewer than two arms", {"by": "event.event"}),
         ('"strt" does not occur', {"of": "strt"}),
-        ('shares: "nwe" is not an arm.*Did you mean "new"', {"shares": {"nwe": 1, "old": 1}}),
+        ('shares: "nwe" is none of the arms.*Did you mean "new"', {"shares": {"nwe": 1, "old": 1}}),
         ('shares: the arm "old" has none; every arm needs one', {"shares": {"new": 1}}),
         ("shares: .* must be numbers above 0", {"shares": {"new": 1, "old": 0}}),
         ('kind: "rates" is not one of mean, rate. Did you mean "rate"', {"kind": "rates"}),

@@ -207,6 +207,34 @@ def test_all_mistakes_of_a_pack_are_told_at_once(project):
     assert len(lines) == 7
 
 
+def test_a_packs_own_mistakes_are_told_with_those_of_its_data_and_of_its_parameters(project):
+    roi = {"start": "signed_up", "succes": "x", "margin": 7, "change_at": "soon"}
+    (project / "params/weekly.yaml").write_text(
+        "dataset: broken\nkeep: 0\ntimeout: long\nnotebooks:\n"
+        f"  roi: {{set: {json.dumps(roi)}}}\n  god: {{note: 5}}\n"
+    )
+    (project / "params/data.broken.yaml").write_text(
+        "name: broken\nreporting_timezone: Mars\nevents: {path: exports/events.csv, zone: UTC}\n"
+    )
+    try:
+        with pytest.raises(ParameterError) as error:
+            pack.check_pack("params/weekly.yaml")
+    finally:
+        (project / "params/data.broken.yaml").unlink()
+    lines = str(error.value).splitlines()
+    for fragment in (
+        'data.broken.yaml: "events.zone" is not a field.',
+        'data.broken.yaml: the reporting_timezone "Mars" is no IANA name.',
+        '"keep" is not right',
+        '"notebooks, god, note" is not right',
+        'timeout: "long" is not a duration',
+        'notebooks/roi.ipynb has no parameter "succes". Did you mean "success"?',
+        'parameter "margin" of roi must be a share above 0 and at most 1, not 7.',
+    ):
+        assert len([line for line in lines if fragment in line]) == 1, fragment
+    assert len(lines) == 7
+
+
 def test_all_unknown_keys_of_a_pack_are_told_at_once(project):
     (project / "params/weekly.yaml").write_text("dataset: tiny\nkep: 3\nnotebook: {}\n")
     with pytest.raises(ParameterError) as error:

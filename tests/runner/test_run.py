@@ -282,6 +282,20 @@ def test_what_stands_in_the_place_of_a_run_and_is_none_is_set_aside(
     assert not list(home.glob(".*"))
 
 
+def test_a_run_is_published_though_the_index_of_all_runs_cannot_be_written(tmp_path):
+    home = tmp_path / "weekly"
+    (tmp_path / "index.html").mkdir()
+    record = publish.publish(*finished(home, "2026-03-31"), home, 1)
+    assert record.notes == [
+        "The run is published, but latest and the index may be old: "
+        f"{tmp_path}/index.html: Is a directory."
+    ]
+    assert json.loads((home / "latest/run.json").read_text())["as_of"] == "2026-03-31"
+    (tmp_path / "index.html").rmdir()
+    assert not publish.publish(*finished(home, "2026-03-31"), home, 1).notes
+    assert "2026-03-31" in (tmp_path / "index.html").read_text()
+
+
 def test_leftovers_of_runs_go_and_other_hidden_files_stay(tmp_path):
     home = tmp_path / "weekly"
     _, folder = finished(home, "2026-03-01")

@@ -109,12 +109,31 @@ def test_amounts_in_a_frame_are_numbers(amount):
         EventLog.from_frame(frame_of([("u", "a", "2026-01-01")]), spend=spend)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["1,234", "0.5"], ["1234", "0.5"]),  # the second says that the comma parts thousands
+        (["1.234", "0,5"], ["1234", "0.5"]),
+        (["1.234", "5"], ["1.234", "5"]),  # told, for it may be 1234
+        (["1.2345", "5"], ["1.2345", "5"]),
+    ],
+)
+def test_the_sign_of_an_own_column_is_told_by_any_of_its_values(project, written, read):
+    events = HEAD + "".join(f"u{i},a,2026-01-05T00:00:00Z\n" for i in range(2))
+    people = "user_id;n\n" + "".join(f"u{i};{n}\n" for i, n in enumerate(written))
+    log = open_log(
+        project("events: {path: e.csv}\npeople: {path: p.csv}", e__csv=events, p__csv=people)
+    )
+    assert sorted(log.table("people")["n"]) == sorted(read)
+    assert bool(log.load["notes"]) == (written == ["1.234", "5"])
+
+
 PEOPLE = """\
 user_id;score;thousands;either;zip;words
 u0;1,5;1 234;1,234;01234;a,1 b
 u1;2,25;2 500;2,345;00123;x
 u2;1.000,5;;;01111;
-"""
+"""  # "1,234" is one number with a point and another with a comma, and so is "2,345"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +149,8 @@ def test_own_columns_of_people_hold_numbers_as_amounts_do(project, decimal, eith
     assert people["thousands"].dropna().tolist() == ["2500", "1234"]
     assert sorted(people["either"].dropna()) == either
     assert people["zip"].tolist() == ["00123", "01111", "01234"]
+    said = 'p.csv: "1,234" in the column "either" is one number with a decimal point and another'
+    assert [note.startswith(said) for note in log.load["notes"]] == [True] * (not decimal)
     assert "a,1 b" in people["words"].tolist()
     assert log.counts(by={"score": [2, 100]})["score"].tolist() == [
         "100 or more",

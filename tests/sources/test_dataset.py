@@ -151,7 +151,7 @@ BAD_YAML = {
     ),
     "no events": (
         "people: {path: e.csv}",
-        "data.x.yaml names no events. Add  events: {path: ...}.",
+        "data.x.yaml: it names no events. Add  events: {path: ...}.",
     ),
     "no path": (
         "events: {format: mixpanel}",
@@ -169,6 +169,20 @@ BAD_YAML = {
     "earliest": (
         "events: {path: e.csv}\nearliest: once",
         'data.x.yaml: earliest: "once" is neither a day (2026-06-30) nor a timestamp',
+    ),
+    "a currency": (
+        "events: {path: e.csv}\ncurrency: banana",
+        'data.x.yaml: the currency "banana" must be three capital letters such as EUR.',
+    ),
+    "a currency in small letters": (
+        "events: {path: e.csv}\ncurrency: usd",
+        'data.x.yaml: the currency "usd" must be three capital letters such as EUR. Did you mean "U'
+        'SD"?',
+    ),
+    "a currency by its sign": (
+        "events: {path: e.csv}\ncurrency: €",
+        'data.x.yaml: the currency "€" must be three capital letters such as EUR. Did you mean "EUR'
+        '"?',
     ),
     "an earliest that is no ISO day": (
         "events: {path: e.csv}\nearliest: 01.02.2026",
@@ -226,14 +240,43 @@ def test_all_that_is_wrong_is_told_at_once(project):
         'data.x.yaml: "evnts" is not a field. Did you mean "events"?',
         'data.x.yaml: "curency" is not a field. Did you mean "currency"?',
     ]
-    yaml = "earliest: once\nevents: {path: e.csv, timezone: CET9}\npeople: {format: ga4}"
+    yaml = """earliest: once
+reporting_timezone: Mars
+week_starts: moonday
+currency: euro
+events:
+  - {path: e.csv, timezone: CET9, encoding: utf-99, date_format: D.M.Y, columns: {event: [a, b]}}
+  - {path: e.csv, format: mixpenal}
+  - {path: e.csv, formt: canonical}
+people: {format: ga4}
+"""
     with pytest.raises(DataError) as error:
         open_log(project(yaml))
-    assert [line.split(": ")[1][:12] for line in str(error.value).splitlines()] == [
-        "earliest",
-        "the timezone",
-        "people needs",
+    told = [line.removeprefix("data.x.yaml: ") for line in str(error.value).splitlines()]
+    assert [" ".join(line.split()[:3]).strip('"') for line in told] == [
+        'week_starts" should be',
+        'events.2.formt" is not',
+        'earliest: "once" is',
+        'the reporting_timezone "Mars',
+        'the currency "euro',
+        'the timezone "CET9',
+        'the encoding "utf-99',
+        'event" in columns',
+        'the date_format "D.M.Y',
+        'the format "mixpenal',
+        "people needs either",
+        "format ga4 fills",
     ]
+
+
+def test_all_files_that_are_not_there_are_told_at_once(project):
+    yaml = 'events: [{path: e.csv}, {path: f.csv}]\npeople: {path: "p*.csv"}\nplan: params/no.yaml'
+    with pytest.raises(DataError) as error:
+        open_log(project(yaml))
+    said = str(error.value).splitlines()
+    assert len(said) == 4 and all(
+        name in line for name, line in zip(("no.yaml", "e.csv", "f.csv", "p*.csv"), said)
+    )
 
 
 def test_all_questions_of_a_load_are_asked_at_once(project):
@@ -347,13 +390,15 @@ def test_a_dataset_that_is_not_there(project, asked, advice):
     )
 
 
-def test_two_datasets_of_one_name_and_no_dataset(project):
+@pytest.mark.parametrize("file", ["data.y.yaml", "y.yaml"])
+def test_a_dataset_is_called_as_its_file_is(project, file):
     project("events: {path: e.csv}", e__csv=HEAD + ROW)
-    Path("params/data.y.yaml").write_text("name: x\nevents: {path: e.csv}\n")
+    Path("params", file).write_text("name: x\nevents: {path: e.csv}\n")
     with pytest.raises(DataError) as error:
-        sources.open_log("x")
-    assert (
-        str(error.value) == 'Two datasets are named "x": data.x.yaml and data.y.yaml. Rename one.'
+        sources.open_log(f"params/{file}")
+    assert str(error.value) == (
+        f'{file}: the name "x" is not that of the file.'
+        " Write  name: y  or call the file data.x.yaml."
     )
     with pytest.raises(ParameterError, match='there is no "xx" in params/'):
         sources.open_log("xx")

@@ -1,4 +1,4 @@
-"""notebooks/audit.ipynb: can the tracking be trusted, and what is missing, doubled or mislabelled."""
+"""notebooks/audit.ipynb: can the tracking be trusted, and what is missing or doubled."""
 
 from mctlib.audit.audit import Audit, audit_events
 

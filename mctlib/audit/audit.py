@@ -15,7 +15,7 @@ from mctlib.audit.answers import answers_table
 from mctlib.audit.counting import count_all, known_columns, read_question, unmet
 from mctlib.audit.identity import clocks_table, identity_table
 from mctlib.audit.narrative import Told
-from mctlib.audit.partners import conflicts_table, partners_table
+from mctlib.audit.partners import aliases_of, conflicts_table, partners_table
 from mctlib.audit.plan_kept import presence_table, violations_table
 from mctlib.audit.verdicts import (
     CORRECTABLE,
@@ -34,7 +34,7 @@ from mctlib.eventlog.steps import ANY, MATCHERS, Step
 from mctlib.eventlog.vocabulary import PAYLOAD
 from mctlib.results import Result
 from mctlib.tracking_plan.plan import Plan
-from mctlib.tracking_plan.reading import as_plan
+from mctlib.tracking_plan.reading import as_plan, read_plan
 
 MOST = MATCHERS - 2  # micro-conversions that are audited at once
 
@@ -67,7 +67,7 @@ class Audit(Result):
     ``answers``: `answers.answers_table`. ``identity``, ``clocks``: `identity`. ``outages``:
     micro_conversion, day, n_days, n_expected. ``partners``, ``conflicts``: `partners`.
     ``unknown``: micro_conversion, n_users, n_events, n_alone: events of which the server has no
-    record.
+    record. ``labels``: of the micro-conversions. ``aliases``: the mending map of partners' names.
     """
 
     verdicts: pd.DataFrame
@@ -84,12 +84,19 @@ class Audit(Result):
     partners: pd.DataFrame
     conflicts: pd.DataFrame
     unknown: pd.DataFrame
+    labels: Mapping[str, str]
+    aliases: Mapping[str, str]
 
     main: ClassVar[str] = "verdicts"
     first: ClassVar[tuple[str, ...]] = (
         *("micro_conversion", "platform", "verdict", "n_users", "completeness_rate"),
         *("completeness_rate_ci_lower", "completeness_rate_ci_upper", "since", "owner"),
     )
+
+    def shown(self, name: str) -> pd.DataFrame:
+        """A table with the micro-conversions' labels, as people read it."""
+        table = self.tables[name]
+        return table.assign(micro_conversion=table["micro_conversion"].replace(dict(self.labels)))
 
 
 def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: int = 1) -> Audit:
@@ -103,7 +110,8 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     log : EventLog
         Events; ``backend``, ``surveys``, ``people`` and ``spend`` where there are any.
     plan : Plan, optional
-        The tracking plan; without one every event is a micro-conversion that nothing implies.
+        The tracking plan, else the dataset's own; without one every event is a micro-conversion
+        that nothing implies.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC.
     seed : int
@@ -131,7 +139,8 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     ['too few to say']
     """
     as_timestamp(as_of)  # a log would read None as its last event
-    plan = plan or _no_plan(log)
+    if plan is None:
+        plan = read_plan(log.plan) if log.plan else _no_plan(log)
     names, steps = list(plan.micro_conversions), list(plan.meanings().values())
     if len(names) > MOST:
         raise ParameterError(f"plan: {len(names)} micro-conversions; {MOST} is the most at once.")
@@ -147,7 +156,12 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     said = add_up([counts["said"], unmet(log, asked)])
     releases = in_order_of_release(counts["events"])
     found = judged(said, releases, seed)
-    later = [event for name, step in zip(names, steps) for event in step.names if plan.micro_conversions[name].implies]
+    later = [
+        event
+        for name, step in zip(names, steps)
+        for event in step.names
+        if plan.micro_conversions[name].implies
+    ]
     tables = {
         "verdicts": verdicts_table([*_rows(found, plan)]),
         "completeness": completeness_table(said, names),
@@ -164,20 +178,25 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "conflicts": conflicts_table(log, until),
         "unknown": _unknown(counts["server"], names),
     }
-    told = Told(tables, plan, delays.days_99 if delays.curves else None)
+    days_99 = delays.days_99 if delays.curves else None
+    told = Told(tables, plan, days_99)
     return Audit(
         **tables,
         **narrative_first.read_first(told),
         details=narrative.details(told),
         rule=narrative.rule(told),
         caveats=(*log.caveats(as_of), *narrative.caveats(told)),
+        labels={name: each.label for name, each in plan.micro_conversions.items()},
+        aliases=aliases_of(tables["partners"]),
     )
 
 
 def _no_plan(log: EventLog) -> Plan:
     """Every event is a micro-conversion, the most frequent where they are too many."""
     events = log.describe()["event"].head(MOST)
-    return as_plan({"micro_conversions": {event: {"events": [{"event": event}]} for event in events}}, log.name)
+    return as_plan(
+        {"micro_conversions": {event: {"events": [{"event": event}]} for event in events}}, log.name
+    )
 
 
 def _rows(found: Mapping[int, Sequence[Said]], plan: Plan) -> Iterator[dict[str, Any]]:
@@ -188,7 +207,11 @@ def _rows(found: Mapping[int, Sequence[Said]], plan: Plan) -> Iterator[dict[str,
         for said in found.get(bit, [NOTHING]):
             share, part = said.part.share, said.part
             lost = said.moved < 0
-            ends = (1 / share.value, 1 / share.high, 1 / share.low) if said.verdict == CORRECTABLE else [np.nan] * 3
+            ends = (
+                (1 / share.value, 1 / share.high, 1 / share.low)
+                if said.verdict == CORRECTABLE
+                else [np.nan] * 3
+            )
             yield {
                 "micro_conversion": name,
                 "platform": part.platform,

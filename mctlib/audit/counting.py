@@ -12,7 +12,6 @@ from mctlib.audit.volumes import count_volumes
 from mctlib.audit.witnesses import (
     BACKEND,
     DEVICE,
-    IMPLIED,
     NO,
     YES,
     Asked,

@@ -66,7 +66,8 @@ def clocks_table(log: EventLog, later: Sequence[str], until: int) -> pd.DataFram
         rows.append(
             log.sql(
                 f"""SELECT coalesce(e.platform::VARCHAR, '(none)') AS platform,
-                    {sql_text(check)} AS "check", count(DISTINCT e."user") FILTER ({sql}) AS n_users,
+                    {sql_text(check)} AS "check",
+                    count(DISTINCT e."user") FILTER ({sql}) AS n_users,
                     count(*) FILTER ({sql}) AS n_events, count({of}) AS n_of,
                     median(epoch({gap}) / 86400) FILTER ({sql}) AS median_days
                 FROM events e LEFT JOIN people p USING ("user")

@@ -25,8 +25,8 @@ def partners_table(log: EventLog, until: int) -> pd.DataFrame:
     """`Audit.partners`: every written name that is not a partner's own, the dearest first.
 
     Partners are the names in the spend table, of people, and in the events' partner_id; where these
-    have none, the most frequent spelling of each utm_source. n_without_credit: visits that no such name claims, which a mended name would
-    give to its partner.
+    have none, the most frequent spelling of each utm_source. n_without_credit: visits that no such
+    name claims, which a mended name would give to its partner.
     """
     some = " OR ".join(f"{column} IS NOT NULL" for column in SOURCES)
     texts = ", ".join(f"{column}::VARCHAR AS {column}" for column in SOURCES)
@@ -82,18 +82,20 @@ def _read(written: str, known: Mapping[str, str]) -> tuple[str, str]:
     means = known.get(_plain(written)) or known.get(_sorted(written), "")
     if not means:
         return "", "unknown partner"
-    if written == means:
-        return means, ""
+    return means, _difference(written, means) if written != means else ""
+
+
+def _difference(written: str, means: str) -> str:
+    """What is wrong with a name that is not written as its own."""
     if HIDDEN.search(written):
-        return means, "hidden letters"
-    if re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", written).casefold()) != _plain(written):
-        return means, "look-alike letters"
-    if written.casefold() == means.casefold():
-        return means, "upper and lower case"
-    if written.strip() == means:
-        return means, "spaces around it"
+        return "hidden letters"
+    letters = unicodedata.normalize("NFKC", written).casefold()
+    if re.sub(r"[\W_]+", "", letters) != _plain(written):
+        return "look-alike letters"
+    if written.strip().casefold() == means.casefold():
+        return "upper and lower case" if written.strip() != means else "spaces around it"
     same = _plain(written) == _plain(means)
-    return means, "signs between the words" if same else "order of the words"
+    return "signs between the words" if same else "order of the words"
 
 
 def aliases_of(partners: pd.DataFrame) -> dict[str, str]:

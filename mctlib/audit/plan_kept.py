@@ -31,7 +31,7 @@ COLUMNS += ["n_users", "n_events", "n_violating", "violating_rate", "first_at", 
 def violations_table(log: EventLog, plan: Plan, steps: Sequence[Step], until: int) -> pd.DataFrame:
     """`Audit.violations`; only events of which the plan says something are read."""
     found = [_unplanned(log, plan, until)]
-    for (name, each), step in zip(plan.micro_conversions.items(), steps):
+    for name, step in zip(plan.micro_conversions, steps):
         rules = list(_rules(log, plan, name))
         if rules and any(event in log.event_names for event in step.names):
             found.append(_violations(log, name, step, rules, until))
@@ -128,30 +128,23 @@ def _violations(
         f"""SELECT {device}, count(*) AS n_events, {", ".join(counts)}
         FROM {log.rows_of(step)} AND e.timestamp <= make_timestamp({until}) GROUP BY ALL"""
     )
-    rows = []
+    parts = []
     for i, (kind, what, rule, _) in enumerate(rules):
-        for row in found[found[f"n_{i}"] > 0].to_dict("records"):
-            rows.append(
-                {
-                    "micro_conversion": name,
-                    "kind": kind,
-                    "what": what,
-                    "rule": rule,
-                    **{c: row[c] for c in ("platform", "app_version", "n_events")},
-                    "n_users": row[f"users_{i}"],
-                    "n_violating": row[f"n_{i}"],
-                    "violating_rate": row[f"n_{i}"] / row["n_events"],
-                    "first_at": row[f"first_{i}"],
-                    "last_at": row[f"last_{i}"],
-                }
-            )
-    return pd.DataFrame(rows, columns=COLUMNS)
+        mine = found.rename(columns={f"{short}_{i}": column for short, column in COUNTED.items()})
+        mine = mine.assign(micro_conversion=name, kind=kind, what=what, rule=rule)
+        parts.append(mine[mine["n_violating"] > 0])
+    table = pd.concat(parts, ignore_index=True)
+    table["violating_rate"] = table["n_violating"] / table["n_events"]
+    return table[COLUMNS]
+
+
+COUNTED = {"n": "n_violating", "users": "n_users", "first": "first_at", "last": "last_at"}
 
 
 def presence_table(
     events: pd.DataFrame, users: pd.DataFrame, plan: Plan, names: Sequence[str]
 ) -> pd.DataFrame:
-    """`Audit.presence`: events by device, and the platforms that the plan expects and nobody has."""
+    """`Audit.presence`: events by device, and the platforms that the plan expects in vain."""
     keys = ["what", "platform", "app_version"]
     seen = events[events["what"] < len(names)].groupby(keys, as_index=False)["n_events"].sum()
     seen = seen.merge(users[[*keys, "n_users"]], on=keys)

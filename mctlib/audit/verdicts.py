@@ -242,7 +242,9 @@ def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said
         then = weeks[(weeks["week"] >= first) & (weeks["week"] < last)]
         moved = part.n * (1 - part.share.value) / max(then["n_checked"].sum(), part.n)
         if moved >= FELT and part.n_users >= MIN_USERS and part.platform != BETWEEN:
-            worst.setdefault(part.platform, Said(part.verdict, part, -float(moved), WITNESSES[kind]))
+            worst.setdefault(
+                part.platform, Said(part.verdict, part, -float(moved), WITNESSES[kind])
+            )
     if worst:
         return list(worst.values())
     whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]

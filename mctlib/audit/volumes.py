@@ -47,7 +47,9 @@ def count_volumes(
     doubled = (gap >= 0) & (gap <= WITHIN * SECOND)
     week = week_of(j.time)
     first = int(week.min(initial=np.iinfo(np.int64).max)) if len(j) else 0
-    place, cells = number(what=what, platform=device[0], version=device[1], week=(week - first) // 7)
+    place, cells = number(
+        what=what, platform=device[0], version=device[1], week=(week - first) // 7
+    )
 
     def named(cells: dict[str, NDArray]) -> dict[str, NDArray]:
         found = {"what": cells["what"]}
@@ -117,9 +119,13 @@ def in_order_of_release(events: pd.DataFrame) -> dict[str, list[tuple[str, int]]
     """
     found: dict[str, list[tuple[str, int]]] = {}
     for platform, part in events[events["app_version"] != MISSING].groupby("platform"):
-        weeks = part.pivot_table("n_events", "week", "app_version", "sum", fill_value=0).sort_index()
+        weeks = part.pivot_table(
+            "n_events", "week", "app_version", "sum", fill_value=0
+        ).sort_index()
         share = weeks.cumsum() / weeks.sum()
-        came = {str(version): int(share.index[(share[version] > 0.01).argmax()]) for version in share}
+        came = {
+            str(version): int(share.index[(share[version] > 0.01).argmax()]) for version in share
+        }
         found[str(platform)] = sorted(came.items(), key=lambda item: (item[1], _numbers(item[0])))
     return found
 
@@ -148,7 +154,9 @@ def duplicates_table(
         since = order[split.at] if split.pvalue <= 0.01 else ""
         for version, mine in [(ALL, part), *part.groupby("app_version")]:
             sums = mine[["n_events", "n_doubled", "n_mixed"]].sum()
-            share = stats.quasi_binomial(*(mine.groupby("week")[c].sum() for c in ("n_doubled", "n_events")))
+            share = stats.quasi_binomial(
+                *(mine.groupby("week")[c].sum() for c in ("n_doubled", "n_events"))
+            )
             own = users[users["platform"] == platform]
             own = own if version == ALL else own[own["app_version"] == version]
             rows.append(
@@ -185,7 +193,9 @@ def outages(log: EventLog, steps: Mapping[str, Step], until: int) -> pd.DataFram
         FROM events WHERE timestamp <= make_timestamp({until}) GROUP BY ALL"""
     )
     rows = []
-    days_over = pd.date_range(counts["day"].min(), pd.Timestamp((until + 1) // DAY_US * DAY_US, unit="us"))
+    days_over = pd.date_range(
+        counts["day"].min(), pd.Timestamp((until + 1) // DAY_US * DAY_US, unit="us")
+    )
     for name, step in steps.items():
         part = counts[counts["event"].isin(step.names)]
         n = part.groupby(pd.to_datetime(part["day"]))["n"].sum()
@@ -194,7 +204,7 @@ def outages(log: EventLog, steps: Mapping[str, Step], until: int) -> pd.DataFram
             continue
         usual = n.groupby(n.index.dayofweek).transform("median")
         run = (n > 0).cumsum()[n == 0]
-        for first, days_of in n[n == 0].groupby(run):
+        for _, days_of in n[n == 0].groupby(run):
             expected = float(usual[days_of.index].sum())
             if expected > np.log(1e6):
                 rows.append((name, days_of.index[0], len(days_of), expected))

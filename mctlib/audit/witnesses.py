@@ -78,7 +78,6 @@ class Asked:
     week_of: Callable[[Ints], Ints]
 
 
-
 def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     """What witnesses say of whole journeys, in counts that add up over users.
 
@@ -257,23 +256,22 @@ def _look(
         middle = begin[r] + np.searchsorted(time[begin[r] : end[r]], at[r])
         itself = -1
         for row in range(middle - 1, begin[r] - 1, -1):
-            if told[row] and (bits[row] & bit == 0 or at[r] - time[row] > BESIDE):
-                before[r] = row
-                break
             if told[row]:
                 itself = row
+                if bits[row] & bit == 0 or at[r] - time[row] > BESIDE:
+                    before[r] = row
+                    break
         for row in range(middle, end[r]):
-            if told[row] and (bits[row] & bit == 0 or time[row] - at[r] > BESIDE):
-                after[r] = row
-                break
             if told[row]:
                 itself = row
-        if before[r] < 0 and after[r] < 0:  # nothing else is known of this user
-            before[r] = after[r] = itself
-        elif before[r] < 0:
-            before[r] = after[r]
-        elif after[r] < 0:
-            after[r] = before[r]
+                if bits[row] & bit == 0 or time[row] - at[r] > BESIDE:
+                    after[r] = row
+                    break
+        # on one side alone, or on neither, for nothing else is known of this user
+        known = max(before[r], after[r])
+        known = itself if known < 0 else known
+        before[r] = known if before[r] < 0 else before[r]
+        after[r] = known if after[r] < 0 else after[r]
 
 
 def _device(j: Journeys, name: str, before: Ints, after: Ints) -> NDArray[Any]:

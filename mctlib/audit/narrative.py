@@ -63,6 +63,7 @@ class Told:
         return table[doubled_since(table)].sort_values("doubled_rate", ascending=False)
 
 
+FAR = 0.05  # between two witnesses: from here on it is told
 TWICE = 0.01  # of events that are sent twice: from here on it is told
 
 
@@ -188,6 +189,7 @@ def _quarrels(told: Told) -> list[str]:
             for end in ("", "_2")
         )
         apart = first["_ci_upper"] < second["_ci_lower"] or second["_ci_upper"] < first["_ci_lower"]
+        apart &= abs(first[""] - second[""]) >= FAR
         if apart and row["platform"] != "all" and row["n_checked"] >= 30 <= row["n_checked_2"]:
             said.append(
                 f"{told.label(row['micro_conversion'])} {where(row)}: the server says "

@@ -27,6 +27,7 @@ ALL = "all"
 BETWEEN = "(several)"  # the events on either side were made on different ones
 NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
+NONE = np.empty(0, np.int64)
 BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
 ONE_OFF = 1 << 27  # more minutes than there are since 1970
 
@@ -44,7 +45,7 @@ class Records:
     def of(cls, *parts: tuple[Any, Any, Any, Any]) -> Records:
         """Rows of (user, time, what, kind), put in order."""
         user, time, what, kind = (
-            np.concatenate([np.broadcast_to(p[i], np.shape(p[0])) for p in parts] or [[]])
+            np.concatenate([NONE, *(np.broadcast_to(p[i], np.shape(p[0])) for p in parts)])
             for i in range(4)
         )
         order = np.lexsort((time, what, kind, user))
@@ -158,6 +159,7 @@ def _mine(j: Journeys, asked: Asked) -> Records:
     known = known.take(lines_of(known.user, everybody) >= 0)
     survey = known.kind >= YES
     known = known.take(~survey | (_new(known.user, j, asked) & (known.time <= asked.settled)))
+    parts: list[tuple[Any, Any, Any, Any]]
     parts = [(known.user, known.time, known.what, known.kind)]
     for bit, later in asked.implied.items():
         rows = np.flatnonzero(j.bits & sum(1 << b for b in later) != 0)

@@ -54,7 +54,7 @@ def plot_completeness(
     style.percent(top.yaxis)
     top.set_ylim(max(0, min(0.9, weeks["completeness_rate"].min() - 0.08)), 1.03)
     for ax in grid[-1]:
-        marks.months(ax)
+        marks.months(ax, beside=n_columns)
     return fig
 
 
@@ -73,6 +73,7 @@ def _draw(ax: Axes, weeks: pd.DataFrame, lost: pd.DataFrame, labels: Mapping[str
     ends = []
     for place, (name, line) in enumerate(weeks.groupby("micro_conversion")):
         looks: dict[str, Any] = {"color": style.WARN if name in bad else style.ACCENT, "lw": 1.8}
+        looks["zorder"] = 3 if name in bad else 2
         ax.plot(line["day"], line["completeness_rate"], ls=DASHES[place % len(DASHES)], **looks)
         words = [
             f"{labels.get(str(name), name)}, week of {d.day} {d:%b}: {r:.0%} ({a:.0%} to {b:.0%})"

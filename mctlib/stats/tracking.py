@@ -106,8 +106,8 @@ def quasi_binomial(
     if df and wide > max(1.0, at_least):  # it is estimated from these few cells
         worth *= (Z / float(t_point(df))) ** 2
     low, high = wilson(p * worth, worth)
-    ends = (min(float(x) / ripe, 1.0) for x in (p, low, high))
-    return Spread(*ends, dispersion)
+    told, least, most = (min(float(x) / ripe, 1.0) for x in (p, low, high))
+    return Spread(told, least, most, dispersion)
 
 
 class Split(NamedTuple):

@@ -22,6 +22,7 @@ from mctlib.audit.verdicts import (
     NOTHING,
     Said,
     completeness_table,
+    joined,
     judged,
     verdicts_table,
     week_day,
@@ -162,15 +163,16 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         for event in step.names
         if plan.micro_conversions[name].implies
     ]
+    told_of = joined(said)
     tables = {
         "verdicts": verdicts_table([*_rows(found, plan)]),
-        "completeness": completeness_table(said, names),
+        "completeness": completeness_table(told_of, names),
         "delays": delays.table,
         "duplicates": duplicates_table(counts["events"], counts["users"], releases, seed),
         "curve": curve_table(counts["events"], counts["gaps"]),
         "violations": violations_table(log, plan, steps, until),
         "presence": presence_table(counts["events"], counts["users"], plan, names),
-        "answers": answers_table(said, names),
+        "answers": answers_table(told_of, names),
         "identity": identity_table(log.load),
         "clocks": clocks_table(log, later, until),
         "outages": outages(log, dict(zip(names, steps)), until),

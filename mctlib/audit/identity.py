@@ -10,6 +10,7 @@ import pandas as pd
 from mctlib import stats
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.sql import sql_text
+from mctlib.results import MIN_USERS
 
 AHEAD_MINUTES = 5  # a device's clock this far ahead of its receipt is wrong
 WHO = {
@@ -20,9 +21,10 @@ WHO = {
 
 
 def identity_table(load: Mapping[str, Any]) -> pd.DataFrame:
-    """`Audit.identity`: check, n_found, n_of, share_rate, from the load's report."""
+    """`Audit.identity`: check, n_found (10 or more), n_of, share_rate, from the load."""
     rows = [*_left_out(load), *_who(load)]
     table = pd.DataFrame(rows, columns=["check", "n_found", "n_of"])
+    table = table[table["n_found"] >= MIN_USERS].reset_index(drop=True)
     return table.assign(share_rate=stats.rate(table["n_found"], table["n_of"]))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.sql import sql_path, sql_text
@@ -146,7 +147,9 @@ def presence_table(
 ) -> pd.DataFrame:
     """`Audit.presence`: events by device, and the platforms that the plan expects in vain."""
     keys = ["what", "platform", "app_version"]
-    seen = events[events["what"] < len(names)].groupby(keys, as_index=False)["n_events"].sum()
+    whole = events.assign(app_version=ALL)
+    seen = pd.concat([events, whole])[lambda rows: rows["what"] < len(names)]
+    seen = seen.groupby(keys, as_index=False)["n_events"].sum()
     seen = seen.merge(users[[*keys, "n_users"]], on=keys)
     seen["micro_conversion"] = [names[bit] for bit in seen["what"]]
     there = set(zip(seen["micro_conversion"], seen["platform"]))
@@ -156,7 +159,7 @@ def presence_table(
         for platform in each.platforms
     }
     absent = pd.DataFrame(sorted(expected - there), columns=["micro_conversion", "platform"])
-    absent = absent.assign(app_version=MISSING, n_events=0, n_users=0)
+    absent = absent.assign(app_version=ALL, n_events=0, n_users=0)
     columns = ["micro_conversion", "platform", "app_version", "n_users", "n_events"]
     table = pd.concat([seen[columns], absent[columns]], ignore_index=True)
     asked = {name for name, each in plan.micro_conversions.items() if each.platforms}

@@ -18,12 +18,14 @@ from mctlib.audit.witnesses import (
     ALL,
     BACKEND,
     BETWEEN,
+    DEVICE,
     IMPLIED,
     WHOLE,
     WITNESSES,
 )
 from mctlib.contract import interval_columns
-from mctlib.results import MIN_USERS
+from mctlib.eventlog.frames import add_up
+from mctlib.results import MIN_USERS, together
 
 TRUSTED, CORRECTABLE = "trusted", "correctable"
 UNUSABLE, TOO_FEW = "not to be used", "too few to say"
@@ -187,6 +189,18 @@ def best_witness(said: pd.DataFrame) -> dict[int, int]:
 def _n(whole: pd.DataFrame, what: int, kind: int) -> int:
     rows = whole[(whole["what"] == what) & (whole["kind"] == kind)]
     return int(rows["n_checked"].sum())
+
+
+def joined(said: pd.DataFrame) -> pd.DataFrame:
+    """The counts with small platforms and versions told together, each at its own level."""
+    level = np.where(said["platform"] == ALL, 0, np.where(said["app_version"] == ALL, 1, 2))
+    level = np.where(said["week"] != WHOLE, 3, level)
+    found = [said[(level == 0) | (level == 3)]]
+    for place, column in ((1, "platform"), (2, "app_version")):
+        for _, rows in said[level == place].groupby(["what", "kind", *DEVICE[: place - 1]]):
+            names = together(rows.groupby(column)["n_users"].sum(), column)
+            found.append(add_up([rows.assign(**{column: rows[column].replace(names)})]))
+    return pd.concat(found, ignore_index=True)
 
 
 def completeness_table(said: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

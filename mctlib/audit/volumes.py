@@ -31,7 +31,7 @@ def count_volumes(
 
     "events": what, platform, app_version, week -> n_events, n_doubled, and n_mixed, those of them
     whose twin came from another platform or version · "users": what, platform, app_version ->
-    n_users, n_users_doubled · "gaps": what, platform, seconds since an alike event -> n_events.
+    n_users, app_version ALL too · "gaps": what, platform, seconds since an alike one -> n_events.
     """
     bits = j.bits
     what = np.full(len(j), n_steps, np.int64)
@@ -62,17 +62,17 @@ def count_volumes(
     events = pd.DataFrame(named(cells) | {"week": cells["week"] * 7 + first})
     for name, those in (("n_events", None), ("n_doubled", doubled), ("n_mixed", doubled & mixed)):
         events[name] = np.bincount(place, those, n).astype(np.int64)
-    of_cell, wide = number(**{name: cells[name] for name in ("what", "platform", "version")})
-    users = pd.DataFrame(named(wide))
-    users["n_users"], users["n_users_doubled"] = _users(
-        j.user, of_cell[place], doubled, len(wide["what"])
-    )
+    users = []
+    for keys in (("what", "platform", "version"), ("what", "platform")):
+        of_cell, wide = number(**{name: cells[name] for name in keys})
+        table = pd.DataFrame({"app_version": ALL} | named(wide), index=range(len(wide["what"])))
+        users.append(table.assign(n_users=_users(j.user, of_cell[place], len(table))))
     near = np.flatnonzero(gap >= 0)
     columns = {"what": what[near], "platform": device[0][near]}
     at, cells = number(**columns, seconds=-(-gap[near] // SECOND))
     gaps = pd.DataFrame(named(cells) | {"seconds": cells["seconds"]})
     gaps["n_events"] = np.bincount(at, minlength=len(gaps)).astype(np.int64)
-    return {"events": events, "users": users, "gaps": gaps}
+    return {"events": events, "users": pd.concat(users), "gaps": gaps}
 
 
 @njit(cache=True, nogil=True)
@@ -97,19 +97,14 @@ def _twins(
 
 
 @njit(cache=True, nogil=True)
-def _users(user: Ints, place: Ints, doubled: NDArray[np.bool_], n: int) -> tuple[Ints, Ints]:
-    """Users with rows at each place, and those of them with a doubled one."""
-    last, last_doubled = np.full(n, -1), np.full(n, -1)
-    n_users, n_doubled = np.zeros(n, np.int64), np.zeros(n, np.int64)
+def _users(user: Ints, place: Ints, n: int) -> Ints:
+    """Users with rows at each place."""
+    last, found = np.full(n, -1), np.zeros(n, np.int64)
     for row in range(len(user)):
-        at = place[row]
-        if last[at] != user[row]:
-            last[at] = user[row]
-            n_users[at] += 1
-        if doubled[row] and last_doubled[at] != user[row]:
-            last_doubled[at] = user[row]
-            n_doubled[at] += 1
-    return n_users, n_doubled
+        if last[place[row]] != user[row]:
+            last[place[row]] = user[row]
+            found[place[row]] += 1
+    return found
 
 
 def in_order_of_release(events: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
@@ -157,8 +152,7 @@ def duplicates_table(
             share = stats.quasi_binomial(
                 *(mine.groupby("week")[c].sum() for c in ("n_doubled", "n_events"))
             )
-            own = users[users["platform"] == platform]
-            own = own if version == ALL else own[own["app_version"] == version]
+            own = users[(users["platform"] == platform) & (users["app_version"] == version)]
             rows.append(
                 {
                     "platform": platform,
@@ -180,7 +174,7 @@ def curve_table(events: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     within = by_second.cumsum(axis=1).stack().rename("n_doubled").reset_index()
     within["n_events"] = n.reindex(within["platform"]).to_numpy()
     within["doubled_rate"] = stats.rate(within["n_doubled"], within["n_events"])
-    return within
+    return within[["platform", "seconds", "n_events", "n_doubled", "doubled_rate"]]
 
 
 def outages(log: EventLog, steps: Mapping[str, Step], until: int) -> pd.DataFrame:

@@ -75,14 +75,11 @@ def _draw(ax: Axes, weeks: pd.DataFrame, lost: pd.DataFrame, labels: Mapping[str
         looks: dict[str, Any] = {"color": style.WARN if name in bad else style.ACCENT, "lw": 1.8}
         looks["zorder"] = 3 if name in bad else 2
         ax.plot(line["day"], line["completeness_rate"], ls=DASHES[place % len(DASHES)], **looks)
-        words = [
-            f"{labels.get(str(name), name)}, week of {d.day} {d:%b}: {r:.0%} ({a:.0%} to {b:.0%})"
-            for d, r, a, b in zip(
-                line["day"], line["completeness_rate"], *style.ends_of(line, "completeness_rate")
-            )
-        ]
-        marks.hover(ax, line["day"], line["completeness_rate"], words)
         if name in bad:
+            low, high = style.ends_of(line, "completeness_rate")
+            told = zip(line["day"], line["completeness_rate"], low, high)
+            words = (f"Week of {d.day} {d:%b}: {r:.0%} ({a:.0%} to {b:.0%})" for d, r, a, b in told)
+            marks.hover(ax, line["day"], line["completeness_rate"], words)
             ends.append(f"{DASHES[place % len(DASHES)]}  {labels.get(str(name), name)}")
     for week in sorted({w for w in lost["since"] if w}):
         ax.axvline(pd.Timestamp(week), color=style.WARN, lw=1.2, ls=":", zorder=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mctlib.activation import Activation, Landmark, landmark_activation, time_to_activation
     from mctlib.attribution import RULES, Attribution, attribution_windows
+    from mctlib.audit import Audit, audit_events
     from mctlib.contract import DataError, ParameterError
     from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
     from mctlib.eventlog.event_log import EventLog
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
     "mctlib.activation": ("Activation", "Landmark", "landmark_activation", "time_to_activation"),
     "mctlib.attribution": ("Attribution", "RULES", "attribution_windows"),
+    "mctlib.audit": ("Audit", "audit_events"),
     "mctlib.contract": ("DataError", "ParameterError"),
     "mctlib.eventlog.daily_metric": ("Count", "DailyMetric", "Mean", "Rate", "daily_metric"),
     "mctlib.eventlog.event_log": ("EventLog",),
@@ -74,6 +76,7 @@ __all__ = [
     "Activation",
     "Arms",
     "Attribution",
+    "Audit",
     "BeforeAfter",
     "Change",
     "Count",
@@ -96,6 +99,7 @@ __all__ = [
     "Speed",
     "Step",
     "attribution_windows",
+    "audit_events",
     "compare_arms",
     "compare_before_after",
     "compare_rules",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mctlib.contract import as_timestamp
+from mctlib.phrases import DAY_US
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS = get_args(Weekday)
@@ -43,6 +46,14 @@ class Calendar:
         """Microsecond (UTC) at which a day begins here."""
         here = day.tz_localize(self.timezone, nonexistent="shift_forward", ambiguous=True)
         return int(here.value // 1000)
+
+    def week_of(self, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """First days, counted from 1970, of the weeks of some microseconds (UTC)."""
+        if self.timezone != "UTC":
+            here = pd.DatetimeIndex(moments.view("M8[us]"), tz="UTC").tz_convert(self.timezone)
+            moments = here.tz_localize(None).to_numpy("M8[us]").view(np.int64)
+        day = moments // DAY_US
+        return day - (day + 3 - self._late) % 7  # 1970 began on a Thursday
 
     def last_weeks(self, moment: int, n: int) -> list[str]:
         """First and last day of the last ``n`` whole weeks that are over at a microsecond (UTC)."""

@@ -256,6 +256,14 @@ class EventLog:
         frame = self._con.sql(f"SELECT * FROM {beside(name)}").df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
+    def sql(self, query: str) -> pd.DataFrame:
+        """What a query answers over the log's tables, users as integers and ids as hashes."""
+        return self._con.sql(query).df()
+
+    def rows_of(self, step: Step) -> str:
+        """What follows FROM in such a query of the rows that a step means, as ``e``."""
+        return f"{self._words.rows([step])} WHERE ({self._words.condition(step)})"
+
     @property
     def small(self) -> bool:
         """Whether events are so few that every duration can be a count of its own, exactly."""
@@ -322,7 +330,7 @@ class EventLog:
         as_of : str or Timestamp, optional
             Last observed moment, see `as_of`.
         values : str, optional
-            A numeric property or column of the events.
+            A numeric property or column of the events; `vocabulary.PAYLOAD`: all that they say.
 
         Returns
         -------

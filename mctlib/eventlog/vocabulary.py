@@ -22,6 +22,7 @@ CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's
 NAMED = tuple(c for c in CANONICAL["events"] if c not in ("user_id", "properties"))
 OTHERS = "all others"  # who are not in a plan's segment
 FEW_VALUES, MOST_VALUES = 8, 1000  # that a sentence names, and that the near ones are sought in
+PAYLOAD = "*"  # a question's value that stands for all that an event says: its name and properties
 BESIDE = tuple(table for table in TABLES if table != "events")
 
 
@@ -367,7 +368,12 @@ def beside(table: str) -> str:
 
 
 def number(name: str) -> str:
-    """SQL of a question's value: the number in a column of the event, or else in a property."""
+    """SQL of a question's value: the number in a column of the event, or else in a property.
+
+    Of PAYLOAD one that is alike, but for chance, where events say the same.
+    """
+    if name == PAYLOAD:
+        return "hash(enum_code(e.event), e.properties)::DOUBLE"
     text = _of_event(name) or _property(name.removeprefix("event."))
     return sql_number(f"{text}::VARCHAR")
 

@@ -10,6 +10,7 @@ from mctlib.plots.attribution import (
     plot_rank_bump,
     plot_windows,
 )
+from mctlib.plots.audit import plot_completeness
 from mctlib.plots.funnel import (
     plot_change,
     plot_change_steps,
@@ -29,6 +30,7 @@ __all__ = [
     "plot_budget",
     "plot_change",
     "plot_change_steps",
+    "plot_completeness",
     "plot_contrasts",
     "plot_credit_surface",
     "plot_drivers",

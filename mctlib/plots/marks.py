@@ -69,10 +69,13 @@ def _shortened(label: Any, letters: int) -> str:
     return textwrap.shorten(str(label), max(letters, 8), placeholder=" \u2026")
 
 
-def months(ax: Axes) -> None:
-    """Name months on the axis, as many as there is room for, the year where it begins."""
+def months(ax: Axes, *, beside: int = 1) -> None:
+    """Name months on the axis, as many as there is room for, the year where it begins.
+
+    ``beside``: how many such axes share the width.
+    """
     first, last = mdates.num2date(ax.get_xlim())
-    every = -(-int((last - first).days / 30.4) // (5 if style.narrow() else 9)) or 1
+    every = -(-int((last - first).days / 30.4) // (5 if style.narrow() else 9 // beside)) or 1
     every = next((n for n in (1, 2, 3, 6) if n >= every), 12)
     ax.xaxis.set_major_locator(mdates.MonthLocator(range(1, 13, every)))
     ax.xaxis.set_major_formatter(

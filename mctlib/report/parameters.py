@@ -144,11 +144,16 @@ class RoiParameters(Parameters):
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}
 
 
+class AuditParameters(Parameters):
+    """Of notebooks/audit.ipynb."""
+
+
 MODELS: dict[str, type[Parameters]] = {
     "funnel": FunnelParameters,
     "activation": ActivationParameters,
     "attribution": AttributionParameters,
     "roi": RoiParameters,
+    "audit": AuditParameters,
 }
 
 # Days and money of the demo's story: whoever asks another dataset for all of a group left it there.

@@ -40,10 +40,17 @@ def table(week, report, name):
 
 def test_everything_is_good_and_in_its_place(week):
     assert week.status == "good" and week.as_of == "2026-11-29"
-    assert [r.name for r in week.notebooks] == ["funnel", "activation", "attribution", "roi"]
+    assert [r.name for r in week.notebooks] == [
+        "audit",
+        "funnel",
+        "activation",
+        "attribution",
+        "roi",
+    ]
     assert (folder(week).parent / "latest").resolve() == folder(week)
     assert {p.stem for p in folder(week).glob("*.html")} == {
         "index",
+        "audit",
         "funnel",
         "activation",
         "attribution",
@@ -159,7 +166,7 @@ def test_the_prompts_lift_is_recovered_where_the_naive_number_is_off(week, truth
     assert naive["effect_ci_lower"] > lift and not naive["supported"]
 
 
-@pytest.mark.parametrize("name", ["funnel", "activation", "attribution", "roi"])
+@pytest.mark.parametrize("name", ["audit", "funnel", "activation", "attribution", "roi"])
 def test_each_page_opens_with_its_finding_and_shows_no_code(week, name):
     path = folder(week) / f"{name}.html"
     page = path.read_text()
@@ -174,7 +181,7 @@ def test_each_page_opens_with_its_finding_and_shows_no_code(week, name):
     assert path.stat().st_size < 300_000
 
 
-@pytest.mark.parametrize("name", ["funnel", "activation", "attribution", "roi"])
+@pytest.mark.parametrize("name", ["audit", "funnel", "activation", "attribution", "roi"])
 def test_what_stands_first_is_short_and_everyday(week, name):
     (report,) = [r for r in week.notebooks if r.name == name]
     assert len(report.finding["finding"].split()) <= 25 and len(report.actions) <= 3
@@ -186,7 +193,7 @@ def test_what_stands_first_is_short_and_everyday(week, name):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("name", ["index", "funnel", "activation", "attribution", "roi"])
+@pytest.mark.parametrize("name", ["index", "audit", "funnel", "activation", "attribution", "roi"])
 def test_no_page_asks_for_anything(week, name, tmp_path):
     dom, requests = visit(folder(week) / f"{name}.html", tmp_path)
     assert "<h1>" in dom and not requests

@@ -1,0 +1,129 @@
+"""The question that an audit asks of a log, and the one walk that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mctlib.audit.delays import Delays, read_delays
+from mctlib.audit.volumes import count_volumes
+from mctlib.audit.witnesses import (
+    BACKEND,
+    DEVICE,
+    NO,
+    YES,
+    Asked,
+    Records,
+    count_witnesses,
+    tally,
+)
+from mctlib.contract import MISSING, ParameterError
+from mctlib.eventlog.completeness import proofs
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.journeys import Ints, Journeys
+from mctlib.eventlog.steps import Step, may_meet
+from mctlib.phrases import DAY_US
+from mctlib.tracking_plan.plan import Plan
+
+UNSETTLED = 14 * DAY_US  # of users of whom nothing says whether they came before the log
+
+
+def read_question(
+    log: EventLog, steps: Sequence[Step], plan: Plan, until: int
+) -> tuple[Asked, Delays]:
+    """What the walk holds rows against, and how late they come."""
+    records = read_records(log, steps, plan, until)
+    known = np.unique(records.what[records.kind == BACKEND])
+    delays = read_delays(log, {int(bit): steps[bit].names for bit in known})
+    start = list(plan.micro_conversions).index(plan.start) if _starts(plan) else -1
+    begin = int(log.first_event.value // 1000)
+    asked = Asked(
+        steps=steps,
+        records=records,
+        implied=read_implied(steps, plan),
+        old=old_users(log),
+        start=start,
+        begun=begin + min(UNSETTLED, (until - begin) // 10),
+        settled=min(delays.settled, until),
+        end=delays.end,
+        ripe=delays.ripe,
+        week_of=log.calendar.week_of,
+    )
+    return asked, delays
+
+
+def _starts(plan: Plan) -> bool:
+    return isinstance(plan.start, str) and plan.start in plan.micro_conversions
+
+
+def count_all(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
+    """Kernel: `count_witnesses` and `count_volumes`."""
+    return count_witnesses(j, asked) | count_volumes(j, len(asked.steps), asked.week_of)
+
+
+def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:
+    """What the server knows of users of whom no event came, as `tally` counts it."""
+    seen = np.unique(log.sql('SELECT DISTINCT "user" FROM events')["user"].to_numpy())
+    records = asked.records
+    mine = records.take((records.kind == BACKEND) & ~np.isin(records.user, seen))
+    frame = pd.DataFrame({"what": mine.what, "kind": mine.kind, "user": mine.user})
+    device = dict.fromkeys(DEVICE, MISSING)
+    return tally(frame.assign(**device, week=asked.week_of(mine.time), tracked=False, ripe=1.0))
+
+
+def read_records(log: EventLog, steps: Sequence[Step], plan: Plan, until: int) -> Records:
+    """What servers and surveys say, within the time of the log."""
+    begin = int(log.first_event.value // 1000)
+    parts = []
+    for bit, proof in enumerate(proofs(log, steps, implied={})):
+        if proof.source == "backend":
+            parts.append((proof.user, proof.time, bit, BACKEND))
+    surveys = log.table("surveys")
+    question = {m.survey: bit for bit, m in enumerate(plan.micro_conversions.values()) if m.survey}
+    if len(surveys) and question:
+        what = surveys["micro_conversion"].map(question)
+        answer = surveys["answer"].str.strip().str.lower().map({"yes": YES, "no": NO})
+        told = (what.notna() & answer.notna() & surveys["submitted_at"].notna()).to_numpy()
+        at = surveys["submitted_at"].to_numpy("datetime64[us]").astype(np.int64)
+        user = surveys["user"].to_numpy()
+        parts.append((user[told], at[told], what[told], answer[told]))
+    found = Records.of(*parts)
+    return found.take((found.time >= begin) & (found.time <= until))
+
+
+def read_implied(steps: Sequence[Step], plan: Plan) -> dict[int, list[int]]:
+    """Bit -> bits of the micro-conversions that imply it, as far as no event could be both."""
+    found: dict[int, list[int]] = {}
+    names = list(plan.micro_conversions)
+    of_event = {name: bit for bit, s in enumerate(steps) if not s.filtered for name in s.names}
+    for later, each in enumerate(plan.micro_conversions.values()):
+        for event in each.implies:
+            for name in [event] if isinstance(event, str) else ():
+                bit = names.index(name) if name in names else of_event.get(name, later)
+                if bit != later and not may_meet(steps[bit], steps[later]):
+                    found.setdefault(bit, []).append(later)
+    return found
+
+
+def old_users(log: EventLog) -> Ints | None:
+    """Users who signed up before the log began; None where nothing says when people did."""
+    people = log.table("people")
+    signed_up = people["signed_up_at"]
+    if not signed_up.notna().any():
+        return None
+    old = signed_up.isna() | (signed_up < log.first_event.normalize())
+    return np.sort(people.loc[old, "user"].to_numpy())
+
+
+def known_columns(log: EventLog) -> list[str]:
+    """Of the columns that tell a device those that the events hold, for ``by``."""
+    found = []
+    for column in DEVICE:
+        try:
+            log.check_column(f"event.{column}")
+            found.append(f"event.{column}")
+        except ParameterError:  # it is empty
+            pass
+    return found

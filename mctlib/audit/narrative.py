@@ -1,0 +1,199 @@
+"""What an audit found, in sentences for an analyst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from mctlib import phrases
+from mctlib.audit.verdicts import TOO_FEW
+from mctlib.headlines import called
+from mctlib.tracking_plan.plan import Plan
+
+WITNESS = {"back end": "the server", "implied": "later events"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the sentences are about.
+
+    days_99: days until 99 % are in, None where nothing tells.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    plan: Plan
+    days_99: float | None
+
+    def label(self, name: str) -> str:
+        """A micro-conversion as people read it."""
+        known = self.plan.micro_conversions.get(name)
+        return known.label if known else name
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """Of micro-conversions that something can be said of by a witness."""
+        table = self.tables["verdicts"]
+        return table[table["witness"] != ""]
+
+    @cached_property
+    def lost(self) -> pd.DataFrame:
+        """Those that lost something, what moves its number most first."""
+        table = self.tables["verdicts"]
+        return table[table["moves_rate"] < 0].sort_values("moves_rate", kind="stable")
+
+    def n(self, *verdicts: str) -> int:
+        """Micro-conversions with one of these verdicts, the worst of each."""
+        return int(self.worst.isin(verdicts).sum())
+
+    @cached_property
+    def worst(self) -> pd.Series:
+        """Micro-conversion -> its worst verdict, of those that have a witness."""
+        return self.verdicts.drop_duplicates("micro_conversion").set_index("micro_conversion")[
+            "verdict"
+        ]
+
+    @cached_property
+    def twice(self) -> pd.DataFrame:
+        """Platforms of which more than 1 % of the events are sure to be sent twice."""
+        table = self.tables["duplicates"]
+        return table[doubled_since(table)].sort_values("doubled_rate", ascending=False)
+
+
+FAR = 0.05  # between two witnesses: from here on it is told
+TWICE = 0.01  # of events that are sent twice: from here on it is told
+
+
+def doubled_since(table: pd.DataFrame) -> pd.Series:
+    """Rows of `Audit.duplicates` that tell a platform's doubles: its first version that has them.
+
+    The platform as a whole where no version began it.
+    """
+    whole = table["app_version"] == "all"
+    since = table["platform"].map(table[whole].set_index("platform")["since"])
+    first = (table["app_version"] == since) | (whole & (since == ""))
+    return first & (table["doubled_rate_ci_lower"] > TWICE)
+
+
+def where(row: Mapping[str, Any] | pd.Series) -> str:
+    """A platform in words: "on Android", "everywhere"."""
+    known = row["platform"] not in ("all", "(none)")
+    return f"on {called(row['platform'])}" if known else "where no platform is known"
+
+
+def when(row: Mapping[str, Any] | pd.Series) -> str:
+    """Since when, by version and week; that it cannot be dated where it cannot."""
+    version = f"version {row['app_version']}" if row["app_version"] else ""
+    week = f"the week of {row['since']}" if row["since"] else ""
+    since = ", ".join(filter(None, [version, week]))
+    until = f" until the week of {row['until']}" if row["until"] else ""
+    return f"since {since}{until}" if since else f"{until.strip()}" or "no beginning can be dated"
+
+
+def details(told: Told) -> tuple[str, ...]:
+    """One sentence a loss, then duplicates, answers and the plan."""
+    answers = told.tables["answers"]
+    said = [_loss(told, row) for row in told.lost.to_dict("records")]
+    said += map(_doubled, told.twice.to_dict("records"))
+    said += [_answers(told, r) for r in answers[answers["platform"] == "all"].to_dict("records")]
+    kinds = told.tables["violations"].groupby("kind", sort=False)["n_violating"].sum()
+    said += [f"{kind}: {phrases.count(n, 'event')} against the plan." for kind, n in kinds.items()]
+    return tuple(said)
+
+
+def _loss(told: Told, row: Mapping[str, Any]) -> str:
+    name, by = told.label(row["micro_conversion"]), WITNESS[row["witness"]]
+    return (
+        f"{name} {where(row)}: {phrases.share(row, 'completeness_rate')} of what {by} knows is "
+        f"recorded ({row['n_checked']:,} records), {when(row)}; the number as a whole is "
+        f"{-100 * row['moves_rate']:.1f} % too low since."
+    )
+
+
+def _doubled(row: Mapping[str, Any]) -> str:
+    version = "all versions" if row["app_version"] == "all" else f"version {row['app_version']}"
+    return (
+        f"Of the events {where(row)}, {version}, {phrases.share(row, 'doubled_rate')} say again "
+        "what one said within two seconds; numbers of events are too high by it, shares of users "
+        "are not."
+    )
+
+
+def _answers(told: Told, row: Mapping[str, Any]) -> str:
+    gap = row["n_yes_without_event"] + row["n_no_with_event"]
+    return (
+        f"{told.label(row['micro_conversion'])}: {gap:,} of {row['n_answers']:,} answers disagree "
+        f"with the events, {phrases.share(row, 'disagree_rate')}: {row['n_yes_without_event']:,} "
+        f"say yes without an event, {row['n_no_with_event']:,} say no with one."
+    )
+
+
+def rule(told: Told) -> str:
+    """How it was counted."""
+    late = ""
+    if told.days_99 is not None:
+        late = "; young days are divided by the share that has arrived by their age"
+    return (
+        "A record of the server is there if an event of the same user lies within a day of it; a "
+        "later event's prerequisite if it lies before. Version and platform are those of the "
+        "user's events on either side. Changes are dated by profile likelihood and a bootstrap "
+        f"(p <= .01){late}. Trusted: surely above 95 %; lost: surely below 97 %, and 1 % of the "
+        "whole number or more."
+    )
+
+
+def caveats(told: Told) -> tuple[str, ...]:
+    """What an analyst has to know."""
+    table = told.tables["verdicts"]
+    none = [told.label(name) for name in table.loc[table["witness"] == "", "micro_conversion"]]
+    few = told.verdicts.loc[told.verdicts["verdict"] == TOO_FEW, "micro_conversion"].map(told.label)
+    unknown = told.tables["unknown"]
+    pairs = [
+        (
+            bool(none),
+            f"Nothing shows what should be there of {phrases.listed(none, most=6)}: no record of "
+            "the server, nothing that implies it in the plan.",
+        ),
+        (len(few) > 0, f"Too few records to say: {phrases.listed(few, most=6)}."),
+        (
+            told.days_99 is None,
+            "Nothing says when events were received, so that the newest days cannot be corrected "
+            "for late ones; implied events and answers of the last three are left out.",
+        ),
+        (
+            len(told.tables["answers"]) > 0,
+            "Answers decide no verdict: a wrong yes looks like a lost event.",
+        ),
+    ]
+    gaps = [
+        f"The server has no record of {row['n_alone']:,} of {row['n_events']:,} events of "
+        f"{told.label(row['micro_conversion'])}: it has gaps of its own."
+        for row in unknown[unknown["n_alone"] > 0].to_dict("records")
+    ]
+    return (*phrases.that_hold(pairs), *gaps, *_quarrels(told))
+
+
+def _quarrels(told: Told) -> list[str]:
+    """Where two witnesses cannot both be right."""
+    table = told.tables["completeness"]
+    whole = table[(table["app_version"] == "all") & (table["week"] == "all")]
+    keys = ["micro_conversion", "platform"]
+    server, later = (whole[whole["witness"] == word] for word in WITNESS)
+    said = []
+    for row in server.merge(later, on=keys, suffixes=("", "_2")).to_dict("records"):
+        first, second = (
+            {c: row[f"completeness_rate{c}{end}"] for c in ("", "_ci_lower", "_ci_upper")}
+            for end in ("", "_2")
+        )
+        apart = first["_ci_upper"] < second["_ci_lower"] or second["_ci_upper"] < first["_ci_lower"]
+        apart &= abs(first[""] - second[""]) >= FAR
+        if apart and row["platform"] != "all" and row["n_checked"] >= 30 <= row["n_checked_2"]:
+            said.append(
+                f"{told.label(row['micro_conversion'])} {where(row)}: the server says "
+                f"{100 * first['']:.0f} %, later events {100 * second['']:.0f} %; they are of "
+                "different users and times."
+            )
+    return said[:4]

@@ -1,0 +1,170 @@
+"""Whether events keep the tracking plan: five kinds of violation, and what is not there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mctlib.audit.witnesses import ALL
+from mctlib.contract import MISSING
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.sql import sql_path, sql_text
+from mctlib.eventlog.steps import Step
+from mctlib.tracking_plan.check import KINDS
+from mctlib.tracking_plan.plan import Plan, Property
+
+# JSON's types as DuckDB names them -> those of a plan.
+TYPES = {
+    "string": ("VARCHAR",),
+    "number": ("DOUBLE", "BIGINT", "UBIGINT", "HUGEINT"),
+    "integer": ("BIGINT", "UBIGINT", "HUGEINT"),
+    "boolean": ("BOOLEAN",),
+    "object": ("OBJECT",),
+    "array": ("ARRAY",),
+    "null": ("NULL",),
+}
+COLUMNS = ["micro_conversion", "kind", "what", "rule", "platform", "app_version"]
+COLUMNS += ["n_users", "n_events", "n_violating", "violating_rate", "first_at", "last_at"]
+
+
+def violations_table(log: EventLog, plan: Plan, steps: Sequence[Step], until: int) -> pd.DataFrame:
+    """`Audit.violations`; only events of which the plan says something are read."""
+    found = [_unplanned(log, plan, until)]
+    for name, step in zip(plan.micro_conversions, steps):
+        rules = list(_rules(log, plan, name))
+        if rules and any(event in log.event_names for event in step.names):
+            found.append(_violations(log, name, step, rules, until))
+    table = pd.concat([part for part in found if len(part)] or found[:1], ignore_index=True)
+    place = table["kind"].map(KINDS.index)
+    order = table.assign(place=place).sort_values(["place", "n_violating"], ascending=[True, False])
+    return order[COLUMNS].reset_index(drop=True)
+
+
+def _unplanned(log: EventLog, plan: Plan, until: int) -> pd.DataFrame:
+    """Events that the plan does not name."""
+    planned = {*plan.rules()}
+    extra = [name for name in log.event_names if name not in planned]
+    if not extra:
+        return pd.DataFrame(columns=COLUMNS)
+    names = ", ".join(map(sql_text, extra))
+    found = log.sql(
+        f"""SELECT event::VARCHAR AS micro_conversion, {DEVICE_SQL},
+            count(DISTINCT "user") AS n_users, count(*) AS n_events, count(*) AS n_violating,
+            min(timestamp) AS first_at, max(timestamp) AS last_at
+        FROM events WHERE event::VARCHAR IN ({names}) AND timestamp <= make_timestamp({until})
+        GROUP BY ALL"""
+    )
+    said = {"kind": KINDS[0], "what": found["micro_conversion"], "rule": "no event of the plan"}
+    return found.assign(**said, violating_rate=1.0)
+
+
+DEVICE_SQL = ", ".join(
+    f"coalesce({column}::VARCHAR, {sql_text(MISSING)}) AS {column}"
+    for column in ("platform", "app_version")
+)
+
+
+def _rules(log: EventLog, plan: Plan, name: str) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, property, rule in words and SQL that is true where it is violated."""
+    each = plan.micro_conversions[name]
+    for key, asked in each.properties.items():
+        yield from _of_property(key, asked)
+    if each.additional == "flag":
+        named = set().union(*(rule.named for e, rule in plan.rules().items() if e in _names(each)))
+        known = ", ".join(map(sql_text, sorted(named))) or "''"
+        keys = "json_keys(coalesce(e.properties, '{}'))"
+        extra = f"len(list_filter({keys}, lambda x: x NOT IN ({known}))) > 0"
+        yield KINDS[3], "properties", "no property", extra
+
+
+def _names(each: Any) -> set[str]:
+    return set(each.step("").names)
+
+
+def _of_property(key: str, asked: Property) -> Iterator[tuple[str, str, str, str]]:
+    path = sql_path(key)
+    kind = f"json_type(e.properties, {path})"
+    if asked.required == "yes":
+        yield KINDS[1], key, "required", f"{kind} IS NULL"
+    if asked.type:
+        known = {duck for word in asked.type for duck in TYPES[word]}
+        wrong = f"{kind} NOT IN ({', '.join(map(sql_text, sorted(known)))})"
+        if "integer" in asked.type and "number" not in asked.type:  # 1.0 is one
+            value = f"try_cast(json_extract_string(e.properties, {path}) AS DOUBLE)"
+            wrong = f"({wrong}) AND NOT ({kind} = 'DOUBLE' AND {value} = trunc({value}))"
+        yield KINDS[2], key, " or ".join(asked.type), wrong
+    if asked.enum:
+        same = [_equals(path, kind, value) for value in asked.enum]
+        yield KINDS[4], key, f"one of {asked.enum}", f"NOT ({' OR '.join(same)})"
+
+
+def _equals(path: str, kind: str, value: Any) -> str:
+    """SQL: whether a property is a value of JSON; 1 is 1.0, but not true and not "1"."""
+    text = f"json_extract_string(e.properties, {path})"
+    if isinstance(value, bool):
+        return f"({kind} = 'BOOLEAN' AND {text} = '{str(value).lower()}')"
+    if isinstance(value, (int, float)):
+        numbers = ", ".join(map(sql_text, TYPES["number"]))
+        return f"({kind} IN ({numbers}) AND try_cast({text} AS DOUBLE) = {value!r})"
+    return f"({kind} = 'VARCHAR' AND {text} = {sql_text(value)})"
+
+
+def _violations(
+    log: EventLog, name: str, step: Step, rules: Sequence[tuple[str, str, str, str]], until: int
+) -> pd.DataFrame:
+    """A row a rule, platform and version that has any event violating it."""
+    counts = []
+    for i, (*_, sql) in enumerate(rules):
+        wrong = f"coalesce({sql}, false)"
+        counts += [
+            f"count(*) FILTER ({wrong}) AS n_{i}",
+            f'count(DISTINCT e."user") FILTER ({wrong}) AS users_{i}',
+            f"min(timestamp) FILTER ({wrong}) AS first_{i}",
+            f"max(timestamp) FILTER ({wrong}) AS last_{i}",
+        ]
+    device = DEVICE_SQL.replace("coalesce(", "coalesce(e.")
+    found = log.sql(
+        f"""SELECT {device}, count(*) AS n_events, {", ".join(counts)}
+        FROM {log.rows_of(step)} AND e.timestamp <= make_timestamp({until}) GROUP BY ALL"""
+    )
+    parts = []
+    for i, (kind, what, rule, _) in enumerate(rules):
+        mine = found.rename(columns={f"{short}_{i}": column for short, column in COUNTED.items()})
+        mine = mine.assign(micro_conversion=name, kind=kind, what=what, rule=rule)
+        parts.append(mine[mine["n_violating"] > 0])
+    table = pd.concat(parts, ignore_index=True)
+    table["violating_rate"] = table["n_violating"] / table["n_events"]
+    return table[COLUMNS]
+
+
+COUNTED = {"n": "n_violating", "users": "n_users", "first": "first_at", "last": "last_at"}
+
+
+def presence_table(
+    events: pd.DataFrame, users: pd.DataFrame, plan: Plan, names: Sequence[str]
+) -> pd.DataFrame:
+    """`Audit.presence`: events by device, and the platforms that the plan expects in vain."""
+    keys = ["what", "platform", "app_version"]
+    whole = events.assign(app_version=ALL)
+    seen = pd.concat([events, whole])[lambda rows: rows["what"] < len(names)]
+    seen = seen.groupby(keys, as_index=False)["n_events"].sum()
+    seen = seen.merge(users[[*keys, "n_users"]], on=keys)
+    seen["micro_conversion"] = [names[bit] for bit in seen["what"]]
+    there = set(zip(seen["micro_conversion"], seen["platform"]))
+    expected = {
+        (name, platform)
+        for name, each in plan.micro_conversions.items()
+        for platform in each.platforms
+    }
+    absent = pd.DataFrame(sorted(expected - there), columns=["micro_conversion", "platform"])
+    absent = absent.assign(app_version=ALL, n_events=0, n_users=0)
+    columns = ["micro_conversion", "platform", "app_version", "n_users", "n_events"]
+    table = pd.concat([seen[columns], absent[columns]], ignore_index=True)
+    asked = {name for name, each in plan.micro_conversions.items() if each.platforms}
+    pairs = zip(table["micro_conversion"], table["platform"])
+    table["expected"] = [
+        ("yes" if pair in expected else "no") if pair[0] in asked else "" for pair in pairs
+    ]
+    return table.sort_values(columns[:3], ignore_index=True)

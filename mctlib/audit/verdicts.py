@@ -1,0 +1,281 @@
+"""From what witnesses say to a verdict: how complete, since when, and what to do with the number.
+
+A share of what happened is constant, but for changes that a bootstrap is sure of (p <= .01), along
+the weeks or along the versions of the app, whichever tells more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.audit.witnesses import (
+    ALL,
+    BACKEND,
+    BETWEEN,
+    DEVICE,
+    IMPLIED,
+    WHOLE,
+    WITNESSES,
+)
+from mctlib.contract import interval_columns
+from mctlib.eventlog.frames import add_up
+from mctlib.results import MIN_USERS, together
+
+TRUSTED, CORRECTABLE = "trusted", "correctable"
+UNUSABLE, TOO_FEW = "not to be used", "too few to say"
+LOST = 0.97  # sure to be lower: something is lost
+WHOLE_ENOUGH = 0.95  # sure to be higher: nothing is, as far as a number tells
+LEAST, WIDEST = 0.5, 1.5  # of a share that is corrected, and of its ends' ratio
+DATED = 0.01  # the bootstrap's p from which on a change is dated
+MOST_PARTS = 6
+FELT = 0.01  # of a number that is missing: from here on it matters
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of one platform in which the share is one: its first cell and the one after it."""
+
+    platform: str
+    n: int
+    n_users: int
+    share: stats.Spread
+    app_version: str = ""
+    since: int | None = None  # a week, days from 1970
+    until: int | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is sure that something is missing."""
+        return self.share.high < LOST
+
+    @property
+    def verdict(self) -> str:
+        """What its number is good for."""
+        if self.lost:
+            known = self.share.low >= LEAST and self.share.high <= WIDEST * self.share.low
+            return CORRECTABLE if known else UNUSABLE
+        return TRUSTED if self.share.low > WHOLE_ENOUGH else TOO_FEW
+
+
+def share_of(rows: pd.DataFrame, by: str) -> stats.Spread:
+    """The share over rows, as wide as cells of ``by`` and users vary."""
+    sums = rows.sum(numeric_only=True)
+    n, k = sums["n_checked"], sums["n_tracked"]
+    if not n:
+        return stats.quasi_binomial([], [])
+    p = k / n
+    squares = sums["sum_tt"] - 2 * p * sums["sum_tn"] + p**2 * sums["sum_nn"]
+    effect = float(squares / (n * p * (1 - p))) if 0 < p < 1 else 1.0
+    cells = rows.groupby(by)[["n_tracked", "n_checked"]].sum()
+    if (rows["sum_ripe"] < rows["n_checked"] - 1e-9).any():  # young cells differ because they are
+        cells = cells.sum().to_frame().T
+    return stats.quasi_binomial(
+        cells["n_tracked"], cells["n_checked"], at_least=effect, ripe=float(sums["sum_ripe"] / n)
+    )
+
+
+def parts_of(
+    cells: pd.DataFrame, platform: str, versions: Sequence[tuple[str, int]], seed: int
+) -> list[Part]:
+    """The stretches of one micro-conversion's records on one platform.
+
+    ``cells``: a row a version and week · ``versions``: in their order, with the weeks they came.
+    """
+    cells = cells.assign(n=cells["sum_ripe"].clip(lower=cells["n_tracked"]))
+    order = {version: place for place, (version, _) in enumerate(versions)}
+    known = cells[cells["app_version"].isin(order)]
+    by_version = known.assign(at=known["app_version"].map(order))
+    weeks = sorted(cells["week"].unique())
+    by_week = cells.assign(at=cells["week"].map({week: i for i, week in enumerate(weeks)}))
+    cuts = {"app_version": _cuts(by_version, seed), "week": _cuts(by_week, seed)}
+    # both told by the same cells, those of known versions
+    told = {
+        "app_version": _told(by_version, cuts["app_version"]),
+        "week": _told(by_week[by_week["app_version"].isin(order)], cuts["week"]),
+    }
+    axis = "app_version" if told["app_version"] > told["week"] else "week"
+    table = by_version if axis == "app_version" else by_week
+    found = []
+    edges = [0, *cuts[axis], 1 << 40]
+    for low, high in zip(edges, edges[1:]):
+        mine = table[(table["at"] >= low) & (table["at"] < high)]
+        version, since, until = "", None, None
+        if low:
+            version, since = versions[low] if axis == "app_version" else ("", weeks[low])
+        if high < edges[-1]:
+            until = versions[high][1] if axis == "app_version" else weeks[high]
+        n_users = int(mine["n_users"].sum())
+        share = share_of(mine, axis)
+        n = int(mine["n_checked"].sum())
+        found.append(Part(platform, n, n_users, share, version, since, until))
+    return found
+
+
+def _cuts(cells: pd.DataFrame, seed: int) -> list[int]:
+    """Where the share changes along an axis, as far as it can be dated."""
+    sums = cells.groupby("at")[["n_tracked", "n"]].sum()
+    sums = sums.reindex(range(int(cells["at"].max()) + 1 if len(cells) else 0), fill_value=0)
+    k, n = sums["n_tracked"].to_numpy(float), np.rint(sums["n"].to_numpy(float))
+    n = np.maximum(k, n)
+    found: list[int] = []
+    spans = [(0, len(n))]
+    while spans and len(found) < MOST_PARTS - 1:
+        low, high = spans.pop(0)
+        if high - low < 2 or k[low:high].sum() == n[low:high].sum():  # nothing is missing at all
+            continue
+        split = stats.change_point(k[low:high], n[low:high], seed=seed, draws=499)
+        if split.pvalue <= DATED:
+            found.append(low + split.at)
+            spans += [(low, low + split.at), (low + split.at, high)]
+    return sorted(found)
+
+
+def _told(cells: pd.DataFrame, cuts: Sequence[int]) -> float:
+    """Log-likelihood of cells whose share is one between the cuts, less what each cut costs."""
+    from scipy.special import xlogy
+
+    part = np.searchsorted(np.asarray(cuts, float), cells["at"], side="right")
+    sums = cells.groupby(part)[["n_tracked", "n"]].sum().to_numpy(float)
+    k, n = sums.T
+    missed = np.maximum(n - k, 0)
+    told = xlogy(k, k / n) + xlogy(missed, missed / n)
+    return float(told.sum() - len(cuts) * np.log(max(len(cells), 2)))
+
+
+# ---------------------------------------------------------------------------------- the tables
+
+Releases = Mapping[str, Sequence[tuple[str, int]]]
+
+
+def judged(said: pd.DataFrame, releases: Releases, seed: int) -> dict[int, list[Said]]:
+    """Micro-conversion (its bit) -> its verdicts, by its best witness."""
+    found: dict[int, list[Said]] = {}
+    for what, kind in best_witness(said).items():
+        mine = said[(said["what"] == what) & (said["kind"] == kind)]
+        cells = mine[(mine["app_version"] != ALL) & (mine["week"] != WHOLE)]
+        parts = [
+            part
+            for platform, rows in cells.groupby("platform")
+            for part in parts_of(rows, str(platform), releases.get(str(platform), ()), seed)
+        ]
+        found[what] = _verdicts(parts, mine, kind)
+    return found
+
+
+ENOUGH = 30  # records of a witness that is heard before the next one
+
+
+def best_witness(said: pd.DataFrame) -> dict[int, int]:
+    """Micro-conversion -> the witness that decides: the server, else what later events imply.
+
+    People's answers decide nothing: a wrong yes looks like a lost event.
+    """
+    whole = said[(said["platform"] == ALL) & said["kind"].isin([BACKEND, IMPLIED])]
+    found: dict[int, int] = {}
+    for row in whole.sort_values(["what", "kind"]).itertuples():
+        if row.what not in found or (
+            found[row.what] == BACKEND and _n(whole, row.what, BACKEND) < ENOUGH < row.n_checked
+        ):
+            found[row.what] = row.kind
+    return found
+
+
+def _n(whole: pd.DataFrame, what: int, kind: int) -> int:
+    rows = whole[(whole["what"] == what) & (whole["kind"] == kind)]
+    return int(rows["n_checked"].sum())
+
+
+def joined(said: pd.DataFrame) -> pd.DataFrame:
+    """The counts with small platforms and versions told together, each at its own level."""
+    level = np.where(said["platform"] == ALL, 0, np.where(said["app_version"] == ALL, 1, 2))
+    level = np.where(said["week"] != WHOLE, 3, level)
+    found = [said[(level == 0) | (level == 3)]]
+    for place, column in ((1, "platform"), (2, "app_version")):
+        for _, rows in said[level == place].groupby(["what", "kind", *DEVICE[: place - 1]]):
+            names = together(rows.groupby(column)["n_users"].sum(), column)
+            found.append(add_up([rows.assign(**{column: rows[column].replace(names)})]))
+    return pd.concat(found, ignore_index=True)
+
+
+def completeness_table(said: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`Audit.completeness`."""
+    rows = said[said["kind"] < len(WITNESSES)]
+    rate = np.minimum(stats.rate(rows["n_tracked"], rows["sum_ripe"]), 1)
+    p = stats.rate(rows["n_tracked"], rows["n_checked"])
+    squares = rows["sum_tt"] - 2 * p * rows["sum_tn"] + p**2 * rows["sum_nn"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effect = np.fmax(squares / (rows["n_checked"] * p * (1 - p)), 1)
+    low, high = stats.wilson(rows["n_tracked"] / effect, rows["n_checked"] / effect)
+    ripe = rows["sum_ripe"] / rows["n_checked"]
+    ends = (np.minimum(end / ripe, 1) for end in (low, high))
+    week = pd.to_datetime(rows["week"].where(rows["week"] != WHOLE), unit="D")
+    table = pd.DataFrame(
+        {
+            "micro_conversion": np.asarray(names, object)[rows["what"]],
+            "witness": np.asarray(WITNESSES, object)[rows["kind"]],
+            "platform": rows["platform"],
+            "app_version": rows["app_version"],
+            "week": week.dt.strftime("%Y-%m-%d").fillna(ALL),
+            "n_users": rows["n_users"],
+            "n_checked": rows["n_checked"],
+            "n_tracked": rows["n_tracked"],
+            **interval_columns("completeness_rate", rate, *ends),
+        }
+    )
+    keys = ["micro_conversion", "witness", "platform", "app_version", "week"]
+    return table.sort_values(keys, kind="stable", ignore_index=True)
+
+
+class Said(NamedTuple):
+    """A verdict, the stretch that it is about, what is missing from the whole, and who says so."""
+
+    verdict: str
+    part: Part
+    moved: float = 0.0
+    witness: str = ""
+
+
+NOTHING = Said(TOO_FEW, Part(ALL, 0, 0, stats.quasi_binomial([], [])))
+
+
+def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said]:
+    """Of a micro-conversion: every platform that lost something in its own time, else the whole.
+
+    Lost is what a number of that time feels: 1 % of it or more, of 10 users or more.
+    """
+    weeks = said[(said["app_version"] == ALL) & (said["week"] != WHOLE)]
+    worst: dict[str, Said] = {}
+    for part in sorted((p for p in parts if p.lost), key=lambda p: p.share.value):
+        first, last = part.since or 0, part.until or 1 << 40
+        then = weeks[(weeks["week"] >= first) & (weeks["week"] < last)]
+        moved = part.n * (1 - part.share.value) / max(then["n_checked"].sum(), part.n)
+        if moved >= FELT and part.n_users >= MIN_USERS and part.platform != BETWEEN:
+            worst.setdefault(
+                part.platform, Said(part.verdict, part, -float(moved), WITNESSES[kind])
+            )
+    if worst:
+        return list(worst.values())
+    whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]
+    n, n_users = (int(whole[column].sum()) for column in ("n_checked", "n_users"))
+    part = Part(ALL, n, n_users, share_of(weeks, "week"))
+    verdict = TRUSTED if part.share.low > WHOLE_ENOUGH else TOO_FEW
+    return [Said(verdict, part, witness=WITNESSES[kind])]
+
+
+def week_day(week: int | None) -> str:
+    """The first day of a week; "" for none."""
+    return "" if week is None else f"{pd.Timestamp(week, unit='D'):%Y-%m-%d}"
+
+
+def verdicts_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """`Audit.verdicts`, what must be acted on first."""
+    table = pd.DataFrame(rows)
+    order = {UNUSABLE: 0, CORRECTABLE: 1, TOO_FEW: 2, TRUSTED: 3}
+    place = table["verdict"].map(order)
+    return table.assign(place=place).sort_values("place", kind="stable").drop(columns="place")

@@ -1,0 +1,310 @@
+"""What shows that somebody did a thing, whether it was tracked, and on which device it was done.
+
+Three witnesses, side by side: the server's own records, later events that cannot be without it, and
+people's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+from mctlib.contract import MISSING
+from mctlib.eventlog.journeys import Bools, Ints, Journeys, first_rows, lines_of, ranges
+from mctlib.eventlog.steps import Step
+from mctlib.phrases import DAY_US
+
+BACKEND, IMPLIED, YES, NO = range(4)
+WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows nothing missing
+DEVICE = ("platform", "app_version")
+ALL = "all"
+BETWEEN = "(several)"  # the events on either side were made on different ones
+NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
+TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
+NONE = np.empty(0, np.int64)
+BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
+ONE_OFF = 1 << 27  # more minutes than there are since 1970
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows by user, kind, micro-conversion and time."""
+
+    user: Ints
+    time: Ints
+    what: Ints
+    kind: Ints
+
+    @classmethod
+    def of(cls, *parts: tuple[Any, Any, Any, Any]) -> Records:
+        """Rows of (user, time, what, kind), put in order."""
+        user, time, what, kind = (
+            np.concatenate([NONE, *(np.broadcast_to(p[i], np.shape(p[0])) for p in parts)])
+            for i in range(4)
+        )
+        order = np.lexsort((time, what, kind, user))
+        return cls(*(a[order].astype(np.int64) for a in (user, time, what, kind)))
+
+    def take(self, rows: NDArray[Any]) -> Records:
+        """Some of them."""
+        return Records(self.user[rows], self.time[rows], self.what[rows], self.kind[rows])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the kernel holds rows against.
+
+    steps: the micro-conversions, by their bit · records: of servers and surveys · implied: bit ->
+    bits of later events that cannot be without it · old: users whose first steps may lie before the
+    log (ascending) · start: the bit of the event with which all others begin, -1: none is named ·
+    settled, begun: from when to when what has not come is missing · ripe: share of what happens
+    that has arrived after a time (microseconds), by platform · week_of: of moments.
+    """
+
+    steps: Sequence[Step]
+    records: Records
+    implied: Mapping[int, Sequence[int]]
+    old: Ints | None
+    start: int
+    begun: int
+    settled: int
+    end: int
+    ripe: Callable[[Ints, NDArray[Any], Ints], NDArray[np.float64]]
+    week_of: Callable[[Ints], Ints]
+
+
+def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
+    """What witnesses say of whole journeys, in counts that add up over users.
+
+    "said": what, kind, platform, app_version, week -> n_users, n_checked (records), n_tracked,
+    sum_ripe and sums of squares by user (see `tally`) · "server": what -> n_events, n_alone, those
+    that the server has no record of.
+    """
+    records = _mine(j, asked)
+    tracked = _tracked(j, asked, records)
+    before, after = _beside(j, records)
+    device = {name: _device(j, name, before, after) for name in DEVICE}
+    one = device["platform"] != BETWEEN
+    device["app_version"] = np.where(one, device["app_version"], BETWEEN)
+    ripe = np.ones(len(records.user))
+    young = records.kind == BACKEND
+    age, platform = asked.end - records.time[young], device["platform"][young]
+    ripe[young] = asked.ripe(age, platform, records.what[young])
+    frame = pd.DataFrame(
+        {
+            "what": records.what,
+            "kind": records.kind,
+            **device,
+            "week": asked.week_of(records.time),
+            "user": records.user,
+            "tracked": tracked,
+            "ripe": ripe,
+        }
+    )
+    return {"said": tally(frame), "server": _gaps(j, asked)}
+
+
+LEVELS = (
+    (),
+    ("platform",),
+    ("platform", "app_version"),
+    ("platform", "week"),
+    ("platform", "app_version", "week"),
+)
+WHOLE = -1  # the week of rows that are of all weeks
+
+
+def tally(frame: pd.DataFrame) -> pd.DataFrame:
+    """Records by what and kind, at each of the LEVELS: a column that a row is not about is ALL.
+
+    sum_tt, sum_tn and sum_nn, over users, of tracked and checked records: what a share's variance
+    is made of where one user has many of them.
+    """
+    found = []
+    for level in LEVELS:
+        keys = ["what", "kind", *level]
+        each = frame.groupby([*keys, "user"], observed=True, sort=False)
+        by_user = each.agg(n=("tracked", "size"), t=("tracked", "sum"), ripe=("ripe", "sum"))
+        by_user = by_user.reset_index()
+        by_user = by_user.assign(
+            n_users=1,
+            n_checked=by_user["n"],
+            n_tracked=by_user["t"],
+            sum_ripe=by_user["ripe"],
+            sum_tt=by_user["t"] ** 2,
+            sum_tn=by_user["t"] * by_user["n"],
+            sum_nn=by_user["n"] ** 2,
+        )
+        rows = by_user.groupby(keys, observed=True, as_index=False)[COUNTS].sum()
+        rest = {name: ALL for name in DEVICE if name not in level}
+        found.append(rows.assign(**rest, **({} if "week" in level else {"week": WHOLE})))
+    return pd.concat(found, ignore_index=True)[["what", "kind", *DEVICE, "week", *COUNTS]]
+
+
+COUNTS = ["n_users", "n_checked", "n_tracked", "sum_ripe", "sum_tt", "sum_tn", "sum_nn"]
+
+
+def _mine(j: Journeys, asked: Asked) -> Records:
+    """The records of these users, and those that their own later events make."""
+    everybody = j.user[j.ranges[0]]
+    given = asked.records
+    low, high = np.searchsorted(given.user, [everybody[0], everybody[-1] + 1] if len(j) else [0, 0])
+    known = given.take(np.arange(low, high))
+    known = known.take(lines_of(known.user, everybody) >= 0)
+    survey = known.kind >= YES
+    known = known.take(~survey | (_new(known.user, j, asked) & (known.time <= asked.settled)))
+    parts: list[tuple[Any, Any, Any, Any]]
+    parts = [(known.user, known.time, known.what, known.kind)]
+    for bit, later in asked.implied.items():
+        rows = np.flatnonzero(j.bits & sum(1 << b for b in later) != 0)
+        rows = rows[first_rows(j.user[rows])] if len(rows) else rows
+        fit = _new(j.user[rows], j, asked, bit) & (j.time[rows] <= asked.settled)
+        if asked.old is None and bit == asked.start:
+            fit &= j.time[rows] > asked.begun
+        rows = rows[fit]
+        parts.append((j.user[rows], j.time[rows], bit, IMPLIED))
+    return Records.of(*parts)
+
+
+def _new(user: Ints, j: Journeys, asked: Asked, bit: int = -1) -> Bools:
+    """Users all of whose steps lie in the log: who signed up in it, or whose first row says so."""
+    if asked.old is not None:
+        return lines_of(user, asked.old) < 0 if len(asked.old) else np.ones(len(user), bool)
+    if asked.start >= 0 and bit != asked.start:
+        began = j.user[j.has(asked.start)]
+        return np.isin(user, began)
+    first = j.time[j.ranges[0]][lines_of(user, j.user[j.ranges[0]])]
+    return first > asked.begun
+
+
+def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:
+    """Whether the event of each record is there.
+
+    Of the server's each takes an event of its own, near it; of the others any up to then will do.
+    """
+    begin, end = _spans(j, records.user)
+    found: Bools = _match(
+        j.time, j.bits, begin, end, records.time, records.what, records.kind, records.user
+    )
+    return found
+
+
+def _spans(j: Journeys, user: Ints) -> tuple[Ints, Ints]:
+    """First row of each record's user, and the row after the last."""
+    begin, end = ranges(j.user)
+    line = lines_of(user, j.user[begin])
+    return begin[line], end[line]
+
+
+@njit(cache=True, nogil=True)
+def _match(
+    time: Ints, bits: Ints, begin: Ints, end: Ints, at: Ints, what: Ints, kind: Ints, user: Ints
+) -> Bools:
+    found = np.zeros(len(at), np.bool_)
+    row = 0
+    for r in range(len(at)):
+        bit = 1 << what[r]
+        first = r == 0 or user[r] != user[r - 1] or what[r] != what[r - 1] or kind[r] != kind[r - 1]
+        if first:
+            row = begin[r]
+        if kind[r] != BACKEND:
+            while row < end[r] and bits[row] & bit == 0:
+                row += 1
+            late = NEAR if kind[r] == IMPLIED else 0
+            found[r] = row < end[r] and time[row] <= at[r] + late
+            continue
+        while row < end[r] and (bits[row] & bit == 0 or time[row] < at[r] - NEAR):
+            row += 1
+        if row < end[r] and time[row] <= at[r] + NEAR:
+            found[r] = True
+            took = time[row]
+            while row < end[r] and (bits[row] & bit == 0 or time[row] <= took + TWINS):
+                row += 1
+    return found
+
+
+def _beside(j: Journeys, records: Records) -> tuple[Ints, Ints]:
+    """The nearest rows before and after each record that tell its user's device, -1 for none."""
+    told = np.ones(len(j), bool)
+    if "event.platform" in j.dims:
+        names = np.asarray(j.levels["event.platform"], object)
+        told = ~np.isin(names, [MISSING, "api"])[j.dims["event.platform"]]
+    begin, end = _spans(j, records.user)
+    before, after = np.full((2, len(begin)), -1)
+    _look(j.time, j.bits, told, begin, end, records.time, records.what, before, after)
+    return before, after
+
+
+@njit(cache=True, nogil=True)
+def _look(
+    time: Ints,
+    bits: Ints,
+    told: Bools,
+    begin: Ints,
+    end: Ints,
+    at: Ints,
+    what: Ints,
+    before: Ints,
+    after: Ints,
+) -> None:
+    for r in range(len(at)):
+        bit = 1 << what[r]
+        middle = begin[r] + np.searchsorted(time[begin[r] : end[r]], at[r])
+        itself = -1
+        for row in range(middle - 1, begin[r] - 1, -1):
+            if told[row]:
+                itself = row
+                if bits[row] & bit == 0 or at[r] - time[row] > BESIDE:
+                    before[r] = row
+                    break
+        for row in range(middle, end[r]):
+            if told[row]:
+                itself = row
+                if bits[row] & bit == 0 or time[row] - at[r] > BESIDE:
+                    after[r] = row
+                    break
+        # on one side alone, or on neither, for nothing else is known of this user
+        known = max(before[r], after[r])
+        known = itself if known < 0 else known
+        before[r] = known if before[r] < 0 else before[r]
+        after[r] = known if after[r] < 0 else after[r]
+
+
+def _device(j: Journeys, name: str, before: Ints, after: Ints) -> NDArray[Any]:
+    """What both neighbours say of the device; BETWEEN where they differ, MISSING without any."""
+    column = f"event.{name}"
+    if column not in j.dims:
+        return np.full(len(before), MISSING, object)
+    labels = np.append(np.asarray(j.levels[column], object), [BETWEEN, MISSING])
+    code = j.dims[column]
+    one = np.where(before >= 0, code[before], len(labels) - 1)
+    other = np.where(after >= 0, code[after], len(labels) - 1)
+    return labels[np.where(one == other, one, len(labels) - 2)]
+
+
+def _gaps(j: Journeys, asked: Asked) -> pd.DataFrame:
+    """Events of which the server should have a record, and those without one."""
+    records = asked.records
+    rows = []
+    for bit in range(len(asked.steps)):
+        mine = records.take((records.what == bit) & (records.kind == BACKEND))
+        if not len(mine.user):
+            continue
+        at = j.has(bit) & (j.time >= mine.time.min()) & (j.time <= mine.time.max())
+        event = j.user[at] * ONE_OFF + j.time[at] // 60_000_000
+        known = np.sort(mine.user * ONE_OFF + mine.time // 60_000_000)
+        place = np.searchsorted(known, event)
+        near = np.minimum(
+            np.abs(known[np.minimum(place, len(known) - 1)] - event),
+            np.abs(known[np.maximum(place - 1, 0)] - event),
+        )
+        alone = near > NEAR // 60_000_000
+        n_users = len(np.unique(j.user[at][alone]))
+        rows.append((bit, n_users, len(event), int(alone.sum())))
+    return pd.DataFrame(rows, columns=["what", "n_users", "n_events", "n_alone"])

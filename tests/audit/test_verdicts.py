@@ -1,0 +1,185 @@
+"""What is lost is found, with where, since when and how much; what is whole is left alone.
+
+How often, over many worlds: `tests/calibration_audit.py`.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib import audit_events
+from mctlib.contract import ParameterError
+from mctlib.tracking_plan.reading import as_plan
+from tests.support.logs import log_of
+from tests.support.tracking import World, plan_of
+
+AS_OF = "2026-05-24"
+
+
+def audited(world, seed=1, **plan):
+    return audit_events(world.log(seed), plan_of(**plan), as_of=AS_OF)
+
+
+def row_of(audit, name):
+    (row,) = audit.verdicts[audit.verdicts["micro_conversion"] == name].to_dict("records")
+    return row
+
+
+@pytest.fixture(scope="module")
+def lossy():
+    return audited(World(kept=0.7))
+
+
+def test_a_loss_by_version_is_found(lossy):
+    row = row_of(lossy, "profile")
+    assert row["verdict"] == "correctable" and row["platform"] == "android"
+    assert row["app_version"] == "4.10" and row["witness"] == "back end"
+    assert row["since"] == "2026-03-16"  # day 70
+    assert row["completeness_rate_ci_lower"] < 0.7 < row["completeness_rate_ci_upper"]
+    assert row["correction_ratio"] == pytest.approx(1 / row["completeness_rate"])
+    assert -0.13 < row["moves_rate"] < -0.07  # a third of the users lose three in ten
+    assert row["owner"] == "growth" and row["until"] == ""
+
+
+def test_the_others_are_trusted(lossy):
+    row = row_of(lossy, "signed_up")
+    assert row["verdict"] == "trusted" and row["witness"] == "implied"
+    assert row["completeness_rate"] == 1 and row["moves_rate"] == 0
+    # nothing implies an interview, and no server knows it
+    row = row_of(lossy, "interview")
+    assert row["verdict"] == "too few to say" and row["witness"] == "" and row["n_checked"] == 0
+
+
+def test_it_says_so_first(lossy):
+    assert lossy.finding == (
+        "1 of 2 numbers that can be checked can be used; Android loses "
+        f"{100 - 100 * row_of(lossy, 'profile')['completeness_rate']:.0f} % of "
+        "\u201cProfile completed\u201d since version 4.10."
+    )
+    usable, lost, *_ = lossy.headlines
+    assert usable.number == "1 of 2" and usable.act
+    assert lost.label == "Android: \u201cProfile completed\u201d recorded" and lost.kind == "bad"
+    action = lossy.actions[0]
+    assert action.text == "Mend \u201cProfile completed\u201d on Android from 4.10 on."
+    assert action.role == "Data collector"
+    assert lossy.labels["profile"] in lossy.shown("verdicts")["micro_conversion"].tolist()
+
+
+def test_witnesses_stand_side_by_side(lossy):
+    """By hand from the world's own tables: of all server records, those with an event; of users
+    with an interview, those with a profile."""
+    frame, server, _ = World(kept=0.7).tables(1)
+    seen = set(frame.loc[frame["event"] == "profile", "user"])
+    table = lossy.completeness.set_index(["witness", "platform", "week"]).query(
+        "micro_conversion == 'profile' and app_version == 'all'"
+    )
+    told = table.loc[("back end", "all", "all")]
+    assert told["n_checked"] == len(server)
+    assert told["n_tracked"] == server["user"].isin(seen).sum()
+    went_on = frame.loc[frame["event"] == "interview", "user"].unique()
+    told = table.loc[("implied", "all", "all")]
+    assert told["n_checked"] == pytest.approx(len(went_on), abs=3)
+    assert told["n_tracked"] == pytest.approx(np.isin(went_on, [*seen]).sum(), abs=3)
+    weeks = table.loc["back end"].drop(index="all", level="week")
+    assert weeks["n_checked"].sum() == told_all(lossy, "n_checked")
+
+
+def told_all(audit, column):
+    table = audit.completeness.query(
+        "micro_conversion == 'profile' and witness == 'back end' and app_version == 'all'"
+        " and week == 'all' and platform != 'all'"
+    )
+    return table[column].sum()
+
+
+def test_a_loss_by_week_has_no_version():
+    row = row_of(audited(World(kept=0.6, platform="web", by="week", since=98)), "profile")
+    assert (row["platform"], row["since"], row["app_version"]) == ("web", "2026-04-13", "")
+    assert row["completeness_rate_ci_lower"] < 0.6 < row["completeness_rate_ci_upper"]
+
+
+def test_a_loss_that_was_always_there_is_not_dated():
+    row = row_of(audited(World(kept=0.8, since=0, by="week", users=1500)), "profile")
+    assert row["verdict"] == "correctable" and (row["since"], row["app_version"]) == ("", "")
+
+
+def test_what_is_mostly_lost_is_not_to_be_used():
+    found = audited(World(kept=0.3))
+    row = row_of(found, "profile")
+    assert row["verdict"] == "not to be used" and np.isnan(row["correction_ratio"])
+    assert "Android loses" in found.finding
+
+
+def test_late_events_are_not_lost_ones():
+    """Three of ten wait two days on average: the last week looks emptier, and is not."""
+    found = audited(World(late=0.3))
+    assert row_of(found, "profile")["verdict"] == "trusted"
+    last = found.completeness.query(
+        "micro_conversion == 'profile' and witness == 'back end' and app_version == 'all'"
+        " and week == '2026-05-18' and platform != 'all'"
+    )
+    assert last["n_tracked"].sum() / last["n_checked"].sum() < 0.93
+    assert (last["completeness_rate_ci_upper"] > 0.97).all()
+    # 99 % of what waits so is in after 2 ln(30) days
+    assert found.delays["days_99"].max() == pytest.approx(2 * np.log(30), abs=1.2)
+
+
+def test_a_share_of_one_user_tells_as_much_as_one():
+    """Devices that lose all or nothing: the interval is wider than that of as many users."""
+    alone, sticky = (
+        row_of(audited(World(kept=0.8, since=0, by="week", each=6, sticky=s)), "profile")
+        for s in (False, True)
+    )
+    width = [
+        r["completeness_rate_ci_upper"] - r["completeness_rate_ci_lower"] for r in (alone, sticky)
+    ]
+    assert width[1] > 1.6 * width[0]
+
+
+def test_a_server_that_knows_more_users_shows_them():
+    """People of whom no event ever came have no platform, and are missing."""
+    world = World(users=600)
+    frame, server, people = world.tables(1)
+    quiet = server.assign(user=server["user"] + 10_000).head(60)
+    log = world.log(1)
+    assert row_of(audit_events(log, plan_of(), as_of=AS_OF), "profile")["verdict"] == "trusted"
+    from tests.support import tracking
+
+    events = tracking._canonical(frame).assign(received_at=tracking._at(frame["received"]))
+    server = tracking._canonical(pd.concat([server, quiet]))
+    log = tracking.EventLog.from_frame(events, backend=server)
+    row = row_of(audit_events(log, plan_of(), as_of=AS_OF), "profile")
+    assert row["platform"] == "(none)" and row["verdict"] == "not to be used"
+    assert row["n_checked"] == 60 and row["completeness_rate"] == 0
+
+
+def test_without_a_plan_nothing_is_shown_to_be_missing():
+    found = audit_events(World(users=200).log(1), as_of=AS_OF)
+    assert sorted(found.verdicts["witness"]) == ["", "", "", "back end"]
+    rows = [("ann", "a", 1), ("ann", "b", 2)]
+    found = audit_events(log_of(rows, unit="D"), as_of="2026-01-20")
+    assert found.finding.startswith("Nothing shows what should have been recorded")
+    assert set(found.verdicts["verdict"]) == {"too few to say"}
+
+
+def test_what_a_server_has_no_record_of_is_counted():
+    rows = [(f"u{i}", "signed_up", i) for i in range(12)] + [
+        (f"u{i}", "done", i + 1) for i in range(12)
+    ]
+    server = pd.DataFrame(
+        {"user_id": [f"u{i}" for i in range(12) if i not in (3, 4)], "event": "done"}
+    )
+    server["timestamp"] = [
+        pd.Timestamp("2026-01-02", tz="UTC") + pd.Timedelta(days=i)
+        for i in range(12)
+        if i not in (3, 4)
+    ]
+    plan = as_plan({"micro_conversions": {"done": {"backend": True}}}, "plan")
+    found = audit_events(log_of(rows, unit="D", backend=server), plan, as_of="2026-02-01")
+    assert found.unknown[["n_events", "n_alone"]].values.tolist() == [[12, 2]]
+    assert "no record of 2 of 12 events of Done" in " ".join(found.caveats)
+
+
+def test_an_as_of_is_needed():
+    with pytest.raises(ParameterError, match="as_of"):
+        audit_events(World(users=50).log(1), as_of=None)

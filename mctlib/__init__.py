@@ -6,7 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mctlib.activation import Activation, Landmark, landmark_activation, time_to_activation
+    from mctlib.activation import (
+        Activation,
+        Landmark,
+        Retention,
+        landmark_activation,
+        retention,
+        time_to_activation,
+    )
     from mctlib.attribution import RULES, Attribution, attribution_windows
     from mctlib.contract import DataError, ParameterError
     from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
@@ -37,7 +44,14 @@ if TYPE_CHECKING:
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
-    "mctlib.activation": ("Activation", "Landmark", "landmark_activation", "time_to_activation"),
+    "mctlib.activation": (
+        "Activation",
+        "Landmark",
+        "Retention",
+        "landmark_activation",
+        "retention",
+        "time_to_activation",
+    ),
     "mctlib.attribution": ("Attribution", "RULES", "attribution_windows"),
     "mctlib.contract": ("DataError", "ParameterError"),
     "mctlib.eventlog.daily_metric": ("Count", "DailyMetric", "Mean", "Rate", "daily_metric"),
@@ -90,6 +104,7 @@ __all__ = [
     "ParameterError",
     "RULES",
     "Rate",
+    "Retention",
     "RuleComparison",
     "RunRecord",
     "SparkLog",
@@ -105,6 +120,7 @@ __all__ = [
     "explain_change",
     "landmark_activation",
     "open_log",
+    "retention",
     "run_pack",
     "time_to_activation",
     "value_of_speed",

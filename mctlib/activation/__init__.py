@@ -1,7 +1,7 @@
 """notebooks/activation.ipynb: how long users wait for first value, and who comes back."""
 
 from mctlib.activation.landmark import Landmark, landmark_activation
-from mctlib.activation.retention import Retention, retention
+from mctlib.activation.returning import Retention, retention
 from mctlib.activation.time_to_event import Activation, time_to_activation
 
 __all__ = [

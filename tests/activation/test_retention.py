@@ -115,7 +115,7 @@ def test_the_demo_as_sql_counts_it(demo_log):
         demo_log, start="signed_up", returns="session_ended", as_of="2026-11-29", by="month"
     )
     query = """
-        WITH s AS (SELECT user, min(timestamp) AS t FROM events WHERE event = 'signed_up' GROUP BY 1)
+        WITH s AS (SELECT user, min(timestamp) t FROM events WHERE event = 'signed_up' GROUP BY 1)
         SELECT count(*), count(*) FILTER (EXISTS (SELECT 1 FROM events e WHERE e.user = s.user
             AND event = 'session_ended' AND e.timestamp >= t + INTERVAL 28 DAY
             AND e.timestamp < t + INTERVAL 35 DAY))

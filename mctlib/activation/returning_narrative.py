@@ -39,14 +39,9 @@ class Returns:
         return int(known.max()) if len(known) else 0
 
     def name(self, k: int) -> str:
-        """A period as people call it: "week 4"."""
-        return period_name(self.period, k)
-
-
-def period_name(period: int, k: int) -> str:
-    """ "week 4", "day 1", "30-day period 2"."""
-    word = PERIODS.get(period // DAY_US) if period % DAY_US == 0 else None
-    return f"{word} {k}" if word else f"period {k} of {phrases.window(period)}"
+        """A period as people call it: "week 4", "day 1", "period 2 of 30 days"."""
+        word = PERIODS.get(self.period // DAY_US) if self.period % DAY_US == 0 else None
+        return f"{word} {k}" if word else f"period {k} of {phrases.window(self.period)}"
 
 
 def told_returns(of: Returns) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from numba import njit
 
 from mctlib import stats
 from mctlib.activation.clocks import ROWS, known_step, rows_of
-from mctlib.activation.retention_narrative import Returns, period_name, told_returns
+from mctlib.activation.returning_narrative import Returns, told_returns
 from mctlib.contract import ParameterError, as_window, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys, count_accounts, first_rows
-from mctlib.phrases import DAY_US, day, told_together, window
+from mctlib.phrases import DAY_US, day, told_together
 from mctlib.results import MIN_USERS, TIME, Groups, Result, together
 
 MOST_PERIODS = 60

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         value_of_speed,
     )
     from mctlib.runner.run import RunRecord, run_pack
+    from mctlib.signals import Signals, signal_value
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
@@ -79,6 +80,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
         "value_of_speed",
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
+    "mctlib.signals": ("Signals", "signal_value"),
     "mctlib.sources.dataset": ("open_log",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
@@ -107,6 +109,7 @@ __all__ = [
     "Retention",
     "RuleComparison",
     "RunRecord",
+    "Signals",
     "SparkLog",
     "Speed",
     "Step",
@@ -122,6 +125,7 @@ __all__ = [
     "open_log",
     "retention",
     "run_pack",
+    "signal_value",
     "time_to_activation",
     "value_of_speed",
 ]

@@ -12,7 +12,6 @@ from mctlib import phrases, stats
 from mctlib.headlines import ANALYST, Action, Against, Headline, brief, called, named, ranged
 from mctlib.phrases import DAY_US
 
-PERIODS = {1: "day", 7: "week", 365: "year", 366: "year"}  # days -> what people call so many
 TOLD = 4  # the period whose share is told, or the last one before it that enough users are through
 
 
@@ -39,9 +38,8 @@ class Returns:
         return int(known.max()) if len(known) else 0
 
     def name(self, k: int) -> str:
-        """A period as people call it: "week 4", "day 1", "period 2 of 30 days"."""
-        word = PERIODS.get(self.period // DAY_US) if self.period % DAY_US == 0 else None
-        return f"{word} {k}" if word else f"period {k} of {phrases.window(self.period)}"
+        """A period as people call it: "week 4"."""
+        return phrases.period_name(self.period, k)
 
 
 def told_returns(of: Returns) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mctlib.activation import Activation, Landmark, landmark_activation, time_to_activation
+    from mctlib.activation import (
+        Activation,
+        Landmark,
+        Retention,
+        landmark_activation,
+        retention,
+        time_to_activation,
+    )
     from mctlib.attribution import RULES, Attribution, attribution_windows
     from mctlib.audit import Audit, audit_events
     from mctlib.contract import DataError, ParameterError
@@ -35,10 +42,18 @@ if TYPE_CHECKING:
         value_of_speed,
     )
     from mctlib.runner.run import RunRecord, run_pack
+    from mctlib.signals import Signals, signal_value
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
-    "mctlib.activation": ("Activation", "Landmark", "landmark_activation", "time_to_activation"),
+    "mctlib.activation": (
+        "Activation",
+        "Landmark",
+        "Retention",
+        "landmark_activation",
+        "retention",
+        "time_to_activation",
+    ),
     "mctlib.attribution": ("Attribution", "RULES", "attribution_windows"),
     "mctlib.audit": ("Audit", "audit_events"),
     "mctlib.contract": ("DataError", "ParameterError"),
@@ -67,6 +82,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
         "value_of_speed",
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
+    "mctlib.signals": ("Signals", "signal_value"),
     "mctlib.sources.dataset": ("open_log",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
@@ -93,8 +109,10 @@ __all__ = [
     "ParameterError",
     "RULES",
     "Rate",
+    "Retention",
     "RuleComparison",
     "RunRecord",
+    "Signals",
     "SparkLog",
     "Speed",
     "Step",
@@ -109,7 +127,9 @@ __all__ = [
     "explain_change",
     "landmark_activation",
     "open_log",
+    "retention",
     "run_pack",
+    "signal_value",
     "time_to_activation",
     "value_of_speed",
 ]

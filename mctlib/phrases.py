@@ -45,6 +45,12 @@ def window(us: int) -> str:
     return f"{us / size:,.1f}".removesuffix(".0") + f" {name}{'' if us == size else 's'}"
 
 
+def period_name(us: int, k: int) -> str:
+    """The k-th period of a length: "week 4", "day 1", "period 2 of 30 days"."""
+    word = {DAY_US: "day", 7 * DAY_US: "week"}.get(us)
+    return f"{word} {k}" if word else f"period {k} of {window(us)}"
+
+
 def day(us: int) -> str:
     """The UTC day of a moment in microseconds: "2026-07-05"."""
     return f"{pd.Timestamp(us, unit='us'):%Y-%m-%d}"

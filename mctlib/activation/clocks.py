@@ -35,18 +35,26 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
     """
     needed = ("start", "activation")
     given = {role: e for role, e in asked.items() if e is not None or role in needed}
-    roles = {role: log.step(event, role) for role, event in given.items()}
-    sentences: list[str] = []
-    for role, step in roles.items():
-        unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
-        if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
-            raise ParameterError(" ".join(unknown))
-        sentences += unknown
+    found = {role: known_step(log, event, role) for role, event in given.items()}
+    roles = {role: step for role, (step, _) in found.items()}
+    sentences = [sentence for _, said in found.values() for sentence in said]
     for role, name in ENDS.items():
         for other in (*needed, "competing"):
             if role in roles and other in roles and role != other:
                 _apart(role, name, roles[role], roles[other])
     return roles, tuple(sentences)
+
+
+def known_step(log: EventLog, event: Any, role: str) -> tuple[Step, list[str]]:
+    """An event by its role, and a sentence for every name of it that does not occur.
+
+    Raises ParameterError: none of a role does that is needed.
+    """
+    step = log.step(event, role)
+    unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
+    if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
+        raise ParameterError(" ".join(unknown))
+    return step, unknown
 
 
 def _apart(role: str, name: str, step: Step, other: Step) -> None:

@@ -1,0 +1,176 @@
+"""From counts to a comparison: users of one kind with and without, and what later users add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.contract import interval_columns
+from mctlib.signals.counts import ALIKE, COUNTS
+
+LATER = 0.3  # of the users at risk, at least so many make the later ones, by whole months
+FEW = 5  # successes, or failures, of a side at everybody's rate; below, nothing is compared
+
+
+class Sides(NamedTuple):
+    """Counts (buckets, exposed or not, strata) and what the strata are.
+
+    x: of the strata, months among them · base: without months, for later users · late: strata of
+    later users · comparable: share of users of whose kind both sides have some.
+    """
+
+    n: np.ndarray
+    y: np.ndarray
+    yy: np.ndarray
+    x: np.ndarray
+    base: np.ndarray
+    late: np.ndarray
+    comparable: float
+
+    @property
+    def size(self) -> np.ndarray:
+        """Users without and with the signal."""
+        return np.asarray(self.n.sum(axis=(0, 2)))
+
+    @property
+    def enough(self) -> bool:
+        """Whether the sides can be compared at all."""
+        size, rate = self.size, self.y.sum() / max(self.n.sum(), 1)
+        share = min(rate, 1 - rate) if binary(self.y, self.yy) else 1.0
+        least = max(stats.MIN_USERS, stats.MIN_SHARE * size.sum())
+        return bool(size.min() >= least and size.min() * share >= FEW)
+
+
+def sides_of(cells: pd.DataFrame, strata: pd.DataFrame, columns: Sequence[str]) -> Sides:
+    """The counts of one signal at one landmark, see `counts.count_landmarks`.
+
+    Values of a column that fewer than 30 users at risk have, or 5 with the outcome or without it,
+    are taken as one; kinds of users of whom no one had the signal, or everyone, are left out.
+    """
+    kinds = cells[ALIKE].drop_duplicates()
+    places = pd.MultiIndex.from_frame(kinds)
+    at = (
+        cells["bucket"],
+        cells["exposed"],
+        places.get_indexer(pd.MultiIndex.from_frame(cells[ALIKE])),
+    )
+    shape = (stats.N_BUCKETS, 2, len(kinds))
+    n, y, yy = (stats.dense(cells[column], *at, shape=shape) for column in COUNTS)
+    named = strata.drop_duplicates("stratum").set_index("stratum")
+    values = {column: named[column].reindex(kinds["stratum"]).to_numpy() for column in columns}
+    values |= {name: kinds[name].to_numpy() for name in ("cohort", "activity")}
+    size = n.sum(axis=0)
+    good = y.sum(axis=(0, 1)) if binary(y, yy) else None
+    levels = {name: _levels(value, size.sum(axis=0), good) for name, value in values.items()}
+    kept = np.ones(len(kinds), bool)
+    for level in levels.values():
+        both = [np.bincount(level, size[side]) > 0 for side in (0, 1)]
+        kept &= (both[0] & both[1])[level]
+    total = size.sum()
+    comparable = float(size[:, kept].sum() / total) if total else np.nan
+    n, y, yy = (a[:, :, kept] for a in (n, y, yy))
+    shown = {name: level[kept] for name, level in levels.items()}
+    others = [_dummies(level, size[:, kept]) for name, level in shown.items() if name != "cohort"]
+    month = _dummies(shown["cohort"], size[:, kept])
+    late = _late(kinds["cohort"].to_numpy()[kept], size[:, kept].sum(axis=0))
+    base = np.column_stack([*others, np.zeros((int(kept.sum()), 0))])
+    return Sides(n, y, yy, np.column_stack([base, month]), base, late, comparable)
+
+
+def binary(y: np.ndarray, yy: np.ndarray) -> bool:
+    """Whether the outcome is had or not, by its sums and its squares'."""
+    return bool(y.sum() == yy.sum())
+
+
+def _levels(values: np.ndarray, users: np.ndarray, good: np.ndarray | None) -> np.ndarray:
+    """A number for each value; rare ones share one, with the most frequent where they are few.
+
+    ``good``: of the users, who had the outcome.
+    """
+    level, _ = pd.factorize(values)
+    size = np.bincount(level, users)
+    rare = size < stats.MIN_USERS
+    if good is not None:
+        hit = np.bincount(level, good)
+        rare |= np.minimum(hit, size - hit) < FEW
+    if rare.any():
+        alone = rare.all() or size[rare].sum() >= stats.MIN_USERS
+        shared = np.flatnonzero(rare)[0] if alone else int(np.where(rare, 0, size).argmax())
+        level = np.where(rare[level], shared, level)
+    return np.asarray(pd.factorize(level)[0])
+
+
+def _dummies(level: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """A column for each level but that of most users."""
+    users = np.bincount(level, size.sum(axis=0))
+    others = [k for k in np.flatnonzero(users) if k != users.argmax()] if len(users) else []
+    return np.asarray(level[:, None] == np.asarray(others, int)[None, :], float)
+
+
+def _late(cohort: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Strata of the last months that hold enough users; all but the first month at most."""
+    months = np.unique(cohort)
+    late = np.zeros(len(cohort), bool)
+    for month in months[:0:-1]:
+        late |= cohort == month
+        if users[late].sum() >= LATER * users.sum():
+            break
+    return late
+
+
+def crude(sides: Sides) -> Sides:
+    """The same, nothing made alike."""
+    n, y, yy = (a.sum(axis=2, keepdims=True) for a in sides[:3])
+    none = np.zeros((1, 0))
+    return Sides(n, y, yy, none, none, np.zeros(1, bool), 1.0)
+
+
+def plain(ever: pd.DataFrame) -> Sides:
+    """Ever against never, of all whose time is over."""
+    shape = (stats.N_BUCKETS, 2, 1)
+    at = (ever["bucket"], ever["exposed"], np.zeros(len(ever), int))
+    n, y, yy = (stats.dense(ever[column], *at, shape=shape) for column in COUNTS)
+    return crude(Sides(n, y, yy, *[np.empty(0)] * 3, 1.0))
+
+
+def standardised(sides: Sides, n_accounts: float, logistic: bool) -> stats.Standardised:
+    """Both sides over the kinds of all."""
+    return stats.standardise(sides.n, sides.y, sides.x, n_accounts=n_accounts, logistic=logistic)
+
+
+def measures(sides: Sides, ever: Sides, n_accounts: float, logistic: bool) -> Mapping[str, Any]:
+    """What a row of `Signals.signals` says of a signal, but for its names and verdict."""
+    fair = standardised(sides, n_accounts, logistic)
+    same_time = standardised(crude(sides), n_accounts, logistic)
+    plainly = stats.NOT_KNOWN
+    if ever.enough:
+        plainly = standardised(ever, n_accounts, logistic).ratio
+    later = stats.later(
+        sides.n, sides.y, sides.yy, sides.base, sides.late, n_accounts=n_accounts, logistic=logistic
+    )
+    ratio = fair.ratio
+    limit = ratio.low if ratio.value > 1 else ratio.high
+    sure = ratio.low > 1 or ratio.high < 1
+    told = {
+        "exposed_rate": fair.exposed,
+        "unexposed_rate": fair.unexposed,
+        "naive_risk_ratio": plainly,
+        "landmark_risk_ratio": same_time.ratio,
+        "risk_ratio": ratio,
+        "risk_difference": fair.difference,
+        "out_of_time_gain": later.gain,
+    }
+    row: dict[str, Any] = {}
+    for name, values in told.items():
+        row |= interval_columns(name, *values)
+    return row | {
+        "pvalue": fair.pvalue,
+        "e_value": stats.e_value(ratio.value) if sure else 1.0,
+        "e_value_limit": stats.e_value(limit) if sure else 1.0,
+        "calibration_ratio": later.ratio,
+        "calibration_slope": later.slope,
+    }

@@ -1,0 +1,102 @@
+"""Whose time is looked at: from their start, until they left, in which columns made alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from mctlib.contract import ParameterError
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.journeys import count_accounts
+from mctlib.eventlog.steps import ANY, Step
+from mctlib.signals.counts import Landmarks, count_landmarks
+from mctlib.signals.outcomes import Known, Outcome, known_of
+from mctlib.tracking_plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where users' time begins, what means leaving, and in which columns they are made alike."""
+
+    start: Step
+    leave: Step | None
+    left: Known | None
+    adjust: tuple[str, ...]
+    accounts: tuple[str, ...]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The events that can be no signal."""
+        return [self.start, *([self.leave] if self.leave else [])]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How many users began, whose time is not over, who left by the first landmark; accounts."""
+
+    n_users: int
+    n_pending: int
+    n_left: int
+    n_accounts: float
+
+    @classmethod
+    def of(cls, counts: dict[str, pd.DataFrame]) -> Reach:
+        """From the tables of `count_landmarks`."""
+        row = counts["started"].iloc[0]
+        n = (int(row[f"n_{name}"]) for name in ("users", "pending", "left"))
+        return cls(*n, count_accounts(counts["accounts"]))
+
+
+def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | None) -> Clock:
+    """The clock that is asked for; the plan's start where none is.
+
+    Raises ParameterError: an event or column that is not there, no start.
+    """
+    given = start or (plan.start if plan else "")
+    if not given:
+        raise ParameterError('start: say where users\' time begins, such as start="signed_up".')
+    steps = [log.step(given, "start")]
+    if leave not in (None, ""):
+        steps.append(log.step(leave, "competing"))
+    for step, role in zip(steps, ("start", "competing")):
+        if missing := log.missing_events([step]):
+            raise ParameterError(f"{role}: {missing[0]}")
+    columns = log.columns(adjust)
+    for column in columns:
+        log.check_column(column)
+    exit_step = steps[1] if len(steps) > 1 else None
+    left = known_of(log, "churned_at")
+    return Clock(steps[0], exit_step, left, tuple(columns), tuple(log.accounts))
+
+
+def count(
+    log: EventLog,
+    clock: Clock,
+    outcome: Outcome,
+    signals: Sequence[Step],
+    pairs: Sequence[tuple[int, int, int]],
+    *,
+    as_of: Any,
+) -> dict[str, pd.DataFrame]:
+    """The tables of `count_landmarks`."""
+    events = [clock.start, *signals]
+    bits = []
+    for step in (clock.leave, outcome.step):
+        bits.append(1 << len(events) if step else 0)
+        events += [step] if step else []
+    ask = Landmarks(
+        outcome=outcome,
+        pairs=pairs,
+        n_signals=len(signals),
+        by=clock.adjust,
+        accounts=clock.accounts,
+        left=clock.left,
+        bits=(bits[0], bits[1]),
+    )
+    kernel = partial(count_landmarks, ask=ask)
+    by = [*clock.adjust, *clock.accounts]
+    return log.reduce(kernel, events=[*events, Step(ANY)], by=by, as_of=as_of)

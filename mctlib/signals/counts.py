@@ -1,0 +1,197 @@
+"""Users at landmarks: who is still at risk, what they had done by then, what came after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from mctlib.eventlog.journeys import Journeys, first_rows, number
+from mctlib.phrases import DAY_US
+from mctlib.signals.outcomes import FOREVER, Known, Outcome
+
+START, FIRST_SIGNAL = 0, 1  # bits of the mask
+ACTIVITY = 7  # classes of active days: 0, 1, 2 to 3, 4 to 7, 8 to 15, 16 to 31, more
+ALIKE = ["stratum", "cohort", "activity"]  # in which users are made alike
+KEYS = ["pair", *ALIKE, "bucket", "exposed"]
+COUNTS = ["n_users", "sum_outcome", "sum_square"]
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What is counted: an outcome, and pairs of a signal and a landmark.
+
+    ``pairs``: place of the signal, until when it must be had, and the landmark at which users are
+    at risk (microseconds) · ``by``: columns in which users are made alike ·
+    ``left``: when people left, as far as the table of people knows · ``bits``: of the exit and of
+    the outcome in the mask, 0 where no event is one.
+    """
+
+    outcome: Outcome
+    pairs: Sequence[tuple[int, int, int]]
+    n_signals: int
+    by: Sequence[str]
+    accounts: Sequence[str]
+    left: Known | None = None
+    bits: tuple[int, int] = (0, 0)
+
+
+ROWS = "int64[::1], int64[::1], uint64[::1]"  # user, time, mask
+
+
+@njit(f"int64[:, ::1]({ROWS}, int64[::1], uint64[::1], int64, int64)", cache=True, nogil=True)
+def walk_outcomes(
+    user: np.ndarray,
+    time: np.ndarray,
+    mask: np.ndarray,
+    start: np.ndarray,
+    bits: np.ndarray,
+    begin: int,
+    until: int,
+) -> np.ndarray:
+    """Of each start a column: until the exit, until the first outcome, whether one lies in time.
+
+    In time: from ``begin`` to before ``until`` after the start. And the signals ever had, as bits.
+    """
+    found = np.empty((4, len(start)), np.int64)
+    for i in range(len(start)):
+        row, began, whose = start[i], time[start[i]], user[start[i]]
+        found[:, i] = FOREVER, FOREVER, 0, 0
+        while row > 0 and user[row - 1] == whose and time[row - 1] == began:
+            row -= 1
+        while row < len(user) and user[row] == whose:
+            passed = time[row] - began
+            if mask[row] & bits[0] and found[0, i] == FOREVER:
+                found[0, i] = passed
+            if mask[row] & bits[1]:
+                found[1, i] = min(found[1, i], passed)
+                if begin <= passed < until:
+                    found[2, i] = 1
+            found[3, i] |= np.int64(mask[row])
+            row += 1
+    return found
+
+
+@njit(
+    f"void({ROWS}, int64[::1], uint64, int64, int64, int64, uint8[::1], uint8[::1])",
+    cache=True,
+    nogil=True,
+)
+def walk_to_landmark(
+    user: np.ndarray,
+    time: np.ndarray,
+    mask: np.ndarray,
+    start: np.ndarray,
+    signal: int,
+    within: int,
+    until: int,
+    day_us: int,
+    exposed: np.ndarray,
+    activity: np.ndarray,
+) -> None:
+    """Of each start whether its user had the signal ``within`` a time, and how active they were.
+
+    Activity until the landmark: on how many days (of 24 hours from the start) there was any other
+    event, in classes that double.
+    """
+    for i in range(len(start)):
+        row, began, whose = start[i], time[start[i]], user[start[i]]
+        had, days, last = 0, 0, -1
+        while row > 0 and user[row - 1] == whose and time[row - 1] == began:
+            row -= 1
+        while row < len(user) and user[row] == whose and time[row] - began <= until:
+            if mask[row] & signal:
+                had |= time[row] - began <= within
+            elif not mask[row] & (1 << START):
+                today = (time[row] - began) // day_us
+                days += today != last
+                last = today
+            row += 1
+        exposed[i] = had
+        level = 0
+        while days and level < ACTIVITY - 1:
+            level += 1
+            days //= 2
+        activity[i] = level
+
+
+def count_landmarks(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
+    """Kernel: matcher 0 is the start, then come the signals; any event is a row.
+
+    "cells": `KEYS` (cohort: months since 1970 of the start) -> n_users at risk, sum_outcome,
+    sum_square · "ever": of all whose time is over, by pair (the signal), bucket and exposed (if
+    ever) · "strata": stratum -> its value in each column · "started": n_users, n_pending, n_left
+    (by the first landmark) · "accounts": account -> n_users.
+    """
+    rows = (np.array(j.user, np.int64), np.array(j.time, np.int64), np.array(j.mask, np.uint64))
+    start = np.flatnonzero(j.has(START))
+    start = start[first_rows(j.user[start])]
+    outcome = ask.outcome
+    mature = j.time[start] + outcome.until <= j.as_of
+    accounts = j.accounts(start, ask.accounts)
+    n_pending, n_started = int((~mature).sum()), len(start)
+    start = start[mature]
+    left, first, value, ever = _fates(j, start, rows, ask)
+    code, names = j.segments(start, ask.by)
+    strata = pd.DataFrame({"stratum": names})
+    if len(names):
+        some = start[np.unique(code, return_index=True)[1]]
+        strata = strata.assign(**{column: j.segment(some, [column]) for column in ask.by})
+    cohort = j.time[start].astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    bucket = j.bucket_of(j.user[start]).astype(np.int64)
+
+    def cells(pair: int, who: np.ndarray, **keys: np.ndarray) -> pd.DataFrame:
+        place, found = number(bucket=bucket[who], **keys)
+        n, y = len(found["bucket"]), value[who]
+        sums = (np.bincount(place, minlength=n), np.bincount(place, y, n))
+        square = np.bincount(place, y**2, n) if outcome.amount else sums[1]
+        return pd.DataFrame(found | dict(zip(COUNTS, (*sums, square)))).assign(pair=pair)
+
+    tables, plain = [], []
+    exposed, activity = (np.empty(len(start), np.uint8) for _ in range(2))
+    for at, (signal, within, landmark) in enumerate(ask.pairs):
+        bit = np.uint64(1 << (FIRST_SIGNAL + signal))
+        walk_to_landmark(*rows, start, bit, within, landmark, DAY_US, exposed, activity)
+        risk = left > landmark
+        if outcome.once:
+            risk &= first > landmark
+        keys = {"stratum": code, "cohort": cohort, "activity": activity, "exposed": exposed}
+        table = cells(at, risk, **{name: key[risk] for name, key in keys.items()})
+        tables.append(table.assign(stratum=names[table["stratum"]]))
+    everyone = np.ones(len(start), bool)
+    for signal in range(ask.n_signals):
+        had = (ever >> (FIRST_SIGNAL + signal) & 1).astype(np.uint8)
+        plain.append(cells(signal, everyone, exposed=had))
+    n_left = int((left <= min(us for *_, us in ask.pairs)).sum())
+    return {
+        "cells": pd.concat(tables, ignore_index=True),
+        "ever": pd.concat(plain, ignore_index=True),
+        "strata": strata,
+        "started": pd.DataFrame(
+            {"n_users": [n_started], "n_pending": [n_pending], "n_left": [n_left]}
+        ),
+        "accounts": accounts,
+    }
+
+
+def _fates(
+    j: Journeys, start: np.ndarray, rows: tuple[np.ndarray, ...], ask: Landmarks
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each start: until the exit, until the outcome, the outcome's value, the signals ever."""
+    outcome, user, began = ask.outcome, j.user[start], j.time[start]
+    left, first, in_time, ever = walk_outcomes(
+        *rows, start, np.array(ask.bits, np.uint64), outcome.begin, outcome.until
+    )
+    if ask.left:
+        gone = ask.left.of(user, FOREVER)
+        left = np.minimum(left, np.where(gone == FOREVER, FOREVER, gone - began))
+    if outcome.amount and outcome.known:
+        return left, first, np.nan_to_num(outcome.known.of(user, 0.0)), ever
+    if outcome.known:
+        moment = outcome.known.of(user, FOREVER)
+        first = np.where(moment == FOREVER, FOREVER, moment - began)
+    value = in_time if outcome.begin else (first <= outcome.until)
+    return left, first, value.astype(float), ever

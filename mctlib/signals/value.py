@@ -1,0 +1,227 @@
+"""Which micro-conversions go with an outcome, like compared with like, and which only look good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.contract import interval_columns
+from mctlib.eventlog.event_log import EventLog
+from mctlib.phrases import DAY_US
+from mctlib.results import MIN_USERS, Result
+from mctlib.signals.alike import measures, plain, sides_of, standardised
+from mctlib.signals.candidates import Candidate, apart, plan_of, read_candidates
+from mctlib.signals.clock import Clock, Reach, count, read_clock
+from mctlib.signals.narrative import Answer
+from mctlib.signals.narrative_first import told_signals
+from mctlib.signals.outcomes import Outcome, read_outcome
+from mctlib.signals.verdicts import judge, same_sign, to_watch
+
+MEASURES = (
+    *("exposed_rate", "unexposed_rate", "naive_risk_ratio", "landmark_risk_ratio"),
+    *("risk_ratio", "risk_difference", "out_of_time_gain"),
+)
+COLUMNS = [
+    *("outcome", "signal", "landmark_days", "n_exposed", "n_unexposed"),
+    *(column for name in MEASURES for column in interval_columns(name, 0, 0, 0)),
+    *("pvalue", "e_value", "e_value_limit", "calibration_ratio", "calibration_slope"),
+    *("comparable_rate", "without_use_rate"),
+]
+OTHERS = [*COLUMNS[:5], *interval_columns("risk_ratio", 0, 0, 0)]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Signals(Result):
+    """Answer of `signal_value`.
+
+    ``signals``: one row an outcome and micro-conversion at its own landmark, the surest first.
+
+    ========================= ===== ================================================================
+    column                    unit  meaning
+    ========================= ===== ================================================================
+    outcome, signal
+    landmark_days             days  after the start, by which users had the signal or not
+    n_exposed, n_unexposed          users still at risk then; missing below 10
+    exposed_rate ± ...        0-1   with the outcome later, if all had it; unexposed_rate ±: if none
+                                    had (standardised). Of revenue: money a user
+    naive_risk_ratio ±        x     ever against never, as dashboards count
+    landmark_risk_ratio ±     x     at the landmark, nothing else made alike
+    risk_ratio ±              x     standardised; of revenue the ratio of means
+    risk_difference ±               exposed_rate less unexposed_rate
+    out_of_time_gain ±        0-1   share of the squared error of later users' outcomes that goes
+                                    away by knowing the signal, fitted on the earlier users
+    pvalue, qvalue                  of risk_ratio; Benjamini-Hochberg over all rows
+    e_value, e_value_limit          how strong a hidden cause must be (VanderWeele & Ding): of the
+                                    ratio, of the end nearer 1; 1 where the interval holds 1
+    calibration_ratio, _slope       of later users: outcomes over predicted ones, and slope
+    comparable_rate           0-1   users at risk of whose kind some had the signal and some had not
+    without_use_rate          0-1   of the exposed: who had done nothing else by the landmark
+    same_sign                 bool  risk_ratio on the same side of 1 at all landmarks
+    naive_only, time_only,    bool  looks good plainly, fairly not; good plainly, not at one time
+    no_gain, without_use      bool  for all; no gain for later users; mostly had by users who did
+                                    nothing else
+    verdict                         signal, vanity, harmful, not enough data
+    ========================= ===== ================================================================
+
+    ``sensitivity``: the same at other landmarks: outcome, signal, landmark_days, n_exposed,
+    n_unexposed, risk_ratio ±. ``watch``: at most ten to keep watching and those to stop: act,
+    outcome, signal, owner, priority, verdict, risk_ratio ±, risk_difference ±.
+
+    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), by account where people sit in accounts; NaN
+    below 10 accounts on either side.
+    """
+
+    signals: pd.DataFrame
+    sensitivity: pd.DataFrame
+    watch: pd.DataFrame
+
+    main: ClassVar[str] = "signals"
+    first: ClassVar[tuple[str, ...]] = (
+        *("signal", "n_exposed", "n_unexposed"),
+        *interval_columns("risk_ratio", 0, 0, 0),
+        *("naive_risk_ratio", "qvalue", "verdict"),
+    )
+
+
+def signal_value(
+    log: EventLog,
+    plan_or_events: Any,
+    outcome: Any,
+    *,
+    landmark: str | Sequence[str] | None = None,
+    horizon: str,
+    as_of: Any,
+    adjust: Any = (),
+    start: Any = None,
+    competing: Any = None,
+) -> Signals:
+    """Compare users with and without each micro-conversion, by what comes after a landmark.
+
+    Counted are users whose time to the horizon is over, who at the landmark have neither left nor
+    had the outcome; exposed is who had the micro-conversion by then. Both sides are made alike by
+    standardisation over ``adjust``, the month of the start and the days of other activity by then.
+
+    Parameters
+    ----------
+    log : EventLog
+        Events, people (outcomes, accounts), and perhaps a tracking plan.
+    plan_or_events : Plan, list of str or Step, or None
+        The micro-conversions; None: those of the log's own plan.
+    outcome : str, mapping, Step, or list of these
+        "renewed", "upsold", "churned", "revenue" of people; a later event; or ``{"returns": event,
+        "period": "1w", "in_period": 4}``. Of several the first is the headline.
+    landmark : str or list of str, optional
+        The first is the headline's. By default each has its own, the plan's ``within`` (else 7
+        days), and 7, 14 and 30 days show whether the answer hangs on it.
+    horizon : str
+        To when outcomes count, from the start. ``as_of``: last observed moment.
+    adjust : str or list
+        Columns in which users are made alike, such as channel and plan.
+    start, competing : str, Step, optional
+        The event where a user's time begins (default: the plan's), and one that means leaving.
+
+    Returns
+    -------
+    Signals
+        ``signals``, ``sensitivity``, ``watch`` (columns: see `Signals`).
+
+    Raises
+    ------
+    ParameterError
+        An event, outcome or column that is not there, a landmark not before the horizon.
+
+    Notes
+    -----
+    Landmark analysis (Anderson, Cain & Gelber 1983). An association: only a test proves a cause.
+
+    Examples
+    --------
+    >>> asked = {"horizon": "20d", "as_of": "2026-01-31", "start": "signed_up"}
+    >>> found = signal_value(log, ["job_viewed"], "interview_scheduled", **asked)
+    >>> found.signals["signal"].tolist()
+    ['job_viewed']
+    """
+    plan = plan_of(log, plan_or_events)
+    clock = read_clock(log, start, competing, adjust, plan)
+    asked, left_out = [], []
+    for each in outcome if isinstance(outcome, (list, tuple)) else [outcome]:
+        wished = read_outcome(log, each, horizon, plan)
+        candidates, said = read_candidates(log, plan_or_events, landmark, plan, wished.before)
+        candidates, same = apart(candidates, [*clock.steps, *filter(None, [wished.step])])
+        asked.append((wished, candidates))
+        left_out += [*said, *same]
+    found = [_compared(log, clock, *each, as_of=as_of) for each in asked]
+    table, sensitivity = (pd.concat(parts, ignore_index=True) for parts in list(zip(*found))[:2])
+    wanted = table["outcome"].map({o.name: o.wanted for o, _ in asked})
+    table = judge(table, wanted)
+    table = table.assign(same_sign=same_sign(table, sensitivity))
+    order = pd.factorize(table["outcome"])[0]
+    table = table.iloc[np.lexsort((table["pvalue"], order))].reset_index(drop=True)
+    known = {c.label: c for _, candidates in asked for c in candidates}
+    watch = to_watch(table, known)
+    answer = Answer(
+        signals=table,
+        sensitivity=sensitivity,
+        watch=watch,
+        outcomes={o.name: o for o, _ in asked},
+        candidates=known,
+        clock=clock,
+        reach=found[0][2],
+        currency=log.currency,
+        said=tuple(dict.fromkeys([*log.caveats(as_of), *left_out])),
+    )
+    return Signals(signals=table, sensitivity=sensitivity, watch=watch, **told_signals(answer))
+
+
+def _compared(
+    log: EventLog, clock: Clock, outcome: Outcome, candidates: Sequence[Candidate], *, as_of: Any
+) -> tuple[pd.DataFrame, pd.DataFrame, Reach]:
+    """Rows of `Signals.signals` (not yet judged) and `.sensitivity` of one outcome, and of whom."""
+    pairs = [(k, us, us) for k, c in enumerate(candidates) for us in c.landmarks]
+    steps = [c.step for c in candidates]
+    counts = count(log, clock, outcome, steps, pairs, as_of=as_of)
+    rows: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    cells = dict(list(counts["cells"].groupby("pair")))
+    ever = dict(list(counts["ever"].groupby("pair")))
+    reach = Reach.of(counts)
+    for at, (k, us, _) in enumerate(pairs):
+        name = {
+            "outcome": outcome.name,
+            "signal": candidates[k].label,
+            "landmark_days": us / DAY_US,
+        }
+        if at not in cells:
+            continue
+        sides = sides_of(cells[at], counts["strata"], clock.adjust)
+        unexposed, exposed = sides.size
+        told = {"n_exposed": _told(exposed), "n_unexposed": _told(unexposed)}
+        known = (reach.n_accounts, not outcome.amount)
+        if us != candidates[k].landmarks[0]:
+            ratio = stats.NOT_KNOWN
+            if sides.enough:
+                ratio = standardised(sides, *known).ratio
+            others.append(name | told | interval_columns("risk_ratio", *ratio))
+            continue
+        row = measures(sides, plain(ever[k]), *known) if sides.enough else {}
+        alone = cells[at].query("exposed == 1 and activity == 0")["n_users"].sum()
+        use = {"without_use_rate": alone / max(cells[at].query("exposed == 1")["n_users"].sum(), 1)}
+        rows.append(name | told | row | use | {"comparable_rate": sides.comparable})
+    return _table(rows, COLUMNS), _table(others, OTHERS), reach
+
+
+def _told(n: float) -> float:
+    """A number of users, missing where it is of a few."""
+    return np.nan if 0 < n < MIN_USERS else n
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    words = ("outcome", "signal")
+    return pd.DataFrame(rows, columns=list(columns)).astype(
+        {column: float for column in columns if column not in words}
+    )

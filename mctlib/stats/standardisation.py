@@ -1,0 +1,274 @@
+"""Two groups made alike: a model of who succeeds, read as if all were in one group or the other.
+
+Arrays are counts by (bucket, side, stratum); side 0 is unexposed, side 1 exposed. An account lies
+in one bucket whole, so leaving out bucket after bucket gives errors by account.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mctlib.stats.proportions import (
+    MIN_CLUSTERS,
+    Design,
+    count_clusters,
+    difference_design,
+    mantel_haenszel,
+)
+from mctlib.stats.student import FloatArray, t_interval, t_pvalue
+
+RIDGE = 1e-6  # so light that it only keeps a level finite in which nobody or everybody succeeds
+MOST_STEPS, LONGEST_STEP, CLOSE = 40, 4.0, 1e-8
+
+
+class Estimate(NamedTuple):
+    """A value and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+NOT_KNOWN = Estimate(np.nan, np.nan, np.nan)
+
+
+class Standardised(NamedTuple):
+    """Share (or mean) if all were exposed, if nobody were, and how these differ."""
+
+    exposed: Estimate
+    unexposed: Estimate
+    ratio: Estimate
+    difference: Estimate
+    pvalue: float
+
+
+class Later(NamedTuple):
+    """What knowing the exposure adds for later users, and whether the model is right for them.
+
+    gain: share of the squared error of the covariates' model that vanishes · ratio: successes over
+    predicted ones · slope: of the outcome on the prediction, 1 where it is neither too bold nor
+    too timid.
+    """
+
+    gain: Estimate
+    ratio: float
+    slope: float
+
+
+def standardise(
+    n: FloatArray, y: FloatArray, x: FloatArray, *, n_accounts: float, logistic: bool = True
+) -> Standardised:
+    """Marginal standardisation (the parametric g-formula) of a model without interactions.
+
+    Robins 1986; Hernan & Robins, What If, chapter 13. Errors by the delete-a-bucket jackknife, the
+    model one Newton step from that of all (of a linear one that is exact; MacKinnon, Nielsen & Webb
+    2023), ratio and shares on their log and logit scales, and t with one degree of freedom less
+    than the clusters of the side that has fewer.
+
+    Parameters
+    ----------
+    n, y : array (buckets, 2, strata)
+        Users, and their successes or the sum of their amounts.
+    x : array (strata, covariates)
+        Of the strata, without a column of ones.
+    n_accounts : float
+        Accounts in which users sit; NaN where there are none.
+    logistic : bool
+        False: a linear model, of amounts.
+    """
+    sizes, sums = n.sum(axis=0), y.sum(axis=0)
+    df = clusters(n, n_accounts) - 1
+    if not (sizes.sum(axis=1).all() and sums.any()):
+        return Standardised(*[NOT_KNOWN] * 4, np.nan)
+    if logistic and _one_sided(sizes, sums):
+        return _of_nobody(n, y, n_accounts)
+    design = _design(x)
+    whole = fit(design, sizes.ravel(), sums.ravel(), logistic)
+    means = _means(design, whole, sizes, logistic)
+    kept = np.flatnonzero(n.sum(axis=(1, 2)))
+    without = _without_each(design, whole, n[kept], y[kept], logistic)
+
+    def jackknife(values: FloatArray, value: float) -> float:
+        spread = ((values - value) ** 2).sum()
+        return float(np.sqrt((len(kept) - 1) / len(kept) * spread))
+
+    shares = []
+    for side in (1, 0):
+        value, values = (_logit(a, logistic) for a in (means[side], without[:, side]))
+        ends = t_interval(value, jackknife(values, value), df)
+        shares.append(Estimate(means[side], *(_back(end, logistic) for end in ends)))
+    log, logs = _log_ratio(means), _log_ratio(without.T)
+    se = jackknife(logs, log)
+    ratio = Estimate(*np.exp([log, *t_interval(log, se, df)]).tolist())
+    gap = float(means[1] - means[0])
+    ends = t_interval(gap, jackknife(without[:, 1] - without[:, 0], gap), df)
+    difference = Estimate(gap, *(float(end) for end in ends))
+    if not df + 1 >= MIN_CLUSTERS:
+        told = [Estimate(e.value, np.nan, np.nan) for e in (*shares, ratio, difference)]
+        return Standardised(*told, np.nan)
+    return Standardised(*shares, ratio, difference, float(t_pvalue(log, se, df)))
+
+
+def clusters(n: FloatArray, n_accounts: float) -> float:
+    """Of the side that has fewer, see `count_clusters`."""
+    accounts = np.inf if np.isnan(n_accounts) else n_accounts
+    return float(count_clusters(n.sum(axis=2), n_accounts=accounts).min())
+
+
+def later(
+    n: FloatArray,
+    y: FloatArray,
+    yy: FloatArray,
+    x: FloatArray,
+    late: FloatArray,
+    *,
+    n_accounts: float,
+    logistic: bool = True,
+) -> Later:
+    """Fit with and without the exposure on early strata, and look at the ``late`` ones (booleans).
+
+    ``yy``: sums of squares, of successes the successes. The interval is of the later users alone,
+    by bucket.
+    """
+    early = ~late
+    sizes, sums = n.sum(axis=0), y.sum(axis=0)
+    if not (sizes[:, early].sum(axis=1).all() and sizes[:, late].sum(axis=1).all()):
+        return Later(NOT_KNOWN, np.nan, np.nan)
+    design, base = _design(x), _design(x, exposure=False)
+    rows = np.tile(early, 2)
+    error, predicted = [], np.empty(0)
+    for columns in (base, design):
+        cells = (columns[rows], sizes[:, early].ravel(), sums[:, early].ravel())
+        predicted = _predict(columns, fit(*cells, logistic), logistic).reshape(2, -1)[:, late]
+        mine = [a[:, :, late] for a in (n, y, yy)]
+        squares = mine[2] - 2 * predicted * mine[1] + predicted**2 * mine[0]
+        error.append(squares.sum(axis=(1, 2)))
+    before, after = error
+    if not before.sum() > 0:
+        return Later(NOT_KNOWN, np.nan, np.nan)
+    gain = float(1 - after.sum() / before.sum())
+    rest = 1 - (after.sum() - after) / (before.sum() - before)
+    g = int((before > 0).sum())
+    se = np.sqrt((g - 1) / g * ((rest - gain) ** 2).sum())
+    df = clusters(n[:, :, late], n_accounts) - 1
+    ends = t_interval(gain, se, df) if df + 1 >= MIN_CLUSTERS else (np.nan, np.nan)
+    size, total = sizes[:, late].ravel(), sums[:, late].ravel()
+    expected = float((size * predicted.ravel()).sum())
+    scale = np.c_[np.ones(size.size), _logit(predicted.ravel(), logistic)]
+    slope = fit(scale, size, total, logistic)[1]
+    ratio = float(total.sum() / expected) if expected else np.nan
+    return Later(Estimate(gain, *(float(end) for end in ends)), ratio, float(slope))
+
+
+def e_value(ratio: float) -> float:
+    """How strong a hidden cause must be to explain a risk ratio away (VanderWeele & Ding 2017)."""
+    far = max(ratio, 1 / ratio) if ratio > 0 else np.nan
+    return float(far + np.sqrt(far * (far - 1)))
+
+
+def _design(x: FloatArray, *, exposure: bool = True) -> FloatArray:
+    """A row for every stratum without, then with the exposure: 1, exposed, covariates."""
+    columns = [np.ones(2 * len(x)), np.repeat([0.0, 1.0], len(x))][: 1 + exposure]
+    return np.column_stack([*columns, np.vstack([x, x])])
+
+
+def fit(x: FloatArray, n: FloatArray, y: FloatArray, logistic: bool) -> FloatArray:
+    """Coefficients by Newton's steps, of rows that count n users with the sum y."""
+    coef = np.zeros(x.shape[1])
+    coef[0] = _logit(y.sum() / n.sum(), logistic)
+    for _ in range(MOST_STEPS):
+        slope, bend = _pull(x, n, y, coef, logistic)
+        step = np.linalg.solve(bend + _penalty(x), slope - _penalty(x) @ coef)
+        size = np.abs(step).max()
+        if logistic and size > LONGEST_STEP:
+            step *= LONGEST_STEP / size
+        coef = coef + step
+        if size < CLOSE:
+            break
+    return coef
+
+
+def _penalty(x: FloatArray) -> FloatArray:
+    """Of all coefficients but that of the column of ones."""
+    return np.diag(np.r_[0.0, np.full(x.shape[1] - 1, RIDGE)])
+
+
+def _pull(
+    x: FloatArray, n: FloatArray, y: FloatArray, coef: FloatArray, logistic: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Slope of the log likelihood at some coefficients, and how fast it falls."""
+    p = _predict(x, coef, logistic)
+    weight = n * p * (1 - p) if logistic else n
+    return x.T @ (y - n * p), (x.T * weight) @ x
+
+
+def _without_each(
+    design: FloatArray, whole: FloatArray, n: FloatArray, y: FloatArray, logistic: bool
+) -> FloatArray:
+    """`_means` (buckets, 2) of the users outside each bucket."""
+    sizes, flat = n.sum(axis=0), (n.reshape(len(n), -1), y.reshape(len(y), -1))
+    _, bend = _pull(design, sizes.ravel(), sizes.ravel(), whole, logistic)
+    bend = bend + _penalty(design)
+    found = []
+    for b, (own, sums) in enumerate(zip(*flat)):
+        here = np.flatnonzero(own)
+        slope, less = _pull(design[here], own[here], sums[here], whole, logistic)
+        coef = whole - np.linalg.solve(bend - less, slope)
+        found.append(_means(design, coef, sizes - n[b], logistic))
+    return np.array(found)
+
+
+def _predict(x: FloatArray, coef: FloatArray, logistic: bool) -> FloatArray:
+    return np.asarray(_back(x @ coef, logistic))
+
+
+def _logit(p: FloatArray, logistic: bool) -> FloatArray:
+    if not logistic:
+        return p
+    p = np.clip(p, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def _back(x: FloatArray, logistic: bool) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -35, 35)))) if logistic else x
+
+
+def _log_ratio(means: FloatArray) -> FloatArray:
+    """Of side 1 over side 0 (the first axis); NaN where a mean amount is not above 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(means[1] / means[0])
+
+
+def _means(design: FloatArray, coef: FloatArray, n: FloatArray, logistic: bool) -> FloatArray:
+    """Mean over all users if none were exposed, and if all were."""
+    weight = n.sum(axis=0)
+    p = _predict(design, coef, logistic).reshape(2, -1)
+    return np.asarray(p @ weight / weight.sum())
+
+
+def _one_sided(n: FloatArray, y: FloatArray) -> bool:
+    """Whether of one side nobody or everybody succeeds, so that it has no finite model."""
+    by_side, of = y.sum(axis=1), n.sum(axis=1)
+    return bool(((by_side == 0) | (by_side == of)).any())
+
+
+def _of_nobody(n: FloatArray, y: FloatArray, n_accounts: float) -> Standardised:
+    """Where a side has none or all: the Mantel-Haenszel difference, and what it says of the ratio.
+
+    The ratio is from the shares as they are, its ends are where the ends of the difference put the
+    exposed share.
+    """
+    sides = [a[:, side] for side in (1, 0) for a in (y, n)]
+    accounts = np.inf if np.isnan(n_accounts) else n_accounts
+    design: Design = difference_design(*sides, n_accounts=accounts)
+    found = mantel_haenszel(*(a.sum(axis=0) for a in sides), design=design)
+    share, share_0 = (y[:, side].sum() / n[:, side].sum() for side in (1, 0))
+    difference = Estimate(float(found.value), float(found.low), float(found.high))
+    ratio = NOT_KNOWN
+    if share_0 > 0:
+        ends = (max(share_0 + end, 0) / share_0 for end in difference[1:])
+        ratio = Estimate(share / share_0, *ends)
+    shares = (Estimate(float(s), np.nan, np.nan) for s in (share, share_0))
+    return Standardised(*shares, ratio, difference, float(found.pvalue))

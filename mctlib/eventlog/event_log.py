@@ -256,6 +256,10 @@ class EventLog:
         frame = self._con.sql(f"SELECT * FROM {beside(name)}").df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
+    def sql(self, query: str) -> pd.DataFrame:
+        """What a query answers over the log's tables, users as integers and ids as hashes."""
+        return self._con.sql(query).df()
+
     @property
     def small(self) -> bool:
         """Whether events are so few that every duration can be a count of its own, exactly."""

@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from mctlib.contract import CANONICAL
+from mctlib.contract import CANONICAL, ParameterError
 from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame
@@ -156,6 +156,11 @@ class SparkLog(EventLog):
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
         return self._described.copy()
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """Raise a ParameterError: the rows stay with Spark."""
+        lack = "load them into a store, or read them from Parquet"
+        raise ParameterError(f"A question in SQL cannot be asked of a log in Spark; {lack}.")
 
     def counts(
         self, *, events: Sequence[Any] | None = None, by: str | Sequence[str] = ()

@@ -17,6 +17,7 @@ from mctlib.stats.student import FloatArray
 BASE, LINE, SHORT = 12, 26, 8  # weeks of the baseline, of its line at most; least of a short one
 UNDER_LINE = 0.05  # so far beyond the forecast an alert must be, too
 UNSEEN = 0.85  # a fall of more is not called detectable
+NUMBERS = ["n", "n_success", "value", "variance"]
 SIDES = {"down": (-1,), "up": (1,), "both": (-1, 1)}
 
 
@@ -162,37 +163,40 @@ def read_weekly(
     bad: str | Mapping[str, str],
 ) -> tuple[list[Series], pd.Timestamp]:
     """The metrics of a weekly table, and its first week. Raises DataError, ParameterError."""
-    is_rate = "n_success" in weekly
-    needed = ["metric", "week", "n", *(["n_success"] if is_rate else ["value", "variance"])]
-    for column in needed:
-        if column not in weekly:
-            raise DataError(
-                f'weekly: column "{column}" is missing; it takes metric, week, n, and n_success '
-                f"of rates or value and variance of means.{nearest(column, weekly.columns)}"
-            )
-    table = weekly[needed].assign(
-        week=pd.to_datetime(weekly["week"], errors="coerce", format="mixed")
-    )
+    numbers = [column for column in NUMBERS if column in weekly]
+    lacking = {"metric", "week", "n"} - {*weekly}
+    if "n_success" not in weekly:
+        lacking |= {"value", "variance"} - {*weekly}
+    for column in sorted(lacking):
+        raise DataError(
+            f'weekly: column "{column}" is missing; it takes metric, week, n, and n_success '
+            f"of rates or value and variance of means.{nearest(column, weekly.columns)}"
+        )
+    week = pd.to_datetime(weekly["week"], errors="coerce", format="mixed")
+    table = weekly[["metric", *numbers]].assign(week=week).reset_index(drop=True)
     try:
-        table = table.astype(dict.fromkeys(needed[2:], float))
+        table = table.astype(dict.fromkeys(numbers, float)).reindex(
+            columns=["metric", "week", *NUMBERS]
+        )
     except (TypeError, ValueError):
-        raise DataError(f"weekly: {', '.join(needed[2:])} must hold numbers.") from None
-    _check(table, is_rate)
+        raise DataError(f"weekly: {', '.join(numbers)} must hold numbers.") from None
+    _check(table)
     origin = table["week"].min()
     found = []
     for name, rows in table.sort_values("week").groupby("metric", sort=True):
         n = rows["n"].to_numpy()
-        value = rows["n_success"].to_numpy() / np.where(n > 0, n, np.nan) if is_rate else None
+        is_rate = bool(rows["n_success"].notna().any())
         side = _of(bad, name, "down")
         if side not in SIDES:
             known = ", ".join(SIDES)
             raise ParameterError(f'bad: "{side}" is none of {known}.{nearest(str(side), SIDES)}')
+        share = rows["n_success"].to_numpy() / np.where(n > 0, n, np.nan)
         found.append(
             Series(
                 str(name),
                 ((rows["week"] - origin).dt.days // 7).to_numpy(float),
                 n,
-                rows["value"].to_numpy() if value is None else value,
+                share if is_rate else rows["value"].to_numpy(),
                 None if is_rate else rows["variance"].to_numpy(),
                 _share(_of(threshold, name, 0.10), "threshold"),
                 _share(_of(severe, name, 0.15), "severe"),
@@ -202,7 +206,7 @@ def read_weekly(
     return found, origin
 
 
-def _check(table: pd.DataFrame, is_rate: bool) -> None:
+def _check(table: pd.DataFrame) -> None:
     """Raise a DataError where a row cannot be."""
     if table["week"].isna().any():
         raise DataError('weekly: "week" must hold days, such as 2026-06-29.')
@@ -210,10 +214,8 @@ def _check(table: pd.DataFrame, is_rate: bool) -> None:
         raise DataError('weekly: "week" must hold the first days of weeks, 7 days apart.')
     if table.duplicated(["metric", "week"]).any():
         raise DataError("weekly: a week stands twice within a metric.")
-    possible = table["n"] >= 0
-    if is_rate:
-        possible &= table["n_success"].between(0, table["n"])
-    if not possible.all():
+    success = table["n_success"]
+    if not ((table["n"] >= 0) & (success.between(0, table["n"]) | success.isna())).all():
         raise DataError("weekly: n must be 0 or more, and n_success between 0 and n.")
 
 

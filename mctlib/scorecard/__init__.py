@@ -1,0 +1,1 @@
+"""What moved this week, why, and who acts."""

@@ -61,7 +61,9 @@ class Weeks:
         if without:
             rows = rows[~rows["platform"].isin(without)]
         sums = rows.groupby(["metric", "kind", "week"], as_index=False)[SUMS].sum()
-        n, kind = sums["n_units"].where(sums["n_units"] > 0), sums["kind"]
+        kind = sums["kind"]
+        sums.loc[kind == "count", "n_units"] = 1  # a count is one number a week
+        n = sums["n_units"].where(sums["n_units"] > 0)
         value = sums["sum_value"] / n
         table = pd.DataFrame({"metric": sums["metric"], "n": sums["n_units"].astype(float)})
         table["week"] = self.first + pd.to_timedelta(7 * sums["week"], unit="D")

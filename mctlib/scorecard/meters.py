@@ -19,8 +19,8 @@ class Meter:
     """A weekly number.
 
     kind: rate (users of ``of`` among the active or those of ``per``), ratio (events of both), count
-    (users), mean (of the property ``number``) · key: on the board of every channel · watched: alerts ·
-    micro: the micro-conversion that it is of, "" for none.
+    (users), mean (of the property ``number``) · key: on the board of every channel · watched: it
+    alerts · micro: the micro-conversion that it is of, "" for none.
     """
 
     name: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -307,6 +307,32 @@ def slow_drift(
                 week = origin + pd.Timedelta(days=7 * int(s.week[rows[-1]]))
                 found.append((s.name, week, now, base.p0, now / base.p0 - 1, p))
     return pd.DataFrame(found, columns=["metric", "week", "value", "p0", "rel_change", "pvalue"])
+
+
+def change_between(
+    weekly: pd.DataFrame, before: Iterable[Any], after: Iterable[Any]
+) -> dict[str, float]:
+    """Change of one metric between some weeks (their first days) and others, with its interval.
+
+    By the scatter of the weeks around the level of their side. Gives value, value_before, change
+    and rel_change (both with their 95 % intervals); NaN where a side has fewer than two weeks.
+    """
+    (s,), origin = read_weekly(weekly, 0.0, 0.0, "down")
+    sides = []
+    for days in (before, after):
+        rows = [s.rows[week] for week in sorted(weeks_of(days, origin)) if week in s.rows]
+        sides.append(level_of(s, rows, rows) if len(rows) > 1 else None)
+    then, now = sides
+    if then is None or now is None:
+        nothing = (np.nan, np.nan, np.nan)
+        told = interval_columns("change", *nothing) | interval_columns("rel_change", *nothing)
+        return {"value": np.nan, "value_before": np.nan} | told
+    error = sqrt(then.spread / then.n + now.spread / now.n)
+    low, high = map(float, t_interval(now.p0 - then.p0, error, then.df + now.df))
+    ends = (now.p0 - then.p0, low, high)
+    told = interval_columns("change", *ends)
+    told |= interval_columns("rel_change", *(end / then.p0 for end in ends))
+    return {"value": now.p0, "value_before": then.p0} | told
 
 
 CELL_N, CELL_POINTS = 50, 0.05

@@ -141,7 +141,7 @@ class Headline:
         if value is None:
             return "\u2013"
         wide = (self.high - self.low) if self.low is not None and self.high is not None else FINE
-        fine = self.unit in ("points", "\u00d7") or (wide < FINE and self.unit in ("%", "days"))
+        fine = self.unit in ("points", "\u00d7") or (wide < FINE and self.unit in ("", "%", "days"))
         plus = "+" if self.against and self.against.kind == "zero" else ""
         text = nought(f"{value:{plus},.{int(fine)}f}")
         return _signed_money(text, self.unit).replace("-", "\u2212")

@@ -1,0 +1,274 @@
+"""The board: every channel's numbers, the last week, a year ago; answers, reasons, lifecycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib.activation import time_to_activation
+from mctlib.contract import ParameterError, interval_columns
+from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
+from mctlib.eventlog.event_log import EventLog
+from mctlib.results import together
+from mctlib.roi import value_of_speed
+from mctlib.scorecard.causes import WEEK
+from mctlib.scorecard.counting import DAYS, LIFE, STAYED, Weeks
+from mctlib.scorecard.meters import Meter, Meters
+from mctlib.scorecard.watching import Watched, matched
+from mctlib.stats.monitoring import change_between, weekly_alerts
+
+ACTIVATION, QUARTER, MONTHLY = "activation", "p25_days", "monthly_users"
+ALL = "all"
+YEAR = 52 * WEEK
+ENDS = ("", "_ci_lower", "_ci_upper")
+KPIS = """
+metric label owner segment kind week n_counted value value_ci_lower value_ci_upper p0 rel_change
+rel_change_ci_lower rel_change_ci_upper detectable_fall state
+""".split()  # noqa: SIM905
+
+WEEKS = ["metric", "label", "segment", "week", "n", "value", "p0", "state", "since"]
+
+
+def with_cohorts(
+    log: EventLog, weeks: Weeks, meters: Meters, *, as_of: str, by: Sequence[str]
+) -> tuple[Weeks, list[Meter]]:
+    """The weeks with small segments told together, users of the month, and cohorts' activation.
+
+    Gives also the numbers that are shown and never alert.
+    """
+    latest = weeks.counts[(weeks.counts["metric"] == DAYS) & (weeks.counts["week"] == weeks.n - 1)]
+    sizes = latest.groupby("segment")["n_units"].sum()
+    joined = together(sizes, "") if by else {}
+    counts, life = (
+        t.assign(segment=t["segment"].replace(joined)) for t in (weeks.counts, weeks.life)
+    )
+    monthly = life.assign(n_units=life[LIFE].sum(axis=1))[["week", "segment", "n_units"]]
+    shown = [
+        _shown(STAYED, "Active again the week after", "rate", meters),
+        _shown(DAYS, "Active days a user and week", "mean", meters),
+        _shown(MONTHLY, "Users active in four weeks", "count", meters),
+    ]
+    extra = [monthly[monthly["week"] >= 3].assign(metric=MONTHLY, kind="count")]
+    extra[0]["sum_value"] = extra[0]["n_units"]
+    if meter := _activation(meters):
+        start = log.step(meters.plan.start)
+        try:
+            rate = Rate(meter.of, start, str(meter.of.within))
+            daily = daily_metric(log, rate, as_of=as_of, by=next(iter(by), None)).table
+            extra.append(_cohorts(daily, weeks).replace({"segment": joined}))
+            label = f"{meter.label} within {meter.of.within} of {start.label}"
+            shown.insert(
+                0, replace(meter, name=ACTIVATION, label=label, watched=False, kind="rate")
+            )
+        except ParameterError as error:
+            meters.left_out.append(f"Activation is not shown: {error}")
+    table = pd.concat([counts, *extra], ignore_index=True)
+    table[["n_success", "sum_value", "sum_square"]] = table[
+        ["n_success", "sum_value", "sum_square"]
+    ].fillna(0.0)
+    return replace(weeks, counts=table.fillna({"platform": ""}), life=life), shown
+
+
+def _shown(name: str, label: str, kind: str, meters: Meters) -> Meter:
+    return Meter(name=name, label=label, kind=kind, of=meters.active)
+
+
+def _activation(meters: Meters) -> Meter | None:
+    """The deepest key micro-conversion that a plan calls activation, and says how long it takes."""
+    micros = meters.plan.micro_conversions
+    may = [
+        meter
+        for meter in meters.all
+        if meter.micro and micros[meter.micro].outcome == "activation" and meter.of.within
+    ]
+    key = [meter for meter in may if meter.key] or may
+    deepest = max(key, key=lambda meter: list(micros).index(meter.micro), default=None)
+    return deepest if meters.plan.start else None
+
+
+def _cohorts(daily: pd.DataFrame, weeks: Weeks) -> pd.DataFrame:
+    """Rows of `Weeks.counts`: users who began in a week whose windows have all closed."""
+    week = (pd.to_datetime(daily["day"]) - weeks.first).dt.days // 7
+    table = daily.assign(week=week)[week >= 0]
+    sums = table.groupby(["week", "segment"]).agg(
+        n_units=("n", "sum"), n_success=("n_success", "sum"), n_days=("day", "nunique")
+    )
+    whole = sums[sums["n_days"] == 7].drop(columns="n_days").reset_index()
+    return whole.assign(metric=ACTIVATION, kind="rate", platform="")
+
+
+def kpis(
+    log: EventLog,
+    weeks: Weeks,
+    meters: Meters,
+    shown: Sequence[Meter],
+    watched: Watched,
+    **ask: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`Scorecard.kpis`, and its weeks: metric, label, segment, week, n, value, p0, state."""
+    board = [meter for meter in meters.all if meter.key or meter.watched or meter.bad != "down"]
+    board = [*board, *shown]
+    names = {meter.name: meter for meter in board}
+    segments = sorted(set(weeks.counts["segment"]) - {ALL})
+    judged = []
+    for segment in [None, *(segments if len(segments) > 1 else [])]:
+        table = weeks.of(segment)
+        found = weekly_alerts(table[table["metric"].isin(list(names))])
+        judged.append(found.assign(segment=segment or ALL))
+    series = pd.concat(judged, ignore_index=True)
+    own = watched.judged.set_index(["metric", "week"])["state"]
+    of_all = series["segment"] == ALL
+    index = pd.MultiIndex.from_frame(series[["metric", "week"]])
+    state = pd.Series(own.reindex(index).to_numpy(), series.index)
+    series["state"] = state.where(of_all & state.notna(), "")
+    series["label"] = series["metric"].map({name: meter.label for name, meter in names.items()})
+    series = series[series["value"].notna()]
+    last = series.groupby(["metric", "segment"], sort=False).tail(1)
+    half = (last["rel_change_ci_upper"] - last["rel_change_ci_lower"]) / 2 * last["p0"]
+    kind = last["metric"].map({name: meter.kind for name, meter in names.items()})
+    top = np.where(kind == "rate", 1.0, np.inf)
+    rows = last.assign(
+        n_counted=last["n"].where(kind != "count", last["value"]),
+        owner=last["metric"].map({name: meter.owner for name, meter in names.items()}),
+        kind=kind,
+        value_ci_lower=(last["value"] - half).clip(lower=0),
+        value_ci_upper=(last["value"] + half).clip(upper=top),
+    )
+    order = {name: i for i, name in enumerate(names)}
+    rows = rows.assign(at=rows["metric"].map(order)).sort_values(["at", "segment"], kind="stable")
+    told = [*rows.to_dict("records"), *_waits(log, meters, **ask).to_dict("records")]
+    table = pd.DataFrame(told, columns=KPIS)
+    return table, series[WEEKS].reset_index(drop=True)
+
+
+def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> pd.DataFrame:
+    """Days until a quarter activated, by segment: of everybody, not of who got there."""
+    meter = _activation(meters)
+    if meter is None:
+        return pd.DataFrame(columns=KPIS)
+    asked = {"start": meters.plan.start, "activation": meter.of, "as_of": as_of}
+    tables = []
+    for each in dict.fromkeys([(), tuple(by)]):
+        summary = time_to_activation(log, **asked, by=list(each) or None).summary
+        tables.append(summary if each else summary.assign(segment=ALL))
+    table = pd.concat(tables, ignore_index=True)
+    half = interval_columns("value", *(table[f"{QUARTER}{e}"] for e in ENDS))
+    return pd.DataFrame(
+        {
+            "metric": QUARTER,
+            "label": f"Days until 1 in 4 has “{meter.of.label}”",
+            "owner": meter.owner,
+            "segment": table["segment"],
+            "kind": "days",
+            "n_counted": table["n_users"].astype(float),
+            "state": "",
+            **half,
+        }
+    ).reindex(columns=KPIS)
+
+
+def year(weeks: Weeks, kpis: pd.DataFrame) -> pd.DataFrame:
+    """The last four weeks of each number against the same four a year before, where there are."""
+    rows = []
+    totals = weeks.of()
+    for kpi in kpis[(kpis["segment"] == ALL) & kpis["week"].notna()].to_dict("records"):
+        table = totals[totals["metric"] == kpi["metric"]]
+        now = [kpi["week"] - k * WEEK for k in range(4)]
+        then = [week - YEAR for week in now]
+        if min(then) >= table["week"].min():
+            about = {name: kpi[name] for name in ("metric", "label", "kind")}
+            n = table.loc[table["week"].isin(now), "n"].sum()
+            rows.append(about | {"n_counted": n} | change_between(table, then, now))
+    return pd.DataFrame(rows)
+
+
+def lifecycle(weeks: Weeks) -> pd.DataFrame:
+    """Week and `LIFE` of all users, which add up to n_monthly; from the fifth week on."""
+    table = weeks.life.groupby("week", as_index=False)[LIFE].sum()
+    table = table[table["week"] >= 4].reset_index(drop=True)
+    table["n_monthly"] = table[LIFE].sum(axis=1)
+    return table.assign(week=weeks.first + pd.to_timedelta(7 * table["week"], unit="D"))
+
+
+def reasons(
+    surveys: pd.DataFrame, alerts: pd.DataFrame, meters: Meters, until: pd.Timestamp
+) -> pd.DataFrame:
+    """Why users say no, in the four weeks from an alert's first on: alert_id, reason, counts."""
+    rows = []
+    micros = meters.plan.micro_conversions
+    owned = {meter.name: meter.micro for meter in meters.all}
+    when = pd.to_datetime(surveys["submitted_at"]).dt.tz_localize(None)
+    for alert in alerts.to_dict("records"):
+        micro = owned.get(alert["metric"], alert["metric"])
+        question = micros[micro].survey if micro in micros else ""
+        end = min(alert["since"] + 4 * WEEK, until)
+        mine = when.between(alert["since"], end, inclusive="left")
+        said = surveys[mine & surveys["micro_conversion"].isin({question, micro} - {""})]
+        no = said[said["answer"].astype(str).str.lower().isin(["no", "false", "0"])]
+        told = no["reason"].dropna()
+        for reason, n in told.value_counts().items():
+            row = {"alert_id": alert["alert_id"], "reason": str(reason)}
+            rows.append(row | {"n_answers": int(n), "n_no": len(no)})
+    return pd.DataFrame(rows, columns=["alert_id", "reason", "n_answers", "n_no"])
+
+
+def recovered(
+    log: EventLog,
+    answers: pd.DataFrame,
+    responses: pd.DataFrame,
+    alerts: pd.DataFrame,
+    weeks: Weeks,
+    meters: Meters,
+    as_of: str,
+) -> pd.DataFrame:
+    """Beside each answer: what came back since, and what its slowness cost.
+
+    recovered_change: the last four of the eight weeks since it was shipped against those between
+    the fall and then, relative; missed, missed_per_day: until it was answered, see `roi.value_of_speed`.
+    """
+    totals = weeks.of()
+    known = alerts.set_index("alert_id")
+    table = answers.copy()
+    names = ["recovered_change", "missed"]
+    columns = [c for name in names for c in interval_columns(name, 0, 0, 0)] + ["missed_per_day"]
+    table[columns] = np.nan
+    table["missed_unit"] = ""
+    for i, answer in enumerate(responses.to_dict("records")):
+        name = matched(str(answer["alert_id"]), alerts, meters)
+        meter = next((m for m in meters.all if name and m.name == known.loc[name, "metric"]), None)
+        if meter is None or known.loc[name, "kind"] == "loss":
+            continue
+        since, shipped = known.loc[name, "since"], answer["shipped_on"]
+        if pd.notna(shipped):
+            own = totals[totals["metric"] == meter.name]
+            week = own["week"]
+            low = week[(week >= since) & (week < shipped)]
+            change = change_between(own, low, week[week >= shipped].head(8).tail(4))
+            for end in ENDS:
+                table.loc[i, f"recovered_change{end}"] = change[f"rel_change{end}"]
+        for column, value in _missed(log, meter, answer, since, as_of).items():
+            table.loc[i, column] = value
+    return table
+
+
+def _missed(
+    log: EventLog, meter: Meter, answer: dict[str, Any], since: pd.Timestamp, as_of: str
+) -> dict[str, Any]:
+    """What was missed until the answer, and a day of it."""
+    if meter.kind not in ("rate", "mean"):
+        return {}
+    metric = Mean(meter.of, meter.number) if meter.kind == "mean" else Count(meter.of)
+    series = daily_metric(log, metric, as_of=as_of)
+    name = f"{series.events[0]}-{since:%Y-%m-%d}"
+    stages = value_of_speed(series, pd.DataFrame([answer | {"alert_id": name}])).stages
+    stages = stages[stages["missed"].notna()]
+    if stages.empty:
+        return {}
+    # the stages of one fall share its trend: their errors add up, no less
+    ends = {f"missed{end}": float(stages[f"missed{end}"].sum()) for end in ENDS}
+    a_day = ends["missed"] / stages["lasted_days"].sum()
+    return ends | {"missed_per_day": a_day, "missed_unit": meter.number or "users"}

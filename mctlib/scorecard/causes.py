@@ -1,0 +1,143 @@
+"""Cause before person: lost tracking, a competitor's move against numbers it cannot touch, mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib import stats
+from mctlib.contract import interval_columns
+from mctlib.scorecard.counting import AT, Weeks
+from mctlib.scorecard.meters import Meter, Meters
+from mctlib.stats.monitoring import CELL_POINTS, REOPENS, tracking_gate, weekly_alerts
+
+COMPETITOR = "competitor"
+EARLIER = pd.Timedelta("14D")  # so long before a fall a competitor's entry is told beside it
+WEEK = pd.Timedelta("7D")
+MIN_CONTROLS = 3
+
+
+def losses(cells: pd.DataFrame) -> pd.DataFrame:
+    """Spells in which tracking was lost: `LOSSES`, and the newest week.
+
+    One is over when completeness was back within 5 points of what it was for two weeks (back_on:
+    the second), however long that takes; one that begins within 8 weeks of that is the same.
+    """
+    found: list[dict[str, Any]] = []
+    judged = tracking_gate(cells)
+    for metric, rows in judged.groupby("metric", sort=True):
+        micro, _, platform = str(metric).partition(AT)
+        spell: dict[str, Any] = {"back_on": rows["week"].min() - 2 * REOPENS * WEEK}
+        n_back = 0
+        for row in rows.to_dict("records"):
+            if row["lost"] and pd.notna(spell["back_on"]):
+                if row["week"] - spell["back_on"] > REOPENS * WEEK:
+                    spell = {"micro": micro, "platform": platform, "since": row["since"]}
+                    spell["p0"] = row["p0"]
+                    found.append(spell)
+                spell |= {"back_on": pd.NaT}
+            if pd.isna(spell["back_on"]):
+                spell |= {name: row[name] for name in ("n", "value")}
+                is_back = row["value"] >= spell["p0"] - CELL_POINTS
+                n_back = n_back + 1 if is_back and not row["lost"] else 0
+                if n_back >= 2:
+                    spell["back_on"], n_back = row["week"], 0
+    newest = judged["week"].max() if len(judged) else pd.NaT
+    return pd.DataFrame(found, columns=LOSSES).assign(newest=newest)
+
+
+LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0"]
+
+
+def explained_by_tracking(
+    row: pd.Series, meter: Meter, lost: pd.DataFrame, weeks: Weeks, rule: dict[str, Any]
+) -> list[str]:
+    """Platforms on which the meter's event got lost then, without which it did not fall."""
+    over = lost["back_on"].fillna(row["week"]) < row["week"]
+    then = (lost["since"] <= row["week"] + WEEK) & ~over
+    platforms = lost.loc[(lost["micro"] == meter.micro) & then, "platform"].tolist()
+    if not platforms:
+        return []
+    without = weeks.of(without=platforms)
+    judged = weekly_alerts(without[without["metric"] == meter.name], **rule)
+    now = judged[judged["week"] == row["week"]]
+    return [] if (now["state"] == "open").any() else platforms
+
+
+def entries_near(timeline: pd.DataFrame, meter: Meter, week: pd.Timestamp) -> pd.DataFrame:
+    """Entries from 14 days before a week to its end that concern a number, the nearest last.
+
+    One that names no micro-conversion concerns all that are exposed to it, if it is a competitor's.
+    """
+    near = timeline[timeline["day"].between(week - EARLIER, week + WEEK, inclusive="left")]
+    mine = [concerns(entry, meter) for entry in near.to_dict("records")]
+    return near[np.array(mine, bool)]
+
+
+def concerns(entry: dict[str, Any], meter: Meter) -> bool:
+    """Whether an entry of the timeline may move a number."""
+    named = {word.strip() for word in str(entry["micro_conversions"] or "").split(",")} - {""}
+    if named:
+        return bool(named & meter.names)
+    if entry["kind"] != COMPETITOR:
+        return False
+    if isinstance(meter.exposed, list):
+        return any(move.lower() in str(entry["label"]).lower() for move in meter.exposed)
+    return bool(meter.exposed)
+
+
+def study(
+    row: pd.Series, meter: Meter, entry: dict[str, Any], judged: pd.DataFrame, meters: Meters
+) -> dict[str, Any]:
+    """Change of a number in its week against numbers that the entry cannot touch.
+
+    Difference of log ratios to the 12 weeks before; the error holds that of the number and the
+    scatter of the controls.
+    """
+    with_it = meters.follows(meter)
+    controls = [
+        other.name
+        for other in meters.all
+        if other.kind == "rate"
+        and other.micro not in with_it
+        and not other.exposed
+        and not concerns(entry, other)
+    ]
+    now = judged[(judged["week"] == row["week"]) & judged["metric"].isin(controls)]
+    now = now[now["state"].isin(["", "may be chance"]) & (now["value"] > 0)]
+    width = now["rel_change_ci_upper"] - now["rel_change_ci_lower"]
+    logs = np.log1p(now.loc[width < 0.4, "rel_change"])
+    if len(logs) < MIN_CONTROLS:
+        return interval_columns("study_change", *UNKNOWN) | {"n_controls": 0}
+    own = (row["rel_change_ci_upper"] - row["rel_change_ci_lower"]) / 4 / (1 + row["rel_change"])
+    error = np.sqrt(own**2 + logs.var(ddof=1) / len(logs))
+    apart = np.log1p(row["rel_change"]) - logs.mean()
+    ends = stats.t_interval(apart, error, len(logs) - 1 + 12)
+    told = [float(np.expm1(x)) for x in (apart, *ends)]
+    return interval_columns("study_change", *told) | {"n_controls": len(logs)}
+
+
+UNKNOWN = (np.nan, np.nan, np.nan)
+
+
+def mix_change(weeks: Weeks, metric: str, week: pd.Timestamp, usable: Iterable[Any]) -> float:
+    """What of a relative change the channels' mix makes, against the usable weeks before it."""
+    rows = weeks.counts[weeks.counts["metric"] == metric]
+    at = rows["week"].map(weeks.day)
+    now, before = rows[at == week], rows[at.isin(list(usable))]
+    column = "n_success" if (rows["kind"] == "rate").all() else "sum_value"
+    parts = [part.groupby("segment")[["n_units", column]].sum() for part in (before, now)]
+    segments = sorted(set(parts[0].index) | set(parts[1].index))
+    then, today = (part.reindex(segments, fill_value=0.0) for part in parts)
+    rates = [stats.rate(p[column], p["n_units"]) for p in (then, today)]
+    found = stats.kitagawa(
+        then["n_units"].to_numpy(float),
+        np.asarray(rates[0])[:, None],
+        today["n_units"].to_numpy(float),
+        np.asarray(rates[1])[:, None],
+    )
+    level = then[column].sum() / then["n_units"].sum() if then["n_units"].sum() else np.nan
+    return float(found[:, 0].sum() / level) if level else np.nan

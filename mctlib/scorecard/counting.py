@@ -1,0 +1,324 @@
+"""From the log to weekly tables: who did what, who came back, what the server knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mctlib.contract import ParameterError
+from mctlib.eventlog.completeness import Proof, proofs
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.journeys import (
+    NOWHERE,
+    Ints,
+    Journeys,
+    first_rows,
+    lines_of,
+    number,
+    ranges,
+)
+from mctlib.eventlog.steps import Step
+from mctlib.phrases import DAY_US
+from mctlib.scorecard.meters import Meter, Meters
+
+WEEK_US = 7 * DAY_US
+MONTH = 4  # weeks: active in one of them is active in the month
+NEAR_US = DAY_US  # of a record of the server: how far from it the event may lie
+SETTLED = 5  # weeks after which what is late has come
+LIFE = ["n_new", "n_returning", "n_resurrected", "n_dormant"]
+DAYS, STAYED = "days_active", "stayed"  # numbers of every log
+AT = " @ "  # between a micro-conversion and a platform
+
+
+@dataclass(frozen=True)
+class Weeks:
+    """Whole weeks of a log, from ``first`` (a day, in the log's calendar) on.
+
+    counts: week, segment, platform, metric, kind (rate, mean, ratio, count), n_units, n_success,
+    sum_value, sum_square · life: week, segment and `LIFE`, which add up to the users active in the
+    month · cells: metric (micro-conversion @ platform), week, n, n_success: of what the server
+    knows, what was tracked.
+    """
+
+    first: pd.Timestamp
+    n: int
+    counts: pd.DataFrame
+    life: pd.DataFrame
+    cells: pd.DataFrame
+
+    def day(self, week: float) -> pd.Timestamp:
+        """First day of a week."""
+        return self.first + pd.Timedelta(days=7 * int(week))
+
+    def of(self, segment: str | None = None, without: Sequence[str] = ()) -> pd.DataFrame:
+        """metric, week, n, n_success, value, variance: of all or of a segment."""
+        rows = self.counts if segment is None else self.counts[self.counts["segment"] == segment]
+        if without:
+            rows = rows[~rows["platform"].isin(without)]
+        sums = rows.groupby(["metric", "kind", "week"], as_index=False)[SUMS].sum()
+        kind = sums["kind"]
+        sums.loc[kind == "count", "n_units"] = 1  # a count is one number a week
+        n = sums["n_units"].where(sums["n_units"] > 0)
+        value = sums["sum_value"] / n
+        table = pd.DataFrame({"metric": sums["metric"], "n": sums["n_units"].astype(float)})
+        table["week"] = self.first + pd.to_timedelta(7 * sums["week"], unit="D")
+        table["n_success"] = sums["n_success"].where(kind == "rate")
+        table["value"] = (sums["n_success"] / n).where(kind == "rate", value)
+        table["variance"] = (sums["sum_square"] / n - value**2).where(kind == "mean")
+        return table
+
+
+SUMS = ["n_units", "n_success", "sum_value", "sum_square"]
+
+
+def count(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> Weeks:
+    """Count all whole weeks up to ``as_of``. Raises ParameterError: there is none."""
+    begin = int(log.first_event.value // 1000)
+    until = log.as_of(as_of)
+    last = pd.Timestamp(log.calendar.last_weeks(until, 1)[0])
+    first = pd.Timestamp(log.calendar.last_weeks(begin - 1, 1)[1]) + pd.Timedelta("1D")
+    # a log that begins within a week has not the whole of it, unless by less than a day
+    if begin - log.calendar.period(first, first, "first")[0] >= DAY_US:
+        first += pd.Timedelta("7D")
+    n = (last - first).days // 7 + 1
+    if n < 1:
+        raise ParameterError(f"as_of: no whole week of the data is over at {as_of}.")
+    weeks = {f"{first + pd.Timedelta(days=7 * k):%Y-%m-%d}": k for k in range(n)}
+    dims = [*by, *(["platform"] if "platform" not in by and _filled(log, "platform") else [])]
+    steps = [meters.active]
+    for meter in meters.all:
+        steps += [step for step in (meter.of, meter.per) if step and step not in steps]
+    kernel = partial(
+        _count_weeks,
+        weeks=weeks,
+        begin=log.calendar.period(first, first, "first")[0],
+        bits=[_bits(steps, meter) for meter in meters.all if meter.kind != "mean"],
+        proofs=proofs(log, steps, implied={}),
+        by=tuple(by),
+    )
+    found = log.reduce(kernel, events=steps, by=[*dims, "week"], as_of=as_of)
+    tables = [found["counts"]]
+    for meter in meters.all:
+        if meter.kind == "mean":
+            kernel = partial(_sum_values, name=meter.name, weeks=weeks, by=tuple(by))
+            tables.append(
+                log.reduce(
+                    kernel, events=[meter.of], by=[*dims, "week"], as_of=as_of, values=meter.number
+                )
+            )
+    micro = {steps.index(meter.of): meter.micro for meter in meters.all if meter.micro}
+    cells = found["cells"]
+    cells = cells[cells["bit"].isin(list(micro))]
+    name = cells["bit"].map(micro).astype(str) + AT + cells["platform"]
+    cells = cells.assign(metric=name, week=first + pd.to_timedelta(7 * cells["week"], unit="D"))
+    counts = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    return Weeks(first, n, counts, found["life"], _ripened(log, cells, until))
+
+
+def _filled(log: EventLog, column: str) -> bool:
+    try:
+        log.check_column(column)
+    except ParameterError:
+        return False
+    return True
+
+
+def _bits(steps: Sequence[Step], meter: Meter) -> tuple[str, str, int, int]:
+    """Name and kind of a number, and the matchers that count it."""
+    return meter.name, meter.kind, steps.index(meter.of), steps.index(meter.per or steps[0])
+
+
+def _count_weeks(
+    j: Journeys,
+    *,
+    weeks: Mapping[str, int],
+    begin: int,
+    bits: Sequence[tuple[str, str, int, int]],
+    proofs: Sequence[Proof],
+    by: Sequence[str],
+) -> dict[str, pd.DataFrame]:
+    """Kernel: a user's rows of one week are one; the first says the platform."""
+    level = np.array([weeks.get(label, -1) for label in j.levels["week"]], int)
+    start, _ = ranges(j.user, j.dims["week"])
+    mask = np.bitwise_or.reduceat(j.mask, start) if len(start) else j.mask
+    week = level[j.dims["week"][start]]
+    segment, labels = j.segments(start, by)
+    platform = j.dims.get("platform", np.zeros(len(j), int))[start]
+    inside = week >= 0
+    place, keys = number(week=week[inside], segment=segment[inside], platform=platform[inside])
+    frame = pd.DataFrame({"week": keys["week"], "segment": labels[keys["segment"]]})
+    frame["platform"] = _labels(j, "platform")[keys["platform"]]
+
+    def sums(of: np.ndarray) -> np.ndarray:
+        return np.bincount(place, weights=of[inside], minlength=len(frame))
+
+    def has(bit: int) -> np.ndarray:
+        return mask & mask.dtype.type(1 << bit) != 0
+
+    def rows(bit: int) -> np.ndarray:
+        return np.add.reduceat(j.has(bit).astype(float), start) if len(start) else np.zeros(0)
+
+    active = has(0)
+    days = _days(j, start)
+    tables = [_table(frame, DAYS, "mean", sums(active), value=sums(days), square=sums(days**2))]
+    for name, kind, of, per in bits:
+        if kind == "ratio":
+            tables.append(_table(frame, name, kind, sums(rows(per)), value=sums(rows(of))))
+        elif kind == "count":
+            tables.append(_table(frame, name, kind, sums(has(of)), value=sums(has(of))))
+        else:
+            both = sums(has(per) & has(of))
+            tables.append(_table(frame, name, kind, sums(has(per)), success=both))
+    life, stayed = _life(j.user[start], week, active & inside, labels[segment], len(weeks))
+    tables.append(_table(stayed, STAYED, "rate", stayed["n"], success=stayed["n_stayed"]))
+    return {
+        "counts": pd.concat(tables, ignore_index=True),
+        "life": life,
+        "cells": _cells(j, proofs, begin, len(weeks)),
+    }
+
+
+def _table(
+    frame: pd.DataFrame,
+    metric: str,
+    kind: str,
+    n: ArrayLike,
+    *,
+    success: ArrayLike = 0.0,
+    value: ArrayLike = 0.0,
+    square: ArrayLike = 0.0,
+) -> pd.DataFrame:
+    """Rows of `Weeks.counts`."""
+    keys = frame[["week", "segment", "platform"]].assign(metric=metric, kind=kind)
+    return keys.assign(n_units=n, n_success=success, sum_value=value, sum_square=square)
+
+
+def _labels(j: Journeys, name: str) -> NDArray[np.object_]:
+    return np.asarray(j.levels.get(name, [""]), object)
+
+
+def _days(j: Journeys, start: Ints) -> NDArray[np.float64]:
+    """Days on which a user was active, of each user's week."""
+    rows = np.flatnonzero(j.has(0))
+    rows = rows[first_rows(j.user[rows], j.time[rows] // DAY_US)]
+    run = np.searchsorted(start, rows, "right") - 1
+    return np.bincount(run, minlength=len(start)).astype(float)
+
+
+def _life(
+    user: Ints, week: Ints, active: NDArray[np.bool_], segment: NDArray[np.object_], n_weeks: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of each user's active weeks: what the user was then, and whether the week before was one.
+
+    Who was active in the month but not in the week is dormant in it.
+    """
+    user, week, segment = user[active], week[active], segment[active]
+    first = np.ones(len(user), bool)
+    first[1:] = user[1:] != user[:-1]
+    gap = np.diff(week, prepend=-1)
+    next_one = np.append(week[1:], n_weeks)
+    next_one[np.append(first[1:], True)] = n_weeks
+    tables = [
+        pd.DataFrame({"week": week, "segment": segment, "n_new": first}),
+        pd.DataFrame({"week": week, "segment": segment, "n_returning": ~first & (gap < MONTH)}),
+        pd.DataFrame({"week": week, "segment": segment, "n_resurrected": ~first & (gap >= MONTH)}),
+    ]
+    for later in range(1, MONTH):
+        idle = week + later < next_one
+        frame = {"week": week[idle] + later, "segment": segment[idle], "n_dormant": True}
+        tables.append(pd.DataFrame(frame))
+    life = pd.concat(tables).reindex(columns=["week", "segment", *LIFE]).fillna(0)
+    life = life.astype(dict.fromkeys(LIFE, "int64"))
+    before = pd.DataFrame({"week": week + 1, "segment": segment, "n": 1.0})
+    before["n_stayed"] = (next_one == week + 1).astype(float)
+    before = before[before["week"] < n_weeks]
+    stayed = before.groupby(["week", "segment"], as_index=False).sum().assign(platform="")
+    return life.groupby(["week", "segment"], as_index=False).sum(), stayed
+
+
+def _cells(j: Journeys, proofs: Sequence[Proof], begin: int, n_weeks: int) -> pd.DataFrame:
+    """Of the server's records of an event in a week: how many were tracked within a day."""
+    first = first_rows(j.user)
+    users, platform = j.user[first], j.dims.get("platform", np.zeros(len(j), int))[first]
+    tables = []
+    for bit, proof in enumerate(proofs):
+        if proof.source != "backend":
+            continue
+        line = lines_of(proof.user, users)
+        week = (proof.time - begin) // WEEK_US
+        mine = (line != NOWHERE) & (week >= 0) & (week < n_weeks)
+        line, time = line[mine], proof.time[mine]
+        row = np.flatnonzero(j.has(bit))
+        tracked = np.searchsorted(users, j.user[row]), j.time[row]
+        table = {"bit": bit, "platform": _labels(j, "platform")[platform[line]]}
+        table |= {"week": week[mine], "n": 1.0, "n_success": _near(line, time, *tracked)}
+        tables.append(pd.DataFrame(table))
+    columns = {"n": "n_units"}
+    keys = ["bit", "platform", "week"]
+    if not tables:
+        return pd.DataFrame(columns=[*keys, "n_units", "n_success"])
+    cells = pd.concat(tables).rename(columns=columns)
+    return cells.groupby(keys, as_index=False).sum()
+
+
+def _near(line: Ints, time: Ints, owner: Ints, at: Ints) -> NDArray[np.float64]:
+    """Whether each (user, time) has one of the (owner, at), which are sorted, within a day."""
+    second = 1_000_000
+    origin = min(time.min(initial=0), at.min(initial=0)) - 2 * NEAR_US
+    span = (max(time.max(initial=0), at.max(initial=0)) - origin + 2 * NEAR_US) // second
+    known = owner * span + (at - origin) // second
+    low = line * span + (time - NEAR_US - origin) // second
+    place = np.searchsorted(known, low)
+    following = np.append(known, np.iinfo(np.int64).max)[place]
+    return (following <= low + 2 * NEAR_US // second).astype(float)
+
+
+def _ripened(log: EventLog, cells: pd.DataFrame, until: int) -> pd.DataFrame:
+    """The cells with what is still under way put in: of a platform whose rows come late.
+
+    By the share of its rows of older weeks that had come so long after their week's end.
+    """
+    cells = cells.rename(columns={"n_units": "n"})
+    newest = cells["week"].max()
+    if cells.empty or isinstance(newest, float):
+        return cells[["metric", "week", "n", "n_success"]]
+    end = log.calendar.period(newest, newest + pd.Timedelta("6D"), "week")[1]
+    share = _arrived(log, end) if until - end < SETTLED * WEEK_US else {}
+    ripe = cells["platform"].map(share).fillna(1.0).where(cells["week"] == newest, 1.0)
+    success = (cells["n_success"] / ripe).clip(upper=cells["n"])
+    return cells.assign(n_success=success)[["metric", "week", "n", "n_success"]]
+
+
+def _arrived(log: EventLog, end: int) -> dict[str, float]:
+    """Platform -> share of a week's rows that have come as long after it as now after ``end``."""
+    try:
+        late = log.sql(
+            f"""SELECT platform::VARCHAR AS platform, avg((epoch_us(received_at) <= {end}
+                - ({end} - epoch_us(timestamp)) // {WEEK_US} * {WEEK_US} + now.after)::INT) AS share
+            FROM events, (SELECT max(epoch_us(received_at)) - {end} AS after FROM events) AS now
+            WHERE received_at IS NOT NULL AND epoch_us(timestamp) <= {end - SETTLED * WEEK_US}
+            AND epoch_us(timestamp) > {end - (SETTLED + 12) * WEEK_US} GROUP BY 1"""
+        )
+    except ParameterError:  # of a log whose rows stay elsewhere
+        return {}
+    return dict(zip(late["platform"], late["share"]))
+
+
+def _sum_values(
+    j: Journeys, *, name: str, weeks: Mapping[str, int], by: Sequence[str]
+) -> pd.DataFrame:
+    """Kernel: rows with a number, their sum, and that of their squares."""
+    assert j.value is not None
+    week = np.array([weeks.get(label, -1) for label in j.levels["week"]], int)[j.dims["week"]]
+    rows = np.flatnonzero(~np.isnan(j.value) & (week >= 0))
+    value = j.value[rows]
+    platform = j.dims.get("platform", np.zeros(len(j), int))[rows]
+    frame = pd.DataFrame({"week": week[rows], "segment": j.segment(rows, by)})
+    frame["platform"] = _labels(j, "platform")[platform]
+    table = _table(frame, name, "mean", 1.0, value=value, square=value**2)
+    return table.groupby(["week", "segment", "platform", "metric", "kind"], as_index=False).sum()

@@ -1,0 +1,216 @@
+"""What a director reads first of a week: a sentence, numbers, who acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mctlib.headlines import (
+    PLATFORMS,
+    TIGHT,
+    Action,
+    Against,
+    Headline,
+    brief,
+    day,
+    named,
+    told,
+)
+from mctlib.phrases import count
+from mctlib.scorecard.meters import Meters
+from mctlib.scorecard.watching import Watched
+
+WAITING = ("open", "acknowledged")  # states that ask for somebody
+RUNNING = (*WAITING, "snoozed")
+SIGN = {"fall": "fell", "rise": "rose"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What was found, for whoever words it."""
+
+    meters: Meters
+    watched: Watched
+    alerts: pd.DataFrame
+    kpis: pd.DataFrame
+    reasons: pd.DataFrame
+    responses: pd.DataFrame
+    lifecycle: pd.DataFrame
+    year: pd.DataFrame
+    drift: pd.DataFrame
+    today: pd.Timestamp
+
+    @property
+    def news(self) -> list[dict[str, Any]]:
+        """Alerts of the last complete week, the largest first."""
+        rows = self.alerts[self.alerts["news"]]
+        return _largest_first(rows)
+
+    @property
+    def waiting(self) -> list[dict[str, Any]]:
+        """Alerts that ask for somebody, the new ones first, then the largest."""
+        rows = self.alerts[self.alerts["state"].isin(WAITING)]
+        return sorted(_largest_first(rows), key=lambda alert: not alert["news"])
+
+
+def _largest_first(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return sorted(rows.to_dict("records"), key=lambda alert: -abs(alert["rel_change"]))
+
+
+def read_first(facts: Told) -> dict[str, Any]:
+    """The fields of a `Result` that stand above the tables."""
+    return {
+        "finding": _finding(facts),
+        "news": bool(facts.news),
+        "headlines": (_new(facts), _open(facts), *_numbers(facts)),
+        "actions": tuple(action(alert, facts) for alert in facts.waiting[:3]),
+        "tells": _tells(facts),
+        "how_sure": (
+            "A week is alerted when it falls by 10\u00a0% or more and chance would do so less than "
+            "once in 200 weeks.",
+        ),
+    }
+
+
+def where(alert: dict[str, Any]) -> str:
+    """Of lost tracking, on which platform."""
+    platform = alert["platform"]
+    return f" on {PLATFORMS.get(platform, platform)}" if platform else ""
+
+
+def moved(alert: dict[str, Any]) -> str:
+    """An alert in a clause: "“Users with an interview” fell 16 % in the week of 13 April"."""
+    size = f"{100 * abs(alert['rel_change']):.0f}{TIGHT}%"
+    week = f"in the week of {day(alert['since'])}"
+    if alert["kind"] == "loss":
+        return (
+            f"Events of {named(alert['label'])}{where(alert)} get lost since {day(alert['since'])}"
+        )
+    if alert["metric"] == "everything":
+        return f"Everything {SIGN[alert['kind']]} by {size} {week}"
+    return f"{named(alert['label'])} {SIGN[alert['kind']]} {size} {week}"
+
+
+def _finding(facts: Told) -> str:
+    if facts.news:
+        first, *more = facts.news
+        beside = f"; it coincides with {first['coincides']}" if first["coincides"] else ""
+        others = f", and {count(len(more), 'more number')} moved" if more else ""
+        return brief(moved(first), others, beside)
+    running = facts.waiting
+    if not running:
+        return brief("Nothing fell this week", ", and no alert is open")
+    others = f"; {count(len(running) - 1, 'more alert')} open" if len(running) > 1 else ""
+    return brief("Nothing new fell this week", f"; still open: {moved(running[0])}", others)
+
+
+def _new(facts: Told) -> Headline:
+    n = len(facts.news)
+    return Headline(
+        name="new alerts",
+        label="New alerts this week",
+        value=float(n),
+        n=len(facts.meters.watched),
+        n_noun="numbers looked at",
+        verdict="sure",
+        tone="unwanted" if n else "wanted",
+        act=bool(n),
+        note="" if n else "nothing new",
+    )
+
+
+def _open(facts: Told) -> Headline:
+    running = facts.alerts[facts.alerts["state"].isin(RUNNING)]
+    n = len(facts.waiting)
+    oldest = running["age_days"].max() if len(running) else 0
+    return Headline(
+        name="open alerts",
+        label="Open alerts",
+        value=float(len(running)),
+        verdict="sure",
+        tone="unwanted" if n else "neutral",
+        act=bool(n),
+        note=f"oldest {oldest:.0f}{TIGHT}days" if len(running) else "none open",
+    )
+
+
+def _numbers(facts: Told) -> list[Headline]:
+    """The two watched numbers that moved last, else the first two of the plan."""
+    totals = facts.kpis[facts.kpis["segment"] == "all"].set_index("metric")
+    latest = facts.alerts["metric"].tolist()
+    watched = [meter for meter in facts.meters.watched if meter.name in totals.index]
+    watched.sort(key=lambda m: latest.index(m.name) if m.name in latest else len(latest))
+    return [_number(totals.loc[meter.name], facts) for meter in watched[:2]]
+
+
+def _number(row: pd.Series, facts: Told) -> Headline:
+    times, unit = (100.0, "%") if row["kind"] == "rate" else (1.0, "")
+    sure = row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0
+    running = facts.alerts[facts.alerts["state"].isin(WAITING)]
+    alerted = row.name in set(running["metric"])
+    before = None
+    if row["p0"] == row["p0"]:
+        before = Against("group", times * row["p0"], "12 weeks before")
+    bad = next(m.bad for m in facts.meters.watched if m.name == row.name)
+    wanted = (row["rel_change"] > 0) == (bad != "up")
+    return Headline(
+        name=str(row.name),
+        label=str(row["label"]),
+        value=told(times * row["value"]),
+        low=told(times * row["value_ci_lower"]),
+        high=told(times * row["value_ci_upper"]),
+        unit=unit,
+        against=before,
+        verdict="" if before is None else "sure" if sure else "no clear change",
+        tone="neutral" if not sure else "wanted" if wanted else "unwanted",
+        act=bool(alerted and sure),
+        note="alert open" if alerted else "",
+    )
+
+
+def action(alert: dict[str, Any], facts: Told) -> Action:
+    """What to do about an alert, by its cause, and who."""
+    label, size = named(alert["label"]), f"{100 * abs(alert['rel_change']):.0f}{TIGHT}%"
+    answered = facts.responses[facts.responses["alert_id"] == alert["alert_id"]]
+    shipped = (
+        bool(answered["until_answered_days"].notna().any())
+        and not answered["open_stage"].isin(["noticed", "decided", "answered"]).any()
+    )
+    if alert["kind"] == "loss":
+        text = f"Mend the tracking of {label}{where(alert)}."
+    elif shipped:
+        text = f"Decide on {label}: answered, but not back where it was."
+    elif alert["cause"] == "competitor":
+        text = f"Decide on an answer for {label}: it fell {size}."
+    elif alert["cause"] == "mix":
+        text = f"Look at who comes: {label} moved with the mix of channels."
+    else:
+        text = f"Find out why {label} {SIGN[alert['kind']]} {size}."
+    state = f"{alert['age_days']:.0f}{TIGHT}days {alert['state']}"
+    return Action(text=text, role=alert["who"], about="open alerts", state=state)
+
+
+def _tells(facts: Told) -> dict[str, str]:
+    n = len(facts.waiting)
+    totals = facts.kpis[facts.kpis["segment"] == "all"]
+    fell = totals["rel_change_ci_upper"] < 0
+    moved_year = (
+        facts.year[facts.year["change_ci_lower"] * facts.year["change_ci_upper"] > 0]
+        if (len(facts.year))
+        else facts.year
+    )
+    life = facts.lifecycle
+    return {
+        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below the 12 weeks before",
+        "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
+        "responses": f"{count(len(facts.responses), 'answer')} in the log",
+        "reasons": f"{count(facts.reasons['alert_id'].nunique(), 'alert')} with users' reasons",
+        "lifecycle": f"{life['n_monthly'].iloc[-1]:,} users active in four weeks"
+        if len(life)
+        else "less than five weeks of data",
+        "year": f"{count(len(moved_year), 'number')} moved for sure"
+        if len(facts.year)
+        else "less than a year of data",
+    }

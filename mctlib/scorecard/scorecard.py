@@ -1,0 +1,217 @@
+"""What moved this week, why, and who acts: the shared weekly template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from mctlib.contract import as_columns
+from mctlib.eventlog.event_log import EventLog
+from mctlib.results import Result
+from mctlib.scorecard import board, narrative
+from mctlib.scorecard.causes import concerns
+from mctlib.scorecard.counting import count
+from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
+from mctlib.scorecard.narrative_first import Told, read_first
+from mctlib.scorecard.states import answers, as_days, known_at, read_acts, with_acts
+from mctlib.scorecard.watching import watch
+from mctlib.stats.monitoring import slow_drift
+from mctlib.tracking_plan.plan import Plan
+from mctlib.tracking_plan.reading import read_plan
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Scorecard(Result):
+    """Answer of `weekly_scorecard`. A week is called by its first day.
+
+    ``kpis``: one row a number and segment ("all" first).
+
+    ================== ===== =======================================================================
+    column             unit  meaning
+    ================== ===== =======================================================================
+    metric, label, owner     of the tracking plan; ``kind``: rate, mean, ratio, count, days
+    segment                  "all", or a value of ``by``
+    week                     the last complete one; of cohorts the last whose windows have closed
+    n_counted                users (of a mean: events) of that week
+    value ±                  in it
+    p0                       in the 12 usable weeks before
+    rel_change ±             of value against p0
+    detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
+    state                    of totals that alert, see `stats.monitoring.weekly_alerts`
+    ================== ===== =======================================================================
+
+    ``weeks``: the same numbers by week: metric, label, segment, week, n, value, p0, state, since.
+
+    ``alerts``: one row an alert, the newest first.
+
+    ================== =============================================================================
+    alert_id           <metric>-<loss, fall or rise>[-<platform>]-<first day of its week>
+    metric, label, kind, platform, since, severity (warn, severe)
+    value, p0          of its first week, and of the 12 usable weeks before; of a loss the newest
+                       completeness, and what it was
+    rel_change ±       of these
+    n_counted          users (of a mean: events; of a loss: that the server knows)
+    cause              tracking, competitor, mix, behaviour, everything
+    coincides          the timeline's entry beside it, in words
+    study_change ±     against ``n_controls`` numbers that the competitor's move cannot touch
+    mix_change         what of the relative change the mix of the segments makes
+    role, who          who acts; ``owner``: the team whose number it is
+    state              open, acknowledged, snoozed, closed (by people), recovered, new level
+    closed_on, until   its end; the end of a snooze; acted_on: when somebody last did something
+    age_days           since its first day, to its end or to ``as_of``
+    news               it opened in the last complete week
+    ================== =============================================================================
+
+    ``timeline``: day, kind, label, concerns (labels of the numbers that it may move).
+    ``reasons``: alert_id, reason, n_answers, n_no: why users said no, in the four weeks since.
+    ``responses``: alert_id, label, action, owner, outcome, open_stage, until_<stage>_days and
+    median_<stage>_days of noticed, decided, answered, recovered; recovered_change ± (since the
+    answer), missed ±, missed_per_day and missed_unit (until it, see `roi.value_of_speed`).
+    ``lifecycle``: week, n_new, n_returning, n_resurrected (active this week: for the first time;
+    in the three weeks before, too; not for as long), n_dormant (in those, but not this week) and
+    their sum n_monthly.
+    ``year``: metric, label, kind, n_counted, value, value_before, change ±, rel_change ±: the last
+    four weeks against the same four a year before.
+    ``history``: alert_id, day, what: every change of every alert.
+
+    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
+    """
+
+    kpis: pd.DataFrame
+    weeks: pd.DataFrame
+    alerts: pd.DataFrame
+    timeline: pd.DataFrame
+    reasons: pd.DataFrame
+    responses: pd.DataFrame
+    lifecycle: pd.DataFrame
+    year: pd.DataFrame
+    history: pd.DataFrame
+
+    main: ClassVar[str] = "kpis"
+    first: ClassVar[tuple[str, ...]] = (
+        *("label", "segment", "n_counted", "value", "value_ci_lower", "value_ci_upper"),
+        *("rel_change", "rel_change_ci_lower", "rel_change_ci_upper", "state"),
+    )
+
+
+def weekly_scorecard(
+    log: EventLog,
+    plan: Plan | None = None,
+    *,
+    as_of: Any,
+    by: str | None = "channel",
+    acts: pd.DataFrame | None = None,
+) -> Scorecard:
+    """Tell what moved in the last complete week, why, and who acts.
+
+    Numbers are the plan's metrics and micro-conversions (users who did it among the users active
+    that week). Totals alert by `stats.monitoring.weekly_alerts`, at most 12 of them: metrics with
+    ``alert: true`` and micro-conversions of priority 1, of a plan without either all. Lost tracking
+    is looked for first, by the server's records, and told instead of a fall that it explains.
+
+    Parameters
+    ----------
+    log : EventLog
+        Events, and perhaps ``backend``, ``timeline``, ``surveys`` and ``responses``.
+    plan : Plan, optional
+        The tracking plan; by default the log's, else every event is a micro-conversion.
+    as_of : str or Timestamp
+        Last observed moment; a bare day means its end, UTC.
+    by : str, optional
+        Column that splits the users on the board; "" or None for none.
+    acts : DataFrame, optional
+        What people did: alert_id, day, act (ack, snooze, close), until, by.
+
+    Returns
+    -------
+    Scorecard
+        ``kpis``, ``alerts`` and more (columns: see `Scorecard`).
+
+    Raises
+    ------
+    ParameterError
+        No whole week is over; ``by`` is no column.
+    DataError
+        Something in ``acts``, the timeline or the response log is no day.
+
+    Notes
+    -----
+    States follow from the series, the acts and the response log alone, up to ``as_of``: another run
+    of the same day says the same. Between an act and the response log the later day wins.
+
+    Examples
+    --------
+    >>> scorecard = weekly_scorecard(log, as_of="2026-01-31", by=None)
+    >>> scorecard.alerts["state"].tolist()
+    []
+    """
+    if plan is None:
+        plan = read_plan(log.plan) if log.plan else plan_of_events(log)
+    columns = log.columns(by)
+    for column in as_columns(by):
+        log.check_column(column)
+    meters = meters_of(log, plan)
+    counted = count(log, meters, as_of=as_of, by=columns)
+    weeks, shown = board.with_cohorts(log, counted, meters, as_of=as_of, by=columns)
+    today = pd.Timestamp(log.as_of(as_of) + 1, unit="us").normalize()
+    timeline = _entries(log, today)
+    watched = watch(counted, meters, timeline)
+    known = known_at(log.table("responses"), today)
+    alerts, history = with_acts(watched.alerts, read_acts(acts), known, meters, today)
+    told = answers(known, alerts, meters, today)
+    told = board.recovered(log, told, known, alerts, counted, meters, as_of)
+    kpis, series = board.kpis(log, weeks, meters, shown, watched, as_of=as_of, by=columns)
+    why = board.reasons(log.table("surveys"), alerts, meters, today)
+    named = {meter.name for meter in meters.watched}
+    totals = counted.of()
+    drift = slow_drift(
+        totals[totals["metric"].isin(named)],
+        bad={meter.name: meter.bad for meter in meters.watched},
+    )
+    facts = Told(
+        meters=meters,
+        watched=watched,
+        alerts=alerts,
+        kpis=kpis,
+        reasons=why,
+        responses=told,
+        lifecycle=board.lifecycle(weeks),
+        year=board.year(weeks, kpis),
+        drift=drift[~drift["metric"].isin(alerts.loc[alerts["closed_on"].isna(), "metric"])],
+        today=today,
+    )
+    return Scorecard(
+        kpis=kpis,
+        weeks=series,
+        alerts=alerts,
+        timeline=_told_entries(timeline, meters),
+        reasons=why,
+        responses=told,
+        lifecycle=facts.lifecycle,
+        year=facts.year,
+        history=history,
+        **read_first(facts),
+        rule=narrative.RULE,
+        details=narrative.details(facts),
+        caveats=(*log.caveats(as_of), *narrative.caveats(facts)),
+    )
+
+
+def _entries(log: EventLog, today: pd.Timestamp) -> pd.DataFrame:
+    """The timeline up to a day: day, kind in small letters, label, micro_conversions."""
+    table = log.table("timeline").reindex(columns=["day", "kind", "label", "micro_conversions"])
+    table["day"] = as_days(table["day"], "timeline: day")
+    table["kind"] = table["kind"].astype(str).str.strip().str.lower()
+    words = table["micro_conversions"]
+    table["micro_conversions"] = words.where(words.map(lambda word: isinstance(word, str)), "")
+    return table[table["day"] < today].sort_values("day", ignore_index=True)
+
+
+def _told_entries(timeline: pd.DataFrame, meters: Meters) -> pd.DataFrame:
+    told = [
+        ", ".join(m.label for m in meters.watched if concerns(entry, m))
+        for entry in timeline.to_dict("records")
+    ]
+    return timeline[["day", "kind", "label"]].assign(concerns=told)

@@ -1,0 +1,227 @@
+"""From judged weeks to alerts: what fell, why, whom to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mctlib.contract import interval_columns
+from mctlib.scorecard.causes import (
+    COMPETITOR,
+    UNKNOWN,
+    WEEK,
+    entries_near,
+    explained_by_tracking,
+    losses,
+    mix_change,
+    study,
+)
+from mctlib.scorecard.counting import Weeks
+from mctlib.scorecard.meters import ANALYST, COLLECTOR, COORDINATOR, Meter, Meters
+from mctlib.stats.monitoring import REOPENS, weekly_alerts
+
+LEFT_OUT = ("outage", "holiday")  # kinds of the timeline: their weeks are not judged
+MOSTLY = 0.5  # of a change that the mix makes: it is called the mix's
+ALERTS = """
+alert_id metric label kind platform since severity value p0 rel_change rel_change_ci_lower
+rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
+study_change_ci_upper n_controls mix_change role who owner state closed_on news
+""".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was found in the weeks.
+
+    judged: every number's weeks (`weekly_alerts`) · alerts: `ALERTS`, the newest first ·
+    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week.
+    """
+
+    judged: pd.DataFrame
+    alerts: pd.DataFrame
+    inhibited: list[tuple[str, list[str], pd.Timestamp]]
+    last: pd.Timestamp
+
+
+def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame) -> Watched:
+    """Judge all weeks; make alerts of falls, rises and lost tracking."""
+    skip = timeline.loc[timeline["kind"].isin(LEFT_OUT), "day"].astype(str).tolist()
+    named = {meter.name: meter for meter in meters.watched}
+    rule = {
+        "threshold": {name: meter.threshold.warn for name, meter in named.items()},
+        "severe": {name: meter.threshold.severe for name, meter in named.items()},
+        "bad": {name: meter.bad for name, meter in named.items()},
+        "skip": skip,
+    }
+    table = weeks.of()
+    own = table["metric"].isin(list(named))
+    judged = pd.concat(
+        [weekly_alerts(part, **rule) for part in (table[own], table[~own]) if len(part)],
+        ignore_index=True,
+    )
+    lost = losses(weeks.cells)
+    last = weeks.day(weeks.n - 1)
+    inhibited: list[tuple[str, list[str], pd.Timestamp]] = []
+    found = [*_lost(lost, meters), *_everything(judged[judged["metric"].isin(list(named))], last)]
+    for name, meter in named.items():
+        rows = judged[judged["metric"] == name]
+        for _, spell in rows[rows["since"].notna()].groupby("since"):
+            opened = spell.iloc[0]
+            platforms = explained_by_tracking(opened, meter, lost, weeks, rule)
+            if platforms:
+                inhibited.append((meter.label, platforms, opened["week"]))
+            else:
+                cause = _cause(opened, meter, rows, weeks, meters, timeline, judged)
+                found.append(_moved(meter, spell, last) | cause)
+    for alert in found:
+        alert["who"] = meters.role(alert["role"])
+    alerts = pd.DataFrame(found, columns=ALERTS)
+    newest_first = alerts.sort_values(["since", "alert_id"], ascending=[False, True])
+    return Watched(judged, newest_first.reset_index(drop=True), inhibited, last)
+
+
+def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, Any]:
+    """An alert on a number, from the rows of the table that it names."""
+    opened, now = spell.iloc[0], spell.iloc[-1]
+    kind = "fall" if opened["side"] < 0 else "rise"
+    is_open = now["state"] == "open"
+    change = [opened[f"rel_change{end}"] for end in ("", "_ci_lower", "_ci_upper")]
+    return {
+        "alert_id": f"{meter.name}-{kind}-{opened['since']:%Y-%m-%d}",
+        "metric": meter.name,
+        "label": meter.label,
+        "kind": kind,
+        "platform": "",
+        "since": opened["since"],
+        "severity": now["severity"],
+        "value": opened["value"],
+        "p0": opened["p0"],
+        **interval_columns("rel_change", *change),
+        "n_counted": opened["n"],
+        "owner": meter.owner,
+        "state": now["state"],
+        "closed_on": pd.NaT if is_open else now["week"] + WEEK,
+        "news": bool(opened["alert"] and opened["week"] == last),
+    }
+
+
+def _cause(
+    opened: pd.Series,
+    meter: Meter,
+    rows: pd.DataFrame,
+    weeks: Weeks,
+    meters: Meters,
+    timeline: pd.DataFrame,
+    judged: pd.DataFrame,
+) -> dict[str, Any]:
+    """Why it moved, as far as that can be told, and who acts."""
+    near = entries_near(timeline, meter, opened["week"])
+    rival = near[near["kind"] == COMPETITOR] if opened["side"] < 0 else near[:0]
+    usable = rows[(rows["week"] < opened["week"]) & rows["state"].isin(["", "may be chance"])]
+    mix = mix_change(weeks, meter.name, opened["week"], usable["week"].tail(12))
+    found = {"cause": "behaviour", "role": meter.acts, "mix_change": mix, "coincides": ""}
+    found |= interval_columns("study_change", *UNKNOWN) | {"n_controls": 0}
+    if len(rival):
+        entry = rival.iloc[-1].to_dict()
+        role = COORDINATOR if COORDINATOR in meters.plan.roles else meter.acts
+        found |= {"cause": COMPETITOR, "role": role, "coincides": told(entry)}
+        return found | study(opened, meter, entry, judged, meters)
+    if mix * opened["side"] >= MOSTLY * abs(opened["rel_change"]):
+        found["cause"] = "mix"
+    if len(near):
+        found["coincides"] = told(near.iloc[-1].to_dict())
+    return found
+
+
+def told(entry: dict[str, Any]) -> str:
+    """An entry of the timeline in a few words: "instant interviews elsewhere, 13 April"."""
+    return f"{entry['label']}, {entry['day'].day} {entry['day']:%B}"
+
+
+def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
+    """Alerts on tracking, a platform each."""
+    micros = meters.plan.micro_conversions
+    for spell in lost.to_dict("records"):
+        change = spell["value"] - spell["p0"]
+        is_open = pd.isna(spell["back_on"])
+        yield {
+            "alert_id": f"{spell['micro']}-loss-{spell['platform']}-{spell['since']:%Y-%m-%d}",
+            "metric": spell["micro"],
+            "label": micros[spell["micro"]].label,
+            "kind": "loss",
+            "platform": spell["platform"],
+            "since": spell["since"],
+            "severity": "severe",
+            "value": spell["value"],
+            "p0": spell["p0"],
+            **interval_columns("rel_change", change / spell["p0"], np.nan, np.nan),
+            "n_counted": spell["n"],
+            "cause": "tracking",
+            "coincides": "",
+            **interval_columns("study_change", *UNKNOWN),
+            "n_controls": 0,
+            "mix_change": np.nan,
+            "role": COLLECTOR if COLLECTOR in meters.plan.roles else ANALYST,
+            "owner": micros[spell["micro"]].owner,
+            "state": "open" if is_open else "recovered",
+            "closed_on": pd.NaT if is_open else spell["back_on"] + WEEK,
+            "news": bool(spell["since"] == spell["newest"]),
+        }
+
+
+def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, Any]]:
+    """One notice a time in which everything moved."""
+    moved = judged[judged["common_cause"]]
+    spells: list[list[pd.Timestamp]] = []
+    for week in sorted(moved["week"].unique()):
+        if spells and week - spells[-1][-1] <= REOPENS * WEEK:
+            spells[-1].append(week)
+        else:
+            spells.append([week])
+    for spell in spells:
+        rows = moved[moved["week"] == spell[0]]
+        change = float(rows["rel_change"].median())
+        is_open = spell[-1] == last
+        yield {
+            "alert_id": f"everything-{'fall' if change < 0 else 'rise'}-{spell[0]:%Y-%m-%d}",
+            "metric": "everything",
+            "label": "Everything",
+            "kind": "fall" if change < 0 else "rise",
+            "platform": "",
+            "since": spell[0],
+            "severity": "warn",
+            "value": np.nan,
+            "p0": np.nan,
+            **interval_columns("rel_change", change, np.nan, np.nan),
+            "n_counted": rows["n"].max(),
+            "cause": "everything",
+            "coincides": "",
+            **interval_columns("study_change", *UNKNOWN),
+            "n_controls": len(rows),
+            "mix_change": np.nan,
+            "role": ANALYST,
+            "owner": "",
+            "state": "open" if is_open else "recovered",
+            "closed_on": pd.NaT if is_open else spell[-1] + WEEK,
+            "news": spell[0] == last,
+        }
+
+
+def matched(name: str, alerts: pd.DataFrame, meters: Meters) -> str:
+    """The alert that a response log means: by its id, or <event>-<day> near the alert's week."""
+    if name in set(alerts["alert_id"]):
+        return name
+    event, day = name[:-11], pd.to_datetime(name[-10:], errors="coerce", format="%Y-%m-%d")
+    if pd.isna(day):
+        return ""
+    names = {meter.name: meter.names for meter in meters.all}
+    for alert in alerts.to_dict("records"):
+        known = names.get(alert["metric"], set()) | {alert["metric"]}
+        far = alert["since"] - day
+        if event in known and -WEEK < far <= 3 * WEEK:
+            return str(alert["alert_id"])
+    return ""

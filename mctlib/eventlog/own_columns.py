@@ -6,14 +6,14 @@ On their way they are one JSON text, `properties`, in which no name can meet one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import duckdb
 
 from mctlib.contract import CANONICAL
 from mctlib.eventlog.ids import normal
 from mctlib.eventlog.pseudonyms import masked
-from mctlib.eventlog.sql import MANY, sql_name, sql_path, sql_text
+from mctlib.eventlog.sql import sql_name, sql_path, sql_text
 
 # Names by weeks and months are the events' (`vocabulary`), `user` is a column of the store.
 TAKEN = {"user", "week", "month", *CANONICAL["people"], *CANONICAL["events"]}
@@ -35,30 +35,26 @@ def own_columns(
     found: dict[str, list[str]] = {}
     for (key,) in con.execute(keys).fetchall():
         found.setdefault(key.lower(), []).append(key)
-    shape = sql_text(json.dumps({same[0]: "VARCHAR" for same in found.values()}))
-    columns: dict[str, str] = {}
-    for same in found.values():
-        others = [f"json_extract_string(properties, {sql_path(key)})" for key in same[1:]]
-        first = f"own_.{sql_name(same[0])}"
-        text = f"coalesce({', '.join([first, *others])})" if others else first
-        columns[own_name(same[0])] = text
-    inner = f"SELECT *, json_transform(properties, {shape}) AS own_ FROM {rows}"
-    if len(columns) > MANY:
-        texts = ", ".join(columns.values())
-        inner = f"""
-            SELECT * REPLACE (list_transform([{texts}], lambda x: {_value("x")}) AS own_)
-            FROM ({inner})
-        """
-        columns = {name: f"own_[{n}]" for n, name in enumerate(columns, 1)}
-    else:
-        columns = {name: _value(text) for name, text in columns.items()}
+    named = {own_name(same[0]): same for same in found.values()}
+    columns = {name: f"own_[{n}]" for n, name in enumerate(named, 1)}
     columns |= {name: "NULL::VARCHAR" for name in sorted(known) if name not in columns}
-    named = [f"{sql} AS {sql_name(name)}" for name, sql in columns.items()]
-    return named, f"({inner})" if found else rows
+    selected = [f"{sql} AS {sql_name(name)}" for name, sql in columns.items()]
+    if not found:
+        return selected, rows
+    # one rule for all values of a row, for the time to plan one a column grows with their square;
+    # and one thing at a time, for within a rule nothing is computed once
+    shape = sql_text(json.dumps({same[0]: "VARCHAR" for same in named.values()}))
+    values = f"[{', '.join(map(_text, named.values()))}]"
+    for rule in (normal("x"), "CASE WHEN x NOT IN ('', 'NaN') THEN x END", masked("x")):
+        values = f"list_transform({values}, lambda x: {rule})"
+    inner = f"SELECT *, json_transform(properties, {shape}) AS own_ FROM {rows}"
+    return selected, f"(SELECT * REPLACE ({values} AS own_) FROM ({inner}))"
 
 
-def _value(text: str) -> str:
-    return masked(f"nullif(nullif({normal(text)}, ''), 'NaN')")
+def _text(same: Sequence[str]) -> str:
+    """SQL of the text below headers that are one name."""
+    others = [f"json_extract_string(properties, {sql_path(key)})" for key in same[1:]]
+    return f"coalesce({', '.join([f'own_.{sql_name(same[0])}', *others])})"
 
 
 def fill_gaps(con: duckdb.DuckDBPyConnection, people: str) -> None:

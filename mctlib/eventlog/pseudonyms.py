@@ -20,6 +20,7 @@ from mctlib.eventlog.sql import sql_name, sql_text
 # repeat anywhere.
 NO_SALT = ""
 
+SHORTEST = len("a@b.de")  # of an address; a phone number is longer
 MARKS = ("[e-mail removed]", "[phone removed]")
 _EMAIL = r'[^\s"@:=&/?<>,;]+(?:@|%40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{2,}'
 _GAP = r"[\s()./\x{2010}-\x{2013}\x{a0}\x{202f}-]"
@@ -98,7 +99,9 @@ def masked(text: str) -> str:
         f"CASE WHEN contains({text}, '@') OR contains({text}, '%40')"
         f" THEN regexp_replace({text}, {sql_text(_EMAIL)}, '{e_mail}', 'g') ELSE {text} END"
     )
-    return f"regexp_replace({no_address}, {sql_text(_PHONE)}, '\\1{phone}', 'g')"
+    no_phone = f"regexp_replace({no_address}, {sql_text(_PHONE)}, '\\1{phone}', 'g')"
+    # a look is quick, and most values are short
+    return f"CASE WHEN strlen({text}) < {SHORTEST} THEN {text} ELSE {no_phone} END"
 
 
 def shown_names(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, str]:

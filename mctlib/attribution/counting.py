@@ -14,13 +14,14 @@ from mctlib import phrases, stats
 from mctlib.attribution.credit_rules import (
     ANSWER,
     APPROACHES,
+    AXES,
     CRM,
     Credit,
     add_approaches,
     count_users,
 )
 from mctlib.attribution.markov import ENDS, Moves, Removal, chain_moves, removal
-from mctlib.attribution.person_time import AXES, Background, Tally, count_background
+from mctlib.attribution.person_time import Background, count_background
 from mctlib.attribution.question import Question
 from mctlib.attribution.touchpoints import (
     AFTER,
@@ -46,19 +47,12 @@ from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, first_rows
 from mctlib.results import together
 
 NAMED = ("partner", "other", "state", "next")
-COLUMNS = {name: ("bucket", *axes, "sum_value") for name, axes in AXES.items()}
-COLUMNS["moves"] = ("bucket", "window", "state", "next", "n_moves")
+MOVE = ("bucket", "window", "state", "next")
 
 
-def axis_sizes(question: Question, n_partners: int) -> dict[str, int]:
-    """How long each axis is."""
-    n_windows = len(question.clock.windows)
-    return {
-        "window": n_windows,
-        "rule": len(question.clock.rules),
-        "partner": n_partners,
-        "what": 2,
-    }
+def sizes_of(question: Question, n_partners: int) -> tuple[int, ...]:
+    """How long each of `AXES` is."""
+    return 2, len(question.clock.rules), len(question.clock.windows), n_partners
 
 
 def why_left_out(j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged) -> np.ndarray:
@@ -109,7 +103,7 @@ class Walk:
     question: Question
 
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
-        """The counts of a chunk of users: a table a name, those of `AXES` by bucket."""
+        """The counts of a chunk of users: a table a name, credit and moves by bucket."""
         question, clock = self.question, self.question.clock
         j = by_day(j, question.zones)
         edges = np.r_[first_rows(j.user), len(j)]
@@ -122,6 +116,7 @@ class Walk:
         tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
         why = why_left_out(j, edges, users, tagged)
         kept, touches = touches_of(j, edges, tagged, why == KEPT)
+        bucket = j.take(edges[:-1]).bucket.astype(np.int64)
         states = np.array([*tagged.names, *ENDS], dtype=object)
         named = pd.DataFrame({"source": tagged.via[kept], "partner": touches.partner})
         outside = (users.conversion != NEVER) & ~users.inside
@@ -139,7 +134,7 @@ class Walk:
             "notes": pd.DataFrame({name: [some.sum()] for name, some in notes.items()}),
             "approaches": spelt(self._approaches(j, edges, users, touches, tagged, kept), states),
             **self._background(users, touches),
-            **self._by_bucket(j.take(edges[:-1]).bucket, users, touches, states),
+            **self._by_bucket(bucket, users, touches, states),
         }
 
     def _background(self, users: Users, touches: Touches) -> dict[str, pd.DataFrame]:
@@ -203,32 +198,24 @@ class Walk:
     def _by_bucket(
         self, bucket: np.ndarray, users: Users, touches: Touches, states: np.ndarray
     ) -> dict[str, pd.DataFrame]:
-        """What `count_users` counts, and `chain_moves`, one bucket in memory at a time.
-
-        Tables of filled cells: see `COLUMNS`.
-        """
-        question, clock = self.question, self.question.clock
-        sizes = axis_sizes(question, len(states) - len(ENDS))
-        shapes = {name: [sizes[axis] for axis in axes] for name, axes in AXES.items()}
-        filled: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in COLUMNS}
-        for b in range(stats.N_BUCKETS):
-            arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
-            who = np.flatnonzero(bucket == b)
-            count_users(who, users, touches, clock, Tally(**arrays))
-            for name, array in arrays.items():
-                cells = np.nonzero(array)
-                filled[name].append((np.full(len(cells[0]), b), *cells, array[cells]))
-            if "markov" in question.rules:
-                moves = chain_moves(who, users, touches, clock, sizes["partner"])
-                found, n = np.unique(moves, return_counts=True)
-                cells = np.unravel_index(found, (sizes["window"], len(states), len(states)))
-                filled["moves"].append((np.full(len(found), b), *cells, n))
-        tables = {}
-        for name, parts in filled.items():
-            values = (np.concatenate(column) for column in zip(*parts))
-            table = pd.DataFrame(dict(zip(COLUMNS[name], values)), columns=COLUMNS[name])
-            tables[name] = table.assign(**{c: states[table[c]] for c in table if c in NAMED})
-        return tables
+        """What `count_users` counts, and `chain_moves`: tables of filled cells."""
+        question, clock, n = self.question, self.question.clock, len(states)
+        credit = np.zeros((stats.N_BUCKETS, *sizes_of(question, n - len(ENDS))))
+        count_users(bucket, users, touches, clock, credit)
+        moves = np.empty(0, np.int64)
+        if "markov" in question.rules:
+            moves = chain_moves(bucket, users, touches, clock, n - len(ENDS))
+        moves, n_moves = np.unique(moves, return_counts=True)
+        at = np.nonzero(credit)
+        made = np.unravel_index(moves, (stats.N_BUCKETS, len(clock.windows), n, n))
+        tables = {
+            "credit": dict(zip(("bucket", *AXES), at)) | {"sum_value": credit[at]},
+            "moves": dict(zip(MOVE, made)) | {"n_moves": n_moves},
+        }
+        return {
+            name: pd.DataFrame({c: states[v] if c in NAMED else v for c, v in columns.items()})
+            for name, columns in tables.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -239,14 +226,6 @@ class Counts:
     tables: dict[str, pd.DataFrame]
     names: np.ndarray  # of who touched, whatever is asked for, and who cost money
 
-    def dense(self, name: str, *axes: str) -> np.ndarray:
-        """A table of `AXES` as an array: bucket, then the axes."""
-        table = self.tables[name]
-        sizes = axis_sizes(self.question, len(self.names))
-        at = [self._numbers(table[axis]) if axis in NAMED else table[axis] for axis in axes]
-        shape = (stats.N_BUCKETS, *(sizes[axis] for axis in axes))
-        return stats.dense(table["sum_value"], table["bucket"], *at, shape=shape)
-
     def _numbers(self, column: pd.Series) -> np.ndarray:
         """Numbers of names and of `ENDS`."""
         number = {name: n for n, name in enumerate([*self.names, *ENDS])}
@@ -255,7 +234,10 @@ class Counts:
     @cached_property
     def _shared(self) -> tuple[np.ndarray, list[Removal]]:
         """Credit (bucket, what, rule, window, partner), and the removals by window if asked for."""
-        credit = self.dense("credit", "what", "rule", "window", "partner")
+        table, shape = self.tables["credit"], sizes_of(self.question, len(self.names))
+        at = [self._numbers(table[axis]) if axis in NAMED else table[axis] for axis in AXES]
+        shape = (stats.N_BUCKETS, *shape)
+        credit = stats.dense(table["sum_value"], table["bucket"], *at, shape=shape)
         found = []
         if "markov" in self.question.rules:
             markov, table = self.question.rules.index("markov"), self.tables["moves"]

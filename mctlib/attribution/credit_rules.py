@@ -11,7 +11,7 @@ import pandas as pd
 from numba import njit, types
 
 from mctlib import stats
-from mctlib.attribution.person_time import CLOCK, TALLY, Clock, Tally
+from mctlib.attribution.person_time import CLOCK, Clock
 from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users
 from mctlib.eventlog.journeys import NOWHERE
 
@@ -19,6 +19,8 @@ RULES = ("first", "last", "linear", "time_decay", "position", "markov", "shapley
 FIRST, LAST, LINEAR, TIME_DECAY, POSITION, MARKOV, SHAPLEY = range(len(RULES))
 APPROACHES = ("CRM record", "survey answer", "last UTM", "multi-touch")
 CRM, ANSWER, UTM, MULTI = range(len(APPROACHES))
+AXES = ("what", "rule", "window", "partner")  # of credit: conversions or money, by whom and how
+CREDIT = types.Array(types.float64, 1 + len(AXES), "C")
 SURE = 0.975  # share of bootstrap draws from which on one partner is said to stand before another
 
 
@@ -78,27 +80,29 @@ def first_within(user: int, users: Users, touches: Touches, window: int) -> int:
 
 @njit(cache=True, nogil=True)
 def add_credit(
-    user: int, users: Users, touches: Touches, clock: Clock, final: Array, found: Tally
+    user: int, users: Users, touches: Touches, clock: Clock, final: Array, credit: Array
 ) -> None:
-    """Add the user's credit by rule and window."""
+    """Add the user's ``credit`` (what, rule, window, partner)."""
     stop = touches.edges[user + 1]
     for w, window in enumerate(clock.windows):
         first = first_within(user, users, touches, window)
         if first < stop:
             path = (first, stop)
-            share_path(path, touches, final, clock, users.worth[user], found.credit[:, :, w])
+            share_path(path, touches, final, clock, users.worth[user], credit[:, :, w])
 
 
-@njit(types.void(INTS, USERS, TOUCHES, CLOCK, TALLY), cache=True, nogil=True)
-def count_users(who: Array, users: Users, touches: Touches, clock: Clock, found: Tally) -> None:
-    """Count the credit of some users."""
+@njit(types.void(INTS, USERS, TOUCHES, CLOCK, CREDIT), cache=True, nogil=True)
+def count_users(
+    bucket: Array, users: Users, touches: Touches, clock: Clock, credit: Array
+) -> None:
+    """Count the ``credit`` (bucket, then `AXES`) of users by each one's ``bucket``."""
     final = np.zeros(len(touches.time), np.bool_)
-    seen = np.full(found.credit.shape[3], NOWHERE)  # the last user whom a partner touched
-    for user in who:
+    seen = np.full(credit.shape[4], NOWHERE)  # the last user whom a partner touched
+    for user, b in enumerate(bucket):
         for i in range(touches.edges[user + 1] - 1, touches.edges[user] - 1, -1):
             final[i] = seen[touches.partner[i]] != user
             seen[touches.partner[i]] = user
-        add_credit(user, users, touches, clock, final, found)
+        add_credit(user, users, touches, clock, final, credit[b])
 
 
 @njit(

@@ -30,20 +30,20 @@ class Moves(NamedTuple):
 
 
 @njit(INTS(INTS, USERS, TOUCHES, CLOCK, types.int64), cache=True, nogil=True)
-def chain_moves(who: Array, users: Users, touches: Touches, clock: Clock, n_partners: int) -> Array:
-    """The moves of some users' paths, runs of touches less than the window apart.
+def chain_moves(
+    bucket: Array, users: Users, touches: Touches, clock: Clock, n_partners: int
+) -> Array:
+    """The moves of users' paths, runs of touches less than the window apart.
 
     The touches within the window before the conversion lead to it. A run that no conversion follows
     is lost, in the last moment of its window or when the user leaves; while it is open it is no
-    path. Staying with a partner changes no removal effect. A move is one number, of its window,
-    state and next state (see `Moves`).
+    path. Staying with a partner changes no removal effect. A move is one number, of its user's
+    bucket, the window, state and next state (see `Moves`).
     """
     start, converted, lost = n_partners, n_partners + 1, n_partners + 2
-    n_states, n, most = n_partners + 3, 0, 0
-    for user in who:
-        most += touches.edges[user + 1] - touches.edges[user]
-    moves = np.empty(2 * most * len(clock.windows), np.int64)  # each run of k touches has k + 1
-    for user in who:
+    n_states, n, n_windows = n_partners + 3, 0, len(clock.windows)
+    moves = np.empty(2 * len(touches.time) * n_windows, np.int64)  # each run of k touches has k + 1
+    for user, b in enumerate(bucket):
         begin_of_all, stop = touches.edges[user], touches.edges[user + 1]
         for w, window in enumerate(clock.windows):
             first, begin = first_within(user, users, touches, window), begin_of_all
@@ -56,15 +56,14 @@ def chain_moves(who: Array, users: Users, touches: Touches, clock: Clock, n_part
                 if users.leave[user] != NEVER:
                     closes = min(closes, users.leave[user])
                 if i >= first or (not in_time and clock.origin <= closes <= clock.end):
-                    state = start
+                    state, place = start, (b * n_windows + w) * n_states
                     for k in range(begin, i + 1):
                         if state != touches.partner[k]:
-                            moves[n] = (w * n_states + state) * n_states + touches.partner[k]
+                            moves[n] = (place + state) * n_states + touches.partner[k]
                             n += 1
                         state = touches.partner[k]
-                    moves[n] = (w * n_states + state) * n_states + (
-                        converted if i >= first else lost
-                    )
+                    ends = converted if i >= first else lost
+                    moves[n] = (place + state) * n_states + ends
                     n += 1
                 begin = i + 1
     return moves[:n]

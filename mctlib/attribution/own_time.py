@@ -73,23 +73,16 @@ class Rotate:
             other[gone] = False
         rows = Rows(edges, j.time, other)
         shapes = shapes_of(len(clock.windows), len(self.names))
-        bucket = j.take(edges[:-1]).bucket
-        filled: dict[str, list[np.ndarray]] = {name: [] for name in shapes}
-        for b in range(stats.N_BUCKETS):
-            found = Found(*map(np.zeros, shapes.values()))
-            who = np.flatnonzero(bucket == b)
-            compare_users(who, users, touches, rows, clock, self.touch_pace, self.pace, found)
-            for name, array in found._asdict().items():
-                cells = np.argwhere(array.any(axis=-1))
-                values = array[tuple(cells.T)].reshape(len(cells), array.shape[-1])
-                filled[name].append(np.c_[np.full(len(cells), b), cells, values])
+        found = Found(*(np.zeros((stats.N_BUCKETS, *shape)) for shape in shapes.values()))
+        bucket = j.take(edges[:-1]).bucket.astype(np.int64)
+        compare_users(bucket, users, touches, rows, clock, self.touch_pace, self.pace, found)
         tables = {}
-        for name, parts in filled.items():
+        for name, array in found._asdict().items():
             *keys, columns = PLACES[name]
-            table = pd.DataFrame(
-                np.concatenate(parts), columns=["bucket", *keys, *COLUMNS[columns]]
+            at = np.nonzero(array.any(axis=-1))
+            tables[name] = pd.DataFrame(array[at], columns=COLUMNS[columns]).assign(
+                **dict(zip(["bucket", *keys], at))
             )
-            tables[name] = table.astype(dict.fromkeys(["bucket", *keys], int))
         starts = first[1][users.counted]
         counted = {"n_converters": len(starts), "n_tagged": np.isin(starts, tagged.row[kept]).sum()}
         return tables | {"starts": pd.DataFrame(counted, index=[0])}

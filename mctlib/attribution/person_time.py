@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -13,17 +13,6 @@ from mctlib.phrases import DAY_US
 
 TENURE_DAYS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 28, 38, 50, 70, 100, 150)  # ends of bands
 ROUNDS = 80  # of proportional fitting
-
-
-class Tally(NamedTuple):
-    """What is counted of the users of one bucket, and by what."""
-
-    credit: Annotated[Array, "what", "rule", "window", "partner"]  # conversions, money
-
-
-AXES: dict[str, tuple[str, ...]] = {
-    name: hint.__metadata__ for name, hint in get_type_hints(Tally, include_extras=True).items()
-}
 
 
 class Clock(NamedTuple):
@@ -54,7 +43,6 @@ class Background(NamedTuple):
 
 
 CELLS = types.Array(types.float64, 3, "C")
-TALLY = record([types.Array(types.float64, 4, "C")], Tally)
 CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, *[types.int64] * 2], Clock)
 BACKGROUND = record([CELLS] * 4, Background)
 
@@ -148,7 +136,7 @@ def fit_pace(n: Array, days: Array, clock: Clock) -> Pace:
         seen = np.flatnonzero(expected > 1e-6)
         if len(seen):
             by_tenure[expected <= 1e-6] = by_tenure[seen[-1]]
-        expected = np.einsum("c,ctk,t->k", level, days, by_tenure, optimize=True)
+        expected = by_tenure @ np.tensordot(level, days, axes=1)
         by_period = (n_period + 0.5) / (expected + 0.5)
     lengths = np.diff(clock.periods) / DAY_US
     before = np.r_[0.0, np.cumsum(lengths * by_period[:-1])]

@@ -73,7 +73,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     name: hint.__metadata__ for name, hint in get_type_hints(Found, include_extras=True).items()
 }
 ROWS = record([INTS, INTS, FLAGS], Rows)
-FOUND = record([types.Array(types.float64, len(axes), "C") for axes in PLACES.values()], Found)
+FOUND = record([types.Array(types.float64, len(axes) + 1, "C") for axes in PLACES.values()], Found)
 
 
 class Circle(NamedTuple):
@@ -378,20 +378,31 @@ def add_credited(
 
 @njit(types.void(INTS, USERS, TOUCHES, ROWS, CLOCK, PACE, PACE, FOUND), cache=True, nogil=True)
 def compare_users(
-    who: Array,
+    bucket: Array,
     users: Users,
     touches: Touches,
     rows: Rows,
     clock: Clock,
     touch_pace: Pace,
     pace: Pace,
-    found: Found,
+    by_bucket: Found,
 ) -> None:
-    """Compare some users with themselves, and those whom partners brought with the others."""
-    alone = np.zeros((2, found.own.shape[1]))
-    for user in who:
+    """Compare users with themselves, and those whom partners brought with the others.
+
+    ``bucket``: of each user · ``by_bucket``: arrays of `Found` with buckets on a first axis.
+    """
+    alone = np.zeros((2, by_bucket.own.shape[2]))
+    for user, b in enumerate(bucket):
         if users.end[user] == NEVER:
             continue
+        found = Found(
+            by_bucket.own[b],
+            by_bucket.later[b],
+            by_bucket.after[b],
+            by_bucket.reach[b],
+            by_bucket.others[b],
+            by_bucket.kinds[b],
+        )
         add_reach(user, users, touches, clock, pace, found)
         if users.counted[user]:
             add_credited(user, users, touches, clock, alone, found)

@@ -61,7 +61,7 @@ def pseudo_values(
     n, whole = len(by_bucket), by_bucket.sum(axis=0)
     if n < 2:
         return np.full((n, *statistic(whole[None]).shape[1:]), np.nan)
-    without = np.concatenate([statistic((whole - one)[None] * n / (n - 1)) for one in by_bucket])
+    without = statistic((whole - by_bucket) * n / (n - 1))
     found: FloatArray = n * statistic(whole[None]) - (n - 1) * without
     return found
 

@@ -74,24 +74,15 @@ class World:
         keep = at <= conversion[who] if self.stop else np.ones(len(who), bool)
         won = np.flatnonzero(conversion < DAYS)
         parts = [
-            ("signed_up", np.arange(n), start, None),
+            ("signed_up", np.arange(n), start, np.full(n, None)),
             ("visit", who[keep], at[keep], partner[keep]),
-            ("paid", won, conversion[won], None),
+            ("paid", won, conversion[won], np.full(len(won), None)),
         ]
         if self.rows:
-            parts.append(("page", *pages, None))
-        frame = pd.concat(
-            [
-                pd.DataFrame({"user_id": u, "event": e, "t": t, "partner_id": p})
-                for e, u, t, p in parts
-            ],
-            ignore_index=True,
-        )
-        frame = frame[frame["t"] < DAYS]
-        time = np.round(whole(frame.pop("t")) * DAY)
-        log = OneChunk(frame.assign(timestamp=FIRST + pd.to_timedelta(time, unit="us")))
+            parts.append(("page", *pages, np.full(len(pages[0]), None)))
+        log = OneChunk(table_of(parts, whole))
         if self.bare:
-            log.day_resolution = {event: ["UTC"] for event in set(frame["event"])}
+            log.day_resolution = {event: ["UTC"] for event, *_ in parts}
         return log, np.where(conversion >= 14 + start.min(), days, np.inf)
 
     def _visits(self, rng, start, active):
@@ -133,6 +124,23 @@ class World:
             into = np.interp(start, np.r_[0, clock], np.r_[0, spent])
             return np.interp(into + wait, np.r_[0, spent], np.r_[0, clock])
         return start + wait
+
+
+def table_of(parts, whole):
+    """Events of (event, users, days, partners), each day made ``whole``, up to the last day."""
+    names = sorted(event for event, *_ in parts)
+    user, day, partner = (np.concatenate(column) for column in list(zip(*parts))[1:])
+    event = np.repeat([names.index(event) for event, *_ in parts], [len(u) for _, u, *_ in parts])
+    seen = day < DAYS
+    since = np.round(whole(day[seen]) * DAY).astype("timedelta64[us]")
+    return pd.DataFrame(
+        {
+            "user_id": user[seen],
+            "event": pd.Categorical.from_codes(event[seen], names),
+            "timestamp": pd.DatetimeIndex(np.datetime64(FIRST.value, "ns") + since, tz="UTC"),
+            "partner_id": partner[seen],
+        }
+    )
 
 
 def first_of(who, at, n):

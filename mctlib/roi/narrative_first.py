@@ -278,7 +278,7 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
         verdict="not clear" if sure.empty else "sure",
         tone="neutral" if sure.empty else "unwanted",
         act=bool(len(sure) and goes_on),
-        cumulative=True,
+        cumulative=bool(is_open),
         note=f"{worth}, {lasted}" if worth else lasted,
     )
     finding = brief("That an earlier answer would have saved anything is not shown")

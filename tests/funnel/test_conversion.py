@@ -720,9 +720,9 @@ def test_plots_show_every_step_and_segment(product):
 @pytest.mark.parametrize(
     ("n", "verdict", "note"),
     [
-        (40, "sure", "30 points behind: target 50 %"),
-        (110, "not clear", "5 points ahead: target 50 %"),
-        (150, "sure", "25 points ahead: target 50 %"),
+        (40, "sure", "30 points below the target: 50 %"),
+        (110, "not clear", "5 points above the target: 50 %"),
+        (150, "sure", "25 points above the target: 50 %"),
     ],
 )
 def test_the_plans_target_is_what_the_level_is_held_against(n, verdict, note):

@@ -136,7 +136,12 @@ def test_lost_events_are_put_back_by_hand():
     assert course["n_entered"].tolist() == [100, 40, 60] and course["n_reached"].sum() == 72
     assert course["reached_rate"].tolist() == pytest.approx([0.4, 0.5, 0.2])
     assert course["mended_rate"].tolist() == pytest.approx([0.4, 0.5, 0.4])
-    (told,) = [h for h in result.headlines if h.name == "tracking"]
+    level, _, told, *_ = result.headlines
+    assert (level.name, level.n, level.number) == (
+        "rate",
+        100,
+        "32",
+    ) and "1 Feb to 7 Feb" in level.label
     assert told.value == pytest.approx(-12) and told.low < told.value < told.high < 0
     assert (told.label, told.note) == ("Hidden by lost iOS events", "50 % of \u201cb\u201d lost")
     assert result.actions[0].text == "Mend iOS: it loses 50 % of \u201cb\u201d."

@@ -93,7 +93,8 @@ def cell(column: str, value: Any) -> str:
         return _number(column, float(value))
     text = str(value)
     # a cohort's day is not broken over lines
-    return text.replace("-", "\u2011") if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
+    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text)
+    return text.replace("-", "\u2011") if is_day else phrases.called(text)
 
 
 def day(moment: Any) -> str:

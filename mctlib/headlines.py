@@ -206,8 +206,8 @@ def whose(key: str, segment: str) -> str:
 
 
 def upper(text: str) -> str:
-    """A text that begins a line."""
-    return text[:1].upper() + text[1:]
+    """A text that begins a line; iOS stays as it is."""
+    return text if text.startswith("iOS") else text[:1].upper() + text[1:]
 
 
 def money(amount: float, currency: str) -> str:

@@ -115,7 +115,8 @@ def test_of_many_headlines_four_are_chosen_in_their_order():
         )
     )
     other = Headline(name="other", label="other", value=1.0)
-    told = chosen([[first, plain, good, bad], [], [other]])
+    again = Headline(name="good", label="of a name once", value=2.0)
+    told = chosen([[first, plain, good, bad], [], [again], [other, again]])
     assert [h.name for h in told] == ["first", "good", "bad", "other"]
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib.contract import DataError
+from mctlib.contract import DataError, ParameterError
 from mctlib.headlines import Headline
 from mctlib.phrases import told_together
-from mctlib.results import Groups, Page, Result, suppress, together
+from mctlib.results import Groups, Page, Result, View, suppress, together
 
 POPULATION = "users with signed_up"
 
@@ -255,3 +255,25 @@ def test_a_result_shows_itself_in_one_box_with_readable_headings():
         "Counted per account." in shown and ".shares 10\u00d76" in shown and ".caveats 1" in shown
     )
     assert ">X<" not in shown and "<script" not in shown and " id=" not in shown
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Viewed(Result):
+    steps: pd.DataFrame
+
+    views = {
+        "rates": View("steps", ("", "x_rate \u00b1", "known", "not_there"), "step > 1"),
+        "whole": View("steps", ("step",)),
+    }
+
+
+def test_a_view_has_its_rows_and_the_columns_that_are_known():
+    rates = {"x_rate": 0.5, "x_rate_ci_lower": 0.4, "x_rate_ci_upper": 0.6}
+    steps = pd.DataFrame({"step": [1, 2], "known": np.nan, **rates, "more": 1})
+    result = Viewed(finding="", steps=steps)
+    assert result.view("rates").to_dict("list") == {"step": [2]} | {
+        k: [v] for k, v in rates.items()
+    }
+    assert result.view("whole")["step"].tolist() == [1, 2]
+    with pytest.raises(ParameterError, match='"rate" is no view of Viewed.*"rates"'):
+        result.view("rate")

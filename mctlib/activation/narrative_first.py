@@ -219,7 +219,7 @@ def _tells(waits: Waits, row: pd.Series | None, key: str) -> dict[str, str]:
     found = {"curves": f"in the end {curves} are there" if len(said) > 1 else curves}
     if row is not None:
         word = "clearly" if _sure(waits, row) else "not clearly"
-        more = "longer" if row["rmst_difference_days"] > 0 else "less long"
+        more = "longer" if row["rmst_difference_days"] > 0 else "shorter"
         gap = phrases.duration(abs(row["rmst_difference_days"]))
         who = phrases.called(row["segment"])
         if key in TIME:  # named by its first day

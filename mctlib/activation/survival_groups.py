@@ -87,7 +87,9 @@ class Group:
     def of(cls, label: str, ended: pd.DataFrame, clock: Clock) -> Group:
         """From the counts of one segment (`clocks.count_durations`), perhaps with accounts."""
         units, n = ended["units"].to_numpy(), ended["n_users"].to_numpy()
-        hit, out = (ended["outcome"].to_numpy() == end for end in ENDINGS[:2])
+        outcome = ended["outcome"].to_numpy()
+        ends = {end: outcome == end for end in ENDINGS}
+        hit, out = (ends[end] for end in ENDINGS[:2])
         steps = _curve(ended, clock, n * hit, n * out)
         cells = None
         if clock.n_accounts:
@@ -102,7 +104,7 @@ class Group:
             )
         return cls(
             label,
-            ended.groupby("outcome")["n_users"].sum().reindex(list(ENDINGS), fill_value=0),
+            pd.Series({end: int(n[some].sum()) for end, some in ends.items()}),
             int(n[hit & (units == 0)].sum()),
             int(ended["n_immature"].sum()) if "n_immature" in ended else 0,
             steps,

@@ -91,7 +91,7 @@ def _anyway(said: Told) -> list[Headline]:
     return [
         Headline(
             name="anyway",
-            label="Would have come anyway",
+            label="Later touches: would have come anyway",
             **ranged(share, "dilution_rate", 100),
             unit="%",
             n=int(said.found.n_later[-1, at]),

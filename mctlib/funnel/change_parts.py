@@ -118,11 +118,7 @@ class Cohorts:
         counts = tables["counts"].query("period in @PERIODS")
         entrants = counts[counts["step"] == 2].groupby("segment")["n_entered"].sum()
         segments = entrants.sort_values(ascending=False, kind="stable").index
-        period = pd.Index(PERIODS).get_indexer(counts["period"])
-        segment = segments.get_indexer(counts["segment"])
-        at = (counts["bucket"], period, segment, counts["step"] - 2)
-        shape = (stats.N_BUCKETS, 2, len(segments), len(matchers) - 1)
-        cells = np.stack([stats.dense(counts[n], *at, shape=shape) for n in COUNTS], axis=-1)
+        cells = _cells(counts, len(matchers), period=pd.Index(PERIODS), segment=segments)
         return cls(cells, segments, matchers, proof, count_accounts(tables["accounts"]))
 
     @cached_property
@@ -167,6 +163,14 @@ class Cohorts:
         low, high, effect = stats.share_interval(reached, entered, n_accounts=self.n_accounts)
         share = stats.rate(reached.sum(axis=0), entered.sum(axis=0))
         return interval_columns(name, share, low, high), effect
+
+
+def _cells(counts: pd.DataFrame, n_steps: int, **axes: pd.Index) -> FloatArray:
+    """Counts as (buckets, axes ..., steps after the first, `COUNTS`)."""
+    places = [index.get_indexer(counts[name]) for name, index in axes.items()]
+    shape = (stats.N_BUCKETS, *map(len, axes.values()), n_steps - 1)
+    at = (counts["bucket"], *places, counts["step"] - 2)
+    return np.stack([stats.dense(counts[n], *at, shape=shape) for n in COUNTS], axis=-1)
 
 
 def _with_interval(
@@ -291,10 +295,7 @@ def course_table(counts: pd.DataFrame, found: Cohorts) -> pd.DataFrame:
     of_steps = counts[counts["step"] == 2].groupby("cohort")["n_entered"].sum()
     cohorts, segments = of_steps.index[of_steps >= MIN_USERS], pd.Index(counts["segment"].unique())
     counts = counts[counts["cohort"].isin(cohorts)]
-    cohort, segment = cohorts.get_indexer(counts["cohort"]), segments.get_indexer(counts["segment"])
-    shape = (stats.N_BUCKETS, len(cohorts), len(segments), len(found.matchers) - 1)
-    at = (counts["bucket"], cohort, segment, counts["step"] - 2)
-    cells = np.stack([stats.dense(counts[n], *at, shape=shape) for n in COUNTS], axis=-1)
+    cells = _cells(counts, len(found.matchers), cohort=cohorts, segment=segments)
     whole = cells.sum(axis=0)
     mended = np.concatenate([put_back(whole)[None], stats.bucket_draws(cells, put_back, seed=1)])
     unknown = np.logical_not(is_proved(whole).any(axis=(-2, -1)))

@@ -276,7 +276,7 @@ def _answer(
         steps=steps,
         times=times,
         checks=narrative.checks_table(told),
-        target_rate=aim.rate if (aim := narrative_first.aim(told)) else None,
+        target_rate=goal.rate if (goal := narrative_first.aim(asked.steps, rule.window)) else None,
         **narrative_first.read_first(told),
         details=(narrative.finding(told),),
         rule=narrative.rule(told),

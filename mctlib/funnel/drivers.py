@@ -22,7 +22,7 @@ from mctlib.funnel.driver_counts import Rule, count_all_events, count_segments
 from mctlib.phrases import day, told_together
 from mctlib.results import MIN_USERS, Groups, Result, View, together
 
-SHOWN = ("driver", "n_with", "with_rate ±", "n_without", "without_rate ±")
+SHOWN: tuple[str, ...] = ("driver", "n_with", "with_rate ±", "n_without", "without_rate ±")
 SHOWN += ("adjusted_difference_rate ±", "risk_ratio ±", "qvalue")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from mctlib import phrases, stats
 from mctlib.contract import as_window
-from mctlib.eventlog.steps import Aim
+from mctlib.eventlog.steps import Aim, Step
 from mctlib.funnel.narrative import Told
 from mctlib.headlines import (
     ANALYST,
@@ -54,16 +55,32 @@ def _span(funnel: Told, last: pd.Series) -> str:
     return phrases.window(funnel.rule.window)
 
 
-def aim(funnel: Told) -> Aim | None:
-    """The plan's target of the last step, where the funnel asks for that: from where, how long."""
-    first, last = funnel.asked.steps[0], funnel.asked.steps[-1]
-    goal = last.target
-    asked = goal and first == goal.start and as_window(last.within) == funnel.rule.window
-    return goal if asked else None
+def aim(steps: Sequence[Step], window: int) -> Aim | None:
+    """The plan's target of the last step, where just that is asked: from where, how long."""
+    first, last = steps[0], steps[-1]
+    asked = last.target and first == last.target.start and as_window(last.within) == window
+    return last.target if asked else None
+
+
+def held_against(level: Headline, goal: Aim | None) -> Headline:
+    """A share, compared with the target."""
+    if goal is None or level.value is None or level.low is None or level.high is None:
+        return level
+    want = 100 * goal.rate
+    apart = round(level.value - want)
+    sure = not level.low <= want <= level.high
+    said = f"{phrases.count(abs(apart), 'point')} {'above' if apart > 0 else 'below'}"
+    return replace(
+        level,
+        against=Against("target", want, "target"),
+        verdict="sure" if sure else "not clear",
+        tone=("wanted" if level.value > want else "unwanted") if sure else "neutral",
+        note=f"{said if apart else 'at'} the target: {want:.0f}{TIGHT}%",
+    )
 
 
 def _level(funnel: Told) -> Headline:
-    last, goal = funnel.total.iloc[-1], aim(funnel)
+    last = funnel.total.iloc[-1]
     level = Headline(
         name="rate",
         label=f"Users with {named(funnel.names[-1])} in {_span(funnel, last)}",
@@ -71,19 +88,7 @@ def _level(funnel: Told) -> Headline:
         unit="%",
         n=funnel.n_entered,
     )
-    if goal is None or level.value is None or level.low is None or level.high is None:
-        return level
-    want = 100 * goal.rate
-    apart = round(level.value - want)
-    sure = not level.low <= want <= level.high
-    said = f"{phrases.count(abs(apart), 'point')} {'ahead' if apart > 0 else 'behind'}"
-    return replace(
-        level,
-        against=Against("target", want, "target"),
-        verdict="sure" if sure else "not clear",
-        tone=("wanted" if apart > 0 else "unwanted") if sure else "neutral",
-        note=f"{said}: target {want:.0f}{TIGHT}%" if apart else f"on target: {want:.0f}{TIGHT}%",
-    )
+    return held_against(level, aim(funnel.asked.steps, funnel.rule.window))
 
 
 def _apart(funnel: Told) -> list[pd.Series]:

@@ -12,6 +12,7 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.eventlog.steps import Step
 from mctlib.funnel.narrative_change import clear
+from mctlib.funnel.narrative_first import aim, held_against
 from mctlib.headlines import (
     ANALYST,
     Action,
@@ -40,6 +41,7 @@ class Moved:
     timeline: pd.DataFrame
     course: pd.DataFrame
     steps: Sequence[Step]
+    window: int  # microseconds
     periods: Sequence[Sequence[Any]]  # first and last day, before and after
 
     @property
@@ -168,26 +170,28 @@ def _while(said: Sequence[str]) -> list[str]:
     return [f", while {said[1]}"] if len(said) > 1 else []
 
 
-def _periods(before: Sequence[Any], after: Sequence[Any]) -> str:
-    """Both in few words: "19 Oct to 15 Nov against the 4 weeks before"."""
-    ends = [pd.Timestamp(each) for each in (*after, *before)]
-    first, last, _, end_before = ends
-    said = [f"{at.day} {at:%b}" for at in ends]
-    n_days = (last - first).days + 1
-    alike = n_days == (end_before - ends[2]).days + 1 and (first - end_before).days == 1
-    that = f"{said[2]} to {said[3]}"
-    if alike and n_days % 7 == 0:
-        that = f"the {phrases.count(n_days // 7, 'week')} before"
-    return f"{said[0]} to {said[1]} against {that}"
+def _between(days: Sequence[Any]) -> str:
+    """A period: "19 Oct to 15 Nov"."""
+    return " to ".join(f"{at.day} {at:%b}" for at in map(pd.Timestamp, days))
+
+
+def _before(moved: Moved) -> str:
+    """The earlier period in few words: "the 4 weeks before" where it is as long and just before."""
+    (start, end), (first, last) = (map(pd.Timestamp, days) for days in moved.periods)
+    (n_weeks, rest), day = divmod((last - first).days + 1, 7), pd.Timedelta("1D")
+    if rest or end - start != last - first or first != end + day:
+        return _between(moved.periods[0])
+    return f"the {phrases.count(n_weeks, 'week')} before"
 
 
 def _headlines(moved: Moved) -> list[Headline]:
     before, after = (100 * moved.total[f"{name}_rate"] for name in ("before", "after"))
     up = bool(after > before)
     found = [
+        held_against(_level(moved), aim(moved.steps, moved.window)),
         Headline(
             name="change",
-            label=_periods(*moved.periods),
+            label=f"{_between(moved.periods[1])} against {_before(moved)}",
             **ranged(moved.total, "change_rate", 100),
             unit="points",
             against=Against("zero"),
@@ -195,7 +199,7 @@ def _headlines(moved: Moved) -> list[Headline]:
             tone=("wanted" if up else "unwanted") if moved.sure else "neutral",
             act=moved.sure and not up,
             note=f"{before:.1f} \u2192 {after:.1f} %",
-        )
+        ),
     ]
     if moved.hides:
         found.append(_hidden(moved))
@@ -217,6 +221,17 @@ def _headlines(moved: Moved) -> list[Headline]:
             )
         )
     return found
+
+
+def _level(moved: Moved) -> Headline:
+    window = phrases.window(moved.window)
+    return Headline(
+        name="rate",
+        label=f"Users with {moved.goal} in {window}, {_between(moved.periods[1])}",
+        **ranged(moved.total, "after_rate", 100),
+        unit="%",
+        n=int(moved.total["n_after"]),
+    )
 
 
 def _hidden(moved: Moved) -> Headline:
@@ -250,7 +265,7 @@ def _actions(moved: Moved) -> list[Action]:
     if moved.hides or moved.effects.get("tracking", 0) < 0:
         lost = list(moved.losses.items())[:MOST_NAMED]
         told_lost = " and ".join(f"{100 * share:.0f} % of {named(e)}" for e, share in lost)
-        where = upper(phrases.called(moved.loser)) or "the tracking"
+        where = phrases.called(moved.loser) or "the tracking"
         text = f"Mend {where}: it loses {told_lost}." if lost else f"Mend {where}."
         role = next((roles[e] for e, _ in lost if roles.get(e)), COLLECTOR)
         state = _near(moved, "release") or moved.since

@@ -61,6 +61,8 @@ def plot_activation_curves(
         if len(shown) <= BANDS:
             style.band(ax, line["days"], *style.ends_of(line, "activated_rate"), colour)
         words = _plateau(state.loc[name]) if waiting else f"{100 * rate.iloc[-1]:.0f} %"
+        if not waiting and line["days"].iloc[-1] < last:  # it ends where nobody was followed on
+            words += f" by day {line['days'].iloc[-1]:.0f}"
         if len(shown) > 1:
             words = f"{called[name]}: {words}" if words and not style.narrow() else called[name]
         ends.append(style.End(last, line["activated_rate"].iloc[-1], words, colour))

@@ -149,7 +149,6 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
             style.write(ax, why, (0, at), (6, 0), va="center", color=style.MUTED)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.set_title(title)
-        ax.set_ylim(-0.6, n - (0 if style.narrow() else 0.4))
     fig.set_figheight(height)  # of both panels: each sets its own
     style.percent(left.xaxis)
     style.percentage_points(right.xaxis)
@@ -227,6 +226,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     windows = sorted(set(windows) & set(budget["window_days"]))
     ax = style.axes(ax, height=1.3 + 0.62 * len(spent))
     y = style.rows(ax, spent.index)
+    y = y - 0.4 * style.narrow()  # there a name stands above its row
     ax.plot(spent, y + 0.32, "D", color=style.MUTED, ms=6)
     style.write(ax, "spent", (spent.iloc[0], y[0] + 0.32), (8, 0), va="center", color=style.MUTED)
     colours = (style.PALETTE[1], style.ACCENT, style.PALETTE[2], style.PALETTE[3])
@@ -235,7 +235,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
         style.interval_bars(ax, y + shift, paid, "budget_amount", colour)
         right = paid[["budget_amount", "budget_amount_ci_upper"]].max(axis=1).iloc[0]
         style.write(ax, f"{days:g} days", (right, y[0] + shift), (6, 0), va="center", color=colour)
-    ax.set(xlim=(0, None), ylim=(-0.6, len(spent) - 0.4))
+    ax.set(xlim=(0, None), ylim=(y[-1] - 0.6, None))
     currency = budget["currency"].iloc[0] or "in the currency of the spend table"
     ax.set_xlabel(f"money, {currency} (95 % interval)")
     style.money_or_counts(ax.xaxis)
@@ -253,7 +253,7 @@ def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     for name, (mark, colour) in APPROACHES.items():
         if name in table:
             ax.plot(table[name], y, mark, color=colour, ms=7, label=name)
-    ax.set(xlim=(0, None), ylim=(-0.6, len(table) - 0.4), xlabel="conversions credited")
+    ax.set(xlim=(0, None), xlabel="conversions credited")
     _legend(ax)
     return ax
 

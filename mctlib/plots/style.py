@@ -262,10 +262,10 @@ def rows(ax: Axes, names: Iterable[Any]) -> np.ndarray:
     if narrow():  # a name stands above its row
         _set_height(ax, rows_high(len(names)))
         ax.tick_params(axis="y", left=False, labelleft=False)
-        ax.set_ylim(-0.6, len(names) - 0.1)
         for at, name in zip(y, names):
             words = textwrap.shorten(name, 32, placeholder=" \u2026")
             write(ax, words, (0, at), (0, ABOVE), within=("axes fraction", "data"), va="bottom")
+    ax.set_ylim(-0.6, len(names) - (0.1 if narrow() else 0.4))
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
     return y
@@ -288,7 +288,6 @@ def forest(
         ax.axvline(zero, color=MUTED, lw=1)
     y = rows(ax, table[label])
     interval_bars(ax, y, table, value, ACCENT, size=6)
-    ax.set_ylim(-0.6, len(table) - (0.1 if narrow() else 0.4))
     return y
 
 

@@ -67,6 +67,8 @@ def _without_groups(inside: str) -> str:
     def tag(found: re.Match[str]) -> str:
         if found[0] == "</g>":
             return "</g>" if kept.pop() else ""
+        if found[0].endswith("/>"):  # it holds nothing
+            return ""
         kept.append(found[0] != "<g>" or inside.startswith("<title>", found.end()))
         return found[0] if kept[-1] else ""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMULA = re.compile(
     r"[\t\r\n]|[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
+MORE = "How it was counted, and all caveats: `.rule`, `.details` and `.caveats` of each result."
 PAGE = Page()  # the tables shown since the last header
 
 
@@ -252,6 +253,7 @@ def finding(result: Result, *, more: Sequence[Result] = ()) -> None:
         "\n".join(f"- {_markdown(_said(headline))}" for headline in headlines),
         "\n".join(f"- {_markdown(f'{a.text} {a.beside}')}" for a in actions),
         _markdown(" ".join(told["how_sure"])),
+        MORE if told["rules"] or told["caveats"] else "",
     ]
     _show({"text/markdown": "\n\n".join(filter(None, paragraphs))}, {"mctlib": told})
 

@@ -257,14 +257,17 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
             "tells": {"stages": "no alert on this number"},
         }
     row = (known if sure.empty else sure).sort_values("missed").iloc[-1]
-    is_open = stages["stage"].str.endswith("(open)") & (stages["alert_id"] == row["alert_id"])
-    began = stages.loc[stages["alert_id"] == row["alert_id"], "from_day"].min()
+    mine = stages[stages["alert_id"] == row["alert_id"]]
+    is_open, goes_on = mine["stage"].str.endswith("(open)").any(), bool(mine["goes_on"].any())
+    began = mine["from_day"].min()
     stage = row["stage"].removesuffix(" (open)")
     noticed = stage.replace("until ", "until it was ")
     lost = f"{row['missed']:,.0f} {LOST[kind]}"
     worth = "" if pd.isna(row["lost_amount"]) else money(row["lost_amount"], currency)
     cost = f", {worth}," if worth else ""
-    lasted = "alert not closed" if is_open.any() else f"in {row['lasted_days']:.0f}{TIGHT}days"
+    lasted = f"in {row['lasted_days']:.0f}{TIGHT}days"
+    if is_open:
+        lasted = "it goes on" if goes_on else "alert not closed"
     unit, _, how = LOST[kind].partition(" (")
     headline = Headline(
         name="speed",
@@ -274,14 +277,18 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
         against=None,
         verdict="not clear" if sure.empty else "sure",
         tone="neutral" if sure.empty else "unwanted",
-        act=bool(len(sure) and is_open.any()),
+        act=bool(len(sure) and goes_on),
+        cumulative=bool(is_open),
         note=f"{worth}, {lasted}" if worth else lasted,
     )
     finding = brief("That an earlier answer would have saved anything is not shown")
     if len(sure):
         finding = brief(f"The fall of {day(began)} had cost {lost}{cost} {noticed}")
+    text = f"Close the alert of {day(began)}: the number is not clearly below its trend any more."
+    if goes_on:
+        text = f"Answer the fall of {day(began)}: it goes on."
     action = Action(
-        text=f"Close the alert of {day(began)}, or ship the answer.",
+        text=text,
         role=COORDINATOR,
         about="speed",
         size=f"{lost} lost {noticed}",
@@ -289,6 +296,6 @@ def speed_first(stages: pd.DataFrame, kind: str, currency: str) -> dict[str, Any
     return {
         "finding": finding,
         "headlines": (headline,),
-        "actions": (action,) if is_open.any() else (),
+        "actions": (action,) if is_open else (),
         "tells": {"stages": f"{lost} lost {stage}"},
     }

@@ -22,6 +22,7 @@ STAGES = (
     ("until decided", "decided_on"),
     ("until answered", "shipped_on"),
 )
+RECENT = 2  # weeks by which a fall goes on or does not
 AMOUNTS = ("missed", "lost_amount", "per_day_amount")
 
 
@@ -43,6 +44,7 @@ class Speed(Result):
     missed ±               successes, user-days or units; NaN for no days, or outside the series
     lost_amount ±    money what of their value is kept
     per_day_amount ± money what one day sooner is worth
+    goes_on          bool  of an open one: the last two whole weeks surely lie below the trend yet
     currency               of both, where `Money` says it
     ================ ===== =========================================================================
 
@@ -110,7 +112,7 @@ def value_of_speed(
         rows += stages
         if n_pre < MIN_PRE:
             short.append(alert["alert_id"])
-    keys = ["alert_id", "stage", "from_day", "lasted_days"]
+    keys = ["alert_id", "stage", "from_day", "lasted_days", "goes_on"]
     amounts = [name for amount in AMOUNTS for name in interval_columns(amount, 0, 0, 0)]
     table = pd.DataFrame(rows, columns=keys + amounts)
     currency = money.currency if money else ""
@@ -148,6 +150,13 @@ def trend_and_gaps(weeks: pd.DataFrame) -> stats.Fit:
     return stats.fit_ar1(weeks["value"].to_numpy(float), x, weeks["n"].to_numpy(float), week)
 
 
+def _still_below(fit: stats.Fit, n_weeks: int) -> bool:
+    """Whether the last two weeks after the fall surely lie below the trend."""
+    last = np.arange(n_weeks) >= n_weeks - RECENT
+    lost, se, _ = fit.contrast(np.r_[0.0, 0.0, -last.astype(float)])
+    return bool(stats.t_interval(lost, se, fit.df)[0] > 0)
+
+
 def _stages(
     alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float
 ) -> tuple[list[dict[str, Any]], int]:
@@ -167,7 +176,7 @@ def _stages(
         stop = max(end if is_open else stop, start)
         n_days = (stop - start).days
         row = {"alert_id": alert["alert_id"], "stage": f"{stage} (open)" if is_open else stage}
-        row |= {"from_day": start, "lasted_days": float(n_days)}
+        row |= {"from_day": start, "lasted_days": float(n_days), "goes_on": False}
         if fit is not None and start < stop <= end:
             week = ((start - began).days + np.arange(n_days)) // 7
             in_week = (week[:, None] == after.index.to_numpy()).sum(axis=0)
@@ -175,6 +184,7 @@ def _stages(
             low, high = stats.t_interval(lost, se, fit.df)
             for name, factor in zip(AMOUNTS, (1.0, each, each / n_days)):
                 row |= interval_columns(name, lost * factor, low * factor, high * factor)
+            row["goes_on"] = is_open and _still_below(fit, len(after))
         rows.append(row)
         start = stop
         if is_open:

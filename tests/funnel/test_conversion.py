@@ -9,7 +9,7 @@ import pytest
 
 from mctlib import phrases, plots
 from mctlib.contract import ParameterError
-from mctlib.eventlog.steps import ANY, Exclusion, Step
+from mctlib.eventlog.steps import ANY, Aim, Exclusion, Step
 from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.plots import marks, style
 from mctlib.results import Page
@@ -729,6 +729,33 @@ def test_plots_show_every_step_and_segment(product):
     short = diagnose_funnel(log, PATH, window="60min", as_of="2026-11-29")
     assert plots.plot_funnel_times(short.times).get_xlabel() == "minutes since the step before"
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("n", "verdict", "note"),
+    [
+        (40, "sure", "30 points below the target: 50 %"),
+        (110, "not clear", "5 points above the target: 50 %"),
+        (150, "sure", "25 points above the target: 50 %"),
+    ],
+)
+def test_the_plans_target_is_what_the_level_is_held_against(n, verdict, note):
+    """Of 200 users n go on: 20, 55 and 75 %."""
+    aim = Aim(0.5, "2026-12-31", Step("a"))
+    steps = ["a", Step("b", within="7d", target=aim)]
+    rows = [(f"u{i}", "a", "2026-01-01") for i in range(200)]
+    rows += [(f"u{i}", "b", "2026-01-02") for i in range(n)]
+    asked = {"as_of": "2026-03-01"}
+    result = diagnose_funnel(log_of(rows), steps, window="7d", **asked)
+    (level,) = result.headlines
+    assert (level.against.kind, level.against.value) == ("target", 50)
+    assert (level.verdict, level.note) == (verdict, note.replace(" %", "\u00a0%"))
+    assert result.target_rate == 0.5 and "against" in level.places
+    for other in (
+        diagnose_funnel(log_of(rows), steps, window="6d", **asked),
+        diagnose_funnel(log_of(rows), [Step(["a", "c"]), steps[1]], window="7d", **asked),
+    ):
+        assert other.target_rate is None and not other.headlines[0].verdict, "another question"
 
 
 def test_groups_below_ten_users_are_told_with_others_in_tables_and_pictures():

@@ -14,7 +14,9 @@ from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.funnel.change_parts import part_pvalues, split_change
+from mctlib.funnel.conversion import diagnose_funnel
 from mctlib.funnel.decomposition import explain_change
+from mctlib.plots import style
 from tests.support.clusters import share_by_cluster
 from tests.support.logs import frame_of, log_of, numbered
 
@@ -114,6 +116,72 @@ def test_a_change_by_hand():
     assert (inside["effect_rate_ci_lower"] <= inside["effect_rate"]).all() and (
         inside["effect_rate"] <= inside["effect_rate_ci_upper"]
     ).all()
+
+
+def test_lost_events_are_put_back_by_hand():
+    """iOS after: 24 of 60 converted, 12 are on record, so that 12 of 100 users are hidden.
+
+    By week: web's 20 of 40 on 1 February (a Sunday) are whole; of the 60 on the next day 20 % are
+    on record and 40 % did it. Nothing is lost before.
+    """
+    events, server = two_periods(*GROUPS)
+    result = explain_change(
+        log_of(events, "platform", backend=frame_of(server)), ["a", "b"], **WHEN, as_of="2026-03-01"
+    )
+    total = result.total.iloc[0]
+    assert total["hidden_rate"] == pytest.approx(0.12)
+    assert 0 < total["hidden_rate_ci_lower"] < 0.12 < total["hidden_rate_ci_upper"]
+    course = result.course.set_index("cohort")
+    assert course.index.tolist() == ["2025-12-29", "2026-01-26", "2026-02-02"]
+    assert course["n_entered"].tolist() == [100, 40, 60] and course["n_reached"].sum() == 72
+    assert course["reached_rate"].tolist() == pytest.approx([0.4, 0.5, 0.2])
+    assert course["mended_rate"].tolist() == pytest.approx([0.4, 0.5, 0.4])
+    level, _, told, *_ = result.headlines
+    assert (level.name, level.n, level.number) == (
+        "rate",
+        100,
+        "32",
+    ) and "1 Feb to 7 Feb" in level.label
+    assert told.value == pytest.approx(-12) and told.low < told.value < told.high < 0
+    assert (told.label, told.note) == ("Hidden by lost iOS events", "50 % of \u201cb\u201d lost")
+    assert result.actions[0].text == "Mend iOS: it loses 50 % of \u201cb\u201d."
+    assert result.actions[0].state == "since about 2 February"
+
+
+def test_losses_are_told_although_nothing_moved():
+    """Half of iOS is lost in both periods: no change, and yet 20 of 100 users are hidden."""
+    days = ("2026-01-01", "2026-01-02", "2026-02-01", "2026-02-02")
+    groups = [
+        (day, "web" if k % 2 else "ios", 100, 80, 80 if k % 2 else 40) for k, day in enumerate(days)
+    ]
+    events, server = two_periods(*groups)
+    result = explain_change(
+        log_of(events, "platform", backend=frame_of(server)), ["a", "b"], **WHEN, as_of="2026-03-01"
+    )
+    assert result.news and result.finding == (
+        "Lost iOS events hide 20.0 points: 60.0 % of users have \u201cb\u201d on record, "
+        "80.0 % with these."
+    )
+    assert result.actions[0].state == "", "always"
+
+
+def test_where_a_segment_has_lost_all_of_an_event_nothing_can_be_put_back():
+    groups = [*GROUPS[:3], ("2026-02-02", "ios", 60, 24, 0)]
+    events, server = two_periods(*groups)
+    result = explain_change(
+        log_of(events, "platform", backend=frame_of(server)), ["a", "b"], **WHEN, as_of="2026-03-01"
+    )
+    assert np.isnan(result.total["hidden_rate"].item())
+    assert result.course["mended_rate"].isna().tolist() == [False, False, True]
+    assert not [h for h in result.headlines if h.label.startswith("Hidden")]
+
+
+def test_without_a_proof_nothing_is_put_back():
+    events, _ = two_periods(*GROUPS)
+    result = explain_change(log_of(events, "platform"), ["a", "b"], **WHEN, as_of="2026-03-01")
+    assert (
+        np.isnan(result.total["hidden_rate"].item()) and result.course["mended_rate"].isna().all()
+    )
 
 
 def test_a_segment_that_is_small_in_one_period_is_told_with_others_in_both():
@@ -902,6 +970,28 @@ def test_the_demos_lost_tracking_is_found_at_the_onboarding_steps(product, moved
         "prompts to schedule an interview",
         "android 4.2.0",
     ]
+
+
+def test_the_picture_shows_what_lost_events_hide_and_the_target(product, moved):
+    """Dashed from the release on, about as far above the record as completeness is below 1."""
+    log, truth = product
+    weeks = diagnose_funnel(log, PATH, window="14d", as_of="2026-11-29", by="week").steps
+    ax = plots.plot_funnel_weeks(
+        weeks, log.table("timeline"), PATH, course=moved.course, target=0.25
+    )
+    record, dashed = (
+        ax.lines[0],
+        next(x for x in ax.lines if x.get_color() == style.WARN and x.is_dashed()),
+    )
+    said = {text.get_text() for text in ax.texts}
+    assert {"with lost events put back", "as recorded", "target 25 %"} <= said
+    days = pd.to_datetime(pd.Series(dashed.get_xdata()))
+    known = ~np.isnan(np.asarray(dashed.get_ydata(), float))
+    began = pd.Timestamp(truth["tracking_loss"]["released"])
+    assert abs(days[known].iloc[0] - began) <= pd.Timedelta("21D")
+    above = np.asarray(dashed.get_ydata(), float) - np.asarray(record.get_ydata(), float)
+    assert 0.02 < np.nanmean(above[days >= began]) < 0.06
+    matplotlib.pyplot.close("all")
 
 
 def test_the_plots_show_every_part(moved):

@@ -204,7 +204,7 @@ def test_rows_below_the_minimum_are_masked(shown, tmp_path, monkeypatch):
     body = table_of(shown[0][0]["text/html"])[1:]
     assert body == [
         ["web", "50", "5", "10.0 %"],
-        ["ios", "hidden", "–", "–"],
+        ["iOS", "hidden", "–", "–"],
         ["none", "0", "0", "–"],
     ]
     kept = pd.read_csv(tmp_path / "tables/paid.csv")
@@ -348,20 +348,22 @@ NASTY = 'a_b *c* [x](http://evil) <script>alert(1)</script> $d$ `e` | ~~f~~ "g"\
 
 def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
     act = Action(text=NASTY, role="analyst")
-    result = Result(finding=NASTY, caveats=(NASTY, "1. plain"), actions=(act,))
+    tile = Headline(name="x", label=NASTY, value=1.0)
+    sure = {"how_sure": (NASTY,), "caveats": (NASTY, "1. plain")}
+    result = Result(finding=NASTY, headlines=(tile,), actions=(act,), **sure)
     report.finding(result)
     ((data, metadata),) = shown
     assert metadata["mctlib"] == {
         "finding": NASTY,
-        "headlines": [],
+        "headlines": [asdict(tile)],
         "actions": [asdict(act)],
-        "how_sure": [],
+        "how_sure": [NASTY],
         "details": [""],
         "rules": [],
         "caveats": [NASTY, "1. plain"],
     }
     page = markdown.markdown2html_mistune(data["text/markdown"])
-    assert not re.search(r"<(script|em|a|code|del|h\d|table|ol)\b", page)
+    assert not re.search(r"<(script|em|a|del|h\d|table|ol)\b", page)
     text = (
         re.sub("<[^>]+>", "", page)
         .replace("&lt;", "<")
@@ -370,11 +372,11 @@ def test_a_finding_is_the_same_words_for_people_and_for_the_runner(shown):
         .replace("&#58;", ":")
         .replace("&#36;", "$")
     )
-    assert text.count(NASTY.replace("\n", " ")) == 3
+    assert text.count(NASTY.replace("\n", " ")) == 4 and page.count("<code>") == 3  # its own
     assert page.startswith("<p><strong>a_b ")
 
 
-def test_further_results_add_their_findings_and_caveats_once(shown):
+def test_of_further_results_findings_and_caveats_go_once_to_the_runner(shown):
     first, second = (
         Result(
             finding=f"{word} finding.",
@@ -391,12 +393,13 @@ def test_further_results_add_their_findings_and_caveats_once(shown):
     ((data, metadata),) = shown
     assert data["text/markdown"] == (
         "**First finding.**\n\n"
-        "Second finding. \\_More\\_ of it.\n\n"
-        "Rule: counted (once) so.\n\n"
-        "- Shared.\n- First caveat.\n- Second caveat."
-    )
+        "How it was counted, and all caveats: `.rule`, `.details` and `.caveats` of each result."
+    ), "what is read at once, and where the rest is"
     assert list(data) == ["text/markdown"]  # once
-    assert metadata["mctlib"]["details"] == ["", "Second finding. _More_ of it."]
+    told = metadata["mctlib"]
+    assert told["details"] == ["", "Second finding. _More_ of it."]
+    assert told["rules"] == ["counted (once) so."]
+    assert told["caveats"] == ["Shared.", "First caveat.", "Second caveat."]
 
 
 def tile(name, **how):
@@ -425,7 +428,9 @@ def test_news_speaks_first_and_what_somebody_must_do_stands_before_the_rest(show
     assert [a["text"] for a in told["actions"]] == ["Mend.", "Ask.", "Look."]
 
 
-def test_a_picture_is_drawn_for_a_desk_and_a_phone_and_closed(shown):
+def test_a_picture_is_drawn_for_a_desk_and_in_a_run_for_a_phone_and_closed(
+    shown, monkeypatch, tmp_path
+):
     import matplotlib.pyplot as plt
 
     from mctlib.plots import style
@@ -438,6 +443,9 @@ def test_a_picture_is_drawn_for_a_desk_and_a_phone_and_closed(shown):
         ax.set(xlabel="days", ylabel=label)
         return ax
 
+    report.figure(draw, "<b>users</b>", title='Users by "event"', tells="all of them")
+    assert shown.pop()[1]["mctlib_shown"]["narrow"] == "", "nobody looks at it in a notebook"
+    monkeypatch.setenv("MCT_FIGURES", str(tmp_path))
     for drawn in (draw, lambda label: draw(label).figure):
         report.figure(drawn, "<b>users</b>", title='Users by "event"', tells="all of them")
     assert not plt.get_fignums()

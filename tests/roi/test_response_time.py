@@ -74,6 +74,27 @@ def test_an_unanswered_alert_is_counted_to_the_end_of_the_data():
     assert result.stages["missed"].iloc[1] == pytest.approx(21 * 20)
 
 
+@pytest.mark.parametrize(
+    ("last", "goes_on", "note", "act"),
+    [
+        (60, True, "it goes on", "Answer the fall of 5 May: it goes on."),
+        (100, False, "alert not closed", "Close the alert of 5 May: the number is not clearly"),
+    ],
+)
+def test_an_open_alert_is_told_from_a_fall_that_goes_on(last, goes_on, note, act):
+    """40 of 100 are gone for five weeks; then, for two, they are still gone or are back."""
+    noise = np.random.default_rng(1).normal(0, 2, 24)
+    course = np.r_[np.full(17, 100), np.full(5, 60), np.full(2, last)] + noise
+    result = value_of_speed(daily(course), LOG.assign(decided_on=None, shipped_on=None))
+    assert result.stages["goes_on"].tolist() == [False, goes_on]
+    (told,) = result.headlines
+    assert told.act == goes_on and told.note == note and told.cumulative
+    assert result.actions[0].text.startswith(act)
+    answered = value_of_speed(daily(course), LOG)
+    assert not answered.stages["goes_on"].any() and not answered.actions
+    assert not answered.headlines[0].cumulative, "what a closed alert cost does not grow"
+
+
 def test_the_finding_names_a_loss_only_where_it_is_more_than_noise():
     rng = np.random.default_rng(1)
     clear = value_of_speed(

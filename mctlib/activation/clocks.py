@@ -29,15 +29,16 @@ FOREVER = np.iinfo(np.int64).max  # a wait for what never comes
 def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step], tuple[str, ...]]:
     """Events of a clock by role, and a sentence for every name that does not occur.
 
-    Only start and activation must be given. Raises ParameterError: what is no event; a role (but
-    the exit and the end of view) of which no name occurs; one of these two that could be the start,
-    the activation, or the other.
+    Only start and activation must be given. Raises ParameterError: what is no event, or misspelt; a
+    role (but the exit and the end of view) of which no name occurs; one of these two that could be
+    the start, the activation, or the other.
     """
     needed = ("start", "activation")
     given = {role: e for role, e in asked.items() if e is not None or role in needed}
     roles = {role: log.step(event, role) for role, event in given.items()}
     sentences: list[str] = []
     for role, step in roles.items():
+        log.refuse_misspelt(role, [step])
         unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
         if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
             raise ParameterError(" ".join(unknown))

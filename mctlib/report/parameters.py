@@ -108,7 +108,8 @@ class ActivationParameters(Parameters):
         from mctlib.activation.landmark import read_landmarks
 
         roles = ("start", "activation", "competing", "censor", "observed_from")
-        clock_roles(info.context, {role: getattr(self, role) or None for role in roles})
+        log: Any = info.context
+        clock_roles(log, {role: getattr(self, role) or None for role in roles})
         read_landmarks(self.landmark, self.horizon)
         return self
 

@@ -28,6 +28,7 @@ from mctlib.runner.record import NAME, Report
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root, shown
 from mctlib.strict_yaml import Loader, fault_of, read
+from mctlib.tracking_plan.reading import complaints
 
 PACK_NAME = r"\w[\w .-]*"  # its reports are a folder of outputs/
 NO_PACK = ("store", "index.html")  # stand there already
@@ -162,21 +163,7 @@ def _read(path: Path) -> Pack:
     try:
         return Pack.model_validate(content)
     except ValidationError as error:
-        raise ParameterError("\n".join(_invalid(path, e) for e in error.errors())) from None
-
-
-def _invalid(path: Path, error: Any) -> str:
-    """One complaint of pydantic as a sentence."""
-    where = ", ".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        fields = Pack.model_fields if len(error["loc"]) == 1 else Entry.model_fields
-        near = nearest(str(error["loc"][-1]), list(fields))
-        return f'{shown(path)}: unknown key "{where}".{near}'
-    if error["type"] == "missing":
-        return f'{shown(path)}: the key "{where}" is missing.'
-    if error["type"] == "too_short":
-        return f'{shown(path)}: "{where}" names no notebook.'
-    return f'{shown(path)}: "{where}" is not right: {error["msg"][:1].lower() + error["msg"][1:]}.'
+        raise ParameterError("\n".join(complaints(Pack, content, error, shown(path)))) from None
 
 
 def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:

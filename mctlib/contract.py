@@ -147,7 +147,7 @@ def number_meant(written: Any) -> str:
     """
     text = re.sub(r"^([A-Z]{3}|[€$£])|([A-Z]{3}|[€$£])$", "", str(written).strip()).strip()
     digits = text.removesuffix("%").strip()
-    found = {}
+    found: dict[str, None] = {}
     for point, comma in ((".", ","), (",", ".")):
         whole = rf"\d+|\d{{1,3}}([{comma} '\u2019\u00a0\u202f]\d{{3}})+"
         if isinstance(written, str) and re.fullmatch(rf"[+-]?({whole})([{point}]\d+)?", digits):

@@ -29,9 +29,9 @@ FOREVER = np.iinfo(np.int64).max  # a wait for what never comes
 def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step], tuple[str, ...]]:
     """Events of a clock by role, and a sentence for every name that does not occur.
 
-    Only start and activation must be given. Raises ParameterError: what is no event; a role (but
-    the exit and the end of view) of which no name occurs; one of these two that could be the start,
-    the activation, or the other.
+    Only start and activation must be given. Raises ParameterError: what is no event, or misspelt; a
+    role (but the exit and the end of view) of which no name occurs; one of these two that could be
+    the start, the activation, or the other.
     """
     needed = ("start", "activation")
     given = {role: e for role, e in asked.items() if e is not None or role in needed}
@@ -48,9 +48,10 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
 def known_step(log: EventLog, event: Any, role: str) -> tuple[Step, list[str]]:
     """An event by its role, and a sentence for every name of it that does not occur.
 
-    Raises ParameterError: none of a role does that is needed.
+    Raises ParameterError: it is misspelt, or none of a role does that is needed.
     """
     step = log.step(event, role)
+    log.refuse_misspelt(role, [step])
     unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
     if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
         raise ParameterError(" ".join(unknown))

@@ -156,10 +156,7 @@ def landmark_activation(
     roles, sentences = clock_roles(log, asked)
     window, by = as_window(horizon, "horizon"), log.columns(by)
     as_timestamp(as_of)
-    days = landmark if isinstance(landmark, (list, tuple)) else [landmark]
-    landmarks = [as_window(day, "landmark") for day in days]
-    if not landmarks or max(landmarks) >= window:
-        raise ParameterError(f"landmark: {landmark} must lie before the horizon ({horizon}).")
+    landmarks = read_landmarks(landmark, horizon)
     signals, n_more = _signals(log, roles)
     early = Early(
         roles={role: step.label for role, step in roles.items()},
@@ -187,6 +184,16 @@ def landmark_activation(
     counts = log.reduce(kernel, events=events, by=[*by, *log.accounts], as_of=as_of)
     unit = kernel.keywords["unit"]
     return _judge(counts, [s.label for s in signals], landmarks, early, unit)
+
+
+def read_landmarks(landmark: Any, horizon: str) -> list[int]:
+    """Microseconds of each. Raises ParameterError: there is none, or one not before the horizon."""
+    days = landmark if isinstance(landmark, (list, tuple)) else [landmark]
+    landmarks = [as_window(day, "landmark") for day in days]
+    if not landmarks or max(landmarks) >= as_window(horizon, "horizon"):
+        said = ", ".join(map(str, days))
+        raise ParameterError(f"landmark: {said} must lie before the horizon ({horizon}).")
+    return landmarks
 
 
 def _judge(

@@ -80,13 +80,10 @@ def read_by(log: EventLog, by: Any) -> str:
     if len(columns) != 1:
         raise ParameterError("by: name the column that holds the partner.")
     column = columns[0]
-    in_people = column in log.table("people")
-    if column in NAMED or column.startswith(("event.", "properties.")):
-        with suppress(ParameterError):
-            log.check_column(Tags.dim(column))
-            return column
-        if not in_people:
-            return column
+    named = column in NAMED or column.startswith(("event.", "properties."))
+    in_people = _of_people_alone(log, column) if named else column in log.table("people")
+    if named and not in_people:
+        return column
     fault = "is neither a column of the events nor written as properties.<key>"
     if in_people:
         fault = (
@@ -96,6 +93,18 @@ def read_by(log: EventLog, by: Any) -> str:
     keys = [f"properties.{key}" for key in log.property_keys()]
     near = "" if in_people else nearest(column, NAMED) or nearest(f"properties.{column}", keys)
     raise ParameterError(f'by: "{column}" {fault}.{near}')
+
+
+def _of_people_alone(log: EventLog, column: str) -> bool:
+    """Whether people have a column and no event does; partners are named by other columns too."""
+    if column == "partner_id":
+        return False
+    with suppress(ParameterError):
+        log.check_column(Tags.dim(column))
+        return False
+    with suppress(ParameterError):
+        return log.of_user(column)
+    return False
 
 
 def read_rules(rules: str | Sequence[str]) -> np.ndarray:

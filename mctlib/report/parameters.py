@@ -77,10 +77,10 @@ class FunnelParameters(Parameters):
         fields = ("order", "exclude", "optional")
         asked = {name: getattr(self, name) for name in fields}
         steps, *_ = read_question(log, self.steps, competing=self.competing or None, **asked)
-        read_required(steps, self.required)
         if self.before and not self.after:
             raise ParameterError('before: compared with what? "after" names no period.')
         if self.before:
+            read_required(steps, self.required)
             window = window_of(steps, self.window)
             read_periods(log, self.before, self.after, window=window, as_of=self.as_of)
         return self
@@ -100,6 +100,18 @@ class ActivationParameters(Parameters):
     horizon: Duration = "90d"
     reference: Annotated[list[Any], segment_of("by")] = []
     landmark: Durations = ["3d"]
+
+    @model_validator(mode="after")
+    def _whole(self, info: ValidationInfo) -> ActivationParameters:
+        """What only the whole question shows, in the analysis' own words."""
+        from mctlib.activation.clocks import clock_roles
+        from mctlib.activation.landmark import read_landmarks
+
+        roles = ("start", "activation", "competing", "censor", "observed_from")
+        log: Any = info.context
+        clock_roles(log, {role: getattr(self, role) or None for role in roles})
+        read_landmarks(self.landmark, self.horizon)
+        return self
 
 
 class AttributionParameters(Parameters):

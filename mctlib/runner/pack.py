@@ -29,6 +29,7 @@ from mctlib.runner.record import NAME, Report
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root, shown
 from mctlib.strict_yaml import Loader, fault_of, read, sound
+from mctlib.tracking_plan.reading import complaints
 
 PACK_NAME = r"\w[\w .-]*"  # its reports are a folder of outputs/
 NO_PACK = ("store", "index.html")  # stand there already
@@ -164,25 +165,11 @@ def _read(path: Path, mistakes: Mistakes) -> Pack:
     try:
         return Pack.model_validate(content)
     except ValidationError as error:
-        mistakes += [_invalid(path, each) for each in error.errors()]
+        mistakes += [f"{shown(path)}: {said}" for said in complaints(Pack, content, error)]
         with suppress(ValidationError):  # of what it needs something is missing
             return Pack.model_validate(sound(content, error.errors()))
         mistakes.tell()
         raise
-
-
-def _invalid(path: Path, error: Any) -> str:
-    """One complaint of pydantic as a sentence."""
-    where = ", ".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        fields = Pack.model_fields if len(error["loc"]) == 1 else Entry.model_fields
-        near = nearest(str(error["loc"][-1]), list(fields))
-        return f'{shown(path)}: unknown key "{where}".{near}'
-    if error["type"] == "missing":
-        return f'{shown(path)}: the key "{where}" is missing.'
-    if error["type"] == "too_short":
-        return f'{shown(path)}: "{where}" names no notebook.'
-    return f'{shown(path)}: "{where}" is not right: {error["msg"][:1].lower() + error["msg"][1:]}.'
 
 
 def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:

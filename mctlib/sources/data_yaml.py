@@ -1,10 +1,10 @@
 """What params/data.<name>.yaml may say: where the tables of a dataset are, and how to read them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from encodings.aliases import aliases
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -26,6 +26,7 @@ from mctlib.sources.readers import READERS
 from mctlib.sources.spellings import format_fault
 from mctlib.sources.unpack import is_encoding
 from mctlib.strict_yaml import sound
+from mctlib.tracking_plan.reading import complaints
 
 NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
@@ -151,7 +152,7 @@ def read_dataset(path: Path) -> Dataset:
     try:
         dataset = Dataset.model_validate(content)
     except ValidationError as errors:
-        mistakes += _field_faults(content, errors)
+        mistakes += complaints(Dataset, content, errors)
         dataset = Dataset.model_validate({"name": name_in(path)} | sound(content, errors.errors()))
     mistakes += _dataset_faults(dataset, content, path)
     for table, source in dataset.sources():
@@ -191,31 +192,6 @@ def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> It
 def name_fault(name: str) -> str:
     """What is wrong with a name that is none."""
     return f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
-
-
-def _field_faults(content: dict[str, Any], errors: ValidationError) -> Iterable[str]:
-    """The errors of the model, the first of each field, in the words of who wrote the YAML."""
-    found: dict[str, str] = {}
-    for error in errors.errors():
-        where, fault = _field_fault(content, error)
-        found.setdefault(where, fault)
-    return found.values()
-
-
-def _field_fault(content: dict[str, Any], error: Any) -> tuple[str, str]:
-    """The field, and what is wrong with it."""
-    first, last = str(error["loc"][0]), str(error["loc"][-1])
-    # a single source is no list to its writer
-    unsaid: tuple[str | int, ...] = ("str", "list[str]")
-    if isinstance(content.get(first), dict):
-        unsaid += (0,)
-    where = ".".join(str(part) for part in error["loc"] if part not in unsaid)
-    if error["type"] != "extra_forbidden":
-        return where, f'"{where}" {error["msg"].removeprefix("Input ").lower()}.'
-    model: type[BaseModel] = Demo if first == "demo" else Source
-    if len(error["loc"]) == 1:
-        model = Dataset
-    return where, f'"{where}" is not a field.{nearest(last, model.model_fields)}'
 
 
 def _source_faults(table: str, source: Source) -> Iterator[str]:

@@ -237,7 +237,7 @@ def _currency_lines(currencies: set[str]) -> list[str]:
 def _properties(values: Values) -> Values:
     """The keys of the column `properties` as columns."""
     found: Values = {}
-    for text in values.get("properties") or values.get("event_properties", ()):
+    for text in values.get("properties", []) + values.get("event_properties", []):
         with suppress(ValueError, AttributeError):
             for key, value in json.loads(text).items():
                 found.setdefault(key, []).append(str(value))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mctlib.contract import DataError, nearest, number_meant
 from mctlib.strict_yaml import Loader, fault_of, read
@@ -53,8 +53,8 @@ def as_plan(content: Mapping[str, Any], where: str) -> Plan:
     try:
         return Plan.model_validate(content)
     except ValidationError as errors:
-        said = [line for error in errors.errors() for line in _sentences(error)]
-        raise DataError("\n".join(f"{where}: {line}" for line in dict.fromkeys(said))) from None
+        told = (f"{where}: {said}" for said in complaints(Plan, content, errors))
+        raise DataError("\n".join(told)) from None
 
 
 KINDS = {
@@ -67,40 +67,59 @@ KINDS = {
     "float_type": "must be a number",
 }
 FAULTS = {"missing": "is missing", "too_short": "is empty", "string_too_short": "is empty"}
-UNSAID = ("[key]", "bool", "list[constrained-str]")  # of a place: how pydantic tried to read it
 
 
-def _sentences(error: Any) -> list[str]:
-    """One complaint of pydantic in the words of who wrote the YAML."""
-    place = ".".join(str(part) for part in error["loc"] if part not in UNSAID)
-    if error["type"] == "value_error" and not place:
-        return str(error["ctx"]["error"]).splitlines()
-    return [f'"{place}"{_fault(error, error["input"])}' if place else _fault(error, None)]
+def complaints(
+    model: type[BaseModel], content: Mapping[str, Any], errors: ValidationError
+) -> Iterable[str]:
+    """What pydantic says of a YAML in the words of who wrote it, of each place once."""
+    said: dict[str, str] = {}
+    for error in errors.errors():
+        place = ".".join(_written_parts(error, content))
+        if error["type"] == "value_error" and not place:  # of the whole: a line a mistake
+            said |= {line: line for line in str(error["ctx"]["error"]).splitlines()}
+        else:
+            said.setdefault(place, f'"{place}"{_fault(model, error)}')
+    return said.values()
 
 
-def _fault(error: Any, given: Any) -> str:
+def _written_parts(error: Any, content: Any) -> Iterator[str]:
+    """A place as it was written: pydantic also names how it tried to read it."""
+    *_, last = error["loc"] or ("",)
+    for part in error["loc"]:
+        known = isinstance(content, Mapping) and part in content
+        if known or (isinstance(content, list) and isinstance(part, int)):
+            content = content[part]
+            yield str(part)
+        elif error["type"] == "missing" and part == last:
+            yield str(part)
+
+
+def _fault(model: type[BaseModel], error: Any) -> str:
     """What follows the place of a complaint."""
-    kind = error["type"]
+    kind, given = error["type"], error["input"]
     if kind == "value_error":
         said = str(error["ctx"]["error"]).removeprefix(":").strip()
         return f": {said}" if said[-1:] in ".?" else f": {said}."
     if kind == "extra_forbidden":
-        return f" is not a field.{nearest(str(error['loc'][-1]), _fields_at(error['loc']))}"
+        return f" is not a field.{nearest(str(error['loc'][-1]), _fields_at(model, error['loc']))}"
     if kind == "literal_error":
         words = re.findall(r"'([^']+)'|(\d+)", error["ctx"]["expected"])
         known = [text or number for text, number in words]
         near = "" if str(given) in known else nearest(given, known)
-        return f" must be one of {', '.join(known)}, not {shown(given)}.{near}"
+        those = ", ".join(word if re.search(r"\w", word) else shown(word) for word in known)
+        return f" must be one of {those}, not {shown(given)}.{near}"
     if kind in FAULTS:
         return f" {FAULTS[kind]}."
     rule = KINDS.get(kind) or error["msg"].removeprefix("Input ").replace("should", "must")
-    meant = number_meant(given) if "number" in rule else ""
-    return f" {rule}, not {shown(given)}.{meant}"
+    if "://" in str(given):  # it may hold a password: not repeated
+        return f" {rule}."
+    return f" {rule}, not {shown(given)}.{number_meant(given) if 'number' in rule else ''}"
 
 
-def _fields_at(place: tuple[Any, ...]) -> list[str]:
+def _fields_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
     """The fields of the mapping in which something stands."""
-    kind: Any = Plan
+    kind: Any = model
     for part in place[:-1]:
         fields = getattr(kind, "model_fields", None)
         kind = fields[part].annotation if fields else get_args(kind)[-1]

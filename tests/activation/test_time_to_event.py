@@ -993,11 +993,11 @@ def test_where_no_interval_excludes_nought_nobody_is_named(seed):
     )
 
 
-def test_unknown_exit_is_a_caveat(channels):
-    result = time_to_activation(channels, **ASK | {"competing": ["exit", "exid"]}, horizon="20d")
-    assert result.caveats[0].startswith(
-        'competing: event "exid" does not occur in frame. Did you mean "exit"'
-    )
+def test_a_misspelt_exit_is_refused_and_an_unknown_one_a_caveat(channels):
+    with pytest.raises(ParameterError, match='competing: event "exid" does not occur.*"exit"'):
+        time_to_activation(channels, **ASK | {"competing": ["exit", "exid"]}, horizon="20d")
+    result = time_to_activation(channels, **ASK | {"competing": ["exit", "gone"]}, horizon="20d")
+    assert result.caveats[0].startswith('competing: event "gone" does not occur in frame.')
 
 
 def test_demo_truth():

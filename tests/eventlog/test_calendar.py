@@ -59,7 +59,7 @@ def test_cohorts_follow_the_calendar_of_the_data(tmp_path, monkeypatch):
     ("line", "said"),
     [
         ("reporting_timezone: Europe/Berln", 'the reporting_timezone "Europe/Berln" is no IANA'),
-        ("week_starts: Sunday", '"week_starts" should be'),
+        ("week_starts: Sunday", '"week_starts" must be one of monday'),
     ],
 )
 def test_a_calendar_that_is_none(tmp_path, monkeypatch, line, said):

@@ -19,13 +19,13 @@ def good(**changes):
 WRONG = {
     "unknown key": (
         "dataset: tiny\nnotebook: {}\nnotebooks: {good: {}}\n",
-        'params/weekly.yaml: unknown key "notebook". Did you mean "notebooks"?',
+        'params/weekly.yaml: "notebook" is not a field. Did you mean "notebooks"?',
     ),
     "unknown key of a report": (
         good(parms="x.yaml"),
-        'unknown key "notebooks, good, parms". Did you mean "params"?',
+        '"notebooks.good.parms" is not a field. Did you mean "params"?',
     ),
-    "no notebooks": ("dataset: tiny\n", 'the key "notebooks" is missing'),
+    "no notebooks": ("dataset: tiny\n", '"notebooks" is missing'),
     "empty": ("", 'must hold "name: value" lines'),
     "not yaml": ("dataset: [tiny\nnotebooks: {}", "params/weekly.yaml, line 2: "),
     "twice": (
@@ -87,7 +87,7 @@ WRONG = {
     "no such dataset": (GOOD.replace("tiny", "shop"), 'dataset: there is no "shop" in params/'),
     "no notebook at all": (
         "dataset: tiny\nnotebooks: {}\n",
-        'params/weekly.yaml: "notebooks" names no notebook.',
+        'params/weekly.yaml: "notebooks" is empty.',
     ),
     "notebook elsewhere": (
         good(notebook="../good"),
@@ -101,7 +101,7 @@ WRONG = {
         "dataset: tiny\nnotebooks:\n  good: {set: {by: 1.10}}\n",
         '1.10 can be a number or a text: write 1.1 or "1.10"',
     ),
-    "keep": (GOOD + "keep: 0\n", '"keep" is not right'),
+    "keep": (GOOD + "keep: 0\n", '"keep" must be greater than or equal to 1, not 0.'),
 }
 
 
@@ -240,7 +240,7 @@ def test_all_unknown_keys_of_a_pack_are_told_at_once(project):
     with pytest.raises(ParameterError) as error:
         pack.check_pack("params/weekly.yaml")
     assert str(error.value).splitlines() == [
-        'params/weekly.yaml: the key "notebooks" is missing.',
-        'params/weekly.yaml: unknown key "kep". Did you mean "keep"?',
-        'params/weekly.yaml: unknown key "notebook". Did you mean "notebooks"?',
+        'params/weekly.yaml: "notebooks" is missing.',
+        'params/weekly.yaml: "kep" is not a field. Did you mean "keep"?',
+        'params/weekly.yaml: "notebook" is not a field. Did you mean "notebooks"?',
     ]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import mctlib
-from mctlib.contract import ParameterError
+from mctlib.contract import ParameterError, number_meant
 from mctlib.report.declared import declared_parameters
 from mctlib.report.parameters import MODELS
 from mctlib.runner.pack import check_pack
@@ -167,6 +167,62 @@ WRONG = {
         pack_of("attribution", aliases={"ana10": 5}),
         'parameter "aliases" of attribution: 5 is not right, input should be a valid string.',
     ),
+    "too many steps": (
+        pack_of("funnel", steps=["signed_up"] * 64),
+        'parameter "steps" of funnel has 64 steps; 63 is the most.',
+    ),
+    "first step optional": (
+        pack_of("funnel", optional=[1]),
+        'parameter "optional" of funnel: step 1 cannot be optional',
+    ),
+    "last step required": (
+        pack_of("funnel", required=[2], before=["2026-03-01"] * 2, after=["2026-03-08"] * 2),
+        'parameter "required" of funnel: step 2 has no later step that could prove it',
+    ),
+    "exit among the steps": (
+        pack_of("funnel", competing="signed_up"),
+        'parameter "competing" of funnel: one event could be both the exit "signed_up" and the',
+    ),
+    "one event twice in any order": (
+        pack_of("funnel", steps=["signed_up", ["signed_up", STEPS[1]]], order="unordered"),
+        'parameter "steps" of funnel: one event could be both',
+    ),
+    "swapped periods": (
+        pack_of("funnel", before=["2026-03-09", "2026-03-15"], after=["2026-03-01", "2026-03-08"]),
+        'parameter "before" of funnel: it comes later than the period after; swap the two.',
+    ),
+    "overlapping periods": (
+        pack_of("funnel", before=["2026-03-01", "2026-03-08"], after=["2026-03-08", "2026-03-15"]),
+        'parameter "before" of funnel: it must end before the period after begins (2026-03-08).',
+    ),
+    "period that is not over": (
+        pack_of("funnel", before=["2026-03-01", "2026-03-08"], after=["2026-03-20", "2026-03-30"]),
+        'parameter "after" of funnel: users who entered on 2026-03-30 were still inside their',
+    ),
+    "compared with nothing": (
+        pack_of("funnel", before=["2026-03-01", "2026-03-08"]),
+        'parameter "before" of funnel: compared with what? "after" names no period.',
+    ),
+    "exit that is the activation": (
+        pack_of("activation", competing="profile_completed"),
+        'parameter "competing" of activation: one event could be both the exit',
+    ),
+    "landmark after the horizon": (
+        pack_of("activation", landmark=["3d", "100d"]),
+        'parameter "landmark" of activation: 3d, 100d must lie before the horizon (90d).',
+    ),
+    "per cent": (
+        pack_of("roi", margin="12,5 %"),
+        'parameter "margin" of roi must be float, not "12,5 %". Did you mean 0.125?',
+    ),
+    "per cent without its sign": (
+        pack_of("roi", margin=12.5),
+        "must be a share above 0 and at most 1, not 12.5. Did you mean 0.125?",
+    ),
+    "German number": (
+        pack_of("roi", value="1.234,50 €"),
+        "write a number of 0 or more, not",
+    ),
 }
 ON_IOS = {"event": "profile_completed", "where": {"platform": ["ios"]}}
 
@@ -191,13 +247,13 @@ def test_a_mistake_is_named_before_any_kernel_starts(project, text, fragment):
         ("activation", {"reference": ["ios", "android"]}),
         ("activation", {"reference": []}),
         ("activation", {"competing": "<script>alert(1)</script>"}),
-        ("funnel", {"before": ["2026-03-02", "2026-03-02"]}),
+        ("funnel", {"before": ["2026-03-02", "2026-03-02"], "after": ["2026-03-03", "2026-03-03"]}),
         ("funnel", {"required": [1, 2]}),
         ("funnel", {"steps": [["signed_up", "profile_completed"], {"event": "signed_up"}]}),
         ("funnel", {"steps": ["signed_up", {"event": STEPS, "where": {"platform": "ios"}}]}),
         ("funnel", {"steps": ["signed_up", [{"event": STEPS[1]}, STEPS[1]]]}),
         ("attribution", {"start": [], "kinds": [], "sources": ["survey:who told you?"]}),
-        ("funnel", {"competing": ON_IOS}),
+        ("funnel", {"competing": {"event": SCRIPT, "where": {"platform": "ios"}}}),
         ("activation", {"start": {"event": "signed_up"}, "activation": ON_IOS}),
         ("activation", {"competing": {"event": SCRIPT}, "observed_from": ["signed_up"]}),
         ("activation", {"censor": [{"event": SCRIPT, "where": {"platform": {"present": True}}}]}),
@@ -510,3 +566,28 @@ def test_a_plans_segments_and_metrics_are_asked_for_by_name(project):
                 check_pack("params/weekly.yaml")
     finally:
         plan.unlink()
+
+
+# How people write numbers, and what is proposed.
+NUMBERS = {
+    "12,5 %": "0.125",
+    "12.5%": "0.125",
+    "1.234,50": "1234.5",
+    "1,234.50": "1234.5",
+    "1 234,50 €": "1234.5",
+    "EUR 1'234.50": "1234.5",
+    "-3,5": "-3.5",
+    "45": "45",
+    "12.000": "12 or 12000",
+    "1.234.567": "1234567",
+}
+
+
+@pytest.mark.parametrize("written", NUMBERS)
+def test_a_number_as_people_write_it_gets_its_spelling(written):
+    assert number_meant(written) == f" Did you mean {NUMBERS[written]}?"
+
+
+@pytest.mark.parametrize("written", ["ten", "14d", "2026-03-01", "1,2,3", "", 12.5, None])
+def test_what_reads_like_no_number_gets_none(written):
+    assert number_meant(written) == ""

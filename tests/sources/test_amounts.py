@@ -84,7 +84,9 @@ def test_the_yaml_answers_what_was_asked(project):
     write(project.root, ["1.23"])
     with pytest.raises(DataError, match='are no numbers by  decimal: ",", for example "1.23"'):
         open_log(project(spend))
-    with pytest.raises(DataError, match=r"data.x.yaml: \"spend.decimal\" should be '.' or ','"):
+    with pytest.raises(
+        DataError, match=r"data.x.yaml: \"spend.decimal\" must be one of \"\.\", \",\""
+    ):
         open_log(project("events: {path: e.csv}\nspend: {path: s.csv, decimal: ';'}"))
 
 

@@ -147,7 +147,7 @@ BAD_YAML = {
     ),
     "type": (
         "events: {path: e.csv, columns: {user_id: 3}}",
-        'data.x.yaml: "events.columns.user_id" should be a valid string.',
+        'data.x.yaml: "events.columns.user_id" must be a text',
     ),
     "no events": (
         "people: {path: e.csv}",

@@ -7,11 +7,11 @@ from pathlib import Path
 import duckdb
 
 from mctlib.contract import DataError
-from mctlib.eventlog.sql import sql_text
+from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.unpack import TOO_DENSE, most_unpacked, opened
 
 MOST_COLUMNS = 10_000
-LONGEST_LINE = 1 << 24
+LONGEST_LINE = 1 << 22  # and value; tools take no event of more than 1 MB
 DENSEST_GZIP = 1032  # bytes that one byte of gzip can stand for
 SHORTEST_ROW = 16  # bytes of a user, an event and a time
 
@@ -38,13 +38,26 @@ def endless(path: Path, gz: bool) -> bool:
 
 
 def refuse_dense(con: duckdb.DuckDBPyConnection, path: Path, shown: str) -> None:
-    """Refuse Parquet of which a few bytes stand for endless rows: each takes some as a text."""
+    """Refuse Parquet of which a few bytes stand for endless rows or values."""
     file = sql_text(path)
     ((n_rows,),) = con.sql(f"SELECT num_rows FROM parquet_file_metadata({file})").fetchall()
     sizes = f"SELECT sum(total_uncompressed_size) FROM parquet_metadata({file})"
     ((size,),) = con.sql(sizes).fetchall()
     if max(SHORTEST_ROW * n_rows, size or 0) > most_unpacked(path.stat().st_size):
         raise DataError(f"{shown} {TOO_DENSE}")
+    # in smaller chunks there is no such value
+    large = con.sql(f"""
+        SELECT DISTINCT path_in_schema FROM parquet_metadata({file})
+        WHERE type = 'BYTE_ARRAY' AND total_uncompressed_size > {LONGEST_LINE}
+            AND path_in_schema NOT LIKE '%, %' ORDER BY ALL
+    """).fetchall()
+    for (column,) in large:
+        longest = f"SELECT max(strlen({sql_name(column)}::VARCHAR)) FROM read_parquet({file})"
+        if con.sql(longest).fetchall()[0][0] > LONGEST_LINE:
+            raise DataError(
+                f'{shown} has in "{column}" a value that is longer than {LONGEST_LINE >> 20} MB.'
+                " Leave it out of the export."
+            )
 
 
 def refuse_many_keys(con: duckdb.DuckDBPyConnection, path: Path, shown: str, gz: bool) -> None:

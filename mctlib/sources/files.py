@@ -62,7 +62,7 @@ FAULTS: list[tuple[str, str, Callable[[bytes], Any] | None]] = [
     (r"in line (\d+): .*duplicate key (\".*?\")", "has in line {0} the key {1} twice.", None),
     (
         r"Maximum line size|maximum_object_size",
-        "has a line, or one object of JSON, that is longer than 16 MB."
+        f"has a line, or one object of JSON, that is longer than {bounds.LONGEST_LINE >> 20} MB."
         " Check its line ends and quotes.",
         None,
     ),

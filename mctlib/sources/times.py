@@ -22,6 +22,7 @@ CLOCK = r"[T ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
 # A count since 1970 is one where its moment is plausible, from the end of 1999 to 2033: ten digits
 # from 2000010100 on are a day and its hour. Behind it stand the digits of finer units.
 COUNT = r"regexp_full_match(x, '(?:9[4-9]\d{7}|1\d{9})%s')"
+LONGEST = 200  # characters that are looked at: no time has more
 # How a text x may be written as a time; the first test that holds names it.
 WRITTEN = {
     "zoned": f"regexp_full_match(x, '{DAY}{CLOCK}{ZONE}')",
@@ -155,7 +156,7 @@ class TimeColumn:
                 SELECT x, kind, CASE kind {none} ELSE false END AS is_none
                 FROM (
                     SELECT x, CASE {kinds} END AS kind
-                    FROM (SELECT {sql} AS x FROM {self.rows}) WHERE x IS NOT NULL
+                    FROM (SELECT left({sql}, {LONGEST}) AS x FROM {self.rows}) WHERE x IS NOT NULL
                 )
             ) GROUP BY kind
         """).fetchall()
@@ -192,7 +193,7 @@ class TimeColumn:
                 sound += r" AND regexp_matches(x, '^\d\d\D')"
             counts.append(f"count(*) FILTER ({sound})")
         ((n, *fit),) = self.con.sql(f"""
-            SELECT {", ".join(counts)} FROM (SELECT {sql} AS x FROM {self.rows})
+            SELECT {", ".join(counts)} FROM (SELECT left({sql}, {LONGEST}) AS x FROM {self.rows})
             WHERE x IS NOT NULL AND {_read(WRITTEN, MEANT)} IS NULL
         """).fetchall()
         most = max(fit, default=0)

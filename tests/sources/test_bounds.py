@@ -126,7 +126,7 @@ def test_a_header_longer_than_the_first_look_is_read_to_its_end(project):
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_line_without_an_end(project, monkeypatch, kind):
     row = {"user_id": "u", "event": "x" * (1 << 25), "timestamp": "2026-01-05T00:00:00Z"}
-    text = json.dumps(row) + "\n" if kind == "jsonl" else HEAD + ROW + "0" * (1 << 25)
+    text = json.dumps(row) + "\n" if kind == "jsonl" else HEAD + ROW + "0" * (1 << 23)
     said = refusal(project, f"events: {{path: e.{kind}}}", **{f"e__{kind}": text})
     assert said.startswith(f"e.{kind} has a line, or one object of JSON, that is longer than")
 
@@ -148,10 +148,24 @@ def test_a_line_without_an_end_is_seen_in_a_packed_file(project, kind):
     text = json.dumps(row) + '\n{"user_id": "' if kind == "jsonl" else HEAD + ROW
     with gzip.open("e.gz", "wb", 1) as packed:
         packed.write(text.encode())
-        for _ in range(300):
+        for _ in range(100):
             packed.write(b"0" * (1 << 20))
     said = refusal(project, "events: {path: e.gz}")
     assert said.startswith("e.gz has a line, or one object of JSON, that is longer than")
+
+
+@pytest.mark.parametrize("column", ["event", "properties"])
+def test_a_value_of_parquet_without_an_end(project, column):
+    columns = {"user_id": "'u'", "event": "'a'", "timestamp": "TIMESTAMPTZ '2026-01-05 00:00Z'"}
+    columns[column] = f"repeat('\\x', {bounds.LONGEST_LINE // 2} + i)"
+    row = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    for n in (1, 2):
+        duckdb.sql(f"COPY (SELECT {row} FROM range({n}) t(i)) TO 'e.parquet'")
+        if n == 1:
+            assert open_log(project("events: {path: e.parquet}")).load["n_users"] == 1
+    assert refusal(project, "events: {path: e.parquet}") == (
+        f'e.parquet has in "{column}" a value that is longer than 4 MB. Leave it out of the export.'
+    )
 
 
 def bomb(kind):

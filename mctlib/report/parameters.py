@@ -65,6 +65,7 @@ class FunnelParameters(Parameters):
     change_by: ColumnOrNone = ""
     required: list[StepNumber] = []
     drivers: Drivers = {}
+    correct_for_loss: bool = False
 
 
 class ActivationParameters(Parameters):

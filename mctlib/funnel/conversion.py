@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from typing import Any, ClassVar, get_args
@@ -25,6 +25,7 @@ from mctlib.eventlog.steps import (
     window_of,
 )
 from mctlib.funnel import narrative, narrative_first
+from mctlib.funnel.corrected import COLUMNS, corrected_table
 from mctlib.funnel.counts import Rule, count_funnel, shared_steps
 from mctlib.funnel.rates import (
     STEP_COLUMNS,
@@ -87,13 +88,16 @@ class Funnel(Result):
     ``times``, the wait since the previous step for everyone: segment, step, event, days,
     reached_rate ±, n_at_risk (users who wait for so long or longer); at most 2 x 61 rows a step,
     while 10 are at risk. ``checks`` (check, step, event, n_users): users whom the counts leave out
-    or would count otherwise, a row a reason. ``target_rate``: the plan's target of the last step,
-    where the funnel asks for just that.
+    or would count otherwise, a row a reason. ``corrected``, where asked for: step, event,
+    n_entered, conversion_rate ±, recorded_rate (that over the next), corrected_rate ± (had tracking
+    lost nothing). ``target_rate``: the plan's target of the last step, where the funnel asks for
+    just that.
     """
 
     steps: pd.DataFrame
     times: pd.DataFrame
     checks: pd.DataFrame
+    corrected: pd.DataFrame
     target_rate: float | None = None
 
     views: ClassVar[Mapping[str, View]] = {
@@ -150,6 +154,7 @@ def diagnose_funnel(
     optional: Sequence[int] = (),
     hold: Sequence[str] = (),
     competing: Any = None,
+    correct_for_loss: pd.DataFrame | None = None,
 ) -> Funnel:
     """Count how many users reach each step of a funnel, how fast, and where they stop.
 
@@ -157,10 +162,8 @@ def diagnose_funnel(
 
     Parameters
     ----------
-    log : EventLog
-        Events; accounts (``log.accounts``) widen the intervals.
-    steps : list of str, list of str, or Step
-        Two or more; a list in it means any of its events.
+    log, steps : EventLog, list of str, list of str, or Step
+        Accounts (``log.accounts``) widen the intervals; two steps or more, a list means any of its.
     window : str
         Time from step 1 for all steps, its end included; default: the last one's in the plan.
     as_of : str or Timestamp
@@ -174,11 +177,13 @@ def diagnose_funnel(
         attempt: see `eventlog.walk.walk_funnel`.
     competing : str, list of str or Step, optional
         Event by which users leave, ending the wait. A step of the same moment comes first.
+    correct_for_loss : DataFrame, optional
+        `Audit.verdicts`: what tracking lost is put back, in ``corrected``.
 
     Returns
     -------
     Funnel
-        ``steps``, ``times``, ``checks`` (columns: see `Funnel`), ``finding``, ``caveats``.
+        ``steps``, ``times``, ``checks``, ``corrected`` (columns: see `Funnel`), ``caveats``.
 
     Raises
     ------
@@ -226,7 +231,12 @@ def diagnose_funnel(
             _refuse_empty(log, matchers, order, day(end))
     missing = log.missing_events(events)
     asked = narrative.Asked(matchers, exclusions, leave, missing, day(end))
-    return _answer(tables, rule, asked, log.caveats(as_of))
+    answer = _answer(tables, rule, asked, log.caveats(as_of))
+    if correct_for_loss is None:
+        return answer
+    told = corrected_table(log, matchers, [*events, *others], rule, correct_for_loss, as_of)
+    said = narrative.corrected(told)
+    return replace(answer, corrected=told, details=(*answer.details, *said))
 
 
 def read_question(
@@ -277,6 +287,7 @@ def _answer(
         times=times,
         checks=narrative.checks_table(told),
         target_rate=goal.rate if (goal := narrative_first.aim(asked.steps, rule.window)) else None,
+        corrected=pd.DataFrame(columns=COLUMNS),
         **narrative_first.read_first(told),
         details=(narrative.finding(told),),
         rule=narrative.rule(told),

@@ -325,3 +325,17 @@ def filter_meets_nothing(step: Step, event_names: Sequence[str]) -> str:
         f"steps: step 1 ({step.label}) matches no event; {occurs}, but never with "
         f"{' and '.join(asked)}."
     )
+
+
+def corrected(table: pd.DataFrame) -> tuple[str, ...]:
+    """What the last step's rate would be, had tracking lost nothing; nothing where it did not."""
+    if table.empty:
+        return ()
+    row = table.iloc[-1]
+    if pd.isna(row["corrected_rate"]):
+        return (f"So much of the way to {row['event']} is lost that its rate cannot be corrected.",)
+    return (
+        f"Corrected for what tracking lost, {row['event']}: {phrases.share(row, 'corrected_rate')} "
+        f"in place of {phrases.share(row, 'conversion_rate')}; the interval is wider by what is "
+        "not known of the loss.",
+    )

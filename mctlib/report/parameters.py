@@ -66,6 +66,7 @@ class FunnelParameters(Parameters):
     change_by: ColumnOrNone = ""
     required: list[StepNumber] = []
     drivers: Drivers = {}
+    correct_for_loss: bool = False
 
     @model_validator(mode="after")
     def _whole(self, info: ValidationInfo) -> FunnelParameters:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from encodings.aliases import aliases
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError

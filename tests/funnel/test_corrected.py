@@ -1,0 +1,104 @@
+"""A funnel's rate had nothing been lost: by the audit's verdicts, with a wider interval."""
+
+import numpy as np
+import pytest
+
+from mctlib import audit_events, diagnose_funnel
+from mctlib.contract import DataError, ParameterError
+from mctlib.funnel import corrected
+from tests.support.tracking import World, plan_of
+
+AS_OF = "2026-05-24"
+STEPS = ["signed_up", "profile", "interview"]
+
+
+def funnel(log, verdicts, **rule):
+    asked = {"window": "30d", "as_of": AS_OF} | rule
+    return diagnose_funnel(log, STEPS, correct_for_loss=verdicts, **asked)
+
+
+@pytest.fixture(scope="module")
+def lossy():
+    return World(kept=0.6).log(2)
+
+
+@pytest.fixture(scope="module")
+def verdicts(lossy):
+    return audit_events(lossy, plan_of(), as_of=AS_OF).verdicts
+
+
+def test_what_was_lost_comes_back(lossy, verdicts):
+    """The same world without loss is the truth; half the width of an interval is granted."""
+    whole = funnel(World(kept=1.0).log(2), None).steps
+    found = funnel(lossy, verdicts)
+    told = found.corrected.set_index("step")
+    for step in (2, 3):
+        row = told.loc[step]
+        truth = whole.loc[whole["step"] == step, "conversion_rate"].item()
+        assert row["corrected_rate_ci_lower"] < truth < row["corrected_rate_ci_upper"]
+        assert row["conversion_rate_ci_upper"] < truth
+        width = row["corrected_rate_ci_upper"] - row["corrected_rate_ci_lower"]
+        assert width > row["conversion_rate_ci_upper"] - row["conversion_rate_ci_lower"]
+        assert row["recorded_rate"] == pytest.approx(row["conversion_rate"] / row["corrected_rate"])
+    assert "Corrected for what tracking lost" in found.details[-1]
+
+
+def test_where_nothing_is_lost_nothing_is_told(lossy, verdicts):
+    trusted = verdicts.assign(verdict="trusted")
+    assert funnel(lossy, trusted).corrected.empty and funnel(lossy, None).corrected.empty
+
+
+def test_what_is_not_to_be_used_is_not_corrected(lossy, verdicts):
+    bad = verdicts.assign(verdict=verdicts["verdict"].replace("correctable", "not to be used"))
+    found = funnel(lossy, bad)
+    assert found.corrected["corrected_rate"].isna().all()
+    assert "cannot be corrected" in found.details[-1]
+
+
+def test_a_step_that_may_be_skipped_takes_nothing_from_the_next(lossy, verdicts):
+    assert funnel(lossy, verdicts, optional=[2]).corrected.empty
+
+
+def test_versions_and_weeks_say_whom_a_loss_meets():
+    by = ("event.platform", "event.app_version", "week")
+    row = {"platform": "android", "app_version": "4.9", "since": "2026-03-16", "until": ""}
+    met = [
+        corrected._met(" \u00b7 ".join(entry), by, [(1, row)])
+        for entry in (
+            ("android", "4.10", "2026-02-02"),
+            ("android", "4.8", "2026-04-06"),
+            ("ios", "4.10", "2026-04-06"),
+            ("android", "(none)", "2026-04-06"),
+        )
+    ]
+    assert met == ["0", "", "", ""]
+    row |= {"app_version": "", "until": "2026-04-06"}
+    weeks = ("2026-03-09", "2026-03-16", "2026-03-30", "2026-04-06")
+    met = [corrected._met(f"android \u00b7 1 \u00b7 {week}", by, [(1, row)]) for week in weeks]
+    assert met == ["", "0", "0", ""]
+
+
+def test_verdicts_are_checked(lossy, verdicts):
+    with pytest.raises(DataError, match='correct_for_loss: column "until" is missing'):
+        funnel(lossy, verdicts.drop(columns="until"))
+    with pytest.raises(ParameterError, match="correct_for_loss: steps need an order"):
+        funnel(lossy, verdicts, order="unordered")
+
+
+def test_two_parts_by_hand():
+    """200 of 400 and 100 of 400, of which one has half recorded: (0.5 + 0.25 / 0.5) / 2."""
+    rates = {"": 0.5, "0": 0.25}
+    parts = {
+        name: [
+            {"n_entered": 400},
+            {"conversion_rate": r, "conversion_rate_ci_lower": r, "conversion_rate_ci_upper": r},
+        ]
+        for name, r in rates.items()
+    }
+    whole = {"event": "b", "n_entered": 800, "conversion_rate": 0.375}
+    share = {"completeness_rate": 0.5, "verdict": "correctable"}
+    share |= {"completeness_rate_ci_lower": 0.5 / 1.1, "completeness_rate_ci_upper": 0.5 * 1.1}
+    row = corrected._row(1, whole, parts, [(1, share)])
+    assert row["corrected_rate"] == pytest.approx(0.5)
+    assert row["recorded_rate"] == pytest.approx(0.75)
+    assert row["corrected_rate_ci_upper"] == pytest.approx(0.5 + 0.25 * np.log(1.1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.contract import interval_columns
+from mctlib.results import MIN_USERS
 from mctlib.signals.counts import ALIKE, COUNTS
 
 LATER = 0.3  # of the users at risk, at least so many make the later ones, by whole months
@@ -20,7 +21,7 @@ class Sides(NamedTuple):
     """Counts (buckets, exposed or not, strata) and what the strata are.
 
     x: of the strata, months among them · base: without months, for later users · late: strata of
-    later users · comparable: share of users of whose kind both sides have some.
+    later users · at_risk: users without and with the signal, of all kinds.
     """
 
     n: np.ndarray
@@ -29,17 +30,17 @@ class Sides(NamedTuple):
     x: np.ndarray
     base: np.ndarray
     late: np.ndarray
-    comparable: float
+    at_risk: np.ndarray
 
     @property
-    def size(self) -> np.ndarray:
-        """Users without and with the signal."""
-        return np.asarray(self.n.sum(axis=(0, 2)))
+    def comparable(self) -> float:
+        """Share of the users at risk of whose kind both sides have some."""
+        return float(self.n.sum() / self.at_risk.sum())
 
     @property
     def enough(self) -> bool:
         """Whether the sides can be compared at all."""
-        size, rate = self.size, self.y.sum() / max(self.n.sum(), 1)
+        size, rate = self.n.sum(axis=(0, 2)), self.y.sum() / max(self.n.sum(), 1)
         share = min(rate, 1 - rate) if binary(self.y, self.yy) else 1.0
         least = max(stats.MIN_USERS, stats.MIN_SHARE * size.sum())
         return bool(size.min() >= least and size.min() * share >= FEW)
@@ -70,15 +71,13 @@ def sides_of(cells: pd.DataFrame, strata: pd.DataFrame, columns: Sequence[str]) 
     for level in levels.values():
         both = [np.bincount(level, size[side]) > 0 for side in (0, 1)]
         kept &= (both[0] & both[1])[level]
-    total = size.sum()
-    comparable = float(size[:, kept].sum() / total) if total else np.nan
     n, y, yy = (a[:, :, kept] for a in (n, y, yy))
     shown = {name: level[kept] for name, level in levels.items()}
     others = [_dummies(level, size[:, kept]) for name, level in shown.items() if name != "cohort"]
     month = _dummies(shown["cohort"], size[:, kept])
     late = _late(kinds["cohort"].to_numpy()[kept], size[:, kept].sum(axis=0))
     base = np.column_stack([*others, np.zeros((int(kept.sum()), 0))])
-    return Sides(n, y, yy, np.column_stack([base, month]), base, late, comparable)
+    return Sides(n, y, yy, np.column_stack([base, month]), base, late, size.sum(axis=1))
 
 
 def binary(y: np.ndarray, yy: np.ndarray) -> bool:
@@ -126,15 +125,19 @@ def crude(sides: Sides) -> Sides:
     """The same, nothing made alike."""
     n, y, yy = (a.sum(axis=2, keepdims=True) for a in sides[:3])
     none = np.zeros((1, 0))
-    return Sides(n, y, yy, none, none, np.zeros(1, bool), 1.0)
+    return Sides(n, y, yy, none, none, np.zeros(1, bool), n.sum(axis=(0, 2)))
 
 
-def plain(ever: pd.DataFrame) -> Sides:
+def naive(ever: pd.DataFrame, n_accounts: float, logistic: bool) -> dict[str, Any]:
     """Ever against never, of all whose time is over."""
     shape = (stats.N_BUCKETS, 2, 1)
     at = (ever["bucket"], ever["exposed"], np.zeros(len(ever), int))
     n, y, yy = (stats.dense(ever[column], *at, shape=shape) for column in COUNTS)
-    return crude(Sides(n, y, yy, *[np.empty(0)] * 3, 1.0))
+    sides = crude(Sides(n, y, yy, *[np.empty(0)] * 4))
+    ratio = stats.NOT_KNOWN
+    if sides.at_risk.min() >= MIN_USERS:
+        ratio = standardised(sides, n_accounts, logistic).ratio
+    return interval_columns("naive_risk_ratio", *ratio)
 
 
 def standardised(sides: Sides, n_accounts: float, logistic: bool) -> stats.Standardised:
@@ -142,13 +145,10 @@ def standardised(sides: Sides, n_accounts: float, logistic: bool) -> stats.Stand
     return stats.standardise(sides.n, sides.y, sides.x, n_accounts=n_accounts, logistic=logistic)
 
 
-def measures(sides: Sides, ever: Sides, n_accounts: float, logistic: bool) -> Mapping[str, Any]:
+def measures(sides: Sides, n_accounts: float, logistic: bool) -> dict[str, Any]:
     """What a row of `Signals.signals` says of a signal, but for its names and verdict."""
     fair = standardised(sides, n_accounts, logistic)
     same_time = standardised(crude(sides), n_accounts, logistic)
-    plainly = stats.NOT_KNOWN
-    if ever.enough:
-        plainly = standardised(ever, n_accounts, logistic).ratio
     later = stats.later(
         sides.n, sides.y, sides.yy, sides.base, sides.late, n_accounts=n_accounts, logistic=logistic
     )
@@ -158,7 +158,6 @@ def measures(sides: Sides, ever: Sides, n_accounts: float, logistic: bool) -> Ma
     told = {
         "exposed_rate": fair.exposed,
         "unexposed_rate": fair.unexposed,
-        "naive_risk_ratio": plainly,
         "landmark_risk_ratio": same_time.ratio,
         "risk_ratio": ratio,
         "risk_difference": fair.difference,

@@ -12,7 +12,7 @@ import pandas as pd
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import count_accounts
-from mctlib.eventlog.steps import ANY, Step
+from mctlib.eventlog.steps import Step
 from mctlib.signals.counts import Landmarks, count_landmarks
 from mctlib.signals.outcomes import Known, Outcome, known_of
 from mctlib.tracking_plan.plan import Plan
@@ -20,11 +20,12 @@ from mctlib.tracking_plan.plan import Plan
 
 @dataclass(frozen=True)
 class Clock:
-    """Where users' time begins, what means leaving, and in which columns they are made alike."""
+    """Where users' time begins, what means leaving or being active, what makes users alike."""
 
     start: Step
     leave: Step | None
     left: Known | None
+    active: Step | None
     adjust: tuple[str, ...]
     accounts: tuple[str, ...]
 
@@ -46,9 +47,8 @@ class Reach:
     @classmethod
     def of(cls, counts: dict[str, pd.DataFrame]) -> Reach:
         """From the tables of `count_landmarks`."""
-        row = counts["started"].iloc[0]
-        n = (int(row[f"n_{name}"]) for name in ("users", "pending", "left"))
-        return cls(*n, count_accounts(counts["accounts"]))
+        n_users, n_pending, n_left = map(int, counts["started"].iloc[0])
+        return cls(n_users, n_pending, n_left, count_accounts(counts["accounts"]))
 
 
 def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | None) -> Clock:
@@ -70,7 +70,24 @@ def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | 
         log.check_column(column)
     exit_step = steps[1] if len(steps) > 1 else None
     left = known_of(log, "churned_at")
-    return Clock(steps[0], exit_step, left, tuple(columns), tuple(log.accounts))
+    active = log.step(list(plan.active), "active") if plan and plan.active else None
+    return Clock(steps[0], exit_step, left, active, tuple(columns), tuple(log.accounts))
+
+
+def active_step(
+    log: EventLog, clock: Clock, outcome: Outcome, signals: Sequence[Step]
+) -> Step | None:
+    """What an active user does: as the plan says, else whatever nothing is asked about.
+
+    Not what is asked about: of users who were as active by then, those with one micro-conversion
+    have less of another, and would look worse for it.
+    """
+    if clock.active:
+        return clock.active
+    asked = [*clock.steps, *signals, *filter(None, [outcome.step])]
+    taken = {name for step in asked for name in step.names}
+    others = [{"event": name} for name in log.event_names if name not in taken]
+    return log.step(others) if others else None
 
 
 def count(
@@ -85,7 +102,7 @@ def count(
     """The tables of `count_landmarks`."""
     events = [clock.start, *signals]
     bits = []
-    for step in (clock.leave, outcome.step):
+    for step in (clock.leave, outcome.step, active_step(log, clock, outcome, signals)):
         bits.append(1 << len(events) if step else 0)
         events += [step] if step else []
     ask = Landmarks(
@@ -95,8 +112,8 @@ def count(
         by=clock.adjust,
         accounts=clock.accounts,
         left=clock.left,
-        bits=(bits[0], bits[1]),
+        bits=(bits[0], bits[1], bits[2]),
     )
     kernel = partial(count_landmarks, ask=ask)
     by = [*clock.adjust, *clock.accounts]
-    return log.reduce(kernel, events=[*events, Step(ANY)], by=by, as_of=as_of)
+    return log.reduce(kernel, events=events, by=by, as_of=as_of)

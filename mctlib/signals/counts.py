@@ -14,7 +14,8 @@ from mctlib.phrases import DAY_US
 from mctlib.signals.outcomes import FOREVER, Known, Outcome
 
 START, FIRST_SIGNAL = 0, 1  # bits of the mask
-ACTIVITY = 7  # classes of active days: 0, 1, 2 to 3, 4 to 7, 8 to 15, 16 to 31, more
+ACTIVITY = 9  # classes of active hours: 0, 1, 2 to 3, 4 to 7, 8 to 15, ..., 128 and more
+HOUR_US = DAY_US // 24
 ALIKE = ["stratum", "cohort", "activity"]  # in which users are made alike
 KEYS = ["pair", *ALIKE, "bucket", "exposed"]
 COUNTS = ["n_users", "sum_outcome", "sum_square"]
@@ -26,8 +27,8 @@ class Landmarks:
 
     ``pairs``: place of the signal, until when it must be had, and the landmark at which users are
     at risk (microseconds) · ``by``: columns in which users are made alike ·
-    ``left``: when people left, as far as the table of people knows · ``bits``: of the exit and of
-    the outcome in the mask, 0 where no event is one.
+    ``left``: when people left, as far as the table of people knows · ``bits``: of the exit, the
+    outcome and what an active user does in the mask, 0 where no event is one.
     """
 
     outcome: Outcome
@@ -36,7 +37,7 @@ class Landmarks:
     by: Sequence[str]
     accounts: Sequence[str]
     left: Known | None = None
-    bits: tuple[int, int] = (0, 0)
+    bits: tuple[int, int, int] = (0, 0, 0)
 
 
 ROWS = "int64[::1], int64[::1], uint64[::1]"  # user, time, mask
@@ -76,7 +77,7 @@ def walk_outcomes(
 
 
 @njit(
-    f"void({ROWS}, int64[::1], uint64, int64, int64, int64, uint8[::1], uint8[::1])",
+    f"void({ROWS}, int64[::1], uint64, uint64, int64, int64, int64, uint8[::1], uint8[::1])",
     cache=True,
     nogil=True,
 )
@@ -86,40 +87,41 @@ def walk_to_landmark(
     mask: np.ndarray,
     start: np.ndarray,
     signal: int,
+    active: int,
     within: int,
     until: int,
-    day_us: int,
+    hour_us: int,
     exposed: np.ndarray,
     activity: np.ndarray,
 ) -> None:
     """Of each start whether its user had the signal ``within`` a time, and how active they were.
 
-    Activity until the landmark: on how many days (of 24 hours from the start) there was any other
+    Activity until the landmark: in how many hours (from the start) they were active by another
     event, in classes that double.
     """
     for i in range(len(start)):
         row, began, whose = start[i], time[start[i]], user[start[i]]
-        had, days, last = 0, 0, -1
+        had, hours, last = 0, 0, -1
         while row > 0 and user[row - 1] == whose and time[row - 1] == began:
             row -= 1
         while row < len(user) and user[row] == whose and time[row] - began <= until:
             if mask[row] & signal:
                 had |= time[row] - began <= within
-            elif not mask[row] & (1 << START):
-                today = (time[row] - began) // day_us
-                days += today != last
-                last = today
+            elif mask[row] & active:
+                hour = (time[row] - began) // hour_us
+                hours += hour != last
+                last = hour
             row += 1
         exposed[i] = had
         level = 0
-        while days and level < ACTIVITY - 1:
+        while hours and level < ACTIVITY - 1:
             level += 1
-            days //= 2
+            hours //= 2
         activity[i] = level
 
 
 def count_landmarks(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
-    """Kernel: matcher 0 is the start, then come the signals; any event is a row.
+    """Kernel: matcher 0 is the start, then come the signals.
 
     "cells": `KEYS` (cohort: months since 1970 of the start) -> n_users at risk, sum_outcome,
     sum_square · "ever": of all whose time is over, by pair (the signal), bucket and exposed (if
@@ -151,16 +153,18 @@ def count_landmarks(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
         return pd.DataFrame(found | dict(zip(COUNTS, (*sums, square)))).assign(pair=pair)
 
     tables, plain = [], []
-    exposed, activity = (np.empty(len(start), np.uint8) for _ in range(2))
+    exposed, activity = np.empty(len(start), np.uint8), np.empty(len(start), np.uint8)
+    active = np.uint64(ask.bits[2])
     for at, (signal, within, landmark) in enumerate(ask.pairs):
         bit = np.uint64(1 << (FIRST_SIGNAL + signal))
-        walk_to_landmark(*rows, start, bit, within, landmark, DAY_US, exposed, activity)
+        walk_to_landmark(*rows, start, bit, active, within, landmark, HOUR_US, exposed, activity)
         risk = left > landmark
         if outcome.once:
             risk &= first > landmark
-        keys = {"stratum": code, "cohort": cohort, "activity": activity, "exposed": exposed}
+        keys: dict[str, np.ndarray] = {"stratum": code, "cohort": cohort}
+        keys |= {"activity": activity, "exposed": exposed}
         table = cells(at, risk, **{name: key[risk] for name, key in keys.items()})
-        tables.append(table.assign(stratum=names[table["stratum"]]))
+        tables.append(table.assign(stratum=names[table["stratum"].to_numpy()]))
     everyone = np.ones(len(start), bool)
     for signal in range(ask.n_signals):
         had = (ever >> (FIRST_SIGNAL + signal) & 1).astype(np.uint8)

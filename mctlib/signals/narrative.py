@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mctlib import phrases
+from mctlib.contract import as_window
 from mctlib.headlines import named
 from mctlib.phrases import DAY_US
 from mctlib.signals.candidates import USUAL, Candidate
 from mctlib.signals.clock import Clock, Reach
 from mctlib.signals.outcomes import Outcome
-from mctlib.signals.verdicts import HARMFUL, SIGNAL, UNKNOWN
+from mctlib.signals.verdicts import ENDS, HARMFUL, SIGNAL, UNKNOWN
 
 ALIKE_FROM = 0.95  # share of comparable users below which it is said
 RIGHT = (0.8, 1.25)  # of later outcomes over predicted ones
@@ -53,54 +54,51 @@ def within(row: pd.Series) -> str:
 def rule(answer: Answer) -> str:
     """How they were compared."""
     adjusted = [c.removeprefix("properties.") for c in map(str, answer.clock.adjust)]
-    alike = phrases.listed([*adjusted, "month of the start", "days of other activity by then"])
+    alike = phrases.listed([*adjusted, "month of the start", "hours of activity by then"])
     landmarks = {c.planned for c in answer.candidates.values()}
     own = "the time that the plan gives each" if True in landmarks else "one day for all"
-    own += f" (where it gives none, {USUAL})" if landmarks == {True, False} else ""
+    own += (
+        f" (where it gives none, {phrases.window(as_window(USUAL))})"
+        if landmarks == {True, False}
+        else ""
+    )
     one = set(answer.head["landmark_days"])
     if len(one) == 1:
         own = phrases.window(round(one.pop() * DAY_US))
     tests = phrases.count(answer.signals["pvalue"].notna().sum(), "test")
     outcomes = "; ".join(outcome.rule for outcome in answer.outcomes.values())
+    errors = "errors by account; " if answer.clock.accounts else ""
     return (
-        f"Landmark: {own} after the first {answer.clock.start.label}. Users neither gone by then "
-        f"nor through, by what they had done; then {outcomes}. Standardised for {alike}; "
-        f"{'errors by account; ' if answer.clock.accounts else ''}5 % false discovery rate over "
-        f"{tests}; the last months stand for later users."
+        f"Landmark: {own} after the first {answer.clock.start.label}. Users who by then had "
+        f"neither left nor had the outcome, by what they had done; then {outcomes}. Standardised "
+        f"for {alike}; {errors}5 % false discovery rate over {tests}; the last months stand for "
+        "later users."
     )
 
 
 def details(answer: Answer) -> tuple[str, ...]:
     """What goes with what, by how much; as an association."""
-    found = []
-    for _, row in answer.head[answer.head["verdict"].isin([SIGNAL, HARMFUL])].iterrows():
-        found.append(_one(answer, row))
+    sure = answer.head[answer.head["verdict"].isin([SIGNAL, HARMFUL])].head(MOST_NAMED)
+    found = [_one(answer, row) for _, row in sure.iterrows()]
     if found:
         found.append("These go together; that one causes the other, only a test shows.")
-    return tuple(found[-1 - MOST_NAMED :])
+    return tuple(found)
 
 
 def _one(answer: Answer, row: pd.Series) -> str:
     outcome = answer.outcome
+    ends = [float(row[f"risk_difference{end}"]) for end in ENDS]
+    text = f"{row['signal']} in {within(row)}: {phrases.times(row, 'risk_ratio')}"
     if outcome.amount:
-        point = phrases.amount(
-            row["risk_difference"],
-            answer.currency,
-            row["risk_difference_ci_lower"],
-            row["risk_difference_ci_upper"],
-            signed=True,
-        )
-        size = f"{point} a user with {row['signal']} in {within(row)}"
+        text = text.replace("as many", "as much")
+        money = phrases.amount(ends[0], answer.currency, *ends[1:], signed=True)
+        point = f"{money} a user with it"
     else:
-        hundredth = row.filter(like="risk_difference") / 100
-        point = phrases.points(hundredth.astype(float), "risk_difference")
-        size = (
-            f"{row['signal']} in {within(row)}: {phrases.times(row, 'risk_ratio')} {outcome.noun} "
-            f"among like users. With one point more users of it go {point} more {outcome.noun}"
-        )
+        value, low, high = (phrases.nought(f"{end:+.2f}") for end in ends)
+        point = f"with one point more users of it go {value} points ({low} to {high})"
     later = 100 * row["out_of_time_gain"]
     held = f"; for later users it takes {later:.1f} % off the error" if later > 0 else ""
-    return f"{size}, as an association{held}."
+    return f"{text} {outcome.noun} among like users; {point}, as an association{held}."
 
 
 def caveats(answer: Answer) -> tuple[str, ...]:
@@ -144,10 +142,10 @@ def _of_rows(answer: Answer) -> Iterator[str]:
         yield f"Neither an effect nor its absence is sure: {who}."
     partly = known[known["comparable_rate"] < ALIKE_FROM]
     if len(partly):
-        who = [f"{r['signal']} ({100 * r['comparable_rate']:.0f} %)" for _, r in partly.iterrows()]
+        some = [f"{r['signal']} ({100 * r['comparable_rate']:.0f} %)" for _, r in partly.iterrows()]
         yield (
             "Of some kinds of users all had it, or none, and these are left out; the share that is "
-            f"compared: {phrases.listed(who, most=MOST_NAMED)}."
+            f"compared: {phrases.listed(some, most=MOST_NAMED)}."
         )
     wrong = known[~known["calibration_ratio"].between(*RIGHT) & known["calibration_ratio"].notna()]
     if len(wrong):
@@ -159,7 +157,7 @@ def _of_rows(answer: Answer) -> Iterator[str]:
     turning = known[~known["same_sign"] & known["verdict"].isin([SIGNAL, HARMFUL])]
     for name in turning["signal"]:
         yield f"{name} points the other way at another landmark; see the table of these."
-    for _, row in known[known["verdict"] == SIGNAL].iterrows():
+    for _, row in known[known["verdict"] == SIGNAL].head(1).iterrows():
         yield (
             f"A hidden cause would have to go with both {named(row['signal'])} and the outcome "
             f"{row['e_value']:.1f}-fold ({row['e_value_limit']:.1f}-fold for the end of the range) "
@@ -168,6 +166,6 @@ def _of_rows(answer: Answer) -> Iterator[str]:
     alone = known[known["without_use"]]
     if len(alone):
         who = phrases.listed(alone["signal"], most=MOST_NAMED)
-        yield f"Most users with it had done nothing else by then: {who}."
+        yield f"Most users with it had not been active by then: {who}."
     if known["out_of_time_gain"].isna().any():
         yield "All users began in one month: whether it holds for later users is not known."

@@ -24,6 +24,7 @@ from mctlib.signals.narrative import Answer, caveats, details, rule, within
 from mctlib.signals.verdicts import HARMFUL, LOOK, SIGNAL, STOP, VANITY
 
 MOST_STOPPED = 3  # named in a sentence
+MANY = 9.5  # times as many, from which on no decimal is said
 
 
 def told_signals(answer: Answer) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _first(answer: Answer, verdict: str) -> pd.Series | None:
 
 
 def _times(row: pd.Series, column: str = "risk_ratio") -> str:
-    return f"{row[column]:.1f}"
+    return f"{row[column]:.{int(row[column] < MANY)}f}"
 
 
 def _finding(
@@ -76,10 +77,10 @@ def _finding(
     only = ""
     if flattered is not None:
         only = f"; {named(flattered['signal'])} only looks good because those who stay do more"
-    if best is None and harm is None:
+    row = best if best is not None else harm
+    if row is None:
         which = "No small step clearly goes with" if answer.outcome.wanted else "None cuts"
         return brief(f"{which} {'more ' * answer.outcome.wanted}{noun}", only)
-    row = harm if best is None else best
     return brief(
         f"{named(row['signal'])} in {within(row)} goes with {_times(row)} times {many} {noun}", only
     )
@@ -106,7 +107,9 @@ def _headlines(
                 )
             )
     if flattered is not None:
-        note = f"counted plainly {_times(flattered, 'naive_risk_ratio')}\u00d7"
+        endless = flattered["naive_risk_ratio"] == float("inf")
+        many = "no limit" if endless else f"{_times(flattered, 'naive_risk_ratio')}\u00d7"
+        note = f"counted plainly {many}"
         found.append(_tile(answer, flattered, "vanity", verdict="not clear", note=note))
     return found
 
@@ -170,7 +173,8 @@ def _who(candidate: Candidate) -> str:
 
 
 def _tells(answer: Answer) -> dict[str, str]:
-    head, n = answer.head, answer.head["verdict"].value_counts()
+    head = answer.head[answer.head["risk_ratio"].notna()]
+    n = head["verdict"].value_counts()
     signals, vanity = int(n.get(SIGNAL, 0)), int(n.get(VANITY, 0))
     told = f"{signals or 'none'} of {len(head)} is a signal" if signals < 2 else ""
     told = told or f"{signals} of {len(head)} are signals"

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
 from mctlib.contract import interval_columns
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import Step, may_meet
 from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS, Result
-from mctlib.signals.alike import measures, plain, sides_of, standardised
+from mctlib.signals.alike import measures, naive, sides_of, standardised
 from mctlib.signals.candidates import Candidate, apart, plan_of, read_candidates
 from mctlib.signals.clock import Clock, Reach, count, read_clock
 from mctlib.signals.narrative import Answer
@@ -60,11 +60,11 @@ class Signals(Result):
                                     ratio, of the end nearer 1; 1 where the interval holds 1
     calibration_ratio, _slope       of later users: outcomes over predicted ones, and slope
     comparable_rate           0-1   users at risk of whose kind some had the signal and some had not
-    without_use_rate          0-1   of the exposed: who had done nothing else by the landmark
+    without_use_rate          0-1   of the exposed: who had not been active by the landmark
     same_sign                 bool  risk_ratio on the same side of 1 at all landmarks
     naive_only, time_only,    bool  looks good plainly, fairly not; good plainly, not at one time
-    no_gain, without_use      bool  for all; no gain for later users; mostly had by users who did
-                                    nothing else
+    no_gain, without_use      bool  for all; no gain for later users; mostly had by users who were
+                                    not active
     verdict                         signal, vanity, harmful, not enough data
     ========================= ===== ================================================================
 
@@ -104,7 +104,8 @@ def signal_value(
 
     Counted are users whose time to the horizon is over, who at the landmark have neither left nor
     had the outcome; exposed is who had the micro-conversion by then. Both sides are made alike by
-    standardisation over ``adjust``, the month of the start and the days of other activity by then.
+    standardisation over ``adjust``, the month of the start and the hours of
+    activity by then (the plan's ``active``, else all that is not asked about).
 
     Parameters
     ----------
@@ -199,20 +200,28 @@ def _compared(
         if at not in cells:
             continue
         sides = sides_of(cells[at], counts["strata"], clock.adjust)
-        unexposed, exposed = sides.size
+        unexposed, exposed = sides.at_risk
         told = {"n_exposed": _told(exposed), "n_unexposed": _told(unexposed)}
         known = (reach.n_accounts, not outcome.amount)
         if us != candidates[k].landmarks[0]:
-            ratio = stats.NOT_KNOWN
             if sides.enough:
                 ratio = standardised(sides, *known).ratio
-            others.append(name | told | interval_columns("risk_ratio", *ratio))
+                others.append(name | told | interval_columns("risk_ratio", *ratio))
             continue
-        row = measures(sides, plain(ever[k]), *known) if sides.enough else {}
-        alone = cells[at].query("exposed == 1 and activity == 0")["n_users"].sum()
-        use = {"without_use_rate": alone / max(cells[at].query("exposed == 1")["n_users"].sum(), 1)}
+        row = naive(ever[k], *known) | (measures(sides, *known) if sides.enough else {})
+        use = {"without_use_rate": _without_use(cells[at], steps[k], clock)}
         rows.append(name | told | row | use | {"comparable_rate": sides.comparable})
     return _table(rows, COLUMNS), _table(others, OTHERS), reach
+
+
+def _without_use(cells: pd.DataFrame, step: Step, clock: Clock) -> float:
+    """Share of the exposed who had not been active; none where the signal is being active."""
+    if clock.active and may_meet(step, clock.active):
+        return 0.0
+    exposed = cells[cells["exposed"] == 1]
+    return float(
+        exposed.loc[exposed["activity"] == 0, "n_users"].sum() / max(exposed["n_users"].sum(), 1)
+    )
 
 
 def _told(n: float) -> float:

@@ -14,6 +14,7 @@ SIGNAL, VANITY, HARMFUL, UNKNOWN = "signal", "vanity", "harmful", "not enough da
 NO_EFFECT = (0.8, 1.25)  # a ratio whose whole interval lies within is no effect worth watching
 MOSTLY = 0.5  # of those with a signal, from this share on it is had without using the product
 MOST_WATCHED = 10
+ENDS = ("", "_ci_lower", "_ci_upper")
 KEEP, STOP, LOOK = "keep watching", "stop watching", "look into"
 
 
@@ -93,6 +94,3 @@ def to_watch(table: pd.DataFrame, of: Mapping[str, Candidate]) -> pd.DataFrame:
     names = [f"{name}{end}" for name in ("risk_ratio", "risk_difference") for end in ENDS]
     columns = ["act", "outcome", "signal", "owner", "priority", "verdict", *names]
     return rows[columns].reset_index(drop=True)
-
-
-ENDS = ("", "_ci_lower", "_ci_upper")

@@ -6,9 +6,11 @@ in one bucket whole, so leaving out bucket after bucket gives errors by account.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mctlib.stats.proportions import (
     MIN_CLUSTERS,
@@ -81,34 +83,40 @@ def standardise(
     sizes, sums = n.sum(axis=0), y.sum(axis=0)
     df = clusters(n, n_accounts) - 1
     if not (sizes.sum(axis=1).all() and sums.any()):
-        return Standardised(*[NOT_KNOWN] * 4, np.nan)
+        return Standardised(NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, np.nan)
     if logistic and _one_sided(sizes, sums):
         return _of_nobody(n, y, n_accounts)
     design = _design(x)
     whole = fit(design, sizes.ravel(), sums.ravel(), logistic)
     means = _means(design, whole, sizes, logistic)
     kept = np.flatnonzero(n.sum(axis=(1, 2)))
-    without = _without_each(design, whole, n[kept], y[kept], logistic)
+    without = _without_each(design, whole, n[kept], y[kept], logistic).T
+    logits = [_logit(each, logistic) for each in (means, without)]
+    unexposed, exposed = (
+        _jackknifed(value, values, df, lambda end: _back(end, logistic))
+        for value, values in zip(*logits)
+    )
+    log, logs = _log_ratio(means), _log_ratio(without)
+    ratio = _jackknifed(log, logs, df, np.exp)
+    difference = _jackknifed(means[1] - means[0], without[1] - without[0], df, np.asarray)
+    pvalue = t_pvalue(log, _error(log, logs), df) if df + 1 >= MIN_CLUSTERS else np.nan
+    return Standardised(exposed, unexposed, ratio, difference, float(pvalue))
 
-    def jackknife(values: FloatArray, value: float) -> float:
-        spread = ((values - value) ** 2).sum()
-        return float(np.sqrt((len(kept) - 1) / len(kept) * spread))
 
-    shares = []
-    for side in (1, 0):
-        value, values = (_logit(a, logistic) for a in (means[side], without[:, side]))
-        ends = t_interval(value, jackknife(values, value), df)
-        shares.append(Estimate(means[side], *(_back(end, logistic) for end in ends)))
-    log, logs = _log_ratio(means), _log_ratio(without.T)
-    se = jackknife(logs, log)
-    ratio = Estimate(*np.exp([log, *t_interval(log, se, df)]).tolist())
-    gap = float(means[1] - means[0])
-    ends = t_interval(gap, jackknife(without[:, 1] - without[:, 0], gap), df)
-    difference = Estimate(gap, *(float(end) for end in ends))
+def _error(value: Any, values: FloatArray) -> float:
+    """The jackknife's standard error, of the values without each bucket."""
+    g = len(values)
+    return float(np.sqrt((g - 1) / g * ((values - value) ** 2).sum()))
+
+
+def _jackknifed(
+    value: Any, values: FloatArray, df: float, back: Callable[[FloatArray], FloatArray]
+) -> Estimate:
+    """An estimate on the scale on which it is shown; without ends where clusters are too few."""
+    low, high = t_interval(value, _error(value, values), df)
     if not df + 1 >= MIN_CLUSTERS:
-        told = [Estimate(e.value, np.nan, np.nan) for e in (*shares, ratio, difference)]
-        return Standardised(*told, np.nan)
-    return Standardised(*shares, ratio, difference, float(t_pvalue(log, se, df)))
+        low = high = np.array(np.nan)
+    return Estimate(*(float(back(np.asarray(end))) for end in (value, low, high)))
 
 
 def clusters(n: FloatArray, n_accounts: float) -> float:
@@ -122,7 +130,7 @@ def later(
     y: FloatArray,
     yy: FloatArray,
     x: FloatArray,
-    late: FloatArray,
+    late: NDArray[np.bool_],
     *,
     n_accounts: float,
     logistic: bool = True,
@@ -148,18 +156,16 @@ def later(
     before, after = error
     if not before.sum() > 0:
         return Later(NOT_KNOWN, np.nan, np.nan)
-    gain = float(1 - after.sum() / before.sum())
+    gain = 1 - after.sum() / before.sum()
     rest = 1 - (after.sum() - after) / (before.sum() - before)
-    g = int((before > 0).sum())
-    se = np.sqrt((g - 1) / g * ((rest - gain) ** 2).sum())
     df = clusters(n[:, :, late], n_accounts) - 1
-    ends = t_interval(gain, se, df) if df + 1 >= MIN_CLUSTERS else (np.nan, np.nan)
+    told = _jackknifed(gain, rest[before > 0], df, np.asarray)
     size, total = sizes[:, late].ravel(), sums[:, late].ravel()
     expected = float((size * predicted.ravel()).sum())
     scale = np.c_[np.ones(size.size), _logit(predicted.ravel(), logistic)]
     slope = fit(scale, size, total, logistic)[1]
     ratio = float(total.sum() / expected) if expected else np.nan
-    return Later(Estimate(gain, *(float(end) for end in ends)), ratio, float(slope))
+    return Later(told, ratio, float(slope))
 
 
 def e_value(ratio: float) -> float:
@@ -258,7 +264,7 @@ def _of_nobody(n: FloatArray, y: FloatArray, n_accounts: float) -> Standardised:
     """Where a side has none or all: the Mantel-Haenszel difference, and what it says of the ratio.
 
     The ratio is from the shares as they are, its ends are where the ends of the difference put the
-    exposed share.
+    share of the exposed; of the others where nobody of these succeeds.
     """
     sides = [a[:, side] for side in (1, 0) for a in (y, n)]
     accounts = np.inf if np.isnan(n_accounts) else n_accounts
@@ -266,9 +272,10 @@ def _of_nobody(n: FloatArray, y: FloatArray, n_accounts: float) -> Standardised:
     found = mantel_haenszel(*(a.sum(axis=0) for a in sides), design=design)
     share, share_0 = (y[:, side].sum() / n[:, side].sum() for side in (1, 0))
     difference = Estimate(float(found.value), float(found.low), float(found.high))
-    ratio = NOT_KNOWN
     if share_0 > 0:
         ends = (max(share_0 + end, 0) / share_0 for end in difference[1:])
         ratio = Estimate(share / share_0, *ends)
-    shares = (Estimate(float(s), np.nan, np.nan) for s in (share, share_0))
-    return Standardised(*shares, ratio, difference, float(found.pvalue))
+    else:
+        ratio = Estimate(np.inf, share / max(share - difference.low, 1e-12), np.inf)
+    exposed, unexposed = (Estimate(float(s), np.nan, np.nan) for s in (share, share_0))
+    return Standardised(exposed, unexposed, ratio, difference, float(found.pvalue))

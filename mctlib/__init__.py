@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         value_of_speed,
     )
     from mctlib.runner.run import RunRecord, run_pack
+    from mctlib.scorecard import Scorecard, weekly_scorecard
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
@@ -65,6 +66,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
         "value_of_speed",
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
+    "mctlib.scorecard": ("Scorecard", "weekly_scorecard"),
     "mctlib.sources.dataset": ("open_log",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
@@ -108,6 +110,7 @@ __all__ = [
     "run_pack",
     "time_to_activation",
     "value_of_speed",
+    "weekly_scorecard",
 ]
 
 

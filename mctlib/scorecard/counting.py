@@ -223,17 +223,14 @@ def _life(
     gap = np.diff(week, prepend=-1)
     next_one = np.append(week[1:], n_weeks)
     next_one[np.append(first[1:], True)] = n_weeks
-    tables = [
-        pd.DataFrame({"week": week, "segment": segment, "n_new": first}),
-        pd.DataFrame({"week": week, "segment": segment, "n_returning": ~first & (gap < MONTH)}),
-        pd.DataFrame({"week": week, "segment": segment, "n_resurrected": ~first & (gap >= MONTH)}),
-    ]
+    kinds = {"n_new": first, "n_returning": ~first & (gap < MONTH)}
+    kinds |= {"n_resurrected": ~first & (gap >= MONTH), "n_dormant": np.zeros(len(user), bool)}
+    tables = [pd.DataFrame({"week": week, "segment": segment, **kinds})]
     for later in range(1, MONTH):
         idle = week + later < next_one
-        frame = {"week": week[idle] + later, "segment": segment[idle], "n_dormant": True}
-        tables.append(pd.DataFrame(frame))
-    life = pd.concat(tables).reindex(columns=["week", "segment", *LIFE]).fillna(0)
-    life = life.astype(dict.fromkeys(LIFE, "int64"))
+        frame = tables[0][["segment"]][idle].assign(**dict.fromkeys(LIFE, False))
+        tables.append(frame.assign(week=week[idle] + later, n_dormant=True))
+    life = pd.concat(tables).astype(dict.fromkeys(LIFE, "int64"))
     before = pd.DataFrame({"week": week + 1, "segment": segment, "n": 1.0})
     before["n_stayed"] = (next_one == week + 1).astype(float)
     before = before[before["week"] < n_weeks]

@@ -95,6 +95,7 @@ __all__ = [
     "RuleComparison",
     "RunRecord",
     "SparkLog",
+    "Scorecard",
     "Speed",
     "Step",
     "attribution_windows",

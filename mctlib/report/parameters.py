@@ -125,11 +125,18 @@ class RoiParameters(Parameters):
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}
 
 
+class ScorecardParameters(Parameters):
+    """Of notebooks/scorecard.ipynb."""
+
+    by: ColumnOrNone = ""
+
+
 MODELS: dict[str, type[Parameters]] = {
     "funnel": FunnelParameters,
     "activation": ActivationParameters,
     "attribution": AttributionParameters,
     "roi": RoiParameters,
+    "scorecard": ScorecardParameters,
 }
 
 # Days and money of the demo's story: whoever asks another dataset for all of a group left it there.

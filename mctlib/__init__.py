@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         value_of_speed,
     )
     from mctlib.runner.run import RunRecord, run_pack
+    from mctlib.scorecard import Scorecard, weekly_scorecard
     from mctlib.signals import Signals, signal_value
     from mctlib.sources.dataset import open_log
 
@@ -82,6 +83,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
         "value_of_speed",
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
+    "mctlib.scorecard": ("Scorecard", "weekly_scorecard"),
     "mctlib.signals": ("Signals", "signal_value"),
     "mctlib.sources.dataset": ("open_log",),
 }
@@ -114,6 +116,7 @@ __all__ = [
     "RunRecord",
     "Signals",
     "SparkLog",
+    "Scorecard",
     "Speed",
     "Step",
     "attribution_windows",
@@ -132,6 +135,7 @@ __all__ = [
     "signal_value",
     "time_to_activation",
     "value_of_speed",
+    "weekly_scorecard",
 ]
 
 

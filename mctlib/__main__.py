@@ -1,7 +1,8 @@
 """The commands: `python -m mctlib run params/weekly.yaml`.
 
 Exit codes: 0 good, 1 a notebook failed or events violate their plan, 2 wrong parameters or data or
-no room (one line a mistake on stderr, nothing was published), 130 stopped by Ctrl-C or a scheduler.
+no room (one line a mistake on stderr, nothing was published), 3 new alerts and 4 messages that did
+not arrive (where --fail-on asks for them), 130 stopped by Ctrl-C or a scheduler.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import click
 
+from mctlib.commands.alerting import alerts, beat, code_of, fail_on, timeline
 from mctlib.commands.checking import check
 from mctlib.commands.loading import forget, load, load_and_tell
 from mctlib.commands.new import draft_data, draft_pack, draft_plan, new
@@ -166,7 +168,17 @@ def main() -> None:
 )
 @click.option("--as-of", help="A day in place of the pack's own.")
 @click.option("--back", help="Make the runs of so many weeks before first, such as 12w.")
-def run(pack: Path, jobs: int | None, outputs: Path, as_of: str | None, back: str | None) -> None:
+@fail_on
+@click.option("--heartbeat", help="Environment variable with a URL to call after a good run.")
+def run(
+    pack: Path,
+    jobs: int | None,
+    outputs: Path,
+    as_of: str | None,
+    back: str | None,
+    fail_on: tuple[str, ...],
+    heartbeat: str | None,
+) -> None:
     """Run a PACK (params/weekly.yaml) and publish its reports as HTML."""
     from mctlib.contract import DataError, ParameterError
     from mctlib.runner.run import past_days, run_pack
@@ -186,7 +198,11 @@ def run(pack: Path, jobs: int | None, outputs: Path, as_of: str | None, back: st
         line = f"{report.name}: {said}"
         click.echo(textwrap.fill(line, 100, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(f"\n{record.folder}/index.html")
-    sys.exit(0 if record.status == "good" else 1)
+    if record.status != "good":
+        sys.exit(1)
+    if heartbeat:
+        beat(heartbeat)
+    sys.exit(code_of(fail_on, record.n_alerts, record.n_undelivered))
 
 
 @main.command()
@@ -217,7 +233,7 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
             load_and_tell(name)
         guesses = path.read_text("utf-8").count("guessed?")
         click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
-    context.invoke(run, pack=params / f"{name}.yaml", outputs=Path("outputs"))
+    context.invoke(run, pack=params / f"{name}.yaml", outputs=Path("outputs"), fail_on=())
 
 
 def _must_be_of(pack: Path, name: str) -> None:
@@ -242,6 +258,8 @@ main.add_command(load)
 main.add_command(forget)
 main.add_command(check)
 main.add_command(new)
+main.add_command(alerts)
+main.add_command(timeline)
 
 if __name__ == "__main__":
     main(prog_name="python -m mctlib")

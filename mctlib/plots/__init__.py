@@ -22,6 +22,7 @@ from mctlib.plots.funnel import (
     plot_rules,
 )
 from mctlib.plots.roi import plot_before_after, plot_rungs
+from mctlib.plots.scorecard import plot_lifecycle, plot_weeks
 
 __all__ = [
     "plot_activation_curves",
@@ -40,10 +41,12 @@ __all__ = [
     "plot_funnel_weeks",
     "plot_landmark",
     "plot_late_converters",
+    "plot_lifecycle",
     "plot_partners",
     "plot_rank_bump",
     "plot_rules",
     "plot_rungs",
+    "plot_weeks",
     "plot_windows",
     "style",
 ]

@@ -161,12 +161,19 @@ class AuditParameters(Parameters):
     """Of notebooks/audit.ipynb."""
 
 
+class ScorecardParameters(Parameters):
+    """Of notebooks/scorecard.ipynb."""
+
+    by: ColumnOrNone = ""
+
+
 MODELS: dict[str, type[Parameters]] = {
     "funnel": FunnelParameters,
     "activation": ActivationParameters,
     "attribution": AttributionParameters,
     "roi": RoiParameters,
     "audit": AuditParameters,
+    "scorecard": ScorecardParameters,
 }
 
 # Days and money of the demo's story: whoever asks another dataset for all of a group left it there.

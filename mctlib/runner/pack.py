@@ -9,7 +9,7 @@ import difflib
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
 import yaml
@@ -29,11 +29,14 @@ from mctlib.runner.record import NAME, Report
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root, shown
 from mctlib.strict_yaml import Loader, fault_of, read, sound
-from mctlib.tracking_plan.reading import complaints
+from mctlib.tracking_plan.plan import ROLES
+from mctlib.tracking_plan.reading import complaints, read_plan
 
 PACK_NAME = r"\w[\w .-]*"  # its reports are a folder of outputs/
 NO_PACK = ("store", "index.html")  # stand there already
 LONGEST = "7d"  # of a notebook
+SCORECARD = "scorecard"  # the notebook that finds alerts
+VARIABLE = r"[A-Z][A-Z0-9_]*"  # the name of an environment variable
 OF_THE_PACK = ("dataset", "as_of")  # parameters that are the same for all of its notebooks
 
 
@@ -51,11 +54,21 @@ class Entry(BaseModel):
     note: dict[str, str] = {}
 
 
+class Mailing(BaseModel):
+    """Pages of a run for some readers. to: name of an environment variable, with their address."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+    to: str
+    pages: list[str] = Field(default=["index"], min_length=1)
+    kind: Annotated[Literal["html", "pdf"], Field(alias="as")] = "html"
+
+
 class Pack(BaseModel):
     """The content of a pack file.
 
     keep: how many good runs stay; all of them when not given. timeout: the longest time that a
-    notebook may take.
+    notebook may take. alerts: role -> name of the environment variable that holds the address;
+    base_url: that of the one with the address of the pages. deliver: pages that are mailed.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -66,6 +79,9 @@ class Pack(BaseModel):
     )
     keep: int | None = Field(default=None, ge=1)
     timeout: Annotated[str, BeforeValidator(str)] = "30min"
+    alerts: dict[str, str] = {}
+    base_url: str = ""
+    deliver: list[Mailing] = []
 
 
 class _Planned(NamedTuple):
@@ -133,6 +149,7 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
         log = sources.open_log(pack.dataset, verify=True)
         with mistakes.noted():
             pack.as_of = _resolve(path, as_of or pack.as_of, log)
+        mistakes += _wrong_targets(path, pack, log)
     own = {key: Given(shown(path), getattr(pack, key)) for key in OF_THE_PACK}
     reports = []
     for plan in plans:
@@ -146,6 +163,39 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
     mistakes.tell()
     assert log is not None  # else it was told
     return pack, log, reports
+
+
+def scorecard_of(pack: Pack) -> str:
+    """The report that finds a pack's alerts; "" for none."""
+    return next((n for n, e in pack.notebooks.items() if (e.notebook or n) == SCORECARD), "")
+
+
+def _wrong_targets(path: Path, pack: Pack, log: EventLog) -> list[str]:
+    """Sentences about roles, variables and pages that a pack's messages cannot have."""
+    wrong = []
+    named = {f"alerts, {role}": variable for role, variable in pack.alerts.items()}
+    named |= {f"deliver, {i + 1}, to": mailing.to for i, mailing in enumerate(pack.deliver)}
+    named |= {"base_url": pack.base_url} if pack.base_url else {}
+    for where, variable in named.items():
+        if not re.fullmatch(VARIABLE, variable):
+            wrong.append(
+                f'{shown(path)}: "{where}" must be the name of an environment variable, such as '
+                "ALERT_URL_ANALYST; the address stands in that variable, not in a file."
+            )
+    roles = read_plan(log.plan).roles if log.plan else ROLES
+    for role in pack.alerts:
+        if role not in roles:
+            near = nearest(role, roles) or f" Known are {', '.join(roles)}."
+            wrong.append(f'{shown(path)}: alerts: "{role}" is not among the plan\'s roles.{near}')
+    if pack.alerts and not scorecard_of(pack):
+        wrong.append(f'{shown(path)}: alerts are found by the notebook "{SCORECARD}"; add it.')
+    pages = ["index", *pack.notebooks]
+    for page in [page for mailing in pack.deliver for page in mailing.pages]:
+        if page not in pages:
+            wrong.append(
+                f'{shown(path)}: deliver: there is no page "{page}".{nearest(page, pages)}'
+            )
+    return wrong
 
 
 def _check_timeout(path: Path, timeout: str) -> None:
@@ -216,7 +266,7 @@ def _resolve(path: Path, as_of: str, log: EventLog) -> str:
     """The day up to which a pack reads, checked against the data."""
     first, last = log.first_event, last_day(log)
     if as_of == "latest":
-        return f"{last:%Y-%m-%d}" if last > log.last_event else last_complete_day(log.last_event)
+        return resolved(as_of, log)
     at = read_day(f"{shown(path)}: as_of", as_of, last, "latest, ")
     if at < first or at.normalize() > last:
         run = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
@@ -224,6 +274,14 @@ def _resolve(path: Path, as_of: str, log: EventLog) -> str:
             f"{shown(path)}: as_of {as_of} lies outside the data, which run from {run}."
         )
     return as_of
+
+
+def resolved(as_of: str, log: EventLog) -> str:
+    """A day as it is, and of "latest" the last complete one of the data."""
+    if as_of != "latest":
+        return as_of
+    last = last_day(log)
+    return f"{last:%Y-%m-%d}" if last > log.last_event else last_complete_day(log.last_event)
 
 
 def last_complete_day(last_event: pd.Timestamp) -> str:

@@ -64,11 +64,22 @@ def write_pages(record: RunRecord, folder: Path, home: Path | None = None) -> No
     past = runs_of(home)[0] if home else []
     mark_restated(record, past)
     pages.write_reports(record, folder, courses(record, past))
-    facts = json.dumps(dataclasses.asdict(record), indent=1, default=str)
-    (folder / RECORD).write_text(facts, "utf-8")
+    (folder / RECORD).write_text(_facts(record), "utf-8")
     (folder / "index.html").write_text(pages.of_run(record, courses(record, past)), "utf-8")
     for path in [*folder.rglob("*"), folder]:
         settle(path)
+
+
+def rewrite(record: RunRecord) -> None:
+    """Put what happened after a run was published into its run.json."""
+    place = Path(record.folder) / RECORD
+    fresh = place.with_name(f".{RECORD}.{os.getpid()}.tmp")
+    fresh.write_text(_facts(record), "utf-8")
+    fresh.replace(place)
+
+
+def _facts(record: RunRecord) -> str:
+    return json.dumps(dataclasses.asdict(record), indent=1, default=str)
 
 
 def publish(record: RunRecord, folder: Path, home: Path, keep: int | None) -> RunRecord:

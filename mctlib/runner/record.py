@@ -36,7 +36,8 @@ class Report:
 class RunRecord:
     """A run; `folder` holds its index.html. `fingerprint` identifies the loaded data.
 
-    notes: what was mended or skipped on the way.
+    notes: what was mended, skipped or sent on the way. n_alerts, n_undelivered: new alerts, and
+    messages that did not arrive.
     """
 
     pack: str
@@ -51,3 +52,5 @@ class RunRecord:
     notebooks: list[Report]
     folder: str = ""
     notes: list[str] = field(default_factory=list)
+    n_alerts: int = 0
+    n_undelivered: int = 0

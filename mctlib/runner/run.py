@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -14,15 +15,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from mctlib.alerts import sending
 from mctlib.contract import ParameterError, as_timestamp
+from mctlib.eventlog.event_log import EventLog
 from mctlib.runner import execute, publish
-from mctlib.runner.pack import Pack, check_pack
+from mctlib.runner.pack import Pack, check_pack, resolved, scorecard_of
 from mctlib.runner.record import Report, RunRecord
 from mctlib.sources.project import project_root, shown
 from mctlib.sources.snapshot import HANDED, handing
 
 __all__ = ["RunRecord", "run_pack"]
 
+ROOM = 100_000_000  # bytes that a run needs to begin
 VERSIONS = (
     "mctlib",
     "duckdb",
@@ -75,6 +79,7 @@ def run_pack(
     pack, data, reports = check_pack(path, as_of)
     home = Path(outputs).resolve() / path.stem
     home.mkdir(parents=True, exist_ok=True)
+    _need_room(home)
     with publish.locked(home):
         publish.remove_leftovers(home)
         # no other run, not even a worker of a killed one, writes here
@@ -93,11 +98,40 @@ def run_pack(
                 with (folder / "log.txt").open("a", encoding="utf-8") as lines:
                     print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
                 publish.write_pages(record, folder, home)
-                return publish.publish(record, folder, home, pack.keep)
+                record = publish.publish(record, folder, home, pack.keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 publish.remove_leftovers(home)
+    _tell(record, pack, data)
+    return record
+
+
+def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
+    """Send what a run found to those whom its pack names; only of the newest day of the data."""
+    name, folder = scorecard_of(pack), Path(record.folder)
+    found = next((r for r in record.notebooks if r.name == name and r.status == "good"), None)
+    if not (found or pack.deliver):
+        return
+    newest = resolved("latest", log)
+    if as_timestamp(record.as_of) < as_timestamp(newest):
+        if pack.alerts or pack.deliver:
+            record.notes.append(f"Nothing is sent of {record.as_of}: the data go on to {newest}.")
+        return
+    about = {"dataset": pack.dataset, "pack": record.pack, "as_of": record.as_of}
+    done = []
+    if found:
+        base = os.environ.get(pack.base_url, "") if pack.base_url else ""
+        tables = folder / "tables" / name
+        done.append(sending.send_alerts(tables, targets=pack.alerts, base=base, **about))
+    for mailing in pack.deliver if record.status == "good" else ():
+        asked = {"to": mailing.to, "pages": mailing.pages, "kind": mailing.kind}
+        done.append(sending.send_pages(folder, **asked, **about))
+    for each in done:
+        record.notes += each.notes
+        record.n_alerts += each.n_new
+        record.n_undelivered += each.n_undelivered
+    publish.rewrite(record)
 
 
 def past_days(path: str | Path, back: str, as_of: str | None = None) -> list[str]:
@@ -146,6 +180,13 @@ def _record(
         versions={"python": python} | {name: version(name) for name in VERSIONS},
         notebooks=reports,
     )
+
+
+def _need_room(home: Path) -> None:
+    """A run that begins on a full disk would only end later. Raises OSError."""
+    if shutil.disk_usage(home).free < ROOM:
+        rule = f"less than {ROOM // 1_000_000} MB are free; nothing was run"
+        raise OSError(errno.ENOSPC, rule, str(home))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from mctlib.activation import time_to_activation
 from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.steps import as_step
 from mctlib.results import together
 from mctlib.roi import value_of_speed
 from mctlib.scorecard.causes import WEEK
@@ -55,7 +56,7 @@ def with_cohorts(
     extra = [monthly[monthly["week"] >= 3].assign(metric=MONTHLY, kind="count")]
     extra[0]["sum_value"] = extra[0]["n_units"]
     if meter := _activation(meters):
-        start = log.step(meters.plan.start)
+        start = as_step(meters.plan.start, "start", meters.plan.meanings())
         try:
             rate = Rate(meter.of, start, str(meter.of.within))
             daily = daily_metric(log, rate, as_of=as_of, by=next(iter(by), None)).table
@@ -150,7 +151,8 @@ def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> p
     meter = _activation(meters)
     if meter is None:
         return pd.DataFrame(columns=KPIS)
-    asked = {"start": meters.plan.start, "activation": meter.of, "as_of": as_of}
+    start = as_step(meters.plan.start, "start", meters.plan.meanings())
+    asked: dict[str, Any] = {"start": start, "activation": meter.of, "as_of": as_of}
     tables = []
     for each in dict.fromkeys([(), tuple(by)]):
         summary = time_to_activation(log, **asked, by=list(each) or None).summary
@@ -228,7 +230,7 @@ def recovered(
     """Beside each answer: what came back since, and what its slowness cost.
 
     recovered_change: the last four of the eight weeks since it was shipped against those between
-    the fall and then, relative; missed, missed_per_day: until it was answered, see `roi.value_of_speed`.
+    the fall and then, relative; missed, missed_per_day: until it was answered (`value_of_speed`).
     """
     totals = weeks.of()
     known = alerts.set_index("alert_id")

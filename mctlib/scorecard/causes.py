@@ -46,7 +46,8 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
                 if n_back >= 2:
                     spell["back_on"], n_back = row["week"], 0
     newest = judged["week"].max() if len(judged) else pd.NaT
-    return pd.DataFrame(found, columns=LOSSES).assign(newest=newest)
+    days = dict.fromkeys(("since", "back_on"), "datetime64[ns]")
+    return pd.DataFrame(found, columns=LOSSES).astype(days).assign(newest=newest)
 
 
 LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -76,40 +76,43 @@ class Weeks:
 SUMS = ["n_units", "n_success", "sum_value", "sum_square"]
 
 
-def count(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> Weeks:
-    """Count all whole weeks up to ``as_of``. Raises ParameterError: there is none."""
-    begin = int(log.first_event.value // 1000)
-    until = log.as_of(as_of)
-    last = pd.Timestamp(log.calendar.last_weeks(until, 1)[0])
-    first = pd.Timestamp(log.calendar.last_weeks(begin - 1, 1)[1]) + pd.Timedelta("1D")
-    # a log that begins within a week has not the whole of it, unless by less than a day
-    if begin - log.calendar.period(first, first, "first")[0] >= DAY_US:
-        first += pd.Timedelta("7D")
-    n = (last - first).days // 7 + 1
+def count(
+    log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str], daily: bool = False
+) -> Weeks:
+    """Count all whole weeks up to ``as_of``; ``daily``: weeks that end on its day, not the log's.
+
+    Raises ParameterError: there is none.
+    """
+    until, zone = log.as_of(as_of), log.calendar.timezone
+    if daily:
+        end = pd.Timestamp(until + 1, unit="us", tz="UTC").tz_convert(zone).normalize()
+    else:
+        end = pd.Timestamp(log.calendar.last_weeks(until, 1)[1]) + pd.Timedelta("1D")
+    end = end.tz_localize(None)
+    n = (end - log.first_event.tz_convert(zone).tz_localize(None).normalize()).days // 7
     if n < 1:
         raise ParameterError(f"as_of: no whole week of the data is over at {as_of}.")
-    weeks = {f"{first + pd.Timedelta(days=7 * k):%Y-%m-%d}": k for k in range(n)}
+    days = [end - pd.Timedelta(days=7 * ago) for ago in range(n, -1, -1)]
+    first = days[0]
+    bounds = np.array([log.calendar.period(day, day, "week")[0] for day in days])
     dims = [*by, *(["platform"] if "platform" not in by and _filled(log, "platform") else [])]
     steps = [meters.active]
     for meter in meters.all:
         steps += [step for step in (meter.of, meter.per) if step and step not in steps]
     kernel = partial(
         _count_weeks,
-        weeks=weeks,
-        begin=log.calendar.period(first, first, "first")[0],
+        bounds=bounds,
         bits=[_bits(steps, meter) for meter in meters.all if meter.kind != "mean"],
         proofs=proofs(log, steps, implied={}),
         by=tuple(by),
     )
-    found = log.reduce(kernel, events=steps, by=[*dims, "week"], as_of=as_of)
+    found = log.reduce(kernel, events=steps, by=dims, as_of=as_of)
     tables = [found["counts"]]
     for meter in meters.all:
         if meter.kind == "mean":
-            kernel = partial(_sum_values, name=meter.name, weeks=weeks, by=tuple(by))
+            kernel = partial(_sum_values, name=meter.name, bounds=bounds, by=tuple(by))
             tables.append(
-                log.reduce(
-                    kernel, events=[meter.of], by=[*dims, "week"], as_of=as_of, values=meter.number
-                )
+                log.reduce(kernel, events=[meter.of], by=dims, as_of=as_of, values=meter.number)
             )
     micro = {steps.index(meter.of): meter.micro for meter in meters.all if meter.micro}
     cells = found["cells"]
@@ -136,17 +139,16 @@ def _bits(steps: Sequence[Step], meter: Meter) -> tuple[str, str, int, int]:
 def _count_weeks(
     j: Journeys,
     *,
-    weeks: Mapping[str, int],
-    begin: int,
+    bounds: Ints,
     bits: Sequence[tuple[str, str, int, int]],
     proofs: Sequence[Proof],
     by: Sequence[str],
 ) -> dict[str, pd.DataFrame]:
     """Kernel: a user's rows of one week are one; the first says the platform."""
-    level = np.array([weeks.get(label, -1) for label in j.levels["week"]], int)
-    start, _ = ranges(j.user, j.dims["week"])
+    of_row = _week_of(j.time, bounds)
+    start, _ = ranges(j.user, of_row)
     mask = np.bitwise_or.reduceat(j.mask, start) if len(start) else j.mask
-    week = level[j.dims["week"][start]]
+    week, n_weeks = of_row[start], len(bounds) - 1
     segment, labels = j.segments(start, by)
     platform = j.dims.get("platform", np.zeros(len(j), int))[start]
     inside = week >= 0
@@ -174,13 +176,19 @@ def _count_weeks(
         else:
             both = sums(has(per) & has(of))
             tables.append(_table(frame, name, kind, sums(has(per)), success=both))
-    life, stayed = _life(j.user[start], week, active & inside, labels[segment], len(weeks))
+    life, stayed = _life(j.user[start], week, active & inside, labels[segment], n_weeks)
     tables.append(_table(stayed, STAYED, "rate", stayed["n"], success=stayed["n_stayed"]))
     return {
         "counts": pd.concat(tables, ignore_index=True),
         "life": life,
-        "cells": _cells(j, proofs, begin, len(weeks)),
+        "cells": _cells(j, proofs, bounds),
     }
+
+
+def _week_of(time: Ints, bounds: Ints) -> Ints:
+    """The week of each moment, -1 where it lies in none of them."""
+    week = np.searchsorted(bounds, time, "right") - 1
+    return np.where(week == len(bounds) - 1, -1, week)
 
 
 def _table(
@@ -223,17 +231,14 @@ def _life(
     gap = np.diff(week, prepend=-1)
     next_one = np.append(week[1:], n_weeks)
     next_one[np.append(first[1:], True)] = n_weeks
-    tables = [
-        pd.DataFrame({"week": week, "segment": segment, "n_new": first}),
-        pd.DataFrame({"week": week, "segment": segment, "n_returning": ~first & (gap < MONTH)}),
-        pd.DataFrame({"week": week, "segment": segment, "n_resurrected": ~first & (gap >= MONTH)}),
-    ]
+    kinds = {"n_new": first, "n_returning": ~first & (gap < MONTH)}
+    kinds |= {"n_resurrected": ~first & (gap >= MONTH), "n_dormant": np.zeros(len(user), bool)}
+    tables = [pd.DataFrame({"week": week, "segment": segment, **kinds})]
     for later in range(1, MONTH):
         idle = week + later < next_one
-        frame = {"week": week[idle] + later, "segment": segment[idle], "n_dormant": True}
-        tables.append(pd.DataFrame(frame))
-    life = pd.concat(tables).reindex(columns=["week", "segment", *LIFE]).fillna(0)
-    life = life.astype(dict.fromkeys(LIFE, "int64"))
+        frame = tables[0][["segment"]][idle].assign(**dict.fromkeys(LIFE, False))
+        tables.append(frame.assign(week=week[idle] + later, n_dormant=True))
+    life = pd.concat(tables).astype(dict.fromkeys(LIFE, "int64"))
     before = pd.DataFrame({"week": week + 1, "segment": segment, "n": 1.0})
     before["n_stayed"] = (next_one == week + 1).astype(float)
     before = before[before["week"] < n_weeks]
@@ -241,7 +246,7 @@ def _life(
     return life.groupby(["week", "segment"], as_index=False).sum(), stayed
 
 
-def _cells(j: Journeys, proofs: Sequence[Proof], begin: int, n_weeks: int) -> pd.DataFrame:
+def _cells(j: Journeys, proofs: Sequence[Proof], bounds: Ints) -> pd.DataFrame:
     """Of the server's records of an event in a week: how many were tracked within a day."""
     first = first_rows(j.user)
     users, platform = j.user[first], j.dims.get("platform", np.zeros(len(j), int))[first]
@@ -250,8 +255,8 @@ def _cells(j: Journeys, proofs: Sequence[Proof], begin: int, n_weeks: int) -> pd
         if proof.source != "backend":
             continue
         line = lines_of(proof.user, users)
-        week = (proof.time - begin) // WEEK_US
-        mine = (line != NOWHERE) & (week >= 0) & (week < n_weeks)
+        week = _week_of(proof.time, bounds)
+        mine = (line != NOWHERE) & (week >= 0)
         line, time = line[mine], proof.time[mine]
         row = np.flatnonzero(j.has(bit))
         tracked = np.searchsorted(users, j.user[row]), j.time[row]
@@ -309,12 +314,10 @@ def _arrived(log: EventLog, end: int) -> dict[str, float]:
     return dict(zip(late["platform"], late["share"]))
 
 
-def _sum_values(
-    j: Journeys, *, name: str, weeks: Mapping[str, int], by: Sequence[str]
-) -> pd.DataFrame:
+def _sum_values(j: Journeys, *, name: str, bounds: Ints, by: Sequence[str]) -> pd.DataFrame:
     """Kernel: rows with a number, their sum, and that of their squares."""
     assert j.value is not None
-    week = np.array([weeks.get(label, -1) for label in j.levels["week"]], int)[j.dims["week"]]
+    week = _week_of(j.time, bounds)
     rows = np.flatnonzero(~np.isnan(j.value) & (week >= 0))
     value = j.value[rows]
     platform = j.dims.get("platform", np.zeros(len(j), int))[rows]

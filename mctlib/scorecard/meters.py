@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -85,21 +85,23 @@ def plan_of_events(log: EventLog) -> Plan:
 
 def meters_of(log: EventLog, plan: Plan) -> Meters:
     """The plan's numbers, as far as the log holds their events."""
-    active = log.step(plan.active) if plan.active else Step(ANY)
+    words = plan.meanings()
+    active = as_step(plan.active, "active", words) if plan.active else Step(ANY)
     if plan.active and log.missing_events([active]):
         active = Step(ANY)
     found: list[Meter] = []
     left_out = []
     for name, metric in plan.metrics.items():
-        meter = _of_metric(log, plan, name, metric)
+        meter = _of_metric(plan, name, metric, words)
         if log.missing_events([meter.of, *([meter.per] if meter.per else [])]):
             left_out.append(f"“{meter.label}” is not shown: its events do not occur.")
         else:
             found.append(meter)
-    told = [meter.of.parts for meter in found if meter.kind == "rate" and meter.per is None]
+    told = [meter.of for meter in found if meter.kind == "rate" and meter.per is None]
     for name, each in plan.micro_conversions.items():
-        step = log.step(name)
-        if step.parts not in (*told, active.parts) and not log.missing_events([step]):
+        step = words[name]
+        known = any(_same(step, other) for other in (*told, active))
+        if not known and not log.missing_events([step]):
             found.append(_of_micro(name, each, step))
     room = MATCHERS - 1
     if sum(1 + bool(meter.per) for meter in found) > room:
@@ -124,18 +126,22 @@ def _watched(found: Sequence[Meter], left_out: list[str]) -> list[Meter]:
     return chosen
 
 
-def _of_metric(log: EventLog, plan: Plan, name: str, metric: Metric) -> Meter:
-    of = log.step(metric.of)
-    micro = next(
-        (n for n, m in plan.micro_conversions.items() if log.step(n).parts == of.parts), ""
-    )
+def _same(one: Step, other: Step) -> bool:
+    """Whether the same rows count."""
+    wheres = [[part.where for part in step.parts] for step in (one, other)]
+    return one.names == other.names and wheres[0] == wheres[1]
+
+
+def _of_metric(plan: Plan, name: str, metric: Metric, words: Mapping[str, Step]) -> Meter:
+    of = as_step(metric.of, "event", words)
+    micro = next((n for n in plan.micro_conversions if _same(words[n], of)), "")
     each = plan.micro_conversions.get(micro)
     return Meter(
         name=name,
         label=metric.label or in_words(name),
         kind=metric.kind,
         of=of,
-        per=log.step(metric.per) if metric.per not in ("", "active") else None,
+        per=as_step(metric.per, "event", words) if metric.per not in ("", "active") else None,
         number=metric.property,
         micro=micro,
         bad=metric.bad,

@@ -48,7 +48,7 @@ class Scorecard(Result):
 
     ================== =============================================================================
     alert_id           <metric>-<loss, fall or rise>[-<platform>]-<first day of its week>
-    metric, label, kind, platform, since, severity (warn, severe)
+    metric, label, unit ("%", or what is counted), kind, platform, since, severity (warn, severe)
     value, p0          of its first week, and of the 12 usable weeks before; of a loss the newest
                        completeness, and what it was
     rel_change ±       of these
@@ -103,6 +103,7 @@ def weekly_scorecard(
     as_of: Any,
     by: str | None = "channel",
     acts: pd.DataFrame | None = None,
+    daily: bool = False,
 ) -> Scorecard:
     """Tell what moved in the last complete week, why, and who acts.
 
@@ -123,6 +124,8 @@ def weekly_scorecard(
         Column that splits the users on the board; "" or None for none.
     acts : DataFrame, optional
         What people did: alert_id, day, act (ack, snooze, close), until, by.
+    daily : bool
+        Weeks end on the day of ``as_of``, and only a fall of 25 % with p <= .0005 is alerted.
 
     Returns
     -------
@@ -153,11 +156,11 @@ def weekly_scorecard(
     for column in as_columns(by):
         log.check_column(column)
     meters = meters_of(log, plan)
-    counted = count(log, meters, as_of=as_of, by=columns)
+    counted = count(log, meters, as_of=as_of, by=columns, daily=daily)
     weeks, shown = board.with_cohorts(log, counted, meters, as_of=as_of, by=columns)
     today = pd.Timestamp(log.as_of(as_of) + 1, unit="us").normalize()
     timeline = _entries(log, today)
-    watched = watch(counted, meters, timeline)
+    watched = watch(counted, meters, timeline, daily=daily)
     known = known_at(log.table("responses"), today)
     alerts, history = with_acts(watched.alerts, read_acts(acts), known, meters, today)
     told = answers(known, alerts, meters, today)

@@ -22,12 +22,13 @@ from mctlib.scorecard.causes import (
 )
 from mctlib.scorecard.counting import Weeks
 from mctlib.scorecard.meters import ANALYST, COLLECTOR, COORDINATOR, Meter, Meters
-from mctlib.stats.monitoring import REOPENS, weekly_alerts
+from mctlib.stats.monitoring import LEVEL, REOPENS, weekly_alerts
 
 LEFT_OUT = ("outage", "holiday")  # kinds of the timeline: their weeks are not judged
+DAILY_FALL, DAILY_LEVEL = 0.25, 0.0005  # of a look every day, beside the weekly rule
 MOSTLY = 0.5  # of a change that the mix makes: it is called the mix's
 ALERTS = """
-alert_id metric label kind platform since severity value p0 rel_change rel_change_ci_lower
+alert_id metric label unit kind platform since severity value p0 rel_change rel_change_ci_lower
 rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
 study_change_ci_upper n_controls mix_change role who owner state closed_on news
 """.split()  # noqa: SIM905
@@ -47,16 +48,22 @@ class Watched:
     last: pd.Timestamp
 
 
-def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame) -> Watched:
-    """Judge all weeks; make alerts of falls, rises and lost tracking."""
+def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool = False) -> Watched:
+    """Judge all weeks; make alerts of falls, rises and lost tracking.
+
+    daily: by the rule for every day's look, which adds large and sure falls alone.
+    """
     skip = timeline.loc[timeline["kind"].isin(LEFT_OUT), "day"].astype(str).tolist()
     named = {meter.name: meter for meter in meters.watched}
-    rule = {
+    rule: dict[str, Any] = {
         "threshold": {name: meter.threshold.warn for name, meter in named.items()},
         "severe": {name: meter.threshold.severe for name, meter in named.items()},
         "bad": {name: meter.bad for name, meter in named.items()},
         "skip": skip,
+        "level": LEVEL,
     }
+    if daily:
+        rule |= {"threshold": DAILY_FALL, "severe": DAILY_FALL, "level": DAILY_LEVEL}
     table = weeks.of()
     own = table["metric"].isin(list(named))
     judged = pd.concat(
@@ -94,6 +101,7 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
         "alert_id": f"{meter.name}-{kind}-{opened['since']:%Y-%m-%d}",
         "metric": meter.name,
         "label": meter.label,
+        "unit": "%" if meter.kind == "rate" else meter.number,
         "kind": kind,
         "platform": "",
         "since": opened["since"],
@@ -152,6 +160,7 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             "alert_id": f"{spell['micro']}-loss-{spell['platform']}-{spell['since']:%Y-%m-%d}",
             "metric": spell["micro"],
             "label": micros[spell["micro"]].label,
+            "unit": "%",
             "kind": "loss",
             "platform": spell["platform"],
             "since": spell["since"],
@@ -190,6 +199,7 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
             "alert_id": f"everything-{'fall' if change < 0 else 'rise'}-{spell[0]:%Y-%m-%d}",
             "metric": "everything",
             "label": "Everything",
+            "unit": "",
             "kind": "fall" if change < 0 else "rise",
             "platform": "",
             "since": spell[0],

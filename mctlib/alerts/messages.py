@@ -1,0 +1,248 @@
+"""One message a role and run: its words, and the forms of mail, Slack, Teams and webhooks."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from mctlib.headlines import PLATFORMS, TIGHT, named
+from mctlib.scorecard.narrative_first import moved
+
+SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
+TEAMS_BYTES = 27_000  # of 28 KB that are taken
+ACT, DONE = "\u25b2", "\u25cf"
+NEWS, STILL, BACK, LEVEL = "open", "still open", "recovered", "new level"  # what an item says
+CHAT_MARKS = re.compile(r"([\\`*_\[\]~|])")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An alert in a message: its finding, its number, what else is known."""
+
+    alert_id: str
+    what: str
+    title: str
+    number: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """What one role is told by one run."""
+
+    role: str
+    subject: str
+    items: tuple[Item, ...]
+    link: str
+    foot: str
+
+    @property
+    def text(self) -> str:
+        """Plain words, the whole of it."""
+        lines = [self.subject]
+        for item in self.items:
+            lines += ["", f"{mark(item)} {item.title}", *([item.number] if item.number else [])]
+            lines += [f"{name}: {value}" for name, value in item.facts]
+        return "\n".join([*lines, "", *([self.link] if self.link else []), self.foot])
+
+    def to_json(self) -> str:
+        """As it is kept while it could not be delivered."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Message:
+        """As `to_json` wrote it. Raises ValueError, KeyError or TypeError: it did not."""
+        told = json.loads(text)
+        items = [
+            Item(**{**item, "facts": tuple(map(tuple, item["facts"]))}) for item in told["items"]
+        ]
+        return cls(**{**told, "items": tuple(items)})
+
+
+def mark(item: Item) -> str:
+    """The sign of what is told."""
+    return DONE if item.what in (BACK, LEVEL) else ACT
+
+
+def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
+    """An alert in words."""
+    if what in (BACK, LEVEL):
+        label = named(alert["label"])
+        title = f"{label} is back where it was" if what == BACK else f"{label} has a new level"
+        return Item(alert["alert_id"], what, f"{title}, after {alert['age_days']:.0f} days")
+    if what == STILL:
+        title = f"{moved(alert)}, {alert['state']} for {alert['age_days']:.0f} days"
+        return Item(alert["alert_id"], what, title)
+    facts = [("Tracking", _tracking(alert))] if alert["metric"] != "everything" else []
+    if alert["coincides"]:
+        facts.append(("Coincides with", f"{alert['coincides']}{_study(alert)}"))
+    said = reasons[reasons["alert_id"] == alert["alert_id"]]
+    if len(said) and said["n_answers"].iloc[0] >= 10:
+        top = said.iloc[0]
+        facts.append(
+            ("Users say", f"“{top['reason']}”, {top['n_answers']:.0f} of {top['n_no']:.0f}")
+        )
+    facts.append(("Who", str(alert["who"])))
+    return Item(alert["alert_id"], what, moved(alert), _number(alert), tuple(facts))
+
+
+def _tracking(alert: Mapping[str, Any]) -> str:
+    if alert["kind"] == "loss":
+        platform = alert["platform"]
+        return f"events get lost on {PLATFORMS.get(platform, platform)}"
+    return "complete, as far as the server knows: this is behaviour"
+
+
+def _study(alert: Mapping[str, Any]) -> str:
+    if not alert["n_controls"] or pd.isna(alert["study_change"]):
+        return ""
+    low, high = 100 * alert["study_change_ci_lower"], 100 * alert["study_change_ci_upper"]
+    return (
+        f"; against {alert['n_controls']:.0f} numbers that it cannot touch "
+        f"{100 * alert['study_change']:+.0f}{TIGHT}% ({low:+.0f} to {high:+.0f})"
+    )
+
+
+def _number(alert: Mapping[str, Any]) -> str:
+    if pd.isna(alert["value"]):
+        return ""
+    per_cent = alert["unit"] == "%"
+    now, before = (100 * alert[c] if per_cent else alert[c] for c in ("value", "p0"))
+    unit = f"{TIGHT}{alert['unit']}" if alert["unit"] else ""
+    low, high = 100 * alert["rel_change_ci_lower"], 100 * alert["rel_change_ci_upper"]
+    ends = "" if pd.isna(low) else f" (change of {low:+.0f} to {high:+.0f}{TIGHT}%)"
+    return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
+
+
+def message_of(role: str, items: Sequence[Item], link: str, about: str) -> Message:
+    """All that a role is told by a run, the new first."""
+    order = {NEWS: 0, BACK: 1, LEVEL: 1, STILL: 2}
+    items = sorted(items, key=lambda item: order[item.what])
+    first, n = items[0], len(items) - 1
+    more = f" and {n} more" if n else ""
+    prefix = {NEWS: "[act] ", STILL: "[open] "}.get(first.what, "[back] ")
+    foot = f"{about}, sent once. {', '.join(item.alert_id for item in items[:5])}"
+    return Message(role, f"{prefix}{first.title}{more} \u00b7 {role}", tuple(items), link, foot)
+
+
+def sample(role: str) -> Message:
+    """What `alerts test` sends."""
+    facts = (("Tracking", "complete"), ("Who", role))
+    item = Item(
+        "sample", NEWS, "This is a sample: nothing fell", "12.6 % instead of 12.6 %.", facts
+    )
+    return Message(role, f"[test] A sample for {role}", (item,), "", "Sent by alerts test.")
+
+
+# ----------------------------------------------------------------------------------------- forms
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many signs."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def as_slack(message: Message) -> dict[str, Any]:
+    """Blocks, at most 50, each as long as Slack takes it."""
+
+    def plain(text: str) -> str:
+        return cut(html.escape(text, quote=False), SLACK_TEXT)
+
+    head = {"type": "plain_text", "text": cut(message.subject, SLACK_HEADER)}
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": head}]
+    end: list[dict[str, Any]] = []
+    if message.link:
+        button = {"type": "plain_text", "text": "Open the scorecard"}
+        element = {"type": "button", "style": "primary", "text": button, "url": message.link}
+        end.append({"type": "actions", "elements": [element]})
+    foot = {"type": "mrkdwn", "text": plain(message.foot)}
+    end.append({"type": "context", "elements": [foot]})
+    for i, item in enumerate(message.items):
+        text = f"*{mark(item)} {plain(item.title)}*\n{plain(item.number)}".strip()
+        block: dict[str, Any] = {"type": "section"}
+        block["text"] = {"type": "mrkdwn", "text": cut(text, SLACK_TEXT)}
+        if item.facts:
+            block["fields"] = [
+                {"type": "mrkdwn", "text": cut(f"*{name}*\n{plain(value)}", 1900)}
+                for name, value in item.facts[:10]
+            ]
+        if len(blocks) + len(end) + 2 > SLACK_BLOCKS:
+            more = f"and {len(message.items) - i} more"
+            blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": more}})
+            break
+        blocks.append(block)
+    return {"text": plain(message.subject), "blocks": [*blocks, *end]}
+
+
+def as_teams(message: Message) -> dict[str, Any]:
+    """An Adaptive Card 1.4 of less than 28 KB."""
+    n = len(message.items)
+    card = _card(message, n)
+    while n and len(json.dumps(card, ensure_ascii=False).encode()) > TEAMS_BYTES:
+        n = n * 3 // 4
+        card = _card(message, n)
+    return card
+
+
+def _card(message: Message, n: int) -> dict[str, Any]:
+    def block(text: str, **more: Any) -> dict[str, Any]:
+        # what a label holds is no markup
+        words = CHAT_MARKS.sub(r"\\\1", cut(text, 2000))
+        return {"type": "TextBlock", "text": words, "wrap": True, **more}
+
+    title = block(message.subject, size="Large", weight="Bolder")
+    body: list[dict[str, Any]] = [
+        {"type": "Container", "style": "warning", "bleed": True, "items": [title]}
+    ]
+    for item in message.items[:n]:
+        body.append(block(f"{mark(item)} {item.title}", weight="Bolder"))
+        if item.number:
+            body.append(block(item.number))
+        facts = [{"title": name, "value": cut(value, 1000)} for name, value in item.facts]
+        if facts:
+            body.append({"type": "FactSet", "facts": facts})
+    if n < len(message.items):
+        body.append(block(f"and {len(message.items) - n} more"))
+    body.append(block(message.foot, isSubtle=True, size="Small"))
+    content: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "fallbackText": cut(message.subject, 1000),
+        "body": body,
+    }
+    if message.link:
+        open_it = {"type": "Action.OpenUrl", "title": "Open the scorecard", "url": message.link}
+        content["actions"] = [open_it]
+    kind = "application/vnd.microsoft.card.adaptive"
+    return {"type": "message", "attachments": [{"contentType": kind, "content": content}]}
+
+
+def as_mail(message: Message, picture: str = "") -> str:
+    """HTML for mail programs: plain tables, inline styles, 600 px; a picture by its file's name."""
+    cells = []
+    for item in message.items:
+        cells.append(
+            f"<p><b>{mark(item)} {html.escape(item.title)}</b><br>{html.escape(item.number)}</p>"
+        )
+        rows = "".join(
+            f'<tr><td style="padding:2px 12px 2px 0;color:#525e6b">{html.escape(name)}</td>'
+            f"<td>{html.escape(value)}</td></tr>"
+            for name, value in item.facts
+        )
+        cells.append(f"<table>{rows}</table>" if rows else "")
+    shown = f'<p><img src="cid:{picture}" alt="The numbers by week" width="560"></p>'
+    link = html.escape(message.link, quote=True)
+    opened = f'<p><a href="{link}">Open the scorecard</a></p>' if message.link else ""
+    return (
+        '<table width="600" style="font-family:sans-serif;font-size:15px;color:#1b2430"><tr><td>'
+        f"<h2>{html.escape(message.subject)}</h2>{''.join(cells)}{shown if picture else ''}{opened}"
+        f'<p style="color:#525e6b;font-size:13px">{html.escape(message.foot)}</p></td></tr></table>'
+    )

@@ -1,0 +1,118 @@
+"""From a run to its messages: what its scorecard found, where its pages are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mctlib.alerts import acts
+from mctlib.alerts.delivery import Delivered, Post, Undelivered, deliver, mail_pages
+from mctlib.eventlog.event_log import EventLog
+from mctlib.plots.scorecard import picture_of
+from mctlib.scorecard import weekly_scorecard
+
+REPORT = "report"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def send_alerts(
+    tables: Path, *, dataset: str, pack: str, as_of: str, targets: Mapping[str, str], base: str
+) -> Delivered:
+    """Tell the roles of a pack what the scorecard of a run found, by the tables that it shows."""
+    alerts = pd.read_parquet(tables / "alerts.parquet")
+    reasons_file = tables / "reasons.parquet"
+    reasons = pd.read_parquet(reasons_file) if reasons_file.is_file() else pd.DataFrame()
+    reasons = reasons.reindex(columns=["alert_id", "reason", "n_answers", "n_no"])
+    weeks = pd.read_parquet(tables / "weeks.parquet")
+    post = Post(
+        dataset=dataset,
+        targets=targets,
+        link=f"{base.rstrip('/')}/{pack}/{as_of}/{tables.name}.html" if base else "",
+        about=f"{pack}, data up to {as_of}",
+        week=f"{weeks['week'].max():%Y-%m-%d}",
+    )
+    return deliver(post, alerts, reasons, picture=picture_of(weeks, alerts))
+
+
+def look_today(
+    log: EventLog,
+    *,
+    as_of: str,
+    by: str | None,
+    pack: str,
+    targets: Mapping[str, str],
+    base_url: str,
+) -> tuple[str, Delivered]:
+    """Judge the seven days up to ``as_of`` by the daily rule, and tell whom it concerns.
+
+    An alert is named by the log's own week in which the seven days end: the weekly run, which sees
+    it later, says nothing of it again.
+    """
+    found = weekly_scorecard(log, as_of=as_of, by=by, acts=acts.acts_of(log.name), daily=True)
+    last = log.as_of(as_of)
+    week = pd.Timestamp(log.calendar.last_weeks(last, 1)[1]) + pd.Timedelta("1D")
+    if week > pd.Timestamp(last, unit="us").normalize():  # the log's week ends on this very day
+        week -= pd.Timedelta("7D")
+    new = found.alerts[found.alerts["news"] & found.alerts["kind"].isin(["fall", "rise"])]
+    names = [f"{name[:-10]}{week:%Y-%m-%d}" for name in new["alert_id"]]
+    reasons = found.reasons.replace({"alert_id": dict(zip(new["alert_id"], names))})
+    post = Post(
+        dataset=log.name,
+        targets=targets,
+        link=f"{os.environ[base_url].rstrip('/')}/{pack}/" if os.environ.get(base_url) else "",
+        about=f"{pack}, a look at the seven days to {as_of}",
+        week=f"{week:%Y-%m-%d}",
+    )
+    told = new.assign(alert_id=names)
+    done = deliver(post, told, reasons, picture=picture_of(found.weeks, told))
+    return found.finding if len(
+        new
+    ) else f"Nothing fell by 25 % in the seven days to {as_of}.", done
+
+
+def send_pages(
+    folder: Path, *, dataset: str, pack: str, as_of: str, to: str, pages: Sequence[str], kind: str
+) -> Delivered:
+    """Mail pages of a run, once a day of data, as they are or as PDF."""
+    done = Delivered()
+    name = f"{REPORT}-{pack}-{'-'.join(pages)}"
+    table = acts.read(acts.file_of(dataset))
+    sent = (table["alert_id"] == name) & (table["role"] == to) & (table["week"] == as_of)
+    if sent.any():
+        return done
+    with tempfile.TemporaryDirectory() as place:
+        files = []
+        for page in pages:
+            html = folder / f"{page}.html"
+            pdf = _as_pdf(html, Path(place)) if kind == "pdf" else None
+            if kind == "pdf" and pdf is None:
+                done.notes.append(f"There is no browser here to make a PDF of {page}: it is HTML.")
+            files.append(pdf or html)
+        try:
+            mail_pages(to, f"{pack}: data up to {as_of}", "The pages are attached.", files)
+        except Undelivered as error:
+            done.n_undelivered += 1
+            done.notes.append(f"The pages were not delivered: {error}")
+            return done
+    row = {"alert_id": name, "day": time.strftime("%Y-%m-%d", time.gmtime()), "act": acts.SENT}
+    acts.append(acts.file_of(dataset), [row | {"role": to, "what": REPORT, "week": as_of}])
+    return done
+
+
+def _as_pdf(html: Path, place: Path) -> Path | None:
+    """A page as a browser prints it; None without a browser."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        return None
+    pdf = place / f"{html.stem}.pdf"
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    command = [browser, "--headless", *root, "--no-pdf-header-footer", f"--print-to-pdf={pdf}"]
+    subprocess.run([*command, html.resolve().as_uri()], capture_output=True, timeout=120)
+    return pdf if pdf.is_file() else None

@@ -1,0 +1,180 @@
+"""`alerts` and `timeline`: what people do about alerts, daily looks, rows of the timeline."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    pass
+
+ID = r".+-(loss|fall|rise)(-.+)?-\d{4}-\d{2}-\d{2}"
+FAILS = {"alerts": 3, "undelivered": 4}
+KINDS = ("competitor", "release", "campaign", "outage", "intervention", "holiday")
+
+fail_on = click.option(
+    "--fail-on",
+    type=click.Choice(list(FAILS)),
+    multiple=True,
+    help="End with 3 where alerts are new, with 4 where a message did not arrive.",
+)
+
+
+def code_of(fail_on: Sequence[str], n_alerts: int, n_undelivered: int) -> int:
+    """The exit code of a good run: what did not arrive is worse than what is new."""
+    if n_undelivered and "undelivered" in fail_on:
+        return FAILS["undelivered"]
+    return FAILS["alerts"] if n_alerts and "alerts" in fail_on else 0
+
+
+def beat(variable: str) -> None:
+    """Call the URL in an environment variable, so that somebody notices a run that did not come."""
+    import os
+    import urllib.request
+
+    url = os.environ.get(variable, "")
+    try:
+        if not url.startswith(("https://", "http://")):
+            raise ValueError
+        urllib.request.urlopen(url, timeout=10).close()
+    except (OSError, ValueError):
+        click.echo(f"Note: the heartbeat ({variable}) could not be called.", err=True)
+
+
+@click.group()
+def alerts() -> None:
+    """Alerts of a scorecard: say what you do about one, look every day, try an address."""
+
+
+def _act(act: str, dataset: str, alert: str, by: str, until: str = "") -> None:
+    """Write an act down, of an alert that is known."""
+    from mctlib.alerts import acts
+    from mctlib.contract import ParameterError, nearest
+
+    known = _known(dataset)
+    if alert not in known and (known or not re.fullmatch(ID, alert)):
+        listed = nearest(alert, known) or f" Known are: {', '.join(known) or 'none yet'}."
+        raise ParameterError(f'alert: there is no "{alert}" of {dataset}.{listed}')
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    row = {"alert_id": alert, "day": day, "act": act, "until": until, "by": by}
+    acts.append(acts.file_of(dataset), [row])
+    click.echo(f"{alert}: {act}{until and f' until {until}'}, written to {acts.file_of(dataset)}")
+
+
+def _known(dataset: str) -> list[str]:
+    """Alerts that runs on a dataset showed, or that were told, the newest first."""
+    import pandas as pd
+
+    from mctlib.alerts.acts import acts_of
+    from mctlib.runner.publish import runs_of
+    from mctlib.sources.dataset import described_as
+    from mctlib.sources.project import project_root
+
+    described_as(dataset)  # a name that is none is said
+    found = set(acts_of(dataset)["alert_id"])
+    outputs = project_root() / "outputs"
+    for home in sorted(outputs.iterdir()) if outputs.is_dir() else ():
+        for run in runs_of(home)[0]:
+            for table in Path(run.folder).glob("tables/*/alerts.parquet"):
+                if run.dataset == dataset:
+                    found |= set(pd.read_parquet(table, columns=["alert_id"])["alert_id"])
+    real = [name for name in found if re.fullmatch(ID, name)]
+    return sorted(real, key=lambda name: name[-10:], reverse=True)
+
+
+BY = click.option("--by", default="", help="Who says so.")
+
+
+@alerts.command()
+@click.argument("dataset")
+@click.argument("alert")
+@BY
+def ack(dataset: str, alert: str, by: str) -> None:
+    """Say that somebody looks at an ALERT of a DATASET."""
+    _act("ack", dataset, alert, by)
+
+
+@alerts.command()
+@click.argument("dataset")
+@click.argument("alert")
+@click.option("--until", required=True, help="Day from which messages come again: 2026-07-31.")
+@BY
+def snooze(dataset: str, alert: str, until: str, by: str) -> None:
+    """Hear nothing of an ALERT of a DATASET until a day; it is evaluated all the same."""
+    from mctlib.contract import as_timestamp
+
+    _act("snooze", dataset, alert, by, f"{as_timestamp(until, 'until'):%Y-%m-%d}")
+
+
+@alerts.command()
+@click.argument("dataset")
+@click.argument("alert")
+@BY
+def close(dataset: str, alert: str, by: str) -> None:
+    """Close an ALERT of a DATASET: nothing more is to be done about it."""
+    _act("close", dataset, alert, by)
+
+
+@alerts.command()
+@click.argument("pack", type=click.Path(path_type=Path))
+@click.argument("role")
+def test(pack: Path, role: str) -> None:
+    """Send a sample to the ROLE of a PACK; exit code 4 where it does not arrive."""
+    from mctlib.alerts.delivery import Undelivered, send
+    from mctlib.alerts.messages import sample
+    from mctlib.contract import ParameterError, nearest
+    from mctlib.runner.pack import check_pack
+
+    targets = check_pack(pack)[0].alerts
+    if role not in targets:
+        near = nearest(role, targets) or f" It names {', '.join(targets) or 'none'}."
+        raise ParameterError(f'{pack}: alerts name no role "{role}".{near}')
+    try:
+        send(targets[role], sample(role))
+    except Undelivered as error:
+        click.echo(f"Not delivered: {error}.", err=True)
+        sys.exit(FAILS["undelivered"])
+    click.echo(f"A sample was sent to {role}, by {targets[role]}.")
+
+
+@alerts.command("check")
+@click.argument("pack", type=click.Path(path_type=Path))
+@fail_on
+def look(pack: Path, fail_on: tuple[str, ...]) -> None:
+    """Look at the last seven days of a PACK's dataset: only large falls, every day."""
+    from mctlib.alerts.sending import look_today
+    from mctlib.runner.pack import check_pack
+
+    checked, log, reports = check_pack(pack)
+    by = next((r.parameters.get("by") for r in reports if "scorecard" in r.notebook), "channel")
+    asked: dict[str, Any] = {"targets": checked.alerts, "base_url": checked.base_url}
+    found, done = look_today(log, as_of=checked.as_of, by=by or None, pack=pack.stem, **asked)
+    click.echo(found)
+    for note in done.notes:
+        click.echo(f"Note: {note}", err=True)
+    sys.exit(code_of(fail_on, done.n_new, done.n_undelivered))
+
+
+@click.group()
+def timeline() -> None:
+    """The timeline of a dataset: what competitors and you did, and when."""
+
+
+@timeline.command()
+@click.argument("dataset")
+@click.argument("day")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("label")
+@click.option("--micro-conversions", default="", help="Whom it concerns, by name: a, b")
+@click.option("--note", default="", help="What else is to be said.")
+def add(dataset: str, **row: str) -> None:
+    """Write a row into the timeline's CSV of a DATASET: DAY KIND LABEL."""
+    from mctlib.sources.timeline import add_entry
+
+    click.echo(f"{add_entry(dataset, row)}: {row['day']} {row['kind']} {row['label']}")

@@ -1,0 +1,56 @@
+"""A row for the timeline that a dataset keeps as a CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mctlib.contract import CANONICAL, ParameterError, as_timestamp
+from mctlib.sources.dataset import described_as
+from mctlib.sources.project import shown
+
+
+def add_entry(dataset: str, row: Mapping[str, str]) -> str:
+    """Append a row (day, kind, label, micro_conversions, note) to the timeline's file.
+
+    Raises ParameterError: ``day`` is none, the dataset has no timeline in one CSV with the
+    canonical columns.
+    """
+    at = as_timestamp(row["day"], "day")
+    path = _file_of(dataset)
+    text = path.read_text("utf-8-sig")
+    head = next(csv.reader([text.split("\n", 1)[0]])) if text.strip() else []
+    columns = [name.strip() for name in head] or list(CANONICAL["timeline"])
+    if unknown := [c for c in ("day", "kind", "label") if c not in columns]:
+        raise ParameterError(f'{shown(path)} has no column "{unknown[0]}"; write the row there.')
+    lost = [name for name, value in row.items() if value and name not in columns]
+    if lost:
+        raise ParameterError(f'{shown(path)} has no column "{lost[0]}"; add it to its first line.')
+    line = io.StringIO()
+    writer = csv.DictWriter(line, columns, extrasaction="ignore", restval="", lineterminator="\n")
+    if not head:
+        writer.writeheader()
+    writer.writerow({**row, "day": f"{at:%Y-%m-%d}"})
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("" if not text or text.endswith("\n") else "\n") + line.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
+    return shown(path)
+
+
+def _file_of(dataset: str) -> Path:
+    """The one CSV that a data YAML names under timeline."""
+    root, described = described_as(dataset)
+    paths = [path for source in described.timeline for path in source.paths]
+    path = root / paths[0] if len(paths) == 1 else root
+    if path.suffix.lower() != ".csv" or "*" in path.name:
+        raise ParameterError(
+            f'The dataset "{dataset}" names no single CSV as its timeline; write  '
+            "timeline: {path: exports/timeline.csv}  in its YAML, and a file with day,kind,label."
+        )
+    if not path.is_file():
+        raise ParameterError(f"timeline: there is no {shown(path)}; begin one with day,kind,label.")
+    return path

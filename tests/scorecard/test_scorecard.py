@@ -1,0 +1,321 @@
+"""What moved, why, and who acts: planted weeks of a small product, and the demo's stories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib.contract import DataError, ParameterError
+from mctlib.headlines import MOST_WORDS, n_words
+from mctlib.scorecard import weekly_scorecard
+from mctlib.scorecard.counting import LIFE, count
+from mctlib.scorecard.meters import MOST_ALERTED, meters_of
+from mctlib.sources import demo
+from mctlib.tracking_plan.reading import as_plan
+from tests.scorecard.conftest import LAST, PLAN, RIVAL, product, scorecard_of, timeline
+from tests.support.logs import log_of
+
+BOOKED = f"booked-fall-{LAST}"
+
+
+# -------------------------------------------------------------------------------------- the counts
+
+
+def test_weeks_count_as_a_naive_count_does():
+    """Rates of active users, days, who stayed, the lifecycle: by sets of users a week."""
+    rng = np.random.default_rng(4)
+    rows = [
+        (f"u{user}", event, float(day) + 0.5)
+        for user in range(60)
+        for day in rng.choice(70, 12)
+        for event in rng.choice(["visited", "saved"], rng.integers(1, 3), replace=False)
+    ]
+    log = log_of(rows, unit="D", since="2026-01-05")
+    plan = as_plan({"active": ["visited"], "micro_conversions": {"saved": {}}}, "plan")
+    weeks = count(log, meters_of(log, plan), as_of="2026-03-15", by=[])
+    assert (weeks.n, weeks.day(0)) == (10, pd.Timestamp("2026-01-05"))
+    there = [{r[0] for r in rows if r[2] // 7 == k and r[1] == "visited"} for k in range(10)]
+    saved = [{r[0] for r in rows if r[2] // 7 == k and r[1] == "saved"} for k in range(10)]
+    days = [{(r[0], r[2]) for r in rows if r[2] // 7 == k and r[1] == "visited"} for k in range(10)]
+    table = weeks.of().set_index("metric")
+    assert table.loc["saved", "n"].tolist() == [len(t) for t in there]
+    assert table.loc["saved", "n_success"].tolist() == [len(t & s) for t, s in zip(there, saved)]
+    assert table.loc["days_active", "value"].tolist() == pytest.approx(
+        [len(d) / len(t) for d, t in zip(days, there)]
+    )
+    assert table.loc["stayed", "n_success"].tolist() == [
+        len(before & now) for before, now in zip(there, there[1:])
+    ]
+    life = weeks.life.groupby("week")[LIFE].sum()
+    for k in range(10):
+        month, earlier = set().union(*there[max(0, k - 3) : k]), set().union(*there[:k])
+        assert life.loc[k].tolist() == [
+            len(there[k] - earlier),
+            len(there[k] & month),
+            len(there[k] & earlier - month),
+            len(month - there[k]),
+        ]
+
+
+def test_a_mean_and_a_ratio_have_their_own_units():
+    rows = [
+        (f"u{user}", event, week * 7 + 0.5, {"minutes": str(user)} if event == "call" else {})
+        for week in range(10)
+        for user in range(20)
+        for event in ("visited", "call")
+    ]
+    log = log_of(rows, "properties", unit="D", since="2026-01-05")
+    metrics = {
+        "length": {"kind": "mean", "of": {"event": "call"}, "property": "minutes"},
+        "calls": {"kind": "ratio", "of": "call", "per": "visited"},
+    }
+    micros = {"call": {}, "visited": {}}
+    plan = as_plan({"active": ["visited"], "micro_conversions": micros, "metrics": metrics}, "p")
+    table = count(log, meters_of(log, plan), as_of="2026-03-15", by=[]).of().set_index("metric")
+    assert set(table.loc["length", "value"]) == {9.5}
+    assert table.loc["length", "variance"].iloc[0] == pytest.approx(np.var(range(20)))
+    assert set(table.loc["calls", "value"]) == {1.0}
+    assert table.loc["calls", "variance"].isna().all()
+
+
+def test_at_most_twelve_totals_alert_and_it_is_said():
+    many = {f"e{k}": {} for k in range(15)}
+    rows = [(f"u{k}", f"e{k}", float(day)) for k in range(15) for day in range(20)]
+    log = log_of(rows, unit="D", since="2026-01-05")
+    found = meters_of(log, as_plan({"micro_conversions": many}, "plan"))
+    assert len(found.watched) == MOST_ALERTED
+    assert "15 numbers ask for alerts; the first 12 of the plan do." in found.left_out
+    some = many | {"e7": {"priority": 1}, "gone": {"priority": 1}}
+    found = meters_of(log, as_plan({"micro_conversions": some}, "plan"))
+    assert [meter.name for meter in found.watched] == ["e7"]
+
+
+# -------------------------------------------------------------------------------- cause and person
+
+
+def test_a_fall_near_a_rival_goes_to_the_response_coordinator(fallen):
+    found = scorecard_of(fallen)
+    (alert,) = found.alerts.to_dict("records")
+    assert alert["alert_id"] == BOOKED
+    assert (alert["cause"], alert["who"], alert["state"]) == (
+        "competitor",
+        "Response coordinator",
+        "open",
+    )
+    assert alert["news"]
+    assert alert["n_controls"] == 4
+    assert alert["study_change"] == pytest.approx(-0.3, abs=0.03)
+    assert alert["study_change_ci_lower"] < alert["study_change"] < alert["study_change_ci_upper"]
+    assert "coincides with instant booking" in found.finding
+    assert n_words(found.finding) <= MOST_WORDS
+    assert found.actions[0].role == "Response coordinator"
+    assert any("Ask users now" in sentence for sentence in found.details)
+
+
+@pytest.mark.parametrize(
+    ("entry", "cause"),
+    [
+        (("2026-05-03", "competitor", "instant booking", ""), "behaviour"),  # 15 days before
+        (("2026-05-04", "competitor", "instant booking", ""), "competitor"),  # 14 days before
+        (("2026-05-24", "competitor", "instant booking", "saved"), "behaviour"),  # another number
+        (("2026-05-24", "competitor", "instant booking", "saved, booked"), "competitor"),
+        (("2026-05-25", "competitor", "instant booking", ""), "behaviour"),  # a week later
+        (("2026-05-19", "release", "5.1", "booked"), "behaviour"),
+    ],
+)
+def test_which_entries_are_told_beside_a_fall(entry, cause):
+    found = scorecard_of(product(fall=0.3, timeline=timeline(entry)))
+    assert found.alerts["cause"].tolist() == [cause]
+    assert ("5.1" in found.alerts["coincides"].iloc[0]) == (entry[1] == "release")
+
+
+def test_a_number_that_is_not_exposed_has_no_rival(fallen):
+    plan = PLAN | {"micro_conversions": PLAN["micro_conversions"] | {"booked": {"priority": 1}}}
+    alert = scorecard_of(fallen, plan).alerts.iloc[0]
+    assert (alert["cause"], alert["who"]) == ("behaviour", "Analyst")
+
+
+def test_lost_tracking_is_told_to_the_data_collector_and_no_fall_is():
+    found = scorecard_of(product(lost=0.7))
+    (alert,) = found.alerts.to_dict("records")
+    assert alert["alert_id"] == f"booked-loss-android-{LAST}"
+    assert (alert["cause"], alert["who"]) == ("tracking", "Data collector")
+    assert found.actions[0].text == "Mend the tracking of “Booked” on Android."
+    assert any("by lost tracking alone: without Android it did not" in s for s in found.details)
+
+
+def test_a_fall_beside_lost_tracking_is_told_too():
+    found = scorecard_of(product(lost=0.7, fall=0.4))
+    assert set(found.alerts["kind"]) == {"loss", "fall"}
+
+
+def test_where_everything_moved_there_is_one_notice():
+    micros = {name: {"priority": 1} for name in ("booked", "saved", "searched", "shared", "rated")}
+    plan = {"active": ["visited"], "micro_conversions": micros | {"visited": {}}}
+    found = scorecard_of(product(everything=0.3), plan)
+    assert found.alerts["alert_id"].tolist() == [f"everything-fall-{LAST}"]
+    assert found.finding.startswith("Everything fell by 30")
+
+
+def test_a_holiday_is_not_judged():
+    days = timeline(("2026-05-21", "holiday", "a holiday", ""))
+    assert scorecard_of(product(fall=0.3, timeline=days)).alerts.empty
+
+
+def test_users_reasons_stand_beside_the_fall():
+    n = 40
+    surveys = pd.DataFrame(
+        {
+            "user_id": [f"u{i}" for i in range(n)],
+            "submitted_at": "2026-05-20",
+            "micro_conversion": "booked",
+            "answer": ["no"] * 30 + ["yes"] * 10,
+            "reason": ["too slow"] * 18 + ["no time"] * 12 + [None] * 10,
+        }
+    )
+    found = scorecard_of(product(fall=0.3, surveys=surveys))
+    assert found.reasons[["reason", "n_answers", "n_no"]].values.tolist() == [
+        ["too slow", 18, 30],
+        ["no time", 12, 30],
+    ]
+    assert any("Users say “too slow”, 18 of 30" in sentence for sentence in found.details)
+
+
+# ------------------------------------------------------------------------------- acts and answers
+
+
+def act(what: str, day: str = LAST, until: str = "", name: str = BOOKED) -> dict[str, str]:
+    return {"alert_id": name, "day": day, "act": what, "until": until, "by": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("acts", "state"),
+    [
+        ([act("ack")], "acknowledged"),
+        ([act("snooze", until="2026-06-30")], "snoozed"),
+        ([act("snooze", until="2026-05-20")], "open"),  # over
+        ([act("close")], "closed"),
+        ([act("close", "2026-05-19"), act("ack", "2026-05-20")], "acknowledged"),
+        ([act("close", "2026-06-30")], "open"),  # not yet
+        ([act("close", name="another-fall-2026-05-18")], "open"),
+    ],
+)
+def test_what_people_did_shows_in_the_state(fallen, acts, state):
+    found = scorecard_of(fallen, acts=pd.DataFrame(acts))
+    assert found.alerts["state"].tolist() == [state]
+    assert len(found.weeks[found.weeks["state"] == "open"]) == 1, "it is evaluated all the same"
+    (number,) = (h.value for h in found.headlines if h.name == "open alerts")
+    assert number == (state != "closed")
+
+
+@pytest.mark.parametrize(
+    ("shipped", "outcome", "closed_on", "state"),
+    [
+        ("2026-05-22", "done", "", "closed"),
+        ("2026-05-22", "recovered in part", "", "acknowledged"),
+        ("2026-05-22", "done", "2026-05-20", "closed"),
+        ("2026-05-20", "open", "2026-05-22", "closed"),
+        ("2026-05-22", "open", "2026-05-20", "acknowledged"),
+    ],
+)
+def test_the_later_of_an_act_and_the_response_log_wins(shipped, outcome, closed_on, state):
+    log = {"alert_id": "booked-2026-05-18", "detected_on": "2026-05-19", "shipped_on": shipped}
+    responses = pd.DataFrame([log | {"outcome": outcome, "decided_on": "2026-05-19"}])
+    acts = pd.DataFrame([act("close", closed_on)]) if closed_on else None
+    found = scorecard_of(product(fall=0.3, responses=responses), acts=acts)
+    assert found.alerts["state"].tolist() == [state]
+    answer = found.responses.iloc[0]
+    assert answer["alert_id"] == BOOKED
+    assert answer["until_noticed_days"] == 1
+
+
+def test_an_act_that_cannot_be_read_is_refused(fallen):
+    with pytest.raises(DataError, match='"day" is missing'):
+        scorecard_of(fallen, acts=pd.DataFrame([{"alert_id": BOOKED, "act": "ack"}]))
+    with pytest.raises(DataError, match='acts: day: "soon" is no day'):
+        scorecard_of(fallen, acts=pd.DataFrame([act("ack", "soon")]))
+
+
+def test_a_log_of_less_than_a_week_is_refused():
+    log = log_of([("a", "visited", 1.0), ("b", "visited", 2.0)], unit="D", since="2026-01-05")
+    with pytest.raises(ParameterError, match="no whole week"):
+        weekly_scorecard(log, as_of="2026-01-08", by=None)
+    with pytest.raises(ParameterError, match="channel"):
+        weekly_scorecard(log, as_of="2026-01-18", by="channel")
+
+
+def test_a_run_again_and_a_run_of_the_past_say_what_was_known_then(fallen):
+    twice = [scorecard_of(fallen) for _ in range(2)]
+    for name, table in twice[0].tables.items():
+        pd.testing.assert_frame_equal(table, twice[1].tables[name])
+    before = weekly_scorecard(fallen, as_plan(PLAN, "plan"), as_of="2026-05-17")
+    assert before.alerts.empty
+    assert before.finding == "Nothing fell this week, and no alert is open."
+
+
+# ---------------------------------------------------------------------------------------- the demo
+
+
+def test_the_demos_stories_are_told_to_whom_they_concern(demo_card):
+    truth = demo.truth()
+    alerts = demo_card.alerts.set_index("alert_id")
+    rival = alerts.loc[f"interviews-fall-{truth['competitor']['change_at'][:10]}"]
+    assert rival["role"] == truth["competitor"]["told"]
+    assert rival["study_change_ci_lower"] < -0.15 < rival["study_change_ci_upper"]
+    assert rival["state"] == "recovered"
+    chat = alerts.loc[f"session_minutes-fall-{truth['session_length']['change_at'][:10]}"]
+    assert chat["role"] == truth["session_length"]["told"]
+    assert chat["rel_change"] == pytest.approx(-0.25, abs=0.02)
+    lost = alerts[alerts["kind"] == "loss"]
+    assert set(lost["platform"]) == {"android"}
+    assert set(lost["role"]) == {truth["tracking_loss"]["told"]}
+    assert set(lost["since"]) == {pd.Timestamp(truth["tracking_loss"]["released"])}
+    assert set(alerts.index) == {rival.name, chat.name, *lost.index}, "nothing else in 60 weeks"
+
+
+def test_the_demos_answers_are_in_the_log_with_what_they_brought(demo_card):
+    answers = demo_card.responses.set_index("label")
+    chat = answers.loc["Minutes a session"]
+    assert chat["recovered_change_ci_lower"] < 0.15 < chat["recovered_change_ci_upper"] + 0.01
+    assert chat["open_stage"] == "recovered"
+    assert (chat["missed_per_day"], chat["missed_unit"]) == (
+        pytest.approx(7300, rel=0.1),
+        "minutes",
+    )
+    interviews = answers.loc["Users with an interview"]
+    assert interviews["until_noticed_days"] == 7
+    assert interviews["until_recovered_days"] == 14
+
+
+def test_the_demos_lifecycle_adds_up_to_its_month(demo_card):
+    life = demo_card.lifecycle
+    month = demo_card.weeks.query("metric == 'monthly_users' and segment == 'all'")
+    month = month.set_index("week")["value"]
+    assert (life.set_index("week")["n_monthly"] == month[life["week"]]).all()
+    assert len(life) == 56
+
+
+def test_the_demos_year_is_told_with_intervals(demo_card):
+    year = demo_card.year.set_index("metric")
+    lift = year.loc["activation"]
+    assert lift["change_ci_lower"] > 0
+    assert not (demo_card.kpis["value"] > demo_card.kpis["value_ci_upper"]).any()
+
+
+def test_a_channel_of_few_users_is_told_with_others():
+    rows = [
+        (f"u{user}", "visited", week * 7 + 0.5, "tiny" if user < 4 else "ab"[user % 2])
+        for week in range(14)
+        for user in range(60)
+    ]
+    log = log_of(rows, "channel", unit="D", since="2026-01-05")
+    found = weekly_scorecard(log, as_of="2026-04-12")
+    assert "tiny" not in set(found.kpis["segment"]) | set(found.weeks["segment"])
+    assert found.kpis.loc[found.kpis["segment"] == "others", "n_counted"].min() >= 10
+
+
+def test_without_a_plan_every_event_is_followed():
+    assert set(product(timeline=RIVAL).event_names) == {"visited", *PLAN["micro_conversions"]}
+    found = weekly_scorecard(product(fall=0.3), as_of="2026-05-24")
+    assert BOOKED in found.alerts["alert_id"].tolist()

@@ -85,7 +85,7 @@ def read_by(log: EventLog, by: Any) -> str:
     fault = "is neither a column of the events nor written as properties.<key>"
     if column in log.table("people"):
         fault = "is a column of people, of which a touch says nothing; name one of the events"
-    keys = [f"properties.{key}" for key in log.property_keys()]
+    keys = [f"properties.{key}" for key in log.words.property_keys()]
     near = nearest(column, NAMED) or nearest(f"properties.{column}", keys)
     raise ParameterError(f'by: "{column}" {fault}.{near}')
 
@@ -178,7 +178,7 @@ def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
     if not missing:
         return value
     with suppress(ParameterError):
-        if value == "revenue" and log.of_user(value):
+        if value == "revenue" and log.words.column(value).of_user:
             return None
     raise ParameterError(f"value: {missing[0]}")
 

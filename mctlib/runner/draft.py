@@ -76,7 +76,7 @@ def draft_of_pack(log: EventLog, run: str) -> str:
         },
     }
     # what stands in people alone is no touch
-    if tags := [c for c in SOURCES if _levels(log, c) and not log.of_user(c)]:
+    if tags := [c for c in SOURCES if _levels(log, c) and not log.words.column(c).of_user]:
         paid = (
             [n for n, m in plan.micro_conversions.items() if m.outcome == "revenue"] if plan else []
         )

@@ -90,7 +90,7 @@ def read_by(log: EventLog, by: Any) -> str:
             "is a column of people, of which a touch says nothing: credit needs what events say, "
             f"such as {listed(SOURCES, last='or')}. The other notebooks split users by it"
         )
-    keys = [f"properties.{key}" for key in log.property_keys()]
+    keys = [f"properties.{key}" for key in log.words.property_keys()]
     near = "" if in_people else nearest(column, NAMED) or nearest(f"properties.{column}", keys)
     raise ParameterError(f'by: "{column}" {fault}.{near}')
 
@@ -100,10 +100,10 @@ def _of_people_alone(log: EventLog, column: str) -> bool:
     if column == "partner_id":
         return False
     with suppress(ParameterError):
-        log.check_column(Tags.dim(column))
+        log.segments(Tags.dim(column))
         return False
     with suppress(ParameterError):
-        return log.of_user(column)
+        return log.words.column(column).of_user
     return False
 
 
@@ -195,7 +195,7 @@ def read_value(log: EventLog, value: Any, conversion: Step) -> str | None:
     if not missing:
         return value
     with suppress(ParameterError):
-        if value == "revenue" and log.of_user(value):
+        if value == "revenue" and log.words.column(value).of_user:
             return None
     raise ParameterError(f"value: {missing[0]}")
 

@@ -208,7 +208,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     touched = touch_steps(events.pop("touches"), tags)
     zones = read_zones(log, events["conversion"], touched)
     clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)
-    crm = partner == "partner_id" and log.of_user("partner_id")
+    crm = partner == "partner_id" and log.words.column("partner_id").of_user
     amount = read_value(log, value, events["conversion"])
     steps = (*events.values(), *touched)
     question = Question(clock, tags, steps, bool(crm), value, amount, zones, log.currency)

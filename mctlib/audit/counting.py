@@ -122,7 +122,7 @@ def known_columns(log: EventLog) -> list[str]:
     found = []
     for column in DEVICE:
         try:
-            log.check_column(f"event.{column}")
+            log.segments(f"event.{column}")
             found.append(f"event.{column}")
         except ParameterError:  # it is empty
             pass

@@ -192,7 +192,7 @@ def daily_metric(
     if isinstance(metric, Mean) and found.empty:
         raise ParameterError(
             f"metric: no {metric.event.label} event up to {as_of} has a number in "
-            f'"{metric.property}".{nearest(metric.property, log.property_keys())}'
+            f'"{metric.property}".{nearest(metric.property, log.words.property_keys())}'
         )
     sizes = found.groupby("segment")["n_units"].sum()
     joined = together(sizes, "") if as_columns(by) else {}

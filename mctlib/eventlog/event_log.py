@@ -14,13 +14,11 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from mctlib.contract import ABOUT_USERS, as_columns
+from mctlib.contract import as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
-from mctlib.eventlog.ids import asking
 from mctlib.eventlog.journeys import Journeys
-from mctlib.eventlog.meeting import meeting
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
 from mctlib.eventlog.pseudonyms import NO_SALT
@@ -57,6 +55,8 @@ class EventLog:
         Every event that occurs.
     meanings : dict
         Name -> Step, of the micro-conversions of a tracking plan.
+    words : Vocabulary
+        What may be asked of it: columns, properties, filters.
     calendar : Calendar
         Whose days and weeks are meant: UTC's, from Monday on, unless the data YAML says otherwise.
     planned_segments, planned_metrics : dict
@@ -68,8 +68,7 @@ class EventLog:
     def __init__(self, load: dict[str, Any], reader: StoreReader) -> None:
         self._load = load
         self._reader = reader
-        self._con = reader.con
-        self._words = reader.words
+        self.words = reader.words
         self.name, self.currency = str(load["name"]), ""
         self.path: Path | None = None
         self.plan: Path | None = None
@@ -211,28 +210,13 @@ class EventLog:
 
     def close(self) -> None:
         """Let go of the store's file, which an open log goes on reading; ask nothing afterwards."""
-        self._con.close()
+        self._reader.con.close()
         self._let_go()
 
     @property
     def load(self) -> dict[str, Any]:
         """What was read, kept, rejected for which reason; see `observed`, `meeting`, `checks`."""
-        if "n_users" not in self._load:  # a log in place counts when it is asked
-            self._load["n_users"] = self._reader.n_users()
-        if "met" not in self._load:
-            beside = {table: table for table in ABOUT_USERS}
-            self._load["met"] = meeting(asking(self._con), beside, "events", "user")
-        events = self._load["tables"]["events"]
-        if "n_identical" not in events:
-            events["n_identical"] = self._n_identical()
-            events["n_unread"] = self._n_unread()
-        return self._load
-
-    def _n_identical(self) -> int:
-        return observed.n_identical(self._con, "events")
-
-    def _n_unread(self) -> int:
-        return observed.n_unread(self._con)
+        return observed.complete(self._load, self._reader)
 
     def __repr__(self) -> str:
         return "\n  ".join(self._summary())
@@ -253,16 +237,16 @@ class EventLog:
 
     def table(self, name: str) -> pd.DataFrame:
         """One of the smaller tables whole; its users are the integers that journeys hold."""
-        frame = self._con.sql(f"SELECT * FROM {beside(name)}").df()
+        frame = self._reader.con.sql(f"SELECT * FROM {beside(name)}").df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
     def sql(self, query: str) -> pd.DataFrame:
         """What a query answers over the log's tables, users as integers and ids as hashes."""
-        return self._con.sql(query).df()
+        return self._reader.con.sql(query).df()
 
     def rows_of(self, step: Step) -> str:
         """What follows FROM in such a query of the rows that a step means, as ``e``."""
-        return f"{self._words.rows([step])} WHERE ({self._words.condition(step)})"
+        return f"{self.words.rows([step])} WHERE ({self.words.condition(step)})"
 
     @property
     def small(self) -> bool:
@@ -272,7 +256,7 @@ class EventLog:
 
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
-        frame = self._con.sql("""
+        frame = self._reader.con.sql("""
             SELECT event::VARCHAR AS event, count(*) AS n_events, count(DISTINCT user) AS n_users,
                 min(timestamp) AS first_at, max(timestamp) AS last_at
             FROM events GROUP BY 1 ORDER BY 2 DESC, 1""").df()
@@ -298,9 +282,9 @@ class EventLog:
         columns = ["e.event::VARCHAR AS event"]
         for column in self.columns(by):
             title = column.removeprefix("properties.").replace('"', "")
-            columns.append(f'{self._words.text(column)} AS "{title}"')
-        chosen = " OR ".join(self._words.condition(self.step(e)) for e in events or [ANY])
-        return self._con.sql(f"""
+            columns.append(f'{self.words.text(column)} AS "{title}"')
+        chosen = " OR ".join(self.words.condition(self.step(e)) for e in events or [ANY])
+        return self._reader.con.sql(f"""
             SELECT {", ".join(columns)}, count(*) AS n_events, count(DISTINCT e.user) AS n_users
             FROM events e LEFT JOIN people p USING (user)
             WHERE {chosen} GROUP BY ALL ORDER BY ALL""").df()
@@ -349,31 +333,28 @@ class EventLog:
         # DuckDB and kernels let go of Python's lock: every walker reads its chunk, then walks it
         with ThreadPoolExecutor(WALKERS) as pool:
             for read in self._reader.journeys(question, CHUNK_ROWS):
-                walking.append(pool.submit(_walk, kernel, read))
+                walking.append(pool.submit(lambda part: kernel(part()), read))
                 if len(walking) > WALKERS:
                     parts.append(walking.popleft().result())
             parts += [walk.result() for walk in walking]
         return add_up(parts)
 
-    def journeys(
+    def journeys(self, **question: Any) -> Iterator[Journeys]:
+        """The rows that `reduce` hands to its kernel, asked for as there, but for the kernel.
+
+        Some million rows of whole users at a time: user, time and every dim are int64, mask is the
+        smallest of uint8, 16, 32 and 64 that has a bit for every matcher, value is float64, bucket
+        uint8; all contiguous and writable.
+        """
+        for read in self._reader.journeys(self._question(**question), CHUNK_ROWS):
+            yield read()
+
+    def _question(
         self,
-        *,
         events: Sequence[Any],
         by: str | Sequence[str] = (),
         as_of: Any = None,
         values: str | None = None,
-    ) -> Iterator[Journeys]:
-        """The rows that `reduce` hands to its kernel, some million rows of whole users at a time.
-
-        user, time and every dim are int64, mask is the smallest of uint8, 16, 32 and 64 that has a
-        bit for every matcher, value is float64, bucket uint8; all contiguous and writable.
-        """
-        question = self._question(events, by, as_of, values)
-        for read in self._reader.journeys(question, CHUNK_ROWS):
-            yield read()
-
-    def _question(
-        self, events: Sequence[Any], by: str | Sequence[str], as_of: Any, values: str | None
     ) -> Question:
         return Question(
             steps=[self.step(e) for e in events],
@@ -396,15 +377,15 @@ class EventLog:
 
     def missing_events(self, events: Iterable[Any]) -> list[str]:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
-        return self._words.missing(events)
+        return self.words.missing(events)
 
     def refuse_misspelt(self, name: str, events: Iterable[Any]) -> None:
         """Raise ParameterError where events do not occur and words near to theirs do."""
-        self._words.refuse_misspelt(name, events)
+        self.words.refuse_misspelt(name, events)
 
     def step(self, event: Any, name: str = "event") -> Step:
         """An event as YAML or a notebook gives it; a plan's name means what the plan says."""
-        return self._words.step(event, name)
+        return self.words.step(event, name)
 
     def steps(self, steps: Sequence[Any], *, any_order: bool = False) -> list[Step]:
         """The steps of a funnel as Steps.
@@ -412,40 +393,20 @@ class EventLog:
         Raises ParameterError: fewer than two, one is misspelt, or (unless in ``any_order``) the
         first one does not occur in the data.
         """
-        return self._words.steps(steps, any_order=any_order)
+        return self.words.steps(steps, any_order=any_order)
 
     def segments(self, column: str) -> list[str]:
         """The values of a column that ``by`` may name, MISSING among them where some are empty.
 
         Raises ParameterError: there is no such column, it is empty, or it holds ids.
         """
-        return self._words.segments(self._words.shown(column))
+        return self.words.segments(self.words.shown(column))
 
     def columns(self, by: Any) -> list[str]:
         """The names in a ``by``, see `as_columns`. Raises ParameterError: one of them holds ids."""
-        return [self._words.shown(column) for column in as_columns(by)]
-
-    def check_column(self, column: str) -> None:
-        """Raise a ParameterError unless ``column`` may stand in ``by`` and holds something."""
-        self.segments(column)
-
-    def of_user(self, column: str) -> bool:
-        """Whether ``by`` reads this column from people, not from events."""
-        return self._words.column(column).of_user
-
-    def property_keys(self) -> list[str]:
-        """What the properties of some events hold, to name the nearest."""
-        return self._words.property_keys()
-
-    def properties(self) -> pd.DataFrame:
-        """Event, property, type (JSON's, or NUMBER AS TEXT), n_events: what some events say."""
-        return self._words.properties()
+        return [self.words.shown(column) for column in as_columns(by)]
 
     @cached_property
     def accounts(self) -> list[str]:
         """["account_id"] where people sit in accounts, else []: for ``by``, to add by account."""
-        return ["account_id"] if self._words.filled("people", "account_id") else []
-
-
-def _walk(kernel: Callable[[Journeys], Counts], read: Callable[[], Journeys]) -> Counts:
-    return kernel(read())
+        return ["account_id"] if self.words.filled("people", "account_id") else []

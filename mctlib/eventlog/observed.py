@@ -7,11 +7,28 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pandas as pd
 
-from mctlib.contract import ParameterError, as_timestamp
+from mctlib.contract import ABOUT_USERS, ParameterError, as_timestamp
+from mctlib.eventlog.ids import asking
+from mctlib.eventlog.meeting import meeting
 from mctlib.phrases import count
 
 if TYPE_CHECKING:
     from mctlib.eventlog.event_log import EventLog
+    from mctlib.eventlog.reader import StoreReader
+
+
+def complete(load: dict[str, Any], reader: StoreReader) -> dict[str, Any]:
+    """The load report, with what a log in place counts only when it is asked."""
+    if "n_users" not in load:
+        load["n_users"] = reader.n_users()
+    if "met" not in load:
+        beside = {table: table for table in ABOUT_USERS}
+        load["met"] = meeting(asking(reader.con), beside, "events", "user")
+    events = load["tables"]["events"]
+    if "n_identical" not in events:
+        events["n_identical"] = n_identical(reader.con, "events")
+        events["n_unread"] = n_unread(reader.con)
+    return load
 
 
 def told(observed_until: Any) -> str | None:

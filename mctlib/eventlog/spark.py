@@ -135,6 +135,14 @@ class SparkLog(EventLog):
             told["people"] = self._refused.selectExpr("user_id", "false AS consent").toArrow()
         return _group(told | {name: rows}, self._about).table(name)
 
+    @property
+    def load(self) -> dict[str, Any]:
+        """What was read, kept, rejected for which reason, see `EventLog.load`."""
+        events = self._load["tables"]["events"]
+        if "n_identical" not in events:
+            events["n_identical"], events["n_unread"] = self._n_identical(), self._n_unread()
+        return self._load
+
     def _n_identical(self) -> int:
         from pyspark.sql import functions as f
 
@@ -150,7 +158,9 @@ class SparkLog(EventLog):
     def _n_unread(self) -> int:
         # by DuckDB, for Spark reads as JSON what is none
         asked = Question(steps=[Step(ANY, {"properties.any": ANY})], until=self.as_of())
-        found = self._each(lambda log: pd.DataFrame({"n_unread": [log._n_unread()]}), asked)
+        found = self._each(
+            lambda log: pd.DataFrame({"n_unread": [observed.n_unread(log._reader.con)]}), asked
+        )
         return int(add_up(found)["n_unread"].iloc[0])
 
     def describe(self) -> pd.DataFrame:
@@ -202,8 +212,9 @@ class SparkLog(EventLog):
         rows = self._in_groups(self._rows_for(question))
         kinds = "users int, part binary"
         # users of one account share a bucket
-        of_user = dict.fromkeys([*filter(self.of_user, question.by), *self.accounts])
-        of_user |= dict.fromkeys(self._words.of_people(question.steps))
+        of_user = {name: None for name in question.by if self.words.column(name).of_user}
+        of_user |= dict.fromkeys(self.accounts)
+        of_user |= dict.fromkeys(self.words.of_people(question.steps))
         if self._people is not None and of_user:
             people = self._people.select("user_id", *map(quoted, of_user))
             both = rows.cogroup(self._in_groups(people))
@@ -217,7 +228,7 @@ class SparkLog(EventLog):
         """The rows and columns of events that a question reads."""
         from pyspark.sql import functions as f
 
-        sql = select(self._words, question)
+        sql = select(self.words, question)
         always = ("user_id", "event", "timestamp")
         columns = [c for c in self._events.columns if c in always or f"e.{c}" in sql]
         rows = self._events.select(*columns)

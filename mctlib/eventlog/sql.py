@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-# Columns for each of which one statement may say a rule: the time to plan it grows with the square.
-MANY = 100
+# Columns for each of which one statement may say a rule: the time to plan it grows with the square
+# (of 500 in 0.2 s, of 2,000 in 8), while a rule for all is written once, but four times as slow.
+MANY = 500
 
 
 def sql_text(value: object) -> str:

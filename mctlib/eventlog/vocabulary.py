@@ -338,7 +338,7 @@ class Vocabulary:
         return [key for (key,) in found]
 
     def properties(self) -> pd.DataFrame:
-        """See `EventLog.properties`."""
+        """Event, property, type (JSON's, or NUMBER AS TEXT), n_events: what some events say."""
         number = f"j.type = 'VARCHAR' AND {sql_number('j.atom')} IS NOT NULL"
         return self._con.sql(f"""
             SELECT e.event::VARCHAR AS event, j.key AS property,

@@ -81,7 +81,7 @@ def _losses(
 
 def _holds(log: EventLog, column: str) -> bool:
     try:
-        log.check_column(column)
+        log.segments(column)
     except ParameterError:
         return False
     return True

@@ -201,7 +201,7 @@ def _refuse(
 ) -> None:
     """Raise ParameterError where something is asked for that is not there."""
     for column in dict.fromkeys([*columns, *rule.adjust]):
-        log.check_column(column)
+        log.segments(column)
     n_steps = len(rule.steps)
     if step is not None and not 2 <= step <= n_steps:
         raise ParameterError(

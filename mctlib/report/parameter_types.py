@@ -148,7 +148,7 @@ def _column(value: Any, info: Any) -> str:
         return f" must be a column's name or {{name: [bins]}}, not {json.dumps(value)}."
     try:
         for column in as_columns(value):
-            info.context.check_column(column)
+            info.context.segments(column)
     except ParameterError as error:
         return f": {error}"
     return ""
@@ -171,7 +171,7 @@ def _partner(value: Any, info: Any) -> str:
     from mctlib.attribution.touchpoints import Tags
 
     try:
-        info.context.check_column(Tags.dim(read_by(info.context, value)))
+        info.context.segments(Tags.dim(read_by(info.context, value)))
     except ParameterError as error:
         return f": {str(error).removeprefix('by: ')}"
     return ""

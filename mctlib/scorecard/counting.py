@@ -125,7 +125,7 @@ def count(
 
 def _filled(log: EventLog, column: str) -> bool:
     try:
-        log.check_column(column)
+        log.segments(column)
     except ParameterError:
         return False
     return True

@@ -154,7 +154,7 @@ def weekly_scorecard(
         plan = read_plan(log.plan) if log.plan else plan_of_events(log)
     columns = log.columns(by)
     for column in as_columns(by):
-        log.check_column(column)
+        log.segments(column)
     meters = meters_of(log, plan)
     counted = count(log, meters, as_of=as_of, by=columns, daily=daily)
     weeks, shown = board.with_cohorts(log, counted, meters, as_of=as_of, by=columns)

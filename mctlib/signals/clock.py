@@ -67,7 +67,7 @@ def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | 
             raise ParameterError(f"{role}: {missing[0]}")
     columns = log.columns(adjust)
     for column in columns:
-        log.check_column(column)
+        log.segments(column)
     exit_step = steps[1] if len(steps) > 1 else None
     left = known_of(log, "churned_at")
     active = log.step(list(plan.active), "active") if plan and plan.active else None

@@ -108,7 +108,7 @@ def draft_of_log(name: str, log: EventLog) -> str:
     own = [name for name in events if not name.startswith(OF_THE_TOOL)] or list(events)
     names = own[:MOST_EVENTS]
     before, start = _orders(log, names)
-    properties = log.properties()
+    properties = log.words.properties()
     platforms = _platforms(log)
     found: dict[str, Content] = {}
     guessed = {"": "guessed? most others come after it; `within` counts from it"}

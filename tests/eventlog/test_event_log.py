@@ -737,7 +737,7 @@ def test_empty_text_is_no_value(tmp_path):
             log, ["a", "b"], window="5d", as_of="2026-02-01", hold="session_id"
         ).steps["n_reached"].tolist() == [1, 1]
         with pytest.raises(ParameterError, match='The column "channel" is empty'):
-            log.check_column("channel")
+            log.segments("channel")
 
 
 @pytest.mark.parametrize(

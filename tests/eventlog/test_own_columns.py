@@ -43,7 +43,7 @@ def users_by(log, by):
 
 def test_own_columns_are_segments_by_their_own_names(log):
     assert users_by(log, "country") == {"(none)": 2, "DE": 2, "FR": 2}
-    assert log.segments("country") == ["(none)", "DE", "FR"] and log.of_user("country")
+    assert log.segments("country") == ["(none)", "DE", "FR"] and log.words.column("country").of_user
     # a name of ours is the event's, theirs stands beside it
     assert users_by(log, "platform") == {"web": 6}
     assert users_by(log, "own_platform") == {"crm": 6} and users_by(log, "own_user") == {"x": 6}

@@ -120,7 +120,7 @@ def test_a_header_longer_than_the_first_look_is_read_to_its_end(project):
     names = "".join(f",{'c' * 100}{n}" for n in range(800))
     row = ROW.strip() + ",v" * 800 + "\n"
     log = open_log(project("events: {path: e.csv}", e__csv=HEAD.strip() + names + "\n" + row))
-    assert len(log.property_keys()) == 800
+    assert len(log.words.property_keys()) == 800
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

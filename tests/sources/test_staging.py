@@ -139,7 +139,7 @@ def test_what_is_hashed_is_shown_by_no_question(project, column):
     ask = {"window": "7d", "as_of": "2026-01-09"}
     for question in (
         lambda: log.counts(by=column),
-        lambda: log.check_column(column),
+        lambda: log.segments(column),
         lambda: diagnose_funnel(log, ["a", "b"], by=column, **ask),
         lambda: drop_off_drivers(log, ["a", "b"], segments=["country", column], **ask),
         lambda: daily_metric(log, Rate("b", of="a", window="1d"), by=column, as_of="2026-01-09"),

@@ -19,6 +19,7 @@ NULLS = {  # nothing is caused
     "both early, users unlike": World("early", spread=1.0),
     "both in season, users unlike": World("pulse", spread=0.67),
     "touches in bursts, users unlike": World("bursts", spread=0.67),
+    "users leave, and no row says so": World(leave=60.0, users=12000),
 }
 CAUSED = {  # touches of one of four partners cause conversions
     "a touch in ten": World(cause=0.1),

@@ -140,18 +140,16 @@ class Walk:
     def _background(self, users: Users, touches: Touches) -> dict[str, pd.DataFrame]:
         """What `count_background` counts: cohort, band, period, n_rows, sum_days."""
         clock = self.question.clock
-        shape = (len(clock.tenure) + 1, len(clock.periods))
-        shapes = [(shape[1], *shape)] * 2 + [(1, *shape)] * 2
-        found = Background(*map(np.zeros, shapes))
+        n_bands, n_periods = len(clock.tenure) + 1, len(clock.periods)
+        n_cohorts = np.repeat([n_periods, n_periods * n_bands, 1], 2)
+        found = Background(*(np.zeros((n, n_bands, n_periods)) for n in n_cohorts))
         count_background(users, touches, clock, found)
         tables = {}
-        for name, n, days in (
-            ("touch_days", found.touch_n, found.touch_days),
-            ("other_days", found.other_n, found.other_days),
-        ):
+        for name in ("touch", "seen", "other"):
+            n, days = (getattr(found, f"{name}_{what}") for what in ("n", "days"))
             at = np.nonzero(n + days)
             columns = dict(zip(("cohort", "band", "period"), at))
-            tables[name] = pd.DataFrame(columns | {"n_rows": n[at], "sum_days": days[at]})
+            tables[f"{name}_days"] = pd.DataFrame(columns | {"n_rows": n[at], "sum_days": days[at]})
         return tables
 
     def _worth(self, j: Journeys, row: np.ndarray) -> np.ndarray:

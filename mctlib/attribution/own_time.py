@@ -10,7 +10,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.attribution.counting import Counts, touches_of, why_left_out
-from mctlib.attribution.person_time import Pace, fit_pace
+from mctlib.attribution.person_time import Paces, fit_pace
 from mctlib.attribution.question import Question
 from mctlib.attribution.rotation import (
     CALENDAR,
@@ -42,8 +42,7 @@ class Rotate:
 
     question: Question
     names: tuple[str, ...]
-    touch_pace: Pace
-    pace: Pace  # of conversions
+    paces: Paces
 
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The filled cells of every array of `Found`, by user bucket."""
@@ -75,7 +74,7 @@ class Rotate:
         shapes = shapes_of(len(clock.windows), len(self.names))
         found = Found(*(np.zeros((stats.N_BUCKETS, *shape)) for shape in shapes.values()))
         bucket = j.take(edges[:-1]).bucket.astype(np.int64)
-        compare_users(bucket, users, touches, rows, clock, self.touch_pace, self.pace, found)
+        compare_users(bucket, users, touches, rows, clock, self.paces, found)
         tables = {}
         for name, array in found._asdict().items():
             *keys, columns = PLACES[name]
@@ -119,15 +118,10 @@ def walk_again(log: EventLog, counts: Counts, *, as_of: Any) -> OwnTime:
     """Walk the log's users a second time, at the paces that the first walk found."""
     question = counts.question
     clock, names = question.clock, tuple(counts.names)
-    n_periods = len(clock.periods)
-
-    def pace(name: str) -> Pace:
-        table, shape = counts.tables[name], (n_periods, len(clock.tenure) + 1, n_periods)
-        at = [table[axis] for axis in ("cohort", "band", "period")]
-        n, days = (stats.dense(table[c], *at, shape=shape) for c in ("n_rows", "sum_days"))
-        return fit_pace(n, days, clock)
-
-    walk = Rotate(question, names, pace("touch_days"), pace("other_days"))
+    touched, seen, other = (counts.tables[f"{name}_days"] for name in ("touch", "seen", "other"))
+    after = fit_pace(touched, clock)
+    paces = Paces(fit_pace(seen, clock, after.by_period), after, fit_pace(other, clock))
+    walk = Rotate(question, names, paces)
     tables = log.reduce(walk, events=[*question.events, Step(ANY)], by=question.dims, as_of=as_of)
     arrays = {}
     for name, shape in shapes_of(len(clock.windows), len(names)).items():

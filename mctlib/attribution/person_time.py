@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numba import njit, types
 
 from mctlib.attribution.touchpoints import INTS, TOUCHES, USERS, Array, Touches, Users, record
@@ -13,6 +14,7 @@ from mctlib.phrases import DAY_US
 
 TENURE_DAYS = (1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 28, 38, 50, 70, 100, 150)  # ends of bands
 ROUNDS = 80  # of proportional fitting
+SPELL = 7 * DAY_US  # touches closer than this may come together
 
 
 class Clock(NamedTuple):
@@ -32,19 +34,23 @@ class Clock(NamedTuple):
 class Background(NamedTuple):
     """Things and days by cohort (of starts in one period), band and period; see `fit_pace`.
 
-    ``touch_*``: of users who never convert, from their start on · ``other_*``: conversions and days
-    at risk of users whom no partner brought, all in one cohort.
+    ``touch_*``: of users who never convert, from their start on · ``seen_*``: of those while they
+    surely were still there, up to the band of a `SPELL` before the last touch, and a cohort for
+    each such band ·
+    ``other_*``: conversions and days at risk of users whom no partner brought, all in one cohort.
     """
 
     touch_n: Array
     touch_days: Array
+    seen_n: Array
+    seen_days: Array
     other_n: Array
     other_days: Array
 
 
 CELLS = types.Array(types.float64, 3, "C")
 CLOCK = record([INTS, *[types.int64] * 3, INTS, INTS, INTS, *[types.int64] * 2], Clock)
-BACKGROUND = record([CELLS] * 4, Background)
+BACKGROUND = record([CELLS] * 6, Background)
 
 
 @njit(cache=True, nogil=True)
@@ -80,6 +86,27 @@ def add_days(days: Array, clock: Clock, start: int, a: int, b: int) -> None:
         a = upto
 
 
+@njit(cache=True, nogil=True)
+def add_untaken(user: int, users: Users, touches: Touches, clock: Clock, found: Background) -> None:
+    """Add the touches of a user who never converts, and the days on which they might come."""
+    start, end = users.start[user], users.end[user]
+    begin, stop = touches.edges[user], touches.edges[user + 1]
+    cohort = cell(clock, start, start)[1]
+    add_days(found.touch_days[cohort], clock, start, start + clock.resolution, end)
+    if begin == stop or touches.time[stop - 1] <= start:
+        return
+    last = int(np.searchsorted(clock.tenure, touches.time[stop - 1] - SPELL - start, side="right"))
+    still = cohort * (len(clock.tenure) + 1) + last
+    if last > 0:
+        until = start + clock.tenure[last - 1]
+        add_days(found.seen_days[still], clock, start, start + clock.resolution, until)
+    for i in range(begin, stop):
+        if touches.time[i] > start:
+            band, period = cell(clock, start, touches.time[i])
+            found.touch_n[cohort, band, period] += 1
+            found.seen_n[still, band, period] += band < last
+
+
 @njit(types.void(USERS, TOUCHES, CLOCK, BACKGROUND), cache=True, nogil=True)
 def count_background(users: Users, touches: Touches, clock: Clock, found: Background) -> None:
     """Count what happens to users where nothing is to be explained (see `Background`)."""
@@ -87,16 +114,11 @@ def count_background(users: Users, touches: Touches, clock: Clock, found: Backgr
         start, conversion, end = users.start[user], users.conversion[user], users.end[user]
         if end == NEVER:
             continue
-        begin, stop = touches.edges[user], touches.edges[user + 1]
         if conversion == NEVER:
-            cohort = cell(clock, start, start)[1]
-            add_days(found.touch_days[cohort], clock, start, start + clock.resolution, end)
-            for i in range(begin, stop):
-                if touches.time[i] > start:
-                    band, period = cell(clock, start, touches.time[i])
-                    found.touch_n[cohort, band, period] += 1
-        low = max(start + clock.resolution, clock.origin)
-        if low < end and not (begin < stop and touches.time[begin] <= start):
+            add_untaken(user, users, touches, clock, found)
+        begin, low = touches.edges[user], max(start + clock.resolution, clock.origin)
+        brought = begin < touches.edges[user + 1] and touches.time[begin] <= start
+        if low < end and not brought:
             add_days(found.other_days[0], clock, start, low, end)
             if users.counted[user] and low <= conversion:
                 band, period = cell(clock, start, conversion)
@@ -119,25 +141,43 @@ PACE = record(
 )
 
 
-def fit_pace(n: Array, days: Array, clock: Clock) -> Pace:
-    """The pace of things ``n`` in ``days`` by (cohort, band, period), cohorts of their own level.
+class Paces(NamedTuple):
+    """What paces the users' time: who is known to be still there is touched at a pace of its own.
 
-    Poisson by proportional fitting. A little is added to both, so that a band of few days has some
-    pace; bands without a day go on as the one before.
+    Users who convert are there up to the conversion; afterwards they may leave unseen, as others.
     """
-    bands, periods = n.shape[1:]
-    by_tenure, by_period = np.ones(bands), np.ones(periods)
-    n_cohort, n_tenure, n_period = n.sum(axis=(1, 2)), n.sum(axis=(0, 2)), n.sum(axis=(0, 1))
+
+    before: Pace  # of touches of users who are there
+    after: Pace  # of touches of any users
+    others: Pace  # of conversions of users whom nobody brought
+
+
+PACES = record([PACE] * 3, Paces)
+
+
+def fit_pace(counted: pd.DataFrame, clock: Clock, by_period: Array | None = None) -> Pace:
+    """The pace of things n_rows in sum_days by cohort, band and period, each cohort at its level.
+
+    Poisson by proportional fitting; ``by_period``: where that is known. A little is added to both,
+    so that a band of few days has some pace; bands without a day go on as the one before.
+    """
+    cohort, band, period = (counted[c].to_numpy(np.int64) for c in ("cohort", "band", "period"))
+    n, days = (counted[c].to_numpy(float) for c in ("n_rows", "sum_days"))
+    known, by_tenure = by_period is not None, np.ones(len(clock.tenure) + 1)
+    by_period = np.ones(len(clock.periods)) if by_period is None else by_period
+    n_cohort, n_tenure = np.bincount(cohort, n), np.bincount(band, n, len(by_tenure))
+    n_period = np.bincount(period, n, len(by_period))
     for _ in range(ROUNDS):
-        by_days = days @ by_period
-        level = n_cohort / np.maximum(by_days @ by_tenure, 1e-9)
-        expected = level @ by_days
+        paced = days * by_period[period]
+        level = n_cohort / np.maximum(np.bincount(cohort, paced * by_tenure[band]), 1e-9)
+        expected = np.bincount(band, level[cohort] * paced, len(by_tenure))
         by_tenure = (n_tenure + 0.1 * by_tenure.min()) / (expected + 0.1)
         seen = np.flatnonzero(expected > 1e-6)
         if len(seen):
             by_tenure[expected <= 1e-6] = by_tenure[seen[-1]]
-        expected = by_tenure @ np.tensordot(level, days, axes=1)
-        by_period = (n_period + 0.5) / (expected + 0.5)
+        if not known:
+            expected = np.bincount(period, level[cohort] * days * by_tenure[band], len(by_period))
+            by_period = (n_period + 0.5) / (expected + 0.5)
     lengths = np.diff(clock.periods) / DAY_US
     before = np.r_[0.0, np.cumsum(lengths * by_period[:-1])]
     return Pace(clock.tenure, by_tenure, clock.periods, by_period, before)

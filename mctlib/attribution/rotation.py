@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple, get_type_hints
 import numpy as np
 from numba import njit, types
 
-from mctlib.attribution.person_time import CLOCK, PACE, Clock, Pace, passed
+from mctlib.attribution.person_time import CLOCK, PACES, Clock, Pace, Paces, passed
 from mctlib.attribution.touchpoints import (
     FLAGS,
     INTS,
@@ -376,15 +376,14 @@ def add_credited(
             alone[0, touches.partner[i]] = 0
 
 
-@njit(types.void(INTS, USERS, TOUCHES, ROWS, CLOCK, PACE, PACE, FOUND), cache=True, nogil=True)
+@njit(types.void(INTS, USERS, TOUCHES, ROWS, CLOCK, PACES, FOUND), cache=True, nogil=True)
 def compare_users(
     bucket: Array,
     users: Users,
     touches: Touches,
     rows: Rows,
     clock: Clock,
-    touch_pace: Pace,
-    pace: Pace,
+    paces: Paces,
     by_bucket: Found,
 ) -> None:
     """Compare users with themselves, and those whom partners brought with the others.
@@ -403,9 +402,9 @@ def compare_users(
             by_bucket.others[b],
             by_bucket.kinds[b],
         )
-        add_reach(user, users, touches, clock, pace, found)
+        add_reach(user, users, touches, clock, paces.others, found)
         if users.counted[user]:
             add_credited(user, users, touches, clock, alone, found)
-            add_calendar(user, users, touches, clock, touch_pace, alone, found)
+            add_calendar(user, users, touches, clock, paces.before, alone, found)
             add_visits(user, users, touches, rows, clock, alone, found)
-            add_after(user, users, touches, clock, touch_pace, found)
+            add_after(user, users, touches, clock, paces.after, found)

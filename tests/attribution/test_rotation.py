@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mctlib.attribution.counting import count, walk
 from mctlib.attribution.own_time import Rotate, walk_again
-from mctlib.attribution.person_time import Pace, fit_pace
+from mctlib.attribution.person_time import SPELL, Pace, Paces, fit_pace
 from mctlib.attribution.rotation import CALENDAR, COLUMNS, MOST, OTHER_DAYS, PLACES, VISITS
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.steps import ANY, Step
@@ -156,7 +156,7 @@ def lives(frame):
             yield f, start, conv, leave
 
 
-def naive(frame, pace, bare):
+def naive(frame, paces, bare):
     """What `Rotate` counts, as its docstrings say it, user by user."""
 
     one, end = (1.0 if bare else 0.0), day(pd.Timestamp(AS_OF)) + (1 if bare else 0)
@@ -184,22 +184,22 @@ def naive(frame, pace, bare):
                 within, until = counted and conv < t + window, min(t + window, stop_of_risk)
                 exposed = low < until
                 row = [0, within, exposed, exposed and within and low <= conv]
-                row.append(amount(pace, start, low, until))
+                row.append(amount(paces.others, start, low, until))
                 for key in ((p, w), ("any", w)):
                     sums["reach"][key] = sums["reach"].get(key, 0) + np.array(row)
         if not brought and low < stop_of_risk:
-            row = [counted and low <= conv, amount(pace, start, low, stop_of_risk)]
+            row = [counted and low <= conv, amount(paces.others, start, low, stop_of_risk)]
             sums["others"][0] = sums["others"].get(0, 0) + np.array(row)
         if not counted:
             continue
 
         # own time, from the start to the conversion
         own = [(t, p) for t, p in before if t > start]
-        base, full = start + one, amount(pace, start, start + one, conv + one)
-        places = [(amount(pace, start, base, t), p) for t, p in own]
+        base, full = start + one, amount(paces.before, start, start + one, conv + one)
+        places = [(amount(paces.before, start, base, t), p) for t, p in own]
         nears = [{p for t, p in own if conv - t < window} for window in WINDOWS]
         since = [max(base, conv + one - window) for window in WINDOWS]
-        reaches = [amount(pace, start, t, conv + one) for t in since]
+        reaches = [amount(paces.before, start, t, conv + one) for t in since]
         add_later(sums["later"], (CALENDAR,), places, full, reaches, nears)
         for w, window in enumerate(WINDOWS):
             near, since, reach = nears[w], max(base, conv + one - window), reaches[w]
@@ -207,7 +207,7 @@ def naive(frame, pace, bare):
                 add(sums["own"], (CALENDAR, who, w), *cell)
             if bare:
                 near = {p for t, p in own if 1 <= conv - t < window}
-                reach = amount(pace, start, since, conv)
+                reach = amount(paces.before, start, since, conv)
                 for who, cell in chances(places, full, reach, near).items():
                     add(sums["own"], (OTHER_DAYS, who, w), *cell)
 
@@ -248,12 +248,12 @@ def naive(frame, pace, bare):
         # looking back: touches after the conversion
         stop = leave + (one or 1e-11) if conv < leave < np.inf else end
         after = [(t, p) for t, p in tagged if conv < t < stop]
-        base, full = conv + one, amount(pace, start, conv + one, stop)
+        base, full = conv + one, amount(paces.after, start, conv + one, stop)
         for k, (preceded, window) in enumerate([*zip(WINDOWS, WINDOWS), (WINDOWS[-1], 1.0)]):
             if any(conv - t < preceded for t, _ in before) or not after or full <= 0:
                 continue
-            reach = amount(pace, start, base, min(base + window, stop))
-            places = [(amount(pace, start, base, t), "x") for t, _ in after]
+            reach = amount(paces.after, start, base, min(base + window, stop))
+            places = [(amount(paces.after, start, base, t), "x") for t, _ in after]
             soon = after[0][0] - conv <= window  # of days, so many after the conversion's
             near = {"x"} if soon else set()
             add(sums["after"], k, *chances(places, full, reach, near)["any"])
@@ -276,12 +276,16 @@ def test_against_a_conversion_turned_through_its_users_time(seed, bare):
     by_period = rng.uniform(0.5, 2, len(clock.periods))
     lengths = np.diff(clock.periods) / DAY_US
     before = np.r_[0.0, np.cumsum(lengths * by_period[:-1])]
-    by_tenure = rng.uniform(0.2, 3, len(clock.tenure) + 1)
-    pace = Pace(clock.tenure, by_tenure, clock.periods, by_period, before)
-    walk = Rotate(question, NAMES, pace, pace)
+    paces = Paces(
+        *(
+            Pace(clock.tenure, by_tenure, clock.periods, by_period, before)
+            for by_tenure in rng.uniform(0.2, 3, (3, len(clock.tenure) + 1))
+        )
+    )
+    walk = Rotate(question, NAMES, paces)
     steps = [*question.events, Step(ANY)]
     tables = log.reduce(walk, events=steps, by=question.dims, as_of=AS_OF)
-    want = naive(frame, pace, bare)
+    want = naive(frame, paces, bare)
     names = [*NAMES, "any"]
     for name in PLACES:
         *keys, last = PLACES[name]
@@ -320,7 +324,7 @@ def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
     periods = (clock.periods - FIRST.value // 1000) / DAY_US
     tenure, tick = clock.tenure / DAY_US, 1.0 if bare else 0.25
     end, origin = day(pd.Timestamp(AS_OF)) + one, day(frame["timestamp"].min()) + max(WINDOWS)
-    want = {"touch_days": {}, "other_days": {}}
+    want = {"touch_days": {}, "seen_days": {}, "other_days": {}}
 
     def put(name, cohort, start, t, n, days):
         t += one / 2
@@ -333,12 +337,22 @@ def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
         tagged = [day(t) for t, e, p in rows if p is not None and e != "paid"]
         stop = min(conv + one, leave + one, end)
         if conv == np.inf:
-            cohort = max(sum(start + one / 2 >= p for p in periods) - 1, 0)
+            cohort, touched = max(sum(start + one / 2 >= p for p in periods) - 1, 0), []
             for t in np.arange(start + one, stop - 1e-9, tick):
                 put("touch_days", cohort, start, t, 0, min(tick, stop - t))
             for t in tagged:
                 if start < t < stop or t == leave:
                     put("touch_days", cohort, start, t, 1, 0)
+                    touched.append(t)
+            # bands of tenure that end a spell before the last touch, or earlier
+            since = max(touched, default=start) - start - SPELL / DAY_US
+            last = sum(since >= e for e in tenure)
+            until = start + (tenure[last - 1] if last else 0)
+            for t in np.arange(start + one, until - 1e-9, tick):
+                put("seen_days", cohort * (len(tenure) + 1) + last, start, t, 0, tick)
+            for t in touched:
+                if t < until:
+                    put("seen_days", cohort * (len(tenure) + 1) + last, start, t, 1, 0)
         if not any(t <= start for t in tagged):
             low = max(start + one, origin)
             for t in np.arange(low, stop - 1e-9, tick):
@@ -360,14 +374,25 @@ def test_a_pace_finds_tenure_and_season_whatever_the_level_of_a_cohort():
     days = np.random.default_rng(1).uniform(500, 1500, (2, 3, 3))
     n = days * level[:, None, None] * by_tenure[:, None] * by_period
     clock = type("Clock", (), {"periods": np.arange(3) * 7 * DAY_US, "tenure": np.arange(2)})
-    pace = fit_pace(n, days, clock)
+    def fitted(by_period=None):
+        cohort, band, period = (at.ravel() for at in np.indices(n.shape))
+        table = {"cohort": cohort, "band": band, "period": period}
+        table |= {"n_rows": n.ravel(), "sum_days": days.ravel()}
+        return fit_pace(pd.DataFrame(table), clock, by_period)
+
+    pace = fitted()
     assert pace.by_tenure / pace.by_tenure[2] == pytest.approx([4, 2, 1], rel=1e-3)
     assert pace.by_period / pace.by_period[0] == pytest.approx([1, 2, 1], rel=1e-3)
     assert pace.before == pytest.approx([0, *np.cumsum(7 * pace.by_period[:2])])
+    known = fitted(np.array([2.0, 4.0, 2.0]))
+    assert known.by_period.tolist() == [2, 4, 2]
+    assert known.by_tenure / known.by_tenure[2] == pytest.approx([4, 2, 1], rel=1e-3)
     days[:, 2], n[:, 2] = 0, 0  # a band of nobody goes on as the one before
-    pace = fit_pace(n, days, clock)
+    pace = fitted()
     assert pace.by_tenure[2] == pace.by_tenure[1]
-    flat = fit_pace(n * 0, days * 0, clock)  # nothing is known: time passes evenly
+    n *= 0
+    days *= 0
+    flat = fitted()  # nothing is known: time passes evenly
     assert np.ptp(flat.by_tenure) == 0 == np.ptp(flat.by_period)
 
 

@@ -36,6 +36,7 @@ class World:
     bare: bool = False  # moments are days
     rows: bool = False  # visits leave rows of their own
     stop: bool = False  # touches are recorded up to the conversion
+    leave: float = 0.0  # days in the mean after which users are gone, and no row says so
     cause: float = 0.0  # chance that a touch of "a" brings a conversion, at a median of 4 days
     beside: bool = False  # half of a's touches have one of "b" within 3 days
     bring: float = 0.0  # share of users whom a partner brings, whatever their activity
@@ -54,6 +55,10 @@ class World:
         else:
             who, at = self._apart(rng, start, active)
             anyway = self._anyway(rng, start, active)
+        if self.leave:
+            gone = start + rng.exponential(self.leave, n)
+            there = at < gone[who]
+            who, at, anyway = who[there], at[there], np.where(anyway < gone, anyway, np.inf)
         partner = PARTNERS[rng.integers(0, 4, len(who))]
         if self.beside:
             near = (partner == "a") & (rng.random(len(who)) < 0.5)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.headlines import ANALYST, Action, Against, Headline, brief, called, named, ranged
-from mctlib.phrases import DAY_US
+from mctlib.headlines import ANALYST, Action, Against, Headline, brief, named, ranged
+from mctlib.phrases import DAY_US, called
 
 TOLD = 4  # the period whose share is told, or the last one before it that enough users are through
 

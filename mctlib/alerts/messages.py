@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.headlines import PLATFORMS, TIGHT, named
+from mctlib.headlines import TIGHT, named
+from mctlib.phrases import called
 from mctlib.scorecard.narrative_first import moved
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
@@ -95,7 +96,7 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
 def _tracking(alert: Mapping[str, Any]) -> str:
     if alert["kind"] == "loss":
         platform = alert["platform"]
-        return f"events get lost on {PLATFORMS.get(platform, platform)}"
+        return f"events get lost on {called(platform)}"
     return "complete, as far as the server knows: this is behaviour"
 
 

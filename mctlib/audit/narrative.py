@@ -11,7 +11,6 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.audit.verdicts import TOO_FEW
-from mctlib.headlines import called
 from mctlib.tracking_plan.plan import Plan
 
 WITNESS = {"back end": "the server", "implied": "later events"}
@@ -81,7 +80,7 @@ def doubled_since(table: pd.DataFrame) -> pd.Series:
 def where(row: Mapping[str, Any] | pd.Series) -> str:
     """A platform in words: "on Android", "everywhere"."""
     known = row["platform"] not in ("all", "(none)")
-    return f"on {called(row['platform'])}" if known else "where no platform is known"
+    return f"on {phrases.called(row['platform'])}" if known else "where no platform is known"
 
 
 def when(row: Mapping[str, Any] | pd.Series) -> str:

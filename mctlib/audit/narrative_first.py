@@ -10,13 +10,12 @@ from mctlib.headlines import (
     Action,
     Headline,
     brief,
-    called,
     day,
     named,
     ranged,
     upper,
 )
-from mctlib.phrases import count, listed
+from mctlib.phrases import called, count, listed
 
 COLLECTOR, MANAGER = "Data collector", "Partner manager"
 ENOUGH_ANSWERS = 30

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.headlines import PLATFORMS, day, named
-from mctlib.phrases import count, listed
+from mctlib.headlines import day, named
+from mctlib.phrases import called, count, listed
 from mctlib.scorecard.counting import LIFE
 from mctlib.scorecard.narrative_first import Told, moved
 
@@ -74,7 +74,7 @@ def reason(alert: dict[str, Any], facts: Told) -> str:
 def _inhibited(facts: Told) -> list[str]:
     return [
         f"{named(label)} fell in the week of {day(week)} by lost tracking alone: without "
-        f"{listed(PLATFORMS.get(name, name) for name in platforms)} it did not."
+        f"{listed(called(name) for name in platforms)} it did not."
         for label, platforms, week in facts.watched.inhibited
     ]
 

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from mctlib.headlines import (
-    PLATFORMS,
     TIGHT,
     Action,
     Against,
@@ -18,7 +17,7 @@ from mctlib.headlines import (
     named,
     told,
 )
-from mctlib.phrases import count
+from mctlib.phrases import called, count
 from mctlib.scorecard.meters import Meters
 from mctlib.scorecard.watching import Watched
 
@@ -77,7 +76,7 @@ def read_first(facts: Told) -> dict[str, Any]:
 def where(alert: dict[str, Any]) -> str:
     """Of lost tracking, on which platform."""
     platform = alert["platform"]
-    return f" on {PLATFORMS.get(platform, platform)}" if platform else ""
+    return f" on {called(platform)}" if platform else ""
 
 
 def moved(alert: dict[str, Any]) -> str:

@@ -224,10 +224,9 @@ def _headlines(moved: Moved) -> list[Headline]:
 
 
 def _level(moved: Moved) -> Headline:
-    window = phrases.window(moved.window)
     return Headline(
         name="rate",
-        label=f"Users with {moved.goal} in {window}, {_between(moved.periods[1])}",
+        label=f"Users with {moved.goal}, {_between(moved.periods[1])}",
         **ranged(moved.total, "after_rate", 100),
         unit="%",
         n=int(moved.total["n_after"]),

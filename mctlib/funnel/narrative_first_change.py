@@ -75,8 +75,7 @@ class Moved:
     @property
     def hides(self) -> bool:
         """Whether lost events surely hide a part of the later rate that is worth a word."""
-        hidden, rate = self.total["hidden_rate"], self.total["after_rate"]
-        return bool(self.total["hidden_rate_ci_lower"] > 0 and hidden >= LOST * rate)
+        return bool(self.total["hidden_rate_ci_lower"] > LOST * self.total["after_rate"])
 
     @property
     def hidden(self) -> str:
@@ -146,28 +145,25 @@ def _whose(moved: Moved) -> str:
 
 def _finding(moved: Moved) -> str:
     said = [_clause(moved, part, points) for part, points in moved.effects.items()]
-    if moved.hides and moved.hidden not in said:
-        said.insert(1, moved.hidden)
     before, after = (100 * moved.total[f"{name}_rate"] for name in ("before", "after"))
-    signs = {points > 0 for points in moved.effects.values()}
+    more = said[1:2]
+    if moved.hides and moved.hidden not in said:
+        more = [moved.hidden]
+    beside = [f", while {clause}" for clause in more]
     if moved.sure:
         rose = "rose" if after > before else "fell"
         first = f"Users with {moved.goal} {rose} from {before:.1f} to {after:.1f} %"
-        return brief(first, *([f": {said[0]}"] if said else ["; why is not clear"]), *_while(said))
-    if len(signs) == 2:
-        return brief(f"The rate looks flat, but it is not: {said[0]}", *_while(said))
-    if moved.hides and not moved.effects:
+        return brief(first, f": {said[0]}" if said else "; why is not clear", *beside)
+    if len({points > 0 for points in moved.effects.values()}) == 2:
+        return brief(f"The rate looks flat, but it is not: {said[0]}", *beside)
+    if said:
+        return brief(f"The rate did not clearly move, but {said[0]}", *beside)
+    if moved.hides:
         mended = after + 100 * moved.total["hidden_rate"]
         told = f": {after:.1f} % of users have {moved.goal} on record, {mended:.1f} % with these"
         return brief(upper(moved.hidden), told)
-    if said:
-        return brief(f"The rate did not clearly move, but {said[0]}", *_while(said))
     change = f"{before:.1f} % before, {after:.1f} % after"
     return brief(f"{moved.goal} did not clearly move: {change}", ", which may be chance")
-
-
-def _while(said: Sequence[str]) -> list[str]:
-    return [f", while {said[1]}"] if len(said) > 1 else []
 
 
 def _between(days: Sequence[Any]) -> str:
@@ -224,10 +220,9 @@ def _headlines(moved: Moved) -> list[Headline]:
 
 
 def _level(moved: Moved) -> Headline:
-    window = phrases.window(moved.window)
     return Headline(
         name="rate",
-        label=f"Users with {moved.goal} in {window}, {_between(moved.periods[1])}",
+        label=f"Users with {moved.goal}, {_between(moved.periods[1])}",
         **ranged(moved.total, "after_rate", 100),
         unit="%",
         n=int(moved.total["n_after"]),

@@ -111,10 +111,13 @@ def test_a_row_has_the_state_of_its_own_number_and_says_nothing_of_no_run_before
     now.notebooks[0].headlines.append(bad)
     page = of_run(now, courses(now, []))
     assert "1 thing needs you" in page and "\u25b2</span>" not in page
-    assert "first run" not in page and ">Course<" not in page and "(none before)" in page
+    assert "first run" not in page and ">Course<" not in page and "Since last run" not in page
     past = [run_of(day, 20.0) for day in ("2026-03-01", "2026-03-08")]
     page = of_run(now, courses(now, past))
-    assert ">Course<" in page and "(none before)" not in page
+    assert ">Course<" in page and "Since last run" in page and "<polyline" in page
+    now.notebooks[0].headlines[0] = replace(level, cumulative=True)
+    page = of_run(now, courses(now, past))
+    assert "<polyline" not in page, "what grows with the days has no trend"
 
 
 def test_what_may_be_chance_may_need_somebody_all_the_same():

@@ -40,7 +40,7 @@ LABELS = {
     "account_deleted": "Konto weg",
 }
 NAME = {event: f"mc_{i}" for i, event in enumerate(LABELS)}
-RAW = re.compile(rf"\b({'|'.join(LABELS)}|mc_\d+)\b")
+RAW = re.compile(rf"\b({'|'.join(LABELS)}|mc_\d+)\b".replace("_", "[_ ]"))
 # What an analyst needs as it is written: the alert's own id in the response log.
 AS_WRITTEN = re.compile(r"interview_scheduled-\d{4}-\d\d-\d\d")
 ON_WEB = {"event": "profile_completed", "where": {"platform": {"not": "ios"}}}

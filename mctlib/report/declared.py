@@ -110,13 +110,14 @@ def settled(
         except ValidationError as error:
             for each in error.errors():
                 key, what = _whose(each)
-                if key not in values:
+                if each["loc"] and key not in values:
                     lacking.append(f'"{key}"')
                 elif key not in told:
                     wrong.append((key, what))
     mistakes = Mistakes()
     for key, what in wrong:
-        where = values[key].where.removesuffix(f", {notebook}")  # it is named once
+        given_in = values[key].where if key in values else unset
+        where = given_in.removesuffix(f", {notebook}")  # it is named once
         mistakes.append(f'{where}: parameter "{key}" of {notebook}{what}')
     if lacking:
         them = "which is" if len(lacking) == 1 else "which are"

@@ -14,7 +14,7 @@ from numba import njit
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys
-from mctlib.eventlog.steps import Step, may_meet
+from mctlib.eventlog.steps import Step, may_meet, refuse_misspelt
 
 ROLES = ("start", "activation", "competing", "observed_from", "censor")
 ENDINGS = ("activated", "competing", "censored", "not_activated")  # of the users who are counted
@@ -38,8 +38,9 @@ def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step
     roles = {role: log.step(event, role) for role, event in given.items()}
     sentences: list[str] = []
     for role, step in roles.items():
-        log.refuse_misspelt(role, [step])
-        unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
+        missing = log.missing_events([step])
+        refuse_misspelt(role, missing)
+        unknown = [f"{role}: {sentence}" for sentence in missing]
         if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
             raise ParameterError(" ".join(unknown))
         sentences += unknown

@@ -390,10 +390,6 @@ class EventLog:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
         return self._words.missing(events)
 
-    def refuse_misspelt(self, name: str, events: Iterable[Any]) -> None:
-        """Raise ParameterError where events do not occur and words near to theirs do."""
-        self._words.refuse_misspelt(name, events)
-
     def step(self, event: Any, name: str = "event") -> Step:
         """An event as YAML or a notebook gives it; a plan's name means what the plan says."""
         return self._words.step(event, name)

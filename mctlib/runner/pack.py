@@ -163,7 +163,8 @@ def _read(path: Path) -> Pack:
     try:
         return Pack.model_validate(content)
     except ValidationError as error:
-        raise ParameterError("\n".join(complaints(Pack, content, error, shown(path)))) from None
+        wrong = complaints(Pack, content, error)
+        raise ParameterError("\n".join(f"{shown(path)}: {said}" for said in wrong)) from None
 
 
 def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:

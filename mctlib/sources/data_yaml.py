@@ -145,7 +145,8 @@ def read_dataset(path: Path) -> Dataset:
     try:
         dataset = Dataset.model_validate(content)
     except ValidationError as errors:
-        raise DataError("\n".join(complaints(Dataset, content, errors, path.name))) from None
+        wrong = complaints(Dataset, content, errors)
+        raise DataError("\n".join(f"{path.name}: {fault}" for fault in wrong)) from None
     mistakes = Mistakes()
     if not re.fullmatch(NAME, dataset.name):
         mistakes.append(f"{path.name}: {name_fault(dataset.name)}")
@@ -158,7 +159,7 @@ def read_dataset(path: Path) -> Dataset:
     if not dataset.events and not dataset.demo:
         mistakes.append(f"{path.name} names no events. Add  events: {{path: ...}}.")
     zone = dataset.reporting_timezone
-    if fault := zone_fault(zone, f'the reporting_timezone "{zone}"'):
+    if fault := _zone_fault(zone, f'the reporting_timezone "{zone}"'):
         mistakes.append(f"{path.name}: {fault}")
     for table, source in dataset.sources():
         if fault := _place_fault(table, source) or _format_fault(table, source):
@@ -194,7 +195,7 @@ def _format_fault(table: str, source: Source) -> str:
     if table not in tables:
         return f"format {source.format} fills {' or '.join(tables)}, not {table}."
     zone = source.timezone or "UTC"
-    if fault := zone_fault(zone, f'the timezone "{zone}" of {table}'):
+    if fault := _zone_fault(zone, f'the timezone "{zone}" of {table}'):
         return fault
     if source.encoding is not None and not is_encoding(source.encoding):
         near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
@@ -202,8 +203,7 @@ def _format_fault(table: str, source: Source) -> str:
     return _times_fault(table, source)
 
 
-def zone_fault(zone: str, what: str) -> str:
-    """What is wrong with the zone of something, "" where nothing is."""
+def _zone_fault(zone: str, what: str) -> str:
     zones = available_timezones()
     return "" if zone in zones else f"{what} is no IANA name.{nearest(zone, zones)}"
 

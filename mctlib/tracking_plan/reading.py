@@ -53,7 +53,8 @@ def as_plan(content: Mapping[str, Any], where: str) -> Plan:
     try:
         return Plan.model_validate(content)
     except ValidationError as errors:
-        raise DataError("\n".join(complaints(Plan, content, errors, where))) from None
+        wrong = complaints(Plan, content, errors)
+        raise DataError("\n".join(f"{where}: {said}" for said in wrong)) from None
 
 
 KINDS = {
@@ -69,12 +70,9 @@ FAULTS = {"missing": "is missing", "too_short": "is empty", "string_too_short": 
 
 
 def complaints(
-    model: type[BaseModel], content: Mapping[str, Any], errors: ValidationError, where: str
+    model: type[BaseModel], content: Mapping[str, Any], errors: ValidationError
 ) -> list[str]:
-    """What pydantic says of a YAML in the words of who wrote it, of each place once.
-
-    ``where`` names the file, before each line.
-    """
+    """What pydantic says of a YAML in the words of who wrote it, of each place once."""
     said: dict[str, str] = {}
     for error in errors.errors():
         place = ".".join(_written_parts(error, content))
@@ -82,7 +80,7 @@ def complaints(
             said |= {line: line for line in str(error["ctx"]["error"]).splitlines()}
         else:
             said.setdefault(place, f'"{place}"{_fault(model, error)}')
-    return [f"{where}: {line}" for line in said.values()]
+    return list(said.values())
 
 
 def _written_parts(error: Any, content: Any) -> Iterator[str]:

@@ -132,31 +132,6 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {meant}?" if near else ""
 
 
-def number_meant(written: Any) -> str:
-    """The number that a text may have been meant as, as the end of a sentence.
-
-    Returns
-    -------
-    str
-        " Did you mean ...?", or nothing where it is no text that reads like a number.
-
-    Examples
-    --------
-    >>> number_meant("12,5 %"), number_meant("1.234,50")
-    (' Did you mean 0.125?', ' Did you mean 1234.5?')
-    """
-    text = re.sub(r"^([A-Z]{3}|[€$£])|([A-Z]{3}|[€$£])$", "", str(written).strip()).strip()
-    digits = text.removesuffix("%").strip()
-    found: dict[str, None] = {}
-    for point, comma in ((".", ","), (",", ".")):
-        whole = rf"\d+|\d{{1,3}}([{comma} '\u2019\u00a0\u202f]\d{{3}})+"
-        if isinstance(written, str) and re.fullmatch(rf"[+-]?({whole})([{point}]\d+)?", digits):
-            number = float(re.sub(rf"[^\d{point}+-]", "", digits).replace(point, "."))
-            number = round(number / 100 if text.endswith("%") else number, 12)
-            found[f"{number:.12g}"] = None
-    return f" Did you mean {' or '.join(found)}?" if found else ""
-
-
 def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
     """Read a moment.
 
@@ -297,3 +272,23 @@ def _binned(name: str, edges: Any) -> Binned:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number_meant(written: Any) -> str:
+    """The number as which a text may have been meant, as the end of a sentence; "" for none.
+
+    Examples
+    --------
+    >>> number_meant("12,5 %"), number_meant("1.234,50")
+    (' Did you mean 0.125?', ' Did you mean 1234.5?')
+    """
+    text = re.sub(r"^([A-Z]{3}|[€$£])|([A-Z]{3}|[€$£])$", "", str(written).strip()).strip()
+    digits = text.removesuffix("%").strip()
+    found: dict[str, None] = {}
+    for point, comma in ((".", ","), (",", ".")):
+        whole = rf"\d+|\d{{1,3}}([{comma} '\u2019\u00a0\u202f]\d{{3}})+"
+        if isinstance(written, str) and re.fullmatch(rf"[+-]?({whole})([{point}]\d+)?", digits):
+            number = float(re.sub(rf"[^\d{point}+-]", "", digits).replace(point, "."))
+            number = round(number / 100 if text.endswith("%") else number, 12)
+            found[f"{number:.12g}"] = None
+    return f" Did you mean {' or '.join(found)}?" if found else ""

@@ -14,7 +14,7 @@ from numba import njit
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys
-from mctlib.eventlog.steps import Step, may_meet
+from mctlib.eventlog.steps import Step, may_meet, refuse_misspelt
 
 ROLES = ("start", "activation", "competing", "observed_from", "censor")
 ENDINGS = ("activated", "competing", "censored", "not_activated")  # of the users who are counted
@@ -51,8 +51,9 @@ def known_step(log: EventLog, event: Any, role: str) -> tuple[Step, list[str]]:
     Raises ParameterError: it is misspelt, or none of a role does that is needed.
     """
     step = log.step(event, role)
-    log.refuse_misspelt(role, [step])
-    unknown = [f"{role}: {sentence}" for sentence in log.missing_events([step])]
+    missing = log.missing_events([step])
+    refuse_misspelt(role, missing)
+    unknown = [f"{role}: {sentence}" for sentence in missing]
     if role not in ENDS and unknown and len(unknown) == len(set(step.names)):
         raise ParameterError(" ".join(unknown))
     return step, unknown

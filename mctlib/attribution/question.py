@@ -97,14 +97,13 @@ def read_by(log: EventLog, by: Any) -> str:
 
 def _of_people_alone(log: EventLog, column: str) -> bool:
     """Whether people have a column and no event does; partners are named by other columns too."""
-    if column == "partner_id":
+    people = log.table("people")
+    if column == "partner_id" or column not in people or people[column].isna().all():
         return False
     with suppress(ParameterError):
         log.segments(Tags.dim(column))
         return False
-    with suppress(ParameterError):
-        return log.words.column(column).of_user
-    return False
+    return True
 
 
 def read_rules(rules: str | Sequence[str]) -> np.ndarray:

@@ -379,10 +379,6 @@ class EventLog:
         """Sentences about events, or their filters, that do not occur, with the nearest words."""
         return self.words.missing(events)
 
-    def refuse_misspelt(self, name: str, events: Iterable[Any]) -> None:
-        """Raise ParameterError where events do not occur and words near to theirs do."""
-        self.words.refuse_misspelt(name, events)
-
     def step(self, event: Any, name: str = "event") -> Step:
         """An event as YAML or a notebook gives it; a plan's name means what the plan says."""
         return self.words.step(event, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -205,6 +205,12 @@ def window_of(steps: Sequence[Step], window: Any) -> int:
             f'for "{steps[-1].label}".'
         )
     return as_window(steps[-1].within)
+
+
+def refuse_misspelt(name: str, missing: Iterable[str]) -> None:
+    """Raise ParameterError where a sentence about an event that does not occur has a near word."""
+    if wrong := [f"{name}: {said}" for said in missing if said.endswith("?")]:
+        raise ParameterError("\n".join(wrong))
 
 
 def check_exit(steps: Sequence[Step], leave: Step | None) -> None:

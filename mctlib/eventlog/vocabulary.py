@@ -15,7 +15,7 @@ from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.personal import is_id, of_partner
 from mctlib.eventlog.sql import sql_name, sql_number, sql_path, sql_text
-from mctlib.eventlog.steps import ANY, Step, as_step
+from mctlib.eventlog.steps import ANY, Step, as_step, refuse_misspelt
 
 SOME = 200_000  # events that show which properties there are
 CALENDAR = ("week", "month")  # names of ``by`` that are no columns: the event's own
@@ -209,12 +209,6 @@ class Vocabulary:
                 said += self._unmet(part)
         return said
 
-    def refuse_misspelt(self, name: str, events: Iterable[Any]) -> None:
-        """See `EventLog.refuse_misspelt`."""
-        wrong = [said for said in self.missing(events) if said.endswith("?")]
-        if wrong:
-            raise ParameterError("\n".join(f"{name}: {said}" for said in wrong))
-
     def _event_meant(self, name: str) -> str:
         """Which event may be meant by a name that is none."""
         if name in self.meanings and name not in self.meanings[name].names:
@@ -248,7 +242,7 @@ class Vocabulary:
                 "steps: a funnel needs at least two steps; give a list of event names."
             )
         matchers = [self.step(step, "steps") for step in steps]
-        self.refuse_misspelt("steps", matchers)
+        refuse_misspelt("steps", self.missing(matchers))
         first = matchers[0]
         if first.names and not any_order and not set(first.names) & set(self.events):
             missing = self.missing([first])[0]

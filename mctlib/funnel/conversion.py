@@ -22,6 +22,7 @@ from mctlib.eventlog.steps import (
     as_exclusion,
     check_exit,
     may_meet,
+    refuse_misspelt,
     window_of,
 )
 from mctlib.funnel import narrative, narrative_first
@@ -259,8 +260,8 @@ def read_question(
     _check_order(order, matchers, skipped)
     _check_numbers(exclusions, skipped, len(matchers), order)
     check_exit(matchers, leave)
-    log.refuse_misspelt("exclude", [each.step for each in exclusions])
-    log.refuse_misspelt("competing", [leave] if leave else [])
+    refuse_misspelt("exclude", log.missing_events([each.step for each in exclusions]))
+    refuse_misspelt("competing", log.missing_events([leave] if leave else []))
     return matchers, exclusions, skipped, leave
 
 

@@ -113,13 +113,17 @@ def settled(
             wrong.append((key, mistake))
         else:
             good[key] = value
-    found = _of_the_model(model, good, log) if model else []
-    told = {key for key, _ in wrong}
-    wrong += [(key, what) for key, what in found if key in values and key not in told]
-    lacking = [f'"{key}"' for key, _ in found if key not in values]
+    told, lacking = {key for key, _ in wrong}, []
+    for each in _of_the_model(model, good, log) if model else []:
+        key, what = _whose(each)
+        if each["loc"] and key not in values:
+            lacking.append(f'"{key}"')
+        elif key not in told:
+            wrong.append((key, what))
     mistakes = Mistakes()
     for key, what in wrong:
-        where = values[key].where.removesuffix(f", {notebook}")  # it is named once
+        given_in = values[key].where if key in values else unset
+        where = given_in.removesuffix(f", {notebook}")  # it is named once
         mistakes.append(f'{where}: parameter "{key}" of {notebook}{what}')
     if log is None:
         mistakes.tell()
@@ -132,18 +136,13 @@ def settled(
     return {key: good[key] for key in (declared if model else given)}
 
 
-def _of_the_model(
-    model: type[Parameters], good: dict[str, Any], log: EventLog | None
-) -> list[tuple[str, str]]:
-    """What a model finds wrong with values, by parameter; else these become as it reads them."""
+def _of_the_model(model: type[Parameters], good: dict[str, Any], log: EventLog | None) -> list[Any]:
+    """What pydantic finds wrong with values; else these become as the model reads them."""
     try:
         good |= model.model_validate(good, strict=True, context=log or _NoData()).model_dump()
     except ValidationError as error:
-        return [
-            _whose(each)
-            for each in error.errors()
-            if not isinstance(each.get("ctx", {}).get("error"), _Unread)
-        ]
+        found = error.errors()
+        return [e for e in found if not isinstance(e.get("ctx", {}).get("error"), _Unread)]
     return []
 
 

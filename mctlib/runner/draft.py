@@ -138,13 +138,9 @@ def _path(
 
 
 def _named(log: EventLog) -> dict[str, list[str]]:
-    """What events say in each column that can name a partner; of people alone it is no touch."""
-    levels = {column: _levels(log, column) for column in SOURCES}
-    return {
-        column: found
-        for column, found in levels.items()
-        if found and not log.words.column(column).of_user
-    }
+    """What events say in each column that can name a partner; what people say is no touch."""
+    levels = {column: _levels(log, f"event.{column}") for column in SOURCES}
+    return {column: found for column, found in levels.items() if found}
 
 
 def _unused(log: EventLog, named: Mapping[str, Sequence[str]]) -> Iterator[str]:

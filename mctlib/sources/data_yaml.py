@@ -181,7 +181,7 @@ def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> It
     if not dataset.demo and not content.get("events"):
         yield "it names no events. Add  events: {path: ...}."
     zone, currency = dataset.reporting_timezone, dataset.currency
-    if fault := zone_fault(zone, f'the reporting_timezone "{zone}"'):
+    if fault := _zone_fault(zone, f'the reporting_timezone "{zone}"'):
         yield fault
     if currency and not re.fullmatch("[A-Z]{3}", currency):
         meant = SIGNS.get(currency, currency).upper()
@@ -203,7 +203,7 @@ def _source_faults(table: str, source: Source) -> Iterator[str]:
     elif table not in (tables := READERS[source.format].tables):
         yield f"format {source.format} fills {' or '.join(tables)}, not {table}."
     zone = source.timezone or "UTC"
-    if fault := zone_fault(zone, f'the timezone "{zone}" of {table}'):
+    if fault := _zone_fault(zone, f'the timezone "{zone}" of {table}'):
         yield fault
     if source.encoding is not None and not is_encoding(source.encoding):
         near = nearest(source.encoding, aliases.values()) or " Write cp1252, for example."
@@ -231,7 +231,6 @@ def _place_faults(table: str, source: Source) -> Iterator[str]:
         )
 
 
-def zone_fault(zone: str, what: str) -> str:
-    """What is wrong with the zone of something, "" where nothing is."""
+def _zone_fault(zone: str, what: str) -> str:
     zones = available_timezones()
     return "" if zone in zones else f"{what} is no IANA name.{nearest(zone, zones)}"

@@ -7,12 +7,21 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
+from zoneinfo import available_timezones
 
 import duckdb
 
-from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, ParameterError, column_type
+from mctlib.contract import (
+    CANONICAL,
+    REQUIRED,
+    TABLES,
+    DataError,
+    ParameterError,
+    column_type,
+    nearest,
+)
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.sources.data_yaml import NAME, name_fault, zone_fault
+from mctlib.sources.data_yaml import NAME, name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.headers import CODES, CURRENCY, LIKELY, word_of
 from mctlib.sources.project import paths_of, project_root, store_folder
@@ -127,8 +136,9 @@ def answered(text: str, ask: Callable[..., str]) -> str:
             question = f"{field}: {question.removeprefix('guessed? ')}"
             if question not in said:
                 said[question] = ask(question, default=value)
-            while field == "timezone" and (fault := zone_fault(said[question], "it")):
-                said[question] = ask(fault, default=value)
+            while field == "timezone" and said[question] not in (zones := available_timezones()):
+                near = nearest(said[question], zones)
+                said[question] = ask(f'"{said[question]}" is no IANA name.{near}', default=value)
             line = f"{indent}{field}: {said[question]}"
         lines.append(line)
     return "\n".join(lines) + "\n"

@@ -53,8 +53,8 @@ def as_plan(content: Mapping[str, Any], where: str) -> Plan:
     try:
         return Plan.model_validate(content)
     except ValidationError as errors:
-        told = (f"{where}: {said}" for said in complaints(Plan, content, errors))
-        raise DataError("\n".join(told)) from None
+        wrong = complaints(Plan, content, errors)
+        raise DataError("\n".join(f"{where}: {said}" for said in wrong)) from None
 
 
 KINDS = {
@@ -71,7 +71,7 @@ FAULTS = {"missing": "is missing", "too_short": "is empty", "string_too_short": 
 
 def complaints(
     model: type[BaseModel], content: Mapping[str, Any], errors: ValidationError
-) -> Iterable[str]:
+) -> list[str]:
     """What pydantic says of a YAML in the words of who wrote it, of each place once."""
     said: dict[str, str] = {}
     for error in errors.errors():
@@ -80,7 +80,7 @@ def complaints(
             said |= {line: line for line in str(error["ctx"]["error"]).splitlines()}
         else:
             said.setdefault(place, f'"{place}"{_fault(model, error)}')
-    return said.values()
+    return list(said.values())
 
 
 def _written_parts(error: Any, content: Any) -> Iterator[str]:

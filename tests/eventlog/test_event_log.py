@@ -591,6 +591,10 @@ def test_a_table_that_is_none_names_the_nearest():
         log.table("peple")
     with pytest.raises(ParameterError, match=said):
         EventLog.from_frame(rows, peple=pd.DataFrame({"user_id": ["a"]}))
+    with pytest.raises(
+        ParameterError, match="^plan: only a dataset has a tracking plan, as open_log"
+    ):
+        EventLog.from_frame(rows, plan="params/plan.demo.yaml")
 
 
 def test_as_of_before_the_first_event_is_refused_and_after_the_data_read_as_their_end(tmp_path):

@@ -211,6 +211,10 @@ WRONG = {
         pack_of("activation", landmark=["3d", "100d"]),
         'parameter "landmark" of activation: 3d, 100d must lie before the horizon (90d).',
     ),
+    "horizon before the landmark that nobody gave": (
+        pack_of("activation", horizon="2d"),
+        'parameter "landmark" of activation: 3d must lie before the horizon (2d).',
+    ),
     "per cent": (
         pack_of("roi", margin="12,5 %"),
         'parameter "margin" of roi must be float, not "12,5 %". Did you mean 0.125?',

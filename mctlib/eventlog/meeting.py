@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping
-
-import duckdb
+from collections.abc import Mapping
 
 from mctlib.contract import ABOUT_USERS, DataError
 from mctlib.eventlog.ids import Ask, asking
+from mctlib.eventlog.rejecting import StagedRows
 
 # What two spellings of an id may differ by, SQL that undoes it, and what to do about it.
 SPELLINGS = (
@@ -18,37 +17,33 @@ SPELLINGS = (
 )
 
 
-def staged_refusers(
-    con: duckdb.DuckDBPyConnection, name: str, make_active: Callable[[], None]
-) -> dict[str, dict[str, int]]:
+def staged_refusers(rows: StagedRows, name: str) -> dict[str, dict[str, int]]:
     """The `meeting` of people without consent ("refused"), before they leave the staged tables.
 
-    ``make_active``: `StagedRows.active`. Raises DataError: see `check_meeting`, which is about ids,
-    so that people who are to leave count too.
+    Raises DataError: see `check_meeting`, which is about ids, so that people who are to leave count
+    too.
     """
-    ask = asking(con)
-    if not _anybody(ask):
+    if not _anybody(rows):
         return {}
-    make_active()
+    ask = asking(rows.con)
     check_meeting(ask, name, "in_people", "active")
     return meeting(ask, {"refused": "in_people WHERE consent = false"}, "active", "user_id")
 
 
-def staged_meeting(
-    con: duckdb.DuckDBPyConnection, make_active: Callable[[], None]
-) -> dict[str, dict[str, int]]:
+def staged_meeting(rows: StagedRows) -> dict[str, dict[str, int]]:
     """The `meeting` of the staged tables, once those who refused have left."""
-    ask = asking(con)
-    if not _anybody(ask):
+    if not _anybody(rows):
         return {}
-    make_active()
     tables = {table: f"in_{table}" for table in ABOUT_USERS}
-    return meeting(ask, tables, "active", "user_id")
+    return meeting(asking(rows.con), tables, "active", "user_id")
 
 
-def _anybody(ask: Ask) -> bool:
-    """Whether anything is known of users beside the events, which may be many."""
-    return any(ask(f"SELECT 1 FROM in_{table} LIMIT 1") for table in ABOUT_USERS)
+def _anybody(rows: StagedRows) -> bool:
+    """Whether anything is known of users beside the events, which may be many; if so, `active`."""
+    some = any(asking(rows.con)(f"SELECT 1 FROM in_{table} LIMIT 1") for table in ABOUT_USERS)
+    if some:
+        rows.active()
+    return some
 
 
 def meeting(

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
 
 import duckdb
 
 from mctlib.contract import ABOUT_USERS
 from mctlib.eventlog.identity import one_row
 from mctlib.eventlog.pseudonyms import hashed
+from mctlib.eventlog.rejecting import StagedRows
 from mctlib.eventlog.sql import sql_text
 
 
-def note_refusals(con: duckdb.DuckDBPyConnection, forgotten: Collection[str], salted: str) -> int:
-    """Make `refused`, every id of the people who said no or are to be forgotten, with the reason.
+def reject_refusals(rows: StagedRows, forgotten: Collection[str], salted: str) -> int:
+    """Leave nothing of the people who said no or are to be forgotten.
 
     To be called after `stitch`. One row without consent is a no, whatever others say; so is a row
     of any other id of the same person. ``forgotten``: hashes, see `pseudonyms.hashed`. Returns how
     many of them were met.
     """
+    con = rows.con
+    _note_refusals(con, forgotten, salted)
+    for (why,) in con.execute("SELECT DISTINCT why FROM refused ORDER BY why DESC").fetchall():
+        theirs = f"(SELECT user_id FROM refused WHERE why = {sql_text(why)})"
+        _drop_rejected(rows, why, theirs)
+        for table in ("events", *ABOUT_USERS):
+            rows.reject(
+                table, f"CASE WHEN user_id IN {theirs} THEN {sql_text(why)} END", kept=False
+            )
+    return int(one_row(con, "SELECT count(DISTINCT hash) FROM met")[0])
+
+
+def _note_refusals(con: duckdb.DuckDBPyConnection, forgotten: Collection[str], salted: str) -> None:
+    """Make `refused`, every id of these people, with the reason."""
     ids = " UNION ".join(
         f"SELECT {column} AS id FROM {table}"
         for table, columns in (
@@ -50,34 +64,17 @@ def note_refusals(con: duckdb.DuckDBPyConnection, forgotten: Collection[str], sa
             WHERE anonymous_id NOT IN (SELECT id FROM known)
         ) WHERE id <> '' GROUP BY ALL
     """)
-    return int(one_row(con, "SELECT count(DISTINCT hash) FROM met")[0])
 
 
-def reject_refusals(
-    con: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], reject: Callable[..., None]
-) -> None:
-    """Leave nothing of those who are noted in `refused`.
-
-    ``counts``, ``reject``: of the rows that are loaded.
-    """
-    for (why,) in con.execute("SELECT DISTINCT why FROM refused ORDER BY why DESC").fetchall():
-        theirs = f"(SELECT user_id FROM refused WHERE why = {sql_text(why)})"
-        _drop_rejected(con, counts, why, theirs)
-        for table in ("events", *ABOUT_USERS):
-            reject(table, f"CASE WHEN user_id IN {theirs} THEN {sql_text(why)} END", kept=False)
-
-
-def _drop_rejected(
-    con: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], why: str, theirs: str
-) -> None:
+def _drop_rejected(rows: StagedRows, why: str, theirs: str) -> None:
     """Let rows that were rejected before count as rejected for ``why``, and keep them no more."""
     of_them = f"coalesce(nullif(user_id, ''), anonymous_id) IN {theirs}"
-    found = con.execute(f"""
+    found = rows.con.execute(f"""
         SELECT canonical_table, reason, count(*) FROM rejected WHERE {of_them} GROUP BY ALL
     """).fetchall()
-    con.execute(f"DELETE FROM rejected WHERE {of_them}")
+    rows.con.execute(f"DELETE FROM rejected WHERE {of_them}")
     for table, reason, n in found:
-        n_rejected = counts[table]["n_rejected"]
+        n_rejected = rows.counts[table]["n_rejected"]
         n_rejected[why] = n_rejected.get(why, 0) + n
         n_rejected[reason] -= n
         if not n_rejected[reason]:

@@ -27,7 +27,7 @@ from mctlib.eventlog.meeting import staged_meeting, staged_refusers
 from mctlib.eventlog.own_columns import fill_gaps, own_columns
 from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
-from mctlib.eventlog.refusals import note_refusals, reject_refusals
+from mctlib.eventlog.refusals import reject_refusals
 from mctlib.eventlog.rejecting import StagedRows
 from mctlib.eventlog.repeats import RESENT_WITHIN, find_resent
 from mctlib.eventlog.sql import sql_text
@@ -104,11 +104,10 @@ def fill(
     for table, n_emptied in plausible.empty(con, earliest).items():
         rows.counts[table]["n_emptied"] = n_emptied
     identity = {"n_impossible": reject_impossible(rows, suspicious), **stitch(con)}
-    refusers = staged_refusers(con, name, rows.active)
+    refusers = staged_refusers(rows, name)
     forgotten = terms.get("forgotten", ())
-    n_forgotten = note_refusals(con, forgotten, salted)
-    reject_refusals(con, rows.counts, rows.reject)
-    met = staged_meeting(con, rows.active) | refusers
+    n_forgotten = reject_refusals(rows, forgotten, salted)
+    met = staged_meeting(rows) | refusers
     _reject_repeats(rows, as_window(terms.get("resent_within", RESENT_WITHIN), "resent_within"))
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())

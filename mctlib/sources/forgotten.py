@@ -1,7 +1,6 @@
 """People who are to be forgotten: a list of hashes beside a dataset's YAML, read by every load."""
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from mctlib.contract import DataError
 from mctlib.eventlog.build import owner
 from mctlib.eventlog.ids import normal
 from mctlib.eventlog.pseudonyms import hashed
+from mctlib.eventlog.store_file import settle
 from mctlib.sources.project import store_folder
 from mctlib.sources.workbench import workbench
 
@@ -73,8 +73,7 @@ def add(name: str, root: Path, salted: str, file: Path, *, ignore_case: bool = F
     with fresh.open("w", encoding="utf-8") as out:
         out.write(HEAD.format(_mark(salted, ignore_case)))
         out.writelines(f"{one}\n" for one in dict.fromkeys([*known, *new]))
-        out.flush()
-        os.fsync(out.fileno())
+    settle(fresh)
     fresh.replace(path)
     return new
 

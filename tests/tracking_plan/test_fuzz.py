@@ -12,8 +12,9 @@ from mctlib.tracking_plan.reading import read_plan
 PLAN = """micro_conversions:
   a: {label: "A done", events: [{event: x, where: {role: [hr, lead]}}, y], within: 7d, owner: web}
   b: {implies: [a], exposed: [chatbot], properties: {n: {type: number, required: yes}}}
-terms: {activated: {marketing: {any: [a]}, product: {all: [a, b]}}}
-segments: {paid: {channel: [ads, seo]}}
+teams: [web, marketing]
+terms: {activated: {marketing: {is: a}, web: {is: b, within: 7d}}}
+segments: {paid: {where: {channel: [ads, seo]}}}
 metrics: {rate_of_b: {kind: rate, of: b, per: a}}
 """
 WORDS = sorted({*Plan.model_fields, *MicroConversion.model_fields, "a", "event", "where", "kind"})
@@ -38,6 +39,11 @@ def read_or_refused(tmp_path, text):
         plan.meanings(), plan.asked_segments(), plan.asked_metrics()
     except DataError as error:
         assert str(error).strip()
+
+
+def test_the_plan_that_is_changed_is_one(tmp_path):
+    read_or_refused(tmp_path, PLAN)
+    assert read_plan(tmp_path / "plan.x.yaml").micro_conversions.keys() == {"a", "b"}
 
 
 @fuzzed

@@ -204,16 +204,15 @@ class Walk:
         if "markov" in question.rules:
             moves = chain_moves(bucket, users, touches, clock, n - len(ENDS))
         moves, n_moves = np.unique(moves, return_counts=True)
-        at = np.nonzero(credit)
-        made = np.unravel_index(moves, (stats.N_BUCKETS, len(clock.windows), n, n))
-        tables = {
-            "credit": dict(zip(("bucket", *AXES), at)) | {"sum_value": credit[at]},
-            "moves": dict(zip(MOVE, made)) | {"n_moves": n_moves},
-        }
-        return {
-            name: pd.DataFrame({c: states[v] if c in NAMED else v for c, v in columns.items()})
-            for name, columns in tables.items()
-        }
+        shape = (stats.N_BUCKETS, len(clock.windows), n, n)
+        at, made = np.nonzero(credit), np.unravel_index(moves, shape)
+        columns = dict(zip(("bucket", *AXES), at)), dict(zip(MOVE, made))
+        credited, moved = (
+            pd.DataFrame({c: states[v] if c in NAMED else v for c, v in some.items()})
+            for some in columns
+        )
+        credited, moved = credited.assign(sum_value=credit[at]), moved.assign(n_moves=n_moves)
+        return {"credit": credited, "moves": moved}
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,7 @@ def add_credit(
 
 
 @njit(types.void(INTS, USERS, TOUCHES, CLOCK, CREDIT), cache=True, nogil=True)
-def count_users(
-    bucket: Array, users: Users, touches: Touches, clock: Clock, credit: Array
-) -> None:
+def count_users(bucket: Array, users: Users, touches: Touches, clock: Clock, credit: Array) -> None:
     """Count the ``credit`` (bucket, then `AXES`) of users by each one's ``bucket``."""
     final = np.zeros(len(touches.time), np.bool_)
     seen = np.full(credit.shape[4], NOWHERE)  # the last user whom a partner touched

@@ -170,7 +170,7 @@ def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
         "it stands in no row."
     )
     return (
-        *method_caveats(told, counts),
+        *method_caveats(counts),
         *phrases.that_hold([(told.few, no_intervals)]),
         *comparison_caveats(told),
         *touch_caveats(counts),
@@ -179,7 +179,7 @@ def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
     )
 
 
-def method_caveats(told: Told, counts: Counts) -> list[str]:
+def method_caveats(counts: Counts) -> list[str]:
     """What holds of every answer."""
     clock = counts.question.clock
     return [

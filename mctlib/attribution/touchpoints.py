@@ -45,7 +45,6 @@ class Users(NamedTuple):
     start: Array
     conversion: Array
     leave: Array
-    low: Array  # begin of the counted time at risk
     end: Array  # end of the time at risk, NEVER for whom there is none
     inside: Array  # converts while at risk
     counted: Array  # and late enough to be looked back on
@@ -60,7 +59,7 @@ class Touches(NamedTuple):
     partner: Array  # index of a name
 
 
-USERS = record([INTS] * 5 + [FLAGS] * 2 + [FLOATS], Users)
+USERS = record([INTS] * 4 + [FLAGS] * 2 + [FLOATS], Users)
 TOUCHES = record([INTS] * 3, Touches)
 
 
@@ -108,7 +107,6 @@ def find_users(
         start,
         conversion,
         leave,
-        low=np.maximum(start, origin),
         end=np.where(at_risk, last, NEVER),
         inside=inside,
         counted=inside & (conversion >= origin),

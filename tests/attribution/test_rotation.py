@@ -374,6 +374,7 @@ def test_a_pace_finds_tenure_and_season_whatever_the_level_of_a_cohort():
     days = np.random.default_rng(1).uniform(500, 1500, (2, 3, 3))
     n = days * level[:, None, None] * by_tenure[:, None] * by_period
     clock = type("Clock", (), {"periods": np.arange(3) * 7 * DAY_US, "tenure": np.arange(2)})
+
     def fitted(by_period=None):
         cohort, band, period = (at.ravel() for at in np.indices(n.shape))
         table = {"cohort": cohort, "band": band, "period": period}

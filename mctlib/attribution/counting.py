@@ -55,6 +55,26 @@ def sizes_of(question: Question, n_partners: int) -> tuple[int, ...]:
     return 2, len(question.clock.rules), len(question.clock.windows), n_partners
 
 
+def read_users(question: Question, j: Journeys) -> tuple[Journeys, np.ndarray, np.ndarray, Users]:
+    """The journeys by the moments asked about, where each user's begin, and the users.
+
+    Before these the rows by which they are known, see `first_matches`.
+    """
+    clock = question.clock
+    j = by_day(j, question.zones)
+    edges = np.r_[first_rows(j.user), len(j)]
+    first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+    users = find_users(j, first, origin=clock.origin, end=clock.end, resolution=clock.resolution)
+    return j, edges, first, users
+
+
+def tagged_rows(question: Question, j: Journeys) -> np.ndarray:
+    """Which rows carry a tag."""
+    tags = (1 << len(question.events)) - (1 << question.n_moments)
+    carried: np.ndarray = j.mask & j.mask.dtype.type(tags) > 0
+    return carried
+
+
 def why_left_out(j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged) -> np.ndarray:
     """Why each tagged row earns nothing (`LEFT_OUT`), KEPT where it does."""
     user = np.repeat(np.arange(len(edges) - 1), np.diff(np.searchsorted(tagged.row, edges)))
@@ -104,16 +124,11 @@ class Walk:
 
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The counts of a chunk of users: a table a name, credit and moves by bucket."""
-        question, clock = self.question, self.question.clock
-        j = by_day(j, question.zones)
-        edges = np.r_[first_rows(j.user), len(j)]
-        first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+        question = self.question
+        j, edges, first, users = read_users(question, j)
         worth = self._worth(j, first[0])
-        users = find_users(
-            j, first, worth, origin=clock.origin, end=clock.end, resolution=clock.resolution
-        )
-        carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
-        tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
+        users = users._replace(worth=np.nan_to_num(worth))
+        tagged = question.tags.read(j, edges, first[1], tagged_rows(question, j), self._crm(j))
         why = why_left_out(j, edges, users, tagged)
         kept, touches = touches_of(j, edges, tagged, why == KEPT)
         bucket = j.take(edges[:-1]).bucket.astype(np.int64)

@@ -87,9 +87,7 @@ def carriers(edges: Array, start_row: Array, tracked: Array) -> Array:
     return found
 
 
-def find_users(
-    j: Journeys, first: Array, worth: Array, *, origin: int, end: int, resolution: int
-) -> Users:
+def find_users(j: Journeys, first: Array, *, origin: int, end: int, resolution: int) -> Users:
     """Users by their first conversion, start and exit (``first``: rows, see `first_matches`).
 
     The time at risk holds the whole of the moment that ends it, which lasts a ``resolution``.
@@ -110,7 +108,7 @@ def find_users(
         end=np.where(at_risk, last, NEVER),
         inside=inside,
         counted=inside & (conversion >= origin),
-        worth=np.nan_to_num(worth),
+        worth=np.zeros(len(start)),
     )
 
 

@@ -55,6 +55,26 @@ def sizes_of(question: Question, n_partners: int) -> tuple[int, ...]:
     return 2, len(question.clock.rules), len(question.clock.windows), n_partners
 
 
+def read_users(question: Question, j: Journeys) -> tuple[Journeys, np.ndarray, np.ndarray, Users]:
+    """The journeys by the moments asked about, where each user's begin, and the users.
+
+    Before these the rows by which they are known, see `first_matches`.
+    """
+    clock = question.clock
+    j = by_day(j, question.zones)
+    edges = np.r_[first_rows(j.user), len(j)]
+    first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+    users = find_users(j, first, origin=clock.origin, end=clock.end, resolution=clock.resolution)
+    return j, edges, first, users
+
+
+def tagged_rows(question: Question, j: Journeys) -> np.ndarray:
+    """Which rows carry a tag."""
+    tags = (1 << len(question.events)) - (1 << question.n_moments)
+    carried: np.ndarray = j.mask & j.mask.dtype.type(tags) > 0
+    return carried
+
+
 def why_left_out(j: Journeys, edges: np.ndarray, users: Users, tagged: Tagged) -> np.ndarray:
     """Why each tagged row earns nothing (`LEFT_OUT`), KEPT where it does."""
     user = np.repeat(np.arange(len(edges) - 1), np.diff(np.searchsorted(tagged.row, edges)))
@@ -104,16 +124,11 @@ class Walk:
 
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The counts of a chunk of users: a table a name, credit and moves by bucket."""
-        question, clock = self.question, self.question.clock
-        j = by_day(j, question.zones)
-        edges = np.r_[first_rows(j.user), len(j)]
-        first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
+        question = self.question
+        j, edges, first, users = read_users(question, j)
         worth = self._worth(j, first[0])
-        users = find_users(
-            j, first, worth, origin=clock.origin, end=clock.end, resolution=clock.resolution
-        )
-        carries = j.mask >> j.mask.dtype.type(question.n_moments) > 0
-        tagged = question.tags.read(j, edges, first[1], carries, self._crm(j))
+        users = users._replace(worth=np.nan_to_num(worth))
+        tagged = question.tags.read(j, edges, first[1], tagged_rows(question, j), self._crm(j))
         why = why_left_out(j, edges, users, tagged)
         kept, touches = touches_of(j, edges, tagged, why == KEPT)
         bucket = j.take(edges[:-1]).bucket.astype(np.int64)
@@ -204,16 +219,15 @@ class Walk:
         if "markov" in question.rules:
             moves = chain_moves(bucket, users, touches, clock, n - len(ENDS))
         moves, n_moves = np.unique(moves, return_counts=True)
-        at = np.nonzero(credit)
-        made = np.unravel_index(moves, (stats.N_BUCKETS, len(clock.windows), n, n))
-        tables = {
-            "credit": dict(zip(("bucket", *AXES), at)) | {"sum_value": credit[at]},
-            "moves": dict(zip(MOVE, made)) | {"n_moves": n_moves},
-        }
-        return {
-            name: pd.DataFrame({c: states[v] if c in NAMED else v for c, v in columns.items()})
-            for name, columns in tables.items()
-        }
+        shape = (stats.N_BUCKETS, len(clock.windows), n, n)
+        at, made = np.nonzero(credit), np.unravel_index(moves, shape)
+        columns = dict(zip(("bucket", *AXES), at)), dict(zip(MOVE, made))
+        credited, moved = (
+            pd.DataFrame({c: states[v] if c in NAMED else v for c, v in some.items()})
+            for some in columns
+        )
+        credited, moved = credited.assign(sum_value=credit[at]), moved.assign(n_moves=n_moves)
+        return {"credit": credited, "moves": moved}
 
 
 @dataclass(frozen=True)

@@ -26,23 +26,23 @@ from mctlib.attribution.incrementality import (
 )
 from mctlib.attribution.narrative_flips import Told, windows_in_words
 from mctlib.attribution.touchpoints import UNRESOLVED
+from mctlib.headlines import upper
 
 MOST_NAMED = 8  # partners in a sentence
 
 
-def finding(told: Told) -> str:
-    """Whether credit depends on the window, which to use, and whose touches show no effect."""
-    return " ".join(_said(order_in_words(told), fit_in_words(told), idle_in_words(told)))
-
-
 def details(told: Told) -> tuple[str, ...]:
-    """How much would have come anyway, whose touches move users, and whom partners bring."""
-    parts = (*moved_in_words(told), *brought_in_words(told))
-    return tuple(_said(anyway_in_words(told), *parts))
+    """What depends on the window and whose touches show no effect, in one piece; then the rest.
+
+    How much would have come anyway, whose touches move users, and whom partners bring.
+    """
+    first = _said(order_in_words(told), fit_in_words(told), idle_in_words(told))
+    rest = (anyway_in_words(told), *moved_in_words(told), *brought_in_words(told))
+    return " ".join(first), *_said(*rest)
 
 
 def _said(*sentences: str) -> list[str]:
-    return [f"{capital(sentence)}." for sentence in sentences if sentence]
+    return [f"{upper(sentence)}." for sentence in sentences if sentence]
 
 
 def moved_in_words(told: Told) -> Iterator[str]:
@@ -154,11 +154,6 @@ def at_most_all(row: pd.Series, column: str) -> str:
     return f"{value:.0f} %" + (f", {low:.0f} to {high:.0f}" if low == low else "")
 
 
-def capital(text: str) -> str:
-    """The text with a capital letter in front."""
-    return text[:1].upper() + text[1:]
-
-
 def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
     """What to know before acting; ``unnamed``: money spent on nobody."""
     no_intervals = (
@@ -170,7 +165,7 @@ def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
         "it stands in no row."
     )
     return (
-        *method_caveats(told, counts),
+        *method_caveats(counts),
         *phrases.that_hold([(told.few, no_intervals)]),
         *comparison_caveats(told),
         *touch_caveats(counts),
@@ -179,7 +174,7 @@ def caveats(told: Told, counts: Counts, *, unnamed: float) -> tuple[str, ...]:
     )
 
 
-def method_caveats(told: Told, counts: Counts) -> list[str]:
+def method_caveats(counts: Counts) -> list[str]:
     """What holds of every answer."""
     clock = counts.question.clock
     return [

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.attribution.counting import Counts, touches_of, why_left_out
+from mctlib.attribution.counting import (
+    Counts,
+    read_users,
+    tagged_rows,
+    touches_of,
+    why_left_out,
+)
 from mctlib.attribution.person_time import Paces, fit_pace
 from mctlib.attribution.question import Question
 from mctlib.attribution.rotation import (
@@ -22,10 +28,9 @@ from mctlib.attribution.rotation import (
     Rows,
     compare_users,
 )
-from mctlib.attribution.touchpoints import AFTER, KEPT, find_users, first_matches, numbers
-from mctlib.eventlog.days import by_day
+from mctlib.attribution.touchpoints import AFTER, KEPT, numbers
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows
+from mctlib.eventlog.journeys import NOWHERE, Journeys
 from mctlib.eventlog.steps import ANY, Step
 
 MOST_TIED = 0.5  # share of touches that come with visits, above which the clock is the own visits
@@ -47,19 +52,8 @@ class Rotate:
     def __call__(self, j: Journeys) -> dict[str, pd.DataFrame]:
         """The filled cells of every array of `Found`, by user bucket."""
         question, clock = self.question, self.question.clock
-        j = by_day(j, question.zones)
-        edges = np.r_[first_rows(j.user), len(j)]
-        first = first_matches(edges, j.mask.astype(np.uint64), question.n_moments)
-        users = find_users(
-            j,
-            first,
-            np.zeros(len(first[0])),
-            origin=clock.origin,
-            end=clock.end,
-            resolution=clock.resolution,
-        )
-        tags = (1 << len(question.events)) - (1 << question.n_moments)
-        tagged = question.tags.read(j, edges, first[1], j.mask & j.mask.dtype.type(tags) > 0)
+        j, edges, first, users = read_users(question, j)
+        tagged = question.tags.read(j, edges, first[1], tagged_rows(question, j))
         place = {name: n for n, name in enumerate(self.names)}
         # partners that touch nobody before a conversion have no place of their own
         of_all = numbers(list(tagged.names), place)

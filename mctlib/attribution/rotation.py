@@ -2,8 +2,8 @@
 
 The conversion is turned through the user's own time, from the start to the conversion, as if time
 were a circle: the share of it in which a touch would lie within the window is what chance would
-bring. Time passes as touches come to users who never convert (the calendar's clock), or by the
-user's own visits.
+bring. Time passes as touches come to users who never convert and are seen later still (the
+calendar's clock), or by the user's own visits.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ class Users(NamedTuple):
     start: Array
     conversion: Array
     leave: Array
-    low: Array  # begin of the counted time at risk
     end: Array  # end of the time at risk, NEVER for whom there is none
     inside: Array  # converts while at risk
     counted: Array  # and late enough to be looked back on
@@ -60,7 +59,7 @@ class Touches(NamedTuple):
     partner: Array  # index of a name
 
 
-USERS = record([INTS] * 5 + [FLAGS] * 2 + [FLOATS], Users)
+USERS = record([INTS] * 4 + [FLAGS] * 2 + [FLOATS], Users)
 TOUCHES = record([INTS] * 3, Touches)
 
 
@@ -88,9 +87,7 @@ def carriers(edges: Array, start_row: Array, tracked: Array) -> Array:
     return found
 
 
-def find_users(
-    j: Journeys, first: Array, worth: Array, *, origin: int, end: int, resolution: int
-) -> Users:
+def find_users(j: Journeys, first: Array, *, origin: int, end: int, resolution: int) -> Users:
     """Users by their first conversion, start and exit (``first``: rows, see `first_matches`).
 
     The time at risk holds the whole of the moment that ends it, which lasts a ``resolution``.
@@ -108,11 +105,10 @@ def find_users(
         start,
         conversion,
         leave,
-        low=np.maximum(start, origin),
         end=np.where(at_risk, last, NEVER),
         inside=inside,
         counted=inside & (conversion >= origin),
-        worth=np.nan_to_num(worth),
+        worth=np.zeros(len(start)),
     )
 
 

@@ -262,7 +262,7 @@ def answer(log: EventLog, question: Question, *, as_of: Any, seed: int) -> Attri
         conflicts=tables.conflict_table(counts),
         reference_days=float(question.days[at]),
         **read_first(told, counts),
-        details=(narrative.finding(told), *narrative.details(told)),
+        details=narrative.details(told),
         rule=narrative_rule.rule(question),
         groups=(Groups("users touched", question.by, users_touched(walked), column=question.by),),
         caveats=(

@@ -63,7 +63,8 @@ class _Chance:
 
 def happened(users: int, seed: int) -> World:
     """The world of a seed; `generate` adds what tracking makes of it."""
-    # of hundreds of streams those whose first seed comes nearest to the planted numbers
+    # of hundreds of streams the one whose first seed comes nearest to the planted numbers; of those
+    # of the partners 96 % tell the same story, of the others attribution's control refuses to judge
     chance, of_partners = (_Chance(np.random.default_rng([seed, stream])) for stream in (44, 3))
     u = _sign_ups(users, chance)
     _first_interviews(u, chance)

@@ -69,46 +69,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [
-    "ANY",
-    "Activation",
-    "Arms",
-    "Attribution",
-    "BeforeAfter",
-    "Change",
-    "Count",
-    "DailyMetric",
-    "DataError",
-    "Drivers",
-    "EventLog",
-    "Exclusion",
-    "Funnel",
-    "Journeys",
-    "Landmark",
-    "Mean",
-    "Money",
-    "ParameterError",
-    "RULES",
-    "Rate",
-    "RuleComparison",
-    "RunRecord",
-    "SparkLog",
-    "Speed",
-    "Step",
-    "attribution_windows",
-    "compare_arms",
-    "compare_before_after",
-    "compare_rules",
-    "daily_metric",
-    "diagnose_funnel",
-    "drop_off_drivers",
-    "explain_change",
-    "landmark_activation",
-    "open_log",
-    "run_pack",
-    "time_to_activation",
-    "value_of_speed",
-]
+__all__ = sorted(_PLACE)
 
 
 def __getattr__(name: str) -> Any:

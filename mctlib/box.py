@@ -30,16 +30,9 @@ def of(
     sure: Sequence[str],
     more: Sequence[str],
 ) -> str:
-    """The box.
+    """The box: a sentence, its tiles, a table, caveats, and the names of what else there is.
 
-    Parameters
-    ----------
-    finding, headlines : str, list of Headline
-        The sentence and its tiles.
-    table : str, DataFrame, set of str
-        Caption ("" for no table), `cells.readable` and its right-aligned columns.
-    sure, more : list of str
-        Caveats, and the names of what else there is.
+    ``table``: caption ("" for no table), `cells.readable` and its right-aligned columns.
     """
     caption, text, numeric = table
     parts = [f"<p class='f'>{html.escape(finding)}</p>"]

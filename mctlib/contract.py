@@ -6,7 +6,7 @@ import datetime
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from numbers import Real
 from typing import Any
@@ -107,19 +107,7 @@ def interval_columns(name: str, value: Any, low: Any, high: Any) -> dict[str, An
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Words that may have been meant, as the end of a sentence.
-
-    Parameters
-    ----------
-    word : str
-        What was written.
-    words : iterable of str
-        What would have been right.
-
-    Returns
-    -------
-    str
-        " Did you mean ...?", or nothing when no word is near.
+    """Words that may have been meant, as the end of a sentence; "" where none is near.
 
     Examples
     --------
@@ -132,26 +120,18 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {meant}?" if near else ""
 
 
+def one_of(name: str, word: str, words: Collection[str]) -> None:
+    """Raise ParameterError, about the argument ``name``, unless the word is one of some."""
+    if word not in words:
+        near = nearest(word, words)
+        raise ParameterError(f'{name}: "{word}" is not one of {", ".join(words)}.{near}')
+
+
 def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
-    """Read a moment.
+    """Read a moment, in UTC: an ISO day, which means its end, a date, or a timestamp.
 
-    Parameters
-    ----------
-    as_of : str, date or Timestamp
-        An ISO day, which means its end, or a timestamp; without a zone it is UTC. No other text:
-        pandas reads "now" by the clock of the machine, and 05/04/2026 as an American does.
-    name : str
-        What the error calls it.
-
-    Returns
-    -------
-    Timestamp
-        In UTC.
-
-    Raises
-    ------
-    ParameterError
-        It cannot be read.
+    Without a zone it is UTC. No other text: pandas reads "now" by the clock of the machine, and
+    05/04/2026 as an American does. Raises ParameterError, about ``name``: it cannot be read.
 
     Examples
     --------
@@ -175,24 +155,9 @@ def as_timestamp(as_of: Any, name: str = "as_of") -> pd.Timestamp:
 
 
 def as_window(window: Any, name: str = "window") -> int:
-    """Read a duration.
+    """Read a duration that pandas reads ("14d", "30min"), in microseconds.
 
-    Parameters
-    ----------
-    window : str or Timedelta
-        What pandas reads: "14d", "30min".
-    name : str
-        What the error calls it.
-
-    Returns
-    -------
-    int
-        Microseconds.
-
-    Raises
-    ------
-    ParameterError
-        It cannot be read, has no unit, or is not positive.
+    Raises ParameterError, about ``name``: it cannot be read, has no unit, or is not positive.
 
     Examples
     --------
@@ -228,18 +193,10 @@ class Binned(str):
 
 
 def as_columns(by: Any) -> list[str]:
-    """Read the names of columns.
+    """Read the names of columns: one, several in a list, or none (None, "" and []).
 
-    Parameters
-    ----------
-    by : str, mapping, list of these, or None
-        One, several, or none (also "" and []). A mapping is of columns whose numbers are binned:
-        name -> where each bin but the lowest begins.
-
-    Raises
-    ------
-    ParameterError
-        Bins that are none.
+    A mapping is of columns whose numbers are binned: name -> where each bin but the lowest begins.
+    Raises ParameterError: bins that are none.
 
     Examples
     --------

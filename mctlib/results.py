@@ -72,12 +72,7 @@ def together(sizes: pd.Series | pd.DataFrame, key: str, keep: Iterable[str] = ()
 
     Of weeks and months a small one goes to the next one, the last to the one before; other small
     groups become one, with the smallest large ones as long as they are too few (those to ``keep``
-    come last).
-
-    Parameters
-    ----------
-    sizes : Series or DataFrame
-        Users by group; where groups are told at several times, a column each.
+    come last). ``sizes``: users by group; where groups are told at several times, a column each.
     """
     table = pd.DataFrame(sizes)
     small = [group for group in table.index if _few(table.loc[group])]
@@ -304,14 +299,8 @@ def given_back(
 ) -> NDArray[np.bool_]:
     """Which of the sets are of 1 to ``min_users`` - 1 users and follow from what is known.
 
-    A number follows where its row is a sum of multiples of the known rows.
-
-    Parameters
-    ----------
-    known, sets : array (rows, groups)
-        How often each group is counted in a number.
-    sizes : array (groups,)
-        Users.
+    A number follows where its row is a sum of multiples of the known rows. ``known``, ``sets``: how
+    often each group is counted in a number (rows, groups) · ``sizes``: users of the groups.
     """
     n = sets @ sizes
     few = (n > 0) & (n < min_users)
@@ -328,20 +317,7 @@ def suppress(frame: pd.DataFrame, *, min_users: int = MIN_USERS) -> tuple[pd.Dat
 
     The base of a row is `BASES`, else its first ``n_*`` column, where that is 0 its largest one.
     Segments always have a total: where it is no row here, another table or the finding shows it.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        A result table whose columns follow the column grammar.
-    min_users : int
-        Rows of fewer users are masked.
-
-    Returns
-    -------
-    table : DataFrame
-        The frame with masked numbers missing.
-    masked : Series of bool
-        True where a row was masked.
+    Returned are the table, and which rows were masked.
     """
     frame = frame.reset_index(drop=True)
     counts = [str(c) for c in frame if str(c).startswith("n_")]

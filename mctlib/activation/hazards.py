@@ -31,23 +31,10 @@ def efron(
 
     When the k-th of d tied events falls, k/d of the tied users are gone. Of the others, weighted by
     their hazards, m is the mean covariate and V its variance; the hazard rises by 1 over their sum.
-
-    Parameters
-    ----------
-    at_risk, events : array (times, kinds)
-        Users by time of an event and kind of user.
-    x : array (kinds, covariates)
-        What a kind of user is.
-    beta : array (covariates,)
-        Logarithms of the hazard ratios.
-
-    Returns
-    -------
-    mean, variance : array (times, covariates), (times, covariates, covariates)
-        Sums of m and of V over the tied events.
-    rise, spared : array (times, 1 + covariates)
-        Sums of the rise and of the rise times m; the same with each event counted k/d times, which
-        is what a tied user does not live through.
+    ``at_risk``, ``events``: users by time of an event and kind of user · ``x``: what a kind is
+    (kinds, covariates) · ``beta``: logarithms of the hazard ratios. Returned are, by time, the sums
+    of m and of V over the tied events; those of the rise, and of the rise times m; and the same
+    with each event counted k/d times, which is what a tied user does not live through.
     """
     n_times, (n_kinds, p) = len(events), x.shape
     mean, variance = np.zeros((n_times, p)), np.zeros((n_times, p, p))

@@ -80,8 +80,8 @@ def _say(log: EventLog) -> None:
         )
     for sentence in (*log.caveats(), *told(report)):
         click.echo(sentence)
-    events = log.describe()
-    names = ", ".join(f"{e.event} {e.n_events:,}" for e in events[:MOST_EVENTS].itertuples())
+    events = report["n_events"]
+    names = ", ".join(f"{name} {n:,}" for name, n in [*events.items()][:MOST_EVENTS])
     more = f" and {len(events) - MOST_EVENTS:,} more" if len(events) > MOST_EVENTS else ""
     click.echo(f"Events: {names}{more}")
     click.echo(f"{report['first_event'][:16]} to {report['last_event'][:16]} UTC")

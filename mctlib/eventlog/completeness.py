@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mctlib import stats
 from mctlib.contract import interval_columns
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, lines_of
+from mctlib.eventlog.journeys import NEVER, NOWHERE, Bools, Ints, Journeys, lines_of
 from mctlib.eventlog.steps import Step
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def _none() -> Ints:
@@ -101,14 +98,8 @@ def completeness(
 ) -> pd.DataFrame:
     """The table with the columns n_checked, n_tracked and completeness_rate, with its interval.
 
-    Parameters
-    ----------
-    table : DataFrame
-        What the rows are about.
-    n_checked, n_tracked : array (buckets, rows)
-        Users who did the event for certain, and those of them whose event is there.
-    n_accounts : float
-        In which the users sit, NaN where there are none (see `stats.share_interval`).
+    ``n_checked``, ``n_tracked``: users by bucket and row who did the event for certain, and those
+    of them whose event is there · ``n_accounts``: see `stats.share_interval`.
     """
     checked, tracked = np.sum(n_checked, axis=0), np.sum(n_tracked, axis=0)
     low, high, _ = stats.share_interval(n_tracked, n_checked, n_accounts=n_accounts)

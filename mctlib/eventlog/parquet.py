@@ -166,32 +166,14 @@ def lay_over(
 ) -> pd.DataFrame:
     """Give ``con`` the tables of a store over canonical SELECTs; only the small ones are copied.
 
-    `events` has one column more than in a store, ``name``: the event as text.
+    `events` has one column more than in a store, ``name``: the event as text. ``salted``: what is
+    put before an id that is hashed · ``names``: of all events, in order, when the rows have been
+    judged before; else they are looked up, and rows with a `verdict` are left out · ``own``:
+    people's own columns, where some of them may not be among those selected.
 
-    Parameters
-    ----------
-    con : connection
-        Without tables.
-    selects : mapping
-        Canonical table -> SELECT, see `canonical_select`.
-    salted : str
-        What is put before an id that is hashed.
-    names : list of str, optional
-        The names of all events, in order, when the rows have been judged before; else they are
-        looked up, and rows with a `verdict` are left out.
-    own : collection of str
-        People's own columns, where some of them may not be among those selected.
-    ignore_case : bool
-        Of ids.
+    Returned is what `load_report` counts: event, verdict, n_events, first_at and last_at in
+    microseconds (where nothing is left out, of all events); empty with ``names``.
 
-    Returns
-    -------
-    DataFrame
-        What `load_report` counts: event, verdict, n_events, first_at and last_at in microseconds
-        (where nothing is left out, of all events); empty with ``names``.
-
-    Notes
-    -----
     A user's integer is 63 bits of a salted hash: it needs no look at the other users, so `events`
     and `users` are views. (DuckDB's own hash of an id is quicker, but gives similar ids the same
     number; of an MD5 it does not.) That any two of 5 million users share one: 1 in 700,000.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from mctlib.contract import ParameterError, as_window, nearest
+from mctlib.contract import ParameterError, as_window, one_of
 from mctlib.eventlog import filters
 
 ANY = filters.ANY
@@ -244,9 +244,7 @@ def as_exclusion(given: Any, meanings: Meanings = MappingProxyType({})) -> Exclu
 def _made(kind: type, given: Mapping[str, Any], name: str) -> Any:
     known = [f.name for f in fields(kind) if f.compare]  # the rest comes from a plan alone
     for key in given:
-        if key not in known:
-            near = nearest(key, known)
-            raise ParameterError(f'{name}: "{key}" is not one of {", ".join(known)}.{near}')
+        one_of(name, key, known)
     if "event" not in given:
         raise ParameterError(f"{name}: {dict(given)} says no event.")
     return kind(**given)

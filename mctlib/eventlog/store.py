@@ -164,9 +164,11 @@ def _written(rows: StagedRows, name: str, selects: Sequence[str], terms: Terms) 
     days = known_by_day(con, selects, terms.get("zones", ()))
     # the codes are counted, not their texts
     codes = "SELECT event, count(*) AS n FROM store.events GROUP BY event"
-    names = dict(con.execute(f"SELECT event::VARCHAR, n FROM ({codes})").fetchall())
+    often = f"SELECT event::VARCHAR, n FROM ({codes}) ORDER BY n DESC, event::VARCHAR"
+    names = dict(con.execute(often).fetchall())
     return {
         **look_over(con, first, last, names),
+        "n_events": names,
         "n_masked": n_masked(con),
         "n_users": one_row(con, "SELECT count(*) FROM store.users")[0],
         "first_event": str(first),

@@ -68,10 +68,6 @@ class FunnelWalk:
         seen = (None if a is None else a[lines] for a in (self.did, self.furthest))
         return FunnelWalk(self.journeys, self.rows[lines], self.excluded, *seen)
 
-    def times(self) -> NDArray[np.float64]:
-        """Microseconds (users, steps), NaN where the step was not reached."""
-        return np.where(self.rows >= 0, self.journeys.time[self.rows], np.nan)
-
 
 def walk_funnel(
     j: Journeys,

@@ -4,14 +4,3 @@ from mctlib.funnel.conversion import Funnel, diagnose_funnel
 from mctlib.funnel.decomposition import Change, explain_change
 from mctlib.funnel.drivers import Drivers, drop_off_drivers
 from mctlib.funnel.vendor_rules import RuleComparison, compare_rules
-
-__all__ = [
-    "Change",
-    "Drivers",
-    "Funnel",
-    "RuleComparison",
-    "compare_rules",
-    "diagnose_funnel",
-    "drop_off_drivers",
-    "explain_change",
-]

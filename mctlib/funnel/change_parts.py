@@ -44,20 +44,16 @@ def is_known(cells: FloatArray) -> NDArray[np.bool_]:
 def split_change(cells: FloatArray) -> Split:
     """Split the change of a rate exactly into mix, behaviour and tracking.
 
-    A segment's rate is the product of its step rates, and a step's rate is its completeness times
-    its true rate. Completeness: of the users at the step before who did this one for certain within
-    the window (a record in ``backend``, else a later step that requires it), the share whose event
-    is there. Mix = users moved between segments (Kitagawa 1955, symmetric); the change of the
-    segments' own rates is shared out over true rates (behaviour) and completenesses (tracking) of
-    all steps by Shapley's rule for a product (Das Gupta 1993), whatever the order. Unknown tracking
-    stays inside behaviour. What is known in one period only is taken as unchanged: where no event
-    at all is tracked any more, the fall is tracking. Step 1 cannot be checked: who is not seen
-    there is in no count.
-
-    Parameters
-    ----------
-    cells : array (..., 2 periods, segments, steps after the first, 4)
-        Users, in the order of `COUNTS`.
+    ``cells``: users (..., 2 periods, segments, steps after the first, `COUNTS`). A segment's rate
+    is the product of its step rates, and a step's rate is its completeness times its true rate.
+    Completeness: of the users at the step before who did this one for certain within the window (a
+    record in ``backend``, else a later step that requires it), the share whose event is there. Mix
+    = users moved between segments (Kitagawa 1955, symmetric); the change of the segments' own rates
+    is shared out over true rates (behaviour) and completenesses (tracking) of all steps by
+    Shapley's rule for a product (Das Gupta 1993), whatever the order. Unknown tracking stays inside
+    behaviour. What is known in one period only is taken as unchanged: where no event at all is
+    tracked any more, the fall is tracking. Step 1 cannot be checked: who is not seen there is in no
+    count.
     """
     entered, reached, checked, tracked = np.moveaxis(cells, -1, 0)
     known = is_known(cells)[..., None, :, :]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pandas as pd
 
-from mctlib.contract import ParameterError, as_columns, as_timestamp, nearest
+from mctlib.contract import ParameterError, as_columns, as_timestamp, one_of
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.steps import (
@@ -338,10 +338,7 @@ def _list(name: str, given: Any, what: str) -> list[Any]:
 
 
 def _check_order(order: str, steps: Sequence[Step], optional: Sequence[int]) -> None:
-    orders = get_args(Order)
-    if order not in orders:
-        near = nearest(order, orders)
-        raise ParameterError(f'order: "{order}" is not one of {", ".join(orders)}.{near}')
+    one_of("order", order, get_args(Order))
     if order != "unordered":
         return
     if optional:

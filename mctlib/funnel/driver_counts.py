@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from mctlib import stats
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys, lines_of, number
+from mctlib.eventlog.journeys import NEVER, NOWHERE, Bools, Ints, Journeys, lines_of, number
 from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.eventlog.walk import FunnelWalk, walk_funnel
 from mctlib.funnel.count_kernels import moments
 from mctlib.funnel.counts import NOT_YET, exits
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Codes = tuple[Ints, NDArray[np.object_]]  # a code a user, and the codes' labels
 
 TENTHS = 10  # of the window, in which the step before was reached

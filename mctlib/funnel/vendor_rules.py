@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from mctlib import phrases, stats
 from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import Journeys, first_rows
+from mctlib.eventlog.journeys import Ints, Journeys, first_rows
 from mctlib.eventlog.steps import window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_rules
 from mctlib.funnel.accounts import account_share, by_account
 from mctlib.results import Groups, Result
-
-Ints = NDArray[np.int64]
 
 SECOND = 1_000_000
 GRACE = 2 * SECOND

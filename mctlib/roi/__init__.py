@@ -4,13 +4,3 @@ from mctlib.roi.before_after import BeforeAfter, compare_before_after
 from mctlib.roi.experiment import Arms, compare_arms
 from mctlib.roi.money import Money
 from mctlib.roi.response_time import Speed, value_of_speed
-
-__all__ = [
-    "Arms",
-    "BeforeAfter",
-    "Money",
-    "Speed",
-    "compare_arms",
-    "compare_before_after",
-    "value_of_speed",
-]

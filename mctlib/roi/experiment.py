@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
@@ -17,6 +17,7 @@ from mctlib.contract import (
     as_window,
     interval_columns,
     nearest,
+    one_of,
 )
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import MIN_USERS, Result
@@ -167,8 +168,8 @@ def compare_arms(
     """
     if not by:
         return Arms(arms=pd.DataFrame(columns=["segment"]), finding=narrative_arms.NO_ARMS)
-    _one_of("kind", kind, get_args(Kind))
-    _one_of("users", users or "new", get_args(Users))
+    one_of("kind", kind, get_args(Kind))
+    one_of("users", users or "new", get_args(Users))
     of, event = log.step(of), log.step(event)
     if missing := log.missing_events([of, event]):
         raise ParameterError(missing[0])
@@ -227,12 +228,6 @@ def _window(log: EventLog, window: str, change: int, as_of: Any) -> int:
             "they come, change_at is the first day of the test."
         )
     return length
-
-
-def _one_of(name: str, given: str, words: Sequence[str]) -> None:
-    if given not in words:
-        near = nearest(given, words)
-        raise ParameterError(f'{name}: "{given}" is not one of {", ".join(words)}.{near}')
 
 
 def _chosen(tables: Tables, users: Users | None, by: str, change_at: str) -> Group:

@@ -61,26 +61,10 @@ def weeks_to_wait(
 ) -> float:
     """How many more weeks after a change it takes to detect a ``wish`` of its mean effect.
 
-    Parameters
-    ----------
-    se, df : float
-        Standard error of the effect after ``n_post`` weeks, degrees of freedom of its t.
-    n_pre, n_post : int
-        Weeks before and after so far.
-    wish : float
-        Effect in the unit of ``se``.
-    trend : bool
-        The weeks before go on as a line, not as a level: then a later week is told ever less
-        surely, and waiting may not help.
-    rho : float
-        Correlation of a week with the next one.
-    least : int
-        Weeks after below which nothing is shown.
-
-    Returns
-    -------
-    float
-        0 where these are enough, infinity where no `MOST_WEEKS` are, NaN where nothing is wished.
+    ``se``, ``df``: of the effect after ``n_post`` weeks · ``trend``: the weeks before go on as a
+    line, not as a level; then a later week is told ever less surely, and waiting may not help ·
+    ``rho``: of a week with the next · ``least``: weeks after below which nothing is shown. 0 where
+    these are enough, infinity where no `MOST_WEEKS` are, NaN where nothing is wished.
     """
     if not (wish > 0 and se > 0):
         return np.nan

@@ -29,16 +29,10 @@ def bucket_draws(
 ) -> FloatArray:
     """Bootstrap draws (draws, ...) of additive counts, or of a statistic of them.
 
-    Whole buckets are drawn with replacement and their counts added up. The same seed draws the same
-    buckets, whatever is counted.
-
-    Parameters
-    ----------
-    by_bucket : array (buckets, ...)
-        Counts of the users of each hash bucket; users of one account share a bucket.
-    statistic : function, optional
-        Of many draws at once, (n, ...) -> (n, ...); given some at a time, so that counts of many
-        cells find room.
+    Whole buckets (axis 0) are drawn with replacement and their counts added up; users of one
+    account share a bucket. The same seed draws the same buckets, whatever is counted.
+    ``statistic``: of many draws at once, (n, ...) -> (n, ...); given some at a time, so that counts
+    of many cells find room.
     """
     by_bucket = np.asarray(by_bucket, float)
     n = len(by_bucket)

@@ -14,19 +14,10 @@ def kitagawa(
     """Change of an overall rate, split by segment into mix and the factors of each own rate.
 
     Kitagawa 1955, symmetric; mix is centred on the mean overall rate. A factor missing in one
-    period is taken as unchanged, so a segment absent from one has only a mix part.
-
-    Parameters
-    ----------
-    n_0, n_1 : array (..., segments)
-        Users in the two periods.
-    factors_0, factors_1 : array (..., segments, factors)
-        A segment's rate is the product of its factors.
-
-    Returns
-    -------
-    array (..., segments, 1 + factors)
-        Mix, then what each factor adds; the sum is exactly the change, NaN where a period is empty.
+    period is taken as unchanged, so a segment absent from one has only a mix part. ``n``: users
+    (..., segments) · ``factors``: (..., segments, factors), whose product is a segment's rate.
+    Returned are (..., segments, 1 + factors), mix, then what each factor adds; their sum is exactly
+    the change, NaN where a period is empty.
     """
     w_0, w_1 = (rate(n, np.sum(n, axis=-1, keepdims=True)) for n in (n_0, n_1))
     x_0 = np.nan_to_num(np.where(np.isnan(factors_0), factors_1, factors_0))

@@ -92,25 +92,14 @@ def count_clusters(
     n_accounts: ArrayLike = np.inf,
     alike: bool = True,
 ) -> FloatArray:
-    """How many clusters users tell as much as.
+    """How many clusters users tell as much as, from users (clusters, ...) and users without one.
 
     A few large accounts beside many users without one are not many clusters, though each such user
     is one: then it is the effective number (sum n)^2 / sum n^2 (Carter, Schnepel & Steigerwald
     2017), where that is above the number of accounts. Without such users it is the number of
-    accounts that have users.
-
-    Parameters
-    ----------
-    n : array (clusters, ...)
-        Users in each account, or in each hash bucket of accounts.
-    n_alone : array (...)
-        Users without an account.
-    n_accounts : float
-        Where ``n`` is by bucket: accounts in all of them. A bucket beyond that holds users without
-        an account.
-    alike : bool
-        False: accounts of unlike sizes too count as their effective number, but for the first
-        `MIN_CLUSTERS`.
+    accounts that have users. ``n_accounts``: where ``n`` is by hash bucket, accounts in all of
+    them; a bucket beyond that holds users without an account. Not ``alike``: accounts of unlike
+    sizes too count as their effective number, but for the first `MIN_CLUSTERS`.
     """
     n, n_alone = np.asarray(n, float), np.asarray(n_alone, float)
     effective = rate((n.sum(axis=0) + n_alone) ** 2, (n**2).sum(axis=0) + n_alone)
@@ -175,17 +164,11 @@ def cluster_rate(
 def share_interval(
     n_success: ArrayLike, n: ArrayLike, *, n_accounts: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Interval of a share from counts by hash bucket: low, high, design effect.
+    """Interval of a share from users by hash bucket (axis 0): low, high, design effect.
 
-    An account lies in one bucket whole, so buckets are clusters too, only fewer.
-
-    Parameters
-    ----------
-    n_success, n : array (buckets, ...)
-        Users.
-    n_accounts : float
-        Accounts in which they sit. NaN where there are none: then Wilson's interval of all users,
-        and no design effect. Below `MIN_CLUSTERS` clusters there is neither.
+    An account lies in one bucket whole, so buckets are clusters too, only fewer. ``n_accounts``:
+    NaN where there are none; then Wilson's interval of all users, and no design effect. Below
+    `MIN_CLUSTERS` clusters there is neither.
     """
     k, n = np.broadcast_arrays(np.asarray(n_success, float), np.asarray(n, float))
     if np.isnan(n_accounts):

@@ -93,20 +93,10 @@ def influence(curve: Curve, weight: FloatArray) -> FloatArray:
     """What one user changes in sum(weight x rise of rate) of a curve from `incidence`.
 
     The derivative by the user's own weight (infinitesimal jackknife): summed within clusters and
-    squared it gives cluster-robust variances, as R's survfit(..., cluster =) does.
-
-    Parameters
-    ----------
-    curve : DataFrame or mapping of arrays
-        From `incidence`.
-    weight : array (rows,)
-        Ones up to t give the rate at t; max(tau - time, 0) the days that the event takes from tau.
-
-    Returns
-    -------
-    array (3, rows)
-        For a user who leaves at the row by the event, by a competing exit, or otherwise. One who
-        came into view after row e has the third line's value at e less.
+    squared it gives cluster-robust variances, as R's survfit(..., cluster =) does. Weights (a row
+    each) of ones up to t give the rate at t; max(tau - time, 0) the days that the event takes from
+    tau. Returned are three lines: for a user who leaves at the row by the event, by a competing
+    exit, or otherwise. One who came into view after row e has the third line's value at e less.
     """
     n, d, c = (np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing"))
     n, both = np.where(n > 0, n, 1.0), d + c
@@ -145,14 +135,8 @@ def supported_until(curve: Curve) -> float:
     That is the last time to which `MIN_WAITING` users were followed and still waiting. Beyond it
     the few who are left would speak for all who were lost from view: the curve is read on only
     while the share still waiting exceeds the share seen to wait by no more than `MOST_UNSEEN`. So
-    it may be read to its end where next to nobody waits any more, and where everybody was followed
-    until he ended or to the end.
-
-    Returns
-    -------
-    float
-        A time of the curve; infinite where hardly anybody is left whose end is unknown, so that the
-        curve stays as it is; NaN where there were never `MIN_WAITING` users.
+    it is infinite where hardly anybody is left whose end is unknown; NaN where there were never
+    `MIN_WAITING` users.
     """
     n, d, c, lost = (
         np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing", "n_censored")

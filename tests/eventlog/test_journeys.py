@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.walk import walk_attempts, walk_funnel
-from tests.support.walks import CASES, attempt, attempt_in_any_order, first_entry_only
+from tests.support.walks import CASES, attempt, attempt_in_any_order, first_entry_only, times_of
 
 # public cases that pin a rule other than ours; they stay in the file so that the difference is on
 # record
@@ -73,7 +73,7 @@ def test_counts_and_times_that_public_suites_assert(name):
     assert [n for n, known in zip(reached, case["expected_counts"]) if known is not None] == [
         n for n in case["expected_counts"] if n is not None
     ]
-    gaps = np.diff(walk.times(), axis=1) / 1e6
+    gaps = np.diff(times_of(walk), axis=1) / 1e6
     for key, middle in (
         ("expected_mean_seconds", np.nanmean),
         ("expected_median_seconds", np.nanmedian),
@@ -104,7 +104,7 @@ def check(rows, n, **rule):
     walk = walk_funnel(j, n, **rule)
     got = {
         int(u): tuple(None if np.isnan(t) else int(t) for t in times)
-        for u, times in zip(walk.user, walk.times())
+        for u, times in zip(walk.user, times_of(walk))
     }
     want, out = {}, set()
     for u in np.unique(j.user):
@@ -253,7 +253,7 @@ def test_hold_is_the_funnel_of_each_value_and_the_deepest_counts(
     walk = walk_funnel(j, 3, window=window, order=order, hold=["role"], first_only=first_only)
     got = {
         int(u): ((r >= 0).sum(), t)
-        for u, r, t in zip(walk.user, walk.rows, np.nanmax(walk.times(), axis=1, initial=-1))
+        for u, r, t in zip(walk.user, walk.rows, np.nanmax(times_of(walk), axis=1, initial=-1))
     }
     want = {}
     for u in np.unique(j.user):
@@ -308,7 +308,7 @@ def test_the_logs_own_order_within_a_moment_means_nothing(rows, window, order, f
         walk_funnel(journeys(rows), 3, **rule),
         walk_funnel(journeys(rows[::-1]), 3, **rule),
     )
-    np.testing.assert_array_equal(there.times(), back.times())
+    np.testing.assert_array_equal(times_of(there), times_of(back))
     np.testing.assert_array_equal(there.excluded, back.excluded)
 
 
@@ -357,11 +357,11 @@ def test_a_later_entry_starts_a_new_attempt_and_deeper_steps_keep_their_start():
     late = walk_funnel(
         journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10
     )  # the second a saves the b
-    assert late.times().tolist()[0][:2] == [8, 12]
+    assert times_of(late).tolist()[0][:2] == [8, 12]
     kept = walk_funnel(
         journeys([(1, 0, a), (1, 1, b), (1, 9, a), (1, 10, c)]), 3, window=10
     )  # c belongs to the chain that has a b
-    assert kept.times().tolist() == [[0, 1, 10]]
+    assert times_of(kept).tolist() == [[0, 1, 10]]
     first = walk_funnel(journeys([(1, 0, a), (1, 8, a), (1, 12, b)]), 3, window=10, first_only=True)
     assert (first.rows >= 0).sum() == 1
 
@@ -403,7 +403,7 @@ def test_both_attempts_at_once_are_the_two_one_by_one(rows, window, order, exclu
             walk.user.tolist() == alone.user.tolist()
             and walk.excluded.tolist() == alone.excluded.tolist()
         )
-        np.testing.assert_array_equal(walk.times(), alone.times())
+        np.testing.assert_array_equal(times_of(walk), times_of(alone))
     assert not once or order == "unordered" or both[0] is both[1]
 
 

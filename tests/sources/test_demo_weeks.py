@@ -40,7 +40,7 @@ def week_of(text: str) -> int:
 @pytest.fixture(scope="module")
 def active(demo_log) -> pd.DataFrame:
     """Week, users active in it, their sessions, and the minutes' mean and variance."""
-    return demo_log._con.sql("""
+    return demo_log._reader.con.sql("""
         SELECT date_diff('day', TIMESTAMP '2025-10-06', timestamp) // 7 AS week,
             count(DISTINCT user) AS n, count(minutes) AS sessions,
             avg(minutes) AS mean, var_pop(minutes) AS variance
@@ -52,7 +52,7 @@ def active(demo_log) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def rates(demo_log, active) -> pd.DataFrame:
     """Of the users active in a week the share who did each event in it."""
-    counts = demo_log._con.sql("""
+    counts = demo_log._reader.con.sql("""
         WITH did AS (
             SELECT DISTINCT date_diff('day', TIMESTAMP '2025-10-06', timestamp) // 7 AS week,
                 user, event::VARCHAR AS event FROM events
@@ -156,7 +156,7 @@ def test_the_active_users_are_steady(active) -> None:
 def test_lost_tracking_is_dated_on_android_and_nowhere_else(demo_log) -> None:
     """Completeness by the server's rows: below the 12 weeks before at p <= .005, by 5 points."""
     story = demo.truth()["tracking_loss"]
-    cells = demo_log._con.sql("""
+    cells = demo_log._reader.con.sql("""
         WITH platform AS (SELECT user, min(platform::VARCHAR) AS platform FROM events GROUP BY 1),
         tracked AS (SELECT DISTINCT user, event::VARCHAR AS event FROM events)
         SELECT platform, date_diff('day', TIMESTAMP '2025-10-06', timestamp) // 7 AS week,

@@ -4,6 +4,7 @@ import json
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mctlib.eventlog.event_log import EventLog
@@ -124,6 +125,11 @@ def attempt_in_any_order(events, n, window, kinds, first_only=False, **_):
     if not best:
         return ((), True) if moments else None
     return tuple(best + [None] * (n - len(best))), False
+
+
+def times_of(walk):
+    """Microseconds (users, steps) of a walk, NaN where the step was not reached."""
+    return np.where(walk.rows >= 0, walk.journeys.time[walk.rows], np.nan)
 
 
 def first_entry_only(events):

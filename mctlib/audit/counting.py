@@ -65,8 +65,10 @@ def count_all(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
 
 def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:
     """What the server knows of users of whom no event came, as `tally` counts it."""
-    seen = np.unique(log.sql('SELECT DISTINCT "user" FROM events')["user"].to_numpy())
-    records = asked.records
+    records, met = asked.records, log.load["met"].get("backend", {})
+    if met.get("n_users") == met.get("n_met"):
+        records = records.take(np.empty(0, int))
+    seen = log.sql('SELECT DISTINCT "user" FROM events')["user"] if len(records.user) else []
     mine = records.take((records.kind == BACKEND) & ~np.isin(records.user, seen))
     frame = pd.DataFrame({"what": mine.what, "kind": mine.kind, "user": mine.user})
     device = dict.fromkeys(DEVICE, MISSING)

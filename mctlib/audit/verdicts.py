@@ -193,13 +193,17 @@ def _n(whole: pd.DataFrame, what: int, kind: int) -> int:
 
 def joined(said: pd.DataFrame) -> pd.DataFrame:
     """The counts with small platforms and versions told together, each at its own level."""
+    if (said.loc[said["week"] == WHOLE, "n_users"] >= MIN_USERS).all():
+        return said
     level = np.where(said["platform"] == ALL, 0, np.where(said["app_version"] == ALL, 1, 2))
     level = np.where(said["week"] != WHOLE, 3, level)
     found = [said[(level == 0) | (level == 3)]]
     for place, column in ((1, "platform"), (2, "app_version")):
         for _, rows in said[level == place].groupby(["what", "kind", *DEVICE[: place - 1]]):
-            names = together(rows.groupby(column)["n_users"].sum(), column)
-            found.append(add_up([rows.assign(**{column: rows[column].replace(names)})]))
+            if (rows["n_users"] < MIN_USERS).any():
+                names = together(rows.groupby(column)["n_users"].sum(), column)
+                rows = add_up([rows.assign(**{column: rows[column].replace(names)})])
+            found.append(rows)
     return pd.concat(found, ignore_index=True)
 
 

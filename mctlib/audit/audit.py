@@ -157,12 +157,8 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     said = add_up([counts["said"], unmet(log, asked)])
     releases = in_order_of_release(counts["events"])
     found = judged(said, releases, seed)
-    later = [
-        event
-        for name, step in zip(names, steps)
-        for event in step.names
-        if plan.micro_conversions[name].implies
-    ]
+    implying = [s for s, each in zip(steps, plan.micro_conversions.values()) if each.implies]
+    later = [event for step in implying for event in step.names if event in log.event_names]
     told_of = joined(said)
     tables = {
         "verdicts": verdicts_table([*_rows(found, plan)]),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from mctlib import contract
 from mctlib.audit.delays import Delays, read_delays
 from mctlib.audit.volumes import count_volumes
 from mctlib.audit.witnesses import (
@@ -36,7 +37,8 @@ def read_question(
     """What the walk holds rows against, and how late they come."""
     records = read_records(log, steps, plan, until)
     known = np.unique(records.what[records.kind == BACKEND])
-    delays = read_delays(log, {int(bit): steps[bit].names for bit in known})
+    seen = {int(bit): [n for n in steps[bit].names if n in log.event_names] for bit in known}
+    delays = read_delays(log, seen)
     start = list(plan.micro_conversions).index(plan.start) if _starts(plan) else -1
     begin = int(log.first_event.value // 1000)
     asked = Asked(
@@ -65,8 +67,10 @@ def count_all(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
 
 def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:
     """What the server knows of users of whom no event came, as `tally` counts it."""
-    seen = np.unique(log.sql('SELECT DISTINCT "user" FROM events')["user"].to_numpy())
-    records = asked.records
+    records, met = asked.records, log.load["met"].get("backend", {})
+    if met.get("n_users") == met.get("n_met"):
+        records = records.take(np.empty(0, int))
+    seen = log.sql('SELECT DISTINCT "user" FROM events')["user"] if len(records.user) else []
     mine = records.take((records.kind == BACKEND) & ~np.isin(records.user, seen))
     frame = pd.DataFrame({"what": mine.what, "kind": mine.kind, "user": mine.user})
     device = dict.fromkeys(DEVICE, MISSING)
@@ -81,10 +85,15 @@ def read_records(log: EventLog, steps: Sequence[Step], plan: Plan, until: int) -
         if proof.source == "backend":
             parts.append((proof.user, proof.time, bit, BACKEND))
     surveys = log.table("surveys")
-    question = {m.survey: bit for bit, m in enumerate(plan.micro_conversions.values()) if m.survey}
-    if len(surveys) and question:
+    if len(surveys):
+        question = {name: bit for bit, step in enumerate(steps) for name in step.all_names}
+        named = enumerate(plan.micro_conversions.values())
+        question |= {each.survey: bit for bit, each in named if each.survey}
         what = surveys["micro_conversion"].map(question)
-        answer = surveys["answer"].str.strip().str.lower().map({"yes": YES, "no": NO})
+        said = surveys["answer"].str.strip().str.lower()
+        answer = pd.Series(np.nan, said.index)
+        answer[said.str.match(contract.YES).fillna(False)] = YES
+        answer[said.str.match(contract.NO).fillna(False)] = NO
         told = (what.notna() & answer.notna() & surveys["submitted_at"].notna()).to_numpy()
         at = surveys["submitted_at"].to_numpy("datetime64[us]").astype(np.int64)
         user = surveys["user"].to_numpy()

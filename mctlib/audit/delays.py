@@ -89,13 +89,13 @@ def read_delays(log: EventLog, events: Mapping[int, Sequence[str]]) -> Delays:
         f"WHEN {sql_text(name)} THEN {bit}" for bit, names in events.items() for name in names
     )
     found = log.sql(
-        f"""SELECT coalesce(platform::VARCHAR, {sql_text(MISSING)}) AS platform,
-            {f"CASE event::VARCHAR {of} ELSE -1 END" if of else "-1"} AS what,
+        f"""SELECT platform, {f"CASE event {of} ELSE -1 END" if of else "-1"} AS what,
             greatest({late}, 0) // {bin_us} AS delay,
             least(({end} - epoch_us(timestamp)) // {bin_us}, {n_bins}) AS age,
             count(*) AS n, max({late}) AS longest
         FROM events WHERE {late} < {n_bins * bin_us} GROUP BY ALL"""
     )
+    found["platform"] = found["platform"].astype(object).fillna(MISSING)
     curves: dict[tuple[str, int], NDArray[np.float64]] = {}
     for name, part in [(ALL, found), *found.groupby("platform")]:
         curves[str(name), -1] = _arrived(part, n_bins)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mctlib import stats
+from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.sql import sql_text
 from mctlib.results import MIN_USERS
@@ -57,26 +58,36 @@ def clocks_table(log: EventLog, later: Sequence[str], until: int) -> pd.DataFram
 
     ``later``: events that come after a sign-up, so that none of them may lie a day before it.
     """
-    names = ", ".join(map(sql_text, later)) or "''"
-    ahead = f"e.received_at < e.timestamp - INTERVAL {AHEAD_MINUTES} MINUTE"
-    early = f"e.event::VARCHAR IN ({names}) AND e.timestamp < p.signed_up_at - INTERVAL 1 DAY"
+    names = ", ".join(map(sql_text, later))
+    checks = {
+        "received before it happened": (
+            "events e",
+            "e.received_at IS NOT NULL",
+            f"e.received_at < e.timestamp - INTERVAL {AHEAD_MINUTES} MINUTE",
+            "e.timestamp - e.received_at",
+        ),
+        "a day or more before sign-up": (
+            'events e JOIN people p USING ("user")',
+            f"e.event IN ({names}) AND p.signed_up_at IS NOT NULL" if names else "false",
+            "e.timestamp < p.signed_up_at - INTERVAL 1 DAY",
+            "p.signed_up_at - e.timestamp",
+        ),
+    }
     rows = []
-    for check, sql, gap, of in (
-        ("received before it happened", ahead, "e.timestamp - e.received_at", "e.received_at"),
-        ("a day or more before sign-up", early, "p.signed_up_at - e.timestamp", "p.signed_up_at"),
-    ):
-        rows.append(
-            log.sql(
-                f"""SELECT coalesce(e.platform::VARCHAR, '(none)') AS platform,
-                    {sql_text(check)} AS "check",
-                    count(DISTINCT e."user") FILTER ({sql}) AS n_users,
-                    count(*) FILTER ({sql}) AS n_events, count({of}) AS n_of,
-                    median(epoch({gap}) / 86400) FILTER ({sql}) AS median_days
-                FROM events e LEFT JOIN people p USING ("user")
-                WHERE e.timestamp <= make_timestamp({until}) GROUP BY 1"""
-            )
+    for check, (of, known, wrong, gap) in checks.items():
+        some = f"FROM {of} WHERE {known} AND e.timestamp <= make_timestamp({until})"
+        found = log.sql(
+            f"""SELECT e.platform, count(DISTINCT "user") AS n_users, count(*) AS n_events,
+                median(epoch({gap}) / 86400) AS median_days {some} AND {wrong} GROUP BY 1"""
         )
+        n = (
+            log.sql(f"SELECT e.platform, count(*) AS n_of {some} GROUP BY 1")
+            if len(found)
+            else found
+        )
+        rows.append(found.merge(n).assign(check=check) if len(found) else found)
     table = pd.concat(rows, ignore_index=True)
-    table = table[table["n_events"] > 0]
+    columns = ["platform", "check", "n_users", "n_events", "n_of", "median_days"]
+    table = table.reindex(columns=columns).sort_values("n_events", ascending=False)
     table.insert(5, "share_rate", stats.rate(table["n_events"], table["n_of"]))
-    return table.sort_values("n_events", ascending=False, ignore_index=True)
+    return table.astype({"platform": object}).fillna({"platform": MISSING}).reset_index(drop=True)

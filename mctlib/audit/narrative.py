@@ -80,7 +80,7 @@ def doubled_since(table: pd.DataFrame) -> pd.Series:
 def where(row: Mapping[str, Any] | pd.Series) -> str:
     """A platform in words: "on Android", "everywhere"."""
     known = row["platform"] not in ("all", "(none)")
-    return f"on {phrases.called(row['platform'])}" if known else "where no platform is known"
+    return f"on {phrases.called(row['platform'])}" if known else "on no known platform"
 
 
 def when(row: Mapping[str, Any] | pd.Series) -> str:

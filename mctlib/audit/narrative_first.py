@@ -45,7 +45,11 @@ def _finding(told: Told) -> str:
     row = told.lost.iloc[0]
     device = called(row["platform"]) if row["platform"] not in ("all", "(none)") else "tracking"
     lost = 100 * (1 - row["completeness_rate"])
-    return brief(first, f"; {device} loses {lost:.0f} % of {_named(told, row)}", _since(row))
+    return brief(
+        first,
+        f"; {device} {'lost' if row['until'] else 'loses'} {lost:.0f} % of {_named(told, row)}",
+        _since(row),
+    )
 
 
 def _named(told: Told, row: Any) -> str:
@@ -137,12 +141,8 @@ def _actions(told: Told) -> list[Action]:
     lost = told.lost[told.lost["until"] == ""]
     for (_, version), rows in lost.groupby(["platform", "app_version"], sort=False):
         names = listed([named(told.label(name)) for name in rows["micro_conversion"]], most=3)
-        place = " ".join(
-            filter(
-                None, [where(rows.iloc[0]).removeprefix("on "), version and f"from {version} on"]
-            )
-        )
-        text = f"Mend {names} on {place}."
+        from_version = f" from {version} on" if version else ""
+        text = f"Mend {names} {where(rows.iloc[0])}{from_version}."
         size = f"{-100 * rows['moves_rate'].min():.0f} % too low overall"
         found.append(Action(text=text, role=COLLECTOR, about="lost", size=size))
     for row in told.twice.head(1).to_dict("records"):
@@ -156,7 +156,7 @@ def _actions(told: Told) -> list[Action]:
         text = f"Give {whose} one spelling: the mending list has {len(idle)}."
         size = f"{count(idle['n_without_credit'].sum(), 'visit')} to give back"
         found.append(Action(text=text, role=MANAGER, size=size))
-    violations = told.tables["violations"]
+    violations = told.tables["violations"].query("kind != 'Unplanned-Event'")
     if len(violations):
         n = count(violations["n_violating"].sum(), "event")
         found.append(

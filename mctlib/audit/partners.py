@@ -58,8 +58,9 @@ def _partners(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         if not PLACEHOLDERS.fullmatch(name.strip().lower()):
-            for form in (_plain(name), _sorted(name)):
-                found.setdefault(form, name)
+            forms = (_plain(name), _sorted(name))
+            means = next((found[form] for form in forms if form in found), name)
+            found |= dict.fromkeys(forms, means)
     return found
 
 

@@ -115,19 +115,19 @@ def _violations(
     log: EventLog, name: str, step: Step, rules: Sequence[tuple[str, str, str, str]], until: int
 ) -> pd.DataFrame:
     """A row a rule, platform and version that has any event violating it."""
-    counts = []
-    for i, (*_, sql) in enumerate(rules):
-        wrong = f"coalesce({sql}, false)"
-        counts += [
-            f"count(*) FILTER ({wrong}) AS n_{i}",
-            f'count(DISTINCT e."user") FILTER ({wrong}) AS users_{i}',
-            f"min(timestamp) FILTER ({wrong}) AS first_{i}",
-            f"max(timestamp) FILTER ({wrong}) AS last_{i}",
-        ]
-    device = DEVICE_SQL.replace("coalesce(", "coalesce(e.")
+    wrong = [f"coalesce({sql}, false) AS wrong_{i}" for i, (*_, sql) in enumerate(rules)]
+    counts = [
+        f"count(*) FILTER (wrong_{i}) AS n_{i}, "
+        f'count(DISTINCT "user") FILTER (wrong_{i}) AS users_{i}, '
+        f"min(timestamp) FILTER (wrong_{i}) AS first_{i}, "
+        f"max(timestamp) FILTER (wrong_{i}) AS last_{i}"
+        for i in range(len(rules))
+    ]
     found = log.sql(
-        f"""SELECT {device}, count(*) AS n_events, {", ".join(counts)}
-        FROM {log.rows_of(step)} AND e.timestamp <= make_timestamp({until}) GROUP BY ALL"""
+        f"""SELECT {DEVICE_SQL}, count(*) AS n_events, {", ".join(counts)} FROM (
+            SELECT e."user", e.timestamp, e.platform, e.app_version, {", ".join(wrong)}
+            FROM {log.rows_of(step)} AND e.timestamp <= make_timestamp({until})
+        ) GROUP BY ALL"""
     )
     parts = []
     for i, (kind, what, rule, _) in enumerate(rules):

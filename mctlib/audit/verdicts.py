@@ -18,6 +18,7 @@ from mctlib.audit.witnesses import (
     ALL,
     BACKEND,
     BETWEEN,
+    COUNTS,
     DEVICE,
     IMPLIED,
     WHOLE,
@@ -63,15 +64,16 @@ class Part:
         return TRUSTED if self.share.low > WHOLE_ENOUGH else TOO_FEW
 
 
-def share_of(rows: pd.DataFrame, by: str) -> stats.Spread:
-    """The share over rows, as wide as cells of ``by`` and users vary."""
+def share_of(rows: pd.DataFrame, by: str, users: pd.DataFrame) -> stats.Spread:
+    """The share over rows, as wide as cells of ``by`` vary, and ``users``: the same, less finely.
+
+    In these a user's records stand together, as far as they can.
+    """
     sums = rows.sum(numeric_only=True)
-    n, k = sums["n_checked"], sums["n_tracked"]
+    n = sums["n_checked"]
     if not n:
         return stats.quasi_binomial([], [])
-    p = k / n
-    squares = sums["sum_tt"] - 2 * p * sums["sum_tn"] + p**2 * sums["sum_nn"]
-    effect = float(squares / (n * p * (1 - p))) if 0 < p < 1 else 1.0
+    effect = float(_design(users[COUNTS].sum()))
     cells = rows.groupby(by)[["n_tracked", "n_checked"]].sum()
     if (rows["sum_ripe"] < rows["n_checked"] - 1e-9).any():  # young cells differ because they are
         cells = cells.sum().to_frame().T
@@ -80,13 +82,24 @@ def share_of(rows: pd.DataFrame, by: str) -> stats.Spread:
     )
 
 
+def _design(sums: Any) -> Any:
+    """How many records of the same users tell as much as one, 1 or more; sums as in `tally`."""
+    n = sums["n_checked"]
+    p = sums["n_tracked"] / n
+    squares = sums["sum_tt"] - 2 * p * sums["sum_tn"] + p**2 * sums["sum_nn"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.fmax(squares / (n * p * (1 - p)), 1.0)
+
+
 def parts_of(
-    cells: pd.DataFrame, platform: str, versions: Sequence[tuple[str, int]], seed: int
+    rows: pd.DataFrame, platform: str, versions: Sequence[tuple[str, int]], seed: int
 ) -> list[Part]:
     """The stretches of one micro-conversion's records on one platform.
 
-    ``cells``: a row a version and week · ``versions``: in their order, with the weeks they came.
+    ``rows``: at all levels · ``versions``: in their order, with the weeks they came.
     """
+    whole = rows[rows["week"] == WHOLE]
+    cells = rows[(rows["app_version"] != ALL) & (rows["week"] != WHOLE)]
     cells = cells.assign(n=cells["sum_ripe"].clip(lower=cells["n_tracked"]))
     order = {version: place for place, (version, _) in enumerate(versions)}
     known = cells[cells["app_version"].isin(order)]
@@ -99,7 +112,8 @@ def parts_of(
         "app_version": _told(by_version, cuts["app_version"]),
         "week": _told(by_week[by_week["app_version"].isin(order)], cuts["week"]),
     }
-    axis = "app_version" if told["app_version"] > told["week"] else "week"
+    named = 2 * known["n_checked"].sum() > cells["n_checked"].sum()
+    axis = "app_version" if named and told["app_version"] > told["week"] else "week"
     table = by_version if axis == "app_version" else by_week
     found = []
     edges = [0, *cuts[axis], 1 << 40]
@@ -110,9 +124,13 @@ def parts_of(
             version, since = versions[low] if axis == "app_version" else ("", weeks[low])
         if high < edges[-1]:
             until = versions[high][1] if axis == "app_version" else weeks[high]
-        n_users = int(mine["n_users"].sum())
-        share = share_of(mine, axis)
-        n = int(mine["n_checked"].sum())
+        users = mine
+        if len(edges) == 2:
+            users = whole[whole["app_version"] == ALL]
+        elif axis == "app_version":
+            users = whole[whole["app_version"].map(order).between(low, high - 1)]
+        n, n_users = int(mine["n_checked"].sum()), int(users["n_users"].sum())
+        share = share_of(mine, axis, users)
         found.append(Part(platform, n, n_users, share, version, since, until))
     return found
 
@@ -158,10 +176,9 @@ def judged(said: pd.DataFrame, releases: Releases, seed: int) -> dict[int, list[
     found: dict[int, list[Said]] = {}
     for what, kind in best_witness(said).items():
         mine = said[(said["what"] == what) & (said["kind"] == kind)]
-        cells = mine[(mine["app_version"] != ALL) & (mine["week"] != WHOLE)]
         parts = [
             part
-            for platform, rows in cells.groupby("platform")
+            for platform, rows in mine[mine["platform"] != ALL].groupby("platform")
             for part in parts_of(rows, str(platform), releases.get(str(platform), ()), seed)
         ]
         found[what] = _verdicts(parts, mine, kind)
@@ -193,13 +210,17 @@ def _n(whole: pd.DataFrame, what: int, kind: int) -> int:
 
 def joined(said: pd.DataFrame) -> pd.DataFrame:
     """The counts with small platforms and versions told together, each at its own level."""
+    if (said.loc[said["week"] == WHOLE, "n_users"] >= MIN_USERS).all():
+        return said
     level = np.where(said["platform"] == ALL, 0, np.where(said["app_version"] == ALL, 1, 2))
     level = np.where(said["week"] != WHOLE, 3, level)
     found = [said[(level == 0) | (level == 3)]]
     for place, column in ((1, "platform"), (2, "app_version")):
         for _, rows in said[level == place].groupby(["what", "kind", *DEVICE[: place - 1]]):
-            names = together(rows.groupby(column)["n_users"].sum(), column)
-            found.append(add_up([rows.assign(**{column: rows[column].replace(names)})]))
+            if (rows["n_users"] < MIN_USERS).any():
+                names = together(rows.groupby(column)["n_users"].sum(), column)
+                rows = add_up([rows.assign(**{column: rows[column].replace(names)})])
+            found.append(rows)
     return pd.concat(found, ignore_index=True)
 
 
@@ -207,10 +228,7 @@ def completeness_table(said: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame
     """`Audit.completeness`."""
     rows = said[said["kind"] < len(WITNESSES)]
     rate = np.minimum(stats.rate(rows["n_tracked"], rows["sum_ripe"]), 1)
-    p = stats.rate(rows["n_tracked"], rows["n_checked"])
-    squares = rows["sum_tt"] - 2 * p * rows["sum_tn"] + p**2 * rows["sum_nn"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        effect = np.fmax(squares / (rows["n_checked"] * p * (1 - p)), 1)
+    effect = _design(rows)
     low, high = stats.wilson(rows["n_tracked"] / effect, rows["n_checked"] / effect)
     ripe = rows["sum_ripe"] / rows["n_checked"]
     ends = (np.minimum(end / ripe, 1) for end in (low, high))
@@ -263,7 +281,7 @@ def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said
         return list(worst.values())
     whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]
     n, n_users = (int(whole[column].sum()) for column in ("n_checked", "n_users"))
-    part = Part(ALL, n, n_users, share_of(weeks, "week"))
+    part = Part(ALL, n, n_users, share_of(weeks, "week", whole))
     verdict = TRUSTED if part.share.low > WHOLE_ENOUGH else TOO_FEW
     return [Said(verdict, part, witness=WITNESSES[kind])]
 

@@ -183,16 +183,17 @@ def outages(log: EventLog, steps: Mapping[str, Step], until: int) -> pd.DataFram
     Columns: micro_conversion, day (the first), n_days, n_expected. One run in a million is chance.
     """
     counts = log.sql(
-        f"""SELECT event::VARCHAR AS event, date_trunc('day', timestamp)::DATE AS day, count(*) AS n
+        f"""SELECT event, epoch_us(timestamp) // {DAY_US} AS day, count(*) AS n
         FROM events WHERE timestamp <= make_timestamp({until}) GROUP BY ALL"""
     )
+    counts["day"] = pd.to_datetime(counts["day"], unit="D")
     rows = []
     days_over = pd.date_range(
         counts["day"].min(), pd.Timestamp((until + 1) // DAY_US * DAY_US, unit="us")
     )
     for name, step in steps.items():
         part = counts[counts["event"].isin(step.names)]
-        n = part.groupby(pd.to_datetime(part["day"]))["n"].sum()
+        n = part.groupby("day")["n"].sum()
         n = n.reindex(days_over[:-1], fill_value=0).loc[n.index.min() :] if len(n) else n
         if len(n) < 28:
             continue

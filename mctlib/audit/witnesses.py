@@ -27,6 +27,7 @@ ALL = "all"
 BETWEEN = "(several)"  # the events on either side were made on different ones
 NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
+FAR = 3 * DAY_US  # from the only such event: there may have been another version since
 NONE = np.empty(0, np.int64)
 BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
 ONE_OFF = 1 << 27  # more minutes than there are since 1970
@@ -90,8 +91,10 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     tracked = _tracked(j, asked, records)
     before, after = _beside(j, records)
     device = {name: _device(j, name, before, after) for name in DEVICE}
-    one = device["platform"] != BETWEEN
-    device["app_version"] = np.where(one, device["app_version"], BETWEEN)
+    alone = (before == after) & (before >= 0)
+    far = alone & (np.abs(j.time[before] - records.time) > FAR)
+    unsure = far | (device["platform"] == BETWEEN)
+    device["app_version"] = np.where(unsure, BETWEEN, device["app_version"])
     ripe = np.ones(len(records.user))
     young = records.kind == BACKEND
     age, platform = asked.end - records.time[young], device["platform"][young]

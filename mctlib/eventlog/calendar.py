@@ -52,8 +52,8 @@ class Calendar:
         if self.timezone != "UTC":
             here = pd.DatetimeIndex(moments.view("M8[us]"), tz="UTC").tz_convert(self.timezone)
             moments = here.tz_localize(None).to_numpy("M8[us]").view(np.int64)
-        day = moments // DAY_US
-        return day - (day + 3 - self._late) % 7  # 1970 began on a Thursday
+        before = 3 - self._late  # days of its week before 1970, which began on a Thursday
+        return (moments + before * DAY_US) // (7 * DAY_US) * 7 - before
 
     def last_weeks(self, moment: int, n: int) -> list[str]:
         """First and last day of the last ``n`` whole weeks that are over at a microsecond (UTC)."""

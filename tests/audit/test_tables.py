@@ -1,4 +1,4 @@
-"""What stands beside the verdicts: doubles, the plan, partners' names, answers, clocks, silences."""
+"""What stands beside the verdicts: doubles, plan, partners' names, answers, clocks, silences."""
 
 import json
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib import audit_events
+from mctlib import EventLog, audit_events
 from mctlib.contract import ParameterError
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
-from tests.support.tracking import World, plan_of
+from tests.support.tracking import World, canonical, plan_of
 
 AS_OF = "2026-05-24"
 
@@ -103,6 +103,28 @@ def test_a_loss_that_was_always_there_is_not_dated():
     assert row["verdict"] == "correctable" and (row["since"], row["app_version"]) == ("", "")
 
 
+def test_a_loss_that_was_mended_has_both_ends():
+    """Three of five iOS profiles are missing from day 49 to day 76, then all are there again."""
+    world = World()
+    frame, server, _ = world.tables(6)
+    gone = np.random.default_rng(0).random(len(frame)) < 0.6
+    gone &= frame["day"].between(49, 77) & (frame["platform"] == "ios")
+    row = row_of(audited_tables(frame[~gone | (frame["event"] != "profile")], server), "profile")
+    assert (row["platform"], row["since"], row["until"]) == ("ios", "2026-02-23", "2026-03-23")
+    assert row["completeness_rate_ci_lower"] < 0.4 < row["completeness_rate_ci_upper"]
+
+
+def test_without_platforms_a_loss_is_dated_all_the_same():
+    frame, server, _ = World(kept=0.6, by="week").tables(8)
+    row = row_of(audited_tables(frame.drop(columns=["platform", "app_version"]), server), "profile")
+    assert (row["platform"], row["since"]) == ("(none)", "2026-03-16")
+
+
+def audited_tables(frame, server):
+    log = EventLog.from_frame(canonical(frame), backend=canonical(server))
+    return audit_events(log, plan_of(), as_of=AS_OF)
+
+
 def test_what_is_mostly_lost_is_not_to_be_used():
     found = audited(World(kept=0.3))
     row = row_of(found, "profile")
@@ -139,16 +161,11 @@ def test_a_share_of_one_user_tells_as_much_as_one():
 def test_a_server_that_knows_more_users_shows_them():
     """People of whom no event ever came have no platform, and are missing."""
     world = World(users=600)
-    frame, server, people = world.tables(1)
+    frame, server, _ = world.tables(1)
     quiet = server.assign(user=server["user"] + 10_000).head(60)
     log = world.log(1)
     assert row_of(audit_events(log, plan_of(), as_of=AS_OF), "profile")["verdict"] == "trusted"
-    from tests.support import tracking
-
-    events = tracking._canonical(frame).assign(received_at=tracking._at(frame["received"]))
-    server = tracking._canonical(pd.concat([server, quiet]))
-    log = tracking.EventLog.from_frame(events, backend=server)
-    row = row_of(audit_events(log, plan_of(), as_of=AS_OF), "profile")
+    row = row_of(audited_tables(frame, pd.concat([server, quiet])), "profile")
     assert row["platform"] == "(none)" and row["verdict"] == "not to be used"
     assert row["n_checked"] == 60 and row["completeness_rate"] == 0
 

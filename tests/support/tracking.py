@@ -89,15 +89,18 @@ class World:
     def log(self, seed):
         """The same as a log."""
         frame, server, people = self.tables(seed)
-        events = _canonical(frame).assign(received_at=_at(frame["received"]))
-        people = _canonical(people).rename(columns={"timestamp": "signed_up_at"})
+        events = canonical(frame)
+        people = canonical(people).rename(columns={"timestamp": "signed_up_at"})
         return EventLog.from_frame(
-            events, backend=_canonical(server), people=people, observed_until="2026-05-24"
+            events, backend=canonical(server), people=people, observed_until="2026-05-24"
         )
 
 
-def _canonical(frame):
+def canonical(frame):
+    """Rows with their user and time as a log takes them."""
     named = frame.assign(user_id="u" + frame["user"].astype(str), timestamp=_at(frame["day"]))
+    if "received" in frame:
+        named["received_at"] = _at(frame["received"])
     return named.drop(columns=["user", "day", "received"], errors="ignore")
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         value_of_speed,
     )
     from mctlib.runner.run import RunRecord, run_pack
-    from mctlib.signals import Signals, signal_value
+    from mctlib.signals import Definitions, Signals, compare_definitions, signal_value
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
@@ -80,7 +80,7 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
         "value_of_speed",
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
-    "mctlib.signals": ("Signals", "signal_value"),
+    "mctlib.signals": ("Definitions", "Signals", "compare_definitions", "signal_value"),
     "mctlib.sources.dataset": ("open_log",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
@@ -95,6 +95,7 @@ __all__ = [
     "Count",
     "DailyMetric",
     "DataError",
+    "Definitions",
     "Drivers",
     "EventLog",
     "Exclusion",
@@ -116,6 +117,7 @@ __all__ = [
     "attribution_windows",
     "compare_arms",
     "compare_before_after",
+    "compare_definitions",
     "compare_rules",
     "daily_metric",
     "diagnose_funnel",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mctlib.contract import SOURCES
 from mctlib.report.parameter_types import (
@@ -29,11 +29,13 @@ from mctlib.report.parameter_types import (
     Money,
     Name,
     NotNegative,
+    Outcomes,
     Period,
     Positive,
     Share,
     Sources,
     StepNumber,
+    Term,
     Window,
     Worth,
     one_of,
@@ -81,6 +83,9 @@ class ActivationParameters(Parameters):
     horizon: Duration = "90d"
     reference: Annotated[list[Any], segment_of("by")] = []
     landmark: Durations = ["3d"]
+    returns: EventOrNone = ""
+    period: Duration = "1w"
+    at_least: Annotated[int, Field(ge=1)] = 1
 
 
 class AttributionParameters(Parameters):
@@ -125,11 +130,25 @@ class RoiParameters(Parameters):
     shares: Annotated[dict[str, Positive], segment_of("arms")] = {}
 
 
+class SignalsParameters(Parameters):
+    """Of notebooks/signals.ipynb."""
+
+    start: EventOrNone = ""
+    events: list[Event] = []
+    horizon: Duration = "60d"
+    outcomes: Outcomes
+    landmark: list[Duration] = []
+    adjust: list[ColumnOrNone] = []
+    competing: EventOrNone = ""
+    term: Term = ""
+
+
 MODELS: dict[str, type[Parameters]] = {
     "funnel": FunnelParameters,
     "activation": ActivationParameters,
     "attribution": AttributionParameters,
     "roi": RoiParameters,
+    "signals": SignalsParameters,
 }
 
 # Days and money of the demo's story: whoever asks another dataset for all of a group left it there.

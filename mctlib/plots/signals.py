@@ -76,17 +76,17 @@ def plot_overlap(overlap: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_meanings(months: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """`Definitions.months`: share of users who count, a line a team, by the month of their start."""
+    """`Definitions.months`: share of users who count, a line a team, by month of the start."""
     ax = style.axes(ax)
     if months["month"].nunique() < 2:
         return style.nothing("All users began in one month.", ax)
     ends = []
     for (team, line), colour in zip(months.groupby("team", sort=False), style.PALETTE):
-        x = pd.to_datetime(line["month"].str[:10])
+        x = marks.mdates.date2num(pd.to_datetime(line["month"].str[:10]))
         ax.plot(x, line["met_rate"], color=colour, lw=1.8)
         style.band(ax, x, *style.ends_of(line, "met_rate"), colour)
         last = line["met_rate"].iloc[-1]
-        ends.append(style.End(x.iloc[-1], last, str(team), colour))
+        ends.append(style.End(x[-1], last, str(team), colour))
     ax.set(ylim=(0, None), xlabel="month of the start", ylabel="of its users count")
     marks.months(ax)
     style.percent(ax.yaxis)

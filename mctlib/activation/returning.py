@@ -47,12 +47,15 @@ class Retention(Result):
     p75_days: so many days lie between two of them for a quarter, half and three quarters of these
     users (of each the own median). A period much shorter than that sees few come back.
 
+    ``told_period``: the one whose share is the headline; 0 where none is known.
+
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), by account where people sit in accounts; NaN
     below 10 accounts.
     """
 
     curve: pd.DataFrame
     intervals: pd.DataFrame
+    told_period: int
 
     main: ClassVar[str] = "curve"
 
@@ -139,7 +142,11 @@ def retention(
         ),
     )
     return Retention(
-        curve=curve, intervals=answer.intervals, groups=(groups,), **told_returns(answer)
+        curve=curve,
+        intervals=answer.intervals,
+        told_period=answer.told_period(curve),
+        groups=(groups,),
+        **told_returns(answer),
     )
 
 

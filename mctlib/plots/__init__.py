@@ -1,6 +1,13 @@
 """Tables to pictures, in one house style; one file a notebook."""
 
-from mctlib.plots.activation import plot_activation_curves, plot_contrasts, plot_landmark
+from mctlib.plots.activation import (
+    plot_activation_curves,
+    plot_contrasts,
+    plot_landmark,
+    plot_retention,
+    plot_retention_course,
+    plot_retention_grid,
+)
 from mctlib.plots.attribution import (
     plot_approaches,
     plot_budget,
@@ -23,6 +30,7 @@ from mctlib.plots.funnel import (
 )
 from mctlib.plots.roi import plot_before_after, plot_rungs
 from mctlib.plots.scorecard import plot_lifecycle, plot_weeks
+from mctlib.plots.signals import plot_meanings, plot_overlap, plot_signals
 
 __all__ = [
     "plot_activation_curves",
@@ -42,10 +50,16 @@ __all__ = [
     "plot_landmark",
     "plot_late_converters",
     "plot_lifecycle",
+    "plot_meanings",
+    "plot_overlap",
     "plot_partners",
     "plot_rank_bump",
+    "plot_retention",
+    "plot_retention_course",
+    "plot_retention_grid",
     "plot_rules",
     "plot_rungs",
+    "plot_signals",
     "plot_weeks",
     "plot_windows",
     "style",

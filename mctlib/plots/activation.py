@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
-from mctlib.plots import style
+from mctlib.plots import marks, style
 
 LINE = 17  # of words below a picture
 BANDS = 3  # more of them hide each other
@@ -171,4 +172,72 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     ax.set_xlabel(
         "activated: with the early signal minus without, percentage points (95 % interval)"
     )
+    return ax
+
+
+def plot_retention(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """`Retention.curve`: share of users who come back in each period, a line a segment."""
+    ax = style.axes(ax)
+    if curve.empty:
+        return style.nothing("Nobody can have come back yet.", ax)
+    several = curve["segment"].nunique() > 1
+    shown = [s for s in curve["segment"].unique() if s != "all" or not several]
+    ends = []
+    for name, colour in zip(shown, style.PALETTE):
+        line = curve[curve["segment"] == name]
+        ax.plot(line["period"], line["retained_rate"], color=colour, lw=1.8)
+        if len(shown) <= BANDS:
+            style.band(ax, line["period"], *style.ends_of(line, "retained_rate"), colour)
+        words = str(name) if several else f"{100 * line['retained_rate'].iloc[-1]:.0f} %"
+        ends.append(
+            style.End(line["period"].iloc[-1], line["retained_rate"].iloc[-1], words, colour)
+        )
+    ax.set(ylim=(0, None), xlabel="periods since the start", ylabel="come back")
+    style.percent(ax.yaxis)
+    style.label_ends(ax, ends)
+    return ax
+
+
+def plot_retention_grid(curve: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+    """`Retention.curve` by week or month: cohorts from top to bottom, periods from left to right.
+
+    The darker, the more come back; a cell that is not over is blank.
+    """
+    table = curve[(curve["segment"] != "all") & (curve["period"] <= most)]
+    grid = table.pivot(index="segment", columns="period", values="retained_rate").tail(most)
+    ax = style.axes(ax, height=1.2 + 0.32 * max(len(grid), 1))
+    if grid.empty:
+        return style.nothing("No cohort is through its first period.", ax)
+    x, y = np.arange(len(grid.columns) + 1), np.arange(len(grid) + 1)
+    blues = LinearSegmentedColormap.from_list("blues", [style.PAPER, style.MIDDLE])
+    ax.pcolormesh(x, y, np.ma.masked_invalid(grid), cmap=blues, vmin=0, edgecolor=style.PAPER)
+    for row, rates in enumerate(grid.to_numpy()):
+        for column, rate in enumerate(rates):
+            if rate == rate and not (style.narrow() and column % 3):
+                place = (column + 0.5, row + 0.5)
+                style.write(ax, f"{100 * rate:.0f}", place, ha="center", va="center")
+    names = [name.partition(" to ")[0] for name in grid.index]
+    ax.set_yticks(y[:-1] + 0.5, [f"{pd.Timestamp(n):%b %Y}" if _is_day(n) else n for n in names])
+    ax.set_xticks(x[:-1] + 0.5, [f"{period:g}" for period in grid.columns])
+    ax.set(xlabel="periods since the start; per cent who come back", ylim=(len(grid), 0))
+    ax.grid(visible=False)
+    return ax
+
+
+def _is_day(name: str) -> bool:
+    return bool(pd.notna(pd.to_datetime(name, format="%Y-%m-%d", errors="coerce")))
+
+
+def plot_retention_course(curve: pd.DataFrame, period: int, *, ax: Axes | None = None) -> Axes:
+    """`Retention.curve` by week or month: the share of one period, over the cohorts."""
+    line = curve[(curve["segment"] != "all") & (curve["period"] == period)]
+    ax = style.axes(ax)
+    if len(line) < 2:
+        return style.nothing(f"Fewer than two cohorts are through period {period}.", ax)
+    x = pd.to_datetime(line["segment"].str[:10])
+    ax.plot(x, line["retained_rate"], "o-", color=style.ACCENT, lw=1.8)
+    style.band(ax, x, *style.ends_of(line, "retained_rate"), style.ACCENT)
+    ax.set(ylim=(0, None), xlabel="start", ylabel=f"come back in period {period}")
+    marks.months(ax)
+    style.percent(ax.yaxis)
     return ax

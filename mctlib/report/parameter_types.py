@@ -310,6 +310,32 @@ def _worth(value: Any, info: Any) -> str:
     return ""
 
 
+def _outcomes(value: Any, info: Any) -> str:
+    """What of people, which event, or which return a micro-conversion may be a signal of."""
+    from mctlib.signals.outcomes import read_outcome
+
+    if not value:
+        return " names no outcome; write at least one."
+    try:
+        for outcome in value:
+            read_outcome(info.context, outcome, info.data.get("horizon", "60d"), None)
+    except ParameterError as error:
+        return f": {str(error).removeprefix('outcome: ')}"
+    return ""
+
+
+def _term(value: Any, info: Any) -> str:
+    """A word of the plan that teams define differently."""
+    from mctlib.signals.candidates import plan_of
+
+    plan = plan_of(info.context)
+    terms = plan.terms if plan else {}
+    if value in terms:
+        return ""
+    near = nearest(value, terms) or f" It has {', '.join(terms) or 'none'}."
+    return f": {json.dumps(value)} is no term of the tracking plan.{near}"
+
+
 def _share(value: Any, _: Any) -> str:
     if 0 < value <= 1:
         return ""
@@ -389,3 +415,5 @@ CostError = Annotated[list[Any], _checked(_cost_error)]
 Arms = Annotated[Any, _checked(_arms, or_empty=True)]
 Sources = Annotated[list[str], _checked(_sources)]
 Kinds = Annotated[list[Name], _checked(_kinds)]
+Outcomes = Annotated[list[Any], _checked(_outcomes)]
+Term = Annotated[str, _checked(_term, or_empty=True)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from mctlib.contract import SOURCES, ParameterError
 from mctlib.eventlog.steps import window_of
@@ -30,11 +30,13 @@ from mctlib.report.parameter_types import (
     Money,
     Name,
     NotNegative,
+    Outcomes,
     Period,
     Positive,
     Share,
     Sources,
     StepNumber,
+    Term,
     Window,
     Worth,
     one_of,
@@ -101,6 +103,9 @@ class ActivationParameters(Parameters):
     horizon: Duration = "90d"
     reference: Annotated[list[Any], segment_of("by")] = []
     landmark: Durations = ["3d"]
+    returns: EventOrNone = ""
+    period: Duration = "1w"
+    at_least: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _whole(self, info: ValidationInfo) -> ActivationParameters:
@@ -167,11 +172,25 @@ class ScorecardParameters(Parameters):
     by: ColumnOrNone = ""
 
 
+class SignalsParameters(Parameters):
+    """Of notebooks/signals.ipynb."""
+
+    start: EventOrNone = ""
+    events: list[Event] = []
+    horizon: Duration = "60d"
+    outcomes: Outcomes
+    landmark: list[Duration] = []
+    adjust: list[ColumnOrNone] = []
+    competing: EventOrNone = ""
+    term: Term = ""
+
+
 MODELS: dict[str, type[Parameters]] = {
     "funnel": FunnelParameters,
     "activation": ActivationParameters,
     "attribution": AttributionParameters,
     "roi": RoiParameters,
+    "signals": SignalsParameters,
     "audit": AuditParameters,
     "scorecard": ScorecardParameters,
 }

@@ -1,5 +1,6 @@
-"""notebooks/signals.ipynb: which micro-conversions matter, which are vanity."""
+"""notebooks/signals.ipynb: which micro-conversions matter, and whose definition of a word holds."""
 
+from mctlib.signals.definitions import Definitions, compare_definitions
 from mctlib.signals.value import Signals, signal_value
 
-__all__ = ["Signals", "signal_value"]
+__all__ = ["Definitions", "Signals", "compare_definitions", "signal_value"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -98,8 +98,9 @@ def count(
     pairs: Sequence[tuple[int, int, int]],
     *,
     as_of: Any,
+    kernel: Callable[..., dict[str, pd.DataFrame]] = count_landmarks,
 ) -> dict[str, pd.DataFrame]:
-    """The tables of `count_landmarks`."""
+    """The tables of `count_landmarks`, or of another kernel of `counts`."""
     events = [clock.start, *signals]
     bits = []
     for step in (clock.leave, outcome.step, active_step(log, clock, outcome, signals)):
@@ -114,6 +115,5 @@ def count(
         left=clock.left,
         bits=(bits[0], bits[1], bits[2]),
     )
-    kernel = partial(count_landmarks, ask=ask)
     by = [*clock.adjust, *clock.accounts]
-    return log.reduce(kernel, events=events, by=by, as_of=as_of)
+    return log.reduce(partial(kernel, ask=ask), events=events, by=by, as_of=as_of)

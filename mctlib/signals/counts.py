@@ -128,56 +128,126 @@ def count_landmarks(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
     ever) · "strata": stratum -> its value in each column · "started": n_users, n_pending, n_left
     (by the first landmark) · "accounts": account -> n_users.
     """
-    rows = (np.array(j.user, np.int64), np.array(j.time, np.int64), np.array(j.mask, np.uint64))
-    start = np.flatnonzero(j.has(START))
-    start = start[first_rows(j.user[start])]
-    outcome = ask.outcome
-    mature = j.time[start] + outcome.until <= j.as_of
-    accounts = j.accounts(start, ask.accounts)
-    n_pending, n_started = int((~mature).sum()), len(start)
-    start = start[mature]
-    left, first, value, ever = _fates(j, start, rows, ask)
-    code, names = j.segments(start, ask.by)
-    strata = pd.DataFrame({"stratum": names})
-    if len(names):
-        some = start[np.unique(code, return_index=True)[1]]
-        strata = strata.assign(**{column: j.segment(some, [column]) for column in ask.by})
-    cohort = j.time[start].astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
-    bucket = j.bucket_of(j.user[start]).astype(np.int64)
-
-    def cells(pair: int, who: np.ndarray, **keys: np.ndarray) -> pd.DataFrame:
-        place, found = number(bucket=bucket[who], **keys)
-        n, y = len(found["bucket"]), value[who]
-        sums = (np.bincount(place, minlength=n), np.bincount(place, y, n))
-        square = np.bincount(place, y**2, n) if outcome.amount else sums[1]
-        return pd.DataFrame(found | dict(zip(COUNTS, (*sums, square)))).assign(pair=pair)
-
-    tables, plain = [], []
-    exposed, activity = np.empty(len(start), np.uint8), np.empty(len(start), np.uint8)
-    active = np.uint64(ask.bits[2])
-    for at, (signal, within, landmark) in enumerate(ask.pairs):
-        bit = np.uint64(1 << (FIRST_SIGNAL + signal))
-        walk_to_landmark(*rows, start, bit, active, within, landmark, HOUR_US, exposed, activity)
-        risk = left > landmark
-        if outcome.once:
-            risk &= first > landmark
-        keys: dict[str, np.ndarray] = {"stratum": code, "cohort": cohort}
-        keys |= {"activity": activity, "exposed": exposed}
-        table = cells(at, risk, **{name: key[risk] for name, key in keys.items()})
-        tables.append(table.assign(stratum=names[table["stratum"].to_numpy()]))
-    everyone = np.ones(len(start), bool)
+    of = Starts.of(j, ask)
+    tables = []
+    for at, pair in enumerate(ask.pairs):
+        exposed, activity = of.at_landmark(ask, *pair)
+        risk = of.at_risk(pair[2], ask.outcome)
+        keys = {"activity": activity, "exposed": exposed}
+        tables.append(of.cells(risk, alike=True, **keys).assign(pair=at))
+    everyone = np.ones(len(of.start), bool)
+    plain = []
     for signal in range(ask.n_signals):
-        had = (ever >> (FIRST_SIGNAL + signal) & 1).astype(np.uint8)
-        plain.append(cells(signal, everyone, exposed=had))
-    n_left = int((left <= min(us for *_, us in ask.pairs)).sum())
+        had = (of.ever >> (FIRST_SIGNAL + signal) & 1).astype(np.uint8)
+        plain.append(of.cells(everyone, exposed=had).assign(pair=signal))
     return {
         "cells": pd.concat(tables, ignore_index=True),
         "ever": pd.concat(plain, ignore_index=True),
-        "strata": strata,
-        "started": pd.DataFrame(
-            {"n_users": [n_started], "n_pending": [n_pending], "n_left": [n_left]}
+        **of.tables(min(us for *_, us in ask.pairs)),
+    }
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Users whose time is over by their start, and what became of them, an entry each."""
+
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray]  # user, time and mask of all rows
+    start: np.ndarray
+    left: np.ndarray  # until the exit
+    first: np.ndarray  # until the outcome
+    value: np.ndarray  # of the outcome
+    ever: np.ndarray  # signals, as bits of the mask
+    stratum: tuple[np.ndarray, np.ndarray]  # codes, labels
+    cohort: np.ndarray
+    bucket: np.ndarray
+    strata: pd.DataFrame
+    accounts: pd.DataFrame
+    n_started: int
+
+    @classmethod
+    def of(cls, j: Journeys, ask: Landmarks) -> Starts:
+        """Of whole users."""
+        rows = (np.array(j.user, np.int64), np.array(j.time, np.int64), np.array(j.mask, np.uint64))
+        start = np.flatnonzero(j.has(START))
+        start = start[first_rows(j.user[start])]
+        accounts, n_started = j.accounts(start, ask.accounts), len(start)
+        start = start[j.time[start] + ask.outcome.until <= j.as_of]
+        code, names = j.segments(start, ask.by)
+        strata = pd.DataFrame({"stratum": names})
+        if len(names):
+            some = start[np.unique(code, return_index=True)[1]]
+            strata = strata.assign(**{column: j.segment(some, [column]) for column in ask.by})
+        month = j.time[start].astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+        bucket = j.bucket_of(j.user[start]).astype(np.int64)
+        left, first, value, ever = _fates(j, start, rows, ask)
+        return cls(
+            rows=rows,
+            start=start,
+            left=left,
+            first=first,
+            value=value,
+            ever=ever,
+            stratum=(code, names),
+            cohort=month,
+            bucket=bucket,
+            strata=strata,
+            accounts=accounts,
+            n_started=n_started,
+        )
+
+    def at_landmark(
+        self, ask: Landmarks, signal: int, within: int, landmark: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Whether users had a signal ``within`` a time, and their activity until the landmark."""
+        exposed, activity = np.empty(len(self.start), np.uint8), np.empty(len(self.start), np.uint8)
+        bits = (np.uint64(1 << (FIRST_SIGNAL + signal)), np.uint64(ask.bits[2]))
+        spans = (within, landmark, HOUR_US)
+        walk_to_landmark(*self.rows, self.start, *bits, *spans, exposed, activity)
+        return exposed, activity
+
+    def at_risk(self, landmark: int, outcome: Outcome) -> np.ndarray:
+        """Who has neither left nor had the outcome by the landmark."""
+        risk = self.left > landmark
+        return np.asarray(risk & (self.first > landmark) if outcome.once else risk)
+
+    def cells(self, who: np.ndarray, alike: bool = False, **keys: np.ndarray) -> pd.DataFrame:
+        """COUNTS of some users by keys and bucket; ``alike``: by stratum and cohort too."""
+        code, names = self.stratum
+        if alike:
+            keys = {"stratum": code, "cohort": self.cohort, **keys}
+        shown = {name: key[who] for name, key in keys.items()}
+        place, found = number(bucket=self.bucket[who], **shown)
+        n, y = len(found["bucket"]), self.value[who]
+        sums = (np.bincount(place, y, n), np.bincount(place, y**2, n))
+        table = pd.DataFrame(found | dict(zip(COUNTS, (np.bincount(place, minlength=n), *sums))))
+        return table.assign(stratum=names[table["stratum"].to_numpy()]) if alike else table
+
+    def tables(self, landmark: int) -> dict[str, pd.DataFrame]:
+        """The last three tables of `count_landmarks`."""
+        n = (self.n_started, self.n_started - len(self.start), int((self.left <= landmark).sum()))
+        names = ("n_users", "n_pending", "n_left")
+        started = pd.DataFrame({name: [count] for name, count in zip(names, n)})
+        return {"strata": self.strata, "started": started, "accounts": self.accounts}
+
+
+def count_combinations(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
+    """Kernel: which of several signals users had, each within its time, as bits (``had``).
+
+    "all": had, cohort, stratum, bucket -> COUNTS of all whose time is over · "cells": the same and
+    activity, of those at risk at the one landmark · and the tables of `count_landmarks`.
+    """
+    of, landmark = Starts.of(j, ask), ask.pairs[0][2]
+    had, activity = np.zeros(len(of.start), np.int64), np.empty(0)
+    for k, pair in enumerate(ask.pairs):
+        exposed, activity = of.at_landmark(ask, *pair)
+        had |= exposed.astype(np.int64) << k
+    everyone = np.ones(len(of.start), bool)
+    return {
+        "all": of.cells(everyone, alike=True, had=had),
+        "cells": of.cells(
+            of.at_risk(landmark, ask.outcome), alike=True, had=had, activity=activity
         ),
-        "accounts": accounts,
+        **of.tables(landmark),
     }
 
 

@@ -47,6 +47,16 @@ ASKED: dict[str, dict[str, Any]] = {
         "treated": "ios",
         "change_at": "2026-03-09",
     },
+    "signals": {
+        "start": "signed_up",
+        "events": [SCRIPT],
+        "outcomes": ["profile_completed"],
+        "horizon": "7d",
+        "landmark": ["1h"],
+        "adjust": ["platform"],
+        "competing": "",
+        "term": "",
+    },
 }
 
 

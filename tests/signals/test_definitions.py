@@ -1,0 +1,164 @@
+"""Definitions: a table by hand, textbook kappas, small groups, the demo's three teams."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib import compare_definitions
+from mctlib.contract import ParameterError
+from mctlib.signals.overlap import kappa
+from mctlib.sources import demo
+from tests.support.logs import log_of, people_of
+
+ASK = {"horizon": "40d", "as_of": "2026-06-30", "start": "start"}
+TEAMS = {
+    "product": {"is": "meet", "within": "20d"},
+    "marketing": {"is": "click", "within": "7d"},
+}
+
+
+def rows_of(n, **events):
+    rows = [(f"u{i}", "start", 0.0) for i in range(n)]
+    return rows + [(f"u{i}", e, day) for e, (users, day) in events.items() for i in users]
+
+
+def hundred(**more):
+    """Of 200 users 0-79 meet on day 20 (80-99 a day later), 40-139 click on day 3; won on day 30
+    are 0-59 and 100-119."""
+    rows = rows_of(200, meet=(range(80), 20.0), click=(range(40, 140), 3.0))
+    rows += [(f"u{i}", "meet", 21.0) for i in range(80, 100)]
+    rows += [(f"u{i}", "won", 30.0) for i in [*range(60), *range(100, 120)]]
+    return log_of(rows, unit="D", **more)
+
+
+def test_a_table_by_hand():
+    result = compare_definitions(hundred(), TEAMS, "won", **ASK)
+    table = result.definitions.set_index("team")
+    assert table["n_met"].to_dict() == {"Product": 80, "Marketing": 100}
+    assert (table["n_users"] == 200).all()
+    # product: 60 of 80 against 20 of 120; marketing: 20 + 20 of 100 against 40 of 100
+    assert table["risk_ratio"].to_list() == pytest.approx([0.75 / (20 / 120), 1.0], rel=1e-4)
+    assert table["foretells"].to_list() == ["best", "not sure"]
+    overlap = result.overlap.set_index("combination")
+    assert overlap["n_users"].to_dict() == {
+        "Product": 40,
+        "Product + Marketing": 40,
+        "Marketing": 60,
+        "none of them": 60,
+    }
+    assert overlap["outcome_rate"].to_dict() == pytest.approx(
+        {"Product": 1.0, "Product + Marketing": 0.5, "Marketing": 1 / 3, "none of them": 0.0}
+    )
+    everyone, pair = result.disagreement.iloc[0], result.disagreement.iloc[1]
+    assert everyone["disagreement_rate"] == 0.5
+    assert pair[["n_only_first", "n_only_second"]].to_list() == [40, 60]
+    assert result.finding == (
+        "Teams disagree about the term on 50 of 100 users; Product's meaning foretells users with "
+        "“won” best."
+    )
+    assert result.details[0].startswith(
+        "Of 100 users whom Marketing counts, 60 have no “meet in 20 days”, which is what Product"
+    )
+
+
+def test_who_had_the_outcome_or_left_by_the_landmark_counts_in_the_rates_alone():
+    """0-19 won on day 10 already, before the landmark of day 20."""
+    rows = rows_of(200, meet=(range(80), 5.0), click=(range(100), 3.0), won=(range(20), 10.0))
+    rows += [(f"u{i}", "won", 30.0) for i in range(20, 60)]
+    result = compare_definitions(log_of(rows, unit="D"), TEAMS, "won", **ASK)
+    product = result.definitions.iloc[0]
+    assert product[["n_users", "n_met", "n_exposed", "n_unexposed"]].to_list() == [200, 80, 60, 120]
+
+
+def test_a_landmark_of_ones_own_cuts_longer_definitions_and_says_so():
+    result = compare_definitions(hundred(), TEAMS, "won", **ASK, landmark="7d")
+    assert result.definitions["n_met"].to_list() == [0, 100]
+    assert "Cut at the landmark, which comes before their own time is over: meet in 20 days." in (
+        result.caveats
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "value"), [((45, 15, 25, 15), 0.1304), ((25, 35, 5, 35), 0.2593)]
+)
+def test_textbook_kappas(cells, value):
+    """Both agree on 60 of 100 (the pair of tables by which kappa's dependence on margins is shown,
+    en.wikipedia.org/wiki/Cohen%27s_kappa, "Same percentages but different numbers")."""
+    both, only_a, only_b, none = cells
+    sizes = np.array([none, only_a, only_b, both], float)
+    first, second = np.array([0, 1, 0, 1], bool), np.array([0, 0, 1, 1], bool)
+    assert kappa(sizes, first, second) == pytest.approx(value, abs=5e-5)
+
+
+@pytest.mark.parametrize("few", [1, 4, 9])
+def test_no_small_combination_is_told_or_follows(few):
+    """Only ``few`` users click without meeting: neither a row, nor teams' counts and pairs, may
+    give them back."""
+    rows = rows_of(300, meet=(range(100), 5.0), click=([*range(60), *range(200, 200 + few)], 3.0))
+    rows += [(f"u{i}", "won", 30.0) for i in range(50)]
+    result = compare_definitions(log_of(rows, unit="D"), TEAMS, "won", **ASK)
+    told = set()
+    for table in (result.definitions, result.overlap, result.disagreement):
+        for column in table.filter(regex="^n_"):
+            told |= set(table[column].dropna().astype(int))
+    # what is told, and every difference of two told numbers
+    n = sorted(told | {300})
+    assert not any(0 < abs(a - b) < 10 for a in n for b in n), n
+    assert few not in set(result.overlap["n_users"])
+
+
+def test_the_demo_s_three_teams(demo_log):
+    """Rates as a query of its own counts them; what the demo planted orders the definitions."""
+    asked = {"horizon": "60d", "as_of": "2026-11-29", "competing": "account_deleted"}
+    result = compare_definitions(demo_log, "activated", "renewed", **asked, adjust=["plan"])
+    table = result.definitions.set_index("team")
+    for team, meant in demo.truth()["definitions"].items():
+        if team == "told":
+            continue
+        days = int(meant["within"].removesuffix("d"))
+        query = f"""
+            WITH s AS (SELECT user, min(timestamp) t FROM events WHERE event = 'signed_up'
+                GROUP BY 1 HAVING t + INTERVAL 60 DAY < TIMESTAMP '2026-11-30')
+            SELECT count(*), count(*) FILTER (user IN (SELECT s.user FROM s, events e
+                WHERE e.user = s.user AND event = '{meant["event"]}' AND e.timestamp >= t
+                AND e.timestamp <= t + INTERVAL {days} DAY)) FROM s"""
+        (counts,) = demo_log._con.sql(query).fetchall()
+        assert tuple(table.loc[team.title(), ["n_users", "n_met"]]) == counts, team
+    assert table["foretells"].to_dict() == {
+        "Product": "best",
+        "Marketing": "not sure",
+        "Support": "the other way",
+    }
+    assert (
+        table.loc["Product", "risk_ratio_ci_lower"]
+        < 1.5
+        < table.loc["Product", "risk_ratio_ci_upper"]
+    )
+    assert len(result.overlap) == 8 and set(result.who["column"]) == {"plan"}
+    assert result.overlap["n_users"].sum() == table["n_users"].iloc[0]
+    may = result.months[result.months["team"] == "Marketing"].set_index("month")["met_rate"]
+    assert may["2026-06-01"] > may["2026-03-01"] + 0.05, "more e-mails from May on"
+
+
+@pytest.mark.parametrize(
+    ("definitions", "more", "said"),
+    [
+        ("activatd", {}, 'definitions: the plan has no term "activatd". It has no terms.'),
+        ({"product": "meet"}, {}, "definitions: write two to 6 of them"),
+        (TEAMS | {"ops": "mete"}, {}, "definitions: Ops"),
+        (TEAMS | {"ops": {"is": "meet", "witin": "3d"}}, {}, '"witin" of ops is not one of is, wi'),
+        (TEAMS, {"horizon": "20d"}, "horizon: the outcome must have time after the landmark"),
+    ],
+)
+def test_what_cannot_be_asked(definitions, more, said):
+    with pytest.raises(ParameterError) as told:
+        compare_definitions(hundred(), definitions, "won", **ASK | more)
+    assert said.lower() in str(told.value).lower()
+
+
+def test_small_segments_are_told_together():
+    people = people_of(200, plan=["a"] * 120 + ["b"] * 70 + ["c"] * 4 + ["d"] * 6)
+    result = compare_definitions(hundred(people=people), TEAMS, "won", **ASK, adjust="plan")
+    assert set(result.who["segment"]) == {"a", "b", "others"}
+    assert result.who["n_users"].min() == 10
+    assert isinstance(result.months, pd.DataFrame) and len(result.months) == 2

@@ -73,6 +73,45 @@ def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
     ax.set_ylim(low - room, high + room)
 
 
+def plot_board(weeks: pd.DataFrame) -> Figure:
+    """Every number of all users on two small lines of one scale: six weeks, and months before.
+
+    Parameters
+    ----------
+    weeks : DataFrame
+        `Scorecard.weeks`.
+
+    Returns
+    -------
+    Figure
+        A row a number.
+    """
+    totals = weeks[weeks["segment"] == "all"]
+    names = list(dict.fromkeys(totals["metric"]))
+    style.use()
+    fig, grid = plt.subplots(
+        max(len(names), 1),
+        2,
+        sharey="row",
+        squeeze=False,
+        figsize=style.size(0.62 * len(names) + 0.6),
+    )
+    for name, (near, far) in zip(names, grid):
+        rows = totals[totals["metric"] == name]
+        months = rows.groupby(rows["week"].dt.to_period("M"))["value"].mean().tail(12)
+        near.plot(range(6 - len(rows.tail(6)), 6), rows["value"].tail(6), color=style.ACCENT, lw=2)
+        near.plot(5, rows["value"].iloc[-1], "o", color=style.ACCENT, ms=5)
+        far.plot(range(12 - len(months), 12), months, color=style.GREY, lw=1.6)
+        near.set_title(style.folded(str(rows["label"].iloc[0])), pad=2)
+        for ax, last in ((near, 5), (far, 11)):
+            ax.set(xticks=[], yticks=[], xlim=(-0.3, last + 0.3))
+            ax.margins(y=0.25)
+    if len(names):
+        grid[-1, 0].set_xlabel("six weeks")
+        grid[-1, 1].set_xlabel("months")
+    return fig
+
+
 def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Users of the last four weeks by what they did in the week, on top of each other.
 

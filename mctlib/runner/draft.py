@@ -89,6 +89,8 @@ def draft_of_pack(log: EventLog, run: str) -> str:
             "sources": tags,
             "steps": path,
         }
+    if days >= 14:  # a whole week and one before it
+        found["scorecard"] = {"by": by}
     events = [f"{e.event} {e.n_events:,} ({e.n_users:,})" for e in counts.itertuples()]
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
     text = HEAD.format(

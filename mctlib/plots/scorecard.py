@@ -9,10 +9,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from mctlib.plots import marks, style
 
 MOST = 2  # numbers in one picture
+FINE = 0.05  # shares that lie closer are written with a decimal
 LIFE = {
     "n_dormant": "not this week",
     "n_returning": "came back",
@@ -39,7 +41,8 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
         A panel a number.
     """
     totals = weeks[weeks["segment"] == "all"]
-    latest = [name for name in alerts["metric"] if name in set(totals["metric"])]
+    fell = alerts.loc[alerts["kind"] != "loss", "metric"]
+    latest = [name for name in fell if name in set(totals["metric"])]
     names = list(dict.fromkeys([*latest, *totals["metric"]]))[:MOST]
     style.use()
     fig, grid = plt.subplots(
@@ -47,7 +50,7 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
     )
     for name, ax in zip(names, grid[:, 0]):
         rows = totals[totals["metric"] == name]
-        _draw(ax, rows, alerts[alerts["metric"] == name])
+        _draw(ax, rows, alerts[(alerts["metric"] == name) & (alerts["kind"] != "loss")])
         label = str(rows["label"].iloc[0])
         mine = timeline["concerns"].str.split(", ").map(lambda known, label=label: label in known)
         marks.draw(ax, timeline[mine.astype(bool)].head(4))
@@ -66,9 +69,9 @@ def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
     is_rate = rows["value"].max() <= 1
     text = f"{100 * last['value']:.1f}\u00a0%" if is_rate else f"{last['value']:.1f}"
     style.label_ends(ax, [style.End(day[-1], last["value"], text, style.ACCENT)])
-    if is_rate:
-        style.percent(ax.yaxis)
     low, high = rows["value"].min(), rows["value"].max()
+    if is_rate:
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=int(high - low < FINE)))
     room = max(high - low, 0.02 * high) * 0.35
     ax.set_ylim(low - room, high + room)
 

@@ -194,7 +194,8 @@ def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
     if kind == "count":
         return f"{value:,.0f}"
     times, unit = (100, "\u00a0%") if kind == "rate" else (1, " days" if kind == "days" else "")
-    ends = f" ({times * low:.1f} to {times * high:.1f})" if low == low else ""
+    upper = f"to {times * high:.1f}" if high == high and high < float("inf") else "or more"
+    ends = f" ({times * low:.1f} {upper})" if low == low else ""
     return f"{times * value:.1f}{unit}{ends}"
 
 

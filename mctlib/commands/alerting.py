@@ -7,12 +7,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    pass
 
 ID = r".+-(loss|fall|rise)(-.+)?-\d{4}-\d{2}-\d{2}"
 FAILS = {"alerts": 3, "undelivered": 4}

@@ -9,10 +9,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from mctlib.plots import marks, style
 
 MOST = 2  # numbers in one picture
+FINE = 0.05  # shares that lie closer are written with a decimal
 LIFE = {
     "n_dormant": "not this week",
     "n_returning": "came back",
@@ -39,7 +41,8 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
         A panel a number.
     """
     totals = weeks[weeks["segment"] == "all"]
-    latest = [name for name in alerts["metric"] if name in set(totals["metric"])]
+    fell = alerts.loc[alerts["kind"] != "loss", "metric"]
+    latest = [name for name in fell if name in set(totals["metric"])]
     names = list(dict.fromkeys([*latest, *totals["metric"]]))[:MOST]
     style.use()
     fig, grid = plt.subplots(
@@ -47,7 +50,7 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
     )
     for name, ax in zip(names, grid[:, 0]):
         rows = totals[totals["metric"] == name]
-        _draw(ax, rows, alerts[alerts["metric"] == name])
+        _draw(ax, rows, alerts[(alerts["metric"] == name) & (alerts["kind"] != "loss")])
         label = str(rows["label"].iloc[0])
         mine = timeline["concerns"].str.split(", ").map(lambda known, label=label: label in known)
         marks.draw(ax, timeline[mine.astype(bool)].head(4))
@@ -66,11 +69,50 @@ def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
     is_rate = rows["value"].max() <= 1
     text = f"{100 * last['value']:.1f}\u00a0%" if is_rate else f"{last['value']:.1f}"
     style.label_ends(ax, [style.End(day[-1], last["value"], text, style.ACCENT)])
-    if is_rate:
-        style.percent(ax.yaxis)
     low, high = rows["value"].min(), rows["value"].max()
+    if is_rate:
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=int(high - low < FINE)))
     room = max(high - low, 0.02 * high) * 0.35
     ax.set_ylim(low - room, high + room)
+
+
+def plot_board(weeks: pd.DataFrame) -> Figure:
+    """Every number of all users on two small lines of one scale: six weeks, and months before.
+
+    Parameters
+    ----------
+    weeks : DataFrame
+        `Scorecard.weeks`.
+
+    Returns
+    -------
+    Figure
+        A row a number.
+    """
+    totals = weeks[weeks["segment"] == "all"]
+    names = list(dict.fromkeys(totals["metric"]))
+    style.use()
+    fig, grid = plt.subplots(
+        max(len(names), 1),
+        2,
+        sharey="row",
+        squeeze=False,
+        figsize=style.size(0.62 * len(names) + 0.6),
+    )
+    for name, (near, far) in zip(names, grid):
+        rows = totals[totals["metric"] == name]
+        months = rows.groupby(rows["week"].dt.to_period("M"))["value"].mean().tail(12)
+        near.plot(range(6 - len(rows.tail(6)), 6), rows["value"].tail(6), color=style.ACCENT, lw=2)
+        near.plot(5, rows["value"].iloc[-1], "o", color=style.ACCENT, ms=5)
+        far.plot(range(12 - len(months), 12), months, color=style.GREY, lw=1.6)
+        near.set_title(style.folded(str(rows["label"].iloc[0])), pad=2)
+        for ax, last in ((near, 5), (far, 11)):
+            ax.set(xticks=[], yticks=[], xlim=(-0.3, last + 0.3))
+            ax.margins(y=0.25)
+    if len(names):
+        grid[-1, 0].set_xlabel("six weeks")
+        grid[-1, 1].set_xlabel("months")
+    return fig
 
 
 def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

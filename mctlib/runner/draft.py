@@ -106,6 +106,8 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         }
         if ours:
             found["attribution"]["aliases"] = dict.fromkeys(sorted(map(str.lower, ours)), "")
+    if days >= 14:  # a whole week and one before it
+        found["scorecard"] = {"by": by}
     told = [f"{e.event} {e.n_events:,} ({e.n_users:,})" for e in counts.itertuples()]
     unused = list(_unused(log, named))
     text = HEAD.format(

@@ -190,12 +190,9 @@ def _wrong_targets(path: Path, pack: Pack, log: EventLog) -> list[str]:
     if pack.alerts and not scorecard_of(pack):
         wrong.append(f'{shown(path)}: alerts are found by the notebook "{SCORECARD}"; add it.')
     pages = ["index", *pack.notebooks]
-    for page in [page for mailing in pack.deliver for page in mailing.pages]:
-        if page not in pages:
-            wrong.append(
-                f'{shown(path)}: deliver: there is no page "{page}".{nearest(page, pages)}'
-            )
-    return wrong
+    asked = [page for mailing in pack.deliver for page in mailing.pages if page not in pages]
+    lack = f"{shown(path)}: deliver: there is no page"
+    return [*wrong, *(f'{lack} "{page}".{nearest(page, pages)}' for page in asked)]
 
 
 def _check_timeout(path: Path, timeout: str) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from mctlib.alerts import sending
 from mctlib.contract import ParameterError, as_timestamp
 from mctlib.eventlog.event_log import EventLog
 from mctlib.runner import execute, publish
@@ -118,6 +117,8 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
         if pack.alerts or pack.deliver:
             record.notes.append(f"Nothing is sent of {record.as_of}: the data go on to {newest}.")
         return
+    from mctlib.alerts import sending  # with what draws a picture for a mail
+
     about = {"dataset": pack.dataset, "pack": record.pack, "as_of": record.as_of}
     done = []
     if found:
@@ -125,8 +126,8 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
         tables = folder / "tables" / name
         done.append(sending.send_alerts(tables, targets=pack.alerts, base=base, **about))
     for mailing in pack.deliver if record.status == "good" else ():
-        asked = {"to": mailing.to, "pages": mailing.pages, "kind": mailing.kind}
-        done.append(sending.send_pages(folder, **asked, **about))
+        to, kind = mailing.to, mailing.kind
+        done.append(sending.send_pages(folder, to=to, pages=mailing.pages, kind=kind, **about))
     for each in done:
         record.notes += each.notes
         record.n_alerts += each.n_new

@@ -183,7 +183,8 @@ def year(weeks: Weeks, kpis: pd.DataFrame) -> pd.DataFrame:
         then = [week - YEAR for week in now]
         if min(then) >= table["week"].min():
             about = {name: kpi[name] for name in ("metric", "label", "kind")}
-            n = table.loc[table["week"].isin(now), "n"].sum()
+            column = "value" if kpi["kind"] == "count" else "n"
+            n = table.loc[table["week"].isin(now), column].sum()
             rows.append(about | {"n_counted": n} | change_between(table, then, now))
     return pd.DataFrame(rows)
 

@@ -151,3 +151,57 @@ def caveats(facts: Told) -> list[str]:
         "the newest week look lower than it is."
     )
     return said
+
+
+STATES = {
+    "open": "\u25b2 alert open",
+    "recovered": "\u25cf recovered",
+    "new level": "\u25cb new level",
+    "may be chance": "\u25cb may be chance",
+    "everything moved": "\u25cb everything moved",
+    "no baseline": "\u25cb too few weeks",
+    "left out": "\u25cb not judged",
+}
+
+
+def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
+    """The totals in words: label, owner, n_counted, last_week, against_12_weeks, against_a_year."""
+    rows = []
+    before = {row["metric"]: row for row in year.to_dict("records")}
+    for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
+        last_year = before.get(kpi["metric"])
+        rows.append(
+            {
+                "number": kpi["label"],
+                "owner": kpi["owner"],
+                "n_counted": kpi["n_counted"],
+                "last_week": _ranged(kpi, "value", kpi["kind"]),
+                "against_12_weeks": _relative(kpi),
+                "against_a_year": _relative(last_year) if last_year else "",
+                "state": STATES.get(
+                    str(kpi["state"]), "\u25cf quiet" if kpi["state"] == "" else ""
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
+    """A value with its interval in its own unit."""
+    value, low, high = (row[f"{column}{end}"] for end in ("", "_ci_lower", "_ci_upper"))
+    if value != value:
+        return ""
+    if kind == "count":
+        return f"{value:,.0f}"
+    times, unit = (100, "\u00a0%") if kind == "rate" else (1, " days" if kind == "days" else "")
+    upper = f"to {times * high:.1f}" if high == high and high < float("inf") else "or more"
+    ends = f" ({times * low:.1f} {upper})" if low == low else ""
+    return f"{times * value:.1f}{unit}{ends}"
+
+
+def _relative(row: dict[str, Any]) -> str:
+    change, low, high = (100 * row[f"rel_change{end}"] for end in ("", "_ci_lower", "_ci_upper"))
+    if change != change:
+        return ""
+    ends = f" ({low:+.0f} to {high:+.0f})" if low == low else ""
+    return f"{change:+.0f}\u00a0%{ends}".replace("-", "\u2212")

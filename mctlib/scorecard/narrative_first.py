@@ -16,6 +16,7 @@ from mctlib.headlines import (
     day,
     named,
     told,
+    upper,
 )
 from mctlib.phrases import called, count
 from mctlib.scorecard.meters import Meters
@@ -84,9 +85,8 @@ def moved(alert: dict[str, Any]) -> str:
     size = f"{100 * abs(alert['rel_change']):.0f}{TIGHT}%"
     week = f"in the week of {day(alert['since'])}"
     if alert["kind"] == "loss":
-        return (
-            f"Events of {named(alert['label'])}{where(alert)} get lost since {day(alert['since'])}"
-        )
+        platform = called(alert["platform"]) or "Tracking"
+        return f"{upper(platform)} loses {named(alert['label'])} since {day(alert['since'])}"
     if alert["metric"] == "everything":
         return f"Everything {SIGN[alert['kind']]} by {size} {week}"
     return f"{named(alert['label'])} {SIGN[alert['kind']]} {size} {week}"
@@ -138,7 +138,7 @@ def _open(facts: Told) -> Headline:
 def _numbers(facts: Told) -> list[Headline]:
     """The two watched numbers that moved last, else the first two of the plan."""
     totals = facts.kpis[facts.kpis["segment"] == "all"].set_index("metric")
-    latest = facts.alerts["metric"].tolist()
+    latest = facts.alerts.loc[facts.alerts["kind"] != "loss", "metric"].tolist()
     watched = [meter for meter in facts.meters.watched if meter.name in totals.index]
     watched.sort(key=lambda m: latest.index(m.name) if m.name in latest else len(latest))
     return [_number(totals.loc[meter.name], facts) for meter in watched[:2]]
@@ -148,7 +148,7 @@ def _number(row: pd.Series, facts: Told) -> Headline:
     times, unit = (100.0, "%") if row["kind"] == "rate" else (1.0, "")
     sure = row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0
     running = facts.alerts[facts.alerts["state"].isin(WAITING)]
-    alerted = row.name in set(running["metric"])
+    alerted = row.name in set(running.loc[running["kind"] != "loss", "metric"])
     before = None
     if row["p0"] == row["p0"]:
         before = Against("group", times * row["p0"], "12 weeks before")

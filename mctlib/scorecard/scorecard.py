@@ -26,6 +26,9 @@ from mctlib.tracking_plan.reading import read_plan
 class Scorecard(Result):
     """Answer of `weekly_scorecard`. A week is called by its first day.
 
+    ``board``: the totals in words: number, owner, n_counted, last_week, against_12_weeks,
+    against_a_year (the last four weeks against the same a year before), state.
+
     ``kpis``: one row a number and segment ("all" first).
 
     ================== ===== =======================================================================
@@ -79,6 +82,7 @@ class Scorecard(Result):
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
     """
 
+    board: pd.DataFrame
     kpis: pd.DataFrame
     weeks: pd.DataFrame
     alerts: pd.DataFrame
@@ -89,11 +93,7 @@ class Scorecard(Result):
     year: pd.DataFrame
     history: pd.DataFrame
 
-    main: ClassVar[str] = "kpis"
-    first: ClassVar[tuple[str, ...]] = (
-        *("label", "segment", "n_counted", "value", "value_ci_lower", "value_ci_upper"),
-        *("rel_change", "rel_change_ci_lower", "rel_change_ci_upper", "state"),
-    )
+    main: ClassVar[str] = "board"
 
 
 def weekly_scorecard(
@@ -186,6 +186,7 @@ def weekly_scorecard(
         today=today,
     )
     return Scorecard(
+        board=narrative.board(kpis, facts.year),
         kpis=kpis,
         weeks=series,
         alerts=alerts,

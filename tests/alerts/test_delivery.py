@@ -1,0 +1,368 @@
+"""Messages to real servers on loopback: what arrives, what is held, nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from mctlib.alerts import acts, delivery
+from mctlib.alerts.delivery import Post, Undelivered, deliver, kind_of, send
+from mctlib.alerts.messages import (
+    SLACK_BLOCKS,
+    TEAMS_BYTES,
+    Item,
+    Message,
+    as_slack,
+    as_teams,
+    message_of,
+    sample,
+)
+from mctlib.contract import DataError
+from tests.support.project import ROOT
+from tests.support.servers import http_server, mail_server, silent_server
+
+WEEK = "2026-05-18"
+ROLE, VARIABLE = "response_coordinator", "ALERT_URL_TEST"
+REASONS = pd.DataFrame({"alert_id": [], "reason": [], "n_answers": [], "n_no": []})
+
+
+def alert(name: str = f"booked-fall-{WEEK}", **changes: object) -> dict[str, object]:
+    """A row of `Scorecard.alerts`."""
+    since = pd.Timestamp(name[-10:])
+    row: dict[str, object] = {
+        "alert_id": name,
+        "metric": "booked",
+        "label": "Booked <b>",
+        "unit": "%",
+        "kind": "fall",
+        "platform": "",
+        "since": since,
+        "severity": "severe",
+        "value": 0.28,
+        "p0": 0.4,
+        "rel_change": -0.3,
+        "rel_change_ci_lower": -0.35,
+        "rel_change_ci_upper": -0.25,
+        "n_counted": 600.0,
+        "cause": "competitor",
+        "coincides": "instant booking, 18 May",
+        "study_change": -0.29,
+        "study_change_ci_lower": -0.34,
+        "study_change_ci_upper": -0.24,
+        "n_controls": 4,
+        "role": ROLE,
+        "who": "Response coordinator",
+        "state": "open",
+        "age_days": 7.0,
+        "news": name.endswith(WEEK),
+    }
+    return row | changes
+
+
+def table(*rows: dict[str, object]) -> pd.DataFrame:
+    return pd.DataFrame(rows or [alert()])
+
+
+@pytest.fixture
+def post(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(delivery, "PAUSE", 0.0)
+    targets = {ROLE: VARIABLE}
+    return Post("tiny", targets, "https://reports.example.com/x", "weekly, data up to 24 May", WEEK)
+
+
+def said(received) -> list[str]:
+    return [message["text"] for message in received]
+
+
+# --------------------------------------------------------------------------------- what arrives
+
+
+def test_a_webhook_gets_finding_number_cause_and_link_as_json(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table(), REASONS)
+    (message,) = received
+    assert (done.n_new, done.n_undelivered) == (1, 0)
+    assert message["subject"].startswith("[act] “Booked <b>” fell 30")
+    (item,) = message["items"]
+    assert item["number"] == "28.0\u00a0% instead of 40.0\u00a0% (change of -35 to -25\u00a0%)."
+    facts = dict(item["facts"])
+    assert "instant booking, 18 May; against 4 numbers" in facts["Coincides with"]
+    assert facts["Who"] == "Response coordinator"
+    assert message["link"] == "https://reports.example.com/x"
+    assert "booked-fall-2026-05-18" in message["foot"]
+    assert received.address not in " ".join(done.notes)
+
+
+def test_slack_gets_blocks_in_which_no_label_is_markup(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, f"slack+{received.address}")
+        deliver(post, table(), REASONS)
+    (message,) = received
+    kinds = [block["type"] for block in message["blocks"]]
+    assert kinds == ["header", "section", "actions", "context"]
+    assert "Booked &lt;b&gt;" in message["text"]
+    assert message["blocks"][2]["elements"][0]["url"] == "https://reports.example.com/x"
+
+
+def test_teams_gets_an_adaptive_card(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, f"teams+{received.address}")
+        deliver(post, table(alert(label="[click](http://evil)")), REASONS)
+    (message,) = received
+    card = message["attachments"][0]["content"]
+    assert (message["type"], card["type"], card["version"]) == ("message", "AdaptiveCard", "1.4")
+    assert r"\[click\](http://evil)" in card["body"][1]["text"]
+    assert card["actions"][0]["url"] == "https://reports.example.com/x"
+
+
+def test_mail_carries_the_picture_inline(post, monkeypatch):
+    png = b"\x89PNG\r\n\x1a\n" + b"0" * 50
+    with mail_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table(), REASONS, picture=png)
+    assert done.n_undelivered == 0
+    (mail,) = received
+    assert mail["Subject"].startswith("[act] “Booked <b>” fell 30")
+    parts = {part.get_content_type(): part for part in mail.walk()}
+    assert 'src="cid:' in parts["text/html"].get_content()
+    assert "Booked &lt;b&gt;" in parts["text/html"].get_content()
+    assert parts["image/png"].get_payload(decode=True) == png
+    assert "multipart/related" in parts
+
+
+def test_one_message_a_role_holds_all_and_a_role_without_target_is_said(post, monkeypatch):
+    other = alert(f"saved-fall-{WEEK}", role="analyst", who="Analyst")
+    rows = table(alert(), alert(f"shared-fall-{WEEK}", label="Shared"), other)
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, rows, REASONS)
+    (message,) = received
+    assert len(message["items"]) == 2
+    assert "and 1 more" in message["subject"]
+    assert any("Nobody is told of new alerts for analyst" in note for note in done.notes)
+
+
+def test_users_reasons_of_few_are_not_told(post, monkeypatch):
+    reasons = pd.DataFrame({"alert_id": [alert()["alert_id"]], "reason": ["too slow"]})
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(), reasons.assign(n_answers=9, n_no=12))
+        deliver(replace(post, dataset="other"), table(), reasons.assign(n_answers=18, n_no=30))
+    few, many = said(received)
+    assert "too slow" not in few
+    assert "Users say: “too slow”, 18 of 30" in many
+
+
+# -------------------------------------------------------------------------------- nothing twice
+
+
+def test_a_second_run_sends_nothing_and_the_next_week_what_is_open(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(), REASONS)
+        deliver(post, table(), REASONS)
+        assert len(received) == 1
+        later = replace(post, week="2026-05-25")
+        old = table(alert(news=False, state="acknowledged", age_days=14.0))
+        deliver(later, old, REASONS)
+        deliver(later, old, REASONS)
+        assert len(received) == 2
+        assert received[1]["subject"].startswith("[open] ")
+        back = table(alert(news=False, state="recovered", age_days=21.0))
+        deliver(replace(post, week="2026-06-01"), back, REASONS)
+        deliver(replace(post, week="2026-06-08"), back, REASONS)
+    assert len(received) == 3
+    assert "is back where it was, after 21 days" in received[2]["subject"]
+
+
+@pytest.mark.parametrize("state", ["snoozed", "closed", "recovered", "new level"])
+def test_of_what_is_over_or_snoozed_nobody_hears_who_has_not_been_told(post, monkeypatch, state):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(alert(state=state)), REASONS)
+    assert received == []
+
+
+def test_a_snoozed_alert_is_told_when_the_snooze_is_over(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(alert(state="snoozed")), REASONS)
+        deliver(replace(post, week="2026-06-01"), table(alert(news=False)), REASONS)
+    assert len(received) == 1
+
+
+# --------------------------------------------------------------------------------- nothing lost
+
+
+@pytest.mark.parametrize("answers", [[503], [429, 503], [0], [0, 500]])
+def test_what_fails_once_or_twice_is_tried_again(post, monkeypatch, answers):
+    with http_server(answers) as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table(), REASONS)
+    assert (len(received), done.n_undelivered) == (1, 0)
+
+
+@pytest.mark.parametrize("answers", [[503] * 3, [404], [410], [302], [0] * 3])
+def test_what_does_not_arrive_is_held_and_sent_by_the_next_run(post, monkeypatch, answers):
+    with http_server(answers) as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table(), REASONS)
+        assert (len(received), done.n_undelivered) == (0, 1)
+        assert len(list(post.held.iterdir())) == 1
+        assert acts.read(post.file).empty
+        # the alert is no news any more: its message is the one that was held
+        done = deliver(replace(post, week="2026-05-25"), table(alert(state="recovered")), REASONS)
+    assert done.n_undelivered == 0
+    assert "[act]" in received[0]["subject"]
+    assert not list(post.held.iterdir())
+
+
+def test_a_server_that_never_answers_is_given_up(post, monkeypatch):
+    monkeypatch.setattr(delivery, "TIMEOUT", 0.2)
+    with silent_server() as address:
+        monkeypatch.setenv(VARIABLE, address)
+        done = deliver(post, table(), REASONS)
+    assert done.n_undelivered == 1
+    assert "3 times" in done.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("", "ALERT_URL_TEST is not set"),
+        ("nosuch://somewhere", "holds no address that apprise knows"),
+        ("http://127.0.0.1:9/", "could not be reached"),
+        ("https://", "holds no address"),
+    ],
+)
+def test_an_address_that_cannot_be_is_said_without_it(post, monkeypatch, address, why):
+    monkeypatch.setenv(VARIABLE, address)
+    done = deliver(post, table(), REASONS)
+    assert done.n_undelivered == 1
+    assert why in done.notes[0]
+    assert not address or address not in done.notes[0]
+
+
+def test_a_mail_server_that_refuses_is_no_delivery(post, monkeypatch):
+    with mail_server(refuse=True) as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table(), REASONS)
+    assert (len(received), done.n_undelivered) == (0, 1)
+
+
+def test_a_file_among_the_held_that_is_none_is_left(post, monkeypatch):
+    post.held.mkdir(parents=True)
+    (post.held / f"tiny.{WEEK}.{ROLE}.1.json").write_text("{")
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table(), REASONS)
+    assert len(received) == 1
+    assert "is no message of ours" in done.notes[0]
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+import pandas as pd
+from mctlib.alerts import acts, delivery
+from tests.alerts.test_delivery import REASONS, ROLE, VARIABLE, WEEK, table
+append = acts.append
+acts.append = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+delivery.deliver(delivery.Post("tiny", {{ROLE: VARIABLE}}, "", "run", WEEK), table(), REASONS)
+"""
+
+
+def test_a_kill_between_delivery_and_state_repeats_one_message_and_loses_none(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        code = KILLED.format(root=str(ROOT))
+        killed = subprocess.run([sys.executable, "-c", code], env={**os.environ}, timeout=120)
+        assert killed.returncode == -signal.SIGKILL
+        assert len(received) == 1
+        deliver(post, table(), REASONS)
+        deliver(post, table(), REASONS)
+    assert len(received) == 2
+
+
+# ---------------------------------------------------------------------------------- the file
+
+
+def test_acts_are_appended_whole_after_a_line_that_was_cut(tmp_path):
+    path = tmp_path / "alerts" / "tiny.csv"
+    acts.append(path, [{"alert_id": "a", "day": WEEK, "act": "ack", "by": "ann, bob"}])
+    with path.open("a") as file:
+        file.write("b,2026-05-")
+    acts.append(path, [{"alert_id": "c", "day": WEEK, "act": "close"}])
+    found = acts.read(path)
+    assert found["alert_id"].tolist() == ["a", "b", "c"]
+    assert found["by"].tolist() == ["ann, bob", "", ""]
+
+
+def test_a_file_of_somebody_elses_is_refused(tmp_path):
+    path = tmp_path / "tiny.csv"
+    path.write_text("alertid,day,act\n")
+    with pytest.raises(DataError, match='"alert_id" is missing.*Did you mean "alertid"'):
+        acts.read(path)
+
+
+# ---------------------------------------------------------------------------------- the limits
+
+
+def many(n: int, length: int) -> Message:
+    facts = (("Who", "x" * length),) * 12
+    items = [Item(f"a-fall-{WEEK}", "open", "t" * length, "n" * length, facts)] * n
+    return message_of("Analyst", items, "https://x.example", "run")
+
+
+@pytest.mark.parametrize(("n", "length"), [(1, 10), (60, 10), (3, 5_000), (200, 3_000)])
+def test_slack_and_teams_get_no_more_than_they_take(n, length):
+    message = many(n, length)
+    slack = as_slack(message)
+    assert len(slack["blocks"]) <= SLACK_BLOCKS
+    assert len(slack["blocks"][0]["text"]["text"]) <= 150
+    for block in slack["blocks"]:
+        assert len(block.get("text", {}).get("text", "")) <= 3_000
+        assert len(block.get("fields", [])) <= 10
+        assert all(len(field["text"]) <= 2_000 for field in block.get("fields", []))
+    assert len(json.dumps(as_teams(message), ensure_ascii=False).encode()) <= TEAMS_BYTES + 1_000
+
+
+def test_a_message_that_was_held_is_the_same_when_it_is_read():
+    message = many(2, 5)
+    assert Message.from_json(message.to_json()) == message
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("https://hooks.slack.com/services/T/B/x", "slack"),
+        ("https://org.webhook.office.com/webhookb2/x", "teams"),
+        ("https://prod-1.westeurope.logic.azure.com:443/workflows/x", "teams"),
+        ("https://hooks.slack.com.evil.example/x", "webhook"),
+        ("https://example.com/hooks.slack.com", "webhook"),
+        ("slack+http://127.0.0.1/", "slack"),
+        ("mailtos://user:pass@example.com", "apprise"),
+    ],
+)
+def test_what_an_address_is_is_told_by_its_host(address, kind):
+    assert kind_of(address)[0] == kind
+
+
+def test_a_sample_arrives(monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        send(VARIABLE, sample("Analyst"))
+    assert said(received)[0].startswith("[test] A sample for Analyst")
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(Undelivered, match="is not set"):
+        send(VARIABLE, sample("Analyst"))

@@ -114,8 +114,9 @@ def cell(column: str, value: Any) -> str:
         return _number(column, float(value))
     text = str(value)
     # a cohort's day is not broken over lines
-    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text)
-    return text.replace("-", "\u2011") if is_day else phrases.called(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        text = text.replace("-", "\u2011")
+    return phrases.called(text) if text.isidentifier() else text  # ids of alerts as written
 
 
 def day(moment: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mctlib import phrases
 
+ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 DASH = "\u2013"  # for a value that is not known
 HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
 WORDS = {
@@ -27,6 +28,26 @@ WORDS = {
 }
 # days that are asked for, not found: whole ones as they are
 SPANS = ("window_days", "landmark_days", "horizon_days")
+
+
+class View(NamedTuple):
+    """Columns of a table that are read together, and of which rows (a query).
+
+    "x ±" is x with its interval, "" the table's first column.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    rows: str = ""
+
+    def of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """These of the table, as far as anything is known."""
+        table = table.query(self.rows) if self.rows else table
+        wanted: list[str] = []
+        for column in self.columns:
+            stem = column.removesuffix(" ±") or str(table.columns[0])
+            wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
+        return table[[column for column in wanted if column in table]].dropna(axis=1, how="all")
 
 
 def readable(
@@ -93,8 +114,9 @@ def cell(column: str, value: Any) -> str:
         return _number(column, float(value))
     text = str(value)
     # a cohort's day is not broken over lines
-    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text)
-    return text.replace("-", "\u2011") if is_day else phrases.called(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        text = text.replace("-", "\u2011")
+    return phrases.called(text) if text.isidentifier() else text  # ids of alerts as written
 
 
 def day(moment: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,6 @@ TOTALS = ("all", "total", "everyone", "(all)")
 BASES = ("n_users", "n_entered")
 # Columns that name a row although their name or type looks like a value.
 KEYS = ("step", "day", "week", "window_days", "landmark_days")
-ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 SHOWN_ROWS = 8  # of a result that stands alone in a cell
 
 
@@ -106,17 +105,6 @@ def _to_the_next(table: pd.DataFrame) -> dict[str, str]:
     return {group: f"{run[0]} to {run[-1]}" for run in runs for group in run}
 
 
-class View(NamedTuple):
-    """Of which table a view is, which rows (a query) and columns.
-
-    "x ±" is x with its interval, "" the table's first column.
-    """
-
-    table: str
-    columns: tuple[str, ...]
-    rows: str = ""
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
     """Tidy tables (the fields of a subclass) and what they say.
@@ -158,7 +146,7 @@ class Result:
 
     main: ClassVar[str] = ""  # name of the table that a reader looks at first
     first: ClassVar[tuple[str, ...]] = ()  # its columns that a reader looks at first; (): all
-    views: ClassVar[Mapping[str, View]] = {}
+    views: ClassVar[Mapping[str, cells.View]] = {}
 
     @property
     def published(self) -> Result:
@@ -183,15 +171,7 @@ class Result:
         if name not in self.views:
             near = nearest(name, self.views)
             raise ParameterError(f'"{name}" is no view of {type(self).__name__}.{near}')
-        table, columns, rows = self.views[name]
-        frame = self.tables[table]
-        frame = frame.query(rows) if rows else frame
-        wanted: list[str] = []
-        for column in columns:
-            stem = column.removesuffix(" ±") or str(frame.columns[0])
-            wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
-        shown = frame[[column for column in wanted if column in frame]]
-        return shown.dropna(axis="columns", how="all")
+        return self.views[name].of(self.tables[self.views[name].table])
 
     def __repr__(self) -> str:
         told = self.published

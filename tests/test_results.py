@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mctlib.cells import View
 from mctlib.contract import DataError, ParameterError
 from mctlib.headlines import Headline
 from mctlib.phrases import told_together
-from mctlib.results import Groups, Page, Result, View, suppress, together
+from mctlib.results import Groups, Page, Result, suppress, together
 
 POPULATION = "users with signed_up"
 

@@ -32,6 +32,7 @@ from mctlib.activation.landmark_narrative import (
 )
 from mctlib.activation.narrative_first import early_first
 from mctlib.activation.survival_groups import Clock, Group, count_accounts, number_accounts
+from mctlib.cells import View
 from mctlib.contract import (
     ParameterError,
     as_timestamp,
@@ -42,7 +43,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.phrases import DAY_US
-from mctlib.results import Result, View
+from mctlib.results import Result
 from mctlib.stats import MIN_CLUSTERS
 
 MOST_SIGNALS = MATCHERS - 4  # start, activation, exit and end of view are matchers too

@@ -28,6 +28,7 @@ from mctlib.activation.survival_groups import (
     critical,
     number_accounts,
 )
+from mctlib.cells import View
 from mctlib.contract import (
     ParameterError,
     as_columns,
@@ -38,7 +39,7 @@ from mctlib.contract import (
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
-from mctlib.results import Groups, Result, View
+from mctlib.results import Groups, Result
 
 UNKNOWN = (np.nan, np.nan, np.nan)
 CONTRAST_COLUMNS = [

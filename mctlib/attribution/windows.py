@@ -34,11 +34,12 @@ from mctlib.attribution.question import (
     read_zones,
     touch_steps,
 )
+from mctlib.cells import View
 from mctlib.contract import SOURCES
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import told_together
-from mctlib.results import MIN_USERS, Groups, Result, View
+from mctlib.results import MIN_USERS, Groups, Result
 
 MONEY = ("spend_amount", "credit_amount ±", "cost_amount ±", "roi ±")
 BEYOND = ("n_compared", "n_brought", "n_beyond_chance ±")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pandas as pd
 
+from mctlib.cells import View
 from mctlib.contract import ParameterError, as_columns, as_timestamp, one_of
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
@@ -38,7 +39,7 @@ from mctlib.funnel.rates import (
     step_rows,
 )
 from mctlib.phrases import day, told_together
-from mctlib.results import MIN_USERS, Groups, Result, View, together
+from mctlib.results import MIN_USERS, Groups, Result, together
 
 # Seconds; the resolutions of durations, none as coarse as the tenths of days that are printed.
 UNITS = (1, 5, 15, 60, 300, 900, 3600)

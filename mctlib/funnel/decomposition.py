@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases
+from mctlib.cells import View
 from mctlib.contract import ParameterError
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
@@ -32,7 +33,7 @@ from mctlib.funnel.change_parts import (
     total_table,
     tracking_table,
 )
-from mctlib.results import MIN_USERS, Groups, Result, View, together
+from mctlib.results import MIN_USERS, Groups, Result, together
 
 Period = tuple[int, int]  # its first and last microsecond
 
@@ -154,17 +155,10 @@ def explain_change(
     window_us = window_of(matchers, window)
     periods = read_periods(log, before, after, window=window_us, as_of=as_of)
     proof = proofs(log, matchers, implied=read_required(matchers, required))
-    kernel = partial(
-        count_cohorts,
-        window=window_us,
-        periods=periods,
-        proof=proof,
-        by=columns,
-        cohorts=cohorts,
-        end=_end(log, as_of),
-        accounts=log.accounts,
-    )
+    asked: dict[str, Any] = {"window": window_us, "periods": periods, "proof": proof}
+    asked |= {"by": columns, "cohorts": cohorts, "end": _end(log, as_of), "accounts": log.accounts}
     dims = list(dict.fromkeys([*columns, cohorts, *log.accounts]))
+    kernel = partial(count_cohorts, **asked)
     tables = log.reduce(kernel, events=matchers, by=dims, as_of=as_of)
     for name in PERIODS:
         if name not in set(tables["counts"]["period"]):

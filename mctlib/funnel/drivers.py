@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
+from mctlib.cells import View
 from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
@@ -20,7 +21,7 @@ from mctlib.funnel import narrative_change as narrative
 from mctlib.funnel.accounts import account_share, by_account
 from mctlib.funnel.driver_counts import Rule, count_all_events, count_segments
 from mctlib.phrases import day, told_together
-from mctlib.results import MIN_USERS, Groups, Result, View, together
+from mctlib.results import MIN_USERS, Groups, Result, together
 
 SHOWN: tuple[str, ...] = ("driver", "n_with", "with_rate ±", "n_without", "without_rate ±")
 SHOWN += ("adjusted_difference_rate ±", "risk_ratio ±", "qvalue")

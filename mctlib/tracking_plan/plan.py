@@ -195,11 +195,7 @@ class Role(_Part):
     team: Annotated[str, BeforeValidator(_apart)] = ""
 
 
-ROLES = {
-    "data_collector": Role(label="Data collector"),
-    "analyst": Role(label="Analyst"),
-    "response_coordinator": Role(label="Response coordinator"),
-}
+ROLES = {role: Role() for role in ("data_collector", "analyst", "response_coordinator")}
 
 
 class Meaning(_Part):
@@ -297,7 +293,7 @@ class Plan(_Part):
             if each.target and self.start:
                 aim = Aim(each.target.rate, each.target.by, as_step(self.start, "start", found))
                 found[name] = replace(found[name], target=aim)
-        label = {role: known.label or role for role, known in self.roles.items()}
+        label = {role: known.label or in_words(role) for role, known in self.roles.items()}
         return {name: replace(s, acts=label.get(s.acts, "")) for name, s in found.items()}
 
     def asked_segments(self) -> dict[str, Step]:

@@ -92,9 +92,7 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         },
     }
     named = _named(log)
-    ours = {v for values in named.values() for v in values if re.fullmatch(OURSELVES, word_of(v))}
-    if not all(log.missing_events([Step(ANY, {f"event.{column}": MISSING})]) for column in named):
-        ours.add(MISSING)  # as some tools write it
+    ours = _ours(log, named)
     if tags := [column for column, values in named.items() if set(values) - ours]:
         found["attribution"] = {
             "conversion": (paid or path[-1:])[0],
@@ -143,6 +141,14 @@ def _named(log: EventLog) -> dict[str, list[str]]:
     """What events say in each column that can name a partner; what people say is no touch."""
     levels = {column: _levels(log, f"event.{column}") for column in SOURCES}
     return {column: found for column, found in levels.items() if found}
+
+
+def _ours(log: EventLog, named: Mapping[str, Sequence[str]]) -> set[str]:
+    """What stands in these columns and names nobody but ourselves."""
+    ours = {v for values in named.values() for v in values if re.fullmatch(OURSELVES, word_of(v))}
+    if not all(log.missing_events([Step(ANY, {f"event.{column}": MISSING})]) for column in named):
+        ours.add(MISSING)  # as some tools write it
+    return ours
 
 
 def _unused(log: EventLog, named: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -129,9 +129,9 @@ def sound(content: dict[str, Any], faults: Iterable[Mapping[str, Any]]) -> dict[
         entries = value if isinstance(value, dict) else {}
         if isinstance(value, list):
             entries = dict(enumerate(value))
-        if field not in wrong:
+        if field not in wrong and isinstance(field, str):
             left[field] = value
-        elif wrong[field] <= entries.keys():
+        elif field in wrong and wrong[field] <= entries.keys():
             kept = {key: entry for key, entry in entries.items() if key not in wrong[field]}
             left[field] = list(kept.values()) if isinstance(value, list) else kept
     return left

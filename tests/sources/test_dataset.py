@@ -217,6 +217,10 @@ BAD_YAML = {
         "events: {path: e.csv}\npeople: {path: e.csv, format: ga4}",
         "data.x.yaml: format ga4 fills events or backend, not people.",
     ),
+    "a key that is no text": (
+        "~: 1\nevents: {path: e.csv}",
+        'data.x.yaml: "None" keys should be strings.',
+    ),
     "not YAML": (
         "events: {path: e.csv",
         "data.x.yaml is not valid YAML in line 3: expected ',' or '}', but got '<stream end>'.",

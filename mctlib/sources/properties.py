@@ -39,8 +39,9 @@ def rest(stage: Stage, clean: str) -> tuple[str, str]:
             return f"as_json({cleaned})" if nested else cleaned
 
         texts = [numbers.get(name, name) for name in names]
-        # a text is soon cleaned, and a rule for it soon planned
-        bag = sql_json(dict(zip(left, texts)), value, most=5 * MANY)
+        # a rule for plain texts is soon planned
+        most = MANY if holding else 5 * MANY
+        bag = sql_json(dict(zip(left, texts)), value, most=most)
         more += f", {bag}::VARCHAR AS left_"
         # its own keys are clean, those inside may not be
         deep = "contains(left_, ':{') OR contains(left_, '[{')"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-# Columns for each of which one statement may say a rule: the time to plan it grows with the square
-# (of 500 in 0.2 s, of 2,000 in 8), while a rule for all is written once, but four times as slow.
-MANY = 500
+# Columns for each of which one statement may say a rule: the time to plan it grows with the square.
+MANY = 100
 
 
 def sql_text(value: object) -> str:
@@ -36,13 +35,13 @@ def sql_path(key: str) -> str:
     return sql_text("$." + json.dumps(key, ensure_ascii=False))
 
 
-def sql_json(texts: Mapping[str, str], value: Callable[[str], str]) -> str:
+def sql_json(texts: Mapping[str, str], value: Callable[[str], str], *, most: int = MANY) -> str:
     """SQL of a JSON object of names, with a `value` (SQL) of the text (SQL) of each.
 
-    Of more than MANY the rule of all values is written once.
+    Of more than ``most`` the rule of all values is written once, which is four times as slow.
     """
     names = list(map(sql_text, texts))
-    if len(texts) <= MANY:
+    if len(texts) <= most:
         pairs = (f"{name}, {value(text)}" for name, text in zip(names, texts.values()))
         return f"json_object({', '.join(pairs)})"
     values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"

@@ -39,7 +39,10 @@ def rest(stage: Stage, clean: str) -> tuple[str, str]:
             return f"as_json({cleaned})" if nested else cleaned
 
         texts = [numbers.get(name, name) for name in names]
-        more += f", {sql_json(dict(zip(left, texts)), value)}::VARCHAR AS left_"
+        # a rule for plain texts is soon planned
+        most = MANY if holding else 5 * MANY
+        bag = sql_json(dict(zip(left, texts)), value, most=most)
+        more += f", {bag}::VARCHAR AS left_"
         # its own keys are clean, those inside may not be
         deep = "contains(left_, ':{') OR contains(left_, '[{')"
         scrubbed = f"CASE WHEN {deep} THEN scrub(left_) ELSE left_ END"

@@ -20,12 +20,13 @@ WITNESS = {"back end": "the server", "implied": "later events"}
 class Told:
     """What the sentences are about.
 
-    days_99: days until 99 % are in, None where nothing tells.
+    days_99: days until 99 % are in, None where nothing tells · n_users: of the log.
     """
 
     tables: Mapping[str, pd.DataFrame]
     plan: Plan
     days_99: float | None
+    n_users: int
 
     def label(self, name: str) -> str:
         """A micro-conversion as people read it."""
@@ -126,8 +127,21 @@ def _answers(told: Told, row: Mapping[str, Any]) -> str:
     return (
         f"{told.label(row['micro_conversion'])}: {gap:,} of {row['n_answers']:,} answers disagree "
         f"with the events, {phrases.share(row, 'disagree_rate')}: {row['n_yes_without_event']:,} "
-        f"say yes without an event, {row['n_no_with_event']:,} say no with one."
+        f"say yes without an event, {row['n_no_with_event']:,} say no with one.{_most(told, row)} "
+        f"{100 * row['n_answers'] / told.n_users:.0f} % of all users answered."
     )
+
+
+def _most(told: Told, row: Mapping[str, Any]) -> str:
+    """On which platform they disagree most, where that is sure."""
+    table = told.tables["answers"]
+    mine = table[
+        (table["micro_conversion"] == row["micro_conversion"]) & (table["n_answers"] >= 30)
+    ]
+    worst = mine.loc[mine["disagree_rate"].idxmax()] if len(mine) else None
+    if worst is None or worst["disagree_rate_ci_lower"] <= row["disagree_rate"]:
+        return ""
+    return f" Most disagree {where(worst)}: {phrases.share(worst, 'disagree_rate')}."
 
 
 def rule(told: Told) -> str:

@@ -149,7 +149,11 @@ def presence_table(
     keys = ["what", "platform", "app_version"]
     whole = events.assign(app_version=ALL)
     seen = pd.concat([events, whole])[lambda rows: rows["what"] < len(names)]
-    seen = seen.groupby(keys, as_index=False)["n_events"].sum()
+    seen = seen.groupby(keys, as_index=False).agg(
+        n_events=("n_events", "sum"), first=("week", "min"), last=("week", "max")
+    )
+    for week in ("first", "last"):
+        seen[f"{week}_week"] = pd.to_datetime(seen[week], unit="D").dt.strftime("%Y-%m-%d")
     seen = seen.merge(users[[*keys, "n_users"]], on=keys)
     seen["micro_conversion"] = [names[bit] for bit in seen["what"]]
     there = set(zip(seen["micro_conversion"], seen["platform"]))
@@ -159,8 +163,9 @@ def presence_table(
         for platform in each.platforms
     }
     absent = pd.DataFrame(sorted(expected - there), columns=["micro_conversion", "platform"])
-    absent = absent.assign(app_version=ALL, n_events=0, n_users=0)
+    absent = absent.assign(app_version=ALL, n_events=0, n_users=0, first_week="", last_week="")
     columns = ["micro_conversion", "platform", "app_version", "n_users", "n_events"]
+    columns += ["first_week", "last_week"]
     table = pd.concat([seen[columns], absent[columns]], ignore_index=True)
     asked = {name for name, each in plan.micro_conversions.items() if each.platforms}
     pairs = zip(table["micro_conversion"], table["platform"])

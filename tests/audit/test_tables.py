@@ -103,6 +103,7 @@ def test_a_platform_that_is_expected_and_not_there_is_a_row():
     whole = found.presence.query("app_version == 'all'").set_index("platform")
     assert whole["n_events"].to_dict() == {"web": 20, "ios": 0}
     assert whole["expected"].tolist() == ["yes", "yes"]
+    assert whole["first_week"].to_dict() == {"web": "2025-12-29", "ios": ""}
 
 
 # ------------------------------------------------------------------------------------ partners

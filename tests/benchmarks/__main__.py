@@ -135,6 +135,8 @@ def on_events(size: int) -> dict[str, dict]:
         f"Markov credit shares, {size} M events: largest difference {apart:.4f}. "
         "Ours is solved and has intervals, ChannelAttribution simulates."
     )
+    audit, columns = take(("ours.ask", "audit", name), ("peers.columns", name), rounds=rounds)
+    row(size, "audit, 5 micro-conversions", "DuckDB scan of its columns", audit, columns, budget(3))
     activation, metric = take(
         ("ours.ask", "activation", name), ("ours.ask", "metric", name), rounds=rounds
     )

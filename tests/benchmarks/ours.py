@@ -12,11 +12,14 @@ from mctlib import (
     EventLog,
     Rate,
     attribution_windows,
+    audit_events,
     daily_metric,
     diagnose_funnel,
     open_log,
     time_to_activation,
 )
+from mctlib.tracking_plan.plan import Plan
+from mctlib.tracking_plan.reading import as_plan
 from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, SEGMENTS, STEPS
 
 
@@ -40,6 +43,12 @@ def _activation(log: EventLog, by: str, activation: str) -> dict[str, float]:
     return dict(zip(table["segment"], table["hazard_ratio"]))
 
 
+def _plan() -> Plan:
+    """Of the steps, each of which implies the one before."""
+    pairs = zip(STEPS, [[], *([step] for step in STEPS)])
+    return as_plan({"micro_conversions": {s: {"implies": before} for s, before in pairs}}, "plan")
+
+
 QUESTIONS: dict[str, Callable[[EventLog], Any]] = {
     "load": lambda log: log.load["n_users"],
     "funnel": lambda log: (
@@ -50,6 +59,7 @@ QUESTIONS: dict[str, Callable[[EventLog], Any]] = {
     "markov": lambda log: _credit(log, ("markov",), "30d"),
     "activation": lambda log: _activation(log, "platform", STEPS[2]),
     "contrasts": lambda log: _activation(log, "channel", STEPS[1]),
+    "audit": lambda log: audit_events(log, _plan(), as_of=AS_OF).verdicts["n_checked"].tolist(),
     "metric": lambda log: int(
         daily_metric(log, Rate(STEPS[2], of=STEPS[0], window="14d"), as_of=AS_OF).table["n"].sum()
     ),

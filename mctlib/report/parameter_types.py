@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Annotated, Any
 
 import pandas as pd
@@ -36,6 +37,15 @@ def _checked(rule: Callable[[Any, Any], str], *, or_empty: bool = False) -> Afte
         return value
 
     return AfterValidator(validate)
+
+
+def _wrong(word: str, read: Callable[[], Any]) -> str:
+    """What a reader of the house says is wrong, without its own word for it."""
+    try:
+        read()
+    except ParameterError as error:
+        return f": {str(error).removeprefix(f'{word}: ')}"
+    return ""
 
 
 def _event(value: Any, info: Any) -> str:
@@ -160,11 +170,8 @@ def _partner(value: Any, info: Any) -> str:
     from mctlib.attribution.question import read_by
     from mctlib.attribution.touchpoints import Tags
 
-    try:
-        info.context.check_column(Tags.dim(read_by(info.context, value)))
-    except ParameterError as error:
-        return f": {str(error).removeprefix('by: ')}"
-    return ""
+    log = info.context
+    return _wrong("by", lambda: log.check_column(Tags.dim(read_by(log, value))))
 
 
 def _apart(value: Any, info: Any) -> str:
@@ -193,11 +200,7 @@ def _planned_window(value: Any, info: Any) -> str:
 
 
 def _metric(value: Any, info: Any) -> str:
-    try:
-        as_metric(info.context, value)
-    except ParameterError as error:
-        return f": {str(error).removeprefix('metric: ')}"
-    return ""
+    return _wrong("metric", lambda: as_metric(info.context, value))
 
 
 def _durations(value: Any, _: Any) -> str:
@@ -303,26 +306,18 @@ def _outcomes(value: Any, info: Any) -> str:
     """What of people, which event, or which return a micro-conversion may be a signal of."""
     from mctlib.signals.outcomes import read_outcome
 
-    if not value:
-        return " names no outcome; write at least one."
-    try:
-        for outcome in value:
-            read_outcome(info.context, outcome, info.data.get("horizon", "60d"), None)
-    except ParameterError as error:
-        return f": {str(error).removeprefix('outcome: ')}"
-    return ""
+    span = info.data.get("horizon", "60d")
+    for outcome in value:
+        if wrong := _wrong("outcome", partial(read_outcome, info.context, outcome, span, None)):
+            return wrong
+    return "" if value else " names no outcome; write at least one."
 
 
 def _term(value: Any, info: Any) -> str:
     """A word of the plan that teams define differently."""
-    from mctlib.signals.candidates import plan_of
+    from mctlib.signals.definitions import read_meanings
 
-    plan = plan_of(info.context)
-    terms = plan.terms if plan else {}
-    if value in terms:
-        return ""
-    near = nearest(value, terms) or f" It has {', '.join(terms) or 'none'}."
-    return f": {json.dumps(value)} is no term of the tracking plan.{near}"
+    return _wrong("definitions", lambda: read_meanings(info.context, value))
 
 
 def _share(value: Any, _: Any) -> str:

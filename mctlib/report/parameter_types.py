@@ -307,10 +307,8 @@ def _outcomes(value: Any, info: Any) -> str:
     from mctlib.signals.outcomes import read_outcome
 
     span = info.data.get("horizon", "60d")
-    for outcome in value:
-        if wrong := _wrong("outcome", partial(read_outcome, info.context, outcome, span, None)):
-            return wrong
-    return "" if value else " names no outcome; write at least one."
+    asked = [partial(read_outcome, info.context, outcome, span, None) for outcome in value]
+    return next(filter(None, (_wrong("outcome", ask) for ask in asked)), "")
 
 
 def _term(value: Any, info: Any) -> str:
@@ -398,5 +396,5 @@ CostError = Annotated[list[Any], _checked(_cost_error)]
 Arms = Annotated[Any, _checked(_arms, or_empty=True)]
 Sources = Annotated[list[str], _checked(_sources)]
 Kinds = Annotated[list[Name], _checked(_kinds)]
-Outcomes = Annotated[list[Any], _checked(_outcomes)]
+Outcomes = Annotated[list[Any], Field(min_length=1), _checked(_outcomes)]
 Term = Annotated[str, _checked(_term, or_empty=True)]

@@ -136,6 +136,7 @@ def signal_value(
     ------
     ParameterError
         An event, outcome or column that is not there, a landmark not before the horizon.
+
     Examples
     --------
     >>> asked = {"horizon": "20d", "as_of": "2026-01-31", "start": "signed_up"}

@@ -25,7 +25,7 @@ def plot_signals(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = M
     table = signals[signals["outcome"] == signals["outcome"].iloc[:1].max()]
     table = table[table["risk_ratio_ci_lower"] > 0].head(most)
     table = table.sort_values("risk_ratio", ascending=False)
-    ax = style.axes(ax, height=1.4 + 0.42 * max(len(table), 1))
+    ax = style.axes(ax, height=1.2 + 0.36 * max(len(table), 1))
     if table.empty:
         return style.nothing("Nothing can be compared.", ax)
     ax.set_xscale("log")
@@ -37,7 +37,7 @@ def plot_signals(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = M
     for at, ratio, verdict in zip(y, plain, table["verdict"]):
         if ratio > FAR:
             words = f"{ratio:,.0f}\u00d7" if np.isfinite(ratio) else "no limit"
-            style.write(ax, words, (FAR, at), (-8, 5), ha="right", color=style.ACT)
+            style.write(ax, words, (FAR, at), (-8, -14), ha="right", color=style.ACT)
         style.write_right(ax, at, verdict, color=COLOURS.get(verdict, style.MUTED))
     above = {"within": "axes fraction"}
     style.write(ax, "\u25cf like with like", (0, 1), (0, 4), color=style.ACCENT, **above)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Annotated, Any
 
 import pandas as pd
@@ -44,6 +45,15 @@ def _checked(rule: Callable[[Any, Any], str], *, or_empty: bool = False) -> Afte
         return value
 
     return AfterValidator(validate)
+
+
+def _wrong(word: str, read: Callable[[], Any]) -> str:
+    """What a reader of the house says is wrong, without its own word for it."""
+    try:
+        read()
+    except ParameterError as error:
+        return f": {str(error).removeprefix(f'{word}: ')}"
+    return ""
 
 
 def _event(value: Any, info: Any) -> str:
@@ -170,11 +180,8 @@ def _partner(value: Any, info: Any) -> str:
     from mctlib.attribution.question import read_by
     from mctlib.attribution.touchpoints import Tags
 
-    try:
-        info.context.segments(Tags.dim(read_by(info.context, value)))
-    except ParameterError as error:
-        return f": {str(error).removeprefix('by: ')}"
-    return ""
+    log = info.context
+    return _wrong("by", lambda: log.segments(Tags.dim(read_by(log, value))))
 
 
 def _apart(value: Any, info: Any) -> str:
@@ -203,11 +210,7 @@ def _planned_window(value: Any, info: Any) -> str:
 
 
 def _metric(value: Any, info: Any) -> str:
-    try:
-        as_metric(info.context, value)
-    except ParameterError as error:
-        return f": {str(error).removeprefix('metric: ')}"
-    return ""
+    return _wrong("metric", lambda: as_metric(info.context, value))
 
 
 def _durations(value: Any, _: Any) -> str:
@@ -314,26 +317,16 @@ def _outcomes(value: Any, info: Any) -> str:
     """What of people, which event, or which return a micro-conversion may be a signal of."""
     from mctlib.signals.outcomes import read_outcome
 
-    if not value:
-        return " names no outcome; write at least one."
-    try:
-        for outcome in value:
-            read_outcome(info.context, outcome, info.data.get("horizon", "60d"), None)
-    except ParameterError as error:
-        return f": {str(error).removeprefix('outcome: ')}"
-    return ""
+    span = info.data.get("horizon", "60d")
+    asked = [partial(read_outcome, info.context, outcome, span, None) for outcome in value]
+    return next(filter(None, (_wrong("outcome", ask) for ask in asked)), "")
 
 
 def _term(value: Any, info: Any) -> str:
     """A word of the plan that teams define differently."""
-    from mctlib.signals.candidates import plan_of
+    from mctlib.signals.definitions import read_meanings
 
-    plan = plan_of(info.context)
-    terms = plan.terms if plan else {}
-    if value in terms:
-        return ""
-    near = nearest(value, terms) or f" It has {', '.join(terms) or 'none'}."
-    return f": {json.dumps(value)} is no term of the tracking plan.{near}"
+    return _wrong("definitions", lambda: read_meanings(info.context, value))
 
 
 def _share(value: Any, _: Any) -> str:
@@ -415,5 +408,5 @@ CostError = Annotated[list[Any], _checked(_cost_error)]
 Arms = Annotated[Any, _checked(_arms, or_empty=True)]
 Sources = Annotated[list[str], _checked(_sources)]
 Kinds = Annotated[list[Name], _checked(_kinds)]
-Outcomes = Annotated[list[Any], _checked(_outcomes)]
+Outcomes = Annotated[list[Any], Field(min_length=1), _checked(_outcomes)]
 Term = Annotated[str, _checked(_term, or_empty=True)]

@@ -23,7 +23,6 @@ from mctlib.signals.counts import COUNTS, count_combinations
 from mctlib.signals.definitions_narrative import Meanings, told_definitions
 from mctlib.signals.outcomes import Outcome, read_outcome
 from mctlib.signals.overlap import Told
-from mctlib.tracking_plan.plan import Plan
 
 MOST_TEAMS = 6
 MEASURES = ("exposed_rate", "unexposed_rate", "risk_ratio", "out_of_time_gain")
@@ -123,7 +122,7 @@ def compare_definitions(
     plan = plan_of(log)
     clock = read_clock(log, start, competing, adjust, plan)
     asked = read_outcome(log, outcome, horizon, plan)
-    term, meanings = _read(log, definitions, plan)
+    term, meanings = read_meanings(log, definitions)
     mark = as_window(landmark, "landmark") if landmark else max(m.within for m in meanings)
     if mark >= asked.before:
         raise ParameterError(
@@ -164,9 +163,9 @@ def compare_definitions(
     )
 
 
-def _read(log: EventLog, given: Any, plan: Plan | None) -> tuple[str, list[Meaning]]:
-    """The term, and what each team means by it."""
-    term, teams = "the term", given
+def read_meanings(log: EventLog, given: Any) -> tuple[str, list[Meaning]]:
+    """The term, and what each team means by it; raises ParameterError, see above."""
+    plan, term, teams = plan_of(log), "the term", given
     if isinstance(given, str):
         terms = plan.terms if plan else {}
         if given not in terms:

@@ -104,8 +104,9 @@ def signal_value(
 
     Counted are users whose time to the horizon is over, who at the landmark have neither left nor
     had the outcome; exposed is who had the micro-conversion by then. Both sides are made alike by
-    standardisation over ``adjust``, the month of the start and the hours of
-    activity by then (the plan's ``active``, else all that is not asked about).
+    standardisation over ``adjust``, month of the start and hours of activity by then (the plan's
+    ``active``, else all that is not asked about). An association: only a test proves a cause.
+    Landmark analysis is that of Anderson, Cain & Gelber 1983.
 
     Parameters
     ----------
@@ -114,8 +115,8 @@ def signal_value(
     plan_or_events : Plan, list of str or Step, or None
         The micro-conversions; None: those of the log's own plan.
     outcome : str, mapping, Step, or list of these
-        "renewed", "upsold", "churned", "revenue" of people; a later event; or ``{"returns": event,
-        "period": "1w", "in_period": 4}``. Of several the first is the headline.
+        renewed, upsold, churned, revenue of people; a later event; ``{"returns": event, "period":
+        "1w", "in_period": 4}``. Of several the first is the headline.
     landmark : str or list of str, optional
         The first is the headline's. By default each has its own, the plan's ``within`` (else 7
         days), and 7, 14 and 30 days show whether the answer hangs on it.
@@ -135,10 +136,6 @@ def signal_value(
     ------
     ParameterError
         An event, outcome or column that is not there, a landmark not before the horizon.
-
-    Notes
-    -----
-    Landmark analysis (Anderson, Cain & Gelber 1983). An association: only a test proves a cause.
 
     Examples
     --------

@@ -43,7 +43,9 @@ def path(request):
 
 
 def test_there_is_a_notebook_for_each_question():
-    assert {"funnel", "roi", "activation", "attribution"} <= {p.stem for p in NOTEBOOKS}
+    assert {"funnel", "roi", "activation", "attribution", "scorecard"} <= {
+        p.stem for p in NOTEBOOKS
+    }
 
 
 def test_one_name_four_places(path):

@@ -234,13 +234,14 @@ def weekly_alerts(
 
 
 # p0: of weeks with an open alert the level before it · rel_change: against p0, 95 % interval ·
-# detectable_fall: relative to the forecast, 80 % in the first week; NaN: cannot be seen · alert: one
-# opens, and is news · severity: warn, severe · side: -1 a fall, 1 a rise · since: the week that names
-# the alert · state: "" quiet, open, recovered, new level, may be chance, everything moved, no
-# baseline, left out, no data · common_cause: everything moved.
-# An alert is open until two weeks in a row are back at 95 % of the level before it, or until it has
-# lasted 12 weeks, when the level since the fall is the new one; within 8 weeks of its recovery it is
-# the old one again, and no news. With 8 to 11 usable weeks their pooled level and scatter are taken.
+# detectable_fall: relative to the forecast, 80 % in the first week; NaN: cannot be seen · alert:
+# one opens, and is news · severity: warn, severe · side: -1 a fall, 1 a rise · since: the week
+# that names the alert · state: "" quiet, open, recovered, new level, may be chance, everything
+# moved, no baseline, left out, no data · common_cause: everything moved.
+# An alert is open until two weeks in a row are back at 95 % of the level before it, or until it
+# has lasted 12 weeks, when the level since the fall is the new one; within 8 weeks of its
+# recovery it is the old one again, and no news. With 8 to 11 usable weeks their pooled level and
+# scatter are taken.
 COLUMNS = """
 metric week n value p0 forecast rel_change rel_change_ci_lower rel_change_ci_upper pvalue
 detectable_fall alert severity side since short_history state common_cause

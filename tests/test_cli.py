@@ -256,3 +256,58 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
             "2026-01-05 00:00 to 2026-01-05 00:00 UTC",
         ],
     )
+
+
+# ---------------------------------------------------------------------------- alerts, the timeline
+
+
+def test_an_act_is_written_down_of_an_alert_that_can_be(project):
+    alert = "profile_completed-fall-2026-03-23"
+    done = call("alerts", "snooze", "tiny", alert, "--until", "2026-04-30", "--by", "ann")
+    assert done.exit_code == 0, done.stderr
+    call("alerts", "ack", "tiny", alert)
+    written = (project / "outputs/alerts/tiny.csv").read_text().splitlines()
+    assert written[0] == "alert_id,day,act,until,by,role,what,week"
+    assert [line.split(",")[2] for line in written[1:]] == ["snooze", "ack"]
+    wrong = sentence(call("alerts", "close", "tiny", "profile_completed-fell-2026-03-23"))
+    assert f'Did you mean "{alert}"?' in wrong
+    assert "until: " in sentence(call("alerts", "snooze", "tiny", alert, "--until", "soon"))
+    assert 'there is no "tny"' in sentence(call("alerts", "ack", "tny", alert))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("alerts: {analyst: ALERT_URL}", 'alerts are found by the notebook "scorecard"'),
+        ("alerts: {analyts: ALERT_URL}", '"analyts" is not among the plan\'s roles'),
+        ("alerts: {analyst: 'https://x.example'}", "must be the name of an environment variable"),
+        ("deliver: [{to: MAIL, pages: [god]}]", 'there is no page "god". Did you mean "good"?'),
+        ("deliver: [{to: MAIL, sa: pdf}]", 'unknown key "deliver, 0, sa"'),
+    ],
+)
+def test_a_packs_targets_are_checked_before_anything_runs(project, lines, said):
+    (project / "params/weekly.yaml").write_text(f"dataset: tiny\nnotebooks: {{good: }}\n{lines}\n")
+    done = call("check", "params/weekly.yaml")
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_a_row_of_the_timeline_is_added_to_its_file(project):
+    data = project / "params/data.tiny.yaml"
+    before = data.read_text()
+    try:
+        add = ("timeline", "add", "tiny", "2026-03-09", "competitor", "instant, at once")
+        assert "names no single CSV as its timeline" in sentence(call(*add))
+        data.write_text(before + "timeline: {path: exports/timeline.csv}\n")
+        assert "begin one with day,kind,label" in sentence(call(*add))
+        file = project / "exports/timeline.csv"
+        file.write_text("day,kind,label\n2026-03-02,release,5.1")  # no end of its last line
+        assert call(*add).exit_code == 0
+        assert file.read_text().splitlines()[1:] == [
+            "2026-03-02,release,5.1",
+            '2026-03-09,competitor,"instant, at once"',
+        ]
+        assert 'no column "note"' in sentence(call(*add, "--note", "seen by ann"))
+        assert "neither a day" in sentence(call(*add[:3], "9 March", *add[4:]))
+    finally:
+        data.write_text(before)

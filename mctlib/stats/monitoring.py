@@ -188,13 +188,7 @@ def weekly_alerts(
     Returns
     -------
     DataFrame
-        A row a metric and week: metric, week, n, value, p0 (of weeks with an open alert the level
-        before it), forecast, rel_change (with its 95 % interval) against p0, pvalue,
-        detectable_fall (relative to the forecast, 80 % in the first week; missing: cannot be
-        seen), alert (it opens, and is news), severity (warn, severe), side (-1 a fall, 1 a rise),
-        since (the week that names the alert), short_history, state ("" quiet, open, recovered, new
-        level, may be chance, everything moved, no baseline, left out, no data), common_cause
-        (everything moved).
+        A row a metric and week; columns: see `COLUMNS`.
 
     Raises
     ------
@@ -202,13 +196,6 @@ def weekly_alerts(
         A column is missing, a number cannot be, a week stands twice or is no week.
     ParameterError
         ``bad`` or a threshold is none.
-
-    Notes
-    -----
-    An alert is open until two weeks in a row are back at 95 % of the level before it, or until it
-    has lasted 12 weeks, when the level since the fall is the new one. An alert within 8 weeks of
-    the recovery is the old one again, and no news. With 8 to 11 usable weeks their pooled level
-    and scatter are taken. Of 12 weeks at most 2 in which everything moved are no baseline.
 
     Examples
     --------
@@ -246,6 +233,15 @@ def weekly_alerts(
     return table.sort_values(["metric", "week"], kind="stable", ignore_index=True)
 
 
+# p0: of weeks with an open alert the level before it · rel_change: against p0, 95 % interval ·
+# detectable_fall: relative to the forecast, 80 % in the first week; NaN: cannot be seen · alert:
+# one opens, and is news · severity: warn, severe · side: -1 a fall, 1 a rise · since: the week
+# that names the alert · state: "" quiet, open, recovered, new level, may be chance, everything
+# moved, no baseline, left out, no data · common_cause: everything moved.
+# An alert is open until two weeks in a row are back at 95 % of the level before it, or until it
+# has lasted 12 weeks, when the level since the fall is the new one; within 8 weeks of its
+# recovery it is the old one again, and no news. With 8 to 11 usable weeks their pooled level and
+# scatter are taken.
 COLUMNS = """
 metric week n value p0 forecast rel_change rel_change_ci_lower rel_change_ci_upper pvalue
 detectable_fall alert severity side since short_history state common_cause

@@ -23,7 +23,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("first") / "project"
     (root / "params").mkdir(parents=True)
     (root / "notebooks").mkdir()
-    for notebook in ("funnel", "activation"):
+    for notebook in ("funnel", "activation", "scorecard"):
         text = (ROOT / f"notebooks/{notebook}.ipynb").read_text("utf-8")
         (root / f"notebooks/{notebook}.ipynb").write_text(text, "utf-8")
     rng, rows = np.random.default_rng(1), []
@@ -54,7 +54,8 @@ def test_one_command_from_an_export_to_a_page(root):
     assert page.is_relative_to(root / "outputs/mine")
     pack = yaml.safe_load((root / "params/mine.yaml").read_text())
     asked = pack["notebooks"]
-    assert list(asked) == ["funnel", "activation"]  # nothing names a partner, nobody knows a change
+    # nothing names a partner, nobody knows a change
+    assert list(asked) == ["funnel", "activation", "scorecard"]
     assert asked["funnel"]["set"]["steps"] == PATH
     assert asked["activation"]["set"]["competing"] == "Account closed"
     for name in ("data.mine", "plan.mine", "mine"):  # a question is answered in its file

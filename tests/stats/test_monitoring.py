@@ -1,4 +1,7 @@
-"""The weekly alert against its rule written out, on hand-made series, and by simulation."""
+"""The weekly alert against its rule written out, on hand-made series, and by simulation.
+
+How often it is false, and what it finds: `tests/calibration.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ from scipy.stats import t as student
 
 from mctlib.contract import DataError, ParameterError
 from mctlib.stats.monitoring import slow_drift, tracking_gate, weekly_alerts
-from tests.support.weeks import MONDAY, hand_made, world
+from tests.support.weeks import (
+    MONDAY,
+    false_alarms,
+    found_in_time,
+    hand_made,
+    opened,
+    world,
+)
 
 QUIET = [0.2] * 16
-
-
-def opened(table: pd.DataFrame, metric: str = "m") -> list[int]:
-    """The weeks in which an alert is news."""
-    rows = table[table["alert"] & (table["metric"] == metric)]
-    return ((rows["week"] - MONDAY).dt.days // 7).tolist()
 
 
 def states(table: pd.DataFrame) -> list[str]:
@@ -294,39 +298,6 @@ def test_the_gate_dates_a_loss_and_learns_it_after_twelve_weeks():
 
 # ------------------------------------------------------------------------------------- simulation
 
-WORLDS = (
-    {"phi": 1},
-    {"phi": 2, "season": 0.12},
-    {"phi": 4, "trend": -0.004, "growth": 0.01},
-    {"phi": 1, "season": 0.12, "holiday": 0.25, "trend": 0.004},
-)
-
-
-def false_alarms(n: int) -> tuple[float, float]:
-    """Of the quiet worlds: new alerts a metric and week, and weeks with any of 12."""
-    each, weeks = [], []
-    for k, kind in enumerate(WORLDS):
-        for seed in range(n):
-            found = weekly_alerts(world(np.random.default_rng([k, seed]), **kind))
-            judged = found[found["week"] >= MONDAY + pd.Timedelta(weeks=12)]
-            each.append(judged["alert"].mean())
-            weeks.append(judged.groupby("week")["alert"].any().mean())
-    return float(np.mean(each)), float(np.mean(weeks))
-
-
-def found_in_time(n: int, **kind: float) -> float:
-    """Share of falls of 15 % found in their first two weeks, where they are detectable."""
-    hits = []
-    for seed in range(n):
-        rng = np.random.default_rng([9, seed])
-        table = world(rng, metrics=1, fall=0.15, n=(8_000, 60_000), **kind)
-        found = weekly_alerts(table)
-        before = found.iloc[44]
-        if before["detectable_fall"] <= 0.15 and before["state"] in ("", "may be chance"):
-            hits.append(any(week in (45, 46) for week in opened(found, "m00")))
-    assert len(hits) > n / 5
-    return float(np.mean(hits))
-
 
 def test_false_alarms_and_falls_of_a_few_worlds():
     each, weeks = false_alarms(2)
@@ -336,16 +307,8 @@ def test_false_alarms_and_falls_of_a_few_worlds():
 
 
 @pytest.mark.simulation
-def test_the_false_alarm_budget_holds():
-    each, weeks = false_alarms(100)
-    assert each <= 0.0065
-    assert weeks <= 0.08
-
-
-@pytest.mark.simulation
-@pytest.mark.parametrize("kind", [{}, {"phi": 2}, {"phi": 4}, {"trend": -0.004, "growth": 0.005}])
-def test_a_fall_that_is_called_detectable_is_found_within_two_weeks(kind):
-    assert found_in_time(300, **kind) >= 0.85
+def test_a_fall_that_is_called_detectable_is_found_beside_a_trend_too():
+    assert found_in_time(300, trend=-0.004, growth=0.005) >= 0.85
 
 
 @pytest.mark.simulation

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mctlib.stats.monitoring import weekly_alerts
+
 MONDAY = pd.Timestamp("2025-01-06")
 
 
@@ -66,3 +68,43 @@ def hand_made(values: list[float], *, n: int = 100_000, metric: str = "m") -> pd
     week = MONDAY + pd.to_timedelta(7 * np.arange(len(values)), unit="D")
     success = np.minimum(np.round(n * value), n).astype(int)
     return pd.DataFrame({"metric": metric, "week": week, "n": n, "n_success": success})
+
+
+def opened(table: pd.DataFrame, metric: str = "m") -> list[int]:
+    """The weeks in which an alert is news."""
+    rows = table[table["alert"] & (table["metric"] == metric)]
+    return ((rows["week"] - MONDAY).dt.days // 7).tolist()
+
+
+WORLDS = (
+    {"phi": 1},
+    {"phi": 2, "season": 0.12},
+    {"phi": 4, "trend": -0.004, "growth": 0.01},
+    {"phi": 1, "season": 0.12, "holiday": 0.25, "trend": 0.004},
+)
+
+
+def false_alarms(n: int) -> tuple[float, float]:
+    """Of the quiet worlds: new alerts a metric and week, and weeks with any of 12."""
+    each, weeks = [], []
+    for k, kind in enumerate(WORLDS):
+        for seed in range(n):
+            found = weekly_alerts(world(np.random.default_rng([k, seed]), **kind))
+            judged = found[found["week"] >= MONDAY + pd.Timedelta(weeks=12)]
+            each.append(judged["alert"].mean())
+            weeks.append(judged.groupby("week")["alert"].any().mean())
+    return float(np.mean(each)), float(np.mean(weeks))
+
+
+def found_in_time(n: int, **kind: float) -> float:
+    """Share of falls of 15 % found in their first two weeks, where they are detectable."""
+    hits = []
+    for seed in range(n):
+        rng = np.random.default_rng([9, seed])
+        table = world(rng, metrics=1, fall=0.15, n=(8_000, 60_000), **kind)
+        found = weekly_alerts(table)
+        before = found.iloc[44]
+        if before["detectable_fall"] <= 0.15 and before["state"] in ("", "may be chance"):
+            hits.append(any(week in (45, 46) for week in opened(found, "m00")))
+    assert len(hits) > n / 5
+    return float(np.mean(hits))

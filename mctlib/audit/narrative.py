@@ -11,6 +11,7 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.audit.verdicts import TOO_FEW
+from mctlib.results import MIN_USERS
 from mctlib.tracking_plan.plan import Plan
 
 WITNESS = {"back end": "the server", "implied": "later events"}
@@ -38,6 +39,18 @@ class Told:
         """Of micro-conversions that something can be said of by a witness."""
         table = self.tables["verdicts"]
         return table[table["witness"] != ""]
+
+    @cached_property
+    def violations(self) -> pd.DataFrame:
+        """Those of so many users that they may be told."""
+        table = self.tables["violations"]
+        return table[table["n_users"] >= MIN_USERS]
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """Answers to each question, of so many users that they may be told."""
+        table = self.tables["answers"]
+        return table[(table["platform"] == "all") & (table["n_answers"] >= MIN_USERS)]
 
     @cached_property
     def lost(self) -> pd.DataFrame:
@@ -95,11 +108,10 @@ def when(row: Mapping[str, Any] | pd.Series) -> str:
 
 def details(told: Told) -> tuple[str, ...]:
     """One sentence a loss, then duplicates, answers and the plan."""
-    answers = told.tables["answers"]
     said = [_loss(told, row) for row in told.lost.to_dict("records")]
     said += map(_doubled, told.twice.to_dict("records"))
-    said += [_answers(told, r) for r in answers[answers["platform"] == "all"].to_dict("records")]
-    kinds = told.tables["violations"].groupby("kind", sort=False)["n_violating"].sum()
+    said += [_answers(told, row) for row in told.answers.to_dict("records")]
+    kinds = told.violations.groupby("kind", sort=False)["n_violating"].sum()
     said += [f"{kind}: {phrases.count(n, 'event')} against the plan." for kind, n in kinds.items()]
     return tuple(said)
 
@@ -177,14 +189,14 @@ def caveats(told: Told) -> tuple[str, ...]:
             "for late ones; implied events and answers of the last three are left out.",
         ),
         (
-            len(told.tables["answers"]) > 0,
+            len(told.answers) > 0,
             "Answers decide no verdict: a wrong yes looks like a lost event.",
         ),
     ]
     gaps = [
         f"The server has no record of {row['n_alone']:,} of {row['n_events']:,} events of "
         f"{told.label(row['micro_conversion'])}: it has gaps of its own."
-        for row in unknown[unknown["n_alone"] > 0].to_dict("records")
+        for row in unknown[unknown["n_users"] >= MIN_USERS].to_dict("records")
     ]
     return (*phrases.that_hold(pairs), *gaps, *_quarrels(told))
 

@@ -119,8 +119,7 @@ def _twice(told: Told) -> list[Headline]:
 
 
 def _answers(told: Told) -> list[Headline]:
-    table = told.tables["answers"]
-    whole = table[(table["platform"] == "all") & (table["n_answers"] >= ENOUGH_ANSWERS)]
+    whole = told.answers[told.answers["n_answers"] >= ENOUGH_ANSWERS]
     rows = whole.sort_values("disagree_rate", ascending=False).head(1)
     return [
         Headline(
@@ -156,7 +155,7 @@ def _actions(told: Told) -> list[Action]:
         text = f"Give {whose} one spelling: the mending list has {len(idle)}."
         size = f"{count(idle['n_without_credit'].sum(), 'visit')} to give back"
         found.append(Action(text=text, role=MANAGER, size=size))
-    violations = told.tables["violations"].query("kind != 'Unplanned-Event'")
+    violations = told.violations.query("kind != 'Unplanned-Event'")
     if len(violations):
         n = count(violations["n_violating"].sum(), "event")
         found.append(
@@ -175,10 +174,9 @@ def _tells(told: Told) -> dict[str, str]:
     twice = [
         f"{100 * row['doubled_rate']:.1f} % {where(row)}" for row in told.twice.to_dict("records")
     ]
-    answers = tables["answers"]
-    said = answers[answers["platform"] == "all"]
+    said = told.answers
     gap = int((said["n_yes_without_event"] + said["n_no_with_event"]).sum())
-    n_wrong = int(tables["violations"]["n_violating"].sum())
+    n_wrong = int(told.violations["n_violating"].sum())
     late = "nothing says when events came"
     if told.days_99 is not None:
         late = f"99 % are in after {told.days_99:.1f} days" if told.days_99 else "all come at once"

@@ -21,7 +21,6 @@ from mctlib.phrases import DAY_US
 SECOND = 1_000_000
 WITHIN = 2  # seconds in which an event that says the same again is the same one, sent twice
 FARTHEST = 10  # seconds to which the curve goes on
-KNOWN = ["what", *DEVICE]
 
 
 def count_volumes(

@@ -15,7 +15,6 @@ from mctlib.plots import marks, style
 NAMES = {"android": "Android", "ios": "iOS", "web": "Web", "api": "API"}
 DASHES = ("-", "--", ":", "-.")  # so many lines are told apart
 WITNESSES = ("back end", "implied")
-LOST = 0.97  # lines that fall below it are named and scaled by
 
 
 def plot_completeness(

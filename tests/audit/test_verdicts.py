@@ -179,22 +179,19 @@ def test_without_a_plan_nothing_is_shown_to_be_missing():
     assert set(found.verdicts["verdict"]) == {"too few to say"}
 
 
-def test_what_a_server_has_no_record_of_is_counted():
-    rows = [(f"u{i}", "signed_up", i) for i in range(12)] + [
-        (f"u{i}", "done", i + 1) for i in range(12)
-    ]
-    server = pd.DataFrame(
-        {"user_id": [f"u{i}" for i in range(12) if i not in (3, 4)], "event": "done"}
-    )
-    server["timestamp"] = [
-        pd.Timestamp("2026-01-02", tz="UTC") + pd.Timedelta(days=i)
-        for i in range(12)
-        if i not in (3, 4)
-    ]
+@pytest.mark.parametrize("n_alone", [2, 11])
+def test_what_a_server_has_no_record_of_is_counted(n_alone):
+    """Told in words where they are 10 users or more."""
+    rows = [(f"u{i}", "signed_up", i) for i in range(30)]
+    rows += [(f"u{i}", "done", i + 1) for i in range(30)]
+    known = [i for i in range(30) if not 3 <= i < 3 + n_alone]
+    at = [pd.Timestamp("2026-01-02", tz="UTC") + pd.Timedelta(days=i) for i in known]
+    server = pd.DataFrame({"user_id": [f"u{i}" for i in known], "event": "done", "timestamp": at})
     plan = as_plan({"micro_conversions": {"done": {"backend": True}}}, "plan")
-    found = audit_events(log_of(rows, unit="D", backend=server), plan, as_of="2026-02-01")
-    assert found.unknown[["n_events", "n_alone"]].values.tolist() == [[12, 2]]
-    assert "no record of 2 of 12 events of Done" in " ".join(found.caveats)
+    found = audit_events(log_of(rows, unit="D", backend=server), plan, as_of="2026-03-01")
+    assert found.unknown[["n_events", "n_alone"]].values.tolist() == [[30, n_alone]]
+    told = f"no record of {n_alone} of 30 events of Done" in " ".join(found.caveats)
+    assert told == (n_alone >= 10)
 
 
 def test_an_as_of_is_needed():

@@ -102,7 +102,7 @@ def retention(
 
     Examples
     --------
-    >>> ask = {"start": "signed_up", "returns": "job_viewed", "as_of": "2026-01-31"}
+    >>> ask = {"start": "signed_up", "returns": "interview_scheduled", "as_of": "2026-01-31"}
     >>> list(retention(log, **ask, period="7d").curve)[:4]
     ['segment', 'period', 'n_users', 'n_returned']
     """

@@ -113,7 +113,7 @@ def compare_definitions(
 
     Examples
     --------
-    >>> teams = {"product": "interview_scheduled", "marketing": "job_viewed"}
+    >>> teams = {"product": "interview_scheduled", "marketing": "profile_completed"}
     >>> asked = {"horizon": "20d", "as_of": "2026-01-31", "start": "signed_up"}
     >>> found = compare_definitions(log, teams, "interview_scheduled", **asked)
     >>> found.definitions["team"].tolist()

@@ -140,9 +140,9 @@ def signal_value(
     Examples
     --------
     >>> asked = {"horizon": "20d", "as_of": "2026-01-31", "start": "signed_up"}
-    >>> found = signal_value(log, ["job_viewed"], "interview_scheduled", **asked)
+    >>> found = signal_value(log, ["profile_completed"], "interview_scheduled", **asked)
     >>> found.signals["signal"].tolist()
-    ['job_viewed']
+    ['profile_completed']
     """
     plan = plan_of(log, plan_or_events)
     clock = read_clock(log, start, competing, adjust, plan)

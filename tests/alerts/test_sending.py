@@ -42,7 +42,7 @@ def root(tmp_path_factory):
     tables = {name: {"path": f"{name}.csv"} for name in ("events", "backend", "timeline")}
     for name in ("events", "backend"):
         tables[name]["timezone"] = "UTC"
-    data = {"name": "tiny", "observed_until": "2026-05-25", **tables}
+    data = {"name": "tiny", "observed_until": "2026-05-24", **tables}
     (root / "params/data.tiny.yaml").write_text(yaml.safe_dump(data))
     (root / "params/plan.tiny.yaml").write_text(yaml.safe_dump(PLAN))
     (root / "params/weekly.yaml").write_text(PACK)

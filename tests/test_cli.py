@@ -311,3 +311,18 @@ def test_a_row_of_the_timeline_is_added_to_its_file(project):
         assert "neither a day" in sentence(call(*add[:3], "9 March", *add[4:]))
     finally:
         data.write_text(before)
+
+
+def test_the_commands_of_the_schedules_are_commands():
+    """Every line of params/schedules/ that calls this package is one that click can read."""
+    folder = Path(__file__).parents[1] / "params/schedules"
+    text = "\n".join(path.read_text() for path in sorted(folder.iterdir()))
+    called = re.findall(r"python -m mctlib ([^\n\"]+)", text)
+    called.append(" ".join(re.search(r"^CMD \[(.*)\]", text, re.M)[1].replace('"', "").split(", ")))
+    assert len(called) >= 5
+    for line in called:
+        words = line.rstrip(").").split()
+        group = main
+        while words and words[0] in getattr(group, "commands", {}):
+            group = group.commands[words.pop(0)]
+        group.make_context("mctlib", words)

@@ -105,7 +105,7 @@ def due(
     """What a role has not been told: new alerts, recovered ones once, weekly what is still open."""
     found = []
     for alert in alerts[alerts["role"] == role].to_dict("records"):
-        name, since = alert["alert_id"], f"{alert['since']:%Y-%m-%d}"
+        name, since = alert["alert_id"], alert["alert_id"][-10:]
         told = {each[2] for each in taken if each[:2] == (role, name)}
         if alert["state"] in (BACK, LEVEL):
             if told & {NEWS, STILL} and not told & {BACK, LEVEL}:

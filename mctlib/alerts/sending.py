@@ -27,6 +27,8 @@ def send_alerts(
 ) -> Delivered:
     """Tell the roles of a pack what the scorecard of a run found, by the tables that it shows."""
     alerts = pd.read_parquet(tables / "alerts.parquet")
+    if not targets:
+        return Delivered(n_new=int(alerts["news"].sum()))
     reasons_file = tables / "reasons.parquet"
     reasons = pd.read_parquet(reasons_file) if reasons_file.is_file() else pd.DataFrame()
     reasons = reasons.reindex(columns=["alert_id", "reason", "n_answers", "n_no"])

@@ -6,6 +6,7 @@ import io
 
 import matplotlib.dates
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,8 +53,8 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
         rows = totals[totals["metric"] == name]
         _draw(ax, rows, alerts[(alerts["metric"] == name) & (alerts["kind"] != "loss")])
         label = str(rows["label"].iloc[0])
-        mine = timeline["concerns"].str.split(", ").map(lambda known, label=label: label in known)
-        marks.draw(ax, timeline[mine.astype(bool)].head(4))
+        mine = [label in str(concerned).split(", ") for concerned in timeline["concerns"]]
+        marks.draw(ax, timeline[np.array(mine, bool)].head(4))
         ax.set_title(style.folded(label), pad=24)
     marks.months(grid[-1, 0])
     return fig
@@ -130,6 +131,8 @@ def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Axes
         Of the picture.
     """
+    if lifecycle.empty:
+        return style.nothing("Less than five weeks of data", ax)
     ax = style.axes(ax, height=3.4)
     day = matplotlib.dates.date2num(lifecycle["week"])  # type: ignore[no-untyped-call]
     colours = [style.PALE, style.ACCENT, style.GREY, style.WARN]

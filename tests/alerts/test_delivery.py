@@ -185,6 +185,17 @@ def test_a_second_run_sends_nothing_and_the_next_week_what_is_open(post, monkeyp
     assert "is back where it was, after 21 days" in received[2]["subject"]
 
 
+def test_what_a_daily_look_told_the_weekly_run_does_not_tell_again(post, monkeypatch):
+    """Its seven days began on another day; the alert is named by the log's own week."""
+    seen = alert() | {"since": pd.Timestamp("2026-05-15"), "news": True}
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(seen), REASONS)
+        deliver(post, table(seen | {"since": pd.Timestamp("2026-05-16")}), REASONS)
+        deliver(post, table(), REASONS)
+    assert len(received) == 1
+
+
 @pytest.mark.parametrize("state", ["snoozed", "closed", "recovered", "new level"])
 def test_of_what_is_over_or_snoozed_nobody_hears_who_has_not_been_told(post, monkeypatch, state):
     with http_server() as received:

@@ -1,0 +1,105 @@
+"""From a run of a pack to its messages, by the command line; and the look of every day."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from mctlib.alerts import sending
+from tests.scorecard.conftest import LAST, PLAN, RIVAL, product
+from tests.support.project import ROOT, mctlib
+from tests.support.servers import http_server
+
+PACK = """dataset: tiny
+as_of: latest
+notebooks:
+  scorecard: {set: {by: channel}}
+alerts: {response_coordinator: ALERT_URL_TEST}
+base_url: REPORT_BASE_URL
+deliver: [{to: REPORT_MAIL, pages: [scorecard]}]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A project whose bookings fell by 30 % in the last week, near a rival's move."""
+    root = tmp_path_factory.mktemp("sending") / "project"
+    (root / "params").mkdir(parents=True)
+    (root / "notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks/scorecard.ipynb", root / "notebooks")
+    log = product(fall=0.3)
+    events = log.sql(
+        "SELECT 'u' || e.user AS user_id, event, timestamp, platform, channel FROM events e"
+    )
+    events.to_csv(root / "events.csv", index=False)
+    backend = log.table("backend").rename(columns={"user": "user_id"})
+    backend["user_id"] = "u" + backend["user_id"].astype(str)
+    backend.to_csv(root / "backend.csv", index=False)
+    RIVAL.to_csv(root / "timeline.csv", index=False)
+    tables = {name: {"path": f"{name}.csv"} for name in ("events", "backend", "timeline")}
+    for name in ("events", "backend"):
+        tables[name]["timezone"] = "UTC"
+    data = {"name": "tiny", "observed_until": "2026-05-24", **tables}
+    (root / "params/data.tiny.yaml").write_text(yaml.safe_dump(data))
+    (root / "params/plan.tiny.yaml").write_text(yaml.safe_dump(PLAN))
+    (root / "params/weekly.yaml").write_text(PACK)
+    return root
+
+
+@pytest.mark.integration
+def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
+    monkeypatch.delenv("REPORT_MAIL", raising=False)
+    monkeypatch.setenv("REPORT_BASE_URL", "https://reports.example.com/")
+    run = ("run", "params/weekly.yaml", "--fail-on", "alerts")
+    with http_server() as received:
+        monkeypatch.setenv("ALERT_URL_TEST", received.address)
+        first = mctlib(root, *run)
+        assert first.returncode == 3, first.stderr
+        again = mctlib(root, *run, "--fail-on", "undelivered")
+        assert again.returncode == 4, "the pages have no address"
+        assert "REPORT_MAIL is not set" in again.stderr
+        past = mctlib(root, "run", "params/weekly.yaml", "--as-of", "2026-05-17")
+        assert "Nothing is sent of 2026-05-17: the data go on to 2026-05-24." in past.stderr
+        look = mctlib(root, "alerts", "check", "params/weekly.yaml", "--fail-on", "alerts")
+        assert look.returncode == 3, look.stderr
+    (message,) = received
+    assert message["items"][0]["alert_id"] == f"booked-fall-{LAST}"
+    page = "https://reports.example.com/weekly/2026-05-24/scorecard.html"
+    assert message["link"] == page
+    assert (root / "outputs/weekly/2026-05-24/scorecard.html").is_file()
+    facts = json.loads((root / "outputs/weekly/2026-05-24/run.json").read_text())
+    assert (facts["n_alerts"], facts["n_undelivered"]) == (1, 1)
+    closed = mctlib(root, "alerts", "close", "tiny", f"booked-fall-{LAST}")
+    assert closed.returncode == 0, closed.stderr
+
+
+def test_pages_are_mailed_once_a_day_of_data(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "index.html").write_text("<p>the page</p>")
+    sent = []
+    monkeypatch.setattr(sending, "mail_pages", lambda *given: sent.append(given))
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
+    for day in ("2026-05-24", "2026-05-24", "2026-05-31"):
+        done = sending.send_pages(tmp_path, **asked, as_of=day, kind="html")
+        assert done.n_undelivered == 0
+    assert [title for _, title, _, _ in sent] == [
+        "weekly: data up to 2026-05-24",
+        "weekly: data up to 2026-05-31",
+    ]
+    assert sent[0][3] == [tmp_path / "index.html"]
+
+
+def test_without_a_browser_the_page_is_html(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sending, "BROWSERS", ())
+    sent = []
+    monkeypatch.setattr(sending, "mail_pages", lambda *given: sent.append(given))
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
+    done = sending.send_pages(tmp_path, **asked, as_of="2026-05-24", kind="pdf")
+    assert "There is no browser here to make a PDF of index: it is HTML." in done.notes
+    assert sent[0][3] == [tmp_path / "index.html"]

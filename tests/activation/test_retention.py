@@ -120,7 +120,7 @@ def test_the_demo_as_sql_counts_it(demo_log):
             AND event = 'session_ended' AND e.timestamp >= t + INTERVAL 28 DAY
             AND e.timestamp < t + INTERVAL 35 DAY))
         FROM s WHERE t + INTERVAL 35 DAY <= TIMESTAMP '2026-11-30'"""
-    ((n_users, n_returned),) = demo_log._con.sql(query).fetchall()
+    ((n_users, n_returned),) = demo_log.sql(query).to_numpy()
     fourth = row(result, 4)
     assert fourth[["n_users", "n_returned"]].tolist() == [n_users, n_returned]
     months = result.curve[(result.curve["segment"] != "all") & (result.curve["period"] == 4)]

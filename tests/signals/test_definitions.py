@@ -122,8 +122,8 @@ def test_the_demo_s_three_teams(demo_log):
             SELECT count(*), count(*) FILTER (user IN (SELECT s.user FROM s, events e
                 WHERE e.user = s.user AND event = '{meant["event"]}' AND e.timestamp >= t
                 AND e.timestamp <= t + INTERVAL {days} DAY)) FROM s"""
-        (counts,) = demo_log._con.sql(query).fetchall()
-        assert tuple(table.loc[team.title(), ["n_users", "n_met"]]) == counts, team
+        (counts,) = demo_log.sql(query).to_numpy()
+        assert tuple(table.loc[team.title(), ["n_users", "n_met"]]) == tuple(counts), team
     assert table["foretells"].to_dict() == {
         "Product": "best",
         "Marketing": "not sure",

@@ -1,5 +1,7 @@
 """Touches of partners: frames, a log without a store, and worlds whose truth is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 
@@ -39,6 +41,7 @@ class ArrayLog:
 
     step = staticmethod(as_step)
     columns = staticmethod(as_columns)
+    words = SimpleNamespace(column=lambda name: SimpleNamespace(of_user=False))
 
     def caveats(self, as_of):
         """Nothing stands before an answer."""
@@ -67,9 +70,6 @@ class ArrayLog:
         for column in (key.removeprefix("event.") for key in step.where):
             ok &= f[column].notna().to_numpy() if column in f else False
         return ok
-
-    def of_user(self, column):
-        return False
 
     def as_of(self, as_of):
         return int(as_timestamp(as_of).value // 1000)

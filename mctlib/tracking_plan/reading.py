@@ -66,7 +66,12 @@ KINDS = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
 }
-FAULTS = {"missing": "is missing", "too_short": "is empty", "string_too_short": "is empty"}
+FAULTS = {
+    "missing": "is missing",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+    "invalid_key": "is no name, which must be a text",
+}
 
 
 def complaints(
@@ -76,6 +81,8 @@ def complaints(
     said: dict[str, str] = {}
     for error in errors.errors():
         place = ".".join(_written_parts(error, content))
+        if error["type"] == "invalid_key":
+            place = str(error["loc"][-1])
         if error["type"] == "value_error" and not place:  # of the whole: a line a mistake
             said |= {line: line for line in str(error["ctx"]["error"]).splitlines()}
         else:

@@ -225,8 +225,8 @@ def test_a_packs_own_mistakes_are_told_with_those_of_its_data_and_of_its_paramet
     for fragment in (
         'data.broken.yaml: "events.zone" is not a field.',
         'data.broken.yaml: the reporting_timezone "Mars" is no IANA name.',
-        '"keep" is not right',
-        '"notebooks, god, note" is not right',
+        '"keep" must be greater than or equal to 1, not 0.',
+        '"notebooks.god.note" must hold "name: value" lines, not 5.',
         'timeout: "long" is not a duration',
         'notebooks/roi.ipynb has no parameter "succes". Did you mean "success"?',
         'parameter "margin" of roi must be a share above 0 and at most 1, not 7.',

@@ -219,7 +219,7 @@ BAD_YAML = {
     ),
     "a key that is no text": (
         "~: 1\nevents: {path: e.csv}",
-        'data.x.yaml: "None" keys should be strings.',
+        'data.x.yaml: "None" is no name, which must be a text.',
     ),
     "not YAML": (
         "events: {path: e.csv",
@@ -258,7 +258,7 @@ people: {format: ga4}
         open_log(project(yaml))
     told = [line.removeprefix("data.x.yaml: ") for line in str(error.value).splitlines()]
     assert [" ".join(line.split()[:3]).strip('"') for line in told] == [
-        'week_starts" should be',
+        'week_starts" must be',
         'events.2.formt" is not',
         'earliest: "once" is',
         'the reporting_timezone "Mars',

@@ -22,15 +22,14 @@ from mctlib.attribution.touchpoints import (
     Array,
     Touches,
     Users,
+    own_touches,
     record,
 )
 from mctlib.eventlog.journeys import NEVER, NOWHERE
 from mctlib.phrases import DAY_US
 
 LULL = 30 * 60_000_000  # microseconds without a row that end a visit
-MOST = (
-    0.9  # share of the own time within reach of a touch, above which there is no other to compare
-)
+MOST = 0.9  # share of the own time within reach of a touch: above it there is no other to compare
 CLOCKS = ("calendar", "visits", "other days")  # the last: the calendar without the conversion's day
 CALENDAR, VISITS, OTHER_DAYS = range(len(CLOCKS))
 
@@ -219,17 +218,6 @@ def add_calendar(
             near = (min(first[w], today - a), today - a)
             add_window(circle, near, free, alone[0], found.own[OTHER_DAYS, :, w])
     add_later(circle, first, n, reach, alone, found.later[CALENDAR])
-
-
-@njit(cache=True, nogil=True)
-def own_touches(user: int, users: Users, touches: Touches) -> tuple[int, int]:
-    """The first touch after the user's start, and the first after the conversion."""
-    a, b = touches.edges[user], touches.edges[user + 1]
-    while a < b and touches.time[a] <= users.start[user]:
-        a += 1
-    while b > a and touches.time[b - 1] > users.conversion[user]:
-        b -= 1
-    return a, b
 
 
 @njit(cache=True, nogil=True)

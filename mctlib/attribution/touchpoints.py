@@ -257,3 +257,14 @@ def resolve(found: Array, converts: Array) -> tuple[Array, Array, pd.DataFrame]:
             new = named & (label == NOWHERE)
             label[new], via[new] = partner[new], source
     return label, via, pd.concat(clashes, ignore_index=True)
+
+
+@njit(cache=True, nogil=True)
+def own_touches(user: int, users: Users, touches: Touches) -> tuple[int, int]:
+    """The first touch after the user's start, and the first after the conversion."""
+    a, b = touches.edges[user], touches.edges[user + 1]
+    while a < b and touches.time[a] <= users.start[user]:
+        a += 1
+    while b > a and touches.time[b - 1] > users.conversion[user]:
+        b -= 1
+    return a, b

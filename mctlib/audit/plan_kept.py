@@ -126,7 +126,8 @@ def _violations(
     found = log.sql(
         f"""SELECT {DEVICE_SQL}, count(*) AS n_events, {", ".join(counts)} FROM (
             SELECT e."user", e.timestamp, e.platform, e.app_version, {", ".join(wrong)}
-            FROM {log.rows_of(step)} AND e.timestamp <= make_timestamp({until})
+            FROM {log.words.rows([step])} WHERE ({log.words.condition(step)})
+                AND e.timestamp <= make_timestamp({until})
         ) GROUP BY ALL"""
     )
     parts = []

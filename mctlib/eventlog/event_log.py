@@ -149,14 +149,8 @@ class EventLog:
             con.register(f"frame_{table}", canonical_frame(frame, table))
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
-        fill(
-            con,
-            sources,
-            name=name,
-            salted=NO_SALT,
-            observed_until=observed_until,
-            ignore_case=ignore_case,
-        )
+        asked = {"observed_until": observed_until, "ignore_case": ignore_case}
+        fill(con, sources, name=name, salted=NO_SALT, **asked)
         return cls._of_store(con)
 
     @staticmethod
@@ -243,10 +237,6 @@ class EventLog:
     def sql(self, query: str) -> pd.DataFrame:
         """What a query answers over the log's tables, users as integers and ids as hashes."""
         return self._reader.con.sql(query).df()
-
-    def rows_of(self, step: Step) -> str:
-        """What follows FROM in such a query of the rows that a step means, as ``e``."""
-        return f"{self.words.rows([step])} WHERE ({self.words.condition(step)})"
 
     @property
     def small(self) -> bool:

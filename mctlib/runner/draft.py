@@ -115,13 +115,18 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         events=listed(told, most=SHOWN_EVENTS),
         unused="".join(f"# {sentence}\n" for sentence in unused),
     )
-    for notebook, asked in found.items():
-        text += f"  {notebook}:\n    set:\n"
-        for key, value in asked.items():
-            mark = "  # guessed?" if key in GUESSED else ""
-            text += f"      {key}: {json.dumps(value, ensure_ascii=False)}{mark}\n"
+    text += "".join(_lines(found))
     text += ROI.format(start=json.dumps(path[0]), last=json.dumps(path[-1]), window=window)
     return text, unused
+
+
+def _lines(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What each notebook is asked, a parameter a line."""
+    for notebook, asked in found.items():
+        yield f"  {notebook}:\n    set:\n"
+        for key, value in asked.items():
+            mark = "  # guessed?" if key in GUESSED else ""
+            yield f"      {key}: {json.dumps(value, ensure_ascii=False)}{mark}\n"
 
 
 def _path(

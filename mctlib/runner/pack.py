@@ -24,7 +24,7 @@ from mctlib.report.declared import (
     declared_parameters,
     settled,
 )
-from mctlib.report.parameter_types import read_day
+from mctlib.report.parameter_days import read_day
 from mctlib.runner.record import NAME, Report
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root, shown

@@ -41,7 +41,14 @@ if TYPE_CHECKING:
         value_of_speed,
     )
     from mctlib.runner.run import RunRecord, run_pack
-    from mctlib.signals import Definitions, Signals, compare_definitions, signal_value
+    from mctlib.signals import (
+        Definitions,
+        Signals,
+        Thresholds,
+        compare_definitions,
+        scan_thresholds,
+        signal_value,
+    )
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
@@ -80,7 +87,14 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
         "value_of_speed",
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
-    "mctlib.signals": ("Definitions", "Signals", "compare_definitions", "signal_value"),
+    "mctlib.signals": (
+        "Definitions",
+        "Signals",
+        "Thresholds",
+        "compare_definitions",
+        "scan_thresholds",
+        "signal_value",
+    ),
     "mctlib.sources.dataset": ("open_log",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
@@ -114,6 +128,7 @@ __all__ = [
     "SparkLog",
     "Speed",
     "Step",
+    "Thresholds",
     "attribution_windows",
     "compare_arms",
     "compare_before_after",
@@ -127,6 +142,7 @@ __all__ = [
     "open_log",
     "retention",
     "run_pack",
+    "scan_thresholds",
     "signal_value",
     "time_to_activation",
     "value_of_speed",

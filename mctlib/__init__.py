@@ -43,7 +43,14 @@ if TYPE_CHECKING:
     )
     from mctlib.runner.run import RunRecord, run_pack
     from mctlib.scorecard import Scorecard, weekly_scorecard
-    from mctlib.signals import Definitions, Signals, compare_definitions, signal_value
+    from mctlib.signals import (
+        Definitions,
+        Signals,
+        Thresholds,
+        compare_definitions,
+        scan_thresholds,
+        signal_value,
+    )
     from mctlib.sources.dataset import open_log
 
 _HOME = {  # a name is loaded when it is first used: importing the package costs nothing
@@ -84,7 +91,14 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
     ),
     "mctlib.runner.run": ("RunRecord", "run_pack"),
     "mctlib.scorecard": ("Scorecard", "weekly_scorecard"),
-    "mctlib.signals": ("Definitions", "Signals", "compare_definitions", "signal_value"),
+    "mctlib.signals": (
+        "Definitions",
+        "Signals",
+        "Thresholds",
+        "compare_definitions",
+        "scan_thresholds",
+        "signal_value",
+    ),
     "mctlib.sources.dataset": ("open_log",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}

@@ -30,7 +30,13 @@ from mctlib.funnel.drivers import compare, surest_first
 from mctlib.funnel.rates import Counts, Waits, against_others, step_rows
 from mctlib.roi import estimators as cf
 from mctlib.roi.response_time import trend_and_gaps
-from tests import calibration_arms, calibration_attribution, calibration_audit, calibration_roi
+from tests import (
+    calibration_arms,
+    calibration_attribution,
+    calibration_audit,
+    calibration_roi,
+    calibration_signals,
+)
 from tests.support.calibration import Row, coverage, page_of, rejections, within
 from tests.support.clusters import UNLIKE
 from tests.support.series import ar1, weeks_of
@@ -740,6 +746,7 @@ ALL = (
     *calibration_attribution.ALL,
     *calibration_audit.ALL,
     *calibration_roi.ALL,
+    *calibration_signals.ALL,
 )  # a new estimator: one function, one name here
 
 

@@ -183,6 +183,7 @@ class SignalsParameters(Parameters):
     adjust: list[ColumnOrNone] = []
     competing: EventOrNone = ""
     term: Term = ""
+    action: EventOrNone = ""
 
 
 MODELS: dict[str, type[Parameters]] = {

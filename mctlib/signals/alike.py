@@ -75,7 +75,7 @@ def sides_of(cells: pd.DataFrame, strata: pd.DataFrame, columns: Sequence[str]) 
     shown = {name: level[kept] for name, level in levels.items()}
     others = [_dummies(level, size[:, kept]) for name, level in shown.items() if name != "cohort"]
     month = _dummies(shown["cohort"], size[:, kept])
-    late = _late(kinds["cohort"].to_numpy()[kept], size[:, kept].sum(axis=0))
+    late = late_of(kinds["cohort"].to_numpy()[kept], size[:, kept].sum(axis=0))
     base = np.column_stack([*others, np.zeros((int(kept.sum()), 0))])
     return Sides(n, y, yy, np.column_stack([base, month]), base, late, size.sum(axis=1))
 
@@ -110,7 +110,7 @@ def _dummies(level: np.ndarray, size: np.ndarray) -> np.ndarray:
     return np.asarray(level[:, None] == np.asarray(others, int)[None, :], float)
 
 
-def _late(cohort: np.ndarray, users: np.ndarray) -> np.ndarray:
+def late_of(cohort: np.ndarray, users: np.ndarray) -> np.ndarray:
     """Strata of the last months that hold enough users; all but the first month at most."""
     months = np.unique(cohort)
     late = np.zeros(len(cohort), bool)

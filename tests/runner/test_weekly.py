@@ -22,6 +22,8 @@ from tests.support.project import ROOT
 
 pytestmark = pytest.mark.integration
 
+NAMES = ["audit", "funnel", "activation", "attribution", "roi", "signals", "scorecard"]
+
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory):
@@ -44,22 +46,9 @@ def table(week, report, name):
 
 def test_everything_is_good_and_in_its_place(week):
     assert week.status == "good" and week.as_of == "2026-11-29"
-    assert [r.name for r in week.notebooks] == [
-        "audit",
-        "funnel",
-        "activation",
-        "attribution",
-        "roi",
-    ]
+    assert [r.name for r in week.notebooks] == NAMES
     assert (folder(week).parent / "latest").resolve() == folder(week)
-    assert {p.stem for p in folder(week).glob("*.html")} == {
-        "index",
-        "audit",
-        "funnel",
-        "activation",
-        "attribution",
-        "roi",
-    }
+    assert {p.stem for p in folder(week).glob("*.html")} == {"index", *NAMES}
 
 
 def test_a_page_is_light_enough_to_be_mailed(week):
@@ -250,3 +239,16 @@ def test_the_first_screen_of_every_page_answers(week, tmp_path):
 def test_no_page_asks_for_anything(week, name, tmp_path):
     dom, requests = visit(folder(week) / f"{name}.html", tmp_path)
     assert "<h1>" in dom and not requests
+
+
+def test_the_signals_are_the_planted_ones(week, truth):
+    rows = table(week, "signals", "signals")
+    rows = rows[rows["outcome"] == "renewed"].set_index("signal")
+    best = rows.loc["Feedback given"]
+    planted = truth["renewal"]["risk_ratio"]
+    assert best["risk_ratio_ci_lower"] < planted < best["risk_ratio_ci_upper"]
+    assert best["verdict"] == "signal" and rows.index[0] == "Feedback given"
+    for idle in ("E-mail clicked", "Job viewed", "Application submitted"):
+        assert rows.loc[idle, "verdict"] == "vanity", idle
+    overlap = table(week, "signals", "overlap")
+    assert len(overlap) == 8 and overlap["user_share"].sum() == pytest.approx(1)

@@ -10,11 +10,12 @@ from mctlib.contract import ParameterError
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import FIRST, log_of, people_of
+from tests.support.project import ROOT
 from tests.support.signals import world
 
 ASK = {"horizon": "30d", "as_of": "2026-06-30", "start": "start", "landmark": "7d"}
 ALL = ["cause", "harm", "visit", "page", "asked", "dummy"]
-WORLD = {"horizon": "60d", "as_of": "2027-06-30", "start": "start", "landmark": "7d"}
+WORLD = {"horizon": "60d", "as_of": "2025-06-30", "start": "start", "landmark": "7d"}
 
 
 def starts(n=100):
@@ -261,3 +262,33 @@ def test_the_demo_tells_its_truth(demo_log):
     assert table.loc["E-mail clicked", "verdict"] == "vanity"
     assert table.loc["Job saved", "landmark_risk_ratio"] > 1.2  # the plan confounds it
     assert table.loc["Help desk contacted", "verdict"] == "harmful"
+
+
+def test_bone_marrow_transplants():
+    """A landmark at day 180 of Klein & Moeschberger's 137 patients (KMsurv's bmt, public).
+
+    103 are alive then, 41 of them with chronic graft-versus-host disease; of these 22 die within
+    two years, of the other 62 17 (counted in the file). Ever against never says the opposite: who
+    dies early has no time for the disease.
+    """
+    frame = pd.read_csv(ROOT / "tests/reference/bmt.csv")
+    rows = [(f"u{i}", "transplant", 0.0) for i in range(len(frame))]
+    for i, patient in enumerate(frame.itertuples()):
+        rows += [(f"u{i}", "disease", float(patient.tc))] if patient.dc else []
+        rows += [(f"u{i}", "died", float(patient.t1))] if patient.d1 else []
+    log = log_of(rows, unit="D", since="2010-01-01", observed_until="2020-01-01")
+    asked = {"horizon": "730d", "as_of": "2019-12-31", "start": "transplant", "landmark": "180d"}
+    found = row(signal_value(log, ["disease"], "died", **asked), "disease")
+    assert found[["n_exposed", "n_unexposed"]].to_list() == [41, 62]
+    assert found["risk_ratio"] == pytest.approx((22 / 41) / (17 / 62), rel=0.01)
+    assert found["naive_risk_ratio"] < 0.85 and found["naive_risk_ratio_ci_upper"] < 1.1
+
+
+def test_counts_of_chunks_add_up(monkeypatch):
+    """The log read some users at a time gives the same tables."""
+    asked = {"landmark": "7d", "adjust": ["plan"], "horizon": "60d", "as_of": "2025-06-30"}
+    log = world(6, users=600)
+    whole = signal_value(log, ALL, "renewed", **asked, start="start").signals
+    monkeypatch.setattr("mctlib.eventlog.event_log.CHUNK_ROWS", 700)
+    parts = signal_value(log, ALL, "renewed", **asked, start="start").signals
+    pd.testing.assert_frame_equal(whole, parts)

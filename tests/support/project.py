@@ -56,6 +56,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "adjust": ["platform"],
         "competing": "",
         "term": "",
+        "action": SCRIPT,
     },
 }
 

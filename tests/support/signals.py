@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib.eventlog.event_log import EventLog
-from tests.support.logs import FIRST
 
-HORIZON = 60.0
+FIRST = pd.Timestamp("2024-01-01", tz="UTC")  # so early that nothing lies in the future
 RATIO = 2.0  # of the outcome with the cause
 
 
@@ -70,4 +69,4 @@ def world(seed, users=4000, accounts=0, cause=RATIO, harm=1.0):
         people[column] = moment.round("us")
     if accounts:
         people["account_id"] = [f"a{k}" for k in account]
-    return EventLog.from_frame(frame, people=people, observed_until="2027-12-31")
+    return EventLog.from_frame(frame, people=people, observed_until="2025-12-31")

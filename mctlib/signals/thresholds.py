@@ -1,0 +1,234 @@
+"""So many actions in so many days: which threshold holds, and how much of it is the search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from mctlib import phrases, stats
+from mctlib.contract import ParameterError, interval_columns
+from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.journeys import Journeys, lines_of
+from mctlib.headlines import brief, named
+from mctlib.phrases import DAY_US
+from mctlib.results import Result
+from mctlib.signals.alike import late_of
+from mctlib.signals.candidates import plan_of
+from mctlib.signals.clock import Clock, Reach, count, read_clock
+from mctlib.signals.counts import COUNTS, Landmarks, Starts
+from mctlib.signals.outcomes import Outcome, read_outcome
+
+ACTIONS, DAYS = (1, 2, 3, 5, 10), (3, 7, 14, 30)
+FLIPS, SEED = 2000, 20260101
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Thresholds(Result):
+    """Answer of `scan_thresholds`.
+
+    ``thresholds``: one row a threshold: n_actions_least (how often), within_days; n_exposed,
+    n_unexposed; early_difference_rate ±, of the earlier users, among whom the best is looked for;
+    late_difference_rate ±, of the later ones; pvalue, that of the search (max statistic); best.
+
+    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), by account where people sit in accounts.
+    """
+
+    thresholds: pd.DataFrame
+
+    main: ClassVar[str] = "thresholds"
+
+
+def scan_thresholds(
+    log: EventLog,
+    event: Any,
+    outcome: Any,
+    *,
+    horizon: str,
+    as_of: Any,
+    start: Any = None,
+    competing: Any = None,
+    adjust: Any = (),
+) -> Thresholds:
+    """Try 1, 2, 3, 5, 10 actions within 3, 7, 14, 30 days, and say what holds for later users.
+
+    All are compared at one landmark, the longest of these times before the horizon, among users of
+    the same kind (``adjust``, month, activity). The best is looked for among the earlier users; its
+    p-value allows for the search (the largest score under random signs of whole buckets of users),
+    and what it is worth is read among the later ones (the last months).
+
+    Parameters
+    ----------
+    log, outcome, horizon, as_of, start, competing, adjust
+        See `signal_value`; not of revenue.
+    event : str, mapping or Step
+        The action.
+
+    Returns
+    -------
+    Thresholds
+        ``thresholds`` (columns: see `Thresholds`).
+
+    Raises
+    ------
+    ParameterError
+        An event or outcome that is not there.
+
+    Examples
+    --------
+    >>> asked = {"horizon": "20d", "as_of": "2026-01-31", "start": "signed_up"}
+    >>> found = scan_thresholds(log, "profile_completed", "interview_scheduled", **asked)
+    >>> "late_difference_rate" in found.thresholds
+    True
+    """
+    plan = plan_of(log)
+    clock = read_clock(log, start, competing, adjust, plan)
+    asked, step = read_outcome(log, outcome, horizon, plan), log.step(event)
+    if missing := log.missing_events([step]):
+        raise ParameterError(f"event: {missing[0]}")
+    days = [d for d in DAYS if d * DAY_US < asked.before]
+    if asked.amount or not days:
+        raise ParameterError(
+            f"outcome: {asked.name} cannot be held against thresholds; take one that users have or "
+            f"have not, more than {DAYS[0]} days after the start."
+        )
+    pairs = [(0, d * DAY_US, days[-1] * DAY_US) for d in days]
+    counts = count(log, clock, asked, [step], pairs, as_of=as_of, kernel=count_actions)
+    reach, cells = Reach.of(counts), counts["cells"]
+    table = _scan(cells, days, reach.n_accounts)
+    return Thresholds(thresholds=table, **_told(table, step.label, asked, clock, days[-1]))
+
+
+def count_actions(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
+    """Kernel: how often users at risk did it, by several times.
+
+    "cells": stratum, cohort, activity, bucket and, for each time in days, how many of ACTIONS were
+    reached (``d3``, ...) -> COUNTS; and the last tables of `count_landmarks`.
+    """
+    of, landmark = Starts.of(j, ask), ask.pairs[0][2]
+    rows = np.flatnonzero(j.has(1))
+    line = lines_of(j.user[rows], j.user[of.start])
+    rows, line = rows[line >= 0], line[line >= 0]
+    passed = j.time[rows] - j.time[of.start][line]
+    reached = {}
+    for _, within, _ in ask.pairs:
+        n = np.bincount(line[(passed >= 0) & (passed <= within)], minlength=len(of.start))
+        reached[f"d{within // DAY_US}"] = np.searchsorted(ACTIONS, n, side="right")
+    _, activity = of.at_landmark(ask, *ask.pairs[0])
+    risk = of.at_risk(landmark, ask.outcome)
+    table = of.cells(risk, alike=True, activity=activity, **reached)
+    return {"cells": table, **of.tables(landmark)}
+
+
+def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFrame:
+    """`Thresholds.thresholds`."""
+    kind, _ = pd.factorize(pd.MultiIndex.from_frame(cells[["stratum", "cohort", "activity"]]))
+    users = cells["n_users"].to_numpy(float)
+    late = late_of(cells["cohort"].to_numpy(), users)
+    rows, scores = [], []
+    for d in days:
+        for least, actions in enumerate(ACTIONS, start=1):
+            exposed = (cells[f"d{d}"] >= least).to_numpy()
+            n = [users[exposed == side].sum() for side in (False, True)]
+            if min(n) < max(stats.MIN_USERS, stats.MIN_SHARE * sum(n)):
+                continue
+            row = {"n_actions_least": actions, "within_days": d}
+            row |= {"n_exposed": n[1], "n_unexposed": n[0]}
+            for name, who in (("early", ~late), ("late", late)):
+                ends = _difference(cells[who], kind[who], exposed[who], n_accounts)
+                row |= interval_columns(f"{name}_difference_rate", *ends)
+            rows.append(row)
+            scores.append(_score(cells[~late], kind[~late], exposed[~late]))
+    names = [f"{name}_difference_rate" for name in ("early", "late")]
+    columns = [c for name in names for c in interval_columns(name, 0, 0, 0)]
+    head = ["n_actions_least", "within_days", "n_exposed", "n_unexposed", *columns]
+    table = pd.DataFrame(rows, columns=head)
+    pvalue, largest = _searched(np.array(scores).T) if rows else (np.array([]), np.array([]))
+    best = largest == largest.max(initial=0) if rows else np.zeros(0, bool)
+    return table.assign(pvalue=pvalue, best=best)
+
+
+def _sides(cells: pd.DataFrame, kind: np.ndarray, exposed: np.ndarray) -> list[np.ndarray]:
+    """Successes and users (buckets, kinds), exposed and not."""
+    places, at = np.unique(kind, return_inverse=True)
+    shape = (stats.N_BUCKETS, 2, len(places))
+    where = (cells["bucket"], exposed.astype(int), at)
+    n, y, _ = (stats.dense(cells[column], *where, shape=shape) for column in COUNTS)
+    return [a[:, side] for side in (1, 0) for a in (y, n)]
+
+
+def _difference(
+    cells: pd.DataFrame, kind: np.ndarray, exposed: np.ndarray, n_accounts: float
+) -> tuple[float, float, float]:
+    """Of shares among users of one kind (Mantel-Haenszel), errors by bucket."""
+    if cells.empty or not 0 < exposed.sum() < len(exposed):
+        return (np.nan, np.nan, np.nan)
+    sides = _sides(cells, kind, exposed)
+    accounts = np.inf if np.isnan(n_accounts) else n_accounts
+    design = stats.difference_design(*sides, n_accounts=accounts)
+    found = stats.mantel_haenszel(*(a.sum(axis=0) for a in sides), design=design)
+    return float(found.value), float(found.low), float(found.high)
+
+
+def _score(cells: pd.DataFrame, kind: np.ndarray, exposed: np.ndarray) -> np.ndarray:
+    """By bucket, how much oftener the exposed succeed than their kind does: 0 where none is."""
+    k, n, k_0, n_0 = _sides(cells, kind, exposed)
+    size = np.maximum((n + n_0).sum(axis=0), 1)
+    rate, share = (k + k_0).sum(axis=0) / size, n.sum(axis=0) / size
+    found = (k - n * rate) * (1 - share) - (k_0 - n_0 * rate) * share
+    return np.asarray(found.sum(axis=1))
+
+
+def _searched(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """p-values that allow for the search, and the size of each score; ``scores``: (buckets, ...).
+
+    Where no threshold matters, a bucket's scores may as well have the other sign, all of them at
+    once; the largest of all is compared with the largest under random signs (Westfall & Young).
+    """
+    scale = np.sqrt((scores**2).sum(axis=0))
+    size = np.abs(scores.sum(axis=0)) / np.where(scale > 0, scale, np.inf)
+    signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (FLIPS, len(scores)))
+    chance = np.abs(signs @ scores / np.where(scale > 0, scale, np.inf)).max(axis=1)
+    return (1 + (chance[:, None] >= size).sum(axis=0)) / (1 + FLIPS), size
+
+
+def _told(
+    table: pd.DataFrame, label: str, outcome: Outcome, clock: Clock, landmark: int
+) -> dict[str, Any]:
+    """The words of a `Thresholds`."""
+    rule = (
+        f"{label} at least {phrases.listed(map(str, ACTIONS), last='or')} times within "
+        f"{phrases.listed([str(d) for d in DAYS if d <= landmark], last='or')} days after "
+        f"{clock.start.label}; users at risk on day {landmark}, among those of one kind; then "
+        f"{outcome.rule}. The best is looked for among the earlier users and read among the later."
+    )
+    best = table[table["best"]]
+    if best.empty:
+        finding = brief(f"No threshold of {named(label)} can be tried", ": too few users")
+        return {"finding": finding, "rule": rule, "tells": {"thresholds": "too few users"}}
+    row = best.iloc[0]
+    what = f"{row['n_actions_least']:.0f} or more {named(label)} in {row['within_days']:.0f} days"
+    low, high = (row[f"late_difference_rate_ci_{end}"] for end in ("lower", "upper"))
+    holds = row["pvalue"] <= stats.MAX_FALSE and low * high > 0
+    early = phrases.points(row, "early_difference_rate")
+    later = phrases.points(row, "late_difference_rate")
+    where = "" if low == low else " (all began in one month, so no later users are known)"
+    often = "more" if row["late_difference_rate"] > 0 else "less"
+    finding = (
+        brief(f"Users with {what} {outcome.done} {often} often", ", later ones too")
+        if holds
+        else brief(f"No threshold of {named(label)} holds", f": the best, {what}, may be chance")
+    )
+    lost = 100 * (row["early_difference_rate"] - row["late_difference_rate"])
+    return {
+        "finding": finding,
+        "rule": rule,
+        "tells": {"thresholds": f"{what}: {'holds' if holds else 'no threshold holds'}"},
+        "details": (
+            f"The best of {len(table)} thresholds tried, {what}: {early} where it was looked for, "
+            f"{later} for later users{where}; the search made it look {lost:.1f} points too good "
+            f"(p {row['pvalue']:.3f}, the search allowed for).",
+        ),
+    }

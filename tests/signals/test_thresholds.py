@@ -1,0 +1,71 @@
+"""Thresholds: counts by hand, a planted one, and how often a search finds what is not there."""
+
+import numpy as np
+import pytest
+
+from mctlib import scan_thresholds
+from mctlib.contract import ParameterError
+from mctlib.signals.thresholds import _searched
+from tests.support.logs import log_of
+
+ASK = {"horizon": "40d", "as_of": "2026-12-31", "start": "start"}
+
+
+def crowd(seed, effect, n=1500):
+    """Users who begin over 100 days and act 0 to 8 times in their first week; those with 3 or more
+    win oftener by ``effect``."""
+    rng = np.random.default_rng(seed)
+    began, acts = rng.uniform(0, 100, n), rng.integers(0, 9, n)
+    won = rng.random(n) < 0.2 + effect * (acts >= 3)
+    rows = [(f"u{i}", "start", began[i]) for i in range(n)]
+    rows += [
+        (f"u{i}", "act", began[i] + day) for i in range(n) for day in rng.uniform(0, 7, acts[i])
+    ]
+    rows += [(f"u{i}", "won", began[i] + 35) for i in np.flatnonzero(won)]
+    return log_of(rows, unit="D", since="2025-01-01"), acts
+
+
+def test_a_planted_threshold_is_found_and_holds_for_later_users():
+    log, acts = crowd(1, 0.3)
+    result = scan_thresholds(log, "act", "won", **ASK)
+    table = result.thresholds.set_index(["n_actions_least", "within_days"])
+    assert table.loc[(3, 7), "n_exposed"] == (acts >= 3).sum()
+    assert table.loc[(3, 30), ["n_exposed", "n_unexposed"]].to_list() == [
+        (acts >= 3).sum(),
+        (acts < 3).sum(),
+    ]
+    best = result.thresholds[result.thresholds["best"]]
+    assert (best["n_actions_least"] == 3).all() and (best["pvalue"] < 0.01).all()
+    row = best.iloc[0]
+    assert row["late_difference_rate_ci_lower"] < 0.3 < row["late_difference_rate_ci_upper"]
+    assert result.finding.startswith("Users with 3 or more “act” in ")
+
+
+def test_a_search_among_nothing_says_so():
+    """Of 8 data sets without an effect a plain test of the best of all finds one too often."""
+    called, plain = 0, 0
+    for seed in range(8):
+        log, _ = crowd(100 + seed, 0.0, 600)
+        table = scan_thresholds(log, "act", "won", **ASK).thresholds
+        called += table["pvalue"].min() <= 0.05
+        ends = table["early_difference_rate_ci_lower"] * table["early_difference_rate_ci_upper"]
+        plain += bool((ends > 0).any())
+    assert called <= 2 and plain >= called
+
+
+def test_the_search_is_allowed_for_as_permutations_do():
+    """Of independent scores the smallest p-value is 1 - (1 - p)^m: here of 8, by the formula."""
+    rng = np.random.default_rng(0)
+    scores = rng.choice([-1.0, 1.0], (100, 8))
+    scores[:, 0] = np.r_[np.ones(63), -np.ones(37)]  # a score of 2.6, p .0093 alone
+    pvalue, size = _searched(scores)
+    assert size[0] == pytest.approx(2.6)
+    assert pvalue[0] == pytest.approx(1 - (1 - 0.0093) ** 8, abs=0.035)
+
+
+def test_what_cannot_be_asked():
+    log, _ = crowd(3, 0.0, 100)
+    with pytest.raises(ParameterError, match='event: event "atc" does not occur'):
+        scan_thresholds(log, "atc", "won", **ASK)
+    with pytest.raises(ParameterError, match="cannot be held against thresholds"):
+        scan_thresholds(log, "act", "won", **ASK | {"horizon": "3d"})

@@ -22,7 +22,8 @@ from mctlib.scorecard.meters import Meter, Meters
 from mctlib.scorecard.watching import Watched, matched
 from mctlib.stats.monitoring import change_between, weekly_alerts
 
-ACTIVATION, QUARTER, MONTHLY = "activation", "p25_days", "monthly_users"
+ACTIVATION, MONTHLY = "cohort.activation", "month.users"
+QUARTER = "p25_days"
 ALL = "all"
 YEAR = 52 * WEEK
 ENDS = ("", "_ci_lower", "_ci_upper")
@@ -114,11 +115,15 @@ def kpis(
     board = [meter for meter in meters.all if meter.key or meter.watched or meter.bad != "down"]
     board = [*board, *shown]
     names = {meter.name: meter for meter in board}
+    rule: dict[str, Any] = {
+        "threshold": {name: meter.threshold.warn for name, meter in names.items()},
+        "bad": {name: meter.bad for name, meter in names.items()},
+    }
     segments = sorted(set(weeks.counts["segment"]) - {ALL})
     judged = []
     for segment in [None, *(segments if len(segments) > 1 else [])]:
         table = weeks.of(segment)
-        found = weekly_alerts(table[table["metric"].isin(list(names))])
+        found = weekly_alerts(table[table["metric"].isin(list(names))], **rule)
         judged.append(found.assign(segment=segment or ALL))
     series = pd.concat(judged, ignore_index=True)
     own = watched.judged.set_index(["metric", "week"])["state"]

@@ -31,7 +31,8 @@ MONTH = 4  # weeks: active in one of them is active in the month
 NEAR_US = DAY_US  # of a record of the server: how far from it the event may lie
 SETTLED = 5  # weeks after which what is late has come
 LIFE = ["n_new", "n_returning", "n_resurrected", "n_dormant"]
-DAYS, STAYED = "days_active", "stayed"  # numbers of every log
+# numbers of every log; no name of a plan looks like these
+DAYS, STAYED = "week.days_active", "week.stayed"
 AT = " @ "  # between a micro-conversion and a platform
 
 

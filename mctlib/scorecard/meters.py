@@ -100,7 +100,7 @@ def meters_of(log: EventLog, plan: Plan) -> Meters:
     told = [meter.of for meter in found if meter.kind == "rate" and meter.per is None]
     for name, each in plan.micro_conversions.items():
         step = words[name]
-        known = any(_same(step, other) for other in (*told, active))
+        known = name in plan.metrics or any(_same(step, other) for other in (*told, active))
         if not known and not log.missing_events([step]):
             found.append(_of_micro(name, each, step))
     room = MATCHERS - 1

@@ -41,10 +41,10 @@ def test_weeks_count_as_a_naive_count_does():
     table = weeks.of().set_index("metric")
     assert table.loc["saved", "n"].tolist() == [len(t) for t in there]
     assert table.loc["saved", "n_success"].tolist() == [len(t & s) for t, s in zip(there, saved)]
-    assert table.loc["days_active", "value"].tolist() == pytest.approx(
+    assert table.loc["week.days_active", "value"].tolist() == pytest.approx(
         [len(d) / len(t) for d, t in zip(days, there)]
     )
-    assert table.loc["stayed", "n_success"].tolist() == [
+    assert table.loc["week.stayed", "n_success"].tolist() == [
         len(before & now) for before, now in zip(there, there[1:])
     ]
     life = weeks.life.groupby("week")[LIFE].sum()
@@ -290,7 +290,7 @@ def test_the_demos_answers_are_in_the_log_with_what_they_brought(demo_card):
 
 def test_the_demos_lifecycle_adds_up_to_its_month(demo_card):
     life = demo_card.lifecycle
-    month = demo_card.weeks.query("metric == 'monthly_users' and segment == 'all'")
+    month = demo_card.weeks.query("metric == 'month.users' and segment == 'all'")
     month = month.set_index("week")["value"]
     assert (life.set_index("week")["n_monthly"] == month[life["week"]]).all()
     assert len(life) == 56
@@ -298,7 +298,7 @@ def test_the_demos_lifecycle_adds_up_to_its_month(demo_card):
 
 def test_the_demos_year_is_told_with_intervals(demo_card):
     year = demo_card.year.set_index("metric")
-    lift = year.loc["activation"]
+    lift = year.loc["cohort.activation"]
     assert lift["change_ci_lower"] > 0
     assert not (demo_card.kpis["value"] > demo_card.kpis["value_ci_upper"]).any()
 

@@ -6,6 +6,7 @@ import pytest
 from mctlib import audit_events, diagnose_funnel
 from mctlib.contract import DataError, ParameterError
 from mctlib.funnel import corrected
+from mctlib.sources import demo
 from tests.support.tracking import World, plan_of
 
 AS_OF = "2026-05-24"
@@ -102,3 +103,16 @@ def test_two_parts_by_hand():
     assert row["corrected_rate"] == pytest.approx(0.5)
     assert row["recorded_rate"] == pytest.approx(0.75)
     assert row["corrected_rate_ci_upper"] == pytest.approx(0.5 + 0.25 * np.log(1.1))
+
+
+def test_the_demos_loss_is_put_back(demo_log):
+    """Truth is of users whose 14 days are over, the estimate of all: half an interval is free."""
+    steps = ["signed_up", "profile_completed", "resume_uploaded", "interview_scheduled"]
+    lost = audit_events(demo_log, as_of="2026-11-29").verdicts
+    asked = {"window": "14d", "as_of": "2026-11-29", "correct_for_loss": lost}
+    told = diagnose_funnel(demo_log, steps, **asked).corrected
+    truth = demo.truth()["funnel"].query("segment == 'all' and step > 1")["conversion_rate"]
+    off = abs(told["corrected_rate"].to_numpy() - truth.to_numpy())
+    width = told["corrected_rate_ci_upper"] - told["corrected_rate_ci_lower"]
+    assert (off < 0.75 * width).all()
+    assert (told["conversion_rate_ci_upper"].to_numpy()[:2] < truth.to_numpy()[:2]).all()

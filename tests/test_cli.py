@@ -282,7 +282,7 @@ def test_an_act_is_written_down_of_an_alert_that_can_be(project):
         ("alerts: {analyts: ALERT_URL}", '"analyts" is not among the plan\'s roles'),
         ("alerts: {analyst: 'https://x.example'}", "must be the name of an environment variable"),
         ("deliver: [{to: MAIL, pages: [god]}]", 'there is no page "god". Did you mean "good"?'),
-        ("deliver: [{to: MAIL, sa: pdf}]", 'unknown key "deliver, 0, sa"'),
+        ("deliver: [{to: MAIL, sa: pdf}]", '"deliver.0.sa" is not a field.'),
     ],
 )
 def test_a_packs_targets_are_checked_before_anything_runs(project, lines, said):
@@ -298,9 +298,9 @@ def test_a_row_of_the_timeline_is_added_to_its_file(project):
     try:
         add = ("timeline", "add", "tiny", "2026-03-09", "competitor", "instant, at once")
         assert "names no single CSV as its timeline" in sentence(call(*add))
-        data.write_text(before + "timeline: {path: exports/timeline.csv}\n")
+        data.write_text(before + "timeline: {path: exports/moves.csv}\n")
         assert "begin one with day,kind,label" in sentence(call(*add))
-        file = project / "exports/timeline.csv"
+        file = project / "exports/moves.csv"
         file.write_text("day,kind,label\n2026-03-02,release,5.1")  # no end of its last line
         assert call(*add).exit_code == 0
         assert file.read_text().splitlines()[1:] == [

@@ -150,7 +150,8 @@ def format_fault(format: str) -> str:
             " themselves, and the zone they mean into timezone."
         )
     try:
-        duckdb.execute("SELECT try_strptime('', ?)", [format])
+        with duckdb.connect() as con:
+            con.execute("SELECT try_strptime('', ?)", [format]).fetchall()
     except duckdb.Error:
         return "holds a sign that strptime does not know."
     signs = set(re.findall(r"%-?(\w)", format))

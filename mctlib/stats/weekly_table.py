@@ -172,7 +172,8 @@ def read_weekly(
             f'weekly: column "{column}" is missing; it takes metric, week, n, and n_success '
             f"of rates or value and variance of means.{nearest(column, weekly.columns)}"
         )
-    week = pd.to_datetime(weekly["week"], errors="coerce", format="mixed")
+    week = pd.to_datetime(weekly["week"], errors="coerce", format="mixed", utc=True)
+    week = week.dt.tz_localize(None)
     table = weekly[["metric", *numbers]].assign(week=week).reset_index(drop=True)
     try:
         table = table.astype(dict.fromkeys(numbers, float)).reindex(

@@ -241,6 +241,15 @@ def test_weeks_without_a_row_or_without_users_are_no_weeks():
     assert opened(weekly_alerts(empty)) == [17]
 
 
+def test_a_week_may_be_written_as_a_day_and_in_utc():
+    table = hand_made([*QUIET, 0.16])
+    plain = weekly_alerts(table, skip=["2025-02-05"])
+    texts = table.assign(week=table["week"].dt.strftime("%Y-%m-%d"))
+    for other in (texts, table.assign(week=table["week"].dt.tz_localize("UTC"))):
+        pd.testing.assert_frame_equal(weekly_alerts(other, skip=["2025-02-05"]), plain)
+    assert weekly_alerts(table.head(0)).empty
+
+
 def test_an_order_of_rows_does_not_matter():
     table = everything({"a": [0.16, 0.16], "b": [0.2, 0.2]})
     mixed = table.sample(frac=1, random_state=1)

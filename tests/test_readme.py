@@ -15,7 +15,7 @@ from mctlib.__main__ import main
 from mctlib.report.parameters import MODELS
 from tests.support.project import ROOT, mctlib
 
-README = (ROOT / "README.md").read_text("utf-8")
+README = "".join((ROOT / f"{folder}README.md").read_text("utf-8") for folder in ("", "params/"))
 PATH = ["signed_up", "profile_completed", "first_job_posted"]
 PROGRAM = ".venv/bin/python -m mctlib "
 

@@ -208,6 +208,7 @@ def _entries(log: EventLog, today: pd.Timestamp) -> pd.DataFrame:
     table = log.table("timeline").reindex(columns=["day", "kind", "label", "micro_conversions"])
     table["day"] = as_days(table["day"], "timeline: day")
     table["kind"] = table["kind"].astype(str).str.strip().str.lower()
+    table["label"] = table["label"].fillna(table["kind"])
     words = table["micro_conversions"]
     table["micro_conversions"] = words.where(words.map(lambda word: isinstance(word, str)), "")
     return table[table["day"] < today].sort_values("day", ignore_index=True)

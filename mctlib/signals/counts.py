@@ -17,7 +17,6 @@ START, FIRST_SIGNAL = 0, 1  # bits of the mask
 ACTIVITY = 9  # classes of active hours: 0, 1, 2 to 3, 4 to 7, 8 to 15, ..., 128 and more
 HOUR_US = DAY_US // 24
 ALIKE = ["stratum", "cohort", "activity"]  # in which users are made alike
-KEYS = ["pair", *ALIKE, "bucket", "exposed"]
 COUNTS = ["n_users", "sum_outcome", "sum_square"]
 
 
@@ -123,10 +122,10 @@ def walk_to_landmark(
 def count_landmarks(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
     """Kernel: matcher 0 is the start, then come the signals.
 
-    "cells": `KEYS` (cohort: months since 1970 of the start) -> n_users at risk, sum_outcome,
-    sum_square · "ever": of all whose time is over, by pair (the signal), bucket and exposed (if
-    ever) · "strata": stratum -> its value in each column · "started": n_users, n_pending, n_left
-    (by the first landmark) · "accounts": account -> n_users.
+    "cells": pair, stratum, cohort (months from 1970 to the start), activity, bucket, exposed ->
+    COUNTS of those at risk · "ever": pair (the signal), bucket, exposed (if ever) -> COUNTS of all
+    whose time is over · "strata": stratum -> its value in each column · "started": n_users,
+    n_pending, n_left (by the first landmark) · "accounts": account -> n_users.
     """
     of = Starts.of(j, ask)
     tables = []

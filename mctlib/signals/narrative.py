@@ -26,7 +26,6 @@ class Answer:
     """Tables of `Signals`, and what sentences need beside them."""
 
     signals: pd.DataFrame
-    sensitivity: pd.DataFrame
     watch: pd.DataFrame
     outcomes: Mapping[str, Outcome]
     candidates: Mapping[str, Candidate]

@@ -164,7 +164,6 @@ def signal_value(
     watch = to_watch(table, known)
     answer = Answer(
         signals=table,
-        sensitivity=sensitivity,
         watch=watch,
         outcomes={o.name: o for o, _ in asked},
         candidates=known,

@@ -501,6 +501,7 @@ def test_weeks_back_must_be_weeks(project):
         past_days("params/weekly.yaml", "3 months")
 
 
+@pytest.mark.integration
 def test_a_note_of_the_analyst_stands_under_the_sentence(tmp_path):
     root = make_project(tmp_path / "project")
     (root / "params/weekly.yaml").write_text(

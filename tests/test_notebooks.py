@@ -131,7 +131,7 @@ def test_nbconvert_gives_the_same_finding_where_editors_begin(path, monkeypatch)
 def test_a_run_gives_the_same_finding(tmp_path, monkeypatch):
     """The pack asks what the notebooks' own defaults ask."""
     monkeypatch.chdir(ROOT)
-    asked = {path.stem: {"params": f"params/{path.stem}.yaml"} for path in NOTEBOOKS}
+    asked = {name: {"params": f"params/{name}.yaml"} for name in MODELS} | {"guide": {}}
     pack = {"dataset": "demo", "as_of": "latest", "notebooks": asked}
     (tmp_path / "same.yaml").write_text(yaml.safe_dump(pack))
     record = run_pack(tmp_path / "same.yaml", outputs=tmp_path / "outputs")

@@ -133,12 +133,14 @@ def kpis(
     series["state"] = state.where(of_all & state.notna(), "")
     series["label"] = series["metric"].map({name: meter.label for name, meter in names.items()})
     series = series[series["value"].notna()]
+    kinds = series["metric"].map({name: meter.kind for name, meter in names.items()})
+    series["n"] = series["n"].where(kinds != "count", series["value"])
     last = series.groupby(["metric", "segment"], sort=False).tail(1)
     half = (last["rel_change_ci_upper"] - last["rel_change_ci_lower"]) / 2 * last["p0"]
     kind = last["metric"].map({name: meter.kind for name, meter in names.items()})
     top = np.where(kind == "rate", 1.0, np.inf)
     rows = last.assign(
-        n_counted=last["n"].where(kind != "count", last["value"]),
+        n_counted=last["n"],
         owner=last["metric"].map({name: meter.owner for name, meter in names.items()}),
         kind=kind,
         value_ci_lower=(last["value"] - half).clip(lower=0),

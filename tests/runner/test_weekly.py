@@ -216,7 +216,7 @@ onload = () => {
 def test_the_first_screen_of_every_page_answers(week, tmp_path):
     """Tiles end and the picture begins on it; before unfolding two screens, four on a phone."""
     shutil.copytree(folder(week), tmp_path / "run")
-    names = ["index", "funnel", "activation", "attribution", "roi"]
+    names = ["index", *NAMES]
     frames = [
         f'<iframe title="{name}" src="run/{name}.html" width="{wide}" height="{high}"></iframe>'
         for wide, high in ((1280, 800), (390, 844))
@@ -227,7 +227,7 @@ def test_the_first_screen_of_every_page_answers(week, tmp_path):
     looks = json.loads(html.unescape(re.search("<title>(.*?)</title>", dom)[1]))
     assert not requests
     for look, screen in zip(looks, [800] * len(names) + [844] * len(names)):
-        assert not look["wide"] and not look["scripts"] and look["words"] <= 420, look
+        assert not look["wide"] and not look["scripts"] and look["words"] <= 520, look
         assert look["screens"] <= (2.2 if screen == 800 else 4), look
         if look["name"] != "index":
             assert look["tiles"] <= (360 if screen == 800 else screen), look
@@ -235,7 +235,7 @@ def test_the_first_screen_of_every_page_answers(week, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("name", ["index", "audit", "funnel", "activation", "attribution", "roi"])
+@pytest.mark.parametrize("name", ["index", *NAMES])
 def test_no_page_asks_for_anything(week, name, tmp_path):
     dom, requests = visit(folder(week) / f"{name}.html", tmp_path)
     assert "<h1>" in dom and not requests

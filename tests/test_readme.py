@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
@@ -149,3 +150,14 @@ def test_the_table_of_parameters_names_what_the_notebooks_ask():
         for notebook in of:
             told[notebook] |= set(re.findall(r"`([a-z_]+)`", names))
     assert told == {name: {"dataset", *model.model_fields} for name, model in MODELS.items()}
+
+
+def test_the_readme_counts_the_notebooks_as_they_are():
+    words = {5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    pack = yaml.safe_load((ROOT / "params/weekly.yaml").read_text("utf-8"))["notebooks"]
+    questions = words[len(notebooks - {"guide"})]
+    assert f"is {words[len(notebooks)]} Jupyter notebooks" in README
+    assert f"{questions} questions and a guide" in README
+    assert f"runs the {words[len(pack)]} of the weekly pack" in README
+    assert set(re.findall(r"^\| \[`(\w+)`\]\(notebooks/", README, re.M)) == notebooks

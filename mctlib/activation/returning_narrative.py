@@ -123,11 +123,19 @@ def _tells(of: Returns, row: pd.Series, k: int) -> dict[str, str]:
     cohorts = of.curve[(of.curve["segment"] != "all") & (of.curve["period"] == k)]
     if len(cohorts) > 1:
         first, last = cohorts["retained_rate"].iloc[[0, -1]]
+        since, until = _cohorts(cohorts["segment"])
         told["cohorts"] = (
-            f"in {of.name(k)} from {100 * first:.0f} % ({called(cohorts['segment'].iloc[0])}) to "
-            f"{100 * last:.0f} % ({called(cohorts['segment'].iloc[-1])})"
+            f"in {of.name(k)} from {100 * first:.0f} % ({since}) to {100 * last:.0f} % ({until})"
         )
     return told
+
+
+def _cohorts(segments: pd.Series) -> list[str]:
+    """The first and the last cohort in words: "October 2025" where they are months."""
+    days = pd.to_datetime(segments, format="%Y-%m-%d", errors="coerce")
+    if (days.dt.day == 1).all():
+        return [f"{day:%B %Y}" for day in days.iloc[[0, -1]]]
+    return [called(name) for name in segments.iloc[[0, -1]]]
 
 
 def _details(of: Returns, row: pd.Series, k: int) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ def explain_change(
     completeness = completeness_table(found, split=bool(columns))
     course = course_table(tables["counts"], found)
     moved = narrative_first_change.Moved(
-        parts, whole, completeness, timeline, course, matchers, window_us, (before, after)
+        parts, whole, by_step, completeness, timeline, course, matchers, window_us, (before, after)
     )
     return Change(
         parts=parts,

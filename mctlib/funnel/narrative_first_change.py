@@ -37,6 +37,7 @@ class Moved:
 
     parts: pd.DataFrame
     total: pd.Series
+    by_step: pd.DataFrame
     completeness: pd.DataFrame
     timeline: pd.DataFrame
     course: pd.DataFrame
@@ -286,6 +287,17 @@ def _near(moved: Moved, kind: str) -> str:
 
 def _tells(moved: Moved) -> dict[str, str]:
     said = [f"{part} {signed(points)}" for part, points in moved.effects.items()]
-    listed = f"{', '.join(said)} points" if said else "nothing that is no chance"
-    before, after = (100 * moved.total[f"{name}_rate"] for name in ("before", "after"))
-    return {"parts": listed, "steps": f"from {before:.1f} % to {after:.1f} %"}
+    listed = f"{', '.join(said)} points" if said else "nothing beyond chance"
+    return {"parts": listed, "steps": _where(moved)}
+
+
+def _where(moved: Moved) -> str:
+    """The step whose behaviour or tracking added or took most, and whether that may be chance."""
+    table = moved.by_step[moved.by_step["step"] > 1].dropna(subset=["total_effect_rate"])
+    if table.empty:
+        return "too few users to tell"
+    row = table.loc[table["total_effect_rate"].abs().idxmax()]
+    sure = row["total_effect_rate_ci_lower"] * row["total_effect_rate_ci_upper"] > 0
+    chance = "" if sure else " (may be chance)"
+    size = signed(100 * row["total_effect_rate"])
+    return f"most at {named(row['event'])}: {row['part']} {size} points{chance}"

@@ -72,7 +72,7 @@ def plot_activation_curves(
     if waiting:
         _write_below(ax, "users still waiting and in view", 0, (-9, -44), color=style.MUTED)
     ax.set(xticks=ticks, xlim=(0, last), ylim=(0, None))
-    ax.set(xlabel="days since start", ylabel="activated")
+    ax.set(xlabel="days since start", ylabel="share who have it")
     ax.xaxis.labelpad = 2
     style.percent(ax.yaxis)
     style.label_ends(ax, ends)
@@ -151,7 +151,7 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     if table.empty:
         return style.nothing("No early micro-conversion can be compared.", ax)
     y = style.forest(ax, table, label="signal", value="effect_rate")
-    style.hollow(ax, table["naive_effect_rate"], y, style.WARN, zorder=1)
+    style.hollow(ax, table["naive_effect_rate"], y, style.GREY, zorder=1)
     low, high = style.ends_of(table, "rmst_difference_days")
     sure = (table["qvalue"].to_numpy() < 0.05) & (low * high > 0)
     for at, *days, is_sure in zip(y, table["rmst_difference_days"], low, high, sure):
@@ -165,12 +165,12 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
         style.write(ax, words, (1.01, 1), (0, 4), color=style.MUTED, **above)
     style.write(ax, "\u25cf by landmark", (0, 1), (0, 4), color=style.ACCENT, **above)
     style.write(
-        ax, "\u25cb ever against never (misleading)", (0, 1), (112, 4), color=style.ACT, **above
+        ax, "\u25cb ever against never (misleading)", (0, 1), (112, 4), color=style.MUTED, **above
     )
     ax.margins(x=0.08)
     style.percentage_points(ax.xaxis)
     ax.set_xlabel(
-        "activated: with the early signal minus without, percentage points (95 % interval)"
+        "share who have it: with the early signal minus without, percentage points (95 % interval)"
     )
     return ax
 

@@ -150,9 +150,10 @@ def _draw_gain(
     low, high = (np.r_[0.0, side] for side in style.ends_of(path[after], "gain_amount"))
     style.band(ax, end, low, high, style.ACCENT)
     ax.plot(end, gain, color=style.ACCENT, lw=2)
-    cost, paid, currency = 0.0, np.nan, ""
+    cost, paid, currency, chance = 0.0, np.nan, "", ""
     if money is not None:
         cost, paid, currency = money[["cost_amount", "payback_days", "currency"]].iloc[0]
+        chance = _may_be_chance(money.iloc[0])
     if cost > 0:
         ax.hlines(cost, day[0], end[-1], color=style.GREY, lw=1, ls="--")
         words = f"cost {headlines.money(cost, currency)}"
@@ -161,9 +162,9 @@ def _draw_gain(
         ax.plot(of_change + paid, cost, "o", color=style.INK, ms=7)
         told = "paid back on" if gain[-1] >= cost else "covered its cost by"  # and lost it again
         at = (of_change + paid, cost)
-        words = f"{told} day {paid:.0f}"
+        words = f"{told} day {paid:.0f}{chance}"
         if style.narrow():  # beside the words of the cost
-            words = words.replace(" on ", "\non ").replace(" by ", "\nby ")
+            words = words.replace(" on ", "\non ").replace(" by ", "\nby ").replace(" (", "\n(")
         style.write(ax, words, at, (-8, 6), ha="right", color=style.INK)
     ax.axhline(0, color=style.MUTED, lw=1)
     ax.set_ylim(top=max(ax.get_ylim()[1], 1.4 * cost))  # room for the words at the cost
@@ -172,6 +173,14 @@ def _draw_gain(
     style.money_or_counts(ax.yaxis)
     brought = f"brought\n{headlines.money(gain[-1], currency)}"
     style.label_ends(ax, [style.End(end[-1], gain[-1], brought, style.ACCENT)])
+
+
+def _may_be_chance(money: pd.Series) -> str:
+    """What stands behind the day on which it had paid, where the return is not clear."""
+    if money["roi_ci_lower"] > 0:
+        return ""
+    soonest = money["payback_days_ci_lower"]
+    return f" ({soonest:.0f} or later)" if np.isfinite(soonest) else " (may be chance)"
 
 
 def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:

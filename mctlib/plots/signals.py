@@ -32,19 +32,19 @@ def plot_signals(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = M
     y = style.forest(ax, table, label="signal", value="risk_ratio", zero=1.0)
     plain = table["naive_risk_ratio"].to_numpy(float)
     drawn = np.clip(plain, 1 / FAR, FAR)
-    ax.hlines(y, table["risk_ratio"], drawn, color=style.WARN, lw=1, ls=":", zorder=1)
-    ax.plot(drawn, y, "D", color="white", mec=style.WARN, ms=6, zorder=1)
+    ax.hlines(y, table["risk_ratio"], drawn, color=style.GREY, lw=1, ls=":", zorder=1)
+    ax.plot(drawn, y, "D", color="white", mec=style.GREY, ms=6, zorder=1)
     for at, ratio, verdict in zip(y, plain, table["verdict"]):
         if ratio > FAR:
             words = f"{ratio:,.0f}\u00d7" if np.isfinite(ratio) else "no limit"
-            style.write(ax, words, (FAR, at), (-8, -14), ha="right", color=style.ACT)
+            style.write(ax, words, (FAR, at), (-8, -14), ha="right", color=style.MUTED)
         style.write_right(ax, at, verdict, color=COLOURS.get(verdict, style.MUTED))
     above = {"within": "axes fraction"}
     style.write(ax, "\u25cf like with like", (0, 1), (0, 4), color=style.ACCENT, **above)
     shift = (110, 4)
-    style.write(ax, "\u25c7 ever against never", (0, 1), shift, color=style.ACT, **above)
+    style.write(ax, "\u25c7 ever against never", (0, 1), shift, color=style.MUTED, **above)
     _times(ax)
-    ax.set_xlabel("times as many with it as without it (95 % interval)")
+    ax.set_xlabel("times as many with it as without it (range)")
     return ax
 
 

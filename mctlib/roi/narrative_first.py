@@ -40,7 +40,7 @@ def read_first(answer: Answer) -> dict[str, Any]:
     """The fields of a `Result` that stand above the tables."""
     return {
         "finding": _finding(answer),
-        "headlines": (_effect(answer), *_returned(answer)),
+        "headlines": _headlines(answer),
         "actions": tuple(_actions(answer)),
         "tells": _tells(answer),
         "how_sure": tuple(_how_sure(answer)),
@@ -119,6 +119,12 @@ def _verdict(answer: Answer) -> Verdict:
     return "sure" if answer.ladder.effect == SHOWN else "not clear"
 
 
+def _headlines(answer: Answer) -> tuple[Headline, ...]:
+    """The return first, where money is told: whether it paid is what is asked."""
+    returned = _returned(answer)
+    return (*returned[:1], _effect(answer), *returned[1:])
+
+
 def _effect(answer: Answer) -> Headline:
     best, panel = answer.ladder.best, answer.panel
     unit, times = UNITS[panel.kind]
@@ -129,7 +135,7 @@ def _effect(answer: Answer) -> Headline:
     up = best is not None and best.effect > 0
     return Headline(
         name="effect",
-        label=f"{upper(_change(answer))}, {_whom(answer)}",
+        label=f"Effect of {_change(answer)}",
         value=value,
         low=low,
         high=high,
@@ -138,7 +144,7 @@ def _effect(answer: Answer) -> Headline:
         verdict=_verdict(answer),
         tone="neutral" if not sure else "wanted" if up else "unwanted",
         act=sure and not up,
-        note=f"{_metric(answer)}, {count((panel.weeks.index >= 0).sum(), 'week')} after",
+        note=f"{_whom(answer)}, {count((panel.weeks.index >= 0).sum(), 'week')} after",
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mctlib.headlines import Action, Headline, brief
+from mctlib.phrases import PLATFORMS
 from mctlib.runner.courses import Course, courses, line
 from mctlib.runner.execute import read_notebook
 from mctlib.runner.record import Report, RunRecord
@@ -30,6 +31,9 @@ HEADER = "mct-header"  # class of what `report.header` shows
 COLOUR = re.compile(r"var\(--([a-z-]+),#[0-9a-f]{6}\)")
 NAMESPACES = ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 SHOWN = "mctlib_shown"  # what `report` says of a drawing or a table
+QUOTED = re.compile("\u201c(.+?)\u201d")
+PLATFORM = re.compile(rf"(?<!\w)(?:{'|'.join(PLATFORMS.values())})(?!\w)")
+REASON = re.compile(": (?![^\u201c]*\u201d)")  # not inside a name
 FRESH = 2  # days that data may be old and still be called fresh
 WORDS = {  # of the analyst's part, each explained once where it occurs
     "interval": "holds the true number 95 times in 100; above it is called the range",
@@ -172,25 +176,53 @@ def _exporter() -> Any:
 
 
 def things(record: RunRecord, past: Courses) -> list[Thing]:
-    """What needs somebody: of each report the first thing to do about a number that asks for it."""
-    found = []
+    """What needs somebody: of each report the first thing to do about a number that asks for it.
+
+    What several reports ask of one role about one event on one platform is told once, and what may
+    be chance comes last.
+    """
+    found: list[Thing] = []
     for report in record.notebooks:
         bad = {c.now.name: c.now for c in past.get(report.name, ()) if c.now.act}
         mine = [Thing(report, bad[a.about], a) for a in report.actions if a.about in bad]
-        found += [*mine, *(Thing(report, headline, None) for headline in bad.values())][:1]
-    return found
+        first = [*mine, *(Thing(report, headline, None) for headline in bad.values())][:1]
+        found += [thing for thing in first if not any(_same(thing, other) for other in found)]
+    return sorted(found, key=lambda thing: not _urgent(thing))
+
+
+def _urgent(thing: Thing) -> bool:
+    """Whether it surely needs somebody."""
+    return thing.headline.kind == "bad"
+
+
+def _same(thing: Thing, other: Thing) -> bool:
+    """Whether both ask one role about one event on one platform."""
+    one, two = thing.action, other.action
+    if one is None or two is None or one.role != two.role:
+        return False
+    patterns = (QUOTED, PLATFORM)
+    return all(set(each.findall(one.text)) & set(each.findall(two.text)) for each in patterns)
 
 
 def _summary(found: Sequence[Thing], record: RunRecord) -> str:
     failed = [report.title for report in record.notebooks if report.status != "good"]
     if failed:
         return brief(f"{len(failed)} of {len(record.notebooks)} pages failed", f": {failed[0]}")
-    if not found:
-        return brief("Nothing needs you", ": no number asks for somebody")
-    said = [f"{h.label} ({h.whole})" for _, h, _ in found]
-    n = f"{len(found)} thing{' needs' if len(found) == 1 else 's need'} you: "
-    first, *more = said
+    urgent = [thing for thing in found if _urgent(thing)]
+    if not urgent:
+        why = "what asks for somebody may be chance" if found else "no number asks for somebody"
+        return brief("Nothing surely needs you" if found else "Nothing needs you", f": {why}")
+    first, *more = [_to_do(thing) for thing in urgent[:2]]
+    n = "1 thing needs you: " if not more else f"{len(urgent)} things need you, first: "
     return brief(f"{n}{first}", *(f"; {text}" for text in more))
+
+
+def _to_do(thing: Thing) -> str:
+    """What to do as a clause, without its reason; where nothing is known to do, the number."""
+    if thing.action is None:
+        return f"{thing.headline.label} ({thing.headline.whole})"
+    text = REASON.split(thing.action.text)[0].removesuffix(".")
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def of_run(record: RunRecord, past: Courses) -> str:
@@ -204,7 +236,8 @@ def of_all(runs: Sequence[RunRecord], notes: Sequence[str], folder: Path) -> str
     """The index of all runs, newest first, in a folder."""
     packs: dict[str, list[Kept]] = {}
     for run in runs:
-        kept = Kept(run, os.path.relpath(run.folder, folder), len(things(run, courses(run, []))))
+        n_things = sum(map(_urgent, things(run, courses(run, []))))
+        kept = Kept(run, os.path.relpath(run.folder, folder), n_things)
         packs.setdefault(run.pack, []).append(kept)
     latest: dict[str, list[tuple[Report, Course]]] = {}
     for pack, rows in packs.items():

@@ -69,7 +69,7 @@ def _headlines(of: Meanings, everyone: pd.Series | None, best: pd.Series | None)
         found.append(
             Headline(
                 name="disagreement",
-                label=f"{of.word}: users the teams disagree on",
+                label=f"Users the teams disagree on: {of.word}",
                 **ranged(everyone, "disagreement_rate", 100),
                 unit="%",
                 n=int(everyone["n_users"]),
@@ -80,7 +80,7 @@ def _headlines(of: Meanings, everyone: pd.Series | None, best: pd.Series | None)
         found.append(
             Headline(
                 name="best definition",
-                label=f"Best at foretelling {of.outcome.noun}: {best['team']}'s",
+                label=f"Best at foretelling {of.outcome.noun}: {best['team']}'s definition",
                 **ranged(best, "risk_ratio"),
                 unit="\u00d7",
                 against=Against("group", 1.0, "without it"),
@@ -94,7 +94,7 @@ def _headlines(of: Meanings, everyone: pd.Series | None, best: pd.Series | None)
 
 def _actions(of: Meanings, best: pd.Series | None) -> list[Action]:
     text = f"Agree on one meaning of {of.word}"
-    tail = f": begin from {best['team']}'s" if best is not None else ""
+    tail = f": begin from {best['team']}'s definition" if best is not None else ""
     return [Action(text=f"{text}{tail}.", role="Team leads", about="disagreement")]
 
 

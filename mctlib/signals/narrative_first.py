@@ -180,7 +180,9 @@ def _tells(answer: Answer) -> dict[str, str]:
     told = told or f"{signals} of {len(head)} are signals"
     watch = answer.watch["act"].value_counts()
     keep = len(answer.watch) - watch.get(STOP, 0) - watch.get(LOOK, 0)
+    many = "as much" if answer.outcome.amount else "as many"
     found = {
+        "picture": f"With the step against without it: how many times {many} {answer.outcome.noun}",
         "signals": f"{told}, {vanity or 'none'} only look{'s' * (vanity == 1)} good",
         "watch": f"{keep or 'none'} to keep, {watch.get(STOP, 0) or 'none'} to stop",
     }

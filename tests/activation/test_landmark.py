@@ -482,5 +482,7 @@ def test_picture_shows_both_figures(world):
     assert {"● by landmark", "○ ever against never (misleading)"} <= {
         t.get_text() for t in ax.texts
     }
+    (plain,) = [t for t in ax.texts if "misleading" in t.get_text()]
+    assert plain.get_color() == plots.style.MUTED and "activated" not in ax.get_xlabel()
     assert plots.plot_landmark(result.signals.iloc[:0]).texts
     plt.close("all")

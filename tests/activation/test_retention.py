@@ -36,6 +36,14 @@ def test_back_is_in_that_very_period_and_not_later():
     assert returned.index.max() == 11
 
 
+def test_cohorts_of_months_are_called_by_their_month():
+    rows = [(f"{at}{i}", "start", 1.0 * at) for at in (0, 31) for i in range(12)]
+    rows += [("00", "visit", 9.0), ("310", "visit", 40.0)]
+    result = retention(log_of(rows, unit="D"), **ASK, by="month")
+    told = result.tells["cohorts"]
+    assert "(January 2026) to" in told and told.endswith("(February 2026)"), told
+
+
 @pytest.mark.parametrize(("as_of", "known"), [("2026-01-14", 1), ("2026-01-13", 0)])
 def test_a_period_counts_from_the_day_it_is_over(as_of, known):
     result = retention(log_of(crowd(u0=[8.0]), unit="D"), **ASK | {"as_of": as_of})

@@ -1079,3 +1079,4 @@ def test_of_many_months_the_newest_are_drawn():
     newest = ("Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov")
     assert said == {f"{month} 2026" for month in newest}
     assert ax.get_title("left") == "The 8 newest of 14"
+    assert ax.get_ylabel() == "share who have it", "teams disagree on what activated means"

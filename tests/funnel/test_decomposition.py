@@ -146,6 +146,7 @@ def test_lost_events_are_put_back_by_hand():
     assert (told.label, told.note) == ("Hidden by lost iOS events", "50 % of \u201cb\u201d lost")
     assert result.actions[0].text == "Mend iOS: it loses 50 % of \u201cb\u201d."
     assert result.actions[0].state == "since about 2 February"
+    assert result.tells["steps"] == "most at \u201cb\u201d: tracking \u22128.1 points"
 
 
 def test_losses_are_told_although_nothing_moved():
@@ -163,6 +164,9 @@ def test_losses_are_told_although_nothing_moved():
         "80.0 % with these."
     )
     assert result.actions[0].state == "", "always"
+    assert result.tells["parts"] == "nothing beyond chance"
+    assert result.tells["steps"].startswith("most at \u201cb\u201d: ")
+    assert result.tells["steps"].endswith(" points (may be chance)")
 
 
 def test_where_a_segment_has_lost_all_of_an_event_nothing_can_be_put_back():

@@ -747,6 +747,18 @@ def test_pictures_show_every_week_and_every_rung():
     assert {f"paid back on day {paid.money['payback_days'].iloc[0]:.0f}", "cost 12,000"} <= {
         t.get_text() for t in figure.axes[2].texts
     }
+    assert [h.name for h in paid.headlines] == ["return", "effect", "paid back"]
+    days = paid.money[["payback_days", "payback_days_ci_lower"]].iloc[0]
+    unclear = paid.money.assign(roi_ci_lower=-0.1)
+    for soonest, words in (
+        (days.iloc[1], f" ({days.iloc[1]:.0f} or later)"),
+        (np.nan, " (may be chance)"),
+    ):
+        told = unclear.assign(payback_days_ci_lower=soonest)
+        figure = plots.plot_before_after(paid.path, money=told, change_at=str(change.date()))
+        assert f"paid back on day {days.iloc[0]:.0f}{words}" in {
+            t.get_text() for t in figure.axes[2].texts
+        }
     ax = plots.plot_rungs(result.rungs, kind=result.kind)
     known = result.rungs[result.rungs["effect"].notna()]
     assert (

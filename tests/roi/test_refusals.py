@@ -194,7 +194,9 @@ def test_a_timeline_is_read_as_people_write_it():
     )
     prompts = ask(kind="intervention", label="prompts", day=change)
     assert prompts.finding.startswith("Prompts (7 July) lifted")
-    assert prompts.headlines[0].label == "Prompts (7 July), a users"
+    told = prompts.headlines[0]
+    assert (told.name, told.label) == ("effect", "Effect of prompts (7 July)")
+    assert told.note == "a users, 12 weeks after"
     assert ask(kind="Outage", label="TRACKING lost").verdict == "not supported"
     assert "Coincidence, not cause: release on 2025-03-03." in ask(label=np.nan).caveats
     with pytest.raises(DataError, match='timeline: day: "soon" is not a day'):

@@ -1,10 +1,11 @@
 """A headline over the runs: its course, what is new, and data that were told anew."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from mctlib.headlines import Against, Headline
+from mctlib.headlines import Action, Against, Headline
 from mctlib.runner.courses import courses, line, mark_restated
 from mctlib.runner.pages import of_all, of_run, things
 from mctlib.runner.record import Report, RunRecord
@@ -123,4 +124,55 @@ def test_a_row_has_the_state_of_its_own_number_and_says_nothing_of_no_run_before
 def test_what_may_be_chance_may_need_somebody_all_the_same():
     now = run_of("2026-03-15", 20.4, verdict="not clear", act=True)
     page = of_run(now, courses(now, []))
-    assert '<li class="card unsure">' in page and "1 thing needs you" in page
+    assert '<li class="card unsure">' in page and "Nothing surely needs you" in page
+
+
+def asking(*actions, unsure=()):
+    """A run of one report an action, each about a number that asks for somebody."""
+    run = run_of("2026-03-15", 20.4, verdict="sure", tone="unwanted", act=True)
+    (report,) = run.notebooks
+    run.notebooks = []
+    for k, (text, role) in enumerate(actions):
+        headline = report.headlines[0]
+        if k in unsure:
+            headline = replace(headline, verdict="not clear")
+        action = Action(text=text, role=role, about="rate")
+        run.notebooks.append(
+            replace(report, name=f"page {k}", headlines=[headline], actions=[action])
+        )
+    return run
+
+
+MEND = ("Mend \u201cA step\u201d and \u201cB step\u201d on Android.", "Collector")
+
+
+def summary_of(run):
+    return re.search('<p class="lead">(.*?)</p>', of_run(run, courses(run, [])))[1]
+
+
+def test_the_index_begins_with_the_first_two_things_to_do():
+    test = ("Test \u201cC: step\u201d: it may help.", "Lead")
+    said = summary_of(asking(("Ask them.", "Lead"), MEND, test, unsure=[0]))
+    assert said == (
+        "2 things need you, first: mend \u201cA step\u201d and \u201cB step\u201d on Android; "
+        "test \u201cC: step\u201d."
+    ), "what may be chance is not counted, and comes last"
+    assert summary_of(asking(MEND)).startswith("1 thing needs you: mend \u201cA step\u201d")
+    long = (f"Ask {'again ' * 25}.", "Lead")
+    assert len(summary_of(asking(MEND, long)).split()) <= 25
+
+
+@pytest.mark.parametrize(
+    ("other", "n"),
+    [
+        (("Mend Android: it loses \u201cB step\u201d.", "Collector"), 1),
+        (("Mend Android: it loses \u201cB step\u201d.", "Lead"), 2),
+        (("Mend iOS: it loses \u201cB step\u201d.", "Collector"), 2),
+        (("Mend Android: it loses \u201cC step\u201d.", "Collector"), 2),
+        (("Mend \u201cB step\u201d.", "Collector"), 2),
+    ],
+)
+def test_what_two_pages_ask_of_one_role_is_one_card(other, n):
+    run = asking(MEND, other)
+    told = things(run, courses(run, []))
+    assert len(told) == n and told[0].report.name == "page 0"

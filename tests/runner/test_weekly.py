@@ -115,7 +115,9 @@ def test_what_lost_android_events_hide_is_told_whatever_the_weeks_compared(week,
     (funnel,) = [r for r in week.notebooks if r.name == "funnel"]
     assert "ost Android events hide" in funnel.finding["finding"]
     index = (folder(week) / "index.html").read_text()
-    assert "Hidden by lost Android events" in index[: index.index("<table")]
+    cards = index[: index.index("<table")]
+    assert cards.count("on Android") == 2 and "first: mend \u201cProfile completed\u201d" in cards
+    assert "Hidden by lost" not in cards, "one card says what three pages ask of the same role"
     course = table(week, "funnel", "course").set_index("cohort")
     hidden = course["mended_rate"] / course["reached_rate"]
     began = f"{pd.Timestamp(truth['tracking_loss']['released']):%Y-%m-%d}"

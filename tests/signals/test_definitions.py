@@ -56,6 +56,12 @@ def test_a_table_by_hand():
         "Teams disagree about the term on 50 of 100 users; Product's meaning foretells users with "
         "“won” best."
     )
+    labels = [headline.label for headline in result.headlines]
+    assert labels == [
+        "Users the teams disagree on: the term",
+        "Best at foretelling users with \u201cwon\u201d: Product's definition",
+    ]
+    assert result.actions[0].text.endswith(": begin from Product's definition.")
     assert result.details[0].startswith(
         "Of 100 users whom Marketing counts, 60 have no “meet in 20 days”, which is what Product"
     )

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from mctlib import signal_value
+from mctlib import plots, signal_value
 from mctlib.contract import ParameterError
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
@@ -111,6 +111,14 @@ def test_a_harmful_one_is_named_as_a_good_one_is():
     assert result.headlines[0].act and result.headlines[0].tone == "unwanted"
     assert result.actions[0].text.startswith("Find out why “harm” goes with 0.")
     assert result.watch["act"].iloc[0] == "look into"
+    ax = plots.plot_signals(result.signals)
+    (diamonds,) = [line for line in ax.lines if line.get_marker() == "D"]
+    plain = [diamonds.get_mec(), *(t.get_color() for t in ax.texts if "ever" in t.get_text())]
+    assert plain == [plots.style.GREY, plots.style.MUTED], "orange means that somebody must act"
+    (harm,) = [t for t in ax.texts if t.get_text() == "harmful"]
+    assert harm.get_color() == plots.style.ACT
+    assert ax.get_xlabel() == "times as many with it as without it (range)"
+    assert result.tells["picture"].endswith("how many times as many renewals")
 
 
 def test_leaving_is_an_outcome_of_which_less_is_better():

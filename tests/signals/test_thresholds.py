@@ -41,6 +41,12 @@ def test_a_planted_threshold_is_found_and_holds_for_later_users():
     assert result.finding.startswith("Users with 3 or more “act” in ")
 
 
+def test_what_cannot_be_made_alike_is_said():
+    log, _ = crowd(1, 0.3, 300)
+    said = str(scan_thresholds(log, "act", "won", **ASK).caveats)
+    assert "Activity could not be made alike" in said
+
+
 def test_a_search_among_nothing_says_so():
     """Of 8 data sets without an effect a plain test of the best of all finds one too often."""
     called, plain = 0, 0

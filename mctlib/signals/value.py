@@ -46,7 +46,8 @@ class Signals(Result):
     ========================= ===== ================================================================
     outcome, signal
     landmark_days             days  after the start, by which users had the signal or not
-    n_exposed, n_unexposed          users still at risk then; missing below 10
+    n_exposed, n_unexposed          users still at risk then; both, and the last two shares, are
+                                    missing where one side has 1 to 9
     exposed_rate ± ...        0-1   with the outcome later, if all had it; unexposed_rate ±: if none
                                     had (standardised). Of revenue: money a user
     naive_risk_ratio ±        x     ever against never, as dashboards count
@@ -204,7 +205,8 @@ def _compared(
             continue
         sides = sides_of(cells[at], counts["strata"], clock.adjust)
         unexposed, exposed = sides.at_risk
-        told = {"n_exposed": _told(exposed), "n_unexposed": _told(unexposed)}
+        small = any(0 < side < MIN_USERS for side in sides.at_risk)
+        told = {} if small else {"n_exposed": exposed, "n_unexposed": unexposed}
         known = (reach.n_accounts, not outcome.amount)
         if us != candidates[k].landmarks[0]:
             if sides.enough:
@@ -213,7 +215,8 @@ def _compared(
             continue
         row = naive(ever[k], *known) | (measures(sides, *known) if sides.enough else {})
         use = {"without_use_rate": _without_use(cells[at], steps[k], clock)}
-        rows.append(name | told | row | use | {"comparable_rate": sides.comparable})
+        use |= {"comparable_rate": sides.comparable}
+        rows.append(name | told | row | ({} if small else use))
     return _table(rows, COLUMNS), _table(others, OTHERS), reach
 
 
@@ -225,11 +228,6 @@ def _without_use(cells: pd.DataFrame, step: Step, clock: Clock) -> float:
     return float(
         exposed.loc[exposed["activity"] == 0, "n_users"].sum() / max(exposed["n_users"].sum(), 1)
     )
-
-
-def _told(n: float) -> float:
-    """A number of users, missing where it is of a few."""
-    return np.nan if 0 < n < MIN_USERS else n
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

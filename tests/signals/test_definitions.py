@@ -107,6 +107,13 @@ def test_no_small_combination_is_told_or_follows(few):
     assert few not in set(result.overlap["n_users"])
 
 
+def test_of_fewer_than_ten_users_nothing_is_told():
+    rows = rows_of(7, meet=(range(3), 5.0), click=(range(2), 3.0), won=(range(4), 30.0))
+    result = compare_definitions(log_of(rows, unit="D"), TEAMS, "won", **ASK)
+    for table in (result.definitions, result.overlap, result.disagreement, result.months):
+        assert table.select_dtypes("number").isna().all(axis=None)
+
+
 def test_the_demo_s_three_teams(demo_log):
     """Rates as a query of its own counts them; what the demo planted orders the definitions."""
     asked = {"horizon": "60d", "as_of": "2026-11-29", "competing": "account_deleted"}

@@ -66,9 +66,12 @@ def test_users_whose_horizon_is_not_over_are_pending():
 
 
 def test_people_of_fewer_than_ten_are_not_told():
+    """Nor does the other side, or a share of them, give them back."""
     rows = starts() + group("tip", range(4), 1.0) + group("won", range(50), 20.0)
-    found = row(signal_value(log_of(rows, unit="D"), ["tip"], "won", **ASK))
-    assert np.isnan(found["n_exposed"]) and found["verdict"] == "not enough data"
+    rows += group("use", range(3), 1.0) + group("most", range(96), 1.0)
+    table = signal_value(log_of(rows, unit="D"), ["tip", "most"], "won", **ASK).signals
+    hidden = ["n_exposed", "n_unexposed", "comparable_rate", "without_use_rate"]
+    assert table[hidden].isna().all(axis=None) and set(table["verdict"]) == {"not enough data"}
 
 
 def test_nobody_of_the_exposed_succeeds():

@@ -223,6 +223,7 @@ def _definitions(
     table["qvalue"] = stats.fdr(table["pvalue"])
     low, high = table["risk_ratio_ci_lower"], table["risk_ratio_ci_upper"]
     sure = pd.Series(stats.differs(low, high, table["qvalue"], same=1), table.index)
+    sure &= ~(table["out_of_time_gain_ci_upper"] <= 0)  # of no use for later users
     wanted = (table["risk_ratio"] > 1) == outcome.wanted
     table["foretells"] = np.select([sure & wanted, sure], ["yes", "the other way"], "not sure")
     # where no later users are known, by the size of the ratio

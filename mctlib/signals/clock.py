@@ -17,6 +17,11 @@ from mctlib.signals.counts import Landmarks, count_landmarks
 from mctlib.signals.outcomes import Known, Outcome, known_of
 from mctlib.tracking_plan.plan import Plan
 
+UNLIKE = (
+    "Activity could not be made alike: the tracking plan names no `active`, and there is no event "
+    "that is not asked about."
+)
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -80,7 +85,7 @@ def active_step(
     """What an active user does: as the plan says, else whatever nothing is asked about.
 
     Not what is asked about: of users who were as active by then, those with one micro-conversion
-    have less of another, and would look worse for it.
+    have less of another, and would look worse for it. None where nothing is left.
     """
     if clock.active:
         return clock.active
@@ -88,6 +93,13 @@ def active_step(
     taken = {name for step in asked for name in step.names}
     others = [{"event": name} for name in log.event_names if name not in taken]
     return log.step(others) if others else None
+
+
+def not_alike(
+    log: EventLog, clock: Clock, outcome: Outcome, signals: Sequence[Step]
+) -> tuple[str, ...]:
+    """What is to be said where users' activity cannot be made alike."""
+    return () if active_step(log, clock, outcome, signals) else (UNLIKE,)
 
 
 def count(

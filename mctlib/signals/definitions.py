@@ -18,7 +18,7 @@ from mctlib.phrases import day, window
 from mctlib.results import MIN_USERS, Result
 from mctlib.signals.alike import measures, sides_of
 from mctlib.signals.candidates import USUAL, plan_of
-from mctlib.signals.clock import Clock, Reach, count, read_clock
+from mctlib.signals.clock import Clock, Reach, count, not_alike, read_clock
 from mctlib.signals.counts import COUNTS, count_combinations
 from mctlib.signals.definitions_narrative import Meanings, told_definitions
 from mctlib.signals.outcomes import Outcome, read_outcome
@@ -150,7 +150,7 @@ def compare_definitions(
         lacking=told.lacking(str(best["team"].iloc[0])) if len(best) else None,
         reach=reach,
         by_account=bool(clock.accounts),
-        said=log.caveats(as_of),
+        said=(*log.caveats(as_of), *not_alike(log, clock, asked, steps)),
         until=day(log.as_of(as_of)),
     )
     return Definitions(
@@ -223,6 +223,7 @@ def _definitions(
     table["qvalue"] = stats.fdr(table["pvalue"])
     low, high = table["risk_ratio_ci_lower"], table["risk_ratio_ci_upper"]
     sure = pd.Series(stats.differs(low, high, table["qvalue"], same=1), table.index)
+    sure &= ~(table["out_of_time_gain_ci_upper"] <= 0)  # of no use for later users
     wanted = (table["risk_ratio"] > 1) == outcome.wanted
     table["foretells"] = np.select([sure & wanted, sure], ["yes", "the other way"], "not sure")
     # where no later users are known, by the size of the ratio

@@ -12,7 +12,7 @@ from mctlib.contract import as_window
 from mctlib.headlines import named
 from mctlib.phrases import DAY_US
 from mctlib.signals.candidates import USUAL, Candidate
-from mctlib.signals.clock import Clock, Reach
+from mctlib.signals.clock import UNLIKE, Clock, Reach
 from mctlib.signals.outcomes import Outcome
 from mctlib.signals.verdicts import ENDS, HARMFUL, SIGNAL, UNKNOWN
 
@@ -31,6 +31,7 @@ class Answer:
     candidates: Mapping[str, Candidate]
     clock: Clock
     reach: Reach  # of the first outcome
+    alike: bool  # whether activity was made so, for the first outcome
     currency: str
     said: tuple[str, ...]
 
@@ -53,7 +54,8 @@ def within(row: pd.Series) -> str:
 def rule(answer: Answer) -> str:
     """How they were compared."""
     adjusted = [c.removeprefix("properties.") for c in map(str, answer.clock.adjust)]
-    alike = phrases.listed([*adjusted, "month of the start", "hours of activity by then"])
+    activity = ["hours of activity by then"] * answer.alike
+    alike = phrases.listed([*adjusted, "month of the start", *activity])
     landmarks = {c.planned for c in answer.candidates.values()}
     own = "the time that the plan gives each" if True in landmarks else "one day for all"
     own += (
@@ -136,7 +138,9 @@ def _of_rows(answer: Answer) -> Iterator[str]:
         who = phrases.listed(few, most=MOST_NAMED)
         yield f"Too few users with or without it, or too few outcomes, for a comparison: {who}."
     unclear = known.loc[known["verdict"] == UNKNOWN, "signal"]
-    if len(unclear):
+    if not answer.alike:
+        yield f"{UNLIKE} Active users do more of everything, so none is called a signal."
+    elif len(unclear):
         who = phrases.listed(unclear, most=MOST_NAMED)
         yield f"Neither an effect nor its absence is sure: {who}."
     partly = known[known["comparable_rate"] < ALIKE_FROM]

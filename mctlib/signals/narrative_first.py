@@ -38,7 +38,11 @@ def told_signals(answer: Answer) -> dict[str, Any]:
         "tells": _tells(answer),
         "how_sure": phrases.that_hold(
             [
-                (True, "What users had done by a fixed day, then what came; like with like."),
+                (
+                    answer.alike,
+                    "What users had done by a fixed day, then what came; like with like.",
+                ),
+                (not answer.alike, "Who is more active could not be told, so nothing is sure."),
                 (True, "It goes together; only a test proves cause."),
                 (answer.clock.accounts, "Counted per account."),
             ]

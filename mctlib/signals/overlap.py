@@ -29,6 +29,7 @@ class Told:
         self._has = np.arange(2**n)[:, None] >> np.arange(n) & 1
         size = everyone.groupby("had")["n_users"].sum()
         self.sizes = size.reindex(range(2**n), fill_value=0).to_numpy(float)
+        self.few = 0 < self.sizes.sum() < MIN_USERS  # then nothing at all is told
         by_size = [int(c) for c in np.argsort(-self.sizes, kind="stable")]
         shown = [c for c in by_size if self.sizes[c] >= MIN_USERS]
         while shown and 0 < self.sizes.sum() - self.sizes[shown].sum() < MIN_USERS:
@@ -71,14 +72,14 @@ class Told:
         """Who meets a team's definition; n_users alone where that must not be told."""
         row = self._has[:, k] == 1
         if not self._met[k]:
-            return {"n_users": self.sizes.sum()}
+            return {} if self.few else {"n_users": self.sizes.sum()}
         return self._share("met_rate", row) | {"n_met": self.sizes[row].sum()}
 
     def overlap(self, cells: pd.DataFrame, *, binary: bool) -> pd.DataFrame:
         """`Definitions.overlap`."""
         rows = []
         rest = [c for c in range(len(self.sizes)) if c not in self.shown and self.sizes[c]]
-        for group in [[c] for c in self.shown] + ([rest] if rest else []):
+        for group in [[c] for c in self.shown] + ([rest] if rest and not self.few else []):
             named = [team for team, has in zip(self.teams, self._has[group[0]]) if has]
             name = " + ".join(named) or NONE
             marks = {t: "yes" if h else "no" for t, h in zip(self.teams, self._has[group[0]])}
@@ -114,7 +115,8 @@ class Told:
         )
         for a, b in combinations(range(len(self.teams)), 2):
             first, second = (self._has[:, k] == 1 for k in (a, b))
-            row = {"between": self._rest((a, b)), "n_users": self.sizes.sum()}
+            row = {"between": self._rest((a, b))}
+            row |= {} if self.few else {"n_users": self.sizes.sum()}
             sides = [first & ~second, second & ~first]
             if all(self._tell(side) for side in sides):
                 counts = [self.sizes[side].sum() for side in sides]

@@ -17,7 +17,7 @@ from mctlib.phrases import DAY_US
 from mctlib.results import Result
 from mctlib.signals.alike import late_of
 from mctlib.signals.candidates import plan_of
-from mctlib.signals.clock import Clock, Reach, count, read_clock
+from mctlib.signals.clock import Clock, Reach, count, not_alike, read_clock
 from mctlib.signals.counts import COUNTS, Landmarks, Starts
 from mctlib.signals.outcomes import Outcome, read_outcome
 
@@ -98,7 +98,9 @@ def scan_thresholds(
     counts = count(log, clock, asked, [step], pairs, as_of=as_of, kernel=count_actions)
     reach, cells = Reach.of(counts), counts["cells"]
     table = _scan(cells, days, reach.n_accounts)
-    return Thresholds(thresholds=table, **_told(table, step.label, asked, clock, days[-1]))
+    said = (*log.caveats(as_of), *not_alike(log, clock, asked, [step]))
+    told = _told(table, step.label, asked, clock, days[-1])
+    return Thresholds(thresholds=table, caveats=said, **told)
 
 
 def count_actions(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
@@ -211,7 +213,10 @@ def _told(
     row = best.iloc[0]
     what = f"{row['n_actions_least']:.0f} or more {named(label)} in {row['within_days']:.0f} days"
     low, high = (row[f"late_difference_rate_ci_{end}"] for end in ("lower", "upper"))
-    holds = row["pvalue"] <= stats.MAX_FALSE and low * high > 0
+    found = row["pvalue"] <= stats.MAX_FALSE and low * high > 0
+    turns = found and row["early_difference_rate"] * row["late_difference_rate"] < 0
+    holds = found and not turns
+    lost = "turns round for later users" if turns else "may be chance"
     early = phrases.points(row, "early_difference_rate")
     later = phrases.points(row, "late_difference_rate")
     where = "" if low == low else " (all began in one month, so no later users are known)"
@@ -219,16 +224,16 @@ def _told(
     finding = (
         brief(f"Users with {what} {outcome.done} {often} often", ", later ones too")
         if holds
-        else brief(f"No threshold of {named(label)} holds", f": the best, {what}, may be chance")
+        else brief(f"No threshold of {named(label)} holds", f": the best, {what}, {lost}")
     )
-    lost = 100 * (row["early_difference_rate"] - row["late_difference_rate"])
+    excess = 100 * (row["early_difference_rate"] - row["late_difference_rate"])
     return {
         "finding": finding,
         "rule": rule,
         "tells": {"thresholds": f"{what}: {'holds' if holds else 'no threshold holds'}"},
         "details": (
             f"The best of {len(table)} thresholds tried, {what}: {early} where it was looked for, "
-            f"{later} for later users{where}; the search made it look {lost:.1f} points too good "
+            f"{later} for later users{where}; the search made it look {excess:.1f} points too good "
             f"(p {row['pvalue']:.3f}, the search allowed for).",
         ),
     }

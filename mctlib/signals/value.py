@@ -16,7 +16,7 @@ from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS, Result
 from mctlib.signals.alike import measures, naive, sides_of, standardised
 from mctlib.signals.candidates import Candidate, apart, plan_of, read_candidates
-from mctlib.signals.clock import Clock, Reach, count, read_clock
+from mctlib.signals.clock import Clock, Reach, active_step, count, read_clock
 from mctlib.signals.narrative import Answer
 from mctlib.signals.narrative_first import told_signals
 from mctlib.signals.outcomes import Outcome, read_outcome
@@ -46,7 +46,8 @@ class Signals(Result):
     ========================= ===== ================================================================
     outcome, signal
     landmark_days             days  after the start, by which users had the signal or not
-    n_exposed, n_unexposed          users still at risk then; missing below 10
+    n_exposed, n_unexposed          users still at risk then; both, and the last two shares, are
+                                    missing where one side has 1 to 9
     exposed_rate ± ...        0-1   with the outcome later, if all had it; unexposed_rate ±: if none
                                     had (standardised). Of revenue: money a user
     naive_risk_ratio ±        x     ever against never, as dashboards count
@@ -60,7 +61,8 @@ class Signals(Result):
                                     ratio, of the end nearer 1; 1 where the interval holds 1
     calibration_ratio, _slope       of later users: outcomes over predicted ones, and slope
     comparable_rate           0-1   users at risk of whose kind some had the signal and some had not
-    without_use_rate          0-1   of the exposed: who had not been active by the landmark
+    without_use_rate          0-1   of the exposed: who had not been active by the landmark; missing
+                                    where the log does not tell who is active: then no signal
     same_sign                 bool  risk_ratio on the same side of 1 at all landmarks
     naive_only, time_only,    bool  looks good plainly, fairly not; good plainly, not at one time
     no_gain, without_use      bool  for all; no gain for later users; mostly had by users who were
@@ -105,7 +107,8 @@ def signal_value(
     Counted are users whose time to the horizon is over, who at the landmark have neither left nor
     had the outcome; exposed is who had the micro-conversion by then. Both sides are made alike by
     standardisation over ``adjust``, month of the start and hours of activity by then (the plan's
-    ``active``, else all that is not asked about). An association: only a test proves a cause.
+    ``active``, else all that is not asked about; where nothing is left, none is called a signal).
+    An association: only a test proves a cause.
     Landmark analysis is that of Anderson, Cain & Gelber 1983.
 
     Parameters
@@ -156,7 +159,11 @@ def signal_value(
     found = [_compared(log, clock, *each, as_of=as_of) for each in asked]
     table, sensitivity = (pd.concat(parts, ignore_index=True) for parts in list(zip(*found))[:2])
     wanted = table["outcome"].map({o.name: o.wanted for o, _ in asked})
-    table = judge(table, wanted)
+    alike = [active_step(log, clock, o, [c.step for c in some]) is not None for o, some in asked]
+    told = table["outcome"].map({o.name: is_so for (o, _), is_so in zip(asked, alike)})
+    table = judge(
+        table.assign(without_use_rate=table["without_use_rate"].where(told)), wanted, told
+    )
     table = table.assign(same_sign=same_sign(table, sensitivity))
     order = pd.factorize(table["outcome"])[0]
     table = table.iloc[np.lexsort((table["pvalue"], order))].reset_index(drop=True)
@@ -169,6 +176,7 @@ def signal_value(
         candidates=known,
         clock=clock,
         reach=found[0][2],
+        alike=alike[0],
         currency=log.currency,
         said=tuple(dict.fromkeys([*log.caveats(as_of), *left_out])),
     )
@@ -197,7 +205,8 @@ def _compared(
             continue
         sides = sides_of(cells[at], counts["strata"], clock.adjust)
         unexposed, exposed = sides.at_risk
-        told = {"n_exposed": _told(exposed), "n_unexposed": _told(unexposed)}
+        small = any(0 < side < MIN_USERS for side in sides.at_risk)
+        told = {} if small else {"n_exposed": exposed, "n_unexposed": unexposed}
         known = (reach.n_accounts, not outcome.amount)
         if us != candidates[k].landmarks[0]:
             if sides.enough:
@@ -206,7 +215,8 @@ def _compared(
             continue
         row = naive(ever[k], *known) | (measures(sides, *known) if sides.enough else {})
         use = {"without_use_rate": _without_use(cells[at], steps[k], clock)}
-        rows.append(name | told | row | use | {"comparable_rate": sides.comparable})
+        use |= {"comparable_rate": sides.comparable}
+        rows.append(name | told | row | ({} if small else use))
     return _table(rows, COLUMNS), _table(others, OTHERS), reach
 
 
@@ -218,11 +228,6 @@ def _without_use(cells: pd.DataFrame, step: Step, clock: Clock) -> float:
     return float(
         exposed.loc[exposed["activity"] == 0, "n_users"].sum() / max(exposed["n_users"].sum(), 1)
     )
-
-
-def _told(n: float) -> float:
-    """A number of users, missing where it is of a few."""
-    return np.nan if 0 < n < MIN_USERS else n
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

@@ -18,10 +18,11 @@ ENDS = ("", "_ci_lower", "_ci_upper")
 KEEP, STOP, LOOK = "keep watching", "stop watching", "look into"
 
 
-def judge(table: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
+def judge(table: pd.DataFrame, wanted: pd.Series, alike: pd.Series) -> pd.DataFrame:
     """The table with qvalue, the four reasons and the verdict.
 
-    ``wanted``: whether more of a row's outcome is better.
+    ``wanted``: whether more of a row's outcome is better; ``alike``: whether its users' activity
+    was made alike, without which what the active do is no signal.
     """
     q = stats.fdr(table["pvalue"])
     ratio = {end: table[f"risk_ratio{end}"] for end in ("", "_ci_lower", "_ci_upper")}
@@ -40,7 +41,7 @@ def judge(table: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
     narrow = (ratio["_ci_lower"] > least) & (ratio["_ci_upper"] < most)
     holds = ~(gain <= 0)
     verdict = np.select(
-        [good & holds, clear & ~good & holds, open_ended & (looks & beyond | narrow)],
+        [good & holds & alike, clear & ~good & holds, open_ended & (looks & beyond | narrow)],
         [SIGNAL, HARMFUL, VANITY],
         UNKNOWN,
     )

@@ -18,6 +18,7 @@ from mctlib.stats.proportions import (
     count_clusters,
     difference_design,
     mantel_haenszel,
+    rate,
 )
 from mctlib.stats.student import FloatArray, t_interval, t_pvalue
 
@@ -90,7 +91,9 @@ def standardise(
     whole = fit(design, sizes.ravel(), sums.ravel(), logistic)
     means = _means(design, whole, sizes, logistic)
     kept = np.flatnonzero(n.sum(axis=(1, 2)))
-    without = _without_each(design, whole, n[kept], y[kept], logistic).T
+    without = np.full((2, 1), np.nan)  # of one bucket alone nothing is left without it
+    if len(kept) > 1:
+        without = _without_each(design, whole, n[kept], y[kept], logistic).T
     logits = [_logit(each, logistic) for each in (means, without)]
     unexposed, exposed = (
         _jackknifed(value, values, df, lambda end: _back(end, logistic))
@@ -157,7 +160,7 @@ def later(
     if not before.sum() > 0:
         return Later(NOT_KNOWN, np.nan, np.nan)
     gain = 1 - after.sum() / before.sum()
-    rest = 1 - (after.sum() - after) / (before.sum() - before)
+    rest = 1 - rate(after.sum() - after, before.sum() - before)
     df = clusters(n[:, :, late], n_accounts) - 1
     told = _jackknifed(gain, rest[before > 0], df, np.asarray)
     size, total = sizes[:, late].ravel(), sums[:, late].ravel()

@@ -113,6 +113,31 @@ def test_no_small_combination_is_told_or_follows(few):
     assert few not in set(result.overlap["n_users"])
 
 
+def test_what_turns_round_for_later_users_foretells_nothing():
+    """Who meets wins oftener if they began by day 80, later as much less often."""
+    rng = np.random.default_rng(3)
+    n = 3000
+    began, met = rng.uniform(0, 120, n), rng.random(n) < 0.5
+    won = rng.random(n) < 0.35 + 0.25 * met * np.where(began > 80, -1, 1)
+    rows = [(f"u{i}", "start", began[i]) for i in range(n)]
+    rows += [(f"u{i}", "meet", began[i] + 1) for i in np.flatnonzero(met)]
+    rows += [(f"u{i}", "click", began[i] + 1) for i in np.flatnonzero(rng.random(n) < 0.5)]
+    rows += [(f"u{i}", "won", began[i] + 30) for i in np.flatnonzero(won)]
+    asked = ASK | {"as_of": "2026-12-31"}
+    log = log_of(rows, unit="D", since="2025-01-01")
+    table = compare_definitions(log, TEAMS, "won", **asked).definitions
+    assert table["risk_ratio_ci_lower"].iloc[0] > 1
+    assert table["out_of_time_gain_ci_upper"].iloc[0] < 0
+    assert (table["foretells"] == "not sure").all()
+
+
+def test_of_fewer_than_ten_users_nothing_is_told():
+    rows = rows_of(7, meet=(range(3), 5.0), click=(range(2), 3.0), won=(range(4), 30.0))
+    result = compare_definitions(log_of(rows, unit="D"), TEAMS, "won", **ASK)
+    for table in (result.definitions, result.overlap, result.disagreement, result.months):
+        assert table.select_dtypes("number").isna().all(axis=None)
+
+
 def test_the_demo_s_three_teams(demo_log):
     """Rates as a query of its own counts them; what the demo planted orders the definitions."""
     asked = {"horizon": "60d", "as_of": "2026-11-29", "competing": "account_deleted"}

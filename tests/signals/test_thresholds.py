@@ -41,6 +41,30 @@ def test_a_planted_threshold_is_found_and_holds_for_later_users():
     assert result.finding.startswith("Users with 3 or more “act” in ")
 
 
+def test_one_that_turns_round_does_not_hold():
+    """Who acts wins oftener if they began by day 75, later less often."""
+    rng = np.random.default_rng(2)
+    n = 3000
+    began, acts = rng.uniform(0, 120, n), rng.random(n) < 0.5
+    won = rng.random(n) < 0.3 + 0.15 * acts * np.where(began > 75, -1, 1)
+    rows = [(f"u{i}", "start", began[i]) for i in range(n)]
+    rows += [(f"u{i}", "act", began[i] + 1) for i in np.flatnonzero(acts)]
+    rows += [(f"u{i}", "won", began[i] + 35) for i in np.flatnonzero(won)]
+    log = log_of(rows, unit="D", since="2025-01-01")
+    result = scan_thresholds(log, "act", "won", **ASK)
+    best = result.thresholds[result.thresholds["best"]].iloc[0]
+    assert best["pvalue"] < 0.05 and best["late_difference_rate_ci_upper"] < 0
+    assert result.finding.startswith("No threshold of “act” holds: the best, 1 or more “act” in ")
+    assert result.finding.endswith("days, turns round for later users.")
+    assert result.tells["thresholds"].endswith("no threshold holds")
+
+
+def test_what_cannot_be_made_alike_is_said():
+    log, _ = crowd(1, 0.3, 300)
+    said = str(scan_thresholds(log, "act", "won", **ASK).caveats)
+    assert "Activity could not be made alike" in said
+
+
 def test_a_search_among_nothing_says_so():
     """Of 8 data sets without an effect a plain test of the best of all finds one too often."""
     called, plain = 0, 0

@@ -66,9 +66,12 @@ def test_users_whose_horizon_is_not_over_are_pending():
 
 
 def test_people_of_fewer_than_ten_are_not_told():
+    """Nor does the other side, or a share of them, give them back."""
     rows = starts() + group("tip", range(4), 1.0) + group("won", range(50), 20.0)
-    found = row(signal_value(log_of(rows, unit="D"), ["tip"], "won", **ASK))
-    assert np.isnan(found["n_exposed"]) and found["verdict"] == "not enough data"
+    rows += group("use", range(3), 1.0) + group("most", range(96), 1.0)
+    table = signal_value(log_of(rows, unit="D"), ["tip", "most"], "won", **ASK).signals
+    hidden = ["n_exposed", "n_unexposed", "comparable_rate", "without_use_rate"]
+    assert table[hidden].isna().all(axis=None) and set(table["verdict"]) == {"not enough data"}
 
 
 def test_nobody_of_the_exposed_succeeds():
@@ -128,11 +131,34 @@ def test_leaving_is_an_outcome_of_which_less_is_better():
     bad, good = rng.random(n) < 0.3, rng.random(n) < 0.3
     leaves = rng.random(n) < 0.2 * np.where(bad, 2, 1) * np.where(good, 0.5, 1)
     rows = starts(n) + group("bad", np.flatnonzero(bad), 1.0)
-    rows += group("good", np.flatnonzero(good), 2.0)
+    rows += group("good", np.flatnonzero(good), 2.0) + group("use", range(n), 3.0)
     at = [FIRST + pd.Timedelta("20D") if gone else pd.NaT for gone in leaves]
     log = log_of(rows, unit="D", people=people_of(n, churned_at=at))
     table = signal_value(log, ["bad", "good"], "churned", **ASK).signals.set_index("signal")
     assert table["verdict"].to_dict() == {"bad": "harmful", "good": "signal"}
+
+
+def test_without_anything_that_tells_who_is_active_nothing_is_a_signal():
+    """The active do more of both and renew oftener; no plan, and all events are asked about."""
+    rng = np.random.default_rng(4)
+    n = 2000
+    eager = rng.random(n) < 0.5
+    does = [rng.random(n) < np.where(eager, 0.8, 0.2) for _ in range(2)]
+    renewed = rng.random(n) < np.where(eager, 0.5, 0.1)
+    rows = starts(n)
+    for name, who in zip(("view", "search"), does):
+        rows += group(name, np.flatnonzero(who), 1.0)
+    at = [FIRST + pd.Timedelta("20D") if yes else pd.NaT for yes in renewed]
+    log = log_of(rows, unit="D", people=people_of(n, renewed_at=at))
+    result = signal_value(log, None, "renewed", **ASK)
+    table = result.signals
+    assert (table["risk_ratio_ci_lower"] > 1).all() and table["without_use_rate"].isna().all()
+    assert (table["verdict"] == "not enough data").all() and result.watch.empty
+    assert "hours of activity" not in result.rule and "had not been active" not in str(result)
+    assert "the tracking plan names no `active`" in str(result.caveats)
+    assert "Who is more active could not be told" in str(result.how_sure)
+    one = signal_value(log, ["view"], "renewed", **ASK)
+    assert "hours of activity" in one.rule and one.signals["without_use_rate"].notna().all()
 
 
 def test_money_is_compared_by_its_mean():

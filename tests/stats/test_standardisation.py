@@ -153,3 +153,15 @@ def test_later_users_gain_what_the_signal_tells():
     )
     assert found.gain.value == pytest.approx(1 - 0.52 / 0.25, abs=1e-3)
     assert found.slope == pytest.approx(-1, abs=1e-2)
+
+
+@pytest.mark.parametrize("logistic", [True, False])
+def test_of_one_account_the_value_is_told_without_its_ends(logistic):
+    """All users in one bucket: 30 of 60 exposed succeed, 20 of 80 others."""
+    exposed = np.r_[np.ones(60, int), np.zeros(80, int)]
+    y = np.r_[np.ones(30), np.zeros(30), np.ones(20), np.zeros(60)]
+    zero = np.zeros(140, int)
+    n, sums, _ = cells(zero, exposed, zero, y, 1)
+    found = stats.standardise(n, sums, np.zeros((1, 0)), n_accounts=1, logistic=logistic)
+    assert found.ratio.value == pytest.approx(2.0, rel=1e-4)
+    assert np.isnan([*found.ratio[1:], *found.difference[1:], found.pvalue]).all()

@@ -19,6 +19,7 @@ def world(seed, users=4000, accounts=0, cause=RATIO, harm=1.0):
               which the plan tells
     asked     is asked of who has renewed, afterwards: reverse causation
     dummy     had by a third within 7 days; nothing to do with anything
+    use       by all alike as long as they stay: what nobody asks about, and tells who is active
 
     Where there are ``accounts``, colleagues share a tendency to renew and one to do each of these.
     """
@@ -52,6 +53,9 @@ def world(seed, users=4000, accounts=0, cause=RATIO, harm=1.0):
         rows.append((who, name, rng.random(len(who)) * np.minimum(stay, 200)[who]))
     asked = np.flatnonzero(np.isfinite(renewed) & (rng.random(n) < 0.7))
     rows.append((asked, "asked", renewed[asked] + 1))
+    n_used = rng.poisson(0.1 * np.minimum(stay, 200))
+    who = np.repeat(np.arange(n), n_used)
+    rows.append((who, "use", rng.random(len(who)) * np.minimum(stay, 200)[who]))
     parts = []
     for who, event, at in rows:
         before = at <= stay[who]

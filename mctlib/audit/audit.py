@@ -44,7 +44,7 @@ MOST = MATCHERS - 2  # micro-conversions that are audited at once
 class Audit(Result):
     """Answer of `audit_events`. ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
 
-    ``verdicts``: one row a micro-conversion, or one a platform that lost some of it.
+    ``verdicts``: one row a micro-conversion, or one a stretch in which a platform lost some of it.
 
     =================== ==== =======================================================================
     micro_conversion         the plan's name

@@ -263,22 +263,20 @@ NOTHING = Said(TOO_FEW, Part(ALL, 0, 0, stats.quasi_binomial([], [])))
 
 
 def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said]:
-    """Of a micro-conversion: every platform that lost something in its own time, else the whole.
+    """Of a micro-conversion: every stretch in which a platform lost something, else the whole.
 
     Lost is what a number of that time feels: 1 % of it or more, of 10 users or more.
     """
     weeks = said[(said["app_version"] == ALL) & (said["week"] != WHOLE)]
-    worst: dict[str, Said] = {}
+    lost: list[Said] = []
     for part in sorted((p for p in parts if p.lost), key=lambda p: p.share.value):
         first, last = part.since or 0, part.until or 1 << 40
         then = weeks[(weeks["week"] >= first) & (weeks["week"] < last)]
         moved = part.n * (1 - part.share.value) / max(then["n_checked"].sum(), part.n)
         if moved >= FELT and part.n_users >= MIN_USERS and part.platform != BETWEEN:
-            worst.setdefault(
-                part.platform, Said(part.verdict, part, -float(moved), WITNESSES[kind])
-            )
-    if worst:
-        return list(worst.values())
+            lost.append(Said(part.verdict, part, -float(moved), WITNESSES[kind]))
+    if lost:
+        return lost
     whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]
     n, n_users = (int(whole[column].sum()) for column in ("n_checked", "n_users"))
     part = Part(ALL, n, n_users, share_of(weeks, "week", whole))

@@ -114,10 +114,37 @@ def test_a_loss_that_was_mended_has_both_ends():
     assert row["completeness_rate_ci_lower"] < 0.4 < row["completeness_rate_ci_upper"]
 
 
+def test_a_loss_that_goes_on_stands_before_a_worse_one_that_is_over():
+    """On Android six of ten are missing from day 28 to day 56, four of ten from day 98 on."""
+    frame, server, _ = World().tables(3)
+    android = (frame["event"] == "profile") & (frame["platform"] == "android")
+    rate = 0.6 * frame["day"].between(28, 56) + 0.4 * (frame["day"] >= 98)
+    gone = android & (np.random.default_rng(0).random(len(frame)) < rate)
+    found = audited_tables(frame[~gone], server)
+    lost = found.verdicts[found.verdicts["moves_rate"] < 0]
+    assert set(zip(lost["since"], lost["until"])) == {
+        ("2026-02-02", "2026-03-02"),
+        ("2026-04-13", ""),
+    }
+    assert "Android loses" in found.finding and found.finding.endswith("since 13 April.")
+    assert found.actions[0].text == "Mend \u201cProfile completed\u201d on Android."
+    assert "too low in that time" in found.details[1]
+
+
 def test_without_platforms_a_loss_is_dated_all_the_same():
     frame, server, _ = World(kept=0.6, by="week").tables(8)
-    row = row_of(audited_tables(frame.drop(columns=["platform", "app_version"]), server), "profile")
+    found = audited_tables(frame.drop(columns=["platform", "app_version"]), server)
+    row = row_of(found, "profile")
     assert (row["platform"], row["since"]) == ("(none)", "2026-03-16")
+    said = " ".join([*found.details, found.headlines[1].label, *(a.text for a in found.actions)])
+    assert "platform" not in said and "  " not in said
+
+
+def test_one_number_is_not_all_of_them():
+    at = [pd.Timestamp("2026-01-05", tz="UTC") + pd.Timedelta(hours=i) for i in range(100)]
+    frame = pd.DataFrame({"user_id": [f"u{i}" for i in range(100)], "event": "a", "timestamp": at})
+    found = audit_events(EventLog.from_frame(frame, backend=frame), as_of="2026-01-20")
+    assert found.finding == "The one number that can be checked can be used."
 
 
 def audited_tables(frame, server):

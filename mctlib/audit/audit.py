@@ -177,7 +177,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "unknown": _unknown(counts["server"], names),
     }
     days_99 = delays.days_99 if delays.curves else None
-    told = Told(tables, plan, days_99, log.load["n_users"])
+    told = Told(tables, plan, days_99, log.load["n_users"], asked.n_again)
     return Audit(
         **tables,
         **narrative_first.read_first(told),

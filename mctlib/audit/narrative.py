@@ -23,13 +23,15 @@ KNOWN = {"back end": "the server knows", "implied": "later events imply"}
 class Told:
     """What the sentences are about.
 
-    days_99: days until 99 % are in, None where nothing tells · n_users: of the log.
+    days_99: days until 99 % are in, None where nothing tells · n_users: of the log ·
+    n_again: records that the server holds twice.
     """
 
     tables: Mapping[str, pd.DataFrame]
     plan: Plan
     days_99: float | None
     n_users: int
+    n_again: int
 
     def label(self, name: str) -> str:
         """A micro-conversion as people read it."""
@@ -186,6 +188,11 @@ def caveats(told: Told) -> tuple[str, ...]:
             bool(none),
             f"Nothing shows what should be there of {phrases.listed(none, most=6)}: no record of "
             "the server, nothing that implies it in the plan.",
+        ),
+        (
+            told.n_again >= MIN_USERS,
+            f"The server holds {told.n_again:,} of its records again within two seconds; such "
+            "records count once.",
         ),
         (len(few) > 0, f"Too few records to say: {phrases.listed(few, most=6)}."),
         (

@@ -48,12 +48,10 @@ def _capture(both: pd.DataFrame) -> dict[str, pd.Series]:
     """Completeness by the answers alone, and if one yes in twenty is wrong.
 
     Of those who say yes the share with the event is the share of events that are there, as long as
-    every yes is true (Lincoln & Petersen); Chapman's size of the whole is behind its interval.
+    every yes is true (Lincoln & Petersen).
     """
-    with_event = both["n_tracked"] + both["n_tracked_no"]
-    size = stats.chapman(with_event, both["n_checked"], both["n_tracked"])
+    yes = both["n_tracked"], both["n_checked"]
     if_wrong = stats.rate(both["n_tracked"], (1 - WRONG_YES) * both["n_checked"])
-    ends = (np.minimum(with_event / end, 1) for end in (size.n, size.high, size.low))
-    return interval_columns("completeness_rate", *ends) | {
+    return interval_columns("completeness_rate", stats.rate(*yes), *stats.wilson(*yes)) | {
         "completeness_if_wrong_rate": np.minimum(if_wrong, 1)
     }

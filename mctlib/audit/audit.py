@@ -44,7 +44,7 @@ MOST = MATCHERS - 2  # micro-conversions that are audited at once
 class Audit(Result):
     """Answer of `audit_events`. ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
 
-    ``verdicts``: one row a micro-conversion, or one a platform that lost some of it.
+    ``verdicts``: one row a micro-conversion, or one a stretch in which a platform lost some of it.
 
     =================== ==== =======================================================================
     micro_conversion         the plan's name
@@ -177,7 +177,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "unknown": _unknown(counts["server"], names),
     }
     days_99 = delays.days_99 if delays.curves else None
-    told = Told(tables, plan, days_99, log.load["n_users"])
+    told = Told(tables, plan, days_99, log.load["n_users"], asked.n_again)
     return Audit(
         **tables,
         **narrative_first.read_first(told),

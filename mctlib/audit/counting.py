@@ -36,6 +36,8 @@ def read_question(
 ) -> tuple[Asked, Delays]:
     """What the walk holds rows against, and how late they come."""
     records = read_records(log, steps, plan, until)
+    again = records.again
+    records = records.take(~again)
     known = np.unique(records.what[records.kind == BACKEND])
     seen = {int(bit): [n for n in steps[bit].names if n in log.event_names] for bit in known}
     delays = read_delays(log, seen)
@@ -52,6 +54,7 @@ def read_question(
         end=delays.end,
         ripe=delays.ripe,
         week_of=log.calendar.week_of,
+        n_again=int(again.sum()),
     )
     return asked, delays
 

@@ -11,28 +11,40 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.audit.verdicts import TOO_FEW
+from mctlib.audit.witnesses import ALL
+from mctlib.contract import MISSING
 from mctlib.results import MIN_USERS
 from mctlib.tracking_plan.plan import Plan
 
-WITNESS = {"back end": "the server", "implied": "later events"}
+KNOWN = {"back end": "the server knows", "implied": "later events imply"}
 
 
 @dataclass(frozen=True)
 class Told:
     """What the sentences are about.
 
-    days_99: days until 99 % are in, None where nothing tells · n_users: of the log.
+    days_99: days until 99 % are in, None where nothing tells · n_users: of the log ·
+    n_again: records that the server holds twice.
     """
 
     tables: Mapping[str, pd.DataFrame]
     plan: Plan
     days_99: float | None
     n_users: int
+    n_again: int
 
     def label(self, name: str) -> str:
         """A micro-conversion as people read it."""
         known = self.plan.micro_conversions.get(name)
         return known.label if known else name
+
+    def where(self, row: Mapping[str, Any] | pd.Series) -> str:
+        """A platform, to follow a word: " on Android"; "" where the log knows none."""
+        unknown = {ALL, MISSING}
+        if row["platform"] not in unknown:
+            return f" on {phrases.called(row['platform'])}"
+        seen = self.tables["presence"].query("n_events > 0")["platform"]
+        return "" if unknown.issuperset(seen) else " without a platform"
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -54,9 +66,10 @@ class Told:
 
     @cached_property
     def lost(self) -> pd.DataFrame:
-        """Those that lost something, what moves its number most first."""
+        """What is lost, what goes on before what is over, and what moves its number most first."""
         table = self.tables["verdicts"]
-        return table[table["moves_rate"] < 0].sort_values("moves_rate", kind="stable")
+        lost = table[table["moves_rate"] < 0].sort_values("moves_rate", kind="stable")
+        return lost.sort_values("until", key=lambda until: until != "", kind="stable")
 
     def n(self, *verdicts: str) -> int:
         """Micro-conversions with one of these verdicts, the worst of each."""
@@ -91,12 +104,6 @@ def doubled_since(table: pd.DataFrame) -> pd.Series:
     return first & (table["doubled_rate_ci_lower"] > TWICE)
 
 
-def where(row: Mapping[str, Any] | pd.Series) -> str:
-    """A platform in words: "on Android", "everywhere"."""
-    known = row["platform"] not in ("all", "(none)")
-    return f"on {phrases.called(row['platform'])}" if known else "on no known platform"
-
-
 def when(row: Mapping[str, Any] | pd.Series) -> str:
     """Since when, by version and week; that it cannot be dated where it cannot."""
     version = f"version {row['app_version']}" if row["app_version"] else ""
@@ -109,7 +116,7 @@ def when(row: Mapping[str, Any] | pd.Series) -> str:
 def details(told: Told) -> tuple[str, ...]:
     """One sentence a loss, then duplicates, answers and the plan."""
     said = [_loss(told, row) for row in told.lost.to_dict("records")]
-    said += map(_doubled, told.twice.to_dict("records"))
+    said += [_doubled(told, row) for row in told.twice.to_dict("records")]
     said += [_answers(told, row) for row in told.answers.to_dict("records")]
     kinds = told.violations.groupby("kind", sort=False)["n_violating"].sum()
     said += [f"{kind}: {phrases.count(n, 'event')} against the plan." for kind, n in kinds.items()]
@@ -117,20 +124,20 @@ def details(told: Told) -> tuple[str, ...]:
 
 
 def _loss(told: Told, row: Mapping[str, Any]) -> str:
-    name, by = told.label(row["micro_conversion"]), WITNESS[row["witness"]]
+    name, known = told.label(row["micro_conversion"]), KNOWN[row["witness"]]
     return (
-        f"{name} {where(row)}: {phrases.share(row, 'completeness_rate')} of what {by} knows is "
-        f"recorded ({row['n_checked']:,} records), {when(row)}; the number as a whole is "
-        f"{-100 * row['moves_rate']:.1f} % too low since."
+        f"{name}{told.where(row)}: {phrases.share(row, 'completeness_rate')} of what {known} is "
+        f"recorded ({row['n_checked']:,} records), {when(row)}; the number as a whole "
+        f"{'was' if row['until'] else 'is'} {-100 * row['moves_rate']:.1f} % too low in that time."
     )
 
 
-def _doubled(row: Mapping[str, Any]) -> str:
+def _doubled(told: Told, row: Mapping[str, Any]) -> str:
     version = "all versions" if row["app_version"] == "all" else f"version {row['app_version']}"
     return (
-        f"Of the events {where(row)}, {version}, {phrases.share(row, 'doubled_rate')} say again "
-        "what one said within two seconds; numbers of events are too high by it, shares of users "
-        "are not."
+        f"Of the events{told.where(row)}, {version}, {phrases.share(row, 'doubled_rate')} say "
+        "again what one said within two seconds; numbers of events are too high by it, shares of "
+        "users are not."
     )
 
 
@@ -153,7 +160,7 @@ def _most(told: Told, row: Mapping[str, Any]) -> str:
     worst = mine.loc[mine["disagree_rate"].idxmax()] if len(mine) else None
     if worst is None or worst["disagree_rate_ci_lower"] <= row["disagree_rate"]:
         return ""
-    return f" Most disagree {where(worst)}: {phrases.share(worst, 'disagree_rate')}."
+    return f" Most disagree{told.where(worst)}: {phrases.share(worst, 'disagree_rate')}."
 
 
 def rule(told: Told) -> str:
@@ -182,6 +189,11 @@ def caveats(told: Told) -> tuple[str, ...]:
             f"Nothing shows what should be there of {phrases.listed(none, most=6)}: no record of "
             "the server, nothing that implies it in the plan.",
         ),
+        (
+            told.n_again >= MIN_USERS,
+            f"The server holds {told.n_again:,} of its records again within two seconds; such "
+            "records count once.",
+        ),
         (len(few) > 0, f"Too few records to say: {phrases.listed(few, most=6)}."),
         (
             told.days_99 is None,
@@ -206,7 +218,7 @@ def _quarrels(told: Told) -> list[str]:
     table = told.tables["completeness"]
     whole = table[(table["app_version"] == "all") & (table["week"] == "all")]
     keys = ["micro_conversion", "platform"]
-    server, later = (whole[whole["witness"] == word] for word in WITNESS)
+    server, later = (whole[whole["witness"] == word] for word in KNOWN)
     said = []
     for row in server.merge(later, on=keys, suffixes=("", "_2")).to_dict("records"):
         first, second = (
@@ -217,7 +229,7 @@ def _quarrels(told: Told) -> list[str]:
         apart &= abs(first[""] - second[""]) >= FAR
         if apart and row["platform"] != "all" and row["n_checked"] >= 30 <= row["n_checked_2"]:
             said.append(
-                f"{told.label(row['micro_conversion'])} {where(row)}: the server says "
+                f"{told.label(row['micro_conversion'])}{told.where(row)}: the server says "
                 f"{100 * first['']:.0f} %, later events {100 * second['']:.0f} %; they are of "
                 "different users and times."
             )

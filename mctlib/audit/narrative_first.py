@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mctlib.audit.narrative import Told, where
+from mctlib.audit.narrative import Told
 from mctlib.audit.verdicts import CORRECTABLE, TRUSTED, UNUSABLE
 from mctlib.headlines import (
     Action,
@@ -39,7 +39,8 @@ def _finding(told: Told) -> str:
         return "Nothing shows what should have been recorded: the server's records would."
     first = f"{good} of {n} numbers that can be checked can be used"
     if good == n:
-        first = f"All {n} numbers that can be checked can be used"
+        numbers = f"All {n} numbers" if n > 1 else "The one number"
+        first = f"{numbers} that can be checked can be used"
     if told.lost.empty:
         return brief(first)
     row = told.lost.iloc[0]
@@ -84,7 +85,7 @@ def _lost(told: Told) -> list[Headline]:
     return [
         Headline(
             name="lost",
-            label=f"{upper(where(row).removeprefix('on '))}: {_named(told, row)} recorded",
+            label=_label(told, row),
             **ranged(row, "completeness_rate", 100),
             unit="%",
             n=int(row["n_checked"]),
@@ -98,11 +99,16 @@ def _lost(told: Told) -> list[Headline]:
     ]
 
 
+def _label(told: Told, row: Any) -> str:
+    device = told.where(row).removeprefix(" on ").strip()
+    return (f"{upper(device)}: " if device else "") + f"{_named(told, row)} recorded"
+
+
 def _twice(told: Told) -> list[Headline]:
     return [
         Headline(
             name="twice",
-            label=f"Recorded twice {where(row)}",
+            label=f"Recorded twice{told.where(row)}",
             **ranged(row, "doubled_rate", 100),
             unit="%",
             n=int(row["n_events"]),
@@ -141,11 +147,11 @@ def _actions(told: Told) -> list[Action]:
     for (_, version), rows in lost.groupby(["platform", "app_version"], sort=False):
         names = listed([named(told.label(name)) for name in rows["micro_conversion"]], most=3)
         from_version = f" from {version} on" if version else ""
-        text = f"Mend {names} {where(rows.iloc[0])}{from_version}."
+        text = f"Mend {names}{told.where(rows.iloc[0])}{from_version}."
         size = f"{-100 * rows['moves_rate'].min():.0f} % too low overall"
         found.append(Action(text=text, role=COLLECTOR, about="lost", size=size))
     for row in told.twice.head(1).to_dict("records"):
-        text = f"Find what sends events twice {where(row)}, such as a second SDK."
+        text = f"Find what sends events twice{told.where(row)}, such as a second SDK."
         size = f"{100 * row['doubled_rate']:.1f} % twice"
         found.append(Action(text=text, role=COLLECTOR, about="twice", size=size))
     partners = told.tables["partners"]
@@ -172,7 +178,8 @@ def _tells(told: Told) -> dict[str, str]:
     bad, partners = told.n(CORRECTABLE, UNUSABLE), tables["partners"]
     idle = int(partners["n_without_credit"].sum())
     twice = [
-        f"{100 * row['doubled_rate']:.1f} % {where(row)}" for row in told.twice.to_dict("records")
+        f"{100 * row['doubled_rate']:.1f} %{told.where(row)}"
+        for row in told.twice.to_dict("records")
     ]
     said = told.answers
     gap = int((said["n_yes_without_event"] + said["n_no_with_event"]).sum())
@@ -201,7 +208,7 @@ def _tells(told: Told) -> dict[str, str]:
 def _lines(told: Told) -> list[str]:
     """What was lost where, a few words each."""
     rows = told.lost.head(2).to_dict("records")
-    names = [f"{told.label(row['micro_conversion'])} {where(row)}" for row in rows]
+    names = [f"{told.label(row['micro_conversion'])}{told.where(row)}" for row in rows]
     shares = [f"{100 * row['completeness_rate']:.0f} %" for row in rows]
     return [f"{name}: {share}" for name, share in zip(names, shares)]
 

@@ -35,6 +35,7 @@ WHOLE_ENOUGH = 0.95  # sure to be higher: nothing is, as far as a number tells
 LEAST, WIDEST = 0.5, 1.5  # of a share that is corrected, and of its ends' ratio
 DATED = 0.01  # the bootstrap's p from which on a change is dated
 MOST_PARTS = 6
+RIPE = 0.99  # of a week's records that have arrived: before that it is not judged
 FELT = 0.01  # of a number that is missing: from here on it matters
 
 
@@ -175,14 +176,24 @@ def judged(said: pd.DataFrame, releases: Releases, seed: int) -> dict[int, list[
     """Micro-conversion (its bit) -> its verdicts, by its best witness."""
     found: dict[int, list[Said]] = {}
     for what, kind in best_witness(said).items():
-        mine = said[(said["what"] == what) & (said["kind"] == kind)]
+        mine = _ripe(said[(said["what"] == what) & (said["kind"] == kind)])
         parts = [
             part
             for platform, rows in mine[mine["platform"] != ALL].groupby("platform")
+            if (rows["week"] != WHOLE).any()
             for part in parts_of(rows, str(platform), releases.get(str(platform), ()), seed)
         ]
         found[what] = _verdicts(parts, mine, kind)
     return found
+
+
+def _ripe(said: pd.DataFrame) -> pd.DataFrame:
+    """The counts without the weeks of which more than 1 % is still under way, by platform."""
+    by_week = (said["week"] != WHOLE) & (said["app_version"] == ALL)
+    young = said[by_week & (said["sum_ripe"] < RIPE * said["n_checked"])]
+    keys = ["platform", "week"]
+    place, out = (pd.MultiIndex.from_frame(rows[keys]) for rows in (said, young))
+    return said[~place.isin(out)]
 
 
 ENOUGH = 30  # records of a witness that is heard before the next one
@@ -263,24 +274,22 @@ NOTHING = Said(TOO_FEW, Part(ALL, 0, 0, stats.quasi_binomial([], [])))
 
 
 def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said]:
-    """Of a micro-conversion: every platform that lost something in its own time, else the whole.
+    """Of a micro-conversion: every stretch in which a platform lost something, else the whole.
 
     Lost is what a number of that time feels: 1 % of it or more, of 10 users or more.
     """
     weeks = said[(said["app_version"] == ALL) & (said["week"] != WHOLE)]
-    worst: dict[str, Said] = {}
+    lost: list[Said] = []
     for part in sorted((p for p in parts if p.lost), key=lambda p: p.share.value):
         first, last = part.since or 0, part.until or 1 << 40
         then = weeks[(weeks["week"] >= first) & (weeks["week"] < last)]
         moved = part.n * (1 - part.share.value) / max(then["n_checked"].sum(), part.n)
         if moved >= FELT and part.n_users >= MIN_USERS and part.platform != BETWEEN:
-            worst.setdefault(
-                part.platform, Said(part.verdict, part, -float(moved), WITNESSES[kind])
-            )
-    if worst:
-        return list(worst.values())
+            lost.append(Said(part.verdict, part, -float(moved), WITNESSES[kind]))
+    if lost:
+        return lost
     whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]
-    n, n_users = (int(whole[column].sum()) for column in ("n_checked", "n_users"))
+    n, n_users = int(weeks["n_checked"].sum()), int(whole["n_users"].sum())
     part = Part(ALL, n, n_users, share_of(weeks, "week", whole))
     verdict = TRUSTED if part.share.low > WHOLE_ENOUGH else TOO_FEW
     return [Said(verdict, part, witness=WITNESSES[kind])]

@@ -52,6 +52,13 @@ class Records:
         order = np.lexsort((time, what, kind, user))
         return cls(*(a[order].astype(np.int64) for a in (user, time, what, kind)))
 
+    @property
+    def again(self) -> Bools:
+        """The server's that come again just after one alike, of the same user."""
+        alike = [np.diff(column) == 0 for column in (self.user, self.kind, self.what)]
+        near = np.all(alike, axis=0) & (np.diff(self.time) <= TWINS)
+        return np.append(False, near)[: len(self.user)] & (self.kind == BACKEND)
+
     def take(self, rows: NDArray[Any]) -> Records:
         """Some of them."""
         return Records(self.user[rows], self.time[rows], self.what[rows], self.kind[rows])
@@ -65,7 +72,8 @@ class Asked:
     bits of later events that cannot be without it · old: users whose first steps may lie before the
     log (ascending) · start: the bit of the event with which all others begin, -1: none is named ·
     settled, begun: from when to when what has not come is missing · ripe: share of what happens
-    that has arrived after a time (microseconds), by platform · week_of: of moments.
+    that has arrived after a time (microseconds), by platform · week_of: of moments · n_again: the
+    server's records that are there twice, and count once.
     """
 
     steps: Sequence[Step]
@@ -78,6 +86,7 @@ class Asked:
     end: int
     ripe: Callable[[Ints, NDArray[Any], Ints], NDArray[np.float64]]
     week_of: Callable[[Ints], Ints]
+    n_again: int
 
 
 def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
@@ -192,8 +201,11 @@ def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:
     Of the server's each takes an event of its own, near it; of the others any up to then will do.
     """
     begin, end = _spans(j, records.user)
+    assert j.value is not None
+    again = _again(j.user, j.time, j.value)
     found: Bools = _match(
-        j.time, j.bits, begin, end, records.time, records.what, records.kind, records.user
+        *(j.time, j.bits, again, begin, end),
+        *(records.time, records.what, records.kind, records.user),
     )
     return found
 
@@ -206,8 +218,28 @@ def _spans(j: Journeys, user: Ints) -> tuple[Ints, Ints]:
 
 
 @njit(cache=True, nogil=True)
+def _again(user: Ints, time: Ints, value: NDArray[np.float64]) -> Bools:
+    """Rows that say again what one of their user said just before."""
+    found = np.zeros(len(time), np.bool_)
+    for row in range(len(time)):
+        for other in range(row - 1, -1, -1):
+            if user[other] != user[row] or time[row] - time[other] > TWINS:
+                break
+            found[row] |= value[other] == value[row]
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _match(
-    time: Ints, bits: Ints, begin: Ints, end: Ints, at: Ints, what: Ints, kind: Ints, user: Ints
+    time: Ints,
+    bits: Ints,
+    again: Bools,
+    begin: Ints,
+    end: Ints,
+    at: Ints,
+    what: Ints,
+    kind: Ints,
+    user: Ints,
 ) -> Bools:
     found = np.zeros(len(at), np.bool_)
     row = 0
@@ -222,13 +254,11 @@ def _match(
             late = NEAR if kind[r] == IMPLIED else 0
             found[r] = row < end[r] and time[row] <= at[r] + late
             continue
-        while row < end[r] and (bits[row] & bit == 0 or time[row] < at[r] - NEAR):
+        while row < end[r] and (bits[row] & bit == 0 or again[row] or time[row] < at[r] - NEAR):
             row += 1
         if row < end[r] and time[row] <= at[r] + NEAR:
             found[r] = True
-            took = time[row]
-            while row < end[r] and (bits[row] & bit == 0 or time[row] <= took + TWINS):
-                row += 1
+            row += 1
     return found
 
 

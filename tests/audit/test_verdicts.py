@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from mctlib import EventLog, audit_events
+from mctlib.audit.verdicts import judged
+from mctlib.audit.witnesses import tally
 from mctlib.contract import ParameterError
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
@@ -114,10 +116,37 @@ def test_a_loss_that_was_mended_has_both_ends():
     assert row["completeness_rate_ci_lower"] < 0.4 < row["completeness_rate_ci_upper"]
 
 
+def test_a_loss_that_goes_on_stands_before_a_worse_one_that_is_over():
+    """On Android six of ten are missing from day 28 to day 56, four of ten from day 98 on."""
+    frame, server, _ = World().tables(3)
+    android = (frame["event"] == "profile") & (frame["platform"] == "android")
+    rate = 0.6 * frame["day"].between(28, 56) + 0.4 * (frame["day"] >= 98)
+    gone = android & (np.random.default_rng(0).random(len(frame)) < rate)
+    found = audited_tables(frame[~gone], server)
+    lost = found.verdicts[found.verdicts["moves_rate"] < 0]
+    assert set(zip(lost["since"], lost["until"])) == {
+        ("2026-02-02", "2026-03-02"),
+        ("2026-04-13", ""),
+    }
+    assert "Android loses" in found.finding and found.finding.endswith("since 13 April.")
+    assert found.actions[0].text == "Mend \u201cProfile completed\u201d on Android."
+    assert "too low in that time" in found.details[1]
+
+
 def test_without_platforms_a_loss_is_dated_all_the_same():
     frame, server, _ = World(kept=0.6, by="week").tables(8)
-    row = row_of(audited_tables(frame.drop(columns=["platform", "app_version"]), server), "profile")
+    found = audited_tables(frame.drop(columns=["platform", "app_version"]), server)
+    row = row_of(found, "profile")
     assert (row["platform"], row["since"]) == ("(none)", "2026-03-16")
+    said = " ".join([*found.details, found.headlines[1].label, *(a.text for a in found.actions)])
+    assert "platform" not in said and "  " not in said
+
+
+def test_one_number_is_not_all_of_them():
+    at = [pd.Timestamp("2026-01-05", tz="UTC") + pd.Timedelta(hours=i) for i in range(100)]
+    frame = pd.DataFrame({"user_id": [f"u{i}" for i in range(100)], "event": "a", "timestamp": at})
+    found = audit_events(EventLog.from_frame(frame, backend=frame), as_of="2026-01-20")
+    assert found.finding == "The one number that can be checked can be used."
 
 
 def audited_tables(frame, server):
@@ -146,6 +175,26 @@ def test_late_events_are_not_lost_ones():
     assert found.delays["days_99"].max() == pytest.approx(2 * np.log(30), abs=1.2)
 
 
+def test_a_week_that_is_still_under_way_is_not_judged():
+    """Of the newest week four in ten are there; that six in ten should be is not sure."""
+    n, weeks = 100, 20
+    frame = pd.DataFrame(
+        {
+            **{"what": 0, "kind": 0, "platform": "ios", "app_version": "1", "ripe": 1.0},
+            **{"week": np.repeat(20_000 + 7 * np.arange(weeks), n), "tracked": True},
+            "user": np.arange(n * weeks),
+        }
+    )
+    young = frame["week"] == frame["week"].max()
+    frame.loc[young, "ripe"] = 0.6
+    frame.loc[young, "tracked"] = np.arange(n) < 40
+    (said,) = judged(tally(frame), {"ios": [("1", 20_000)]}, seed=1)[0]
+    assert said.verdict == "trusted" and said.part.n == n * (weeks - 1)
+    frame["ripe"] = 1.0  # all in: then it is lost
+    (said,) = judged(tally(frame), {"ios": [("1", 20_000)]}, seed=1)[0]
+    assert said.verdict == "not to be used" and said.part.n == n
+
+
 def test_a_share_of_one_user_tells_as_much_as_one():
     """Devices that lose all or nothing: the interval is wider than that of as many users."""
     alone, sticky = (
@@ -168,6 +217,32 @@ def test_a_server_that_knows_more_users_shows_them():
     row = row_of(audited_tables(frame, pd.concat([server, quiet])), "profile")
     assert row["platform"] == "(none)" and row["verdict"] == "not to be used"
     assert row["n_checked"] == 60 and row["completeness_rate"] == 0
+
+
+def test_records_that_a_server_holds_twice_count_once():
+    frame, server, _ = World(users=600).tables(1)
+    found = audited_tables(frame, pd.concat([server, server]))
+    row = row_of(found, "profile")
+    assert row["verdict"] == "trusted" and row["n_checked"] <= len(server)
+    assert f"holds {len(server):,} of its records again" in " ".join(found.caveats)
+
+
+def test_events_that_say_other_things_at_once_are_not_one():
+    """Three deeds within a second, of which the server writes one down every three seconds."""
+    at = pd.Timestamp("2026-01-05", tz="UTC") + pd.to_timedelta(np.arange(100) * 20, unit="h")
+    rows = [
+        (f"u{i}", "a", at[i] + pd.Timedelta(seconds=k * seconds), f'{{"k": {k}}}', who)
+        for who, seconds in (("app", 0.3), ("server", 3))
+        for i in range(100)
+        for k in range(3)
+    ]
+    table = pd.DataFrame(rows, columns=["user_id", "event", "timestamp", "properties", "who"])
+    app, server = (table[table["who"] == who].drop(columns="who") for who in ("app", "server"))
+    log = EventLog.from_frame(app, backend=server.drop(columns="properties"))
+    row = row_of(audit_events(log, as_of="2026-04-20"), "a")
+    assert row["verdict"] == "trusted" and row["completeness_rate"] == 1
+    doubled = EventLog.from_frame(app.assign(properties="{}"), backend=server)  # one, sent thrice
+    assert row_of(audit_events(doubled, as_of="2026-04-20"), "a")["completeness_rate"] < 0.5
 
 
 def test_without_a_plan_nothing_is_shown_to_be_missing():

@@ -297,8 +297,10 @@ def slow_drift(
             moved = beyond(now, base.p0, side, DRIFT_FALL)
             if len(rows) >= DRIFT_WEEKS:
                 then = rows[: len(rows) - YEAR]
-                usual = pooled(s, then[-DRIFT:]) / pooled(s, then[-DRIFT - BASE : -DRIFT])
-                moved = moved and beyond(now, usual * base.p0, side, DRIFT_YEAR)
+                level = pooled(s, then[-DRIFT - BASE : -DRIFT])
+                if level > 0:  # else there was no such number yet
+                    usual = pooled(s, then[-DRIFT:]) / level
+                    moved = moved and beyond(now, usual * base.p0, side, DRIFT_YEAR)
             if moved and (p := base.pvalue(now, n, side)) <= DRIFT_LEVEL:
                 week = origin + pd.Timedelta(days=7 * int(s.week[rows[-1]]))
                 found.append((s.name, week, now, base.p0, now / base.p0 - 1, p))

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from mctlib.alerts import acts, messages
+from mctlib.alerts.deadline import within
 from mctlib.alerts.messages import BACK, LEVEL, NEWS, STILL, Item, Message, item_of, message_of
 from mctlib.scorecard.narrative_first import WAITING
 
@@ -257,7 +258,8 @@ def _post(variable: str, url: str, content: dict[str, Any]) -> None:
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "mctlib"}
     try:
         request = urllib.request.Request(url, body, headers, method="POST")
-        urllib.request.build_opener(_Stay).open(request, timeout=TIMEOUT).close()
+        opener = urllib.request.build_opener(_Stay)
+        within(TIMEOUT, lambda: opener.open(request, timeout=TIMEOUT).close())
     except urllib.error.HTTPError as error:
         said = f"the server of {variable} answered {error.code}"
         if error.code >= 500 or error.code in AGAIN:

@@ -108,9 +108,12 @@ def ack(dataset: str, alert: str, by: str) -> None:
 @BY
 def snooze(dataset: str, alert: str, until: str, by: str) -> None:
     """Hear nothing of an ALERT of a DATASET until a day; it is evaluated all the same."""
-    from mctlib.contract import as_timestamp
+    from mctlib.contract import ParameterError, as_timestamp
 
-    _act("snooze", dataset, alert, by, f"{as_timestamp(until, 'until'):%Y-%m-%d}")
+    day = f"{as_timestamp(until, 'until'):%Y-%m-%d}"
+    if day < time.strftime("%Y-%m-%d", time.gmtime()):
+        raise ParameterError(f"until: {day} is in the past; write a day that is to come.")
+    _act("snooze", dataset, alert, by, day)
 
 
 @alerts.command()

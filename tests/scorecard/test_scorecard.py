@@ -201,6 +201,9 @@ def act(what: str, day: str = LAST, until: str = "", name: str = BOOKED) -> dict
         ([act("ack")], "acknowledged"),
         ([act("snooze", until="2026-06-30")], "snoozed"),
         ([act("snooze", until="2026-05-20")], "open"),  # over
+        ([act("snooze", until="2026-05-25")], "open"),  # messages come again from that day on
+        ([act("snooze", until="2026-05-26")], "snoozed"),
+        ([act("snooze")], "open"),  # until nothing
         ([act("close")], "closed"),
         ([act("close", "2026-05-19"), act("ack", "2026-05-20")], "acknowledged"),
         ([act("close", "2026-06-30")], "open"),  # not yet

@@ -37,7 +37,7 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
                     spell = {"micro": micro, "platform": platform, "since": row["since"]}
                     spell["p0"] = row["p0"]
                     found.append(spell)
-                spell |= {"back_on": pd.NaT}
+                spell |= {"back_on": pd.NaT, "reopened": "reopened" in spell}
             if pd.isna(spell["back_on"]):
                 spell |= {name: row[name] for name in ("n", "value")}
                 is_back = row["value"] >= spell["p0"] - CELL_POINTS
@@ -49,7 +49,7 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=LOSSES).astype(days).assign(newest=newest)
 
 
-LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0"]
+LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "reopened"]
 
 
 def n_judged(cells: pd.DataFrame, micro: str, week: pd.Timestamp) -> int:

@@ -65,7 +65,7 @@ class Scorecard(Result):
     state              open, acknowledged, snoozed, closed (by people), recovered, new level
     closed_on, until   its end; the end of a snooze; acted_on: when somebody last did something
     age_days           since its first day, to its end or to ``as_of``
-    news               it opened in the last complete week
+    news               it opened in the last complete week; reopened: it is open, was over before
     ================== =============================================================================
 
     ``timeline``: day, kind, label, concerns (labels of the numbers that it may move).

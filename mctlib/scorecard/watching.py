@@ -31,7 +31,7 @@ MOSTLY = 0.5  # of a change that the mix makes: it is called the mix's
 ALERTS = """
 alert_id metric label unit kind platform since severity value p0 rel_change rel_change_ci_lower
 rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
-study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news
+study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news reopened
 """.split()  # noqa: SIM905
 
 
@@ -117,6 +117,7 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
         "state": now["state"],
         "closed_on": pd.NaT if is_open else now["week"] + WEEK,
         "news": bool(opened["alert"] and opened["week"] == last),
+        "reopened": bool(is_open and (spell["state"] == "recovered").any()),
     }
 
 
@@ -183,6 +184,7 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             "state": "open" if is_open else "recovered",
             "closed_on": pd.NaT if is_open else spell["back_on"] + WEEK,
             "news": bool(spell["since"] == spell["newest"]),
+            "reopened": bool(is_open and spell["reopened"]),
         }
 
 
@@ -223,6 +225,7 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
             "state": "open" if is_open else "recovered",
             "closed_on": pd.NaT if is_open else spell[-1] + WEEK,
             "news": spell[0] == last,
+            "reopened": bool(is_open and len(spell) > 1 and spell[-1] - spell[-2] > WEEK),
         }
 
 

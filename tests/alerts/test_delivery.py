@@ -64,6 +64,7 @@ def alert(name: str = f"booked-fall-{WEEK}", **changes: object) -> dict[str, obj
         "state": "open",
         "age_days": 7.0,
         "news": name.endswith(WEEK),
+        "reopened": False,
     }
     return row | changes
 
@@ -182,8 +183,8 @@ def test_users_reasons_of_few_are_not_told(post, monkeypatch):
 def test_a_second_run_sends_nothing_and_the_next_week_what_is_open(post, monkeypatch):
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
-        deliver(post, table(), REASONS)
-        deliver(post, table(), REASONS)
+        assert deliver(post, table(), REASONS).n_new == 1
+        assert deliver(post, table(), REASONS).n_new == 0
         assert len(received) == 1
         later = replace(post, week="2026-05-25")
         old = table(alert(news=False, state="acknowledged", age_days=14.0))
@@ -221,8 +222,24 @@ def test_a_snoozed_alert_is_told_when_the_snooze_is_over(post, monkeypatch):
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
         deliver(post, table(alert(state="snoozed")), REASONS)
-        deliver(replace(post, week="2026-06-01"), table(alert(news=False)), REASONS)
+        later, now = replace(post, week="2026-06-01"), table(alert(news=False))
+        assert deliver(later, now, REASONS).n_new == 1
+        assert deliver(later, now, REASONS).n_new == 0
     assert len(received) == 1
+
+
+def test_the_first_message_about_an_alert_is_the_full_one(post, monkeypatch):
+    """Whichever run sends it; what was over, and came back, is no news."""
+    later = replace(post, week="2026-06-01")
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        assert deliver(later, table(alert(news=False)), REASONS).n_new == 1
+        again = alert(f"saved-fall-{WEEK}", news=False, reopened=True)
+        assert deliver(later, table(again), REASONS).n_new == 0
+    first, second = (message["items"][0] for message in received)
+    assert first["number"]
+    assert dict(first["facts"])["Who"] == "Response coordinator"
+    assert (second["what"], second["facts"]) == ("still open", [])
 
 
 # --------------------------------------------------------------------------------- nothing lost

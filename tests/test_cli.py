@@ -263,7 +263,7 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
 
 def test_an_act_is_written_down_of_an_alert_that_can_be(project):
     alert = "profile_completed-fall-2026-03-23"
-    done = call("alerts", "snooze", "tiny", alert, "--until", "2026-04-30", "--by", "ann")
+    done = call("alerts", "snooze", "tiny", alert, "--until", "2126-04-30", "--by", "ann")
     assert done.exit_code == 0, done.stderr
     call("alerts", "ack", "tiny", alert)
     written = (project / "outputs/alerts/tiny.csv").read_text().splitlines()
@@ -272,6 +272,8 @@ def test_an_act_is_written_down_of_an_alert_that_can_be(project):
     wrong = sentence(call("alerts", "close", "tiny", "profile_completed-fell-2026-03-23"))
     assert f'Did you mean "{alert}"?' in wrong
     assert "until: " in sentence(call("alerts", "snooze", "tiny", alert, "--until", "soon"))
+    past = sentence(call("alerts", "snooze", "tiny", alert, "--until", "2026-04-30"))
+    assert "until: 2026-04-30 is in the past" in past
     assert 'there is no "tny"' in sentence(call("alerts", "ack", "tny", alert))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from mctlib.alerts import acts, messages
+from mctlib.alerts.deadline import within
 from mctlib.alerts.messages import BACK, LEVEL, NEWS, STILL, Item, Message, item_of, message_of
 from mctlib.scorecard.narrative_first import WAITING
 
@@ -37,7 +38,7 @@ class Undelivered(Exception):
 
 @dataclass
 class Delivered:
-    """What a run did: sentences, how many alerts were new, how many messages are on hold."""
+    """What a run did: sentences, how many alerts nobody was told of, how many messages wait."""
 
     notes: list[str] = field(default_factory=list)
     n_new: int = 0
@@ -75,13 +76,14 @@ def deliver(post: Post, alerts: pd.DataFrame, reasons: pd.DataFrame, **more: Any
     What was sent is written down at once, a message each, so that a kill in between repeats at most
     one.
     """
-    done = Delivered(n_new=int(alerts["news"].sum()))
+    unheard = alerts[alerts["news"] & ~alerts["role"].isin(list(post.targets))]
+    done = Delivered(n_new=len(unheard))
     with acts.alone():
         _send_held(post, done)
         _send_due(post, alerts, reasons, done, **more)
-    unheard = sorted(set(alerts.loc[alerts["news"], "role"]) - set(post.targets))
     done.notes += [
-        f"Nobody is told of new alerts for {role}: the pack names no target." for role in unheard
+        f"Nobody is told of new alerts for {role}: the pack names no target."
+        for role in sorted(set(unheard["role"]))
     ]
     return done
 
@@ -91,9 +93,9 @@ def _send_due(
 ) -> None:
     taken = _taken(post)
     for role in post.targets:
-        items = [
-            item_of(alert, reasons, what) for alert, what in due(alerts, role, taken, post.week)
-        ]
+        told = due(alerts, role, taken, post.week)
+        items = [item_of(alert, reasons, what) for alert, what in told]
+        done.n_new += sum(what == NEWS for _, what in told)
         if items:
             who = alerts.loc[alerts["role"] == role, "who"].iloc[0]
             _send(post, role, message_of(str(who), items, post.link, post.about), done, **more)
@@ -102,18 +104,20 @@ def _send_due(
 def due(
     alerts: pd.DataFrame, role: str, taken: set[tuple[str, str, str, str]], week: str
 ) -> list[tuple[dict[str, Any], str]]:
-    """What a role has not been told: new alerts, recovered ones once, weekly what is still open."""
+    """What a role has not been told: new alerts, recovered ones once, weekly what is still open.
+
+    New is what nobody was told of and nobody acted on, however long it is open.
+    """
     found = []
     for alert in alerts[alerts["role"] == role].to_dict("records"):
-        name, since = alert["alert_id"], alert["alert_id"][-10:]
+        name = alert["alert_id"]
         told = {each[2] for each in taken if each[:2] == (role, name)}
         if alert["state"] in (BACK, LEVEL):
             if told & {NEWS, STILL} and not told & {BACK, LEVEL}:
                 found.append((alert, alert["state"]))
         elif alert["state"] in WAITING:
-            if alert["news"] and alert["state"] == NEWS:
-                if (role, name, NEWS, since) not in taken:
-                    found.append((alert, NEWS))
+            if alert["state"] == NEWS and not told and not alert["reopened"]:
+                found.append((alert, NEWS))
             elif (role, name, STILL, week) not in taken and (role, name, NEWS, week) not in taken:
                 found.append((alert, STILL))
     return found
@@ -134,7 +138,7 @@ def _taken(post: Post) -> set[tuple[str, str, str, str]]:
 
 def _key(post: Post, item: Item) -> tuple[str, str, str]:
     """What is never said twice: an alert, what is said of it, and its week."""
-    return item.alert_id, item.what, item.alert_id[-10:] if item.what == NEWS else post.week
+    return item.alert_id, item.what, post.week
 
 
 def _held(post: Post) -> list[Path]:
@@ -257,7 +261,8 @@ def _post(variable: str, url: str, content: dict[str, Any]) -> None:
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "mctlib"}
     try:
         request = urllib.request.Request(url, body, headers, method="POST")
-        urllib.request.build_opener(_Stay).open(request, timeout=TIMEOUT).close()
+        opener = urllib.request.build_opener(_Stay)
+        within(TIMEOUT, lambda: opener.open(request, timeout=TIMEOUT).close())
     except urllib.error.HTTPError as error:
         said = f"the server of {variable} answered {error.code}"
         if error.code >= 500 or error.code in AGAIN:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 ID = r".+-(loss|fall|rise)(-.+)?-\d{4}-\d{2}-\d{2}"
+BEAT = 10.0  # seconds for a heartbeat
 FAILS = {"alerts": 3, "undelivered": 4}
 KINDS = ("competitor", "release", "campaign", "outage", "intervention", "holiday")
 
@@ -34,13 +35,16 @@ def beat(variable: str) -> None:
     """Call the URL in an environment variable, so that somebody notices a run that did not come."""
     import os
     import urllib.request
+    from http.client import HTTPException
+
+    from mctlib.alerts.deadline import within
 
     url = os.environ.get(variable, "")
     try:
         if not url.startswith(("https://", "http://")):
             raise ValueError
-        urllib.request.urlopen(url, timeout=10).close()
-    except (OSError, ValueError):
+        within(BEAT, lambda: urllib.request.urlopen(url, timeout=BEAT).close())
+    except (OSError, ValueError, HTTPException):
         click.echo(f"Note: the heartbeat ({variable}) could not be called.", err=True)
 
 
@@ -104,9 +108,12 @@ def ack(dataset: str, alert: str, by: str) -> None:
 @BY
 def snooze(dataset: str, alert: str, until: str, by: str) -> None:
     """Hear nothing of an ALERT of a DATASET until a day; it is evaluated all the same."""
-    from mctlib.contract import as_timestamp
+    from mctlib.contract import ParameterError, as_timestamp
 
-    _act("snooze", dataset, alert, by, f"{as_timestamp(until, 'until'):%Y-%m-%d}")
+    day = f"{as_timestamp(until, 'until'):%Y-%m-%d}"
+    if day < time.strftime("%Y-%m-%d", time.gmtime()):
+        raise ParameterError(f"until: {day} is in the past; write a day that is to come.")
+    _act("snooze", dataset, alert, by, day)
 
 
 @alerts.command()

@@ -12,7 +12,7 @@ from mctlib import stats
 from mctlib.contract import interval_columns
 from mctlib.scorecard.counting import AT, Weeks
 from mctlib.scorecard.meters import Meter, Meters
-from mctlib.stats.monitoring import CELL_POINTS, REOPENS, tracking_gate, weekly_alerts
+from mctlib.stats.monitoring import CELL_POINTS, REOPENS, weekly_alerts
 
 COMPETITOR = "competitor"
 EARLIER = pd.Timedelta("14D")  # so long before a fall a competitor's entry is told beside it
@@ -20,14 +20,13 @@ WEEK = pd.Timedelta("7D")
 MIN_CONTROLS = 3
 
 
-def losses(cells: pd.DataFrame) -> pd.DataFrame:
-    """Spells in which tracking was lost: `LOSSES`, and the newest week.
+def losses(judged: pd.DataFrame) -> pd.DataFrame:
+    """Spells in which tracking was lost, by `tracking_gate`: `LOSSES`, and the newest week.
 
     One is over when completeness was back within 5 points of what it was for two weeks (back_on:
     the second), however long that takes; one that begins within 8 weeks of that is the same.
     """
     found: list[dict[str, Any]] = []
-    judged = tracking_gate(cells)
     for metric, rows in judged.groupby("metric", sort=True):
         micro, _, platform = str(metric).partition(AT)
         spell: dict[str, Any] = {"back_on": rows["week"].min() - 2 * REOPENS * WEEK}
@@ -38,7 +37,7 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
                     spell = {"micro": micro, "platform": platform, "since": row["since"]}
                     spell["p0"] = row["p0"]
                     found.append(spell)
-                spell |= {"back_on": pd.NaT}
+                spell |= {"back_on": pd.NaT, "reopened": "reopened" in spell}
             if pd.isna(spell["back_on"]):
                 spell |= {name: row[name] for name in ("n", "value")}
                 is_back = row["value"] >= spell["p0"] - CELL_POINTS
@@ -50,7 +49,13 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=LOSSES).astype(days).assign(newest=newest)
 
 
-LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0"]
+LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "reopened"]
+
+
+def n_judged(cells: pd.DataFrame, micro: str, week: pd.Timestamp) -> int:
+    """On how many platforms the tracking of an event could be judged in a week."""
+    own = [str(name).startswith(f"{micro}{AT}") for name in cells["metric"]]
+    return int(cells.loc[np.array(own, bool) & (cells["week"] == week), "judged"].sum())
 
 
 def explained_by_tracking(

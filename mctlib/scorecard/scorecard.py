@@ -60,11 +60,12 @@ class Scorecard(Result):
     coincides          the timeline's entry beside it, in words
     study_change ±     against ``n_controls`` numbers that the competitor's move cannot touch
     mix_change         what of the relative change the mix of the segments makes
+    n_cells            platforms on which the server's records told that week what was tracked
     role, who          who acts; ``owner``: the team whose number it is
     state              open, acknowledged, snoozed, closed (by people), recovered, new level
     closed_on, until   its end; the end of a snooze; acted_on: when somebody last did something
     age_days           since its first day, to its end or to ``as_of``
-    news               it opened in the last complete week
+    news               it opened in the last complete week; reopened: it is open, was over before
     ================== =============================================================================
 
     ``timeline``: day, kind, label, concerns (labels of the numbers that it may move).

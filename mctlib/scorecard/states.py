@@ -98,7 +98,7 @@ def with_acts(
         if mine:
             _, day, what, until = mine[-1]
             act["acted_on"] = day
-            if alert["state"] == "open" and not (what == "snoozed" and until < today):
+            if alert["state"] == "open" and (what != "snoozed" or until > today):
                 act |= {"state": what, "until": until}
                 if what == "closed":
                     act["closed_on"] = day

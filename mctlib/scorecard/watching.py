@@ -18,11 +18,12 @@ from mctlib.scorecard.causes import (
     explained_by_tracking,
     losses,
     mix_change,
+    n_judged,
     study,
 )
 from mctlib.scorecard.counting import Weeks
 from mctlib.scorecard.meters import ANALYST, COLLECTOR, COORDINATOR, Meter, Meters
-from mctlib.stats.monitoring import LEVEL, REOPENS, weekly_alerts
+from mctlib.stats.monitoring import LEVEL, REOPENS, tracking_gate, weekly_alerts
 
 LEFT_OUT = ("outage", "holiday")  # kinds of the timeline: their weeks are not judged
 DAILY_FALL, DAILY_LEVEL = 0.25, 0.0005  # of a look every day, beside the weekly rule
@@ -30,7 +31,7 @@ MOSTLY = 0.5  # of a change that the mix makes: it is called the mix's
 ALERTS = """
 alert_id metric label unit kind platform since severity value p0 rel_change rel_change_ci_lower
 rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
-study_change_ci_upper n_controls mix_change role who owner state closed_on news
+study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news reopened
 """.split()  # noqa: SIM905
 
 
@@ -70,7 +71,8 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
         [weekly_alerts(part, **rule) for part in (table[own], table[~own]) if len(part)],
         ignore_index=True,
     )
-    lost = losses(weeks.cells)
+    cells = tracking_gate(weeks.cells)
+    lost = losses(cells)
     last = weeks.day(weeks.n - 1)
     inhibited: list[tuple[str, list[str], pd.Timestamp]] = []
     found = [*_lost(lost, meters), *_everything(judged[judged["metric"].isin(list(named))], last)]
@@ -83,7 +85,8 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
                 inhibited.append((meter.label, platforms, opened["week"]))
             else:
                 cause = _cause(opened, meter, rows, weeks, meters, timeline, judged)
-                found.append(_moved(meter, spell, last) | cause)
+                checked = {"n_cells": n_judged(cells, meter.micro, opened["week"])}
+                found.append(_moved(meter, spell, last) | cause | checked)
     for alert in found:
         alert["who"] = meters.role(alert["role"])
     alerts = pd.DataFrame(found, columns=ALERTS)
@@ -114,6 +117,7 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
         "state": now["state"],
         "closed_on": pd.NaT if is_open else now["week"] + WEEK,
         "news": bool(opened["alert"] and opened["week"] == last),
+        "reopened": bool(is_open and (spell["state"] == "recovered").any()),
     }
 
 
@@ -174,11 +178,13 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             **interval_columns("study_change", *UNKNOWN),
             "n_controls": 0,
             "mix_change": np.nan,
+            "n_cells": 1,
             "role": COLLECTOR if COLLECTOR in meters.plan.roles else ANALYST,
             "owner": micros[spell["micro"]].owner,
             "state": "open" if is_open else "recovered",
             "closed_on": pd.NaT if is_open else spell["back_on"] + WEEK,
             "news": bool(spell["since"] == spell["newest"]),
+            "reopened": bool(is_open and spell["reopened"]),
         }
 
 
@@ -213,11 +219,13 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
             **interval_columns("study_change", *UNKNOWN),
             "n_controls": len(rows),
             "mix_change": np.nan,
+            "n_cells": 0,
             "role": ANALYST,
             "owner": "",
             "state": "open" if is_open else "recovered",
             "closed_on": pd.NaT if is_open else spell[-1] + WEEK,
             "news": spell[0] == last,
+            "reopened": bool(is_open and len(spell) > 1 and spell[-1] - spell[-2] > WEEK),
         }
 
 

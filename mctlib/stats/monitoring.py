@@ -297,8 +297,10 @@ def slow_drift(
             moved = beyond(now, base.p0, side, DRIFT_FALL)
             if len(rows) >= DRIFT_WEEKS:
                 then = rows[: len(rows) - YEAR]
-                usual = pooled(s, then[-DRIFT:]) / pooled(s, then[-DRIFT - BASE : -DRIFT])
-                moved = moved and beyond(now, usual * base.p0, side, DRIFT_YEAR)
+                level = pooled(s, then[-DRIFT - BASE : -DRIFT])
+                if level > 0:  # else there was no such number yet
+                    usual = pooled(s, then[-DRIFT:]) / level
+                    moved = moved and beyond(now, usual * base.p0, side, DRIFT_YEAR)
             if moved and (p := base.pvalue(now, n, side)) <= DRIFT_LEVEL:
                 week = origin + pd.Timedelta(days=7 * int(s.week[rows[-1]]))
                 found.append((s.name, week, now, base.p0, now / base.p0 - 1, p))
@@ -350,7 +352,8 @@ def tracking_gate(cells: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        metric, week, n, value, p0, lost, since (first week of the loss).
+        metric, week, n, value, p0, judged (enough is known of it), lost, since (first week of the
+        loss).
     """
     series, origin = read_weekly(cells, 0.0, 0.0, "down")
     found = []
@@ -360,7 +363,8 @@ def tracking_gate(cells: pd.DataFrame) -> pd.DataFrame:
         for week, row in s.rows.items():
             value, n = float(s.value[row]), float(s.n[row])
             near, far = usable[-BASE:], usable[-DRIFT - BASE : -DRIFT]
-            lost = n >= CELL_N and any(
+            judged = n >= CELL_N and len(near) == BASE
+            lost = judged and any(
                 (base := level_of(s, rows, rows)) is not None
                 and value <= base.p0 - CELL_POINTS
                 and base.pvalue(value, n, -1) <= p
@@ -373,12 +377,13 @@ def tracking_gate(cells: pd.DataFrame) -> pd.DataFrame:
             else:
                 usable.append(row)
             since = s.week[during[0]] if lost else np.nan
-            found.append((s.name, week, n, value, p0, lost, since))
+            found.append((s.name, week, n, value, p0, judged, lost, since))
             if len(during) > NEW_LEVEL:
                 usable, during = during, []
             elif not lost and n >= CELL_N:
                 during = []
-    table = pd.DataFrame(found, columns=["metric", "week", "n", "value", "p0", "lost", "since"])
+    names = ["metric", "week", "n", "value", "p0", "judged", "lost", "since"]
+    table = pd.DataFrame(found, columns=names)
     for column in ("week", "since"):
         table[column] = origin + pd.to_timedelta(7 * table[column], unit="D")
     return table

@@ -24,9 +24,10 @@ from mctlib.alerts.messages import (
     message_of,
     sample,
 )
+from mctlib.commands import alerting
 from mctlib.contract import DataError
 from tests.support.project import ROOT
-from tests.support.servers import http_server, mail_server, silent_server
+from tests.support.servers import dripping_server, http_server, mail_server, silent_server
 
 WEEK = "2026-05-18"
 ROLE, VARIABLE = "response_coordinator", "ALERT_URL_TEST"
@@ -57,11 +58,13 @@ def alert(name: str = f"booked-fall-{WEEK}", **changes: object) -> dict[str, obj
         "study_change_ci_lower": -0.34,
         "study_change_ci_upper": -0.24,
         "n_controls": 4,
+        "n_cells": 2,
         "role": ROLE,
         "who": "Response coordinator",
         "state": "open",
         "age_days": 7.0,
         "news": name.endswith(WEEK),
+        "reopened": False,
     }
     return row | changes
 
@@ -152,6 +155,17 @@ def test_one_message_a_role_holds_all_and_a_role_without_target_is_said(post, mo
     assert any("Nobody is told of new alerts for analyst" in note for note in done.notes)
 
 
+def test_tracking_is_called_complete_only_where_the_server_told_it(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(), REASONS)
+        deliver(replace(post, dataset="other"), table(alert(n_cells=0)), REASONS)
+    known, unknown = said(received)
+    assert "Tracking: complete, as far as the server knows" in known
+    assert "Tracking: not checked: no server records" in unknown
+    assert "complete" not in unknown
+
+
 def test_users_reasons_of_few_are_not_told(post, monkeypatch):
     reasons = pd.DataFrame({"alert_id": [alert()["alert_id"]], "reason": ["too slow"]})
     with http_server() as received:
@@ -169,8 +183,8 @@ def test_users_reasons_of_few_are_not_told(post, monkeypatch):
 def test_a_second_run_sends_nothing_and_the_next_week_what_is_open(post, monkeypatch):
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
-        deliver(post, table(), REASONS)
-        deliver(post, table(), REASONS)
+        assert deliver(post, table(), REASONS).n_new == 1
+        assert deliver(post, table(), REASONS).n_new == 0
         assert len(received) == 1
         later = replace(post, week="2026-05-25")
         old = table(alert(news=False, state="acknowledged", age_days=14.0))
@@ -208,8 +222,24 @@ def test_a_snoozed_alert_is_told_when_the_snooze_is_over(post, monkeypatch):
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
         deliver(post, table(alert(state="snoozed")), REASONS)
-        deliver(replace(post, week="2026-06-01"), table(alert(news=False)), REASONS)
+        later, now = replace(post, week="2026-06-01"), table(alert(news=False))
+        assert deliver(later, now, REASONS).n_new == 1
+        assert deliver(later, now, REASONS).n_new == 0
     assert len(received) == 1
+
+
+def test_the_first_message_about_an_alert_is_the_full_one(post, monkeypatch):
+    """Whichever run sends it; what was over, and came back, is no news."""
+    later = replace(post, week="2026-06-01")
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        assert deliver(later, table(alert(news=False)), REASONS).n_new == 1
+        again = alert(f"saved-fall-{WEEK}", news=False, reopened=True)
+        assert deliver(later, table(again), REASONS).n_new == 0
+    first, second = (message["items"][0] for message in received)
+    assert first["number"]
+    assert dict(first["facts"])["Who"] == "Response coordinator"
+    assert (second["what"], second["facts"]) == ("still open", [])
 
 
 # --------------------------------------------------------------------------------- nothing lost
@@ -245,6 +275,27 @@ def test_a_server_that_never_answers_is_given_up(post, monkeypatch):
         done = deliver(post, table(), REASONS)
     assert done.n_undelivered == 1
     assert "3 times" in done.notes[0]
+
+
+def test_a_server_that_drips_its_answer_is_given_up(post, monkeypatch):
+    """Each drop comes in time; the whole does not."""
+    monkeypatch.setattr(delivery, "TIMEOUT", 0.3)
+    with dripping_server(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n") as address:
+        monkeypatch.setenv(VARIABLE, address)
+        done = deliver(post, table(), REASONS)
+    assert done.n_undelivered == 1
+    assert "could not be reached (TimeoutError), 3 times" in done.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"), [(b"hello, no http\r\n\r\n", b""), (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n")]
+)
+def test_a_heartbeat_that_is_not_heard_is_a_note(monkeypatch, capsys, first, drop):
+    monkeypatch.setattr(alerting, "BEAT", 0.3)
+    with dripping_server(first, drop) as address:
+        monkeypatch.setenv(VARIABLE, address)
+        alerting.beat(VARIABLE)
+    assert "could not be called" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

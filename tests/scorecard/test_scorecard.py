@@ -105,6 +105,7 @@ def test_a_fall_near_a_rival_goes_to_the_response_coordinator(fallen):
     )
     assert alert["news"]
     assert alert["n_controls"] == 4
+    assert alert["n_cells"] == 2
     assert alert["study_change"] == pytest.approx(-0.3, abs=0.03)
     assert alert["study_change_ci_lower"] < alert["study_change"] < alert["study_change_ci_upper"]
     assert "coincides with instant booking" in found.finding
@@ -143,6 +144,11 @@ def test_lost_tracking_is_told_to_the_data_collector_and_no_fall_is():
     assert (alert["cause"], alert["who"]) == ("tracking", "Data collector")
     assert found.actions[0].text == "Mend the tracking of “Booked” on Android."
     assert any("by lost tracking alone: without Android it did not" in s for s in found.details)
+
+
+def test_without_the_servers_records_tracking_is_not_checked(fallen):
+    plan = PLAN | {"micro_conversions": {**PLAN["micro_conversions"], "booked": {"priority": 1}}}
+    assert scorecard_of(fallen, plan).alerts["n_cells"].tolist() == [0]
 
 
 def test_a_fall_beside_lost_tracking_is_told_too():
@@ -195,6 +201,9 @@ def act(what: str, day: str = LAST, until: str = "", name: str = BOOKED) -> dict
         ([act("ack")], "acknowledged"),
         ([act("snooze", until="2026-06-30")], "snoozed"),
         ([act("snooze", until="2026-05-20")], "open"),  # over
+        ([act("snooze", until="2026-05-25")], "open"),  # messages come again from that day on
+        ([act("snooze", until="2026-05-26")], "snoozed"),
+        ([act("snooze")], "open"),  # until nothing
         ([act("close")], "closed"),
         ([act("close", "2026-05-19"), act("ack", "2026-05-20")], "acknowledged"),
         ([act("close", "2026-06-30")], "open"),  # not yet

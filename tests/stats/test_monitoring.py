@@ -292,6 +292,9 @@ def test_a_slow_drift_is_a_note_and_last_years_same_movement_is_none():
     assert not slow_drift(hand_made([*slide, *[0.2] * 44, *slide])).empty, "not in that week"
     every_year = [0.2] * 44 + slide[20:]
     assert slow_drift(hand_made([*every_year, *every_year])).empty
+    new_a_year_ago = [0.0] * 40 + [0.2] * 36
+    assert slow_drift(hand_made([*new_a_year_ago, *[0.2] * 4])).empty
+    assert not slow_drift(hand_made([*new_a_year_ago, *[0.15] * 4])).empty
 
 
 def test_the_gate_dates_a_loss_and_learns_it_after_twelve_weeks():

@@ -1,19 +1,24 @@
 """The commands: thin, and without a traceback for a user's mistake."""
 
 import fcntl
+import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
 from mctlib.eventlog.build import owner
+from mctlib.runner.record import RunRecord
 from tests.support.project import SCRIPT, pack_of
 
 
@@ -261,8 +266,36 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
 # ---------------------------------------------------------------------------- alerts, the timeline
 
 
-def test_an_act_is_written_down_of_an_alert_that_can_be(project):
+def show(project, *alerts, pack="shown"):
+    """A run of a pack, whose scorecard shows these alerts."""
+    folder = project / "outputs" / pack / "2026-03-31"
+    (folder / "tables/scorecard").mkdir(parents=True)
+    record = RunRecord(pack, "tiny", "2026-03-31", "good", "2026-04-01", 1.0, "", None, {}, [])
+    (folder / "run.json").write_text(json.dumps(asdict(record)))
+    table = pd.DataFrame({"alert_id": alerts}, dtype=str)
+    table.to_parquet(folder / "tables/scorecard/alerts.parquet")
+    return folder
+
+
+def test_an_alert_that_never_was_is_refused(project):
+    alert, acts = "job_saved-fall-2026-03-23", project / "outputs/alerts/tiny.csv"
+    acts.unlink(missing_ok=True)
+    assert "it has no run yet" in sentence(call("alerts", "ack", "tiny", alert))
+    shown = show(project)
+    try:
+        assert "its runs showed none" in sentence(call("alerts", "close", "tiny", alert))
+        show(project, "job_saved-fall-2026-03-16", pack="more")
+        said = sentence(call("alerts", "snooze", "tiny", alert, "--until", "2126-04-30"))
+        assert 'Did you mean "job_saved-fall-2026-03-16"?' in said
+        assert not acts.exists()
+    finally:
+        shutil.rmtree(shown.parent)
+        shutil.rmtree(project / "outputs/more", ignore_errors=True)
+
+
+def test_an_act_is_written_down_of_an_alert_that_a_run_showed(project):
     alert = "profile_completed-fall-2026-03-23"
+    shown = show(project, alert)
     done = call("alerts", "snooze", "tiny", alert, "--until", "2126-04-30", "--by", "ann")
     assert done.exit_code == 0, done.stderr
     call("alerts", "ack", "tiny", alert)
@@ -275,6 +308,7 @@ def test_an_act_is_written_down_of_an_alert_that_can_be(project):
     past = sentence(call("alerts", "snooze", "tiny", alert, "--until", "2026-04-30"))
     assert "until: 2026-04-30 is in the past" in past
     assert 'there is no "tny"' in sentence(call("alerts", "ack", "tny", alert))
+    shutil.rmtree(shown.parent)
 
 
 @pytest.mark.parametrize(

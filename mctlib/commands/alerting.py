@@ -58,9 +58,11 @@ def _act(act: str, dataset: str, alert: str, by: str, until: str = "") -> None:
     from mctlib.alerts import acts
     from mctlib.contract import ParameterError, nearest
 
-    known = _known(dataset)
-    if alert not in known and (known or not re.fullmatch(ID, alert)):
-        listed = nearest(alert, known) or f" Known are: {', '.join(known) or 'none yet'}."
+    known, n_runs = _known(dataset)
+    if alert not in known:
+        none = "its runs showed none" if n_runs else "it has no run yet"
+        listed = f" Known are: {', '.join(known)}." if known else f" No alert is known: {none}."
+        listed = nearest(alert, known) or listed
         raise ParameterError(f'alert: there is no "{alert}" of {dataset}.{listed}')
     day = time.strftime("%Y-%m-%d", time.gmtime())
     row = {"alert_id": alert, "day": day, "act": act, "until": until, "by": by}
@@ -68,8 +70,8 @@ def _act(act: str, dataset: str, alert: str, by: str, until: str = "") -> None:
     click.echo(f"{alert}: {act}{until and f' until {until}'}, written to {acts.file_of(dataset)}")
 
 
-def _known(dataset: str) -> list[str]:
-    """Alerts that runs on a dataset showed, or that were told, the newest first."""
+def _known(dataset: str) -> tuple[list[str], int]:
+    """Alerts that runs on a dataset showed, or that were told, newest first; how many runs."""
     import pandas as pd
 
     from mctlib.alerts.acts import acts_of
@@ -80,13 +82,13 @@ def _known(dataset: str) -> list[str]:
     described_as(dataset)  # a name that is none is said
     found = set(acts_of(dataset)["alert_id"])
     outputs = project_root() / "outputs"
-    for home in sorted(outputs.iterdir()) if outputs.is_dir() else ():
-        for run in runs_of(home)[0]:
-            for table in Path(run.folder).glob("tables/*/alerts.parquet"):
-                if run.dataset == dataset:
-                    found |= set(pd.read_parquet(table, columns=["alert_id"])["alert_id"])
+    homes = sorted(outputs.iterdir()) if outputs.is_dir() else []
+    runs = [run for home in homes for run in runs_of(home)[0] if run.dataset == dataset]
+    for run in runs:
+        for table in Path(run.folder).glob("tables/*/alerts.parquet"):
+            found |= set(pd.read_parquet(table, columns=["alert_id"])["alert_id"])
     real = [name for name in found if re.fullmatch(ID, name)]
-    return sorted(real, key=lambda name: name[-10:], reverse=True)
+    return sorted(real, key=lambda name: name[-10:], reverse=True), len(runs)
 
 
 BY = click.option("--by", default="", help="Who says so.")

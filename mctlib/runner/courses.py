@@ -34,7 +34,9 @@ class Course:
         now, before = self.points[-1].headline, self.before
         if now.verdict or before is None or now.value is None or before.value is None:
             return now
-        apart = now.low is not None and not now.low <= before.value <= (now.high or now.low)
+        if now.low is None:  # a count, of which no range says whether it moved
+            return now
+        apart = not now.low <= before.value <= (now.high or now.low)
         return replace(
             now,
             against=now.against or Against("run", before.value, "last run"),

@@ -43,6 +43,15 @@ def test_a_level_is_compared_with_the_run_before():
     assert (moved.verdict, moved.kind) == ("sure", "good"), "its range leaves the number before out"
 
 
+def test_a_count_without_a_range_has_no_change_that_is_clear_or_not():
+    now = run_of("2026-03-15", 0.0)
+    count = replace(now.notebooks[0].headlines[0], low=None, high=None, note="nothing new")
+    now.notebooks[0].headlines = [count]
+    course = course_of(run_of("2026-03-08", 2.0), now=now)
+    assert (course.now.verdict, course.now.against) == ("", None)
+    assert course.since == "2.0\u00a0% last run"
+
+
 def test_without_a_run_before_there_is_nothing_to_compare_with():
     course = course_of(now=run_of("2026-03-15", 20.4))
     assert course.now.verdict == "" and course.since == ""

@@ -135,7 +135,7 @@ def _effect(answer: Answer) -> Headline:
     up = best is not None and best.effect > 0
     return Headline(
         name="effect",
-        label=f"Effect of {_change(answer)}",
+        label=f"Effect of the change of {day(panel.change)}",
         value=value,
         low=low,
         high=high,

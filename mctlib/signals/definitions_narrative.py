@@ -69,7 +69,7 @@ def _headlines(of: Meanings, everyone: pd.Series | None, best: pd.Series | None)
         found.append(
             Headline(
                 name="disagreement",
-                label=f"Users the teams disagree on: {of.word}",
+                label=f"Users on whom teams disagree about {of.word}",
                 **ranged(everyone, "disagreement_rate", 100),
                 unit="%",
                 n=int(everyone["n_users"]),

@@ -195,7 +195,7 @@ def test_a_timeline_is_read_as_people_write_it():
     prompts = ask(kind="intervention", label="prompts", day=change)
     assert prompts.finding.startswith("Prompts (7 July) lifted")
     told = prompts.headlines[0]
-    assert (told.name, told.label) == ("effect", "Effect of prompts (7 July)")
+    assert (told.name, told.label) == ("effect", "Effect of the change of 7 July")
     assert told.note == "a users, 12 weeks after"
     assert ask(kind="Outage", label="TRACKING lost").verdict == "not supported"
     assert "Coincidence, not cause: release on 2025-03-03." in ask(label=np.nan).caveats

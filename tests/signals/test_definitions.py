@@ -58,7 +58,7 @@ def test_a_table_by_hand():
     )
     labels = [headline.label for headline in result.headlines]
     assert labels == [
-        "Users the teams disagree on: the term",
+        "Users on whom teams disagree about the term",
         "Best at foretelling users with \u201cwon\u201d: Product's definition",
     ]
     assert result.actions[0].text.endswith(": begin from Product's definition.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -70,13 +70,25 @@ def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | 
     for step, role in zip(steps, ("start", "competing")):
         if missing := log.missing_events([step]):
             raise ParameterError(f"{role}: {missing[0]}")
-    columns = log.columns(adjust)
-    for column in columns:
-        log.segments(column)
+    columns = _columns(log, adjust)
     exit_step = steps[1] if len(steps) > 1 else None
     left = known_of(log, "churned_at")
     active = log.step(list(plan.active), "active") if plan and plan.active else None
     return Clock(steps[0], exit_step, left, active, tuple(columns), tuple(log.accounts))
+
+
+def _columns(log: EventLog, adjust: Any) -> list[str]:
+    """The columns in which users are made alike; raises ParameterError: one cannot be that."""
+    for given in adjust if isinstance(adjust, (list, tuple)) else [adjust]:
+        if not (given is None or isinstance(given, (str, Mapping))):
+            raise ParameterError(
+                f"adjust: {given!r} is no column; write names such as channel, or bands of numbers "
+                "such as {seats: [1, 10, 50]}."
+            )
+    columns = log.columns(adjust)
+    for column in columns:
+        log.segments(column)
+    return columns
 
 
 def active_step(

@@ -12,12 +12,13 @@ from mctlib import phrases, stats
 from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, lines_of
+from mctlib.eventlog.steps import may_meet
 from mctlib.headlines import brief, named
 from mctlib.phrases import DAY_US
 from mctlib.results import Result
 from mctlib.signals.alike import late_of
 from mctlib.signals.candidates import plan_of
-from mctlib.signals.clock import Clock, Reach, count, not_alike, read_clock
+from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock
 from mctlib.signals.counts import COUNTS, Landmarks, Starts
 from mctlib.signals.outcomes import Outcome, read_outcome
 
@@ -88,6 +89,13 @@ def scan_thresholds(
     asked, step = read_outcome(log, outcome, horizon, plan), log.step(event)
     if missing := log.missing_events([step]):
         raise ParameterError(f"event: {missing[0]}")
+    after_start(clock, asked)
+    taken = [*clock.steps, *([asked.step] if asked.step and asked.once else [])]
+    if any(may_meet(step, other) for other in taken):
+        raise ParameterError(
+            f"event: “{step.label}” can have no threshold: the start, the exit or the outcome is "
+            "the same event."
+        )
     days = [d for d in DAYS if d * DAY_US < asked.before]
     if asked.amount or not days:
         raise ParameterError(

@@ -124,5 +124,12 @@ def test_what_cannot_be_asked():
     log, _ = crowd(3, 0.0, 100)
     with pytest.raises(ParameterError, match='event: event "atc" does not occur'):
         scan_thresholds(log, "atc", "won", **ASK)
+    for event, more in (("won", {}), ("start", {}), ("act", {"competing": "act"})):
+        with pytest.raises(ParameterError, match=f"event: “{event}” can have no threshold"):
+            scan_thresholds(log, event, "won", **ASK | more)
+    with pytest.raises(ParameterError, match="outcome: users' time begins with “start”"):
+        scan_thresholds(log, "act", "start", **ASK)
+    back = {"returns": "act", "period": "1w", "in_period": 2}
+    assert len(scan_thresholds(log, "act", back, **ASK).thresholds)
     with pytest.raises(ParameterError, match="cannot be held against thresholds"):
         scan_thresholds(log, "act", "won", **ASK | {"horizon": "3d"})

@@ -275,6 +275,8 @@ def test_a_plan_says_start_landmark_and_who_acts():
         ({"adjust": "plna"}, '"plna" '),
         ({"adjust": 5}, "adjust: 5 is no column; write names such as channel"),
         ({"adjust": ["plan", 5]}, "adjust: 5 is no column; write names such as channel"),
+        ({"outcome": "start"}, "outcome: users' time begins with “start”; name what comes after"),
+        ({"competing": "start"}, "competing: users' time begins with “start”; it cannot mean lea"),
         ({"outcome": []}, "outcome: name one, such as renewed"),
         ({"horizon": "30"}, 'horizon: "30" is not a duration'),
     ],

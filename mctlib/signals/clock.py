@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,7 +59,7 @@ class Reach:
 def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | None) -> Clock:
     """The clock that is asked for; the plan's start where none is.
 
-    Raises ParameterError: an event or column that is not there, no start.
+    Raises ParameterError: an event or column that is not there, no start, one that means leaving.
     """
     given = start or (plan.start if plan else "")
     if not given:
@@ -70,13 +70,37 @@ def read_clock(log: EventLog, start: Any, leave: Any, adjust: Any, plan: Plan | 
     for step, role in zip(steps, ("start", "competing")):
         if missing := log.missing_events([step]):
             raise ParameterError(f"{role}: {missing[0]}")
-    columns = log.columns(adjust)
-    for column in columns:
-        log.segments(column)
+    if len(steps) > 1 and steps[1].parts == steps[0].parts:
+        raise ParameterError(
+            f"competing: users' time begins with “{steps[0].label}”; it cannot mean leaving too."
+        )
+    columns = _columns(log, adjust)
     exit_step = steps[1] if len(steps) > 1 else None
     left = known_of(log, "churned_at")
     active = log.step(list(plan.active), "active") if plan and plan.active else None
     return Clock(steps[0], exit_step, left, active, tuple(columns), tuple(log.accounts))
+
+
+def after_start(clock: Clock, outcome: Outcome) -> None:
+    """Raise ParameterError where an outcome is the start, which nobody has again."""
+    if outcome.step and not outcome.begin and outcome.step.parts == clock.start.parts:
+        raise ParameterError(
+            f"outcome: users' time begins with “{outcome.step.label}”; name what comes after it."
+        )
+
+
+def _columns(log: EventLog, adjust: Any) -> list[str]:
+    """The columns in which users are made alike; raises ParameterError: one cannot be that."""
+    for given in adjust if isinstance(adjust, (list, tuple)) else [adjust]:
+        if not (given is None or isinstance(given, (str, Mapping))):
+            raise ParameterError(
+                f"adjust: {given!r} is no column; write names such as channel, or bands of numbers "
+                "such as {seats: [1, 10, 50]}."
+            )
+    columns = log.columns(adjust)
+    for column in columns:
+        log.segments(column)
+    return columns
 
 
 def active_step(

@@ -18,7 +18,7 @@ from mctlib.phrases import day, window
 from mctlib.results import MIN_USERS, Result
 from mctlib.signals.alike import measures, sides_of
 from mctlib.signals.candidates import USUAL, plan_of
-from mctlib.signals.clock import Clock, Reach, count, not_alike, read_clock
+from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock
 from mctlib.signals.counts import COUNTS, count_combinations
 from mctlib.signals.definitions_narrative import Meanings, told_definitions
 from mctlib.signals.outcomes import Outcome, read_outcome
@@ -122,6 +122,7 @@ def compare_definitions(
     plan = plan_of(log)
     clock = read_clock(log, start, competing, adjust, plan)
     asked = read_outcome(log, outcome, horizon, plan)
+    after_start(clock, asked)
     term, meanings = read_meanings(log, definitions)
     mark = as_window(landmark, "landmark") if landmark else max(m.within for m in meanings)
     if mark >= asked.before:

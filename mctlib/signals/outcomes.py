@@ -124,6 +124,18 @@ def read_outcome(log: EventLog, outcome: Any, horizon: str, plan: Plan | None) -
     )
 
 
+def read_outcomes(log: EventLog, given: Any, horizon: str, plan: Plan | None) -> list[Outcome]:
+    """One outcome or several, each once; ParameterError: there is none, or see `read_outcome`."""
+    several = given if isinstance(given, (list, tuple)) else [given]
+    read = [read_outcome(log, each, horizon, plan) for each in several]
+    if not read:
+        raise ParameterError(f"outcome: name one, such as {', '.join(PEOPLE)}, or an event.")
+    first: dict[str, Outcome] = {}
+    for outcome in read:
+        first.setdefault(outcome.name, outcome)
+    return list(first.values())
+
+
 def _of_people(log: EventLog, name: str, until: int) -> Outcome:
     column, done, noun, wanted = PEOPLE[name]
     known = known_of(log, column)

@@ -12,12 +12,13 @@ from mctlib import phrases, stats
 from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, lines_of
+from mctlib.eventlog.steps import may_meet
 from mctlib.headlines import brief, named
 from mctlib.phrases import DAY_US
 from mctlib.results import Result
 from mctlib.signals.alike import late_of
 from mctlib.signals.candidates import plan_of
-from mctlib.signals.clock import Clock, Reach, count, not_alike, read_clock
+from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock
 from mctlib.signals.counts import COUNTS, Landmarks, Starts
 from mctlib.signals.outcomes import Outcome, read_outcome
 
@@ -88,6 +89,13 @@ def scan_thresholds(
     asked, step = read_outcome(log, outcome, horizon, plan), log.step(event)
     if missing := log.missing_events([step]):
         raise ParameterError(f"event: {missing[0]}")
+    after_start(clock, asked)
+    taken = [*clock.steps, *([asked.step] if asked.step and asked.once else [])]
+    if any(may_meet(step, other) for other in taken):
+        raise ParameterError(
+            f"event: “{step.label}” can have no threshold: the start, the exit or the outcome is "
+            "the same event."
+        )
     days = [d for d in DAYS if d * DAY_US < asked.before]
     if asked.amount or not days:
         raise ParameterError(
@@ -130,7 +138,8 @@ def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFra
     users = cells["n_users"].to_numpy(float)
     late = late_of(cells["cohort"].to_numpy(), users)
     rows, scores = [], []
-    for d in days:
+    enough = _clusters(cells, n_accounts) >= stats.MIN_CLUSTERS
+    for d in days if enough else ():
         for least, actions in enumerate(ACTIONS, start=1):
             exposed = (cells[f"d{d}"] >= least).to_numpy()
             n = [users[exposed == side].sum() for side in (False, True)]
@@ -148,8 +157,17 @@ def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFra
     head = ["n_actions_least", "within_days", "n_exposed", "n_unexposed", *columns]
     table = pd.DataFrame(rows, columns=head)
     pvalue, largest = _searched(np.array(scores).T) if rows else (np.array([]), np.array([]))
-    best = largest == largest.max(initial=0) if rows else np.zeros(0, bool)
+    best = np.arange(len(rows)) == (largest.argmax() if rows else 0)  # of equal ones the first
     return table.assign(pvalue=pvalue, best=best)
+
+
+def _clusters(cells: pd.DataFrame, n_accounts: float) -> float:
+    """How many accounts, or users of none, all tell as much as."""
+    accounts = np.inf if np.isnan(n_accounts) else n_accounts
+    users = np.bincount(cells["bucket"], cells["n_users"])
+    if np.isnan(n_accounts):
+        return float(users.sum())
+    return float(stats.count_clusters(users, n_accounts=accounts))
 
 
 def _sides(cells: pd.DataFrame, kind: np.ndarray, exposed: np.ndarray) -> list[np.ndarray]:
@@ -208,8 +226,9 @@ def _told(
     )
     best = table[table["best"]]
     if best.empty:
-        finding = brief(f"No threshold of {named(label)} can be tried", ": too few users")
-        return {"finding": finding, "rule": rule, "tells": {"thresholds": "too few users"}}
+        few = "too few users or accounts" if clock.accounts else "too few users"
+        finding = brief(f"No threshold of {named(label)} can be tried", f": {few}")
+        return {"finding": finding, "rule": rule, "tells": {"thresholds": few}}
     row = best.iloc[0]
     what = f"{row['n_actions_least']:.0f} or more {named(label)} in {row['within_days']:.0f} days"
     low, high = (row[f"late_difference_rate_ci_{end}"] for end in ("lower", "upper"))
@@ -217,23 +236,32 @@ def _told(
     turns = found and row["early_difference_rate"] * row["late_difference_rate"] < 0
     holds = found and not turns
     lost = "turns round for later users" if turns else "may be chance"
-    early = phrases.points(row, "early_difference_rate")
-    later = phrases.points(row, "late_difference_rate")
-    where = "" if low == low else " (all began in one month, so no later users are known)"
+    p = "p below 0.001" if row["pvalue"] < 0.001 else f"p {row['pvalue']:.3f}"
     often = "more" if row["late_difference_rate"] > 0 else "less"
     finding = (
         brief(f"Users with {what} {outcome.done} {often} often", ", later ones too")
         if holds
         else brief(f"No threshold of {named(label)} holds", f": the best, {what}, {lost}")
     )
-    excess = 100 * (row["early_difference_rate"] - row["late_difference_rate"])
     return {
         "finding": finding,
         "rule": rule,
         "tells": {"thresholds": f"{what}: {'holds' if holds else 'no threshold holds'}"},
         "details": (
-            f"The best of {len(table)} thresholds tried, {what}: {early} where it was looked for, "
-            f"{later} for later users{where}; the search made it look {excess:.1f} points too good "
-            f"(p {row['pvalue']:.3f}, the search allowed for).",
+            f"The best of {len(table)} thresholds tried, {what}: {_worth(row)} "
+            f"({p}, the search allowed for).",
         ),
     }
+
+
+def _worth(row: pd.Series) -> str:
+    """What the best is worth where it was looked for, and for later users."""
+    early, late = (row[f"{name}_difference_rate"] for name in ("early", "late"))
+    text = f"{phrases.points(row, 'early_difference_rate')} where it was looked for"
+    if np.isnan(late):
+        return f"{text}; all began in one month, so no later users are known"
+    excess = 100 * (early - late) * (1 if early > 0 else -1)
+    text += f", {phrases.points(row, 'late_difference_rate')} for later users"
+    if excess < 0:
+        return f"{text}, which is {-excess:.1f} points stronger"
+    return f"{text}; the search made it look {excess:.1f} points too strong"

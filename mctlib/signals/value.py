@@ -16,10 +16,10 @@ from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS, Result
 from mctlib.signals.alike import measures, naive, sides_of, standardised
 from mctlib.signals.candidates import Candidate, apart, plan_of, read_candidates
-from mctlib.signals.clock import Clock, Reach, active_step, count, read_clock
+from mctlib.signals.clock import Clock, Reach, active_step, after_start, count, read_clock
 from mctlib.signals.narrative import Answer
 from mctlib.signals.narrative_first import told_signals
-from mctlib.signals.outcomes import Outcome, read_outcome
+from mctlib.signals.outcomes import Outcome, read_outcomes
 from mctlib.signals.verdicts import judge, same_sign, to_watch
 
 MEASURES = (
@@ -150,8 +150,8 @@ def signal_value(
     plan = plan_of(log, plan_or_events)
     clock = read_clock(log, start, competing, adjust, plan)
     asked, left_out = [], []
-    for each in outcome if isinstance(outcome, (list, tuple)) else [outcome]:
-        wished = read_outcome(log, each, horizon, plan)
+    for wished in read_outcomes(log, outcome, horizon, plan):
+        after_start(clock, wished)
         candidates, said = read_candidates(log, plan_or_events, landmark, plan, wished.before)
         candidates, same = apart(candidates, [*clock.steps, *filter(None, [wished.step])])
         asked.append((wished, candidates))

@@ -178,12 +178,13 @@ def test_the_demo_s_three_teams(demo_log):
         ({"product": "meet"}, {}, "definitions: write two to 6 of them"),
         (TEAMS | {"ops": "mete"}, {}, "definitions: Ops"),
         (TEAMS | {"ops": {"is": "meet", "witin": "3d"}}, {}, '"witin" of ops is not one of is, wi'),
+        (TEAMS, {"outcome": "start"}, "outcome: users' time begins with “start”; name what comes"),
         (TEAMS, {"horizon": "20d"}, "horizon: the outcome must have time after the landmark"),
     ],
 )
 def test_what_cannot_be_asked(definitions, more, said):
     with pytest.raises(ParameterError) as told:
-        compare_definitions(hundred(), definitions, "won", **ASK | more)
+        compare_definitions(hundred(), definitions, **{"outcome": "won"} | ASK | more)
     assert said.lower() in str(told.value).lower()
 
 

@@ -161,6 +161,17 @@ def test_without_anything_that_tells_who_is_active_nothing_is_a_signal():
     assert "hours of activity" in one.rule and one.signals["without_use_rate"].notna().all()
 
 
+def test_an_outcome_named_twice_is_asked_about_once():
+    rows = starts() + group("tip", range(40), 1.0) + group("use", range(100), 2.0)
+    at = [FIRST + pd.Timedelta("20D") if i % 2 else pd.NaT for i in range(100)]
+    log = log_of(rows, unit="D", people=people_of(100, renewed_at=at))
+    once, twice = (
+        signal_value(log, ["tip"], asked, **ASK).signals
+        for asked in ("renewed", ["renewed", "renewed_at", "renewed"])
+    )
+    pd.testing.assert_frame_equal(once, twice)
+
+
 def test_money_is_compared_by_its_mean():
     rng = np.random.default_rng(5)
     n = 2000
@@ -270,6 +281,11 @@ def test_a_plan_says_start_landmark_and_who_acts():
         ({"start": "strat"}, 'start: event "strat" does not occur in frame. Did you mean "start"'),
         ({"plan_or_events": ["won"]}, "plan_or_events: “won” cannot be a signal"),
         ({"adjust": "plna"}, '"plna" '),
+        ({"adjust": 5}, "adjust: 5 is no column; write names such as channel"),
+        ({"adjust": ["plan", 5]}, "adjust: 5 is no column; write names such as channel"),
+        ({"outcome": "start"}, "outcome: users' time begins with “start”; name what comes after"),
+        ({"competing": "start"}, "competing: users' time begins with “start”; it cannot mean lea"),
+        ({"outcome": []}, "outcome: name one, such as renewed"),
         ({"horizon": "30"}, 'horizon: "30" is not a duration'),
     ],
 )

@@ -245,6 +245,23 @@ def test_events_that_say_other_things_at_once_are_not_one():
     assert row_of(audit_events(doubled, as_of="2026-04-20"), "a")["completeness_rate"] < 0.5
 
 
+@pytest.mark.parametrize("why", ["ids", "clock", "nobody"])
+def test_a_server_that_does_not_meet_the_events_is_not_heard(why):
+    """Nearly all ids are others, or all; or a clock is a week late. Then the next decides."""
+    frame, server, _ = World(users=600).tables(1)
+    moved = {
+        "ids": server.assign(user=server["user"] + 10_000 * (server["user"] % 50 > 0)),
+        "clock": server.assign(day=server["day"] + 7),
+        "nobody": server.assign(user=server["user"] + 10_000),
+    }
+    found = audited_tables(frame, moved[why])
+    row = row_of(found, "profile")
+    assert row["witness"] == "implied" and row["verdict"] == "trusted"
+    told = "times differ" if why == "clock" else "ids of users differ"
+    assert told in found.how_sure[0] and found.how_sure[0] in found.caveats
+    assert not any("gaps of its own" in caveat for caveat in found.caveats)
+
+
 def test_without_a_plan_nothing_is_shown_to_be_missing():
     found = audit_events(World(users=200).log(1), as_of=AS_OF)
     assert sorted(found.verdicts["witness"]) == ["", "", "", "back end"]

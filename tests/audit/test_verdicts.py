@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from mctlib import EventLog, audit_events
-from mctlib.audit.verdicts import judged
-from mctlib.audit.witnesses import tally
+from mctlib.audit.verdicts import joined, judged
+from mctlib.audit.witnesses import WHOLE, tally
 from mctlib.contract import ParameterError
+from mctlib.results import OTHERS
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
 from tests.support.tracking import World, canonical, plan_of
@@ -193,6 +194,19 @@ def test_a_week_that_is_still_under_way_is_not_judged():
     frame["ripe"] = 1.0  # all in: then it is lost
     (said,) = judged(tally(frame), {"ios": [("1", 20_000)]}, seed=1)[0]
     assert said.verdict == "not to be used" and said.part.n == n
+
+
+def test_a_small_platform_has_no_row_at_any_level():
+    users = {("ios", "1"): 40, ("web", "1"): 30, ("web", "2"): 4, ("tv", "9"): 8}
+    frame = pd.DataFrame(
+        [(*device, f"{device}{i}") for device, n in users.items() for i in range(n)],
+        columns=["platform", "app_version", "user"],
+    )
+    told = joined(tally(frame.assign(what=0, kind=0, week=20_000, tracked=True, ripe=1.0)))
+    assert (told["n_users"] >= 10).all()
+    assert set(told["platform"]) == {"all", "ios", OTHERS}  # web went along, 42 in all
+    of = told[(told["platform"] == OTHERS) & (told["week"] == WHOLE)]
+    assert of.set_index("app_version")["n_users"].to_dict() == {"all": 42, "1": 30, OTHERS: 12}
 
 
 def test_a_share_of_one_user_tells_as_much_as_one():

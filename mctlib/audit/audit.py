@@ -12,7 +12,7 @@ import pandas as pd
 
 from mctlib.audit import narrative, narrative_first
 from mctlib.audit.answers import answers_table
-from mctlib.audit.counting import count_all, known_columns, read_question, unmet
+from mctlib.audit.counting import count_all, heard, known_columns, read_question
 from mctlib.audit.identity import clocks_table, identity_table
 from mctlib.audit.narrative import Told
 from mctlib.audit.partners import aliases_of, conflicts_table, partners_table
@@ -30,7 +30,6 @@ from mctlib.audit.verdicts import (
 from mctlib.audit.volumes import curve_table, duplicates_table, in_order_of_release, outages
 from mctlib.contract import ParameterError, as_timestamp, interval_columns
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.steps import ANY, MATCHERS, Step
 from mctlib.eventlog.vocabulary import PAYLOAD
 from mctlib.results import Result
@@ -154,7 +153,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         values=PAYLOAD,
         as_of=as_of,
     )
-    said = add_up([counts["said"], unmet(log, asked)])
+    said, unheard = heard(log, asked, counts)
     releases = in_order_of_release(counts["events"])
     found = judged(said, releases, seed)
     implying = [s for s, each in zip(steps, plan.micro_conversions.values()) if each.implies]
@@ -177,7 +176,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "unknown": _unknown(counts["server"], names),
     }
     days_99 = delays.days_99 if delays.curves else None
-    told = Told(tables, plan, days_99, log.load["n_users"], asked.n_again)
+    told = Told(tables, plan, days_99, log.load["n_users"], asked.n_again, unheard)
     return Audit(
         **tables,
         **narrative_first.read_first(told),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from mctlib import contract
 from mctlib.audit.delays import Delays, read_delays
+from mctlib.audit.verdicts import ENOUGH
 from mctlib.audit.volumes import count_volumes
 from mctlib.audit.witnesses import (
+    ALL,
     BACKEND,
     DEVICE,
     NO,
+    WHOLE,
     YES,
     Asked,
     Records,
@@ -23,11 +26,14 @@ from mctlib.audit.witnesses import (
 from mctlib.contract import MISSING, ParameterError
 from mctlib.eventlog.completeness import proofs
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Ints, Journeys
+from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import Step, may_meet
 from mctlib.phrases import DAY_US
 from mctlib.tracking_plan.plan import Plan
 
+MET = 0.05  # of a server's records and of events: if fewer meet, one of the two is misread
 UNSETTLED = 14 * DAY_US  # of users of whom nothing says whether they came before the log
 
 
@@ -78,6 +84,31 @@ def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:
     frame = pd.DataFrame({"what": mine.what, "kind": mine.kind, "user": mine.user})
     device = dict.fromkeys(DEVICE, MISSING)
     return tally(frame.assign(**device, week=asked.week_of(mine.time), tracked=False, ripe=1.0))
+
+
+def heard(
+    log: EventLog, asked: Asked, counts: Mapping[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    """What the witnesses say, without a server whose records and events do not meet.
+
+    And of which micro-conversions (bits) that is so, with what does not fit: "ids" or "clock".
+    """
+    said = add_up([counts["said"], unmet(log, asked)])
+    whole = said[(said["kind"] == BACKEND) & (said["platform"] == ALL) & (said["week"] == WHOLE)]
+    server = whole.merge(counts["server"], on="what", suffixes=("", "_server"))
+    apart = (server["n_tracked"] <= MET * server["n_checked"]) & (server["n_events"] >= ENOUGH)
+    apart &= (server["n_alone"] >= (1 - MET) * server["n_events"]) & (server["n_checked"] >= ENOUGH)
+    found = {int(bit): _misfit(log, asked, int(bit)) for bit in server.loc[apart, "what"]}
+    return said[~(said["what"].isin(found) & (said["kind"] == BACKEND))], found
+
+
+def _misfit(log: EventLog, asked: Asked, bit: int) -> str:
+    """Why a server's records and the events do not meet: other ids, else another clock."""
+    names = ", ".join(map(sql_text, asked.steps[bit].names))
+    have = log.sql(f'SELECT DISTINCT "user" FROM events WHERE event::VARCHAR IN ({names})')["user"]
+    records = asked.records
+    known = np.unique(records.user[(records.what == bit) & (records.kind == BACKEND)])
+    return "clock" if np.isin(known, have).mean() >= 0.5 else "ids"
 
 
 def read_records(log: EventLog, steps: Sequence[Step], plan: Plan, until: int) -> Records:

@@ -24,7 +24,8 @@ class Told:
     """What the sentences are about.
 
     days_99: days until 99 % are in, None where nothing tells · n_users: of the log ·
-    n_again: records that the server holds twice.
+    n_again: records that the server holds twice · unheard: micro-conversions (their numbers) whose
+    records meet no event, and what does not fit: "ids" or "clock".
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -32,6 +33,7 @@ class Told:
     days_99: float | None
     n_users: int
     n_again: int
+    unheard: Mapping[int, str]
 
     def label(self, name: str) -> str:
         """A micro-conversion as people read it."""
@@ -81,6 +83,17 @@ class Told:
         return self.verdicts.drop_duplicates("micro_conversion").set_index("micro_conversion")[
             "verdict"
         ]
+
+    @cached_property
+    def misfits(self) -> tuple[str, ...]:
+        """A sentence a micro-conversion of which the server is not heard."""
+        names = [*self.plan.micro_conversions]
+        why = {"ids": "ids of users differ", "clock": "times differ by more than a day"}
+        return tuple(
+            f"Records of the server and events of {self.label(names[bit])} do not meet, for their "
+            f"{why[reason]}; the server is not heard."
+            for bit, reason in self.unheard.items()
+        )
 
     @cached_property
     def twice(self) -> pd.DataFrame:
@@ -183,6 +196,8 @@ def caveats(told: Told) -> tuple[str, ...]:
     none = [told.label(name) for name in table.loc[table["witness"] == "", "micro_conversion"]]
     few = told.verdicts.loc[told.verdicts["verdict"] == TOO_FEW, "micro_conversion"].map(told.label)
     unknown = told.tables["unknown"]
+    names = [*told.plan.micro_conversions]
+    unknown = unknown[~unknown["micro_conversion"].isin([names[bit] for bit in told.unheard])]
     pairs = [
         (
             bool(none),
@@ -210,7 +225,7 @@ def caveats(told: Told) -> tuple[str, ...]:
         f"{told.label(row['micro_conversion'])}: it has gaps of its own."
         for row in unknown[unknown["n_users"] >= MIN_USERS].to_dict("records")
     ]
-    return (*phrases.that_hold(pairs), *gaps, *_quarrels(told))
+    return (*told.misfits, *phrases.that_hold(pairs), *gaps, *_quarrels(told))
 
 
 def _quarrels(told: Told) -> list[str]:

@@ -214,7 +214,7 @@ def _lines(told: Told) -> list[str]:
 
 
 def _how_sure(told: Told) -> list[str]:
-    said = []
+    said = [*told.misfits]
     if (told.verdicts["witness"] == "back end").any():
         said.append("Records of the server stand for what happened.")
     if told.days_99:

@@ -19,7 +19,6 @@ from mctlib.audit.witnesses import (
     BACKEND,
     BETWEEN,
     COUNTS,
-    DEVICE,
     IMPLIED,
     WHOLE,
     WITNESSES,
@@ -220,19 +219,25 @@ def _n(whole: pd.DataFrame, what: int, kind: int) -> int:
 
 
 def joined(said: pd.DataFrame) -> pd.DataFrame:
-    """The counts with small platforms and versions told together, each at its own level."""
-    if (said.loc[said["week"] == WHOLE, "n_users"] >= MIN_USERS).all():
+    """The counts with small platforms and versions told together, under one name at every level.
+
+    Weeks of fewer users than may be told are left out.
+    """
+    if (said["n_users"] >= MIN_USERS).all():
         return said
-    level = np.where(said["platform"] == ALL, 0, np.where(said["app_version"] == ALL, 1, 2))
-    level = np.where(said["week"] != WHOLE, 3, level)
-    found = [said[(level == 0) | (level == 3)]]
-    for place, column in ((1, "platform"), (2, "app_version")):
-        for _, rows in said[level == place].groupby(["what", "kind", *DEVICE[: place - 1]]):
-            if (rows["n_users"] < MIN_USERS).any():
-                names = together(rows.groupby(column)["n_users"].sum(), column)
-                rows = add_up([rows.assign(**{column: rows[column].replace(names)})])
-            found.append(rows)
-    return pd.concat(found, ignore_index=True)
+    found = []
+    for _, rows in said.groupby(["what", "kind"]):
+        rows = _together(rows, "platform", rows["app_version"] == ALL)
+        for _, part in rows.groupby("platform"):
+            found.append(_together(part, "app_version", part["app_version"] != ALL))
+    told = pd.concat(found, ignore_index=True)
+    return told[(told["week"] == WHOLE) | (told["n_users"] >= MIN_USERS)]
+
+
+def _together(rows: pd.DataFrame, column: str, level: pd.Series) -> pd.DataFrame:
+    whole = rows[level & (rows[column] != ALL) & (rows["week"] == WHOLE)]
+    names = together(whole.groupby(column)["n_users"].sum(), column)
+    return add_up([rows.assign(**{column: rows[column].replace(names)})]) if names else rows
 
 
 def completeness_table(said: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

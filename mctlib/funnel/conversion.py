@@ -236,9 +236,10 @@ def diagnose_funnel(
     answer = _answer(tables, rule, asked, log.caveats(as_of))
     if correct_for_loss is None:
         return answer
-    told = corrected_table(log, matchers, [*events, *others], rule, correct_for_loss, as_of)
-    said = narrative.corrected(told)
-    return replace(answer, corrected=told, details=(*answer.details, *said))
+    matched = [*events, *others]
+    told, left = corrected_table(log, matchers, matched, rule, correct_for_loss, as_of)
+    details = (*answer.details, *narrative.corrected(told))
+    return replace(answer, corrected=told, details=details, caveats=(*answer.caveats, *left))
 
 
 def read_question(

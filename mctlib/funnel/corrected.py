@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import DataError, ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
-from mctlib.eventlog.steps import Step
+from mctlib.eventlog.steps import Meanings, Step
 from mctlib.funnel.counts import Rule, count_funnel
 from mctlib.funnel.rates import Counts, by_segment, step_rows
 
 CORRECTABLE, UNUSABLE = "correctable", "not to be used"  # the audit's words
-NEEDED = ("micro_conversion", "platform", "verdict", "app_version", "since", "until")
+TEXTS = ("micro_conversion", "platform", "verdict", "app_version", "since", "until")
+SHARES = ("completeness_rate", "completeness_rate_ci_lower", "completeness_rate_ci_upper")
 ENTRY = ("event.platform", "event.app_version", "week")  # what is known of each first entry
 COLUMNS = ["step", "event", "n_entered", "conversion_rate", "recorded_rate", "corrected_rate"]
 
@@ -32,16 +33,21 @@ def corrected_table(
     rule: Rule,
     verdicts: pd.DataFrame,
     as_of: Any,
-) -> pd.DataFrame:
-    """`Funnel.corrected`.
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """`Funnel.corrected`, and a caveat of what is not put back.
 
     Users are parted by the losses that meet them, by platform and version (or else week) of their
     entry. In each part the rate of a step is divided by the shares recorded of it and of all steps
     before it that nobody may skip; then the parts are put together again.
     """
-    losses = _losses(steps, rule, verdicts)
+    if rule.order == "unordered":
+        raise ParameterError('correct_for_loss: steps need an order; order is "unordered".')
+    losses, unused = _losses(steps, rule, read_verdicts(verdicts), log.meanings)
+    left: tuple[str, ...] = ()
+    if unused:
+        left = (f"What tracking lost is not put back of {phrases.listed(unused)}.",)
     if not losses:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=COLUMNS), left
     by = tuple(column for column in ENTRY if column == "week" or _holds(log, column))
     asked = replace(rule, by=by)
     dims = list(dict.fromkeys([*by, *rule.hold, *rule.accounts]))
@@ -58,25 +64,65 @@ def corrected_table(
     found = {name: step_rows(part, name, labels, asked) for name, part in counts.items()}
     whole = step_rows(Counts.of(tables, asked), "all", labels, asked)
     rows = [_row(k, whole[k], found, losses) for k in range(1, len(steps))]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), left
+
+
+def read_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The rows that lost something, also of a table that was saved and read again.
+
+    Raises DataError: a column is missing, or not what `Audit.verdicts` holds.
+    """
+    if lack := [name for name in (*TEXTS, *SHARES) if name not in verdicts]:
+        raise DataError(f'correct_for_loss: column "{lack[0]}" is missing; give Audit.verdicts.')
+    table = verdicts[[*TEXTS, *SHARES]].copy()
+    for name in TEXTS:
+        if not table[name].dropna().map(lambda value: isinstance(value, str)).all():
+            raise DataError(
+                f'correct_for_loss: column "{name}" must be text (version 4.10 is not 4.1); '
+                "read the table with dtype=str."
+            )
+        table[name] = table[name].astype(object).fillna("")
+    table = table[table["verdict"].isin([CORRECTABLE, UNUSABLE])]
+    for name in ("since", "until"):
+        if not table[name].str.fullmatch(r"(\d{4}-\d\d-\d\d)?").all():
+            raise DataError(f'correct_for_loss: column "{name}" must hold days like 2026-03-16.')
+    for name in SHARES:
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+        known = table.loc[table["verdict"] == CORRECTABLE, name]
+        if not known.between(0, 1, inclusive="right").all():
+            raise DataError(f'correct_for_loss: column "{name}" must hold shares up to 1.')
+    return table
 
 
 def _losses(
-    steps: Sequence[Step], rule: Rule, verdicts: pd.DataFrame
-) -> list[tuple[int, Mapping[str, Any]]]:
-    """Number of a step (from 0), and a row of the verdicts that takes something from it."""
-    if lack := [name for name in NEEDED if name not in verdicts]:
-        raise DataError(f'correct_for_loss: column "{lack[0]}" is missing; give Audit.verdicts.')
-    if rule.order == "unordered":
-        raise ParameterError('correct_for_loss: steps need an order; order is "unordered".')
-    bad = verdicts[verdicts["verdict"].isin([CORRECTABLE, UNUSABLE])]
-    return [
-        (k, row)
-        for k, step in enumerate(steps)
-        if k and k + 1 not in rule.optional
-        for row in bad.to_dict("records")
-        if row["micro_conversion"] in step.all_names
-    ]
+    steps: Sequence[Step], rule: Rule, bad: pd.DataFrame, meanings: Meanings
+) -> tuple[list[tuple[int, Mapping[str, Any]]], list[str]]:
+    """Number of a step (from 0), and a row of the verdicts that takes something from it.
+
+    And what is lost beside these, with why it takes nothing.
+    """
+    found: list[tuple[int, Mapping[str, Any]]] = []
+    unused: dict[str, None] = {}
+    for row in bad.to_dict("records"):
+        name = row["micro_conversion"]
+        met = [k for k, step in enumerate(steps) if _is(step, name, meanings)]
+        found += [(k, row) for k in met if k and k + 1 not in rule.optional]
+        if not met:
+            unused[f"{name} (no step of this funnel)"] = None
+        elif met == [0]:
+            unused[f"{name} (the first step)"] = None
+        elif all(k + 1 in rule.optional for k in met):
+            unused[f"{name} (a step that may be skipped)"] = None
+    return sorted(found, key=lambda loss: loss[0]), list(unused)
+
+
+def _is(step: Step, name: str, meanings: Meanings) -> bool:
+    """Whether a step is the micro-conversion of this name, or one of its events."""
+    meant = meanings.get(name)
+    if name in step.all_names or meant is None:
+        return name in step.all_names
+    plain = not (step.filtered or meant.filtered) and bool(step.names)
+    return step == meant or (plain and set(step.names) <= set(meant.names))
 
 
 def _holds(log: EventLog, column: str) -> bool:

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from mctlib import EventLog, audit_events
-from mctlib.audit.verdicts import judged
-from mctlib.audit.witnesses import tally
+from mctlib.audit.verdicts import joined, judged
+from mctlib.audit.witnesses import WHOLE, tally
 from mctlib.contract import ParameterError
+from mctlib.results import OTHERS
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
 from tests.support.tracking import World, canonical, plan_of
@@ -195,6 +196,19 @@ def test_a_week_that_is_still_under_way_is_not_judged():
     assert said.verdict == "not to be used" and said.part.n == n
 
 
+def test_a_small_platform_has_no_row_at_any_level():
+    users = {("ios", "1"): 40, ("web", "1"): 30, ("web", "2"): 4, ("tv", "9"): 8}
+    frame = pd.DataFrame(
+        [(*device, f"{device}{i}") for device, n in users.items() for i in range(n)],
+        columns=["platform", "app_version", "user"],
+    )
+    told = joined(tally(frame.assign(what=0, kind=0, week=20_000, tracked=True, ripe=1.0)))
+    assert (told["n_users"] >= 10).all()
+    assert set(told["platform"]) == {"all", "ios", OTHERS}  # web went along, 42 in all
+    of = told[(told["platform"] == OTHERS) & (told["week"] == WHOLE)]
+    assert of.set_index("app_version")["n_users"].to_dict() == {"all": 42, "1": 30, OTHERS: 12}
+
+
 def test_a_share_of_one_user_tells_as_much_as_one():
     """Devices that lose all or nothing: the interval is wider than that of as many users."""
     alone, sticky = (
@@ -243,6 +257,23 @@ def test_events_that_say_other_things_at_once_are_not_one():
     assert row["verdict"] == "trusted" and row["completeness_rate"] == 1
     doubled = EventLog.from_frame(app.assign(properties="{}"), backend=server)  # one, sent thrice
     assert row_of(audit_events(doubled, as_of="2026-04-20"), "a")["completeness_rate"] < 0.5
+
+
+@pytest.mark.parametrize("why", ["ids", "clock", "nobody"])
+def test_a_server_that_does_not_meet_the_events_is_not_heard(why):
+    """Nearly all ids are others, or all; or a clock is a week late. Then the next decides."""
+    frame, server, _ = World(users=600).tables(1)
+    moved = {
+        "ids": server.assign(user=server["user"] + 10_000 * (server["user"] % 50 > 0)),
+        "clock": server.assign(day=server["day"] + 7),
+        "nobody": server.assign(user=server["user"] + 10_000),
+    }
+    found = audited_tables(frame, moved[why])
+    row = row_of(found, "profile")
+    assert row["witness"] == "implied" and row["verdict"] == "trusted"
+    told = "times differ" if why == "clock" else "ids of users differ"
+    assert told in found.how_sure[0] and found.how_sure[0] in found.caveats
+    assert not any("gaps of its own" in caveat for caveat in found.caveats)
 
 
 def test_without_a_plan_nothing_is_shown_to_be_missing():

@@ -1,12 +1,15 @@
 """A funnel's rate had nothing been lost: by the audit's verdicts, with a wider interval."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mctlib import audit_events, diagnose_funnel
 from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.steps import Step
 from mctlib.funnel import corrected
 from mctlib.sources import demo
+from mctlib.tracking_plan.reading import as_plan
 from tests.support.tracking import World, plan_of
 
 AS_OF = "2026-05-24"
@@ -57,7 +60,8 @@ def test_what_is_not_to_be_used_is_not_corrected(lossy, verdicts):
 
 
 def test_a_step_that_may_be_skipped_takes_nothing_from_the_next(lossy, verdicts):
-    assert funnel(lossy, verdicts, optional=[2]).corrected.empty
+    found = funnel(lossy, verdicts, optional=[2])
+    assert found.corrected.empty and "(a step that may be skipped)" in found.caveats[-1]
 
 
 def test_versions_and_weeks_say_whom_a_loss_meets():
@@ -84,6 +88,54 @@ def test_verdicts_are_checked(lossy, verdicts):
         funnel(lossy, verdicts.drop(columns="until"))
     with pytest.raises(ParameterError, match="correct_for_loss: steps need an order"):
         funnel(lossy, verdicts, order="unordered")
+
+
+@pytest.mark.parametrize("how", [{}, {"dtype": str}])
+def test_a_table_that_was_saved_says_the_same(lossy, verdicts, how, tmp_path):
+    weeks = verdicts.assign(app_version="")  # versions as numbers are no versions
+    weeks.to_csv(tmp_path / "verdicts.csv", index=False)
+    saved = pd.read_csv(tmp_path / "verdicts.csv", **how)
+    told = [funnel(lossy, table).corrected for table in (weeks, saved)]
+    assert len(told[0]) and np.allclose(*(t["corrected_rate"] for t in told))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("app_version", 4.1),
+        ("since", "16.03.2026"),
+        ("completeness_rate_ci_lower", "much"),
+        ("completeness_rate", 70.0),
+    ],
+)
+def test_a_table_of_something_else_is_refused(verdicts, column, value):
+    bad = verdicts.astype({column: object})
+    bad[column] = value
+    with pytest.raises(DataError, match=f'column "{column}" must'):
+        corrected.read_verdicts(bad)
+    with pytest.raises(DataError, match=f'column "{column}" is missing'):
+        corrected.read_verdicts(verdicts.drop(columns=column))
+
+
+def test_losses_meet_steps_by_what_the_plan_means():
+    plan = {"done": {"events": [{"event": "profile"}]}, "some": {"events": ["profile", "cv"]}}
+    plan["odd"] = {"events": [{"event": "profile", "where": {"x": 1}}]}
+    meanings = as_plan({"micro_conversions": plan}, "plan").meanings()
+    step = Step("profile")
+    assert [corrected._is(step, name, meanings) for name in plan] == [True, True, False]
+    assert corrected._is(step, "profile", {}) and not corrected._is(step, "done", {})
+
+
+def test_what_is_not_put_back_is_said(lossy, verdicts):
+    named = verdicts.assign(micro_conversion=verdicts["micro_conversion"] + "_done")
+    for table, steps, why in (
+        (named, STEPS, "profile_done (no step of this funnel)"),
+        (verdicts, STEPS[1:], "profile (the first step)"),
+    ):
+        rule = {"window": "30d", "as_of": AS_OF, "correct_for_loss": table}
+        found = diagnose_funnel(lossy, steps, **rule)
+        assert found.corrected.empty
+        assert f"What tracking lost is not put back of {why}." in found.caveats
 
 
 def test_two_parts_by_hand():

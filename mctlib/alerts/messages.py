@@ -13,6 +13,7 @@ import pandas as pd
 
 from mctlib.headlines import TIGHT, named
 from mctlib.phrases import called
+from mctlib.results import MIN_USERS
 from mctlib.scorecard.narrative_first import moved
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
@@ -84,8 +85,9 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     if alert["coincides"]:
         facts.append(("Coincides with", f"{alert['coincides']}{_study(alert)}"))
     said = reasons[reasons["alert_id"] == alert["alert_id"]]
-    if len(said) and said["n_answers"].iloc[0] >= 10:
-        top = said.iloc[0]
+    top = next(iter(said.to_dict("records")), {"n_answers": 0, "n_no": 0})
+    others = top["n_no"] - top["n_answers"]
+    if top["n_answers"] >= MIN_USERS and (others == 0 or others >= MIN_USERS):
         facts.append(
             ("Users say", f"“{top['reason']}”, {top['n_answers']:.0f} of {top['n_no']:.0f}")
         )

@@ -9,14 +9,19 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mctlib.alerts import acts
 from mctlib.alerts.delivery import Delivered, Post, Undelivered, deliver, mail_pages
+from mctlib.alerts.messages import NEWS
 from mctlib.eventlog.event_log import EventLog
 from mctlib.plots.scorecard import picture_of
 from mctlib.scorecard import weekly_scorecard
+from mctlib.scorecard.causes import WEEK
+from mctlib.scorecard.narrative_first import moved
+from mctlib.stats.monitoring import REOPENS
 
 REPORT = "report"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -55,14 +60,18 @@ def look_today(
     """Judge the seven days up to ``as_of`` by the daily rule, and tell whom it concerns.
 
     An alert is named by the log's own week in which the seven days end: the weekly run, which sees
-    it later, says nothing of it again.
+    it later, says nothing of it again. What the weekly run found already is left to it.
     """
-    found = weekly_scorecard(log, as_of=as_of, by=by, acts=acts.acts_of(log.name), daily=True)
+    asked: dict[str, Any] = {"as_of": as_of, "by": by, "acts": acts.acts_of(log.name)}
+    found = weekly_scorecard(log, **asked, daily=True)
     last = log.as_of(as_of)
     week = pd.Timestamp(log.calendar.last_weeks(last, 1)[1]) + pd.Timedelta("1D")
     if week > pd.Timestamp(last, unit="us").normalize():  # the log's week ends on this very day
         week -= pd.Timedelta("7D")
     new = found.alerts[found.alerts["news"] & found.alerts["kind"].isin(["fall", "rise"])]
+    if len(new):
+        known = _known(weekly_scorecard(log, **asked).alerts, week)
+        new = new[[key not in known for key in zip(new["metric"], new["kind"])]]
     names = [f"{name[:-10]}{week:%Y-%m-%d}" for name in new["alert_id"]]
     reasons = found.reasons.replace({"alert_id": dict(zip(new["alert_id"], names))})
     post = Post(
@@ -74,9 +83,16 @@ def look_today(
     )
     told = new.assign(alert_id=names)
     done = deliver(post, told, reasons, picture=picture_of(found.weeks, told))
-    return found.finding if len(
-        new
-    ) else f"Nothing fell by 25 % in the seven days to {as_of}.", done
+    if new.empty:
+        return f"Nothing new fell by 25 % in the seven days to {as_of}.", done
+    return f"{'; '.join(moved(alert) for alert in new.to_dict('records'))}.", done
+
+
+def _known(weekly: pd.DataFrame, week: pd.Timestamp) -> set[tuple[str, str]]:
+    """Metric and kind of what the weekly run found before a week: open, or over for 8 weeks."""
+    late = weekly["closed_on"].isna() | (weekly["closed_on"] >= week - REOPENS * WEEK)
+    told = weekly[late & ((weekly["since"] < week) | (weekly["state"] != NEWS))]
+    return set(zip(told["metric"], told["kind"]))
 
 
 def send_pages(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.contract import interval_columns
+from mctlib.results import MIN_USERS
 from mctlib.scorecard.counting import AT, Weeks
 from mctlib.scorecard.meters import Meter, Meters
 from mctlib.stats.monitoring import CELL_POINTS, REOPENS, weekly_alerts
@@ -39,7 +40,8 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
                     found.append(spell)
                 spell |= {"back_on": pd.NaT, "reopened": "reopened" in spell}
             if pd.isna(spell["back_on"]):
-                spell |= {name: row[name] for name in ("n", "value")}
+                if row["n"] >= MIN_USERS:
+                    spell |= {name: row[name] for name in ("n", "value")}
                 is_back = row["value"] >= spell["p0"] - CELL_POINTS
                 n_back = n_back + 1 if is_back and not row["lost"] else 0
                 if n_back >= 2:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.contract import interval_columns
+from mctlib.results import MIN_USERS
 from mctlib.scorecard.causes import (
     COMPETITOR,
     UNKNOWN,
@@ -81,6 +82,8 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
         for _, spell in rows[rows["since"].notna()].groupby("since"):
             opened = spell.iloc[0]
             platforms = explained_by_tracking(opened, meter, lost, weeks, rule)
+            if _of_few(opened, meter):
+                continue
             if platforms:
                 inhibited.append((meter.label, platforms, opened["week"]))
             else:
@@ -92,6 +95,12 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
     alerts = pd.DataFrame(found, columns=ALERTS)
     newest_first = alerts.sort_values(["since", "alert_id"], ascending=[False, True])
     return Watched(judged, newest_first.reset_index(drop=True), inhibited, last)
+
+
+def _of_few(opened: pd.Series, meter: Meter) -> bool:
+    """Whether an alert would tell something of fewer than 10 users."""
+    n = opened["value" if meter.kind == "count" else "n"]
+    return bool(0 < n < MIN_USERS)
 
 
 def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, Any]:

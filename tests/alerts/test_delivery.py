@@ -172,8 +172,10 @@ def test_users_reasons_of_few_are_not_told(post, monkeypatch):
         monkeypatch.setenv(VARIABLE, received.address)
         deliver(post, table(), reasons.assign(n_answers=9, n_no=12))
         deliver(replace(post, dataset="other"), table(), reasons.assign(n_answers=18, n_no=30))
-    few, many = said(received)
+        deliver(replace(post, dataset="third"), table(), reasons.assign(n_answers=18, n_no=27))
+    few, many, few_others = said(received)
     assert "too slow" not in few
+    assert "too slow" not in few_others, "nine said something else"
     assert "Users say: “too slow”, 18 of 30" in many
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import pandas as pd
 import pytest
 import yaml
 
 from mctlib.alerts import sending
+from mctlib.scorecard import weekly_scorecard
 from tests.scorecard.conftest import LAST, PLAN, RIVAL, product
 from tests.support.project import ROOT, mctlib
 from tests.support.servers import http_server
@@ -64,7 +66,7 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
         past = mctlib(root, "run", "params/weekly.yaml", "--as-of", "2026-05-17")
         assert "Nothing is sent of 2026-05-17: the data go on to 2026-05-24." in past.stderr
         look = mctlib(root, "alerts", "check", "params/weekly.yaml", "--fail-on", "alerts")
-        assert look.returncode == 3, look.stderr
+        assert look.returncode == 0, "the weekly run told it"
     (message,) = received
     assert message["items"][0]["alert_id"] == f"booked-fall-{LAST}"
     page = "https://reports.example.com/weekly/2026-05-24/scorecard.html"
@@ -74,6 +76,30 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
     assert (facts["n_alerts"], facts["n_undelivered"]) == (0, 1), "it was told by the first run"
     closed = mctlib(root, "alerts", "close", "tiny", f"booked-fall-{LAST}")
     assert closed.returncode == 0, closed.stderr
+
+
+def test_a_daily_look_tells_a_fall_once_and_none_that_the_weekly_run_found(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REPORT_BASE_URL", raising=False)
+    log = product(weeks=21, fall=0.5)
+    last = pd.Timestamp(LAST) + pd.Timedelta(days=13)
+    role = "response_coordinator"
+    asked = {"by": None, "pack": "weekly", "base_url": "REPORT_BASE_URL"}
+    asked |= {"targets": {role: "ALERT_URL_TEST"}, "as_of": f"{last:%Y-%m-%d}"}
+    with http_server() as received:
+        monkeypatch.setenv("ALERT_URL_TEST", received.address)
+        said, first = sending.look_today(log, **asked)
+        assert "fell 50" in said
+        nothing, second = sending.look_today(log, **asked)
+    assert (first.n_new, second.n_new, len(received)) == (1, 0, 1)
+    weekly = weekly_scorecard(log, as_of=asked["as_of"], by=None).alerts
+    since = weekly["since"].iloc[0]
+    for days, known in ((0, set()), (7, {("booked", "fall")})):
+        assert sending._known(weekly, since + pd.Timedelta(days=days)) == known
+    over = weekly.assign(closed_on=since + pd.Timedelta(days=14), state="recovered")
+    assert sending._known(over, since + pd.Timedelta(weeks=10)) == {("booked", "fall")}
+    assert sending._known(over, since + pd.Timedelta(weeks=11)) == set()
 
 
 def test_pages_are_mailed_once_a_day_of_data(tmp_path, monkeypatch):

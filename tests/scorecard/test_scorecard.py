@@ -9,6 +9,7 @@ import pytest
 from mctlib.contract import DataError, ParameterError
 from mctlib.headlines import MOST_WORDS, n_words
 from mctlib.scorecard import weekly_scorecard
+from mctlib.scorecard.causes import losses
 from mctlib.scorecard.counting import LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
 from mctlib.sources import demo
@@ -154,6 +155,25 @@ def test_without_the_servers_records_tracking_is_not_checked(fallen):
 def test_a_fall_beside_lost_tracking_is_told_too():
     found = scorecard_of(product(lost=0.7, fall=0.4))
     assert set(found.alerts["kind"]) == {"loss", "fall"}
+
+
+def test_of_fewer_than_ten_users_nothing_is_alerted():
+    for n, alerted in ((24, 1), (9, 0)):
+        rows = [
+            (f"u{user}", event, week * 7 + 0.5)
+            for week in range(20)
+            for user in range(60 if week < 19 else n)
+            for event in (["visited"] if week == 19 else ["visited", "booked"])
+        ]
+        log = log_of(rows, unit="D", since="2026-01-05")
+        assert len(scorecard_of(log, by=None).alerts) == alerted
+
+
+def test_the_newest_completeness_of_a_loss_is_of_ten_users_at_least():
+    week = [pd.Timestamp(LAST) + k * pd.Timedelta("7D") for k in range(2)]
+    cells = pd.DataFrame({"metric": "booked @ web", "week": week, "n": [80.0, 4.0], "p0": 0.9})
+    cells = cells.assign(value=[0.5, 0.25], lost=[True, False], since=week[0])
+    assert losses(cells)[["n", "value"]].values.tolist() == [[80.0, 0.5]]
 
 
 def test_where_everything_moved_there_is_one_notice():

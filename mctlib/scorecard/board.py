@@ -117,7 +117,9 @@ def kpis(
     names = {meter.name: meter for meter in board}
     rule: dict[str, Any] = {
         "threshold": {name: meter.threshold.warn for name, meter in names.items()},
+        "severe": {name: meter.threshold.severe for name, meter in names.items()},
         "bad": {name: meter.bad for name, meter in names.items()},
+        "skip": watched.skip,
     }
     segments = sorted(set(weeks.counts["segment"]) - {ALL})
     judged = []

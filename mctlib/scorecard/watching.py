@@ -41,13 +41,22 @@ class Watched:
     """What was found in the weeks.
 
     judged: every number's weeks (`weekly_alerts`) · alerts: `ALERTS`, the newest first ·
-    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week.
+    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week ·
+    skip: days whose weeks are not judged.
     """
 
     judged: pd.DataFrame
     alerts: pd.DataFrame
     inhibited: list[tuple[str, list[str], pd.Timestamp]]
     last: pd.Timestamp
+    skip: tuple[str, ...] = ()
+
+    @property
+    def passing(self) -> pd.DataFrame:
+        """metric, week of alerts that are open or recovered: at no level that is usual."""
+        spells = self.judged[self.judged["since"].notna()]
+        last = spells.groupby(["metric", "since"])["state"].transform("last")
+        return spells.loc[last != "new level", ["metric", "week"]]
 
 
 def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool = False) -> Watched:
@@ -94,7 +103,7 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
         alert["who"] = meters.role(alert["role"])
     alerts = pd.DataFrame(found, columns=ALERTS)
     newest_first = alerts.sort_values(["since", "alert_id"], ascending=[False, True])
-    return Watched(judged, newest_first.reset_index(drop=True), inhibited, last)
+    return Watched(judged, newest_first.reset_index(drop=True), inhibited, last, tuple(skip))
 
 
 def _of_few(opened: pd.Series, meter: Meter) -> bool:

@@ -11,7 +11,7 @@ from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
 from mctlib.scorecard import board, narrative
-from mctlib.scorecard.causes import concerns
+from mctlib.scorecard.causes import concerns, narrowed
 from mctlib.scorecard.counting import count
 from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
 from mctlib.scorecard.narrative_first import Told, read_first
@@ -204,7 +204,8 @@ def _drift(totals: pd.DataFrame, meters: Meters, watched: Watched) -> pd.DataFra
     bad = {meter.name: meter.bad for meter in meters.watched}
     passing = pd.MultiIndex.from_frame(watched.passing)
     usual = ~pd.MultiIndex.from_frame(totals[["metric", "week"]]).isin(passing)
-    return slow_drift(totals[totals["metric"].isin(list(bad)) & usual], bad=bad, skip=watched.skip)
+    mine = totals[totals["metric"].isin(list(bad)) & usual]
+    return slow_drift(mine, **narrowed({"bad": bad, "skip": watched.skip}, mine["metric"]))
 
 
 def _entries(log: EventLog, today: pd.Timestamp) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from mctlib.scorecard.causes import (
     WEEK,
     entries_near,
     explained_by_tracking,
+    judge,
     losses,
     mix_change,
     n_judged,
@@ -24,7 +25,7 @@ from mctlib.scorecard.causes import (
 )
 from mctlib.scorecard.counting import Weeks
 from mctlib.scorecard.meters import ANALYST, COLLECTOR, COORDINATOR, Meter, Meters
-from mctlib.stats.monitoring import LEVEL, REOPENS, tracking_gate, weekly_alerts
+from mctlib.stats.monitoring import LEVEL, REOPENS, tracking_gate
 
 LEFT_OUT = ("outage", "holiday")  # kinds of the timeline: their weeks are not judged
 DAILY_FALL, DAILY_LEVEL = 0.25, 0.0005  # of a look every day, beside the weekly rule
@@ -78,7 +79,7 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
     table = weeks.of()
     own = table["metric"].isin(list(named))
     judged = pd.concat(
-        [weekly_alerts(part, **rule) for part in (table[own], table[~own]) if len(part)],
+        [judge(part, rule) for part in (table[own], table[~own]) if len(part)],
         ignore_index=True,
     )
     cells = tracking_gate(weeks.cells)

@@ -16,11 +16,11 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step
 from mctlib.results import together
 from mctlib.roi import value_of_speed
-from mctlib.scorecard.causes import WEEK
+from mctlib.scorecard.causes import WEEK, judge
 from mctlib.scorecard.counting import DAYS, LIFE, STAYED, Weeks
 from mctlib.scorecard.meters import Meter, Meters
 from mctlib.scorecard.watching import Watched, matched
-from mctlib.stats.monitoring import change_between, weekly_alerts
+from mctlib.stats.monitoring import change_between
 
 ACTIVATION, MONTHLY = "cohort.activation", "month.users"
 QUARTER = "p25_days"
@@ -117,13 +117,15 @@ def kpis(
     names = {meter.name: meter for meter in board}
     rule: dict[str, Any] = {
         "threshold": {name: meter.threshold.warn for name, meter in names.items()},
+        "severe": {name: meter.threshold.severe for name, meter in names.items()},
         "bad": {name: meter.bad for name, meter in names.items()},
+        "skip": watched.skip,
     }
     segments = sorted(set(weeks.counts["segment"]) - {ALL})
     judged = []
     for segment in [None, *(segments if len(segments) > 1 else [])]:
         table = weeks.of(segment)
-        found = weekly_alerts(table[table["metric"].isin(list(names))], **rule)
+        found = judge(table[table["metric"].isin(list(names))], rule)
         judged.append(found.assign(segment=segment or ALL))
     series = pd.concat(judged, ignore_index=True)
     own = watched.judged.set_index(["metric", "week"])["state"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,20 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
 LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "reopened"]
 
 
+def judge(table: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:
+    """`weekly_alerts` by a rule of more metrics than a table may hold."""
+    return weekly_alerts(table, **narrowed(rule, table["metric"]))
+
+
+def narrowed(rule: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
+    """What a rule says of some metrics."""
+    known = set(metrics)
+    return {
+        name: {m: said[m] for m in said if m in known} if isinstance(said, Mapping) else said
+        for name, said in rule.items()
+    }
+
+
 def n_judged(cells: pd.DataFrame, micro: str, week: pd.Timestamp) -> int:
     """On how many platforms the tracking of an event could be judged in a week."""
     own = [str(name).startswith(f"{micro}{AT}") for name in cells["metric"]]
@@ -70,7 +84,7 @@ def explained_by_tracking(
     if not platforms:
         return []
     without = weeks.of(without=platforms)
-    judged = weekly_alerts(without[without["metric"] == meter.name], **rule)
+    judged = judge(without[without["metric"] == meter.name], rule)
     now = judged[judged["week"] == row["week"]]
     return [] if (now["state"] == "open").any() else platforms
 

@@ -11,12 +11,12 @@ from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
 from mctlib.scorecard import board, narrative
-from mctlib.scorecard.causes import concerns
+from mctlib.scorecard.causes import concerns, narrowed
 from mctlib.scorecard.counting import count
 from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
 from mctlib.scorecard.narrative_first import Told, read_first
 from mctlib.scorecard.states import answers, as_days, known_at, read_acts, with_acts
-from mctlib.scorecard.watching import watch
+from mctlib.scorecard.watching import Watched, watch
 from mctlib.stats.monitoring import slow_drift
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
@@ -168,12 +168,7 @@ def weekly_scorecard(
     told = board.recovered(log, told, known, alerts, counted, meters, as_of)
     kpis, series = board.kpis(log, weeks, meters, shown, watched, as_of=as_of, by=columns)
     why = board.reasons(log.table("surveys"), alerts, meters, today)
-    named = {meter.name for meter in meters.watched}
-    totals = counted.of()
-    drift = slow_drift(
-        totals[totals["metric"].isin(named)],
-        bad={meter.name: meter.bad for meter in meters.watched},
-    )
+    drift = _drift(counted.of(), meters, watched)
     facts = Told(
         meters=meters,
         watched=watched,
@@ -202,6 +197,15 @@ def weekly_scorecard(
         details=narrative.details(facts),
         caveats=(*log.caveats(as_of), *narrative.caveats(facts)),
     )
+
+
+def _drift(totals: pd.DataFrame, meters: Meters, watched: Watched) -> pd.DataFrame:
+    """`slow_drift` of what is watched, by the weeks at a level that is usual."""
+    bad = {meter.name: meter.bad for meter in meters.watched}
+    passing = pd.MultiIndex.from_frame(watched.passing)
+    usual = ~pd.MultiIndex.from_frame(totals[["metric", "week"]]).isin(passing)
+    mine = totals[totals["metric"].isin(list(bad)) & usual]
+    return slow_drift(mine, **narrowed({"bad": bad, "skip": watched.skip}, mine["metric"]))
 
 
 def _entries(log: EventLog, today: pd.Timestamp) -> pd.DataFrame:

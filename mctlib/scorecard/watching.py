@@ -17,6 +17,7 @@ from mctlib.scorecard.causes import (
     WEEK,
     entries_near,
     explained_by_tracking,
+    judge,
     losses,
     mix_change,
     n_judged,
@@ -24,7 +25,7 @@ from mctlib.scorecard.causes import (
 )
 from mctlib.scorecard.counting import Weeks
 from mctlib.scorecard.meters import ANALYST, COLLECTOR, COORDINATOR, Meter, Meters
-from mctlib.stats.monitoring import LEVEL, REOPENS, tracking_gate, weekly_alerts
+from mctlib.stats.monitoring import LEVEL, REOPENS, tracking_gate
 
 LEFT_OUT = ("outage", "holiday")  # kinds of the timeline: their weeks are not judged
 DAILY_FALL, DAILY_LEVEL = 0.25, 0.0005  # of a look every day, beside the weekly rule
@@ -41,13 +42,22 @@ class Watched:
     """What was found in the weeks.
 
     judged: every number's weeks (`weekly_alerts`) · alerts: `ALERTS`, the newest first ·
-    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week.
+    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week ·
+    skip: days whose weeks are not judged.
     """
 
     judged: pd.DataFrame
     alerts: pd.DataFrame
     inhibited: list[tuple[str, list[str], pd.Timestamp]]
     last: pd.Timestamp
+    skip: tuple[str, ...] = ()
+
+    @property
+    def passing(self) -> pd.DataFrame:
+        """metric, week of alerts that are open or recovered: at no level that is usual."""
+        spells = self.judged[self.judged["since"].notna()]
+        last = spells.groupby(["metric", "since"])["state"].transform("last")
+        return spells.loc[last != "new level", ["metric", "week"]]
 
 
 def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool = False) -> Watched:
@@ -69,7 +79,7 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
     table = weeks.of()
     own = table["metric"].isin(list(named))
     judged = pd.concat(
-        [weekly_alerts(part, **rule) for part in (table[own], table[~own]) if len(part)],
+        [judge(part, rule) for part in (table[own], table[~own]) if len(part)],
         ignore_index=True,
     )
     cells = tracking_gate(weeks.cells)
@@ -94,7 +104,7 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
         alert["who"] = meters.role(alert["role"])
     alerts = pd.DataFrame(found, columns=ALERTS)
     newest_first = alerts.sort_values(["since", "alert_id"], ascending=[False, True])
-    return Watched(judged, newest_first.reset_index(drop=True), inhibited, last)
+    return Watched(judged, newest_first.reset_index(drop=True), inhibited, last, tuple(skip))
 
 
 def _of_few(opened: pd.Series, meter: Meter) -> bool:

@@ -21,7 +21,11 @@ def add_entry(dataset: str, row: Mapping[str, str]) -> str:
     """
     at = as_timestamp(row["day"], "day")
     path = _file_of(dataset)
-    text = path.read_text("utf-8-sig")
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ParameterError(f"{shown(path)} is not UTF-8; save it as UTF-8 first.") from None
+    row = {name: " ".join(value.split()) for name, value in row.items()}  # one line each
     head = next(csv.reader([text.split("\n", 1)[0]])) if text.strip() else []
     columns = [name.strip() for name in head] or list(CANONICAL["timeline"])
     if unknown := [c for c in ("day", "kind", "label") if c not in columns]:

@@ -21,6 +21,7 @@ from mctlib.stats.weekly_table import (
     Series,
     base_of,
     beyond,
+    check_level,
     level_of,
     pooled,
     read_weekly,
@@ -195,7 +196,7 @@ def weekly_alerts(
     DataError
         A column is missing, a number cannot be, a week stands twice or is no week.
     ParameterError
-        ``bad`` or a threshold is none.
+        ``bad``, ``level``, ``skip`` or a threshold is none, or of an unknown metric.
 
     Examples
     --------
@@ -207,6 +208,7 @@ def weekly_alerts(
     >>> found.loc[found["alert"], ["severity", "state"]].values.tolist()
     [['severe', 'open']]
     """
+    check_level(level)
     series, origin = read_weekly(weekly, threshold, severe, bad)
     watches = [Watch(s, level) for s in series]
     left_out = weeks_of(skip, origin)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -172,8 +173,9 @@ def read_weekly(
             f'weekly: column "{column}" is missing; it takes metric, week, n, and n_success '
             f"of rates or value and variance of means.{nearest(column, weekly.columns)}"
         )
-    week = pd.to_datetime(weekly["week"], errors="coerce", format="mixed", utc=True)
-    week = week.dt.tz_localize(None)
+    for name, asked in (("threshold", threshold), ("severe", severe), ("bad", bad)):
+        _check_mapping(name, asked, weekly["metric"])
+    week = _days(weekly["week"])
     table = weekly[["metric", *numbers]].assign(week=week).reset_index(drop=True)
     try:
         table = table.astype(dict.fromkeys(numbers, float)).reindex(
@@ -188,7 +190,7 @@ def read_weekly(
         n = rows["n"].to_numpy()
         is_rate = bool(rows["n_success"].notna().any())
         side = _of(bad, name, "down")
-        if side not in SIDES:
+        if not isinstance(side, str) or side not in SIDES:
             known = ", ".join(SIDES)
             raise ParameterError(f'bad: "{side}" is none of {known}.{nearest(str(side), SIDES)}')
         share = rows["n_success"].to_numpy() / np.where(n > 0, n, np.nan)
@@ -207,17 +209,46 @@ def read_weekly(
     return found, origin
 
 
+def _days(week: pd.Series) -> pd.Series:
+    """Days without a zone, as they stand in their own; NaT: no day."""
+    if isinstance(week.dtype, pd.DatetimeTZDtype):
+        return week.dt.tz_localize(None)
+    told = week.mask(np.array([isinstance(day, Real) for day in week], bool))
+    days = pd.to_datetime(told, errors="coerce", format="mixed", utc=True)
+    return days.dt.tz_localize(None)
+
+
+def _check_mapping(name: str, asked: Any, metrics: pd.Series) -> None:
+    """Raise a ParameterError where a mapping names a metric that a table does not hold."""
+    known = list(metrics.unique())
+    for metric in asked if isinstance(asked, Mapping) else ():
+        if metric not in known:
+            near = nearest(str(metric), map(str, known))
+            raise ParameterError(f'{name}: there is no metric "{metric}".{near}')
+
+
 def _check(table: pd.DataFrame) -> None:
     """Raise a DataError where a row cannot be."""
+    if table["metric"].isna().any():
+        raise DataError('weekly: "metric" is missing in a row.')
+    if np.isinf(table[NUMBERS].to_numpy(float)).any() or (table["variance"] < 0).any():
+        raise DataError("weekly: numbers must be finite, and a variance 0 or more.")
     if table["week"].isna().any():
         raise DataError('weekly: "week" must hold days, such as 2026-06-29.')
-    if ((table["week"] - table["week"].min()).dt.days % 7).any():
+    if ((table["week"] - table["week"].min()) % pd.Timedelta("7D") != pd.Timedelta(0)).any():
         raise DataError('weekly: "week" must hold the first days of weeks, 7 days apart.')
     if table.duplicated(["metric", "week"]).any():
         raise DataError("weekly: a week stands twice within a metric.")
     success = table["n_success"]
     if not ((table["n"] >= 0) & (success.between(0, table["n"]) | success.isna())).all():
         raise DataError("weekly: n must be 0 or more, and n_success between 0 and n.")
+    is_rate = table["metric"].isin(table.loc[success.notna(), "metric"])
+    lost = (table["n"] > 0) & success.isna() & (is_rate | table["value"].isna())
+    for metric in table.loc[lost, "metric"]:
+        raise DataError(
+            f'weekly: "{metric}" has a week with n and without n_success (of a mean: value); a '
+            "metric is a rate in all of its weeks, or a mean, and n is 0 where nothing is known."
+        )
 
 
 def _of(given: Any, metric: Any, otherwise: Any) -> Any:
@@ -226,12 +257,20 @@ def _of(given: Any, metric: Any, otherwise: Any) -> Any:
 
 
 def _share(value: Any, name: str) -> float:
-    if isinstance(value, (int, float)) and 0 <= value < 1:
+    if isinstance(value, Real) and 0 <= float(value) < 1:
         return float(value)
     raise ParameterError(f"{name}: {value!r} is no share; write a number such as 0.10.")
 
 
+def check_level(level: Any) -> None:
+    """Raise a ParameterError where this is no p-value of one side."""
+    if not (isinstance(level, Real) and 0 < float(level) <= 0.5):
+        raise ParameterError(f"level: {level!r} is no p-value up to 0.5, such as 0.005.")
+
+
 def weeks_of(days: Iterable[Any], origin: pd.Timestamp) -> set[float]:
     """The weeks that hold these days."""
+    if isinstance(days, str) or not isinstance(days, Iterable):
+        raise ParameterError('skip: must be a list of days, such as ["2026-06-29"].')
     stamps = [as_timestamp(str(day)[:10], "skip").tz_localize(None) for day in days]
-    return {float((stamp - origin).days // 7) for stamp in stamps}
+    return {float((stamp - origin.normalize()).days // 7) for stamp in stamps}

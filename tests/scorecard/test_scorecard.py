@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.event_log import EventLog
 from mctlib.headlines import MOST_WORDS, n_words
 from mctlib.scorecard import weekly_scorecard
 from mctlib.scorecard.causes import losses
@@ -14,7 +15,16 @@ from mctlib.scorecard.counting import LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
-from tests.scorecard.conftest import LAST, PLAN, RIVAL, product, scorecard_of, timeline
+from tests.scorecard.conftest import (
+    LAST,
+    MONDAY,
+    PLAN,
+    RIVAL,
+    WEEK,
+    product,
+    scorecard_of,
+    timeline,
+)
 from tests.support.logs import log_of
 
 BOOKED = f"booked-fall-{LAST}"
@@ -165,12 +175,12 @@ def test_of_fewer_than_ten_users_nothing_is_alerted():
             for user in range(60 if week < 19 else n)
             for event in (["visited"] if week == 19 else ["visited", "booked"])
         ]
-        log = log_of(rows, unit="D", since="2026-01-05")
+        log = log_of(rows, unit="D", since="2026-01-05", observed_until="2026-05-25")
         assert len(scorecard_of(log, by=None).alerts) == alerted
 
 
 def test_the_newest_completeness_of_a_loss_is_of_ten_users_at_least():
-    week = [pd.Timestamp(LAST) + k * pd.Timedelta("7D") for k in range(2)]
+    week = [pd.Timestamp(LAST) + k * WEEK for k in range(2)]
     cells = pd.DataFrame({"metric": "booked @ web", "week": week, "n": [80.0, 4.0], "p0": 0.9})
     cells = cells.assign(value=[0.5, 0.25], lost=[True, False], since=week[0])
     assert losses(cells)[["n", "value"]].values.tolist() == [[80.0, 0.5]]
@@ -187,6 +197,40 @@ def test_where_everything_moved_there_is_one_notice():
 def test_a_holiday_is_not_judged():
     days = timeline(("2026-05-21", "holiday", "a holiday", ""))
     assert scorecard_of(product(fall=0.3, timeline=days)).alerts.empty
+
+
+def planted(shares: list[float], **tables: pd.DataFrame) -> EventLog:
+    """400 users visit each week; so large a share of them books in each."""
+    rows = [
+        (f"u{user}", event, week * 7 + 0.5)
+        for week, share in enumerate(shares)
+        for user in range(400)
+        for event in (["visited", "booked"] if (user * 0.618) % 1 < share else ["visited"])
+    ]
+    until = MONDAY + len(shares) * WEEK
+    return log_of(rows, unit="D", since=MONDAY, observed_until=f"{until:%Y-%m-%d}", **tables)
+
+
+def test_a_week_that_is_left_out_is_no_baseline_on_the_board_either():
+    days = timeline(("2026-05-14", "holiday", "a holiday", ""))
+    found = scorecard_of(product(everything=0.5, weeks=20, timeline=days))
+    skipped = timeline((LAST, "holiday", "a holiday", ""))
+    left_out = scorecard_of(product(everything=0.5, timeline=skipped))
+    assert "\u25cb not judged" in set(left_out.board["state"])
+    weeks = found.weeks.query("metric == 'booked' and segment == 'all'").set_index("week")
+    assert weeks.loc["2026-05-11", "state"] == "left out"
+    assert np.isnan(weeks.loc["2026-05-11", "p0"])
+
+
+def test_drift_is_told_without_weeks_that_are_left_out_or_of_an_alert_that_is_over():
+    usual, low = [0.5] * 20, [0.3]
+    for shares, days in (
+        ([*usual, 0.5, 0.5, *low, *low], ("2026-06-08", "2026-06-15")),
+        ([*usual, *low, *low, 0.5, 0.5], ()),
+    ):
+        rows = timeline(*((day, "holiday", "a holiday", "") for day in days))
+        found = scorecard_of(planted(shares, timeline=rows), by=None)
+        assert not any("drifts" in sentence for sentence in found.details)
 
 
 def test_users_reasons_stand_beside_the_fall():

@@ -265,6 +265,13 @@ def test_an_order_of_rows_does_not_matter():
         (lambda t: t.assign(week="soon"), "must hold days"),
         (lambda t: t.assign(week=MONDAY + pd.to_timedelta(range(len(t)), unit="D")), "7 days"),
         (lambda t: t.assign(n="many"), "must hold numbers"),
+        (lambda t: t.assign(metric=["m", None] * 8), '"metric" is missing'),
+        (lambda t: t.assign(n=np.inf), "must be finite"),
+        (lambda t: t.assign(variance=-1.0), "a variance 0 or more"),
+        (lambda t: t.assign(week=range(len(t))), "must hold days"),
+        (lambda t: t.assign(week=t["week"] + pd.to_timedelta([0, 6] * 8, unit="h")), "7 days"),
+        (lambda t: t.assign(n_success=[1.0, np.nan] * 8), "without n_success"),
+        (lambda t: t.assign(n_success=np.nan, value=np.nan, variance=1.0), "of a mean: value"),
     ],
 )
 def test_a_table_that_cannot_be_is_refused(change, said):
@@ -277,6 +284,28 @@ def test_what_is_asked_must_be_known():
         weekly_alerts(hand_made(QUIET), bad="donw")
     with pytest.raises(ParameterError, match="threshold: 10 is no share"):
         weekly_alerts(hand_made(QUIET), threshold=10)
+    for asked in ({"threshold": {"mm": 0.1}}, {"severe": {"mm": 0.1}}, {"bad": {"mm": "up"}}):
+        with pytest.raises(ParameterError, match='no metric "mm".*Did you mean "m"'):
+            weekly_alerts(hand_made(QUIET), **asked)
+    for level in (0, 0.6, 5, "0.005"):
+        with pytest.raises(ParameterError, match="level: .* is no p-value"):
+            weekly_alerts(hand_made(QUIET), level=level)
+    for skip in (None, "2026-06-29", 5):
+        with pytest.raises(ParameterError, match="skip: must be a list of days"):
+            weekly_alerts(hand_made(QUIET), skip=skip)
+    with pytest.raises(ParameterError, match="is none of down"):
+        weekly_alerts(hand_made(QUIET), bad=["down"])
+    assert not weekly_alerts(hand_made(QUIET), threshold=np.float32(0.1), level=0.005).empty
+
+
+def test_weeks_may_begin_at_another_hour_or_in_a_zone():
+    table = hand_made([*QUIET, 0.16])
+    plain = weekly_alerts(table, skip=["2025-02-05"])
+    at_six = table.assign(week=table["week"] + pd.Timedelta("6h"))
+    local = table.assign(week=table["week"].dt.tz_localize("Europe/Berlin"))
+    for other in (at_six, local):
+        found = weekly_alerts(other, skip=["2025-02-03"])
+        assert found["state"].tolist() == plain["state"].tolist()
 
 
 # ---------------------------------------------------------------------------------------- beside it

@@ -52,6 +52,7 @@ def test_what_a_number_is_compared_with_stands_beside_it():
     assert headline(20.0, n=16861).beside == "16,861 users"
     others = Against("group", 23.0, "others")
     assert headline(9.7, 8.7, 10.9, unit="%", against=others).beside == "others 23.0\u00a0%"
+    assert headline(1.0, against=others).beside == "others 23"
     assert headline(1.0).beside == ""
 
 

@@ -29,7 +29,7 @@ YEAR = 52 * WEEK
 ENDS = ("", "_ci_lower", "_ci_upper")
 KPIS = """
 metric label owner segment kind week n_counted value value_ci_lower value_ci_upper p0 rel_change
-rel_change_ci_lower rel_change_ci_upper detectable_fall state
+rel_change_ci_lower rel_change_ci_upper detectable_fall state since
 """.split()  # noqa: SIM905
 
 WEEKS = ["metric", "label", "segment", "week", "n", "value", "p0", "state", "since"]

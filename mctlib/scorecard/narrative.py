@@ -165,7 +165,7 @@ STATES = {
 
 
 def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
-    """The totals in words: label, owner, n_counted, last_week, against_12_weeks, against_a_year."""
+    """The totals in words: label, owner, n_counted, last_week, against_before, against_a_year."""
     rows = []
     before = {row["metric"]: row for row in year.to_dict("records")}
     for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
@@ -176,7 +176,7 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
                 "owner": kpi["owner"],
                 "n_counted": kpi["n_counted"],
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
-                "against_12_weeks": _relative(kpi),
+                "against_before": _relative(kpi),
                 "against_a_year": _relative(last_year) if last_year else "",
                 "state": STATES.get(
                     str(kpi["state"]), "\u25cf quiet" if kpi["state"] == "" else ""

@@ -25,6 +25,7 @@ from mctlib.scorecard.watching import Watched
 WAITING = ("open", "acknowledged")  # states that ask for somebody
 RUNNING = (*WAITING, "snoozed")
 SIGN = {"fall": "fell", "rise": "rose"}
+SPANS = {"seconds": "s", "minutes": "min", "hours": "h", "days": "days"}  # how a property ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +146,18 @@ def _numbers(facts: Told) -> list[Headline]:
 
 
 def _number(row: pd.Series, facts: Told) -> Headline:
-    times, unit = (100.0, "%") if row["kind"] == "rate" else (1.0, "")
+    meter = next(meter for meter in facts.meters.watched if meter.name == row.name)
+    times = 100.0 if row["kind"] == "rate" else 1.0
+    unit = "%" if row["kind"] == "rate" else SPANS.get(meter.number.rpartition("_")[2], "")
     sure = row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0
     running = facts.alerts[facts.alerts["state"].isin(WAITING)]
     alerted = row.name in set(running.loc[running["kind"] != "loss", "metric"])
     before = None
     if row["p0"] == row["p0"]:
-        before = Against("group", times * row["p0"], "12 weeks before")
-    bad = next(m.bad for m in facts.meters.watched if m.name == row.name)
-    wanted = (row["rel_change"] > 0) == (bad != "up")
+        frozen = row["since"] == row["since"]  # the level before an alert is kept while it is open
+        label = f"before {day(row['since'])}" if frozen else "12 weeks before"
+        before = Against("group", times * row["p0"], label)
+    wanted = (row["rel_change"] > 0) == (meter.bad != "up")
     return Headline(
         name=str(row.name),
         label=str(row["label"]),
@@ -202,7 +206,7 @@ def _tells(facts: Told) -> dict[str, str]:
     )
     life = facts.lifecycle
     return {
-        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below the 12 weeks before",
+        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before",
         "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
         "responses": f"{count(len(facts.responses), 'answer')} in the log",
         "reasons": f"{count(facts.reasons['alert_id'].nunique(), 'alert')} with users' reasons",

@@ -26,8 +26,8 @@ from mctlib.tracking_plan.reading import read_plan
 class Scorecard(Result):
     """Answer of `weekly_scorecard`. A week is called by its first day.
 
-    ``board``: the totals in words: number, owner, n_counted, last_week, against_12_weeks,
-    against_a_year (the last four weeks against the same a year before), state.
+    ``board``: the totals in words: number, owner, n_counted, last_week, against_before (``p0``
+    of ``kpis``), against_a_year (the last four weeks against the same a year before), state.
 
     ``kpis``: one row a number and segment ("all" first).
 
@@ -39,7 +39,8 @@ class Scorecard(Result):
     week                     the last complete one; of cohorts the last whose windows have closed
     n_counted                users (of a mean: events) of that week
     value ±                  in it
-    p0                       in the 12 usable weeks before
+    p0                       in the 12 usable weeks before it, or before ``since``
+    since                    first week of a fall or rise that is not over: p0 stays as it was then
     rel_change ±             of value against p0
     detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
     state                    of totals that alert, see `stats.monitoring.weekly_alerts`

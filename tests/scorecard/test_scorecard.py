@@ -274,6 +274,23 @@ def test_the_demos_stories_are_told_to_whom_they_concern(demo_card):
     assert set(alerts.index) == {rival.name, chat.name, *lost.index}, "nothing else in 60 weeks"
 
 
+def test_while_an_alert_is_open_a_number_is_held_against_the_level_before_the_alert(demo_card):
+    since = pd.Timestamp(demo.truth()["session_length"]["change_at"])
+    own = demo_card.weeks.query("metric == 'session_minutes' and segment == 'all'")
+    before = own[own["week"] < since].tail(12)
+    recent = own[own["week"] < own["week"].max()].tail(12)
+    tiles = {headline.name: headline for headline in demo_card.headlines}
+    against = tiles["session_minutes"].against
+    assert against.label == f"before {since.day} {since:%B}"
+    assert against.value == pytest.approx(before["value"].mean(), abs=0.02)
+    assert against.value > recent["value"].mean() + 1, "it fell in these already"
+    assert tiles["interviews"].against.label == "12 weeks before"
+    assert "12 weeks" not in demo_card.tells["kpis"]
+    assert "against_before" in demo_card.board
+    assert tiles["session_minutes"].whole == "7.8\u00a0min", "its property says in what"
+    assert "Users with an interview within 14 days of Sign-up" in demo_card.board["number"].tolist()
+
+
 def test_the_demos_answers_are_in_the_log_with_what_they_brought(demo_card):
     answers = demo_card.responses.set_index("label")
     chat = answers.loc["Minutes a session"]

@@ -191,8 +191,13 @@ def action(alert: dict[str, Any], facts: Told) -> Action:
         text = f"Look at who comes: {label} moved with the mix of channels."
     else:
         text = f"Find out why {label} {SIGN[alert['kind']]} {size}."
-    state = f"{alert['age_days']:.0f}{TIGHT}days {alert['state']}"
-    return Action(text=text, role=alert["who"], about="open alerts", state=state)
+    return Action(text=text, role=alert["who"], about="open alerts", state=standing(alert))
+
+
+def standing(alert: dict[str, Any]) -> str:
+    """How long an alert is open, and what people do: "open for 91 days, acknowledged"."""
+    done = f", {alert['state']}" if alert["state"] != "open" else ""
+    return f"open for {count(alert['age_days'], 'day')}{done}".replace(" day", f"{TIGHT}day")
 
 
 def _tells(facts: Told) -> dict[str, str]:

@@ -207,6 +207,11 @@ def test_what_people_did_shows_in_the_state(fallen, acts, state):
     assert len(found.weeks[found.weeks["state"] == "open"]) == 1, "it is evaluated all the same"
     (number,) = (h.value for h in found.headlines if h.name == "open alerts")
     assert number == (state != "closed")
+    stood = [action.state.replace("\u00a0", " ") for action in found.actions]
+    assert stood == {
+        "open": ["open for 7 days"],
+        "acknowledged": ["open for 7 days, acknowledged"],
+    }.get(state, [])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pandas as pd
 from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
-from mctlib.scorecard import board, narrative
+from mctlib.scorecard import board, narrative, reading
 from mctlib.scorecard.causes import concerns
 from mctlib.scorecard.counting import count
 from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
@@ -95,6 +95,14 @@ class Scorecard(Result):
     history: pd.DataFrame
 
     main: ClassVar[str] = "board"
+
+    def told(self, name: str) -> pd.DataFrame:
+        """A table as people read it: alerts by label and day, stages and columns in words.
+
+        Beside the tables' own names: ``alerts_in_short``; ``medians``, the usual days in each
+        stage of an answer.
+        """
+        return reading.told(name, self.tables)
 
 
 def weekly_scorecard(

@@ -235,6 +235,33 @@ def test_the_later_of_an_act_and_the_response_log_wins(shipped, outcome, closed_
     assert answer["until_noticed_days"] == 1
 
 
+def test_tables_for_reading_hold_words_and_the_id_where_a_command_needs_it():
+    log = {"alert_id": "booked-2026-05-18", "detected_on": "2026-05-19", "outcome": "open"}
+    other = {"alert_id": "late_night-2026-03-02", "detected_on": "2026-03-03", "outcome": "open"}
+    none = {"decided_on": None, "shipped_on": None}
+    responses = pd.DataFrame([log | none, other | none])
+    surveys = pd.DataFrame({"user_id": ["u1"], "submitted_at": "2026-05-20"})
+    surveys = surveys.assign(micro_conversion="booked", answer="no", reason="too slow")
+    found = scorecard_of(product(fall=0.3, responses=responses, surveys=surveys))
+    assert found.told("alerts_in_short")["alert_id"].tolist() == [BOOKED]
+    assert found.told("alerts_in_short")["days_open"].tolist() == [7]
+    assert {"alert_id", "baseline"} <= set(found.told("alerts"))
+    answers = found.told("responses")
+    assert answers[["label", "since", "waits_for"]].values.tolist() == [
+        ["Booked", pd.Timestamp("2026-05-18"), "a decision"],
+        ["Late night", pd.Timestamp("2026-03-02"), "a decision"],
+    ]
+    assert {"days_until_noticed"} <= set(answers)
+    assert not answers.filter(regex="median|_days$").size
+    usual = found.told("medians")
+    assert len(usual) == 1 and "label" not in usual, "they are the same of every answer"
+    assert found.told("reasons")[["label", "reason"]].values.tolist() == [["Booked", "too slow"]]
+    assert set(found.told("history")["label"]) == {"Booked"}
+    for name in found.tables:
+        assert not {"metric", "p0", "open_stage"} & set(found.told(name))
+        assert ("alert_id" in found.told(name)) == (name == "alerts")
+
+
 def test_an_act_that_cannot_be_read_is_refused(fallen):
     with pytest.raises(DataError, match='"day" is missing'):
         scorecard_of(fallen, acts=pd.DataFrame([{"alert_id": BOOKED, "act": "ack"}]))

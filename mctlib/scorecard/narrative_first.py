@@ -65,7 +65,7 @@ def read_first(facts: Told) -> dict[str, Any]:
     return {
         "finding": _finding(facts),
         "news": bool(facts.news),
-        "headlines": (_new(facts), _open(facts), *_numbers(facts)),
+        "headlines": (*_counts(facts), *_numbers(facts)),
         "actions": tuple(action(alert, facts) for alert in facts.waiting[:3]),
         "tells": _tells(facts),
         "how_sure": (
@@ -106,6 +106,12 @@ def _finding(facts: Told) -> str:
     return brief("Nothing new fell this week", f"; still open: {moved(running[0])}", others)
 
 
+def _counts(facts: Told) -> list[Headline]:
+    """New and open alerts: first the open ones while they ask for somebody."""
+    counts = [_new(facts), _open(facts)]
+    return counts[::-1] if facts.waiting else counts
+
+
 def _new(facts: Told) -> Headline:
     n = len(facts.news)
     return Headline(
@@ -114,25 +120,24 @@ def _new(facts: Told) -> Headline:
         value=float(n),
         n=len(facts.meters.watched),
         n_noun="numbers looked at",
-        verdict="sure",
-        tone="unwanted" if n else "wanted",
+        verdict="sure" if n else "",
+        tone="unwanted" if n else "neutral",
         act=bool(n),
-        note="" if n else "nothing new",
+        note="to act on" if n else "nothing new",
     )
 
 
 def _open(facts: Told) -> Headline:
     running = facts.alerts[facts.alerts["state"].isin(RUNNING)]
     n = len(facts.waiting)
-    oldest = running["age_days"].max() if len(running) else 0
     return Headline(
         name="open alerts",
         label="Open alerts",
         value=float(len(running)),
-        verdict="sure",
+        verdict="sure" if n else "",
         tone="unwanted" if n else "neutral",
         act=bool(n),
-        note=f"oldest {oldest:.0f}{TIGHT}days" if len(running) else "none open",
+        note=f"{n} to act on" if n else "nothing to act on" if len(running) else "none open",
     )
 
 

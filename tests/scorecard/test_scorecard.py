@@ -11,6 +11,7 @@ from mctlib.headlines import MOST_WORDS, n_words
 from mctlib.scorecard import weekly_scorecard
 from mctlib.scorecard.counting import LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
+from mctlib.scorecard.narrative import board
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
 from tests.scorecard.conftest import LAST, PLAN, RIVAL, product, scorecard_of, timeline
@@ -260,6 +261,43 @@ def test_tables_for_reading_hold_words_and_the_id_where_a_command_needs_it():
     for name in found.tables:
         assert not {"metric", "p0", "open_stage"} & set(found.told(name))
         assert ("alert_id" in found.told(name)) == (name == "alerts")
+
+
+def test_a_count_of_alerts_says_what_it_asks_for_and_the_open_ones_stand_first(fallen):
+    first, new, *_ = scorecard_of(fallen).headlines
+    assert (first.name, first.kind, first.note) == ("open alerts", "bad", "1 to act on")
+    assert (new.name, new.kind) == ("new alerts", "bad")
+    slept = scorecard_of(fallen, acts=pd.DataFrame([act("snooze", until="2026-06-30")]))
+    (asleep,) = (h for h in slept.headlines if h.name == "open alerts")
+    assert (asleep.value, asleep.verdict, asleep.note) == (1, "", "nothing to act on")
+    calm = weekly_scorecard(fallen, as_plan(PLAN, "plan"), as_of="2026-05-17")
+    new, first, *_ = calm.headlines
+    assert (new.name, new.verdict, new.note) == ("new alerts", "", "nothing new")
+    assert (first.name, first.verdict, first.note) == ("open alerts", "", "none open")
+
+
+@pytest.mark.parametrize(
+    ("state", "week", "year", "said"),
+    [
+        ("", None, None, ""),  # compared with nothing
+        ("", (-0.02, 0.03), None, "\u25cf quiet"),
+        ("", (0.02, 0.04), None, "\u25cf up"),
+        ("", (-0.04, -0.02), (0.2, 0.4), "\u25cf down"),
+        ("", (-0.02, 0.03), (0.2, 0.4), "\u25cf up on a year ago"),
+        ("", None, (-0.1, 0.4), "\u25cf quiet"),
+        ("open", (-0.04, -0.02), (0.2, 0.4), "\u25b2 alert open"),
+    ],
+)
+def test_the_board_says_where_a_number_moved_for_sure(state, week, year, said):
+    def row(ends):
+        low, high = ends or (np.nan, np.nan)
+        about = {"rel_change_ci_lower": low, "rel_change_ci_upper": high}
+        return about | {"metric": "saved", "rel_change": (low + high) / 2}
+
+    about = {"label": "Saved", "owner": "", "segment": "all", "kind": "count", "n_counted": 90}
+    about |= {"value": 90.0, "value_ci_lower": 80.0, "value_ci_upper": 99.0, "state": state}
+    before = pd.DataFrame([row(year)] if year else [])
+    assert board(pd.DataFrame([row(week) | about]), before)["state"].tolist() == [said]
 
 
 def test_an_act_that_cannot_be_read_is_refused(fallen):

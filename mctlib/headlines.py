@@ -124,6 +124,12 @@ class Headline:
         return {"bad": "\u25b2", "unsure": "\u25cb"}.get(self.kind, "\u25cf")
 
     @property
+    def state(self) -> str:
+        """How sure it is, in words; of a count that asks for somebody its note."""
+        counted = self.act and self.verdict == "sure" and self.low is None
+        return self.note if counted and self.note else self.verdict
+
+    @property
     def places(self) -> dict[str, float]:
         """Where its range, value and comparison lie on a bar, in per cent of the bar's width."""
         if self.value is None or self.low is None or self.high is None:

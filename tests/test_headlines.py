@@ -66,6 +66,15 @@ def test_colour_speaks_only_when_the_number_is_sure():
         assert headline(1.0, verdict=verdict, act=True).kind == "unsure"
 
 
+def test_a_count_that_asks_for_somebody_says_so_in_its_own_words():
+    count = headline(3.0, verdict="sure", act=True, note="3 to act on")
+    assert (count.state, count.kind) == ("3 to act on", "bad")
+    assert headline(3.0, verdict="sure", act=True).state == "sure"
+    ranged = headline(3.0, 2.0, 4.0, verdict="sure", act=True, note="alert open")
+    assert ranged.state == "sure"
+    assert headline(0.0, note="nothing new").state == ""
+
+
 def test_nought_has_no_sign():
     said = ["-0.0", "+0", "-0.0 pp", "+0.04", "-0.5", "+10.0", "-1e-05"]
     assert [*map(nought, said)] == ["0.0", "0", "0.0 pp", "+0.04", "-0.5", "+10.0", "-1e-05"]

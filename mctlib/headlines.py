@@ -19,7 +19,8 @@ ANALYST = "Analyst"  # who acts where no plan names anybody
 SIGNS = {"EUR": "\u20ac", "USD": "$", "GBP": "\u00a3"}
 MOST_PER_CENT = 100
 ENDS = (1, 2, 5, 10, 20, 40, 60, 80, MOST_PER_CENT)  # of the bar of a share
-FINE = 5  # a range narrower than this is worth a decimal
+FINE = 5  # a range narrower than this is worth a decimal, in these units
+FINELY = ("", "%", "days", "h", "min", "s")
 TIGHT = "\u00a0"  # between a number and its unit
 
 Verdict = Literal["", "sure", "not clear", "too few", "no clear change"]
@@ -104,7 +105,8 @@ class Headline:
     def beside(self) -> str:
         """Of how many, or what the others have: "16,861 users", "others 58 %"."""
         if self.against and self.against.kind == "group":
-            return f"{self.against.label} {self._say(self.against.value)}{TIGHT}{self.unit}"
+            value = self._say(self.against.value)
+            return f"{self.against.label} {value}{TIGHT}{self.unit}".rstrip()
         return f"{self.n:,} {self.n_noun}" if self.n is not None else ""
 
     @property
@@ -120,6 +122,12 @@ class Headline:
     def mark(self) -> str:
         """The sign of its state, which colour only repeats."""
         return {"bad": "\u25b2", "unsure": "\u25cb"}.get(self.kind, "\u25cf")
+
+    @property
+    def state(self) -> str:
+        """How sure it is, in words; of a count that asks for somebody its note."""
+        counted = self.act and self.verdict == "sure" and self.low is None
+        return self.note if counted and self.note else self.verdict
 
     @property
     def places(self) -> dict[str, float]:
@@ -141,7 +149,7 @@ class Headline:
         if value is None:
             return "\u2013"
         wide = (self.high - self.low) if self.low is not None and self.high is not None else FINE
-        fine = self.unit in ("points", "\u00d7") or (wide < FINE and self.unit in ("", "%", "days"))
+        fine = self.unit in ("points", "\u00d7") or (wide < FINE and self.unit in FINELY)
         plus = "+" if self.against and self.against.kind == "zero" else ""
         text = nought(f"{value:{plus},.{int(fine)}f}")
         return _signed_money(text, self.unit).replace("-", "\u2212")

@@ -52,6 +52,7 @@ def test_what_a_number_is_compared_with_stands_beside_it():
     assert headline(20.0, n=16861).beside == "16,861 users"
     others = Against("group", 23.0, "others")
     assert headline(9.7, 8.7, 10.9, unit="%", against=others).beside == "others 23.0\u00a0%"
+    assert headline(1.0, against=others).beside == "others 23"
     assert headline(1.0).beside == ""
 
 
@@ -63,6 +64,15 @@ def test_colour_speaks_only_when_the_number_is_sure():
     assert (past.kind, past.mark) == ("past", "\u25cf"), "what is lost is not drawn as a gain"
     for verdict in ("", "not clear", "too few", "no clear change"):
         assert headline(1.0, verdict=verdict, act=True).kind == "unsure"
+
+
+def test_a_count_that_asks_for_somebody_says_so_in_its_own_words():
+    count = headline(3.0, verdict="sure", act=True, note="3 to act on")
+    assert (count.state, count.kind) == ("3 to act on", "bad")
+    assert headline(3.0, verdict="sure", act=True).state == "sure"
+    ranged = headline(3.0, 2.0, 4.0, verdict="sure", act=True, note="alert open")
+    assert ranged.state == "sure"
+    assert headline(0.0, note="nothing new").state == ""
 
 
 def test_nought_has_no_sign():

@@ -13,8 +13,12 @@ import pandas as pd
 
 from mctlib.headlines import TIGHT, named
 from mctlib.phrases import called
+<<<<<<< HEAD
 from mctlib.results import MIN_USERS
 from mctlib.scorecard.narrative_first import moved
+=======
+from mctlib.scorecard.narrative_first import moved, standing
+>>>>>>> fixa
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
 TEAMS_BYTES = 27_000  # of 28 KB that are taken
@@ -79,7 +83,7 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
         title = f"{label} is back where it was" if what == BACK else f"{label} has a new level"
         return Item(alert["alert_id"], what, f"{title}, after {alert['age_days']:.0f} days")
     if what == STILL:
-        title = f"{moved(alert)}, {alert['state']} for {alert['age_days']:.0f} days"
+        title = f"{moved(alert)}, {standing(alert)}"
         return Item(alert["alert_id"], what, title)
     facts = [("Tracking", _tracking(alert))] if alert["metric"] != "everything" else []
     if alert["coincides"]:

@@ -275,7 +275,7 @@ def _said(headline: Headline) -> str:
     """A tile as a line: "label: 20.4 % (19.2 to 21.5), 16,861 users; sure, note"."""
     ends = f" ({headline.range})" if headline.range else ""
     beside = f", {headline.beside}" if headline.beside else ""
-    state = ", ".join(filter(None, [headline.verdict, headline.note]))
+    state = ", ".join(dict.fromkeys(filter(None, [headline.state, headline.note])))
     return f"{headline.label}: {headline.whole}{ends}{beside}{state and f'; {state}'}"
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from mctlib.activation import time_to_activation
-from mctlib.contract import ParameterError, interval_columns
+from mctlib.contract import ParameterError, as_window, interval_columns
 from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step
+from mctlib.phrases import window
 from mctlib.results import together
 from mctlib.roi import value_of_speed
 from mctlib.scorecard.causes import WEEK, judge
@@ -29,7 +30,7 @@ YEAR = 52 * WEEK
 ENDS = ("", "_ci_lower", "_ci_upper")
 KPIS = """
 metric label owner segment kind week n_counted value value_ci_lower value_ci_upper p0 rel_change
-rel_change_ci_lower rel_change_ci_upper detectable_fall state
+rel_change_ci_lower rel_change_ci_upper detectable_fall state since
 """.split()  # noqa: SIM905
 
 WEEKS = ["metric", "label", "segment", "week", "n", "value", "p0", "state", "since"]
@@ -62,7 +63,8 @@ def with_cohorts(
             rate = Rate(meter.of, start, str(meter.of.within))
             daily = daily_metric(log, rate, as_of=as_of, by=next(iter(by), None)).table
             extra.append(_cohorts(daily, weeks).replace({"segment": joined}))
-            label = f"{meter.label} within {meter.of.within} of {start.label}"
+            within = window(as_window(meter.of.within))
+            label = f"{meter.label} within {within} of {start.label}"
             shown.insert(
                 0, replace(meter, name=ACTIVATION, label=label, watched=False, kind="rate")
             )

@@ -165,7 +165,7 @@ STATES = {
 
 
 def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
-    """The totals in words: label, owner, n_counted, last_week, against_12_weeks, against_a_year."""
+    """The totals in words: label, owner, n_counted, last_week, against_before, against_a_year."""
     rows = []
     before = {row["metric"]: row for row in year.to_dict("records")}
     for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
@@ -176,14 +176,24 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
                 "owner": kpi["owner"],
                 "n_counted": kpi["n_counted"],
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
-                "against_12_weeks": _relative(kpi),
+                "against_before": _relative(kpi),
                 "against_a_year": _relative(last_year) if last_year else "",
-                "state": STATES.get(
-                    str(kpi["state"]), "\u25cf quiet" if kpi["state"] == "" else ""
-                ),
+                "state": _state(kpi, last_year),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _state(kpi: dict[str, Any], last_year: dict[str, Any] | None) -> str:
+    """What is known of a number; of one that never fell far where it moved for sure."""
+    if kpi["state"]:
+        return STATES.get(str(kpi["state"]), "")
+    known = [(row, since) for row, since in ((kpi, ""), (last_year, " on a year ago")) if row]
+    compared = [(row, since) for row, since in known if row["rel_change"] == row["rel_change"]]
+    for row, since in compared:
+        if row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0:
+            return f"\u25cf {'up' if row['rel_change'] > 0 else 'down'}{since}"
+    return "\u25cf quiet" if compared else ""
 
 
 def _ranged(row: dict[str, Any], column: str, kind: str) -> str:

@@ -25,6 +25,7 @@ from mctlib.scorecard.watching import Watched
 WAITING = ("open", "acknowledged")  # states that ask for somebody
 RUNNING = (*WAITING, "snoozed")
 SIGN = {"fall": "fell", "rise": "rose"}
+SPANS = {"seconds": "s", "minutes": "min", "hours": "h", "days": "days"}  # how a property ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def read_first(facts: Told) -> dict[str, Any]:
     return {
         "finding": _finding(facts),
         "news": bool(facts.news),
-        "headlines": (_new(facts), _open(facts), *_numbers(facts)),
+        "headlines": (*_counts(facts), *_numbers(facts)),
         "actions": tuple(action(alert, facts) for alert in facts.waiting[:3]),
         "tells": _tells(facts),
         "how_sure": (
@@ -105,6 +106,12 @@ def _finding(facts: Told) -> str:
     return brief("Nothing new fell this week", f"; still open: {moved(running[0])}", others)
 
 
+def _counts(facts: Told) -> list[Headline]:
+    """New and open alerts: first the open ones while they ask for somebody."""
+    counts = [_new(facts), _open(facts)]
+    return counts[::-1] if facts.waiting else counts
+
+
 def _new(facts: Told) -> Headline:
     n = len(facts.news)
     return Headline(
@@ -113,25 +120,24 @@ def _new(facts: Told) -> Headline:
         value=float(n),
         n=len(facts.meters.watched),
         n_noun="numbers looked at",
-        verdict="sure",
-        tone="unwanted" if n else "wanted",
+        verdict="sure" if n else "",
+        tone="unwanted" if n else "neutral",
         act=bool(n),
-        note="" if n else "nothing new",
+        note="to act on" if n else "nothing new",
     )
 
 
 def _open(facts: Told) -> Headline:
     running = facts.alerts[facts.alerts["state"].isin(RUNNING)]
     n = len(facts.waiting)
-    oldest = running["age_days"].max() if len(running) else 0
     return Headline(
         name="open alerts",
         label="Open alerts",
         value=float(len(running)),
-        verdict="sure",
+        verdict="sure" if n else "",
         tone="unwanted" if n else "neutral",
         act=bool(n),
-        note=f"oldest {oldest:.0f}{TIGHT}days" if len(running) else "none open",
+        note=f"{n} to act on" if n else "nothing to act on" if len(running) else "none open",
     )
 
 
@@ -145,15 +151,18 @@ def _numbers(facts: Told) -> list[Headline]:
 
 
 def _number(row: pd.Series, facts: Told) -> Headline:
-    times, unit = (100.0, "%") if row["kind"] == "rate" else (1.0, "")
+    meter = next(meter for meter in facts.meters.watched if meter.name == row.name)
+    times = 100.0 if row["kind"] == "rate" else 1.0
+    unit = "%" if row["kind"] == "rate" else SPANS.get(meter.number.rpartition("_")[2], "")
     sure = row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0
     running = facts.alerts[facts.alerts["state"].isin(WAITING)]
     alerted = row.name in set(running.loc[running["kind"] != "loss", "metric"])
     before = None
     if row["p0"] == row["p0"]:
-        before = Against("group", times * row["p0"], "12 weeks before")
-    bad = next(m.bad for m in facts.meters.watched if m.name == row.name)
-    wanted = (row["rel_change"] > 0) == (bad != "up")
+        frozen = row["since"] == row["since"]  # the level before an alert is kept while it is open
+        label = f"before {day(row['since'])}" if frozen else "12 weeks before"
+        before = Against("group", times * row["p0"], label)
+    wanted = (row["rel_change"] > 0) == (meter.bad != "up")
     return Headline(
         name=str(row.name),
         label=str(row["label"]),
@@ -187,8 +196,13 @@ def action(alert: dict[str, Any], facts: Told) -> Action:
         text = f"Look at who comes: {label} moved with the mix of channels."
     else:
         text = f"Find out why {label} {SIGN[alert['kind']]} {size}."
-    state = f"{alert['age_days']:.0f}{TIGHT}days {alert['state']}"
-    return Action(text=text, role=alert["who"], about="open alerts", state=state)
+    return Action(text=text, role=alert["who"], about="open alerts", state=standing(alert))
+
+
+def standing(alert: dict[str, Any]) -> str:
+    """How long an alert is open, and what people do: "open for 91 days, acknowledged"."""
+    done = f", {alert['state']}" if alert["state"] != "open" else ""
+    return f"open for {count(alert['age_days'], 'day')}{done}".replace(" day", f"{TIGHT}day")
 
 
 def _tells(facts: Told) -> dict[str, str]:
@@ -202,7 +216,7 @@ def _tells(facts: Told) -> dict[str, str]:
     )
     life = facts.lifecycle
     return {
-        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below the 12 weeks before",
+        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before",
         "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
         "responses": f"{count(len(facts.responses), 'answer')} in the log",
         "reasons": f"{count(facts.reasons['alert_id'].nunique(), 'alert')} with users' reasons",

@@ -10,8 +10,13 @@ import pandas as pd
 from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
+<<<<<<< HEAD
 from mctlib.scorecard import board, narrative
 from mctlib.scorecard.causes import concerns, narrowed
+=======
+from mctlib.scorecard import board, narrative, reading
+from mctlib.scorecard.causes import concerns
+>>>>>>> fixa
 from mctlib.scorecard.counting import count
 from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
 from mctlib.scorecard.narrative_first import Told, read_first
@@ -26,8 +31,8 @@ from mctlib.tracking_plan.reading import read_plan
 class Scorecard(Result):
     """Answer of `weekly_scorecard`. A week is called by its first day.
 
-    ``board``: the totals in words: number, owner, n_counted, last_week, against_12_weeks,
-    against_a_year (the last four weeks against the same a year before), state.
+    ``board``: the totals in words: number, owner, n_counted, last_week, against_before (``p0``
+    of ``kpis``), against_a_year (the last four weeks against the same a year before), state.
 
     ``kpis``: one row a number and segment ("all" first).
 
@@ -39,7 +44,8 @@ class Scorecard(Result):
     week                     the last complete one; of cohorts the last whose windows have closed
     n_counted                users (of a mean: events) of that week
     value ±                  in it
-    p0                       in the 12 usable weeks before
+    p0                       in the 12 usable weeks before it, or before ``since``
+    since                    first week of a fall or rise that is not over: p0 stays as it was then
     rel_change ±             of value against p0
     detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
     state                    of totals that alert, see `stats.monitoring.weekly_alerts`
@@ -95,6 +101,14 @@ class Scorecard(Result):
     history: pd.DataFrame
 
     main: ClassVar[str] = "board"
+
+    def told(self, name: str) -> pd.DataFrame:
+        """A table as people read it: alerts by label and day, stages and columns in words.
+
+        Beside the tables' own names: ``alerts_in_short``; ``medians``, the usual days in each
+        stage of an answer.
+        """
+        return reading.told(name, self.tables)
 
 
 def weekly_scorecard(

@@ -130,7 +130,7 @@ def answers(
         row |= {"alert_id": name or answer["alert_id"], "open_stage": ""}
         row["label"] = "" if alert is None else alert["label"]
         is_open = not _is_over(answer) and (alert is None or alert["state"] not in CLOSED)
-        at = _day_in(str(answer["alert_id"])) if alert is None else alert["since"]
+        at = day_in(str(answer["alert_id"])) if alert is None else alert["since"]
         ends = [*(answer.get(stage) for stage in STAGES)]
         ends.append(pd.NaT if alert is None else alert["closed_on"])
         for i, (stage, end) in enumerate(zip(names, ends)):
@@ -154,5 +154,6 @@ def _is_over(answer: dict[str, Any]) -> bool:
     return str(answer.get("outcome") or "").strip().lower() in OVER
 
 
-def _day_in(name: str) -> pd.Timestamp:
+def day_in(name: str) -> pd.Timestamp:
+    """The day that an alert's id ends with; NaT where it is none."""
     return pd.to_datetime(name[-10:], errors="coerce", format="%Y-%m-%d")

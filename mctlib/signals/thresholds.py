@@ -30,7 +30,7 @@ FLIPS, SEED = 2000, 20260101
 class Thresholds(Result):
     """Answer of `scan_thresholds`.
 
-    ``thresholds``: one row a threshold: n_actions_least (how often), within_days; n_exposed,
+    ``thresholds``: one row a threshold: at_least (how often), within_days; n_exposed,
     n_unexposed; early_difference_rate ±, of the earlier users, among whom the best is looked for;
     late_difference_rate ±, of the later ones; pvalue, that of the search (max statistic); best.
 
@@ -145,7 +145,7 @@ def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFra
             n = [users[exposed == side].sum() for side in (False, True)]
             if min(n) < max(stats.MIN_USERS, stats.MIN_SHARE * sum(n)):
                 continue
-            row = {"n_actions_least": actions, "within_days": d}
+            row = {"at_least": actions, "within_days": d}
             row |= {"n_exposed": n[1], "n_unexposed": n[0]}
             for name, who in (("early", ~late), ("late", late)):
                 ends = _difference(cells[who], kind[who], exposed[who], n_accounts)
@@ -154,7 +154,7 @@ def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFra
             scores.append(_score(cells[~late], kind[~late], exposed[~late]))
     names = [f"{name}_difference_rate" for name in ("early", "late")]
     columns = [c for name in names for c in interval_columns(name, 0, 0, 0)]
-    head = ["n_actions_least", "within_days", "n_exposed", "n_unexposed", *columns]
+    head = ["at_least", "within_days", "n_exposed", "n_unexposed", *columns]
     table = pd.DataFrame(rows, columns=head)
     pvalue, largest = _searched(np.array(scores).T) if rows else (np.array([]), np.array([]))
     best = np.arange(len(rows)) == (largest.argmax() if rows else 0)  # of equal ones the first
@@ -230,7 +230,7 @@ def _told(
         finding = brief(f"No threshold of {named(label)} can be tried", f": {few}")
         return {"finding": finding, "rule": rule, "tells": {"thresholds": few}}
     row = best.iloc[0]
-    what = f"{row['n_actions_least']:.0f} or more {named(label)} in {row['within_days']:.0f} days"
+    what = f"{row['at_least']:.0f} or more {named(label)} in {row['within_days']:.0f} days"
     low, high = (row[f"late_difference_rate_ci_{end}"] for end in ("lower", "upper"))
     found = row["pvalue"] <= stats.MAX_FALSE and low * high > 0
     turns = found and row["early_difference_rate"] * row["late_difference_rate"] < 0

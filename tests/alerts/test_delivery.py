@@ -183,7 +183,9 @@ def test_a_second_run_sends_nothing_and_the_next_week_what_is_open(post, monkeyp
         deliver(later, old, REASONS)
         deliver(later, old, REASONS)
         assert len(received) == 2
-        assert received[1]["subject"].startswith("[open] ")
+        subject = received[1]["subject"].replace("\u00a0", " ")
+        assert subject.startswith("[open] ")
+        assert "open for 14 days, acknowledged" in subject
         back = table(alert(news=False, state="recovered", age_days=21.0))
         deliver(replace(post, week="2026-06-01"), back, REASONS)
         deliver(replace(post, week="2026-06-08"), back, REASONS)

@@ -13,6 +13,7 @@ from mctlib.scorecard import weekly_scorecard
 from mctlib.scorecard.causes import losses
 from mctlib.scorecard.counting import LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
+from mctlib.scorecard.narrative import board
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
 from tests.scorecard.conftest import (
@@ -280,6 +281,11 @@ def test_what_people_did_shows_in_the_state(fallen, acts, state):
     assert len(found.weeks[found.weeks["state"] == "open"]) == 1, "it is evaluated all the same"
     (number,) = (h.value for h in found.headlines if h.name == "open alerts")
     assert number == (state != "closed")
+    stood = [action.state.replace("\u00a0", " ") for action in found.actions]
+    assert stood == {
+        "open": ["open for 7 days"],
+        "acknowledged": ["open for 7 days, acknowledged"],
+    }.get(state, [])
 
 
 @pytest.mark.parametrize(
@@ -301,6 +307,70 @@ def test_the_later_of_an_act_and_the_response_log_wins(shipped, outcome, closed_
     answer = found.responses.iloc[0]
     assert answer["alert_id"] == BOOKED
     assert answer["until_noticed_days"] == 1
+
+
+def test_tables_for_reading_hold_words_and_the_id_where_a_command_needs_it():
+    log = {"alert_id": "booked-2026-05-18", "detected_on": "2026-05-19", "outcome": "open"}
+    other = {"alert_id": "late_night-2026-03-02", "detected_on": "2026-03-03", "outcome": "open"}
+    none = {"decided_on": None, "shipped_on": None}
+    responses = pd.DataFrame([log | none, other | none])
+    surveys = pd.DataFrame({"user_id": ["u1"], "submitted_at": "2026-05-20"})
+    surveys = surveys.assign(micro_conversion="booked", answer="no", reason="too slow")
+    found = scorecard_of(product(fall=0.3, responses=responses, surveys=surveys))
+    assert found.told("alerts_in_short")["alert_id"].tolist() == [BOOKED]
+    assert found.told("alerts_in_short")["days_open"].tolist() == [7]
+    assert {"alert_id", "baseline"} <= set(found.told("alerts"))
+    answers = found.told("responses")
+    assert answers[["label", "since", "waits_for"]].values.tolist() == [
+        ["Booked", pd.Timestamp("2026-05-18"), "a decision"],
+        ["Late night", pd.Timestamp("2026-03-02"), "a decision"],
+    ]
+    assert {"days_until_noticed"} <= set(answers)
+    assert not answers.filter(regex="median|_days$").size
+    usual = found.told("medians")
+    assert len(usual) == 1 and "label" not in usual, "they are the same of every answer"
+    assert found.told("reasons")[["label", "reason"]].values.tolist() == [["Booked", "too slow"]]
+    assert set(found.told("history")["label"]) == {"Booked"}
+    for name in found.tables:
+        assert not {"metric", "p0", "open_stage"} & set(found.told(name))
+        assert ("alert_id" in found.told(name)) == (name == "alerts")
+
+
+def test_a_count_of_alerts_says_what_it_asks_for_and_the_open_ones_stand_first(fallen):
+    first, new, *_ = scorecard_of(fallen).headlines
+    assert (first.name, first.kind, first.note) == ("open alerts", "bad", "1 to act on")
+    assert (new.name, new.kind) == ("new alerts", "bad")
+    slept = scorecard_of(fallen, acts=pd.DataFrame([act("snooze", until="2026-06-30")]))
+    (asleep,) = (h for h in slept.headlines if h.name == "open alerts")
+    assert (asleep.value, asleep.verdict, asleep.note) == (1, "", "nothing to act on")
+    calm = weekly_scorecard(fallen, as_plan(PLAN, "plan"), as_of="2026-05-17")
+    new, first, *_ = calm.headlines
+    assert (new.name, new.verdict, new.note) == ("new alerts", "", "nothing new")
+    assert (first.name, first.verdict, first.note) == ("open alerts", "", "none open")
+
+
+@pytest.mark.parametrize(
+    ("state", "week", "year", "said"),
+    [
+        ("", None, None, ""),  # compared with nothing
+        ("", (-0.02, 0.03), None, "\u25cf quiet"),
+        ("", (0.02, 0.04), None, "\u25cf up"),
+        ("", (-0.04, -0.02), (0.2, 0.4), "\u25cf down"),
+        ("", (-0.02, 0.03), (0.2, 0.4), "\u25cf up on a year ago"),
+        ("", None, (-0.1, 0.4), "\u25cf quiet"),
+        ("open", (-0.04, -0.02), (0.2, 0.4), "\u25b2 alert open"),
+    ],
+)
+def test_the_board_says_where_a_number_moved_for_sure(state, week, year, said):
+    def row(ends):
+        low, high = ends or (np.nan, np.nan)
+        about = {"rel_change_ci_lower": low, "rel_change_ci_upper": high}
+        return about | {"metric": "saved", "rel_change": (low + high) / 2}
+
+    about = {"label": "Saved", "owner": "", "segment": "all", "kind": "count", "n_counted": 90}
+    about |= {"value": 90.0, "value_ci_lower": 80.0, "value_ci_upper": 99.0, "state": state}
+    before = pd.DataFrame([row(year)] if year else [])
+    assert board(pd.DataFrame([row(week) | about]), before)["state"].tolist() == [said]
 
 
 def test_an_act_that_cannot_be_read_is_refused(fallen):
@@ -345,6 +415,23 @@ def test_the_demos_stories_are_told_to_whom_they_concern(demo_card):
     assert set(lost["role"]) == {truth["tracking_loss"]["told"]}
     assert set(lost["since"]) == {pd.Timestamp(truth["tracking_loss"]["released"])}
     assert set(alerts.index) == {rival.name, chat.name, *lost.index}, "nothing else in 60 weeks"
+
+
+def test_while_an_alert_is_open_a_number_is_held_against_the_level_before_the_alert(demo_card):
+    since = pd.Timestamp(demo.truth()["session_length"]["change_at"])
+    own = demo_card.weeks.query("metric == 'session_minutes' and segment == 'all'")
+    before = own[own["week"] < since].tail(12)
+    recent = own[own["week"] < own["week"].max()].tail(12)
+    tiles = {headline.name: headline for headline in demo_card.headlines}
+    against = tiles["session_minutes"].against
+    assert against.label == f"before {since.day} {since:%B}"
+    assert against.value == pytest.approx(before["value"].mean(), abs=0.02)
+    assert against.value > recent["value"].mean() + 1, "it fell in these already"
+    assert tiles["interviews"].against.label == "12 weeks before"
+    assert "12 weeks" not in demo_card.tells["kpis"]
+    assert "against_before" in demo_card.board
+    assert tiles["session_minutes"].whole == "7.8\u00a0min", "its property says in what"
+    assert "Users with an interview within 14 days of Sign-up" in demo_card.board["number"].tolist()
 
 
 def test_the_demos_answers_are_in_the_log_with_what_they_brought(demo_card):

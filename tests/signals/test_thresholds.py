@@ -30,7 +30,7 @@ def crowd(seed, effect, n=1500, days=100, accounts=0):
 def test_a_planted_threshold_is_found_and_holds_for_later_users():
     log, acts = crowd(1, 0.3)
     result = scan_thresholds(log, "act", "won", **ASK)
-    table = result.thresholds.set_index(["n_actions_least", "within_days"])
+    table = result.thresholds.set_index(["at_least", "within_days"])
     assert table.loc[(3, 7), "n_exposed"] == (acts >= 3).sum()
     assert table.loc[(3, 30), ["n_exposed", "n_unexposed"]].to_list() == [
         (acts >= 3).sum(),
@@ -38,7 +38,7 @@ def test_a_planted_threshold_is_found_and_holds_for_later_users():
     ]
     best = result.thresholds[result.thresholds["best"]]
     assert len(best) == 1, "of those that sort users alike the shortest"
-    assert (best["n_actions_least"] == 3).all() and (best["pvalue"] < 0.01).all()
+    assert (best["at_least"] == 3).all() and (best["pvalue"] < 0.01).all()
     row = best.iloc[0]
     assert row["late_difference_rate_ci_lower"] < 0.3 < row["late_difference_rate_ci_upper"]
     assert result.finding.startswith("Users with 3 or more “act” in ")

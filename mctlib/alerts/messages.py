@@ -13,12 +13,8 @@ import pandas as pd
 
 from mctlib.headlines import TIGHT, named
 from mctlib.phrases import called
-<<<<<<< HEAD
 from mctlib.results import MIN_USERS
-from mctlib.scorecard.narrative_first import moved
-=======
 from mctlib.scorecard.narrative_first import moved, standing
->>>>>>> fixa
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
 TEAMS_BYTES = 27_000  # of 28 KB that are taken

@@ -10,13 +10,8 @@ import pandas as pd
 from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
-<<<<<<< HEAD
-from mctlib.scorecard import board, narrative
-from mctlib.scorecard.causes import concerns, narrowed
-=======
 from mctlib.scorecard import board, narrative, reading
-from mctlib.scorecard.causes import concerns
->>>>>>> fixa
+from mctlib.scorecard.causes import concerns, narrowed
 from mctlib.scorecard.counting import count
 from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
 from mctlib.scorecard.narrative_first import Told, read_first

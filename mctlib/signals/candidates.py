@@ -10,6 +10,7 @@ from mctlib.contract import ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import MATCHERS, Step, may_meet
 from mctlib.phrases import listed, window
+from mctlib.signals.outcomes import Outcome
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
 
@@ -46,13 +47,14 @@ def plan_of(log: EventLog, plan_or_events: Any = None) -> Plan | None:
 
 
 def read_candidates(
-    log: EventLog, plan_or_events: Any, landmark: Any, plan: Plan | None, until: int
+    log: EventLog, plan_or_events: Any, landmark: Any, plan: Plan | None, outcome: Outcome
 ) -> tuple[list[Candidate], list[str]]:
     """The candidates, and sentences about those that are left out.
 
-    ``until``: when the outcome's time ends; a landmark must lie before it. Raises ParameterError:
-    nothing is left, or a landmark does not.
+    Landmarks must lie before the outcome's time is over, of a return before its period. Raises
+    ParameterError: nothing is left, or a landmark does not.
     """
+    until, end = outcome.before, window(outcome.begin or outcome.until)
     given = None if isinstance(plan_or_events, Plan) else plan_or_events
     if given is None:
         asked = list(plan.meanings().values()) if plan else _most_used(log)
@@ -61,7 +63,9 @@ def read_candidates(
     fixed = [as_window(each, "landmark") for each in _as_list(landmark or ())]
     if late := [us for us in fixed if us >= until]:
         raise ParameterError(
-            f"landmark: {window(late[0])} is not before the end of the outcome, {window(until)}."
+            f"landmark: {window(late[0])} is not before the end of the outcome, {end}."
+            if not outcome.begin
+            else f"landmark: {window(late[0])} is after the outcome's period begins, {end}."
         )
     found, late_ones = [], []
     missing = log.missing_events(asked)
@@ -75,7 +79,7 @@ def read_candidates(
     sentences = [f"The {sentence}" for sentence in missing]
     if late_ones:
         sentences.append(
-            f"Not asked about, for their own time is not over before {window(until)}, when the "
+            f"Not asked about, for their own time is not over before {end}, when the "
             f"outcome's is: {listed(late_ones)}."
         )
     if not found:

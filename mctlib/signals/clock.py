@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.contract import ParameterError
+from mctlib.contract import Binned, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import count_accounts
 from mctlib.eventlog.steps import Step
 from mctlib.signals.counts import Landmarks, count_landmarks
-from mctlib.signals.outcomes import Known, Outcome, known_of
+from mctlib.signals.outcomes import PEOPLE, Known, Outcome, known_of
 from mctlib.tracking_plan.plan import Plan
 
+MOST_VALUES = 50  # of numbers in which users are made alike; beyond, bands of them are wanted
 UNLIKE = (
     "Activity could not be made alike: the tracking plan names no `active`, and there is no event "
     "that is not asked about."
@@ -97,10 +98,28 @@ def _columns(log: EventLog, adjust: Any) -> list[str]:
                 f"adjust: {given!r} is no column; write names such as channel, or bands of numbers "
                 "such as {seats: [1, 10, 50]}."
             )
-    columns = log.columns(adjust)
+    columns = list(dict.fromkeys(log.columns(adjust)))
     for column in columns:
+        if column.removeprefix("people.") in {each.column for each in PEOPLE.values()}:
+            raise ParameterError(
+                f'adjust: "{column}" says what became of users; make them alike in what was so '
+                "before, such as channel or plan."
+            )
         log.segments(column)
     return columns
+
+
+def too_many(log: EventLog, clock: Clock) -> list[str]:
+    """What is to be said of columns of so many numbers that hardly two users share one."""
+    said = []
+    for column in clock.adjust:
+        values = pd.to_numeric(pd.Series(log.segments(column), dtype=object), errors="coerce")
+        if values.notna().sum() > MOST_VALUES and not isinstance(column, Binned):
+            said.append(
+                f'"{column}" has {values.notna().sum():,} values, which make nobody alike; write '
+                f"bands of it, such as {{{column}: [1, 10, 50]}}."
+            )
+    return said
 
 
 def active_step(

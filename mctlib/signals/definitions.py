@@ -18,7 +18,7 @@ from mctlib.phrases import day, window
 from mctlib.results import MIN_USERS, Result
 from mctlib.signals.alike import measures, sides_of
 from mctlib.signals.candidates import USUAL, plan_of
-from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock
+from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock, too_many
 from mctlib.signals.counts import COUNTS, count_combinations
 from mctlib.signals.definitions_narrative import Meanings, told_definitions
 from mctlib.signals.outcomes import Outcome, read_outcome
@@ -151,7 +151,7 @@ def compare_definitions(
         lacking=told.lacking(str(best["team"].iloc[0])) if len(best) else None,
         reach=reach,
         by_account=bool(clock.accounts),
-        said=(*log.caveats(as_of), *not_alike(log, clock, asked, steps)),
+        said=(*log.caveats(as_of), *too_many(log, clock), *not_alike(log, clock, asked, steps)),
         until=day(log.as_of(as_of)),
     )
     return Definitions(
@@ -178,7 +178,11 @@ def read_meanings(log: EventLog, given: Any) -> tuple[str, list[Meaning]]:
         raise ParameterError(
             f"definitions: write two to {MOST_TEAMS} of them, team: {{is: event, within: 30d}}."
         )
-    return term, [_meaning(log, str(team), what) for team, what in teams.items()]
+    meanings = [_meaning(log, str(team), what) for team, what in teams.items()]
+    labels = [meaning.team for meaning in meanings]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise ParameterError(f"definitions: two teams are called “{twice[0]}”; rename one.")
+    return term, meanings
 
 
 def _meaning(log: EventLog, team: str, given: Any) -> Meaning:

@@ -118,6 +118,7 @@ def _details(of: Meanings) -> list[str]:
         )
     for _, row in of.definitions.iterrows():
         ratio = phrases.times(row, "risk_ratio")
+        ratio = ratio.replace("as many", "as much") if of.outcome.amount else ratio
         if row["met_rate"] == row["met_rate"]:
             with_it = f"; with it {ratio} {of.outcome.noun} among like users" if ratio else ""
             text = f"{row['team']} ({row['means']}): {phrases.share(row, 'met_rate')}{with_it}."

@@ -18,7 +18,7 @@ from mctlib.phrases import DAY_US
 from mctlib.results import Result
 from mctlib.signals.alike import late_of
 from mctlib.signals.candidates import plan_of
-from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock
+from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock, too_many
 from mctlib.signals.counts import COUNTS, Landmarks, Starts
 from mctlib.signals.outcomes import Outcome, read_outcome
 
@@ -106,7 +106,7 @@ def scan_thresholds(
     counts = count(log, clock, asked, [step], pairs, as_of=as_of, kernel=count_actions)
     reach, cells = Reach.of(counts), counts["cells"]
     table = _scan(cells, days, reach.n_accounts)
-    said = (*log.caveats(as_of), *not_alike(log, clock, asked, [step]))
+    said = (*log.caveats(as_of), *too_many(log, clock), *not_alike(log, clock, asked, [step]))
     told = _told(table, step.label, asked, clock, days[-1])
     return Thresholds(thresholds=table, caveats=said, **told)
 

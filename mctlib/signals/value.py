@@ -16,7 +16,7 @@ from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS, Result
 from mctlib.signals.alike import measures, naive, sides_of, standardised
 from mctlib.signals.candidates import Candidate, apart, plan_of, read_candidates
-from mctlib.signals.clock import Clock, Reach, active_step, after_start, count, read_clock
+from mctlib.signals.clock import Clock, Reach, active_step, after_start, count, read_clock, too_many
 from mctlib.signals.narrative import Answer
 from mctlib.signals.narrative_first import told_signals
 from mctlib.signals.outcomes import Outcome, read_outcomes
@@ -152,7 +152,7 @@ def signal_value(
     asked, left_out = [], []
     for wished in read_outcomes(log, outcome, horizon, plan):
         after_start(clock, wished)
-        candidates, said = read_candidates(log, plan_or_events, landmark, plan, wished.before)
+        candidates, said = read_candidates(log, plan_or_events, landmark, plan, wished)
         candidates, same = apart(candidates, [*clock.steps, *filter(None, [wished.step])])
         asked.append((wished, candidates))
         left_out += [*said, *same]
@@ -178,7 +178,7 @@ def signal_value(
         reach=found[0][2],
         alike=alike[0],
         currency=log.currency,
-        said=tuple(dict.fromkeys([*log.caveats(as_of), *left_out])),
+        said=tuple(dict.fromkeys([*log.caveats(as_of), *too_many(log, clock), *left_out])),
     )
     return Signals(signals=table, sensitivity=sensitivity, watch=watch, **told_signals(answer))
 

@@ -131,6 +131,12 @@ def test_what_turns_round_for_later_users_foretells_nothing():
     assert (table["foretells"] == "not sure").all()
 
 
+def test_revenue_is_as_much_not_as_many():
+    people = people_of(200, revenue=np.where(np.arange(200) < 80, 30.0, 10.0) + np.arange(200) % 7)
+    told = compare_definitions(hundred(people=people), TEAMS, "revenue", **ASK).details
+    assert "times as much" in str(told) and "as many" not in str(told)
+
+
 def test_of_fewer_than_ten_users_nothing_is_told():
     rows = rows_of(7, meet=(range(3), 5.0), click=(range(2), 3.0), won=(range(4), 30.0))
     result = compare_definitions(log_of(rows, unit="D"), TEAMS, "won", **ASK)
@@ -176,6 +182,7 @@ def test_the_demo_s_three_teams(demo_log):
     [
         ("activatd", {}, 'definitions: the plan has no term "activatd". It has no terms.'),
         ({"product": "meet"}, {}, "definitions: write two to 6 of them"),
+        (TEAMS | {"Product": "click"}, {}, "definitions: two teams are called “Product”; rename"),
         (TEAMS | {"ops": "mete"}, {}, "definitions: Ops"),
         (TEAMS | {"ops": {"is": "meet", "witin": "3d"}}, {}, '"witin" of ops is not one of is, wi'),
         (TEAMS, {"outcome": "start"}, "outcome: users' time begins with “start”; name what comes"),

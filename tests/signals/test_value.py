@@ -161,6 +161,17 @@ def test_without_anything_that_tells_who_is_active_nothing_is_a_signal():
     assert "hours of activity" in one.rule and one.signals["without_use_rate"].notna().all()
 
 
+def test_columns_in_which_nobody_is_alike_are_told_and_each_once():
+    rows = starts(200) + group("tip", range(90), 1.0) + group("won", range(40, 150), 20.0)
+    people = people_of(200, seats=np.arange(200) % 80, plan=["a", "b"] * 100)
+    log = log_of(rows, unit="D", people=people)
+    many = signal_value(log, ["tip"], "won", **ASK, adjust=["seats", "plan", "plan"])
+    assert '"seats" has 80 values, which make nobody alike; write bands' in str(many.caveats)
+    assert many.rule.count("plan") == 1
+    bands = signal_value(log, ["tip"], "won", **ASK, adjust=[{"seats": [10, 40]}, "plan"])
+    assert "make nobody alike" not in str(bands.caveats)
+
+
 def test_an_outcome_named_twice_is_asked_about_once():
     rows = starts() + group("tip", range(40), 1.0) + group("use", range(100), 2.0)
     at = [FIRST + pd.Timedelta("20D") if i % 2 else pd.NaT for i in range(100)]
@@ -285,6 +296,12 @@ def test_a_plan_says_start_landmark_and_who_acts():
         ({"adjust": ["plan", 5]}, "adjust: 5 is no column; write names such as channel"),
         ({"outcome": "start"}, "outcome: users' time begins with “start”; name what comes after"),
         ({"competing": "start"}, "competing: users' time begins with “start”; it cannot mean lea"),
+        ({"adjust": "renewed_at"}, 'adjust: "renewed_at" says what became of users'),
+        ({"adjust": ["people.revenue"]}, 'adjust: "people.revenue" says what became of users'),
+        (
+            {"outcome": {"returns": "won"}, "landmark": "30d"},
+            "landmark: 30 days is after the outcome's period begins, 28 days.",
+        ),
         ({"outcome": []}, "outcome: name one, such as renewed"),
         ({"horizon": "30"}, 'horizon: "30" is not a duration'),
     ],

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mctlib.audit import narrative, narrative_first
 from mctlib.audit.answers import answers_table
-from mctlib.audit.counting import count_all, heard, known_columns, read_question
+from mctlib.audit.counting import count_all, day_steps, heard, known_columns, read_question
 from mctlib.audit.identity import clocks_table, identity_table
 from mctlib.audit.narrative import Told
 from mctlib.audit.partners import aliases_of, conflicts_table, partners_table
@@ -148,7 +148,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     asked, delays = read_question(log, steps, plan, until)
     counts = log.reduce(
         partial(count_all, asked=asked),
-        events=[*steps, Step(ANY)],
+        events=[*steps, Step(ANY), *day_steps(log)],
         by=known_columns(log),
         values=PAYLOAD,
         as_of=as_of,
@@ -176,7 +176,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "unknown": _unknown(counts["server"], names),
     }
     days_99 = delays.days_99 if delays.curves else None
-    told = Told(tables, plan, days_99, log.load["n_users"], asked.n_again, unheard)
+    told = Told(tables, plan, days_99, log.load["n_users"], asked, unheard)
     return Audit(
         **tables,
         **narrative_first.read_first(told),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,10 @@ def read_question(
 ) -> tuple[Asked, Delays]:
     """What the walk holds rows against, and how late they come."""
     records = read_records(log, steps, plan, until)
+    by_day = read_by_day(log, steps, records)
+    records = records.by_day([*by_day], tuple(chain(*log.day_resolution.values())))
     again = records.again
+    n_again = int((again & ~np.isin(records.what, [*by_day])).sum())
     records = records.take(~again)
     known = np.unique(records.what[records.kind == BACKEND])
     seen = {int(bit): [n for n in steps[bit].names if n in log.event_names] for bit in known}
@@ -60,9 +64,28 @@ def read_question(
         end=delays.end,
         ripe=delays.ripe,
         week_of=log.calendar.week_of,
-        n_again=int(again.sum()),
+        n_again=n_again,
+        by_day=by_day,
+        dated=bool(log.day_resolution),
     )
     return asked, delays
+
+
+def read_by_day(log: EventLog, steps: Sequence[Step], records: Records) -> frozenset[int]:
+    """The bits of micro-conversions of which events or the server's records have a day alone."""
+    found = {
+        bit for bit, s in enumerate(steps) if not log.day_resolution.keys().isdisjoint(s.names)
+    }
+    for bit in np.unique(records.what[records.kind == BACKEND]).tolist():
+        mine = records.time[(records.what == bit) & (records.kind == BACKEND)]
+        if len(mine) >= ENOUGH and not (mine % DAY_US).any():
+            found.add(bit)
+    return frozenset(found)
+
+
+def day_steps(log: EventLog) -> list[Step]:
+    """The events that have a day alone, as a matcher; nothing without any."""
+    return [Step([*log.day_resolution])] if log.day_resolution else []
 
 
 def _starts(plan: Plan) -> bool:
@@ -71,7 +94,9 @@ def _starts(plan: Plan) -> bool:
 
 def count_all(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     """Kernel: `count_witnesses` and `count_volumes`."""
-    return count_witnesses(j, asked) | count_volumes(j, len(asked.steps), asked.week_of)
+    n = len(asked.steps)
+    dated = j.has(n + 1) if asked.dated else np.zeros(len(j), bool)
+    return count_witnesses(j, asked) | count_volumes(j, n, asked.week_of, dated)
 
 
 def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:

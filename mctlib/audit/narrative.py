@@ -11,7 +11,7 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.audit.verdicts import TOO_FEW
-from mctlib.audit.witnesses import ALL
+from mctlib.audit.witnesses import ALL, Asked
 from mctlib.contract import MISSING
 from mctlib.results import MIN_USERS
 from mctlib.tracking_plan.plan import Plan
@@ -24,7 +24,7 @@ class Told:
     """What the sentences are about.
 
     days_99: days until 99 % are in, None where nothing tells · n_users: of the log ·
-    n_again: records that the server holds twice · unheard: micro-conversions (their numbers) whose
+    asked: of the witnesses · unheard: micro-conversions (their numbers) whose
     records meet no event, and what does not fit: "ids" or "clock".
     """
 
@@ -32,7 +32,7 @@ class Told:
     plan: Plan
     days_99: float | None
     n_users: int
-    n_again: int
+    asked: Asked
     unheard: Mapping[int, str]
 
     def label(self, name: str) -> str:
@@ -192,22 +192,16 @@ def rule(told: Told) -> str:
 
 def caveats(told: Told) -> tuple[str, ...]:
     """What an analyst has to know."""
-    table = told.tables["verdicts"]
+    table, names = told.tables["verdicts"], [*told.plan.micro_conversions]
     none = [told.label(name) for name in table.loc[table["witness"] == "", "micro_conversion"]]
     few = told.verdicts.loc[told.verdicts["verdict"] == TOO_FEW, "micro_conversion"].map(told.label)
     unknown = told.tables["unknown"]
-    names = [*told.plan.micro_conversions]
     unknown = unknown[~unknown["micro_conversion"].isin([names[bit] for bit in told.unheard])]
     pairs = [
         (
             bool(none),
             f"Nothing shows what should be there of {phrases.listed(none, most=6)}: no record of "
             "the server, nothing that implies it in the plan.",
-        ),
-        (
-            told.n_again >= MIN_USERS,
-            f"The server holds {told.n_again:,} of its records again within two seconds; such "
-            "records count once.",
         ),
         (len(few) > 0, f"Too few records to say: {phrases.listed(few, most=6)}."),
         (
@@ -225,7 +219,27 @@ def caveats(told: Told) -> tuple[str, ...]:
         f"{told.label(row['micro_conversion'])}: it has gaps of its own."
         for row in unknown[unknown["n_users"] >= MIN_USERS].to_dict("records")
     ]
-    return (*told.misfits, *phrases.that_hold(pairs), *gaps, *_quarrels(told))
+    return (*told.misfits, *_coarse(told), *phrases.that_hold(pairs), *gaps, *_quarrels(told))
+
+
+def _coarse(told: Told) -> tuple[str, ...]:
+    """What records and events leave open: which of them are there twice, and days alone."""
+    names, asked = [*told.plan.micro_conversions], told.asked
+    days = [told.label(names[bit]) for bit in sorted(asked.by_day)]
+    pairs = [
+        (
+            asked.n_again >= MIN_USERS,
+            f"The server holds {asked.n_again:,} of its records again within two seconds; such "
+            "records count once.",
+        ),
+        (
+            bool(days),
+            f"Of {phrases.listed(days, most=6)} the day alone is known: days of users are "
+            "compared, however often something was done on them.",
+        ),
+        (asked.dated, "Events with a day alone are never told as sent twice."),
+    ]
+    return phrases.that_hold(pairs)
 
 
 def _quarrels(told: Told) -> list[str]:

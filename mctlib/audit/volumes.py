@@ -14,7 +14,7 @@ from mctlib import stats
 from mctlib.audit.witnesses import ALL, DEVICE
 from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import Ints, Journeys, number
+from mctlib.eventlog.journeys import Bools, Ints, Journeys, number
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 
@@ -24,9 +24,11 @@ FARTHEST = 10  # seconds to which the curve goes on
 
 
 def count_volumes(
-    j: Journeys, n_steps: int, week_of: Callable[[Ints], Ints]
+    j: Journeys, n_steps: int, week_of: Callable[[Ints], Ints], dated: Bools
 ) -> dict[str, pd.DataFrame]:
     """Events of whole journeys, by the first micro-conversion that they are (n_steps: of none).
+
+    Of rows that are ``dated``, with a day alone, none is the twin of another.
 
     "events": what, platform, app_version, week -> n_events, n_doubled, and n_mixed, those of them
     whose twin came from another platform or version · "users": what, platform, app_version ->
@@ -43,6 +45,7 @@ def count_volumes(
         labels.append(np.asarray(j.levels[f"event.{name}"] if known else [MISSING], object))
     assert j.value is not None
     gap, mixed = _twins(j.user, j.time, j.value, *device)
+    gap[dated] = -1
     doubled = (gap >= 0) & (gap <= WITHIN * SECOND)
     week = week_of(j.time)
     first = int(week.min(initial=np.iinfo(np.int64).max)) if len(j) else 0

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
+from mctlib.eventlog.days import midnights
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, first_rows, lines_of, ranges
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
@@ -59,6 +60,13 @@ class Records:
         near = np.all(alike, axis=0) & (np.diff(self.time) <= TWINS)
         return np.append(False, near)[: len(self.user)] & (self.kind == BACKEND)
 
+    def by_day(self, what: Sequence[int], zones: Sequence[str]) -> Records:
+        """The same with days as times of the server's records of ``what``."""
+        time = self.time.copy()
+        mine = np.isin(self.what, what) & (self.kind == BACKEND)
+        time[mine] = midnights(time[mine], zones or ("UTC",))
+        return Records(self.user, time, self.what, self.kind)
+
     def take(self, rows: NDArray[Any]) -> Records:
         """Some of them."""
         return Records(self.user[rows], self.time[rows], self.what[rows], self.kind[rows])
@@ -73,7 +81,8 @@ class Asked:
     log (ascending) · start: the bit of the event with which all others begin, -1: none is named ·
     settled, begun: from when to when what has not come is missing · ripe: share of what happens
     that has arrived after a time (microseconds), by platform · week_of: of moments · n_again: the
-    server's records that are there twice, and count once.
+    server's records that are there twice, and count once · by_day: bits that are counted by days ·
+    dated: whether the matcher after the steps and ANY is of events that have a day alone.
     """
 
     steps: Sequence[Step]
@@ -87,6 +96,8 @@ class Asked:
     ripe: Callable[[Ints, NDArray[Any], Ints], NDArray[np.float64]]
     week_of: Callable[[Ints], Ints]
     n_again: int
+    by_day: frozenset[int]
+    dated: bool
 
 
 def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
@@ -202,7 +213,7 @@ def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:
     """
     begin, end = _spans(j, records.user)
     assert j.value is not None
-    again = _again(j.user, j.time, j.value)
+    again = _again(j.user, j.time, j.value, j.bits, sum(1 << bit for bit in asked.by_day))
     found: Bools = _match(
         *(j.time, j.bits, again, begin, end),
         *(records.time, records.what, records.kind, records.user),
@@ -218,14 +229,21 @@ def _spans(j: Journeys, user: Ints) -> tuple[Ints, Ints]:
 
 
 @njit(cache=True, nogil=True)
-def _again(user: Ints, time: Ints, value: NDArray[np.float64]) -> Bools:
-    """Rows that say again what one of their user said just before."""
+def _again(user: Ints, time: Ints, value: NDArray[np.float64], bits: Ints, by_day: int) -> Bools:
+    """Rows that say again what one of their user said just before, or on that day, if ``by_day``.
+
+    ``by_day``: mask of what is counted by days.
+    """
     found = np.zeros(len(time), np.bool_)
     for row in range(len(time)):
+        mine = bits[row] & by_day
         for other in range(row - 1, -1, -1):
-            if user[other] != user[row] or time[row] - time[other] > TWINS:
+            since = time[row] - time[other]
+            if user[other] != user[row] or since > (DAY_US if mine else TWINS):
                 break
-            found[row] |= value[other] == value[row]
+            found[row] |= since <= TWINS and value[other] == value[row]
+            if bits[other] & mine:
+                found[row] |= time[row] // DAY_US == time[other] // DAY_US
     return found
 
 

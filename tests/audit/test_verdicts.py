@@ -241,6 +241,28 @@ def test_records_that_a_server_holds_twice_count_once():
     assert f"holds {len(server):,} of its records again" in " ".join(found.caveats)
 
 
+@pytest.mark.parametrize("which", ["events", "server", "both"])
+def test_what_has_a_day_alone_is_compared_by_days(which):
+    """A user does it three times a day with other words; nothing of it is lost or sent twice."""
+    at = pd.Timestamp("2026-01-05", tz="UTC") + pd.to_timedelta(np.arange(100) * 30, unit="h")
+    rows = [
+        (f"u{i}", "a", at[i].normalize() + pd.Timedelta(hours=5 + 4 * k), f'{{"k": {k}}}')
+        for i in range(100)
+        for k in range(3)
+    ]
+    exact = pd.DataFrame(rows, columns=["user_id", "event", "timestamp", "properties"])
+    days = exact.assign(timestamp=exact["timestamp"].dt.normalize(), properties="{}")
+    events = exact if which == "server" else days.assign(event_id=[f"e{i}" for i in range(300)])
+    server = (exact if which == "events" else days)[["user_id", "event", "timestamp"]]
+    found = audit_events(EventLog.from_frame(events, backend=server), as_of="2026-06-01")
+    row = row_of(found, "a")
+    before = which == "server"  # its first midnight lies before the log begins
+    assert row["verdict"] == "trusted" and row["n_checked"] == 100 - before
+    assert found.duplicates["n_doubled"].sum() == 0
+    assert found.duplicates["n_events"].max() == 300
+    assert any("the day alone is known" in caveat for caveat in found.caveats)
+
+
 def test_events_that_say_other_things_at_once_are_not_one():
     """Three deeds within a second, of which the server writes one down every three seconds."""
     at = pd.Timestamp("2026-01-05", tz="UTC") + pd.to_timedelta(np.arange(100) * 20, unit="h")

@@ -79,8 +79,9 @@ def read_source(
         n = len(con.sql(staged).fetchall())
         zone = source.timezone or reader.timezone
         told = (source.headers, zone, *source.said_of_times, source.decimal, source.refunds)
+        kept: dict[str, Any] = {"hash": source.hash, "may_be_empty": table == "timeline"}
         stages = {
-            role: Stage(con, same, f"staged_{n + i}", *told, hash=source.hash)
+            role: Stage(con, same, f"staged_{n + i}", *told, **kept)
             for i, (role, same) in enumerate(roles.items())
         }
     notes += [

@@ -59,7 +59,8 @@ class Stage:
     map, canonical column -> header. clocks: of times whose day and clock stand apart, canonical
     column -> header of the clock. timezone: of times that carry none. formats: of `date_format`.
     decimal, refunds: of amounts, see `Source`. wall_clock: the time column whose counts since 1970
-    follow that zone's clock instead of UTC. hash: columns to be hashed.
+    follow that zone's clock instead of UTC. hash: columns to be hashed. may_be_empty: as a timeline
+    that was begun and holds nothing yet.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -73,6 +74,7 @@ class Stage:
     refunds: bool = False
     wall_clock: str = ""
     hash: Sequence[str] = ()
+    may_be_empty: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     keys: list[str] = field(default_factory=list)
@@ -107,7 +109,8 @@ class Stage:
             self.n_blank = gone[0][0]
         if self.lies and len(shapes) == 1:
             self.times = self._columns_of_times()
-        if not self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall():
+        some = self.con.sql(f"SELECT 1 FROM {self.table} LIMIT 1").fetchall()
+        if not some and not self.may_be_empty:
             what = "gives" if self.files[0].kind == "arrow" else "has a header and"
             raise DataError(f"{self.shown} {what} no rows.")
 

@@ -129,7 +129,8 @@ class Watch:
         told |= interval_columns("rel_change", np.nan, np.nan, np.nan)
         before = [usable for usable in self.usable if usable != row]
         if before and not base:  # a fall is shown, not judged
-            told["p0"] = pooled(self.s, before)
+            told["p0"] = p0 = pooled(self.s, before)
+            told["rel_change"] = value / p0 - 1 if p0 > 0 and state != "left out" else np.nan
         if base and row is not None and state != "left out":
             side = self.side or next(
                 (x for x in self.s.sides if x * (value - base.p0) >= 0), self.s.sides[0]

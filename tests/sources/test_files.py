@@ -334,3 +334,8 @@ def test_rows_in_which_nothing_stands_are_counted_and_no_rows(project):
     load = open_log(project("events: {path: e.csv}", e__csv=text)).load
     assert load["tables"]["events"]["n_read"] == 2
     assert load["notes"] == ["e.csv: 2 rows in which nothing stands, left out."]
+
+
+def test_a_timeline_that_was_begun_and_holds_nothing_is_empty(tmp_path):
+    (tmp_path / "moves.csv").write_text("day,kind,label\n")
+    assert read("timeline", tmp_path, path="moves.csv") == {"timeline": []}

@@ -180,6 +180,15 @@ def test_short_history_is_said_and_with_less_nothing_is_alerted():
     found = weekly_alerts(hand_made([*[0.2] * 7, 0.1]))
     assert states(found)[-1] == "no baseline"
     assert found["p0"].iloc[-1] == pytest.approx(0.2, rel=0.01)
+    assert found["rel_change"].iloc[-1] == pytest.approx(-0.5, abs=0.01)
+
+
+def test_a_fall_of_a_mean_without_scatter_is_shown_though_it_cannot_be_judged():
+    week = MONDAY + pd.to_timedelta(7 * np.arange(17), unit="D")
+    rows = {"metric": "m", "week": week, "n": 500, "value": [10.0] * 16 + [5.0], "variance": 0.0}
+    last = weekly_alerts(pd.DataFrame(rows)).iloc[-1]
+    assert (last["state"], last["p0"], last["rel_change"]) == ("no baseline", 10.0, -0.5)
+    assert np.isnan(last["rel_change_ci_lower"])
 
 
 def test_a_fall_that_may_be_chance_is_shown_as_such():

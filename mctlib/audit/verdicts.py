@@ -64,8 +64,8 @@ class Part:
         return TRUSTED if self.share.low > WHOLE_ENOUGH else TOO_FEW
 
 
-def share_of(rows: pd.DataFrame, by: str, users: pd.DataFrame) -> stats.Spread:
-    """The share over rows, as wide as cells of ``by`` vary, and ``users``: the same, less finely.
+def share_of(rows: pd.DataFrame, users: pd.DataFrame) -> stats.Spread:
+    """The share over rows, as wide as their weeks vary, and ``users``: the same, less finely.
 
     In these a user's records stand together, as far as they can.
     """
@@ -74,7 +74,7 @@ def share_of(rows: pd.DataFrame, by: str, users: pd.DataFrame) -> stats.Spread:
     if not n:
         return stats.quasi_binomial([], [])
     effect = float(_design(users[COUNTS].sum()))
-    cells = rows.groupby(by)[["n_tracked", "n_checked"]].sum()
+    cells = rows.groupby("week")[["n_tracked", "n_checked"]].sum()
     if (rows["sum_ripe"] < rows["n_checked"] - 1e-9).any():  # young cells differ because they are
         cells = cells.sum().to_frame().T
     return stats.quasi_binomial(
@@ -130,7 +130,7 @@ def parts_of(
         elif axis == "app_version":
             users = whole[whole["app_version"].map(order).between(low, high - 1)]
         n, n_users = int(mine["n_checked"].sum()), int(users["n_users"].sum())
-        share = share_of(mine, axis, users)
+        share = share_of(mine, users)
         found.append(Part(platform, n, n_users, share, version, since, until))
     return found
 
@@ -295,7 +295,7 @@ def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said
         return lost
     whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]
     n, n_users = int(weeks["n_checked"].sum()), int(whole["n_users"].sum())
-    part = Part(ALL, n, n_users, share_of(weeks, "week", whole))
+    part = Part(ALL, n, n_users, share_of(weeks, whole))
     verdict = TRUSTED if part.share.low > WHOLE_ENOUGH else TOO_FEW
     return [Said(verdict, part, witness=WITNESSES[kind])]
 

@@ -37,12 +37,13 @@ def product(
     fall: float = 0.0,
     lost: float = 0.0,
     everything: float = 0.0,
+    served: bool = True,
     **tables: pd.DataFrame,
 ) -> EventLog:
     """Every user visits each week and does each of `EVENTS` with 40 %; in the last week ...
 
     fall: fewer book · lost: of Android's bookings so many are not tracked, though the server knows
-    them · everything: fewer do anything.
+    them · everything: fewer do anything · served: the server has records.
     """
     rng = np.random.default_rng(3)
     rows, server = [], []
@@ -71,6 +72,7 @@ def product(
     backend = pd.concat(server, ignore_index=True)
     backend["user_id"] = "u" + backend["user_id"].astype(str)
     until = f"{MONDAY + weeks * WEEK:%Y-%m-%d}"
+    backend = backend if served else None
     return EventLog.from_frame(events, backend=backend, observed_until=until, **tables)
 
 

@@ -158,9 +158,9 @@ def test_lost_tracking_is_told_to_the_data_collector_and_no_fall_is():
     assert any("by lost tracking alone: without Android it did not" in s for s in found.details)
 
 
-def test_without_the_servers_records_tracking_is_not_checked(fallen):
-    plan = PLAN | {"micro_conversions": {**PLAN["micro_conversions"], "booked": {"priority": 1}}}
-    assert scorecard_of(fallen, plan).alerts["n_cells"].tolist() == [0]
+def test_without_the_servers_records_tracking_is_not_checked():
+    log = product(fall=0.3, served=False, timeline=RIVAL)
+    assert scorecard_of(log).alerts["n_cells"].tolist() == [0]
 
 
 def test_a_fall_beside_lost_tracking_is_told_too():

@@ -85,7 +85,7 @@ def test_a_daily_look_tells_a_fall_once_and_none_that_the_weekly_run_found(tmp_p
     monkeypatch.delenv("REPORT_BASE_URL", raising=False)
     log = product(weeks=21, fall=0.5)
     last = pd.Timestamp(LAST) + pd.Timedelta(days=13)
-    role = "response_coordinator"
+    role = "analyst"  # no rival moved, no plan names another
     asked = {"by": None, "pack": "weekly", "base_url": "REPORT_BASE_URL"}
     asked |= {"targets": {role: "ALERT_URL_TEST"}, "as_of": f"{last:%Y-%m-%d}"}
     with http_server() as received:

@@ -24,7 +24,12 @@ WAITS = {
 
 
 def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A table by its name, or ``alerts_in_short``, or ``medians``: the usual days in each stage."""
+    """A table by its name, or ``alerts_in_short``, or ``medians``: the usual days in each stage.
+
+    ``alerts`` and ``weeks`` stay as they are.
+    """
+    if name in ("alerts", "weeks"):  # messages are made of these
+        return tables[name]
     if name == "medians":
         return _plain(tables["responses"].filter(like="median_").head(1))
     table = tables["alerts"][SHORT] if name == "alerts_in_short" else tables[name]
@@ -45,10 +50,10 @@ def _by_label(table: pd.DataFrame, alerts: pd.DataFrame) -> pd.DataFrame:
     }
     ids = table["alert_id"].astype(str)
     named = [known.get(name) or (in_words(name[:-11]), day_in(name)) for name in ids]
-    plain = table.drop(columns=["alert_id", "label"], errors="ignore")
+    plain = table.drop(columns="label", errors="ignore")
     plain.insert(0, "label", [label for label, _ in named])
     plain.insert(1, "since", pd.to_datetime([since for _, since in named]))
-    return plain
+    return plain[[*plain.columns.drop("alert_id"), "alert_id"]]
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

@@ -39,6 +39,8 @@ def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         table = table.rename(columns={"open_stage": "waits_for"})
     if name in ("responses", "reasons", "history"):
         table = _by_label(table, tables["alerts"])
+        if name != "reasons":  # of which messages are made too
+            table = table.drop(columns="alert_id")
     return _plain(table)
 
 

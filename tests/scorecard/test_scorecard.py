@@ -333,7 +333,7 @@ def test_tables_for_reading_hold_words_and_the_id_where_a_command_needs_it():
     assert set(found.told("history")["label"]) == {"Booked"}
     for name in set(found.tables) - {"alerts", "weeks"}:
         assert not {"metric", "p0", "open_stage"} & set(found.told(name))
-        assert ("alert_id" in found.told(name)) == (name == "alerts")
+        assert ("alert_id" in found.told(name)) == (name == "reasons")
 
 
 def test_a_count_of_alerts_says_what_it_asks_for_and_the_open_ones_stand_first(fallen):

@@ -45,13 +45,18 @@ def answers_table(said: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _capture(both: pd.DataFrame) -> dict[str, pd.Series]:
-    """Completeness by the answers alone, and if one yes in twenty is wrong.
+    """How many did it, how complete the events are, and if one yes in twenty is wrong.
 
-    Of those who say yes the share with the event is the share of events that are there, as long as
-    every yes is true (Lincoln & Petersen).
+    Answers and events are two lists of those who did it (Chapman). Of those who say yes the share
+    with the event is the share of events that are there, as long as every yes is true (Lincoln &
+    Petersen).
     """
     yes = both["n_tracked"], both["n_checked"]
+    with_event = both["n_tracked"] + both["n_tracked_no"]
+    size = stats.chapman(with_event, both["n_checked"], both["n_tracked"])
     if_wrong = stats.rate(both["n_tracked"], (1 - WRONG_YES) * both["n_checked"])
-    return interval_columns("completeness_rate", stats.rate(*yes), *stats.wilson(*yes)) | {
-        "completeness_if_wrong_rate": np.minimum(if_wrong, 1)
+    return {
+        **interval_columns("n_estimated", size.n, size.low, size.high),
+        **interval_columns("completeness_rate", stats.rate(*yes), *stats.wilson(*yes)),
+        "completeness_if_wrong_rate": np.minimum(if_wrong, 1),
     }

@@ -24,12 +24,7 @@ WAITS = {
 
 
 def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A table by its name, or ``alerts_in_short``, or ``medians``: the usual days in each stage.
-
-    ``alerts`` and ``weeks`` stay as they are.
-    """
-    if name in ("alerts", "weeks"):  # messages are made of these
-        return tables[name]
+    """A table by its name, or ``alerts_in_short``, or ``medians``: the usual days in each stage."""
     if name == "medians":
         return _plain(tables["responses"].filter(like="median_").head(1))
     table = tables["alerts"][SHORT] if name == "alerts_in_short" else tables[name]
@@ -63,6 +58,6 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     names = {"p0": "baseline", "age_days": "days_open"}
     for column in table:
         first, _, stage = str(column).removesuffix("_days").partition("_")
-        if first in ("until", "median"):
+        if stage and first in ("until", "median"):
             names[column] = "median_" * (first == "median") + f"days_until_{stage}"
     return table.drop(columns="metric", errors="ignore").rename(columns=names)

@@ -177,6 +177,9 @@ def test_answers_are_held_against_events_by_hand():
     (row,) = found.answers.query("platform == 'all'").to_dict("records")
     assert [row[c] for c in ("n_answers", "n_yes_without_event", "n_no_with_event")] == [50, 10, 5]
     assert row["disagree_rate"] == 0.3 and row["balance_rate"] == 0.1
+    # Chapman's, by hand: 25 have the event, 30 say yes, 20 both
+    assert row["n_estimated"] == pytest.approx(26 * 31 / 21 - 1)
+    assert row["n_estimated_ci_lower"] < row["n_estimated"] < row["n_estimated_ci_upper"]
     assert row["completeness_rate"] == pytest.approx(2 / 3)
     assert row["completeness_rate_ci_lower"] == pytest.approx(0.488, abs=1e-3)  # Wilson's, by hand
     assert row["completeness_rate_ci_upper"] == pytest.approx(0.808, abs=1e-3)

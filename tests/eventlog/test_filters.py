@@ -145,7 +145,7 @@ wanteds = flat | st.fixed_dictionaries(
 ).filter(bool)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([None, *WORDS]), wanteds, wanteds)
 def test_two_filters_that_a_value_meets_can_share_one(value, a, b):
     """And what SQL says of a value is what the rule says, read off here test by test."""

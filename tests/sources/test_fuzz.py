@@ -32,7 +32,7 @@ PIECES = st.sampled_from(
     ]
 ).map(lambda piece: bytes([piece]) if isinstance(piece, int) else piece)
 fuzzed = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -293,15 +293,15 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
     return found
 
 
-def _deeds(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[Ints, Ints, Ints]:
+def _deeds(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[NDArray[Any], NDArray[Any], Ints]:
     """What users ever did (`count_kernels.deeds`), as the walk saw it or by a look of its own."""
-    if walk.did is None or walk.furthest is None or rule.shared:
+    if walk.did is None or rule.shared:
         shared = np.array(rule.shared, np.int64)
         return deeds(j.user, walk.user, j.mask, shared, rule.n_steps)
-    return walk.did, walk.furthest, np.empty((len(walk.rows), 0), np.int64)
+    return walk.did, walk.did, np.empty((len(walk.rows), 0), np.int64)
 
 
-def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:
+def _ever(did: NDArray[Any], n_events: Ints, rule: Rule) -> Bools:
     """Whether (users, steps) a user ever did the step and all before it, an event for each.
 
     Steps that share events need as many of them as they are (Hall's theorem).
@@ -318,7 +318,7 @@ def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:
     return fits
 
 
-def _skipped(did: Ints, furthest: Ints, rule: Rule) -> list[tuple[str, int, int]]:
+def _skipped(did: NDArray[Any], furthest: NDArray[Any], rule: Rule) -> list[tuple[str, int, int]]:
     """Users who did a later step but never this one, for steps that are not optional.
 
     An event that is also this step or an earlier one does not show that a later one was done.
@@ -326,6 +326,6 @@ def _skipped(did: Ints, furthest: Ints, rule: Rule) -> list[tuple[str, int, int]
     found = []
     for k in range(1, rule.n_steps - 1):
         if k + 1 not in rule.optional:
-            skipped = (furthest > 1 << k) & (did & 1 << k == 0)
+            skipped = (furthest >> k + 1 > 0) & (did >> k & 1 == 0)
             found.append(("skipped", k + 1, int(skipped.sum())))
     return found

@@ -58,6 +58,11 @@ class FunnelWalk:
         return self.rows[:, 0]
 
     @property
+    def finished(self) -> Bools:
+        """Whose attempt reached the last step."""
+        return self.rows[:, -1] >= 0
+
+    @property
     def user(self) -> Ints:
         """The users, ascending."""
         return self.journeys.user[self.entry]

@@ -121,7 +121,7 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     * ever: step -> n_users, of those with step 1, who did it and all before it at any time;
     * since_entry, since_step: step, ticks -> n_reached, n_left, n_stopped, n_pending, how waits for
       a step ended and how long they were, since entry and since the step before it that is not
-      optional;
+      optional (where that is the entry, only the one table has them);
     * checks: check, number -> n_users, of whom a row of `Funnel.checks` speaks.
     """
     first, deepest = walk_attempts(j, rule.n_steps, **rule.of_walk)
@@ -254,27 +254,21 @@ def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
     """Later attempts, exclusions (each, any, who is counted all the same), and what is not held."""
-    done = _finished(deepest)
-    later = np.setdiff1d(done, _finished(first), assume_unique=True)
+    n_later = np.count_nonzero(deepest.finished) - np.count_nonzero(first.finished)
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
     if rule.order == "unordered" and rule.exclude:
         loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"exclude": ()})
         as_deep = loose.rows[lines_of(deepest.user, loose.user)]
         spoilt = deepest.user[((as_deep >= 0) & (deepest.rows < 0)).any(axis=1)]
     alone = _taken_out(j, deepest.excluded, rule)
-    found = [("later", 0, len(later))]
+    found = [("later", 0, n_later)]
     for i, n in enumerate([*alone, len(deepest.excluded), len(spoilt)]):
         found.append(("excluded", i, n))
     if rule.hold:
         loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"hold": ()})
-        found.append(("hold", 0, len(np.setdiff1d(_finished(loose), done))))
+        done = loose.user[loose.finished]
+        found.append(("hold", 0, len(np.setdiff1d(done, deepest.user[deepest.finished]))))
     return found
-
-
-def _finished(walk: FunnelWalk) -> Ints:
-    """Users who reached the last step."""
-    entry = walk.entry[walk.rows[:, -1] >= 0]
-    return walk.journeys.user[entry]
 
 
 def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:

@@ -331,8 +331,7 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     columns = [c for c in CANONICAL["events"] if c not in ("user_id", "properties")]
     counts = one_row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
     # one is enough: where they are put together, that takes as long as to write them
-    some = "SELECT properties FROM in_events WHERE properties IS NOT NULL LIMIT 1"
-    counts = (*counts, len(con.execute(some).fetchall()))
+    counts = (*counts, some(con, "in_events WHERE properties IS NOT NULL"))
     filled = {c: kept(c, salted) for c, n in zip((*columns, "properties"), counts) if n}
     joins = "JOIN who USING (user_id)"
     for column in ENUMS:

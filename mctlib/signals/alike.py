@@ -57,15 +57,17 @@ class Cells:
         code, numbers = pd.factorize(table["stratum"])
         rest = {name: table[name].to_numpy() for name in ("cohort", "activity")}
         self.table = table
-        self.place, self.kinds = number(stratum=code, **rest)
+        place, self.kinds = number(stratum=code, **rest)
         named = strata.drop_duplicates("stratum").set_index("stratum").reindex(numbers)
         stratum = self.kinds.pop("stratum")
         self.kinds = {c: named[c].to_numpy()[stratum] for c in columns} | self.kinds
+        self._cell = table["bucket"].to_numpy() * len(stratum) + place
+        self.everyone = [self.dense(table[name]) for name in COUNTS if name in table]
 
     def dense(self, counts: pd.Series) -> np.ndarray:
         """A column of the table, or what stands in its place, by bucket and kind."""
         shape = (stats.N_BUCKETS, len(self.kinds["cohort"]))
-        return stats.dense(counts, self.table["bucket"], self.place, shape=shape)
+        return np.bincount(self._cell, counts, shape[0] * shape[1]).reshape(shape)
 
 
 def of_signal(table: pd.DataFrame, k: int) -> list[pd.Series]:
@@ -79,26 +81,33 @@ def sides_of(cells: Cells, exposed: Sequence[pd.Series]) -> Sides:
     Values of a column that fewer than 30 users at risk have, or 5 with the outcome or without it,
     are taken as one; kinds of users of whom no one had the signal, or everyone, are left out.
     """
-    everyone = [cells.table[name] for name in COUNTS if name in cells.table]
-    n, y, *rest = (
-        np.stack([cells.dense(all_ - had), cells.dense(had)], axis=1)
-        for all_, had in zip(everyone, exposed)
-    )
-    yy = rest[0] if rest else y
-    size = n.sum(axis=0)
-    good = y.sum(axis=(0, 1)) if binary(y, yy) else None
+    counts = []
+    for everyone, mine in zip(cells.everyone, map(cells.dense, exposed)):
+        counts.append(np.stack([everyone - mine, mine], axis=1))
+    size = counts[0].sum(axis=0)
+    # of what is had or not the squares are the sums
+    good = counts[1].sum(axis=(0, 1)) if binary(counts[1], counts[-1]) else None
     levels = {name: _levels(value, size.sum(axis=0), good) for name, value in cells.kinds.items()}
-    kept = np.ones(n.shape[2], bool)
+    kept = np.ones(size.shape[1], bool)
     for level in levels.values():
         both = [np.bincount(level, size[side]) > 0 for side in (0, 1)]
         kept &= (both[0] & both[1])[level]
-    n, y, yy = (a[:, :, kept] for a in (n, y, yy))
+    if not kept.all():
+        counts = [np.compress(kept, each, axis=2) for each in counts]
     shown = {name: level[kept] for name, level in levels.items()}
     others = [_dummies(level, size[:, kept]) for name, level in shown.items() if name != "cohort"]
     month = _dummies(shown["cohort"], size[:, kept])
     late = late_of(cells.kinds["cohort"][kept], size[:, kept].sum(axis=0))
     base = np.column_stack([*others, np.zeros((int(kept.sum()), 0))])
-    return Sides(n, y, yy, np.column_stack([base, month]), base, late, size.sum(axis=1))
+    return Sides(
+        counts[0],
+        counts[1],
+        counts[-1],
+        np.column_stack([base, month]),
+        base,
+        late,
+        size.sum(axis=1),
+    )
 
 
 def binary(y: np.ndarray, yy: np.ndarray) -> bool:

@@ -150,11 +150,11 @@ def later(
         return Later(NOT_KNOWN, np.nan, np.nan)
     design, base = _design(x), _design(x, exposure=False)
     rows = np.tile(early, 2)
+    mine = [np.compress(late, a, axis=2) for a in (n, y, yy)]
     error, predicted = [], np.empty(0)
     for columns in (base, design):
         cells = (columns[rows], sizes[:, early].ravel(), sums[:, early].ravel())
         predicted = _predict(columns, fit(*cells, logistic), logistic).reshape(2, -1)[:, late]
-        mine = [a[:, :, late] for a in (n, y, yy)]
         squares = mine[2] - 2 * predicted * mine[1] + predicted**2 * mine[0]
         error.append(squares.sum(axis=(1, 2)))
     before, after = error
@@ -162,7 +162,7 @@ def later(
         return Later(NOT_KNOWN, np.nan, np.nan)
     gain = 1 - after.sum() / before.sum()
     rest = 1 - rate(after.sum() - after, before.sum() - before)
-    df = clusters(n[:, :, late], n_accounts) - 1
+    df = clusters(mine[0], n_accounts) - 1
     told = _jackknifed(gain, rest[before > 0], df, np.asarray)
     size, total = sizes[:, late].ravel(), sums[:, late].ravel()
     expected = float((size * predicted.ravel()).sum())
@@ -206,16 +206,22 @@ def _penalty(x: FloatArray) -> FloatArray:
     return np.diag(np.r_[0.0, np.full(x.shape[1] - 1, RIDGE)])
 
 
-def _filled(x: FloatArray) -> NDArray[np.int64]:
-    """Of each row which columns are not 0: few, where they are levels; then the first of them."""
-    there = x != 0
-    width = int(there.sum(axis=1).max(initial=1))
-    return np.ascontiguousarray(np.argsort(~there, axis=1, kind="stable")[:, :width])
+class _Filled(NamedTuple):
+    """Which columns of each row are not 0: of row r ``column[begin[r] : begin[r + 1]]``."""
+
+    begin: NDArray[np.int64]
+    column: NDArray[np.int64]
+
+
+def _filled(x: FloatArray) -> _Filled:
+    row, column = np.nonzero(x)
+    begin = np.searchsorted(row, np.arange(len(x) + 1))
+    return _Filled(begin, np.ascontiguousarray(column))
 
 
 def _pulls(
     x: FloatArray,
-    filled: NDArray[np.int64],
+    filled: _Filled,
     n: FloatArray,
     y: FloatArray,
     coef: FloatArray,
@@ -228,19 +234,20 @@ def _pulls(
     p = _predict(x, coef, logistic)
     spread = p * (1 - p) if logistic else np.ones(len(p))
     slope, bend = np.zeros((len(n), x.shape[1])), np.zeros((len(n), x.shape[1], x.shape[1]))
-    _add_pulls(x, filled, n, y - n * p, spread, slope, bend)
+    _add_pulls(x, *filled, n, y - n * p, spread, slope, bend)
     return slope, bend
 
 
 @njit(
-    "void(float64[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1],"
+    "void(float64[:, ::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1],"
     " float64[:, ::1], float64[:, :, ::1])",
     cache=True,
     nogil=True,
 )
 def _add_pulls(
     x: FloatArray,
-    filled: NDArray[np.int64],
+    begin: NDArray[np.int64],
+    column: NDArray[np.int64],
     n: FloatArray,
     rest: FloatArray,
     spread: FloatArray,
@@ -253,9 +260,10 @@ def _add_pulls(
             if n[group, row] == 0:
                 continue
             weight = n[group, row] * spread[row]
-            for a in filled[row]:
+            own = column[begin[row] : begin[row + 1]]
+            for a in own:
                 slope[group, a] += x[row, a] * rest[group, row]
-                for b in filled[row]:
+                for b in own:
                     bend[group, a, b] += x[row, a] * x[row, b] * weight
 
 
@@ -297,8 +305,38 @@ def _means(design: FloatArray, coef: FloatArray, n: FloatArray, logistic: bool) 
     (2, groups) of users (groups, 2, strata).
     """
     weight = n.sum(axis=1)
-    p = (_back(coef @ side.T, logistic) for side in np.split(design, 2))
-    return np.array([(each * weight).sum(axis=1) for each in p]) / weight.sum(axis=1)
+    none = design[: len(design) // 2]
+    totals = np.zeros((2, len(coef)))
+    _add_means(none, *_filled(none), coef, weight, logistic, totals)
+    return totals / weight.sum(axis=1)
+
+
+@njit(
+    "void(float64[:, ::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], boolean,"
+    " float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def _add_means(
+    x: FloatArray,
+    begin: NDArray[np.int64],
+    column: NDArray[np.int64],
+    coef: FloatArray,
+    weight: FloatArray,
+    logistic: bool,
+    totals: FloatArray,
+) -> None:
+    # the second coefficient is that of being exposed
+    for group in range(len(coef)):
+        for row in range(len(x)):
+            score = 0.0
+            for a in column[begin[row] : begin[row + 1]]:
+                score += x[row, a] * coef[group, a]
+            for side in range(2):
+                p = score + side * coef[group, 1]
+                if logistic:
+                    p = 1 / (1 + np.exp(-min(max(p, -35.0), 35.0)))
+                totals[side, group] += p * weight[group, row]
 
 
 def _one_sided(n: FloatArray, y: FloatArray) -> bool:

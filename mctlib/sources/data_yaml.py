@@ -20,6 +20,7 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.calendar import Weekday
 from mctlib.eventlog.repeats import RESENT_WITHIN
+from mctlib.eventlog.spellings import plain
 from mctlib.sources.demo.stories import USERS
 from mctlib.sources.project import content_of, name_in
 from mctlib.sources.readers import READERS
@@ -112,6 +113,8 @@ class Dataset(BaseModel):
     earliest: the first day (UTC) whose events are believed, in place of `plausible`'s own rules.
     resent_within: what lies further apart was not sent again, although the event_id is the same.
     ids_ignore_case: ids of users and accounts that differ by case only are one.
+    aliases: a partner's name as it is written in links, a promo code or an answer, in any case ->
+    the partner meant; "" for ourselves.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -124,6 +127,7 @@ class Dataset(BaseModel):
     earliest: Annotated[str, BeforeValidator(str)] | None = None
     resent_within: Annotated[str, BeforeValidator(str)] = RESENT_WITHIN
     ids_ignore_case: bool = False
+    aliases: dict[str, str] = {}
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -178,6 +182,7 @@ def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> It
             with mistakes.noted():
                 as_timestamp(said, field)
     yield from mistakes
+    yield from _alias_faults(dataset.aliases)
     if not dataset.demo and not content.get("events"):
         yield "it names no events. Add  events: {path: ...}."
     zone, currency = dataset.reporting_timezone, dataset.currency
@@ -187,6 +192,21 @@ def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> It
         meant = SIGNS.get(currency, currency).upper()
         near = nearest(meant, [meant] if meant in CURRENCIES else CURRENCIES)
         yield f'the currency "{currency}" must be three capital letters such as EUR.{near}'
+
+
+def _alias_faults(aliases: dict[str, str]) -> Iterator[str]:
+    """What is wrong with the mending map."""
+    means: dict[str, str] = {}
+    for word, name in aliases.items():
+        key = plain(word)
+        if not key:
+            yield "aliases hold an empty name; what names nobody needs no alias."
+        elif means.setdefault(key, name) != name:
+            yield f'"{word}" in aliases means "{means[key]}" and "{name}"; case does not matter.'
+    for word, name in means.items():
+        further = means.get(plain(name), name)
+        if further != name:
+            yield f'"{word}" in aliases means "{name}", which means "{further}": write that.'
 
 
 def name_fault(name: str) -> str:

@@ -258,6 +258,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 hashed=sorted(hashed),
                 resent_within=dataset.resent_within,
                 ignore_case=dataset.ids_ignore_case,
+                aliases=dataset.aliases,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]

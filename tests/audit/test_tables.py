@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from mctlib import audit_events
 from mctlib.audit.partners import partners_table
@@ -132,6 +133,18 @@ def test_spellings_of_a_partner_are_put_together():
     assert told.loc["newsletter", "why"] == "unknown partner"
     assert (told["n_without_credit"] == 12).all() and "creator_chloe" not in told.index
     assert dict(found.aliases) == dict.fromkeys(SPELLINGS, "creator_chloe")
+    # what is proposed is what a data YAML takes, and then nothing is hidden any more
+    mending = yaml.safe_load(found.mending)["aliases"]
+    assert mending == found.aliases and "\\u200B" in found.mending
+    mended = log_of(
+        rows, "utm_source", "partner_id", unit="h", aliases=mending | {"Newsletter": ""}
+    )
+    again = audit_events(mended, as_of=AS_OF)
+    assert again.partners.query("mended == 'no'")["why"].unique().tolist() == ["placeholder"]
+    told = again.partners.query("mended == 'yes'").set_index("written")
+    assert told["why"].to_dict() == SPELLINGS and (told["n_without_credit"] == 0).all()
+    assert again.aliases == mending | {"Newsletter": ""}
+    assert "7 spellings mended when loading" in again.tells["partners"]
 
 
 @pytest.mark.parametrize("names", [["Jobs", "jobs"], ["Ann Lee", "ann-lee", "lee ann"]])

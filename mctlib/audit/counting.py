@@ -122,7 +122,8 @@ def unmet(log: EventLog, asked: Asked, before: pd.DataFrame) -> pd.DataFrame:
     device = dict.fromkeys(DEVICE, MISSING)
     frame = frame.assign(**device, week=asked.week_of(mine.time), tracked=False, ripe=1.0)
     late = asked.late.unknown(before)
-    return tally(frame[late.counted(mine.what, *frame[[*DEVICE]].to_numpy().T, mine.time)])
+    unknown = np.full(len(frame), MISSING, object)
+    return tally(frame[late.counted(mine.what, unknown, unknown, mine.time)])
 
 
 def heard(

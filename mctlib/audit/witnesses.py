@@ -138,7 +138,7 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     )
     first = j.time[_spans(j, records.user)[0]]  # when others did it we do not know
     moment = np.where(records.kind == BACKEND, records.time, first)
-    counted = asked.late.counted(records.what, *device.values(), moment)
+    counted = asked.late.counted(records.what, device["platform"], device["app_version"], moment)
     before = frame[~counted].groupby(["what", "platform"], as_index=False)
     return {
         "said": tally(frame[counted]),

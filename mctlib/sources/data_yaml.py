@@ -29,6 +29,7 @@ from mctlib.sources.unpack import is_encoding
 from mctlib.strict_yaml import sound
 from mctlib.tracking_plan.reading import complaints
 
+PLAIN = ("canonical", "columns")  # formats whose files' columns are all told by the YAML
 NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 # Those that are proposed; any other three letters are a currency too.
@@ -49,7 +50,8 @@ class Source(BaseModel):
     or a list; `excel`: days counted by a spreadsheet. encoding: of texts that are not UTF-8 and
     have no byte-order mark. sheet: of workbooks, else the first that is filled. decimal: sign of
     amounts that do not tell it themselves. refunds: negative amounts of spend are meant. hash: what
-    is kept as salted hashes.
+    is kept as salted hashes. allowed: the columns that may be read, beside those that others of
+    these fields name; all others stay out.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -67,6 +69,7 @@ class Source(BaseModel):
     decimal: Literal[".", ","] | None = None
     refunds: bool = False
     hash: list[str] = []
+    allowed: list[str] | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -83,6 +86,14 @@ class Source(BaseModel):
         """Their formats, and the headers of clocks that stand apart."""
         clocks = {c: h[1] for c, h in self.columns.items() if not isinstance(h, str)}
         return self.date_format, clocks
+
+    @property
+    def may_read(self) -> list[str] | None:
+        """The headers that `allowed` lets in; None for all."""
+        if self.allowed is None:
+            return None
+        mapped = [[h] if isinstance(h, str) else h for h in self.columns.values()]
+        return [*self.allowed, *self.hash, *(header for headers in mapped for header in headers)]
 
     @property
     def label(self) -> str:
@@ -222,6 +233,8 @@ def _source_faults(table: str, source: Source) -> Iterator[str]:
         yield f'the format "{source.format}" of {table} is not known.{near}'
     elif table not in (tables := READERS[source.format].tables):
         yield f"format {source.format} fills {' or '.join(tables)}, not {table}."
+    elif source.allowed is not None and source.format not in PLAIN:
+        yield f"allowed of {table} needs format {' or '.join(PLAIN)}, not {source.format}."
     zone = source.timezone or "UTC"
     if fault := _zone_fault(zone, f'the timezone "{zone}" of {table}'):
         yield fault

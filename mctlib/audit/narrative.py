@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from mctlib import phrases
+from mctlib.audit.delays import young_days
 from mctlib.audit.verdicts import TOO_FEW
 from mctlib.audit.witnesses import ALL, Asked
 from mctlib.contract import MISSING
+from mctlib.headlines import day
 from mctlib.results import MIN_USERS
 from mctlib.tracking_plan.plan import Plan
 
@@ -107,15 +109,23 @@ class Told:
             for what, on in zip(told["what"], told["platform"])
         ]
         said = []
-        for (what, day), rows in told.assign(day=began).groupby(["what", "day"], sort=False):
+        for (what, us), rows in told.assign(day=began).groupby(["what", "day"], sort=False):
             n = phrases.count(rows["n_checked"].sum(), "record")
             where = phrases.listed([self.where(row).strip() for row in rows.to_dict("records")])
             name = " ".join(filter(None, [self.label(names[what]), where]))
             said.append(
-                f"{name} counts from {phrases.day(day)} on, when its event first came: {n} of "
+                f"{name} counts from {phrases.day(us)} on, when its event first came: {n} of "
                 "before may be of a late start or of a loss, which cannot be told apart."
             )
         return tuple(said)
+
+    @cached_property
+    def young(self) -> str:
+        """From which days on events are still arriving, by platform; "" where all are in."""
+        table = self.tables["delays"]
+        days = young_days(table, self.asked.end)
+        told = [f"since {day(us * 1000)}{self.where(table.loc[row])}" for row, us in days.items()]
+        return f"Still arriving are events {phrases.listed(told)}" if told else ""
 
     @cached_property
     def twice(self) -> pd.DataFrame:
@@ -233,6 +243,11 @@ def caveats(told: Told) -> tuple[str, ...]:
             told.days_99 is None,
             "Nothing says when events were received, so that the newest days cannot be corrected "
             "for late ones; implied events and answers of the last three are left out.",
+        ),
+        (
+            bool(told.young),
+            f"{told.young}: less than 99 % of them are in. Verdicts leave out weeks of which that "
+            "is so; as_of: settled in a pack counts up to the day before.",
         ),
         (
             len(told.answers) > 0,

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from mctlib.audit import narrative, narrative_first
 from mctlib.audit.answers import answers_table
@@ -17,7 +16,7 @@ from mctlib.audit.counting import count_all, day_steps, heard, known_columns, re
 from mctlib.audit.identity import clocks_table, identity_table
 from mctlib.audit.late_start import count_days
 from mctlib.audit.narrative import Told
-from mctlib.audit.partners import aliases_of, conflicts_table, partners_table
+from mctlib.audit.partners import aliases_of, conflicts_table, mending, partners_table
 from mctlib.audit.plan_kept import presence_table, violations_table
 from mctlib.audit.verdicts import (
     CORRECTABLE,
@@ -71,7 +70,8 @@ class Audit(Result):
     micro_conversion, day, n_days, n_expected. ``partners``, ``conflicts``: `partners`.
     ``unknown``: micro_conversion, n_users, n_events, n_alone: events of which the server has no
     record. ``labels``: of the micro-conversions. ``aliases``: names
-    of partners as they are written -> the partner meant, for the data YAML (`mending`).
+    of partners as they are written -> the partner meant; ``mending``: they and those that are there
+    as lines of the data YAML.
     """
 
     verdicts: pd.DataFrame
@@ -90,6 +90,7 @@ class Audit(Result):
     unknown: pd.DataFrame
     labels: Mapping[str, str]
     aliases: Mapping[str, str]
+    mending: str
 
     main: ClassVar[str] = "verdicts"
     first: ClassVar[tuple[str, ...]] = (
@@ -101,11 +102,6 @@ class Audit(Result):
         """A table with the micro-conversions' labels, as people read it."""
         table = self.tables[name]
         return table.assign(micro_conversion=table["micro_conversion"].replace(dict(self.labels)))
-
-    @property
-    def mending(self) -> str:
-        """`aliases` as lines of the data YAML; letters that look like others are escaped."""
-        return yaml.safe_dump({"aliases": dict(self.aliases)}, width=1000) if self.aliases else ""
 
 
 def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: int = 1) -> Audit:
@@ -194,7 +190,8 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         rule=narrative.rule(told),
         caveats=(*log.caveats(as_of), *narrative.caveats(told)),
         labels={name: each.label for name, each in plan.micro_conversions.items()},
-        aliases=aliases_of(tables["partners"], log.aliases),
+        aliases=(proposed := aliases_of(tables["partners"])),
+        mending=mending(proposed, log.aliases),
     )
 
 

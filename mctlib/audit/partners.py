@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
+import yaml
 
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.spellings import MENDED, plain, written
@@ -110,15 +111,20 @@ def _difference(written: str, means: str) -> str:
     return "order of the words" if _sorted(written) == _sorted(means) else "another name"
 
 
-def aliases_of(partners: pd.DataFrame, given: Mapping[str, str]) -> dict[str, str]:
-    """The mending map: as written -> the partner meant, beside the aliases that are given.
-
-    Names of fewer than 10 users are left as they are.
-    """
+def aliases_of(partners: pd.DataFrame) -> dict[str, str]:
+    """The mending map: as written -> the partner meant, of 10 users or more."""
     told = partners[(partners["means"] != "") & (partners["mended"] == "no")]
     told = told[told["n_users"] >= MIN_USERS]
-    found = dict(zip(told["written"], told["means"]))
-    return {word: found.get(name, name) for word, name in given.items()} | found
+    return dict(zip(told["written"], told["means"]))
+
+
+def mending(proposed: Mapping[str, str], given: Mapping[str, str]) -> str:
+    """Lines of the data YAML: the aliases that are given, and those that are proposed.
+
+    Letters that are hidden or look like others are escaped.
+    """
+    both = {word: proposed.get(name, name) for word, name in given.items()} | dict(proposed)
+    return yaml.safe_dump({"aliases": both}, width=1000) if proposed else ""
 
 
 def conflicts_table(log: EventLog, until: int) -> pd.DataFrame:

@@ -143,7 +143,7 @@ def test_spellings_of_a_partner_are_put_together():
     assert again.partners.query("mended == 'no'")["why"].unique().tolist() == ["placeholder"]
     told = again.partners.query("mended == 'yes'").set_index("written")
     assert told["why"].to_dict() == SPELLINGS and (told["n_without_credit"] == 0).all()
-    assert again.aliases == mending | {"Newsletter": ""}
+    assert not again.aliases and not again.mending
     assert "7 spellings mended when loading" in again.tells["partners"]
 
 
@@ -250,6 +250,8 @@ def test_the_demos_faults_are_found_and_nothing_else(demo):
     wrong = stories.BROKEN_UTM
     assert set(demo.aliases) == set(wrong["spellings"]) - {wrong["partner_id"]}
     assert set(demo.aliases.values()) == {wrong["partner_id"]}
+    given = {stories.PROMO_CONFLICT["promo_code"].lower(): "creator_ana"}
+    assert yaml.safe_load(demo.mending) == {"aliases": given | demo.aliases}
     conflict = stories.PROMO_CONFLICT
     assert demo.conflicts["partner_id"].tolist() == [conflict["partner_id"]]
     said = demo.answers[demo.answers["platform"] == "all"]

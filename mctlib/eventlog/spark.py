@@ -57,8 +57,8 @@ class SparkLog(EventLog):
         default about GROUP_ROWS events each.
     name : str
         What sentences call the log.
-    observed_until : str or Timestamp, optional
-        As `EventLog.from_frame` takes it.
+    observed_until, aliases
+        As `EventLog.from_parquet` takes them.
     **tables : Spark DataFrame or DataFrame
         people (a Spark frame, one row a user), surveys, backend, spend, timeline, responses: these
         are brought to the driver when they are asked for.
@@ -86,6 +86,7 @@ class SparkLog(EventLog):
         name: str = "spark",
         observed_until: Any = None,
         ignore_case: bool = False,
+        aliases: Mapping[str, str] | None = None,
         **tables: Any,
     ) -> None:
         self._beside = given(events, tables)
@@ -111,6 +112,7 @@ class SparkLog(EventLog):
         load = load_report(name, tally, _known_by_day(tally)) | {
             "n_users": _count_users(self._events, people),
             "observed_until": observed.told(observed_until),
+            "aliases": dict(aliases or {}),
             "met": met,
         }
         n_events = load["tables"]["events"]["n_kept"]

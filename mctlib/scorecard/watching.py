@@ -41,9 +41,10 @@ study_change_ci_upper n_controls mix_change n_cells role who owner state closed_
 class Watched:
     """What was found in the weeks.
 
-    judged: every number's weeks (`weekly_alerts`) · alerts: `ALERTS`, the newest first ·
-    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week ·
-    skip: days whose weeks are not judged.
+    judged: every number's weeks (`weekly_alerts`); the state of a fall that is no alert says why:
+    too few, lost events · alerts: `ALERTS`, the newest first · inhibited: (label, platforms, week)
+    of falls that lost tracking explains · last: newest week · skip: days whose weeks are not
+    judged.
     """
 
     judged: pd.DataFrame
@@ -90,11 +91,12 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
     for name, meter in named.items():
         rows = judged[judged["metric"] == name]
         for _, spell in rows[rows["since"].notna()].groupby("since"):
-            opened = spell.iloc[0]
+            opened, is_open = spell.iloc[0], spell.index[spell["state"] == "open"]
             platforms = explained_by_tracking(opened, meter, lost, weeks, rule)
             if _of_few(opened, meter):
-                continue
-            if platforms:
+                judged.loc[is_open, ["state", "alert"]] = "too few", False
+            elif platforms:
+                judged.loc[is_open, "state"] = "lost events"
                 inhibited.append((meter.label, platforms, opened["week"]))
             else:
                 cause = _cause(opened, meter, rows, weeks, meters, timeline, judged)

@@ -60,7 +60,7 @@ def _alert(alert: dict[str, Any], facts: Told) -> str:
     elif alert["coincides"]:
         said += f" It coincides with {alert['coincides']}."
     if alert["cause"] == "mix":
-        said += f" {100 * alert['mix_change']:+.0f} % of it comes from who the users are."
+        said += f" The mix of users alone would have made {100 * alert['mix_change']:+.0f} %."
     return f"{said} {reason(alert, facts)}".strip() + f" Who acts: {alert['who']}."
 
 

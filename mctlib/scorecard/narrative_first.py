@@ -207,7 +207,7 @@ def _number(row: pd.Series, facts: Told) -> Headline:
     if row["p0"] == row["p0"]:
         frozen = row["since"] == row["since"]  # the level before an alert is kept while it is open
         label = f"before {day(row['since'])}" if frozen else "12 weeks before"
-        if running.loc[running["metric"] == row.name, "reopened"].any():
+        if running.loc[running["metric"] == row.name, "again_on"].notna().any():
             label = "before it came again"  # since is the day on which it first came
         before = Against("group", times * row["p0"], label)
     wanted = (row["rel_change"] > 0) == (meter.bad != "up")
@@ -251,7 +251,8 @@ def standing(alert: dict[str, Any]) -> str:
     """How long an alert is open, and what people do: "open for 91 days, acknowledged"."""
     done = f", {alert['state']}" if alert["state"] != "open" else ""
     days = count(alert["age_days"], "day").replace(" ", TIGHT)
-    return f"open {f'again, first {days} ago' if alert['reopened'] else f'for {days}'}{done}"
+    again = alert["again_on"]
+    return f"open {f'for {days}' if pd.isna(again) else f'again since {day(again)}'}{done}"
 
 
 def _tells(facts: Told) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mctlib.scorecard import narrative
-from mctlib.scorecard.narrative_first import where
+from mctlib.scorecard.narrative_first import a_day_sooner, where
 from mctlib.scorecard.states import day_in
 from mctlib.tracking_plan.plan import in_words
 
@@ -35,7 +35,7 @@ def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         table = table.drop(columns=table.filter(like="median_"))
         table = table.assign(open_stage=table["open_stage"].map(WAITS))
         table = table.rename(columns={"open_stage": "waits_for"})
-        table["one_day_sooner"] = [narrative.a_day_sooner(row) for row in table.to_dict("records")]
+        table["one_day_sooner"] = [a_day_sooner(row) for row in table.to_dict("records")]
         last = [*table.filter(like="missed"), "owner", "outcome"]
         table = table[[*table.columns.difference(last, sort=False), *last]]
         table = table.drop(columns=["missed_per_day", "missed_unit"])

@@ -44,8 +44,8 @@ class Scorecard(Result):
     since                    first week of a fall or rise that is not over: p0 stays as it was then
     rel_change ±             of value against p0
     detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
-    state                    of totals that alert: of alerts as in ``alerts``, of falls that are none
-                             too few or lost events; else see `stats.monitoring.weekly_alerts`
+    state                    of totals that alert: of alerts as in ``alerts``, of falls that are
+                             none too few or lost events; else see `stats.monitoring.weekly_alerts`
     ================== ===== =======================================================================
 
     ``weeks``: the same numbers by week: metric, label, segment, week, n, value, p0, state, since.
@@ -68,7 +68,8 @@ class Scorecard(Result):
     state              open, acknowledged, snoozed, closed (by people), recovered, new level
     closed_on, until   its end; the end of a snooze; acted_on: when somebody last did something
     age_days           since its first day, to its end or to ``as_of``
-    news               it opened in the last complete week; reopened: it is open, was over before
+    news               it opened in the last complete week
+    again_on           of one that is open and was over before: first week in which it is back
     ================== =============================================================================
 
     ``timeline``: day, kind, label, concerns (labels of the numbers that it may move).

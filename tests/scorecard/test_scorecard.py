@@ -249,15 +249,12 @@ def test_an_alert_that_came_again_is_told_as_such():
     found = scorecard_of(planted(shares), by=None)
     first = f"{MONDAY + 20 * WEEK:%Y-%m-%d}"
     (alert,) = found.alerts.to_dict("records")
-    assert (alert["alert_id"], alert["reopened"], alert["news"]) == (
-        f"booked-fall-{first}",
-        True,
-        False,
-    )
+    assert (alert["alert_id"], alert["news"]) == (f"booked-fall-{first}", False)
+    assert alert["again_on"] == MONDAY + 29 * WEEK
     (tile,) = (h for h in found.headlines if h.name == "booked")
     assert tile.against.label == "before it came again"
     assert tile.against.value == pytest.approx(49, abs=0.3), "six weeks at 50, six at 48"
-    assert found.actions[0].state.replace("\u00a0", " ") == "open again, first 70 days ago"
+    assert found.actions[0].state.replace("\u00a0", " ") == "open again since 27 July"
 
 
 def test_the_detectable_fall_stands_on_the_board(fallen):

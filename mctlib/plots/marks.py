@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib import dates
 from matplotlib.axes import Axes
 
+from mctlib import phrases
 from mctlib.plots import style
 
 mdates: Any = dates  # which has no types
@@ -22,7 +23,7 @@ SIGNS = {
 OTHER = ("\u25cf", style.GREY, style.GREY)
 LANES, LINES = 4, 8  # so many are named above a picture, else so many below it
 LANE = 17  # its height, points
-LETTERS, LETTER = 34, 9  # of a name below the axis; how wide one is above it, bold, pixels
+LETTERS, LETTER = 44, 9  # of a line below the axis; how wide one is above it, bold, pixels
 
 
 def of_steps(timeline: pd.DataFrame, steps: Iterable[Any]) -> pd.DataFrame:
@@ -56,8 +57,8 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
             style.write(ax, words, (row.at, 1), place, ha=side, **looks)
         else:
             style.write(ax, f"{k + 1}", (row.at, 1), (0, 3), ha="center", **looks)
-            label = _shortened(row.label, LETTERS)
-            below.append(f"{k + 1} {sign} {row.at.day} {row.at:%b}: {label}")
+            words = f"{k + 1} {sign} {row.at.day} {row.at:%b}: {phrases.called(row.label)}"
+            below.append(textwrap.fill(words, LETTERS, subsequent_indent=" " * 5))
     if below:
         more = [f"and {len(below) - LINES} more"] if len(below) > LINES else []
         words, under = "\n".join([*below[:LINES], *more]), {"va": "top", "linespacing": 1.4}
@@ -66,7 +67,7 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
 
 
 def _shortened(label: Any, letters: int) -> str:
-    return textwrap.shorten(str(label), max(letters, 8), placeholder=" \u2026")
+    return textwrap.shorten(phrases.called(str(label)), max(letters, 8), placeholder=" \u2026")
 
 
 def months(ax: Axes, *, beside: int = 1) -> None:

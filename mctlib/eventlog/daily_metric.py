@@ -265,7 +265,7 @@ def as_metric(log: EventLog, metric: Any) -> tuple[Metric, list[Step]]:
     return metric, events
 
 
-def _called(log: EventLog, metric: Rate | Count | Mean) -> list[str]:
+def _called(log: EventLog, metric: Metric) -> list[str]:
     """What the plan calls the metrics of the same event, of a mean of the same property."""
     about = metric.event, getattr(metric, "property", "")
     return [

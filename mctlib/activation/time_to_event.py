@@ -37,6 +37,7 @@ from mctlib.contract import (
     interval_columns,
 )
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.labels import named
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 from mctlib.results import Groups, Result
@@ -201,7 +202,7 @@ def time_to_activation(
     outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
     if counts["ended"].empty:
         raise _nobody(roles, outside, as_of)
-    names, reference, pooled = pool(counts["ended"], by, reference)
+    names, reference, pooled = pool(counts["ended"], by, named(log.planned_segments, by, reference))
     segment = counts["ended"]["segment"].replace(names.told)
     ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
     groups = _groups(ended, clock := Clock(window, unit, n_accounts))

@@ -128,7 +128,6 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     seed: int,
     reference: str | None = None,
     touches: Any = None,
-    aliases: Mapping[str, str] | None = None,
     start: Any = None,
     competing: Any = None,
     value: float | str | None = None,
@@ -152,9 +151,9 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         Last observed moment (a bare day means its end, UTC); of credit's bootstrap.
     rules, half_life : list of str, str
         Some of `RULES` (`credit_rules.weight`, `markov.removal`); the half-life of time_decay.
-    by, sources, aliases : str, list of str, dict
+    by, sources : str, list of str
         The partners' column; for partner_id what names them, in a conflict the first (also
-        "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
+        "survey:<question>"). `EventLog.aliases` says whom other words mean (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
         Events that can be a touch (default: any), that put users at risk (any), that end it.
     value : float or str, optional
@@ -186,7 +185,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         competing=competing,
         touches=ANY if touches is None else touches,
     )
-    tags = read_tags(log, partner, sources, aliases, log.as_of(as_of))
+    tags = read_tags(log, partner, sources, log.as_of(as_of))
     touched = touch_steps(events.pop("touches"), tags)
     zones = read_zones(log, events["conversion"], touched)
     clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)

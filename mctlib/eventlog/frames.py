@@ -98,12 +98,15 @@ def _properties(frame: pd.DataFrame, extra: list[str]) -> tuple[list[str | None]
     texts: list[str | None] = []
     unread: list[str | None] = []
     for bag, row in zip(given, rows):
-        opened = read(bag) if isinstance(bag, str) else bag
+        is_text = isinstance(bag, str)
+        opened = read(bag) if is_text else bag if isinstance(bag, Mapping) else None
+        unread.append("true" if is_text and bag and opened is None else None)
         more = {name: value for name, value in row.items() if value is not None}
-        whole = (dict(opened) if isinstance(opened, Mapping) else {}) | more
-        as_given = isinstance(bag, str) and whole and not more
-        texts.append(bag if as_given else json.dumps(whole, default=str) if whole else None)
-        unread.append("true" if isinstance(bag, str) and bag and opened is None else None)
+        if is_text and not more:
+            texts.append(bag if opened else None)
+            continue
+        whole = {**(opened or {}), **more}
+        texts.append(json.dumps(whole, default=str) if whole else None)
     return texts, pd.array(unread, dtype="string")
 
 

@@ -154,54 +154,42 @@ def tally(frame: pd.DataFrame) -> pd.DataFrame:
     told = {key: pd.factorize(frame[key]) for key in ("what", "kind", *DEVICE, "week")}
     finest, cells = number(**{key: code for key, (code, _) in told.items()})
     values = {key: words.take(cells[key]) for key, (_, words) in told.items()}
-    columns = (
-        frame[c].to_numpy(kind) for c, kind in (("user", int), ("tracked", int), ("ripe", float))
-    )
-    user, tracked, ripe = columns
+    given = [frame[column].to_numpy(kind) for column, kind in (("user", int), ("tracked", int))]
     found = []
     for level in LEVELS:
         keys = ["what", "kind", *level]
-        place, rows = number(**{key: cells[key] for key in keys})
+        place, _ = number(**{key: cells[key] for key in keys})
         first = np.unique(place, return_index=True)[1]
-        counts, sums = np.zeros((6, len(first)), np.int64), np.zeros(len(first))
-        _add_records(user, place[finest], tracked, ripe, counts, sums)
-        table = pd.DataFrame({key: values[key][first] for key in keys})
-        rest = {name: ALL for name in DEVICE if name not in level}
+        sums = np.zeros((len(COUNTS), len(first)))
+        _add_records(place[finest], *given, frame["ripe"].to_numpy(float), sums)
+        each = {key: values[key][first] for key in keys} | dict(zip(COUNTS, sums))
+        rest: dict[str, Any] = {name: ALL for name in DEVICE if name not in level}
         rest |= {} if "week" in level else {"week": WHOLE}
-        n_users, checked, n_tracked, *squares = counts
-        table[COUNTS] = pd.DataFrame(
-            dict(zip(COUNTS, (n_users, checked, n_tracked, sums, *squares)))
-        )
-        found.append(table.assign(**rest))
-    return pd.concat(found, ignore_index=True)[["what", "kind", *DEVICE, "week", *COUNTS]]
+        found.append(pd.DataFrame(each).assign(**rest))
+    table = pd.concat(found, ignore_index=True)[["what", "kind", *DEVICE, "week", *COUNTS]]
+    return table.astype({name: int for name in COUNTS if name != "sum_ripe"})
 
 
 @njit(cache=True, nogil=True)
 def _add_records(
-    user: Ints,
-    place: Ints,
-    tracked: Ints,
-    ripe: NDArray[np.float64],
-    counts: Ints,
-    sums: NDArray[np.float64],
+    place: Ints, user: Ints, tracked: Ints, ripe: NDArray[np.float64], sums: NDArray[np.float64]
 ) -> None:
-    """Add records to the counts of their places, and users' squares, see `tally`."""
-    n, t = np.zeros(counts.shape[1], np.int64), np.zeros(counts.shape[1], np.int64)
-    last = np.full(counts.shape[1], -1)
+    """Add records to the COUNTS of their places: to squares, what one more record adds."""
+    n, t = np.zeros(sums.shape[1], np.int64), np.zeros(sums.shape[1], np.int64)
+    last = np.full(sums.shape[1], -1)
     for r in range(len(user)):
         at = place[r]
         if last[at] != user[r]:
             last[at], n[at], t[at] = user[r], 0, 0
-            counts[0, at] += 1
-        # of squares, what one more record adds
-        counts[3, at] += tracked[r] * (2 * t[at] + 1)
-        counts[4, at] += t[at] + tracked[r] * (n[at] + 1)
-        counts[5, at] += 2 * n[at] + 1
+            sums[0, at] += 1
+        sums[1, at] += 1
+        sums[2, at] += tracked[r]
+        sums[3, at] += ripe[r]
+        sums[4, at] += tracked[r] * (2 * t[at] + 1)
+        sums[5, at] += t[at] + tracked[r] * (n[at] + 1)
+        sums[6, at] += 2 * n[at] + 1
         n[at] += 1
         t[at] += tracked[r]
-        counts[1, at] += 1
-        counts[2, at] += tracked[r]
-        sums[at] += ripe[r]
 
 
 COUNTS = ["n_users", "n_checked", "n_tracked", "sum_ripe", "sum_tt", "sum_tn", "sum_nn"]
@@ -251,9 +239,7 @@ def _new(j: Journeys, asked: Asked, begins: Ints, bit: int = -1) -> Bools:
     """
     first = j.ranges[0]
     if asked.old is not None:
-        return (
-            lines_of(j.user[first], asked.old) < 0 if len(asked.old) else np.ones(len(first), bool)
-        )
+        return np.asarray(lines_of(j.user[first], asked.old) < 0)
     if asked.start >= 0 and bit != asked.start:
         return begins != NOWHERE
     return j.time[first] > asked.begun

@@ -168,6 +168,10 @@ def details(told: Told) -> tuple[str, ...]:
     said += [_answers(told, row) for row in told.answers.to_dict("records")]
     kinds = told.violations.groupby("kind", sort=False)["n_violating"].sum()
     said += [f"{kind}: {phrases.count(n, 'event')} against the plan." for kind, n in kinds.items()]
+    said += [
+        f"{row['property']} of {row['event']} {row['drift']} on {row['since']}."
+        for row in told.tables["drift"].head(3).to_dict("records")
+    ]
     return tuple(said)
 
 

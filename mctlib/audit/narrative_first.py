@@ -198,6 +198,7 @@ def _tells(told: Told) -> dict[str, str]:
         else "the plan is kept",
         "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree",
         "partners": _spellings(partners),
+        "drift": f"{count(len(tables['drift']), 'change')} of what events say",
         "delays": late,
         "outages": f"{count(len(tables['outages']), 'silence')} that chance does not explain"
         if len(tables["outages"])

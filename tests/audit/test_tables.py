@@ -107,6 +107,33 @@ def test_a_platform_that_is_expected_and_not_there_is_a_row():
     assert whole["first_week"].to_dict() == {"web": "2025-12-29", "ios": ""}
 
 
+@pytest.mark.parametrize("rare", [False, True])
+def test_what_events_say_otherwise_than_before_is_told(rare):
+    """From day 40 of 56 on: `a` goes, `b` comes, `c` is a text, `d` is null; a third of the events
+    have none of them. Of four events chance explains it."""
+    rows = []
+    for i in range(560):
+        new = i >= 400
+        says = {"c": str(i) if new else i, "n": i if i % 2 else i + 0.5, "b" if new else "a": True}
+        says |= {"d": None} if new else {"d": 1}
+        says = {} if i % 3 == 0 or (rare and i % 150) else says
+        rows.append((f"u{i % 50}", "did", 2.4 * i, json.dumps(says)))
+    rows += [(f"u{i}", "new", 24 * 50, '{"x": 1}') for i in range(40)]  # no period to compare with
+    found = audit_events(log_of(rows, "properties", unit="h"), as_of="2026-02-26").drift
+    assert set(found["since"]) <= {"2026-02-10"}
+    told = found.set_index("property")[["drift", "type_before", "type_after"]].T.to_dict("list")
+    expected = {
+        "a": ["vanished", "boolean", ""],
+        "b": ["appeared", "", "boolean"],
+        "c": ["changed type", "number", "string"],
+        "d": ["vanished", "number", ""],
+    }
+    assert told == ({} if rare else expected)
+    if not rare:
+        row = found.set_index("property").loc["c"]
+        assert (row["n_before"] + row["n_after"], row["n_users"] >= 10) == (373, True)
+
+
 # ------------------------------------------------------------------------------------ partners
 
 SPELLINGS = {
@@ -260,6 +287,7 @@ def test_the_demos_faults_are_found_and_nothing_else(demo):
         stories.SURVEY["disagreement_rate"], abs=0.015
     )
     assert demo.violations.empty and demo.clocks.empty and demo.outages.empty
+    assert demo.drift.empty
     late = demo.delays.set_index("platform")["days_99"]
     assert late["web"] == 0 and late["ios"] < late["android"] < stories.LATE["most_days"]
     young = f"since {29 - int(late['android'])} November on Android"

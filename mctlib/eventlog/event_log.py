@@ -129,7 +129,8 @@ class EventLog:
         aliases : mapping, optional
             Name in a link, promo code or answer, in any case -> the partner meant; "" for nobody.
         **tables : DataFrame
-            people, surveys, backend, spend, timeline, responses: what is known beside the events.
+            people, surveys, backend, manual, spend, timeline, responses: what is known beside the
+            events.
             People's further columns (country, seats) may be asked for like the canonical ones.
 
         Raises

@@ -264,7 +264,7 @@ def _reject_faults(rows: StagedRows, earliest: Any) -> None:
     submitted = plausible.implausible("submitted_at", first)
     rows.reject("surveys", f"CASE {submitted} END", fault=True)
     day = plausible.implausible("day", first)
-    for table in ("spend", "timeline"):
+    for table in ("manual", "spend", "timeline"):
         unread = "WHEN day IS NULL THEN 'unreadable day'"
         rows.reject(table, f"CASE {unread} {day} END", fault=True)
     unnamed = "CASE WHEN coalesce(alert_id, '') = '' THEN 'no alert_id' END"

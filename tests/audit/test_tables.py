@@ -191,6 +191,20 @@ def test_codes_in_links_of_others_are_told():
     assert found.values.tolist() == [["coupons", "ANN10", "ann", 11, 11]]
 
 
+def test_credits_kept_by_hand_are_held_against_links():
+    """By hand: Ann's touch comes last; Bob was touched by ann before coupons; Cid's comes later."""
+    rows = [("ann", "visit", 1, "ann"), ("bob", "visit", 1, "ann"), ("bob", "visit", 2, "Coupons")]
+    rows += [("cid", "visit", 9, "ann"), ("dan", "visit", 1, "coupons"), ("eve", "visit", 1, None)]
+    sheet = [("ann", "ann", 5), ("bob", "ANN", 5), ("cid", "ann", 5), ("dan", "ann", 5)]
+    manual = pd.DataFrame(sheet + [("dan", "coupons", 4)], columns=["user_id", "partner_id", "day"])
+    manual["day"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(manual["day"], unit="D")
+    spend = pd.DataFrame({"day": ["2026-01-05"], "amount": [1.0], "partner_id": ["coupons"]})
+    log = log_of(rows, "utm_source", unit="D", manual=manual, spend=spend)
+    found = audit_events(log, as_of=AS_OF).by_hand.set_index("partner_id")
+    assert found.loc["all"].tolist() == found.loc["ann"].tolist() == [4, 2, 1, 1, 1]
+    assert audit_events(log_of(rows, "utm_source", unit="D"), as_of=AS_OF).by_hand.empty
+
+
 # ------------------------------------------------------------------------- answers, clocks, days
 
 

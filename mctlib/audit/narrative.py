@@ -125,7 +125,7 @@ class Told:
         table = self.tables["delays"]
         days = young_days(table, self.asked.end)
         told = [f"since {day(us * 1000)}{self.where(table.loc[row])}" for row, us in days.items()]
-        return f"Still arriving are events {phrases.listed(told)}" if told else ""
+        return phrases.listed(told)
 
     @cached_property
     def twice(self) -> pd.DataFrame:
@@ -250,7 +250,7 @@ def caveats(told: Told) -> tuple[str, ...]:
         ),
         (
             bool(told.young),
-            f"{told.young}: less than 99 % of them are in. Verdicts leave out weeks of which that "
+            f"Events {told.young} still arrive: less than 99 % are in. Verdicts leave out weeks of which that "
             "is so; as_of: settled in a pack counts up to the day before.",
         ),
         (

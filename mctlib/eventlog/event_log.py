@@ -238,9 +238,13 @@ class EventLog:
             events if users is None else f"{users:,} users, {events}",
         ]
 
-    def table(self, name: str) -> pd.DataFrame:
-        """One of the smaller tables whole; its users are the integers that journeys hold."""
-        frame = self._reader.con.sql(f"SELECT * FROM {beside(name)}").df()
+    def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """One of the smaller tables; its users are the integers that journeys hold.
+
+        ``columns``: only these, as far as it has them.
+        """
+        rows = self._reader.con.sql(f"SELECT * FROM {beside(name)}")
+        frame = rows.select(*(c for c in columns or rows.columns if c in rows.columns)).df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
     def sql(self, query: str) -> pd.DataFrame:

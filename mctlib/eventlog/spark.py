@@ -123,11 +123,11 @@ class SparkLog(EventLog):
         con = _laid({}, self._about)
         super().__init__(load, InPlaceReader(con, _ClusterWords(self._about, con, self.counts)))
 
-    def table(self, name: str) -> pd.DataFrame:
-        """One of the smaller tables whole; its users are the integers that journeys hold."""
+    def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """One of the smaller tables, see `EventLog.table`."""
         frame = self._beside.get(name)
         if frame is None:
-            return super().table(name)
+            return super().table(name, columns)
         if isinstance(frame, pd.DataFrame):
             rows = canonical_frame(frame, name)
         else:
@@ -135,7 +135,7 @@ class SparkLog(EventLog):
         told = {}
         if self._refused is not None:
             told["people"] = self._refused.selectExpr("user_id", "false AS consent").toArrow()
-        return _group(told | {name: rows}, self._about).table(name)
+        return _group(told | {name: rows}, self._about).table(name, columns)
 
     @property
     def load(self) -> dict[str, Any]:

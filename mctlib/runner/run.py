@@ -93,7 +93,7 @@ def run_pack(
                 place = execute.Place(folder, project_root(), pack.timeout, store)
                 _execute(path, pack, reports, place, jobs or os.cpu_count() or 1, notes)
                 record = _record(path, pack, reports, started, data.load["fingerprint"])
-                record.notes = notes
+                record.notes, record.definitions = notes, _definitions(data)
                 with (folder / "log.txt").open("a", encoding="utf-8") as lines:
                     print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
                 publish.write_pages(record, folder, home)
@@ -181,6 +181,13 @@ def _record(
         versions={"python": python} | {name: version(name) for name in VERSIONS},
         notebooks=reports,
     )
+
+
+def _definitions(log: EventLog) -> dict[str, str]:
+    """What the words of the log's plan mean, by their labels."""
+    steps = [*log.meanings.values(), *log.planned_segments.values()]
+    said = {s.label: s.said({}) + (f" within {s.within}" if s.within else "") for s in steps}
+    return said | {metric.label: repr(metric) for metric in log.planned_metrics.values()}
 
 
 def _need_room(home: Path) -> None:

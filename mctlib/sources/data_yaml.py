@@ -164,6 +164,13 @@ def read_dataset(path: Path) -> Dataset:
 
     Raises DataError, a sentence a mistake: the file, the field, the rule, the nearest valid word.
     """
+    dataset, mistakes = looked_at(path)
+    mistakes.tell(DataError)
+    return dataset
+
+
+def looked_at(path: Path) -> tuple[Dataset, Mistakes]:
+    """What is sound in a data YAML, and what is wrong with it. Raises DataError: it is no YAML."""
     content, mistakes = content_of(path), Mistakes()
     try:
         dataset = Dataset.model_validate(content)
@@ -173,9 +180,7 @@ def read_dataset(path: Path) -> Dataset:
     mistakes += _dataset_faults(dataset, content, path)
     for table, source in dataset.sources():
         mistakes += _source_faults(table, source)
-    if mistakes:
-        raise DataError("\n".join(f"{path.name}: {fault}" for fault in mistakes))
-    return dataset
+    return dataset, Mistakes(f"{path.name}: {fault}" for fault in mistakes)
 
 
 def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> Iterator[str]:

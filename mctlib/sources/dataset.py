@@ -24,7 +24,7 @@ from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store_file import remove_unused, stores
 from mctlib.phrases import count, listed
 from mctlib.sources import demo, forgotten, warehouse
-from mctlib.sources.data_yaml import Dataset, Source, read_dataset
+from mctlib.sources.data_yaml import Dataset, Source, looked_at, read_dataset
 from mctlib.sources.files import File, find, one_sentence, rows_inside
 from mctlib.sources.project import (
     paths_of,
@@ -104,19 +104,22 @@ def read_source(
     for name in (name for stage in stages.values() for name in stage.hashed):
         own = table == "people" and name not in CANONICAL[table]
         hashed.add(own_name(name) if own else name)
-    if table == "people" and "consent" not in source.columns:
-        notes += _unheard(list(stages.values()))
+    if table in ("people", "events") and "consent" not in source.columns:
+        notes += _unheard(list(stages.values()), table)
     return selects
 
 
-def _unheard(stages: Sequence[Stage]) -> list[str]:
+def _unheard(stages: Sequence[Stage], table: str) -> list[str]:
     """Sentences about columns that may say who refused and are read as any other."""
+    way = 'map it by columns: {{consent: "{name}"}}.'
+    if table == "events":
+        way = "name who refused under people, with consent: no."
     return [
-        f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does,'
-        f' map it by columns: {{consent: "{name}"}}.'
+        f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does, '
+        + way.format(name=name)
         for stage in stages
         for name in stage.words
-        if name.lower() != "consent" and may_refuse(name)
+        if (name.lower() != "consent" or table == "events") and may_refuse(name)
     ]
 
 
@@ -179,14 +182,14 @@ def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) 
     """
     if not fresh and (log := handed(dataset)):
         return log
-    root, described = described_as(dataset)
-    mistakes = Mistakes()  # told before a load
+    root = project_root()
+    described, mistakes = looked_at(yaml_of(dataset, root))  # told before a load
     with mistakes.noted():
         if plan := plan_yaml(described.name, described.plan, root):
             read_plan(plan)
-    for _, source in described.sources():
+    for written in (path for _, source in described.sources() for path in source.paths):
         with mistakes.noted():
-            paths_of(source.paths, root)
+            paths_of([written], root)
     mistakes.tell(DataError)
     key = fingerprint(described, root)
     store = store_folder(root) / f"{described.name}.{key[:16]}.duckdb"

@@ -20,9 +20,7 @@ from mctlib.contract import (
     column_type,
     nearest,
 )
-from mctlib.eventlog.personal import (
-    NEVER_HASHED,
-)
+from mctlib.eventlog.personal import NEVER_HASHED, refuses_by_yes
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_path, sql_text
@@ -347,7 +345,8 @@ class Stage:
             return self._checked(column, sql, "yes_no(x)", unclear, allowed=FAULTY_SHARE)
         if column == "consent":
             # an unclear word may be a refusal, so none is let through
-            return self._checked(column, sql, "consents(x)", unclear)
+            said = self._checked(column, sql, "consents(x)", unclear)
+            return f"NOT ({said})" if refuses_by_yes(self.columns.get(column, "")) else said
         if column in ("amount", "revenue"):
             amounts = AmountColumn(
                 self.con, self.shown, column, self.rows(), sql, self.decimal, self.typed

@@ -283,6 +283,13 @@ def test_all_that_is_wrong_is_told_at_once(project):
         'data.x.yaml: "evnts" is not a field. Did you mean "events"?',
         'data.x.yaml: "curency" is not a field. Did you mean "currency"?',
     ]
+    with pytest.raises(DataError) as error:
+        open_log(project('curency: EUR\nevents: {path: ["a.csv", e.csv, "b*.csv"]}', e__csv=HEAD))
+    assert [line.split()[:4] for line in str(error.value).splitlines()] == [
+        ["data.x.yaml:", '"curency"', "is", "not"],
+        ["The", "file", '"a.csv"', "does"],
+        ["No", "file", "matches", '"b*.csv"'],
+    ]
     yaml = """earliest: once
 reporting_timezone: Mars
 week_starts: moonday
@@ -294,7 +301,7 @@ events:
 people: {format: ga4}
 """
     with pytest.raises(DataError) as error:
-        open_log(project(yaml))
+        open_log(project(yaml, e__csv=HEAD + ROW))
     told = [line.removeprefix("data.x.yaml: ") for line in str(error.value).splitlines()]
     assert [" ".join(line.split()[:3]).strip('"') for line in told] == [
         'week_starts" must be',
@@ -372,6 +379,7 @@ WHOLE_YAML = {
 @pytest.mark.parametrize(("whole", "sentence"), WHOLE_YAML.values(), ids=WHOLE_YAML)
 def test_a_bad_whole_yaml_gives_one_sentence(project, whole, sentence):
     Path("params/data.x.yaml").write_text(whole)
+    Path("e.csv").write_text(HEAD + ROW)
     with pytest.raises(DataError) as error:
         sources.open_log("x")
     assert str(error.value) == sentence
@@ -487,6 +495,28 @@ def test_a_column_that_may_say_who_refused_is_not_passed_over_in_silence(project
     assert note.startswith(f'p.csv: "{header}" may say who refused, and nobody is left out by it.')
     mapped = f', format: columns, columns: {{consent: "{header}"}}}}'
     assert not open_log(project(sources_of + mapped, **files)).load["notes"]
+
+
+@pytest.mark.parametrize("header", ["Opt-out", "unsubscribed", "do_not_track"])
+def test_whose_yes_is_a_refusal_refuses_by_yes(project, header):
+    rows = HEAD + ROW + ROW.replace("u,", "v,")
+    files = {"e__csv": rows, "p__csv": f"user_id,{header}\nu,yes\nv,no\n"}
+    sources_of = "events: {path: e.csv}\npeople: {path: p.csv"
+    (note,) = open_log(project(sources_of + "}", **files)).load["notes"]
+    assert f'"{header}" may say who refused' in note
+    mapped = f', format: columns, columns: {{consent: "{header}"}}}}'
+    tables = open_log(project(sources_of + mapped, **files)).load["tables"]
+    assert tables["events"]["n_rejected"] == {"no consent": 1}
+    assert tables["people"]["n_rejected"] == {"no consent": 1}
+
+
+def test_a_refusal_that_stands_in_the_events_is_told(project):
+    rows = HEAD.strip() + ",consent\n" + ROW.strip() + ",false\n"
+    (note,) = open_log(project("events: {path: e.csv}", e__csv=rows)).load["notes"]
+    assert note == (
+        'e.csv: "consent" may say who refused, and nobody is left out by it. If it does, name who'
+        " refused under people, with consent: no."
+    )
 
 
 def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):

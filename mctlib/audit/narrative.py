@@ -250,8 +250,8 @@ def caveats(told: Told) -> tuple[str, ...]:
         ),
         (
             bool(told.young),
-            f"Events {told.young} still arrive: less than 99 % are in. Verdicts leave out weeks of which that "
-            "is so; as_of: settled in a pack counts up to the day before.",
+            f"Events {told.young} still arrive: less than 99 % are in. Verdicts leave out weeks of "
+            "which that is so; as_of: settled in a pack counts up to the day before.",
         ),
         (
             len(told.answers) > 0,

@@ -491,6 +491,21 @@ def test_the_demos_stories_are_told_to_whom_they_concern(demo_card):
     assert set(alerts.index) == {rival.name, chat.name, *lost.index}, "nothing else in 60 weeks"
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("story", ["competitor", "session_length", "tracking_loss"])
+def test_the_demos_stories_are_news_in_their_very_week(demo_log, story):
+    truth = demo.truth()[story]
+    began = pd.Timestamp(truth.get("change_at") or truth["released"])
+    found = weekly_scorecard(demo_log, as_of=f"{began + WEEK - pd.Timedelta('1D'):%Y-%m-%d}")
+    news = found.alerts[found.alerts["news"]]
+    assert set(news["since"]) == {began}
+    assert set(news["role"]) == {truth["told"]}
+    assert (news["n_controls"] > 0).all() == (story != "tracking_loss")
+    assert (
+        news["alert_id"].iloc[0].rpartition("-fall-" if story != "tracking_loss" else "-loss-")[1]
+    )
+
+
 def test_while_an_alert_is_open_a_number_is_held_against_the_level_before_the_alert(demo_card):
     since = pd.Timestamp(demo.truth()["session_length"]["change_at"])
     own = demo_card.weeks.query("metric == 'session_minutes' and segment == 'all'")

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib import dates
 from matplotlib.axes import Axes
 
+from mctlib import phrases
 from mctlib.plots import style
 
 mdates: Any = dates  # which has no types
@@ -61,7 +62,7 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
             up = at - beside < NEAR and not up  # else two numbers would read as one
             style.write(ax, f"{k + 1}", (row.at, 1), (0, 3 + LIFT * up), ha="center", **looks)
             beside = at
-            words = f"{k + 1} {sign} {row.at.day} {row.at:%b}: {row.label}"
+            words = f"{k + 1} {sign} {row.at.day} {row.at:%b}: {phrases.called(row.label)}"
             rest: dict[str, Any] = {"max_lines": 2, "placeholder": " \u2026"}
             below.append(textwrap.fill(words, LETTERS, subsequent_indent="\u2003", **rest))
     if below:
@@ -72,7 +73,7 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
 
 
 def _shortened(label: Any, letters: int) -> str:
-    return textwrap.shorten(str(label), max(letters, 8), placeholder=" \u2026")
+    return textwrap.shorten(phrases.called(str(label)), max(letters, 8), placeholder=" \u2026")
 
 
 def months(ax: Axes, *, beside: int = 1) -> None:

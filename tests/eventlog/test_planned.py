@@ -1,5 +1,6 @@
 """Segments and metrics that a tracking plan names, in questions; counted by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,11 +8,13 @@ from mctlib import (
     Count,
     EventLog,
     Rate,
+    Ratio,
     daily_metric,
     diagnose_funnel,
     time_to_activation,
 )
 from mctlib.contract import ParameterError
+from mctlib.eventlog.labels import named
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import SILENCE, frame_of
@@ -122,6 +125,32 @@ def test_a_segment_called_as_a_column_is_the_segment_and_filters_read_the_column
     assert log.counts(events=[Step("signed_up", {"channel": "ana"})])["n_users"].sum() == 2
 
 
+def test_a_value_that_is_a_segment_by_itself_is_called_by_its_label(log):
+    """In every question by its column; filters, and parameters that name it, take the value."""
+    ana = Step(ANY, {"channel": "ana"}, "ana", "Ana Media")
+    both = Step(ANY, {"channel": "ben", "platform": "ios"}, "both", "Ben on iOS")
+    ios = Step(ANY, {"platform": "ios"}, "phones", "iPhones")
+    log.planned_segments.update(ana=ana, both=both, phones=ios)
+    assert log.segments("channel") == ["(none)", "Ana Media", "ads", "ben"]
+    assert log.segments("platform") == ["(none)", "ios", "web"], "tracking speaks of platforms"
+    assert log.counts(events=["signed"], by="channel")["channel"].tolist() == [
+        "(none)",
+        "Ana Media",
+        "ads",
+    ]
+    funnel = diagnose_funnel(log, ["signed", "met"], as_of="2026-01-09", by="channel")
+    assert {"Ana Media"} == set(funnel.steps["segment"]) & {"ana", "Ana Media"}
+    assert log.counts(events=[Step("signed_up", {"channel": "ana"})])["n_users"].sum() == 2
+    ask = {"start": "signed", "activation": "met", "as_of": "2026-01-09", "by": "channel"}
+    for word in ("ana", "Ana Media"):
+        waits = time_to_activation(log, **ask, horizon="2d", reference=word)
+        assert set(waits.contrasts["reference"]) <= {"Ana Media"}
+    assert named(log.planned_segments, ["channel", "platform"], {"ana \u00b7 ios": 1, "x": 2}) == {
+        "Ana Media \u00b7 ios": 1,
+        "x": 2,
+    }
+
+
 def test_a_segment_that_is_not_there_names_the_nearest(log):
     with pytest.raises(ParameterError, match='Did you mean "creators"'):
         log.segments("creator")
@@ -177,11 +206,23 @@ def test_a_count_and_a_mean_of_the_plan(log):
     assert depth.title == '"Depth" (the mean n of booked)' and depth.kind == "mean"
 
 
+def test_a_ratio_of_the_plan_is_a_mean_of_what_it_is_counted_over(log):
+    # on day 1 three are booked, two of these meetings; on day 3 one, which is a meeting
+    ratio = daily_metric(log, "calls a meeting", as_of="2026-01-09")
+    rows = ratio.table.set_index("day").loc[["2026-01-02", "2026-01-03", "2026-01-04"]]
+    assert rows["n"].tolist() == [2, 0, 1]
+    np.testing.assert_equal(rows["value"].to_numpy(), [1.5, np.nan, 1.0])
+    assert ratio.kind == "mean"
+    assert ratio.title == '"Calls a meeting" (the number of booked for each Meeting)'
+    active = daily_metric(log, Ratio("booked", ["seen", "signed"]), as_of="2026-01-09")
+    assert first_day(active)["n"] == 4 and first_day(active)["value"] == 0
+
+
 @pytest.mark.parametrize(
     ("metric", "sentence"),
     [
-        ("meeting", 'Did you mean "meetings"?'),
-        ("calls a meeting", "or a rate, count or mean of the tracking plan"),
+        ("meeting", 'Did you mean "meetings" or'),
+        ("x", "or a metric of the tracking plan"),
         (Rate("booked", of="signed"), 'no plan says it for "booked"'),
         (5, "metric: 5 is none; give Rate"),
     ],

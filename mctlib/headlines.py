@@ -207,10 +207,11 @@ def named(text: str) -> str:
 
 
 def whose(key: str, segment: str) -> str:
-    """Users of a segment in a sentence: "creator users", "users with seats 10 to 50"."""
+    """Users of a segment in a sentence: "iOS users", "users of Creator partners"."""
     if key and not any(c.isalpha() for c in segment):
         return f"users with {key.removeprefix('properties.').replace('_', ' ')} {segment}"
-    return f"{called(segment)} users"
+    # a name, such as the plan's label, stands as it is
+    return f"users of {segment}" if segment[:1].isupper() else f"{called(segment)} users"
 
 
 def upper(text: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 DAY_US = 86_400_000_000  # microseconds in a day
 PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
+PLATFORM = re.compile(rf"\b({'|'.join(PLATFORMS)})\b")
 SIGN_OF_NOUGHT = re.compile(r"^[+-](?=0(\.0+)?(?![\d.]))")
 
 
@@ -57,11 +58,16 @@ def day(us: int) -> str:
 
 
 def called(segment: str) -> str:
-    """A segment as people write it: "paid search", "iOS", "6 April 2026"."""
+    """A segment as people write it: "paid search", "iOS · creator", "6 April 2026"."""
     if re.fullmatch(r"\d{4}-\d\d-\d\d", segment):
         at = pd.Timestamp(segment)
         return f"{at.day} {at:%B %Y}"
-    return PLATFORMS.get(segment, segment.replace("_", " "))
+    return PLATFORM.sub(lambda found: PLATFORMS[found[0]], segment.replace("_", " "))
+
+
+def titled(partner: str) -> str:
+    """A partner by its name, "Coupon Corner": of an id that has no capitals of its own."""
+    return called(partner) if partner != partner.lower() else called(partner).title()
 
 
 def count(n: float, what: str) -> str:

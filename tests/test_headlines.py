@@ -137,6 +137,8 @@ def test_of_many_headlines_four_are_chosen_in_their_order():
         ("platform", "ios", "iOS users"),
         ("properties.seats", "10", "users with seats 10"),
         ("week", "2026-04-06", "users with week 2026-04-06"),
+        ("channel", "Creator partners", "users of Creator partners"),
+        ("platform \u00b7 plan", "ios \u00b7 free_plan", "iOS \u00b7 free plan users"),
     ],
 )
 def test_users_of_a_segment(key, segment, words):

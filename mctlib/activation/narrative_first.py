@@ -30,6 +30,7 @@ from mctlib.results import TIME
 
 ALIKE = 0.02  # a difference of shares below this is "about as many"
 MOST_TOLD = 5  # curves; of more the first and the last
+MOST_LETTERS = 54  # of two lines of a label
 
 
 def read_first(waits: Waits, key: str) -> dict[str, Any]:
@@ -115,9 +116,11 @@ def _there(waits: Waits, row: pd.Series, who: str, day: float) -> Headline:
     more = "ahead" if apart.value > 0 else "behind"
     unit, theirs = phrases.unit_of(day), others.rate(day)[0]
     whom = "others" if len(waits.groups) == 2 else waits.reference
+    by = f"by {unit.name} {day * unit.per_day:.0f}"
+    label = f"{upper(who)} with {_goal(waits)} {by}"
     told = Headline(
         name="early" if day < row["horizon_days"] else "late",
-        label=f"{upper(who)} with {_goal(waits)} by {unit.name} {day * unit.per_day:.0f}",
+        label=label if len(label) <= MOST_LETTERS else f"{upper(who)} who have it {by}",
         **ranged(_rate(segment, day), "rate", 100),
         unit="%",
         n=segment.n_users,

@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.headlines import ANALYST, Action, Against, Headline, brief, named, ranged
+from mctlib.headlines import (
+    ANALYST,
+    Action,
+    Against,
+    Headline,
+    brief,
+    named,
+    ranged,
+    upper,
+    whose,
+)
 from mctlib.phrases import DAY_US, called
 
 TOLD = 4  # the period whose share is told, or the last one before it that enough users are through
@@ -55,7 +65,7 @@ def told_returns(of: Returns) -> dict[str, Any]:
     beside = ""
     if worst is not None:
         rate = 100 * worst["retained_rate"]
-        beside = f"; of {called(worst['segment'])} users {rate:.0f}"
+        beside = f"; of {whose('', worst['segment'])} {rate:.0f}"
     return {
         "finding": brief(f"{share} come back for {named(of.returns)} in {of.name(k)}", beside),
         "headlines": _headlines(of, row, worst, k),
@@ -100,7 +110,7 @@ def _headlines(
         level,
         Headline(
             name="least retained",
-            label=f"{called(worst['segment'])} users who come back in {of.name(k)}",
+            label=f"{upper(whose('', worst['segment']))} who come back in {of.name(k)}",
             **ranged(worst, "retained_rate", 100),
             unit="%",
             against=Against("group", 100 * others, "others"),
@@ -113,7 +123,7 @@ def _headlines(
 def _actions(of: Returns, worst: pd.Series | None, k: int) -> tuple[Action, ...]:
     if worst is None:
         return ()
-    text = f"Find out why fewer {called(worst['segment'])} users come back in {of.name(k)}."
+    text = f"Find out why fewer {whose('', worst['segment'])} come back in {of.name(k)}."
     size = phrases.points(worst, "difference_rate").split(" (")[0]
     return (Action(text=text, role=of.acts or ANALYST, about="least retained", size=size),)
 

@@ -77,7 +77,7 @@ def _finding(said: Told) -> str:
     if idle.empty:
         return brief(first)
     spent = money(idle["spend_amount"].sum(), currency)
-    who = phrases.called(str(idle.iloc[0, 0])) if len(idle) == 1 else f"{len(idle)} partners"
+    who = phrases.titled(str(idle.iloc[0, 0])) if len(idle) == 1 else f"{len(idle)} partners"
     return brief(first, f"; {who} cost {spent}, with no effect seen")
 
 
@@ -91,11 +91,11 @@ def _anyway(said: Told) -> list[Headline]:
     return [
         Headline(
             name="anyway",
-            label="Later touches: would have come anyway",
+            label="After later touches: would have come anyway",
             **ranged(share, "dilution_rate", 100),
             unit="%",
             n=int(said.found.n_later[-1, at]),
-            n_noun="after later touches",
+            n_noun="conversions",
         )
     ]
 
@@ -124,7 +124,7 @@ def _idle(said: Told) -> list[Headline]:
         return [
             Headline(
                 name="idle",
-                label=label.format(phrases.called(str(row.iloc[0]))),
+                label=label.format(phrases.titled(str(row.iloc[0]))),
                 **number,
                 unit=unit,
                 against=Against("zero") if "high" in number else None,
@@ -152,7 +152,7 @@ def _best(said: Told) -> list[Headline]:
         return [
             Headline(
                 name="best",
-                label=f"Best return: {phrases.called(str(row.iloc[0]))}",
+                label=f"Best return: {phrases.titled(str(row.iloc[0]))}",
                 **ranged(row, "roi", 100),
                 unit="%",
                 against=Against("zero"),
@@ -168,7 +168,7 @@ def _actions(said: Told, counts: Counts) -> list[Action]:
     usable, currency = _right(said), said.question.currency
     found = []
     for _, row in _of_idle(said).head(1).iterrows():
-        text = f"Test {phrases.called(str(row.iloc[0]))} with a holdout before you pay it more."
+        text = f"Test {phrases.titled(str(row.iloc[0]))} with a holdout before you pay it more."
         spent = f"{money(row['spend_amount'], currency)} spent"
         found.append(Action(text=text, role=MANAGER, about="idle", size=spent))
     if usable and not _inside(said):

@@ -86,7 +86,7 @@ class DailyMetric:
     n_tracked    users among these: the events hold the success too
     metric             in words
     kind               rate (has n_success), count (value = n everywhere), mean or ratio (as a mean)
-    events             their names, and those in the plan, as a JSON list
+    events             their names and those in the plan, of metrics of it too, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
     caveats      what every answer from the log must say, as a JSON list
     joined             segments of fewer than 10 -> the name they share, as JSON (`together`)
@@ -231,7 +231,7 @@ def daily_metric(
         table.assign(
             metric=_title(metric),
             kind=type(metric).__name__.lower(),
-            events=json.dumps([name for event in events for name in event.all_names]),
+            events=json.dumps([*(n for e in events for n in e.all_names), *_called(log, metric)]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
             caveats=json.dumps(log.caveats(as_of)),
             joined=json.dumps(joined),
@@ -263,6 +263,16 @@ def as_metric(log: EventLog, metric: Any) -> tuple[Metric, list[Step]]:
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
     return metric, events
+
+
+def _called(log: EventLog, metric: Metric) -> list[str]:
+    """What the plan calls the metrics of the same event, of a mean of the same property."""
+    about = metric.event, getattr(metric, "property", "")
+    return [
+        name
+        for name, other in log.planned_metrics.items()
+        if (log.step(other.event), getattr(other, "property", "")) == about
+    ]
 
 
 def _silent(log: EventLog, table: pd.DataFrame, end: int) -> pd.DatetimeIndex:

@@ -10,7 +10,7 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import CANONICAL, IDS, MISSING, TABLES, Binned, ParameterError, nearest
-from mctlib.eventlog import filters
+from mctlib.eventlog import filters, labels
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.personal import is_id, of_partner
@@ -75,7 +75,7 @@ class Vocabulary:
         return as_step(event, name, self.meanings)
 
     def column(self, name: str) -> Column:
-        """A plan's segment, or a column of people, or else of the event.
+        """A plan's segment, or a column of people or else of the event in the plan's words.
 
         Raises ParameterError: none of these, or empty.
         """
@@ -83,7 +83,10 @@ class Vocabulary:
             inside = f"WHEN {self.condition(segment)} THEN {sql_text(segment.label)}"
             of_user = all(self._column(self.meant(key)).of_user for key in segment.where)
             return Column(f"CASE {inside} ELSE {sql_text(OTHERS)} END", of_user)
-        return self._column(name)
+        column = self._column(name)
+        return Column(
+            labels.sql_of(column.sql, labels.of_values(self.planned, name)), column.of_user
+        )
 
     def _column(self, name: str) -> Column:
         of_user = name in self._named["people"] and self.filled("people", name)

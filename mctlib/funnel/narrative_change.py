@@ -10,7 +10,7 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.funnel.change_parts import MIN_CELL
 from mctlib.funnel.driver_counts import Rule
-from mctlib.headlines import brief, named
+from mctlib.headlines import brief, named, upper, whose
 
 MOST_CHANCE = f"{100 * stats.MAX_FALSE:g} %"  # of what is named
 
@@ -212,11 +212,13 @@ def drivers_finding(table: pd.DataFrame, rule: Rule, step: int) -> str:
     if clear.empty:
         return brief(f"Nothing that was tested clearly goes with going on to {goal}")
     best = clear.iloc[0]
-    goes = "going on" if best["adjusted_difference_rate"] > 0 else "stopping"
+    more = "more" if best["adjusted_difference_rate"] > 0 else "less"
+    key, _, value = best["driver"].partition(": ")
+    of_segment = best["kind"] == "segment"
+    who = upper(whose(key, value)) if of_segment else f"Users with {named(best['driver'])}"
     share, others = (100 * best[f"{side}_rate"] for side in ("with", "without"))
     return brief(
-        f"{named(best['driver'])} goes with {goes}: {share:.0f} % reach {goal}",
-        f", without it {others:.0f} %",
+        f"{who} go on {more} often: {share:.0f} % reach {goal}", f", others {others:.0f} %"
     )
 
 

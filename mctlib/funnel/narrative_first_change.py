@@ -161,7 +161,9 @@ def _finding(moved: Moved) -> str:
         return brief(f"The rate did not clearly move, but {said[0]}", *beside)
     if moved.hides:
         mended = after + 100 * moved.total["hidden_rate"]
-        told = f": {after:.1f} % of users have {moved.goal} on record, {mended:.1f} % with these"
+        told = (
+            f": {after:.1f} % of users have {moved.goal} on record, about {mended:.0f} % with these"
+        )
         return brief(upper(moved.hidden), told)
     change = f"{before:.1f} % before, {after:.1f} % after"
     return brief(f"{moved.goal} did not clearly move: {change}", ", which may be chance")

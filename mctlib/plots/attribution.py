@@ -143,7 +143,7 @@ def plot_partners(partners: pd.DataFrame, brought: pd.DataFrame) -> Figure:
         (right, points, "difference_share", "brings", users, style.PALETTE[2]),
     ):
         ax.axvline(0, color=style.MUTED, lw=1)
-        y = style.rows(ax, partners[by])
+        y = style.rows(ax, partners[by].map(phrases.titled))
         style.interval_bars(ax, y, table, value, colour, size=6)
         for at, why in zip(y[table[value].isna()], partners[words][table[value].isna()]):
             style.write(ax, why, (0, at), (6, 0), va="center", color=style.MUTED)
@@ -181,7 +181,7 @@ def plot_late_converters(late: pd.DataFrame) -> Figure:
     ticks = MaxNLocator(nbins=4, integer=True).tick_values(0, longest)
     for ax, name in zip(grid.flat, names):
         _draw_late(ax, known[known[by] == "all"], lines[name])
-        ax.set_title(phrases.called(name))
+        ax.set_title(phrases.titled(name))
         ax.set(xlim=(0, longest), ylim=(0, 1.05), xticks=ticks)
         style.percent(ax.yaxis)
     for ax in grid.flat[len(names) :]:
@@ -225,7 +225,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     spent = budget.groupby(by)["spend_amount"].first().sort_values(ascending=False)
     windows = sorted(set(windows) & set(budget["window_days"]))
     ax = style.axes(ax, height=1.3 + 0.62 * len(spent))
-    y = style.rows(ax, spent.index)
+    y = style.rows(ax, spent.index.map(phrases.titled))
     y = y - 0.4 * style.narrow()  # there a name stands above its row
     ax.plot(spent, y + 0.32, "D", color=style.MUTED, ms=6)
     style.write(ax, "spent", (spent.iloc[0], y[0] + 0.32), (8, 0), va="center", color=style.MUTED)
@@ -248,7 +248,7 @@ def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     table = partners.pivot(index="partner_id", columns="approach", values="n_credited")
     table = table.sort_values("multi-touch", ascending=False)
     ax = style.axes(ax, height=1.3 + 0.5 * len(table))
-    y = style.rows(ax, table.index)
+    y = style.rows(ax, table.index.map(phrases.titled))
     ax.hlines(y, table.min(axis=1), table.max(axis=1), color=style.GRID, lw=5)
     for name, (mark, colour) in APPROACHES.items():
         if name in table:
@@ -275,8 +275,12 @@ def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | Non
         ax.plot(x, ranks, "o-", color=colour, lw=2.2, ms=7)
         first, last = ranks.iloc[0], ranks.iloc[-1]
         looks = {"color": colour, "va": "center"}
-        style.write(ax, f"{name}  {first}", (x[0], first), (-9, 0), ha="right", **looks)
-        style.write(ax, f"{last}  {name}", (x[-1], last), (9, 0), ha="left", **looks)
+        style.write(
+            ax, f"{phrases.titled(name)}  {first}", (x[0], first), (-9, 0), ha="right", **looks
+        )
+        style.write(
+            ax, f"{last}  {phrases.titled(name)}", (x[-1], last), (9, 0), ha="left", **looks
+        )
     ax.set_xticks(x, [f"{days:g}" for days in rank.columns])
     ax.set(xlabel="attribution window, days", yticks=[], ylim=(len(rank) + 0.5, 0.5))
     ax.set_title(f"Rank of credit, {rule.replace('_', ' ')} rule")

@@ -17,6 +17,7 @@ from mctlib.contract import (
     number_meant,
 )
 from mctlib.eventlog.daily_metric import as_metric
+from mctlib.eventlog.labels import named
 from mctlib.eventlog.steps import MATCHERS
 from mctlib.report.parameter_days import day_of_entry, day_within, period_in_order, weeks_told
 
@@ -275,7 +276,16 @@ def one_of(*words: str) -> AfterValidator:
 
 
 def segment_of(parameter: str) -> AfterValidator:
-    """A segment, several, or numbers by them, of the column that another parameter names."""
+    """A segment, several, or numbers by them, of the column that another parameter names.
+
+    By its value, or as the tracking plan calls it; read as the latter.
+    """
+
+    def validate(value: Any, info: Any) -> Any:
+        value = named(info.context.planned_segments, info.data.get(parameter), value)
+        if wrong := rule(value, info):
+            raise ValueError(wrong)
+        return value
 
     def rule(value: Any, info: Any) -> str:
         if not value or parameter not in info.data:  # a wrong column is told already
@@ -295,7 +305,7 @@ def segment_of(parameter: str) -> AfterValidator:
         near = nearest(unknown[0], levels) or some
         return f': {json.dumps(unknown[0])} is no segment of "{column}".{near}'
 
-    return _checked(rule)
+    return AfterValidator(validate)
 
 
 Event = Annotated[Any, _checked(_event)]

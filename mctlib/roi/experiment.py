@@ -20,6 +20,7 @@ from mctlib.contract import (
     one_of,
 )
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.labels import named
 from mctlib.results import MIN_USERS, Result
 from mctlib.roi import narrative_arms
 from mctlib.roi.arms import Side, of_means, of_shares
@@ -180,6 +181,7 @@ def compare_arms(
     dims = [*log.columns(by), *log.accounts]
     tables = log.reduce(kernel, events=[of, event], by=dims, as_of=as_of)
     group = _chosen(tables, users, by, str(change_at))
+    reference, shares = (named(log.planned_segments, by, asked) for asked in (reference, shares))
     base, planned = _reference(reference, group.sizes), _planned(shares, group.sizes)
     is_share = kind == "rate" or group.is_share
     wanted = wish / 100 if is_share else wish

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
-from mctlib.headlines import Against, Headline, named, ranged
+from mctlib.headlines import Against, Headline, named, ranged, whose
 from mctlib.phrases import called, count, users
 from mctlib.results import MIN_USERS
 from mctlib.roi.assignment import Group
@@ -141,7 +141,7 @@ def headline(told: Told) -> Headline:
     known: dict[str, Any] = {"value": None} if refused else {}
     return Headline(
         name="effect",
-        label=f"{named(told.event)}, users of {called(str(top['segment']))}",
+        label=f"{named(told.event)}, {whose('', str(top['segment']))}",
         **(known or ranged(top, "effect", 100 if is_share else 1)),
         unit=unit,
         against=Against("zero"),

@@ -23,8 +23,9 @@ from mctlib.headlines import (
     ranged,
     told,
     upper,
+    whose,
 )
-from mctlib.phrases import called, count
+from mctlib.phrases import count
 from mctlib.roi.narrative import MANY, effect
 from mctlib.roi.narrative_before_after import Answer
 from mctlib.roi.rung import ARMS, INCONCLUSIVE, ITS, NAIVE, SHOWN, Rung
@@ -51,12 +52,12 @@ def _whom(answer: Answer) -> str:
     """Who got the change."""
     panel, best = answer.panel, answer.ladder.best
     if best and best.name == ARMS and answer.arms:
-        return f"users of {called(str(answer.arms.surest['segment']))}"
+        return whose("", str(answer.arms.surest["segment"]))
     if panel.treated == ["all"]:
         return "users"
     if len(panel.treated) > 1:
         return f"users of {len(panel.treated)} groups"
-    return f"{called(panel.treated[0])} users"
+    return whose("", panel.treated[0])
 
 
 def _change(answer: Answer) -> str:

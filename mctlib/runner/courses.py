@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mctlib.contract import as_timestamp
-from mctlib.headlines import TIGHT, Against, Headline
+from mctlib.headlines import TIGHT, Against, Headline, named
+from mctlib.phrases import listed
 from mctlib.runner.record import Report, RunRecord
 
 RUNS = 6  # so many are drawn
@@ -57,7 +58,8 @@ class Course:
             return ""
         changed = sorted(_changed(self.points[-2].report, now.report))
         if changed:
-            return f"{before.whole} last run, asked otherwise: {', '.join(changed)}"
+            words = listed((name.replace("_", " ") for name in changed), most=3)
+            return f"{before.whole} last run, asked otherwise: {words}"
         said = "as last run" if before.whole == now.headline.whole else f"{before.whole} last run"
         if now.headline.restated:
             said += "; old data told anew"
@@ -72,10 +74,24 @@ def _changed(before: Report, now: Report) -> set[str]:
     return {n for n in names if before.parameters.get(n) != now.parameters.get(n)}
 
 
+def _earlier(record: RunRecord, past: Sequence[RunRecord]) -> list[RunRecord]:
+    """The good runs of earlier days."""
+    at = as_timestamp(record.as_of)
+    return [run for run in past if run.status == "good" and as_timestamp(run.as_of) < at]
+
+
+def redefined(record: RunRecord, past: Sequence[RunRecord]) -> list[str]:
+    """What to say where the plan means something else than in the run before."""
+    before = [run.definitions for run in _earlier(record, past)[-1:] if run.definitions]
+    now = record.definitions
+    names = [name for old in before for name in now | old if old.get(name) != now.get(name)]
+    told = listed(map(named, sorted(names)), most=3)
+    return [f"Since the last run the plan defines anew: {told}."] if names else []
+
+
 def courses(record: RunRecord, past: Sequence[RunRecord]) -> dict[str, list[Course]]:
     """Report -> the courses of its headlines, from the good runs of earlier days."""
-    at = as_timestamp(record.as_of)
-    earlier = [run for run in past if run.status == "good" and as_timestamp(run.as_of) < at]
+    earlier = _earlier(record, past)
     found: dict[str, list[Course]] = {}
     for report in record.notebooks:
         found[report.name] = []

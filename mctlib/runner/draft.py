@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from mctlib.attribution.touchpoints import NOBODY
 from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import DAY_US, listed
 from mctlib.signals.outcomes import PEOPLE, known_of
 from mctlib.sources.headers import LIKELY, word_of
@@ -21,16 +21,14 @@ from mctlib.tracking_plan.draft import OF_THE_TOOL, OFTEN, likely_path
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
 
-# Names of events, as `word_of` gives them: by which users leave, by which money comes in; and
-# values of tags that name nobody but ourselves.
+# Names of events, as `word_of` gives them: by which users leave, by which money comes in.
 LEAVES = (
     r"((account|user|profile|subscription|membership|konto|abo)_)?"
     r"(deleted?|removed?|churned?|cancell?ed|closed|geloscht|gekundigt)"
 )
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed|bezahlt|gekauft|pago).*"
-OURSELVES = r"(organic|direct|none|not_set|n_?a|null|unknown|internal|direkt|organisch)?"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
-GUESSED = ("steps", "activation", "conversion", "window", "sources", "aliases", "outcomes")
+GUESSED = ("steps", "activation", "conversion", "window", "sources", "outcomes")
 ALIKE = ("channel", "plan", "country", "role")  # columns in which users can be made alike
 MOST_STEPS, MOST_SEGMENTS, MOST_SIGNALS = 5, 12, 20
 SHOWN_EVENTS, FEW = 40, 5
@@ -158,8 +156,11 @@ def _activation(known: _Known) -> dict[str, Any]:
 
 def _attribution(known: _Known, named: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
     """None where no column names a partner. named: values by column."""
-    ours = _ours(known.log, named)
-    tags = [column for column, values in named.items() if set(values) - ours]
+    tags = [
+        column
+        for column, values in named.items()
+        if not all(NOBODY.fullmatch(value.lower()) for value in values)
+    ]
     asked = {
         "conversion": (known.paid or known.path[-1:])[0],
         "start": known.path[:1],
@@ -168,8 +169,7 @@ def _attribution(known: _Known, named: Mapping[str, Sequence[str]]) -> dict[str,
         "sources": tags,
         "steps": known.path,
     }
-    aliases = {"aliases": dict.fromkeys(sorted(map(str.lower, ours)), "")} if ours else {}
-    return asked | aliases if tags else None
+    return asked if tags else None
 
 
 def _signals(known: _Known) -> dict[str, Any] | None:
@@ -225,14 +225,6 @@ def _named(log: EventLog) -> dict[str, list[str]]:
     """What events say in each column that can name a partner; what people say is no touch."""
     levels = {column: _levels(log, f"event.{column}") for column in SOURCES}
     return {column: found for column, found in levels.items() if found}
-
-
-def _ours(log: EventLog, named: Mapping[str, Sequence[str]]) -> set[str]:
-    """What stands in these columns and names nobody but ourselves."""
-    ours = {v for values in named.values() for v in values if re.fullmatch(OURSELVES, word_of(v))}
-    if not all(log.missing_events([Step(ANY, {f"event.{column}": MISSING})]) for column in named):
-        ours.add(MISSING)  # as some tools write it
-    return ours
 
 
 def _unused(log: EventLog, named: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -23,7 +23,8 @@ from mctlib.runner.record import Report, RunRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
 MONTHS = "|".join(f"{pd.Timestamp(2000, month, 1):%B}" for month in range(1, 13))
-TIGHT = re.compile(rf"(?<=\d) (?=%|points|days|users|{MONTHS})")
+# "20 %", "6 April"; "day 11", "week 4", "version 4.2.0"
+TIGHT = re.compile(rf"(?<=\d) (?=%|\u00d7|points|days|users|{MONTHS})|(?<=day|eek|ion) (?=\d)")
 ANALYST = re.compile(r"\s*# For the analyst\b")
 TITLE, HEADING = re.compile(r"\s*# (.+)\n?"), re.compile(r"\s*## (.+)\n?")
 HEADER = "mct-header"  # class of what `report.header` shows
@@ -72,6 +73,7 @@ class Section:
     title: str = ""
     cells: list[Any] = field(default_factory=list)
     analyst: bool = False
+    unfolded: bool = False
     tells: str = ""
     html: str = ""
 
@@ -128,7 +130,8 @@ def _report(
             told = output.get("metadata", {}).get(SHOWN, {})
             if told.get("hero") and not report.error:
                 hero = output
-            section.tells = section.tells or told.get("tells", "")
+            section.tells = section.tells or told.get("tells", "").removesuffix(".")
+            section.unfolded |= told.get("unfolded", False) or bool(report.error)
         section.analyst |= HEADER in str(section.outputs)
         for cell in section.cells:
             if cell.cell_type == "code":

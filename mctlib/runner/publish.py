@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from mctlib.contract import DAY, ParameterError, as_timestamp
 from mctlib.eventlog.store_file import settle
 from mctlib.runner import pages
-from mctlib.runner.courses import courses, mark_restated
+from mctlib.runner.courses import courses, mark_restated, redefined
 from mctlib.runner.record import NAME, RunRecord
 
 RECORD = "run.json"
@@ -63,6 +63,7 @@ def write_pages(record: RunRecord, folder: Path, home: Path | None = None) -> No
     """
     past = runs_of(home)[0] if home else []
     mark_restated(record, past)
+    record.notes += redefined(record, past)
     pages.write_reports(record, folder, courses(record, past))
     (folder / RECORD).write_text(_facts(record), "utf-8")
     (folder / "index.html").write_text(pages.of_run(record, courses(record, past)), "utf-8")

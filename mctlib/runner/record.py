@@ -37,7 +37,7 @@ class RunRecord:
     """A run; `folder` holds its index.html. `fingerprint` identifies the loaded data.
 
     notes: what was mended, skipped or sent on the way. n_alerts, n_undelivered: new alerts, and
-    messages that did not arrive.
+    messages that did not arrive. definitions: what the tracking plan's labels meant.
     """
 
     pack: str
@@ -54,3 +54,4 @@ class RunRecord:
     notes: list[str] = field(default_factory=list)
     n_alerts: int = 0
     n_undelivered: int = 0
+    definitions: dict[str, str] = field(default_factory=dict)

@@ -93,7 +93,7 @@ def run_pack(
                 place = execute.Place(folder, project_root(), pack.timeout, store)
                 _execute(path, pack, reports, place, jobs or os.cpu_count() or 1, notes)
                 record = _record(path, pack, reports, started, data.load["fingerprint"])
-                record.notes = notes
+                record.notes, record.definitions = notes, _definitions(data)
                 with (folder / "log.txt").open("a", encoding="utf-8") as lines:
                     print(f"{_now()} run {record.status}, {record.seconds} s", file=lines)
                 publish.write_pages(record, folder, home)
@@ -112,7 +112,7 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
     found = next((r for r in record.notebooks if r.name == name and r.status == "good"), None)
     if not (found or pack.deliver):
         return
-    newest = resolved("latest", log)
+    newest = resolved("settled" if pack.as_of == "settled" else "latest", log)
     if as_timestamp(record.as_of) < as_timestamp(newest):
         if pack.alerts or pack.deliver:
             record.notes.append(f"Nothing is sent of {record.as_of}: the data go on to {newest}.")
@@ -181,6 +181,13 @@ def _record(
         versions={"python": python} | {name: version(name) for name in VERSIONS},
         notebooks=reports,
     )
+
+
+def _definitions(log: EventLog) -> dict[str, str]:
+    """What the words of the log's plan mean, by their labels."""
+    steps = [*log.meanings.values(), *log.planned_segments.values()]
+    said = {s.label: s.said({}) + (f" within {s.within}" if s.within else "") for s in steps}
+    return said | {metric.label: repr(metric) for metric in log.planned_metrics.values()}
 
 
 def _need_room(home: Path) -> None:

@@ -112,7 +112,7 @@ def _headlines(
             )
     if flattered is not None:
         endless = flattered["naive_risk_ratio"] == float("inf")
-        many = "no limit" if endless else f"{_times(flattered, 'naive_risk_ratio')}\u00d7"
+        many = "no limit" if endless else f"{_times(flattered, 'naive_risk_ratio')}{TIGHT}\u00d7"
         note = f"counted plainly {many}"
         found.append(_tile(answer, flattered, "vanity", verdict="not clear", note=note))
     return found
@@ -155,7 +155,7 @@ def _actions(
                 text=f"{text} {change} {noun}.",
                 role=_who(answer.candidates[best["signal"]]),
                 about="signal",
-                size=f"with it {_times(best)}\u00d7",
+                size=f"with it {_times(best)}{TIGHT}\u00d7",
             )
         )
     if harm is not None:

@@ -14,6 +14,7 @@ from mctlib import (
     time_to_activation,
 )
 from mctlib.contract import ParameterError
+from mctlib.eventlog.labels import named
 from mctlib.eventlog.steps import ANY, Step
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import SILENCE, frame_of
@@ -122,6 +123,32 @@ def test_a_segment_called_as_a_column_is_the_segment_and_filters_read_the_column
     assert log.segments("channel") == ["Ana", "all others"]
     assert log.segments("creators") == ["Creator partners", "all others"]
     assert log.counts(events=[Step("signed_up", {"channel": "ana"})])["n_users"].sum() == 2
+
+
+def test_a_value_that_is_a_segment_by_itself_is_called_by_its_label(log):
+    """In every question by its column; filters, and parameters that name it, take the value."""
+    ana = Step(ANY, {"channel": "ana"}, "ana", "Ana Media")
+    both = Step(ANY, {"channel": "ben", "platform": "ios"}, "both", "Ben on iOS")
+    ios = Step(ANY, {"platform": "ios"}, "phones", "iPhones")
+    log.planned_segments.update(ana=ana, both=both, phones=ios)
+    assert log.segments("channel") == ["(none)", "Ana Media", "ads", "ben"]
+    assert log.segments("platform") == ["(none)", "ios", "web"], "tracking speaks of platforms"
+    assert log.counts(events=["signed"], by="channel")["channel"].tolist() == [
+        "(none)",
+        "Ana Media",
+        "ads",
+    ]
+    funnel = diagnose_funnel(log, ["signed", "met"], as_of="2026-01-09", by="channel")
+    assert {"Ana Media"} == set(funnel.steps["segment"]) & {"ana", "Ana Media"}
+    assert log.counts(events=[Step("signed_up", {"channel": "ana"})])["n_users"].sum() == 2
+    ask = {"start": "signed", "activation": "met", "as_of": "2026-01-09", "by": "channel"}
+    for word in ("ana", "Ana Media"):
+        waits = time_to_activation(log, **ask, horizon="2d", reference=word)
+        assert set(waits.contrasts["reference"]) <= {"Ana Media"}
+    assert named(log.planned_segments, ["channel", "platform"], {"ana \u00b7 ios": 1, "x": 2}) == {
+        "Ana Media \u00b7 ios": 1,
+        "x": 2,
+    }
 
 
 def test_a_segment_that_is_not_there_names_the_nearest(log):

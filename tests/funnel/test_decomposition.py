@@ -161,7 +161,7 @@ def test_losses_are_told_although_nothing_moved():
     )
     assert result.news and result.finding == (
         "Lost iOS events hide 20.0 points: 60.0 % of users have \u201cb\u201d on record, "
-        "80.0 % with these."
+        "about 80 % with these."
     )
     assert result.actions[0].state == "", "always"
     assert result.tells["parts"] == "nothing beyond chance"

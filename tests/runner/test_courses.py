@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mctlib.headlines import Action, Against, Headline
-from mctlib.runner.courses import courses, line, mark_restated
+from mctlib.runner.courses import courses, line, mark_restated, redefined
 from mctlib.runner.pages import of_all, of_run, things
 from mctlib.runner.record import Report, RunRecord
 
@@ -66,8 +66,20 @@ def test_failed_and_later_runs_and_other_headlines_are_no_part_of_a_course():
 
 def test_what_was_asked_otherwise_is_named():
     before = run_of("2026-03-08", 20.2, parameters={"window": "7d"})
-    now = run_of("2026-03-15", 20.4, parameters={"window": "14d"})
-    assert course_of(before, now=now).since.endswith("asked otherwise: window")
+    now = run_of("2026-03-15", 20.4, parameters={"window": "14d", "change_by": "plan"})
+    assert course_of(before, now=now).since.endswith("asked otherwise: change by and window")
+
+
+def test_what_the_plan_means_otherwise_is_named():
+    before, now = run_of("2026-03-08", 20.2), run_of("2026-03-15", 20.4)
+    before.definitions = {"Hired": "hired within 7d", "Called": "called", "Gone": "gone"}
+    now.definitions = {"Hired": "hired within 14d", "Called": "called", "New": "new"}
+    (said,) = redefined(now, [before])
+    assert said.endswith("defines anew: \u201cGone\u201d, \u201cHired\u201d and \u201cNew\u201d.")
+    assert redefined(now, []) == redefined(now, [run_of("2026-03-08", 20.2)]) == []
+    assert redefined(now, [now]) == [], "a run of the same day is none before"
+    before.definitions = now.definitions
+    assert redefined(now, [before]) == []
 
 
 def test_a_number_that_grows_with_the_days_says_so():

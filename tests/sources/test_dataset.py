@@ -29,6 +29,33 @@ def files_of_the_store():
     return [re.sub(r"[0-9a-f]{16}", "*", name) for name in names]
 
 
+def test_aliases_mend_at_load_and_what_was_written_stays(project):
+    rows = "u,a,2026-01-05,Ann-Lee,\nu,a,2026-01-06,ann,ANN\nv,a,2026-01-07,direct,bob\n"
+    events = f"user_id,event,timestamp,utm_source,partner_id\n{rows}"
+    spend = "day,amount,partner_id\n2026-01-05,3,ANN-LEE\n"
+    described = "events: {path: e.csv, timezone: UTC}\nspend: {path: s.csv}"
+    name = project(described, e__csv=events, s__csv=spend)
+    assert sources.open_log(name).load["mended"] == {}
+    described += "\naliases: {ann-lee: ann, Direct: ''}"
+    log = sources.open_log(project(described, e__csv=events, s__csv=spend))
+    columns = "utm_source::VARCHAR, utm_source_written, partner_id::VARCHAR"
+    assert log.sql(f"SELECT {columns} FROM events ORDER BY timestamp").fillna(
+        ""
+    ).values.tolist() == [
+        ["ann", "Ann-Lee", ""],
+        ["ann", "", "ANN"],
+        ["direct", "", "bob"],
+    ]
+    assert log.table("spend")["partner_id"].tolist() == ["ann"]
+    load = json.loads(Path("outputs/store/x.load.json").read_text())
+    assert load["aliases"] == log.aliases == {"ann-lee": "ann", "Direct": ""}
+    assert load["mended"] == {
+        "events.utm_source": {"Ann-Lee": 1},
+        "spend.partner_id": {"ANN-LEE": 1},
+    }
+    assert "events.utm_source: 1 row with 1 spelling mended by aliases" in list(told(log.load))
+
+
 def test_load_accounts_for_every_row(project):
     shutil.copytree(EXPORTS / "canonical", "canonical")
     opened = sources.open_log(project(CANONICAL))
@@ -169,6 +196,18 @@ BAD_YAML = {
     "earliest": (
         "events: {path: e.csv}\nearliest: once",
         'data.x.yaml: earliest: "once" is neither a day (2026-06-30) nor a timestamp',
+    ),
+    "aliases of two partners": (
+        'events: {path: e.csv}\naliases: {Ann: a, " ann": b}',
+        'data.x.yaml: " ann" in aliases means "a" and "b"; case does not matter.',
+    ),
+    "an alias of an alias": (
+        "events: {path: e.csv}\naliases: {ann: anna, Anna: ann_lee}",
+        'data.x.yaml: "ann" in aliases means "anna", which means "ann_lee": write that.',
+    ),
+    "an alias of nothing": (
+        "events: {path: e.csv}\naliases: {'': a}",
+        "data.x.yaml: aliases hold an empty name; what names nobody needs no alias.",
     ),
     "a currency": (
         "events: {path: e.csv}\ncurrency: banana",

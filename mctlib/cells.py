@@ -42,13 +42,14 @@ class View(NamedTuple):
     rows: str = ""
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """These of the table, as far as anything is known."""
+        """These of the table, as far as anything is known; an interval stays with its estimate."""
         table = table.query(self.rows) if self.rows else table
         wanted: list[str] = []
         for column in self.columns:
             stem = column.removesuffix(" ±") or str(table.columns[0])
-            wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
-        return table[[column for column in wanted if column in table]].dropna(axis=1, how="all")
+            if stem in table and table[stem].notna().any():
+                wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
+        return table[[column for column in wanted if column in table]]
 
 
 def readable(

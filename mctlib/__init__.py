@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mctlib.attribution import RULES, Attribution, attribution_windows
     from mctlib.audit import Audit, audit_events
     from mctlib.contract import DataError, ParameterError
-    from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
+    from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, Ratio, daily_metric
     from mctlib.eventlog.event_log import EventLog
     from mctlib.eventlog.journeys import Journeys
     from mctlib.eventlog.spark import SparkLog
@@ -65,7 +65,14 @@ _HOME = {  # a name is loaded when it is first used: importing the package costs
     "mctlib.attribution": ("Attribution", "RULES", "attribution_windows"),
     "mctlib.audit": ("Audit", "audit_events"),
     "mctlib.contract": ("DataError", "ParameterError"),
-    "mctlib.eventlog.daily_metric": ("Count", "DailyMetric", "Mean", "Rate", "daily_metric"),
+    "mctlib.eventlog.daily_metric": (
+        "Count",
+        "DailyMetric",
+        "Mean",
+        "Rate",
+        "Ratio",
+        "daily_metric",
+    ),
     "mctlib.eventlog.event_log": ("EventLog",),
     "mctlib.eventlog.journeys": ("Journeys",),
     "mctlib.eventlog.spark": ("SparkLog",),

@@ -94,13 +94,23 @@ def read(path: Path, loader: type[OnceLoader] = OnceLoader) -> Any:
 
     Raises OSError and UnicodeDecodeError, and MarkedYAMLError for whatever else is wrong with it.
     """
+    return parse(text_of(path), loader)
+
+
+def text_of(path: Path) -> str:
+    """What stands in a YAML, see `read`."""
     with path.open("rb") as file:
         text = file.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise yaml.MarkedYAMLError(problem="it is larger than 1 MB, so it is no such file")
+    return text.decode("utf-8-sig")
+
+
+def parse(text: str, loader: type[OnceLoader]) -> Any:
+    """What the text of a YAML means, see `read`."""
     try:
-        return yaml.load(text.decode("utf-8-sig"), loader)
-    except (yaml.YAMLError, UnicodeDecodeError):
+        return yaml.load(text, loader)
+    except yaml.YAMLError:
         raise
     except Exception as error:  # what PyYAML stumbles over: 2026-13-01, !!int x
         raise yaml.MarkedYAMLError(problem=f"a value cannot be read ({error})") from None

@@ -40,7 +40,7 @@ from tests import (
 from tests.support.calibration import Row, coverage, page_of, rejections, within
 from tests.support.clusters import UNLIKE
 from tests.support.series import ar1, weeks_of
-from tests.support.weeks import false_alarms, found_in_time
+from tests.support.weeks import false_alarms, found_at_once, found_in_time
 
 N_ACCOUNTS = 40
 PAGE = Path(__file__).parents[1] / "outputs/calibration/index.html"
@@ -693,17 +693,33 @@ def alerts(n: int) -> list[Row]:
     rows = [
         Row(
             "Weekly alert, false ones a metric and week",
-            "season, trend, holiday",
+            "variance 1, 2 and 4 x, seasons of 6 and 12 %, trends, growth, a holiday",
             each,
             0.0,
             0.0065,
         ),
         Row("Weekly alert, weeks with any of 12", "the same", weeks, 0.0, 0.08),
     ]
-    for kind in ({}, {"phi": 2}, {"phi": 4}):
+    for kind in ({}, {"phi": 2}, {"phi": 4}, {"trend": -0.004, "growth": 0.005}):
         truth = f"a fall of 15 % that is called detectable, variance {kind.get('phi', 1)} x"
+        truth += ", a trend and growth" * ("trend" in kind)
         share = found_in_time(5 * few, **kind)
         rows.append(Row("Weekly alert, found within two weeks", truth, share, 0.85, 1.0))
+    return rows
+
+
+def detectable_falls(n: int) -> list[Row]:
+    """A fall of nine and of eleven tenths of what is printed: found less and more than 8 in 10.
+
+    Under a trend it is relative to the forecast of the line.
+    """
+    rows = []
+    for kind in ({}, {"phi": 2, "trend": -0.005}, {"phi": 2, "trend": 0.006}):
+        truth = f"variance {kind.get('phi', 1)} x, trend {100 * kind.get('trend', 0):+.1f} % a week"
+        for times, low, high in ((0.9, 0.5, 0.8), (1.1, 0.8, 1.0)):
+            share = found_at_once(n, times, **kind)
+            what = f"Found in its week: {times} x the detectable fall"
+            rows.append(Row(what, truth, share, low, high))
     return rows
 
 
@@ -742,6 +758,7 @@ ALL = (
     money,
     slowness,
     alerts,
+    detectable_falls,
     *calibration_arms.ALL,
     *calibration_attribution.ALL,
     *calibration_audit.ALL,

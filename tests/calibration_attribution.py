@@ -21,6 +21,9 @@ NULLS = {  # nothing is caused
     "touches in bursts, users unlike": World("bursts", spread=0.67),
     "users leave, and no row says so": World(leave=60.0, users=12000),
 }
+# Touches of users who leave unseen crowd into the time before, which turning them through the
+# whole time does not know: there the control is right to refuse now and then, but not often.
+WARY, USUAL = 0.2, 0.1
 CAUSED = {  # touches of one of four partners cause conversions
     "a touch in ten": World(cause=0.1),
     "a touch in ten, active users": World(cause=0.1, spread=0.67),
@@ -44,7 +47,12 @@ def own_time_idle(n: int) -> list[Row]:
         rows += [
             Row("Excess of the compared / attributed", name, float(share), -0.03, 0.03),
             at_most("Idle partner earns credit", name, np.mean(earns, axis=1)),
-            at_most("Refused by the backward control", name, [bool(x.refused) for x in found], 0.1),
+            at_most(
+                "Refused by the backward control",
+                name,
+                [bool(x.refused) for x in found],
+                WARY if world.leave else USUAL,
+            ),
         ]
     unseen = [compared(World("visits", spread=0.5).draw(seed)[0]) for seed in range(n // 4 + 1)]
     refused, apart = [bool(one.refused) for one in unseen], "touches in spells, no rows beside"

@@ -20,6 +20,7 @@ from mctlib.__main__ import main
 from mctlib.eventlog.build import owner
 from mctlib.runner.record import RunRecord
 from tests.support.project import SCRIPT, pack_of
+from tests.support.servers import http_server
 
 
 def call(*arguments):
@@ -266,13 +267,13 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
 # ---------------------------------------------------------------------------- alerts, the timeline
 
 
-def show(project, *alerts, pack="shown"):
+def show(project, *alerts, pack="shown", state="open"):
     """A run of a pack, whose scorecard shows these alerts."""
     folder = project / "outputs" / pack / "2026-03-31"
     (folder / "tables/scorecard").mkdir(parents=True)
     record = RunRecord(pack, "tiny", "2026-03-31", "good", "2026-04-01", 1.0, "", None, {}, [])
     (folder / "run.json").write_text(json.dumps(asdict(record)))
-    table = pd.DataFrame({"alert_id": alerts}, dtype=str)
+    table = pd.DataFrame({"alert_id": alerts}, dtype=str).assign(state=state)
     table.to_parquet(folder / "tables/scorecard/alerts.parquet")
     return folder
 
@@ -298,7 +299,10 @@ def test_an_act_is_written_down_of_an_alert_that_a_run_showed(project):
     shown = show(project, alert)
     done = call("alerts", "snooze", "tiny", alert, "--until", "2126-04-30", "--by", "ann")
     assert done.exit_code == 0, done.stderr
-    call("alerts", "ack", "tiny", alert)
+    assert done.stderr == "Note: in the run of 2026-03-31 it was open.\n"
+    shutil.rmtree(shown.parent)
+    show(project, alert, state="recovered")
+    assert "it was recovered, which acts do not" in call("alerts", "ack", "tiny", alert).stderr
     written = (project / "outputs/alerts/tiny.csv").read_text().splitlines()
     assert written[0] == "alert_id,day,act,until,by,role,what,week"
     assert [line.split(",")[2] for line in written[1:]] == ["snooze", "ack"]
@@ -353,6 +357,19 @@ def test_a_row_of_the_timeline_is_added_to_its_file(project):
         data.write_text(before)
 
 
+@pytest.mark.parametrize(("status", "beats"), [("good", 1), ("failed", 0)])
+def test_a_heart_beats_after_a_good_run_alone(project, monkeypatch, status, beats):
+    record = RunRecord("weekly", "tiny", "2026-03-31", status, "2026-04-01", 1.0, "", None, {}, [])
+    monkeypatch.setattr("mctlib.runner.run.run_pack", lambda *_, **__: record)
+    with http_server() as received:
+        monkeypatch.setenv("HEARTBEAT_URL", received.address)
+        done = call("run", "params/weekly.yaml", "--heartbeat", "HEARTBEAT_URL")
+    assert (done.exit_code, received) == (0 if beats else 1, ["/hook"] * beats)
+    monkeypatch.delenv("HEARTBEAT_URL")
+    done = call("run", "params/weekly.yaml", "--heartbeat", "HEARTBEAT_URL")
+    assert ("the heartbeat (HEARTBEAT_URL) could not be called" in done.stderr) == bool(beats)
+
+
 def test_the_commands_of_the_schedules_are_commands():
     """Every line of params/schedules/ that calls this package is one that click can read."""
     folder = Path(__file__).parents[1] / "params/schedules"
@@ -360,6 +377,8 @@ def test_the_commands_of_the_schedules_are_commands():
     called = re.findall(r"python -m mctlib ([^\n\"]+)", text)
     called.append(" ".join(re.search(r"^CMD \[(.*)\]", text, re.M)[1].replace('"', "").split(", ")))
     assert len(called) >= 5
+    weekly = "run params/weekly.yaml --fail-on undelivered"
+    assert sum(line.startswith(weekly) for line in called) == 3, "cron, systemd and container agree"
     for line in called:
         words = line.rstrip(").").split()
         group = main

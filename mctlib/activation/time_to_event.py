@@ -68,28 +68,21 @@ HAZARDS = ("hazard_ratio ±", "logrank_pvalue", "ph_pvalue")
 class Activation(Result):
     """Answer of `time_to_activation`.
 
-    ``curve``: one row a segment and day, every horizon / 180 and at every step where there are no
-    more; up to the segment's horizon_days. A row's values are exact.
-
-    ======================= ===== ===========================================================
+    ======================= ===== ==================================================================
     column                  unit  meaning
-    ======================= ===== ===========================================================
-    segment, days
+    ======================= ===== ==================================================================
+    ``curve``                     one row a segment and day, every horizon / 180 and at every step
+                                  where there are no more, up to horizon_days; values are exact
     activated_rate ±        0-1   activated by that day
     n_at_risk               users in view whose clock runs for at least that long
-    ======================= ===== ===========================================================
-
-    ``summary``: one row a segment; n_users is the sum of the next four.
-
-    ======================= ===== ===========================================================
+    ``summary``                   one row a segment; n_users is the sum of the next four
     n_activated             users
     n_competing             users left before
-    n_censored              users still waiting at as_of, or when they went out of view, sooner
-                                  than the horizon
+    n_censored              users still waiting at as_of, or when they went out of view, sooner than
+                                  the horizon
     n_not_activated         users waited through the whole horizon
-    horizon_days            days  where the following are read: the horizon, or the last day to
-                                  which 10 users were followed and still waiting
-                                  (`stats.supported_until`)
+    horizon_days            days  where the following are read: the horizon, or the last to which 10
+                                  users were followed and still waiting
     activated_rate ±        0-1   activated by then
     p25_days ±, ...         days  by which a quarter, half (median_days ±) and three quarters
                                   (p75_days ±) have activated; NaN: not reached
@@ -98,31 +91,20 @@ class Activation(Result):
     further_rate ±          0-1   would activate in another third of the time seen, if the last
                                   third's pace went on
     never_rate ±            0-1   not activated, where flat
-    ======================= ===== ===========================================================
-
-    ``contrasts``: segment against reference, until the shorter of the two horizon_days.
-
-    ======================= ===== ===========================================================
-    rmst_difference_days ±  days  more (+) or fewer days not activated, with the pvalue of that
-                                  interval and its qvalue (false discovery rate, all segments);
-                                  a segment is named by these
+    ``contrasts``                 segment against reference, until the shorter horizon_days
+    rmst_difference_days ±  days  more (+) or fewer days not activated, with pvalue, qvalue (false
+                                  discovery rate, all segments); a segment is named by these
     difference_rate ±       0-1   activated by then: segment minus reference
     risk_ratio ±            x     segment over reference; NaN where nobody is
     hazard_ratio ±          x     of the users still there; above 1: sooner
     logrank_pvalue                of the same users, over the whole of the curves
     ph_pvalue                     whether the ratio changes with time
-    ======================= ===== ===========================================================
-
-    ``overall``: one row, the log-rank test of all segments at once (statistic, df, pvalue).
-
-    ``adjusted``: hazard ratios, other things equal; empty without ``adjust`` and ``strata``.
-
-    ======================= ===== ===========================================================
+    ``overall``                   one row, the log-rank test of all segments (statistic, df, pvalue)
+    ``adjusted``                  other things equal; empty without ``adjust`` and ``strata``
     covariate, level              compared with ``reference``, another level
     n_users                 users of the level
-    hazard_ratio ±          x     as in ``contrasts``, with pvalue, qvalue (over the table) and
-                                  ph_pvalue
-    ======================= ===== ===========================================================
+    hazard_ratio ±          x     as in contrasts, with pvalue, qvalue (over the table), ph_pvalue
+    ======================= ===== ==================================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %); NaN below 10 accounts.
     """

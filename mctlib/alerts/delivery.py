@@ -24,6 +24,7 @@ from mctlib.alerts.messages import BACK, LEVEL, NEWS, STILL, Item, Message, item
 from mctlib.scorecard.narrative_first import WAITING
 
 TRIES, PAUSE, TIMEOUT = 3, 1.0, 10.0  # of one message: times, seconds between them, and of each
+LONG = 60.0  # seconds for a mail, whose pages may be large
 AGAIN = (408, 425, 429)  # answers below 500 that may be other the next time
 FORMS = {"slack": messages.as_slack, "teams": messages.as_teams}
 HOSTS = {
@@ -98,7 +99,13 @@ def _send_due(
         done.n_new += sum(what == NEWS for _, what in told)
         if items:
             who = alerts.loc[alerts["role"] == role, "who"].iloc[0]
-            _send(post, role, message_of(str(who), items, post.link, post.about), done, **more)
+            _send(
+                post,
+                role,
+                message_of(str(who), items, post.link, post.about, post.dataset),
+                done,
+                **more,
+            )
 
 
 def due(
@@ -106,7 +113,8 @@ def due(
 ) -> list[tuple[dict[str, Any], str]]:
     """What a role has not been told: new alerts, recovered ones once, weekly what is still open.
 
-    New is what nobody was told of and nobody acted on, however long it is open.
+    New is what nobody was told of and nobody acted on, however long it is open. Of what was over
+    and is open again nothing is said in its first week.
     """
     found = []
     for alert in alerts[alerts["role"] == role].to_dict("records"):
@@ -115,8 +123,8 @@ def due(
         if alert["state"] in (BACK, LEVEL):
             if told & {NEWS, STILL} and not told & {BACK, LEVEL}:
                 found.append((alert, alert["state"]))
-        elif alert["state"] in WAITING:
-            if alert["state"] == NEWS and not told and not alert["reopened"]:
+        elif alert["state"] in WAITING and alert["again_on"] != pd.Timestamp(week):
+            if alert["state"] == NEWS and not told and pd.isna(alert["again_on"]):
                 found.append((alert, NEWS))
             elif (role, name, STILL, week) not in taken and (role, name, NEWS, week) not in taken:
                 found.append((alert, STILL))
@@ -299,7 +307,13 @@ def notify(variable: str, url: str, title: str, body: str, files: list[Path]) ->
         raise Undelivered(f"{variable} holds no address that apprise knows")
     attached = [str(path) for path in files] or None
     form = apprise.NotifyFormat.HTML
-    if not sender.notify(title=title, body=body, body_format=form, attach=attached):
+    sent: list[Any] = []
+    asked: dict[str, Any] = {"title": title, "body": body, "body_format": form, "attach": attached}
+    try:
+        within(LONG, lambda: sent.append(sender.notify(**asked)))
+    except TimeoutError:
+        raise _Later(f"the server of {variable} came to no end in {LONG:.0f} s") from None
+    if not any(sent):
         raise _Later(f"apprise could not deliver to {variable}")
 
 

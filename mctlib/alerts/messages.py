@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -14,12 +15,20 @@ import pandas as pd
 from mctlib.headlines import TIGHT, named
 from mctlib.phrases import called
 from mctlib.results import MIN_USERS
-from mctlib.scorecard.narrative_first import moved, standing
+from mctlib.scorecard.narrative_first import moved, question, standing
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
 TEAMS_BYTES = 27_000  # of 28 KB that are taken
 ACT, DONE = "\u25b2", "\u25cf"
 NEWS, STILL, BACK, LEVEL = "open", "still open", "recovered", "new level"  # what an item says
+# of a message by what its first item says: words before it in a mail, a mail's edge, a card's style
+LOOKS = {
+    NEWS: ("New alert", "#d55e00", "warning"),
+    STILL: ("Still open", "#626e7a", "emphasis"),
+    BACK: ("Back", "#0b5c96", "good"),
+    LEVEL: ("A new level", "#0b5c96", "emphasis"),
+}
+QUIET = 'style="color:#525e6b;font-size:14px"'
 CHAT_MARKS = re.compile(r"([\\`*_\[\]~|])")
 
 
@@ -43,6 +52,20 @@ class Message:
     items: tuple[Item, ...]
     link: str
     foot: str
+
+    @property
+    def head(self) -> str:
+        """Its first line where it is a card."""
+        first, n = self.items[0], len(self.items)
+        if first.what == STILL and n > 1:
+            return f"Still open: {n}"
+        return f"{mark(first)} {first.title}{f' and {n - 1} more' if n > 1 else ''}"
+
+    def titled(self) -> Iterator[tuple[Item, str]]:
+        """Items, and the title of each that the head does not say."""
+        for i, item in enumerate(self.items):
+            said = i == 0 and item.title in self.head
+            yield item, "" if said else f"{mark(item)} {item.title}"
 
     @property
     def text(self) -> str:
@@ -87,10 +110,15 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     said = reasons[reasons["alert_id"] == alert["alert_id"]]
     top = next(iter(said.to_dict("records")), {"n_answers": 0, "n_no": 0})
     others = top["n_no"] - top["n_answers"]
+    if alert["cause"] == "mix":
+        size = f"{100 * alert['mix_change']:+.0f}{TIGHT}%"
+        facts.append(("Mix", f"who the users are would alone have made {size}"))
     if top["n_answers"] >= MIN_USERS and (others == 0 or others >= MIN_USERS):
         facts.append(
             ("Users say", f"“{top['reason']}”, {top['n_answers']:.0f} of {top['n_no']:.0f}")
         )
+    elif ask := question(alert):
+        facts.append(("Ask users", ask))
     facts.append(("Who", str(alert["who"])))
     return Item(alert["alert_id"], what, moved(alert), _number(alert), tuple(facts))
 
@@ -125,14 +153,16 @@ def _number(alert: Mapping[str, Any]) -> str:
     return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
 
 
-def message_of(role: str, items: Sequence[Item], link: str, about: str) -> Message:
+def message_of(role: str, items: Sequence[Item], link: str, about: str, dataset: str) -> Message:
     """All that a role is told by a run, the new first."""
     order = {NEWS: 0, BACK: 1, LEVEL: 1, STILL: 2}
     items = sorted(items, key=lambda item: order[item.what])
     first, n = items[0], len(items) - 1
     more = f" and {n} more" if n else ""
     prefix = {NEWS: "[act] ", STILL: "[open] "}.get(first.what, "[back] ")
-    foot = f"{about}, sent once. {', '.join(item.alert_id for item in items[:5])}"
+    foot = f"{about}, sent once. {', '.join(item.alert_id for item in items[:5])}."
+    if first.what == NEWS:
+        foot += f" Seen it? python -m mctlib alerts ack {dataset} {first.alert_id}"
     return Message(role, f"{prefix}{first.title}{more} \u00b7 {role}", tuple(items), link, foot)
 
 
@@ -159,7 +189,7 @@ def as_slack(message: Message) -> dict[str, Any]:
     def plain(text: str) -> str:
         return cut(html.escape(text, quote=False), SLACK_TEXT)
 
-    head = {"type": "plain_text", "text": cut(message.subject, SLACK_HEADER)}
+    head = {"type": "plain_text", "text": cut(message.head, SLACK_HEADER)}
     blocks: list[dict[str, Any]] = [{"type": "header", "text": head}]
     end: list[dict[str, Any]] = []
     if message.link:
@@ -168,10 +198,11 @@ def as_slack(message: Message) -> dict[str, Any]:
         end.append({"type": "actions", "elements": [element]})
     foot = {"type": "mrkdwn", "text": plain(message.foot)}
     end.append({"type": "context", "elements": [foot]})
-    for i, item in enumerate(message.items):
-        text = f"*{mark(item)} {plain(item.title)}*\n{plain(item.number)}".strip()
+    for i, (item, title) in enumerate(message.titled()):
+        text = f"{f'*{plain(title)}*' if title else ''}\n{plain(item.number)}".strip()
         block: dict[str, Any] = {"type": "section"}
-        block["text"] = {"type": "mrkdwn", "text": cut(text, SLACK_TEXT)}
+        if text:
+            block["text"] = {"type": "mrkdwn", "text": cut(text, SLACK_TEXT)}
         if item.facts:
             block["fields"] = [
                 {"type": "mrkdwn", "text": cut(f"*{name}*\n{plain(value)}", 1900)}
@@ -181,8 +212,10 @@ def as_slack(message: Message) -> dict[str, Any]:
             more = f"and {len(message.items) - i} more"
             blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": more}})
             break
-        blocks.append(block)
-    return {"text": plain(message.subject), "blocks": [*blocks, *end]}
+        if len(block) > 1:
+            blocks.append(block)
+    short = f"{message.head}. {message.items[0].number} For: {message.role}."
+    return {"text": plain(short), "blocks": [*blocks, *end]}
 
 
 def as_teams(message: Message) -> dict[str, Any]:
@@ -201,12 +234,14 @@ def _card(message: Message, n: int) -> dict[str, Any]:
         words = CHAT_MARKS.sub(r"\\\1", cut(text, 2000))
         return {"type": "TextBlock", "text": words, "wrap": True, **more}
 
-    title = block(message.subject, size="Large", weight="Bolder")
+    title = block(message.head, size="Large", weight="Bolder")
+    style = LOOKS[message.items[0].what][2]
     body: list[dict[str, Any]] = [
-        {"type": "Container", "style": "warning", "bleed": True, "items": [title]}
+        {"type": "Container", "style": style, "bleed": True, "items": [title]}
     ]
-    for item in message.items[:n]:
-        body.append(block(f"{mark(item)} {item.title}", weight="Bolder"))
+    for item, words in islice(message.titled(), n):
+        if words:
+            body.append(block(words, weight="Bolder"))
         if item.number:
             body.append(block(item.number))
         facts = [{"title": name, "value": cut(value, 1000)} for name, value in item.facts]
@@ -232,22 +267,33 @@ def _card(message: Message, n: int) -> dict[str, Any]:
 
 def as_mail(message: Message, picture: str = "") -> str:
     """HTML for mail programs: plain tables, inline styles, 600 px; a picture by its file's name."""
-    cells = []
+    first = message.items[0]
+    word, edge, _ = LOOKS[first.what]
+    cells = [f"<p {QUIET}>{word} \u00b7 for you as <b>{html.escape(message.role)}</b></p>"]
+    shown = f'<img src="cid:{picture}" alt="The numbers by week" width="552">' if picture else ""
     for item in message.items:
+        size = 24 if item.what == NEWS else 17
         cells.append(
-            f"<p><b>{mark(item)} {html.escape(item.title)}</b><br>{html.escape(item.number)}</p>"
+            f'<h1 style="font-size:{size}px;margin:0 0 6px">{html.escape(item.title)}</h1>'
+            f'<p style="font-size:17px;margin:0 0 12px">{html.escape(item.number)}</p>'
         )
+        if item is first:
+            cells.append(shown)
         rows = "".join(
-            f'<tr><td style="padding:2px 12px 2px 0;color:#525e6b">{html.escape(name)}</td>'
+            f'<tr><td {QUIET} valign="top" nowrap>{html.escape(name)}&ensp;</td>'
             f"<td>{html.escape(value)}</td></tr>"
             for name, value in item.facts
         )
-        cells.append(f"<table>{rows}</table>" if rows else "")
-    shown = f'<p><img src="cid:{picture}" alt="The numbers by week" width="560"></p>'
-    link = html.escape(message.link, quote=True)
-    opened = f'<p><a href="{link}">Open the scorecard</a></p>' if message.link else ""
+        cells.append(f'<table style="font-size:15px">{rows}</table>' if rows else "")
+    if message.link:
+        button = "background:#0b5c96;color:#ffffff;padding:11px 18px;text-decoration:none"
+        link = f'href="{html.escape(message.link, quote=True)}" style="{button}"'
+        cells.append(f"<p><a {link}>Open the scorecard</a></p>")
+    before = cut(f"{first.number} {'. '.join(value for _, value in first.facts)}", 200)
     return (
-        '<table width="600" style="font-family:sans-serif;font-size:15px;color:#1b2430"><tr><td>'
-        f"<h2>{html.escape(message.subject)}</h2>{''.join(cells)}{shown if picture else ''}{opened}"
-        f'<p style="color:#525e6b;font-size:13px">{html.escape(message.foot)}</p></td></tr></table>'
+        f'<div style="display:none;max-height:0;overflow:hidden">{html.escape(before)}</div>'
+        '<table width="600" align="center" style="width:100%;max-width:600px;background:#ffffff;'
+        f'color:#1b2430;font-family:sans-serif;font-size:15px;border-top:5px solid {edge}">'
+        f'<tr><td style="padding:20px 24px">{"".join(cells)}'
+        f"<p {QUIET}>{html.escape(message.foot)}</p></td></tr></table>"
     )

@@ -208,7 +208,6 @@ def read_tags(
     log: EventLog,
     by: str,
     sources: str | Sequence[str],
-    aliases: Mapping[str, str] | None,
     end: int,
 ) -> Tags:
     """What names a partner: columns, the spend table's partners, aliases and answers up to end."""
@@ -225,10 +224,10 @@ def read_tags(
     known = {name.lower(): name for name in paid}
     # an alias that names a partner of the spend table does so in the table's spelling
     spelt = {
-        str(alias).strip().lower(): known.get(str(name).strip().lower(), str(name).strip())
-        for alias, name in (aliases or {}).items()
+        alias.strip().lower(): known.get(name.strip().lower(), name.strip())
+        for alias, name in log.aliases.items()
     }
-    known |= spelt
+    known |= {name.lower(): name for name in spelt.values() if name} | spelt
     return Tags(by, asked, known, *_heard(log, asked, known, end))
 
 

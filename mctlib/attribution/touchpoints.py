@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -10,13 +11,17 @@ import numpy as np
 import pandas as pd
 from numba import njit, types
 
-from mctlib.contract import MISSING
+from mctlib.contract import MISSING, SOURCES
 from mctlib.eventlog.journeys import NEVER, NOWHERE, Journeys
 
 # Before the name of a question, as a source: what the user answered names the partner.
 SURVEY = "survey:"
 # A utm_source that no alias resolves; not the same as no touch.
 UNRESOLVED = "(unresolved utm)"
+# Words of tags that name nobody but ourselves, unless an alias says otherwise.
+NOBODY = re.compile(
+    r"\W*(organic|direct|none|not[\s_-]?set|n\W?a|null|unknown|internal|direkt|organisch)\W*"
+)
 # Why a touch earns nothing; where several reasons hold, the later one of the first three is said.
 LEFT_OUT = (
     "after the user's first conversion",
@@ -181,6 +186,8 @@ class Tags:
         if not word:
             return Meaning()
         known = self.known.get(word.lower())
+        if known is None and self.by in SOURCES and NOBODY.fullmatch(word.lower()):
+            known = ""
         if known == "":
             return Meaning(ours=True)
         spare = self._told(word) if source == "promo_code" else UNRESOLVED

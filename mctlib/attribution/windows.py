@@ -50,67 +50,48 @@ EXCESS = ("n_excess ±", "removal_effect ±")
 class Attribution(Result):
     """Answer of `attribution_windows`; partners stand in a column named as its ``by``.
 
-    ====================== ===== ===================================================================
-    column                 unit  meaning
-    ====================== ===== ===================================================================
-    ``credit``                   one row a partner, rule and window
-    credit                       conversions
-    credit_share ±         0-1   of all attributed conversions
-    rank ±                       NaN below 30 conversions at the reference window
-    credit_amount          money what the credited conversions bring
-    ``windows``                  one row a window
-    n_attributed                 conversions with a touch within the window
-    n_compared                   after a touch that came after the start, of users whose own time
-                                 since then has other moments to compare with
-    n_brought                    after the touch that brought the user (the last up to the start)
-    n_late, late_rate ±    0-1   attributed at the longest window, last touch older than this one
-    n_excess ±                   of attributed - brought, beyond chance: what the compared show,
-                                 projected to all; NaN where fewer than half are compared
-    dilution_rate ±        0-1   1 - n_excess / (attributed - brought)
-    placebo_rate ±         0-1   the same looking back, after conversions: what touches cannot cause
-    admissible                   holds enough of the excess, and wider ones add none
-    usable                       these; one alone with its neighbours, where the one in use is near
-    ``stability``                one row a rule and window, of partners with 30 conversions or more
-    kendall_tau                  tau-b of the partners' credit against the reference window's
-    top_partner, top_rate  0-1   in how many bootstrap draws it is the top
-    ``partners``                 at the reference window: who touched users at risk or cost money
-    spend_amount           money in the days of the counted conversions
-    n_attributed, n_compared, n_brought, n_excess ± : as of windows, with any of its touches
-    n_credited                   linear, or the first rule given
-    removal_effect ±       0-1   share of the conversions lost without it (Markov chain, if asked)
-    n_beyond_chance ±                   of the compared, beyond the users' own chance
-    credit_amount ±        money what the credited conversions bring
+    ====================== =========================================================================
+    ``credit``             one row a partner, rule and window
+    credit, credit_share ± conversions, their share of all attributed; credit_amount: their money
+    rank ±                 NaN below 30 conversions at the reference window
+    ``windows``            one row a window
+    n_attributed           conversions with a touch within the window; n_brought: after the touch
+                           that brought the user (the last up to the start)
+    n_compared             after a touch that came after the start, of users whose own time since
+                           then has other moments to compare with
+    n_late, late_rate ±    attributed at the longest window, last touch older than this one
+    n_excess ±             of attributed - brought, beyond chance, as the compared show; NaN where
+                           fewer than half are compared
+    dilution_rate ±        1 - n_excess / (attributed - brought)
+    placebo_rate ±         the same looking back, after conversions: what touches cannot cause
+    admissible, usable     holds enough of the excess, and wider ones add none; usable are these,
+                           one alone with its neighbours, where the one in use is near
+    ``stability``          one row a rule and window, of partners with 30 conversions or more
+    kendall_tau            tau-b of their credit against the reference window's; top_rate: in what
+                           share of the bootstrap draws top_partner is the top
+    ``partners``           at the reference window: who touched users at risk or cost money; spend,
+                           and n_attributed ... n_excess ± as of windows, with any of its touches
+    n_credited             linear, or the first rule given; n_beyond_chance ±: of the compared
+    removal_effect ±       share of the conversions lost without it (Markov chain, if asked)
     cost_amount ±          money spent per credited conversion; NaN below 30 conversions
-    roi ±                        (n_excess x what its credited conversions bring on average - spend)
-                                 / spend; where half of n_attributed are compared, the control ran
-    verdict                      of touches after the start: earns credit, below background (the
-                                 interval of n_beyond_chance holds no 0), shows no effect,
-                                 conversions follow (the control could not run), too few
-                                 conversions (< 30), cannot be told
-    brings                       how users convert whom it brought, see ``brought``
-    ``brought``                  partners that brought users, at the reference window
-    n_users, n_converted         users, those who convert within the window
-    n_expected                   of as many users whom nobody brought, at the same age and week
-    difference_share ±            (converted - expected) / users
-    cost_amount            money spent per user who converted; NaN below 30
-    verdict                      brings users who convert more, as others, less; cannot be told
-    ``late``                     one row a partner ("all": any touch) and window_days
-    n_converted                  attributed
-    late_rate ±            0-1   of all beyond chance or expected at the longest window, comes later
-    ``budget``                   one row a window and partner that cost money
-    budget_amount ±        money all that was spent, shared out by credit
-    change_amount          money budget_amount - spend_amount
-    ``flips``                    kind, conclusion: sure here (97.5 % of the draws), contrary there
-    ``approaches``               one row an approach and partner ("all": together)
-    n_credited, n_alike          conversions it credits; those that multi-touch credits alike
-    n_extra, n_missing           that only it credits to the partner; that only multi-touch does
-    missing_value_amount   money what n_missing stands for
-    ``touches``                  touch (named by which source, or left out and why), n_touches
-    ``conflicts``                stands (source), partner, overruled, overruled_partner, n_touches
-    ====================== ===== ===================================================================
+    roi ±                  (n_excess x what a credited one brings - spend) / spend; where half
+                           of n_attributed are compared and the control ran
+    verdict                of touches after the start: earns credit, below background (no 0 in
+                           n_beyond_chance ±), shows no effect, conversions follow (no control could
+                           run), too few conversions (< 30), cannot be told
+    ``brought``            partners that brought users, at that window, and their verdict (brings)
+    n_expected             of as many users whom nobody brought, at the same age and week
+    difference_share ±     (converted - expected) / users; cost_amount: spent per user who converted
+    ``late``               n_converted by window_days; late_rate ±: of all beyond chance or expected
+    ``budget``             one row a window and partner: all that was spent, shared out by credit
+    ``flips``              kind, conclusion: sure here (97.5 % of the draws), contrary there
+    ``approaches``         n_credited by an approach; n_alike: multi-touch alike, n_extra: only
+                           this, n_missing: only multi-touch (missing_value_amount)
+    ``touches``            n_touches by what named them, or left them out; ``conflicts``: by what
+                           stands (source), partner, overruled and overruled_partner
+    ====================== =========================================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), missing below 10 buckets of users at risk.
-    Tables with money say its ``currency``, "" where the data YAML names none.
     """
 
     credit: pd.DataFrame
@@ -147,7 +128,6 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
     seed: int,
     reference: str | None = None,
     touches: Any = None,
-    aliases: Mapping[str, str] | None = None,
     start: Any = None,
     competing: Any = None,
     value: float | str | None = None,
@@ -171,9 +151,9 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         Last observed moment (a bare day means its end, UTC); of credit's bootstrap.
     rules, half_life : list of str, str
         Some of `RULES` (`credit_rules.weight`, `markov.removal`); the half-life of time_decay.
-    by, sources, aliases : str, list of str, dict
+    by, sources : str, list of str
         The partners' column; for partner_id what names them, in a conflict the first (also
-        "survey:<question>"), and spelling -> partner, "" for ourselves (`touchpoints.Tags`).
+        "survey:<question>"). `EventLog.aliases` says whom other words mean (`touchpoints.Tags`).
     touches, start, competing : str, list of str, or Step, optional
         Events that can be a touch (default: any), that put users at risk (any), that end it.
     value : float or str, optional
@@ -205,7 +185,7 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         competing=competing,
         touches=ANY if touches is None else touches,
     )
-    tags = read_tags(log, partner, sources, aliases, log.as_of(as_of))
+    tags = read_tags(log, partner, sources, log.as_of(as_of))
     touched = touch_steps(events.pop("touches"), tags)
     zones = read_zones(log, events["conversion"], touched)
     clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)

@@ -14,8 +14,9 @@ from mctlib.audit import narrative, narrative_first
 from mctlib.audit.answers import answers_table
 from mctlib.audit.counting import count_all, day_steps, heard, known_columns, read_question
 from mctlib.audit.identity import clocks_table, identity_table
+from mctlib.audit.late_start import count_days
 from mctlib.audit.narrative import Told
-from mctlib.audit.partners import aliases_of, conflicts_table, partners_table
+from mctlib.audit.partners import aliases_of, conflicts_table, mending, partners_table
 from mctlib.audit.plan_kept import presence_table, violations_table
 from mctlib.audit.verdicts import (
     CORRECTABLE,
@@ -54,6 +55,7 @@ class Audit(Result):
     completeness_rate ± 0-1  share of them whose event is there, delays allowed for
     app_version              the first version that loses, where versions tell it from others
     since, until             first day of the week in which that began, and ended; "" not dated
+    until_version            the version that ended it
     correction_ratio ±  x    by which the number is too low there
     moves_rate          0-1  what is missing of the whole number in that time, below 0
     owner                    team and role of the plan
@@ -67,7 +69,9 @@ class Audit(Result):
     ``answers``: `answers.answers_table`. ``identity``, ``clocks``: `identity`. ``outages``:
     micro_conversion, day, n_days, n_expected. ``partners``, ``conflicts``: `partners`.
     ``unknown``: micro_conversion, n_users, n_events, n_alone: events of which the server has no
-    record. ``labels``: of the micro-conversions. ``aliases``: the mending map of partners' names.
+    record. ``labels``: of the micro-conversions. ``aliases``: names
+    of partners as they are written -> the partner meant; ``mending``: they and those that are there
+    as lines of the data YAML.
     """
 
     verdicts: pd.DataFrame
@@ -86,6 +90,7 @@ class Audit(Result):
     unknown: pd.DataFrame
     labels: Mapping[str, str]
     aliases: Mapping[str, str]
+    mending: str
 
     main: ClassVar[str] = "verdicts"
     first: ClassVar[tuple[str, ...]] = (
@@ -145,7 +150,8 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     if len(names) > MOST:
         raise ParameterError(f"plan: {len(names)} micro-conversions; {MOST} is the most at once.")
     until = log.as_of(as_of)
-    asked, delays = read_question(log, steps, plan, until)
+    days = count_days(log, until)
+    asked, delays = read_question(log, steps, plan, until, days)
     counts = log.reduce(
         partial(count_all, asked=asked),
         events=[*steps, Step(ANY), *day_steps(log)],
@@ -170,13 +176,13 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "answers": answers_table(told_of, names),
         "identity": identity_table(log.load),
         "clocks": clocks_table(log, later, until),
-        "outages": outages(log, dict(zip(names, steps)), until),
+        "outages": outages(days, dict(zip(names, steps)), until),
         "partners": partners_table(log, until),
         "conflicts": conflicts_table(log, until),
         "unknown": _unknown(counts["server"], names),
     }
     days_99 = delays.days_99 if delays.curves else None
-    told = Told(tables, plan, days_99, log.load["n_users"], asked, unheard)
+    told = Told(tables, plan, days_99, log.load["n_users"], asked, unheard, counts["before"])
     return Audit(
         **tables,
         **narrative_first.read_first(told),
@@ -184,7 +190,8 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         rule=narrative.rule(told),
         caveats=(*log.caveats(as_of), *narrative.caveats(told)),
         labels={name: each.label for name, each in plan.micro_conversions.items()},
-        aliases=aliases_of(tables["partners"]),
+        aliases=(proposed := aliases_of(tables["partners"])),
+        mending=mending(proposed, log.aliases),
     )
 
 
@@ -220,6 +227,7 @@ def _rows(found: Mapping[int, Sequence[Said]], plan: Plan) -> Iterator[dict[str,
                 "app_version": part.app_version,
                 "since": week_day(part.since) if lost else "",
                 "until": week_day(part.until) if lost else "",
+                "until_version": part.until_version if lost else "",
                 **interval_columns("correction_ratio", *ends),
                 "moves_rate": said.moved,
                 "owner": " \u00b7 ".join(filter(None, who)),

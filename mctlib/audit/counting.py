@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mctlib import contract
 from mctlib.audit.delays import Delays, read_delays
+from mctlib.audit.late_start import read_late_start
 from mctlib.audit.verdicts import ENOUGH
 from mctlib.audit.volumes import count_volumes
 from mctlib.audit.witnesses import (
@@ -39,9 +41,9 @@ UNSETTLED = 14 * DAY_US  # of users of whom nothing says whether they came befor
 
 
 def read_question(
-    log: EventLog, steps: Sequence[Step], plan: Plan, until: int
+    log: EventLog, steps: Sequence[Step], plan: Plan, until: int, days: pd.DataFrame
 ) -> tuple[Asked, Delays]:
-    """What the walk holds rows against, and how late they come."""
+    """What the walk holds rows against, and how late they come; ``days``: of `count_days`."""
     records = read_records(log, steps, plan, until)
     by_day = read_by_day(log, steps, records)
     records = records.by_day([*by_day], tuple(chain(*log.day_resolution.values())))
@@ -53,10 +55,16 @@ def read_question(
     delays = read_delays(log, seen)
     start = list(plan.micro_conversions).index(plan.start) if _starts(plan) else -1
     begin = int(log.first_event.value // 1000)
+    implied = read_implied(steps, plan)
+    witnessed: dict[int, Sequence[Any]]
+    witnessed = {bit: [n for b in by for n in steps[b].names] for bit, by in implied.items()}
+    for bit in known.tolist():
+        mine = (records.what == bit) & (records.kind == BACKEND)
+        witnessed[bit] = records.time[mine] // DAY_US
     asked = Asked(
         steps=steps,
         records=records,
-        implied=read_implied(steps, plan),
+        implied=implied,
         old=old_users(log),
         start=start,
         begun=begin + min(UNSETTLED, (until - begin) // 10),
@@ -67,6 +75,7 @@ def read_question(
         n_again=n_again,
         by_day=by_day,
         dated=bool(log.day_resolution),
+        late=read_late_start(days, steps, witnessed),
     )
     return asked, delays
 
@@ -99,8 +108,11 @@ def count_all(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     return count_witnesses(j, asked) | count_volumes(j, n, asked.week_of, dated)
 
 
-def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:
-    """What the server knows of users of whom no event came, as `tally` counts it."""
+def unmet(log: EventLog, asked: Asked, before: pd.DataFrame) -> pd.DataFrame:
+    """What the server knows of users of whom no event came, as `tally` counts it.
+
+    ``before``: records from before their event was there at all.
+    """
     records, met = asked.records, log.load["met"].get("backend", {})
     if met.get("n_users") == met.get("n_met"):
         records = records.take(np.empty(0, int))
@@ -108,7 +120,10 @@ def unmet(log: EventLog, asked: Asked) -> pd.DataFrame:
     mine = records.take((records.kind == BACKEND) & ~np.isin(records.user, seen))
     frame = pd.DataFrame({"what": mine.what, "kind": mine.kind, "user": mine.user})
     device = dict.fromkeys(DEVICE, MISSING)
-    return tally(frame.assign(**device, week=asked.week_of(mine.time), tracked=False, ripe=1.0))
+    frame = frame.assign(**device, week=asked.week_of(mine.time), tracked=False, ripe=1.0)
+    late = asked.late.unknown(before)
+    unknown = np.full(len(frame), MISSING, object)
+    return tally(frame[late.counted(mine.what, unknown, unknown, mine.time)])
 
 
 def heard(
@@ -118,7 +133,7 @@ def heard(
 
     And of which micro-conversions (bits) that is so, with what does not fit: "ids" or "clock".
     """
-    said = add_up([counts["said"], unmet(log, asked)])
+    said = add_up([counts["said"], unmet(log, asked, counts["before"])])
     whole = said[(said["kind"] == BACKEND) & (said["platform"] == ALL) & (said["week"] == WHOLE)]
     server = whole.merge(counts["server"], on="what", suffixes=("", "_server"))
     apart = (server["n_tracked"] <= MET * server["n_checked"]) & (server["n_events"] >= ENOUGH)

@@ -15,7 +15,7 @@ from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Ints
 from mctlib.eventlog.sql import sql_text
-from mctlib.phrases import DAY_US
+from mctlib.phrases import DAY_US, day
 
 LONGEST_DAYS = 60  # of a delay that is waited for
 BINS = 240  # into which delays are put, of an hour or more each
@@ -65,9 +65,24 @@ class Delays:
             return UNKNOWN / DAY_US
         return max(map(self._wait, self.curves.values()))
 
+    @property
+    def last_settled_day(self) -> str:
+        """The last whole day of which 99 % are in everywhere; "" where nothing tells."""
+        young = young_days(self.table, self.end)
+        return day(young.min() - 1) if len(young) else ""
+
     def _wait(self, curve: NDArray[np.float64]) -> float:
         at = int(np.argmax(curve >= ALMOST))
         return (at + 1) * self.bin_us / DAY_US if at else 0.0
+
+
+def young_days(table: pd.DataFrame, end: int) -> pd.Series:
+    """The midnight (microseconds) from which on less than 99 % are in, by row of `Delays.table`.
+
+    Of platforms whose events take their time.
+    """
+    slow = table[table["days_99"] > 0]
+    return (end + 1 - (slow["days_99"] * DAY_US).astype(np.int64)) // DAY_US * DAY_US
 
 
 def read_delays(log: EventLog, events: Mapping[int, Sequence[str]]) -> Delays:

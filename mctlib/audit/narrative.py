@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from mctlib import phrases
+from mctlib.audit.delays import young_days
 from mctlib.audit.verdicts import TOO_FEW
 from mctlib.audit.witnesses import ALL, Asked
 from mctlib.contract import MISSING
+from mctlib.headlines import day
 from mctlib.results import MIN_USERS
 from mctlib.tracking_plan.plan import Plan
 
@@ -25,7 +27,8 @@ class Told:
 
     days_99: days until 99 % are in, None where nothing tells · n_users: of the log ·
     asked: of the witnesses · unheard: micro-conversions (their numbers) whose
-    records meet no event, and what does not fit: "ids" or "clock".
+    records meet no event, and what does not fit: "ids" or "clock" · before: records from before
+    their event was there at all (`count_witnesses`).
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -34,6 +37,7 @@ class Told:
     n_users: int
     asked: Asked
     unheard: Mapping[int, str]
+    before: pd.DataFrame
 
     def label(self, name: str) -> str:
         """A micro-conversion as people read it."""
@@ -96,6 +100,34 @@ class Told:
         )
 
     @cached_property
+    def late(self) -> tuple[str, ...]:
+        """A sentence a micro-conversion and platform whose events came later than its witness."""
+        names, days = [*self.plan.micro_conversions], self.asked.late.days
+        told = self.before[self.before["n_users"] >= MIN_USERS]
+        began = [
+            days.get((what, on), days.get((what, ALL)))
+            for what, on in zip(told["what"], told["platform"])
+        ]
+        said = []
+        for (what, us), rows in told.assign(day=began).groupby(["what", "day"], sort=False):
+            n = phrases.count(rows["n_checked"].sum(), "record")
+            where = phrases.listed([self.where(row).strip() for row in rows.to_dict("records")])
+            name = " ".join(filter(None, [self.label(names[what]), where]))
+            said.append(
+                f"{name} counts from {phrases.day(us)} on, when its event first came: {n} of "
+                "before may be of a late start or of a loss, which cannot be told apart."
+            )
+        return tuple(said)
+
+    @cached_property
+    def young(self) -> str:
+        """From which days on events are still arriving, by platform; "" where all are in."""
+        table = self.tables["delays"]
+        days = young_days(table, self.asked.end)
+        told = [f"since {day(us * 1000)}{self.where(table.loc[row])}" for row, us in days.items()]
+        return f"Still arriving are events {phrases.listed(told)}" if told else ""
+
+    @cached_property
     def twice(self) -> pd.DataFrame:
         """Platforms of which more than 1 % of the events are sure to be sent twice."""
         table = self.tables["duplicates"]
@@ -122,8 +154,11 @@ def when(row: Mapping[str, Any] | pd.Series) -> str:
     version = f"version {row['app_version']}" if row["app_version"] else ""
     week = f"the week of {row['since']}" if row["since"] else ""
     since = ", ".join(filter(None, [version, week]))
-    until = f" until the week of {row['until']}" if row["until"] else ""
-    return f"since {since}{until}" if since else f"{until.strip()}" or "no beginning can be dated"
+    ended = f"version {row['until_version']}, " if row["until_version"] else ""
+    until = f" until {ended}the week of {row['until']}" if row["until"] else ""
+    if since:
+        return f"since {since}{until}"
+    return f"from the first on{until}" if until else "no beginning can be dated"
 
 
 def details(told: Told) -> tuple[str, ...]:
@@ -210,6 +245,11 @@ def caveats(told: Told) -> tuple[str, ...]:
             "for late ones; implied events and answers of the last three are left out.",
         ),
         (
+            bool(told.young),
+            f"{told.young}: less than 99 % of them are in. Verdicts leave out weeks of which that "
+            "is so; as_of: settled in a pack counts up to the day before.",
+        ),
+        (
             len(told.answers) > 0,
             "Answers decide no verdict: a wrong yes looks like a lost event.",
         ),
@@ -219,7 +259,14 @@ def caveats(told: Told) -> tuple[str, ...]:
         f"{told.label(row['micro_conversion'])}: it has gaps of its own."
         for row in unknown[unknown["n_users"] >= MIN_USERS].to_dict("records")
     ]
-    return (*told.misfits, *_coarse(told), *phrases.that_hold(pairs), *gaps, *_quarrels(told))
+    return (
+        *told.misfits,
+        *told.late,
+        *_coarse(told),
+        *phrases.that_hold(pairs),
+        *gaps,
+        *_quarrels(told),
+    )
 
 
 def _coarse(told: Told) -> tuple[str, ...]:

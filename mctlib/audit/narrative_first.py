@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from mctlib.audit.narrative import Told
 from mctlib.audit.verdicts import CORRECTABLE, TRUSTED, UNUSABLE
 from mctlib.headlines import (
@@ -59,7 +61,8 @@ def _named(told: Told, row: Any) -> str:
 
 def _since(row: Any) -> str:
     if row["until"]:
-        return f" until {day(row['until'])}"
+        version = row["until_version"]
+        return f" until version {version}" if version else f" until {day(row['until'])}"
     if row["app_version"]:
         return f" since version {row['app_version']}"
     return f" since {day(row['since'])}" if row["since"] else ""
@@ -176,7 +179,6 @@ def _actions(told: Told) -> list[Action]:
 def _tells(told: Told) -> dict[str, str]:
     tables, n = told.tables, len(told.worst)
     bad, partners = told.n(CORRECTABLE, UNUSABLE), tables["partners"]
-    idle = int(partners["n_without_credit"].sum())
     twice = [
         f"{100 * row['doubled_rate']:.1f} %{told.where(row)}"
         for row in told.twice.to_dict("records")
@@ -195,14 +197,20 @@ def _tells(told: Told) -> dict[str, str]:
         if n_wrong
         else "the plan is kept",
         "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree",
-        "partners": f"{count(len(partners), 'spelling')} hide {count(idle, 'visit')}"
-        if len(partners)
-        else "every name is a partner's own",
+        "partners": _spellings(partners),
         "delays": late,
         "outages": f"{count(len(tables['outages']), 'silence')} that chance does not explain"
         if len(tables["outages"])
         else "no event fell silent",
     }
+
+
+def _spellings(partners: pd.DataFrame) -> str:
+    mended = int((partners["mended"] == "yes").sum())
+    n, idle = len(partners) - mended, partners["n_without_credit"].sum()
+    said = [f"{count(n, 'spelling')} hide {count(idle, 'visit')}"] if n else []
+    said += [f"{count(mended, 'spelling')} mended when loading"] if mended else []
+    return "; ".join(said) or "every name is a partner's own"
 
 
 def _lines(told: Told) -> list[str]:
@@ -214,12 +222,14 @@ def _lines(told: Told) -> list[str]:
 
 
 def _how_sure(told: Told) -> list[str]:
-    said = [*told.misfits]
+    said = [*told.misfits, *told.late]
     if (told.verdicts["witness"] == "back end").any():
         said.append("Records of the server stand for what happened.")
     if told.days_99:
         late = f"99 % are in after {told.days_99:.1f} days"
         said.append(f"The newest days are corrected for late events: {late}.")
+    if told.young:
+        said.append(f"{told.young}: their numbers still grow.")
     n = int((told.tables["verdicts"]["witness"] == "").sum())
     if n:
         said.append(f"Of {count(n, 'number')} nothing shows what should be there.")

@@ -7,9 +7,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
+import yaml
 
-from mctlib.contract import SOURCES
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.spellings import MENDED, plain, written
+from mctlib.results import MIN_USERS
 
 PLACEHOLDERS = re.compile(
     r"[\[({<]*(not[\s_-]?set|not[\s_-]?provided|none|null|nan|undefined|empty|unknown|test|n/?a|"
@@ -18,39 +20,48 @@ PLACEHOLDERS = re.compile(
 HIDDEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 # Letters of other scripts that look like these.
 LOOKS = str.maketrans("аеорсухіјѕԁһӏοαεικνρτυ", "aeopcyxijsdhloaeikvptu")
-COLUMNS = ["written", "means", "why", "column", "n_users", "n_visits", "n_without_credit"]
+COLUMNS = ["written", "means", "why", "column", "mended", "n_users", "n_visits", "n_without_credit"]
 
 
 def partners_table(log: EventLog, until: int) -> pd.DataFrame:
     """`Audit.partners`: every written name that is not a partner's own, the dearest first.
 
     Partners are the names in the spend table, of people, and in the events' partner_id; where these
-    have none, the most frequent spelling of each utm_source. n_without_credit: visits that no such
-    name claims, which a mended name would give to its partner.
+    have none, the most frequent spelling of each utm_source. mended: whether `aliases` of the data
+    YAML do so. n_without_credit: visits that no such name claims, which a mended name would give to
+    its partner.
     """
-    some = " OR ".join(f"{column} IS NOT NULL" for column in SOURCES)
-    texts = ", ".join(f"{column}::VARCHAR AS {column}" for column in SOURCES)
-    touches = log.sql(
-        f"""SELECT {texts}, count(*) AS n_visits, count(DISTINCT "user") AS n_users
-        FROM events WHERE ({some}) AND timestamp <= make_timestamp({until}) GROUP BY ALL"""
-    )
+    names = {column: _names(log, column, until) for column in MENDED["events"]}
     on_record = [log.table(table)["partner_id"].dropna().unique() for table in ("spend", "people")]
-    named = [name for names in on_record for name in sorted(names)]
-    own = "partner_id" if touches["partner_id"].notna().any() else "utm_source"
-    counted = touches.groupby(own)["n_visits"].sum().sort_values(ascending=False, kind="stable")
-    known = _partners([*named, *counted.index])
+    named = [name for known in on_record for name in sorted(known)]
+    own = names["partner_id"] if len(names["partner_id"]) else names["utm_source"]
+    counted = own.groupby("now")["n_visits"].sum().sort_values(ascending=False, kind="stable")
+    known = _partners([*named, *log.aliases.values(), *counted.index])
+    ours = {plain(word) for word, name in log.aliases.items() if not name}
     rows = []
-    for column in ("utm_source", "partner_id"):
-        for written, part in touches[touches[column].notna()].groupby(column):
-            means, why = _read(str(written), known)
-            if why:
-                idle = part["n_visits"].sum()
-                if column != "partner_id":
-                    idle = part.loc[part["partner_id"].isna(), "n_visits"].sum()
-                users, visits = part["n_users"].sum(), part["n_visits"].sum()
-                rows.append((written, means, why, column, int(users), int(visits), int(idle)))
+    for column, found in names.items():
+        for name, now, n_users, n_visits, n_idle in found.itertuples(index=False):
+            mended = name != now
+            means, why = (now, _difference(name, now)) if mended else _read(name, known)
+            if why and plain(name) not in ours:
+                idle = 0 if mended else n_idle if column == "utm_source" else n_visits
+                told = (name, means, why, column, "yes" if mended else "no")
+                rows.append((*told, n_users, n_visits, idle))
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.sort_values("n_without_credit", ascending=False, ignore_index=True)
+    order = ["n_without_credit", "n_visits"]
+    return table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+
+
+def _names(log: EventLog, column: str, until: int) -> pd.DataFrame:
+    """What stood in a column of the events, what stands there now, and how often."""
+    kept = written(column) if f"events.{column}" in log.load.get("mended", {}) else "NULL"
+    return log.sql(
+        f"""SELECT coalesce({kept}, {column}::VARCHAR) AS written, {column}::VARCHAR AS now,
+            count(DISTINCT "user") AS n_users, count(*) AS n_visits,
+            count(*) FILTER (partner_id IS NULL) AS n_idle
+        FROM events WHERE {column} IS NOT NULL AND timestamp <= make_timestamp({until})
+        GROUP BY 1, 2 ORDER BY 1, 2"""
+    )
 
 
 def _partners(names: Iterable[str]) -> dict[str, str]:
@@ -95,14 +106,25 @@ def _difference(written: str, means: str) -> str:
         return "look-alike letters"
     if written.strip().casefold() == means.casefold():
         return "upper and lower case" if written.strip() != means else "spaces around it"
-    same = _plain(written) == _plain(means)
-    return "signs between the words" if same else "order of the words"
+    if _plain(written) == _plain(means):
+        return "signs between the words"
+    return "order of the words" if _sorted(written) == _sorted(means) else "another name"
 
 
 def aliases_of(partners: pd.DataFrame) -> dict[str, str]:
-    """The mending map: as written -> the partner meant."""
-    told = partners[partners["means"] != ""]
+    """The mending map: as written -> the partner meant, of 10 users or more."""
+    told = partners[(partners["means"] != "") & (partners["mended"] == "no")]
+    told = told[told["n_users"] >= MIN_USERS]
     return dict(zip(told["written"], told["means"]))
+
+
+def mending(proposed: Mapping[str, str], given: Mapping[str, str]) -> str:
+    """Lines of the data YAML: the aliases that are given, and those that are proposed.
+
+    Letters that are hidden or look like others are escaped.
+    """
+    both = {word: proposed.get(name, name) for word, name in given.items()} | dict(proposed)
+    return yaml.safe_dump({"aliases": both}, width=1000) if proposed else ""
 
 
 def conflicts_table(log: EventLog, until: int) -> pd.DataFrame:

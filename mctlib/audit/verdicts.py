@@ -49,6 +49,7 @@ class Part:
     app_version: str = ""
     since: int | None = None  # a week, days from 1970
     until: int | None = None
+    until_version: str = ""
 
     @property
     def lost(self) -> bool:
@@ -119,11 +120,11 @@ def parts_of(
     edges = [0, *cuts[axis], 1 << 40]
     for low, high in zip(edges, edges[1:]):
         mine = table[(table["at"] >= low) & (table["at"] < high)]
-        version, since, until = "", None, None
+        version, since, until, until_version = "", None, None, ""
         if low:
             version, since = versions[low] if axis == "app_version" else ("", weeks[low])
         if high < edges[-1]:
-            until = versions[high][1] if axis == "app_version" else weeks[high]
+            until_version, until = versions[high] if axis == "app_version" else ("", weeks[high])
         users = mine
         if len(edges) == 2:
             users = whole[whole["app_version"] == ALL]
@@ -131,7 +132,7 @@ def parts_of(
             users = whole[whole["app_version"].map(order).between(low, high - 1)]
         n, n_users = int(mine["n_checked"].sum()), int(users["n_users"].sum())
         share = share_of(mine, users)
-        found.append(Part(platform, n, n_users, share, version, since, until))
+        found.append(Part(platform, n, n_users, share, version, since, until, until_version))
     return found
 
 

@@ -11,9 +11,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mctlib import stats
+from mctlib.audit.late_start import CHANCE
 from mctlib.audit.witnesses import ALL, DEVICE
 from mctlib.contract import MISSING, interval_columns
-from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, number
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
@@ -179,15 +179,13 @@ def curve_table(events: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     return within[["platform", "seconds", "n_events", "n_doubled", "doubled_rate"]]
 
 
-def outages(log: EventLog, steps: Mapping[str, Step], until: int) -> pd.DataFrame:
+def outages(counts: pd.DataFrame, steps: Mapping[str, Step], until: int) -> pd.DataFrame:
     """Runs of days without an event that its own weekdays would not leave empty by chance.
 
     Columns: micro_conversion, day (the first), n_days, n_expected. One run in a million is chance.
+    ``counts``: of `count_days`.
     """
-    counts = log.sql(
-        f"""SELECT event, epoch_us(timestamp) // {DAY_US} AS day, count(*) AS n
-        FROM events WHERE timestamp <= make_timestamp({until}) GROUP BY ALL"""
-    )
+    counts = counts.groupby(["event", "day"], as_index=False)["n"].sum()
     counts["day"] = pd.to_datetime(counts["day"], unit="D")
     rows = []
     days_over = pd.date_range(
@@ -203,6 +201,6 @@ def outages(log: EventLog, steps: Mapping[str, Step], until: int) -> pd.DataFram
         run = (n > 0).cumsum()[n == 0]
         for _, days_of in n[n == 0].groupby(run):
             expected = float(usual[days_of.index].sum())
-            if expected > np.log(1e6):
+            if expected > CHANCE:
                 rows.append((name, days_of.index[0], len(days_of), expected))
     return pd.DataFrame(rows, columns=["micro_conversion", "day", "n_days", "n_expected"])

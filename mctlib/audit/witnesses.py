@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from mctlib.eventlog.days import midnights
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, first_rows, lines_of, ranges
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
+
+if TYPE_CHECKING:
+    from mctlib.audit.late_start import LateStart
 
 BACKEND, IMPLIED, YES, NO = range(4)
 WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows nothing missing
@@ -82,7 +85,8 @@ class Asked:
     settled, begun: from when to when what has not come is missing · ripe: share of what happens
     that has arrived after a time (microseconds), by platform · week_of: of moments · n_again: the
     server's records that are there twice, and count once · by_day: bits that are counted by days ·
-    dated: whether the matcher after the steps and ANY is of events that have a day alone.
+    dated: whether the matcher after the steps and ANY is of events that have a day alone ·
+    late: what was done before its event was there at all.
     """
 
     steps: Sequence[Step]
@@ -98,6 +102,7 @@ class Asked:
     n_again: int
     by_day: frozenset[int]
     dated: bool
+    late: LateStart
 
 
 def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
@@ -105,7 +110,8 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
 
     "said": what, kind, platform, app_version, week -> n_users, n_checked (records), n_tracked,
     sum_ripe and sums of squares by user (see `tally`) · "server": what -> n_events, n_alone, those
-    that the server has no record of.
+    that the server has no record of · "before": what, platform -> n_users, n_checked that are not
+    counted, for the event began later.
     """
     records = _mine(j, asked)
     tracked = _tracked(j, asked, records)
@@ -130,7 +136,15 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
             "ripe": ripe,
         }
     )
-    return {"said": tally(frame), "server": _gaps(j, asked)}
+    first = j.time[_spans(j, records.user)[0]]  # when others did it we do not know
+    moment = np.where(records.kind == BACKEND, records.time, first)
+    counted = asked.late.counted(records.what, device["platform"], device["app_version"], moment)
+    before = frame[~counted].groupby(["what", "platform"], as_index=False)
+    return {
+        "said": tally(frame[counted]),
+        "server": _gaps(j, asked),
+        "before": before.agg(n_users=("user", "nunique"), n_checked=("user", "size")),
+    }
 
 
 LEVELS = (

@@ -61,17 +61,24 @@ def _act(act: str, dataset: str, alert: str, by: str, until: str = "") -> None:
     known, n_runs = _known(dataset)
     if alert not in known:
         none = "its runs showed none" if n_runs else "it has no run yet"
-        listed = f" Known are: {', '.join(known)}." if known else f" No alert is known: {none}."
+        newest = sorted(known, key=lambda name: name[-10:], reverse=True)
+        listed = f" Known are: {', '.join(newest)}." if known else f" No alert is known: {none}."
         listed = nearest(alert, known) or listed
         raise ParameterError(f'alert: there is no "{alert}" of {dataset}.{listed}')
     day = time.strftime("%Y-%m-%d", time.gmtime())
     row = {"alert_id": alert, "day": day, "act": act, "until": until, "by": by}
     acts.append(acts.file_of(dataset), [row])
     click.echo(f"{alert}: {act}{until and f' until {until}'}, written to {acts.file_of(dataset)}")
+    if stood := known[alert]:
+        ended = stood.endswith(("recovered", "new level"))
+        click.echo(f"Note: {stood}{', which acts do not change' if ended else ''}.", err=True)
 
 
-def _known(dataset: str) -> tuple[list[str], int]:
-    """Alerts that runs on a dataset showed, or that were told, newest first; how many runs."""
+def _known(dataset: str) -> tuple[dict[str, str], int]:
+    """Alerts that runs on a dataset showed, or that were told; how many runs there are.
+
+    With how each stood in the newest run, by its weeks, the acts and the response log until then.
+    """
     import pandas as pd
 
     from mctlib.alerts.acts import acts_of
@@ -80,15 +87,18 @@ def _known(dataset: str) -> tuple[list[str], int]:
     from mctlib.sources.project import project_root
 
     described_as(dataset)  # a name that is none is said
-    found = set(acts_of(dataset)["alert_id"])
+    found = dict.fromkeys(acts_of(dataset)["alert_id"], "")
     outputs = project_root() / "outputs"
     homes = sorted(outputs.iterdir()) if outputs.is_dir() else []
     runs = [run for home in homes for run in runs_of(home)[0] if run.dataset == dataset]
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.as_of):
         for table in Path(run.folder).glob("tables/*/alerts.parquet"):
-            found |= set(pd.read_parquet(table, columns=["alert_id"])["alert_id"])
-    real = [name for name in found if re.fullmatch(ID, name)]
-    return sorted(real, key=lambda name: name[-10:], reverse=True), len(runs)
+            rows = pd.read_parquet(table, columns=["alert_id", "state"])
+            stood = f"in the run of {run.as_of} it was "
+            found |= {
+                name: f"{stood}{state}" for name, state in zip(rows["alert_id"], rows["state"])
+            }
+    return {name: said for name, said in found.items() if re.fullmatch(ID, name)}, len(runs)
 
 
 BY = click.option("--by", default="", help="Who says so.")

@@ -75,6 +75,8 @@ def build_store(
         As far apart the times of one event with one ``event_id`` may lie; beyond, rows are kept.
     ignore_case : bool
         Whether ids that differ by case only are one.
+    aliases : mapping
+        Name in a link -> the partner meant, see `spellings.mend`.
 
     Returns
     -------

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,20 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """A day's ``event`` rows for each of its ``per`` rows, as a mean of these."""
+
+    event: Any
+    per: Any
+    label: str = ""
+
+
+Metric: TypeAlias = Rate | Count | Mean | Ratio
+# What a metric is counted over, where that is an event of its own.
+BELOW = {Rate: "of", Ratio: "per"}
+
+
+@dataclass(frozen=True)
 class DailyMetric:
     """A metric by day and segment, from `daily_metric` or from a table of one's own.
 
@@ -64,15 +78,15 @@ class DailyMetric:
     column       unit  meaning
     ============ ===== ===========================================================================
     day, segment       UTC day; segment "all" without ``by``
-    n                  a rate's users, a count's users (= value), a mean's events
+    n                  a rate's users, a count's (= value), a mean's events, a ratio's ``per``
     value              the metric; on a day without data NaN, a count 0, but for days on which the
                        log has no event of any kind: these are missing
     n_success    users of a rate
     n_checked    users whose success the server knows of, where ``backend`` holds a rate's event
     n_tracked    users among these: the events hold the success too
     metric             in words
-    kind               rate (has n_success), count (value = n everywhere) or mean
-    events             their names, and those in the plan, as a JSON list
+    kind               rate (has n_success), count (value = n everywhere), mean or ratio (as a mean)
+    events             their names and those in the plan, of metrics of it too, as a JSON list
     n_pending    users (of a mean: events) left out, since their outcome is not known yet
     caveats      what every answer from the log must say, as a JSON list
     joined             segments of fewer than 10 -> the name they share, as JSON (`together`)
@@ -145,7 +159,7 @@ class DailyMetric:
 
 
 def daily_metric(
-    log: EventLog, metric: Rate | Count | Mean | str, *, as_of: Any, by: str | None = None
+    log: EventLog, metric: Metric | str, *, as_of: Any, by: str | None = None
 ) -> DailyMetric:
     """Count a metric by UTC day and segment.
 
@@ -156,7 +170,7 @@ def daily_metric(
     ----------
     log : EventLog
         Events; where its ``backend`` holds a rate's event, the tracked share is counted too.
-    metric : Rate, Count, Mean or str
+    metric : Rate, Count, Mean, Ratio or str
         What is counted, or its name in the tracking plan.
     as_of : str or Timestamp
         Last observed moment; a bare day means its end, UTC.
@@ -217,7 +231,7 @@ def daily_metric(
         table.assign(
             metric=_title(metric),
             kind=type(metric).__name__.lower(),
-            events=json.dumps([name for event in events for name in event.all_names]),
+            events=json.dumps([*(n for e in events for n in e.all_names), *_called(log, metric)]),
             n_pending=int(found.loc[~known, "n_units"].sum()),
             caveats=json.dumps(log.caveats(as_of)),
             joined=json.dumps(joined),
@@ -225,29 +239,40 @@ def daily_metric(
     )
 
 
-def as_metric(log: EventLog, metric: Any) -> tuple[Rate | Count | Mean, list[Step]]:
+def as_metric(log: EventLog, metric: Any) -> tuple[Metric, list[Step]]:
     """A metric, or the plan's of this name, with its window; and its events, as Steps.
 
     Raises ParameterError: it is none, an event does not occur, nobody says its window.
     """
     if isinstance(metric, str) and metric in log.planned_metrics:
         metric = log.planned_metrics[metric]
-    if not isinstance(metric, (Rate, Count, Mean)):
+    if not isinstance(metric, Metric):
         near = nearest(metric, log.planned_metrics) if isinstance(metric, str) else ""
         raise ParameterError(
             f"metric: {metric!r} is none; give Rate(event, of=..., window=...), Count(event), "
-            f"Mean(event, property), or a rate, count or mean of the tracking plan.{near}"
+            f"Mean(event, property), Ratio(event, per), or a metric of the tracking plan.{near}"
         )
     metric = replace(metric, event=log.step(metric.event))
     events = [metric.event]
     if isinstance(metric, Rate):
         window_of(events, metric.window)
-        window = metric.window or metric.event.within
-        metric = replace(metric, of=log.step(metric.of), window=window)
-        events = [metric.of, metric.event]
+        metric = replace(metric, window=metric.window or metric.event.within)
+    if below := BELOW.get(type(metric)):
+        events = [log.step(getattr(metric, below)), metric.event]
+        metric = replace(metric, **{below: events[0]})
     if missing := log.missing_events(events):
         raise ParameterError(f"metric: {missing[0]}")
     return metric, events
+
+
+def _called(log: EventLog, metric: Metric) -> list[str]:
+    """What the plan calls the metrics of the same event, of a mean of the same property."""
+    about = metric.event, getattr(metric, "property", "")
+    return [
+        name
+        for name, other in log.planned_metrics.items()
+        if (log.step(other.event), getattr(other, "property", "")) == about
+    ]
 
 
 def _silent(log: EventLog, table: pd.DataFrame, end: int) -> pd.DatetimeIndex:
@@ -266,13 +291,15 @@ def _days(j: Journeys) -> pd.DataFrame:
     return pd.DataFrame({"day": day, "n_rows": n})
 
 
-def _title(metric: Rate | Count | Mean) -> str:
+def _title(metric: Metric) -> str:
     """The metric in words."""
     event = metric.event.label
     if isinstance(metric, Count):
         counted = f"the daily users of {event}"
     elif isinstance(metric, Mean):
         counted = f"the mean {metric.property} of {event}"
+    elif isinstance(metric, Ratio):
+        counted = f"the number of {event} for each {metric.per.label}"
     else:
         within = phrases.window(as_window(metric.window))
         counted = f"the share of {metric.of.label} users with {event} within {within}"
@@ -290,14 +317,14 @@ def _every_day(seen: pd.DataFrame, *, until: int) -> pd.DataFrame:
     return table.astype(counts).assign(day=day).rename(columns={"n_units": "n"})
 
 
-def _kernel(
-    log: EventLog, metric: Rate | Count | Mean, window: int
-) -> Callable[[Journeys], pd.DataFrame]:
+def _kernel(log: EventLog, metric: Metric, window: int) -> Callable[[Journeys], pd.DataFrame]:
     """What counts the metric: day, segment -> n_units and what its value is made of."""
     if isinstance(metric, Count):
         return _count_users
     if isinstance(metric, Mean):
         return _sum_values
+    if isinstance(metric, Ratio):
+        return _count_rows
     (proof,) = proofs(log, [metric.event], implied={})
     return partial(_count_rates, window=window, proof=proof)
 
@@ -329,6 +356,14 @@ def _count_users(j: Journeys) -> pd.DataFrame:
     frame = pd.DataFrame({"day": j.time // DAY_US, "segment": j.segment(rows), "user": j.user})
     by_day = frame.drop_duplicates().groupby(["day", "segment"])
     return by_day.size().reset_index(name="n_units")
+
+
+def _count_rows(j: Journeys) -> pd.DataFrame:
+    """Kernel: rows of matcher 0, and of matcher 1."""
+    day, segment = j.time // DAY_US, j.segment(np.arange(len(j)))
+    counts = {"n_units": j.has(0).astype(int), "sum_value": j.has(1).astype(float)}
+    frame = pd.DataFrame({"day": day, "segment": segment} | counts)
+    return frame.groupby(["day", "segment"], as_index=False).sum()
 
 
 def _sum_values(j: Journeys) -> pd.DataFrame:

@@ -63,6 +63,8 @@ class EventLog:
         Of it too: name -> Step, a filter of any event, for ``by``; name -> Rate, Count or Mean.
     day_resolution : dict
         Event -> zones by whose days it is known, of events without a time of day.
+    aliases : dict
+        Of the data YAML: name in a link, promo code or answer -> the partner meant.
     """
 
     def __init__(self, load: dict[str, Any], reader: StoreReader) -> None:
@@ -81,6 +83,7 @@ class EventLog:
         self.calendar = reader.words.calendar
         self.planned_segments, self.planned_metrics = reader.words.planned, dict[str, Any]()
         self.day_resolution: dict[str, list[str]] = load["day_resolution"]
+        self.aliases: dict[str, str] = load.get("aliases", {})
 
     @classmethod
     def _of_store(cls, con: duckdb.DuckDBPyConnection, path: Path | None = None) -> EventLog:
@@ -108,6 +111,7 @@ class EventLog:
         name: str = "frame",
         observed_until: Any = None,
         ignore_case: bool = False,
+        aliases: Mapping[str, str] | None = None,
         **tables: pd.DataFrame | None,
     ) -> EventLog:
         """A log held in memory, from pandas frames.
@@ -122,6 +126,8 @@ class EventLog:
             Events were collected until then, although none came: an ``as_of`` may be as late.
         ignore_case : bool
             Whether ids of users that differ by case only are one.
+        aliases : mapping, optional
+            Name in a link, promo code or answer, in any case -> the partner meant; "" for nobody.
         **tables : DataFrame
             people, surveys, backend, spend, timeline, responses: what is known beside the events.
             People's further columns (country, seats) may be asked for like the canonical ones.
@@ -150,6 +156,7 @@ class EventLog:
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
         asked = {"observed_until": observed_until, "ignore_case": ignore_case}
+        asked["aliases"] = aliases or {}
         fill(con, sources, name=name, salted=NO_SALT, **asked)
         return cls._of_store(con)
 
@@ -161,6 +168,7 @@ class EventLog:
         name: str = "parquet",
         observed_until: Any = None,
         ignore_case: bool = False,
+        aliases: Mapping[str, str] | None = None,
         **tables: Any,
     ) -> EventLog:
         """A log over Parquet files, read anew by every question.
@@ -177,8 +185,8 @@ class EventLog:
             Canonical column -> the column of the events' files.
         name : str
             What sentences call the log.
-        observed_until, ignore_case
-            As `from_frame` takes them.
+        observed_until, ignore_case, aliases
+            As `from_frame` takes them; names are not mended in place, but attribution reads them.
         **tables : str, Path or DataFrame
             people, surveys, backend, spend, timeline, responses.
 
@@ -199,7 +207,7 @@ class EventLog:
         con = connect()
         sources = given(events, tables)
         load = read_in_place(con, sources, columns=columns, name=name, ignore_case=ignore_case)
-        load["observed_until"] = observed.told(observed_until)
+        load |= {"observed_until": observed.told(observed_until), "aliases": dict(aliases or {})}
         return EventLog(load, InPlaceReader(con, Vocabulary(name, con)))
 
     def close(self) -> None:
@@ -229,9 +237,13 @@ class EventLog:
             events if users is None else f"{users:,} users, {events}",
         ]
 
-    def table(self, name: str) -> pd.DataFrame:
-        """One of the smaller tables whole; its users are the integers that journeys hold."""
-        frame = self._reader.con.sql(f"SELECT * FROM {beside(name)}").df()
+    def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """One of the smaller tables; its users are the integers that journeys hold.
+
+        ``columns``: only these, as far as it has them.
+        """
+        rows = self._reader.con.sql(f"SELECT * FROM {beside(name)}")
+        frame = rows.select(*(c for c in columns or rows.columns if c in rows.columns)).df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])
 
     def sql(self, query: str) -> pd.DataFrame:

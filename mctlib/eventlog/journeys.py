@@ -166,12 +166,13 @@ def count_accounts(accounts: pd.DataFrame) -> float:
 def number(**columns: NDArray[Any]) -> tuple[Ints, dict[str, NDArray[Any]]]:
     """Number the distinct rows of some columns: each row's number, and the distinct rows in order.
 
-    The columns hold integers from 0 on (or booleans), one row a user.
+    The columns hold integers (or booleans), one row a user.
     """
-    given = tuple(column.astype(np.int64, copy=False) for column in columns.values())
+    least = [int(column.min()) if len(column) else 0 for column in columns.values()]
+    given = tuple(c.astype(np.int64, copy=False) - low for c, low in zip(columns.values(), least))
     shape = [int(column.max(initial=0)) + 1 for column in given]
     place = np.zeros(len(given[0]), np.int64)
-    if np.prod(shape, dtype=float) <= 4 * len(place) + 100_000:
+    if np.prod(shape, dtype=float) <= 16 * len(place) + 100_000:
         cell = np.ravel_multi_index(given, shape)
         cells = np.flatnonzero(np.bincount(cell))
         lookup = np.zeros(cells.max(initial=0) + 1, np.int64)
@@ -184,5 +185,8 @@ def number(**columns: NDArray[Any]) -> tuple[Ints, dict[str, NDArray[Any]]]:
         place[order] = user_lines(*ordered)
         begin = first_rows(*ordered)
         rows = tuple(column[begin] for column in ordered)
-    found = {name: row.astype(column.dtype) for (name, column), row in zip(columns.items(), rows)}
+    found = {
+        name: (row + low).astype(column.dtype)
+        for (name, column), row, low in zip(columns.items(), rows, least)
+    }
     return place, found

@@ -20,6 +20,7 @@ from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import fill_gaps, own_columns
 from mctlib.eventlog.pseudonyms import bucket, kept, salt, shown_names, yes_or_no
 from mctlib.eventlog.rejecting import FAULTY_SHARE
+from mctlib.eventlog.spellings import platform
 from mctlib.eventlog.sql import sql_name, sql_object, sql_text
 
 NUMBERS = ("BIGINT", "INTEGER", "UBIGINT", "DOUBLE", "DECIMAL")
@@ -103,6 +104,8 @@ def canonical_select(
         sql = f"NULL::{column_type(column)}"
         if column in found:
             sql = _cast(column, sql_name(found[column]), kinds[found[column]], label)
+            if column == "platform":
+                sql = platform(f"({sql})")
             if column in plausible.beside(table):
                 sql = f"CASE WHEN {plausible.believed(f'({sql})')} THEN {sql} END"
         elif table == "people" and column == "properties":

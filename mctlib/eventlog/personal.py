@@ -38,6 +38,10 @@ OF_SOMEBODY = "|".join(
 )
 # How a column of people is called that may say who refused, in lower case with _ between words.
 CONSENT = r"(\w+_)?(consent\w*|opt_?in|einwilligung|zustimmung|gdpr|dsgvo|rgpd)(_\w+)?"
+# The same of a column whose yes is a refusal.
+REFUSAL = (
+    r"(\w+_)?((opt(ed)?_?out|do_?not_?track|dnt|widerspruch|widersprochen)(_\w+)?|unsubscribed?)"
+)
 # Of these no value is hashed: who sent users is no person of ours.
 PARTNERS = r"partner|affiliate|creator|influencer|promo|coupon|utm|campaign"
 NEVER_HASHED = ("event", "partner_id", "promo_code", *UTM)
@@ -57,8 +61,17 @@ def left_out(name: str, *, of_people: bool = False) -> bool:
 
 
 def may_refuse(name: str) -> bool:
-    """Whether a column of people may say who gave no consent."""
-    return bool(re.fullmatch(CONSENT, re.sub(r"\W+", "_", name.lower()).strip("_")))
+    """Whether a column may say who gave no consent."""
+    return bool(re.fullmatch(f"{CONSENT}|{REFUSAL}", _word(name)))
+
+
+def refuses_by_yes(name: str) -> bool:
+    """Whether a yes below this header is a no to being tracked."""
+    return bool(re.fullmatch(REFUSAL, _word(name)))
+
+
+def _word(name: str) -> str:
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
 def is_id(name: str) -> bool:

@@ -57,8 +57,8 @@ class SparkLog(EventLog):
         default about GROUP_ROWS events each.
     name : str
         What sentences call the log.
-    observed_until : str or Timestamp, optional
-        As `EventLog.from_frame` takes it.
+    observed_until, aliases
+        As `EventLog.from_parquet` takes them.
     **tables : Spark DataFrame or DataFrame
         people (a Spark frame, one row a user), surveys, backend, spend, timeline, responses: these
         are brought to the driver when they are asked for.
@@ -86,6 +86,7 @@ class SparkLog(EventLog):
         name: str = "spark",
         observed_until: Any = None,
         ignore_case: bool = False,
+        aliases: Mapping[str, str] | None = None,
         **tables: Any,
     ) -> None:
         self._beside = given(events, tables)
@@ -111,6 +112,7 @@ class SparkLog(EventLog):
         load = load_report(name, tally, _known_by_day(tally)) | {
             "n_users": _count_users(self._events, people),
             "observed_until": observed.told(observed_until),
+            "aliases": dict(aliases or {}),
             "met": met,
         }
         n_events = load["tables"]["events"]["n_kept"]
@@ -121,11 +123,11 @@ class SparkLog(EventLog):
         con = _laid({}, self._about)
         super().__init__(load, InPlaceReader(con, _ClusterWords(self._about, con, self.counts)))
 
-    def table(self, name: str) -> pd.DataFrame:
-        """One of the smaller tables whole; its users are the integers that journeys hold."""
+    def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """One of the smaller tables, see `EventLog.table`."""
         frame = self._beside.get(name)
         if frame is None:
-            return super().table(name)
+            return super().table(name, columns)
         if isinstance(frame, pd.DataFrame):
             rows = canonical_frame(frame, name)
         else:
@@ -133,7 +135,7 @@ class SparkLog(EventLog):
         told = {}
         if self._refused is not None:
             told["people"] = self._refused.selectExpr("user_id", "false AS consent").toArrow()
-        return _group(told | {name: rows}, self._about).table(name)
+        return _group(told | {name: rows}, self._about).table(name, columns)
 
     @property
     def load(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from mctlib.eventlog.pseudonyms import bucket, hashed, kept, masked, n_masked
 from mctlib.eventlog.refusals import reject_refusals
 from mctlib.eventlog.rejecting import StagedRows
 from mctlib.eventlog.repeats import RESENT_WITHIN, find_resent
+from mctlib.eventlog.spellings import mend, mended_columns, platform, written
 from mctlib.eventlog.sql import sql_text
 
 SPILL_ABOVE = "4GB"
@@ -72,6 +73,7 @@ class Terms(TypedDict, total=False):
     hashed: Sequence[str]
     resent_within: str
     ignore_case: bool
+    aliases: Mapping[str, str]
 
 
 def fill(
@@ -115,6 +117,7 @@ def fill(
     if not events["n_kept"]:
         raise _nothing_left(name, events["n_rejected"])
     rows.active()
+    mended = mend(con, aliases := terms.get("aliases", {}))
     with telling(con, f"sorting and writing {events['n_kept']:,} events"):
         _write(con, salted)
     report = {
@@ -126,6 +129,8 @@ def fill(
         "notes": list(terms.get("notes", ())),
         "hashed": list(terms.get("hashed", ())),
         "met": met,
+        "aliases": dict(aliases),
+        "mended": mended,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "observed_until": observed.told(terms.get("observed_until")),
         "calendar": asdict(terms.get("calendar", Calendar())),
@@ -329,8 +334,14 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     counts = (*counts, len(con.execute(some).fetchall()))
     filled = {c: kept(c, salted) for c, n in zip((*columns, "properties"), counts) if n}
     joins = "JOIN who USING (user_id)"
+    mended = mended_columns(con)
+    for column in mended:
+        known = f"mended_{column}"
+        joins += f" LEFT JOIN {known} ON {known}.word = in_events.{column}"
+        filled[column] = f"coalesce({known}.means, {filled[column]})"
+        filled[written(column)] = masked(f"{known}.word")
     for column in ENUMS:
-        if column in filled and _has_codes(con, column):
+        if column in filled and _has_codes(con, column, column in mended):
             # a cast would look up every row, this looks up a dictionary's words
             joins += f" LEFT JOIN {column}_codes ON {column}_codes.word = in_events.{column}"
             filled[column] = f"{column}_codes.code"
@@ -343,8 +354,11 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     """)
 
 
-def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
-    """Make an ENUM of a column's words and `<column>_codes` that gives them, if they are few."""
+def _has_codes(con: duckdb.DuckDBPyConnection, column: str, mended: bool) -> bool:
+    """Make an ENUM of a column's words and `<column>_codes` that gives them, if they are few.
+
+    ``mended``: whether some of them have another spelling.
+    """
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE words AS
         SELECT DISTINCT {column} AS word FROM in_events WHERE {column} IS NOT NULL
@@ -358,9 +372,14 @@ def _has_codes(con: duckdb.DuckDBPyConnection, column: str) -> bool:
         )
     few: bool = n_words <= MOST_WORDS or column == "event"
     if few:
+        shown, others = masked("word"), ""
+        if mended:
+            shown, others = f"coalesce(means, {shown})", f"LEFT JOIN mended_{column} USING (word)"
+        elif column == "platform":
+            shown = platform(shown)
         con.execute(f"""
             CREATE OR REPLACE TEMP TABLE {column}_codes AS
-            SELECT word, {masked("word")} AS shown FROM words;
+            SELECT word, {shown} AS shown FROM words {others};
             CREATE TYPE store.{column}_names AS ENUM (
                 SELECT DISTINCT shown FROM {column}_codes ORDER BY 1
             );

@@ -20,6 +20,7 @@ import duckdb
 
 from mctlib.contract import CANONICAL, column_type
 from mctlib.eventlog.moments import place
+from mctlib.eventlog.spellings import MENDED, written
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.eventlog.store import connect
 
@@ -44,7 +45,8 @@ def attached(path: Path) -> tuple[duckdb.DuckDBPyConnection, Callable[[], Any]]:
 def use(con: duckdb.DuckDBPyConnection) -> None:
     """Let ``con`` name the tables of the attached `store`, and its cursors those walked.
 
-    Of its events also the columns that are empty and therefore not stored.
+    Of its events also the columns that are empty and therefore not stored, and what stood in those
+    that were mended.
     """
     stored = {column for column, *_ in con.execute("DESCRIBE store.events").fetchall()}
     columns = ["rowid", "user"]
@@ -52,6 +54,7 @@ def use(con: duckdb.DuckDBPyConnection) -> None:
         if column != "user_id":
             empty = f"NULL::{column_type(column)} AS {column}"
             columns.append(column if column in stored else empty)
+    columns += [column for column in map(written, MENDED["events"]) if column in stored]
     con.execute(f"""
         CREATE VIEW memory.main.events AS SELECT {", ".join(columns)} FROM store.main.events;
         CREATE VIEW memory.main.people AS FROM store.main.people;

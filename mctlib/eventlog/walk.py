@@ -42,21 +42,25 @@ class FunnelWalk:
         Row indices into ``journeys``, -1 where the step was not reached.
     excluded : array
         The users an exclusion took out.
-    did, furthest : array, optional
-        Bits of all steps that a user ever did, and of the last of them; where events fit one step
-        alone, the walk sees it in passing.
+    did : array, optional
+        Bits of all steps that a user ever did; where events fit one step alone, the walk sees it in
+        passing.
     """
 
     journeys: Journeys
     rows: Rows
     excluded: Ints
-    did: Ints | None = None
-    furthest: Ints | None = None
+    did: NDArray[Any] | None = None
 
     @property
     def entry(self) -> Rows:
         """Row of the attempt's first event: step 1 is never skipped, unordered rows are by time."""
         return self.rows[:, 0]
+
+    @property
+    def finished(self) -> Bools:
+        """Whose attempt reached the last step."""
+        return self.rows[:, -1] >= 0
 
     @property
     def user(self) -> Ints:
@@ -65,8 +69,8 @@ class FunnelWalk:
 
     def take(self, lines: Bools) -> FunnelWalk:
         """The attempts of some of the users."""
-        seen = (None if a is None else a[lines] for a in (self.did, self.furthest))
-        return FunnelWalk(self.journeys, self.rows[lines], self.excluded, *seen)
+        did = None if self.did is None else self.did[lines]
+        return FunnelWalk(self.journeys, self.rows[lines], self.excluded, did)
 
 
 def walk_funnel(
@@ -198,22 +202,23 @@ def _is_plain(j: Journeys, rule: Rule) -> bool:
 
 def _walk_plainly(j: Journeys, rule: Rule) -> tuple[FunnelWalk, FunnelWalk]:
     """First and deepest attempts, one object where nobody enters again."""
-    begin, end = j.ranges
     step_of = np.zeros(1 << rule.n_steps, np.uint8)
-    step_of[1 << np.arange(rule.n_steps)] = np.arange(rule.n_steps)
-    # numpy's arrays, unlike those a kernel makes, lie in large pages
-    first, deepest = (np.empty((len(begin), rule.n_steps), np.int32) for _ in range(2))
-    again, knotted, *seen = walk_plainly(
-        begin, end, j.time, j.mask, step_of, rule.window, first, deepest
-    )
+    step_of[1 << np.arange(rule.n_steps)] = np.arange(1, rule.n_steps + 1)
+    # numpy's arrays, unlike those a kernel makes, lie in large pages; a line to spare
+    most = np.count_nonzero(j.mask == 1) + 1
+    first, deepest = (np.empty((most, rule.n_steps), np.int32) for _ in range(2))
+    came_from = np.empty(len(j), np.int32)
+    given = (j.user, j.time, j.mask, step_of, rule.window)
+    again, knotted, ever = walk_plainly(*given, first, deepest, came_from)
     first, deepest = first[: len(again)], deepest[: len(again)]
-    lines = np.flatnonzero(knotted >= 0)
+    lines = np.flatnonzero(knotted)
     if len(lines):
-        own = (begin[knotted[lines]], end[knotted[lines]], j.time, j.bits, rule)
+        user = j.user[first[lines, 0]]
+        begin, end = (np.searchsorted(j.user, user, side) for side in ("left", "right"))
+        own = (begin, end, j.time, j.bits, rule)
         first[lines], _, again[lines] = _walk(*own, True)
         deepest[lines], _, _ = _walk(*own, False)
-    nobody = np.empty(0, np.int64)
-    walk = FunnelWalk(j, first, nobody, *seen)
+    walk = FunnelWalk(j, first, np.empty(0, np.int64), ever)
     return walk, replace(walk, rows=deepest) if again.any() else walk
 
 

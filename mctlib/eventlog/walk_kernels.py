@@ -76,65 +76,62 @@ WALK = (COLUMN, COLUMN, COLUMN, COLUMN, RULE, FLAG)
 
 
 @njit(
-    [(COLUMN, COLUMN, COLUMN, mask, SHORT, NUMBER, ROWS, ROWS) for mask in MASKS],
+    [(COLUMN, COLUMN, mask, SHORT, NUMBER, ROWS, ROWS, types.int32[::1]) for mask in MASKS],
     cache=True,
     nogil=True,
 )
 def walk_plainly(
-    begin: Ints,
-    end: Ints,
+    user: Ints,
     time: Ints,
     mask: NDArray[Any],
     step_of: NDArray[np.uint8],
     window: int,
     first: Rows,
     deepest: Rows,
-) -> tuple[Bools, Ints, Ints, Ints]:
+    came_from: NDArray[np.int32],
+) -> tuple[Bools, Bools, NDArray[Any]]:
     """Write rows of the first and the deepest attempt of every user who enters, a line each.
 
-    Returns, by line: who enters again; which users need `walk_in_order`, because events of one
-    moment do not stand in step order, -1 where all is well; the bits of all steps that they ever
-    did, and of the last. The common case, and the rule at its barest: every row is one of the
-    steps, counted from 0, which ``step_of`` gives for each mask.
+    Returns, by line: who enters again; whose attempts `walk_in_order` must find, because events of
+    one moment do not stand in step order; the bits of all steps that they ever did. The common
+    case, and the rule at its barest: every row is one of the steps, which ``step_of`` gives for
+    each mask. Of rows that take an attempt on ``came_from`` keeps the one before.
     """
     n = first.shape[1]
-    again = np.zeros(len(begin), np.bool_)
-    knotted = np.empty(len(begin), np.int64)
-    start = np.empty(n, np.int64)  # of the attempt that was the last to get to the step
-    chain = np.empty((n, n), np.int32)  # its rows
-    ever, last = np.empty(len(begin), np.int64), np.empty(len(begin), np.int64)
-    line = 0  # of the user, among those who enter
-    for u in range(len(begin)):
+    again, knotted = np.empty(len(first), np.bool_), np.empty(len(first), np.bool_)
+    ever = np.empty(len(first), mask.dtype)
+    start = np.empty(n + 1, np.int64)  # of the attempt that was the last to get to the step
+    there = np.empty(n + 1, np.int32)  # its row
+    line = row = 0
+    while row < len(user):
+        begin = row
         start[:] = NEVER
-        first[line], deepest[line], knotted[line] = -1, -1, -1
-        entry, n_first, depth, did, furthest = NEVER, 0, 0, 0, 0
-        for row in range(begin[u], end[u]):
-            now, k = time[row], int(step_of[mask[row]])
-            did |= int(mask[row])
-            furthest = max(furthest, int(mask[row]))
-            if row > begin[u] and now == time[row - 1] and mask[row] < mask[row - 1]:
-                knotted[line] = u
-            if n_first == k and (k == 0 or now - entry <= window):
-                entry = now if k == 0 else entry
-                first[line, k] = row
-                n_first += 1
-            begun = start[k - 1]
-            if k == 0:
-                begun = now
+        first[line], deepest[line] = -1, -1
+        again[line], knotted[line], ever[line] = False, False, 0
+        entry, n_first, depth, deep_row = NEVER, 0, 0, -1
+        while row < len(user) and user[row] == user[begin]:
+            now, step = time[row], int(step_of[mask[row]])
+            ever[line] |= mask[row]
+            if row > begin and now == time[row - 1] and mask[row] < mask[row - 1]:
+                knotted[line] = True
+            if step == 1:
+                entry = now if n_first == 0 else entry
                 again[line] |= now > entry
-            if begun == NEVER or begun == start[k] or now - begun > window:
-                continue
-            start[k] = begun
-            for before in range(k):
-                chain[k, before] = chain[k - 1, before]
-            chain[k, k] = row
-            if k >= depth:
-                depth = k + 1
-                for step in range(depth):
-                    deepest[line, step] = chain[k, step]
-        ever[line], last[line] = did, furthest
+            if step == n_first + 1 and now - entry <= window:
+                first[line, n_first] = row
+                n_first += 1
+            start[0] = now
+            if now - window <= start[step - 1] != start[step]:
+                start[step], there[step] = start[step - 1], row
+                came_from[row] = there[step - 1]
+                if step > depth:
+                    depth, deep_row = step, row
+            row += 1
+        for step in range(depth, 0, -1):
+            deepest[line, step - 1] = deep_row
+            deep_row = came_from[deep_row]
         line += n_first > 0
-    return again[:line], knotted[:line], ever[:line], last[:line]
+    return again[:line], knotted[:line], ever[:line]
 
 
 @inlined

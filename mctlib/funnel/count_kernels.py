@@ -84,7 +84,8 @@ def tally_waits(
 ) -> tuple[Ints, Ints]:
     """Waits for each step since entry, and since the step before (segments, steps, ticks, ways).
 
-    ``previous``: for each step the last one before it that is not optional.
+    ``previous``: for each step the last one before it that is not optional; where that is the entry
+    there is but one wait.
     """
     n_users, n_steps = reached.shape
     shape = (n_segments, n_steps, _ticks(terms.window, terms.unit) + 1, 4)
@@ -98,9 +99,6 @@ def tally_waits(
             begun = reached[u, previous[k]]
             if previous[k] > 0 and begun != NEVER:
                 since_step[segment[u], k, _ticks(until - begun, terms.unit), way] += 1
-    for k in range(1, n_steps):
-        if previous[k] == 0:
-            since_step[:, k] = since_entry[:, k]
     return since_entry, since_step
 
 
@@ -122,7 +120,7 @@ def list_waits(
             ended[k, u], until = _wait(reached[u, k], start, leaves[u], terms)
             since_entry[k, u] = until - start
             begun = reached[u, previous[k]]
-            if begun != NEVER:
+            if previous[k] > 0 and begun != NEVER:
                 since_step[k, u] = until - begun
     return ended, since_entry, since_step
 

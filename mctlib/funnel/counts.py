@@ -121,7 +121,7 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     * ever: step -> n_users, of those with step 1, who did it and all before it at any time;
     * since_entry, since_step: step, ticks -> n_reached, n_left, n_stopped, n_pending, how waits for
       a step ended and how long they were, since entry and since the step before it that is not
-      optional;
+      optional (where that is the entry, only the one table has them);
     * checks: check, number -> n_users, of whom a row of `Funnel.checks` speaks.
     """
     first, deepest = walk_attempts(j, rule.n_steps, **rule.of_walk)
@@ -254,27 +254,21 @@ def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
     """Later attempts, exclusions (each, any, who is counted all the same), and what is not held."""
-    done = _finished(deepest)
-    later = np.setdiff1d(done, _finished(first), assume_unique=True)
+    n_later = np.count_nonzero(deepest.finished) - np.count_nonzero(first.finished)
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
     if rule.order == "unordered" and rule.exclude:
         loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"exclude": ()})
         as_deep = loose.rows[lines_of(deepest.user, loose.user)]
         spoilt = deepest.user[((as_deep >= 0) & (deepest.rows < 0)).any(axis=1)]
     alone = _taken_out(j, deepest.excluded, rule)
-    found = [("later", 0, len(later))]
+    found = [("later", 0, n_later)]
     for i, n in enumerate([*alone, len(deepest.excluded), len(spoilt)]):
         found.append(("excluded", i, n))
     if rule.hold:
         loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"hold": ()})
-        found.append(("hold", 0, len(np.setdiff1d(_finished(loose), done))))
+        done = loose.user[loose.finished]
+        found.append(("hold", 0, len(np.setdiff1d(done, deepest.user[deepest.finished]))))
     return found
-
-
-def _finished(walk: FunnelWalk) -> Ints:
-    """Users who reached the last step."""
-    entry = walk.entry[walk.rows[:, -1] >= 0]
-    return walk.journeys.user[entry]
 
 
 def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
@@ -293,15 +287,15 @@ def _taken_out(j: Journeys, excluded: Ints, rule: Rule) -> list[int]:
     return found
 
 
-def _deeds(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[Ints, Ints, Ints]:
+def _deeds(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[NDArray[Any], NDArray[Any], Ints]:
     """What users ever did (`count_kernels.deeds`), as the walk saw it or by a look of its own."""
-    if walk.did is None or walk.furthest is None or rule.shared:
+    if walk.did is None or rule.shared:
         shared = np.array(rule.shared, np.int64)
         return deeds(j.user, walk.user, j.mask, shared, rule.n_steps)
-    return walk.did, walk.furthest, np.empty((len(walk.rows), 0), np.int64)
+    return walk.did, walk.did, np.empty((len(walk.rows), 0), np.int64)
 
 
-def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:
+def _ever(did: NDArray[Any], n_events: Ints, rule: Rule) -> Bools:
     """Whether (users, steps) a user ever did the step and all before it, an event for each.
 
     Steps that share events need as many of them as they are (Hall's theorem).
@@ -318,7 +312,7 @@ def _ever(did: Ints, n_events: Ints, rule: Rule) -> Bools:
     return fits
 
 
-def _skipped(did: Ints, furthest: Ints, rule: Rule) -> list[tuple[str, int, int]]:
+def _skipped(did: NDArray[Any], furthest: NDArray[Any], rule: Rule) -> list[tuple[str, int, int]]:
     """Users who did a later step but never this one, for steps that are not optional.
 
     An event that is also this step or an earlier one does not show that a later one was done.
@@ -326,6 +320,6 @@ def _skipped(did: Ints, furthest: Ints, rule: Rule) -> list[tuple[str, int, int]
     found = []
     for k in range(1, rule.n_steps - 1):
         if k + 1 not in rule.optional:
-            skipped = (furthest > 1 << k) & (did & 1 << k == 0)
+            skipped = (furthest >> k + 1 > 0) & (did >> k & 1 == 0)
             found.append(("skipped", k + 1, int(skipped.sum())))
     return found

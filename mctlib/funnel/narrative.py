@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -60,10 +61,15 @@ class Told:
     checks: Checks
     rule: Rule
 
-    @property
+    @cached_property
     def total(self) -> pd.DataFrame:
         """The rows of everyone."""
         return self.steps.head(self.rule.n_steps)
+
+    @cached_property
+    def ends(self) -> pd.DataFrame:
+        """The rows of the segments at the last step."""
+        return self.steps[self.steps["step"] == self.rule.n_steps].iloc[1:]
 
     @property
     def n_entered(self) -> int:
@@ -125,8 +131,7 @@ def _weakest(told: Told) -> str:
 
 
 def _spread(told: Told) -> str:
-    ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
-    compared = ends[ends["difference_rate"].notna()].sort_values("difference_rate")
+    compared = told.ends[told.ends["difference_rate"].notna()].sort_values("difference_rate")
     named = compared[compared["differs"]]
     if compared.empty:
         return ""
@@ -240,9 +245,8 @@ def _of_intervals(told: Told) -> list[tuple[object, str]]:
     in_few = "" if few == ["all"] else f" in {phrases.listed(few, most=MOST_LISTED)}"
     entered = told.steps[told.steps["step"] == 1].iloc[1:]
     small = entered.loc[entered["n_entered"] < stats.MIN_USERS, "segment"]
-    ends = told.steps[told.steps["step"] == told.rule.n_steps].iloc[1:]
-    large = ends["n_entered"] >= stats.MIN_USERS
-    young = ends.loc[large & ends["conversion_rate"].isna(), "segment"]
+    large = told.ends["n_entered"] >= stats.MIN_USERS
+    young = told.ends.loc[large & told.ends["conversion_rate"].isna(), "segment"]
     return [
         (
             last["design_effect"] >= WORTH_TELLING and last["n_accounts"],

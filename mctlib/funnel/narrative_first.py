@@ -93,9 +93,9 @@ def _level(funnel: Told) -> Headline:
 
 def _apart(funnel: Told) -> list[pd.Series]:
     """The segment that falls behind most among those that surely do; none, or one."""
-    if set(funnel.rule.by) & set(TIME):  # weeks and months follow each other
+    ends = funnel.ends
+    if ends.empty or set(funnel.rule.by) & set(TIME):  # weeks and months follow each other
         return []
-    ends = funnel.steps[funnel.steps["step"] == funnel.rule.n_steps].iloc[1:]
     behind = ends[(ends["differs"] == True) & (ends["difference_rate"] < 0)]  # noqa: E712
     lowest = behind.nsmallest(1, "difference_rate")
     return [row for _, row in lowest.assign(key=" \u00b7 ".join(funnel.rule.by)).iterrows()]
@@ -180,8 +180,7 @@ def _tells(funnel: Told) -> dict[str, str]:
     said = {"steps": f"of 100 users {phrases.listed(reached[-MOST_STEPS:])}"}
     if rates.isna().any():
         said = {"steps": "too few were followed to tell yet"}
-    ends = funnel.steps[funnel.steps["step"] == funnel.rule.n_steps].iloc[1:]
-    ends = ends.dropna(subset="conversion_rate")
+    ends = funnel.ends.dropna(subset="conversion_rate")
     if len(ends) and set(funnel.rule.by) & set(TIME):
         said["weeks"] = _course(ends.sort_values("segment"), funnel.rule.by[0])
     elif len(ends):

@@ -72,13 +72,16 @@ class Counts:
             step = tables[name]["step"].to_numpy()
             return [Waits(*(c[step == k + 1] for c in columns)) for k in range(rule.n_steps)]
 
+        since_entry, since_step = waits("since_entry"), waits("since_step")
+        steps = zip(since_entry, since_step, rule.previous)
+
         return cls(
             reached=users("passed", "n_reached"),
             ever=users("ever"),
             n_closed=users("passed", "n_closed"),
             n_open=users("passed", "n_open"),
-            since_entry=waits("since_entry"),
-            since_step=waits("since_step"),
+            since_entry=since_entry,
+            since_step=[own if previous else entry for entry, own, previous in steps],
             clusters=Clusters.of(tables["passed"], rule),
         )
 
@@ -147,7 +150,8 @@ def curves(counts: Counts, rows: Sequence[dict[str, Any]], rule: Rule) -> pd.Dat
         effect, n_clusters = counts.clusters.design(step, int(rule.previous[step - 1]) + 1)
         effect = _first_known(effect, row["design_in_use"])
         printed = _printed(counts.since_step[step - 1].curve, rule, effect, n_clusters)
-        found.append(printed.assign(**{name: row[name] for name in ("segment", "step", "event")}))
+        same = {name: row[name] for name in ("segment", "step", "event")}
+        found.append(pd.DataFrame(same | printed))
     return pd.concat(found, ignore_index=True)[TIME_COLUMNS]
 
 
@@ -231,8 +235,11 @@ def against_others(rows: pd.DataFrame) -> pd.DataFrame:
     """
     names = interval_columns("difference_rate", 0, 0, 0)
     rows = rows.assign(**dict.fromkeys([*names, "qvalue"], np.nan), differs=False)
+    total = rows[rows["segment"] == "all"]
+    if len(total) == len(rows):
+        return rows
     used = ["n_entered", "conversion_rate", "n_effective"]
-    everyone = rows[rows["segment"] == "all"].set_index("step")[used].reindex(rows["step"])
+    everyone = total.set_index("step")[used].reindex(rows["step"])
     (n, p, worth), (n_all, p_all, worth_all) = (t.to_numpy(float).T for t in (rows[used], everyone))
     others = n_all - n
     large = (np.minimum(n, others) >= stats.MIN_USERS) & (rows["step"] > 1)
@@ -291,7 +298,9 @@ def _share(curve: Curve, tick: float, design_effect: float, n_clusters: float) -
     return Share(p, low, high, np.nan if np.isnan(low) else worth)
 
 
-def _printed(curve: Curve, rule: Rule, design_effect: float, n_clusters: float) -> pd.DataFrame:
+def _printed(
+    curve: Curve, rule: Rule, design_effect: float, n_clusters: float
+) -> dict[str, Floats]:
     """The curve at even times and at even shares, from 0 on, while enough users are at risk.
 
     Its bands are as wide as the design effect asks.
@@ -307,10 +316,8 @@ def _printed(curve: Curve, rule: Rule, design_effect: float, n_clusters: float) 
     if not np.isnan(n_clusters):
         se = se * np.sqrt(design_effect if n_clusters >= stats.MIN_CLUSTERS else np.nan)
     band = stats.cloglog_interval(rate[at], se[at])
-    return pd.DataFrame(
-        {
-            "days": rule.days(time[at]),
-            **interval_columns("reached_rate", rate[at], *band),
-            "n_at_risk": np.r_[n_at_risk[:1].sum(), n_at_risk][at],
-        }
-    )
+    return {
+        "days": rule.days(time[at]),
+        **interval_columns("reached_rate", rate[at], *band),
+        "n_at_risk": np.r_[n_at_risk[:1].sum(), n_at_risk][at],
+    }

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import dates
 from matplotlib.axes import Axes
@@ -22,8 +23,9 @@ SIGNS = {
 }
 OTHER = ("\u25cf", style.GREY, style.GREY)
 LANES, LINES = 4, 8  # so many are named above a picture, else so many below it
-LANE = 17  # its height, points
-LETTERS, LETTER = 44, 9  # of a line below the axis; how wide one is above it, bold, pixels
+LANE, LIFT = 17, 13  # its height; that of a number, points
+LETTERS, LETTER = 44, 9  # of a name below the axis, a line; how wide one is above it, bold, pixels
+NEAR = 0.05  # of an axis: numbers that are so near are written one above the other
 
 
 def of_steps(timeline: pd.DataFrame, steps: Iterable[Any]) -> pd.DataFrame:
@@ -43,7 +45,7 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
     days = pd.to_datetime(timeline["day"])
     table = timeline.assign(at=days)[days.between(first, last)].sort_values("at")
     lanes = not style.narrow() and len(table) <= LANES
-    below = []
+    below, beside, up = [], -np.inf, False
     for k, row in enumerate(table.itertuples()):
         sign, ink, line = SIGNS.get(row.kind, OTHER)
         ax.axvline(row.at, color=line, lw=1.2, ls=":", zorder=1)
@@ -56,9 +58,13 @@ def draw(ax: Axes, timeline: pd.DataFrame) -> None:
             words = f"{sign} {label}" if side == "left" else f"{label} {sign}"
             style.write(ax, words, (row.at, 1), place, ha=side, **looks)
         else:
-            style.write(ax, f"{k + 1}", (row.at, 1), (0, 3), ha="center", **looks)
+            at = (row.at - first) / (last - first)
+            up = at - beside < NEAR and not up  # else two numbers would read as one
+            style.write(ax, f"{k + 1}", (row.at, 1), (0, 3 + LIFT * up), ha="center", **looks)
+            beside = at
             words = f"{k + 1} {sign} {row.at.day} {row.at:%b}: {phrases.called(row.label)}"
-            below.append(textwrap.fill(words, LETTERS, subsequent_indent=" " * 5))
+            rest: dict[str, Any] = {"max_lines": 2, "placeholder": " \u2026"}
+            below.append(textwrap.fill(words, LETTERS, subsequent_indent="\u2003", **rest))
     if below:
         more = [f"and {len(below) - LINES} more"] if len(below) > LINES else []
         words, under = "\n".join([*below[:LINES], *more]), {"va": "top", "linespacing": 1.4}

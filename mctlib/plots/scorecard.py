@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import textwrap
+from typing import Any
 
 import matplotlib.dates
 import matplotlib.pyplot as plt
@@ -15,6 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from mctlib.plots import marks, style
 
 MOST = 2  # numbers in one picture
+LABELS = 250  # pixels that a label has beside its lines
 FINE = 0.05  # shares that lie closer are written with a decimal
 LIFE = {
     "n_dormant": "not this week",
@@ -46,8 +49,9 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
     latest = [name for name in fell if name in set(totals["metric"])]
     names = list(dict.fromkeys([*latest, *totals["metric"]]))[:MOST]
     style.use()
+    high = 6.4 if style.narrow() else 4.6  # on a phone the entries stand below each panel
     fig, grid = plt.subplots(
-        max(len(names), 1), sharex=True, squeeze=False, figsize=style.size(4.6)
+        max(len(names), 1), sharex=True, squeeze=False, figsize=style.size(high)
     )
     for name, ax in zip(names, grid[:, 0]):
         rows = totals[totals["metric"] == name]
@@ -55,7 +59,7 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
         label = str(rows["label"].iloc[0])
         mine = [label in str(concerned).split(", ") for concerned in timeline["concerns"]]
         marks.draw(ax, timeline[np.array(mine, bool)].head(4))
-        ax.set_title(style.folded(label), pad=24)
+        ax.set_title(style.folded(label), pad=32 if style.narrow() else 24)
     marks.months(grid[-1, 0])
     return fig
 
@@ -98,7 +102,7 @@ def plot_board(weeks: pd.DataFrame) -> Figure:
         2,
         sharey="row",
         squeeze=False,
-        figsize=style.size(0.62 * len(names) + 0.6),
+        figsize=style.size((0.62 if style.narrow() else 0.46) * len(names) + 0.6),
     )
     for name, (near, far) in zip(names, grid):
         rows = totals[totals["metric"] == name]
@@ -106,7 +110,17 @@ def plot_board(weeks: pd.DataFrame) -> Figure:
         near.plot(range(6 - len(rows.tail(6)), 6), rows["value"].tail(6), color=style.ACCENT, lw=2)
         near.plot(5, rows["value"].iloc[-1], "o", color=style.ACCENT, ms=5)
         far.plot(range(12 - len(months), 12), months, color=style.GREY, lw=1.6)
-        near.set_title(style.folded(str(rows["label"].iloc[0])), pad=2)
+        label = style.folded(str(rows["label"].iloc[0]))
+        if style.narrow():
+            near.set_title(label, pad=2)
+        else:
+            looks: dict[str, Any] = {
+                "rotation": 0,
+                "ha": "left",
+                "va": "center",
+                "color": style.INK,
+            }
+            near.set_ylabel(textwrap.fill(label, style.LETTERS), labelpad=LABELS, **looks)
         for ax, last in ((near, 5), (far, 11)):
             ax.set(xticks=[], yticks=[], xlim=(-0.3, last + 0.3))
             ax.margins(y=0.25)

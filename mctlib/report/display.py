@@ -78,6 +78,7 @@ def table(
     of: Result | None = None,
     min_users: int = MIN_USERS,
     points: Sequence[str] = (),
+    unfolded: bool = False,
 ) -> None:
     """Show a result table for reading and keep it as CSV.
 
@@ -102,6 +103,8 @@ def table(
     points : sequence of str
         Columns that hold differences of shares, to be read in percentage points, where their name
         does not say so.
+    unfolded : bool
+        Whether a page shows its section without being asked.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def table(
     if masked.any():
         hidden = f"Rows under {min_users} users are hidden, and those that would give them away"
         caption = f"{caption}. {hidden}."
-    told = {"mctlib_shown": {"tells": tells}} if tells else None
+    told = {"mctlib_shown": {"tells": tells, "unfolded": unfolded}} if tells else None
     _show({"text/html": _page(*cells.readable(frame, masked, points), name, caption)}, told)
 
 

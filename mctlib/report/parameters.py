@@ -131,7 +131,6 @@ class AttributionParameters(Parameters):
         str, one_of("first", "last", "linear", "time_decay", "position", "markov", "shapley")
     ] = "linear"
     sources: Sources = list(SOURCES)
-    aliases: dict[str, str] = {}
     half_life: Duration = "7d"
     touches: list[Event] = []
     value: Money = None

@@ -32,47 +32,40 @@ class BeforeAfter(Result):
     and which, or why not. ``effect`` (shown, not shown, inconclusive): what the strongest supported
     one says; inconclusive too where none is, or where a weaker one shows the opposite. ``course``
     of an effect that is shown: held, grew, faded or came late; "" otherwise. ``metric``: in words;
-    ``kind``: rate, count or mean. ``rungs``: one row a comparison, the weakest first.
-
-    ==================== ===========================================================================
-    rung                 see `roi.ladder`, where each rule stands
-    effect ±             mean over the weeks after, weighted with n; not the jump at the change
-    rel_effect           effect / what would have been, NaN where that is not above 0
-    pvalue               of the effect
-    placebo_pvalue       chance that with no change so few placebo dates look as extreme; of one
-                         treated segment with 19 controls, its rank among them
-    detectable_effect    what these weeks show with a power of 80 %; NaN where that is not known
-    more_weeks         weeks until the wished effect is shown so; infinite: not in two years
-    supported, reason    whether the data carry it; why or why not, and why it is inconclusive
-    verdict              shown, not shown, inconclusive; "" where it is not supported
-    ==================== ===========================================================================
-
-    ``path`` of the strongest supported rung, or the highest computed: day (first of the week), n,
-    observed, counterfactual ± (a band for 95 % of the weeks had nothing changed; a rate's is cut
-    off at 0 and 1), gap ± (observed minus counterfactual; its weeks after have the effect as mean),
-    gain_amount ± (value brought by the end of the week).
-    ``placebos``: placebo, day, gap where nothing changed: the control segments, each against the
-    others, else earlier dates.
-    ``donors``: segment (the treated first), weight_share in the synthetic control, rms_before (root
-    mean square of the gap before; counts: at the treated level), gap_ratio (mean gap after / that,
-    the segment as if treated), effect_without (the effect with the segment left out).
-
-    ``money``: one row for the strongest supported rung.
+    ``kind``: rate, count or mean.
 
     ======================= ========================================================================
-    rung, currency          which one; of every amount, "" where `Money` does not say it
-    n                       users exposed in the weeks after (of a count: days)
-    incremental ±           effect x n
+    ``rungs``               one row a comparison, the weakest first
+    rung                    see `roi.ladder`, where each rule stands
+    effect ±                mean over the weeks after, weighted with n; not the jump at the change
+    rel_effect              effect / what would have been, NaN where that is not above 0
+    pvalue                  of the effect
+    placebo_pvalue          chance that with no change so few placebo dates look as extreme; of one
+                            treated segment with 19 controls, its rank among them
+    detectable_effect       what these weeks show with a power of 80 %; NaN where it is not known
+    more_weeks              until the wished effect is shown so; infinite: not in two years
+    supported, reason       whether the data carry it; why or why not, and why it is inconclusive
+    verdict                 shown, not shown, inconclusive; "" where it is not supported
+    ``path``                weeks of the strongest supported rung, or the highest computed; day: the
+                            first of the week
+    counterfactual ±        a band for 95 % of the weeks had nothing changed; a rate's is cut off
+    gap ±                   observed minus that; its weeks after have the effect as mean
+    gain_amount ±           value brought by the end of the week
+    ``placebos``            gaps where nothing changed: of controls against the others, else earlier
+    ``donors``              segments, the treated first, with their weight_share in the synthetic
+                            control and effect_without (the effect with the segment left out)
+    rms_before, gap_ratio   root mean square of the gap before (counts: at the treated level), and
+                            mean gap after / that, the segment as if treated
+    ``money``               one row, of the strongest supported rung; currency: see `Money`
+    n, incremental ±        users exposed in the weeks after (of a count: days); effect x n
     value_amount ±          what of it is kept; NaN, as all below, without a value or a cost, or
                             where no effect is shown
     cost_amount, roi ±      (value - cost) / cost, Fieller's interval; NaN: not estimable, or cost 0
-    payback_days ±          first day on which the gain covers the cost, which a later loss may
-                            undo; 1 is the day of the change; NaN not within these weeks; an upper
-                            end that is infinite: never within them
+    payback_days ±          first day on which the gain covers the cost, which later loss may undo;
+                            1: the day of the change; infinite, an upper end: never in these weeks
     p_positive              that value exceeds cost (normal approximation)
-    break_even_effect       at the users and the value seen
-    break_even_value_amount of a success, at the effect seen
-    break_even_days         that the effect would have to last
+    break_even_effect, ...  at the users and value seen; of a success (_value_amount), at the effect
+                            seen; how long that would have to last (_days)
     ======================= ========================================================================
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).

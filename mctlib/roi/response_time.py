@@ -71,7 +71,8 @@ def value_of_speed(
         From `daily_metric`, all users together, or its table, saved and read again.
     responses : DataFrame
         The response log: alert_id, detected_on, decided_on, shipped_on. An alert belongs to the
-        metric when its alert_id reads <event>-<first day of the fall>, with an event of the metric.
+        metric when its alert_id is the scorecard's, or <name>-<first day of the fall>, with a name
+        of the metric or of its event; not one on lost tracking: what was not recorded is not lost.
     money : Money, optional
         ``value`` of a success, user-day or unit, and the ``margin`` of it that is kept.
 
@@ -135,8 +136,9 @@ def _alerts(responses: pd.DataFrame, events: list[str]) -> pd.DataFrame:
     found = responses["alert_id"].astype(str).str.extract(pattern)
     ends = {c: days(responses[c], f"responses: {c}") for _, c in STAGES if c in responses}
     began = pd.to_datetime(found["began"], errors="coerce")
-    mine = found["event"].isin(events) & began.notna()
-    return responses.assign(began=began, **ends)[mine]
+    plain = found["event"].str.replace(r"-(fall|rise)$", "", regex=True)  # an alert's id says it
+    mine = found["event"].isin(events) | plain.isin(events)
+    return responses.assign(began=began, **ends)[mine & began.notna()]
 
 
 def trend_and_gaps(weeks: pd.DataFrame) -> stats.Fit:

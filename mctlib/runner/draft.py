@@ -10,25 +10,23 @@ from typing import Any
 
 import pandas as pd
 
+from mctlib.attribution.touchpoints import NOBODY
 from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.steps import ANY, Step
 from mctlib.phrases import DAY_US, listed
 from mctlib.sources.headers import LIKELY, word_of
 from mctlib.tracking_plan.draft import OF_THE_TOOL, likely_path
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
 
-# Names of events, as `word_of` gives them: by which users leave, by which money comes in; and
-# values of tags that name nobody but ourselves.
+# Names of events, as `word_of` gives them: by which users leave, by which money comes in.
 LEAVES = (
     r"((account|user|profile|subscription|membership|konto|abo)_)?"
     r"(deleted?|removed?|churned?|cancell?ed|closed|geloscht|gekundigt)"
 )
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed|bezahlt|gekauft|pago).*"
-OURSELVES = r"(organic|direct|none|not_set|n_?a|null|unknown|internal|direkt|organisch)?"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
-GUESSED = ("steps", "activation", "conversion", "window", "sources", "aliases")
+GUESSED = ("steps", "activation", "conversion", "window", "sources")
 MOST_STEPS, MOST_SEGMENTS = 5, 12
 SHOWN_EVENTS, FEW = 40, 5
 MANY_EACH = 1.5  # users that an account has at least
@@ -92,8 +90,11 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         },
     }
     named = _named(log)
-    ours = _ours(log, named)
-    if tags := [column for column, values in named.items() if set(values) - ours]:
+    if tags := [
+        column
+        for column, values in named.items()
+        if not all(NOBODY.fullmatch(value.lower()) for value in values)
+    ]:
         found["attribution"] = {
             "conversion": (paid or path[-1:])[0],
             "start": path[:1],
@@ -102,8 +103,6 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
             "sources": tags,
             "steps": path,
         }
-        if ours:
-            found["attribution"]["aliases"] = dict.fromkeys(sorted(map(str.lower, ours)), "")
     if days >= 14:  # a whole week and one before it
         found["scorecard"] = {"by": by}
     told = [f"{e.event} {e.n_events:,} ({e.n_users:,})" for e in counts.itertuples()]
@@ -146,14 +145,6 @@ def _named(log: EventLog) -> dict[str, list[str]]:
     """What events say in each column that can name a partner; what people say is no touch."""
     levels = {column: _levels(log, f"event.{column}") for column in SOURCES}
     return {column: found for column, found in levels.items() if found}
-
-
-def _ours(log: EventLog, named: Mapping[str, Sequence[str]]) -> set[str]:
-    """What stands in these columns and names nobody but ourselves."""
-    ours = {v for values in named.values() for v in values if re.fullmatch(OURSELVES, word_of(v))}
-    if not all(log.missing_events([Step(ANY, {f"event.{column}": MISSING})]) for column in named):
-        ours.add(MISSING)  # as some tools write it
-    return ours
 
 
 def _unused(log: EventLog, named: Mapping[str, Sequence[str]]) -> Iterator[str]:

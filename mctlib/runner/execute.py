@@ -112,6 +112,11 @@ def _execute(report: Report, place: Place, bar: int | None) -> tuple[float, str 
     os.environ["MCT_TABLES"] = str(folder / "tables" / report.name)
     os.environ["MCT_FIGURES"] = str(folder / "figures" / report.name)
     os.environ.update(place.store)
+    kernel_of = {
+        "transport_encryption": "auto",  # else ipykernel warns in every run
+        # else it stands in /tmp, where that of a killed run would stay
+        "connection_file": str(folder / f".{report.name}.json"),
+    }
     error, full = None, False
     try:
         papermill.execute_notebook(
@@ -122,8 +127,7 @@ def _execute(report: Report, place: Place, bar: int | None) -> tuple[float, str 
             timeout=place.timeout,
             cwd=place.root,
             progress_bar={"desc": report.name, "position": bar} if bar is not None else False,
-            # else ipykernel warns in every run
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            config=Config({"KernelManager": kernel_of}),
             # what a cell raises is in the notebook; that the kernel was asked to stop is no news
             extra_arguments=["--log-level=50"],
         )

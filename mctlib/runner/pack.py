@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from mctlib.audit.delays import read_delays
 from mctlib.contract import Mistakes, ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
@@ -264,7 +265,7 @@ def _notebook(where: str, name: str) -> Path:
 def _resolve(path: Path, as_of: str, log: EventLog) -> str:
     """The day up to which a pack reads, checked against the data."""
     first, last = log.first_event, last_day(log)
-    if as_of == "latest":
+    if as_of in ("latest", "settled"):
         return resolved(as_of, log)
     at = read_day(f"{shown(path)}: as_of", as_of, last, "latest, ")
     if at < first or at.normalize() > last:
@@ -276,11 +277,17 @@ def _resolve(path: Path, as_of: str, log: EventLog) -> str:
 
 
 def resolved(as_of: str, log: EventLog) -> str:
-    """A day as it is, and of "latest" the last complete one of the data."""
-    if as_of != "latest":
+    """A day as it is, and of "latest" the last complete one of the data.
+
+    Of "settled" the last one before it of which 99 % of the events have arrived, on every platform.
+    """
+    if as_of not in ("latest", "settled"):
         return as_of
     last = last_day(log)
-    return f"{last:%Y-%m-%d}" if last > log.last_event else last_complete_day(log.last_event)
+    day = f"{last:%Y-%m-%d}" if last > log.last_event else last_complete_day(log.last_event)
+    if as_of == "settled":
+        day = min(day, read_delays(log, {}).last_settled_day or day)
+    return day
 
 
 def last_complete_day(last_event: pd.Timestamp) -> str:

@@ -73,6 +73,7 @@ class Section:
     title: str = ""
     cells: list[Any] = field(default_factory=list)
     analyst: bool = False
+    unfolded: bool = False
     tells: str = ""
     html: str = ""
 
@@ -130,6 +131,7 @@ def _report(
             if told.get("hero") and not report.error:
                 hero = output
             section.tells = section.tells or told.get("tells", "").removesuffix(".")
+            section.unfolded |= told.get("unfolded", False) or bool(report.error)
         section.analyst |= HEADER in str(section.outputs)
         for cell in section.cells:
             if cell.cell_type == "code":

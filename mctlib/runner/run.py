@@ -112,7 +112,7 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
     found = next((r for r in record.notebooks if r.name == name and r.status == "good"), None)
     if not (found or pack.deliver):
         return
-    newest = resolved("latest", log)
+    newest = resolved("settled" if pack.as_of == "settled" else "latest", log)
     if as_timestamp(record.as_of) < as_timestamp(newest):
         if pack.alerts or pack.deliver:
             record.notes.append(f"Nothing is sent of {record.as_of}: the data go on to {newest}.")

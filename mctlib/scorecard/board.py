@@ -111,6 +111,7 @@ def kpis(
     meters: Meters,
     shown: Sequence[Meter],
     watched: Watched,
+    alerts: pd.DataFrame,
     **ask: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`Scorecard.kpis`, and its weeks: metric, label, segment, week, n, value, p0, state."""
@@ -130,6 +131,8 @@ def kpis(
         found = judge(table[table["metric"].isin(list(names))], rule)
         judged.append(found.assign(segment=segment or ALL))
     series = pd.concat(judged, ignore_index=True)
+    series["at"] = series["metric"].map({name: i for i, name in enumerate(names)})
+    series = series.sort_values(["at", "segment", "week"], ignore_index=True)
     own = watched.judged.set_index(["metric", "week"])["state"]
     of_all = series["segment"] == ALL
     index = pd.MultiIndex.from_frame(series[["metric", "week"]])
@@ -143,15 +146,17 @@ def kpis(
     half = (last["rel_change_ci_upper"] - last["rel_change_ci_lower"]) / 2 * last["p0"]
     kind = last["metric"].map({name: meter.kind for name, meter in names.items()})
     top = np.where(kind == "rate", 1.0, np.inf)
+    moves = alerts[alerts["kind"] != "loss"]
+    acted = dict(zip(zip(moves["metric"], moves["since"]), moves["state"]))
+    names_of = zip(last["metric"], last["since"], last["state"])
     rows = last.assign(
+        state=[acted.get(key[:2], key[2]) if key[2] == "open" else key[2] for key in names_of],
         n_counted=last["n"],
         owner=last["metric"].map({name: meter.owner for name, meter in names.items()}),
         kind=kind,
         value_ci_lower=(last["value"] - half).clip(lower=0),
         value_ci_upper=(last["value"] + half).clip(upper=top),
     )
-    order = {name: i for i, name in enumerate(names)}
-    rows = rows.assign(at=rows["metric"].map(order)).sort_values(["at", "segment"], kind="stable")
     told = [*rows.to_dict("records"), *_waits(log, meters, **ask).to_dict("records")]
     table = pd.DataFrame(told, columns=KPIS)
     return table, series[WEEKS].reset_index(drop=True)

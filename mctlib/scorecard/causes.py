@@ -38,7 +38,8 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
                     spell = {"micro": micro, "platform": platform, "since": row["since"]}
                     spell["p0"] = row["p0"]
                     found.append(spell)
-                spell |= {"back_on": pd.NaT, "reopened": "reopened" in spell}
+                again = row["week"] if "again_on" in spell else pd.NaT
+                spell |= {"back_on": pd.NaT, "again_on": again}
             if pd.isna(spell["back_on"]):
                 if row["n"] >= MIN_USERS:
                     spell |= {name: row[name] for name in ("n", "value")}
@@ -47,11 +48,11 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
                 if n_back >= 2:
                     spell["back_on"], n_back = row["week"], 0
     newest = judged["week"].max() if len(judged) else pd.NaT
-    days = dict.fromkeys(("since", "back_on"), "datetime64[ns]")
+    days = dict.fromkeys(("since", "back_on", "again_on"), "datetime64[ns]")
     return pd.DataFrame(found, columns=LOSSES).astype(days).assign(newest=newest)
 
 
-LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "reopened"]
+LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "again_on"]
 
 
 def judge(table: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from mctlib.headlines import day, named
-from mctlib.phrases import called, count, listed
-from mctlib.scorecard.counting import LIFE
-from mctlib.scorecard.narrative_first import Told, moved
+from mctlib.phrases import called, count, listed, nought
+from mctlib.results import MIN_USERS
+from mctlib.scorecard.narrative_first import (
+    MINUS,
+    YEAR_WEEKS,
+    Told,
+    a_day_sooner,
+    changed,
+    lived,
+    moved,
+    question,
+)
 
-FALSE_ALARMS = 0.0065  # per number and week, as simulated with season, trend, holidays and growth
-YEAR_WEEKS = 52
-FIRST = 12  # weeks before anything is judged in full
 RULE = (
     "A complete week is alerted when it lies 10 % (or what the plan says) below the pooled level "
     "of the last 12 usable weeks and 5 % below the line through them, with a one-sided p of at "
@@ -21,7 +28,6 @@ RULE = (
     "An alert ends after two weeks at 95 % of the level before it, or after 12 weeks as the new "
     "level."
 )
-PARTS = dict(zip(LIFE, ("new", "returning", "resurrected", "dormant")))
 
 
 def details(facts: Told) -> tuple[str, ...]:
@@ -31,7 +37,7 @@ def details(facts: Told) -> tuple[str, ...]:
         *(_alert(alert, facts) for alert in alerts.values()),
         *_inhibited(facts),
         *(_answer(row) for row in facts.responses.to_dict("records")),
-        *_life(facts.lifecycle),
+        f"{lived(facts.lifecycle)}.",
         *_drift(facts),
         _budget(facts),
     )
@@ -54,19 +60,16 @@ def _alert(alert: dict[str, Any], facts: Told) -> str:
     elif alert["coincides"]:
         said += f" It coincides with {alert['coincides']}."
     if alert["cause"] == "mix":
-        said += f" {100 * alert['mix_change']:+.0f} % of it comes from who the users are."
+        said += f" The mix of users alone would have made {100 * alert['mix_change']:+.0f} %."
     return f"{said} {reason(alert, facts)}".strip() + f" Who acts: {alert['who']}."
 
 
 def reason(alert: dict[str, Any], facts: Told) -> str:
     """What users say about it, or what to ask them."""
     mine = facts.reasons[facts.reasons["alert_id"] == alert["alert_id"]]
-    if alert["kind"] == "loss" or alert["metric"] == "everything":
-        return ""
-    if mine.empty or mine["n_answers"].max() < 10:
-        return (
-            f"Ask users now, in a short survey: what changed for you with {named(alert['label'])}?"
-        )
+    ask = question(alert)
+    if not ask or mine.empty or mine["n_answers"].max() < MIN_USERS:
+        return f"Ask users now, in a short survey: {ask}" if ask else ""
     top = mine.iloc[0]
     return f"Users say “{top['reason']}”, {top['n_answers']} of {top['n_no']} who said no."
 
@@ -95,23 +98,9 @@ def _answer(row: dict[str, Any]) -> str:
         text += (
             f"; since the answer {100 * row['recovered_change']:+.0f} % ({low:+.0f} to {high:+.0f})"
         )
-    if row["missed_per_day"] > 0 and row["missed_ci_lower"] > 0:
-        saved = f"{row['missed_per_day']:,.0f} {row['missed_unit']}"
+    if saved := a_day_sooner(row):
         text += f"; one day sooner would have saved {saved}"
     return f"{text}."
-
-
-def _life(life: pd.DataFrame) -> list[str]:
-    """How the users of a month changed against 12 weeks before, by their parts."""
-    if len(life) < FIRST + 1:
-        return []
-    now, then = life.iloc[-1], life.iloc[-1 - FIRST]
-    change = 100 * (now["n_monthly"] / then["n_monthly"] - 1)
-    parts = listed(f"{PARTS[name]} {now[name] - then[name]:+,.0f}" for name in LIFE)
-    return [
-        f"{now['n_monthly']:,.0f} users were active in the last four weeks, {change:+.1f} % "
-        f"against 12 weeks before: {parts}."
-    ]
 
 
 def _drift(facts: Told) -> list[str]:
@@ -125,17 +114,13 @@ def _drift(facts: Told) -> list[str]:
 
 def _budget(facts: Told) -> str:
     """The false alarms to be expected, and what the rule found in the weeks so far."""
-    n = len(facts.meters.watched)
-    judged = facts.watched.judged
-    own = judged[judged["metric"].isin([meter.name for meter in facts.meters.watched])]
-    n_weeks = int(own.loc[own["pvalue"].notna(), "week"].nunique())
-    a_year = FALSE_ALARMS * n * YEAR_WEEKS
-    raised = int(own["alert"].sum())
+    n_weeks, n_raised, n_bare = facts.history
     return (
-        f"Of {count(n, 'number')} at most {a_year:.1f} false alerts a year are to be expected. In "
-        f"the {count(n_weeks, 'week')} of these data that could be judged the rule raised "
-        f"{count(raised, 'alert')}, where at most {FALSE_ALARMS * n * n_weeks:.1f} false ones were "
-        "to be expected."
+        f"Of {count(len(facts.meters.watched), 'number')} at most {facts.false_a_year:.1f} false "
+        f"alerts a year are to be expected. In the {count(n_weeks, 'week')} of these data that "
+        f"could be judged the rule raised {count(n_raised, 'alert')}, {n_bare} of them with no "
+        "entry of the timeline and no lost tracking beside it; of false ones at most "
+        f"{facts.false_a_year * n_weeks / YEAR_WEEKS:.1f} were to be expected."
     )
 
 
@@ -155,6 +140,11 @@ def caveats(facts: Told) -> list[str]:
 
 STATES = {
     "open": "\u25b2 alert open",
+    "acknowledged": "\u25b2 alert open, acknowledged",
+    "snoozed": "\u25cb alert snoozed",
+    "closed": "\u25cb alert closed",
+    "lost events": "\u25b2 lost events",
+    "too few": "\u25cb too few to say",
     "recovered": "\u25cf recovered",
     "new level": "\u25cb new level",
     "may be chance": "\u25cb may be chance",
@@ -165,7 +155,7 @@ STATES = {
 
 
 def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
-    """The totals in words: label, owner, n_counted, last_week, against_before, against_a_year."""
+    """The totals in words: see `Scorecard.board`."""
     rows = []
     before = {row["metric"]: row for row in year.to_dict("records")}
     for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
@@ -173,12 +163,39 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "number": kpi["label"],
-                "owner": kpi["owner"],
-                "n_counted": kpi["n_counted"],
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
                 "against_before": _relative(kpi),
-                "against_a_year": _relative(last_year) if last_year else "",
                 "state": _state(kpi, last_year),
+                "against_a_year": _relative(last_year) if last_year else "",
+                "least_seen": _least_seen(kpi),
+                "n_counted": kpi["n_counted"],
+                "owner": kpi["owner"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _least_seen(kpi: dict[str, Any]) -> str:
+    """The least fall (or rise) that the first week of it shows four times in five."""
+    if kpi["rel_change"] != kpi["rel_change"]:
+        return ""  # it is not judged
+    least = 100 * kpi["detectable_fall"]
+    return f"{least:.0f}\u00a0%" if least == least else "none"
+
+
+def a_year_before(year: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of a year before in words, a change in the number's own unit."""
+    rows = []
+    for row in year.to_dict("records"):
+        ends = f" ({changed(row, '_ci_lower')} to {changed(row, '_ci_upper')})"
+        rows.append(
+            {
+                "number": row["label"],
+                "n_counted": row["n_counted"],
+                "last_four_weeks": _ranged(row, "value", row["kind"]),
+                "a_year_before": _ranged(row, "value_before", row["kind"]),
+                "change": changed(row) + ends,
+                "in_per_cent": _relative(row),
             }
         )
     return pd.DataFrame(rows)
@@ -198,7 +215,7 @@ def _state(kpi: dict[str, Any], last_year: dict[str, Any] | None) -> str:
 
 def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
     """A value with its interval in its own unit."""
-    value, low, high = (row[f"{column}{end}"] for end in ("", "_ci_lower", "_ci_upper"))
+    value, low, high = (row.get(f"{column}{end}", nan) for end in ("", "_ci_lower", "_ci_upper"))
     if value != value:
         return ""
     if kind == "count":
@@ -210,8 +227,10 @@ def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
 
 
 def _relative(row: dict[str, Any]) -> str:
-    change, low, high = (100 * row[f"rel_change{end}"] for end in ("", "_ci_lower", "_ci_upper"))
-    if change != change:
+    if row["rel_change"] != row["rel_change"]:
         return ""
-    ends = f" ({low:+.0f} to {high:+.0f})" if low == low else ""
-    return f"{change:+.0f}\u00a0%{ends}".replace("-", "\u2212")
+    change, low, high = (
+        nought(f"{100 * row[f'rel_change{end}']:+.0f}") for end in ("", "_ci_lower", "_ci_upper")
+    )
+    ends = f" ({low} to {high})" if row["rel_change_ci_lower"] == row["rel_change_ci_lower"] else ""
+    return f"{change}\u00a0%{ends}".replace("-", MINUS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,17 @@ from mctlib.headlines import (
     told,
     upper,
 )
-from mctlib.phrases import called, count
+from mctlib.phrases import called, count, listed, nought
+from mctlib.results import MIN_USERS
+from mctlib.scorecard.counting import LIFE
 from mctlib.scorecard.meters import Meters
 from mctlib.scorecard.watching import Watched
 
+FALSE_ALARMS = 0.0065  # per number and week, as simulated with season, trend, holidays and growth
+YEAR_WEEKS = 52
+FIRST = 12  # weeks before anything is judged in full
+PARTS = dict(zip(LIFE, ("new", "came back", "back after a month", "not this week")))
+MINUS = "\u2212"
 WAITING = ("open", "acknowledged")  # states that ask for somebody
 RUNNING = (*WAITING, "snoozed")
 SIGN = {"fall": "fell", "rise": "rose"}
@@ -42,6 +50,21 @@ class Told:
     year: pd.DataFrame
     drift: pd.DataFrame
     today: pd.Timestamp
+
+    @property
+    def history(self) -> tuple[int, int, int]:
+        """Weeks that could be judged, alerts raised in them, and those with nothing beside them."""
+        names = [meter.name for meter in self.meters.watched]
+        judged = self.watched.judged
+        own = judged[judged["metric"].isin(names) & judged["pvalue"].notna()]
+        moves = self.alerts[self.alerts["metric"].isin(names) & (self.alerts["kind"] != "loss")]
+        raised = len(moves) + len(self.watched.inhibited)
+        return int(own["week"].nunique()), raised, int((moves["coincides"] == "").sum())
+
+    @property
+    def false_a_year(self) -> float:
+        """So many alerts that are none are to be expected at most."""
+        return FALSE_ALARMS * len(self.meters.watched) * YEAR_WEEKS
 
     @property
     def news(self) -> list[dict[str, Any]]:
@@ -71,8 +94,31 @@ def read_first(facts: Told) -> dict[str, Any]:
         "how_sure": (
             "A week is alerted when it falls by 10\u00a0% or more and chance would do so less than "
             "once in 200 weeks.",
+            *_tried(facts),
         ),
     }
+
+
+def _tried(facts: Told) -> tuple[str, ...]:
+    """The false alarms to be expected, beside what the same rule gave in these very data."""
+    n_weeks, n_raised, n_bare = facts.history
+    if not n_weeks:
+        return ()
+    beside = f"{n_bare} with nothing known" if n_bare else "each with something known"
+    said = (
+        f"At most {count(max(round(facts.false_a_year), 1), 'false alert')} a year "
+        f"{'is' if facts.false_a_year < 1.5 else 'are'} to be expected; these "
+        f"{count(n_weeks, 'week')} gave "
+        + (f"{count(n_raised, 'alert')}, {beside} beside it." if n_raised else "none.")
+    )
+    return (said,)
+
+
+def question(alert: dict[str, Any]) -> str:
+    """What to ask users about an alert; "" where they cannot know."""
+    if alert["kind"] == "loss" or alert["metric"] == "everything":
+        return ""
+    return f"what changed for you with {named(alert['label'])}?"
 
 
 def where(alert: dict[str, Any]) -> str:
@@ -161,6 +207,8 @@ def _number(row: pd.Series, facts: Told) -> Headline:
     if row["p0"] == row["p0"]:
         frozen = row["since"] == row["since"]  # the level before an alert is kept while it is open
         label = f"before {day(row['since'])}" if frozen else "12 weeks before"
+        if running.loc[running["metric"] == row.name, "again_on"].notna().any():
+            label = "before it came again"  # since is the day on which it first came
         before = Against("group", times * row["p0"], label)
     wanted = (row["rel_change"] > 0) == (meter.bad != "up")
     return Headline(
@@ -202,28 +250,66 @@ def action(alert: dict[str, Any], facts: Told) -> Action:
 def standing(alert: dict[str, Any]) -> str:
     """How long an alert is open, and what people do: "open for 91 days, acknowledged"."""
     done = f", {alert['state']}" if alert["state"] != "open" else ""
-    return f"open for {count(alert['age_days'], 'day')}{done}".replace(" day", f"{TIGHT}day")
+    days = count(alert["age_days"], "day").replace(" ", TIGHT)
+    again = alert["again_on"]
+    return f"open {f'for {days}' if pd.isna(again) else f'again since {day(again)}'}{done}"
 
 
 def _tells(facts: Told) -> dict[str, str]:
     n = len(facts.waiting)
     totals = facts.kpis[facts.kpis["segment"] == "all"]
     fell = totals["rel_change_ci_upper"] < 0
-    moved_year = (
-        facts.year[facts.year["change_ci_lower"] * facts.year["change_ci_upper"] > 0]
-        if (len(facts.year))
-        else facts.year
-    )
-    life = facts.lifecycle
+    asked = set(facts.reasons.loc[facts.reasons["n_answers"] >= MIN_USERS, "alert_id"])
+    ask = [question(alert) for alert in facts.waiting if alert["alert_id"] not in asked]
+    ask = [f"; ask now: {text}" for text in ask if text][:1]
+    saved = [
+        f"; one day sooner would have saved {text} of {named(row['label'])}"
+        for row in facts.responses.to_dict("records")
+        if (text := a_day_sooner(row))
+    ]
     return {
         "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before",
         "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
-        "responses": f"{count(len(facts.responses), 'answer')} in the log",
-        "reasons": f"{count(facts.reasons['alert_id'].nunique(), 'alert')} with users' reasons",
-        "lifecycle": f"{life['n_monthly'].iloc[-1]:,} users active in four weeks"
-        if len(life)
-        else "less than five weeks of data",
-        "year": f"{count(len(moved_year), 'number')} moved for sure"
-        if len(facts.year)
-        else "less than a year of data",
+        "responses": "".join([f"{count(len(facts.responses), 'answer')} in the log", *saved[-1:]]),
+        "reasons": "".join([f"{count(len(asked), 'alert')} with users' reasons", *ask]),
+        "lifecycle": lived(facts.lifecycle),
+        "year": _year(facts.year),
     }
+
+
+def a_day_sooner(row: Mapping[str, Any]) -> str:
+    """What one day less until the answer would have saved; "" where that is not sure."""
+    sure = row["missed_per_day"] > 0 and row["missed_ci_lower"] > 0
+    return f"{row['missed_per_day']:,.0f} {row['missed_unit']}" if sure else ""
+
+
+def lived(life: pd.DataFrame) -> str:
+    """The users of four weeks, and how they changed against 12 weeks before, by their parts."""
+    if life.empty:
+        return "less than five weeks of data"
+    now = life.iloc[-1]
+    said = f"{now['n_monthly']:,.0f} users active in four weeks"
+    if len(life) <= FIRST:
+        return said
+    then = life.iloc[-1 - FIRST]
+    change = 100 * (now["n_monthly"] / then["n_monthly"] - 1)
+    parts = listed(f"{PARTS[name]} {now[name] - then[name]:+,.0f}" for name in LIFE)
+    against = f"{change:+.1f}{TIGHT}% against 12 weeks before: {parts}"
+    return f"{said}, {against.replace('-', MINUS)}"
+
+
+def _year(year: pd.DataFrame) -> str:
+    """What moved for sure against a year before, the plan's first two by name."""
+    if year.empty:
+        return "less than a year of data"
+    rows = year[year["change_ci_lower"] * year["change_ci_upper"] > 0].to_dict("records")
+    moves = listed((f"{named(row['label'])} {changed(row)}" for row in rows), most=2)
+    return f"{count(len(rows), 'number')} moved for sure" + (f": {moves}" if rows else "")
+
+
+def changed(row: Mapping[str, Any], end: str = "") -> str:
+    """A change in the number's own unit: "+4.3 points", "\u22121.2"; of an end without the unit."""
+    times = 100 if row["kind"] == "rate" else 1
+    text = nought(f"{times * row[f'change{end}']:+,.{0 if row['kind'] == 'count' else 1}f}")
+    unit = f"{TIGHT}points" if row["kind"] == "rate" and not end else ""
+    return text.replace("-", MINUS) + unit

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from mctlib.scorecard.narrative_first import where
+from mctlib.scorecard import narrative
+from mctlib.scorecard.narrative_first import a_day_sooner, where
 from mctlib.scorecard.states import day_in
 from mctlib.tracking_plan.plan import in_words
 
@@ -25,6 +26,8 @@ WAITS = {
 
 def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A table by its name, or ``alerts_in_short``, or ``medians``: the usual days in each stage."""
+    if name == "year":
+        return narrative.a_year_before(tables[name])
     if name == "medians":
         return _plain(tables["responses"].filter(like="median_").head(1))
     table = tables["alerts"][SHORT] if name == "alerts_in_short" else tables[name]
@@ -32,6 +35,11 @@ def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         table = table.drop(columns=table.filter(like="median_"))
         table = table.assign(open_stage=table["open_stage"].map(WAITS))
         table = table.rename(columns={"open_stage": "waits_for"})
+        table["one_day_sooner"] = [a_day_sooner(row) for row in table.to_dict("records")]
+        last = [*table.filter(like="missed"), "owner", "outcome"]
+        table = table[[*table.columns.difference(last, sort=False), *last]]
+        table = table.drop(columns=["missed_per_day", "missed_unit"])
+        table.columns = table.columns.str.replace("recovered_change", "rel_since_answer")
     if name in ("responses", "reasons", "history"):
         table = _by_label(table, tables["alerts"])
         if name != "reasons":  # of which messages are made too

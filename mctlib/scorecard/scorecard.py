@@ -26,8 +26,9 @@ from mctlib.tracking_plan.reading import read_plan
 class Scorecard(Result):
     """Answer of `weekly_scorecard`. A week is called by its first day.
 
-    ``board``: the totals in words: number, owner, n_counted, last_week, against_before (``p0``
-    of ``kpis``), against_a_year (the last four weeks against the same a year before), state.
+    ``board``: the totals in words: number, last_week, against_before (``p0`` of ``kpis``), state,
+    against_a_year (the last four weeks against the same a year before), least_seen
+    (``detectable_fall`` of ``kpis``), n_counted, owner.
 
     ``kpis``: one row a number and segment ("all" first).
 
@@ -43,7 +44,8 @@ class Scorecard(Result):
     since                    first week of a fall or rise that is not over: p0 stays as it was then
     rel_change ±             of value against p0
     detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
-    state                    of totals that alert, see `stats.monitoring.weekly_alerts`
+    state                    of totals that alert: of alerts as in ``alerts``, of falls that are
+                             none too few or lost events; else see `stats.monitoring.weekly_alerts`
     ================== ===== =======================================================================
 
     ``weeks``: the same numbers by week: metric, label, segment, week, n, value, p0, state, since.
@@ -66,7 +68,8 @@ class Scorecard(Result):
     state              open, acknowledged, snoozed, closed (by people), recovered, new level
     closed_on, until   its end; the end of a snooze; acted_on: when somebody last did something
     age_days           since its first day, to its end or to ``as_of``
-    news               it opened in the last complete week; reopened: it is open, was over before
+    news               it opened in the last complete week
+    again_on           of one that is open and was over before: first week in which it is back
     ================== =============================================================================
 
     ``timeline``: day, kind, label, concerns (labels of the numbers that it may move).
@@ -175,7 +178,8 @@ def weekly_scorecard(
     alerts, history = with_acts(watched.alerts, read_acts(acts), known, meters, today)
     told = answers(known, alerts, meters, today)
     told = board.recovered(log, told, known, alerts, counted, meters, as_of)
-    kpis, series = board.kpis(log, weeks, meters, shown, watched, as_of=as_of, by=columns)
+    asked: dict[str, Any] = {"as_of": as_of, "by": columns}
+    kpis, series = board.kpis(log, weeks, meters, shown, watched, alerts, **asked)
     why = board.reasons(log.table("surveys"), alerts, meters, today)
     drift = _drift(counted.of(), meters, watched)
     facts = Told(

@@ -33,7 +33,7 @@ MOSTLY = 0.5  # of a change that the mix makes: it is called the mix's
 ALERTS = """
 alert_id metric label unit kind platform since severity value p0 rel_change rel_change_ci_lower
 rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
-study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news reopened
+study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news again_on
 """.split()  # noqa: SIM905
 
 
@@ -41,9 +41,10 @@ study_change_ci_upper n_controls mix_change n_cells role who owner state closed_
 class Watched:
     """What was found in the weeks.
 
-    judged: every number's weeks (`weekly_alerts`) · alerts: `ALERTS`, the newest first ·
-    inhibited: (label, platforms, week) of falls that lost tracking explains · last: newest week ·
-    skip: days whose weeks are not judged.
+    judged: every number's weeks (`weekly_alerts`); the state of a fall that is no alert says why:
+    too few, lost events · alerts: `ALERTS`, the newest first · inhibited: (label, platforms, week)
+    of falls that lost tracking explains · last: newest week · skip: days whose weeks are not
+    judged.
     """
 
     judged: pd.DataFrame
@@ -90,11 +91,12 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
     for name, meter in named.items():
         rows = judged[judged["metric"] == name]
         for _, spell in rows[rows["since"].notna()].groupby("since"):
-            opened = spell.iloc[0]
+            opened, is_open = spell.iloc[0], spell.index[spell["state"] == "open"]
             platforms = explained_by_tracking(opened, meter, lost, weeks, rule)
             if _of_few(opened, meter):
-                continue
-            if platforms:
+                judged.loc[is_open, ["state", "alert"]] = "too few", False
+            elif platforms:
+                judged.loc[is_open, "state"] = "lost events"
                 inhibited.append((meter.label, platforms, opened["week"]))
             else:
                 cause = _cause(opened, meter, rows, weeks, meters, timeline, judged)
@@ -118,6 +120,8 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
     opened, now = spell.iloc[0], spell.iloc[-1]
     kind = "fall" if opened["side"] < 0 else "rise"
     is_open = now["state"] == "open"
+    over = spell.loc[spell["state"] == "recovered", "week"].max()
+    again = spell.loc[spell["week"] > over, "week"].min()
     change = [opened[f"rel_change{end}"] for end in ("", "_ci_lower", "_ci_upper")]
     return {
         "alert_id": f"{meter.name}-{kind}-{opened['since']:%Y-%m-%d}",
@@ -136,7 +140,7 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
         "state": now["state"],
         "closed_on": pd.NaT if is_open else now["week"] + WEEK,
         "news": bool(opened["alert"] and opened["week"] == last),
-        "reopened": bool(is_open and (spell["state"] == "recovered").any()),
+        "again_on": again if is_open else pd.NaT,
     }
 
 
@@ -203,7 +207,7 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             "state": "open" if is_open else "recovered",
             "closed_on": pd.NaT if is_open else spell["back_on"] + WEEK,
             "news": bool(spell["since"] == spell["newest"]),
-            "reopened": bool(is_open and spell["reopened"]),
+            "again_on": spell["again_on"] if is_open else pd.NaT,
         }
 
 
@@ -220,6 +224,7 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
         rows = moved[moved["week"] == spell[0]]
         change = float(rows["rel_change"].median())
         is_open = spell[-1] == last
+        again = is_open and len(spell) > 1 and spell[-1] - spell[-2] > WEEK
         yield {
             "alert_id": f"everything-{'fall' if change < 0 else 'rise'}-{spell[0]:%Y-%m-%d}",
             "metric": "everything",
@@ -244,7 +249,7 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
             "state": "open" if is_open else "recovered",
             "closed_on": pd.NaT if is_open else spell[-1] + WEEK,
             "news": spell[0] == last,
-            "reopened": bool(is_open and len(spell) > 1 and spell[-1] - spell[-2] > WEEK),
+            "again_on": last if again else pd.NaT,
         }
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.contract import interval_columns
+from mctlib.eventlog.journeys import number
 from mctlib.results import MIN_USERS
-from mctlib.signals.counts import ALIKE, COUNTS
+from mctlib.signals.counts import COUNTS
 
 LATER = 0.3  # of the users at risk, at least so many make the later ones, by whole months
 FEW = 5  # successes, or failures, of a side at everybody's rate; below, nothing is compared
@@ -46,38 +47,67 @@ class Sides(NamedTuple):
         return bool(size.min() >= least and size.min() * share >= FEW)
 
 
-def sides_of(cells: pd.DataFrame, strata: pd.DataFrame, columns: Sequence[str]) -> Sides:
-    """The counts of one signal at one landmark, see `counts.count_landmarks`.
+class Cells:
+    """A table of counts by kinds of users (`counts.ALIKE`) and bucket, and what the kinds are.
+
+    See `counts.count_landmarks`; ``columns``: of the ``strata``.
+    """
+
+    def __init__(self, table: pd.DataFrame, strata: pd.DataFrame, columns: Sequence[str]) -> None:
+        code, numbers = pd.factorize(table["stratum"])
+        rest = {name: table[name].to_numpy() for name in ("cohort", "activity")}
+        self.table = table
+        place, self.kinds = number(stratum=code, **rest)
+        named = strata.drop_duplicates("stratum").set_index("stratum").reindex(numbers)
+        stratum = self.kinds.pop("stratum")
+        self.kinds = {c: named[c].to_numpy()[stratum] for c in columns} | self.kinds
+        self._cell = table["bucket"].to_numpy() * len(stratum) + place
+        self.everyone = [self.dense(table[name]) for name in COUNTS if name in table]
+
+    def dense(self, counts: pd.Series) -> np.ndarray:
+        """A column of the table, or what stands in its place, by bucket and kind."""
+        shape = (stats.N_BUCKETS, len(self.kinds["cohort"]))
+        return np.bincount(self._cell, counts, shape[0] * shape[1]).reshape(shape)
+
+
+def of_signal(table: pd.DataFrame, k: int) -> list[pd.Series]:
+    """The counts of those who had a signal."""
+    return [table[f"{name}_{k}"] for name in COUNTS if name in table]
+
+
+def sides_of(cells: Cells, exposed: Sequence[pd.Series]) -> Sides:
+    """The counts of those who had one signal, and of the others of all in the cells.
 
     Values of a column that fewer than 30 users at risk have, or 5 with the outcome or without it,
     are taken as one; kinds of users of whom no one had the signal, or everyone, are left out.
     """
-    kinds = cells[ALIKE].drop_duplicates()
-    places = pd.MultiIndex.from_frame(kinds)
-    at = (
-        cells["bucket"],
-        cells["exposed"],
-        places.get_indexer(pd.MultiIndex.from_frame(cells[ALIKE])),
-    )
-    shape = (stats.N_BUCKETS, 2, len(kinds))
-    n, y, yy = (stats.dense(cells[column], *at, shape=shape) for column in COUNTS)
-    named = strata.drop_duplicates("stratum").set_index("stratum")
-    values = {column: named[column].reindex(kinds["stratum"]).to_numpy() for column in columns}
-    values |= {name: kinds[name].to_numpy() for name in ("cohort", "activity")}
-    size = n.sum(axis=0)
-    good = y.sum(axis=(0, 1)) if binary(y, yy) else None
-    levels = {name: _levels(value, size.sum(axis=0), good) for name, value in values.items()}
-    kept = np.ones(len(kinds), bool)
+    counts = []
+    for everyone, mine in zip(cells.everyone, map(cells.dense, exposed)):
+        counts.append(np.stack([everyone - mine, mine], axis=1))
+    size = counts[0].sum(axis=0)
+    # of what is had or not the squares are the sums
+    good = counts[1].sum(axis=(0, 1)) if binary(counts[1], counts[-1]) else None
+    levels = {name: _levels(value, size.sum(axis=0), good) for name, value in cells.kinds.items()}
+    kept = np.ones(size.shape[1], bool)
     for level in levels.values():
         both = [np.bincount(level, size[side]) > 0 for side in (0, 1)]
         kept &= (both[0] & both[1])[level]
-    n, y, yy = (a[:, :, kept] for a in (n, y, yy))
+    if not kept.all():
+        counts = [np.compress(kept, each, axis=2) for each in counts]
     shown = {name: level[kept] for name, level in levels.items()}
     others = [_dummies(level, size[:, kept]) for name, level in shown.items() if name != "cohort"]
     month = _dummies(shown["cohort"], size[:, kept])
-    late = late_of(kinds["cohort"].to_numpy()[kept], size[:, kept].sum(axis=0))
+    late = late_of(cells.kinds["cohort"][kept], size[:, kept].sum(axis=0))
     base = np.column_stack([*others, np.zeros((int(kept.sum()), 0))])
-    return Sides(n, y, yy, np.column_stack([base, month]), base, late, size.sum(axis=1))
+    return Sides(
+        counts[0],
+        counts[1],
+        counts[-1],
+        np.column_stack([base, month]),
+        base,
+        late,
+        size.sum(axis=1),
+    )
 
 
 def binary(y: np.ndarray, yy: np.ndarray) -> bool:
@@ -128,12 +158,16 @@ def crude(sides: Sides) -> Sides:
     return Sides(n, y, yy, none, none, np.zeros(1, bool), n.sum(axis=(0, 2)))
 
 
-def naive(ever: pd.DataFrame, n_accounts: float, logistic: bool) -> dict[str, Any]:
+def naive(ever: pd.DataFrame, k: int, n_accounts: float, logistic: bool) -> dict[str, Any]:
     """Ever against never, of all whose time is over."""
-    shape = (stats.N_BUCKETS, 2, 1)
-    at = (ever["bucket"], ever["exposed"], np.zeros(len(ever), int))
-    n, y, yy = (stats.dense(ever[column], *at, shape=shape) for column in COUNTS)
-    sides = crude(Sides(n, y, yy, *[np.empty(0)] * 4))
+    at = {"shape": (stats.N_BUCKETS,)}
+    n, y = (
+        np.stack([stats.dense(c, ever["bucket"], **at) for c in (ever[name] - had, had)], axis=1)[
+            :, :, None
+        ]
+        for name, had in zip(COUNTS, of_signal(ever, k)[:2])
+    )
+    sides = crude(Sides(n, y, y, *[np.empty(0)] * 4))
     ratio = stats.NOT_KNOWN
     if sides.at_risk.min() >= MIN_USERS:
         ratio = standardised(sides, n_accounts, logistic).ratio

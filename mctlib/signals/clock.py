@@ -13,7 +13,7 @@ from mctlib.contract import Binned, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import count_accounts
 from mctlib.eventlog.steps import Step
-from mctlib.signals.counts import Landmarks, count_landmarks
+from mctlib.signals.counts import Group, Landmarks, count_landmarks
 from mctlib.signals.outcomes import PEOPLE, Known, Outcome, known_of
 from mctlib.tracking_plan.plan import Plan
 
@@ -150,9 +150,10 @@ def count(
     clock: Clock,
     outcome: Outcome,
     signals: Sequence[Step],
-    pairs: Sequence[tuple[int, int, int]],
+    groups: Sequence[Group],
     *,
     as_of: Any,
+    within: Sequence[int] = (),
     kernel: Callable[..., dict[str, pd.DataFrame]] = count_landmarks,
 ) -> dict[str, pd.DataFrame]:
     """The tables of `count_landmarks`, or of another kernel of `counts`."""
@@ -163,7 +164,8 @@ def count(
         events += [step] if step else []
     ask = Landmarks(
         outcome=outcome,
-        pairs=pairs,
+        groups=groups,
+        within=within,
         n_signals=len(signals),
         by=clock.adjust,
         accounts=clock.accounts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,24 +18,36 @@ START, FIRST_SIGNAL = 0, 1  # bits of the mask
 ACTIVITY = 9  # classes of active hours: 0, 1, 2 to 3, 4 to 7, 8 to 15, ..., 128 and more
 HOUR_US = DAY_US // 24
 ALIKE = ["stratum", "cohort", "activity"]  # in which users are made alike
-COUNTS = ["n_users", "sum_outcome", "sum_square"]
+COUNTS = ["n_users", "sum_outcome", "sum_square"]  # the last where the outcome is an amount
+
+
+class Group(NamedTuple):
+    """Signals that are looked at by one landmark (microseconds), by their places.
+
+    ``own``: of which signal the events are no activity, for they would be its own; bits of it.
+    """
+
+    landmark: int
+    signals: tuple[int, ...]
+    own: int = 0
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What is counted: an outcome, and pairs of a signal and a landmark.
+    """What is counted: an outcome, and groups of signals.
 
-    ``pairs``: place of the signal, until when it must be had, and the landmark at which users are
-    at risk (microseconds) · ``by``: columns in which users are made alike ·
-    ``left``: when people left, as far as the table of people knows · ``bits``: of the exit, the
-    outcome and what an active user does in the mask, 0 where no event is one.
+    ``within``: where it is less than the landmark, until when each must be had (microseconds) ·
+    ``by``: columns in which users are made alike · ``left``: when people left, as far as the table
+    of people knows · ``bits``: of the exit, the outcome and what an active user does in the mask,
+    0 where no event is one.
     """
 
     outcome: Outcome
-    pairs: Sequence[tuple[int, int, int]]
+    groups: Sequence[Group]
     n_signals: int
     by: Sequence[str]
     accounts: Sequence[str]
+    within: Sequence[int] = ()
     left: Known | None = None
     bits: tuple[int, int, int] = (0, 0, 0)
 
@@ -76,7 +89,7 @@ def walk_outcomes(
 
 
 @njit(
-    f"void({ROWS}, int64[::1], uint64, uint64, int64, int64, int64, uint8[::1], uint8[::1])",
+    f"void({ROWS}, int64[::1], uint64, uint64, int64, int64, uint64[::1], uint8[::1])",
     cache=True,
     nogil=True,
 )
@@ -85,33 +98,31 @@ def walk_to_landmark(
     time: np.ndarray,
     mask: np.ndarray,
     start: np.ndarray,
-    signal: int,
+    own: int,
     active: int,
-    within: int,
     until: int,
     hour_us: int,
-    exposed: np.ndarray,
+    had: np.ndarray,
     activity: np.ndarray,
 ) -> None:
-    """Of each start whether its user had the signal ``within`` a time, and how active they were.
+    """Of each start what its user had until the landmark, as bits, and how active they were.
 
-    Activity until the landmark: in how many hours (from the start) they were active by another
-    event, in classes that double.
+    Activity: in how many hours (from the start) they were active by an event that is not ``own``,
+    in classes that double.
     """
     for i in range(len(start)):
         row, began, whose = start[i], time[start[i]], user[start[i]]
-        had, hours, last = 0, 0, -1
+        hours, last = 0, -1
+        had[i] = 0
         while row > 0 and user[row - 1] == whose and time[row - 1] == began:
             row -= 1
         while row < len(user) and user[row] == whose and time[row] - began <= until:
-            if mask[row] & signal:
-                had |= time[row] - began <= within
-            elif mask[row] & active:
+            had[i] |= mask[row]
+            if mask[row] & active and not mask[row] & own:
                 hour = (time[row] - began) // hour_us
                 hours += hour != last
                 last = hour
             row += 1
-        exposed[i] = had
         level = 0
         while hours and level < ACTIVITY - 1:
             level += 1
@@ -119,31 +130,48 @@ def walk_to_landmark(
         activity[i] = level
 
 
+@njit(
+    "void(int64[::1], uint64[::1], float64[::1], uint64[::1], int64[:, ::1], float64[:, :, ::1])",
+    cache=True,
+    nogil=True,
+)
+def add_exposed(
+    place: np.ndarray,
+    had: np.ndarray,
+    value: np.ndarray,
+    bits: np.ndarray,
+    users: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Add the users who had each signal, and their outcomes' powers, at their places."""
+    for i in range(len(place)):
+        for k in range(len(bits)):
+            if had[i] & bits[k]:
+                users[k, place[i]] += 1
+                power = 1.0
+                for p in range(len(sums)):
+                    power *= value[i]
+                    sums[p, k, place[i]] += power
+
+
 def count_landmarks(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
     """Kernel: matcher 0 is the start, then come the signals.
 
-    "cells": pair, stratum, cohort (months from 1970 to the start), activity, bucket, exposed ->
-    COUNTS of those at risk · "ever": pair (the signal), bucket, exposed (if ever) -> COUNTS of all
-    whose time is over · "strata": stratum -> its value in each column · "started": n_users,
-    n_pending, n_left (by the first landmark) · "accounts": account -> n_users.
+    "0", "1", ... (the groups): stratum, cohort (months from 1970 to the start), activity, bucket ->
+    COUNTS of those at risk, and of those of them who had each signal (``n_users_3``, ...) · "ever":
+    bucket -> the same of all whose time is over, if they ever had it · "strata": stratum -> its
+    value in each column · "started": n_users, n_pending, n_left (by the first landmark) ·
+    "accounts": account -> n_users.
     """
     of = Starts.of(j, ask)
-    tables = []
-    for at, pair in enumerate(ask.pairs):
-        exposed, activity = of.at_landmark(ask, *pair)
-        risk = of.at_risk(pair[2], ask.outcome)
-        keys = {"activity": activity, "exposed": exposed}
-        tables.append(of.cells(risk, alike=True, **keys).assign(pair=at))
+    tables = {}
+    for at, group in enumerate(ask.groups):
+        had, activity = of.at_landmark(ask, group.landmark, group.own)
+        who = of.at_risk(group.landmark, ask.outcome)
+        tables[f"{at}"] = of.cells(who, had, group.signals, alike=True, activity=activity)
     everyone = np.ones(len(of.start), bool)
-    plain = []
-    for signal in range(ask.n_signals):
-        had = (of.ever >> (FIRST_SIGNAL + signal) & 1).astype(np.uint8)
-        plain.append(of.cells(everyone, exposed=had).assign(pair=signal))
-    return {
-        "cells": pd.concat(tables, ignore_index=True),
-        "ever": pd.concat(plain, ignore_index=True),
-        **of.tables(min(us for *_, us in ask.pairs)),
-    }
+    tables["ever"] = of.cells(everyone, signals=range(ask.n_signals))
+    return tables | of.tables(min(group.landmark for group in ask.groups))
 
 
 @dataclass(frozen=True)
@@ -155,8 +183,9 @@ class Starts:
     left: np.ndarray  # until the exit
     first: np.ndarray  # until the outcome
     value: np.ndarray  # of the outcome
+    amount: bool  # whether that is money
     ever: np.ndarray  # signals, as bits of the mask
-    stratum: tuple[np.ndarray, np.ndarray]  # codes, labels
+    stratum: tuple[np.ndarray, np.ndarray]  # codes, and numbers that are theirs in every part
     cohort: np.ndarray
     bucket: np.ndarray
     strata: pd.DataFrame
@@ -166,12 +195,13 @@ class Starts:
     @classmethod
     def of(cls, j: Journeys, ask: Landmarks) -> Starts:
         """Of whole users."""
-        rows = (np.array(j.user, np.int64), np.array(j.time, np.int64), np.array(j.mask, np.uint64))
+        rows = (j.user.astype(np.int64, copy=False), j.time, j.mask.astype(np.uint64))
         start = np.flatnonzero(j.has(START))
         start = start[first_rows(j.user[start])]
         accounts, n_started = j.accounts(start, ask.accounts), len(start)
         start = start[j.time[start] + ask.outcome.until <= j.as_of]
         code, names = j.segments(start, ask.by)
+        names = pd.util.hash_array(names).view(np.int64)
         strata = pd.DataFrame({"stratum": names})
         if len(names):
             some = start[np.unique(code, return_index=True)[1]]
@@ -185,6 +215,7 @@ class Starts:
             left=left,
             first=first,
             value=value,
+            amount=ask.outcome.amount,
             ever=ever,
             stratum=(code, names),
             cohort=month,
@@ -195,31 +226,49 @@ class Starts:
         )
 
     def at_landmark(
-        self, ask: Landmarks, signal: int, within: int, landmark: int
+        self, ask: Landmarks, until: int, own: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Whether users had a signal ``within`` a time, and their activity until the landmark."""
-        exposed, activity = np.empty(len(self.start), np.uint8), np.empty(len(self.start), np.uint8)
-        bits = (np.uint64(1 << (FIRST_SIGNAL + signal)), np.uint64(ask.bits[2]))
-        spans = (within, landmark, HOUR_US)
-        walk_to_landmark(*self.rows, self.start, *bits, *spans, exposed, activity)
-        return exposed, activity
+        """What users had by then, as bits of the mask, and their activity, see `Group`."""
+        had, activity = np.empty(len(self.start), np.uint64), np.empty(len(self.start), np.uint8)
+        bits = (np.uint64(own), np.uint64(ask.bits[2]))
+        walk_to_landmark(*self.rows, self.start, *bits, until, HOUR_US, had, activity)
+        return had, activity
 
     def at_risk(self, landmark: int, outcome: Outcome) -> np.ndarray:
         """Who has neither left nor had the outcome by the landmark."""
         risk = self.left > landmark
         return np.asarray(risk & (self.first > landmark) if outcome.once else risk)
 
-    def cells(self, who: np.ndarray, alike: bool = False, **keys: np.ndarray) -> pd.DataFrame:
-        """COUNTS of some users by keys and bucket; ``alike``: by stratum and cohort too."""
+    def cells(
+        self,
+        who: np.ndarray,
+        seen: np.ndarray | None = None,
+        signals: Sequence[int] = (),
+        *,
+        alike: bool = False,
+        **keys: np.ndarray,
+    ) -> pd.DataFrame:
+        """COUNTS of some users by keys and bucket, and of those who had each signal.
+
+        ``seen``: what users had, as bits · ``alike``: by stratum and cohort too.
+        """
         code, names = self.stratum
         if alike:
             keys = {"stratum": code, "cohort": self.cohort, **keys}
         shown = {name: key[who] for name, key in keys.items()}
         place, found = number(bucket=self.bucket[who], **shown)
-        n, y = len(found["bucket"]), self.value[who]
-        sums = (np.bincount(place, y, n), np.bincount(place, y**2, n))
-        table = pd.DataFrame(found | dict(zip(COUNTS, (np.bincount(place, minlength=n), *sums))))
-        return table.assign(stratum=names[table["stratum"].to_numpy()]) if alike else table
+        if alike:
+            found["stratum"] = names[found["stratum"]]
+        had = (self.ever if seen is None else seen)[who]
+        # everybody had the start
+        bits = {START: "", **{FIRST_SIGNAL + k: f"_{k}" for k in signals}}
+        n = (len(bits), len(found["bucket"]))
+        users, sums = np.zeros(n, np.int64), np.zeros((1 + self.amount, *n))
+        each = np.array([1 << bit for bit in bits], np.uint64)
+        add_exposed(place, had, self.value[who], each, users, sums)
+        for name, counts in zip(COUNTS, (users, *sums)):
+            found |= {f"{name}{of}": row for of, row in zip(bits.values(), counts)}
+        return pd.DataFrame(found)
 
     def tables(self, landmark: int) -> dict[str, pd.DataFrame]:
         """The last three tables of `count_landmarks`."""
@@ -235,18 +284,19 @@ def count_combinations(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame
     "all": had, cohort, stratum, bucket -> COUNTS of all whose time is over · "cells": the same and
     activity, of those at risk at the one landmark · and the tables of `count_landmarks`.
     """
-    of, landmark = Starts.of(j, ask), ask.pairs[0][2]
-    had, activity = np.zeros(len(of.start), np.int64), np.empty(0)
-    for k, pair in enumerate(ask.pairs):
-        exposed, activity = of.at_landmark(ask, *pair)
-        had |= exposed.astype(np.int64) << k
+    of, group = Starts.of(j, ask), ask.groups[0]
+    had = np.zeros(len(of.start), np.int64)
+    for k, within in enumerate(ask.within):
+        bits, _ = of.at_landmark(ask, within)
+        had |= (bits.astype(np.int64) >> (FIRST_SIGNAL + k) & 1) << k
+    _, activity = of.at_landmark(ask, group.landmark, group.own)
     everyone = np.ones(len(of.start), bool)
     return {
         "all": of.cells(everyone, alike=True, had=had),
         "cells": of.cells(
-            of.at_risk(landmark, ask.outcome), alike=True, had=had, activity=activity
+            of.at_risk(group.landmark, ask.outcome), alike=True, had=had, activity=activity
         ),
-        **of.tables(landmark),
+        **of.tables(group.landmark),
     }
 
 
@@ -262,9 +312,10 @@ def _fates(
         gone = ask.left.of(user, FOREVER)
         left = np.minimum(left, np.where(gone == FOREVER, FOREVER, gone - began))
     if outcome.amount and outcome.known:
-        return left, first, np.nan_to_num(outcome.known.of(user, 0.0)), ever
+        amounts = np.nan_to_num(outcome.known.of(user, 0.0))
+        return left, first, amounts, ever.view(np.uint64)
     if outcome.known:
         moment = outcome.known.of(user, FOREVER)
         first = np.where(moment == FOREVER, FOREVER, moment - began)
     value = in_time if outcome.begin else (first <= outcome.until)
-    return left, first, value.astype(float), ever
+    return left, first, value.astype(float), ever.view(np.uint64)

@@ -17,10 +17,10 @@ from mctlib.eventlog.steps import Step
 from mctlib.headlines import upper
 from mctlib.phrases import day, window
 from mctlib.results import MIN_USERS, Result
-from mctlib.signals.alike import measures, sides_of
+from mctlib.signals.alike import Cells, measures, sides_of
 from mctlib.signals.candidates import USUAL, plan_of
 from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock, too_many
-from mctlib.signals.counts import COUNTS, count_combinations
+from mctlib.signals.counts import COUNTS, Group, count_combinations
 from mctlib.signals.definitions_narrative import Meanings, told_definitions
 from mctlib.signals.outcomes import Outcome, read_outcome
 from mctlib.signals.overlap import Told
@@ -133,9 +133,12 @@ def compare_definitions(
             f"horizon: the outcome must have time after the landmark of {window(mark)}; it ends "
             f"after {window(asked.until)}."
         )
-    pairs = [(k, min(m.within, mark), mark) for k, m in enumerate(meanings)]
+    within = [min(m.within, mark) for m in meanings]
+    group = Group(mark, tuple(range(len(meanings))), own=1 << len(meanings))
     steps = [m.step for m in meanings]
-    counts = count(log, clock, asked, steps, pairs, as_of=as_of, kernel=count_combinations)
+    counts = count(
+        log, clock, asked, steps, [group], within=within, as_of=as_of, kernel=count_combinations
+    )
     reach, everyone = Reach.of(counts), counts["all"]
     told = Told(everyone, [m.team for m in meanings], reach.n_accounts)
     table = _definitions(told, counts, meanings, clock, reach, asked)
@@ -210,13 +213,10 @@ def _definitions(
     outcome: Outcome,
 ) -> pd.DataFrame:
     """`Definitions.definitions`."""
-    rows = []
+    rows, cells = [], Cells(counts["cells"], counts["strata"], clock.adjust)
     for k, meaning in enumerate(meanings):
-        cells = counts["cells"].assign(exposed=counts["cells"]["had"].to_numpy() >> k & 1)
-        keys = [c for c in cells if c not in ("had", *COUNTS)]
-        sides = sides_of(
-            cells.groupby(keys, as_index=False)[COUNTS].sum(), counts["strata"], clock.adjust
-        )
+        had = cells.table["had"].to_numpy() >> k & 1
+        sides = sides_of(cells, [cells.table[c] * had for c in COUNTS if c in cells.table])
         found = measures(sides, reach.n_accounts, not outcome.amount) if sides.enough else {}
         unexposed, exposed = sides.at_risk
         kept = {c: v for c, v in found.items() if c.startswith((*MEASURES, "pvalue"))}

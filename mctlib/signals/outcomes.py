@@ -150,10 +150,10 @@ def _of_people(log: EventLog, name: str, until: int) -> Outcome:
 
 def known_of(log: EventLog, column: str) -> Known | None:
     """What people's table knows of a column; None where it is empty."""
-    people = log.table("people")
+    people = log.table("people", ("user", column))
     if column not in people or not people[column].notna().any():
         return None
-    rows = people.loc[people[column].notna(), ["user", column]].sort_values("user")
+    rows = people[people[column].notna()].sort_values("user")
     values = rows[column]
     if pd.api.types.is_datetime64_any_dtype(values):
         values = values.dt.tz_localize(None).astype("datetime64[us]").astype("int64")

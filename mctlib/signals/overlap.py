@@ -62,9 +62,9 @@ class Told:
     ) -> dict[str, Any]:
         """n_users and a share of them with its interval."""
         table = self.everyone if part is None else part
-        mine = table.assign(n_mine=table["n_users"].where(row[table["had"]], 0))
-        by_bucket = mine.groupby("bucket")[["n_mine", "n_users"]].sum()
-        k, n = (by_bucket[c].to_numpy(float) for c in ("n_mine", "n_users"))
+        n = np.bincount(table["bucket"], table["n_users"])
+        k = np.bincount(table["bucket"], table["n_users"] * row[table["had"]])[n > 0]
+        n = n[n > 0]
         ends = map(float, stats.share_interval(k, n, n_accounts=self.n_accounts)[:2])
         return {"n_users": n.sum()} | interval_columns(name, k.sum() / n.sum(), *ends)
 

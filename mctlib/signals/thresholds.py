@@ -19,7 +19,7 @@ from mctlib.results import Result
 from mctlib.signals.alike import late_of
 from mctlib.signals.candidates import plan_of
 from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock, too_many
-from mctlib.signals.counts import COUNTS, Landmarks, Starts
+from mctlib.signals.counts import COUNTS, FIRST_SIGNAL, Group, Landmarks, Starts
 from mctlib.signals.outcomes import Outcome, read_outcome
 
 ACTIONS, DAYS = (1, 2, 3, 5, 10), (3, 7, 14, 30)
@@ -102,8 +102,13 @@ def scan_thresholds(
             f"outcome: {asked.name} cannot be held against thresholds; take one that users have or "
             f"have not, more than {DAYS[0]} days after the start."
         )
-    pairs = [(0, d * DAY_US, days[-1] * DAY_US) for d in days]
-    counts = count(log, clock, asked, [step], pairs, as_of=as_of, kernel=count_actions)
+    group, within = (
+        Group(days[-1] * DAY_US, (0,), own=1 << FIRST_SIGNAL),
+        [d * DAY_US for d in days],
+    )
+    counts = count(
+        log, clock, asked, [step], [group], within=within, as_of=as_of, kernel=count_actions
+    )
     reach, cells = Reach.of(counts), counts["cells"]
     table = _scan(cells, days, reach.n_accounts)
     said = (*log.caveats(as_of), *too_many(log, clock), *not_alike(log, clock, asked, [step]))
@@ -117,19 +122,19 @@ def count_actions(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
     "cells": stratum, cohort, activity, bucket and, for each time in days, how many of ACTIONS were
     reached (``d3``, ...) -> COUNTS; and the last tables of `count_landmarks`.
     """
-    of, landmark = Starts.of(j, ask), ask.pairs[0][2]
+    of, group = Starts.of(j, ask), ask.groups[0]
     rows = np.flatnonzero(j.has(1))
     line = lines_of(j.user[rows], j.user[of.start])
     rows, line = rows[line >= 0], line[line >= 0]
     passed = j.time[rows] - j.time[of.start][line]
     reached = {}
-    for _, within, _ in ask.pairs:
+    for within in ask.within:
         n = np.bincount(line[(passed >= 0) & (passed <= within)], minlength=len(of.start))
         reached[f"d{within // DAY_US}"] = np.searchsorted(ACTIONS, n, side="right")
-    _, activity = of.at_landmark(ask, *ask.pairs[0])
-    risk = of.at_risk(landmark, ask.outcome)
+    _, activity = of.at_landmark(ask, group.landmark, group.own)
+    risk = of.at_risk(group.landmark, ask.outcome)
     table = of.cells(risk, alike=True, activity=activity, **reached)
-    return {"cells": table, **of.tables(landmark)}
+    return {"cells": table, **of.tables(group.landmark)}
 
 
 def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFrame:
@@ -175,7 +180,7 @@ def _sides(cells: pd.DataFrame, kind: np.ndarray, exposed: np.ndarray) -> list[n
     places, at = np.unique(kind, return_inverse=True)
     shape = (stats.N_BUCKETS, 2, len(places))
     where = (cells["bucket"], exposed.astype(int), at)
-    n, y, _ = (stats.dense(cells[column], *where, shape=shape) for column in COUNTS)
+    n, y = (stats.dense(cells[column], *where, shape=shape) for column in COUNTS[:2])
     return [a[:, side] for side in (1, 0) for a in (y, n)]
 
 

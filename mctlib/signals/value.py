@@ -14,9 +14,10 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step, may_meet
 from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS, Result
-from mctlib.signals.alike import measures, naive, sides_of, standardised
+from mctlib.signals.alike import Cells, measures, naive, of_signal, sides_of, standardised
 from mctlib.signals.candidates import Candidate, apart, plan_of, read_candidates
 from mctlib.signals.clock import Clock, Reach, active_step, after_start, count, read_clock, too_many
+from mctlib.signals.counts import FIRST_SIGNAL, Group
 from mctlib.signals.narrative import Answer
 from mctlib.signals.narrative_first import told_signals
 from mctlib.signals.outcomes import Outcome, read_outcomes
@@ -187,47 +188,57 @@ def _compared(
     log: EventLog, clock: Clock, outcome: Outcome, candidates: Sequence[Candidate], *, as_of: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame, Reach]:
     """Rows of `Signals.signals` (not yet judged) and `.sensitivity` of one outcome, and of whom."""
-    pairs = [(k, us, us) for k, c in enumerate(candidates) for us in c.landmarks]
     steps = [c.step for c in candidates]
-    counts = count(log, clock, outcome, steps, pairs, as_of=as_of)
+    groups = _groups(candidates, active_step(log, clock, outcome, steps))
+    counts = count(log, clock, outcome, steps, groups, as_of=as_of)
+    reach, at_risk = Reach.of(counts), {}
+    known = (reach.n_accounts, not outcome.amount)
+    for at, group in enumerate(groups):
+        cells = Cells(counts[f"{at}"], counts["strata"], clock.adjust)
+        at_risk |= {(k, group.landmark): cells for k in group.signals}
     rows: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
-    cells = dict(list(counts["cells"].groupby("pair")))
-    ever = dict(list(counts["ever"].groupby("pair")))
-    reach = Reach.of(counts)
-    for at, (k, us, _) in enumerate(pairs):
+    for k, us in ((k, us) for k, c in enumerate(candidates) for us in c.landmarks):
+        cells = at_risk[k, us]
         name = {
             "outcome": outcome.name,
             "signal": candidates[k].label,
             "landmark_days": us / DAY_US,
         }
-        if at not in cells:
+        if cells.table.empty:
             continue
-        sides = sides_of(cells[at], counts["strata"], clock.adjust)
+        sides = sides_of(cells, of_signal(cells.table, k))
         unexposed, exposed = sides.at_risk
         small = any(0 < side < MIN_USERS for side in sides.at_risk)
         told = {} if small else {"n_exposed": exposed, "n_unexposed": unexposed}
-        known = (reach.n_accounts, not outcome.amount)
         if us != candidates[k].landmarks[0]:
             if sides.enough:
                 ratio = standardised(sides, *known).ratio
                 others.append(name | told | interval_columns("risk_ratio", *ratio))
             continue
-        row = naive(ever[k], *known) | (measures(sides, *known) if sides.enough else {})
-        use = {"without_use_rate": _without_use(cells[at], steps[k], clock)}
+        row = naive(counts["ever"], k, *known) | (measures(sides, *known) if sides.enough else {})
+        use = {"without_use_rate": _without_use(cells.table, k, steps[k], clock)}
         use |= {"comparable_rate": sides.comparable}
         rows.append(name | told | row | ({} if small else use))
     return _table(rows, COLUMNS), _table(others, OTHERS), reach
 
 
-def _without_use(cells: pd.DataFrame, step: Step, clock: Clock) -> float:
+def _groups(candidates: Sequence[Candidate], active: Step | None) -> list[Group]:
+    """Candidates by their landmarks; apart those whose own events would make users active."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for k, candidate in enumerate(candidates):
+        own = 1 << FIRST_SIGNAL + k if active and may_meet(candidate.step, active) else 0
+        for us in candidate.landmarks:
+            found.setdefault((us, own), []).append(k)
+    return [Group(us, tuple(signals), own) for (us, own), signals in found.items()]
+
+
+def _without_use(cells: pd.DataFrame, k: int, step: Step, clock: Clock) -> float:
     """Share of the exposed who had not been active; none where the signal is being active."""
     if clock.active and may_meet(step, clock.active):
         return 0.0
-    exposed = cells[cells["exposed"] == 1]
-    return float(
-        exposed.loc[exposed["activity"] == 0, "n_users"].sum() / max(exposed["n_users"].sum(), 1)
-    )
+    exposed = cells[f"n_users_{k}"]
+    return float(exposed[cells["activity"] == 0].sum() / max(exposed.sum(), 1))
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

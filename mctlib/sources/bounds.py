@@ -11,7 +11,9 @@ from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.unpack import TOO_DENSE, most_unpacked, opened
 
 MOST_COLUMNS = 10_000
-LONGEST_LINE = 1 << 22  # and value; tools take no event of more than 1 MB
+# Of a line, and of a value; tools take no event of more than 1 MB. Of JSON, DuckDB reads what still
+# fits into its buffer of 32 MB, whole and in bounded memory: it need not be refused.
+LONGEST_LINE = 1 << 22
 DENSEST_GZIP = 1032  # bytes that one byte of gzip can stand for
 SHORTEST_ROW = 16  # bytes of a user, an event and a time
 

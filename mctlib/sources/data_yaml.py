@@ -20,6 +20,7 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.calendar import Weekday
 from mctlib.eventlog.repeats import RESENT_WITHIN
+from mctlib.eventlog.spellings import plain
 from mctlib.sources.demo.stories import USERS
 from mctlib.sources.project import content_of, name_in
 from mctlib.sources.readers import READERS
@@ -28,6 +29,7 @@ from mctlib.sources.unpack import is_encoding
 from mctlib.strict_yaml import sound
 from mctlib.tracking_plan.reading import complaints
 
+PLAIN = ("canonical", "columns")  # formats whose files' columns are all told by the YAML
 NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 # Those that are proposed; any other three letters are a currency too.
@@ -48,7 +50,8 @@ class Source(BaseModel):
     or a list; `excel`: days counted by a spreadsheet. encoding: of texts that are not UTF-8 and
     have no byte-order mark. sheet: of workbooks, else the first that is filled. decimal: sign of
     amounts that do not tell it themselves. refunds: negative amounts of spend are meant. hash: what
-    is kept as salted hashes.
+    is kept as salted hashes. allowed: the columns that may be read, beside those that others of
+    these fields name; all others stay out.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -66,6 +69,7 @@ class Source(BaseModel):
     decimal: Literal[".", ","] | None = None
     refunds: bool = False
     hash: list[str] = []
+    allowed: list[str] | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -82,6 +86,14 @@ class Source(BaseModel):
         """Their formats, and the headers of clocks that stand apart."""
         clocks = {c: h[1] for c, h in self.columns.items() if not isinstance(h, str)}
         return self.date_format, clocks
+
+    @property
+    def may_read(self) -> list[str] | None:
+        """The headers that `allowed` lets in; None for all."""
+        if self.allowed is None:
+            return None
+        mapped = [[h] if isinstance(h, str) else h for h in self.columns.values()]
+        return [*self.allowed, *self.hash, *(header for headers in mapped for header in headers)]
 
     @property
     def label(self) -> str:
@@ -112,6 +124,8 @@ class Dataset(BaseModel):
     earliest: the first day (UTC) whose events are believed, in place of `plausible`'s own rules.
     resent_within: what lies further apart was not sent again, although the event_id is the same.
     ids_ignore_case: ids of users and accounts that differ by case only are one.
+    aliases: a partner's name as it is written in links, a promo code or an answer, in any case ->
+    the partner meant; "" for ourselves.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -124,6 +138,7 @@ class Dataset(BaseModel):
     earliest: Annotated[str, BeforeValidator(str)] | None = None
     resent_within: Annotated[str, BeforeValidator(str)] = RESENT_WITHIN
     ids_ignore_case: bool = False
+    aliases: dict[str, str] = {}
     demo: Demo | None = None
     events: Sources = []
     people: Sources = []
@@ -148,6 +163,13 @@ def read_dataset(path: Path) -> Dataset:
 
     Raises DataError, a sentence a mistake: the file, the field, the rule, the nearest valid word.
     """
+    dataset, mistakes = looked_at(path)
+    mistakes.tell(DataError)
+    return dataset
+
+
+def looked_at(path: Path) -> tuple[Dataset, Mistakes]:
+    """What is sound in a data YAML, and what is wrong with it. Raises DataError: it is no YAML."""
     content, mistakes = content_of(path), Mistakes()
     try:
         dataset = Dataset.model_validate(content)
@@ -157,9 +179,7 @@ def read_dataset(path: Path) -> Dataset:
     mistakes += _dataset_faults(dataset, content, path)
     for table, source in dataset.sources():
         mistakes += _source_faults(table, source)
-    if mistakes:
-        raise DataError("\n".join(f"{path.name}: {fault}" for fault in mistakes))
-    return dataset
+    return dataset, Mistakes(f"{path.name}: {fault}" for fault in mistakes)
 
 
 def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> Iterator[str]:
@@ -178,6 +198,7 @@ def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> It
             with mistakes.noted():
                 as_timestamp(said, field)
     yield from mistakes
+    yield from _alias_faults(dataset.aliases)
     if not dataset.demo and not content.get("events"):
         yield "it names no events. Add  events: {path: ...}."
     zone, currency = dataset.reporting_timezone, dataset.currency
@@ -187,6 +208,21 @@ def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> It
         meant = SIGNS.get(currency, currency).upper()
         near = nearest(meant, [meant] if meant in CURRENCIES else CURRENCIES)
         yield f'the currency "{currency}" must be three capital letters such as EUR.{near}'
+
+
+def _alias_faults(aliases: dict[str, str]) -> Iterator[str]:
+    """What is wrong with the mending map."""
+    means: dict[str, str] = {}
+    for word, name in aliases.items():
+        key = plain(word)
+        if not key:
+            yield "aliases hold an empty name; what names nobody needs no alias."
+        elif means.setdefault(key, name) != name:
+            yield f'"{word}" in aliases means "{means[key]}" and "{name}"; case does not matter.'
+    for word, name in means.items():
+        further = means.get(plain(name), name)
+        if further != name:
+            yield f'"{word}" in aliases means "{name}", which means "{further}": write that.'
 
 
 def name_fault(name: str) -> str:
@@ -202,6 +238,8 @@ def _source_faults(table: str, source: Source) -> Iterator[str]:
         yield f'the format "{source.format}" of {table} is not known.{near}'
     elif table not in (tables := READERS[source.format].tables):
         yield f"format {source.format} fills {' or '.join(tables)}, not {table}."
+    elif source.allowed is not None and source.format not in PLAIN:
+        yield f"allowed of {table} needs format {' or '.join(PLAIN)}, not {source.format}."
     zone = source.timezone or "UTC"
     if fault := _zone_fault(zone, f'the timezone "{zone}" of {table}'):
         yield fault

@@ -22,9 +22,9 @@ from mctlib.eventlog.progress import telling
 from mctlib.eventlog.pseudonyms import NO_SALT, salt
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.store_file import remove_unused, stores
-from mctlib.phrases import count
+from mctlib.phrases import count, listed
 from mctlib.sources import demo, forgotten, warehouse
-from mctlib.sources.data_yaml import Dataset, Source, read_dataset
+from mctlib.sources.data_yaml import Dataset, Source, looked_at, read_dataset
 from mctlib.sources.files import File, find, one_sentence, rows_inside
 from mctlib.sources.project import (
     paths_of,
@@ -79,7 +79,8 @@ def read_source(
         n = len(con.sql(staged).fetchall())
         zone = source.timezone or reader.timezone
         told = (source.headers, zone, *source.said_of_times, source.decimal, source.refunds)
-        kept: dict[str, Any] = {"hash": source.hash, "may_be_empty": table == "timeline"}
+        kept: dict[str, Any] = {"hash": source.hash, "allowed": source.may_read}
+        kept["may_be_empty"] = table == "timeline"
         stages = {
             role: Stage(con, same, f"staged_{n + i}", *told, **kept)
             for i, (role, same) in enumerate(roles.items())
@@ -89,35 +90,46 @@ def read_source(
         for stage in stages.values()
         if stage.n_blank
     ]
+    notes += [
+        f"{stage.shown}: {count(len(stage.kept_out), 'column')} kept out, not allowed: "
+        f"{listed(stage.kept_out)}."
+        for stage in stages.values()
+        if stage.kept_out
+    ]
     with one_sentence({file.path: file.shown for same in roles.values() for file in same}):
         selects = reader.read(table, **stages)
     notes += [sentence for stage in stages.values() for sentence in stage.unsure]
-    _need_hashed(source.hash, list(stages.values()))
+    _need_named("allowed", source.allowed or (), list(stages.values()))
+    _need_named("hash", source.hash, list(stages.values()))
     for name in (name for stage in stages.values() for name in stage.hashed):
         own = table == "people" and name not in CANONICAL[table]
         hashed.add(own_name(name) if own else name)
-    if table == "people" and "consent" not in source.columns:
-        notes += _unheard(list(stages.values()))
+    if table in ("people", "events") and "consent" not in source.columns:
+        notes += _unheard(list(stages.values()), table)
     return selects
 
 
-def _unheard(stages: Sequence[Stage]) -> list[str]:
+def _unheard(stages: Sequence[Stage], table: str) -> list[str]:
     """Sentences about columns that may say who refused and are read as any other."""
+    way = 'map it by columns: {{consent: "{name}"}}.'
+    if table == "events":
+        way = "name who refused under people, with consent: no."
     return [
-        f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does,'
-        f' map it by columns: {{consent: "{name}"}}.'
+        f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does, '
+        + way.format(name=name)
         for stage in stages
         for name in stage.words
-        if name.lower() != "consent" and may_refuse(name)
+        if (name.lower() != "consent" or table == "events") and may_refuse(name)
     ]
 
 
-def _need_hashed(names: Sequence[str], stages: Sequence[Stage]) -> None:
-    """Raise a DataError unless each of the columns to be hashed is in one of the stages."""
+def _need_named(field: str, names: Sequence[str], stages: Sequence[Stage]) -> None:
+    """Raise a DataError unless each of the columns that a field names is in one of the stages."""
     for name in names:
         if not any(stage.names(name) for stage in stages):
-            near = nearest(name, [word for stage in stages for word in stage.words])
-            raise DataError(f'{stages[0].shown} has no column "{name}", named in hash.{near}')
+            there = [word for stage in stages for word in (*stage.words, *stage.kept_out)]
+            near = nearest(name, there)
+            raise DataError(f'{stages[0].shown} has no column "{name}", named in {field}.{near}')
 
 
 def _unfit(file: File, format: str, inside: str) -> DataError:
@@ -170,14 +182,14 @@ def open_log(dataset: str | Path, *, fresh: bool = False, verify: bool = False) 
     """
     if not fresh and (log := handed(dataset)):
         return log
-    root, described = described_as(dataset)
-    mistakes = Mistakes()  # told before a load
+    root = project_root()
+    described, mistakes = looked_at(yaml_of(dataset, root))  # told before a load
     with mistakes.noted():
         if plan := plan_yaml(described.name, described.plan, root):
             read_plan(plan)
-    for _, source in described.sources():
+    for written in (path for _, source in described.sources() for path in source.paths):
         with mistakes.noted():
-            paths_of(source.paths, root)
+            paths_of([written], root)
     mistakes.tell(DataError)
     key = fingerprint(described, root)
     store = store_folder(root) / f"{described.name}.{key[:16]}.duckdb"
@@ -258,6 +270,7 @@ def load(dataset: Dataset, store: Path, *, root: Path, key: str = "") -> dict[st
                 hashed=sorted(hashed),
                 resent_within=dataset.resent_within,
                 ignore_case=dataset.ids_ignore_case,
+                aliases=dataset.aliases,
             )
         except duckdb.Error as error:
             said = str(error).splitlines()[0]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|~^\x01\x1f"  # the last two as Hive writes them
 SAMPLE = 100  # records that are looked at, beside comments
 BROKEN = ["a quote that is never closed"]  # stands for a record that breaks the rules of quotes
 

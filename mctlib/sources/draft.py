@@ -16,7 +16,7 @@ from mctlib.contract import (
     REQUIRED,
     TABLES,
     DataError,
-    ParameterError,
+    Mistakes,
     column_type,
     nearest,
 )
@@ -30,6 +30,7 @@ from mctlib.sources.times import TimeColumn, letters_behind, local_example, unre
 from mctlib.sources.unpack import Unpacking, likely_encoding, sheets_of
 from mctlib.sources.workbench import workbench
 
+HEAD = "# Drafted from the files; look at every line marked with a question mark."
 YES_OR_NO = {"yes", "no", "0", "1", "true", "false"}
 # Lines of a draft that are put to a person: what is commented out, and a zone that is a guess.
 ASKED = r"( *)(?:# (?=currency|timezone|date_format)|(?=timezone))(\w+): (\S+|\".*?\")  # (.*)"
@@ -47,9 +48,11 @@ class _Untold(DataError):
     """
 
     def __init__(self, file: File, inside: str) -> None:
-        why = inside or " They name neither a user nor a day."
-        columns = listed(file.headers)
-        super().__init__(f"{file.shown} fits no table: its columns are {columns}.{why}")
+        said = f"its columns are {listed(file.headers)}."
+        if len(file.headers) == 1 and file.kind == "csv":
+            said = f'it has one column, "{listed(file.headers)}". Part them by commas or tabs.'
+        why = inside or " They name neither a user nor a day." * (len(file.headers) > 1)
+        super().__init__(f"{file.shown} fits no table: {said}{why}")
         needed = REQUIRED["events"]
         headers: Values = {plain(header): [] for header in file.headers}
         self.asked: tuple[str, ...] = ()
@@ -80,19 +83,21 @@ def draft(name: str, files: Sequence[str]) -> str:
     Raises
     ------
     DataError
-        A file is missing, or none can be read and fits a table.
-    ParameterError
-        The name cannot name a store.
+        The name cannot name a store, a file is missing, or none can be read and fits a table.
     """
+    root, mistakes = project_root(), Mistakes()
+    paths: list[Path] = []
     if not re.fullmatch(NAME, name):
-        raise ParameterError(name_fault(name))
-    root = project_root()
+        mistakes.append(name_fault(name))
+    for written in files:
+        with mistakes.noted():
+            paths += paths_of([str(Path(written).resolve())], root)
     alike: dict[Drafted, list[str]] = {}
     currencies: set[str] = set()
     left_out: list[str] = []
     untold: list[tuple[str, str, tuple[str, ...]]] = []
     with workbench(store_folder(root)) as (con, folder):
-        for path in paths_of([str(Path(written).resolve()) for written in files], root):
+        for path in dict.fromkeys(paths):
             shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
             for unpacking in _ways(path, shown, folder, left_out):
                 try:
@@ -102,16 +107,22 @@ def draft(name: str, files: Sequence[str]) -> str:
                     untold.append((str(error), shown, error.asked))
                 except DataError as error:
                     left_out.append(" ".join(str(error).split()))
+    if mistakes:
+        raise DataError("\n".join([*mistakes, *left_out]))
     if not alike:  # nothing else is told of events: what holds them is asked
         alike = {("events", "columns", asked): [shown] for _, shown, asked in untold if asked}
         untold = [said for said in untold if not said[2]]
     left_out += [said for said, *_ in untold]
     if not alike:
         raise DataError("\n".join(left_out))
-    lines = ["# Drafted from the files; look at every line marked with a question mark."]
-    lines.append(f"name: {name}")
-    lines += _currency_lines(currencies)
+    lines = [f"name: {name}", *_currency_lines(currencies)]
     lines += [f"# left out: {sentence}" for sentence in left_out]
+    return "\n".join([HEAD, *lines, *_table_lines(alike)]) + "\n"
+
+
+def _table_lines(alike: dict[Drafted, list[str]]) -> list[str]:
+    """What a draft says of each table: the sources that fill it. alike: source -> its files."""
+    lines = []
     for table in TABLES:
         sources = {key: names for key, names in alike.items() if key[0] == table}
         lines += [f"{table}:"] if sources else []
@@ -119,7 +130,7 @@ def draft(name: str, files: Sequence[str]) -> str:
             where = json.dumps(names if len(names) > 1 else names[0], ensure_ascii=False)
             lines.append(f"  - path: {where}")
             lines += [f"    format: {format}", *more]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def answered(text: str, ask: Callable[..., str]) -> str:

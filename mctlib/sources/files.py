@@ -28,6 +28,7 @@ from mctlib.sources.unpack import GZIP, TOO_DENSE, Unpacking, opened
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 HEAD = 1 << 18  # bytes in which a header must end
+VALUE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d{10}(\d{3}){0,2}")  # that names no column
 # Types of columns that hold times, not words or counts for them.
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 # Ends the name of such a column as it is, beside its text; no plain header ends so.
@@ -257,6 +258,9 @@ def look(
     dialect = dialect_of(head)
     if dialect is None:
         raise DataError(f"{shown} has no header line, or a quote in it is never closed.")
+    if value := next((h for h in dialect.headers if VALUE.fullmatch(h.strip())), ""):
+        said = f'its first line holds values ("{value.strip()}")'
+        raise DataError(f"{shown} has no header line: {said}. Put one with column names above it.")
     # Excel leaves columns without a name
     headers = tuple(plain(h) and h or f"unnamed {n}" for n, h in enumerate(dialect.headers, 1))
     return File(path, shown, "csv", headers, gz, dialect.delimiter, dialect.escape, dialect.skip)

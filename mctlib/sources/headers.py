@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from mctlib.eventlog.personal import CONSENT
+from mctlib.eventlog.personal import CONSENT, REFUSAL
 from mctlib.sources.files import plain
 
 PERSON = (
@@ -30,10 +30,10 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
         r"distinct_id",
         r"(case|application)(_?(id|key|no|nr|number))?|case_concept_name",
         rf"{PERSON}|uid|who|visitor_?id|wer|qui|quien",
-        r"id|uuid|guid|kennung|identifiant|identificador",
+        r"(record_?)?id(_contact)?|uuid|guid|kennung|identifiant|identificador",
     ),
     "event": (
-        r"event(_?(name|type|title|key))?",
+        r"event(_?(name|type|title|key|table_name))?",
         r"ereignis(_?(name|typ|art))?|(nom_(de_)?(l_)?)?evenement|(nombre_(del_)?)?evento",
         r"(activity|action)(_?(name|type))?|concept_name",
         r"aktion|aktivitat|vorgang|activite|accion|actividad",
@@ -81,7 +81,7 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
     r"renouvele(_le)?|(date_de_)?renouvellement|renovado(_el)?|(fecha_de_)?renovacion",
     "revenue": r"(revenue|mrr|arr|umsatz|erlose?|chiffre_d_affaires|revenu|ingresos|facturacion)"
     rf"{IN}",
-    "consent": CONSENT,
+    "consent": (CONSENT, REFUSAL),
     "submitted_at": (
         r"(submitted|submit|completed|response|answered)_?(at|on|date|time).*|"
         r"date|timestamp|created(_at)?",

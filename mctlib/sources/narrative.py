@@ -30,6 +30,11 @@ def told(load: dict[str, Any]) -> Iterator[str]:
         )
     for lost, n in load["identity"]["n_impossible"].items():
         yield f"{count(n, 'row')} kept without the {lost}"
+    for column, names in load["mended"].items():
+        yield (
+            f"{column}: {count(sum(names.values()), 'row')} with {count(len(names), 'spelling')} "
+            "mended by aliases"
+        )
     yield from map(_checked, filter(_worth_telling, load["checks"]))
     for pair in load["look_alikes"]:
         yield (

@@ -20,9 +20,7 @@ from mctlib.contract import (
     column_type,
     nearest,
 )
-from mctlib.eventlog.personal import (
-    NEVER_HASHED,
-)
+from mctlib.eventlog.personal import NEVER_HASHED, refuses_by_yes
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.rejecting import FAULTY_SHARE
 from mctlib.eventlog.sql import sql_name, sql_path, sql_text
@@ -59,8 +57,8 @@ class Stage:
     map, canonical column -> header. clocks: of times whose day and clock stand apart, canonical
     column -> header of the clock. timezone: of times that carry none. formats: of `date_format`.
     decimal, refunds: of amounts, see `Source`. wall_clock: the time column whose counts since 1970
-    follow that zone's clock instead of UTC. hash: columns to be hashed. may_be_empty: as a timeline
-    that was begun and holds nothing yet.
+    follow that zone's clock instead of UTC. hash: columns to be hashed. allowed: columns that are
+    read; None: all. may_be_empty: as a timeline that was begun and holds nothing yet.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -74,8 +72,10 @@ class Stage:
     refunds: bool = False
     wall_clock: str = ""
     hash: Sequence[str] = ()
+    allowed: Sequence[str] | None = None
     may_be_empty: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    kept_out: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     keys: list[str] = field(default_factory=list)
     used_keys: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Stage:
             # of Parquet only the columns that are asked for are read, and not copied
             self.lies = all(file.kind == "parquet" for file in self.files)
             made = "VIEW" if self.lies else "TABLE"
-            self.con.execute(f"CREATE {made} {self.table} AS {scans}")
+            self.con.execute(f"CREATE {made} {self.table} AS {self._let_in(scans)}")
         if any(file.kind == "csv" for file in self.files):
             nothing = blank([sql_name(header) for header in self._described()])
             gone = self.con.execute(f"DELETE FROM {self.table} WHERE {nothing}").fetchall()
@@ -113,6 +113,17 @@ class Stage:
         if not some and not self.may_be_empty:
             what = "gives" if self.files[0].kind == "arrow" else "has a header and"
             raise DataError(f"{self.shown} {what} no rows.")
+
+    def _let_in(self, scans: str) -> str:
+        """SQL of the rows without the columns that are not allowed, which go out of `headers`."""
+        if self.allowed is None:
+            return scans
+        known = {"consent", *map(str.lower, self.allowed)}  # whoever refused is let go
+        self.kept_out = [header for name, header in self.headers.items() if name not in known]
+        self.headers = {n: header for n, header in self.headers.items() if n in known}
+        gone = {*self.kept_out, *(header + AS_TIME for header in self.kept_out)}
+        names = [name for name in self.con.sql(scans).columns if plain(name) not in gone]
+        return f"SELECT {', '.join(map(sql_name, names))} FROM ({scans})" if names else scans
 
     def _described(self) -> dict[str, str]:
         described = self.con.sql(f"DESCRIBE {self.table}").fetchall()
@@ -296,6 +307,9 @@ class Stage:
             stands_in = table == "events" and column == "user_id" and "anonymous_id" in chosen
             if column in chosen or stands_in:
                 continue
+            if column in map(str.lower, self.kept_out):
+                mistakes.append(f'{self.shown}: {table} need "{column}"; add it to allowed.')
+                continue
             way = nearest(column, names) or f" Its columns are: {listed(names)}."
             way += f' Map it with columns: {{{column}: "its header"}}.'
             if inside := rows_inside(self.con, self.files[0]):
@@ -331,7 +345,8 @@ class Stage:
             return self._checked(column, sql, "yes_no(x)", unclear, allowed=FAULTY_SHARE)
         if column == "consent":
             # an unclear word may be a refusal, so none is let through
-            return self._checked(column, sql, "consents(x)", unclear)
+            said = self._checked(column, sql, "consents(x)", unclear)
+            return f"NOT ({said})" if refuses_by_yes(self.columns.get(column, "")) else said
         if column in ("amount", "revenue"):
             amounts = AmountColumn(
                 self.con, self.shown, column, self.rows(), sql, self.decimal, self.typed

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from mctlib.stats.proportions import (
@@ -89,11 +90,11 @@ def standardise(
         return _of_nobody(n, y, n_accounts)
     design = _design(x)
     whole = fit(design, sizes.ravel(), sums.ravel(), logistic)
-    means = _means(design, whole, sizes, logistic)
+    means = _means(design, whole[None], sizes[None], logistic)[:, 0]
     kept = np.flatnonzero(n.sum(axis=(1, 2)))
     without = np.full((2, 1), np.nan)  # of one bucket alone nothing is left without it
     if len(kept) > 1:
-        without = _without_each(design, whole, n[kept], y[kept], logistic).T
+        without = _without_each(design, whole, n[kept], y[kept], logistic)
     logits = [_logit(each, logistic) for each in (means, without)]
     unexposed, exposed = (
         _jackknifed(value, values, df, lambda end: _back(end, logistic))
@@ -149,11 +150,11 @@ def later(
         return Later(NOT_KNOWN, np.nan, np.nan)
     design, base = _design(x), _design(x, exposure=False)
     rows = np.tile(early, 2)
+    mine = [np.compress(late, a, axis=2) for a in (n, y, yy)]
     error, predicted = [], np.empty(0)
     for columns in (base, design):
         cells = (columns[rows], sizes[:, early].ravel(), sums[:, early].ravel())
         predicted = _predict(columns, fit(*cells, logistic), logistic).reshape(2, -1)[:, late]
-        mine = [a[:, :, late] for a in (n, y, yy)]
         squares = mine[2] - 2 * predicted * mine[1] + predicted**2 * mine[0]
         error.append(squares.sum(axis=(1, 2)))
     before, after = error
@@ -161,7 +162,7 @@ def later(
         return Later(NOT_KNOWN, np.nan, np.nan)
     gain = 1 - after.sum() / before.sum()
     rest = 1 - rate(after.sum() - after, before.sum() - before)
-    df = clusters(n[:, :, late], n_accounts) - 1
+    df = clusters(mine[0], n_accounts) - 1
     told = _jackknifed(gain, rest[before > 0], df, np.asarray)
     size, total = sizes[:, late].ravel(), sums[:, late].ravel()
     expected = float((size * predicted.ravel()).sum())
@@ -187,9 +188,10 @@ def fit(x: FloatArray, n: FloatArray, y: FloatArray, logistic: bool) -> FloatArr
     """Coefficients by Newton's steps, of rows that count n users with the sum y."""
     coef = np.zeros(x.shape[1])
     coef[0] = _logit(y.sum() / n.sum(), logistic)
+    filled, penalty = _filled(x), _penalty(x)
     for _ in range(MOST_STEPS):
-        slope, bend = _pull(x, n, y, coef, logistic)
-        step = np.linalg.solve(bend + _penalty(x), slope - _penalty(x) @ coef)
+        (slope,), (bend,) = _pulls(x, filled, n[None], y[None], coef, logistic)
+        step = np.linalg.solve(bend + penalty, slope - penalty @ coef)
         size = np.abs(step).max()
         if logistic and size > LONGEST_STEP:
             step *= LONGEST_STEP / size
@@ -204,29 +206,76 @@ def _penalty(x: FloatArray) -> FloatArray:
     return np.diag(np.r_[0.0, np.full(x.shape[1] - 1, RIDGE)])
 
 
-def _pull(
-    x: FloatArray, n: FloatArray, y: FloatArray, coef: FloatArray, logistic: bool
+class _Filled(NamedTuple):
+    """Which columns of each row are not 0: of row r ``column[begin[r] : begin[r + 1]]``."""
+
+    begin: NDArray[np.int64]
+    column: NDArray[np.int64]
+
+
+def _filled(x: FloatArray) -> _Filled:
+    row, column = np.nonzero(x)
+    begin = np.searchsorted(row, np.arange(len(x) + 1))
+    return _Filled(begin, np.ascontiguousarray(column))
+
+
+def _pulls(
+    x: FloatArray,
+    filled: _Filled,
+    n: FloatArray,
+    y: FloatArray,
+    coef: FloatArray,
+    logistic: bool,
 ) -> tuple[FloatArray, FloatArray]:
-    """Slope of the log likelihood at some coefficients, and how fast it falls."""
+    """Slope of the log likelihood at some coefficients, and how fast it falls.
+
+    Of several groups of users apart: ``n`` and ``y`` are (groups, rows).
+    """
     p = _predict(x, coef, logistic)
-    weight = n * p * (1 - p) if logistic else n
-    return x.T @ (y - n * p), (x.T * weight) @ x
+    spread = p * (1 - p) if logistic else np.ones(len(p))
+    slope, bend = np.zeros((len(n), x.shape[1])), np.zeros((len(n), x.shape[1], x.shape[1]))
+    _add_pulls(x, *filled, n, y - n * p, spread, slope, bend)
+    return slope, bend
+
+
+@njit(
+    "void(float64[:, ::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1],"
+    " float64[:, ::1], float64[:, :, ::1])",
+    cache=True,
+    nogil=True,
+)
+def _add_pulls(
+    x: FloatArray,
+    begin: NDArray[np.int64],
+    column: NDArray[np.int64],
+    n: FloatArray,
+    rest: FloatArray,
+    spread: FloatArray,
+    slope: FloatArray,
+    bend: FloatArray,
+) -> None:
+    # most rows have none of a group's users, and a row has few columns that are not 0
+    for group in range(len(n)):
+        for row in range(len(x)):
+            if n[group, row] == 0:
+                continue
+            weight = n[group, row] * spread[row]
+            own = column[begin[row] : begin[row + 1]]
+            for a in own:
+                slope[group, a] += x[row, a] * rest[group, row]
+                for b in own:
+                    bend[group, a, b] += x[row, a] * x[row, b] * weight
 
 
 def _without_each(
     design: FloatArray, whole: FloatArray, n: FloatArray, y: FloatArray, logistic: bool
 ) -> FloatArray:
-    """`_means` (buckets, 2) of the users outside each bucket."""
+    """`_means` (2, buckets) of the users outside each bucket."""
     sizes, flat = n.sum(axis=0), (n.reshape(len(n), -1), y.reshape(len(y), -1))
-    _, bend = _pull(design, sizes.ravel(), sizes.ravel(), whole, logistic)
-    bend = bend + _penalty(design)
-    found = []
-    for b, (own, sums) in enumerate(zip(*flat)):
-        here = np.flatnonzero(own)
-        slope, less = _pull(design[here], own[here], sums[here], whole, logistic)
-        coef = whole - np.linalg.solve(bend - less, slope)
-        found.append(_means(design, coef, sizes - n[b], logistic))
-    return np.array(found)
+    slope, less = _pulls(design, _filled(design), *flat, whole, logistic)
+    bend = less.sum(axis=0) + _penalty(design)
+    coef = whole - np.linalg.solve(bend - less, slope[:, :, None])[:, :, 0]
+    return _means(design, coef, sizes - n, logistic)
 
 
 def _predict(x: FloatArray, coef: FloatArray, logistic: bool) -> FloatArray:
@@ -251,10 +300,43 @@ def _log_ratio(means: FloatArray) -> FloatArray:
 
 
 def _means(design: FloatArray, coef: FloatArray, n: FloatArray, logistic: bool) -> FloatArray:
-    """Mean over all users if none were exposed, and if all were."""
-    weight = n.sum(axis=0)
-    p = _predict(design, coef, logistic).reshape(2, -1)
-    return np.asarray(p @ weight / weight.sum())
+    """Mean over all users if none were exposed, and if all were, of each group's coefficients.
+
+    (2, groups) of users (groups, 2, strata).
+    """
+    weight = n.sum(axis=1)
+    none = design[: len(design) // 2]
+    totals = np.zeros((2, len(coef)))
+    _add_means(none, *_filled(none), coef, weight, logistic, totals)
+    return totals / weight.sum(axis=1)
+
+
+@njit(
+    "void(float64[:, ::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], boolean,"
+    " float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def _add_means(
+    x: FloatArray,
+    begin: NDArray[np.int64],
+    column: NDArray[np.int64],
+    coef: FloatArray,
+    weight: FloatArray,
+    logistic: bool,
+    totals: FloatArray,
+) -> None:
+    # the second coefficient is that of being exposed
+    for group in range(len(coef)):
+        for row in range(len(x)):
+            score = 0.0
+            for a in column[begin[row] : begin[row + 1]]:
+                score += x[row, a] * coef[group, a]
+            for side in range(2):
+                p = score + side * coef[group, 1]
+                if logistic:
+                    p = 1 / (1 + np.exp(-min(max(p, -35.0), 35.0)))
+                totals[side, group] += p * weight[group, row]
 
 
 def _one_sided(n: FloatArray, y: FloatArray) -> bool:

@@ -5,7 +5,9 @@ Violations have RudderStack's five names.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -158,6 +160,7 @@ OF_TYPE: dict[str, Any] = {
     "number": (int, float),
     "integer": int,
 }
+LONGEST_LINE = 1 << 24  # characters; it may hold a batch
 NOT_TRACKED = ("identify", "page", "screen", "group", "alias")
 # Where messages say on which platform they were made, the first that does.
 PLATFORM_AT = (
@@ -259,23 +262,35 @@ def check_events(path: Path, plan: Plan) -> Batch:
 
 def _messages(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The JSON objects of a file by their lines; a line may hold several, as ``batch``."""
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise DataError(f"{path} cannot be read ({reason}).") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
             content = json.loads(line)
-        except ValueError:
+            json.dumps(content, ensure_ascii=False).encode()  # half a character is no text
+        except (ValueError, RecursionError):
             content = None
         several = content.get("batch") if isinstance(content, dict) else content
         for message in several if isinstance(several, list) else [content]:
             if not isinstance(message, dict):
                 raise DataError(f"{path}, line {number}: it is no JSON object, one event a line.")
             yield number, message
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, also of one in gzip. Raises DataError: it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig") as text:
+            while line := text.readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE:
+                    raise DataError(f"{path} has a line of more than {LONGEST_LINE >> 20} MB.")
+                yield line
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "its gzip is cut short or damaged"
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else reason
+        raise DataError(f"{path} cannot be read ({reason}).") from None
 
 
 def _platform(message: Mapping[str, Any]) -> str:

@@ -23,10 +23,8 @@ from pydantic import (
 )
 
 from mctlib.contract import CANONICAL, as_timestamp, as_window, nearest
-from mctlib.eventlog.daily_metric import Count, Mean, Rate
+from mctlib.eventlog.daily_metric import Count, Mean, Rate, Ratio
 from mctlib.eventlog.steps import ANY, Aim, Step, as_step
-
-# ---- fields
 
 
 def _read(rule: Callable[[Any, str], Any]) -> AfterValidator:
@@ -301,15 +299,16 @@ class Plan(_Part):
         named = [(name, s.where, s.label or in_words(name)) for name, s in self.segments.items()]
         return {name: Step(ANY, where, name, label) for name, where, label in named}
 
-    def asked_metrics(self) -> dict[str, Rate | Count | Mean]:
-        """Name -> what a day of it is; a ratio has none."""
-        found: dict[str, Rate | Count | Mean] = {}
+    def asked_metrics(self) -> dict[str, Rate | Ratio | Count | Mean]:
+        """Name -> what a day of it is."""
+        found: dict[str, Rate | Ratio | Count | Mean] = {}
         for name, m in self.metrics.items():
-            label = m.label or in_words(name)
+            label, per = m.label or in_words(name), self.active if m.per == "active" else m.per
             if m.kind == "rate":
-                per = self.active if m.per == "active" else m.per
                 found[name] = Rate(m.of, per, m.within, label)
-            elif m.kind != "ratio":
+            elif m.kind == "ratio":
+                found[name] = Ratio(m.of, per, label)
+            else:
                 found[name] = Mean(m.of, m.property, label) if m.property else Count(m.of, label)
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
@@ -12,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mctlib.contract import DataError, nearest, number_meant
-from mctlib.strict_yaml import Loader, fault_of, read
+from mctlib.strict_yaml import Loader, fault_of, parse, text_of
 from mctlib.tracking_plan.plan import Plan, shown
 
 
@@ -37,15 +38,20 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
 def read_plan(path: Path) -> Plan:
     """A plan's YAML, checked. Raises DataError with a line a mistake."""
     try:
-        content = read(path, _Loader)
+        return _meant(text_of(path), path.name)
     except OSError as error:
         raise DataError(f"{path.name} cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line, problem = fault_of(error)
         raise DataError(f"{path.name}{line.replace(' in', ',')}: {problem}.") from None
+
+
+@lru_cache(maxsize=4)  # a notebook asks for its plan at every question
+def _meant(text: str, name: str) -> Plan:
+    content = parse(text, _Loader)
     if not isinstance(content, dict):
-        raise DataError(f"{path.name} must hold  micro_conversions: {{name: {{...}}}}.")
-    return as_plan(content, path.name)
+        raise DataError(f"{name} must hold  micro_conversions: {{name: {{...}}}}.")
+    return as_plan(content, name)
 
 
 def as_plan(content: Mapping[str, Any], where: str) -> Plan:

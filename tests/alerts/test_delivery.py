@@ -54,7 +54,7 @@ def alert(name: str = f"booked-fall-{WEEK}", **changes: object) -> dict[str, obj
         "state": "open",
         "age_days": 7.0,
         "news": name.endswith(WEEK),
-        "reopened": False,
+        "again_on": pd.NaT,
     }
     return row | changes
 
@@ -103,6 +103,8 @@ def test_slack_gets_blocks_in_which_no_label_is_markup(post, monkeypatch):
     (message,) = received
     kinds = [block["type"] for block in message["blocks"]]
     assert kinds == ["header", "section", "actions", "context"]
+    assert message["blocks"][0]["text"]["text"].startswith("▲ “Booked <b>” fell 30")
+    assert message["blocks"][1]["text"]["text"].startswith("28.0"), "what fell is said once"
     assert "Booked &lt;b&gt;" in message["text"]
     assert message["blocks"][2]["elements"][0]["url"] == "https://reports.example.com/x"
 
@@ -114,7 +116,7 @@ def test_teams_gets_an_adaptive_card(post, monkeypatch):
     (message,) = received
     card = message["attachments"][0]["content"]
     assert (message["type"], card["type"], card["version"]) == ("message", "AdaptiveCard", "1.4")
-    assert r"\[click\](http://evil)" in card["body"][1]["text"]
+    assert r"\[click\](http://evil)" in card["body"][0]["items"][0]["text"]
     assert card["actions"][0]["url"] == "https://reports.example.com/x"
 
 
@@ -128,7 +130,10 @@ def test_mail_carries_the_picture_inline(post, monkeypatch):
     assert mail["Subject"].startswith("[act] “Booked <b>” fell 30")
     parts = {part.get_content_type(): part for part in mail.walk()}
     assert 'src="cid:' in parts["text/html"].get_content()
-    assert "Booked &lt;b&gt;" in parts["text/html"].get_content()
+    words = parts["text/html"].get_content()
+    assert "Booked &lt;b&gt;" in words
+    assert words.index("28.0") < words.index("<table"), "an inbox shows the number first"
+    assert f"alerts ack tiny booked-fall-{WEEK}" in words
     assert parts["image/png"].get_payload(decode=True) == png
     assert "multipart/related" in parts
 
@@ -164,6 +169,8 @@ def test_users_reasons_of_few_are_not_told(post, monkeypatch):
         deliver(replace(post, dataset="other"), table(), reasons.assign(n_answers=18, n_no=30))
         deliver(replace(post, dataset="third"), table(), reasons.assign(n_answers=18, n_no=27))
     few, many, few_others = said(received)
+    assert "Ask users: what changed for you with “Booked <b>”?" in few
+    assert "Ask users" not in many
     assert "too slow" not in few
     assert "too slow" not in few_others, "nine said something else"
     assert "Users say: “too slow”, 18 of 30" in many
@@ -204,6 +211,30 @@ def test_what_a_daily_look_told_the_weekly_run_does_not_tell_again(post, monkeyp
     assert len(received) == 1
 
 
+def test_a_digest_lists_all_that_is_open_under_their_number(post, monkeypatch):
+    old = {"news": False, "state": "acknowledged"}
+    rows = table(alert(**old), alert(f"saved-fall-{WEEK}", label="Saved", **old))
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, f"slack+{received.address}")
+        deliver(replace(post, week="2026-05-25"), rows, REASONS)
+        monkeypatch.setenv(VARIABLE, f"teams+{received.address}")
+        deliver(replace(post, week="2026-06-01"), rows, REASONS)
+    slack, teams = received
+    header, *sections = (block["text"]["text"] for block in slack["blocks"] if "text" in block)
+    assert header == "Still open: 2"
+    assert [name in text for name, text in zip(("Booked", "Saved"), sections)] == [True, True]
+    head, *more = teams["attachments"][0]["content"]["body"]
+    assert head["items"][0]["text"] == "Still open: 2" and head["style"] == "emphasis"
+    assert [name in block["text"] for name, block in zip(("Booked", "Saved"), more)] == [True, True]
+
+
+def test_a_fall_by_mix_is_told_as_such(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(alert(cause="mix", mix_change=-0.24)), REASONS)
+    assert "Mix: who the users are would alone have made -24\u00a0%" in said(received)[0]
+
+
 @pytest.mark.parametrize("state", ["snoozed", "closed", "recovered", "new level"])
 def test_of_what_is_over_or_snoozed_nobody_hears_who_has_not_been_told(post, monkeypatch, state):
     with http_server() as received:
@@ -228,12 +259,15 @@ def test_the_first_message_about_an_alert_is_the_full_one(post, monkeypatch):
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
         assert deliver(later, table(alert(news=False)), REASONS).n_new == 1
-        again = alert(f"saved-fall-{WEEK}", news=False, reopened=True)
-        assert deliver(later, table(again), REASONS).n_new == 0
+        again = alert(f"saved-fall-{WEEK}", news=False, again_on=pd.Timestamp("2026-06-01"))
+        deliver(later, table(again), REASONS)
+        assert len(received) == 1, "that it came again is not told"
+        assert deliver(replace(post, week="2026-06-08"), table(again), REASONS).n_new == 0
     first, second = (message["items"][0] for message in received)
     assert first["number"]
     assert dict(first["facts"])["Who"] == "Response coordinator"
     assert (second["what"], second["facts"]) == ("still open", [])
+    assert second["title"].endswith("open again since 1 June")
 
 
 # --------------------------------------------------------------------------------- nothing lost
@@ -307,6 +341,17 @@ def test_an_address_that_cannot_be_is_said_without_it(post, monkeypatch, address
     assert done.n_undelivered == 1
     assert why in done.notes[0]
     assert not address or address not in done.notes[0]
+
+
+def test_a_mail_server_that_drips_its_greeting_is_given_up(post, monkeypatch):
+    """Each of its lines says that more is to come."""
+    monkeypatch.setattr(delivery, "LONG", 0.4)
+    with dripping_server(b"220-mail.b.co\r\n", b"220-wait\r\n") as address:
+        monkeypatch.setenv(VARIABLE, f"mailto://{address[7:]}?from=m@b.co&to=a@b.co&mode=insecure")
+        done = deliver(post, table(), REASONS)
+    assert done.n_undelivered == 1
+    assert "came to no end in" in done.notes[0]
+    assert len(list(post.held.iterdir())) == 1
 
 
 def test_a_mail_server_that_refuses_is_no_delivery(post, monkeypatch):

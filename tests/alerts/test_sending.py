@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -13,8 +15,9 @@ import yaml
 from mctlib.alerts import sending
 from mctlib.scorecard import weekly_scorecard
 from tests.scorecard.conftest import LAST, PLAN, RIVAL, product
+from tests.support.browser import CHROMIUM
 from tests.support.project import ROOT, mctlib
-from tests.support.servers import http_server
+from tests.support.servers import http_server, mail_server
 
 PACK = """dataset: tiny
 as_of: latest
@@ -52,23 +55,51 @@ def root(tmp_path_factory):
     return root
 
 
+def by_cron(root, command, **environment):
+    """What cron makes of the line of params/schedules/cron with this command, in this project.
+
+    Addresses stand in a file; of the environment there is what cron gives.
+    """
+    (root / ".venv/bin").mkdir(parents=True, exist_ok=True)
+    python = root / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (root / "mctlib.env").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
+    lines = (ROOT / "params/schedules/cron").read_text().splitlines()
+    (line,) = (line for line in lines if f"mctlib {command}" in line and line[0] != "#")
+    assert "%" not in line, "cron makes line ends of them"
+    line = line.split(maxsplit=5)[5].replace("/srv/workbook", str(root))
+    line = line.replace("/etc/mctlib.env", "./mctlib.env").replace("/tmp/mct.lock", "./lock")
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(root), "TMPDIR": str(root)}
+    return subprocess.run(
+        ["/bin/sh", "-c", line], cwd="/", env=bare, capture_output=True, text=True, timeout=300
+    )
+
+
 @pytest.mark.integration
 def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
     monkeypatch.delenv("REPORT_MAIL", raising=False)
-    monkeypatch.setenv("REPORT_BASE_URL", "https://reports.example.com/")
-    run = ("run", "params/weekly.yaml", "--fail-on", "alerts")
-    with http_server() as received:
+    base = "https://reports.example.com/"
+    monkeypatch.setenv("REPORT_BASE_URL", base)
+    with http_server() as received, http_server() as heart:
         monkeypatch.setenv("ALERT_URL_TEST", received.address)
-        first = mctlib(root, *run)
+        first = mctlib(root, "run", "params/weekly.yaml", "--fail-on", "alerts")
         assert first.returncode == 3, first.stderr
-        again = mctlib(root, *run, "--fail-on", "undelivered")
+        told = {"ALERT_URL_TEST": received.address, "REPORT_BASE_URL": base}
+        again = by_cron(root, "run", HEARTBEAT_URL=heart.address, **told)
         assert again.returncode == 4, "the pages have no address"
         assert "REPORT_MAIL is not set" in again.stderr
+        assert heart == ["/hook"], "the run is good all the same"
         past = mctlib(root, "run", "params/weekly.yaml", "--as-of", "2026-05-17")
         assert "Nothing is sent of 2026-05-17: the data go on to 2026-05-24." in past.stderr
-        look = mctlib(root, "alerts", "check", "params/weekly.yaml", "--fail-on", "alerts")
-        assert look.returncode == 0, "the weekly run told it"
-    (message,) = received
+        look = by_cron(root, "alerts check", **told)
+        assert look.returncode == 0, look.stderr
+        assert "“Booked” fell 30" in look.stdout
+        assert len(received) == 1, "the weekly run told it"
+        sample = mctlib(root, "alerts", "test", "params/weekly.yaml", "response_coordinator")
+        assert sample.returncode == 0, sample.stderr
+    message, tried = received
+    assert tried["subject"] == "[test] A sample for response_coordinator"
     assert message["items"][0]["alert_id"] == f"booked-fall-{LAST}"
     page = "https://reports.example.com/weekly/2026-05-24/scorecard.html"
     assert message["link"] == page
@@ -118,6 +149,48 @@ def test_pages_are_mailed_once_a_day_of_data(tmp_path, monkeypatch):
         "weekly: data up to 2026-05-31",
     ]
     assert sent[0][3] == [tmp_path / "index.html"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "html",
+        pytest.param("pdf", marks=pytest.mark.skipif(not CHROMIUM, reason="no browser here")),
+    ],
+)
+def test_a_mail_server_gets_the_pages_whole(tmp_path, monkeypatch, kind):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    page = "<!DOCTYPE html><title>Weekly</title><p>“Booked” fell 30\u00a0%</p>" + "x" * 5_000
+    (tmp_path / "scorecard.html").write_text(page, "utf-8")
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["scorecard"]}
+    with mail_server() as received:
+        monkeypatch.setenv("REPORT_MAIL", received.address)
+        done = sending.send_pages(tmp_path, **asked, as_of="2026-05-24", kind=kind)
+    assert (done.n_undelivered, done.notes) == (0, [])
+    (mail,) = received
+    assert mail["Subject"] == "weekly: data up to 2026-05-24"
+    (sent,) = (part for part in mail.walk() if part.get_filename())
+    assert sent.get_filename() == f"scorecard.{kind}"
+    content = sent.get_payload(decode=True)
+    assert content == page.encode() if kind == "html" else content.startswith(b"%PDF-")
+
+
+def test_pages_that_a_mail_server_refuses_are_sent_by_the_next_run(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "index.html").write_text("<p>the page</p>")
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
+    asked |= {"as_of": "2026-05-24", "kind": "html"}
+    with mail_server(refuse=True) as received:
+        monkeypatch.setenv("REPORT_MAIL", received.address)
+        done = sending.send_pages(tmp_path, **asked)
+    assert (done.n_undelivered, received) == (1, [])
+    assert "The pages were not delivered: apprise could not deliver to REPORT_MAIL" in done.notes
+    with mail_server() as received:
+        monkeypatch.setenv("REPORT_MAIL", received.address)
+        assert [sending.send_pages(tmp_path, **asked).n_undelivered for _ in range(2)] == [0, 0]
+    assert len(received) == 1
 
 
 def test_without_a_browser_the_page_is_html(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from mctlib.results import Page
 from tests.support.logs import log_of
 
 
-def world(**n_users):
+def world(aliases=None, **n_users):
     """Users whom a partner touches on day 70, and of whom every second one pays on day 71."""
     rows = [("nobody", "page", 0, None)]
     for partner, n in n_users.items():
@@ -15,7 +15,7 @@ def world(**n_users):
             user = f"{partner} {i}"
             rows += [(user, "signed_up", 65, None), (user, "page", 70, partner)]
             rows += [(user, "paid", 71, None)] * (i % 2)
-    return log_of(rows, "partner_id", unit="D")
+    return log_of(rows, "partner_id", unit="D", aliases=aliases)
 
 
 def credit(log, **options):
@@ -39,7 +39,7 @@ def test_small_partners_share_a_name_in_every_table_and_all_their_credit():
 
 def test_a_partner_alone_is_told_with_the_smallest_other_however_it_is_spelt():
     aliases = {"tiny": "Tiny Ltd", "tinny": "Tiny Ltd"}
-    found = credit(world(tiny=4, tinny=4, middle=20, large=30), aliases=aliases)[1]
+    found = credit(world(aliases, tiny=4, tinny=4, middle=20, large=30))[1]
     assert found == {"large": 15, "others": 14}
 
 

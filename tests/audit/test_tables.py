@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from mctlib import audit_events
 from mctlib.audit.partners import partners_table
@@ -132,6 +133,18 @@ def test_spellings_of_a_partner_are_put_together():
     assert told.loc["newsletter", "why"] == "unknown partner"
     assert (told["n_without_credit"] == 12).all() and "creator_chloe" not in told.index
     assert dict(found.aliases) == dict.fromkeys(SPELLINGS, "creator_chloe")
+    # what is proposed is what a data YAML takes, and then nothing is hidden any more
+    mending = yaml.safe_load(found.mending)["aliases"]
+    assert mending == found.aliases and "\\u200B" in found.mending
+    mended = log_of(
+        rows, "utm_source", "partner_id", unit="h", aliases=mending | {"Newsletter": ""}
+    )
+    again = audit_events(mended, as_of=AS_OF)
+    assert again.partners.query("mended == 'no'")["why"].unique().tolist() == ["placeholder"]
+    told = again.partners.query("mended == 'yes'").set_index("written")
+    assert told["why"].to_dict() == SPELLINGS and (told["n_without_credit"] == 0).all()
+    assert not again.aliases and not again.mending
+    assert "7 spellings mended when loading" in again.tells["partners"]
 
 
 @pytest.mark.parametrize("names", [["Jobs", "jobs"], ["Ann Lee", "ann-lee", "lee ann"]])
@@ -237,6 +250,8 @@ def test_the_demos_faults_are_found_and_nothing_else(demo):
     wrong = stories.BROKEN_UTM
     assert set(demo.aliases) == set(wrong["spellings"]) - {wrong["partner_id"]}
     assert set(demo.aliases.values()) == {wrong["partner_id"]}
+    given = {stories.PROMO_CONFLICT["promo_code"].lower(): "creator_ana"}
+    assert yaml.safe_load(demo.mending) == {"aliases": given | demo.aliases}
     conflict = stories.PROMO_CONFLICT
     assert demo.conflicts["partner_id"].tolist() == [conflict["partner_id"]]
     said = demo.answers[demo.answers["platform"] == "all"]
@@ -247,6 +262,8 @@ def test_the_demos_faults_are_found_and_nothing_else(demo):
     assert demo.violations.empty and demo.clocks.empty and demo.outages.empty
     late = demo.delays.set_index("platform")["days_99"]
     assert late["web"] == 0 and late["ios"] < late["android"] < stories.LATE["most_days"]
+    young = f"since {29 - int(late['android'])} November on Android"
+    assert any(said.startswith(f"Still arriving are events {young}") for said in demo.how_sure)
 
 
 def test_the_demo_is_told_in_everyday_words(demo):

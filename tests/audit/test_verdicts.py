@@ -134,6 +134,54 @@ def test_a_loss_that_goes_on_stands_before_a_worse_one_that_is_over():
     assert "too low in that time" in found.details[1]
 
 
+@pytest.mark.parametrize("since", ["day 60", "version 4.10", "a version, with one try", "the app"])
+def test_an_event_that_began_late_counts_from_then_on(since):
+    """Nothing came from Android before; whether it was lost or not there yet, nothing tells."""
+    frame, server, _ = World().tables(1)
+    android = frame["platform"] == "android"
+    before = {"day 60": frame["day"] < 60, "the app": frame["day"] < 60}
+    early = before.get(since, frame["app_version"] == "4.9")
+    gone = android & early & ((frame["event"] == "profile") | (since == "the app"))
+    tried = frame.index[gone][:1] if "try" in since else []
+    found = audited_tables(frame.drop(index=frame.index[gone].difference(tried)), server)
+    row = row_of(found, "profile")
+    assert (row["platform"], row["verdict"], row["completeness_rate"]) == ("all", "trusted", 1)
+    day = "2026-03-07" if since in before else "2026-03-"  # the day after the first whole one
+    (said,) = [c for c in found.caveats if "cannot be told apart" in c]
+    assert said.startswith(f"Profile completed on Android counts from {day}")
+    assert said in found.how_sure
+
+
+def test_a_loss_until_a_version_names_it():
+    """Of the first version two in five are missing: that it is there from the first is no start."""
+    frame, server, _ = World().tables(1)
+    gone = (frame["platform"] == "android") & (frame["app_version"] == "4.9")
+    gone &= (frame["event"] == "profile") & (np.random.default_rng(0).random(len(frame)) < 0.4)
+    found = audited_tables(frame[~gone], server)
+    row = row_of(found, "profile")
+    assert (row["since"], row["until"], row["until_version"]) == ("", "2026-03-16", "4.10")
+    assert row["completeness_rate_ci_lower"] < 0.6 < row["completeness_rate_ci_upper"]
+    assert found.finding.endswith("of \u201cProfile completed\u201d until version 4.10.")
+    assert "from the first on until version 4.10, the week of 2026-03-16" in found.details[0]
+
+
+def test_a_version_without_the_event_is_a_loss_where_older_ones_had_it():
+    frame, server, _ = World().tables(1)
+    gone = (frame["platform"] == "android") & (frame["app_version"] == "4.10")
+    row = row_of(audited_tables(frame[~gone | (frame["event"] != "profile")], server), "profile")
+    assert (row["verdict"], row["app_version"]) == ("not to be used", "4.10")
+    assert row["completeness_rate"] == 0
+
+
+def test_a_platform_in_another_spelling_is_the_same():
+    frame, server, _ = World(users=600).tables(1)
+    spelt = np.array(["android", "ANDROID", "Android "], object)[np.arange(len(frame)) % 3]
+    frame["platform"] = np.where(frame["platform"] == "android", spelt, frame["platform"])
+    found = audited_tables(frame, server)
+    assert set(found.presence["platform"]) == {"android", "ios", "web"}
+    assert row_of(found, "profile")["verdict"] == "trusted"
+
+
 def test_without_platforms_a_loss_is_dated_all_the_same():
     frame, server, _ = World(kept=0.6, by="week").tables(8)
     found = audited_tables(frame.drop(columns=["platform", "app_version"]), server)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mctlib.contract import DataError, ParameterError
-from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, daily_metric
+from mctlib.eventlog.daily_metric import Count, DailyMetric, Mean, Rate, Ratio, daily_metric
 from tests.support.logs import frame_of, log_of
 
 SIGN_UPS = [
@@ -166,6 +166,7 @@ def test_a_rate_says_how_much_of_what_the_server_knows_is_tracked():
         (Rate(["booked", "paid"], of="visit", window="1d"), "rate", ["visit", "booked", "paid"]),
         (Count("visit"), "count", ["visit"]),
         (Mean("visit", "minutes"), "mean", ["visit"]),
+        (Ratio("booked", per="visit"), "mean", ["visit", "booked"]),
     ],
 )
 def test_a_saved_metric_says_the_same_when_it_is_read_again(metric, kind, events, tmp_path):

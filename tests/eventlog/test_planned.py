@@ -1,5 +1,6 @@
 """Segments and metrics that a tracking plan names, in questions; counted by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,6 +8,7 @@ from mctlib import (
     Count,
     EventLog,
     Rate,
+    Ratio,
     daily_metric,
     diagnose_funnel,
     time_to_activation,
@@ -204,11 +206,23 @@ def test_a_count_and_a_mean_of_the_plan(log):
     assert depth.title == '"Depth" (the mean n of booked)' and depth.kind == "mean"
 
 
+def test_a_ratio_of_the_plan_is_a_mean_of_what_it_is_counted_over(log):
+    # on day 1 three are booked, two of these meetings; on day 3 one, which is a meeting
+    ratio = daily_metric(log, "calls a meeting", as_of="2026-01-09")
+    rows = ratio.table.set_index("day").loc[["2026-01-02", "2026-01-03", "2026-01-04"]]
+    assert rows["n"].tolist() == [2, 0, 1]
+    np.testing.assert_equal(rows["value"].to_numpy(), [1.5, np.nan, 1.0])
+    assert ratio.kind == "mean"
+    assert ratio.title == '"Calls a meeting" (the number of booked for each Meeting)'
+    active = daily_metric(log, Ratio("booked", ["seen", "signed"]), as_of="2026-01-09")
+    assert first_day(active)["n"] == 4 and first_day(active)["value"] == 0
+
+
 @pytest.mark.parametrize(
     ("metric", "sentence"),
     [
-        ("meeting", 'Did you mean "meetings"?'),
-        ("calls a meeting", "or a rate, count or mean of the tracking plan"),
+        ("meeting", 'Did you mean "meetings" or'),
+        ("x", "or a metric of the tracking plan"),
         (Rate("booked", of="signed"), 'no plan says it for "booked"'),
         (5, "metric: 5 is none; give Rate"),
     ],

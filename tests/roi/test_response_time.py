@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from mctlib.contract import DataError, ParameterError
-from mctlib.eventlog.daily_metric import Count, daily_metric
+from mctlib.eventlog.daily_metric import Count, Mean, daily_metric
 from mctlib.roi import Money, value_of_speed
+from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
 
 LOG = pd.DataFrame(
@@ -61,6 +62,41 @@ def test_rates_and_means_are_weighed_by_their_users(kind, level):
         found["missed"].iloc[0] == pytest.approx(7 * 100 * 0.2 * level)
         and found["lost_amount"].isna().all()
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("booked-fall-2025-05-05", True),  # the scorecard's, of a micro-conversion
+        ("booked-rise-2025-05-05", True),
+        ("booked-loss-web-2025-05-05", False),  # what was not recorded is not lost
+        ("unbooked-fall-2025-05-05", False),
+        ("booked-fell-2025-05-05", False),
+    ],
+)
+def test_the_ids_of_alerts_are_read_as_they_are_written(name, told):
+    course = daily(np.r_[np.full(17, 100), np.full(7, 60)])
+    found = value_of_speed(course, LOG[:1].assign(alert_id=name)).stages
+    assert set(found["alert_id"]) == ({name} if told else set())
+    assert not told or found["missed"].iloc[0] == pytest.approx(7 * 40)
+
+
+def test_an_alert_on_a_metric_of_the_plan_is_of_its_event():
+    """Of a mean only where the same number is meant."""
+    days = pd.date_range("2025-01-06", "2025-06-22")
+    rows = [(f"u{k}", "booked", day, {"minutes": "3"}) for day in days for k in range(9)]
+    log = log_of(rows, "properties")
+    metrics = {
+        "bookings": {"kind": "rate", "of": "booked", "per": "booked", "within": "7d"},
+        "length": {"kind": "mean", "of": "booked", "property": "minutes"},
+    }
+    plan = as_plan({"micro_conversions": {"booked": {}}, "metrics": metrics}, "plan")
+    log.planned_metrics.update(plan.asked_metrics())
+    log_of_ids = pd.concat([LOG[:1].assign(alert_id=f"{n}-fall-2025-05-05") for n in metrics])
+    for metric, name in ((Count("booked"), "bookings"), (Mean("booked", "minutes"), "length")):
+        series = daily_metric(log, metric, as_of="2025-06-22")
+        found = value_of_speed(series, log_of_ids).stages
+        assert set(found["alert_id"]) == {f"{name}-fall-2025-05-05"}
 
 
 def test_an_unanswered_alert_is_counted_to_the_end_of_the_data():

@@ -106,7 +106,7 @@ def tagged(root, monkeypatch):
 def test_what_names_ourselves_is_no_partner_and_what_is_not_used_is_told(tagged):
     text, unused = draft_of_pack(open_log("tagged"), "run it")
     attribution = yaml.safe_load(text)["notebooks"]["attribution"]["set"]
-    assert attribution["aliases"] == {"(none)": "", "direct": "", "organic": ""}
+    assert attribution["sources"] == ["utm_source"]
     spend, company = unused
     assert "No notebook uses the spend" in spend and "no event has job_board as its" in spend
     assert 'columns: {account_id: "Company"}' in company

@@ -3,10 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mctlib.contract import DataError, ParameterError
+from mctlib.eventlog.event_log import EventLog
 from mctlib.runner import pack
 from tests.support.project import GOOD
 
@@ -181,6 +183,22 @@ def test_yaml_values_that_would_change_are_refused(tmp_path, text):
 )
 def test_latest_is_the_last_complete_day(last, day):
     assert pack.last_complete_day(pd.Timestamp(last, tz="UTC")) == day
+
+
+@pytest.mark.parametrize(
+    ("wait", "day"), [("0h", "2026-03-01"), ("30h", "2026-02-27"), (None, "2026-03-01")]
+)
+def test_settled_is_the_last_day_that_has_arrived(wait, day):
+    """Three in ten events wait 30 hours: those of 27 February are in, those of 28 are not."""
+    at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(1440), unit="h")
+    waits = pd.to_timedelta(np.where(np.arange(1440) % 10 < 3, wait or "0h", "0h"))
+    events = pd.DataFrame(
+        {"user_id": "u", "event": "a", "timestamp": at, "received_at": at + waits}
+    )
+    events = events[events["received_at"] <= at.max()]
+    log = EventLog.from_frame(events.drop(columns=["received_at"] * (wait is None)))
+    assert pack.resolved("latest", log) == "2026-03-01" and pack.resolved("settled", log) == day
+    assert pack.resolved("2026-01-05", log) == "2026-01-05"
 
 
 def test_all_mistakes_of_a_pack_are_told_at_once(project):

@@ -163,10 +163,6 @@ WRONG = {
         pack_of("funnel", required=[3]),
         'parameter "required" of funnel: 3 is no number of a step; the steps are 1 to 2.',
     ),
-    "alias of a number": (
-        pack_of("attribution", aliases={"ana10": 5}),
-        'parameter "aliases" of attribution: 5 is not right, input should be a valid string.',
-    ),
     "too many steps": (
         pack_of("funnel", steps=["signed_up"] * 64),
         'parameter "steps" of funnel has 64 steps; 63 is the most.',

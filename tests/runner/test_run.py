@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import psutil
@@ -19,9 +20,8 @@ from click.testing import CliRunner
 
 from mctlib.__main__ import main
 from mctlib.contract import ParameterError
-from mctlib.runner import execute, publish
+from mctlib.runner import execute, publish, run
 from mctlib.runner.record import Report, RunRecord
-from mctlib.runner.run import past_days
 from tests.support.project import NOTEBOOKS, SCRIPT, make_project, mctlib
 
 # ---- a good run, then a failing one of the same day (see conftest.runs)
@@ -451,6 +451,19 @@ def test_half_a_notebook_is_a_failed_report(tmp_path):
     assert not (tmp_path / "good.ipynb").exists()
 
 
+@pytest.mark.parametrize(("free", "begins"), [(run.ROOM - 1, False), (run.ROOM, True)])
+def test_a_run_begins_only_where_there_is_room(project, tmp_path, monkeypatch, free, begins):
+    began = []
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(run, "_execute", lambda *_: began.append(1) or 1 / 0)
+    result = CliRunner().invoke(main, ["run", "params/weekly.yaml", "--outputs", str(tmp_path)])
+    assert (result.exit_code, len(began)) == (2, begins)
+    if not begins:
+        said = f"Error: {tmp_path / 'weekly'}: less than 100 MB are free; nothing was run.\n"
+        assert result.stderr == said
+        assert not list((tmp_path / "weekly").iterdir())
+
+
 @pytest.mark.integration
 def test_a_full_disk_is_said_and_the_last_run_stands(project, tmp_path, monkeypatch):
     def full(*_):
@@ -498,7 +511,7 @@ def test_past_runs_fill_the_course_and_what_is_too_early_is_said(tmp_path):
 
 def test_weeks_back_must_be_weeks(project):
     with pytest.raises(ParameterError, match='back: "3 months" must be a number of weeks, such as'):
-        past_days("params/weekly.yaml", "3 months")
+        run.past_days("params/weekly.yaml", "3 months")
 
 
 @pytest.mark.integration

@@ -9,7 +9,7 @@ import pytest
 from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.headlines import MOST_WORDS, n_words
-from mctlib.scorecard import weekly_scorecard
+from mctlib.scorecard import Scorecard, weekly_scorecard
 from mctlib.scorecard.causes import losses
 from mctlib.scorecard.counting import LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
@@ -29,6 +29,11 @@ from tests.scorecard.conftest import (
 from tests.support.logs import log_of
 
 BOOKED = f"booked-fall-{LAST}"
+
+
+def state_of(found: Scorecard, label: str = "Booked") -> str:
+    """What the board says of a number."""
+    return found.board.set_index("number")["state"][label]
 
 
 # -------------------------------------------------------------------------------------- the counts
@@ -156,6 +161,7 @@ def test_lost_tracking_is_told_to_the_data_collector_and_no_fall_is():
     assert (alert["cause"], alert["who"]) == ("tracking", "Data collector")
     assert found.actions[0].text == "Mend the tracking of “Booked” on Android."
     assert any("by lost tracking alone: without Android it did not" in s for s in found.details)
+    assert state_of(found) == "\u25b2 lost events", "no alert on it is open"
 
 
 def test_without_the_servers_records_tracking_is_not_checked():
@@ -177,7 +183,10 @@ def test_of_fewer_than_ten_users_nothing_is_alerted():
             for event in (["visited"] if week == 19 else ["visited", "booked"])
         ]
         log = log_of(rows, unit="D", since="2026-01-05", observed_until="2026-05-25")
-        assert len(scorecard_of(log, by=None).alerts) == alerted
+        found = scorecard_of(log, by=None)
+        assert len(found.alerts) == alerted
+        assert state_of(found) == ("\u25b2 alert open" if alerted else "\u25cb too few to say")
+        assert ("gave 1 alert" if alerted else "gave none.") in found.how_sure[1]
 
 
 def test_the_newest_completeness_of_a_loss_is_of_ten_users_at_least():
@@ -234,6 +243,28 @@ def test_drift_is_told_without_weeks_that_are_left_out_or_of_an_alert_that_is_ov
         assert not any("drifts" in sentence for sentence in found.details)
 
 
+def test_an_alert_that_came_again_is_told_as_such():
+    """It keeps its first day; the level before it is that of the weeks before it came again."""
+    shares = [*[0.5] * 20, 0.3, *[0.48] * 8, 0.3]  # back in the second of the eight
+    found = scorecard_of(planted(shares), by=None)
+    first = f"{MONDAY + 20 * WEEK:%Y-%m-%d}"
+    (alert,) = found.alerts.to_dict("records")
+    assert (alert["alert_id"], alert["news"]) == (f"booked-fall-{first}", False)
+    assert alert["again_on"] == MONDAY + 29 * WEEK
+    (tile,) = (h for h in found.headlines if h.name == "booked")
+    assert tile.against.label == "before it came again"
+    assert tile.against.value == pytest.approx(49, abs=0.3), "six weeks at 50, six at 48"
+    assert found.actions[0].state.replace("\u00a0", " ") == "open again since 27 July"
+
+
+def test_the_detectable_fall_stands_on_the_board(fallen):
+    """0.4 of 600 and 12 weeks of them, a one-sided p of .005 and of .8: by hand some 16 %."""
+    board = scorecard_of(fallen).board.set_index("number")
+    least = board.loc["Booked", "least_seen"].replace("\u00a0", " ")
+    z = 2.9 + 0.84  # t of .995 and z of .8
+    assert int(least.split()[0]) / 100 == pytest.approx(z * np.sqrt(0.6 / (600 * 0.4)), abs=0.02)
+
+
 def test_users_reasons_stand_beside_the_fall():
     n = 40
     surveys = pd.DataFrame(
@@ -279,6 +310,7 @@ def test_what_people_did_shows_in_the_state(fallen, acts, state):
     found = scorecard_of(fallen, acts=pd.DataFrame(acts))
     assert found.alerts["state"].tolist() == [state]
     assert len(found.weeks[found.weeks["state"] == "open"]) == 1, "it is evaluated all the same"
+    assert state_of(found).endswith(state), "the board says the same"
     (number,) = (h.value for h in found.headlines if h.name == "open alerts")
     assert number == (state != "closed")
     stood = [action.state.replace("\u00a0", " ") for action in found.actions]
@@ -368,6 +400,7 @@ def test_the_board_says_where_a_number_moved_for_sure(state, week, year, said):
         return about | {"metric": "saved", "rel_change": (low + high) / 2}
 
     about = {"label": "Saved", "owner": "", "segment": "all", "kind": "count", "n_counted": 90}
+    about |= {"detectable_fall": np.nan}
     about |= {"value": 90.0, "value_ci_lower": 80.0, "value_ci_upper": 99.0, "state": state}
     before = pd.DataFrame([row(year)] if year else [])
     assert board(pd.DataFrame([row(week) | about]), before)["state"].tolist() == [said]

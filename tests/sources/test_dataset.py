@@ -29,6 +29,33 @@ def files_of_the_store():
     return [re.sub(r"[0-9a-f]{16}", "*", name) for name in names]
 
 
+def test_aliases_mend_at_load_and_what_was_written_stays(project):
+    rows = "u,a,2026-01-05,Ann-Lee,\nu,a,2026-01-06,ann,ANN\nv,a,2026-01-07,direct,bob\n"
+    events = f"user_id,event,timestamp,utm_source,partner_id\n{rows}"
+    spend = "day,amount,partner_id\n2026-01-05,3,ANN-LEE\n"
+    described = "events: {path: e.csv, timezone: UTC}\nspend: {path: s.csv}"
+    name = project(described, e__csv=events, s__csv=spend)
+    assert sources.open_log(name).load["mended"] == {}
+    described += "\naliases: {ann-lee: ann, Direct: ''}"
+    log = sources.open_log(project(described, e__csv=events, s__csv=spend))
+    columns = "utm_source::VARCHAR, utm_source_written, partner_id::VARCHAR"
+    assert log.sql(f"SELECT {columns} FROM events ORDER BY timestamp").fillna(
+        ""
+    ).values.tolist() == [
+        ["ann", "Ann-Lee", ""],
+        ["ann", "", "ANN"],
+        ["direct", "", "bob"],
+    ]
+    assert log.table("spend")["partner_id"].tolist() == ["ann"]
+    load = json.loads(Path("outputs/store/x.load.json").read_text())
+    assert load["aliases"] == log.aliases == {"ann-lee": "ann", "Direct": ""}
+    assert load["mended"] == {
+        "events.utm_source": {"Ann-Lee": 1},
+        "spend.partner_id": {"ANN-LEE": 1},
+    }
+    assert "events.utm_source: 1 row with 1 spelling mended by aliases" in list(told(log.load))
+
+
 def test_load_accounts_for_every_row(project):
     shutil.copytree(EXPORTS / "canonical", "canonical")
     opened = sources.open_log(project(CANONICAL))
@@ -170,6 +197,18 @@ BAD_YAML = {
         "events: {path: e.csv}\nearliest: once",
         'data.x.yaml: earliest: "once" is neither a day (2026-06-30) nor a timestamp',
     ),
+    "aliases of two partners": (
+        'events: {path: e.csv}\naliases: {Ann: a, " ann": b}',
+        'data.x.yaml: " ann" in aliases means "a" and "b"; case does not matter.',
+    ),
+    "an alias of an alias": (
+        "events: {path: e.csv}\naliases: {ann: anna, Anna: ann_lee}",
+        'data.x.yaml: "ann" in aliases means "anna", which means "ann_lee": write that.',
+    ),
+    "an alias of nothing": (
+        "events: {path: e.csv}\naliases: {'': a}",
+        "data.x.yaml: aliases hold an empty name; what names nobody needs no alias.",
+    ),
     "a currency": (
         "events: {path: e.csv}\ncurrency: banana",
         'data.x.yaml: the currency "banana" must be three capital letters such as EUR.',
@@ -244,6 +283,13 @@ def test_all_that_is_wrong_is_told_at_once(project):
         'data.x.yaml: "evnts" is not a field. Did you mean "events"?',
         'data.x.yaml: "curency" is not a field. Did you mean "currency"?',
     ]
+    with pytest.raises(DataError) as error:
+        open_log(project('curency: EUR\nevents: {path: ["a.csv", e.csv, "b*.csv"]}', e__csv=HEAD))
+    assert [line.split()[:4] for line in str(error.value).splitlines()] == [
+        ["data.x.yaml:", '"curency"', "is", "not"],
+        ["The", "file", '"a.csv"', "does"],
+        ["No", "file", "matches", '"b*.csv"'],
+    ]
     yaml = """earliest: once
 reporting_timezone: Mars
 week_starts: moonday
@@ -255,7 +301,7 @@ events:
 people: {format: ga4}
 """
     with pytest.raises(DataError) as error:
-        open_log(project(yaml))
+        open_log(project(yaml, e__csv=HEAD + ROW))
     told = [line.removeprefix("data.x.yaml: ") for line in str(error.value).splitlines()]
     assert [" ".join(line.split()[:3]).strip('"') for line in told] == [
         'week_starts" must be',
@@ -333,6 +379,7 @@ WHOLE_YAML = {
 @pytest.mark.parametrize(("whole", "sentence"), WHOLE_YAML.values(), ids=WHOLE_YAML)
 def test_a_bad_whole_yaml_gives_one_sentence(project, whole, sentence):
     Path("params/data.x.yaml").write_text(whole)
+    Path("e.csv").write_text(HEAD + ROW)
     with pytest.raises(DataError) as error:
         sources.open_log("x")
     assert str(error.value) == sentence
@@ -448,6 +495,28 @@ def test_a_column_that_may_say_who_refused_is_not_passed_over_in_silence(project
     assert note.startswith(f'p.csv: "{header}" may say who refused, and nobody is left out by it.')
     mapped = f', format: columns, columns: {{consent: "{header}"}}}}'
     assert not open_log(project(sources_of + mapped, **files)).load["notes"]
+
+
+@pytest.mark.parametrize("header", ["Opt-out", "unsubscribed", "do_not_track"])
+def test_whose_yes_is_a_refusal_refuses_by_yes(project, header):
+    rows = HEAD + ROW + ROW.replace("u,", "v,")
+    files = {"e__csv": rows, "p__csv": f"user_id,{header}\nu,yes\nv,no\n"}
+    sources_of = "events: {path: e.csv}\npeople: {path: p.csv"
+    (note,) = open_log(project(sources_of + "}", **files)).load["notes"]
+    assert f'"{header}" may say who refused' in note
+    mapped = f', format: columns, columns: {{consent: "{header}"}}}}'
+    tables = open_log(project(sources_of + mapped, **files)).load["tables"]
+    assert tables["events"]["n_rejected"] == {"no consent": 1}
+    assert tables["people"]["n_rejected"] == {"no consent": 1}
+
+
+def test_a_refusal_that_stands_in_the_events_is_told(project):
+    rows = HEAD.strip() + ",consent\n" + ROW.strip() + ",false\n"
+    (note,) = open_log(project("events: {path: e.csv}", e__csv=rows)).load["notes"]
+    assert note == (
+        'e.csv: "consent" may say who refused, and nobody is left out by it. If it does, name who'
+        " refused under people, with consent: no."
+    )
 
 
 def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):

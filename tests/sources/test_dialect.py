@@ -14,6 +14,8 @@ TABLES = {
     "decimal commas": ("user;event;when\na;1,5;2,5\nb;1,5;2,5\n", ";", 0),
     "semicolons in texts": ('user,event,when\na,"x; y; z; q",1\n', ",", 0),
     "tabs": ("user\tevent\twhen\na\tx, y, z, q\t1\n", "\t", 0),
+    "tildes": ("user~event~when\na~x, y, z, q~1\n", "~", 0),
+    "as Hive writes": ("user\1event\1when\na\1x\0011\n", "\1", 0),
     "bars": ("user|event|when\na|x|1\n", "|", 0),
     "as Excel says": ("sep=^\nuser^event^when\na^x^1\n", "^", 1),
     "said and known": ("sep=;\nuser;event;when\na;x;1\n", ";", 1),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mctlib import open_log
-from mctlib.contract import DataError, ParameterError
+from mctlib.contract import DataError
 from mctlib.sources.dataset import read_dataset
 from mctlib.sources.draft import draft
 from tests.sources.reading import EXPORTS, HEAD, ROW, read
@@ -240,12 +240,16 @@ def test_an_archive_of_several_kinds_is_to_be_unpacked(project):
 
 @pytest.mark.parametrize("name", ["x/y", "a b", "../x", ""])
 def test_a_drafted_name_must_name_a_store(project, name):
-    with pytest.raises(ParameterError) as error:
-        draft(name, ["e.csv"])
+    Path("e.csv").write_bytes(b"%PDF-1.7")
+    with pytest.raises(DataError) as error:
+        draft(name, ["none.csv", "e.csv", "nor*.csv"])
+    named, none, nor, pdf = str(error.value).splitlines()
     assert (
-        str(error.value)
+        named
         == f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
     )
+    assert none.startswith('The file "') and "none.csv" in none
+    assert nor.startswith("No file matches") and pdf.startswith("e.csv is a PDF document")
 
 
 GUESSED = "    timezone: UTC  # guessed? the times carry no zone\n"

@@ -120,6 +120,12 @@ BAD_FILES = {
         {"e__csv": '"' + HEAD + ROW},
         "e.csv has no header line, or a quote in it is never closed.",
     ),
+    "no header": (
+        "{path: e.csv}",
+        {"e__csv": ROW},
+        'e.csv has no header line: its first line holds values ("2026-01-05T00:00:00Z"). Put one'
+        " with column names above it.",
+    ),
     "line ends mixed": (
         "{path: e.csv}",
         {"e__csv": "user_id,event,timestamp\r\n" + ROW + ROW.replace("\n", "\r\n")},

@@ -273,7 +273,8 @@ def test_answers_to_an_open_question_name_partners(project, source):
     surveys = json.dumps(source | {"path": str(EXPORTS / source["path"])})
     log = open_log(
         project(
-            f"events: {{path: e.csv}}\nsurveys: {surveys}",
+            f"events: {{path: e.csv}}\nsurveys: {surveys}\n"
+            'aliases: {"bee\'s podcast": b, Somebody else: a}',
             e__csv=HEAD + "u-0,visit,2026-01-01T00:00:00Z\n" + events,
         )
     )
@@ -288,7 +289,6 @@ def test_answers_to_an_open_question_name_partners(project, source):
         start="signed_up",
         rules=["last"],
         sources=["survey:heard"],
-        aliases={"bee's podcast": "b", "somebody else": "a"},
     ).credit
     assert dict(zip(credit["partner_id"], credit["credit"])) == {
         "a": 1,

@@ -346,7 +346,7 @@ def test_the_gate_dates_a_loss_and_learns_it_after_twelve_weeks():
     assert tracking_gate(hand_made([*[1.0] * 16, 0.9], n=500))["lost"].iloc[-1]
 
 
-# ------------------------------------------------------------------------------------- simulation
+# ------------------------------------------------------- simulation; more in tests/calibration.py
 
 
 def test_false_alarms_and_falls_of_a_few_worlds():
@@ -354,30 +354,3 @@ def test_false_alarms_and_falls_of_a_few_worlds():
     assert each <= 0.012
     assert weeks <= 0.14
     assert found_in_time(25) >= 0.75
-
-
-@pytest.mark.simulation
-def test_a_fall_that_is_called_detectable_is_found_beside_a_trend_too():
-    assert found_in_time(300, trend=-0.004, growth=0.005) >= 0.85
-
-
-@pytest.mark.simulation
-@pytest.mark.parametrize("kind", [{}, {"phi": 2, "trend": -0.005}, {"phi": 2, "trend": 0.006}])
-def test_the_detectable_fall_is_right_to_a_tenth(kind):
-    """Planted as large as it is said to be, a fall is found in its first week 8 times in 10.
-
-    The fall at which the share found crosses 80 % lies within a tenth of what is printed.
-    """
-    said, found = [], {0.9: [], 1.1: []}
-    for seed in range(400):
-        size = {"season": 0.0, "n": (4_000, 4_001), "rate": (0.2, 0.2001), "metrics": 1}
-        quiet = world(np.random.default_rng([3, seed]), **size, **kind)
-        said.append(weekly_alerts(quiet)["detectable_fall"].iloc[45])
-    fall = float(np.mean(said))
-    for times, hits in found.items():
-        for seed in range(400):
-            rng = np.random.default_rng([4, seed])
-            rows = weekly_alerts(world(rng, **size, **kind, fall=times * fall))
-            if rows["state"].iloc[44] in ("", "may be chance"):
-                hits.append(rows["state"].iloc[45] == "open")
-    assert np.mean(found[0.9]) <= 0.8 <= np.mean(found[1.1])

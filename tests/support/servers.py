@@ -22,7 +22,10 @@ class Received(list):
 
 @contextmanager
 def http_server(answers: list[int] | None = None) -> Iterator[Received]:
-    """Keeps each request's JSON; answers with these codes in turn, then with 200."""
+    """Keeps each request's JSON, or its path where it holds none.
+
+    Answers with these codes in turn, then with 200.
+    """
     received = Received()
     received.answers = list(answers or [])
 
@@ -39,6 +42,11 @@ def http_server(answers: list[int] | None = None) -> Iterator[Received]:
             if 300 <= code < 400:
                 self.send_header("Location", "http://127.0.0.1:9/elsewhere")
             self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            received.append(self.path)
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

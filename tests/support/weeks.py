@@ -108,3 +108,20 @@ def found_in_time(n: int, **kind: float) -> float:
             hits.append(any(week in (45, 46) for week in opened(found, "m00")))
     assert len(hits) > n / 5
     return float(np.mean(hits))
+
+
+def found_at_once(n: int, times: float, **kind: float) -> float:
+    """Share of falls, ``times`` as large as the detectable one is said to be, found in their week.
+
+    8 in 10 where ``times`` is 1: where the share crosses them, the detectable fall is.
+    """
+    size = {"season": 0.0, "n": (4_000, 4_001), "rate": (0.2, 0.2001), "metrics": 1}
+    quiet = [world(np.random.default_rng([3, seed]), **size, **kind) for seed in range(n)]
+    said = [weekly_alerts(table)["detectable_fall"].iloc[45] for table in quiet]
+    hits = []
+    for seed in range(n):
+        rng = np.random.default_rng([4, seed])
+        rows = weekly_alerts(world(rng, **size, **kind, fall=times * float(np.mean(said))))
+        if rows["state"].iloc[44] in ("", "may be chance"):
+            hits.append(rows["state"].iloc[45] == "open")
+    return float(np.mean(hits))

@@ -1,5 +1,6 @@
 """Whether a plan holds together, and whether events keep it."""
 
+import gzip
 import json
 import random
 
@@ -402,9 +403,22 @@ def test_the_table_says_what_the_report_says(tmp_path):
         (['{"properties": {}}'], 'line 1: it has no "event"'),
         (['{"event": 5}'], 'line 1: it has no "event"'),
         ([], "holds no event."),
+        (["[" * 100_000], "line 1: it is no JSON object"),
+        (['{"event": "\\ud800"}'], "line 1: it is no JSON object"),
     ],
 )
 def test_a_file_that_is_no_batch_gets_one_sentence(tmp_path, lines, sentence):
     with pytest.raises(DataError) as error:
         check_events(batch(tmp_path, *lines), PLAN)
     assert sentence in str(error.value) and "batch.jsonl" in str(error.value)
+
+
+def test_a_batch_may_be_in_gzip_and_hold_any_character(tmp_path):
+    line = '{"event": "x", "properties": {"note": "one\u2028line"}}\r\n'
+    path = tmp_path / "batch.jsonl.gz"
+    packed = gzip.compress(2 * line.encode())
+    path.write_bytes(packed)
+    assert check_events(path, PLAN).events.total() == 2
+    path.write_bytes(packed[:-4])
+    with pytest.raises(DataError, match=r"cannot be read \(its gzip is cut short or damaged\)"):
+        check_events(path, PLAN)

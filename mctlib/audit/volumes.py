@@ -14,7 +14,6 @@ from mctlib import stats
 from mctlib.audit.late_start import CHANCE
 from mctlib.audit.witnesses import ALL, DEVICE
 from mctlib.contract import MISSING, interval_columns
-from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, number
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US

@@ -38,6 +38,7 @@ class ArrayLog:
     name, currency = "arrays", ""
     accounts: list[str] = []
     day_resolution: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
 
     step = staticmethod(as_step)
     columns = staticmethod(as_columns)

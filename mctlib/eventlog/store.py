@@ -94,13 +94,8 @@ def fill(
         if table != "events":
             _stage(con, table, tables.get(table, ()), ignore_case)
     with telling(con, f"reading the events of {name}"):
-        left_out, suspicious = _stage_events(
-            con,
-            tables.get("events", ()),
-            earliest,
-            stitched=bool(tables.get("identities")),
-            ignore_case=ignore_case,
-        )
+        same_ids = {"stitched": bool(tables.get("identities")), "ignore_case": ignore_case}
+        left_out, suspicious = _stage_events(con, tables.get("events", ()), earliest, **same_ids)
     rows = StagedRows(con, left_out)
     _reject_faults(rows, earliest)
     for table, n_emptied in plausible.empty(con, earliest).items():
@@ -117,7 +112,7 @@ def fill(
     if not events["n_kept"]:
         raise _nothing_left(name, events["n_rejected"])
     rows.active()
-    mended = mend(con, aliases := terms.get("aliases", {}))
+    mended = mend(con, aliases := dict(terms.get("aliases", {})))
     with telling(con, f"sorting and writing {events['n_kept']:,} events"):
         _write(con, salted)
     report = {
@@ -129,7 +124,7 @@ def fill(
         "notes": list(terms.get("notes", ())),
         "hashed": list(terms.get("hashed", ())),
         "met": met,
-        "aliases": dict(aliases),
+        "aliases": aliases,
         "mended": mended,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "observed_until": observed.told(terms.get("observed_until")),
@@ -266,7 +261,7 @@ def _reject_faults(rows: StagedRows, earliest: Any) -> None:
     submitted = plausible.implausible("submitted_at", first)
     rows.reject("surveys", f"CASE {submitted} END", fault=True)
     day = plausible.implausible("day", first)
-    for table in ("spend", "timeline"):
+    for table in ("manual", "spend", "timeline"):
         unread = "WHEN day IS NULL THEN 'unreadable day'"
         rows.reject(table, f"CASE {unread} {day} END", fault=True)
     unnamed = "CASE WHEN coalesce(alert_id, '') = '' THEN 'no alert_id' END"

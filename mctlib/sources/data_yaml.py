@@ -146,6 +146,7 @@ class Dataset(BaseModel):
     people: Sources = []
     surveys: Sources = []
     backend: Sources = []
+    manual: Sources = []
     spend: Sources = []
     timeline: Sources = []
     responses: Sources = []

@@ -56,7 +56,7 @@ class ArrayLog:
         self.first_event = frame["timestamp"].min()
 
     def table(self, name):
-        return pd.DataFrame(columns=["day", "amount", "partner_id", "channel"])
+        return pd.DataFrame(columns=["user", "day", "amount", "partner_id", "channel"])
 
     def missing_events(self, events):
         return []

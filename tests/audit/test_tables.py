@@ -244,14 +244,14 @@ def test_answers_are_held_against_events_by_hand():
 def test_where_answers_disagree_most_and_who_is_silent_are_told():
     """Of 400 users on each of two versions one in ten disagrees on the first, one in two on the
     other; of them three in four answer on iOS, one in four on the web."""
-    rows, said = [], []
+    rows, said, at = [], [], pd.Timestamp("2026-01-01")
     for i in range(1600):
         platform, version = ("ios", "12"[i % 2]) if i < 800 else ("web", "12"[i % 2])
         rows.append((f"u{i}", "start", i / 10, platform, version))
         if i // 2 % 4 < (3 if platform == "ios" else 1):
             wrong = (i // 8) % 10 < (5 if (platform, version) == ("ios", "2") else 1)
             rows += [] if wrong else [(f"u{i}", "done", i / 10 + 5, platform, version)]
-            said.append((f"u{i}", "2026-02-01", "done", "yes"))
+            said.append((f"u{i}", at + pd.Timedelta(hours=i / 10 + 6), "done", "yes"))
     rows.append(("u0", "start", 24 * 50, "ios", "1"))  # the answers are not of the newest days
     columns = ["user_id", "submitted_at", "micro_conversion", "answer"]
     surveys = pd.DataFrame(said, columns=columns)

@@ -1,17 +1,17 @@
 """Any CSV, JSON lines or Parquet whose headers are canonical, or are mapped in the YAML."""
 
 from mctlib.contract import CANONICAL, TABLES
-from mctlib.sources.readers.reader import Reader, Selects, survey
+from mctlib.sources.readers.reader import Reader, Selects, same_person, survey
 from mctlib.sources.staging import Stage
 
 
 def read(table: str, rows: Stage) -> Selects:
     """Headers are canonical already, or are mapped in the YAML."""
     if table == "surveys":
-        return survey(table, rows)
+        return survey(table, rows) | same_person(rows)
     if "properties" in CANONICAL[table] and "properties" in rows.headers:
         rows.open("as_object(properties)", "properties")
-    return {table: rows.select(table)}
+    return {table: rows.select(table)} | same_person(rows)
 
 
 READER = Reader(read, {"rows": ()}, TABLES, timezone=None)

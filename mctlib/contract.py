@@ -46,6 +46,15 @@ ABOUT_USERS = ("people", "surveys", "backend", "manual")  # rows about a user, b
 TABLES = tuple(table for table in CANONICAL if table != "identities")
 IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
+ENTRIES = (  # kinds of a timeline's
+    "competitor",
+    "release",
+    "campaign",
+    "intervention",
+    "outage",
+    "incident",
+    "holiday",
+)
 UTM = ("utm_source", "utm_medium", "utm_campaign")
 SOURCES = ("partner_id", "promo_code", "utm_source")  # what names a partner, the first stands
 # Columns of few different values, which a store keeps as codes.

@@ -167,7 +167,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     counts = log.reduce(
         partial(count_all, asked=asked),
         events=[*steps, Step(ANY), *day_steps(log)],
-        by=known_columns(log),
+        by=known_columns(log, asked),
         values=PAYLOAD,
         as_of=as_of,
     )
@@ -183,7 +183,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "delays": delays.table,
         "duplicates": duplicates_table(counts["events"], counts["users"], releases, seed),
         "curve": curve_table(counts["events"], counts["gaps"]),
-        "violations": violations_table(log, plan, steps, until),
+        "violations": violations_table(log, plan, steps, until, counts["extra"]),
         "presence": presence_table(counts["events"], counts["users"], plan, names),
         "answers": answers_table(told_of, names),
         "respondents": respondents_table(log, until),

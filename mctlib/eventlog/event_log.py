@@ -228,10 +228,7 @@ class EventLog:
         ]
 
     def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
-        """One of the smaller tables; its users are the integers that journeys hold.
-
-        ``columns``: only these, as far as it has them.
-        """
+        """One of the smaller tables, or some of its columns; its users are journeys' integers."""
         rows = self._reader.con.sql(f"SELECT * FROM {beside(name)}")
         frame = rows.select(*(c for c in columns or rows.columns if c in rows.columns)).df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])

@@ -38,6 +38,7 @@ class ArrayLog:
     name, currency = "arrays", ""
     accounts: list[str] = []
     day_resolution: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
 
     step = staticmethod(as_step)
     columns = staticmethod(as_columns)
@@ -55,7 +56,7 @@ class ArrayLog:
         self.first_event = frame["timestamp"].min()
 
     def table(self, name):
-        return pd.DataFrame(columns=["day", "amount", "partner_id", "channel"])
+        return pd.DataFrame(columns=["user", "day", "amount", "partner_id", "channel"])
 
     def missing_events(self, events):
         return []

@@ -19,6 +19,7 @@ REQUIRED = {
     "people": ("user_id",),
     "surveys": ("user_id", "submitted_at", "micro_conversion", "answer"),
     "backend": ("user_id", "event", "timestamp"),
+    "manual": ("user_id", "partner_id", "day"),  # credits kept by hand
     "spend": ("day", "amount"),
     "timeline": ("day", "kind", "label"),
     "responses": ("alert_id",),
@@ -41,7 +42,7 @@ _OPTIONAL = {
 CANONICAL: dict[str, tuple[str, ...]] = {
     table: (*required, *_OPTIONAL.get(table, "").split()) for table, required in REQUIRED.items()
 }
-ABOUT_USERS = ("people", "surveys", "backend")  # rows about a user, beside the events
+ABOUT_USERS = ("people", "surveys", "backend", "manual")  # rows about a user, beside the events
 TABLES = tuple(table for table in CANONICAL if table != "identities")
 IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")

@@ -1,4 +1,4 @@
-"""A row for the timeline that a dataset keeps as a CSV."""
+"""The timeline that a dataset keeps as a CSV: begun, and a row for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,25 @@ from pathlib import Path
 from mctlib import phrases
 from mctlib.contract import CANONICAL, ENTRIES, ParameterError, as_timestamp, nearest
 from mctlib.sources.dataset import described_as
-from mctlib.sources.project import shown
+from mctlib.sources.project import shown, yaml_of
+
+LINES = """\
+timeline:  # what rivals and you did; empty as yet, a row is added by:
+#   python -m mctlib timeline add {name} 2026-03-02 competitor "Rival books interviews at once"
+  - path: "{path}"
+    format: canonical
+"""
+
+
+def begin(dataset: str) -> str:
+    """An empty timeline beside a dataset's YAML, which names it from now on."""
+    root, described = described_as(dataset)
+    path = root / f"params/timeline.{described.name}.csv"
+    if not path.exists():
+        path.write_text(",".join(CANONICAL["timeline"]) + "\n", "utf-8")
+    with yaml_of(dataset, root).open("a", encoding="utf-8") as yaml:
+        yaml.write(LINES.format(name=described.name, path=path.relative_to(root)))
+    return shown(path)
 
 
 def add_entry(dataset: str, row: Mapping[str, str]) -> str:

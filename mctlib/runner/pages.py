@@ -137,7 +137,7 @@ def _report(
             if told.get("hero") and not report.error:
                 hero = output
             section.tells = section.tells or told.get("tells", "").removesuffix(".")
-            section.unfolded |= told.get("unfolded", False) or bool(report.error)
+            section.unfolded |= told.get("unfolded", False)
         section.analyst |= HEADER in str(section.outputs)
         for cell in section.cells:
             if cell.cell_type == "code":

@@ -238,7 +238,8 @@ def _waits(j: Journeys, *, n_events: int, start: int, spans: list[int]) -> pd.Da
     rows = []
     for event in range(n_events):
         wait = (first[event] - first[start])[(first[event] < NEVER) & (first[start] < NEVER)]
-        rows.append((event, *(np.count_nonzero((wait > 0) & (wait <= span)) for span in spans)))
+        wait = wait[(wait >= 0) & (event != start)]
+        rows.append((event, *(np.count_nonzero(wait <= span) for span in spans)))
     return pd.DataFrame(rows, columns=["event", *(f"n_{k}" for k in range(len(spans)))])
 
 

@@ -14,7 +14,7 @@ from mctlib import phrases
 ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 DASH = "\u2013"  # for a value that is not known
 HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
-HEADINGS |= {"partner_id": "Partner"}
+HEADINGS |= {"partner_id": "Partner", "completeness_rate": "Recorded"}
 WORDS = {
     "roi": "ROI",
     "utm": "UTM",

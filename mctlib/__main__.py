@@ -216,6 +216,7 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
     the command given again.
     """
     from mctlib.sources.project import project_root
+    from mctlib.sources.timeline import begin as begin_timeline
 
     params = project_root() / "params"
     for word, path, begin in (
@@ -230,6 +231,8 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
             _must_be_of(path, name)
         if word == "data":
             _ask(path)
+            if new and "\ntimeline:" not in path.read_text("utf-8"):
+                click.echo(f"{begin_timeline(name)}: an empty timeline")
             load_and_tell(name)
         guesses = path.read_text("utf-8").count("guessed?")
         click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,9 @@ from mctlib.attribution.touchpoints import NOBODY
 from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import DAY_US, listed
+from mctlib.signals.outcomes import PEOPLE, known_of
 from mctlib.sources.headers import LIKELY, word_of
-from mctlib.tracking_plan.draft import OF_THE_TOOL, likely_path
+from mctlib.tracking_plan.draft import OF_THE_TOOL, OFTEN, likely_path
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
 
@@ -26,8 +28,9 @@ LEAVES = (
 )
 PAYS = r".*(subscri|paid|pay|purchas|order|upgrad|checkout|hired|placed|bezahlt|gekauft|pago).*"
 SEGMENTS = ("channel", "plan", "platform", "country", "role", "utm_medium", "app_version")
-GUESSED = ("steps", "activation", "conversion", "window", "sources")
-MOST_STEPS, MOST_SEGMENTS = 5, 12
+GUESSED = ("steps", "activation", "conversion", "window", "sources", "outcomes")
+ALIKE = ("channel", "plan", "country", "role")  # columns in which users can be made alike
+MOST_STEPS, MOST_SEGMENTS, MOST_SIGNALS = 5, 12, 20
 SHOWN_EVENTS, FEW = 40, 5
 MANY_EACH = 1.5  # users that an account has at least
 HEAD = """\
@@ -54,6 +57,45 @@ ROI = """\
 """
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What a draft stands on.
+
+    events: those of most users first. leaves: by which users leave, "" for none. path: steps of a
+    likely funnel. paid: what brings money. columns: what splits users into a few segments.
+    """
+
+    log: EventLog
+    plan: Plan | None
+    counts: pd.DataFrame
+    events: list[str]
+    leaves: str
+    path: list[str]
+    paid: list[str]
+    columns: list[str]
+
+    @property
+    def days(self) -> float:
+        """How long the log is."""
+        return float((self.log.last_event - self.log.first_event) / pd.Timedelta("1D"))
+
+    @property
+    def window(self) -> str:
+        """Of the funnel: what the plan says of its last step, else what a log so long can show."""
+        usual = next((d for d in (14, 7, 3) if 4 * d <= self.days), 1)
+        return self.log.step(self.path[-1]).within or f"{usual}d"
+
+    @property
+    def by(self) -> str:
+        """What splits users, "" for nothing."""
+        return next(iter(self.columns), "")
+
+    def tied_to(self, *outcomes: str) -> list[str]:
+        """What the plan ties to some outcomes."""
+        planned = self.plan.micro_conversions if self.plan else {}
+        return [name for name, each in planned.items() if each.outcome in outcomes]
+
+
 def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
     """The YAML of a pack with the questions that a log can answer, and what it cannot use.
 
@@ -64,47 +106,16 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
     plan = read_plan(log.plan) if log.plan else None
     leaves = next((name for name in events if re.fullmatch(LEAVES, word_of(name))), "")
     path, paid = _path(log, plan, events, leaves)
-    known = plan.micro_conversions if plan else {}
-    active = [n for n in path[1:] if n in known and known[n].outcome == "activation"]
-    days = (log.last_event - log.first_event) / pd.Timedelta("1D")
-    window = log.step(path[-1]).within or f"{next((d for d in (14, 7, 3) if 4 * d <= days), 1)}d"
-    columns = _segments(log)
-    by = next(iter(columns), "")
-    weeks = (days - as_window(window) / DAY_US) // 7
-    periods = {"after": "last 4w", "before": "previous 4w"} if weeks >= 9 else {}
-    found: dict[str, dict[str, Any]] = {
-        "funnel": {
-            "steps": path,
-            "window": window,
-            "competing": leaves,
-            "by": by,
-            **periods,
-            "change_by": "platform" if "platform" in columns else by,
-        },
-        "activation": {
-            "start": path[0],
-            "activation": (active or path)[-1],
-            "competing": leaves,
-            "by": by,
-            "horizon": f"{min(90, max(int(days / 2), 1))}d",
-        },
-    }
+    known = _Known(log, plan, counts, events, leaves, path, paid, _segments(log))
     named = _named(log)
-    if tags := [
-        column
-        for column, values in named.items()
-        if not all(NOBODY.fullmatch(value.lower()) for value in values)
-    ]:
-        found["attribution"] = {
-            "conversion": (paid or path[-1:])[0],
-            "start": path[:1],
-            "competing": leaves,
-            "windows": [f"{d}d" for d in (30, 7, 14, 60) if 3 * d <= days] or ["1d"],
-            "sources": tags,
-            "steps": path,
-        }
-    if days >= 14:  # a whole week and one before it
-        found["scorecard"] = {"by": by}
+    found = {
+        "audit": {} if plan else None,  # what should be there is said in the plan
+        "funnel": _funnel(known),
+        "activation": _activation(known),
+        "attribution": _attribution(known, named),
+        "signals": _signals(known),
+        "scorecard": {"by": known.by} if known.days >= 14 else None,  # two whole weeks
+    }
     told = [f"{e.event} {e.n_events:,} ({e.n_users:,})" for e in counts.itertuples()]
     unused = list(_unused(log, named))
     text = HEAD.format(
@@ -115,14 +126,83 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         unused="".join(f"# {sentence}\n" for sentence in unused),
     )
     text += "".join(_lines(found))
-    text += ROI.format(start=json.dumps(path[0]), last=json.dumps(path[-1]), window=window)
-    return text, unused
+    first, last = json.dumps(path[0]), json.dumps(path[-1])
+    return text + ROI.format(start=first, last=last, window=known.window), unused
 
 
-def _lines(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What each notebook is asked, a parameter a line."""
+def _funnel(known: _Known) -> dict[str, Any]:
+    weeks = (known.days - as_window(known.window) / DAY_US) // 7
+    periods = {"after": "last 4w", "before": "previous 4w"} if weeks >= 9 else {}
+    return {
+        "steps": known.path,
+        "window": known.window,
+        "competing": known.leaves,
+        "by": known.by,
+        **periods,
+        "change_by": "platform" if "platform" in known.columns else known.by,
+    }
+
+
+def _activation(known: _Known) -> dict[str, Any]:
+    tied = known.tied_to("activation")
+    return {
+        "start": known.path[0],
+        "activation": ([n for n in known.path[1:] if n in tied] or known.path)[-1],
+        "competing": known.leaves,
+        "by": known.by,
+        "horizon": f"{min(90, max(int(known.days / 2), 1))}d",
+    }
+
+
+def _attribution(known: _Known, named: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
+    """None where no column names a partner. named: values by column."""
+    tags = [
+        column
+        for column, values in named.items()
+        if not all(NOBODY.fullmatch(value.lower()) for value in values)
+    ]
+    asked = {
+        "conversion": (known.paid or known.path[-1:])[0],
+        "start": known.path[:1],
+        "competing": known.leaves,
+        "windows": [f"{d}d" for d in (30, 7, 14, 60) if 3 * d <= known.days] or ["1d"],
+        "sources": tags,
+        "steps": known.path,
+    }
+    return asked if tags else None
+
+
+def _signals(known: _Known) -> dict[str, Any] | None:
+    """None where no outcome is known: of people, else an event that the plan or its name tells."""
+    start, weeks = known.path[0], min(9, int(known.days / 21))
+    of_people = [name for name, of in PEOPLE.items() if known_of(known.log, of.column)]
+    wanted = [name for name in of_people if PEOPLE[name].wanted]
+    later = dict.fromkeys([*known.tied_to("retention", "revenue"), *known.paid])
+    outcomes = wanted or of_people or [name for name in later if name != start][:FEW]
+    if not outcomes or weeks < 2:
+        return None
+    leaves = known.leaves if outcomes != ["churned"] else ""  # else leaving is what is asked of
+    others = [name for name in known.events if name not in (start, leaves, *outcomes)]
+    counts = known.counts.set_index("event").loc[others]
+    often = counts.index[counts["n_events"] > OFTEN * counts["n_users"]]
+    return {
+        "start": start,
+        "events": [] if known.plan else others[:MOST_SIGNALS],
+        "outcomes": outcomes,
+        "horizon": f"{7 * weeks}d",
+        "adjust": [column for column in ALIKE if column in known.columns],
+        "competing": leaves,
+        "term": "",
+        "action": next(iter(often), "") if outcomes[0] != "revenue" else "",
+    }
+
+
+def _lines(found: Mapping[str, Mapping[str, Any] | None]) -> Iterator[str]:
+    """What each notebook is asked, a parameter a line; None: it is not in the pack."""
     for notebook, asked in found.items():
-        yield f"  {notebook}:\n    set:\n"
+        if asked is None:
+            continue
+        yield f"  {notebook}:\n    set:\n" if asked else f"  {notebook}: {{}}\n"
         for key, value in asked.items():
             mark = "  # guessed?" if key in GUESSED else ""
             yield f"      {key}: {json.dumps(value, ensure_ascii=False)}{mark}\n"

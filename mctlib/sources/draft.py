@@ -53,11 +53,10 @@ class _Untold(DataError):
             said = f'it has one column, "{listed(file.headers)}". Part them by commas or tabs.'
         why = inside or " They name neither a user nor a day." * (len(file.headers) > 1)
         super().__init__(f"{file.shown} fits no table: {said}{why}")
-        needed = REQUIRED["events"]
         headers: Values = {plain(header): [] for header in file.headers}
         self.asked: tuple[str, ...] = ()
-        if len(headers) >= len(needed):
-            questions = [_question(column, {}, headers) for column in needed]
+        if len(headers) >= len(REQUIRED["events"]):
+            questions = [_question(column, {}, headers) for column in REQUIRED["events"]]
             other = "    # or is it people (one row a user), surveys, spend ...? Its columns then:"
             self.asked = (f"{other} see README.md", "    columns:", *questions)
 
@@ -214,6 +213,9 @@ def _described(con: duckdb.DuckDBPyConnection, file: File, currencies: set[str])
         if table is None:
             raise _Untold(file, rows_inside(con, file))
         chosen = _guesses(table, values)
+        bags = [h for h, seen in values.items() if seen and _all_match(r"(?s)\{.*\}", seen)]
+        if len(bags) == 1 and "properties" in CANONICAL[table]:
+            chosen.setdefault("properties", bags[0])
         clocks = _clocks(chosen, values)
         asked = [_question(column, chosen, values) for column in _lacking(table, chosen)]
         times = _time_lines(con, file, chosen, clocks)

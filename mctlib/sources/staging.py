@@ -144,6 +144,11 @@ class Stage:
         return self.files[0].shown + more
 
     @property
+    def bag(self) -> str:
+        """The column whose JSON holds the properties of a row, in small letters."""
+        return self.columns.get("properties", "properties").lower()
+
+    @property
     def typed(self) -> bool:
         """Whether what are numbers in the files stood there as numbers."""
         return all(file.kind != "csv" for file in self.files)
@@ -156,7 +161,7 @@ class Stage:
         self.used.update(headers)
         told = [
             f"clean({sql_name(header)}) IS NOT NULL AND NOT holds({sql_name(header)}, '{kind}')"
-            for header, kind in KINDS.items()
+            for header, kind in (KINDS | {self.bag: "OBJECT"}).items()
             if header in headers and header in self.headers
         ]
         self.unread = f"CASE WHEN {' OR '.join(told)} THEN true END" if told else "NULL"
@@ -234,6 +239,8 @@ class Stage:
         chosen: dict[str, str] = {}
         mistakes = Mistakes()
         for column, header in self.columns.items():
+            if column == "properties" and self.bag in self.headers:
+                continue  # they are opened
             if column not in CANONICAL[table]:
                 near = nearest(column, CANONICAL[table]) + KEPT * ("properties" in CANONICAL[table])
                 said = f'"{column}" in columns is not a column of {table}.{near}'

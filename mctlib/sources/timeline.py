@@ -1,4 +1,4 @@
-"""A row for the timeline that a dataset keeps as a CSV."""
+"""The timeline that a dataset keeps as a CSV: begun, and a row for it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,42 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mctlib.contract import CANONICAL, ParameterError, as_timestamp
+from mctlib import phrases
+from mctlib.contract import CANONICAL, ENTRIES, ParameterError, as_timestamp, nearest
 from mctlib.sources.dataset import described_as
-from mctlib.sources.project import shown
+from mctlib.sources.project import shown, yaml_of
+
+LINES = """\
+timeline:  # what rivals and you did; empty as yet, a row is added by:
+#   python -m mctlib timeline add {name} 2026-03-02 competitor "Rival books interviews at once"
+  - path: "{path}"
+    format: canonical
+"""
+
+
+def begin(dataset: str) -> str:
+    """An empty timeline beside a dataset's YAML, which names it from now on."""
+    root, described = described_as(dataset)
+    path = root / f"params/timeline.{described.name}.csv"
+    if not path.exists():
+        path.write_text(",".join(CANONICAL["timeline"]) + "\n", "utf-8")
+    with yaml_of(dataset, root).open("a", encoding="utf-8") as yaml:
+        yaml.write(LINES.format(name=described.name, path=path.relative_to(root)))
+    return shown(path)
 
 
 def add_entry(dataset: str, row: Mapping[str, str]) -> str:
     """Append a row (day, kind, label, micro_conversions, note) to the timeline's file.
 
-    Raises ParameterError: ``day`` is none, the dataset has no timeline in one CSV with the
-    canonical columns.
+    Raises ParameterError: ``day`` or ``kind`` is none, the dataset has no timeline in one CSV with
+    the canonical columns.
     """
     at = as_timestamp(row["day"], "day")
+    if row["kind"] not in ENTRIES:
+        raise ParameterError(
+            f'kind: "{row["kind"]}" is none; it is {phrases.listed(ENTRIES, last="or")}.'
+            f"{nearest(row['kind'], ENTRIES)}"
+        )
     path = _file_of(dataset)
     try:
         text = path.read_text("utf-8-sig")

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from mctlib.contract import MISSING, DataError
+from mctlib.contract import MISSING, DataError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.tracking_plan.formats import read_file
@@ -24,6 +25,10 @@ from mctlib.tracking_plan.spreadsheets import platform_of
 
 MOST_EVENTS = 30  # in a draft, those of most users
 ENOUGH_USERS = 50  # to see an order in
+TIMES = ("1d", "3d", "7d", "14d", "30d", "60d", "90d")
+SOON = 0.8  # of an event's users, who had it in its usual time
+NEVER = np.iinfo(np.int64).max
+MOST_ACTIVE = 3  # events by which users are active
 OFTEN = 3  # events a user, from which on it is no step that one takes
 IMPLIED_SHARE = 0.9  # of an event's users who did another before it
 KINDS = {
@@ -46,6 +51,10 @@ COMMENTS = {
     "platforms": "where it is tracked",
     "properties": "type; required: yes, no or unknown; enum: [accepted values]",
     "implies": "what must have happened before",
+}
+GUESSES = {
+    "start": "most others come after it; `within` counts from it",
+    "active": "done often: what an active user does",
 }
 HEAD = """\
 # The tracking plan of {name}: what each micro-conversion is, whose it is, and what it is for.
@@ -105,16 +114,22 @@ def draft_of_files(name: str, files: Iterable[Path]) -> tuple[str, list[Imported
 
 def draft_of_log(name: str, log: EventLog) -> str:
     """The YAML of what a log holds: events by users, platforms, properties, likely order."""
-    events = log.describe().sort_values(["n_users", "event"], ascending=[False, True])["event"]
+    counts = log.describe().sort_values(["n_users", "event"], ascending=[False, True])
+    events = counts["event"]
     own = [name for name in events if not name.startswith(OF_THE_TOOL)] or list(events)
     names = own[:MOST_EVENTS]
-    before, start = _orders(log, names)
+    often = set(counts["event"][counts["n_events"] > OFTEN * counts["n_users"]])
+    before, start = _orders(log, names, often)
     properties = log.words.properties()
     platforms = _platforms(log)
     found: dict[str, Content] = {}
-    guessed = {"": "guessed? most others come after it; `within` counts from it"}
+    usual = _usual_times(log, names, start)
+    guessed: dict[tuple[str, str], str] = {}
     for event in names:
         said: Content = {}
+        if within := usual.get(event):
+            said["within"] = within
+            guessed["within", event] = f"guessed? {SOON:.0%} of its users had it by then"
         if on := platforms.get(event):
             said["platforms"] = on
         seen = properties[properties["event"] == event].groupby("property")["type"]
@@ -123,10 +138,11 @@ def draft_of_log(name: str, log: EventLog) -> str:
         if earlier := before.get(event):
             said["implies"] = list(earlier)
             shares = ", ".join(f"{share:.0%}" for share in earlier.values())
-            guessed[event] = f"guessed? done before by {shares} of its users"
+            guessed["implies", event] = f"guessed? done before by {shares} of its users"
         found[event] = said
     rest = [name for name in events if name not in names]
-    body = {"start": start, "micro_conversions": found}
+    active = [name for name in names if name in often][:MOST_ACTIVE]
+    body = {"start": start, "active": active, "micro_conversions": found}
     return _written(name, "the events of its log, those of most users first", body, guessed, rest)
 
 
@@ -136,7 +152,7 @@ def likely_path(
     """Events of which each is mostly done after the one before it, from the start on.
 
     Of ``names``, those that users do about once. It goes to the furthest of the ``ends`` that
-    mostly come after the start; else as far as it goes.
+    mostly come after the start, else of all of them.
     """
     counts = log.describe()
     often = set(counts["event"][counts["n_events"] > OFTEN * counts["n_users"]])
@@ -144,14 +160,11 @@ def likely_path(
     names = [name for name in names if name in (*once, start, *ends)] or list(names)[:MOST_EVENTS]
     before, first = _orders(log, names)
     first = start if start in names else first
-    ways = [_way(before, first, last) for last in ends if last != first]
-    if path := max(ways, key=len, default=[]):
-        return path
-    path = [first]
-    while follow := [name for name in names if path[-1] in before.get(name, ())]:
-        path.append(follow[0])
-    others = [name for name in (*ends, *names) if name not in path]
-    return path if len(path) > 1 or not others else [*path, others[0]]
+    for lasts in (ends, names):
+        ways = [_way(before, first, last) for last in lasts if last != first]
+        if path := max(ways, key=len, default=[]):
+            return path
+    return [first, *[name for name in (*ends, *names) if name != first][:1]]
 
 
 def _way(before: Mapping[str, Collection[str]], first: str, last: str) -> list[str]:
@@ -179,11 +192,14 @@ def _platforms(log: EventLog) -> dict[str, list[str]]:
     return {str(event): sorted({platform_of(str(on)) for on in ons}) for event, ons in seen}
 
 
-def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]], str]:
+def _orders(
+    log: EventLog, names: list[str], often: Collection[str] = ()
+) -> tuple[dict[str, dict[str, float]], str]:
     """Event -> the events that its users did before it, with their share; which most others follow.
 
-    Of a chain only the nearest is named. Who is there in the log's first tenth may have come before
-    it began and tells no order, unless most are.
+    Of a chain only the nearest is named; what is done ``often`` proves nothing by having been
+    before. Who is there in the log's first tenth may have come before it began and tells no order,
+    unless most are.
     """
     settled = log.first_event + (log.last_event - log.first_event) / 10
     count = partial(_first_times, n_events=len(names), settled=settled.value // 1000)
@@ -193,7 +209,8 @@ def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]
     near: dict[str, dict[str, float]] = {}
     for event, before, n in pairs[["event", "before", known]].itertuples(index=False):
         n_all = n_done[event]
-        if event != before and n_all >= ENOUGH_USERS and n >= IMPLIED_SHARE * n_all:
+        told = event != before and names[before] not in often
+        if told and n_all >= ENOUGH_USERS and n >= IMPLIED_SHARE * n_all:
             near.setdefault(names[event], {})[names[before]] = n / n_all
     direct = {}
     for name, earlier in near.items():
@@ -203,22 +220,50 @@ def _orders(log: EventLog, names: list[str]) -> tuple[dict[str, dict[str, float]
     return direct, max(names, key=lambda name: followed[name])
 
 
+def _usual_times(log: EventLog, names: list[str], start: str) -> dict[str, str]:
+    """Event -> the shortest of TIMES after the start in which most of its users had it."""
+    spans = [*map(as_window, TIMES), NEVER]
+    count = partial(_waits, n_events=len(names), start=names.index(start), spans=spans)
+    found = log.reduce(count, events=[log.step(name) for name in names])
+    usual: dict[str, str] = {}
+    for event, *n in found.itertuples(index=False):
+        soon = [time for time, n_by_then in zip(TIMES, n) if n_by_then >= SOON * n[-1]]
+        if soon and n[-1] >= ENOUGH_USERS:
+            usual[names[event]] = soon[0]
+    return usual
+
+
+def _waits(j: Journeys, *, n_events: int, start: int, spans: list[int]) -> pd.DataFrame:
+    """Kernel: event, and its users who had it first within each span after the start."""
+    first = _firsts(j, n_events)
+    rows = []
+    for event in range(n_events):
+        wait = (first[event] - first[start])[(first[event] < NEVER) & (first[start] < NEVER)]
+        rows.append((event, *(np.count_nonzero((wait > 0) & (wait <= span)) for span in spans)))
+    return pd.DataFrame(rows, columns=["event", *(f"n_{k}" for k in range(len(spans)))])
+
+
+def _firsts(j: Journeys, n_events: int) -> NDArray[np.int64]:
+    """When each user (columns) first did each event (rows), or NEVER."""
+    user, line = np.unique(j.user, return_inverse=True)
+    first = np.full((n_events, len(user)), NEVER)
+    for i in range(n_events):
+        rows = np.flatnonzero(j.has(i))
+        rows = rows[first_rows(j.user[rows])]
+        first[i, line[rows]] = j.time[rows]
+    return first
+
+
 def _first_times(j: Journeys, *, n_events: int, settled: int) -> pd.DataFrame:
     """Kernel: users who did one event before another; before itself: who did it.
 
     ``n_later``: of them those who did nothing before ``settled``.
     """
-    user, line = np.unique(j.user, return_inverse=True)
-    never = np.iinfo(np.int64).max
-    first = np.full((n_events, len(user)), never)
-    for i in range(n_events):
-        rows = np.flatnonzero(j.has(i))
-        rows = rows[first_rows(j.user[rows])]
-        first[i, line[rows]] = j.time[rows]
+    first = _firsts(j, n_events)
     later = first.min(axis=0) >= settled
     pairs = []
     for a in range(n_events):
-        done = first[a] < never
+        done = first[a] < NEVER
         for b in range(n_events):
             did = done if a == b else done & (first[b] < first[a])
             pairs.append((a, b, np.count_nonzero(did), np.count_nonzero(did & later)))
@@ -229,12 +274,15 @@ def _first_times(j: Journeys, *, n_events: int, settled: int) -> pd.DataFrame:
 
 
 def _written(
-    name: str, source: str, body: Content, guessed: Mapping[str, str], rest: Iterable[str] = ()
+    name: str,
+    source: str,
+    body: Content,
+    guessed: Mapping[tuple[str, str], str],
+    rest: Iterable[str] = (),
 ) -> str:
     """The plan as YAML, a field a line; a field is explained where it stands first."""
-    lines = []
-    if "start" in body:
-        lines.append(f"start: {_flow(body['start'])}  # {guessed['']}")
+    top = {key: why for key, why in GUESSES.items() if body.get(key)}
+    lines = [f"{key}: {_flow(body[key])}  # guessed? {why}" for key, why in top.items()]
     lines.append("micro_conversions:")
     explained: set[str] = set()
     labels: set[str] = set()
@@ -255,7 +303,7 @@ def _written(
                 continue
             line = f"    {f}:" + (f" {_flow(content[f])}" if f in content else "")
             told = [] if f in explained else [COMMENTS.get(f, "")]
-            told += [guessed[key]] if f == "implies" and key in guessed else []
+            told.append(guessed.get((f, key), ""))
             explained.add(f)
             comment = "; ".join(filter(None, told))
             lines.append(f"{line}  # {comment}" if comment else line)

@@ -23,7 +23,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("first") / "project"
     (root / "params").mkdir(parents=True)
     (root / "notebooks").mkdir()
-    for notebook in ("funnel", "activation", "scorecard"):
+    for notebook in ("audit", "funnel", "activation", "scorecard"):
         text = (ROOT / f"notebooks/{notebook}.ipynb").read_text("utf-8")
         (root / f"notebooks/{notebook}.ipynb").write_text(text, "utf-8")
     rng, rows = np.random.default_rng(1), []
@@ -54,16 +54,19 @@ def test_one_command_from_an_export_to_a_page(root):
     assert page.is_relative_to(root / "outputs/mine")
     pack = yaml.safe_load((root / "params/mine.yaml").read_text())
     asked = pack["notebooks"]
-    # nothing names a partner, nobody knows a change
-    assert list(asked) == ["funnel", "activation", "scorecard"]
+    # nothing names a partner, nothing pays, nobody knows a change
+    assert list(asked) == ["audit", "funnel", "activation", "scorecard"]
     assert asked["funnel"]["set"]["steps"] == PATH
     assert asked["activation"]["set"]["competing"] == "Account closed"
     for name in ("data.mine", "plan.mine", "mine"):  # a question is answered in its file
         file = root / f"params/{name}.yaml"
         file.write_text(file.read_text() + "# mine\n")
+    added = mctlib(root, "timeline", "add", "mine", "2026-03-02", "competitor", "Rival, at once")
+    assert added.returncode == 0, added.stderr
     again = mctlib(root, "start", "mine", "export.csv")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count(": as it is") == 3
+    assert "timeline              1 rows read = 1 kept" in again.stdout
 
 
 def test_a_pack_asks_what_the_log_can_answer(root, monkeypatch):
@@ -129,6 +132,24 @@ def test_a_drafted_funnel_ends_where_the_plan_says_what_it_is_for(tagged):
     assert asked["activation"]["set"]["activation"] == "Profile done"
     assert asked["attribution"]["set"]["conversion"] == "Interview booked"
     plan.unlink()
+
+
+def test_a_drafted_pack_asks_for_signals_where_an_outcome_is_known(tagged):
+    assert "signals" not in yaml.safe_load(draft_of_pack(open_log("tagged"), "")[0])["notebooks"]
+    people = [
+        f"c{user},firm{user // 2},{'2026-04-20T00:00:00Z' if user % 2 else ''}"
+        for user in range(400)
+    ]
+    (tagged / "people.csv").write_text("\n".join(["user_id,Company,renewed_at", *people]))
+    asked = yaml.safe_load(draft_of_pack(open_log("tagged"), "")[0])["notebooks"]
+    assert "audit" not in asked  # without a plan nobody knows what should be there
+    signals = asked["signals"]["set"]
+    assert (signals["start"], signals["outcomes"]) == (PATH[0], ["renewed"])
+    # the log goes on for 115 days or so; five of its weeks end before it for most users
+    assert (signals["horizon"], signals["competing"]) == ("35d", "Account closed")
+    assert signals["events"] == ["Page viewed", *PATH[1:]]
+    assert signals["action"] == "Page viewed"
+    assert "value" not in asked["attribution"]["set"]
 
 
 def test_a_path_of_many_steps_keeps_its_end():

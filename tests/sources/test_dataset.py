@@ -510,6 +510,18 @@ def test_whose_yes_is_a_refusal_refuses_by_yes(project, header):
     assert tables["people"]["n_rejected"] == {"no consent": 1}
 
 
+def test_a_column_may_be_mapped_to_the_properties(project):
+    rows = "user_id,event,timestamp,Meta Data\n"
+    rows += 'u,a,2026-01-05T00:00:00Z,"{""role"": ""hr""}"\nu,b,2026-01-05T00:00:00Z,plain\n'
+    mapped = '{path: e.csv, format: columns, columns: {properties: "meta data"}}'
+    log = open_log(project(f"events: {mapped}", e__csv=rows))
+    assert "hr" in log.segments("properties.role")
+    (told,) = [
+        sentence for sentence in log.load["notes"] + list(log.caveats()) if "JSON" in sentence
+    ]
+    assert "1" in told
+
+
 def test_a_refusal_that_stands_in_the_events_is_told(project):
     rows = HEAD.strip() + ",consent\n" + ROW.strip() + ",false\n"
     (note,) = open_log(project("events: {path: e.csv}", e__csv=rows)).load["notes"]

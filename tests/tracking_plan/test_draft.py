@@ -43,7 +43,8 @@ def test_a_draft_of_a_log_in_full(tmp_path):
         '    label: "Job: saved"  # what people read',
         "    owner:  # the team whose number it is",
         "    outcome:  # activation, engagement, retention or revenue",
-        "    within:  # time from `start` in which it should happen, such as 7d",
+        "    within: 1d  # time from `start` in which it should happen, such as 7d; guessed? 80% "
+        "of its users had it by then",
         "    platforms: [web]  # where it is tracked",
         '    properties: {score: {type: number}, "yes": {type: boolean}}  # '
         + COMMENTS["properties"],
@@ -59,7 +60,7 @@ def test_a_draft_of_a_log_in_full(tmp_path):
         "    label: Viewed",
         "    owner:",
         "    outcome:",
-        "    within:",
+        "    within: 1d  # guessed? 80% of its users had it by then",
         "    platforms: [ios]",
         "    properties: {at: {type: string}, score: {type: integer}}",
         "    implies: [signed_up]  # guessed? done before by 100% of its users",
@@ -70,6 +71,20 @@ def test_a_draft_of_a_log_in_full(tmp_path):
         "    within:",
     ]
     assert not [r for r in check_plan(plan_of(tmp_path, text), log) if r.kind != "orphan"]
+
+
+def test_a_draft_guesses_by_when_most_had_it_and_who_is_active(tmp_path):
+    """100 users begin; 79 join a team on day 2 and the rest on day 20; all look in each week."""
+    rows = [(f"u{i}", "began", 0) for i in range(100)]
+    rows += [(f"u{i}", "joined", 2 if i < 79 else 20) for i in range(100)]
+    rows += [(f"u{i}", "looked in", 7 * week - 6) for i in range(100) for week in range(1, 5)]
+    rows += [(f"u{i}", "left", 25) for i in range(100)]
+    plan = plan_of(tmp_path, draft_of_log("x", log_of(rows, unit="D")))
+    within = {name: each.within for name, each in plan.micro_conversions.items()}
+    assert within == {"began": "", "joined": "30d", "looked in": "1d", "left": "30d"}
+    assert plan.active == ["looked in"]
+    # whoever looks in often has done so before anything, which proves nothing
+    assert plan.micro_conversions["left"].implies == ["joined"]
 
 
 def test_the_demos_draft_finds_the_onboarding_in_order(demo_log, tmp_path):

@@ -1,6 +1,7 @@
 """Any CSV, JSON lines or Parquet whose headers are canonical, or are mapped in the YAML."""
 
 from mctlib.contract import CANONICAL, TABLES
+from mctlib.eventlog.sql import sql_name
 from mctlib.sources.readers.reader import Reader, Selects, survey
 from mctlib.sources.staging import Stage
 
@@ -9,8 +10,9 @@ def read(table: str, rows: Stage) -> Selects:
     """Headers are canonical already, or are mapped in the YAML."""
     if table == "surveys":
         return survey(table, rows)
-    if "properties" in CANONICAL[table] and "properties" in rows.headers:
-        rows.open("as_object(properties)", "properties")
+    bag = rows.bag
+    if "properties" in CANONICAL[table] and bag in rows.headers:
+        rows.open(f"as_object({sql_name(rows.headers[bag])})", bag)
     return {table: rows.select(table)}
 
 

@@ -115,11 +115,11 @@ def cell(column: str, value: Any) -> str:
     if isinstance(value, (int, float, np.number)):
         return _number(column, float(value))
     text = str(value)
-    # a cohort's day is not broken over lines
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+    whole = column in ("since", "until")  # a day by itself; a cohort's is not broken over lines
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text) and not whole:
         text = text.replace("-", "\u2011")
     say = phrases.titled if column == "partner_id" else phrases.called
-    return say(text) if text.isidentifier() else text  # ids of alerts as written
+    return say(text) if whole or text.isidentifier() else text  # ids of alerts as written
 
 
 def day(moment: Any) -> str:

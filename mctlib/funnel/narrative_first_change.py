@@ -284,7 +284,7 @@ def _near(moved: Moved, kind: str) -> str:
     table = moved.timeline
     table = table[(table["kind"] == kind) & table["names_step"]]
     for _, row in table.sort_values("distance_days", key=abs).head(1).iterrows():
-        return f"coincides with {row['label']}, {day(row['day'])}"
+        return f"coincides with {phrases.called(row['label'])}, {day(row['day'])}"
     return ""
 
 

@@ -83,6 +83,7 @@ FOOT = """\
 #   metrics: {logins: {label: Users with a login, kind: rate, of: name, per: active}}
 #                               kind: rate, ratio, count or mean (of: name, property: minutes)
 #   segments: {creators: {label: Creator partners, where: {channel: creator}}}
+#                               of one value: so it is called wherever its column splits users
 """
 OF_THE_TOOL = "$"  # how names begin that a tool gives, such as $screen
 OFFERED = ("label", "owner", "outcome", "within")  # fields that stand in a draft even if empty

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mctlib import stats
-from mctlib.audit.witnesses import ALL, DEVICE, NO, WHOLE, YES
+from mctlib.audit.devices import DEVICE
+from mctlib.audit.witnesses import ALL, NO, WHOLE, YES
 from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.event_log import EventLog
 

@@ -14,16 +14,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.witnesses import (
-    ALL,
-    BACKEND,
-    BETWEEN,
-    COUNTS,
-    IMPLIED,
-    WHOLE,
-    WITNESSES,
-    YES,
-)
+from mctlib.audit.devices import BETWEEN
+from mctlib.audit.witnesses import ALL, BACKEND, COUNTS, IMPLIED, WHOLE, WITNESSES, YES
 from mctlib.contract import interval_columns
 from mctlib.eventlog.frames import add_up
 from mctlib.results import MIN_USERS, together

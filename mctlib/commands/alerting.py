@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-from mctlib.contract import KINDS
-
 ID = r".+-(loss|fall|rise)(-.+)?-\d{4}-\d{2}-\d{2}"
 BEAT = 10.0  # seconds for a heartbeat
 FAILS = {"alerts": 3, "undelivered": 4}

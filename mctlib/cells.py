@@ -14,7 +14,7 @@ from mctlib import phrases
 ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 DASH = "\u2013"  # for a value that is not known
 HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
-HEADINGS |= {"partner_id": "Partner"}
+HEADINGS |= {"partner_id": "Partner", "completeness_rate": "Recorded"}
 WORDS = {
     "roi": "ROI",
     "utm": "UTM",
@@ -115,11 +115,11 @@ def cell(column: str, value: Any) -> str:
     if isinstance(value, (int, float, np.number)):
         return _number(column, float(value))
     text = str(value)
-    # a cohort's day is not broken over lines
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+    whole = column in ("since", "until")  # a day by itself; a cohort's is not broken over lines
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text) and not whole:
         text = text.replace("-", "\u2011")
     say = phrases.titled if column == "partner_id" else phrases.called
-    return say(text) if text.isidentifier() else text  # ids of alerts as written
+    return say(text) if whole or text.isidentifier() else text  # ids of alerts as written
 
 
 def day(moment: Any) -> str:

@@ -94,7 +94,7 @@ def _gap(waits: Waits, row: pd.Series, key: str) -> list[Headline]:
     days = phrases.duration(row["horizon_days"])
     wait = Headline(
         name="wait",
-        label=f"Extra wait of {who}",
+        label=f"Extra wait, {who}",
         **ranged(row, "rmst_difference_days", per_day),
         unit=f"{phrases.unit_of(row['horizon_days']).name}s",
         against=Against("zero"),

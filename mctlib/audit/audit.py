@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.audit import narrative, narrative_first
-from mctlib.audit.answers import answers_table
+from mctlib.audit.answers import answers_table, respondents_table
 from mctlib.audit.counting import count_all, day_steps, heard, known_columns, read_question
 from mctlib.audit.drift import drift_table
 from mctlib.audit.identity import clocks_table, identity_table
@@ -73,7 +73,7 @@ class Audit(Result):
     ``duplicates``: platform, app_version ("all" first), n_users, n_events, n_doubled, n_mixed (its
     twin came from another platform or version), doubled_rate ±, since. ``curve``: platform,
     seconds, n_events, doubled_rate within them. ``violations``, ``presence``: `plan_kept`.
-    ``answers``: `answers.answers_table`. ``identity``, ``clocks``: `identity`. ``outages``:
+    ``answers``, ``respondents``: `answers`. ``identity``, ``clocks``: `identity`. ``outages``:
     micro_conversion, day, n_days, n_expected. ``partners``, ``conflicts``, ``by_hand``: `partners`.
     ``drift``: event, property, drift (appeared, vanished, changed type), since, type_before,
     type_after, n_users, n_before, before_rate, n_after, after_rate: in the last 56 days.
@@ -91,6 +91,7 @@ class Audit(Result):
     violations: pd.DataFrame
     presence: pd.DataFrame
     answers: pd.DataFrame
+    respondents: pd.DataFrame
     identity: pd.DataFrame
     clocks: pd.DataFrame
     outages: pd.DataFrame
@@ -185,6 +186,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "violations": violations_table(log, plan, steps, until, counts["extra"]),
         "presence": presence_table(counts["events"], counts["users"], plan, names),
         "answers": answers_table(told_of, names),
+        "respondents": respondents_table(log, until),
         "identity": identity_table(log.load),
         "clocks": clocks_table(log, later, until),
         "outages": outages(days, dict(zip(names, steps)), until),

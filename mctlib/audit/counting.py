@@ -11,13 +11,13 @@ import pandas as pd
 
 from mctlib import contract
 from mctlib.audit.delays import Delays, read_delays
+from mctlib.audit.devices import DEVICE
 from mctlib.audit.late_start import read_late_start
 from mctlib.audit.verdicts import ENOUGH
 from mctlib.audit.volumes import EVENT, count_volumes
 from mctlib.audit.witnesses import (
     ALL,
     BACKEND,
-    DEVICE,
     NO,
     WHOLE,
     YES,

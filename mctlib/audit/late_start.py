@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mctlib.audit.witnesses import ALL, BETWEEN
+from mctlib.audit.devices import BETWEEN
+from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Bools, Ints

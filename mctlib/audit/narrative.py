@@ -11,11 +11,12 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.audit.delays import young_days
+from mctlib.audit.devices import BETWEEN
 from mctlib.audit.verdicts import TOO_FEW
 from mctlib.audit.witnesses import ALL, Asked
 from mctlib.contract import MISSING
 from mctlib.headlines import day
-from mctlib.results import MIN_USERS
+from mctlib.results import MIN_USERS, OTHERS
 from mctlib.tracking_plan.plan import Plan
 
 KNOWN = {"back end": "the server knows", "implied": "later events imply"}
@@ -68,7 +69,7 @@ class Told:
     def answers(self) -> pd.DataFrame:
         """Answers to each question, of so many users that they may be told."""
         table = self.tables["answers"]
-        return table[(table["platform"] == "all") & (table["n_answers"] >= MIN_USERS)]
+        return table[(table["platform"] == ALL) & (table["n_answers"] >= MIN_USERS)]
 
     @cached_property
     def lost(self) -> pd.DataFrame:
@@ -135,6 +136,8 @@ class Told:
 
 
 FAR = 0.05  # between two witnesses: from here on it is told
+FAR_SHARE = 0.1  # of a group's share of answers from that of all
+SURE = 0.01  # q-value from which on a group stands out
 TWICE = 0.01  # of events that are sent twice: from here on it is told
 
 
@@ -204,15 +207,41 @@ def _answers(told: Told, row: Mapping[str, Any]) -> str:
 
 
 def _most(told: Told, row: Mapping[str, Any]) -> str:
-    """On which platform they disagree most, where that is sure."""
+    """On which platform and version they disagree most, where that is sure."""
     table = told.tables["answers"]
-    mine = table[
-        (table["micro_conversion"] == row["micro_conversion"]) & (table["n_answers"] >= 30)
-    ]
-    worst = mine.loc[mine["disagree_rate"].idxmax()] if len(mine) else None
-    if worst is None or worst["disagree_rate_ci_lower"] <= row["disagree_rate"]:
+    mine = table[(table["micro_conversion"] == row["micro_conversion"]) & (table["qvalue"] <= SURE)]
+    mine = mine[mine["disagree_rate"] > row["disagree_rate"]]
+    mine = mine[~mine["app_version"].isin([BETWEEN, MISSING, OTHERS])]
+    if mine.empty:
         return ""
-    return f" Most disagree{told.where(worst)}: {phrases.share(worst, 'disagree_rate')}."
+    worst = mine.loc[mine["disagree_rate"].idxmax()]
+    version = f", version {worst['app_version']}" if worst["app_version"] != ALL else ""
+    return f" Most disagree{told.where(worst)}{version}: {phrases.share(worst, 'disagree_rate')}."
+
+
+def _silent(told: Told) -> str:
+    """Who answers seldom, or often, so that answers speak for others; "" where nobody does."""
+    table = told.tables["respondents"]
+    if table.empty:
+        return ""
+    whole = table[table["by"] == ALL].iloc[0]
+    sure = table[(table["qvalue"] <= SURE) & (table["group"] != MISSING)]
+    far = (sure["answered_rate"] / whole["answered_rate"] - 1).abs()
+    odd = sure[far >= FAR_SHARE].sort_values("answered_rate")
+    said = (
+        [
+            f"{100 * row['answered_rate']:.1f} % of {row['by']} {phrases.called(row['group'])}"
+            for row in odd.iloc[[0, -1] if len(odd) > 1 else [0]].to_dict("records")
+        ]
+        if len(odd)
+        else []
+    )
+    return (
+        f"Who answers is not who uses: {phrases.listed(said)} answered, of all users "
+        f"{100 * whole['answered_rate']:.1f} %."
+        if said
+        else ""
+    )
 
 
 def rule(told: Told) -> str:
@@ -253,6 +282,7 @@ def caveats(told: Told) -> tuple[str, ...]:
             f"Events {told.young} still arrive: less than 99 % are in. Verdicts leave out weeks of "
             "which that is so; as_of: settled in a pack counts up to the day before.",
         ),
+        (bool(_silent(told)), _silent(told)),
         (
             len(told.answers) > 0,
             "Answers decide no verdict: a wrong yes looks like a lost event.",

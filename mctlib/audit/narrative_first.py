@@ -17,7 +17,7 @@ from mctlib.headlines import (
     ranged,
     upper,
 )
-from mctlib.phrases import called, count, listed
+from mctlib.phrases import called, count, listed, titled
 
 COLLECTOR, MANAGER = "Data collector", "Partner manager"
 ENOUGH_ANSWERS = 30
@@ -160,7 +160,7 @@ def _actions(told: Told) -> list[Action]:
     partners = told.tables["partners"]
     idle = partners[(partners["means"] != "") & (partners["n_without_credit"] > 0)]
     if len(idle):
-        whose = listed([called(name) for name in idle["means"].unique()], most=3)
+        whose = listed([titled(name) for name in idle["means"].unique()], most=3)
         text = f"Give {whose} one spelling: the mending list has {len(idle)}."
         size = f"{count(idle['n_without_credit'].sum(), 'visit')} to give back"
         found.append(Action(text=text, role=MANAGER, size=size))

@@ -14,15 +14,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.witnesses import (
-    ALL,
-    BACKEND,
-    BETWEEN,
-    COUNTS,
-    IMPLIED,
-    WHOLE,
-    WITNESSES,
-)
+from mctlib.audit.devices import BETWEEN
+from mctlib.audit.witnesses import ALL, BACKEND, COUNTS, IMPLIED, WHOLE, WITNESSES, YES
 from mctlib.contract import interval_columns
 from mctlib.eventlog.frames import add_up
 from mctlib.results import MIN_USERS, together
@@ -227,7 +220,7 @@ def joined(said: pd.DataFrame) -> pd.DataFrame:
     if (said["n_users"] >= MIN_USERS).all():
         return said
     found = []
-    for _, rows in said.groupby(["what", "kind"]):
+    for _, rows in said.groupby(["what", said["kind"].clip(upper=YES)]):  # noes go with yeses
         rows = _together(rows, "platform", rows["app_version"] == ALL)
         for _, part in rows.groupby("platform"):
             found.append(_together(part, "app_version", part["app_version"] != ALL))

@@ -11,8 +11,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mctlib import stats
+from mctlib.audit.devices import DEVICE
 from mctlib.audit.late_start import CHANCE
-from mctlib.audit.witnesses import ALL, DEVICE
+from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, number
 from mctlib.eventlog.steps import Step

@@ -1,4 +1,4 @@
-"""What shows that somebody did a thing, whether it was tracked, and on which device it was done.
+"""What shows that somebody did a thing, and whether it was tracked.
 
 Three witnesses, side by side: the server's own records, later events that cannot be without it, and
 people's answers.
@@ -15,9 +15,9 @@ import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
 
-from mctlib.contract import MISSING
+from mctlib.audit.devices import DEVICE, devices_of, spans
 from mctlib.eventlog.days import midnights
-from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number, ranges
+from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 
@@ -26,14 +26,10 @@ if TYPE_CHECKING:
 
 BACKEND, IMPLIED, YES, NO = range(4)
 WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows nothing missing
-DEVICE = ("platform", "app_version")
 ALL = "all"
-BETWEEN = "(several)"  # the events on either side were made on different ones
 NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
-FAR = 3 * DAY_US  # from the only such event: there may have been another version since
 NONE = np.empty(0, np.int64)
-BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
 ONE_OFF = 1 << 27  # more minutes than there are since 1970
 
 
@@ -117,12 +113,7 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     """
     records = _mine(j, asked)
     tracked = _tracked(j, asked, records)
-    before, after = _beside(j, records)
-    device = {name: _device(j, name, before, after) for name in DEVICE}
-    alone = (before == after) & (before >= 0)
-    far = alone & (np.abs(j.time[before] - records.time) > FAR)
-    unsure = far | (device["platform"] == BETWEEN)
-    device["app_version"] = np.where(unsure, BETWEEN, device["app_version"])
+    device = devices_of(j, records.user, records.time, records.what)
     ripe = np.ones(len(records.user))
     young = records.kind == BACKEND
     age, platform = asked.end - records.time[young], device["platform"][young]
@@ -138,7 +129,7 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
             "ripe": ripe,
         }
     )
-    first = j.time[_spans(j, records.user)[0]]  # when others did it we do not know
+    first = j.time[spans(j, records.user)[0]]  # when others did it we do not know
     moment = np.where(records.kind == BACKEND, records.time, first)
     counted = asked.late.counted(records.what, device["platform"], device["app_version"], moment)
     before = frame[~counted].groupby(["what", "platform"], as_index=False)
@@ -264,7 +255,7 @@ def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:
 
     Of the server's each takes an event of its own, near it; of the others any up to then will do.
     """
-    begin, end = _spans(j, records.user)
+    begin, end = spans(j, records.user)
     assert j.value is not None
     again = _again(j.user, j.time, j.value, j.bits, sum(1 << bit for bit in asked.by_day))
     found: Bools = _match(
@@ -272,13 +263,6 @@ def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:
         *(records.time, records.what, records.kind, records.user),
     )
     return found
-
-
-def _spans(j: Journeys, user: Ints) -> tuple[Ints, Ints]:
-    """First row of each record's user, and the row after the last."""
-    begin, end = ranges(j.user)
-    line = lines_of(user, j.user[begin])
-    return begin[line], end[line]
 
 
 @njit(cache=True, nogil=True)
@@ -331,65 +315,6 @@ def _match(
             found[r] = True
             row += 1
     return found
-
-
-def _beside(j: Journeys, records: Records) -> tuple[Ints, Ints]:
-    """The nearest rows before and after each record that tell its user's device, -1 for none."""
-    told = np.ones(len(j), bool)
-    if "event.platform" in j.dims:
-        names = np.asarray(j.levels["event.platform"], object)
-        told = ~np.isin(names, [MISSING, "api"])[j.dims["event.platform"]]
-    begin, end = _spans(j, records.user)
-    before, after = np.full((2, len(begin)), -1)
-    _look(j.time, j.bits, told, begin, end, records.time, records.what, before, after)
-    return before, after
-
-
-@njit(cache=True, nogil=True)
-def _look(
-    time: Ints,
-    bits: Ints,
-    told: Bools,
-    begin: Ints,
-    end: Ints,
-    at: Ints,
-    what: Ints,
-    before: Ints,
-    after: Ints,
-) -> None:
-    for r in range(len(at)):
-        bit = 1 << what[r]
-        middle = begin[r] + np.searchsorted(time[begin[r] : end[r]], at[r])
-        itself = -1
-        for row in range(middle - 1, begin[r] - 1, -1):
-            if told[row]:
-                itself = row
-                if bits[row] & bit == 0 or at[r] - time[row] > BESIDE:
-                    before[r] = row
-                    break
-        for row in range(middle, end[r]):
-            if told[row]:
-                itself = row
-                if bits[row] & bit == 0 or time[row] - at[r] > BESIDE:
-                    after[r] = row
-                    break
-        # on one side alone, or on neither, for nothing else is known of this user
-        known = max(before[r], after[r])
-        known = itself if known < 0 else known
-        before[r] = known if before[r] < 0 else before[r]
-        after[r] = known if after[r] < 0 else after[r]
-
-
-def _device(j: Journeys, name: str, before: Ints, after: Ints) -> NDArray[Any]:
-    """What both neighbours say of the device; BETWEEN where they differ, MISSING without any."""
-    column = f"event.{name}"
-    if column not in j.dims:
-        return np.full(len(before), MISSING, object)
-    labels = np.append(np.asarray(j.levels[column], object), [BETWEEN, MISSING])
-    code = j.dims[column]
-    one = np.where(before >= 0, code[before], len(labels) - 1)
-    other = np.where(after >= 0, code[after], len(labels) - 1)
-    return labels[np.where(one == other, one, len(labels) - 2)]
 
 
 def _gaps(j: Journeys, asked: Asked) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from mctlib.contract import nearest
+from mctlib.contract import KINDS, nearest
 from mctlib.eventlog.ids import Ask, asking
 from mctlib.eventlog.sql import sql_name
 
@@ -37,9 +37,9 @@ def look_over(
     """`look_alikes`, and checks of people, spend and backend: table, check, column, n, n_rows.
 
     Checks: "empty" (of a column that is not empty everywhere), "before" (``column`` lies before
-    ``after``), "after all events" and "after own events" (``column`` does), "unknown event"
-    (``column`` names it, ``near`` the nearest), those of ROWS, and "again" (a row that says the
-    same as one before it). ``first``, ``last``: of the events; these by name -> rows.
+    ``after``), "after all events" and "after own events" (``column`` does), "unknown word"
+    (``column``, an event or kind; ``near`` the nearest), those of ROWS, and "again" (a row that
+    says the same as one before it). ``first``, ``last``: of the events; these by name -> rows.
     """
     ask = asking(con)
     moments = {"first": f"TIMESTAMP '{first}'", "last": f"TIMESTAMP '{last}'"}
@@ -47,7 +47,8 @@ def look_over(
         *_empty(ask),
         *_out_of_order(ask),
         *_late_sign_ups(ask, moments["last"]),
-        *_unknown_events(ask, events),
+        *_unknown(ask, "backend", "event", events),
+        *_unknown(ask, "timeline", "lower(trim(kind))", KINDS),
     ]
     for table, checks in ROWS.items():
         kinds = f"SELECT DISTINCT {SAME[table]} FROM store.{table}"
@@ -104,14 +105,15 @@ def _late_sign_ups(ask: Ask, end: str) -> list[dict[str, Any]]:
     ]
 
 
-def _unknown_events(ask: Ask, names: Collection[str]) -> list[dict[str, Any]]:
-    ((n_rows,),) = ask("SELECT count(*) FROM store.backend")
-    counts = ask("SELECT event, count(*) FROM store.backend GROUP BY 1 ORDER BY 1")
-    about = {"table": "backend", "check": "unknown event", "n_rows": n_rows}
+def _unknown(ask: Ask, table: str, word: str, known: Collection[str]) -> list[dict[str, Any]]:
+    """Words of a table (SQL of one of its columns) that are none of those known."""
+    ((n_rows,),) = ask(f"SELECT count(*) FROM store.{table}")
+    counts = ask(f"SELECT {word}, count(*) FROM store.{table} GROUP BY 1 ORDER BY 1")
+    about = {"table": table, "check": "unknown word", "n_rows": n_rows}
     return [
-        {**about, "column": event, "near": nearest(event, names), "n": n}
-        for event, n in counts
-        if event not in names
+        {**about, "column": said, "near": nearest(said, known), "n": n}
+        for said, n in counts
+        if said not in known
     ]
 
 

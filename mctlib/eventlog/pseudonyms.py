@@ -22,7 +22,7 @@ NO_SALT = ""
 
 SHORTEST = len("a@b.de")  # of an address; a phone number is longer
 MARKS = ("[e-mail removed]", "[phone removed]")
-_EMAIL = r'[^\s"@:=&/?<>,;]+(?:@|%40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{2,}'
+_EMAIL = r'[^\s"@:=&/?<>,;]+(?:@|%(?:25)*40)[^\s"@:=&/?<>,;]+\.[A-Za-z]{2,}'
 _GAP = r"[\s()./\x{2010}-\x{2013}\x{a0}\x{202f}-]"
 # A phone number is told by what no count, time, day, version or UUID has:
 _PHONES = (
@@ -95,8 +95,9 @@ def bucket(salted: str) -> str:
 def masked(text: str) -> str:
     """SQL of a text whose e-mail addresses and phone numbers are replaced by marks."""
     e_mail, phone = MARKS
+    at = " OR ".join(f"contains({text}, '{sign}')" for sign in ("@", "%40", "%2540"))
     no_address = (
-        f"CASE WHEN contains({text}, '@') OR contains({text}, '%40')"
+        f"CASE WHEN {at}"
         f" THEN regexp_replace({text}, {sql_text(_EMAIL)}, '{e_mail}', 'g') ELSE {text} END"
     )
     no_phone = f"regexp_replace({no_address}, {sql_text(_PHONE)}, '\\1{phone}', 'g')"

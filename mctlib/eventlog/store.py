@@ -108,12 +108,11 @@ def fill(
     _reject_repeats(rows, as_window(terms.get("resent_within", RESENT_WITHIN), "resent_within"))
     for counts in rows.counts.values():
         counts["n_kept"] = counts["n_read"] - sum(counts["n_rejected"].values())
-    events = rows.counts["events"]
-    if not events["n_kept"]:
-        raise _nothing_left(name, events["n_rejected"])
+    for table in ("events", "people"):
+        _need_some(rows.counts.get(table), table, name)
     rows.active()
     mended = mend(con, aliases := dict(terms.get("aliases", {})))
-    with telling(con, f"sorting and writing {events['n_kept']:,} events"):
+    with telling(con, f"sorting and writing {rows.counts['events']['n_kept']:,} events"):
         _write(con, salted)
     report = {
         "name": name,
@@ -139,10 +138,15 @@ def fill(
     return report
 
 
-def _nothing_left(name: str, n_rejected: Mapping[str, int]) -> DataError:
+def _need_some(counts: Mapping[str, Any] | None, table: str, name: str) -> None:
+    """Raise a DataError where nothing is left of the events, or of people who did not say no."""
+    n_rejected: Mapping[str, int] = counts["n_rejected"] if counts else {}
+    said_no = {"no consent", "forgotten"} & n_rejected.keys()
+    if counts and counts["n_kept"] or table == "people" and (said_no or not n_rejected):
+        return
     why = [f"{n:,} row{'s' if n > 1 else ''}: {why}" for why, n in n_rejected.items()]
-    lost = "; ".join(why) or "none"
-    return DataError(f"{name}: no event is left after loading; rejected were {lost}.")
+    lost, what = "; ".join(why) or "none", "event" if table == "events" else "row of people"
+    raise DataError(f"{name}: no {what} is left after loading; rejected were {lost}.")
 
 
 def _written(rows: StagedRows, name: str, selects: Sequence[str], terms: Terms) -> dict[str, Any]:

@@ -267,7 +267,8 @@ def _actions(moved: Moved) -> list[Action]:
         text = f"Mend {where}: it loses {told_lost}." if lost else f"Mend {where}."
         role = next((roles[e] for e, _ in lost if roles.get(e)), COLLECTOR)
         state = _near(moved, "release") or moved.since
-        found.append(Action(text=text, role=role, about="tracking", state=state))
+        whose = f"of users of {_between(moved.periods[1])}" if lost else ""
+        found.append(Action(text=text, role=role, about="tracking", state=state, size=whose))
     for part, points in moved.effects.items():
         if part == "behaviour":
             what = "what helped: users go on more" if points > 0 else "why users go on less"
@@ -283,7 +284,7 @@ def _near(moved: Moved, kind: str) -> str:
     table = moved.timeline
     table = table[(table["kind"] == kind) & table["names_step"]]
     for _, row in table.sort_values("distance_days", key=abs).head(1).iterrows():
-        return f"coincides with {row['label']}, {day(row['day'])}"
+        return f"coincides with {phrases.called(row['label'])}, {day(row['day'])}"
     return ""
 
 

@@ -75,7 +75,12 @@ def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             brought,
             {"color": style.MIDDLE, "label": "later touch, beyond chance"},
         ),
-        (x[known], whole - base, base, {"color": style.PALE, "label": "would have come anyway, %"}),
+        (
+            x[known],
+            whole - base,
+            base,
+            {"color": style.PALE, "label": "would have come anyway, % of all"},
+        ),
         (x[~known], whole - base, base, UNTOLD | {"label": "cannot be told"}),
     ]
     for some, height, bottom, looks in bars:

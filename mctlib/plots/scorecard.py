@@ -49,7 +49,7 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
     latest = [name for name in fell if name in set(totals["metric"])]
     names = list(dict.fromkeys([*latest, *totals["metric"]]))[:MOST]
     style.use()
-    high = 6.4 if style.narrow() else 4.6  # on a phone the entries stand below each panel
+    high = 6.2 if style.narrow() else 4.6  # on a phone the entries stand below each panel
     fig, grid = plt.subplots(
         max(len(names), 1), sharex=True, squeeze=False, figsize=style.size(high)
     )

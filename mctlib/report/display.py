@@ -104,7 +104,7 @@ def table(
         Columns that hold differences of shares, to be read in percentage points, where their name
         does not say so.
     unfolded : bool
-        Whether a page shows its section without being asked.
+        Whether a page shows it without being asked, above what its section folds.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def table(
         _show({"text/html": f"<p>{html.escape(caption)}.</p>"}, {"mctlib_shown": {"nothing": True}})
         return
     if any(str(column).endswith("_ci_lower") for column in frame):
-        caption += ". In brackets: 95 % intervals"
+        caption += f". In brackets: {'the range' if unfolded else '95 % intervals'}"
     if masked.any():
         hidden = f"Rows under {min_users} users are hidden, and those that would give them away"
         caption = f"{caption}. {hidden}."

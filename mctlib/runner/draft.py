@@ -15,6 +15,8 @@ from mctlib.attribution.touchpoints import NOBODY
 from mctlib.contract import CANONICAL, MISSING, SOURCES, ParameterError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import DAY_US, listed
+from mctlib.results import MIN_USERS
+from mctlib.signals.candidates import USUAL
 from mctlib.signals.outcomes import PEOPLE, known_of
 from mctlib.sources.headers import LIKELY, word_of
 from mctlib.tracking_plan.draft import OF_THE_TOOL, OFTEN, likely_path
@@ -131,8 +133,7 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
 
 
 def _funnel(known: _Known) -> dict[str, Any]:
-    weeks = (known.days - as_window(known.window) / DAY_US) // 7
-    periods = {"after": "last 4w", "before": "previous 4w"} if weeks >= 9 else {}
+    periods = {"after": "last 4w", "before": "previous 4w"} if _enter_still(known) else {}
     return {
         "steps": known.path,
         "window": known.window,
@@ -141,6 +142,15 @@ def _funnel(known: _Known) -> dict[str, Any]:
         **periods,
         "change_by": "platform" if "platform" in known.columns else known.by,
     }
+
+
+def _enter_still(known: _Known) -> bool:
+    """Whether users enter the funnel in the last four weeks that are over, and in those before."""
+    end = known.log.last_event - pd.Timedelta(as_window(known.window), "us")
+    weeks = known.log.counts(events=known.path[:1], by="week")
+    ago = (end.tz_localize(None) - pd.to_datetime(weeks["week"])) // pd.Timedelta("7D")
+    # their ends may lie a week off, so that of each four weeks those are asked about that are sure
+    return all(weeks["n_users"][ago.between(*span)].sum() >= MIN_USERS for span in ((2, 4), (6, 8)))
 
 
 def _activation(known: _Known) -> dict[str, Any]:
@@ -184,12 +194,14 @@ def _signals(known: _Known) -> dict[str, Any] | None:
     leaves = known.leaves if outcomes != ["churned"] else ""  # else leaving is what is asked of
     others = [name for name in known.events if name not in (start, leaves, *outcomes)]
     counts = known.counts.set_index("event").loc[others]
+    soon = [as_window(known.log.step(name).within or USUAL) < 7 * weeks * DAY_US for name in others]
     often = counts.index[counts["n_events"] > OFTEN * counts["n_users"]]
     return {
         "start": start,
         "events": [] if known.plan else others[:MOST_SIGNALS],
         "outcomes": outcomes,
         "horizon": f"{7 * weeks}d",
+        "landmark": [] if any(soon) else [USUAL],  # what the plan gives each may be later
         "adjust": [column for column in ALIKE if column in known.columns],
         "competing": leaves,
         "term": "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,8 @@ class Section:
     unfolded: bool = False
     tells: str = ""
     html: str = ""
+    sight: list[Any] = field(default_factory=list)  # cells that stand above what is folded
+    first: str = ""  # the page of these
 
     @property
     def outputs(self) -> list[Any]:
@@ -87,7 +90,7 @@ class Section:
     def tells_something(self) -> bool:
         """Whether it shows more than the names of tables without rows."""
         told = [o.get("metadata", {}).get(SHOWN, {}) for o in self.outputs]
-        return any(not each.get("nothing") for each in told)
+        return bool(self.sight) or any(not each.get("nothing") for each in told)
 
 
 def write_reports(record: RunRecord, folder: Path, past: Courses) -> None:
@@ -132,19 +135,13 @@ def _report(
 ) -> str:
     hero = None
     for section in sections:
-        for output in section.outputs:
-            told = output.get("metadata", {}).get(SHOWN, {})
-            if told.get("hero") and not report.error:
-                hero = output
-            section.tells = section.tells or told.get("tells", "").removesuffix(".")
-            section.unfolded |= told.get("unfolded", False) or bool(report.error)
+        section.unfolded = bool(report.error)
+        hero = _lifted(section) or hero
         section.analyst |= HEADER in str(section.outputs)
-        for cell in section.cells:
-            if cell.cell_type == "code":
-                cell.outputs = [o for o in cell.outputs if o is not hero]
     shown = [s for s in sections if s.tells_something or (s.analyst and s.title)]
     for section in shown:
         section.html = _html(section.cells)
+        section.first = _html(section.sight) if section.sight else ""
     analyst = [s for s in shown if s.analyst]
     text = " ".join([*(s.html for s in analyst), str(report.finding)]).lower()
     return _render(
@@ -158,6 +155,29 @@ def _report(
         analyst=analyst,
         words={word: said for word, said in WORDS.items() if word in text},
     )
+
+
+def _lifted(section: Section) -> Any:
+    """What stands at the top of the page, if this section shows it: it leaves the section's cells.
+
+    So do outputs that stand in sight above what the section folds. Of a report that failed all
+    stays where it was shown.
+    """
+    hero = None
+    for cell in [cell for cell in section.cells if cell.cell_type == "code"]:
+        folded = []
+        for output in cell.outputs:
+            told = output.get("metadata", {}).get(SHOWN, {})
+            section.tells = section.tells or told.get("tells", "").removesuffix(".")
+            if section.unfolded or not (told.get("hero") or told.get("unfolded")):
+                folded.append(output)
+            elif told.get("hero"):
+                hero = output
+            else:
+                section.sight.append(copy(cell))
+                section.sight[-1].update(id=f"{cell.get('id', '')}-sight", outputs=[output])
+        cell.outputs = folded
+    return hero
 
 
 def _html(cells: list[Any]) -> str:

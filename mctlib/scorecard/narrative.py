@@ -167,7 +167,7 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
                 "against_before": _relative(kpi),
                 "state": _state(kpi, last_year),
-                "against_a_year": _relative(last_year) if last_year else "",
+                "against_a_year": _relative(last_year).partition(" (")[0] if last_year else "",
                 "least_seen": _least_seen(kpi),
                 "n_counted": kpi["n_counted"],
                 "owner": kpi["owner"],
@@ -222,8 +222,8 @@ def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
     if kind == "count":
         return f"{value:,.0f}"
     times, unit = (100, "\u00a0%") if kind == "rate" else (1, " days" if kind == "days" else "")
-    upper = f"to {times * high:.1f}" if high == high and high < float("inf") else "or more"
-    ends = f" ({times * low:.1f} {upper})" if low == low else ""
+    upper = f"to\u00a0{times * high:.1f}" if high == high and high < float("inf") else "or more"
+    ends = f" ({times * low:.1f}\u00a0{upper})" if low == low else ""
     return f"{times * value:.1f}{unit}{ends}"
 
 
@@ -233,5 +233,9 @@ def _relative(row: dict[str, Any]) -> str:
     change, low, high = (
         nought(f"{100 * row[f'rel_change{end}']:+.0f}") for end in ("", "_ci_lower", "_ci_upper")
     )
-    ends = f" ({low} to {high})" if row["rel_change_ci_lower"] == row["rel_change_ci_lower"] else ""
+    ends = (
+        f" ({low}\u00a0to\u00a0{high})"
+        if row["rel_change_ci_lower"] == row["rel_change_ci_lower"]
+        else ""
+    )
     return f"{change}\u00a0%{ends}".replace("-", MINUS)

@@ -28,7 +28,7 @@ from mctlib.scorecard.watching import Watched
 FALSE_ALARMS = 0.0065  # per number and week, as simulated with season, trend, holidays and growth
 YEAR_WEEKS = 52
 FIRST = 12  # weeks before anything is judged in full
-PARTS = dict(zip(LIFE, ("new", "came back", "back after a month", "not this week")))
+PARTS = dict(zip(LIFE, ("new", "back again", "back after a month", "not this week")))
 MINUS = "\u2212"
 WAITING = ("open", "acknowledged")  # states that ask for somebody
 RUNNING = (*WAITING, "snoozed")
@@ -92,26 +92,20 @@ def read_first(facts: Told) -> dict[str, Any]:
         "actions": tuple(action(alert, facts) for alert in facts.waiting[:3]),
         "tells": _tells(facts),
         "how_sure": (
-            "A week is alerted when it falls by 10\u00a0% or more and chance would do so less than "
-            "once in 200 weeks.",
+            "A fall of 10\u00a0% or more that chance makes less than once in 200 weeks is alerted.",
             *_tried(facts),
         ),
     }
 
 
 def _tried(facts: Told) -> tuple[str, ...]:
-    """The false alarms to be expected, beside what the same rule gave in these very data."""
+    """What the rule gave in these very data."""
     n_weeks, n_raised, n_bare = facts.history
     if not n_weeks:
         return ()
-    beside = f"{n_bare} with nothing known" if n_bare else "each with something known"
-    said = (
-        f"At most {count(max(round(facts.false_a_year), 1), 'false alert')} a year "
-        f"{'is' if facts.false_a_year < 1.5 else 'are'} to be expected; these "
-        f"{count(n_weeks, 'week')} gave "
-        + (f"{count(n_raised, 'alert')}, {beside} beside it." if n_raised else "none.")
-    )
-    return (said,)
+    beside = f"{n_bare} beside nothing known" if n_bare else "each beside something known"
+    gave = f"{count(n_raised, 'alert')}, {beside}" if n_raised else "none"
+    return (f"These {count(n_weeks, 'week')} gave {gave}.",)
 
 
 def question(alert: dict[str, Any]) -> str:
@@ -159,13 +153,13 @@ def _counts(facts: Told) -> list[Headline]:
 
 
 def _new(facts: Told) -> Headline:
-    n = len(facts.news)
+    n, false = len(facts.news), max(round(facts.false_a_year), 1)
     return Headline(
         name="new alerts",
         label="New alerts this week",
         value=float(n),
         n=len(facts.meters.watched),
-        n_noun="numbers looked at",
+        n_noun=f"numbers, at most {count(false, 'false alert')} a year",
         verdict="sure" if n else "",
         tone="unwanted" if n else "neutral",
         act=bool(n),
@@ -264,7 +258,7 @@ def _tells(facts: Told) -> dict[str, str]:
     ask = [f"; ask now: {text}" for text in ask if text][:1]
     drifts = [m.label for m in facts.meters.all if m.name in set(facts.drift["metric"])]
     saved = [
-        f"; one day sooner would have saved {text} of {named(row['label'])}"
+        f"; one day sooner would have saved {text}"
         for row in facts.responses.to_dict("records")
         if (text := a_day_sooner(row))
     ]
@@ -295,17 +289,17 @@ def lived(life: pd.DataFrame) -> str:
         return said
     then = life.iloc[-1 - FIRST]
     change = 100 * (now["n_monthly"] / then["n_monthly"] - 1)
-    parts = listed(f"{PARTS[name]} {now[name] - then[name]:+,.0f}" for name in LIFE)
-    against = f"{change:+.1f}{TIGHT}% against 12 weeks before: {parts}"
+    parts = ", ".join(f"{PARTS[name]} {now[name] - then[name]:+,.0f}" for name in LIFE)
+    against = f"{change:+.1f}{TIGHT}% in {FIRST} weeks: {parts}"
     return f"{said}, {against.replace('-', MINUS)}"
 
 
 def _year(year: pd.DataFrame) -> str:
-    """What moved for sure against a year before, the plan's first two by name."""
+    """What moved for sure against a year before, the plan's first by name."""
     if year.empty:
         return "less than a year of data"
     rows = year[year["change_ci_lower"] * year["change_ci_upper"] > 0].to_dict("records")
-    moves = listed((f"{named(row['label'])} {changed(row)}" for row in rows), most=2)
+    moves = listed((f"{named(row['label'])} {changed(row)}" for row in rows), most=1)
     return f"{count(len(rows), 'number')} moved for sure" + (f": {moves}" if rows else "")
 
 

@@ -159,8 +159,16 @@ def _actions(
             )
         )
     if harm is not None:
-        text = f"Find out why {named(harm['signal'])} goes with {_times(harm)} times the {noun}."
-        found.append(Action(text=text, role=_who(answer.candidates[harm["signal"]]), about="harm"))
+        less = "less" if answer.outcome.amount else "fewer"
+        change = less if answer.outcome.wanted else "more"
+        found.append(
+            Action(
+                text=f"Find out why {named(harm['signal'])} goes with {change} {noun}.",
+                role=_who(answer.candidates[harm["signal"]]),
+                about="harm",
+                size=f"with it {_times(harm)}{TIGHT}\u00d7",
+            )
+        )
     stop = answer.watch.loc[answer.watch["act"] == STOP, "signal"]
     if len(stop) and flattered is not None:
         names = [flattered["signal"], *(s for s in stop if s != flattered["signal"])]

@@ -47,13 +47,14 @@ class Source(BaseModel):
     path: a path or glob or a list of them, absolute or relative to the project root. query: SQL,
     asked at `connection`, the NAME of an environment variable that holds the warehouse's URL (see
     `warehouse`). format: a name in `READERS`. columns: canonical column -> the file's own header or
-    property; of a time also a list, the headers of its day and of its clock. timezone: IANA zone of
-    times that carry none. date_format: how strptime reads times that nothing else tells, one format
-    or a list; `excel`: days counted by a spreadsheet. encoding: of texts that are not UTF-8 and
-    have no byte-order mark. sheet: of workbooks, else the first that is filled. decimal: sign of
-    amounts that do not tell it themselves. refunds: negative amounts of spend are meant. hash: what
-    is kept as salted hashes. allowed: the columns that may be read, beside those that others of
-    these fields name; all others stay out.
+    property; of a time also a list, the headers of its day and of its clock; beside them `email`,
+    whose salted hash joins people of sources that share nothing else (canonical, columns).
+    timezone: IANA zone of times that carry none. date_format: how strptime reads times that nothing
+    else tells, one format or a list; `excel`: days counted by a spreadsheet. encoding: of texts
+    that are not UTF-8 and have no byte-order mark. sheet: of workbooks, else the first that is
+    filled. decimal: sign of amounts that do not tell it themselves. refunds: negative amounts of
+    spend are meant. hash: what is kept as salted hashes. allowed: the columns that may be read,
+    beside those that others of these fields name; all others stay out.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -4,7 +4,7 @@ It is loaded once. The `readers` know the tools' exports, `staging` does what al
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from mctlib.contract import CANONICAL, DataError, Mistakes, nearest
+from mctlib.contract import CANONICAL, REQUIRED, DataError, Mistakes, nearest
 from mctlib.eventlog.build import build_store, disk_full, remove_leftovers, unwritten
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.event_log import EventLog
@@ -75,6 +75,7 @@ def read_source(
             if role is None:
                 raise _unfit(file, source.format, rows_inside(con, file))
             roles.setdefault(role, []).append(file)
+        _need_alike(files, {source.headers.get(c, c).lower() for c in REQUIRED[table]})
         staged = "FROM information_schema.tables WHERE table_name SIMILAR TO 'staged_[0-9]+'"
         n = len(con.sql(staged).fetchall())
         zone = source.timezone or reader.timezone
@@ -121,6 +122,21 @@ def _unheard(stages: Sequence[Stage], table: str) -> list[str]:
         for name in stage.words
         if (name.lower() != "consent" or table == "events") and may_refuse(name)
     ]
+
+
+def _need_alike(files: Sequence[File], wanted: Set[str]) -> None:
+    """Raise a DataError where a table lacks a wanted column that another of the same source has.
+
+    All its rows would be rejected for the lack of it. Only an anonymous id can stand in.
+    """
+    for file in files:
+        headers = headers_of(file)
+        if file.kind == "csv" and "anonymous_id" not in headers:
+            have = ((name, o.shown) for o in files for name in wanted & headers_of(o) - headers)
+            if lacking := min(have, default=None):
+                name, other = lacking
+                near = nearest(name, file.headers)
+                raise DataError(f'{file.shown} has no column "{name}", as {other} has.{near}')
 
 
 def _need_named(field: str, names: Sequence[str], stages: Sequence[Stage]) -> None:

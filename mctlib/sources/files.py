@@ -10,7 +10,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -371,3 +371,18 @@ def _read_csv(paths: str, file: File) -> str:
         f" delim={sql_text(file.delimiter)}, quote={quote}, escape={escape},"
         f" columns={{{types}}}, compression='{packed}', max_line_size={bounds.LONGEST_LINE})"
     )
+
+
+def let_in(
+    con: duckdb.DuckDBPyConnection, scans: str, headers: dict[str, str], allowed: Collection[str]
+) -> tuple[str, list[str]]:
+    """SQL of rows without the columns that are not allowed, which go out of ``headers``.
+
+    And these.
+    """
+    known = {name.lower() for name in allowed}
+    out = [headers.pop(name) for name in headers.keys() - known]
+    gone = {*out, *(header + AS_TIME for header in out)}
+    names = [name for name in con.sql(scans).columns if plain(name) not in gone]
+    kept = f"SELECT {', '.join(map(sql_name, names))} FROM ({scans})" if names else scans
+    return kept, sorted(out)

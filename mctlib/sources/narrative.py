@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mctlib.phrases import count
+from mctlib.contract import KINDS
+from mctlib.phrases import count, listed
 
 MOSTLY = 0.5  # share of empty rows from which on a column is named
 ABOUT = {
@@ -74,9 +75,10 @@ def _checked(found: dict[str, Any]) -> str:
         return (
             f"{table}: {found['column']} lies before {found['after']} in {n:,} of {n_rows:,} rows"
         )
-    if found["check"] == "unknown event":
-        event = json.dumps(found["column"])
-        return (
-            f"{table}: the event {event} ({count(n, 'row')}) is none of the events'{found['near']}"
-        )
+    if found["check"] == "unknown word":
+        word = f"{json.dumps(found['column'], ensure_ascii=False)} ({count(n, 'row')})"
+        if table == "timeline":
+            known = found["near"] or f" Known are {listed(KINDS)}."
+            return f"{table}: the kind {word} is not known.{known}"
+        return f"{table}: the event {word} is none of the events'{found['near']}"
     return f"{table}, {n:,} of {n_rows:,} rows: {ABOUT[found['check']]}"

@@ -29,6 +29,7 @@ from mctlib.sources.files import (
     AS_TIME,
     File,
     blank,
+    let_in,
     listed,
     one_sentence,
     plain,
@@ -76,6 +77,8 @@ class Stage:
     may_be_empty: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     kept_out: list[str] = field(default_factory=list)
+    email: str = ""  # the header of addresses by which people are joined
+    pair: str = ""  # SQL of whose address is whose
     used: set[str] = field(default_factory=set)
     keys: list[str] = field(default_factory=list)
     used_keys: list[str] = field(default_factory=list)
@@ -85,12 +88,13 @@ class Stage:
     lies: bool = False
     n_blank: int = 0  # rows in which nothing stands, which are left out
     unsure: list[str] = field(default_factory=list)  # sentences about columns that stay texts
-    # columns and properties that are hashed because `hash` names them
-    hashed: set[str] = field(default_factory=set)
+    hashed: set[str] = field(default_factory=set)  # because `hash` names them
     # SQL that is not NULL where what `open` opens is not the JSON that it should be
     unread: str = "NULL"
 
     def __post_init__(self) -> None:
+        self.email = self.columns.get("email", "")
+        self.columns = {c: header for c, header in self.columns.items() if c != "email"}
         shapes: dict[File, list[File]] = {}
         for file in self.files:
             names = [plain(header).lower() for header in file.headers]
@@ -102,7 +106,10 @@ class Stage:
             # of Parquet only the columns that are asked for are read, and not copied
             self.lies = all(file.kind == "parquet" for file in self.files)
             made = "VIEW" if self.lies else "TABLE"
-            self.con.execute(f"CREATE {made} {self.table} AS {self._let_in(scans)}")
+            if self.allowed is not None:
+                allowed = {"consent", self.email, *self.allowed}  # whoever refused is let go
+                scans, self.kept_out = let_in(self.con, scans, self.headers, allowed)
+            self.con.execute(f"CREATE {made} {self.table} AS {scans}")
         if any(file.kind == "csv" for file in self.files):
             nothing = blank([sql_name(header) for header in self._described()])
             gone = self.con.execute(f"DELETE FROM {self.table} WHERE {nothing}").fetchall()
@@ -113,17 +120,6 @@ class Stage:
         if not some and not self.may_be_empty:
             what = "gives" if self.files[0].kind == "arrow" else "has a header and"
             raise DataError(f"{self.shown} {what} no rows.")
-
-    def _let_in(self, scans: str) -> str:
-        """SQL of the rows without the columns that are not allowed, which go out of `headers`."""
-        if self.allowed is None:
-            return scans
-        known = {"consent", *map(str.lower, self.allowed)}  # whoever refused is let go
-        self.kept_out = [header for name, header in self.headers.items() if name not in known]
-        self.headers = {n: header for n, header in self.headers.items() if n in known}
-        gone = {*self.kept_out, *(header + AS_TIME for header in self.kept_out)}
-        names = [name for name in self.con.sql(scans).columns if plain(name) not in gone]
-        return f"SELECT {', '.join(map(sql_name, names))} FROM ({scans})" if names else scans
 
     def _described(self) -> dict[str, str]:
         described = self.con.sql(f"DESCRIBE {self.table}").fetchall()
@@ -260,10 +256,21 @@ class Stage:
             if sql != "NULL":
                 chosen[column] = sql
         with mistakes.noted():
+            self._join(table, chosen, names)
             self._need(table, chosen.keys() | self.columns.keys(), names)
             self._hash(chosen)
         mistakes.tell(DataError)
         return chosen
+
+    def _join(self, table: str, chosen: dict[str, str], names: list[str]) -> None:
+        """Let a salted hash of the e-mail address stand for the user where there is no user_id."""
+        if self.email:
+            if "user_id" not in CANONICAL[table]:
+                raise DataError(f'{self.shown}: "email" in columns joins people, not {table}.')
+            address = f"pseudonym(lower({self._mapped('email', self.email, names)}))"
+            if user := chosen.get("user_id", ""):
+                self.pair = f"{address} AS anonymous_id, {user} AS user_id"
+            chosen["user_id"] = f"coalesce({user}, {address})" if user else address
 
     def _mapped(self, column: str, header: str, names: list[str]) -> str:
         """SQL of the text below a header that the YAML maps to a column."""

@@ -83,6 +83,7 @@ FOOT = """\
 #   metrics: {logins: {label: Users with a login, kind: rate, of: name, per: active}}
 #                               kind: rate, ratio, count or mean (of: name, property: minutes)
 #   segments: {creators: {label: Creator partners, where: {channel: creator}}}
+#                               of one value: so it is called wherever its column splits users
 """
 OF_THE_TOOL = "$"  # how names begin that a tool gives, such as $screen
 OFFERED = ("label", "owner", "outcome", "within")  # fields that stand in a draft even if empty
@@ -238,7 +239,8 @@ def _waits(j: Journeys, *, n_events: int, start: int, spans: list[int]) -> pd.Da
     rows = []
     for event in range(n_events):
         wait = (first[event] - first[start])[(first[event] < NEVER) & (first[start] < NEVER)]
-        rows.append((event, *(np.count_nonzero((wait > 0) & (wait <= span)) for span in spans)))
+        wait = wait[(wait >= 0) & (event != start)]
+        rows.append((event, *(np.count_nonzero(wait <= span) for span in spans)))
     return pd.DataFrame(rows, columns=["event", *(f"n_{k}" for k in range(len(spans)))])
 
 

@@ -103,7 +103,9 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
     assert message["items"][0]["alert_id"] == f"booked-fall-{LAST}"
     page = "https://reports.example.com/weekly/2026-05-24/scorecard.html"
     assert message["link"] == page
-    assert (root / "outputs/weekly/2026-05-24/scorecard.html").is_file()
+    shown = (root / "outputs/weekly/2026-05-24/scorecard.html").read_text("utf-8")
+    open_parts = re.findall(r"<details[^>]* open><summary><h2>(.*?)</h2>", shown)
+    assert open_parts == ["The board"], "the others are folded"
     facts = json.loads((root / "outputs/weekly/2026-05-24/run.json").read_text())
     assert (facts["n_alerts"], facts["n_undelivered"]) == (0, 1), "it was told by the first run"
     closed = mctlib(root, "alerts", "close", "tiny", f"booked-fall-{LAST}")

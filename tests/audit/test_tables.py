@@ -241,6 +241,32 @@ def test_answers_are_held_against_events_by_hand():
     assert "15 of 50 answers disagree" in " ".join(found.details)
 
 
+def test_where_answers_disagree_most_and_who_is_silent_are_told():
+    """Of 400 users on each of two versions one in ten disagrees on the first, one in two on the
+    other; of them three in four answer on iOS, one in four on the web."""
+    rows, said, at = [], [], pd.Timestamp("2026-01-01")
+    for i in range(1600):
+        platform, version = ("ios", "12"[i % 2]) if i < 800 else ("web", "12"[i % 2])
+        rows.append((f"u{i}", "start", i / 10, platform, version))
+        if i // 2 % 4 < (3 if platform == "ios" else 1):
+            wrong = (i // 8) % 10 < (5 if (platform, version) == ("ios", "2") else 1)
+            rows += [] if wrong else [(f"u{i}", "done", i / 10 + 5, platform, version)]
+            said.append((f"u{i}", at + pd.Timedelta(hours=i / 10 + 6), "done", "yes"))
+    rows.append(("u0", "start", 24 * 50, "ios", "1"))  # the answers are not of the newest days
+    columns = ["user_id", "submitted_at", "micro_conversion", "answer"]
+    surveys = pd.DataFrame(said, columns=columns)
+    plan = as_plan({"start": "start", "micro_conversions": {"start": {}, "done": {}}}, "plan")
+    log = log_of(rows, "platform", "app_version", unit="h", surveys=surveys)
+    found = audit_events(log, plan, as_of=AS_OF)
+    answered = found.respondents.set_index("group")[["n_users", "n_answered"]].T.to_dict("list")
+    assert answered == {"all": [1600, 800], "ios": [800, 600], "web": [800, 200]}
+    odd = found.answers.set_index(["platform", "app_version"])
+    assert odd["n_answers"]["ios", "2"] == 300 and odd["qvalue"]["ios", "2"] < 1e-6
+    assert "Most disagree on iOS, version 2: 5" in " ".join(found.details)
+    told = "25.0 % of platform web and 75.0 % of platform iOS answered, of all users 50.0 %."
+    assert f"Who answers is not who uses: {told}" in found.caveats
+
+
 def test_clocks_and_silences():
     """A day 40 to 44 without an event of which there are ten a day; events received before."""
     rows = [
@@ -301,7 +327,7 @@ def test_the_demos_faults_are_found_and_nothing_else(demo):
         stories.SURVEY["disagreement_rate"], abs=0.015
     )
     assert demo.violations.empty and demo.clocks.empty and demo.outages.empty
-    assert demo.drift.empty
+    assert demo.drift.empty and not any("Who answers" in caveat for caveat in demo.caveats)
     late = demo.delays.set_index("platform")["days_99"]
     assert late["web"] == 0 and late["ios"] < late["android"] < stories.LATE["most_days"]
     young = f"since {29 - int(late['android'])} November on Android"

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from mctlib.eventlog.checks import look_alikes
+from mctlib.sources.narrative import told
 from tests.support.logs import log_of, people_of
 
 
@@ -53,8 +54,24 @@ def test_spend_and_the_back_end_are_looked_over():
     assert found(log, "backend") == {
         ("again", None): (1, 3),
         ("outside", None): (1, 3),
-        ("unknown event", "Join"): (1, 3),
+        ("unknown word", "Join"): (1, 3),
     }
+
+
+def test_a_kind_of_the_timeline_that_is_none_is_told():
+    days = pd.DataFrame(
+        {"day": ["2026-01-01"] * 3, "kind": ["Release", "realease", "deploy"], "label": [*"abc"]}
+    )
+    log = log_of(ROWS, timeline=days)
+    assert found(log, "timeline") == {
+        ("unknown word", "deploy"): (1, 3),
+        ("unknown word", "realease"): (1, 3),
+    }
+    assert [sentence for sentence in told(log.load) if "timeline" in sentence] == [
+        'timeline: the kind "deploy" (1 row) is not known. Known are competitor, release,'
+        " campaign, outage, intervention and holiday.",
+        'timeline: the kind "realease" (1 row) is not known. Did you mean "release"?',
+    ]
 
 
 def test_a_sound_log_is_told_nothing():

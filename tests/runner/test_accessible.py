@@ -12,7 +12,8 @@ SOUND = """<html lang="en"><head><title>T</title></head><body><a href="#m">To it
 <h1>One</h1><h2>Two</h2><svg role="img" aria-label="It rises"></svg><svg aria-hidden="true"></svg>
 <div role="region" aria-label="Numbers" tabindex="0"><table><caption>Numbers</caption>
 <tr><th scope="col">A</th></tr><tr><td>1</td></tr></table></div>
-<ul><li>x</li></ul><details><summary>More</summary></details></main></body></html>"""
+<ul><li><a href="#m">Up</a></li></ul><details><summary>More</summary></details>
+</main></body></html>"""
 
 
 @pytest.mark.parametrize(
@@ -23,8 +24,11 @@ SOUND = """<html lang="en"><head><title>T</title></head><body><a href="#m">To it
         ("<h1>One</h1>", ""),
         ("<h2>Two</h2>", "<h3>Two</h3>"),
         ("To it", ""),
-        ('href="#m"', 'href="#nowhere"'),
+        ('href="#m">Up', 'href="#nowhere">Up'),
         ('<main id="m">', '<main id="m"><p id="m"></p>'),
+        ('<main id="m">', '<p>Apart</p><main id="m">'),
+        ('<a href="#m">To it</a>', ""),
+        ("<ul>", '<nav><a href="#m">On</a></nav><ul>'),
         (' aria-label="It rises"', ""),
         ("<caption>Numbers</caption>", ""),
         (' scope="col"', ""),

@@ -152,6 +152,17 @@ def test_a_drafted_pack_asks_for_signals_where_an_outcome_is_known(tagged):
     assert "value" not in asked["attribution"]["set"]
 
 
+def test_periods_are_compared_only_where_users_enter_in_both():
+    """Sixty users a day of whom nobody begins any more since the middle of the log."""
+    rows = [(f"u{i}", "begun", i % 50) for i in range(600)]
+    rows += [(f"u{i}", "done", 60 + i % 41) for i in range(600)]
+    funnel = yaml.safe_load(draft_of_pack(log_of(rows, unit="D"), "")[0])["notebooks"]["funnel"]
+    assert "before" not in funnel["set"]
+    rows += [(f"v{i}", "begun", i % 100) for i in range(600)]
+    funnel = yaml.safe_load(draft_of_pack(log_of(rows, unit="D"), "")[0])["notebooks"]["funnel"]
+    assert funnel["set"]["before"] == "previous 4w"
+
+
 def test_a_path_of_many_steps_keeps_its_end():
     """Sixty users do a, b, ... g in turn, an hour apart."""
     rows = [(f"u{i}", event, hour) for i in range(60) for hour, event in enumerate("abcdefg")]

@@ -34,6 +34,14 @@ def test_a_part_that_shows_no_row_is_not_written(tmp_path):
     assert not faults(page)
 
 
+def test_what_is_in_sight_stands_above_what_its_section_folds(tmp_path):
+    page = page_of(tmp_path, ("Board", {"tells": "2 fell.", "unfolded": True}), ("Other", {}))
+    above, *folds = page.split("<details")
+    assert "Board!" in above and ">Board</h2> <span>2 fell</span>" in above
+    assert not any("Board!" in fold for fold in folds) and "Other!" in folds[1]
+    assert not faults(page)
+
+
 def test_tiles_fill_their_row_and_numbers_stay_with_their_words(tmp_path):
     tiles = [Headline(name=f"h{k}", label="Users by day 11", value=1.0) for k in range(3)]
     assert 'style="--n:3"' in page_of(tmp_path, headlines=tiles)

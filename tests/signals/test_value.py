@@ -112,7 +112,7 @@ def test_a_harmful_one_is_named_as_a_good_one_is():
         row(result, "harm")["verdict"] == "harmful" and row(result, "cause")["verdict"] != "signal"
     )
     assert result.headlines[0].act and result.headlines[0].tone == "unwanted"
-    assert result.actions[0].text.startswith("Find out why “harm” goes with 0.")
+    assert result.actions[0].text.startswith("Find out why “harm” goes with fewer ")
     assert result.watch["act"].iloc[0] == "look into"
     ax = plots.plot_signals(result.signals)
     (diamonds,) = [line for line in ax.lines if line.get_marker() == "D"]

@@ -1,6 +1,7 @@
 """What a file's owner did not allow stays out of the store."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from mctlib import open_log
 from mctlib.contract import DataError
 from tests.sources.reading import HEAD, ROW
+from tests.support.logs import pseudonym
 
 PARTNERS = (
     "Name,uid,When,Deal,Consent\nAnn Lee,u,2026-01-05T00:00:00Z,gold,yes\n"
@@ -52,3 +54,36 @@ def test_what_cannot_be_allowed(project, source, words):
 def test_a_tools_own_export_allows_nothing(project):
     with pytest.raises(DataError, match="allowed of events needs format canonical or columns, not"):
         open_log(project("events: {path: e.csv, format: mixpanel, allowed: [event]}"))
+
+
+CDP = "uid,mail\nu,Ann@Example.org \nv,bob@example.org\nw,\n"
+
+
+def test_people_meet_by_the_hash_of_their_address(project):
+    """The CRM knows addresses alone: Ann's plan is u's, Bob's refusal lets v go, Cid met nobody."""
+    crm = (
+        "Address,Plan,consent\nann@example.org,gold,yes\nBOB@example.org,iron,no\ncid@x.org,tin,\n"
+    )
+    described = (
+        "events: {path: e.csv}\npeople:\n"
+        "  - {path: cdp.csv, columns: {user_id: uid, email: mail}}\n"
+        "  - {path: crm.csv, columns: {email: Address, plan: Plan}, allowed: []}"
+    )
+    events = HEAD + ROW + ROW.replace("u", "v", 1) + ROW.replace("u", "w", 1)
+    log = open_log(project(described, e__csv=events, cdp__csv=CDP, crm__csv=crm))
+    people = log.sql("SELECT p.*, u.user_id FROM people p JOIN users u USING (user)")
+    told = people.set_index("user_id")["plan"].fillna("").to_dict()
+    salt = Path("outputs/store/.salt").read_text().strip()
+    assert told.pop(pseudonym("u", salt)) == "gold" and told.pop(pseudonym("w", salt)) == ""
+    assert list(told.values()) == ["tin"]  # Cid's
+    assert log.load["met"]["events"] == {"n_users": 2, "n_met": 2}
+    for file in Path("outputs/store").iterdir():
+        assert b"ample.org" not in file.read_bytes().lower()
+
+
+def test_an_address_joins_people_alone(project):
+    files = {"e__csv": HEAD + ROW, "s__csv": "day,amount,mail\n2026-01-05,3,a@b.de\n"}
+    with pytest.raises(DataError, match='s.csv: "email" in columns joins people, not spend.'):
+        open_log(
+            project("events: {path: e.csv}\nspend: {path: s.csv, columns: {email: mail}}", **files)
+        )

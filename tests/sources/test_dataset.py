@@ -510,6 +510,25 @@ def test_whose_yes_is_a_refusal_refuses_by_yes(project, header):
     assert tables["people"]["n_rejected"] == {"no consent": 1}
 
 
+def test_a_table_that_lacks_what_its_like_has_is_no_part_of_the_source(project):
+    files = {"e1__csv": HEAD + ROW, "e2__csv": HEAD.replace("user_id", "usr_id") + ROW}
+    with pytest.raises(DataError) as error:
+        open_log(project('events: {path: "e*.csv"}', **files))
+    assert str(error.value) == (
+        'e2.csv has no column "user_id", as e1.csv has. Did you mean "usr_id"?'
+    )
+    anonymous = {"e2__csv": HEAD.replace("user_id", "anonymous_id") + ROW}
+    assert open_log(project('events: {path: "e*.csv"}', **(files | anonymous))).load["n_users"]
+
+
+def test_people_of_whom_no_row_can_be_kept_are_no_people(project):
+    lost = "user_id,plan\n1.23457E+17,free\n1.23457E+17,free\n"
+    with pytest.raises(DataError, match="x: no row of people is left after loading; rejected"):
+        open_log(
+            project("events: {path: e.csv}\npeople: {path: p.csv}", e__csv=HEAD + ROW, p__csv=lost)
+        )
+
+
 def test_a_column_may_be_mapped_to_the_properties(project):
     rows = "user_id,event,timestamp,Meta Data\n"
     rows += 'u,a,2026-01-05T00:00:00Z,"{""role"": ""hr""}"\nu,b,2026-01-05T00:00:00Z,plain\n'

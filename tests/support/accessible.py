@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from bs4 import BeautifulSoup
 
+LANDMARKS = ("header", "main", "footer")
+
 
 def faults(html):
     """What somebody who reads by ear or keyboard would stumble on, a sentence each."""
@@ -21,6 +23,11 @@ def faults(html):
     found += [f"h{b} after h{a}" for a, b in pairwise(levels) if b > a + 1]
     if len(page.find_all("main")) != 1:
         found.append("not one main")
+    first, *parts = page.body.find_all(True, recursive=False)
+    if first.name != "a" or first.get("href") != f"#{page.main and page.main.get('id')}":
+        found.append("what takes the focus first does not lead to the content")
+    found += [f"{p.name} outside the landmarks" for p in parts if p.name not in LANDMARKS]
+    found += ["a nav without a name" for nav in page.find_all("nav") if not nav.get("aria-label")]
     ids = Counter(tag["id"] for tag in page.find_all(id=True))
     found += [f"id {name} stands {n} times" for name, n in ids.items() if n > 1]
     for a in page.find_all("a"):

@@ -51,3 +51,10 @@ def survey(table: str, rows: Stage, **mapping: str) -> Selects:
         answers = question.select(table, **mapping, micro_conversion=sql_text(name))
         selects.append(f"{answers} WHERE {question.get(header)} IS NOT NULL")
     return {table: " UNION ALL ".join(selects)}
+
+
+def same_person(rows: Stage) -> Selects:
+    """Whose address a hash is, where rows have both an address and a user_id."""
+    if not rows.pair:
+        return {}
+    return {"identities": f"FROM (SELECT {rows.pair} FROM {rows.rows()}) WHERE anonymous_id <> ''"}

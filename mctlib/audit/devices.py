@@ -1,0 +1,95 @@
+"""On which device a deed was done, by what its user's events around it say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mctlib.contract import MISSING
+from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of, ranges
+from mctlib.phrases import DAY_US
+
+DEVICE = ("platform", "app_version")
+BETWEEN = "(several)"  # the events on either side were made on different ones
+FAR = 3 * DAY_US  # from the only such event: there may have been another version since
+BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
+
+
+def devices_of(j: Journeys, user: Ints, at: Ints, what: Ints) -> dict[str, NDArray[Any]]:
+    """Platform and version of users' deeds, each the bit ``what`` at a moment."""
+    before, after = _beside(j, user, at, what)
+    device = {name: _device(j, name, before, after) for name in DEVICE}
+    alone = (before == after) & (before >= 0)
+    far = alone & (np.abs(j.time[before] - at) > FAR)
+    unsure = far | (device["platform"] == BETWEEN)
+    device["app_version"] = np.where(unsure, BETWEEN, device["app_version"])
+    return device
+
+
+def spans(j: Journeys, user: Ints) -> tuple[Ints, Ints]:
+    """First row of each deed's user, and the row after the last."""
+    begin, end = ranges(j.user)
+    line = lines_of(user, j.user[begin])
+    return begin[line], end[line]
+
+
+def _beside(j: Journeys, user: Ints, at: Ints, what: Ints) -> tuple[Ints, Ints]:
+    """The nearest rows before and after each deed that tell its user's device, -1 for none."""
+    told = np.ones(len(j), bool)
+    if "event.platform" in j.dims:
+        names = np.asarray(j.levels["event.platform"], object)
+        told = ~np.isin(names, [MISSING, "api"])[j.dims["event.platform"]]
+    begin, end = spans(j, user)
+    before, after = np.full((2, len(begin)), -1)
+    _look(j.time, j.bits, told, begin, end, at, what, before, after)
+    return before, after
+
+
+@njit(cache=True, nogil=True)
+def _look(
+    time: Ints,
+    bits: Ints,
+    told: Bools,
+    begin: Ints,
+    end: Ints,
+    at: Ints,
+    what: Ints,
+    before: Ints,
+    after: Ints,
+) -> None:
+    for r in range(len(at)):
+        bit = 1 << what[r]
+        middle = begin[r] + np.searchsorted(time[begin[r] : end[r]], at[r])
+        itself = -1
+        for row in range(middle - 1, begin[r] - 1, -1):
+            if told[row]:
+                itself = row
+                if bits[row] & bit == 0 or at[r] - time[row] > BESIDE:
+                    before[r] = row
+                    break
+        for row in range(middle, end[r]):
+            if told[row]:
+                itself = row
+                if bits[row] & bit == 0 or time[row] - at[r] > BESIDE:
+                    after[r] = row
+                    break
+        # on one side alone, or on neither, for nothing else is known of this user
+        known = max(before[r], after[r])
+        known = itself if known < 0 else known
+        before[r] = known if before[r] < 0 else before[r]
+        after[r] = known if after[r] < 0 else after[r]
+
+
+def _device(j: Journeys, name: str, before: Ints, after: Ints) -> NDArray[Any]:
+    """What both neighbours say of the device; BETWEEN where they differ, MISSING without any."""
+    column = f"event.{name}"
+    if column not in j.dims:
+        return np.full(len(before), MISSING, object)
+    labels = np.append(np.asarray(j.levels[column], object), [BETWEEN, MISSING])
+    code = j.dims[column]
+    one = np.where(before >= 0, code[before], len(labels) - 1)
+    other = np.where(after >= 0, code[after], len(labels) - 1)
+    return labels[np.where(one == other, one, len(labels) - 2)]

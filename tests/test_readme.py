@@ -52,7 +52,7 @@ def project(tmp_path, monkeypatch):
     """600 users over 20 weeks: seven in ten complete the profile, half of these post a job."""
     for folder in ("params", "exports", "notebooks"):
         (tmp_path / folder).mkdir()
-    for notebook in ("funnel", "activation", "scorecard"):
+    for notebook in ("funnel", "activation", "audit", "scorecard"):
         text = (ROOT / f"notebooks/{notebook}.ipynb").read_text("utf-8")
         (tmp_path / f"notebooks/{notebook}.ipynb").write_text(text, "utf-8")
     rng, events = np.random.default_rng(1), []

@@ -15,6 +15,7 @@ import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
 
+from mctlib.audit.gaps import NEAR, gaps
 from mctlib.contract import MISSING
 from mctlib.eventlog.days import midnights
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number, ranges
@@ -29,12 +30,10 @@ WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows n
 DEVICE = ("platform", "app_version")
 ALL = "all"
 BETWEEN = "(several)"  # the events on either side were made on different ones
-NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
 FAR = 3 * DAY_US  # from the only such event: there may have been another version since
 NONE = np.empty(0, np.int64)
 BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
-ONE_OFF = 1 << 27  # more minutes than there are since 1970
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     before = frame[~counted].groupby(["what", "platform"], as_index=False)
     return {
         "said": tally(frame[counted]),
-        "server": _gaps(j, asked),
+        "server": gaps(j, asked.records.take(asked.records.kind == BACKEND), len(asked.steps)),
         "before": before.agg(n_users=("user", "nunique"), n_checked=("user", "size")),
     }
 
@@ -390,25 +389,3 @@ def _device(j: Journeys, name: str, before: Ints, after: Ints) -> NDArray[Any]:
     one = np.where(before >= 0, code[before], len(labels) - 1)
     other = np.where(after >= 0, code[after], len(labels) - 1)
     return labels[np.where(one == other, one, len(labels) - 2)]
-
-
-def _gaps(j: Journeys, asked: Asked) -> pd.DataFrame:
-    """Events of which the server should have a record, and those without one."""
-    records = asked.records
-    rows = []
-    for bit in range(len(asked.steps)):
-        mine = records.take((records.what == bit) & (records.kind == BACKEND))
-        if not len(mine.user):
-            continue
-        at = j.has(bit) & (j.time >= mine.time.min()) & (j.time <= mine.time.max())
-        event = j.user[at] * ONE_OFF + j.time[at] // 60_000_000
-        known = np.sort(mine.user * ONE_OFF + mine.time // 60_000_000)
-        place = np.searchsorted(known, event)
-        near = np.minimum(
-            np.abs(known[np.minimum(place, len(known) - 1)] - event),
-            np.abs(known[np.maximum(place - 1, 0)] - event),
-        )
-        alone = near > NEAR // 60_000_000
-        n_users = len(np.unique(j.user[at][alone]))
-        rows.append((bit, n_users, len(event), int(alone.sum())))
-    return pd.DataFrame(rows, columns=["what", "n_users", "n_events", "n_alone"])

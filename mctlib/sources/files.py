@@ -374,13 +374,18 @@ def _read_csv(paths: str, file: File) -> str:
 
 
 def let_in(
-    con: duckdb.DuckDBPyConnection, scans: str, headers: dict[str, str], allowed: Collection[str]
+    con: duckdb.DuckDBPyConnection,
+    scans: str,
+    headers: dict[str, str],
+    allowed: Collection[str] | None,
 ) -> tuple[str, list[str]]:
     """SQL of rows without the columns that are not allowed, which go out of ``headers``.
 
-    And these.
+    And these; None allows all. A refusal is heard in any case.
     """
-    known = {name.lower() for name in allowed}
+    if allowed is None:
+        return scans, []
+    known = {"consent", *(name.lower() for name in allowed)}
     out = [headers.pop(name) for name in headers.keys() - known]
     gone = {*out, *(header + AS_TIME for header in out)}
     names = [name for name in con.sql(scans).columns if plain(name) not in gone]

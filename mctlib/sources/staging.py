@@ -37,7 +37,7 @@ from mctlib.sources.files import (
     scan,
 )
 from mctlib.sources.properties import rest
-from mctlib.sources.times import TimeColumn, put
+from mctlib.sources.times import TimeColumn, joined, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
 # Columns of a tool's export that hold JSON, and of which kind; others are read as they are.
@@ -83,14 +83,12 @@ class Stage:
     keys: list[str] = field(default_factory=list)
     used_keys: list[str] = field(default_factory=list)
     cleaned: dict[str, str] = field(default_factory=dict)
-    # of Parquet that is read where it lies: columns of times, by their SQL, and their types
-    times: dict[str, str] = field(default_factory=dict)
+    times: dict[str, str] = field(default_factory=dict)  # of Parquet in place: SQL -> type
     lies: bool = False
     n_blank: int = 0  # rows in which nothing stands, which are left out
     unsure: list[str] = field(default_factory=list)  # sentences about columns that stay texts
     hashed: set[str] = field(default_factory=set)  # because `hash` names them
-    # SQL that is not NULL where what `open` opens is not the JSON that it should be
-    unread: str = "NULL"
+    unread: str = "NULL"  # SQL, not NULL where what `open` opens is not the JSON it should be
 
     def __post_init__(self) -> None:
         self.email = self.columns.get("email", "")
@@ -106,9 +104,7 @@ class Stage:
             # of Parquet only the columns that are asked for are read, and not copied
             self.lies = all(file.kind == "parquet" for file in self.files)
             made = "VIEW" if self.lies else "TABLE"
-            if self.allowed is not None:
-                allowed = {"consent", self.email, *self.allowed}  # whoever refused is let go
-                scans, self.kept_out = let_in(self.con, scans, self.headers, allowed)
+            scans, self.kept_out = let_in(self.con, scans, self.headers, self.allowed)
             self.con.execute(f"CREATE {made} {self.table} AS {scans}")
         if any(file.kind == "csv" for file in self.files):
             nothing = blank([sql_name(header) for header in self._described()])
@@ -246,7 +242,7 @@ class Stage:
                 chosen[column] = self._mapped(column, header, names)
                 if column in self.clocks:
                     clock = self._mapped(column, self.clocks[column], names)
-                    chosen[column] = _joined(chosen[column], clock)
+                    chosen[column] = joined(chosen[column], clock)
         for column in CANONICAL[table]:
             if column in chosen or column == "properties":
                 continue
@@ -289,7 +285,7 @@ class Stage:
         """SQL of the time in columns `date` and `time`, NULL where they do not both stand."""
         if not {"date", "time"} <= self.headers.keys():
             return "NULL"
-        return _joined(self.get("date"), self.get("time"))
+        return joined(self.get("date"), self.get("time"))
 
     @property
     def words(self) -> list[str]:
@@ -401,7 +397,3 @@ class Stage:
                 f' for example "{example}".'
             )
         return put(made, sql)
-
-
-def _joined(day: str, clock: str) -> str:
-    return f"nullif(concat_ws(' ', {day}, {clock}), '')"

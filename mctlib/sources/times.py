@@ -244,3 +244,8 @@ def advice(example: str, formats: Sequence[str]) -> str:
         )
     which = " Which number is the day?" if len(formats) > 1 else ""
     return f"{which} Add to this source the line  {said}."
+
+
+def joined(day: str, clock: str) -> str:
+    """SQL of a day and its clock as one text."""
+    return f"nullif(concat_ws(' ', {day}, {clock}), '')"

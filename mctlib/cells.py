@@ -14,6 +14,7 @@ from mctlib import phrases
 ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 DASH = "\u2013"  # for a value that is not known
 HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
+HEADINGS |= {"partner_id": "Partner"}
 WORDS = {
     "roi": "ROI",
     "utm": "UTM",
@@ -41,13 +42,14 @@ class View(NamedTuple):
     rows: str = ""
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """These of the table, as far as anything is known."""
+        """These of the table, as far as anything is known; an interval stays with its estimate."""
         table = table.query(self.rows) if self.rows else table
         wanted: list[str] = []
         for column in self.columns:
             stem = column.removesuffix(" ±") or str(table.columns[0])
-            wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
-        return table[[column for column in wanted if column in table]].dropna(axis=1, how="all")
+            if stem in table and table[stem].notna().any():
+                wanted += [stem + end for end in (ENDS if column.endswith("±") else ENDS[:1])]
+        return table[[column for column in wanted if column in table]]
 
 
 def readable(
@@ -116,7 +118,8 @@ def cell(column: str, value: Any) -> str:
     # a cohort's day is not broken over lines
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         text = text.replace("-", "\u2011")
-    return phrases.called(text) if text.isidentifier() else text  # ids of alerts as written
+    say = phrases.titled if column == "partner_id" else phrases.called
+    return say(text) if text.isidentifier() else text  # ids of alerts as written
 
 
 def day(moment: Any) -> str:

@@ -19,6 +19,7 @@ REQUIRED = {
     "people": ("user_id",),
     "surveys": ("user_id", "submitted_at", "micro_conversion", "answer"),
     "backend": ("user_id", "event", "timestamp"),
+    "manual": ("user_id", "partner_id", "day"),  # credits kept by hand
     "spend": ("day", "amount"),
     "timeline": ("day", "kind", "label"),
     "responses": ("alert_id",),
@@ -41,10 +42,19 @@ _OPTIONAL = {
 CANONICAL: dict[str, tuple[str, ...]] = {
     table: (*required, *_OPTIONAL.get(table, "").split()) for table, required in REQUIRED.items()
 }
-ABOUT_USERS = ("people", "surveys", "backend")  # rows about a user, beside the events
+ABOUT_USERS = ("people", "surveys", "backend", "manual")  # rows about a user, beside the events
 TABLES = tuple(table for table in CANONICAL if table != "identities")
 IDS = ("user_id", "anonymous_id", "account_id", "session_id", "event_id")
 DAYS = ("day", "detected_on", "decided_on", "shipped_on")
+ENTRIES = (  # kinds of a timeline's
+    "competitor",
+    "release",
+    "campaign",
+    "intervention",
+    "outage",
+    "incident",
+    "holiday",
+)
 UTM = ("utm_source", "utm_medium", "utm_campaign")
 SOURCES = ("partner_id", "promo_code", "utm_source")  # what names a partner, the first stands
 # Columns of few different values, which a store keeps as codes.
@@ -61,8 +71,6 @@ YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
 NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
 # A day or a moment as a person may write it.
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?Z|[+-]\d{2}:?\d{2})?)?")
-# Of what stands in a timeline.
-KINDS = ("competitor", "release", "campaign", "outage", "intervention", "holiday")
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",

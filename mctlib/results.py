@@ -145,7 +145,7 @@ class Result:
     groups: tuple[Groups, ...] = ()
 
     main: ClassVar[str] = ""  # name of the table that a reader looks at first
-    first: ClassVar[tuple[str, ...]] = ()  # its columns that a reader looks at first; (): all
+    first: ClassVar[tuple[str, ...]] = ()  # its columns read first; (): of a view by its name, all
     views: ClassVar[Mapping[str, cells.View]] = {}
 
     @property
@@ -188,7 +188,9 @@ class Result:
         table = self.tables.get(self.main)
         if table is not None:
             whole, masked = Page().publish(self.main, table, self.groups)
-            head = whole[list(self.first) or list(whole)].head(SHOWN_ROWS)
+            view = self.views.get(self.main)
+            first = self.first or (view.of(whole) if view else whole).columns
+            head = whole[list(first)].head(SHOWN_ROWS)
             text, numeric = cells.readable(head, masked.head(SHOWN_ROWS))
             part = f" ({len(head)} of {len(whole)} rows)" if len(whole) > len(head) else ""
             caption = f"{self.main}{part}"

@@ -4,6 +4,7 @@ import contextlib
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import settings
 
 from tests.support.project import BAD, GOOD, ROOT, make_project, mctlib
 
@@ -13,6 +14,13 @@ collect_ignore_glob = [
     "calibration.py",
     "refresh_notebooks.py",
 ]
+
+
+def pytest_configure(config):
+    """Hypothesis tries 60 examples, 20 where `make test` leaves out what takes long."""
+    settings.register_profile("all", max_examples=60, deadline=None)
+    settings.register_profile("quick", max_examples=20, deadline=None)
+    settings.load_profile("quick" if config.option.markexpr else "all")
 
 
 @pytest.fixture(scope="session")

@@ -349,6 +349,9 @@ def test_a_row_of_the_timeline_is_added_to_its_file(project):
         ]
         assert 'no column "note"' in sentence(call(*add, "--note", "seen by ann"))
         assert "neither a day" in sentence(call(*add[:3], "9 March", *add[4:]))
+        kind = sentence(call(*add[:4], "campain", add[5]))
+        assert kind.startswith('Error: kind: "campain" is none; it is competitor, release, ')
+        assert kind.endswith('or holiday. Did you mean "campaign"?')
         assert call(*add[:5], "two\nlines").exit_code == 0
         assert file.read_text().splitlines()[3:] == ["2026-03-09,competitor,two lines"]
         file.write_bytes("day,kind,label\n2026-03-02,release,für".encode("latin-1"))

@@ -265,16 +265,22 @@ class Viewed(Result):
     views = {
         "rates": View("steps", ("", "x_rate \u00b1", "known", "not_there"), "step > 1"),
         "whole": View("steps", ("step",)),
+        "steps": View("steps", ("step", "open ±", "known ±")),
     }
+    main = "steps"
 
 
 def test_a_view_has_its_rows_and_the_columns_that_are_known():
     rates = {"x_rate": 0.5, "x_rate_ci_lower": 0.4, "x_rate_ci_upper": 0.6}
     steps = pd.DataFrame({"step": [1, 2], "known": np.nan, **rates, "more": 1})
+    steps = steps.assign(open=3.0, open_ci_lower=2.0, open_ci_upper=np.nan, known_ci_lower=0.1)
     result = Viewed(finding="", steps=steps)
     assert result.view("rates").to_dict("list") == {"step": [2]} | {
         k: [v] for k, v in rates.items()
     }
     assert result.view("whole")["step"].tolist() == [1, 2]
+    ends = ["open", "open_ci_lower", "open_ci_upper"]
+    assert list(result.view("steps")) == ["step", *ends], "ends stay with what they are ends of"
+    assert ">More<" not in result._repr_html_() and ">Open<" in result._repr_html_()
     with pytest.raises(ParameterError, match='"rate" is no view of Viewed.*"rates"'):
         result.view("rate")

@@ -113,8 +113,8 @@ def due(
 ) -> list[tuple[dict[str, Any], str]]:
     """What a role has not been told: new alerts, recovered ones once, weekly what is still open.
 
-    New is what nobody was told of and nobody acted on, however long it is open. Of what was over
-    and is open again nothing is said in its first week.
+    New is what nobody was told of: this week's, and what nobody acted on, however long it is open.
+    Of what was over and is open again nothing is said in its first week.
     """
     found = []
     for alert in alerts[alerts["role"] == role].to_dict("records"):
@@ -124,7 +124,8 @@ def due(
             if told & {NEWS, STILL} and not told & {BACK, LEVEL}:
                 found.append((alert, alert["state"]))
         elif alert["state"] in WAITING and alert["again_on"] != pd.Timestamp(week):
-            if alert["state"] == NEWS and not told and pd.isna(alert["again_on"]):
+            unseen = (alert["state"] == NEWS or alert["news"]) and pd.isna(alert["again_on"])
+            if unseen and not told:
                 found.append((alert, NEWS))
             elif (role, name, STILL, week) not in taken and (role, name, NEWS, week) not in taken:
                 found.append((alert, STILL))

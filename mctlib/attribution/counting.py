@@ -16,6 +16,7 @@ from mctlib.attribution.credit_rules import (
     APPROACHES,
     AXES,
     CRM,
+    HAND,
     Credit,
     add_approaches,
     count_users,
@@ -37,6 +38,7 @@ from mctlib.attribution.touchpoints import (
     Users,
     find_users,
     first_matches,
+    looked_up,
     numbers,
 )
 from mctlib.contract import DataError
@@ -128,7 +130,7 @@ class Walk:
         j, edges, first, users = read_users(question, j)
         worth = self._worth(j, first[0])
         users = users._replace(worth=np.nan_to_num(worth))
-        tagged = question.tags.read(j, edges, first[1], tagged_rows(question, j), self._crm(j))
+        tagged = question.tags.read(j, edges, first[1], tagged_rows(question, j), self._named(j))
         why = why_left_out(j, edges, users, tagged)
         kept, touches = touches_of(j, edges, tagged, why == KEPT)
         bucket = j.take(edges[:-1]).bucket.astype(np.int64)
@@ -179,6 +181,11 @@ class Walk:
             ]
         return np.where(row == NOWHERE, np.nan, said[row])
 
+    def _named(self, j: Journeys) -> list[str | None]:
+        """Partners that are named elsewhere than in touches and answers."""
+        tags, words = self.question.tags, self.question.by_hand[2]
+        return [*self._crm(j), *(tags.partner(word) for word in words)]
+
     def _crm(self, j: Journeys) -> list[str | None]:
         """The partner that each value on record of users names."""
         words = j.levels["partner_id"] if self.question.has_crm else ()
@@ -201,6 +208,9 @@ class Walk:
         named = np.full((len(APPROACHES), len(first)), NOWHERE)
         if question.has_crm:
             named[CRM] = numbers(self._crm(j), tagged.names)[j.dims["partner_id"][first]]
+        owner, place, words = question.by_hand
+        hand = numbers([tags.partner(word) for word in words], tagged.names)
+        named[HAND] = hand[looked_up(owner, place, j.user[first])]
         named[ANSWER] = numbers(tags.heard_names, tagged.names)[tags.answers(j.user[first])]
         sums = np.zeros((3, len(APPROACHES), len(tagged.names)))
         window = int(question.clock.windows[question.clock.reference])

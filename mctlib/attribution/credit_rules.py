@@ -17,8 +17,8 @@ from mctlib.eventlog.journeys import NOWHERE
 
 RULES = ("first", "last", "linear", "time_decay", "position", "markov", "shapley")
 FIRST, LAST, LINEAR, TIME_DECAY, POSITION, MARKOV, SHAPLEY = range(len(RULES))
-APPROACHES = ("CRM record", "survey answer", "last UTM", "multi-touch")
-CRM, ANSWER, UTM, MULTI = range(len(APPROACHES))
+APPROACHES = ("CRM record", "kept by hand", "survey answer", "last UTM", "multi-touch")
+CRM, HAND, ANSWER, UTM, MULTI = range(len(APPROACHES))
 AXES = ("what", "rule", "window", "partner")  # of credit: conversions or money, by whom and how
 CREDIT = types.Array(types.float64, 1 + len(AXES), "C")
 SURE = 0.975  # share of bootstrap draws from which on one partner is said to stand before another

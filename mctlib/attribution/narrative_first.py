@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -200,7 +201,9 @@ def _tells(said: Told) -> dict[str, str]:
     n_sure, n_more = len(said.who("verdict", EARNS)), len(said.who("brings", MORE))
     n = len(said.partners)
     right = _right(said)
-    order = order_in_words(said).replace("_", " ")
+    order = order_in_words(said)
+    for name in said.credit.names:
+        order = re.sub(rf"\b{re.escape(str(name))}\b", phrases.titled(str(name)), order)
     return {
         "windows": f"use {_span(right)}" if right else "no window can be recommended",
         "partners": f"touches of {n_sure} of {n} surely add; users of {n_more} convert more",

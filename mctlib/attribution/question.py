@@ -23,6 +23,9 @@ from mctlib.phrases import DAY_US, listed
 WEEK, MOST_PERIODS = 7 * DAY_US, 104  # periods of the calendar are weeks, or some weeks
 
 
+NONE = np.empty(0, np.int64)
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked of the log, every argument checked."""
@@ -35,6 +38,8 @@ class Question:
     amount: str | None = None  # this, where it is the conversion's, not the user's
     zones: tuple[str, ...] = ()  # where moments are days: by whose they are counted
     currency: str = ""  # of every amount
+    # users of the sheet kept by hand (ascending), whose credit they are, and these words
+    by_hand: tuple[np.ndarray, np.ndarray, tuple[str, ...]] = (NONE, NONE, ())
 
     @property
     def by(self) -> str:
@@ -229,6 +234,16 @@ def read_tags(
     }
     known |= {name.lower(): name for name in spelt.values() if name} | spelt
     return Tags(by, asked, known, *_heard(log, asked, known, end))
+
+
+def read_by_hand(log: EventLog, end: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """`Question.by_hand`: what the sheet says last of each user, up to end."""
+    sheet = log.table("manual")
+    sheet = sheet[pd.to_datetime(sheet["day"]) <= pd.Timestamp(end, unit="us")]
+    sheet = sheet.dropna(subset=["partner_id"]).sort_values(["user", "day"], kind="stable")
+    sheet = sheet.drop_duplicates("user", keep="last")
+    partner, words = pd.factorize(sheet["partner_id"])
+    return sheet["user"].to_numpy(np.int64), partner.astype(np.int64), tuple(words)
 
 
 def spend_key(log: EventLog, by: str) -> str:

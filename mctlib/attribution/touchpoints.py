@@ -162,9 +162,7 @@ class Tags:
 
     def answers(self, user: Array) -> Array:
         """What each user answered, as an index into heard_names; NOWHERE where nothing."""
-        at = np.searchsorted(self.heard_user, user)
-        answered = np.r_[self.heard_user, NOWHERE][at] == user
-        return np.where(answered, np.r_[self.heard, NOWHERE][at], NOWHERE)
+        return looked_up(self.heard_user, self.heard, user)
 
     def partner(self, word: str) -> str | None:
         """The partner whom a word names, in whatever spelling; None: nobody, or ourselves."""
@@ -238,6 +236,13 @@ class Tags:
             utm = found[0, self.sources.index("utm_source")]
         label, via, clashes = resolve(found, converts)
         return Tagged(names, row, label, via, utm, ours & (label == NOWHERE), clashes)
+
+
+def looked_up(owner: Array, value: Array, user: Array) -> Array:
+    """Each user's value, of owners in ascending order; NOWHERE for others."""
+    at = np.searchsorted(owner, user)
+    owns = np.r_[owner, NOWHERE][at] == user
+    return np.where(owns, np.r_[value, NOWHERE][at], NOWHERE)
 
 
 def numbers(words: Sequence[str | None], names: Mapping[str, int]) -> Array:

@@ -25,6 +25,7 @@ from mctlib.attribution.own_time import walk_again
 from mctlib.attribution.question import (
     Question,
     read_by,
+    read_by_hand,
     read_clock,
     read_events,
     read_rules,
@@ -185,14 +186,17 @@ def attribution_windows(  # noqa: PLR0913 - one keyword a parameter of the noteb
         competing=competing,
         touches=ANY if touches is None else touches,
     )
-    tags = read_tags(log, partner, sources, log.as_of(as_of))
+    end = log.as_of(as_of)
+    tags = read_tags(log, partner, sources, end)
     touched = touch_steps(events.pop("touches"), tags)
     zones = read_zones(log, events["conversion"], touched)
     clock = read_clock(log, lengths, as_of=as_of, rules=kinds, half_life=half_life, zones=zones)
     crm = partner == "partner_id" and log.words.column("partner_id").of_user
     amount = read_value(log, value, events["conversion"])
     steps = (*events.values(), *touched)
-    question = Question(clock, tags, steps, bool(crm), value, amount, zones, log.currency)
+    question = Question(
+        clock, tags, steps, bool(crm), value, amount, zones, log.currency, read_by_hand(log, end)
+    )
     return answer(log, question, as_of=as_of, seed=seed)
 
 

@@ -13,10 +13,17 @@ import pandas as pd
 from mctlib.audit import narrative, narrative_first
 from mctlib.audit.answers import answers_table
 from mctlib.audit.counting import count_all, day_steps, heard, known_columns, read_question
+from mctlib.audit.drift import drift_table
 from mctlib.audit.identity import clocks_table, identity_table
 from mctlib.audit.late_start import count_days
 from mctlib.audit.narrative import Told
-from mctlib.audit.partners import aliases_of, conflicts_table, mending, partners_table
+from mctlib.audit.partners import (
+    aliases_of,
+    by_hand_table,
+    conflicts_table,
+    mending,
+    partners_table,
+)
 from mctlib.audit.plan_kept import presence_table, violations_table
 from mctlib.audit.verdicts import (
     CORRECTABLE,
@@ -67,7 +74,9 @@ class Audit(Result):
     twin came from another platform or version), doubled_rate ±, since. ``curve``: platform,
     seconds, n_events, doubled_rate within them. ``violations``, ``presence``: `plan_kept`.
     ``answers``: `answers.answers_table`. ``identity``, ``clocks``: `identity`. ``outages``:
-    micro_conversion, day, n_days, n_expected. ``partners``, ``conflicts``: `partners`.
+    micro_conversion, day, n_days, n_expected. ``partners``, ``conflicts``, ``by_hand``: `partners`.
+    ``drift``: event, property, drift (appeared, vanished, changed type), since, type_before,
+    type_after, n_users, n_before, before_rate, n_after, after_rate: in the last 56 days.
     ``unknown``: micro_conversion, n_users, n_events, n_alone: events of which the server has no
     record. ``labels``: of the micro-conversions. ``aliases``: names
     of partners as they are written -> the partner meant; ``mending``: they and those that are there
@@ -85,8 +94,10 @@ class Audit(Result):
     identity: pd.DataFrame
     clocks: pd.DataFrame
     outages: pd.DataFrame
+    drift: pd.DataFrame
     partners: pd.DataFrame
     conflicts: pd.DataFrame
+    by_hand: pd.DataFrame
     unknown: pd.DataFrame
     labels: Mapping[str, str]
     aliases: Mapping[str, str]
@@ -155,7 +166,7 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
     counts = log.reduce(
         partial(count_all, asked=asked),
         events=[*steps, Step(ANY), *day_steps(log)],
-        by=known_columns(log),
+        by=known_columns(log, asked),
         values=PAYLOAD,
         as_of=as_of,
     )
@@ -171,14 +182,16 @@ def audit_events(log: EventLog, plan: Plan | None = None, *, as_of: Any, seed: i
         "delays": delays.table,
         "duplicates": duplicates_table(counts["events"], counts["users"], releases, seed),
         "curve": curve_table(counts["events"], counts["gaps"]),
-        "violations": violations_table(log, plan, steps, until),
+        "violations": violations_table(log, plan, steps, until, counts["extra"]),
         "presence": presence_table(counts["events"], counts["users"], plan, names),
         "answers": answers_table(told_of, names),
         "identity": identity_table(log.load),
         "clocks": clocks_table(log, later, until),
         "outages": outages(days, dict(zip(names, steps)), until),
+        "drift": drift_table(log, until),
         "partners": partners_table(log, until),
         "conflicts": conflicts_table(log, until),
+        "by_hand": by_hand_table(log, until),
         "unknown": _unknown(counts["server"], names),
     }
     days_99 = delays.days_99 if delays.curves else None

@@ -13,7 +13,7 @@ from mctlib import contract
 from mctlib.audit.delays import Delays, read_delays
 from mctlib.audit.late_start import read_late_start
 from mctlib.audit.verdicts import ENOUGH
-from mctlib.audit.volumes import count_volumes
+from mctlib.audit.volumes import EVENT, count_volumes
 from mctlib.audit.witnesses import (
     ALL,
     BACKEND,
@@ -26,7 +26,7 @@ from mctlib.audit.witnesses import (
     count_witnesses,
     tally,
 )
-from mctlib.contract import MISSING, ParameterError
+from mctlib.contract import MISSING
 from mctlib.eventlog.completeness import proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
@@ -76,6 +76,7 @@ def read_question(
         by_day=by_day,
         dated=bool(log.day_resolution),
         late=read_late_start(days, steps, witnessed),
+        extra=[name for name in log.event_names if name not in plan.rules()],
     )
     return asked, delays
 
@@ -105,7 +106,7 @@ def count_all(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     """Kernel: `count_witnesses` and `count_volumes`."""
     n = len(asked.steps)
     dated = j.has(n + 1) if asked.dated else np.zeros(len(j), bool)
-    return count_witnesses(j, asked) | count_volumes(j, n, asked.week_of, dated)
+    return count_witnesses(j, asked) | count_volumes(j, n, asked.week_of, dated, asked.extra)
 
 
 def unmet(log: EventLog, asked: Asked, before: pd.DataFrame) -> pd.DataFrame:
@@ -200,13 +201,7 @@ def old_users(log: EventLog) -> Ints | None:
     return np.sort(people.loc[old, "user"].to_numpy())
 
 
-def known_columns(log: EventLog) -> list[str]:
-    """Of the columns that tell a device those that the events hold, for ``by``."""
-    found = []
-    for column in DEVICE:
-        try:
-            log.segments(f"event.{column}")
-            found.append(f"event.{column}")
-        except ParameterError:  # it is empty
-            pass
-    return found
+def known_columns(log: EventLog, asked: Asked) -> list[str]:
+    """For ``by``: what tells a device, if events hold it; the event, where some are extra."""
+    device = [f"event.{column}" for column in DEVICE if log.words.filled("events", column)]
+    return [*device, *([EVENT] if asked.extra else [])]

@@ -94,7 +94,7 @@ def read_late_start(
     """
     days: dict[tuple[int, str], int] = {}
     versions: set[tuple[int, str, str]] = set()
-    first = _came(counts)
+    first = first_day(counts)
     for bit, known in witnessed.items():
         mine = counts[counts["event"].isin(steps[bit].names)]
         for platform in [ALL, *mine["platform"].unique()]:
@@ -113,12 +113,12 @@ def _late(own: pd.DataFrame, first: int) -> int | None:
     """The day on which an event came, if that is later than the first by more than chance."""
     if own.empty:
         return None
-    came = _came(own)
+    came = first_day(own)
     usual = own.loc[own["day"].between(came, came + MONTH - 1), "n"].sum() / MONTH
     return came if (came - first) * usual > CHANCE else None
 
 
-def _came(rows: pd.DataFrame) -> int:
+def first_day(rows: pd.DataFrame) -> int:
     """The day up to which more than a stray few had come."""
     by_day = rows.groupby("day")["n"].sum().cumsum()
     return int(by_day.index[(by_day > STRAY * by_day.iloc[-1]).argmax()])
@@ -136,7 +136,7 @@ def _without(here: pd.DataFrame, own: pd.DataFrame, came: int) -> Iterator[str]:
     since = here[here["day"] > came].groupby("app_version")["n"].sum()
     had = own[own["day"] > came].groupby("app_version")["n"].sum().reindex(since.index).fillna(0)
     for version, n in since.drop(MISSING, errors="ignore").items():
-        if _came(here[here["app_version"] == version]) >= came:
+        if first_day(here[here["app_version"] == version]) >= came:
             continue
         others = since.sum() - n
         expected = n * (had.sum() - had[version]) / others if others else 0.0

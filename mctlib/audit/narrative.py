@@ -125,7 +125,7 @@ class Told:
         table = self.tables["delays"]
         days = young_days(table, self.asked.end)
         told = [f"since {day(us * 1000)}{self.where(table.loc[row])}" for row, us in days.items()]
-        return f"Still arriving are events {phrases.listed(told)}" if told else ""
+        return phrases.listed(told)
 
     @cached_property
     def twice(self) -> pd.DataFrame:
@@ -168,6 +168,10 @@ def details(told: Told) -> tuple[str, ...]:
     said += [_answers(told, row) for row in told.answers.to_dict("records")]
     kinds = told.violations.groupby("kind", sort=False)["n_violating"].sum()
     said += [f"{kind}: {phrases.count(n, 'event')} against the plan." for kind, n in kinds.items()]
+    said += [
+        f"{row['property']} of {row['event']} {row['drift']} on {row['since']}."
+        for row in told.tables["drift"].head(3).to_dict("records")
+    ]
     return tuple(said)
 
 
@@ -246,8 +250,8 @@ def caveats(told: Told) -> tuple[str, ...]:
         ),
         (
             bool(told.young),
-            f"{told.young}: less than 99 % of them are in. Verdicts leave out weeks of which that "
-            "is so; as_of: settled in a pack counts up to the day before.",
+            f"Events {told.young} still arrive: less than 99 % are in. Verdicts leave out weeks of "
+            "which that is so; as_of: settled in a pack counts up to the day before.",
         ),
         (
             len(told.answers) > 0,

@@ -198,6 +198,7 @@ def _tells(told: Told) -> dict[str, str]:
         else "the plan is kept",
         "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree",
         "partners": _spellings(partners),
+        "drift": f"{count(len(tables['drift']), 'change')} of what events say",
         "delays": late,
         "outages": f"{count(len(tables['outages']), 'silence')} that chance does not explain"
         if len(tables["outages"])
@@ -227,9 +228,7 @@ def _how_sure(told: Told) -> list[str]:
         said.append("Records of the server stand for what happened.")
     if told.days_99:
         late = f"99 % are in after {told.days_99:.1f} days"
-        said.append(f"The newest days are corrected for late events: {late}.")
-    if told.young:
-        said.append(f"{told.young}: their numbers still grow.")
+        said.append(f"Late events are allowed for: {late}. Those {told.young} still arrive.")
     n = int((told.tables["verdicts"]["witness"] == "").sum())
     if n:
         said.append(f"Of {count(n, 'number')} nothing shows what should be there.")

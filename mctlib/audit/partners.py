@@ -32,11 +32,7 @@ def partners_table(log: EventLog, until: int) -> pd.DataFrame:
     its partner.
     """
     names = {column: _names(log, column, until) for column in MENDED["events"]}
-    on_record = [log.table(table)["partner_id"].dropna().unique() for table in ("spend", "people")]
-    named = [name for known in on_record for name in sorted(known)]
-    own = names["partner_id"] if len(names["partner_id"]) else names["utm_source"]
-    counted = own.groupby("now")["n_visits"].sum().sort_values(ascending=False, kind="stable")
-    known = _partners([*named, *log.aliases.values(), *counted.index])
+    known = _known(log, names)
     ours = {plain(word) for word, name in log.aliases.items() if not name}
     rows = []
     for column, found in names.items():
@@ -50,6 +46,62 @@ def partners_table(log: EventLog, until: int) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS)
     order = ["n_without_credit", "n_visits"]
     return table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+
+
+def _known(log: EventLog, names: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """`_partners` of a log; ``names``: of its events, by column."""
+    tables = ("spend", "people")
+    on_record = [log.table(table)["partner_id"].dropna().unique() for table in tables]
+    named = [name for known in on_record for name in sorted(known)]
+    own = names["partner_id"] if len(names["partner_id"]) else names["utm_source"]
+    counted = own.groupby("now")["n_visits"].sum().sort_values(ascending=False, kind="stable")
+    by_hand = log.table("manual")["partner_id"].value_counts().index
+    return _partners([*named, *log.aliases.values(), *counted.index, *by_hand])
+
+
+def by_hand_table(log: EventLog, until: int) -> pd.DataFrame:
+    """`Audit.by_hand`: users of the sheet kept by hand, and whom their touches up to its day name.
+
+    partner_id ("all" first), n_users; of these n_touched_by_it (by any touch), n_last_utm (by their
+    last UTM), n_others_alone (by others only), n_untouched.
+    """
+    sheet = log.table("manual").dropna(subset=["partner_id"])
+    sheet = sheet[pd.to_datetime(sheet["day"]) <= pd.Timestamp(until, unit="us")]
+    sheet = sheet.sort_values(["user", "day"], kind="stable").drop_duplicates("user", keep="last")
+    if sheet.empty:
+        return pd.DataFrame(columns=BY_HAND)
+    names = {column: _names(log, column, until) for column in MENDED["events"]}
+    known = _known(log, names)
+    touches = log.sql(
+        f"""SELECT "user", m.day, e.timestamp, partner_id::VARCHAR AS partner_id,
+            utm_source::VARCHAR AS utm_source
+        FROM events e JOIN (SELECT "user", max(day) AS day FROM manual GROUP BY 1) m USING ("user")
+        WHERE (e.partner_id IS NOT NULL OR e.utm_source IS NOT NULL)
+            AND e.timestamp < m.day + INTERVAL 1 DAY AND e.timestamp <= make_timestamp({until})
+        ORDER BY 1, 3"""
+    )
+    for column in names:
+        means = {word: _read(word, known)[0] for word in touches[column].dropna().unique()}
+        touches[column] = touches[column].map(means).fillna("")
+    touches["any"] = touches["partner_id"].where(touches["partner_id"] != "", touches["utm_source"])
+    named = touches[touches["any"] != ""]
+    theirs = sheet["partner_id"].map(lambda word: _read(word, known)[0] or word)
+    last = touches[touches["utm_source"] != ""].groupby("user")["utm_source"].last()
+    pairs = pd.MultiIndex.from_frame(named[["user", "any"]])
+    table = pd.DataFrame({"partner_id": theirs, "n_users": 1})
+    table["n_touched_by_it"] = pd.MultiIndex.from_arrays([sheet["user"], theirs]).isin(pairs)
+    table["n_last_utm"] = sheet["user"].map(last) == theirs
+    touched = sheet["user"].isin(named["user"])
+    table["n_others_alone"] = touched & ~table["n_touched_by_it"]
+    table["n_untouched"] = ~touched
+    table = table.astype(dict.fromkeys(BY_HAND[1:], int))
+    whole = table.assign(partner_id="all")
+    sums = [rows.groupby("partner_id", as_index=False).sum() for rows in (whole, table)]
+    return pd.concat(sums, ignore_index=True)
+
+
+BY_HAND = ["partner_id", "n_users", "n_touched_by_it", "n_last_utm", "n_others_alone"]
+BY_HAND.append("n_untouched")
 
 
 def _names(log: EventLog, column: str, until: int) -> pd.DataFrame:

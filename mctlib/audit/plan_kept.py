@@ -29,9 +29,14 @@ COLUMNS = ["micro_conversion", "kind", "what", "rule", "platform", "app_version"
 COLUMNS += ["n_users", "n_events", "n_violating", "violating_rate", "first_at", "last_at"]
 
 
-def violations_table(log: EventLog, plan: Plan, steps: Sequence[Step], until: int) -> pd.DataFrame:
-    """`Audit.violations`; only events of which the plan says something are read."""
-    found = [_unplanned(log, plan, until)]
+def violations_table(
+    log: EventLog, plan: Plan, steps: Sequence[Step], until: int, extra: pd.DataFrame
+) -> pd.DataFrame:
+    """`Audit.violations`; only events of which the plan says something are read.
+
+    ``extra``: of those that it does not name, see `volumes.count_volumes`.
+    """
+    found = [_unplanned(extra)]
     for name, step in zip(plan.micro_conversions, steps):
         rules = list(_rules(log, plan, name))
         if rules and any(event in log.event_names for event in step.names):
@@ -42,22 +47,20 @@ def violations_table(log: EventLog, plan: Plan, steps: Sequence[Step], until: in
     return order[COLUMNS].reset_index(drop=True)
 
 
-def _unplanned(log: EventLog, plan: Plan, until: int) -> pd.DataFrame:
+def _unplanned(extra: pd.DataFrame) -> pd.DataFrame:
     """Events that the plan does not name."""
-    planned = {*plan.rules()}
-    extra = [name for name in log.event_names if name not in planned]
-    if not extra:
-        return pd.DataFrame(columns=COLUMNS)
-    names = ", ".join(map(sql_text, extra))
-    found = log.sql(
-        f"""SELECT event::VARCHAR AS micro_conversion, {DEVICE_SQL},
-            count(DISTINCT "user") AS n_users, count(*) AS n_events, count(*) AS n_violating,
-            min(timestamp) AS first_at, max(timestamp) AS last_at
-        FROM events WHERE event::VARCHAR IN ({names}) AND timestamp <= make_timestamp({until})
-        GROUP BY ALL"""
+    found = extra.groupby(["event", "platform", "app_version"], as_index=False).agg(
+        n_users=("n_users", "sum"),
+        n_events=("n_events", "sum"),
+        first_at=("first", "min"),
+        last_at=("last", "max"),
     )
-    said = {"kind": KINDS[0], "what": found["micro_conversion"], "rule": "no event of the plan"}
-    return found.assign(**said, violating_rate=1.0)
+    for end in ("first_at", "last_at"):
+        found[end] = found[end].astype("int64").astype("datetime64[us]")
+    said = {"micro_conversion": found["event"], "kind": KINDS[0], "what": found["event"]}
+    return found.assign(
+        **said, rule="no event of the plan", n_violating=found["n_events"], violating_rate=1.0
+    )
 
 
 DEVICE_SQL = ", ".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,24 @@ from mctlib import stats
 from mctlib.audit.late_start import CHANCE
 from mctlib.audit.witnesses import ALL, DEVICE
 from mctlib.contract import MISSING, interval_columns
-from mctlib.eventlog.journeys import Bools, Ints, Journeys, number
+from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, number
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 
 SECOND = 1_000_000
 WITHIN = 2  # seconds in which an event that says the same again is the same one, sent twice
 FARTHEST = 10  # seconds to which the curve goes on
+QUARTER = 900 * SECOND  # of an hour: in no zone a day begins within one
+EVENT = "event.event"
+NOT_KNOWN = np.array([MISSING], object)
 
 
 def count_volumes(
-    j: Journeys, n_steps: int, week_of: Callable[[Ints], Ints], dated: Bools
+    j: Journeys,
+    n_steps: int,
+    week_of: Callable[[Ints], Ints],
+    dated: Bools,
+    extra: Sequence[str] = (),
 ) -> dict[str, pd.DataFrame]:
     """Events of whole journeys, by the first micro-conversion that they are (n_steps: of none).
 
@@ -32,49 +39,138 @@ def count_volumes(
 
     "events": what, platform, app_version, week -> n_events, n_doubled, and n_mixed, those of them
     whose twin came from another platform or version · "users": what, platform, app_version ->
-    n_users, app_version ALL too · "gaps": what, platform, seconds since an alike one -> n_events.
+    n_users, app_version ALL too · "gaps": what, platform, seconds since an alike one -> n_events ·
+    "extra": of the ``extra`` events event, platform, app_version, and the first and last moment of
+    these users -> n_users, n_events.
     """
-    bits = j.bits
-    what = np.full(len(j), n_steps, np.int64)
-    for bit in range(n_steps - 1, -1, -1):
-        what[bits & (1 << bit) != 0] = bit
-    device, labels = [], []
-    for name in DEVICE:
-        known = f"event.{name}" in j.dims
-        device.append(j.dims[f"event.{name}"] if known else np.zeros(len(j), np.int64))
-        labels.append(np.asarray(j.levels[f"event.{name}"] if known else [MISSING], object))
+    (platform, platforms), (version, versions) = (_codes(j, f"event.{name}") for name in DEVICE)
+    event, names = _codes(j, EVENT) if extra else (platform, NOT_KNOWN)
     assert j.value is not None
-    gap, mixed = _twins(j.user, j.time, j.value, *device)
+    gap, mixed = _twins(j.user, j.time, j.value, platform, version)
     gap[dated] = -1
-    doubled = (gap >= 0) & (gap <= WITHIN * SECOND)
-    week = week_of(j.time)
-    first = int(week.min(initial=np.iinfo(np.int64).max)) if len(j) else 0
-    place, cells = number(
-        what=what, platform=device[0], version=device[1], week=(week - first) // 7
-    )
+    device = _devices(platform, version, np.full((len(platforms), len(versions)), NOWHERE))
+    at = np.nonzero(device != NOWHERE)
+    of_device = np.array(at)[:, np.argsort(device[at])]
+    first, week_at, weeks = _weeks(j.time, week_of)
+    place = {name: n for n, name in enumerate(extra)}
+    of_event = np.array([place.get(name, NOWHERE) for name in names], np.int64)
+    sizes = n_steps + 1, of_device.shape[1]
+    events = np.zeros((*sizes, len(weeks), 3), np.int64)
+    users, wide = np.zeros(sizes, np.int64), np.zeros((n_steps + 1, len(platforms)), np.int64)
+    others = np.zeros((len(extra), sizes[1], 4), np.int64)
+    rows = (j.user, j.time, j.bits, platform, version, event, gap, mixed)
+    _add_rows(*rows, device, first, week_at, of_event, events, users, wide, others)
 
-    def named(cells: dict[str, NDArray]) -> dict[str, NDArray]:
-        found = {"what": cells["what"]}
-        for name, key, label in zip(DEVICE, ("platform", "version"), labels):
-            if key in cells:
-                found[name] = label[cells[key]]
-        return found
+    def named(of: Ints) -> dict[str, Any]:
+        return {n: w[c] for n, w, c in zip(DEVICE, (platforms, versions), of_device[:, of])}
 
-    n = len(cells["what"])
-    events = pd.DataFrame(named(cells) | {"week": cells["week"] * 7 + first})
-    for name, those in (("n_events", None), ("n_doubled", doubled), ("n_mixed", doubled & mixed)):
-        events[name] = np.bincount(place, those, n).astype(np.int64)
-    users = []
-    for keys in (("what", "platform", "version"), ("what", "platform")):
-        of_cell, wide = number(**{name: cells[name] for name in keys})
-        table = pd.DataFrame({"app_version": ALL} | named(wide), index=range(len(wide["what"])))
-        users.append(table.assign(n_users=_users(j.user, of_cell[place], len(table))))
+    what, of, week = np.nonzero(events[..., 0])
+    table = pd.DataFrame({"what": what, **named(of), "week": weeks[week]})
+    for k, name in enumerate(("n_events", "n_doubled", "n_mixed")):
+        table[name] = events[what, of, week, k]
+    what, of = np.nonzero(users)
+    each = pd.DataFrame({"what": what, **named(of), "n_users": users[what, of]})
+    what, of = np.nonzero(wide)
+    whole = {"what": what, "platform": platforms[of], "app_version": ALL}
+    whole = pd.DataFrame(whole | {"n_users": wide[what, of]})
+    which, of = np.nonzero(others[..., 1])
+    unplanned = {"event": np.array(extra, object)[which], **named(of)}
+    for k, name in enumerate(("n_users", "n_events", "first", "last")):
+        unplanned[name] = others[which, of, k]
+    return {
+        "events": table,
+        "users": pd.concat([each, whole], ignore_index=True),
+        "gaps": _gaps(j, n_steps, gap, (platform, platforms)),
+        "extra": pd.DataFrame(unplanned),
+    }
+
+
+def _codes(j: Journeys, column: str) -> tuple[Ints, NDArray[Any]]:
+    """A column of the rows as codes and labels; where the log does not know it, all is MISSING."""
+    if column not in j.dims:
+        return np.zeros(len(j), np.int64), NOT_KNOWN
+    return j.dims[column], np.asarray(j.levels[column], object)
+
+
+def _weeks(time: Ints, week_of: Callable[[Ints], Ints]) -> tuple[int, Ints, Ints]:
+    """The first quarter of an hour, the week's place of each from there on, and the weeks."""
+    low, high = (time.min() // QUARTER, time.max() // QUARTER) if len(time) else (0, 0)
+    weeks, place = np.unique(week_of(np.arange(low, high + 1) * QUARTER), return_inverse=True)
+    return int(low), place, weeks
+
+
+def _gaps(
+    j: Journeys, n_steps: int, gap: Ints, platform: tuple[Ints, NDArray[Any]]
+) -> pd.DataFrame:
     near = np.flatnonzero(gap >= 0)
-    columns = {"what": what[near], "platform": device[0][near]}
-    at, cells = number(**columns, seconds=-(-gap[near] // SECOND))
-    gaps = pd.DataFrame(named(cells) | {"seconds": cells["seconds"]})
-    gaps["n_events"] = np.bincount(at, minlength=len(gaps)).astype(np.int64)
-    return {"events": events, "users": pd.concat(users), "gaps": gaps}
+    what = np.full(len(near), n_steps, np.int64)
+    for bit in range(n_steps - 1, -1, -1):
+        what[j.bits[near] & (1 << bit) != 0] = bit
+    seconds = -(-gap[near] // SECOND)
+    at, cells = number(what=what, platform=platform[0][near], seconds=seconds)
+    table = pd.DataFrame(cells | {"platform": platform[1][cells["platform"]]})
+    return table.assign(n_events=np.bincount(at, minlength=len(table)).astype(np.int64))
+
+
+@njit(cache=True, nogil=True)
+def _devices(platform: Ints, version: Ints, device: Ints) -> Ints:
+    """The pairs of platforms and versions that there are, numbered as they come."""
+    n = 0
+    for row in range(len(platform)):
+        if device[platform[row], version[row]] < 0:
+            device[platform[row], version[row]] = n
+            n += 1
+    return device
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(  # noqa: PLR0913 - numba takes arrays, not records of them
+    user: Ints,
+    time: Ints,
+    bits: Ints,
+    platform: Ints,
+    version: Ints,
+    event: Ints,
+    gap: Ints,
+    mixed: Bools,
+    device: Ints,
+    first: int,
+    week_at: Ints,
+    of_event: Ints,
+    events: Ints,
+    users: Ints,
+    wide: Ints,
+    others: Ints,
+) -> None:
+    """Add every row to what `count_volumes` counts; ``device``, ``of_event``: places of codes."""
+    n_steps = len(events) - 1
+    last, last_wide = np.full(users.shape, -1), np.full(wide.shape, -1)
+    last_other = np.full(others.shape[:2], -1)
+    for row in range(len(user)):
+        who, on, what = user[row], device[platform[row], version[row]], n_steps
+        if bits[row] & ((1 << n_steps) - 1):
+            what = 0
+            while not bits[row] >> what & 1:
+                what += 1
+        cell = events[what, on, week_at[time[row] // QUARTER - first]]
+        cell[0] += 1
+        if 0 <= gap[row] <= WITHIN * SECOND:
+            cell[1] += 1
+            cell[2] += mixed[row]
+        if last[what, on] != who:
+            last[what, on] = who
+            users[what, on] += 1
+        if last_wide[what, platform[row]] != who:
+            last_wide[what, platform[row]] = who
+            wide[what, platform[row]] += 1
+        if len(others) and of_event[event[row]] >= 0:
+            which = of_event[event[row]]
+            other = others[which, on]
+            other[0] += last_other[which, on] != who
+            last_other[which, on] = who
+            other[2] = min(time[row], other[2]) if other[1] else time[row]
+            other[3] = max(time[row], other[3]) if other[1] else time[row]
+            other[1] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -96,17 +192,6 @@ def _twins(
                 mixed[row] = platform[other] != platform[row] or version[other] != version[row]
                 break
     return gap, mixed
-
-
-@njit(cache=True, nogil=True)
-def _users(user: Ints, place: Ints, n: int) -> Ints:
-    """Users with rows at each place."""
-    last, found = np.full(n, -1), np.zeros(n, np.int64)
-    for row in range(len(user)):
-        if last[place[row]] != user[row]:
-            last[place[row]] = user[row]
-            found[place[row]] += 1
-    return found
 
 
 def in_order_of_release(events: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:

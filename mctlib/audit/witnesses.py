@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
 from mctlib.eventlog.days import midnights
-from mctlib.eventlog.journeys import Bools, Ints, Journeys, first_rows, lines_of, ranges
+from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number, ranges
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 
@@ -86,7 +86,8 @@ class Asked:
     that has arrived after a time (microseconds), by platform · week_of: of moments · n_again: the
     server's records that are there twice, and count once · by_day: bits that are counted by days ·
     dated: whether the matcher after the steps and ANY is of events that have a day alone ·
-    late: what was done before its event was there at all.
+    late: what was done before its event was there at all · extra: events that the plan does not
+    name.
     """
 
     steps: Sequence[Step]
@@ -103,6 +104,7 @@ class Asked:
     by_day: frozenset[int]
     dated: bool
     late: LateStart
+    extra: Sequence[str]
 
 
 def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
@@ -160,28 +162,48 @@ WHOLE = -1  # the week of rows that are of all weeks
 def tally(frame: pd.DataFrame) -> pd.DataFrame:
     """Records by what and kind, at each of the LEVELS: a column that a row is not about is ALL.
 
-    sum_tt, sum_tn and sum_nn, over users, of tracked and checked records: what a share's variance
-    is made of where one user has many of them.
+    The records of a user, what and kind stand together. sum_tt, sum_tn and sum_nn, over users, of
+    tracked and checked records: what a share's variance is made of where one user has many of them.
     """
+    told = {key: pd.factorize(frame[key]) for key in ("what", "kind", *DEVICE, "week")}
+    finest, cells = number(**{key: code for key, (code, _) in told.items()})
+    values = {key: words.take(cells[key]) for key, (_, words) in told.items()}
+    given = [frame[column].to_numpy(kind) for column, kind in (("user", int), ("tracked", int))]
     found = []
     for level in LEVELS:
         keys = ["what", "kind", *level]
-        each = frame.groupby([*keys, "user"], observed=True, sort=False)
-        by_user = each.agg(n=("tracked", "size"), t=("tracked", "sum"), ripe=("ripe", "sum"))
-        by_user = by_user.reset_index()
-        by_user = by_user.assign(
-            n_users=1,
-            n_checked=by_user["n"],
-            n_tracked=by_user["t"],
-            sum_ripe=by_user["ripe"],
-            sum_tt=by_user["t"] ** 2,
-            sum_tn=by_user["t"] * by_user["n"],
-            sum_nn=by_user["n"] ** 2,
-        )
-        rows = by_user.groupby(keys, observed=True, as_index=False)[COUNTS].sum()
-        rest = {name: ALL for name in DEVICE if name not in level}
-        found.append(rows.assign(**rest, **({} if "week" in level else {"week": WHOLE})))
-    return pd.concat(found, ignore_index=True)[["what", "kind", *DEVICE, "week", *COUNTS]]
+        place, _ = number(**{key: cells[key] for key in keys})
+        first = np.unique(place, return_index=True)[1]
+        sums = np.zeros((len(COUNTS), len(first)))
+        _add_records(place[finest], *given, frame["ripe"].to_numpy(float), sums)
+        each = {key: values[key][first] for key in keys} | dict(zip(COUNTS, sums))
+        rest: dict[str, Any] = {name: ALL for name in DEVICE if name not in level}
+        rest |= {} if "week" in level else {"week": WHOLE}
+        found.append(pd.DataFrame(each).assign(**rest))
+    table = pd.concat(found, ignore_index=True)[["what", "kind", *DEVICE, "week", *COUNTS]]
+    return table.astype({name: int for name in COUNTS if name != "sum_ripe"})
+
+
+@njit(cache=True, nogil=True)
+def _add_records(
+    place: Ints, user: Ints, tracked: Ints, ripe: NDArray[np.float64], sums: NDArray[np.float64]
+) -> None:
+    """Add records to the COUNTS of their places: to squares, what one more record adds."""
+    n, t = np.zeros(sums.shape[1], np.int64), np.zeros(sums.shape[1], np.int64)
+    last = np.full(sums.shape[1], -1)
+    for r in range(len(user)):
+        at = place[r]
+        if last[at] != user[r]:
+            last[at], n[at], t[at] = user[r], 0, 0
+            sums[0, at] += 1
+        sums[1, at] += 1
+        sums[2, at] += tracked[r]
+        sums[3, at] += ripe[r]
+        sums[4, at] += tracked[r] * (2 * t[at] + 1)
+        sums[5, at] += t[at] + tracked[r] * (n[at] + 1)
+        sums[6, at] += 2 * n[at] + 1
+        n[at] += 1
+        t[at] += tracked[r]
 
 
 COUNTS = ["n_users", "n_checked", "n_tracked", "sum_ripe", "sum_tt", "sum_tn", "sum_nn"]
@@ -194,30 +216,47 @@ def _mine(j: Journeys, asked: Asked) -> Records:
     low, high = np.searchsorted(given.user, [everybody[0], everybody[-1] + 1] if len(j) else [0, 0])
     known = given.take(np.arange(low, high))
     known = known.take(lines_of(known.user, everybody) >= 0)
-    survey = known.kind >= YES
-    known = known.take(~survey | (_new(known.user, j, asked) & (known.time <= asked.settled)))
+    masks = [sum(1 << b for b in later) for later in asked.implied.values()]
+    start = 1 << asked.start if asked.start >= 0 else 0
+    *firsts, begins = _first_of(*j.ranges, j.bits, np.array([*masks, start], np.int64))
+    survey, line = known.kind >= YES, lines_of(known.user, everybody)
+    new = _new(j, asked, begins)[line]
+    known = known.take(~survey | (new & (known.time <= asked.settled)))
     parts: list[tuple[Any, Any, Any, Any]]
     parts = [(known.user, known.time, known.what, known.kind)]
-    for bit, later in asked.implied.items():
-        rows = np.flatnonzero(j.bits & sum(1 << b for b in later) != 0)
-        rows = rows[first_rows(j.user[rows])] if len(rows) else rows
-        fit = _new(j.user[rows], j, asked, bit) & (j.time[rows] <= asked.settled)
+    for bit, first in zip(asked.implied, firsts):
+        fit = (first != NOWHERE) & _new(j, asked, begins, bit)
+        fit &= j.time[first] <= asked.settled
         if asked.old is None and bit == asked.start:
-            fit &= j.time[rows] > asked.begun
-        rows = rows[fit]
+            fit &= j.time[first] > asked.begun
+        rows = first[fit]
         parts.append((j.user[rows], j.time[rows], bit, IMPLIED))
     return Records.of(*parts)
 
 
-def _new(user: Ints, j: Journeys, asked: Asked, bit: int = -1) -> Bools:
-    """Users all of whose steps lie in the log: who signed up in it, or whose first row says so."""
+@njit(cache=True, nogil=True)
+def _first_of(begin: Ints, end: Ints, bits: Ints, masks: Ints) -> Ints:
+    """Of each mask every user's first row that it meets, NOWHERE without one."""
+    found = np.full((len(masks), len(begin)), NOWHERE)
+    for user in range(len(begin)):
+        for row in range(begin[user], end[user]):
+            for k in range(len(masks)):
+                if bits[row] & masks[k] and found[k, user] == NOWHERE:
+                    found[k, user] = row
+    return found
+
+
+def _new(j: Journeys, asked: Asked, begins: Ints, bit: int = -1) -> Bools:
+    """Users all of whose steps lie in the log: who signed up in it, or whose first row says so.
+
+    ``begins``: the rows with which users begin, if an event is named for it.
+    """
+    first = j.ranges[0]
     if asked.old is not None:
-        return lines_of(user, asked.old) < 0 if len(asked.old) else np.ones(len(user), bool)
+        return np.asarray(lines_of(j.user[first], asked.old) < 0)
     if asked.start >= 0 and bit != asked.start:
-        began = j.user[j.has(asked.start)]
-        return np.isin(user, began)
-    first = j.time[j.ranges[0]][lines_of(user, j.user[j.ranges[0]])]
-    return first > asked.begun
+        return begins != NOWHERE
+    return j.time[first] > asked.begun
 
 
 def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:

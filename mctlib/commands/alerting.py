@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-from mctlib.contract import KINDS
-
 ID = r".+-(loss|fall|rise)(-.+)?-\d{4}-\d{2}-\d{2}"
 BEAT = 10.0  # seconds for a heartbeat
 FAILS = {"alerts": 3, "undelivered": 4}
@@ -186,12 +184,15 @@ def timeline() -> None:
 @timeline.command()
 @click.argument("dataset")
 @click.argument("day")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind")
 @click.argument("label")
 @click.option("--micro-conversions", default="", help="Whom it concerns, by name: a, b")
 @click.option("--note", default="", help="What else is to be said.")
 def add(dataset: str, **row: str) -> None:
-    """Write a row into the timeline's CSV of a DATASET: DAY KIND LABEL."""
+    """Write a row into the timeline's CSV of a DATASET: DAY KIND LABEL.
+
+    KIND: competitor, release, campaign, intervention, outage, incident or holiday.
+    """
     from mctlib.sources.timeline import add_entry
 
     click.echo(f"{add_entry(dataset, row)}: {row['day']} {row['kind']} {row['label']}")

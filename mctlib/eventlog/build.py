@@ -60,9 +60,7 @@ def build_store(
         Put before an id that is hashed; by default the `salt` of the store's folder.
     forgotten : collection of str
         Hashes of people to be left out, see `refusals`.
-    name : str
-        Of the dataset, for the report.
-    fingerprint, observed_until : str
+    name, fingerprint, observed_until : str
         Of the dataset, for the report.
     earliest : str
         The first day whose events are believed (none: see `plausible`).
@@ -73,10 +71,8 @@ def build_store(
         sources give hashes, which no question may show.
     resent_within : str
         As far apart the times of one event with one ``event_id`` may lie; beyond, rows are kept.
-    ignore_case : bool
-        Whether ids that differ by case only are one.
-    aliases : mapping
-        Name in a link -> the partner meant, see `spellings.mend`.
+    ignore_case, aliases : bool, mapping
+        As `EventLog.from_frame` takes them.
 
     Returns
     -------

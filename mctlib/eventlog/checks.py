@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from mctlib.contract import KINDS, nearest
+from mctlib.contract import ENTRIES, nearest
 from mctlib.eventlog.ids import Ask, asking
 from mctlib.eventlog.sql import sql_name
 
@@ -48,7 +48,7 @@ def look_over(
         *_out_of_order(ask),
         *_late_sign_ups(ask, moments["last"]),
         *_unknown(ask, "backend", "event", events),
-        *_unknown(ask, "timeline", "lower(trim(kind))", KINDS),
+        *_unknown(ask, "timeline", "lower(trim(kind))", ENTRIES),
     ]
     for table, checks in ROWS.items():
         kinds = f"SELECT DISTINCT {SAME[table]} FROM store.{table}"
@@ -72,14 +72,17 @@ def _empty(ask: Ask) -> list[dict[str, Any]]:
 
 
 def _out_of_order(ask: Ask) -> list[dict[str, Any]]:
-    found = []
-    for earlier, later in IN_ORDER:
-        pair = f"count(*) FILTER ({later} < {earlier}), count({later} - {earlier})"
-        ((n, n_rows),) = ask(f"SELECT {pair} FROM store.people")
-        if n:
-            where = {"column": later, "after": earlier}
-            found.append({"table": "people", "check": "before", **where, "n": n, "n_rows": n_rows})
-    return found
+    pairs = [
+        f"count(*) FILTER ({later} < {earlier}), count({later} - {earlier})"
+        for earlier, later in IN_ORDER
+    ]
+    (counts,) = ask(f"SELECT {', '.join(pairs)} FROM store.people")
+    about = {"table": "people", "check": "before"}
+    return [
+        {**about, "column": later, "after": earlier, "n": n, "n_rows": n_rows}
+        for (earlier, later), n, n_rows in zip(IN_ORDER, counts[::2], counts[1::2])
+        if n
+    ]
 
 
 def _late_sign_ups(ask: Ask, end: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from mctlib.eventlog.identity import some
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_text
@@ -26,8 +27,7 @@ def known_by_day(
     found: dict[str, list[str]] = {}
     for select, zone in zip_longest(selects, zones, fillvalue="UTC"):
         for place in dict.fromkeys((zone, "UTC")):
-            later = f"SELECT 1 FROM ({select}) WHERE timestamp <> {_day_begins(place)} LIMIT 1"
-            if con.sql(later).fetchall():
+            if some(con, f"({select}) WHERE timestamp <> {_day_begins(place)}"):
                 continue
             names = (
                 f"SELECT DISTINCT {masked('event')} FROM ({select})"

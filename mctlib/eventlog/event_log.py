@@ -51,20 +51,17 @@ class EventLog:
     observed_until : Timestamp
         End of the last event's day (its midnight), or later where collection is known to have gone
         on; nothing is known of what came after.
-    event_names : list of str
-        Every event that occurs.
-    meanings : dict
-        Name -> Step, of the micro-conversions of a tracking plan.
+    event_names, meanings : list of str, dict
+        Every event that occurs; name -> Step, of the micro-conversions of a tracking plan.
     words : Vocabulary
         What may be asked of it: columns, properties, filters.
     calendar : Calendar
         Whose days and weeks are meant: UTC's, from Monday on, unless the data YAML says otherwise.
     planned_segments, planned_metrics : dict
         Of it too: name -> Step, a filter of any event, for ``by``; name -> Rate, Count or Mean.
-    day_resolution : dict
-        Event -> zones by whose days it is known, of events without a time of day.
-    aliases : dict
-        Of the data YAML: name in a link, promo code or answer -> the partner meant.
+    day_resolution, aliases : dict
+        Event -> zones by whose days it is known, of events without a time of day; name in a link,
+        promo code or answer, in any case -> the partner meant, "" for nobody.
     """
 
     def __init__(self, load: dict[str, Any], reader: StoreReader) -> None:
@@ -120,17 +117,13 @@ class EventLog:
         ----------
         events : DataFrame
             The canonical columns (`mctlib.contract.CANONICAL`); others become properties.
-        name : str
-            What sentences call the log.
-        observed_until : str or Timestamp, optional
-            Events were collected until then, although none came: an ``as_of`` may be as late.
-        ignore_case : bool
-            Whether ids of users that differ by case only are one.
-        aliases : mapping, optional
-            Name in a link, promo code or answer, in any case -> the partner meant; "" for nobody.
+        name, observed_until : str, str or Timestamp
+            What sentences call the log; until when events were collected, although none came.
+        ignore_case, aliases : bool, mapping
+            Whether ids of users that differ by case only are one; as the attribute.
         **tables : DataFrame
-            people, surveys, backend, spend, timeline, responses: what is known beside the events.
-            People's further columns (country, seats) may be asked for like the canonical ones.
+            people, surveys, backend, manual, spend, timeline, responses. People's further columns
+            (country, seats) may be asked for like the canonical ones.
 
         Raises
         ------
@@ -156,8 +149,7 @@ class EventLog:
             sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
         con.execute("ATTACH ':memory:' AS store")
         asked = {"observed_until": observed_until, "ignore_case": ignore_case}
-        asked["aliases"] = aliases or {}
-        fill(con, sources, name=name, salted=NO_SALT, **asked)
+        fill(con, sources, name=name, salted=NO_SALT, aliases=aliases or {}, **asked)
         return cls._of_store(con)
 
     @staticmethod
@@ -183,9 +175,7 @@ class EventLog:
             canonical are not read; times without a zone are UTC.
         columns : mapping, optional
             Canonical column -> the column of the events' files.
-        name : str
-            What sentences call the log.
-        observed_until, ignore_case, aliases
+        name, observed_until, ignore_case, aliases
             As `from_frame` takes them; names are not mended in place, but attribution reads them.
         **tables : str, Path or DataFrame
             people, surveys, backend, spend, timeline, responses.
@@ -238,10 +228,7 @@ class EventLog:
         ]
 
     def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
-        """One of the smaller tables; its users are the integers that journeys hold.
-
-        ``columns``: only these, as far as it has them.
-        """
+        """One of the smaller tables, or some of its columns; its users are journeys' integers."""
         rows = self._reader.con.sql(f"SELECT * FROM {beside(name)}")
         frame = rows.select(*(c for c in columns or rows.columns if c in rows.columns)).df()
         return in_utc(frame, [c for c in frame if c.endswith("_at") or c == "timestamp"])

@@ -200,9 +200,9 @@ def parts(wanted: Any) -> Iterator[Any]:
 def can_share(a: Any, b: Any) -> bool:
     """Whether one value could be what two filters ask for.
 
-    It is enough to try what they name, what lies beside and between their numbers and days, all
-    texts that they want contained in one, some other text, and no value. Which numbers hold a text
-    is not worked out: they may.
+    It is enough to try what they name, what lies beside and between their numbers and days, some
+    other text, one that contains all they want contained beside it, and no value. Which numbers
+    hold a text is not worked out: they may.
     """
     named = [*parts(a), *parts(b)]
     tests = [
@@ -211,7 +211,8 @@ def can_share(a: Any, b: Any) -> bool:
     contained = [str(bound) for test, bound in tests if test == "contains"]
     if contained and len(contained) < len(tests):
         return True
-    tried = [None, "some other text", " ".join(contained), *(bound for _, bound in tests)]
+    other = "some other text"
+    tried = [None, other, " ".join([other, *contained]), *(bound for _, bound in tests)]
     tried += [part for part in named if not isinstance(part, Mapping)]
     tried += _between([bound for value in tried if (bound := bound_of(value)) is not None])
     return any(holds(value, a) and holds(value, b) for value in tried)

@@ -41,7 +41,7 @@ def stitch(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     )
     if n_anonymous:
         con.execute("UPDATE given_events SET user_id = anonymous_id WHERE user_id IS NULL")
-    if con.execute("SELECT 1 FROM known LIMIT 1").fetchall():
+    if some(con, "known"):
         for table in ("given_events", *(f"in_{table}" for table in ABOUT_USERS)):
             con.execute(f"""
                 UPDATE {table} SET user_id = known.user_id FROM known
@@ -70,6 +70,11 @@ def _follow_chains(con: duckdb.DuckDBPyConnection) -> int:
             WHERE known.user_id = b.id AND b.user_id <> known.id
         """)
     return n_chains
+
+
+def some(con: duckdb.DuckDBPyConnection, rows: str) -> bool:
+    """Whether a table has rows; most loads are given few of the tables."""
+    return bool(con.execute(f"SELECT 1 FROM {rows} LIMIT 1").fetchall())
 
 
 def one_row(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mctlib.contract import ABOUT_USERS
+from mctlib.eventlog.identity import some
 from mctlib.eventlog.ids import asking, called, find_impossible, one_of
 from mctlib.eventlog.rejecting import StagedRows
 
@@ -17,9 +18,12 @@ def reject_impossible(rows: StagedRows, suspicious: bool) -> dict[str, int]:
     who = ["in_identities", *(["in_events"] if suspicious else [])]
     about = [f"in_{table}" for table in ABOUT_USERS]
     user, anonymous, account = (
-        find_impossible(ask, "user_id", [*who, *about]),
-        find_impossible(ask, "anonymous_id", who),
-        find_impossible(ask, "account_id", ["in_people"]),
+        find_impossible(ask, column, [table for table in tables if some(con, table)])
+        for column, tables in (
+            ("user_id", [*who, *about]),
+            ("anonymous_id", who),
+            ("account_id", ["in_people"]),
+        )
     )
     no_user, no_other = one_of("user_id", user), one_of("anonymous_id", anonymous)
     if user:

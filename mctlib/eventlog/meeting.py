@@ -6,6 +6,7 @@ import string
 from collections.abc import Mapping
 
 from mctlib.contract import ABOUT_USERS, DataError
+from mctlib.eventlog.identity import some
 from mctlib.eventlog.ids import Ask, asking
 from mctlib.eventlog.rejecting import StagedRows
 
@@ -40,10 +41,10 @@ def staged_meeting(rows: StagedRows) -> dict[str, dict[str, int]]:
 
 def _anybody(rows: StagedRows) -> bool:
     """Whether anything is known of users beside the events, which may be many; if so, `active`."""
-    some = any(asking(rows.con)(f"SELECT 1 FROM in_{table} LIMIT 1") for table in ABOUT_USERS)
-    if some:
+    anybody = any(some(rows.con, f"in_{table}") for table in ABOUT_USERS)
+    if anybody:
         rows.active()
-    return some
+    return anybody
 
 
 def meeting(

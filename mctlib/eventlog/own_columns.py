@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import duckdb
 
 from mctlib.contract import CANONICAL
+from mctlib.eventlog.identity import some
 from mctlib.eventlog.ids import normal
 from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import sql_name, sql_path, sql_text
@@ -63,7 +64,7 @@ def fill_gaps(con: duckdb.DuckDBPyConnection, people: str) -> None:
     ``people``: a table of staged people, whose later rows of a user are left out afterwards.
     """
     again = f"SELECT user_id FROM {people} WHERE user_id <> '' GROUP BY 1 HAVING count(*) > 1"
-    if not con.execute(f"{again} LIMIT 1").fetchall():
+    if not some(con, f"({again})"):
         return
     # of two that say something the first stands
     said = [

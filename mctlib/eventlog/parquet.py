@@ -15,6 +15,7 @@ from mctlib.eventlog import plausible
 from mctlib.eventlog.checks import look_alikes
 from mctlib.eventlog.days import known_by_day
 from mctlib.eventlog.frames import canonical_frame
+from mctlib.eventlog.identity import some
 from mctlib.eventlog.ids import asking, called, find_impossible, fine_at_a_glance, look_at, one_of
 from mctlib.eventlog.meeting import check_meeting
 from mctlib.eventlog.own_columns import fill_gaps, own_columns
@@ -200,7 +201,7 @@ def lay_over(
         con.execute(f"DELETE FROM given_{table} WHERE {one_of('user_id', impossible)}")
     con.execute("""CREATE TABLE refused AS SELECT DISTINCT user_id FROM given_people
         WHERE consent = false AND user_id <> ''""")
-    anybody = con.execute("SELECT 1 FROM refused LIMIT 1").fetchall()
+    anybody = some(con, "refused")
     refused = "user_id IN (FROM refused)" if anybody else "false"
     sound = names is not None or not (anybody or impossible) and _all_sound(con)
     near = None if sound else plausible.near(con, "given_events")

@@ -10,6 +10,7 @@ import duckdb
 import pandas as pd
 
 from mctlib.contract import CANONICAL, REQUIRED, as_timestamp, column_type
+from mctlib.eventlog.identity import one_row, some
 
 FLOOR = pd.Timestamp("2000-01-01")
 FAR = pd.DateOffset(years=5)
@@ -123,14 +124,16 @@ def empty(con: duckdb.DuckDBPyConnection, earliest: Any) -> dict[str, dict[str, 
     found: dict[str, dict[str, int]] = {}
     for table in CANONICAL:
         staged = "given_events" if table == "events" else f"in_{table}"
-        there = con.sql(f"FROM {staged}").columns
-        for column in [column for column in beside(table) if column in there]:
-            wrong = f"WHERE NOT {believed(column, earliest)}"
-            ((n,),) = con.execute(f"SELECT count(*) FROM {staged} {wrong}").fetchall()
+        there = con.sql(f"FROM {staged}").columns if some(con, staged) else []
+        wrong = {c: f"NOT {believed(c, earliest)}" for c in beside(table) if c in there}
+        if not wrong:
+            continue
+        counts = ", ".join(f"count(*) FILTER ({sql})" for sql in wrong.values())
+        for column, n in zip(wrong, one_row(con, f"SELECT {counts} FROM {staged}")):
             if n:
                 found.setdefault(table, {})[column] = n
             if n and table != "events":
-                con.execute(f"UPDATE {staged} SET {column} = NULL {wrong}")
+                con.execute(f"UPDATE {staged} SET {column} = NULL WHERE {wrong[column]}")
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from mctlib.contract import IDS, NO, YES, DataError, column_type
-from mctlib.eventlog.identity import one_row
+from mctlib.eventlog.identity import one_row, some
 from mctlib.eventlog.ids import JOINING, normal
 from mctlib.eventlog.sql import sql_name, sql_text
 
@@ -133,7 +133,7 @@ def kept(column: str, salted: str) -> str:
 
 def n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Table.column -> its values in which something was masked."""
-    found: dict[str, int] = {}
+    marked: dict[str, dict[str, str]] = {}  # table -> column -> SQL
     stored = con.execute("""
         SELECT table_name, column_name, data_type FROM duckdb_columns()
         WHERE database_name = 'store' AND regexp_matches(data_type, '^(VARCHAR|ENUM)')
@@ -147,6 +147,12 @@ def n_masked(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
             odd = [sql_text(word) for word in words if any(mark in word for mark in MARKS)]
             is_marked = f"{column} IN ({', '.join(odd)})" if odd else ""
         if is_marked:
-            n = one_row(con, f"SELECT count(*) FROM store.{table} WHERE {is_marked}")[0]
-            found |= {f"{table}.{column}": n} if n else {}
+            marked.setdefault(table, {})[column] = is_marked
+    found: dict[str, int] = {}
+    for table, columns in marked.items():
+        if not some(con, f"store.{table}"):
+            continue
+        counts = ", ".join(f"count(*) FILTER ({sql})" for sql in columns.values())
+        row = one_row(con, f"SELECT {counts} FROM store.{table}")
+        found |= {f"{table}.{column}": n for column, n in zip(columns, row) if n}
     return found

@@ -36,6 +36,8 @@ class StagedRows:
             n_read = one_row(self.con, f"SELECT count(*) FROM in_{table}")[0]
             self.counts[table] = {"n_read": n_read, "n_rejected": {}}
         n_rejected = self.counts[table]["n_rejected"]
+        if not self.counts[table]["n_read"]:
+            return
         line = "" if table == "events" else "rowid AS id, "
         judged = f"(SELECT *, {line}{reason} AS verdict FROM in_{table})"
         found = self.con.execute(f"""

@@ -55,9 +55,7 @@ class SparkLog(EventLog):
     groups : int, optional
         Into how many groups the users are split by a hash; an executor holds one in memory. By
         default about GROUP_ROWS events each.
-    name : str
-        What sentences call the log.
-    observed_until, aliases
+    name, observed_until, aliases
         As `EventLog.from_parquet` takes them.
     **tables : Spark DataFrame or DataFrame
         people (a Spark frame, one row a user), surveys, backend, spend, timeline, responses: these

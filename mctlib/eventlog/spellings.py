@@ -13,6 +13,7 @@ from mctlib.eventlog.sql import sql_text
 MENDED = {
     "events": ("utm_source", "partner_id"),
     "people": ("partner_id",),
+    "manual": ("partner_id",),
     "spend": ("partner_id",),
 }
 

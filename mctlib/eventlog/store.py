@@ -20,7 +20,7 @@ from mctlib.eventlog import observed, plausible
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.checks import look_over
 from mctlib.eventlog.days import known_by_day
-from mctlib.eventlog.identity import one_row, stitch
+from mctlib.eventlog.identity import one_row, some, stitch
 from mctlib.eventlog.ids import asking, look_at, normal_ids
 from mctlib.eventlog.impossible import reject_impossible
 from mctlib.eventlog.meeting import staged_meeting, staged_refusers
@@ -94,13 +94,8 @@ def fill(
         if table != "events":
             _stage(con, table, tables.get(table, ()), ignore_case)
     with telling(con, f"reading the events of {name}"):
-        left_out, suspicious = _stage_events(
-            con,
-            tables.get("events", ()),
-            earliest,
-            stitched=bool(tables.get("identities")),
-            ignore_case=ignore_case,
-        )
+        same_ids = {"stitched": bool(tables.get("identities")), "ignore_case": ignore_case}
+        left_out, suspicious = _stage_events(con, tables.get("events", ()), earliest, **same_ids)
     rows = StagedRows(con, left_out)
     _reject_faults(rows, earliest)
     for table, n_emptied in plausible.empty(con, earliest).items():
@@ -116,7 +111,7 @@ def fill(
     for table in ("events", "people"):
         _need_some(rows.counts.get(table), table, name)
     rows.active()
-    mended = mend(con, aliases := terms.get("aliases", {}))
+    mended = mend(con, aliases := dict(terms.get("aliases", {})))
     with telling(con, f"sorting and writing {rows.counts['events']['n_kept']:,} events"):
         _write(con, salted)
     report = {
@@ -128,7 +123,7 @@ def fill(
         "notes": list(terms.get("notes", ())),
         "hashed": list(terms.get("hashed", ())),
         "met": met,
-        "aliases": dict(aliases),
+        "aliases": aliases,
         "mended": mended,
         "forgotten": {"n_listed": len(forgotten), "n_met": n_forgotten},
         "observed_until": observed.told(terms.get("observed_until")),
@@ -192,6 +187,8 @@ def _stage(con: duckdb.DuckDBPyConnection, table: str, sources: Sources, ignore_
     if "timestamp" in CANONICAL[table]:
         columns.append("timestamp_raw VARCHAR")
     con.execute(f"CREATE OR REPLACE TEMP TABLE in_{table} ({', '.join(columns)})")
+    if not sources:
+        return
     for label, select in sources:
         con.execute(f"""
             INSERT INTO in_{table} BY NAME SELECT {sql_text(label)} AS source, * FROM ({select})
@@ -268,7 +265,7 @@ def _reject_faults(rows: StagedRows, earliest: Any) -> None:
     submitted = plausible.implausible("submitted_at", first)
     rows.reject("surveys", f"CASE {submitted} END", fault=True)
     day = plausible.implausible("day", first)
-    for table in ("spend", "timeline"):
+    for table in ("manual", "spend", "timeline"):
         unread = "WHEN day IS NULL THEN 'unreadable day'"
         rows.reject(table, f"CASE {unread} {day} END", fault=True)
     unnamed = "CASE WHEN coalesce(alert_id, '') = '' THEN 'no alert_id' END"
@@ -305,23 +302,27 @@ def _write(con: duckdb.DuckDBPyConnection, salted: str) -> None:
             own, rows = (
                 own_columns(con, f"in_{table}") if table == "people" else ([], f"in_{table}")
             )
-            others = _kept_columns(table, salted, "user_id", "consent", "properties")
+            others = _kept_columns(con, table, salted, "user_id", "consent", "properties")
             con.execute(f"""
                 CREATE TABLE store.{table} AS SELECT {", ".join(["user", others, *own])}
                 FROM {rows} JOIN who USING (user_id) ORDER BY user
             """)
         elif table not in ("events", "identities"):
-            columns = _kept_columns(table, salted)
+            columns = _kept_columns(con, table, salted)
             con.execute(f"CREATE TABLE store.{table} AS SELECT {columns} FROM in_{table}")
     _sort_events(con, salted)
+    if not some(con, "rejected"):
+        return
     texts = {column: kept(column, salted) for column in CANONICAL["events"]}
     texts |= {column: masked(column) for column in ("source", "timestamp_raw")}
     changed = ", ".join(f"{column} = {sql}" for column, sql in texts.items() if sql != column)
     con.execute(f"UPDATE rejected SET {changed}")
 
 
-def _kept_columns(table: str, salted: str, *but: str) -> str:
-    columns = (column for column in CANONICAL[table] if column not in but)
+def _kept_columns(con: duckdb.DuckDBPyConnection, table: str, salted: str, *but: str) -> str:
+    columns = [column for column in CANONICAL[table] if column not in but]
+    if not some(con, f"in_{table}"):  # nothing is there to hide
+        return ", ".join(columns)
     return ", ".join(f"{kept(column, salted)} AS {column}" for column in columns)
 
 
@@ -334,8 +335,7 @@ def _sort_events(con: duckdb.DuckDBPyConnection, salted: str) -> None:
     columns = [c for c in CANONICAL["events"] if c not in ("user_id", "properties")]
     counts = one_row(con, f"SELECT {', '.join(f'count({c})' for c in columns)} FROM in_events")
     # one is enough: where they are put together, that takes as long as to write them
-    some = "SELECT properties FROM in_events WHERE properties IS NOT NULL LIMIT 1"
-    counts = (*counts, len(con.execute(some).fetchall()))
+    counts = (*counts, some(con, "in_events WHERE properties IS NOT NULL"))
     filled = {c: kept(c, salted) for c, n in zip((*columns, "properties"), counts) if n}
     joins = "JOIN who USING (user_id)"
     mended = mended_columns(con)

@@ -309,9 +309,9 @@ class Vocabulary:
     def filled(self, table: str, column: str) -> bool:
         """Whether a column of people or events holds anything."""
         if (table, column) not in self._filled:
-            n = f"count(nullif({sql_name(column)}::VARCHAR, ''))"
-            found = self._ask(f"SELECT {n} > 0 FROM {table}")
-            self._filled[table, column] = found[0][0]
+            some = f"nullif({sql_name(column)}::VARCHAR, '') IS NOT NULL"
+            found = self._ask(f"SELECT 1 FROM {table} WHERE {some} LIMIT 1")
+            self._filled[table, column] = bool(found)
         return self._filled[table, column]
 
     def occur(self, steps: Sequence[Step]) -> list[bool]:

@@ -254,7 +254,7 @@ def _attempt_checks(
     j: Journeys, first: FunnelWalk, deepest: FunnelWalk, rule: Rule
 ) -> list[tuple[str, int, int]]:
     """Later attempts, exclusions (each, any, who is counted all the same), and what is not held."""
-    n_later = np.count_nonzero(deepest.finished) - np.count_nonzero(first.finished)
+    n_later = int(deepest.finished.sum() - first.finished.sum())
     spoilt = np.setdiff1d(first.excluded, deepest.excluded)
     if rule.order == "unordered" and rule.exclude:
         loose = walk_funnel(j, rule.n_steps, **rule.of_walk | {"exclude": ()})

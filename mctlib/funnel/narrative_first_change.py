@@ -263,7 +263,7 @@ def _actions(moved: Moved) -> list[Action]:
     if moved.hides or moved.effects.get("tracking", 0) < 0:
         lost = list(moved.losses.items())[:MOST_NAMED]
         told_lost = " and ".join(f"{100 * share:.0f} % of {named(e)}" for e, share in lost)
-        where = phrases.called(moved.loser) or "the tracking"
+        where = f"the tracking{moved.loser and f' of {phrases.called(moved.loser)}'}"
         text = f"Mend {where}: it loses {told_lost}." if lost else f"Mend {where}."
         role = next((roles[e] for e, _ in lost if roles.get(e)), COLLECTOR)
         state = _near(moved, "release") or moved.since

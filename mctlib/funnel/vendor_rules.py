@@ -6,7 +6,7 @@ count the same users at step 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from mctlib import phrases, stats
+from mctlib.cells import View
 from mctlib.contract import ParameterError, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Ints, Journeys, first_rows
@@ -138,6 +139,9 @@ class RuleComparison(Result):
     differences: pd.DataFrame
     rules: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {
+        "counts": View("counts", ("tool", "step", "event", "n_reached", "reached_rate ±")),
+    }
     main: ClassVar[str] = "counts"
 
 

@@ -19,6 +19,7 @@ APPROACHES = {  # marks of the ways to know a user's partner
     "multi-touch": ("o", style.ACCENT),
     "last UTM": ("s", style.PALETTE[1]),
     "CRM record": ("D", style.PALETTE[2]),
+    "kept by hand": ("v", style.PALETTE[4]),
     "survey answer": ("^", style.PALETTE[3]),
 }
 

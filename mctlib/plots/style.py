@@ -23,11 +23,13 @@ INK, MUTED, GRID, PAPER = "#1b2430", "#525e6b", "#d8dfe6", "#ffffff"
 ACCENT, GREY = "#0b5c96", "#626e7a"
 MIDDLE, PALE = "#6ba3cc", "#c3d6e5"  # lighter blues, of bars
 ACT, WARN = "#a34100", "#d55e00"  # of words and of lines: somebody must act
+VIOLET, ROSE, TEAL, BROWN = "#8456a8", "#b5446e", "#0f7586", "#7f6124"
 # told apart with the common colour deficiencies
-PALETTE = [ACCENT, WARN, GREY, "#8456a8", "#b5446e", "#3aa6b9", "#9c7a3c", "#1b2430"]
+PALETTE = [ACCENT, WARN, GREY, VIOLET, ROSE, TEAL, BROWN, INK]
 # what a page may set otherwise, by day and by night
 NAMES = {INK: "ink", MUTED: "quiet", GRID: "line", PAPER: "bg", ACCENT: "blue", GREY: "grey"}
-NAMES |= {ACT: "orange", WARN: "orange-mark"}
+NAMES |= {ACT: "orange", WARN: "orange-mark", MIDDLE: "middle", PALE: "pale"}
+NAMES |= {VIOLET: "violet", ROSE: "rose", TEAL: "teal", BROWN: "brown"}
 MIN_USERS = 10  # smaller groups are not drawn: a picture must not tell what a table hides
 HATCH = "////"  # what is not known yet
 EDGE = ("data", "axes fraction")  # of places along x, at the upper (1) or lower (0) edge
@@ -175,6 +177,11 @@ def signed(number: float, decimals: int = 1) -> str:
 # ---- words beside the data
 
 
+def ink_of(colour: str) -> str:
+    """The colour of words about a line of a colour, dark enough to be read."""
+    return ACT if colour == WARN else colour
+
+
 def write(
     ax: Axes,
     text: str,
@@ -192,7 +199,7 @@ def write(
         xycoords=within,
         textcoords="offset points",
         annotation_clip=False,
-        **{"fontsize": SMALL, **looks},
+        **{"fontsize": SMALL, **looks, "color": ink_of(looks.get("color", INK))},
     )
 
 
@@ -225,7 +232,7 @@ def label_ends(ax: Axes, ends: Sequence[End], *, gap: float = 0.055) -> None:
             phrases.called(end.text),
             (end.x, end.y),
             (beside[0], y),
-            color=end.colour,
+            color=ink_of(end.colour),
             va="center",
             fontsize=SMALL,
             annotation_clip=False,

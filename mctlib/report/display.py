@@ -125,7 +125,7 @@ def table(
         _typed(frame).to_parquet(Path(folder) / f"{name}.parquet", index=False)
     caption = caption.removesuffix(".")
     if frame.empty:  # a head without rows says nothing
-        _show({"text/html": f"<p>{html.escape(caption)}.</p>"})
+        _show({"text/html": f"<p>{html.escape(caption)}.</p>"}, {"mctlib_shown": {"nothing": True}})
         return
     if any(str(column).endswith("_ci_lower") for column in frame):
         caption += ". In brackets: 95 % intervals"

@@ -70,8 +70,8 @@ class Course:
 
 def _changed(before: Report, now: Report) -> set[str]:
     """Parameters that differ between two runs of a report."""
-    names = (before.parameters.keys() | now.parameters.keys()) - set(OF_THE_RUN)
-    return {n for n in names if before.parameters.get(n) != now.parameters.get(n)}
+    old, new = (report.parameters | report.asked for report in (before, now))
+    return {n for n in old | new if n not in OF_THE_RUN and old.get(n) != new.get(n)}
 
 
 def _earlier(record: RunRecord, past: Sequence[RunRecord]) -> list[RunRecord]:

@@ -159,7 +159,9 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
             unset = f"{shown(path)}, {plan.name}"
             values = settled(plan.notebook.stem, plan.declared, given, unset, log)
             note = pack.notebooks[plan.name].note
-            reports.append(Report(plan.name, shown(plan.notebook), values, note))
+            told = {key: each.value for key, each in given.items() if isinstance(each.value, str)}
+            asked = {key: word for key, word in told.items() if values.get(key) != word}
+            reports.append(Report(plan.name, shown(plan.notebook), values, note, asked=asked))
     mistakes[:0] = unread
     mistakes.tell()
     assert log is not None  # else it was told

@@ -83,6 +83,12 @@ class Section:
         shown = [o for cell in self.cells for o in cell.get("outputs", [])]
         return [o for o in shown if o.get("name") != "stderr"]
 
+    @property
+    def tells_something(self) -> bool:
+        """Whether it shows more than the names of tables without rows."""
+        told = [o.get("metadata", {}).get(SHOWN, {}) for o in self.outputs]
+        return any(not each.get("nothing") for each in told)
+
 
 def write_reports(record: RunRecord, folder: Path, past: Courses) -> None:
     """Write one page a notebook that was executed into the folder, and fill in the titles."""
@@ -136,7 +142,7 @@ def _report(
         for cell in section.cells:
             if cell.cell_type == "code":
                 cell.outputs = [o for o in cell.outputs if o is not hero]
-    shown = [s for s in sections if s.outputs or (s.analyst and s.title)]
+    shown = [s for s in sections if s.tells_something or (s.analyst and s.title)]
     for section in shown:
         section.html = _html(section.cells)
     analyst = [s for s in shown if s.analyst]

@@ -15,7 +15,8 @@ class Report:
     """One notebook of a run.
 
     `note`: day -> what the analyst says; `status`: good or failed; `error`: one line; `finding`:
-    the words that the notebook handed out (finding, how_sure, details, rules, caveats).
+    the words that the notebook handed out (finding, how_sure, details, rules, caveats); `asked`:
+    parameters that were told in words, such as "last 4w", as they were told.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Report:
     actions: list[Action] = field(default_factory=list)
     error: str | None = None
     tables: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.contract import interval_columns
+from mctlib.contract import ENTRIES, interval_columns, nearest
+from mctlib.phrases import listed
 from mctlib.results import MIN_USERS
 from mctlib.scorecard.counting import AT, Weeks
 from mctlib.scorecard.meters import Meter, Meters
@@ -110,6 +111,19 @@ def concerns(entry: dict[str, Any], meter: Meter) -> bool:
     if isinstance(meter.exposed, list):
         return any(move.lower() in str(entry["label"]).lower() for move in meter.exposed)
     return bool(meter.exposed)
+
+
+def not_understood(timeline: pd.DataFrame, meters: Meters, events: Iterable[str]) -> Iterator[str]:
+    """What of a timeline moves nothing, since nobody knows its word."""
+    for kind in timeline.loc[~timeline["kind"].isin(ENTRIES), "kind"].unique():
+        yield (
+            f"The timeline's kind “{kind}” is not known and only drawn; known are "
+            f"{listed(ENTRIES)}.{nearest(kind, ENTRIES)}"
+        )
+    known = {*events, *meters.plan.micro_conversions}.union(*(m.names for m in meters.all))
+    named = {word.strip() for words in timeline["micro_conversions"] for word in words.split(",")}
+    for word in sorted(named - known - {""}):
+        yield f"The timeline names “{word}”, which no number is called.{nearest(word, known)}"
 
 
 def study(

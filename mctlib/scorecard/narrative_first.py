@@ -262,13 +262,15 @@ def _tells(facts: Told) -> dict[str, str]:
     asked = set(facts.reasons.loc[facts.reasons["n_answers"] >= MIN_USERS, "alert_id"])
     ask = [question(alert) for alert in facts.waiting if alert["alert_id"] not in asked]
     ask = [f"; ask now: {text}" for text in ask if text][:1]
+    drifts = [m.label for m in facts.meters.all if m.name in set(facts.drift["metric"])]
     saved = [
         f"; one day sooner would have saved {text} of {named(row['label'])}"
         for row in facts.responses.to_dict("records")
         if (text := a_day_sooner(row))
     ]
     return {
-        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before",
+        "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before"
+        + "".join(f"; {named(label)} drifts" for label in drifts),
         "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
         "responses": "".join([f"{count(len(facts.responses), 'answer')} in the log", *saved[-1:]]),
         "reasons": "".join([f"{count(len(asked), 'alert')} with users' reasons", *ask]),

@@ -11,7 +11,7 @@ from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
 from mctlib.scorecard import board, narrative, reading
-from mctlib.scorecard.causes import concerns, narrowed
+from mctlib.scorecard.causes import concerns, narrowed, not_understood
 from mctlib.scorecard.counting import count
 from mctlib.scorecard.meters import Meters, meters_of, plan_of_events
 from mctlib.scorecard.narrative_first import Told, read_first
@@ -173,9 +173,10 @@ def weekly_scorecard(
     weeks, shown = board.with_cohorts(log, counted, meters, as_of=as_of, by=columns)
     today = pd.Timestamp(log.as_of(as_of) + 1, unit="us").normalize()
     timeline = _entries(log, today)
+    meters.left_out.extend(not_understood(timeline, meters, log.event_names))
     watched = watch(counted, meters, timeline, daily=daily)
     known = known_at(log.table("responses"), today)
-    alerts, history = with_acts(watched.alerts, read_acts(acts), known, meters, today)
+    alerts, history = with_acts(watched, read_acts(acts), known, meters, today)
     told = answers(known, alerts, meters, today)
     told = board.recovered(log, told, known, alerts, counted, meters, as_of)
     asked: dict[str, Any] = {"as_of": as_of, "by": columns}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mctlib.contract import DataError, nearest
 from mctlib.scorecard.meters import Meters
-from mctlib.scorecard.watching import matched
+from mctlib.scorecard.watching import Watched, matched
 
 ACTS = {"ack": "acknowledged", "snooze": "snoozed", "close": "closed"}
 STAGES = {"detected_on": "noticed", "decided_on": "decided", "shipped_on": "answered"}
@@ -61,7 +61,7 @@ def known_at(responses: pd.DataFrame, today: pd.Timestamp) -> pd.DataFrame:
 
 
 def with_acts(
-    alerts: pd.DataFrame,
+    watched: Watched,
     acts: pd.DataFrame,
     responses: pd.DataFrame,
     meters: Meters,
@@ -70,17 +70,17 @@ def with_acts(
     """The alerts with until (of a snooze), acted_on, age_days; and the history of all of them.
 
     Between an act and the response log the later day wins. What lies after ``today`` is not known
-    yet. A series that recovered, or has a new level, is over whatever anybody said.
+    yet. A series that recovered, or has a new level, is over whatever anybody said; of one that is
+    open again only a snooze from before holds.
     """
-    history = [
-        (alert["alert_id"], day, what)
-        for alert in alerts.to_dict("records")
-        for day, what in ((alert["since"], "opened"), (alert["closed_on"], alert["state"]))
-    ]
+    alerts = watched.alerts
+    history = list(watched.changes)
     said = [
         (str(act["alert_id"]), act["day"], ACTS[act["act"]], act["until"])
         for act in acts.to_dict("records")
     ]
+    history += [(name, day, what) for name, day, what, _ in said]
+    history += [(name, until, "snooze over") for name, _, _, until in said]
     for answer in responses.to_dict("records"):
         name = matched(str(answer["alert_id"]), alerts, meters)
         days = {stage: answer.get(stage) for stage in STAGES}
@@ -89,11 +89,14 @@ def with_acts(
         latest = max((day for day in days.values() if pd.notna(day)), default=pd.NaT)
         what = "closed" if _is_over(answer) else "acknowledged"
         said.append((name, latest, what, pd.NaT))
+        if what == "closed":
+            history.append((name, latest, what))
     said = [each for each in said if pd.notna(each[1]) and each[1] <= today]
-    history += [(name, day, what) for name, day, what, _ in said if what != "acknowledged"]
     rows = []
     for alert in alerts.to_dict("records"):
-        mine = sorted((each for each in said if each[0] == alert["alert_id"]), key=lambda s: s[1])
+        before = [each for each in said if each[2] != "snoozed" and each[1] < alert["again_on"]]
+        mine = [each for each in said if each[0] == alert["alert_id"] and each not in before]
+        mine.sort(key=lambda each: each[1])
         act: dict[str, Any] = {"until": pd.NaT, "acted_on": pd.NaT}
         if mine:
             _, day, what, until = mine[-1]

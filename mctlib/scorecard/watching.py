@@ -27,7 +27,7 @@ from mctlib.scorecard.counting import Weeks
 from mctlib.scorecard.meters import ANALYST, COLLECTOR, COORDINATOR, Meter, Meters
 from mctlib.stats.monitoring import LEVEL, REOPENS, tracking_gate
 
-LEFT_OUT = ("outage", "holiday")  # kinds of the timeline: their weeks are not judged
+LEFT_OUT = ("outage", "incident", "holiday")  # of the timeline: their weeks are not judged
 DAILY_FALL, DAILY_LEVEL = 0.25, 0.0005  # of a look every day, beside the weekly rule
 MOSTLY = 0.5  # of a change that the mix makes: it is called the mix's
 ALERTS = """
@@ -44,7 +44,7 @@ class Watched:
     judged: every number's weeks (`weekly_alerts`); the state of a fall that is no alert says why:
     too few, lost events · alerts: `ALERTS`, the newest first · inhibited: (label, platforms, week)
     of falls that lost tracking explains · last: newest week · skip: days whose weeks are not
-    judged.
+    judged · changes: (alert_id, day, what) of every alert by its weeks alone.
     """
 
     judged: pd.DataFrame
@@ -52,6 +52,7 @@ class Watched:
     inhibited: list[tuple[str, list[str], pd.Timestamp]]
     last: pd.Timestamp
     skip: tuple[str, ...] = ()
+    changes: tuple[tuple[str, pd.Timestamp, str], ...] = ()
 
     @property
     def passing(self) -> pd.DataFrame:
@@ -88,6 +89,7 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
     last = weeks.day(weeks.n - 1)
     inhibited: list[tuple[str, list[str], pd.Timestamp]] = []
     found = [*_lost(lost, meters), *_everything(judged[judged["metric"].isin(list(named))], last)]
+    changes: list[tuple[str, pd.Timestamp, str]] = []
     for name, meter in named.items():
         rows = judged[judged["metric"] == name]
         for _, spell in rows[rows["since"].notna()].groupby("since"):
@@ -102,11 +104,27 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
                 cause = _cause(opened, meter, rows, weeks, meters, timeline, judged)
                 checked = {"n_cells": n_judged(cells, meter.micro, opened["week"])}
                 found.append(_moved(meter, spell, last) | cause | checked)
+                changes += _changes(found[-1]["alert_id"], spell)
     for alert in found:
         alert["who"] = meters.role(alert["role"])
+        days = {"opened": alert["since"], "open again": alert["again_on"]}
+        days[alert["state"]] = alert["closed_on"]
+        changes += [(alert["alert_id"], day, what) for what, day in days.items()]
     alerts = pd.DataFrame(found, columns=ALERTS)
     newest_first = alerts.sort_values(["since", "alert_id"], ascending=[False, True])
-    return Watched(judged, newest_first.reset_index(drop=True), inhibited, last, tuple(skip))
+    newest_first = newest_first.reset_index(drop=True)
+    return Watched(judged, newest_first, inhibited, last, tuple(skip), tuple(changes))
+
+
+def _changes(name: str, spell: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp, str]]:
+    """When an alert was over, and when it was open again, each time."""
+    before = ""
+    for week, state in zip(spell["week"], spell["state"]):
+        if state in ("recovered", "new level"):
+            yield name, week + WEEK, state
+        elif before == "recovered":
+            yield name, week, "open again"
+        before = state
 
 
 def _of_few(opened: pd.Series, meter: Meter) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
+from mctlib.cells import View
 from mctlib.contract import ParameterError, as_window, interval_columns, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import Step
@@ -25,6 +26,7 @@ from mctlib.signals.outcomes import Outcome, read_outcome
 from mctlib.signals.overlap import Told
 
 MOST_TEAMS = 6
+FIRST = ("team", "means", "n_users", "met_rate ±", "risk_ratio ±", "foretells")
 MEASURES = ("exposed_rate", "unexposed_rate", "risk_ratio", "out_of_time_gain")
 
 
@@ -57,6 +59,7 @@ class Definitions(Result):
     who: pd.DataFrame
     months: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {"definitions": View("definitions", FIRST)}
     main: ClassVar[str] = "definitions"
 
 

@@ -127,7 +127,7 @@ def count_actions(j: Journeys, *, ask: Landmarks) -> dict[str, pd.DataFrame]:
     line = lines_of(j.user[rows], j.user[of.start])
     rows, line = rows[line >= 0], line[line >= 0]
     passed = j.time[rows] - j.time[of.start][line]
-    reached = {}
+    reached: dict[str, Any] = {}
     for within in ask.within:
         n = np.bincount(line[(passed >= 0) & (passed <= within)], minlength=len(of.start))
         reached[f"d{within // DAY_US}"] = np.searchsorted(ACTIONS, n, side="right")

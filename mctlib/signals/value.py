@@ -191,7 +191,8 @@ def _compared(
     steps = [c.step for c in candidates]
     groups = _groups(candidates, active_step(log, clock, outcome, steps))
     counts = count(log, clock, outcome, steps, groups, as_of=as_of)
-    reach, at_risk = Reach.of(counts), {}
+    reach = Reach.of(counts)
+    at_risk: dict[tuple[int, int], Cells] = {}
     known = (reach.n_accounts, not outcome.amount)
     for at, group in enumerate(groups):
         cells = Cells(counts[f"{at}"], counts["strata"], clock.adjust)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from encodings.aliases import aliases
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -29,6 +30,7 @@ from mctlib.sources.unpack import is_encoding
 from mctlib.strict_yaml import sound
 from mctlib.tracking_plan.reading import complaints
 
+_zones = cache(available_timezones)  # it walks through a folder
 PLAIN = ("canonical", "columns")  # formats whose files' columns are all told by the YAML
 NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
@@ -144,6 +146,7 @@ class Dataset(BaseModel):
     people: Sources = []
     surveys: Sources = []
     backend: Sources = []
+    manual: Sources = []
     spend: Sources = []
     timeline: Sources = []
     responses: Sources = []
@@ -270,5 +273,6 @@ def _place_faults(table: str, source: Source) -> Iterator[str]:
 
 
 def _zone_fault(zone: str, what: str) -> str:
-    zones = available_timezones()
-    return "" if zone in zones else f"{what} is no IANA name.{nearest(zone, zones)}"
+    if zone == "UTC" or zone in (zones := _zones()):
+        return ""
+    return f"{what} is no IANA name.{nearest(zone, zones)}"

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mctlib.contract import CANONICAL, ParameterError, as_timestamp
+from mctlib import phrases
+from mctlib.contract import CANONICAL, ENTRIES, ParameterError, as_timestamp, nearest
 from mctlib.sources.dataset import described_as
 from mctlib.sources.project import shown, yaml_of
 
@@ -34,10 +35,15 @@ def begin(dataset: str) -> str:
 def add_entry(dataset: str, row: Mapping[str, str]) -> str:
     """Append a row (day, kind, label, micro_conversions, note) to the timeline's file.
 
-    Raises ParameterError: ``day`` is none, the dataset has no timeline in one CSV with the
-    canonical columns.
+    Raises ParameterError: ``day`` or ``kind`` is none, the dataset has no timeline in one CSV with
+    the canonical columns.
     """
     at = as_timestamp(row["day"], "day")
+    if row["kind"] not in ENTRIES:
+        raise ParameterError(
+            f'kind: "{row["kind"]}" is none; it is {phrases.listed(ENTRIES, last="or")}.'
+            f"{nearest(row['kind'], ENTRIES)}"
+        )
     path = _file_of(dataset)
     try:
         text = path.read_text("utf-8-sig")

@@ -253,6 +253,13 @@ def test_a_snoozed_alert_is_told_when_the_snooze_is_over(post, monkeypatch):
     assert len(received) == 1
 
 
+def test_this_weeks_alert_is_told_in_full_though_somebody_noticed_it(post, monkeypatch):
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        assert deliver(post, table(alert(state="acknowledged")), REASONS).n_new == 1
+    assert "against 4 numbers" in said(received)[0]
+
+
 def test_the_first_message_about_an_alert_is_the_full_one(post, monkeypatch):
     """Whichever run sends it; what was over, and came back, is no news."""
     later = replace(post, week="2026-06-01")

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mctlib.attribution.counting import count, walk
@@ -260,7 +260,6 @@ def naive(frame, paces, bare):
     return sums
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.booleans())
 def test_against_a_conversion_turned_through_its_users_time(seed, bare):
     frame = eventful_frame(seed, bare)
@@ -302,7 +301,6 @@ def test_against_a_conversion_turned_through_its_users_time(seed, bare):
             assert row == pytest.approx(expected[key], abs=2e-6), (name, key)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.booleans())
 def test_the_paces_are_fitted_to_days_counted_one_by_one(seed, bare):
     """Ticks of a quarter of a day, or whole days; touches after the start of who never converts.

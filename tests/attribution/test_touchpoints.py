@@ -152,6 +152,18 @@ def test_a_touch_of_ourselves_is_one_of_the_partner_that_another_tag_names(log):
     )  # of u2 and u5
 
 
+def test_a_sheet_kept_by_hand_is_an_approach():
+    """It credits u1 to a as multi-touch does, u2 to a and not to b, u3 to zoe; u9 is nobody."""
+    sheet = [("u1", "a", "2026-01-26"), ("u2", "b", "2026-01-25"), ("u2", "A", "2026-01-26")]
+    sheet += [("u3", "zoe", "2026-01-26"), ("u4", "a", "2026-03-01"), ("u9", "a", "2026-01-26")]
+    manual = pd.DataFrame(sheet, columns=["user_id", "partner_id", "day"])
+    table = ask(EventLog.from_frame(**tables(), manual=manual, aliases=ALIASES)).approaches
+    table = table[table["approach"] == "kept by hand"].set_index("partner_id")
+    found = table[["n_credited", "n_alike", "n_extra", "n_missing"]].T.to_dict("list")
+    assert found["a"] == [2, 1, 1, 1] and found["b"] == [0, 0, 0, 2]
+    assert found["zoe"] == [1, 0, 1, 0] and found["all"] == [3, 1, 2, 3]
+
+
 def test_approaches_by_hand(log):
     table = ask(log).approaches.drop(columns="currency").set_index(["approach", "partner_id"])
     # multi-touch: a = u1, u5; b = u2, u4. CRM: a = u1, u2, b = u3. Answers: b = u4, u5. UTM: a =

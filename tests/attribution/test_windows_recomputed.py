@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mctlib import results, stats
@@ -126,7 +126,6 @@ def naive_markov(paths, names):
     return shares, effects
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([None, "America/New_York", "Asia/Tokyo"]))
 def test_against_a_naive_recomputation(seed, zone):
     frame, windows, as_of = random_frame(seed), [1, 4, 10], "2026-02-06T00:00:00Z"
@@ -201,7 +200,6 @@ def test_the_store_and_the_arrays_agree_and_a_seed_repeats(quick):
 SHARES = ("credit_share", "removal_effect")  # beside the columns whose names say so
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 10**6), min_size=1, max_size=12),
     st.booleans(),

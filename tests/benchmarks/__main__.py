@@ -201,6 +201,26 @@ def on_partners(few: int = 50, many: int = 500) -> None:
     NOTES.append(f"{GRID}, {many} partners, 3 M events: {ours['seconds']:.1f} s.")
 
 
+def on_users(few: int, many: int) -> None:
+    """Ask which of 20 deeds go with a conversion, of so many million users."""
+    names = [f"signals-{size}" for size in (few, many)]
+    take(*(("data.signals", str(size)) for size in (few, many)))
+    take(*(("ours.ask", "load", name, "fresh") for name in names))
+    one, ours = take(*(("ours.ask", "signals", name) for name in names))
+    job = "signals, 20 micro-conversions, 3 landmarks"
+    row(
+        f"{many} (users)",
+        job,
+        f"time per user at {few} M",
+        ours,
+        one,
+        1.15,
+        per=many / few,
+        limit=4,
+    )
+    NOTES.append(f"{job}, {many} M users: {ours['seconds']:.1f} s.")
+
+
 @click.command()
 @click.option(
     "--size",
@@ -229,6 +249,8 @@ def main(size: str) -> None:
     on_recurring(min(int(size), 10))
     on_signups(min(int(size), 5))
     on_partners()
+    if int(size) >= 10:
+        on_users(1, 5)
     starts = (
         ("peers.python", "-c 'import mctlib; mctlib.open_log(\"demo\")'"),
         ("peers.python", "-c 'import pandas, seaborn, duckdb'"),

@@ -13,6 +13,7 @@ BENCH = ROOT / "outputs" / "bench"
 STEPS = ["signed_up", "profile_completed", "resume_uploaded", "job_saved", "interview_scheduled"]
 CONVERSION, CLICK = "subscription_started", "partner_clicked"
 NAMES = [*STEPS, CONVERSION, CLICK, *(f"viewed_{i:02d}" for i in range(13))]
+DEEDS = [f"did_{i:02d}" for i in range(20)]
 BESIDES = [*STEPS[:3], *NAMES[-11:]]  # what users of a log with recurring steps do besides the path
 SEGMENTS = ["creator", "job_board", "organic", "paid_search", "referral"]
 FIRST, DAYS, DAY_US = "TIMESTAMP '2025-01-06'", 180, 86_400_000_000
@@ -78,6 +79,31 @@ def signups(millions: str) -> Callable[[], None]:
         UNION ALL SELECT user_id, '{STEPS[1]}', done, NULL FROM users
             WHERE done < {FIRST} + INTERVAL {DAYS} DAY"""
     return lambda: _write(f"signups-{millions}", select)
+
+
+def signals(millions: str) -> Callable[[], None]:
+    """Make a log of so many million users who sign up and come back twice.
+
+    Each of DEEDS is done by one in four, a fifth converts, all after exponential waits.
+    """
+    later = f"began + to_microseconds((-ln(1 - uniform({{}}, 3)) * {{}} * {DAY_US})::BIGINT)"
+    each = "i * 32 + k"
+    parts = [
+        "SELECT i, channel, '" + STEPS[0] + "' AS event, began AS moment FROM users",
+        f"SELECT i, channel, {DEEDS}[1 + k], {later.format(each, 10)} FROM users, "
+        f"range({len(DEEDS)}) d(k) WHERE uniform({each}, 4) < 0.25",
+        f"SELECT i, channel, 'came_back', {later.format(each, 20)} FROM users, range(20, 22) d(k)",
+        f"SELECT i, channel, '{CONVERSION}', {later.format('i * 32 + 22', 30)} FROM users "
+        "WHERE uniform(i * 32 + 22, 4) < 0.2",
+    ]
+    select = f"""
+        WITH users AS (SELECT i, {SEGMENTS}[1 + pick(i, 5, 5)] AS channel,
+            {FIRST} + to_microseconds((uniform(i, 1) * {DAYS * DAY_US})::BIGINT) AS began
+            FROM range({millions}000000) t(i)),
+        rows AS ({" UNION ALL ".join(parts)})
+        SELECT 'user-' || i AS user_id, event, moment AS timestamp, channel FROM rows
+        WHERE moment < {FIRST} + INTERVAL {DAYS} DAY"""
+    return lambda: _write(f"signals-{millions}", select)
 
 
 def touches(partners: str) -> Callable[[], None]:

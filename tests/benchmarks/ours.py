@@ -16,11 +16,12 @@ from mctlib import (
     daily_metric,
     diagnose_funnel,
     open_log,
+    signal_value,
     time_to_activation,
 )
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import as_plan
-from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, SEGMENTS, STEPS
+from tests.benchmarks.data import AS_OF, BENCH, CONVERSION, DEEDS, SEGMENTS, STEPS
 
 
 def _credit(log: EventLog, rules: tuple[str, ...], windows: str) -> dict[str, float]:
@@ -60,6 +61,13 @@ QUESTIONS: dict[str, Callable[[EventLog], Any]] = {
     "activation": lambda log: _activation(log, "platform", STEPS[2]),
     "contrasts": lambda log: _activation(log, "channel", STEPS[1]),
     "audit": lambda log: audit_events(log, _plan(), as_of=AS_OF).verdicts["n_checked"].tolist(),
+    "signals": lambda log: (
+        signal_value(
+            log, DEEDS, CONVERSION, horizon="60d", as_of=AS_OF, start=STEPS[0], adjust="channel"
+        )
+        .signals["n_exposed"]
+        .tolist()
+    ),
     "metric": lambda log: int(
         daily_metric(log, Rate(STEPS[2], of=STEPS[0], window="14d"), as_of=AS_OF).table["n"].sum()
     ),

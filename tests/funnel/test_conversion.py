@@ -718,7 +718,7 @@ def test_plots_show_every_step_and_segment(product):
         and len(axes.get_yticks()) == 4
     )
     axes = plots.plot_funnel_segments(result.steps)
-    assert {t.get_text().split(" ")[0] for t in axes.get_yticklabels()} == {"web", "ios", "android"}
+    assert {t.get_text().split(" ")[0] for t in axes.get_yticklabels()} == {"web", "iOS", "Android"}
     plots.plot_funnel_segments(result.steps[result.steps["segment"] != "all"])
     axes = plots.plot_funnel_times(result.times)
     said = sorted(t.get_text()[3:] for t in axes.texts)

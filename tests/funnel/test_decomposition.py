@@ -144,7 +144,7 @@ def test_lost_events_are_put_back_by_hand():
     ) and "1 Feb to 7 Feb" in level.label
     assert told.value == pytest.approx(-12) and told.low < told.value < told.high < 0
     assert (told.label, told.note) == ("Hidden by lost iOS events", "50 % of \u201cb\u201d lost")
-    assert result.actions[0].text == "Mend iOS: it loses 50 % of \u201cb\u201d."
+    assert result.actions[0].text == "Mend the tracking of iOS: it loses 50 % of \u201cb\u201d."
     assert result.actions[0].state == "since about 2 February"
     assert result.tells["steps"] == "most at \u201cb\u201d: tracking \u22128.1 points"
 

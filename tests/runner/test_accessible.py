@@ -43,9 +43,10 @@ def test_words_and_lines_stand_out_from_their_paper_by_day_and_by_night():
     css = (TEMPLATES / "style.css.j2").read_text()
     blocks = re.findall(r":root \{[^}]*?(--bg:[^}]*)\}", css)
     assert len(blocks) == 3, "by day, by night, in print"
+    series = [style.NAMES[colour] for colour in style.PALETTE if colour != style.WARN]
     for block in blocks:
         tokens = dict(re.findall(r"--([a-z-]+):\s*(#[0-9a-f]+)", block))
-        for ink in ("ink", "quiet", "blue", "orange", "grey"):
+        for ink in ("ink", "quiet", "blue", "orange", "grey", *series):
             for paper in ("bg", "wash"):
                 assert contrast(tokens[ink], tokens[paper]) >= 4.5, (ink, paper, tokens)
         assert contrast(tokens["orange-mark"], tokens["bg"]) >= 3

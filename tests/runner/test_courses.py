@@ -70,6 +70,17 @@ def test_what_was_asked_otherwise_is_named():
     assert course_of(before, now=now).since.endswith("asked otherwise: change by and window")
 
 
+def test_a_period_told_in_weeks_moves_along_and_is_asked_alike():
+    before = run_of("2026-03-08", 20.2, parameters={"after": ["2026-02-01", "2026-02-28"]})
+    now = run_of("2026-03-15", 20.4, parameters={"after": ["2026-02-08", "2026-03-07"]})
+    assert course_of(before, now=now).since.endswith("asked otherwise: after")
+    for run in (before, now):
+        run.notebooks[0].asked = {"after": "last 4w"}
+    assert course_of(before, now=now).since == "20.2\u00a0% last run"
+    before.notebooks[0].asked = {"after": "last 8w"}
+    assert course_of(before, now=now).since.endswith("asked otherwise: after")
+
+
 def test_what_the_plan_means_otherwise_is_named():
     before, now = run_of("2026-03-08", 20.2), run_of("2026-03-15", 20.4)
     before.definitions = {"Hired": "hired within 7d", "Called": "called", "Gone": "gone"}

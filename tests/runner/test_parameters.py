@@ -425,8 +425,10 @@ def test_a_period_may_be_the_last_whole_weeks_whose_windows_have_closed(project,
     after, before, window, as_of = asked
     pack = pack_of("funnel", after=after, before=before, window=window)
     (project / "params/weekly.yaml").write_text(f'as_of: "2026-{as_of}"\n{pack}')
-    found = check_pack("params/weekly.yaml")[2][0].parameters
+    (report,) = check_pack("params/weekly.yaml")[2]
+    found = report.parameters
     assert found["after"] + found["before"] == [f"2026-{day}" for day in days.split()]
+    assert report.asked == {"after": after, "before": before}, "by which runs are compared"
 
 
 @pytest.mark.parametrize(

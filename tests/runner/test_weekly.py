@@ -129,7 +129,7 @@ def test_what_lost_android_events_hide_is_told_whatever_the_weeks_compared(week,
 
 
 def test_creators_activate_later(week, truth):
-    row = table(week, "activation", "contrasts").set_index("segment").loc["creator"]
+    row = table(week, "activation", "contrasts").set_index("segment").loc["Creator partners"]
     planted = truth["activation"].query("cohort == 'all'").set_index("segment")
     assert planted.loc["creator", "median_days"] > 3 * planted.loc["not creator", "median_days"]
     assert row["rmst_difference_days_ci_lower"] > 0

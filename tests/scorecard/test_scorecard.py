@@ -257,6 +257,47 @@ def test_an_alert_that_came_again_is_told_as_such():
     assert found.actions[0].state.replace("\u00a0", " ") == "open again since 27 July"
 
 
+@pytest.mark.parametrize(("day", "state"), [("2026-07-20", "open"), ("2026-07-30", "closed")])
+def test_what_closed_an_alert_does_not_close_it_when_it_comes_again(day, state):
+    """It came first on 25 May, was over on 15 June, and came again in the week of 27 July."""
+    shares = [*[0.5] * 20, 0.3, *[0.48] * 8, 0.3]
+    name = f"booked-fall-{MONDAY + 20 * WEEK:%Y-%m-%d}"
+    acts = [act("ack", "2026-06-01", name=name), act("close", day, name=name)]
+    found = scorecard_of(planted(shares), by=None, acts=pd.DataFrame(acts))
+    assert found.alerts["state"].tolist() == [state]
+    history = [(f"{row.day:%Y-%m-%d}", row.what) for row in found.history.itertuples()]
+    assert [what for _, what in history].count("recovered") == 1
+    assert set(history) == {
+        ("2026-05-25", "opened"),
+        ("2026-06-01", "acknowledged"),
+        ("2026-06-15", "recovered"),
+        ("2026-07-27", "open again"),
+        (day, "closed"),
+    }
+
+
+def test_the_end_of_a_snooze_is_in_the_history(fallen):
+    acts = pd.DataFrame([act("snooze", until="2026-05-20"), act("snooze", until="2026-06-30")])
+    history = scorecard_of(fallen, acts=acts).history
+    assert history[["day", "what"]].astype(str).values.tolist() == [
+        [LAST, "opened"],
+        [LAST, "snoozed"],
+        ["2026-05-20", "snooze over"],
+    ]
+
+
+def test_words_of_the_timeline_that_nobody_knows_are_said():
+    rows = timeline(
+        ("2026-01-08", "competitors", "instant booking", "booked, bookt"),
+        ("2026-01-09", "Release", "5.1", "visited"),
+    )
+    caveats = " ".join(scorecard_of(product(weeks=3, timeline=rows)).caveats)
+    assert "kind “competitors” is not known and only drawn; known are competitor, " in caveats
+    assert 'Did you mean "competitor"?' in caveats
+    assert 'names “bookt”, which no number is called. Did you mean "booked"?' in caveats
+    assert "Release" not in caveats and "visited" not in caveats
+
+
 def test_the_detectable_fall_stands_on_the_board(fallen):
     """0.4 of 600 and 12 weeks of them, a one-sided p of .005 and of .8: by hand some 16 %."""
     board = scorecard_of(fallen).board.set_index("number")
@@ -448,6 +489,21 @@ def test_the_demos_stories_are_told_to_whom_they_concern(demo_card):
     assert set(lost["role"]) == {truth["tracking_loss"]["told"]}
     assert set(lost["since"]) == {pd.Timestamp(truth["tracking_loss"]["released"])}
     assert set(alerts.index) == {rival.name, chat.name, *lost.index}, "nothing else in 60 weeks"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("story", ["competitor", "session_length", "tracking_loss"])
+def test_the_demos_stories_are_news_in_their_very_week(demo_log, story):
+    truth = demo.truth()[story]
+    began = pd.Timestamp(truth.get("change_at") or truth["released"])
+    found = weekly_scorecard(demo_log, as_of=f"{began + WEEK - pd.Timedelta('1D'):%Y-%m-%d}")
+    news = found.alerts[found.alerts["news"]]
+    assert set(news["since"]) == {began}
+    assert set(news["role"]) == {truth["told"]}
+    assert (news["n_controls"] > 0).all() == (story != "tracking_loss")
+    assert (
+        news["alert_id"].iloc[0].rpartition("-fall-" if story != "tracking_loss" else "-loss-")[1]
+    )
 
 
 def test_while_an_alert_is_open_a_number_is_held_against_the_level_before_the_alert(demo_card):

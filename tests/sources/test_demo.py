@@ -121,9 +121,9 @@ def test_tables_follow_the_contract(generated: dict[str, pd.DataFrame]) -> None:
 
 
 def test_files_hold_the_same_tables(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(tracked, "PIECE", 100)  # several pieces
-    made = demo.write(tmp_path / "demo", 400, seed=3)
-    for name, table in demo.generate(400, seed=3).items():
+    monkeypatch.setattr(tracked, "PIECE", 50)  # several pieces
+    made = demo.write(tmp_path / "demo", 200, seed=3)
+    for name, table in demo.generate(200, seed=3).items():
         both = pd.read_parquet(made[name]), table
         read, made_at_once = (f.astype(object).where(f.notna(), None).map(repr) for f in both)
         pd.testing.assert_frame_equal(read, made_at_once)
@@ -132,14 +132,14 @@ def test_files_hold_the_same_tables(tmp_path, monkeypatch) -> None:
 
 def test_same_seed_same_tables_other_seed_other_tables() -> None:
     one, two, other = (
-        demo.generate(400, seed=3),
-        demo.generate(400, seed=3),
-        demo.generate(400, seed=4),
+        demo.generate(200, seed=3),
+        demo.generate(200, seed=3),
+        demo.generate(200, seed=4),
     )
     for name, table in one.items():
         pd.testing.assert_frame_equal(table, two[name], check_exact=True)
     assert not one["events"].equals(other["events"])
-    assert repr(demo.truth(400, seed=3)) == repr(demo.truth(400, seed=3))
+    assert repr(demo.truth(200, seed=3)) == repr(demo.truth(200, seed=3))
 
 
 @pytest.mark.parametrize("users", [1, 30])

@@ -31,9 +31,7 @@ PIECES = st.sampled_from(
         b"1e99",
     ]
 ).map(lambda piece: bytes([piece]) if isinstance(piece, int) else piece)
-fuzzed = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzzed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read_or_refused(yaml, content):

@@ -8,6 +8,8 @@ from mctlib.eventlog.event_log import EventLog
 
 FIRST = pd.Timestamp("2026-01-01", tz="UTC")
 SILENCE = "2100-01-01"
+RECENT = {}  # logs by what they were made of
+MOST = 8
 
 
 def us(moment):
@@ -25,12 +27,21 @@ def frame_of(rows, *columns, unit=None, since=FIRST):
 
 
 def log_of(rows, *columns, unit=None, since=FIRST, observed_until=SILENCE, **tables):
-    """The same rows as a log; people, backend, timeline ... are frames.
+    """The same rows as a log, read only; people, backend, timeline ... are frames.
 
-    A few rows by hand say nothing of when collection ended: it went on, unless a test says so.
+    A few rows by hand say nothing of when collection ended: it went on, unless a test says so. A
+    test of many cases gets one log for all of them.
     """
-    frame = frame_of(rows, *columns, unit=unit, since=since)
-    return EventLog.from_frame(frame, observed_until=observed_until, **tables)
+    written = repr((rows, columns, unit, since, observed_until)) if not tables else ""
+    if not written or written not in RECENT:
+        frame = frame_of(rows, *columns, unit=unit, since=since)
+        log = EventLog.from_frame(frame, observed_until=observed_until, **tables)
+        if not written:
+            return log
+        while len(RECENT) >= MOST:
+            del RECENT[next(iter(RECENT))]
+        RECENT[written] = log
+    return RECENT[written]
 
 
 def pseudonym(user_id, salt=""):

@@ -38,6 +38,7 @@ class ArrayLog:
     name, currency = "arrays", ""
     accounts: list[str] = []
     day_resolution: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
 
     step = staticmethod(as_step)
     columns = staticmethod(as_columns)
@@ -55,7 +56,7 @@ class ArrayLog:
         self.first_event = frame["timestamp"].min()
 
     def table(self, name):
-        return pd.DataFrame(columns=["day", "amount", "partner_id", "channel"])
+        return pd.DataFrame(columns=["user", "day", "amount", "partner_id", "channel"])
 
     def missing_events(self, events):
         return []
@@ -106,7 +107,7 @@ def question_of(log, conversion, windows, as_of, start=None, competing=None):
     """The checked question about partner_id that `attribution_windows` asks, linear rule."""
     named = {"conversion": conversion, "start": start or ANY, "competing": competing}
     events = read_events(log, **named)
-    tags = read_tags(log, "partner_id", "partner_id", None, log.as_of(as_of))
+    tags = read_tags(log, "partner_id", "partner_id", log.as_of(as_of))
     touches = touch_steps(read_events(log, touches=ANY)["touches"], tags)
     zones = read_zones(log, events["conversion"], touches)
     lengths, rules = read_windows(windows, None), read_rules("linear")

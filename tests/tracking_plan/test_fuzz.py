@@ -26,9 +26,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 PIECES = st.sampled_from([*"[]{}:,-&*!|>'\"#%@`?", "\n", "  ", "\t", "\0", "<<: ", "!!int ", "~"])
-fuzzed = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzzed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read_or_refused(tmp_path, text):

@@ -71,8 +71,6 @@ YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
 NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
 # A day or a moment as a person may write it.
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?Z|[+-]\d{2}:?\d{2})?)?")
-# Of what stands in a timeline.
-KINDS = ("competitor", "release", "campaign", "outage", "intervention", "holiday")
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from mctlib.contract import KINDS, nearest
+from mctlib.contract import ENTRIES, nearest
 from mctlib.eventlog.ids import Ask, asking
 from mctlib.eventlog.sql import sql_name
 
@@ -48,7 +48,7 @@ def look_over(
         *_out_of_order(ask),
         *_late_sign_ups(ask, moments["last"]),
         *_unknown(ask, "backend", "event", events),
-        *_unknown(ask, "timeline", "lower(trim(kind))", KINDS),
+        *_unknown(ask, "timeline", "lower(trim(kind))", ENTRIES),
     ]
     for table, checks in ROWS.items():
         kinds = f"SELECT DISTINCT {SAME[table]} FROM store.{table}"

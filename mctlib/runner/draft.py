@@ -171,8 +171,9 @@ def _attribution(known: _Known, named: Mapping[str, Sequence[str]]) -> dict[str,
         for column, values in named.items()
         if not all(NOBODY.fullmatch(value.lower()) for value in values)
     ]
+    likely = (known.paid or known.path[-1:])[0]
     asked = {
-        "conversion": (known.paid or known.path[-1:])[0],
+        "conversion": next(filter(known.paid.__contains__, reversed(known.path)), likely),
         "start": known.path[:1],
         "competing": known.leaves,
         "windows": [f"{d}d" for d in (30, 7, 14, 60) if 3 * d <= known.days] or ["1d"],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mctlib.contract import KINDS
+from mctlib.contract import ENTRIES
 from mctlib.phrases import count, listed
 
 MOSTLY = 0.5  # share of empty rows from which on a column is named
@@ -78,7 +78,7 @@ def _checked(found: dict[str, Any]) -> str:
     if found["check"] == "unknown word":
         word = f"{json.dumps(found['column'], ensure_ascii=False)} ({count(n, 'row')})"
         if table == "timeline":
-            known = found["near"] or f" Known are {listed(KINDS)}."
+            known = found["near"] or f" Known are {listed(ENTRIES)}."
             return f"{table}: the kind {word} is not known.{known}"
         return f"{table}: the event {word} is none of the events'{found['near']}"
     return f"{table}, {n:,} of {n_rows:,} rows: {ABOUT[found['check']]}"

@@ -69,7 +69,7 @@ def test_a_kind_of_the_timeline_that_is_none_is_told():
     }
     assert [sentence for sentence in told(log.load) if "timeline" in sentence] == [
         'timeline: the kind "deploy" (1 row) is not known. Known are competitor, release,'
-        " campaign, outage, intervention and holiday.",
+        " campaign, intervention, outage, incident and holiday.",
         'timeline: the kind "realease" (1 row) is not known. Did you mean "release"?',
     ]
 

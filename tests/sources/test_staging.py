@@ -81,12 +81,12 @@ def test_regulated_values_never_pass(project):
         '"context":{"ip":"203.0.113.1","traits":{"firstName":"Ada","email":"ada@example.org",'
         '"ok":1}},"plan_name":"growth","linkedin_url":"https://linkedin.com/in/ada",'
         '"$set":{"name":{"first":"Ada"},"$email":"ada@example.org"},"url":"https://example.org/'
-        'x?m=ada%40example.org&y=1","tel":"ring \\u002b49 170 5555555"}\n'
+        'x?m=ada%40example.org&y=bo%2540example.org","tel":"ring \\u002b49 170 5555555"}\n'
     )
     (row,) = properties_of(project("events: {path: t.jsonl}", t__jsonl=line))
     assert row == (
         '{"context":{"traits":{"ok":1}},"plan_name":"growth","$set":{},"url":"https://example.org/'
-        'x?m=[e-mail removed]&y=1","tel":"ring [phone removed]"}'
+        'x?m=[e-mail removed]&y=[e-mail removed]","tel":"ring [phone removed]"}'
     )
 
 

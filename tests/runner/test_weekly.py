@@ -250,7 +250,7 @@ def test_the_first_screen_of_every_page_answers(week, tmp_path):
     for look, screen in zip(looks, [high for high in (800, 1024, 844) for _ in names]):
         most = 660 if look["name"] == "scorecard" else 420  # with its board in sight
         assert not look["wide"] and not look["scripts"] and look["words"] <= most, look
-        assert look["screens"] <= (4 if screen == 844 else 2.2), look
+        assert look["screens"] <= {800: 2.2, 1024: 3, 844: 4}[screen], look
         if look["name"] != "index":
             assert look["scale"] > 0.97, look
             assert look["tiles"] <= (360 if screen == 800 else screen), look

@@ -17,9 +17,9 @@ collect_ignore_glob = [
 
 
 def pytest_configure(config):
-    """Hypothesis tries 60 examples, 20 where `make test` leaves out what takes long."""
+    """Hypothesis tries 60 examples, 12 where `make test` leaves out what takes long."""
     settings.register_profile("all", max_examples=60, deadline=None)
-    settings.register_profile("quick", max_examples=20, deadline=None)
+    settings.register_profile("quick", max_examples=12, deadline=None)
     settings.load_profile("quick" if config.option.markexpr else "all")
 
 

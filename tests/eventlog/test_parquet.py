@@ -23,6 +23,7 @@ def folder(tmp_path_factory):
     return write_clean_demo(tmp_path_factory.mktemp("clean"))
 
 
+@pytest.mark.integration
 def test_every_analysis_gives_the_tables_of_the_store(folder, monkeypatch):
     """As the store gives them at once, read in place some thousand rows at a time."""
     expected = answers(stored(folder))

@@ -90,7 +90,8 @@ BAD_YAML = {
 
 @pytest.mark.parametrize(("yaml", "sentence"), BAD_YAML.values(), ids=BAD_YAML)
 def test_a_bad_yaml_gives_one_sentence_without_the_password(project, yaml, sentence):
-    assert refusal(open_log, project(yaml)) == sentence
+    there = "user_id,event,timestamp\nada,x,2026-01-05\n"
+    assert refusal(open_log, project(yaml, e__csv=there)) == sentence
 
 
 @pytest.mark.parametrize(

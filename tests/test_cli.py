@@ -217,6 +217,12 @@ main(["load", "tiny", "--fresh"], prog_name="mctlib")
 """
 
 
+def default_signals():
+    """As in a terminal: a shell in the background, or nohup, has a child ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_load_that_is_stopped_leaves_nothing_behind(project, stop):
     stopped = subprocess.run(
@@ -224,7 +230,7 @@ def test_a_load_that_is_stopped_leaves_nothing_behind(project, stop):
         capture_output=True,
         text=True,
         timeout=120,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=default_signals,
     )
     assert (stopped.returncode, stopped.stdout) == (130, "")
     assert stopped.stderr == "Stopped; nothing was published.\n"

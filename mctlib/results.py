@@ -240,6 +240,8 @@ class Page:
                 told += [(each, known) for known in shown]
         self._told[name] = told
         columns = [each.column for each in groups]
+        if sum(column in frame for column in columns) > 1:  # small ones where two keys meet
+            masked |= suppress(frame, min_users=min_users)[1]
         return _emptied(frame, masked, [c for c in frame if c in columns or _is_key(frame, c)])
 
     def _safe(self, name: str, groups: Groups, here: list[str], min_users: int) -> list[str]:

@@ -27,6 +27,8 @@ def signals(n: int) -> list[Row]:
         truth = f"{where}, ratio 2 of the cause"
         rows.append(at_least("the causal signal is first", truth, first, 0.95))
         rows.append(at_least("the causal signal is called one", truth, called, 0.95))
+        held = np.array([_holds(table.loc["cause"], 2.0) for table in tables])
+        rows.append(coverage("ratio among like users", truth, held))
         for name in (*NULLS, "asked"):
             named = np.array([table.loc[name, "verdict"] == "signal" for table in tables])
             naive = np.mean([table.loc[name, "naive_risk_ratio_ci_lower"] > 1 for table in tables])

@@ -177,6 +177,17 @@ def test_the_table_before_takes_part():
     assert not page.publish("buyers", rows_of("paid", "others"), other_users)[1].any()
 
 
+def test_few_where_two_keys_meet_are_hidden():
+    """5 of b in the second week; each channel and each week has hundreds."""
+    cells = {("a", "1"): 345, ("a", "2"): 55, ("b", "1"): 295, ("b", "2"): 5}
+    frame = pd.DataFrame([(*cell, n) for cell, n in cells.items()])
+    frame.columns = ["segment", "cohort", "n_entered"]
+    keys = groups_of({"a": 400, "b": 300})
+    keys += groups_of({"1": 640, "2": 60}, key="week", column="cohort")
+    masked = Page().publish("cells", frame, keys)[1]
+    assert masked.iloc[3] and masked.sum() > 1, "its neighbour's number would tell it"
+
+
 def test_a_table_that_is_shown_again_is_not_held_against_itself():
     page = Page()
     page.publish("segments", rows_of("organic", "others"), groups_of(CHANNELS, JOINED))

@@ -306,6 +306,8 @@ def notify(variable: str, url: str, title: str, body: str, files: list[Path]) ->
     sender = apprise.Apprise()
     if not sender.add(url):
         raise Undelivered(f"{variable} holds no address that apprise knows")
+    if (n := sum(map(len, sender))) > 1:  # one would get it again while another is refused
+        raise Undelivered(f"{variable} names {n} recipients; give each a variable of its own")
     attached = [str(path) for path in files] or None
     form = apprise.NotifyFormat.HTML
     sent: list[Any] = []

@@ -164,9 +164,15 @@ def test(pack: Path, role: str) -> None:
 def look(pack: Path, fail_on: tuple[str, ...]) -> None:
     """Look at the last seven days of a PACK's dataset: only large falls, every day."""
     from mctlib.alerts.sending import look_today
-    from mctlib.runner.pack import check_pack
+    from mctlib.contract import ParameterError
+    from mctlib.runner.pack import check_pack, newer
 
     checked, log, reports = check_pack(pack)
+    if newest := newer(checked, log):
+        raise ParameterError(
+            f"{pack}: as_of is {checked.as_of}, and the data go on to {newest}; a daily look is of "
+            "the newest day: leave as_of out, or write latest."
+        )
     by = next((r.parameters.get("by") for r in reports if "scorecard" in r.notebook), "channel")
     asked: dict[str, Any] = {"targets": checked.alerts, "base_url": checked.base_url}
     found, done = look_today(log, as_of=checked.as_of, by=by or None, pack=pack.stem, **asked)

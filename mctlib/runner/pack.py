@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from mctlib.audit.delays import read_delays
 from mctlib.contract import Mistakes, ParameterError, as_timestamp, as_window, nearest
@@ -83,6 +83,7 @@ class Pack(BaseModel):
     alerts: dict[str, str] = {}
     base_url: str = ""
     deliver: list[Mailing] = []
+    _wished: str = PrivateAttr("latest")  # `as_of` as it was asked for
 
 
 class _Planned(NamedTuple):
@@ -149,7 +150,8 @@ def check_pack(path: str | Path, as_of: str | None = None) -> tuple[Pack, EventL
     with unread.noted():
         log = sources.open_log(pack.dataset, verify=True)
         with mistakes.noted():
-            pack.as_of = _resolve(path, as_of or pack.as_of, log)
+            pack._wished = as_of or pack.as_of
+            pack.as_of = _resolve(path, pack._wished, log)
         mistakes += _wrong_targets(path, pack, log)
     own = {key: Given(shown(path), getattr(pack, key)) for key in OF_THE_PACK}
     reports = []
@@ -274,6 +276,12 @@ def _resolve(path: Path, as_of: str, log: EventLog) -> str:
             f"{shown(path)}: as_of {as_of} lies outside the data, which run from {run}."
         )
     return as_of
+
+
+def newer(pack: Pack, log: EventLog) -> str:
+    """The newest day that a pack could be of, "" where it is of that: of others nothing is sent."""
+    newest = resolved("settled" if pack._wished == "settled" else "latest", log)
+    return newest if as_timestamp(pack.as_of) < as_timestamp(newest) else ""
 
 
 def resolved(as_of: str, log: EventLog) -> str:

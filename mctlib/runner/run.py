@@ -18,7 +18,7 @@ import pandas as pd
 from mctlib.contract import ParameterError, as_timestamp
 from mctlib.eventlog.event_log import EventLog
 from mctlib.runner import execute, publish
-from mctlib.runner.pack import Pack, check_pack, resolved, scorecard_of
+from mctlib.runner.pack import Pack, check_pack, newer, scorecard_of
 from mctlib.runner.record import Report, RunRecord
 from mctlib.sources.project import project_root, shown
 from mctlib.sources.snapshot import HANDED, handing
@@ -112,8 +112,7 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
     found = next((r for r in record.notebooks if r.name == name and r.status == "good"), None)
     if not (found or pack.deliver):
         return
-    newest = resolved("settled" if pack.as_of == "settled" else "latest", log)
-    if as_timestamp(record.as_of) < as_timestamp(newest):
+    if newest := newer(pack, log):
         if pack.alerts or pack.deliver:
             record.notes.append(f"Nothing is sent of {record.as_of}: the data go on to {newest}.")
         return

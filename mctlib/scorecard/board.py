@@ -216,7 +216,10 @@ def lifecycle(weeks: Weeks) -> pd.DataFrame:
 def reasons(
     surveys: pd.DataFrame, alerts: pd.DataFrame, meters: Meters, until: pd.Timestamp
 ) -> pd.DataFrame:
-    """Why users say no, in the four weeks from an alert's first on: alert_id, reason, counts."""
+    """Why users say no, in the four weeks from an alert's first on: alert_id, reason, their counts.
+
+    Who says one thing several times is counted once.
+    """
     rows = []
     micros = meters.plan.micro_conversions
     owned = {meter.name: meter.micro for meter in meters.all}
@@ -228,10 +231,10 @@ def reasons(
         mine = when.between(alert["since"], end, inclusive="left")
         said = surveys[mine & surveys["micro_conversion"].isin({question, micro} - {""})]
         no = said[said["answer"].astype(str).str.lower().isin(["no", "false", "0"])]
-        told = no["reason"].dropna()
-        for reason, n in told.value_counts().items():
+        told = no.dropna(subset=["reason"]).drop_duplicates(["user", "reason"])
+        for reason, n in told["reason"].value_counts().items():
             row = {"alert_id": alert["alert_id"], "reason": str(reason)}
-            rows.append(row | {"n_answers": int(n), "n_no": len(no)})
+            rows.append(row | {"n_answers": int(n), "n_no": no["user"].nunique()})
     return pd.DataFrame(rows, columns=["alert_id", "reason", "n_answers", "n_no"])
 
 

@@ -133,9 +133,13 @@ def _same(one: Step, other: Step) -> bool:
 
 
 def _of_metric(plan: Plan, name: str, metric: Metric, words: Mapping[str, Step]) -> Meter:
-    of = as_step(metric.of, "event", words)
-    micro = next((n for n in plan.micro_conversions if _same(words[n], of)), "")
-    each = plan.micro_conversions.get(micro)
+    """A metric; what it leaves open is as its micro-conversion has it, filtered or not."""
+    of, micros = as_step(metric.of, "event", words), plan.micro_conversions
+    of_event = [name for name in micros if words[name].names == of.names]
+    same = [name for name in of_event if _same(words[name], of)]
+    micro = next(iter([*same, *of_event]), "")
+    each = micros.get(micro)
+    own = metric.model_fields_set
     return Meter(
         name=name,
         label=metric.label or in_words(name),
@@ -144,8 +148,8 @@ def _of_metric(plan: Plan, name: str, metric: Metric, words: Mapping[str, Step])
         per=as_step(metric.per, "event", words) if metric.per not in ("", "active") else None,
         number=metric.property,
         micro=micro,
-        bad=metric.bad,
-        threshold=metric.threshold,
+        bad=each.bad if each and "bad" not in own else metric.bad,
+        threshold=each.threshold if each and "threshold" not in own else metric.threshold,
         key=metric.alert,
         **_whose(each),
     )

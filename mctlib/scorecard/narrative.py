@@ -71,6 +71,8 @@ def reason(alert: dict[str, Any], facts: Told) -> str:
     if not ask or mine.empty or mine["n_answers"].max() < MIN_USERS:
         return f"Ask users now, in a short survey: {ask}" if ask else ""
     top = mine.iloc[0]
+    if 0 < top["n_no"] - top["n_answers"] < MIN_USERS:
+        return ""
     return f"Users say “{top['reason']}”, {top['n_answers']} of {top['n_no']} who said no."
 
 

@@ -131,7 +131,7 @@ def compare_definitions(
     if mark >= asked.before:
         raise ParameterError(
             f"horizon: the outcome must have time after the landmark of {window(mark)}; it ends "
-            f"after {window(asked.until)}."
+            f"after {window(asked.until)}. Where {term} is not asked about it may be as short."
         )
     within = [min(m.within, mark) for m in meanings]
     group = Group(mark, tuple(range(len(meanings))), own=1 << len(meanings))

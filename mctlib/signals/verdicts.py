@@ -45,7 +45,7 @@ def judge(table: pd.DataFrame, wanted: pd.Series, alike: pd.Series) -> pd.DataFr
         [SIGNAL, HARMFUL, VANITY],
         UNKNOWN,
     )
-    verdict = np.where(clear & (most_gain < 0), VANITY, verdict)
+    verdict = np.where(good & (most_gain < 0), VANITY, verdict)  # turns round for later users
     return table.assign(
         qvalue=q,
         naive_only=looks & ~good,

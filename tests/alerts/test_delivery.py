@@ -368,6 +368,14 @@ def test_a_mail_server_that_refuses_is_no_delivery(post, monkeypatch):
     assert (len(received), done.n_undelivered) == (0, 1)
 
 
+def test_an_address_of_two_is_refused_since_one_may_hear_it_again(post, monkeypatch):
+    with mail_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address.replace("to=ann@b.co", "to=ann@b.co,bo@b.co"))
+        done = deliver(post, table(), REASONS)
+    assert (len(received), done.n_undelivered) == (0, 1)
+    assert "names 2 recipients" in done.notes[0]
+
+
 def test_a_file_among_the_held_that_is_none_is_left(post, monkeypatch):
     post.held.mkdir(parents=True)
     (post.held / f"tiny.{WEEK}.{ROLE}.1.json").write_text("{")

@@ -198,6 +198,10 @@ def test_settled_is_the_last_day_that_has_arrived(wait, day):
     events = events[events["received_at"] <= at.max()]
     log = EventLog.from_frame(events.drop(columns=["received_at"] * (wait is None)))
     assert pack.resolved("latest", log) == "2026-03-01" and pack.resolved("settled", log) == day
+    for wished, newest in (("settled", ""), ("latest", "2026-03-01" if day < "2026-03-01" else "")):
+        asked = pack.Pack(dataset="x", as_of=day, notebooks={"funnel": {}})
+        asked._wished = wished
+        assert pack.newer(asked, log) == newest, "a pack of settled days is of the newest of them"
     assert pack.resolved("2026-01-05", log) == "2026-01-05"
 
 

@@ -108,6 +108,28 @@ def test_at_most_twelve_totals_alert_and_it_is_said():
     assert [meter.name for meter in found.watched] == ["e7"]
 
 
+def test_what_a_metric_leaves_open_is_as_its_micro_conversion_has_it():
+    days = pd.to_datetime(["2026-01-05", "2026-01-25"], utc=True)
+    log = EventLog.from_frame(
+        pd.DataFrame({"user_id": "u", "event": "a", "timestamp": days, "platform": "web"})
+    )
+    limits = {"warn": 0.3, "severe": 0.5}
+    rate = {"kind": "rate", "of": "a", "per": "active"}
+    plan = {
+        "active": ["a"],
+        "micro_conversions": {"a": {"owner": "ops", "bad": "both", "threshold": limits}},
+        "metrics": {
+            "share": rate,
+            "of_web": rate | {"of": {"event": "a", "where": {"platform": "web"}}},
+            "own": rate | {"bad": "up", "threshold": {"warn": 0.2, "severe": 0.3}},
+        },
+    }
+    found = {m.name: m for m in meters_of(log, as_plan(plan, "plan")).all}
+    told = {name: (m.micro, m.owner, m.bad, m.threshold.warn) for name, m in found.items()}
+    of_a = ("a", "ops", "both", 0.3)
+    assert told == {"share": of_a, "of_web": of_a, "own": ("a", "ops", "up", 0.2)}
+
+
 # -------------------------------------------------------------------------------- cause and person
 
 
@@ -323,6 +345,16 @@ def test_users_reasons_stand_beside_the_fall():
         ["no time", 12, 30],
     ]
     assert any("Users say “too slow”, 18 of 30" in sentence for sentence in found.details)
+
+
+def test_who_says_a_reason_twice_counts_once_and_few_others_are_not_given_away():
+    said = pd.DataFrame({"reason": ["too slow"] * 12 + ["no time"] * 9 + ["too slow"] * 18})
+    said["user_id"] = ["u0"] * 12 + [f"u{i}" for i in range(1, 28)]
+    said = said.assign(submitted_at="2026-05-20", micro_conversion="booked", answer="no")
+    found = scorecard_of(product(fall=0.3, surveys=said))
+    counts = found.reasons.set_index("reason")[["n_answers", "n_no"]]
+    assert counts.loc["too slow"].tolist() == [19, 28]  # u0 among them
+    assert not any("Users say" in sentence for sentence in found.details), "the 9 others"
 
 
 # ------------------------------------------------------------------------------- acts and answers

@@ -7,6 +7,7 @@ import statsmodels.api as sm
 
 from mctlib import plots, signal_value
 from mctlib.contract import ParameterError
+from mctlib.signals.verdicts import judge
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import FIRST, log_of, people_of
@@ -28,6 +29,9 @@ def group(name, users, day):
 
 def row(result, signal="tip"):
     return result.signals.set_index("signal").loc[signal]
+
+
+PLAIN = ("naive_", "landmark_")
 
 
 def test_the_landmark_itself_still_counts_and_later_does_not():
@@ -329,6 +333,21 @@ def test_the_demo_tells_its_truth(demo_log):
     assert table.loc["E-mail clicked", "verdict"] == "vanity"
     assert table.loc["Job saved", "landmark_risk_ratio"] > 1.2  # the plan confounds it
     assert table.loc["Help desk contacted", "verdict"] == "harmful"
+
+
+@pytest.mark.parametrize(("side", "verdict"), [(1, "vanity"), (-1, "not enough data")])
+def test_what_turns_round_for_later_users_is_no_harm(side, verdict):
+    """A clear ratio of 2, or 1/2, and a prediction that is worse for later users by knowing it."""
+    row = {"pvalue": 1e-6, "without_use_rate": 0.0}
+    for name, low, value, high in (
+        ("risk_difference", 0.05 * side, 0.1 * side, 0.15 * side),
+        *((f"{each}risk_ratio", 1.8**side, 2.0**side, 2.2**side) for each in ("", *PLAIN)),
+        ("out_of_time_gain", -0.03, -0.02, -0.01),
+    ):
+        low, high = sorted((low, high))
+        row |= {name: value, f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+    yes = pd.Series([True])
+    assert judge(pd.DataFrame([row]), yes, yes)["verdict"].tolist() == [verdict]
 
 
 def test_bone_marrow_transplants():

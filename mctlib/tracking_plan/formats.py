@@ -81,7 +81,7 @@ def _segment(path: Path, format: str, whole: Any, rules: list[Any]) -> Imported:
     """Rules of tracked events; of several versions of one the last, the others are kept."""
     found = Imported(format)
     names = ("key", "name")
-    for rule in sorted(rules, key=lambda rule: float(rule.get("version") or 0)):
+    for rule in sorted(rules, key=_version):
         name = next((rule[key] for key in names if rule.get(key)), "")
         kind = rule.get("type", "TRACK")
         if kind != "TRACK" or not name:
@@ -92,8 +92,8 @@ def _segment(path: Path, format: str, whole: Any, rules: list[Any]) -> Imported:
             raise DataError(f'{path}: the schema of "{name}" is no JSON object.')
         earlier = found.micro_conversions.pop(name, None)
         ((_, said),) = _of_schema(found, _unwrapped(found, schema), name)
-        if rule.get("description"):
-            said["description"] = rule["description"]
+        for text in filter(None, (rule.get("description"), said.pop("description", None))):
+            found.put(said, "description", text)
         if rule.get("version"):
             said["version"] = str(rule["version"])
         for key in rule.keys() - {*names, "type", "jsonSchema", "rules", "description", "version"}:
@@ -101,9 +101,22 @@ def _segment(path: Path, format: str, whole: Any, rules: list[Any]) -> Imported:
         if earlier:
             found.keep(said, f"version {earlier.get('version', 'before')}", earlier)
         found.micro_conversions[name] = said
-    for key in whole.keys() - {"rules"} if isinstance(whole, dict) else ():
-        found.keep(None, key, whole[key])
+    _keep_beside(found, whole, "rules")
     return found
+
+
+def _keep_beside(found: Imported, whole: Any, taken: str) -> None:
+    """What stands beside the rules, which lie under "rules", or under "events" of that."""
+    for key, value in whole.items() if isinstance(whole, dict) else ():
+        if key != taken:
+            found.keep(None, key, value)
+        elif isinstance(value, dict):
+            _keep_beside(found, value, "events")
+
+
+def _version(rule: Content) -> list[int]:
+    """By which rules of one event follow each other, however versions are written."""
+    return [int(part) for part in re.findall(r"\d+", str(rule.get("version") or 0))]
 
 
 def _unwrapped(found: Imported, schema: Content) -> Content:
@@ -115,8 +128,11 @@ def _unwrapped(found: Imported, schema: Content) -> Content:
     inner = dict(outer["properties"])
     beside = {key: value for key, value in schema.items() if key not in ("properties", "required")}
     for key in message - {"properties"}:
-        if isinstance(outer.get(key), dict) and outer[key].get("properties"):
-            beside[key] = outer[key]
+        part = outer.get(key)
+        if isinstance(part, dict) and any(part[word] for word in part.keys() - {"type"}):
+            beside[key] = part
+    for key in (beside.keys() & inner.keys()) - {"$schema", "type", "title"}:
+        beside[f"{key} of the message"] = beside[key]
     return beside | inner
 
 
@@ -142,6 +158,7 @@ def _lexicon(entries: list[Content]) -> Imported:
         rest = {key: entry[key] for key in entry.keys() - {"entityType", "name", "schemaJson"}}
         for key, value in {**own, **metadata, **rest}.items():
             found.keep(said, key, value)
+        found.keep(said, "another entry", found.micro_conversions.get(name))
         found.micro_conversions[name] = said
     return found
 
@@ -192,12 +209,14 @@ def _property(found: Imported, schema: Any, name: str, required: Any) -> Content
     said |= {"required": schema["x-required"]} if "x-required" in schema else {}
     types = schema.get("type", [])
     types = types if isinstance(types, list) else [types]
-    if set(types) <= set(get_args(Type)):
+    if all(each in get_args(Type) for each in types):
         said |= {"type": types} if types else {}
     else:
         found.keep(said, "type as written", schema["type"])
     if "const" in schema or schema.get("enum"):
         said["enum"] = schema.get("enum") or [schema["const"]]
+        if "const" in schema and said["enum"] != [schema["const"]]:
+            found.keep(said, "const", schema["const"])
     if schema.get("description"):
         said["description"] = schema["description"]
     for key in schema.keys() - {"type", "enum", "const", "description", "x-required"}:

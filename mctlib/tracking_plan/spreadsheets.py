@@ -59,7 +59,9 @@ def read_rows(shown: str, text: str) -> Imported:
     table = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
     if len(table) < 2:
         raise DataError(f"{shown} holds no rows below a header.")
-    headers = [header.strip() or f"column {i}" for i, header in enumerate(table[0], 1)]
+    longest = max(map(len, table))
+    written = [*table[0], *[""] * (longest - len(table[0]))]  # rows may go on beyond the header
+    headers = [header.strip() or f"column {i}" for i, header in enumerate(written, 1)]
     twice = [header for header in headers if headers.count(header) > 1]
     if twice:
         raise DataError(f'{shown} has two columns "{twice[0]}"; rename one.')
@@ -95,8 +97,11 @@ def _own(shown: str, rows: list[dict[str, str]], headers: list[str]) -> Imported
             place = said.setdefault("properties", {}).setdefault(key, {})
             for f, value in given.items():
                 found.put(place, f, value)
-        for f in cell.keys() - {"property", *OF_PROPERTY}:
-            _take(found, said, f, cell[f])
+        for f in cell.keys() - {"property"}:
+            if f not in OF_PROPERTY:
+                _take(found, said, f, cell[f])
+            elif not properties:
+                found.keep(said, found.columns[f], cell[f])
         for header in headers:
             if header not in taken:
                 found.keep(place, header, row.get(header))
@@ -177,12 +182,14 @@ def _take(found: Imported, said: Content, f: str, written: str) -> None:
     """A cell into its field; what the field does not know is kept as it was written."""
     value: Any = written
     if f == "platforms":
-        value = [platform_of(part) for part in split(written)]
+        value = [platform_of(part) for part in split(written.replace("/", ","))]
     elif f == "implies":
         value = split(written)
     elif f == "priority":
         number = re.fullmatch(r"[Pp]?(\d+)", written)
         value = max(int(number[1]), 1) if number else None
+        if number and value != int(number[1]):
+            found.keep(said, found.columns.get(f, f), written)
     elif f == "outcome":
         value = written.lower()
     try:

@@ -245,3 +245,39 @@ def test_a_file_that_is_no_plan_gets_one_sentence(tmp_path, name, content, sente
         read_file(tmp_path / name)
     assert sentence in str(error.value) and name in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def read(folder, content, name="plan.json"):
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_file(path)
+
+
+def test_nothing_of_segments_plan_is_dropped(tmp_path):
+    schema = {"type": "object", "properties": {"n": {"type": {"x": 1}, "enum": [1], "const": 2}}}
+    rule = {"type": "TRACK", "key": "a", "jsonSchema": schema | {"description": "its schema's"}}
+    rules = [rule | {"version": v, "description": v} for v in ("1.10.0", "1.9.0")]
+    found = read(tmp_path, {"data": {"rules": rules}})
+    said = found.micro_conversions["a"]
+    assert (
+        said["description"] == "1.10.0" and said["other"]["another description"] == "its schema's"
+    )
+    assert said["other"]["version 1.9.0"]["description"] == "1.9.0"
+    kept = said["properties"]["n"]["other"]
+    assert kept["type as written"] == {"x": 1} and kept["const"] == 2
+    config = {"rules": {"events": [{"name": "a", "rules": {}}], "global": {"g": 1}}, "name": "p"}
+    assert read(tmp_path, config).other == {"global": {"g": 1}, "name": "p"}
+
+
+def test_nothing_of_mixpanels_or_of_a_spreadsheet_is_dropped(tmp_path):
+    entry = {"entityType": "event", "name": "a"}
+    twice = [entry | {"schemaJson": {"description": text}} for text in ("first", "second")]
+    said = read(tmp_path, twice).micro_conversions["a"]
+    assert (said["description"], said["other"]["another entry"]["description"]) == (
+        "second",
+        "first",
+    )
+    sheet = "event,type,platforms,priority\na,track,Web / iOS,P0,more\n"
+    found = read(tmp_path, sheet, "plan.csv").micro_conversions["a"]
+    assert (found["platforms"], found["priority"]) == (["web", "ios"], 1)
+    assert found["other"] == {"type": "track", "priority": "P0", "column 5": "more"}

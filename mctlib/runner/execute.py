@@ -5,6 +5,7 @@ A working directory and an environment belong to a process, so each notebook has
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import multiprocessing
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 from pydantic import TypeAdapter
 
 from mctlib.headlines import Action, Headline
@@ -145,6 +147,15 @@ def _execute(report: Report, place: Place, bar: int | None) -> tuple[float, str 
     if error and full:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return time.perf_counter() - started, error and _one_line(error)
+
+
+def end_kernels(folder: Path) -> None:
+    """End those that a stopped run leaves: one that just starts would write into its folder."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(part.startswith(f"{folder}{os.sep}") for part in process.cmdline()):
+                process.kill()
+                process.wait(5)
 
 
 def _one_line(text: str) -> str:

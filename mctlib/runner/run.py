@@ -99,6 +99,7 @@ def run_pack(
                 publish.write_pages(record, folder, home)
                 record = publish.publish(record, folder, home, pack.keep)
         finally:
+            execute.end_kernels(folder)
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 publish.remove_leftovers(home)

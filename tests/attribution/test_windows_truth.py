@@ -97,7 +97,7 @@ def test_with_few_accounts_intervals_and_what_rests_on_them_are_refused():
         seed=1,
     )
     spend = pd.DataFrame(
-        {"partner_id": ["slow", "fast", "null"], "day": pd.Timestamp("2026-04-01"), "amount": 500.0}
+        {"partner_id": ["slow", "fast", "idle"], "day": pd.Timestamp("2026-04-01"), "amount": 500.0}
     )
     people = pd.DataFrame({"user_id": frame["user_id"].unique()}).astype(str)
 

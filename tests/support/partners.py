@@ -148,7 +148,7 @@ def simulated(seed, users=2500, days=180, null_rate=0.01):
     for name, per_day, chance, median in (
         ("slow", 0.004, 0.25, 14.0),
         ("fast", 0.004, 0.2, 3.0),
-        ("null", null_rate, 0.0, 1.0),
+        ("idle", null_rate, 0.0, 1.0),
     ):
         who = np.repeat(np.arange(users), rng.poisson(per_day * (days - start)))
         at = rng.uniform(start[who], days)

@@ -14,8 +14,7 @@ import pandas as pd
 
 from mctlib.headlines import TIGHT, named
 from mctlib.phrases import called
-from mctlib.results import MIN_USERS
-from mctlib.scorecard.narrative_first import moved, question, standing
+from mctlib.scorecard.narrative_first import moved, question, standing, top_reason
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
 TEAMS_BYTES = 27_000  # of 28 KB that are taken
@@ -107,16 +106,11 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     facts = [("Tracking", _tracking(alert))] if alert["metric"] != "everything" else []
     if alert["coincides"]:
         facts.append(("Coincides with", f"{alert['coincides']}{_study(alert)}"))
-    said = reasons[reasons["alert_id"] == alert["alert_id"]]
-    top = next(iter(said.to_dict("records")), {"n_answers": 0, "n_no": 0})
-    others = top["n_no"] - top["n_answers"]
     if alert["cause"] == "mix":
         size = f"{100 * alert['mix_change']:+.0f}{TIGHT}%"
         facts.append(("Mix", f"who the users are would alone have made {size}"))
-    if top["n_answers"] >= MIN_USERS and (others == 0 or others >= MIN_USERS):
-        facts.append(
-            ("Users say", f"“{top['reason']}”, {top['n_answers']:.0f} of {top['n_no']:.0f}")
-        )
+    if said := top_reason(reasons, alert["alert_id"]):
+        facts.append(("Users say", said))
     elif ask := question(alert):
         facts.append(("Ask users", ask))
     facts.append(("Who", str(alert["who"])))

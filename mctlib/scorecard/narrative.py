@@ -9,7 +9,6 @@ import pandas as pd
 
 from mctlib.headlines import day, named
 from mctlib.phrases import called, count, listed, nought
-from mctlib.results import MIN_USERS
 from mctlib.scorecard.narrative_first import (
     MINUS,
     YEAR_WEEKS,
@@ -19,6 +18,7 @@ from mctlib.scorecard.narrative_first import (
     lived,
     moved,
     question,
+    top_reason,
 )
 
 RULE = (
@@ -66,14 +66,10 @@ def _alert(alert: dict[str, Any], facts: Told) -> str:
 
 def reason(alert: dict[str, Any], facts: Told) -> str:
     """What users say about it, or what to ask them."""
-    mine = facts.reasons[facts.reasons["alert_id"] == alert["alert_id"]]
     ask = question(alert)
-    if not ask or mine.empty or mine["n_answers"].max() < MIN_USERS:
-        return f"Ask users now, in a short survey: {ask}" if ask else ""
-    top = mine.iloc[0]
-    if 0 < top["n_no"] - top["n_answers"] < MIN_USERS:
-        return ""
-    return f"Users say “{top['reason']}”, {top['n_answers']} of {top['n_no']} who said no."
+    if ask and (said := top_reason(facts.reasons, alert["alert_id"])):
+        return f"Users say {said} who said no."
+    return f"Ask users now, in a short survey: {ask}" if ask else ""
 
 
 def _inhibited(facts: Told) -> list[str]:

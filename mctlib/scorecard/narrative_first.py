@@ -115,6 +115,18 @@ def question(alert: dict[str, Any]) -> str:
     return f"what changed for you with {named(alert['label'])}?"
 
 
+def top_reason(reasons: pd.DataFrame, alert_id: str) -> str:
+    """What most users say about an alert: "“too slow”, 18 of 30"; "" where it may not be told.
+
+    Ten users say so at least, and as many, or none, who said no do not.
+    """
+    for row in reasons[reasons["alert_id"] == alert_id].head(1).to_dict("records"):
+        others = row["n_no"] - row["n_answers"]
+        if row["n_answers"] >= MIN_USERS and (others == 0 or others >= MIN_USERS):
+            return f"“{row['reason']}”, {row['n_answers']:.0f} of {row['n_no']:.0f}"
+    return ""
+
+
 def where(alert: dict[str, Any]) -> str:
     """Of lost tracking, on which platform."""
     platform = alert["platform"]
@@ -253,7 +265,7 @@ def _tells(facts: Told) -> dict[str, str]:
     n = len(facts.waiting)
     totals = facts.kpis[facts.kpis["segment"] == "all"]
     fell = totals["rel_change_ci_upper"] < 0
-    asked = set(facts.reasons.loc[facts.reasons["n_answers"] >= MIN_USERS, "alert_id"])
+    asked = {each for each in facts.reasons["alert_id"] if top_reason(facts.reasons, each)}
     ask = [question(alert) for alert in facts.waiting if alert["alert_id"] not in asked]
     ask = [f"; ask now: {text}" for text in ask if text][:1]
     drifts = [m.label for m in facts.meters.all if m.name in set(facts.drift["metric"])]

@@ -37,6 +37,7 @@ PEOPLE = {
     "consent": "boolean",
 }
 SPEND = {"day": "date", "amount": "numeric(9,2)", "channel": "text"}
+MANUAL = {"user_id": "text", "partner_id": "text", "day": "date"}
 STEPS = ["signed_up", "profile_completed", "interview_scheduled"]
 
 
@@ -82,6 +83,10 @@ def both(server, project):
         }
         for i in range(300)
     ]
+    manual = [
+        {"user_id": f"u{i}", "partner_id": "coach", "day": f"2026-01-{i % 28 + 1:02d}"}
+        for i in range(0, 300, 50)
+    ]
     spend = [
         {"day": f"2026-01-{day:02d}", "amount": f"{day}.10", "channel": "creator"}
         for day in range(1, 29)
@@ -90,6 +95,7 @@ def both(server, project):
         "events": (rows_of_a_product(), EVENTS),
         "people": (people, PEOPLE),
         "spend": (spend, SPEND),
+        "manual": (manual, MANUAL),
     }
     by_file, by_query = [], []
     for table, (rows, types) in tables.items():
@@ -113,7 +119,7 @@ def both(server, project):
 def test_a_query_gives_the_same_store_as_a_file_cell_by_cell(both):
     by_file, by_query = map(open_log, both)
     one, other = (stored(store_of(name)) for name in both)
-    assert one.keys() == other.keys() >= {"events", "people", "spend", "users"}
+    assert one.keys() == other.keys() >= {"events", "people", "spend", "manual", "users"}
     for table in one.keys() - {"load"}:
         pd.testing.assert_frame_equal(one[table], other[table], obj=table)
         assert len(one[table]) or table in ("surveys", "backend", "timeline", "responses")

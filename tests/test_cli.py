@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -352,7 +353,8 @@ def test_what_an_act_does_is_said_where_it_does_not_go_without_saying(
 ):
     """By a machine of 1 April 2026; the newest run's data end the day before."""
     alert = "profile_completed-fall-2026-03-23"
-    monkeypatch.setattr(alerting.time, "strftime", lambda *_: "2026-04-01")
+    clock = SimpleNamespace(strftime=lambda *_: "2026-04-01", gmtime=lambda: None)
+    monkeypatch.setattr(alerting, "time", clock)
     acts = project / "outputs/alerts/tiny.csv"
     acts.unlink(missing_ok=True)
     folder = show(project, alert, **shown)

@@ -180,19 +180,19 @@ def _drawn(course: Any) -> str:
     low, room = min(known), (max(known) - min(known)) or 1.0
 
     def points(values: Sequence[float], right: float) -> list[str]:
-        step = 60 / max(len(values) - 1, 1)
+        step = 48 / max(len(values) - 1, 1)
         return [
             f"{right - step * k:.1f},{22 - 18 * (value - low) / room:.1f}"
             for k, value in enumerate(reversed(values))
         ]
 
-    lines = {BLUE: points(course.weeks, 64), GREY: points(course.months, 144)}
+    lines = {BLUE: points(course.weeks, 52), GREY: points(course.months, 116)}
     drawn = "".join(
         f'<polyline points="{" ".join(line)}" style="fill:none;stroke:{colour};stroke-width:2"/>'
         for colour, line in lines.items()
     )
     x, _, y = lines[BLUE][0].partition(",")
-    size = 'width="150" height="26" viewBox="0 0 150 26"'
+    size = 'width="120" height="26" viewBox="0 0 120 26"'
     told = f'role="img" aria-label="{html.escape(course.told, quote=True)}"'
     dot = f'<circle cx="{x}" cy="{y}" r="3" style="fill:{BLUE}"/>'
     return f"<svg {size} {told}>{drawn}{dot}</svg>"

@@ -264,15 +264,18 @@ class Plan(_Part):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, content: Any) -> Any:
-        """A micro-conversion without label or events is named as its event is."""
+        """A micro-conversion without label or events is named as its event is, no two alike."""
         named = content.get("micro_conversions") if isinstance(content, Mapping) else None
         if not isinstance(named, Mapping):
             return content
         full = dict(named)
+        labels: set[str] = set()
         for name, given in named.items():
             if given is None or isinstance(given, Mapping):
-                said = dict(given or {})
-                for key, otherwise in (("label", in_words(str(name))), ("events", [str(name)])):
+                said, words = dict(given or {}), in_words(str(name))
+                label = str(name) if words in labels else words
+                labels.add(label)
+                for key, otherwise in (("label", label), ("events", [str(name)])):
                     if said.get(key) is None:
                         said[key] = otherwise
                 full[name] = said
@@ -349,6 +352,11 @@ def in_words(name: str) -> str:
     """What people read where nothing else is said: "Profile completed"."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s.]+", " ", name).strip(" $") or name
     return words[:1].upper() + words[1:]
+
+
+def alike(label: str) -> str:
+    """What tells a label from others: neither its capitals nor its spaces."""
+    return " ".join(label.casefold().split())
 
 
 # ---- what only the whole plan shows

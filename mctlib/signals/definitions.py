@@ -134,13 +134,7 @@ def compare_definitions(
     asked = read_outcome(log, outcome, horizon, plan)
     after_start(clock, asked)
     term, meanings = read_meanings(log, definitions)
-    spans = sorted((m.within for m in meanings), key=lambda us: (us < asked.before, us))
-    mark = as_window(landmark, "landmark") if landmark else spans[-1]
-    if mark >= asked.before:
-        raise ParameterError(
-            f"horizon: the outcome must have time after the landmark of {window(mark)}; it ends "
-            f"after {window(asked.until)}. Where {term} is not asked about it may be as short."
-        )
+    mark = _landmark(landmark, [m.within for m in meanings], asked, term)
     cut = [m.words for m in meanings if m.within > mark]
     meanings = [replace(m, within=min(m.within, mark)) for m in meanings]
     group = Group(mark, tuple(range(len(meanings))), own=1 << len(meanings))
@@ -202,6 +196,18 @@ def read_meanings(log: EventLog, given: Any) -> tuple[str, list[Meaning]]:
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise ParameterError(f"definitions: two teams are called “{twice[0]}”; rename one.")
     return term, meanings
+
+
+def _landmark(given: str | None, spans: Sequence[int], outcome: Outcome, term: str) -> int:
+    """The one asked for, else the longest time of a definition that leaves time for the outcome."""
+    own = max(spans, key=lambda us: (us < outcome.before, us))
+    mark = as_window(given, "landmark") if given else own
+    if mark >= outcome.before:
+        raise ParameterError(
+            f"horizon: the outcome must have time after the landmark of {window(mark)}; it ends "
+            f"after {window(outcome.until)}. Where {term} is not asked about it may be as short."
+        )
+    return mark
 
 
 def _meaning(log: EventLog, team: str, given: Any) -> Meaning:

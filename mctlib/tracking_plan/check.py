@@ -22,8 +22,8 @@ from mctlib.eventlog import filters
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step, as_step, may_meet
 from mctlib.eventlog.vocabulary import CALENDAR
-from mctlib.phrases import count
-from mctlib.tracking_plan.plan import EventRules, Plan, Property, alike, of_property
+from mctlib.phrases import alike, count
+from mctlib.tracking_plan.plan import EventRules, Plan, Property, of_property
 from mctlib.tracking_plan.spreadsheets import platform_of
 
 # ---- the plan

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from mctlib.contract import MISSING, DataError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
+from mctlib.phrases import alike
 from mctlib.tracking_plan.formats import read_file
 from mctlib.tracking_plan.imported import Content, Imported
-from mctlib.tracking_plan.plan import MicroConversion, alike, in_words
+from mctlib.tracking_plan.plan import MicroConversion, in_words
 from mctlib.tracking_plan.reading import as_plan
 from mctlib.tracking_plan.spreadsheets import platform_of
 

@@ -45,7 +45,8 @@ def read_file(path: Path) -> Imported:
 
 def _of_json(path: Path, content: Any) -> Imported:
     """JSON of a tool, told by its keys."""
-    inner, beside = content, {}
+    inner = content
+    beside: Content = {}
     for word in ("data", "trackingPlan"):
         if isinstance(inner, dict) and word in inner:
             beside |= {key: value for key, value in inner.items() if key != word}

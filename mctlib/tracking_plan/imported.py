@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from mctlib.phrases import count
 
 Content: TypeAlias = dict[str, Any]  # of a plan's YAML, or of a part of it
-EMPTY = (None, "", [], {})  # what says nothing
+EMPTY: tuple[Any, ...] = (None, "", [], {})  # what says nothing
 
 
 @dataclass

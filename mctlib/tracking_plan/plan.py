@@ -268,17 +268,14 @@ class Plan(_Part):
         named = content.get("micro_conversions") if isinstance(content, Mapping) else None
         if not isinstance(named, Mapping):
             return content
-        full = dict(named)
-        labels: set[str] = set()
+        full, labels = dict(named), set[str]()
         for name, given in named.items():
             if given is None or isinstance(given, Mapping):
-                said, words = dict(given or {}), in_words(str(name))
-                label = str(name) if words in labels else words
+                label = str(name) if in_words(str(name)) in labels else in_words(str(name))
                 labels.add(label)
-                for key, otherwise in (("label", label), ("events", [str(name)])):
-                    if said.get(key) is None:
-                        said[key] = otherwise
-                full[name] = said
+                own = {"label": label, "events": [str(name)]}
+                said = {k: v for k, v in (given or {}).items() if v is not None or k not in own}
+                full[name] = own | said
         return {**content, "micro_conversions": full}
 
     @model_validator(mode="after")
@@ -352,11 +349,6 @@ def in_words(name: str) -> str:
     """What people read where nothing else is said: "Profile completed"."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s.]+", " ", name).strip(" $") or name
     return words[:1].upper() + words[1:]
-
-
-def alike(label: str) -> str:
-    """What tells a label from others: neither its capitals nor its spaces."""
-    return " ".join(label.casefold().split())
 
 
 # ---- what only the whole plan shows

@@ -138,8 +138,8 @@ def test_files_hold_the_same_tables(tmp_path, monkeypatch) -> None:
 def test_all_of_it_is_made_in_bounded_memory(tmp_path) -> None:
     """In 600 MB, of which the libraries are 110.
 
-    All of its rows as Python objects would take nearly three times as much, and more: of 16 columns at
-    least 12 are there in a row, the least object has 28 bytes, and a reference to it 8.
+    All of its rows as Python objects would take nearly three times as much, and more: of 16
+    columns at least 12 are there in a row, the least object has 28 bytes, a reference to it 8.
     """
     code = (
         "import resource, sys; from pathlib import Path; from mctlib.sources import demo;"

@@ -1,5 +1,6 @@
 """What whoever has a report's tables can work out about fewer than ten users, by hand."""
 
+import re
 from itertools import combinations
 
 import pandas as pd
@@ -14,7 +15,8 @@ WORDS = ("step", "day", "week", "window_days", "landmark_days")  # name rows tho
 
 def read(folder):
     """The tables of one report by name, as files hold them."""
-    return {path.stem: pd.read_csv(path, keep_default_na=False) for path in folder.glob("*.csv")}
+    files = [path for path in folder.glob("*.csv") if path.read_text("utf-8").strip()]
+    return {path.stem: pd.read_csv(path, keep_default_na=False) for path in files}
 
 
 def rows_of(tables):
@@ -77,8 +79,9 @@ def lines_of(rows):
 def joined_weeks(rows):
     """Of weeks told together, "a to b", those that a table tells alone: (row, rows by place)."""
     for i, (_, named, n) in enumerate(rows):
-        first, to, last = " ".join(words_of(named)).partition(" to ")
-        if n is not None and to:
+        weeks = re.fullmatch(r"([\d-]{7,10}) to ([\d-]{7,10})", " ".join(words_of(named)))
+        if n is not None and weeks:
+            first, last = weeks.groups()
             alone = {}
             for k, (table, those, m) in enumerate(rows):
                 if m is not None and all(first <= word <= last for word in words_of(those) or "-"):

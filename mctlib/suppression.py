@@ -96,6 +96,8 @@ class Page:
             rows = self._read(name, frame, min_users)
         hidden = self._hidden(name, rows, groups, min_users)
         masked = pd.Series([not hidden.isdisjoint(row) for row in rows], frame.index, dtype=bool)
+        if len(groups) > len(columns) > 0:  # a row counts users of one of several populations
+            masked |= (_base(frame) > 0) & (_base(frame) < min_users)
         return _emptied(frame, masked, keys)
 
     def _new(self, n: float, words: frozenset[str], tables: Iterable[str] = ()) -> int:

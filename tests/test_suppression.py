@@ -9,6 +9,7 @@ import pytest
 from mctlib.contract import DataError
 from mctlib.groups import Groups, together
 from mctlib.suppression import Page, suppress
+from tests.support.subtraction import given_back
 
 KEYS = ("channel", "platform", "channel · platform", "platform · channel")
 
@@ -115,6 +116,27 @@ def test_no_random_page_gives_back_a_small_group(leaks):
 def test_none_of_3000_random_pages_gives_back_a_small_group(leaks):
     rng = np.random.default_rng(2)
     assert not any(leaks(rng) for _ in range(3000))
+
+
+def test_who_subtracts_by_hand_finds_what_the_tables_leave():
+    """The reader of whole reports, on some that leak and some that do not."""
+    head = pd.DataFrame({"segment": ["all"], "n_users": [706]})
+    rows = [("web", 400), ("ios", 300), ("tv", "")]
+    parts = pd.DataFrame(rows, columns=["segment", "n_users"])
+    assert given_back({"a": parts.assign(n_users=[400, 300, 6])}) == [("a", {"segment": "tv"}, 6)]
+    (found,) = given_back({"a": pd.concat([head, parts])})
+    assert found[2] == (706, 700)
+    assert given_back({"a": head, "b": parts})[0][2] == given_back({"b": parts}, 706)[0][2]
+    first = pd.concat([head, parts.assign(n_users=["", 300, ""])])
+    assert not given_back({"a": first}), "web and tv are 406 together"
+    assert given_back({"a": first, "b": parts.head(2)})[0][2] == (706, 700)
+    weeks = pd.DataFrame({"segment": ["2026-01-05 to 2026-01-12"], "n_entered": [55]})
+    week = pd.DataFrame({"cohort": ["2026-01-05"], "n_entered": [50]})
+    assert given_back({"a": weeks, "b": week})[0][2] == 5
+    assert not given_back({"a": weeks, "b": week.assign(cohort="2026-01-19")})
+    fine = pd.DataFrame({"segment": ["web · new", "web · old"], "n_users": [395, ""]})
+    assert given_back({"a": parts.head(2), "b": fine})[0][2] == (400, 395)
+    assert not given_back({"a": parts.head(2), "b": fine.assign(n_users=[300, ""])})
 
 
 # ------------------------------------------------------------------------------ one case a kind

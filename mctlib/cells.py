@@ -72,14 +72,16 @@ def readable(
     """The table in words, and which of its columns are right-aligned.
 
     An interval joins its estimate, in the column that stands first under their name, and the
-    currency the heading of every amount. A `Course` stays one: who shows it draws it.
+    currency the heading of every amount. A metric's name is for programs where its label stands.
+    A `Course` stays one: who shows it draws it.
     """
     currency = ", ".join(filter(None, frame["currency"].unique())) if "currency" in frame else ""
     base = next((column for column in frame if str(column).startswith("n_")), None)
     columns: dict[str, list[str]] = {}
     numeric, joined = set(), set()
+    unread = {"currency", *(("metric",) if "label" in frame else ())}
     for column in map(str, frame.columns):
-        if column == "currency" or re.search(r"_ci_(lower|upper)$", column):
+        if column in unread or re.search(r"_ci_(lower|upper)$", column):
             continue
         if frame[column].map(lambda value: isinstance(value, Course)).any():
             columns[heading(column)] = frame[column].tolist()

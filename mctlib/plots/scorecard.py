@@ -73,7 +73,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
     style.label_ends(ax, [style.End(day[-1], last["value"], text, style.ACCENT)])
     low, high = rows["value"].min(), rows["value"].max()
     if is_rate:
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=int(high - low < FINE)))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, int(high - low < FINE), symbol=" %"))
     room = max(high - low, 0.02 * high) * 0.35
     ax.set_ylim(low - room, high + room)
 

@@ -43,8 +43,8 @@ def header(log: EventLog, *, rule: str, as_of: str) -> None:
 
     A report begins with it: what tables hide is hidden in all of them until the next header.
     """
-    PAGE.begin()
     n_events, n_users = log.load["tables"]["events"]["n_kept"], log.load["n_users"]
+    PAGE.begin(n_users)
     first, last = cells.day(log.first_event.normalize()), cells.day(log.last_event.normalize())
     until = min(as_timestamp(as_of), log.observed_until - pd.Timedelta("1us"))
     few = 0 < n_users < MIN_USERS
@@ -204,6 +204,7 @@ def figure(
     title: str,
     tells: str = "",
     hero: bool = False,
+    of: Result | None = None,
     **options: Any,
 ) -> None:
     """Show a drawing as SVG, as wide as a page.
@@ -220,12 +221,19 @@ def figure(
         heads the section with the answer.
     hero : bool
         Whether it stands at the top of the page.
+    of : Result, optional
+        The result that the tables were taken from: of its groups those are drawn that the page may
+        tell, and nothing where all of them are fewer than 10 users.
     """
     import matplotlib.pyplot as plt
 
     from mctlib.plots import style
     from mctlib.plots.svg import alone, as_svg
 
+    if of is not None and of.published is not of:
+        return
+    if of is not None:
+        tables = tuple(_told(table, f"{title} {k}", of) for k, table in enumerate(tables))
     drawings, alt, small = {}, ": ".join(filter(None, [title, tells])), ""
     folder = os.environ.get("MCT_FIGURES")
     for width in (style.WIDE, style.NARROW) if folder else (style.WIDE,):
@@ -251,6 +259,13 @@ def figure(
     }
     data = {"image/svg+xml": drawings[style.WIDE], "text/plain": alt}
     _show(data, {"mctlib_shown": told | {"hero": hero}})
+
+
+def _told(table: Any, name: str, of: Result) -> Any:
+    """A picture's table without the rows that the page hides."""
+    if not isinstance(table, pd.DataFrame):
+        return table
+    return table[~PAGE.publish(name, table, of.groups)[1].to_numpy()]
 
 
 def finding(result: Result, *, more: Sequence[Result] = ()) -> None:

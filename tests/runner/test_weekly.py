@@ -19,6 +19,7 @@ from mctlib.sources import demo
 from tests.support.accessible import faults
 from tests.support.browser import CHROMIUM, violations, visit
 from tests.support.project import ROOT
+from tests.support.subtraction import given_back, read, rows_of
 from tests.support.words import FOREIGN, above
 
 pytestmark = pytest.mark.integration
@@ -72,6 +73,37 @@ def test_what_leaves_the_page_for_slides_and_other_tools(week):
     rows = headlines[["report", "name", "value"]].astype(object)
     assert [tuple(row) for row in rows.where(rows.notna(), None).itertuples(index=False)] == told
     assert set(headlines["as_of"]) == {"2026-11-29"}
+
+
+@pytest.fixture(scope="module")
+def few_users(tmp_path_factory):
+    """The same pack on 700 users: in most weeks, versions and partners' users are a handful."""
+    root = tmp_path_factory.mktemp("few")
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, root / name)
+    data = root / "params/data.demo.yaml"
+    data.write_text(
+        re.sub(r"(?m)^demo: .*", "demo: {seed: 3, users: 700}", data.read_text("utf-8"))
+    )
+    with contextlib.chdir(root):
+        return run_pack("params/weekly.yaml", outputs=root / "outputs")
+
+
+@pytest.mark.parametrize("run", ["week", "few_users"])
+def test_whoever_subtracts_over_a_whole_report_finds_no_group_below_ten_users(run, request):
+    """All tables of each report, as files hold them, with the users that stand at its head."""
+    run = request.getfixturevalue(run)
+    assert run.status == "good"
+    for report in run.notebooks:
+        head = re.search(
+            r"events of ([\d,]+) users",
+            folder(run).joinpath(f"{report.name}.html").read_text("utf-8"),
+        )
+        n_users = int(head[1].replace(",", ""))
+        tables = read(folder(run) / "tables" / report.name)
+        assert len(rows_of(tables)) > 9 or report.name == "roi"
+        tables.pop("checks", None)  # what users of a funnel did
+        assert given_back(tables, n_users) == []
 
 
 def test_no_report_gives_back_a_group_below_ten_users(week):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMULA = re.compile(
     r"[\t\r\n]|[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
+BLUE, GREY = "var(--blue,#0b5c96)", "var(--grey,#626e7a)"  # of a page, else of anywhere
 MORE = "How it was counted, and all caveats: `.rule`, `.details` and `.caveats` of each result."
 PAGE = Page()  # the tables shown since the last header
 
@@ -160,7 +161,8 @@ def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str
     }
     styler = text.style.hide(axis="index").set_uuid(name)
     styler.set_caption(f"<span>{html.escape(caption)}</span>")
-    styler.format(escape="html").format_index(escape="html", axis=1)
+    drawn = [c for c in text if text[c].map(lambda value: isinstance(value, cells.Course)).any()]
+    styler.format(dict.fromkeys(drawn, _drawn), escape="html").format_index(escape="html", axis=1)
     styler.set_table_styles([{"selector": where, "props": how} for where, how in looks.items()])
     page = styler.to_html().replace("<th id=", '<th scope="col" id=')
     first = r'<td (id="[^"]+_col0"[^>]*)>(.*?)</td>'
@@ -168,6 +170,32 @@ def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str
     # of a cell only its column is asked for
     page = re.sub(r'(<t[hd][^>]*?) id="[^"]*"', r"\1", page)
     return re.sub(r'class="[^"]*\b(col\d+)"( (?=>))?', r'class="\1"', page)
+
+
+def _drawn(course: Any) -> str:
+    """Weeks and, beside them, months on one scale: a small picture in a cell."""
+    if not isinstance(course, cells.Course):
+        return ""
+    known = [*course.weeks, *course.months]
+    low, room = min(known), (max(known) - min(known)) or 1.0
+
+    def points(values: Sequence[float], right: float) -> list[str]:
+        step = 48 / max(len(values) - 1, 1)
+        return [
+            f"{right - step * k:.1f},{22 - 18 * (value - low) / room:.1f}"
+            for k, value in enumerate(reversed(values))
+        ]
+
+    lines = {BLUE: points(course.weeks, 52), GREY: points(course.months, 116)}
+    drawn = "".join(
+        f'<polyline points="{" ".join(line)}" style="fill:none;stroke:{colour};stroke-width:2"/>'
+        for colour, line in lines.items()
+    )
+    x, _, y = lines[BLUE][0].partition(",")
+    size = 'width="120" height="26" viewBox="0 0 120 26"'
+    told = f'role="img" aria-label="{html.escape(course.told, quote=True)}"'
+    dot = f'<circle cx="{x}" cy="{y}" r="3" style="fill:{BLUE}"/>'
+    return f"<svg {size} {told}>{drawn}{dot}</svg>"
 
 
 def figure(

@@ -17,7 +17,7 @@ import pytest
 from mctlib import run_pack
 from mctlib.sources import demo
 from tests.support.accessible import faults
-from tests.support.browser import CHROMIUM, visit
+from tests.support.browser import CHROMIUM, violations, visit
 from tests.support.project import ROOT
 from tests.support.subtraction import given_back, read, rows_of
 from tests.support.words import FOREIGN, above
@@ -239,6 +239,20 @@ def test_pages_can_be_read_by_ear_and_by_keyboard(week):
     pages = pages_of(week)
     found = {page.name: faults(page.read_text("utf-8")) for page in pages}
     assert not any(found.values()), found
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("name", ["index", *NAMES])
+def test_axe_finds_nothing(week, name, tmp_path):
+    assert violations(folder(week) / f"{name}.html", tmp_path) == {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_axe_finds_what_is_wrong(tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text('<html lang="en"><title>x</title><body><h1>x</h1><img src="x.png"></body>')
+    found = violations(page, tmp_path)
+    assert set(found) == {"1280", "390"} and "image-alt" in [rule for rule, _ in found["390"]]
 
 
 LOOK = """<title>waiting</title><body style="margin:0">%s

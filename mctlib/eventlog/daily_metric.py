@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from mctlib import phrases, stats
+from mctlib import box, cells, phrases, stats
 from mctlib.contract import DataError, ParameterError, as_columns, as_window, nearest
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
@@ -19,7 +19,7 @@ from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Journeys, first_rows
 from mctlib.eventlog.steps import ANY, Step, window_of
 from mctlib.phrases import DAY_US
-from mctlib.results import together
+from mctlib.results import SHOWN_ROWS, suppress, together
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,19 @@ class DailyMetric:
             return []
         missing = self.table.loc[pd.isna(self.table["value"]), "day"]
         return sorted(pd.to_datetime(missing.drop_duplicates(), utc=True).dt.tz_localize(None))
+
+    def _repr_html_(self) -> str:
+        """What it is, over which days, the last of them and the first caveat."""
+        of_users = {"n": "n_users", "value": "rate"} if self.kind != "mean" else {"n": "n_events"}
+        columns = ["day", "segment", "n", "n_success", *(["value"] if self.kind != "count" else [])]
+        whole, masked = suppress(self.table.filter(columns).rename(columns=of_users))
+        days = self.table["day"]
+        title = f"{self.title[0].upper()}{self.title[1:]}"
+        told = f"{title}, by day from {cells.day(days.min())} to {cells.day(days.max())}."
+        last = cells.readable(whole.tail(SHOWN_ROWS), masked.tail(SHOWN_ROWS))
+        caption = f"table (last {min(SHOWN_ROWS, len(whole))} of {len(whole)} rows)"
+        sizes = [f".table {len(whole)}\u00d7{self.table.shape[1]}"]
+        return box.of(told, (), (caption, *last), self.caveats[:1], sizes)
 
     def _fact(self, column: str, otherwise: Any) -> Any:
         """What all rows say, as far as they say anything."""

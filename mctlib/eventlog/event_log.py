@@ -88,7 +88,7 @@ class EventLog:
         use(con)
         ((report,),) = con.execute("SELECT report FROM load").fetchall()
         load = json.loads(report)
-        moments = Moments.of(path, load["load_id"]) if path else None
+        moments = Moments.of(path, con, load) if path else None
         words = Vocabulary(load["name"], con, load["hashed"], Calendar(**load["calendar"]))
         return cls(load, StoreReader(con, words, moments))
 

@@ -12,7 +12,7 @@ import numpy as np
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.moments import Moments, whole_users
 from mctlib.eventlog.rows import Array, Rows, array, bits_of_names, codes_of, in_order
-from mctlib.eventlog.select import Question, asks_events_only, select
+from mctlib.eventlog.select import Question, select
 from mctlib.eventlog.vocabulary import Vocabulary
 
 
@@ -67,9 +67,11 @@ class StoreReader:
         )
 
     def _rows(self, question: Question, chunk_rows: int) -> Iterator[Callable[[], Rows]]:
-        if self._moments and asks_events_only(self.words, question):
-            yield from self._moments.rows(self._bits(question), question.until)
-            return
+        if self._moments:
+            beside = self._moments.rows(self.words, question, self._bits(question))
+            yield from beside
+            if beside:
+                return
         rows = select(self.words, question)
         for low, high in self._chunks(chunk_rows):
             yield partial(self._read, f"{rows} AND e.user BETWEEN {low} AND {high}", question)

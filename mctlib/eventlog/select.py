@@ -68,14 +68,6 @@ def select(words: Vocabulary, question: Question, *, named: bool = False) -> str
     )
 
 
-def asks_events_only(words: Vocabulary, question: Question) -> bool:
-    """Whether a question's rows are told by their events alone, and nothing else is asked."""
-    filtered_steps = any(step.filtered for step in question.steps)
-    return not (filtered_steps or question.value) and all(
-        words.column(name).of_user for name in question.by
-    )
-
-
 def _by_code(events: Sequence[str], names: Collection[str]) -> list[str]:
     """SQL conditions of which one is true for the events of these names, a bit a name.
 

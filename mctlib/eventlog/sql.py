@@ -46,3 +46,8 @@ def sql_json(texts: Mapping[str, str], value: Callable[[str], str], *, most: int
         return f"json_object({', '.join(pairs)})"
     values = f"list_transform([{', '.join(texts.values())}], lambda x: {value('x')})"
     return f"to_json(map([{', '.join(names)}], {values}))"
+
+
+def payload(properties: str = "e.properties") -> str:
+    """A number of an event that is alike, but for chance, where events say the same."""
+    return f"(hash(enum_code(e.event), {properties}) >> 32)::UINTEGER"

@@ -14,7 +14,7 @@ from mctlib.eventlog import filters, labels
 from mctlib.eventlog.calendar import Calendar
 from mctlib.eventlog.own_columns import own_name
 from mctlib.eventlog.personal import is_id, of_partner
-from mctlib.eventlog.sql import sql_name, sql_number, sql_path, sql_text
+from mctlib.eventlog.sql import payload, sql_name, sql_number, sql_path, sql_text
 from mctlib.eventlog.steps import ANY, Step, as_step, refuse_misspelt
 
 SOME = 200_000  # events that show which properties there are
@@ -179,9 +179,10 @@ class Vocabulary:
 
     def condition(self, step: Step) -> str:
         """SQL that is true for the rows a Step means."""
-        return " OR ".join(f"({self._condition(part)})" for part in step.parts)
+        return " OR ".join(f"({' AND '.join(self.conditions(part))})" for part in step.parts)
 
-    def _condition(self, part: Step) -> str:
+    def conditions(self, part: Step) -> list[str]:
+        """The same of one of a Step's parts, a condition for each column that it reads."""
         said = ["true"]
         if part.event is not ANY:
             known = [sql_text(name) for name in part.names if name in self.events]
@@ -189,7 +190,7 @@ class Vocabulary:
         for key, wanted in part.where.items():
             value = f"{self._column(self.meant(key)).sql}::VARCHAR"
             said.append(f"({filters.condition(value, wanted)})")
-        return " AND ".join(said)
+        return said
 
     def segments(self, name: str) -> list[str]:
         """The values of a column. Raises ParameterError: there is none, or only empty ones."""
@@ -365,12 +366,9 @@ def beside(table: str) -> str:
 
 
 def number(name: str) -> str:
-    """SQL of a question's value: the number in a column of the event, or else in a property.
-
-    Of PAYLOAD one that is alike, but for chance, where events say the same.
-    """
+    """SQL of a question's value: the number in a column of the event, or else in a property."""
     if name == PAYLOAD:
-        return "hash(enum_code(e.event), e.properties)::DOUBLE"
+        return payload()
     text = _of_event(name) or _property(name.removeprefix("event."))
     return sql_number(f"{text}::VARCHAR")
 

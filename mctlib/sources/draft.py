@@ -267,9 +267,9 @@ def _properties(values: Values) -> Values:
     return found
 
 
-def _guesses(table: str, headers: Sequence[str] | Values) -> dict[str, str]:
+def _guesses(table: str, values: Values) -> dict[str, str]:
     """Canonical column of `table` -> the header that likely means it."""
-    words = {h: word_of(h) for h in headers}
+    words = {header: word_of(header, seen) for header, seen in values.items()}
     chosen = {word: header for header, word in words.items() if word in CANONICAL[table]}
     for column in CANONICAL[table]:
         likely = LIKELY.get(column, ())
@@ -297,7 +297,7 @@ def _clocks(chosen: dict[str, str], values: Values) -> dict[str, str]:
     if not column or not clocks:
         return {}
     if chosen[column] in clocks:
-        rest = [h for h in values if h not in clocks and h not in chosen.values()]
+        rest = {h: values[h] for h in values if h not in (*clocks, *chosen.values())}
         day = _guesses("spend", rest).get("day")
         if not day:
             return {}

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from mctlib.eventlog.personal import CONSENT, REFUSAL
 from mctlib.sources.files import plain
@@ -22,6 +23,9 @@ OF_FIRM = "((associated|primary|current|parent|account)_)?"
 CODES = "eur|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|cad|jpy|inr|brl"  # of money, within a header
 IN = rf"(_(in_)?({CODES}|euros?|netto|brutto))*"
 CURRENCY = r"currency(_?code)?|waehrung|wahrung|devise|monnaie|moneda"
+# A count since 1970, and what stands behind the name of one.
+COUNT = r"(9[4-9]\d{7}|1\d{9})(\d{3}){0,3}(\.\d+)?"
+UNIT = "_(ms|milli(second)?s|us|micro(second)?s|ns|nano(second)?s|s|sec(ond)?s|epoch|unix)$"
 # Names of headers, as `word_of` gives them, that likely mean a canonical column; where several
 # lists stand, a header of an earlier one is preferred.
 LIKELY: dict[str, str | tuple[str, ...]] = {
@@ -45,15 +49,19 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
         r"(created|occurred|happened|logged|recorded|tracked|client|start(ed)?|completed?|end(ed)?)"
         r"_?(at|time(_?stamp)?|on|date)",
         r"datum_(und_)?(uhr)?zeit|date_(et_)?heure|fecha_(y_)?hora|erstellt_am|cree_le|creado_el",
-        r"time(_utc)?|ts|date_?time(_utc)?|date|when(_utc)?|at",
+        r"((unix|epoch)_?)?(time(_?stamp|_utc)?|ts)|date_?time(_utc)?|date|when(_utc)?|at|epoch",
         r"datum|uhrzeit|zeit|wann|heure|quand|fecha|hora|cuando",
     ),
     "event_id": r"event_?(uu)?id|insert_id|message_id",
     "anonymous_id": r"anonymous_?(id)?|device_id|cookie_id|visitor_id",
-    "platform": r"plat[te]?forme?|plataforma|device|os|gera?et|gerat|betriebssystem|appareil|"
-    r"dispositivo",
+    "platform": (
+        r"((device|client|user|mobile|app)_)?(plat[te]?forme?|plataforma|os|operating_system)"
+        r"(_?(name|type|family))?|betriebssystem",
+        r"device(_?(type|category|kind))?|gera?et|gerat|appareil|dispositivo",
+    ),
     "app_version": r"(app_)?version",
-    "channel": r"(acquisition_)?(channel|source)|kanal|quelle|herkunft|canal|origine?|fuente",
+    "channel": r"((acq(uisition)?|marketing|traffic|lead|sign_?up)_)?(channel|source)(_?name)?|"
+    r"acq(uisition|uired_(by|via))?|kanal|quelle|herkunft|canal|origine?|fuente",
     "partner_id": r"(partner|creator|affiliate|influencer|partenaire|socio)(_?(id|name))?",
     "promo_code": r"(promo|coupon|discount|gutschein|rabatt|aktions)(_?code)?|"
     r"code_promo(tionnel)?|codigo_(promocional|de_descuento)",
@@ -99,8 +107,13 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
 }
 
 
-def word_of(header: str) -> str:
-    """A header in small letters without accents, with _ for everything else."""
+def word_of(header: str, values: Sequence[str] = ()) -> str:
+    """A header in small letters without accents, with _ for everything else.
+
+    Where all its values are counts since 1970, without their unit.
+    """
     letters = unicodedata.normalize("NFKD", plain(header).casefold())
     base = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return re.sub(r"[^a-z0-9]+", "_", base).strip("_")
+    word = re.sub(r"[^a-z0-9]+", "_", base).strip("_")
+    counts = [re.fullmatch(COUNT, value.strip()) for value in values]
+    return re.sub(UNIT, "", word) if counts and all(counts) else word

@@ -209,3 +209,16 @@ def test_an_event_keeps_its_name_whatever_stands_in_it():
     saved = DailyMetric.of(series.table.copy())
     assert series.events == saved.events == ["a · b, c"]
     assert DailyMetric(series.table.assign(events="booked")).events == ["booked"]
+
+
+def test_a_metric_shows_itself_in_a_cell_without_days_of_few_users():
+    """12 users on the 1st of whom 3 book, 4 users on the 2nd: the second row is hidden."""
+    rows = [(f"u{i}", "signed_up", f"2026-03-0{1 + (i >= 12)} 10:00") for i in range(16)]
+    rows += [(f"u{i}", "booked", "2026-03-02 09:00") for i in range(3)]
+    metric = Rate("booked", of="signed_up", window="2d", label="Booked <b>")
+    page = daily_metric(log_of(rows), metric, as_of="2026-03-04")._repr_html_()
+    assert "the share of signed_up users" in page and "1 March 2026 to 2 March 2026" in page
+    assert "Booked &lt;b&gt;" in page and "<b>&quot;" not in page
+    assert ">25.0\u00a0%<" in page and page.count(">hidden<") == 1 and ">4<" not in page
+    count = daily_metric(log_of(rows), Count("signed_up"), as_of="2026-03-02")
+    assert ">12<" in count._repr_html_() and "Rate" not in count._repr_html_()

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mctlib import open_log
@@ -107,6 +108,45 @@ def test_usual_names_are_known(project, headers):
     Path("e.csv").write_text(f"{headers}\n{','.join('q' for _ in headers.split(','))}\n")
     columns = drafted(draft("mine", ["e.csv"]))["events"].columns
     assert tuple(map(columns.get, ("user_id", "event", "timestamp"))) == NAMED[headers]
+
+
+@pytest.mark.parametrize(
+    "header, per_second",
+    [
+        ("ts_ms", 1000),
+        ("event_time_us", 10**6),
+        ("created_at_s", 1),
+        ("epoch", 1),
+        ("unix_ts", 1),
+        ("epoch_millis", 1000),
+        ("timestamp_ns", 10**9),
+    ],
+)
+def test_a_count_since_1970_is_a_time_whatever_its_unit(project, header, per_second):
+    rows = [(f"u{i}", "signed_up", (1_772_457_300 + i) * per_second, 900 + i) for i in range(3)]
+    pd.DataFrame(rows, columns=["uid", "event", header, "duration_ms"]).to_parquet("e.parquet")
+    found = drafted(draft("mine", ["e.parquet"]))["events"]
+    assert found.columns == {"user_id": "uid", "timestamp": header}
+    events = read("events", Path.cwd(), **found.model_dump())["events"]
+    assert str(min(row["timestamp"] for row in events)) == "2026-03-02 13:15:00"
+
+
+def test_what_is_no_count_since_1970_is_no_time(project):
+    rows = [(f"u{i}", "signed_up", 900 + i) for i in range(3)]
+    pd.DataFrame(rows, columns=["uid", "event", "time_ms"]).to_parquet("e.parquet")
+    assert '"timestamp": "?"' in draft("mine", ["e.parquet"])
+
+
+@pytest.mark.parametrize(
+    "column, header",
+    [
+        *(("platform", h) for h in ("device_os", "os", "client_platform", "OS Name", "os_type")),
+        *(("channel", h) for h in ("acq", "acq_source", "marketing_channel", "Lead Source")),
+    ],
+)
+def test_a_word_before_or_behind_a_known_name_changes_nothing(project, column, header):
+    Path("e.csv").write_text(f"uid,event,timestamp,{header}\nu1,signed_up,2026-01-05,x\n")
+    assert drafted(draft("mine", ["e.csv"]))["events"].columns[column] == header
 
 
 CANONICAL = ["", ",properties", ",id,anonymous_id,properties", ",event_id,received_at,properties"]

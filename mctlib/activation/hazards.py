@@ -185,12 +185,11 @@ def logrank(groups: Sequence[Group]) -> LogRank:
 
 def _risk_sets(strata: Sequence[Sequence[pd.DataFrame]]) -> tuple[RiskSets, list[np.ndarray]]:
     """Risk sets of the step curves of each stratum, and the times of events in each."""
-    times = [
-        np.unique(np.concatenate([s.loc[s["n_event"] > 0, "time"] for s in c])) for c in strata
-    ]
+    happened = [[_happened(steps) for steps in curves] for curves in strata]
+    times = [np.unique(np.concatenate([time for time, _ in each])) for each in happened]
     sides = [
-        [(_events(s, time), at_risk(s, time)) for s in curves]
-        for time, curves in zip(times, strata)
+        [(_events(h, time), at_risk(s, time)) for h, s in zip(each, curves)]
+        for time, each, curves in zip(times, happened, strata)
     ]
     events, risk = (
         np.vstack([np.column_stack([side[k] for side in stratum]) for stratum in sides])
@@ -201,9 +200,17 @@ def _risk_sets(strata: Sequence[Sequence[pd.DataFrame]]) -> tuple[RiskSets, list
     return RiskSets(risk.astype(float), events.astype(float), x), times
 
 
-def _events(steps: pd.DataFrame, time: np.ndarray) -> np.ndarray:
-    """Events of a step curve at each time."""
-    return np.asarray(steps.set_index("time")["n_event"].reindex(time, fill_value=0))
+def _happened(steps: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The times of a step curve's events, and how many there are."""
+    time, n = (steps[column].to_numpy() for column in ("time", "n_event"))
+    return time[n > 0], n[n > 0]
+
+
+def _events(happened: tuple[np.ndarray, np.ndarray], time: np.ndarray) -> np.ndarray:
+    """Events at each time, these among them."""
+    found = np.zeros(len(time))
+    found[np.searchsorted(time, happened[0])] = happened[1]
+    return found
 
 
 def fit(sets: RiskSets, beta: np.ndarray | None = None) -> tuple[np.ndarray, Moments]:

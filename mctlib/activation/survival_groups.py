@@ -317,7 +317,7 @@ def number_accounts(counts: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 def at_risk(steps: pd.DataFrame, days: np.ndarray) -> np.ndarray:
     """Users in view whose clock runs for at least ``days``."""
-    row = np.searchsorted(steps["time"], days)
+    row = np.searchsorted(steps["time"].to_numpy(), days)
     return np.asarray(np.r_[steps["n_at_risk"], 0][row], int)
 
 

@@ -106,13 +106,16 @@ BY_HAND.append("n_untouched")
 
 def _names(log: EventLog, column: str, until: int) -> pd.DataFrame:
     """What stood in a column of the events, what stands there now, and how often."""
-    kept = written(column) if f"events.{column}" in log.load.get("mended", {}) else "NULL"
+    kept = f"events.{column}" in log.load.get("mended", {})
+    stood = f"coalesce({written(column)}, {column}::VARCHAR)" if kept else column
     return log.sql(
-        f"""SELECT coalesce({kept}, {column}::VARCHAR) AS written, {column}::VARCHAR AS now,
-            count(DISTINCT "user") AS n_users, count(*) AS n_visits,
-            count(*) FILTER (partner_id IS NULL) AS n_idle
-        FROM events WHERE {column} IS NOT NULL AND timestamp <= make_timestamp({until})
-        GROUP BY 1, 2 ORDER BY 1, 2"""
+        f"""SELECT written::VARCHAR AS written, now::VARCHAR AS now, n_users, n_visits, n_idle
+        FROM (
+            SELECT {stood} AS written, {column} AS now, count(DISTINCT "user") AS n_users,
+                count(*) AS n_visits, count(*) FILTER (partner_id IS NULL) AS n_idle
+            FROM events WHERE {column} IS NOT NULL AND timestamp <= make_timestamp({until})
+            GROUP BY 1, 2
+        ) ORDER BY 1, 2"""
     )
 
 

@@ -127,11 +127,13 @@ def _violations(
         for i in range(len(rules))
     ]
     found = log.sql(
-        f"""SELECT {DEVICE_SQL}, count(*) AS n_events, {", ".join(counts)} FROM (
-            SELECT e."user", e.timestamp, e.platform, e.app_version, {", ".join(wrong)}
-            FROM {log.words.rows([step])} WHERE ({log.words.condition(step)})
-                AND e.timestamp <= make_timestamp({until})
-        ) GROUP BY ALL"""
+        f"""SELECT {DEVICE_SQL}, * EXCLUDE (platform, app_version) FROM (
+            SELECT platform, app_version, count(*) AS n_events, {", ".join(counts)} FROM (
+                SELECT e."user", e.timestamp, e.platform, e.app_version, {", ".join(wrong)}
+                FROM {log.words.rows([step])} WHERE ({log.words.condition(step)})
+                    AND e.timestamp <= make_timestamp({until})
+            ) GROUP BY ALL
+        )"""
     )
     parts = []
     for i, (kind, what, rule, _) in enumerate(rules):

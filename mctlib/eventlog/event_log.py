@@ -245,10 +245,13 @@ class EventLog:
 
     def describe(self) -> pd.DataFrame:
         """Event, n_events, n_users, first_at, last_at: one row an event, most frequent first."""
+        # codes are grouped, not their texts
         frame = self._reader.con.sql("""
-            SELECT event::VARCHAR AS event, count(*) AS n_events, count(DISTINCT user) AS n_users,
-                min(timestamp) AS first_at, max(timestamp) AS last_at
-            FROM events GROUP BY 1 ORDER BY 2 DESC, 1""").df()
+            SELECT event::VARCHAR AS event, * EXCLUDE (event) FROM (
+                SELECT event, count(*) AS n_events, count(DISTINCT user) AS n_users,
+                    min(timestamp) AS first_at, max(timestamp) AS last_at
+                FROM events GROUP BY event
+            ) ORDER BY 2 DESC, 1""").df()
         return in_utc(frame, ["first_at", "last_at"])
 
     def counts(

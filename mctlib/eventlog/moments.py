@@ -26,7 +26,7 @@ from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import payload
 from mctlib.eventlog.vocabulary import CALENDAR, PAYLOAD, Vocabulary
 
-ROWS = 5_000_000  # about so many lie together; users are whole
+ROWS = 2_500_000  # about so many lie together; users are whole
 QUARTER = 900_000_000  # microseconds of a quarter of an hour: in no zone a day begins within one
 READ = re.compile(r'\b([ep]\.[\w"]\w*)')  # columns that SQL reads, and words that look like one
 

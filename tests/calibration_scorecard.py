@@ -9,7 +9,7 @@ from mctlib.scorecard.causes import COMPETITOR, entries_near, study
 from mctlib.scorecard.meters import Meter, Meters
 from mctlib.stats.monitoring import change_between, slow_drift, tracking_gate, weekly_alerts
 from mctlib.tracking_plan.plan import Plan
-from tests.support.calibration import Row, at_least, within
+from tests.support.calibration import Row, at_least, at_most, within
 from tests.support.series import ar1
 from tests.support.weeks import MONDAY
 
@@ -207,7 +207,10 @@ def _holds(change, table, weeks):
 
 
 def recoveries(n):
-    """A fall of 20 and, two or four weeks after it, an answer that brings 12 back; AR(1) weeks."""
+    """A fall of 20 and, two or four weeks after it, an answer that brings 12 back; AR(1) weeks.
+
+    And weeks of nothing, of which the lowest of forty was alerted, and somebody answered.
+    """
     rows = []
     began = MONDAY + 30 * WEEK
     for seed, (rho, fallen) in enumerate(((0.0, 2), (0.3, 2), (0.6, 4))):
@@ -215,12 +218,26 @@ def recoveries(n):
         level = 100 + 0.2 * week - 20 * (week >= 0) + 12 * (week >= fallen)
         noise = 3 * ar1(np.random.default_rng([38, seed]), (n, len(week)), rho)
         alert = {"began": began, "shipped_on": began + fallen * WEEK}
-        hits = np.zeros(n, bool)
-        for k, y in enumerate(level + noise):
+        hits = {"What came back after an answer": [], "The same, relative": []}
+        truths = 12, 12 / np.mean((level - 12)[-4:])  # the last four weeks are read
+        for y in level + noise:
             found = _came_back(alert, pd.DataFrame({"value": y, "n": 7.0}, index=week))
-            hits[k] = within(12, (found["recovered_ci_lower"], found["recovered_ci_upper"]))
+            for name, stem, value in zip(hits, ("recovered", "rel_recovered"), truths):
+                ends = found[f"{stem}_ci_lower"], found[f"{stem}_ci_upper"]
+                hits[name].append(within(value, ends))
         truth = f"12 of 20 back after {fallen} weeks, rho {rho}"
-        rows.append(at_least("What came back after an answer, coverage", truth, hits))
+        rows += [at_least(f"{name}, coverage", truth, np.array(own)) for name, own in hits.items()]
+    for fallen in (2, 3, 4):
+        rng, surely = np.random.default_rng([39, fallen]), np.zeros(n, bool)
+        weeks = rng.normal(100, 3, (n, 30 + fallen + 8))
+        weeks[:, 30] = rng.normal(100, 3, (n, 40)).min(axis=1)
+        alert = {"began": began, "shipped_on": began + fallen * WEEK}
+        for k, y in enumerate(weeks):
+            index = np.arange(len(y)) - 30
+            found = _came_back(alert, pd.DataFrame({"value": y, "n": 7.0}, index=index))
+            surely[k] = found["recovered_ci_lower"] > 0
+        truth = f"a false alert, answered after {fallen} weeks"
+        rows.append(at_most("What came back after an answer, for sure", truth, surely, 0.025))
     return rows
 
 

@@ -55,8 +55,9 @@ class Speed(Result):
 
     ``answers``: one row an alert that was answered: alert_id, rung (always the interrupted series),
     recovered ± (of the metric) and rel_recovered ± (of what it would have been): the last four of
-    the eight whole weeks since the answer, against the trend before the fall and the level since
-    it; supported, and reason: why it is not, with NaN then.
+    the eight whole weeks since the answer, against the trend before the fall and the level of the
+    weeks after its first, which was told for being low; supported, and reason: why it is not, with
+    NaN then. rel_recovered ± is NaN where without the answer there might be nothing at all.
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %): error of the trend, and the weeks' own noise.
     """
@@ -213,11 +214,12 @@ def _came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
     """What came back after an answer, by the estimator of the ladder's interrupted series.
 
     The weeks before are those before the fall and those of it until the answer, which have a level
-    of their own beside the trend. The week of the answer counts nowhere.
+    of their own beside the trend. Two weeks count nowhere: that of the answer, and the fall's first,
+    which was told for being low: after a false alert all that chance took would seem to come back.
     """
     answered = (alert["shipped_on"] - alert["began"]).days / 7
     week = weeks.index.to_numpy()
-    fallen = (week >= 0) & (week + 1 <= answered)
+    fallen = (week >= 1) & (week + 1 <= answered)
     since = week[week >= max(answered, 0)][:SOON]
     own = weeks[(week < 0) | fallen | np.isin(week, since[-READ:])]
     n_pre, n_since, at_least = int((week < 0).sum()), len(since), "needed are"
@@ -227,7 +229,7 @@ def _came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
                 n_pre < MIN_PRE,
                 f"{count(n_pre, 'whole week')} before the fall, {at_least} {MIN_PRE}",
             ),
-            (not fallen.any(), "no whole week between the fall and its answer"),
+            (not fallen.any(), "no whole week between the fall's first and its answer"),
             (n_since < MIN_POST, f"{count(n_since, 'whole week')} since it, {at_least} {MIN_POST}"),
         ]
     )
@@ -242,7 +244,9 @@ def _came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
         return {"supported": False, "reason": why}
     found, after = found.widened(int((own.index < 0).sum())), own.index >= 0
     ends = [found.effect, *map(float, stats.t_interval(found.effect, found.se, found.df))]
-    base = float(np.average(own["y"][after], weights=own["n"][after])) - found.effect
-    relative = [end / base if base > 0 else np.nan for end in ends]
+    level = float(np.average(own["y"][after], weights=own["n"][after]))
+    # what would be without the answer is as unsure as its effect
+    sure = max(ends) < level
+    relative = [end / (level - end) if sure else np.nan for end in ends]
     told = interval_columns("recovered", *ends) | interval_columns("rel_recovered", *relative)
     return {"supported": True, "reason": "", **told}

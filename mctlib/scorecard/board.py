@@ -284,7 +284,9 @@ def _came_back(speed: Speed) -> dict[str, Any]:
     found = {}
     for row in speed.answers.to_dict("records"):
         found = {f"recovered_change{end}": row[f"rel_recovered{end}"] for end in ENDS}
-        found["how_measured"] = row["rung"] if row["supported"] else f"not told: {row['reason']}"
+        reason = "without the answer there might be none" if row["supported"] else row["reason"]
+        is_told = pd.notna(found["recovered_change"])
+        found["how_measured"] = row["rung"] if is_told else f"not told: {reason}"
     return found
 
 

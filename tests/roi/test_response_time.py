@@ -269,18 +269,45 @@ def test_what_came_back_is_the_level_since_the_answer_against_trend_and_fall():
     assert row["recovered_ci_lower"] < 12 < row["recovered_ci_upper"]
 
 
+def test_the_week_of_an_alert_tells_nothing_of_what_came_back():
+    """It was told for being low: after a false alert its low would come back by itself."""
+    found = []
+    for low in (70.0, 100.0):
+        course = np.random.default_rng(4).normal(100, 1, 17 + 3 + 8)
+        course[17] = low
+        answers = value_of_speed(daily(course), LOG[:1].assign(shipped_on="2025-05-26")).answers
+        found.append(answers)
+    pd.testing.assert_frame_equal(*found)
+    assert found[0]["recovered_ci_lower"].item() < 0 < found[0]["recovered_ci_upper"].item()
+
+
+@pytest.mark.parametrize(("fallen_to", "back"), [(60.0, 30.0), (10.0, 85.0), (1.0, 20.0)])
+def test_a_relative_answer_is_as_unsure_as_what_would_be_without_it(fallen_to, back):
+    """Each end says: so much came back, hence so much less would be there without it."""
+    course = np.repeat([100.0, fallen_to, fallen_to + back], [17, 3, 8])
+    course += np.random.default_rng(5).normal(0, 2, len(course))
+    answered = LOG[:1].assign(shipped_on="2025-05-26")
+    (row,) = value_of_speed(daily(course, "mean"), answered).answers.to_dict("records")
+    level = course[-4:].mean()
+    for end in ("", "_ci_lower", "_ci_upper"):
+        came = row[f"recovered{end}"]
+        expected = np.nan if fallen_to == 1 else came / (level - came)
+        assert row[f"rel_recovered{end}"] == pytest.approx(expected, nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("before", "shipped", "since", "why"),
     [
         (11, "2025-05-26", 6, "11 whole weeks before the fall, needed are 12"),
-        (12, "2025-05-09", 6, "no whole week between the fall and its answer"),
-        (12, "2025-05-12", 5, "5 whole weeks since it, needed are 6"),
-        (12, "2025-05-12", 6, ""),
+        (12, "2025-05-12", 6, "no whole week between the fall's first and its answer"),
+        (12, "2025-05-16", 6, "no whole week between the fall's first and its answer"),
+        (12, "2025-05-19", 5, "5 whole weeks since it, needed are 6"),
+        (12, "2025-05-19", 6, ""),
     ],
 )
 def test_what_came_back_is_refused_where_the_weeks_do_not_carry_it(before, shipped, since, why):
     fallen = (pd.Timestamp(shipped) - pd.Timestamp("2025-05-05")).days // 7
-    since += shipped == "2025-05-09"  # the week of the answer, which counts nowhere
+    since += shipped == "2025-05-16"  # the week of the answer, which counts nowhere
     course = np.repeat([100.0, 60.0, 80.0], [17, fallen, since])
     course += np.random.default_rng(1).normal(0, 1, len(course))
     table = daily(course, "mean")

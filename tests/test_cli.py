@@ -275,14 +275,14 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
 # ---------------------------------------------------------------------------- alerts, the timeline
 
 
-def show(project, *alerts, pack="shown", state="open", as_of="2026-03-31", acted_on=None):
+def show(project, *alerts, pack="shown", state="open", as_of="2026-03-31", **days):
     """A run of a pack, whose scorecard shows these alerts."""
     folder = project / "outputs" / pack / as_of
     (folder / "tables/scorecard").mkdir(parents=True)
     record = RunRecord(pack, "tiny", as_of, "good", "2026-04-01", 1.0, "", None, {}, [])
     (folder / "run.json").write_text(json.dumps(asdict(record)))
     table = pd.DataFrame({"alert_id": alerts}, dtype=str).assign(
-        state=state, acted_on=pd.Timestamp(acted_on), again_on=pd.NaT
+        state=state, **{day: pd.Timestamp(days.get(day)) for day in ("acted_on", "again_on")}
     )
     table.to_parquet(folder / "tables/scorecard/alerts.parquet")
     return folder
@@ -346,6 +346,10 @@ def test_an_act_is_written_down_of_an_alert_that_a_run_showed(project):
         ("", "snooze", {"as_of": "2026-06-30"}, ["a snooze until 2026-04-30 is over there."]),
         ("", "ack", {"acted_on": "2026-04-02"}, ["counts for nothing: something later is known"]),
         ("", "ack", {"acted_on": "2026-04-01"}, []),
+        ("", "ack", {"again_on": "2026-04-06"}, ["counts for nothing: something later is known"]),
+        ("", "snooze", {"again_on": "2026-04-06"}, []),  # of what came again a snooze holds
+        ("2026-04-01T09:00", "close", {}, ["it was acknowledged on 2026-04-01."]),
+        ("2 April 2026", "close", {}, ["on 2026-04-02.", "known of it, of 2026-04-02."]),
     ],
 )
 def test_what_an_act_does_is_said_where_it_does_not_go_without_saying(
@@ -360,7 +364,9 @@ def test_what_an_act_does_is_said_where_it_does_not_go_without_saying(
     folder = show(project, alert, **shown)
     until = {"snooze": ["--until", "2026-04-30"]}
     try:
-        if before:
+        if before[:1].isdigit():  # by hand
+            acts.write_text(f"alert_id,day,act\n{alert},{before},ack\n")
+        elif before:
             call("alerts", before, "tiny", alert, *until.get(before, []), "--by", "ann")
         done = call("alerts", act, "tiny", alert, *until.get(act, []))
     finally:
@@ -372,6 +378,23 @@ def test_what_an_act_does_is_said_where_it_does_not_go_without_saying(
     of, state = shown.get("as_of", "2026-03-31"), shown.get("state", "open")
     assert stood == f"Note: in the run of {of} it was {state}{opens}."
     assert len(more) == len(said) and all(word in line for word, line in zip(said, more))
+
+
+def test_a_snooze_of_what_only_a_message_told_is_over_on_its_own_day(project, monkeypatch):
+    alert, acts = "job_saved-fall-2026-03-23", project / "outputs/alerts/tiny.csv"
+    clock = SimpleNamespace(strftime=lambda *_: "2026-04-01", gmtime=lambda: None)
+    monkeypatch.setattr(alerting, "time", clock)
+    acts.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for until, said in (("2026-04-01", ["over on this day already"]), ("2026-04-02", [])):
+            acts.write_text(f"alert_id,day,act,role,what,week\n{alert},2026-03-31,sent,a,open,x\n")
+            notes = call("alerts", "snooze", "tiny", alert, "--until", until).stderr.splitlines()
+            assert len(notes) == len(said) and all(word in n for word, n in zip(said, notes))
+        acts.write_text(f"alert_id,day,act\n{alert},soon,ack\n")
+        assert '"soon" is no day' in sentence(call("alerts", "ack", "tiny", alert))
+        assert len(acts.read_text().splitlines()) == 2, "nothing was written"
+    finally:
+        acts.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(

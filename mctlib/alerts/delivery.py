@@ -30,6 +30,7 @@ from mctlib.alerts.messages import (
     drift_of,
     item_of,
     message_of,
+    without,
 )
 from mctlib.scorecard.narrative_first import WAITING
 from mctlib.tracking_plan.plan import Role, in_words
@@ -90,17 +91,19 @@ def deliver(
     *,
     drift: pd.DataFrame | None = None,
     picture: bytes = b"",
+    known: pd.DataFrame | None = None,
 ) -> Delivered:
     """Send what is held from earlier runs, then what is due: one message a role.
 
     Of an alert hears the role that acts, and roles whose team owns the number. ``drift``
     (`Scorecard.drift`) is told below what is due, never alone. What was sent is written down at
-    once, a message each, so that a kill in between repeats at most one.
+    once, a message each, so that a kill in between repeats at most one. ``known``: how the alerts
+    of earlier runs stand, where ``alerts`` does not hold them.
     """
     unheard = alerts[alerts["news"] & ~alerts["role"].isin(list(post.targets))]
     done, new = Delivered(), set(unheard["alert_id"])
     with acts.alone():
-        _send_held(post, done)
+        _send_held(post, done, alerts if known is None else known)
         taken = _taken(post)
         for role in post.targets:
             mine = alerts[_heard(post, role, alerts)]
@@ -112,9 +115,9 @@ def deliver(
                 items += [note for note in notes if (role, *_key(post, note)) not in taken]
             if items:
                 who = post.roles.get(role, Role()).label or in_words(role)
-                has_to = any(alert["role"] == role for alert, _ in told)
+                acts_on = {alert["alert_id"] for alert, _ in told if alert["role"] == role}
                 about = (post.link, post.about, post.dataset)
-                message = message_of(who, items, *about, acts=has_to)
+                message = message_of(who, items, *about, acts_on=acts_on)
                 _send(post, role, message, done, picture=picture)
     done.n_new = len(new)
     done.notes += [
@@ -186,13 +189,20 @@ def _read_held(path: Path) -> tuple[str, Message] | None:
         return None
 
 
-def _send_held(post: Post, done: Delivered) -> None:
+def _send_held(post: Post, done: Delivered, known: pd.DataFrame) -> None:
+    quiet = set(known.loc[known["state"].isin(["snoozed", "closed"]), "alert_id"])
     for path in _held(post):
         held = _read_held(path)
         if held is None:
             done.notes.append(f"{path} is no message of ours; it is left there.")
         elif held[0] in post.targets:
-            _send(post, *held, done, held=path)
+            role, message = held
+            acts_on = set(known.loc[known["role"] == role, "alert_id"])
+            if left := without(message, quiet, post.dataset, acts_on=acts_on):
+                _send(post, role, left, done, held=path)
+            else:
+                done.notes.append(f"Not sent: “{message.subject}” was snoozed or closed since.")
+                path.unlink()
         else:
             done.n_undelivered += 1
             done.notes.append(f"{path} waits: the pack names no target for {held[0]}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -20,6 +20,7 @@ from mctlib.tracking_plan.plan import in_words
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
 TEAMS_BYTES = 27_000  # of 28 KB that are taken
 ACT, DONE, NOTE = "\u25b2", "\u25cf", "\u25cb"
+SENT_ONCE = ", sent once."  # in a foot, after what it is about
 NEWS, STILL, BACK, LEVEL = "open", "still open", "recovered", "new level"  # what an item says
 DRIFTS = "drifts"  # of one that stands last in a digest, and is no message of its own
 # of a message by what its first item says: words before it in a mail, a mail's edge, a card's style
@@ -57,7 +58,7 @@ class Message:
     @property
     def head(self) -> str:
         """Its first line where it is a card."""
-        first, n = self.items[0], len(self.items)
+        first, n = self.items[0], n_alerts(self.items)
         if first.what == STILL and n > 1:
             return f"Still open: {n}"
         return f"{mark(first)} {first.title}{f' and {n - 1} more' if n > 1 else ''}"
@@ -89,6 +90,11 @@ class Message:
             Item(**{**item, "facts": tuple(map(tuple, item["facts"]))}) for item in told["items"]
         ]
         return cls(**{**told, "items": tuple(items)})
+
+
+def n_alerts(items: Sequence[Item]) -> int:
+    """How many of them are alerts: what drifts is none."""
+    return sum(item.what != DRIFTS for item in items)
 
 
 def mark(item: Item) -> str:
@@ -155,22 +161,36 @@ def _number(alert: Mapping[str, Any]) -> str:
 
 
 def message_of(
-    role: str, items: Sequence[Item], link: str, about: str, dataset: str, *, acts: bool = True
+    role: str, items: Sequence[Item], link: str, about: str, dataset: str, *, acts_on: Container[str]
 ) -> Message:
-    """All that a role is told by a run, the new first.
+    """All that a role is told by a run: the new first, of this that on which it acts.
 
-    acts: the role acts on some of it, and does not only own the numbers.
+    acts_on: ids of alerts on which the role acts; of others it only owns the numbers.
     """
     order = {NEWS: 0, BACK: 1, LEVEL: 1, STILL: 2, DRIFTS: 3}
-    items = sorted(items, key=lambda item: order[item.what])
-    first, n = items[0], len(items) - 1
+    items = sorted(items, key=lambda item: (order[item.what], item.alert_id not in acts_on))
+    first, n = items[0], n_alerts(items) - 1
+    acts = first.alert_id in acts_on
     more = f" and {n} more" if n else ""
     new = "[act] " if acts else "[yours] "
     prefix = {NEWS: new, STILL: "[open] "}.get(first.what, "[back] ")
-    foot = f"{about}, sent once. {', '.join(item.alert_id for item in items[:5])}."
+    foot = f"{about}{SENT_ONCE} {', '.join(item.alert_id for item in items[:5])}."
     if first.what == NEWS and acts:
         foot += f" Seen it? python -m mctlib alerts ack {dataset} {first.alert_id}"
     return Message(role, f"{prefix}{first.title}{more} \u00b7 {role}", tuple(items), link, foot)
+
+
+def without(
+    message: Message, quiet: Container[str], dataset: str, *, acts_on: Container[str]
+) -> Message | None:
+    """A message that was held, without the alerts of which nobody wants to hear any more."""
+    items = [item for item in message.items if item.alert_id not in quiet]
+    if len(items) == len(message.items):
+        return message
+    if not n_alerts(items):
+        return None
+    about = message.foot.partition(SENT_ONCE)[0]
+    return message_of(message.role, items, message.link, about, dataset, acts_on=acts_on)
 
 
 def sample(role: str) -> Message:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ BESIDE = {  # tables that a notebook may leave out, and what is read of them
     "reasons": ["alert_id", "reason", "n_answers", "n_no"],
     "drift": ["metric", "label", "week", "rel_change", "role", "owner"],
 }
+PRINTS = 120.0  # seconds for a page
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -88,9 +89,9 @@ def look_today(
     if week > pd.Timestamp(last, unit="us").normalize():  # the log's week ends on this very day
         week -= pd.Timedelta("7D")
     new = found.alerts[found.alerts["news"] & found.alerts["kind"].isin(["fall", "rise"])]
-    if len(new):
-        known = _known(weekly_scorecard(log, **asked).alerts, week)
-        new = new[[key not in known for key in zip(new["metric"], new["kind"])]]
+    weekly = weekly_scorecard(log, **asked).alerts
+    known = _known(weekly, week)
+    new = new[[key not in known for key in zip(new["metric"], new["kind"])]]
     names = [f"{name[:-10]}{week:%Y-%m-%d}" for name in new["alert_id"]]
     reasons = found.reasons.replace({"alert_id": dict(zip(new["alert_id"], names))})
     post = Post(
@@ -102,7 +103,8 @@ def look_today(
         roles=roles_of(log),
     )
     told = new.assign(alert_id=names)
-    done = deliver(post, told, reasons, picture=picture_of(found.weeks, told))
+    shown = picture_of(found.weeks, told)
+    done = deliver(post, told, reasons, picture=shown, known=weekly)
     if new.empty:
         return f"Nothing new fell by 25 % in the seven days to {as_of}.", done
     return f"{'; '.join(moved(alert) for alert in new.to_dict('records'))}.", done
@@ -128,7 +130,7 @@ def send_pages(
     They are put among what is undelivered first and leave it when they were sent, so that a later
     run sends those that were not.
     """
-    done, name = Delivered(), f"{REPORT}-{pack}-{'-'.join(pages)}"
+    done, name = Delivered(), _name(pack, pages, kind)
     with acts.alone():
         table = acts.read(acts.file_of(dataset))
         mine = (table["alert_id"] == name) & (table["role"] == to) & (table["act"] == acts.SENT)
@@ -136,7 +138,7 @@ def send_pages(
         if as_of not in sent:
             place = acts.held() / f"{dataset}.{as_of}.{to}.{name}"
             done.notes += _put(folder, place, pages, kind)
-        for day, place in _waiting(re.compile(rf"{re.escape(dataset)}\.([^.]+)\.{to}\.{name}")):
+        for day, place in _waiting(_places(dataset, to, name)):
             try:
                 if day not in sent:  # else a kill left it there
                     title = f"{pack}: data up to {day}"
@@ -150,6 +152,30 @@ def send_pages(
             acts.append(acts.file_of(dataset), [row])
             shutil.rmtree(place)
     return done
+
+
+def unasked_pages(pack: str, asked: Iterable[tuple[str, str, Sequence[str], str]]) -> Delivered:
+    """Pages of a pack that wait, and that it does not ask for any more.
+
+    asked: dataset, to, pages, kind of what it asks for.
+    """
+    done = Delivered()
+    known = [_places(data, to, _name(pack, pages, kind)) for data, to, pages, kind in asked]
+    for day, place in _waiting(re.compile(rf".+?\.(\d.+)\.\w+\.{re.escape(_name(pack))}.*")):
+        if not any(named.fullmatch(place.name) for named in known):
+            done.n_undelivered += 1
+            done.notes.append(f"{place} waits: the pack does not mail these pages of {day} so.")
+    return done
+
+
+def _name(pack: str, pages: Sequence[str] = (), kind: str = "") -> str:
+    """Of pages as one thing that is sent; without them, how it begins."""
+    return f"{REPORT}-{pack}+" + (f"{'+'.join(pages)}.{kind}" if pages else "")
+
+
+def _places(dataset: str, to: str, name: str) -> re.Pattern[str]:
+    """Of the folders in which such pages wait, a day of data each."""
+    return re.compile(rf"{re.escape(dataset)}\.(.+)\.{to}\.{re.escape(name)}")
 
 
 def _waiting(named: re.Pattern[str]) -> list[tuple[str, Path]]:
@@ -168,23 +194,30 @@ def _put(folder: Path, place: Path, pages: Sequence[str], kind: str) -> list[str
         whole.mkdir()
         for page in pages:
             html = folder / f"{page}.html"
-            if kind == "pdf" and _as_pdf(html, whole):
-                continue
-            if kind == "pdf":
-                notes.append(f"There is no browser here to make a PDF of {page}: it is HTML.")
-            shutil.copy(html, whole)
+            lack = _as_pdf(html, whole) if kind == "pdf" else ""
+            if lack:
+                notes.append(f"{lack} of {page}: it is HTML.")
+            if lack or kind == "html":
+                shutil.copy(html, whole)
         shutil.rmtree(place, ignore_errors=True)  # of a run before, on other data
         whole.rename(place)
     return notes
 
 
-def _as_pdf(html: Path, place: Path) -> Path | None:
-    """A page as a browser prints it; None without a browser."""
+def _as_pdf(html: Path, place: Path) -> str:
+    """Print a page by a browser; why there is no PDF of it, where there is none."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        return None
+        return "There is no browser here to make a PDF"
     pdf = place / f"{html.stem}.pdf"
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     command = [browser, "--headless", *root, "--no-pdf-header-footer", f"--print-to-pdf={pdf}"]
-    subprocess.run([*command, html.resolve().as_uri()], capture_output=True, timeout=120)
-    return pdf if pdf.is_file() else None
+    command.append(html.resolve().as_uri())
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PRINTS).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        done = False
+    if done and pdf.is_file():
+        return ""
+    pdf.unlink(missing_ok=True)  # half of one
+    return "The browser made no PDF"

@@ -66,7 +66,7 @@ def _act(act: str, dataset: str, alert: str, by: str, until: str = "") -> None:
         raise ParameterError(f'alert: there is no "{alert}" of {dataset}.{listed}')
     day = time.strftime("%Y-%m-%d", time.gmtime())
     row = {"alert_id": alert, "day": day, "act": act, "until": until, "by": by}
-    notes = _notes(row, known[alert], acts.acts_of(dataset))
+    notes = list(_notes(row, known[alert], acts.acts_of(dataset)))
     acts.append(acts.file_of(dataset), [row])
     click.echo(f"{alert}: {act}{until and f' until {until}'}, written to {acts.file_of(dataset)}")
     for note in notes:
@@ -78,34 +78,47 @@ def _notes(row: dict[str, str], shown: dict[str, Any], before: Any) -> Iterator[
 
     shown: the alert in the newest run, {} where none showed it · before: all acts so far.
     """
-    from mctlib.scorecard.states import ACTS
+    import pandas as pd
 
-    act, day, later = row["act"], row["day"], [*shown.get("later", [])]
+    from mctlib.scorecard.states import ACTS, as_days
+
+    act, day = row["act"], row["day"]
+    # what came again drops what was said before, but for a snooze
+    later = [shown.get(name) for name in ("acted_on", "again_on")[: 1 if act == "snooze" else 2]]
     opens = "; this opens it again" if act != "close" else ""
     if shown:
         ends = dict.fromkeys(("recovered", "new level"), ", which acts do not change")
         ends["closed"] = opens
         stood = shown["state"]
         yield f"in the run of {shown['as_of']} it was {stood}{ends.get(stood, '')}"
-        yield from _of_the_clock(row, shown["as_of"])
+    yield from _of_the_clock(row, shown.get("as_of", ""))
     mine = before[(before["alert_id"] == row["alert_id"]) & before["act"].isin(list(ACTS))]
+    mine = mine.assign(day=as_days(mine["day"], "acts: day")).dropna(subset=["day"])
     for last in mine.tail(1).to_dict("records"):
         by = f" by {last['by']}" if last["by"] else ""
         again = opens if last["act"] == "close" and shown.get("state") != "closed" else ""
         already = " already" if last["act"] == act else ""
-        yield f"it was {ACTS[last['act']]}{already} on {last['day']}{by}{again}"
+        yield f"it was {ACTS[last['act']]}{already} on {last['day']:%Y-%m-%d}{by}{again}"
         later.append(mine["day"].max())
-    if max(later, default="") > day:
+    newest = max(filter(pd.notna, later), default=pd.NaT)
+    if newest > pd.Timestamp(day):
         yield (
             f"this act is of {day}, this machine's day, and counts for nothing: something later is "
-            f"known of it, of {max(later)}"
+            f"known of it, of {newest:%Y-%m-%d}"
         )
 
 
 def _of_the_clock(row: dict[str, str], as_of: str) -> Iterator[str]:
-    """Whether an act, or a snooze's end, lies in another time than the newest run's data."""
+    """Whether an act, or a snooze's end, lies in another time than the newest run's data.
+
+    as_of: of the run that showed the alert, "" where none did: then of this day.
+    """
     import pandas as pd
 
+    if not as_of:
+        if row["until"] == row["day"]:
+            yield f"a snooze until {row['until']} is over on this day already"
+        return
     until = pd.Timestamp(as_of[:10]) + pd.Timedelta("1D")  # a run reads the acts so far
     data = f"the data of the newest run end on {as_of}"
     if pd.Timestamp(row["day"]) > until:
@@ -118,7 +131,7 @@ def _known(dataset: str) -> tuple[dict[str, dict[str, Any]], int]:
     """Alerts that runs on a dataset showed, or that were told; how many runs there are.
 
     With how each stood in the newest run (state, as_of), by its weeks, the acts and the response
-    log until then, and the later days on which something was done or it came again.
+    log until then, and the days on which something was done or it came again (acted_on, again_on).
     """
     import pandas as pd
 
@@ -137,9 +150,7 @@ def _known(dataset: str) -> tuple[dict[str, dict[str, Any]], int]:
         for table in Path(run.folder).glob("tables/*/alerts.parquet"):
             rows = pd.read_parquet(table).reindex(columns=["alert_id", "state", *days])
             for alert in rows.astype(days).to_dict("records"):
-                known = [f"{alert[day]:%Y-%m-%d}" for day in days if pd.notna(alert[day])]
-                stood = {"state": alert["state"], "as_of": run.as_of, "later": known}
-                found[alert["alert_id"]] = stood
+                found[str(alert.pop("alert_id"))] = alert | {"as_of": run.as_of}
     return {name: said for name, said in found.items() if re.fullmatch(ID, name)}, len(runs)
 
 

@@ -109,9 +109,11 @@ def run_pack(
 
 def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
     """Send what a run found to those whom its pack names; only of the newest day of the data."""
+    from mctlib.alerts import acts
+
     name, folder = scorecard_of(pack), Path(record.folder)
     found = next((r for r in record.notebooks if r.name == name and r.status == "good"), None)
-    if not (found or pack.deliver):
+    if not (found or pack.deliver or acts.held().is_dir()):
         return
     if newest := newer(pack, log):
         if pack.alerts or pack.deliver:
@@ -130,6 +132,8 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
     for mailing in pack.deliver if record.status == "good" else ():
         to, kind = mailing.to, mailing.kind
         done.append(sending.send_pages(folder, to=to, pages=mailing.pages, kind=kind, **about))
+    asked = [(pack.dataset, each.to, each.pages, each.kind) for each in pack.deliver]
+    done.append(sending.unasked_pages(record.pack, asked))
     for each in done:
         record.notes += each.notes
         record.n_alerts += each.n_new

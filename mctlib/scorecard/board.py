@@ -260,7 +260,10 @@ def recovered(
     for i, answer in enumerate(responses.to_dict("records")):
         name = matched(str(answer["alert_id"]), alerts, meters)
         meter = next((m for m in meters.all if name and m.name == known.loc[name, "metric"]), None)
-        if meter is None or known.loc[name, "kind"] == "loss" or meter.kind not in ("rate", "mean"):
+        if meter is None or known.loc[name, "kind"] == "loss":
+            continue
+        if meter.kind not in ("rate", "mean"):
+            table.loc[i, "how_measured"] = f"not told: this is a {meter.kind}"
             continue
         asked = answer | {"alert_id": f"{meter.name}-{known.loc[name, 'since']:%Y-%m-%d}"}
         speed = value_of_speed(_by_day(totals, meter), pd.DataFrame([asked]))

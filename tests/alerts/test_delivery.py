@@ -257,6 +257,38 @@ def test_what_drifts_stands_last_in_a_digest_once_a_week_and_is_no_message(post,
     assert last["title"].startswith("“Saved” drifts: \u221214\u00a0% in its last four weeks")
     assert "\u25cb “Saved” drifts" in first["text"]
     assert len(other["items"]) == 1, "another role's"
+    assert "more" not in first["subject"], "what drifts is no alert"
+
+
+def test_a_digest_counts_alerts_and_not_what_drifts(post, monkeypatch):
+    noted = {"metric": "saved", "label": "Saved", "rel_change": -0.14, "owner": "", "role": ROLE}
+    drift = pd.DataFrame([noted | {"week": pd.Timestamp("2026-05-25")}])
+    old = table(alert(news=False, state="acknowledged"))
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, f"slack+{received.address}")
+        deliver(replace(post, week="2026-05-25"), old, REASONS, drift=drift)
+    header, *_ = received[0]["blocks"]
+    assert "Booked" in header["text"]["text"] and "more" not in header["text"]["text"]
+    assert "drifts" in str(received[0]["blocks"])
+
+
+@pytest.mark.parametrize("acts_news", [True, False])
+def test_what_a_role_is_asked_to_do_is_what_it_acts_on(post, monkeypatch, acts_news):
+    """Its team owns another alert, which the table has first."""
+    owned = alert(f"aaa-fall-{WEEK}", label="Aaa", role="analyst", owner="ops")
+    mine = alert(f"zzz-fall-{WEEK}", label="Zzz", news=acts_news)
+    mine |= {} if acts_news else {"state": "acknowledged"}
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        post = replace(post, roles={ROLE: Role(team="ops")})
+        deliver(post, table(owned, mine), REASONS)
+    (message,) = received
+    subject, foot = message["subject"], message["foot"]
+    if acts_news:
+        assert subject.startswith("[act] “Zzz”") and "and 1 more" in subject
+        assert foot.endswith(f"alerts ack tiny zzz-fall-{WEEK}")
+    else:
+        assert subject.startswith("[yours] “Aaa”") and "alerts ack" not in foot
 
 
 def test_that_lost_tracking_was_mended_is_told_once(post, monkeypatch):
@@ -362,6 +394,38 @@ def test_what_does_not_arrive_is_held_and_sent_by_the_next_run(post, monkeypatch
     assert done.n_undelivered == 0
     assert "[act]" in received[0]["subject"]
     assert not list(post.held.iterdir())
+
+
+@pytest.mark.parametrize("state", ["snoozed", "closed"])
+def test_of_what_was_snoozed_or_closed_since_a_held_message_says_nothing(post, monkeypatch, state):
+    rows = [alert(), alert(f"saved-fall-{WEEK}", label="Saved")]
+    deliver(post, table(*rows), REASONS)
+    later = replace(post, week="2026-05-25")
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        now = table(rows[0] | {"state": state}, rows[1] | {"news": False})
+        deliver(later, now, REASONS)
+        (message,) = received
+        assert [item["alert_id"] for item in message["items"]] == [f"saved-fall-{WEEK}"]
+        assert "Booked" not in message["text"] and message["subject"].startswith("[act] “Saved”")
+        assert message["foot"].endswith(f"alerts ack tiny saved-fall-{WEEK}")
+        assert message["foot"].startswith("weekly, data up to 24 May, sent once. saved")
+        assert not list(post.held.iterdir())
+        again = table(rows[0] | {"news": False})
+        assert deliver(replace(post, week="2026-06-01"), again, REASONS).n_new == 1
+
+
+def test_a_held_message_whose_alerts_are_all_closed_since_is_dropped_and_it_is_said(
+    post, monkeypatch
+):
+    deliver(post, table(), REASONS)
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        found = table(alert(state="closed", news=False))
+        done = deliver(post, table()[:0], REASONS, known=found)
+    assert (received, done.n_undelivered, list(post.held.iterdir())) == ([], 0, [])
+    (note,) = done.notes
+    assert "“Booked <b>”" in note and "snoozed or closed since" in note
 
 
 def test_a_server_that_never_answers_is_given_up(post, monkeypatch):

@@ -23,7 +23,8 @@ WEEK = "2026-05-18"
 def many(n: int, length: int) -> Message:
     facts = (("Who", "x" * length),) * 12
     items = [Item(f"a-fall-{WEEK}", "open", "t" * length, "n" * length, facts)] * n
-    return message_of("Analyst", items, "https://x.example", "run", "tiny")
+    acts_on = {item.alert_id for item in items}
+    return message_of("Analyst", items, "https://x.example", "run", "tiny", acts_on=acts_on)
 
 
 @pytest.mark.parametrize(("n", "length"), [(1, 10), (60, 10), (3, 5_000), (200, 3_000)])

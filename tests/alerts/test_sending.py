@@ -88,7 +88,10 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
         first = mctlib(root, "run", "params/weekly.yaml", "--fail-on", "alerts")
         assert first.returncode == 3, first.stderr
         told = {"ALERT_URL_TEST": received.address, "REPORT_BASE_URL": base}
+        old = root / "outputs/alerts/undelivered/tiny.2026-05-17.REPORT_MAIL.report-weekly+index.html"
+        old.mkdir()
         again = by_cron(root, "run", HEARTBEAT_URL=heart.address, **told)
+        assert f"{old.name} waits: the pack does not mail these pages" in again.stderr
         assert again.returncode == 4, "the pages have no address"
         assert "REPORT_MAIL is not set" in again.stderr
         assert heart == ["/hook"], "the run is good all the same"
@@ -109,7 +112,7 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
     assert re.findall(r'<section class="sight" aria-label="(.*?)">', shown) == ["The board"]
     assert not re.search(r"<details[^>]* open>", shown), "all else is folded"
     facts = json.loads((root / "outputs/weekly/2026-05-24/run.json").read_text())
-    assert (facts["n_alerts"], facts["n_undelivered"]) == (0, 1), "it was told by the first run"
+    assert (facts["n_alerts"], facts["n_undelivered"]) == (0, 2), "it was told by the first run"
     closed = mctlib(root, "alerts", "close", "tiny", f"booked-fall-{LAST}")
     assert closed.returncode == 0, closed.stderr
 
@@ -269,6 +272,61 @@ def test_pages_that_were_sent_before_a_kill_are_not_sent_again(tmp_path, monkeyp
         sending.send_pages(tmp_path, **asked, as_of="2026-05-24", kind="html")
     sending.send_pages(tmp_path, **asked, as_of="2026-05-31", kind="html")
     assert [title[-10:] for _, title, _, _ in sent] == ["2026-05-24", "2026-05-31"]
+
+
+def test_the_same_pages_as_html_and_as_pdf_are_two_mails(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "index.html").write_text("<p>the page</p>")
+    sent = []
+    monkeypatch.setattr(sending, "mail_pages", lambda *given: sent.append(given))
+    monkeypatch.setattr(sending, "BROWSERS", ())
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL"}
+    for kind in ("html", "pdf", "html", "pdf"):
+        sending.send_pages(
+            tmp_path, **asked, pages=["index"], as_of="2026-05-24T06:00:00.250Z", kind=kind
+        )
+    assert len(sent) == 2, "though the day has a fraction of a second"
+
+
+def test_pages_that_wait_and_are_not_asked_for_any_more_are_counted(tmp_path, monkeypatch):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(delivery, "PAUSE", 0.0)
+    (tmp_path / "index.html").write_text("<p>the page</p>")
+    asked = {"dataset": "tiny", "to": "REPORT_MAIL", "pages": ["index"], "kind": "html"}
+    for pack in ("weekly", "weekly-us"):
+        assert sending.send_pages(tmp_path, **asked, pack=pack, as_of="2026-05-24").n_undelivered
+    same = ("tiny", "REPORT_MAIL", ["index"], "html")
+    for other in (
+        ("tiny", "REPORT_MAIL", ["index", "scorecard"], "html"),
+        ("tiny", "REPORT_MAIL", ["index"], "pdf"),
+        ("tiny", "OTHER_MAIL", ["index"], "html"),
+        ("big", "REPORT_MAIL", ["index"], "html"),
+    ):
+        done = sending.unasked_pages("weekly", [other])
+        assert done.n_undelivered == 1
+        assert "does not mail these pages of 2026-05-24 so" in done.notes[0]
+        assert sending.unasked_pages("weekly", [other, same]).n_undelivered == 0
+    assert sending.unasked_pages("weekly", []).n_undelivered == 1
+
+
+@pytest.mark.parametrize("does", ["exit 1", 'echo half > "${3#*=}"; exit 1', "sleep 9", "exit 0"])
+def test_a_browser_that_fails_is_told_from_none(tmp_path, monkeypatch, does):
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "index.html").write_text("<p>the page</p>")
+    (tmp_path / "browser").write_text(f"#!/bin/sh\n{does}\n".replace("sleep", "exec sleep"))
+    (tmp_path / "browser").chmod(0o755)
+    monkeypatch.setattr(sending, "BROWSERS", (str(tmp_path / "browser"),))
+    monkeypatch.setattr(sending, "PRINTS", 0.3)
+    monkeypatch.setattr(sending.os, "geteuid", lambda: 1000)
+    sent = []
+    monkeypatch.setattr(sending, "mail_pages", lambda *given: sent.append(given))
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
+    done = sending.send_pages(tmp_path, **asked, as_of="2026-05-24", kind="pdf")
+    assert done.notes == ["The browser made no PDF of index: it is HTML."]
+    assert [page.name for page in sent[0][3]] == ["index.html"]
 
 
 def test_without_a_browser_the_page_is_html(tmp_path, monkeypatch):

@@ -585,6 +585,18 @@ def test_what_came_back_is_not_told_where_the_weeks_do_not_carry_it(shipped, sai
     assert any("what came back since is not told: " in sentence for sentence in found.details)
 
 
+def test_of_a_ratio_it_is_said_that_nothing_tells_what_came_back():
+    metrics = {"bookings": {"kind": "ratio", "of": "booked", "per": "visited", "alert": True}}
+    name = f"bookings-fall-{LAST}"
+    log = {"alert_id": name, "detected_on": "2026-05-19", "decided_on": "2026-05-19"}
+    responses = pd.DataFrame([log | {"shipped_on": "2026-05-20", "outcome": "open"}])
+    found = scorecard_of(product(fall=0.3, responses=responses), PLAN | {"metrics": metrics})
+    assert name in found.alerts["alert_id"].tolist()
+    (answer,) = found.responses.to_dict("records")
+    assert answer["how_measured"] == "not told: this is a ratio"
+    assert any("what came back since is not told: this is a ratio" in s for s in found.details)
+
+
 def test_a_slow_drift_is_a_note_on_the_page_for_whom_it_concerns():
     """Bookings lose 2 % a week for twelve weeks, none of which falls far from the line."""
     rows = [

@@ -7,6 +7,7 @@ from mctlib.eventlog.steps import as_step
 from mctlib.roi.response_time import _came_back
 from mctlib.scorecard.causes import COMPETITOR, entries_near, study
 from mctlib.scorecard.meters import Meter, Meters
+from mctlib.scorecard.watching import DAILY_FALL, DAILY_LEVEL
 from mctlib.stats.monitoring import change_between, slow_drift, tracking_gate, weekly_alerts
 from mctlib.tracking_plan.plan import Plan
 from tests.support.calibration import Row, at_least, at_most, within
@@ -198,12 +199,77 @@ def year_before(n):
         own = pd.DataFrame({"metric": "m", "week": weeks, "n": size, "value": value})
         hits[k] = _holds(-3.5, own.assign(variance=25.0), weeks)
     truth = "a mean of 9, 3.5 less, weeks that scatter more than their users"
-    return [*rows, at_least("Against a year before, coverage", truth, hits)]
+    rows.append(at_least("Against a year before, coverage", truth, hits))
+    # weeks are taken for independent, and the page says so: of runs of good and bad ones it is less
+    noise = 0.02 * ar1(np.random.default_rng(40), (n, 8), 0.3)
+    noise[:, 4:] = 0.02 * ar1(np.random.default_rng(41), (n, 4), 0.3)
+    for k, value in enumerate(0.25 + 0.09 * later + noise):
+        own = pd.DataFrame({"metric": "m", "week": weeks, "n": 2_000.0, "value": value})
+        hits[k] = _holds(0.09, own.assign(variance=np.nan), weeks)
+    truth = "9 points more, good and bad weeks come in runs, rho 0.3"
+    return [*rows, at_least("Against a year before, coverage", truth, hits, 0.9)]
 
 
 def _holds(change, table, weeks):
     found = change_between(table, weeks[:4], weeks[4:])
     return within(change, (found["change_ci_lower"], found["change_ci_upper"]))
+
+
+def weekly_changes(n):
+    """A week that is 10 % lower than the twelve before it, and the interval of its change."""
+    rows = []
+    for phi in (1, 2, 4):
+        rng = np.random.default_rng([42, phi])
+        level = spread_evenly(rng, 0.05, 0.4, n) * np.where(np.arange(14) == 13, 0.9, 1.0)
+        found = weekly_alerts(table_of(rng, level, spread_evenly(rng, 1_500, 20_000, n), phi))
+        last = found[found["week"] == found["week"].max()]
+        low, high = (last[f"rel_change_ci_{end}"] for end in ("lower", "upper"))
+        hits = ((low <= -0.1) & (high >= -0.1)).to_numpy()
+        truth = f"10 % less than in the 12 weeks before, variance {phi} x"
+        rows.append(at_least("Change of a week, coverage", truth, hits))
+    return rows
+
+
+def quiet_numbers(n):
+    """Alerts where nothing happens: of means and ratios a week, of rates by the daily rule.
+
+    And weeks in which all of twelve numbers are 15 % lower: one notice, and no alert beside it.
+    """
+    few, weeks = max(n // 40, 10), 60
+    tables, by_day = [], []
+    for world in range(few):
+        rng = np.random.default_rng([43, world])
+        phi, season = ((1, 0.06), (2, 0.12), (4, 0.06))[world % 3]
+        level, size = seasonal(rng, 12, weeks, season), spread_evenly(rng, 1_500, 20_000, 12)
+        table = table_of(rng, level, size, phi)
+        asked = {"threshold": DAILY_FALL, "level": DAILY_LEVEL}
+        by_day.append(weekly_alerts(table, **asked)["alert"].mean())
+        # of one unit twice the level; a week lies 2 % off it, whoever comes; six of them are ratios
+        wide = level * rng.normal(1, 0.02, level.shape)
+        value = wide.ravel() + rng.normal(0, 2 * level.ravel() / np.sqrt(table["n"]))
+        variance = np.where(np.arange(12)[:, None] < 6, 4 * level**2, np.nan).ravel()
+        means = table.drop(columns="n_success").assign(value=value, variance=variance)
+        found = weekly_alerts(means)
+        tables.append(found[found["week"] >= MONDAY + 12 * WEEK])
+    truth = "6 means and 6 ratios, seasons of 6 and 12 %"
+    each = float(np.mean([found["alert"].mean() for found in tables]))
+    weekly = float(np.mean([found.groupby("week")["alert"].any().mean() for found in tables]))
+    lower, beside = np.zeros(5 * few, bool), []
+    for world in range(5 * few):
+        rng = np.random.default_rng([44, world])
+        level = seasonal(rng, 12, 16, 0.06) * np.where(np.arange(16) == 15, 0.85, 1.0)
+        found = weekly_alerts(table_of(rng, level, spread_evenly(rng, 5_000, 20_000, 12), 1))
+        last = found[found["week"] == found["week"].max()]
+        lower[world] = last["common_cause"].all()
+        beside.append(last["alert"])
+    all_lower = "all of 12 numbers are 15 % lower"
+    return [
+        Row("Weekly alert, false ones a metric and week", truth, each, 0.0, 0.0065),
+        Row("Weekly alert, weeks with any of 12", truth, weekly, 0.0, 0.08),
+        Row("Daily rule, false ones a rate and look", "nothing", float(np.mean(by_day)), 0, 0.0005),
+        at_least("Everything moved, noticed", all_lower, lower, 0.95),
+        at_most("Everything moved, alerts beside it", all_lower, np.concatenate(beside), 0.0065),
+    ]
 
 
 def recoveries(n):
@@ -241,4 +307,12 @@ def recoveries(n):
     return rows
 
 
-ALL = (lost_events, drifts, event_study, year_before, recoveries)
+ALL = (
+    lost_events,
+    drifts,
+    event_study,
+    year_before,
+    weekly_changes,
+    quiet_numbers,
+    recoveries,
+)

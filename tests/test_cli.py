@@ -462,8 +462,9 @@ def test_the_commands_of_the_schedules_are_commands():
     called = re.findall(r"python -m mctlib ([^\n\"]+)", text)
     called.append(" ".join(re.search(r"^CMD \[(.*)\]", text, re.M)[1].replace('"', "").split(", ")))
     assert len(called) >= 5
-    weekly = "run params/weekly.yaml --fail-on undelivered"
-    assert sum(line.startswith(weekly) for line in called) == 3, "cron, systemd and container agree"
+    weekly = "run params/weekly.yaml --fail-on undelivered --heartbeat HEARTBEAT_URL"
+    assert called.count(weekly) == 3, "cron, systemd and container agree"
+    assert called.count("alerts check params/weekly.yaml") == 2, "cron and systemd look every day"
     for line in called:
         words = line.rstrip(").").split()
         group = main

@@ -161,7 +161,13 @@ def _number(alert: Mapping[str, Any]) -> str:
 
 
 def message_of(
-    role: str, items: Sequence[Item], link: str, about: str, dataset: str, *, acts_on: Container[str]
+    role: str,
+    items: Sequence[Item],
+    link: str,
+    about: str,
+    dataset: str,
+    *,
+    acts_on: Container[str],
 ) -> Message:
     """All that a role is told by a run: the new first, of this that on which it acts.
 

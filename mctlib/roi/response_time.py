@@ -214,8 +214,8 @@ def _came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
     """What came back after an answer, by the estimator of the ladder's interrupted series.
 
     The weeks before are those before the fall and those of it until the answer, which have a level
-    of their own beside the trend. Two weeks count nowhere: that of the answer, and the fall's first,
-    which was told for being low: after a false alert all that chance took would seem to come back.
+    of their own beside the trend. Two weeks count nowhere: that of the answer, and the first of the
+    fall, told for being low: after a false alert all that chance took would seem to come back.
     """
     answered = (alert["shipped_on"] - alert["began"]).days / 7
     week = weeks.index.to_numpy()

@@ -27,6 +27,8 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
 
     One is over when completeness was back within 5 points of what it was for two weeks (back_on:
     the second), however long that takes; one that begins within 8 weeks of that is the same.
+    Unlike a fall it comes to no new level: what is not recorded is missing until somebody mends
+    it, or closes the alert.
     moves: (day, what) of each time it was over, and open again.
     """
     found: list[dict[str, Any]] = []

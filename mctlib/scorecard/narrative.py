@@ -136,6 +136,11 @@ def caveats(facts: Told) -> list[str]:
         "the newest week look lower than it is. A look every day (`alerts check`) adds falls of "
         "25 % or more; nothing finds smaller ones sooner without more false alarms."
     )
+    if len(facts.year):
+        said.append(
+            "Against a year before, weeks are taken for independent: where good and bad ones come "
+            "in runs, a change is less sure than its interval says."
+        )
     return said
 
 

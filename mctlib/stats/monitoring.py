@@ -316,8 +316,10 @@ def change_between(
 ) -> dict[str, float]:
     """Change of one metric between some weeks (their first days) and others, with its interval.
 
-    By the scatter of the weeks around the level of their side. Gives value, value_before, change
-    and rel_change (both with their 95 % intervals); NaN where a side has fewer than two weeks.
+    By the scatter of the weeks around the level of their side, as if they were independent: where
+    good and bad weeks come in runs (rho .3) it holds the truth in 9 of 10 cases. Gives value,
+    value_before, change and rel_change (both with their 95 % intervals); NaN where a side has fewer
+    than two weeks.
     """
     (s,), origin = read_weekly(weekly, 0.0, 0.0, "down")
     sides = []

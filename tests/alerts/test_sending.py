@@ -88,7 +88,9 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
         first = mctlib(root, "run", "params/weekly.yaml", "--fail-on", "alerts")
         assert first.returncode == 3, first.stderr
         told = {"ALERT_URL_TEST": received.address, "REPORT_BASE_URL": base}
-        old = root / "outputs/alerts/undelivered/tiny.2026-05-17.REPORT_MAIL.report-weekly+index.html"
+        old = (
+            root / "outputs/alerts/undelivered/tiny.2026-05-17.REPORT_MAIL.report-weekly+index.html"
+        )
         old.mkdir()
         again = by_cron(root, "run", HEARTBEAT_URL=heart.address, **told)
         assert f"{old.name} waits: the pack does not mail these pages" in again.stderr

@@ -11,11 +11,12 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.headlines import MOST_WORDS, n_words
 from mctlib.scorecard import Scorecard, weekly_scorecard
 from mctlib.scorecard.causes import losses
-from mctlib.scorecard.counting import LIFE, count
+from mctlib.scorecard.counting import AT, LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
 from mctlib.scorecard.narrative import board
 from mctlib.scorecard.watching import _everything
 from mctlib.sources import demo
+from mctlib.stats.monitoring import tracking_gate
 from mctlib.tracking_plan.reading import as_plan
 from tests.scorecard.conftest import (
     LAST,
@@ -213,6 +214,17 @@ def test_a_loss_that_was_mended_is_over_in_its_history_and_in_the_response_log()
     (answer,) = found.responses.to_dict("records")
     assert (answer["open_stage"], answer["until_recovered_days"]) == ("", 35)
     assert answer["how_measured"] == "", "events that come back are no users that do"
+
+
+@pytest.mark.parametrize("weeks", [18, 40])
+def test_a_loss_comes_to_no_new_level_and_stays_open_until_it_is_mended(weeks):
+    n = np.repeat([950, 600, 950], [20, weeks, 2])
+    week = MONDAY + np.arange(len(n)) * WEEK
+    cells = pd.DataFrame({"metric": f"booked{AT}android", "week": week, "n": 1000, "n_success": n})
+    (loss,) = losses(tracking_gate(cells[:-2])).to_dict("records")
+    assert (loss["since"], pd.isna(loss["back_on"]), loss["p0"]) == (week[20], True, 0.95)
+    (loss,) = losses(tracking_gate(cells)).to_dict("records")
+    assert loss["back_on"] == week[-1]
 
 
 def test_without_the_servers_records_tracking_is_not_checked():
@@ -571,7 +583,10 @@ def test_a_log_of_less_than_a_week_is_refused():
 @pytest.mark.parametrize(
     ("shipped", "said"),
     [
-        ("2026-05-20", "no whole week between the fall's first and its answer and 0 whole weeks since it"),
+        (
+            "2026-05-20",
+            "no whole week between the fall's first and its answer and 0 whole weeks since it",
+        ),
         ("2026-05-25", "no whole week between the fall's first and its answer and 0 whole weeks"),
     ],
 )
@@ -704,6 +719,7 @@ def test_the_demos_year_is_told_with_intervals(demo_card):
     year = demo_card.year.set_index("metric")
     lift = year.loc["cohort.activation"]
     assert lift["change_ci_lower"] > 0
+    assert any("come in runs" in sentence for sentence in demo_card.caveats)
     assert not (demo_card.kpis["value"] > demo_card.kpis["value_ci_upper"]).any()
 
 

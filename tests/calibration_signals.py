@@ -1,6 +1,6 @@
 """What signals promise, on worlds of `tests.support.signals`.
 
-A cause, a harm, and what only looks good by immortal time, activity or reverse causation; with
+A cause, and what only looks good or bad by immortal time, activity or reverse causation; with
 users alone and in accounts.
 
 A quarter of the data sets that are asked for: each is a whole log, and null tests are five a log.

@@ -3,8 +3,8 @@
 A cause, a harm, and what only looks good by immortal time, activity or reverse causation; with
 users alone and in accounts.
 
-A quarter of the data sets that are asked for: each is a whole log, and null tests are five a log.
-The shares that are promised are the bands themselves, without room for chance.
+A quarter of the data sets that are asked for, but for `ratios`: each is a whole log, and null tests
+are five a log. The shares that are promised are the bands themselves, without room for chance.
 """
 
 import numpy as np

@@ -52,20 +52,39 @@ class View(NamedTuple):
         return table[[column for column in wanted if column in table]]
 
 
+class Course(NamedTuple):
+    """The last weeks of a number and its months before, for a small picture in its row.
+
+    told: the same in words.
+    """
+
+    told: str
+    weeks: tuple[float, ...]
+    months: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return self.told
+
+
 def readable(
     frame: pd.DataFrame, masked: pd.Series, points: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, set[str]]:
     """The table in words, and which of its columns are right-aligned.
 
     An interval joins its estimate, in the column that stands first under their name, and the
-    currency the heading of every amount.
+    currency the heading of every amount. A metric's name is for programs where its label stands.
+    A `Course` stays one: who shows it draws it.
     """
     currency = ", ".join(filter(None, frame["currency"].unique())) if "currency" in frame else ""
     base = next((column for column in frame if str(column).startswith("n_")), None)
     columns: dict[str, list[str]] = {}
     numeric, joined = set(), set()
+    unread = {"currency", *(("metric",) if "label" in frame else ())}
     for column in map(str, frame.columns):
-        if column == "currency" or re.search(r"_ci_(lower|upper)$", column):
+        if column in unread or re.search(r"_ci_(lower|upper)$", column):
+            continue
+        if frame[column].map(lambda value: isinstance(value, Course)).any():
+            columns[heading(column)] = frame[column].tolist()
             continue
         stems = (column, column.rpartition("_")[0])
         stem = next((s for s in stems if f"{s}_ci_lower" in frame and s not in joined), "")

@@ -55,6 +55,7 @@ ENTRIES = (  # kinds of a timeline's
     "incident",
     "holiday",
 )
+BETWEEN = " \u00b7 "  # the values of several columns, told as one
 UTM = ("utm_source", "utm_medium", "utm_campaign")
 SOURCES = ("partner_id", "promo_code", "utm_source")  # what names a partner, the first stands
 # Columns of few different values, which a store keeps as codes.

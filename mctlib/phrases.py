@@ -65,6 +65,11 @@ def called(segment: str) -> str:
     return PLATFORM.sub(lambda found: PLATFORMS[found[0]], segment.replace("_", " "))
 
 
+def alike(label: str) -> str:
+    """What tells a name from others for people: neither its capitals nor its spaces."""
+    return " ".join(label.casefold().split())
+
+
 def titled(partner: str) -> str:
     """A partner by its name, "Coupon Corner": of an id that has no capitals of its own."""
     return called(partner) if partner != partner.lower() else called(partner).title()

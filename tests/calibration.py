@@ -35,6 +35,7 @@ from tests import (
     calibration_attribution,
     calibration_audit,
     calibration_roi,
+    calibration_scorecard,
     calibration_signals,
 )
 from tests.support.calibration import Row, coverage, page_of, rejections, within
@@ -763,6 +764,7 @@ ALL = (
     *calibration_attribution.ALL,
     *calibration_audit.ALL,
     *calibration_roi.ALL,
+    *calibration_scorecard.ALL,
     *calibration_signals.ALL,
 )  # a new estimator: one function, one name here
 

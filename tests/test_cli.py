@@ -11,12 +11,14 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
+from mctlib.commands import alerting
 from mctlib.eventlog.build import owner
 from mctlib.runner.record import RunRecord
 from tests.support.project import SCRIPT, pack_of
@@ -273,13 +275,15 @@ def test_forget_says_whom_it_met_and_that_addresses_are_masked(tmp_path, monkeyp
 # ---------------------------------------------------------------------------- alerts, the timeline
 
 
-def show(project, *alerts, pack="shown", state="open"):
+def show(project, *alerts, pack="shown", state="open", as_of="2026-03-31", acted_on=None):
     """A run of a pack, whose scorecard shows these alerts."""
-    folder = project / "outputs" / pack / "2026-03-31"
+    folder = project / "outputs" / pack / as_of
     (folder / "tables/scorecard").mkdir(parents=True)
-    record = RunRecord(pack, "tiny", "2026-03-31", "good", "2026-04-01", 1.0, "", None, {}, [])
+    record = RunRecord(pack, "tiny", as_of, "good", "2026-04-01", 1.0, "", None, {}, [])
     (folder / "run.json").write_text(json.dumps(asdict(record)))
-    table = pd.DataFrame({"alert_id": alerts}, dtype=str).assign(state=state)
+    table = pd.DataFrame({"alert_id": alerts}, dtype=str).assign(
+        state=state, acted_on=pd.Timestamp(acted_on), again_on=pd.NaT
+    )
     table.to_parquet(folder / "tables/scorecard/alerts.parquet")
     return folder
 
@@ -305,7 +309,9 @@ def test_an_act_is_written_down_of_an_alert_that_a_run_showed(project):
     shown = show(project, alert)
     done = call("alerts", "snooze", "tiny", alert, "--until", "2126-04-30", "--by", "ann")
     assert done.exit_code == 0, done.stderr
-    assert done.stderr == "Note: in the run of 2026-03-31 it was open.\n"
+    first, second = done.stderr.splitlines()
+    assert first == "Note: in the run of 2026-03-31 it was open."
+    assert second.startswith("Note: the data of the newest run end on 2026-03-31; it counts once")
     shutil.rmtree(shown.parent)
     show(project, alert, state="recovered")
     assert "it was recovered, which acts do not" in call("alerts", "ack", "tiny", alert).stderr
@@ -319,6 +325,53 @@ def test_an_act_is_written_down_of_an_alert_that_a_run_showed(project):
     assert "until: 2026-04-30 is in the past" in past
     assert 'there is no "tny"' in sentence(call("alerts", "ack", "tny", alert))
     shutil.rmtree(shown.parent)
+
+
+@pytest.mark.parametrize(
+    ("before", "act", "shown", "said"),
+    [
+        ("", "ack", {}, []),
+        ("ack", "ack", {}, ["it was acknowledged already on 2026-04-01 by ann."]),
+        ("snooze", "ack", {}, ["it was snoozed on 2026-04-01 by ann."]),
+        ("close", "ack", {}, ["it was closed on 2026-04-01 by ann; this opens it again."]),
+        ("close", "close", {}, ["it was closed already on 2026-04-01 by ann."]),
+        ("", "ack", {"state": "closed"}, []),
+        (
+            "",
+            "ack",
+            {"as_of": "2026-03-30"},
+            ["it counts once they reach 2026-04-01, this machine's"],
+        ),
+        ("", "ack", {"as_of": "2026-06-30"}, []),  # a clock behind the data, and nothing later
+        ("", "snooze", {"as_of": "2026-06-30"}, ["a snooze until 2026-04-30 is over there."]),
+        ("", "ack", {"acted_on": "2026-04-02"}, ["counts for nothing: something later is known"]),
+        ("", "ack", {"acted_on": "2026-04-01"}, []),
+    ],
+)
+def test_what_an_act_does_is_said_where_it_does_not_go_without_saying(
+    project, monkeypatch, before, act, shown, said
+):
+    """By a machine of 1 April 2026; the newest run's data end the day before."""
+    alert = "profile_completed-fall-2026-03-23"
+    clock = SimpleNamespace(strftime=lambda *_: "2026-04-01", gmtime=lambda: None)
+    monkeypatch.setattr(alerting, "time", clock)
+    acts = project / "outputs/alerts/tiny.csv"
+    acts.unlink(missing_ok=True)
+    folder = show(project, alert, **shown)
+    until = {"snooze": ["--until", "2026-04-30"]}
+    try:
+        if before:
+            call("alerts", before, "tiny", alert, *until.get(before, []), "--by", "ann")
+        done = call("alerts", act, "tiny", alert, *until.get(act, []))
+    finally:
+        shutil.rmtree(folder.parent)
+        acts.unlink(missing_ok=True)
+    assert done.exit_code == 0, done.stderr
+    stood, *more = done.stderr.splitlines()
+    opens = "; this opens it again" if shown.get("state") == "closed" else ""
+    of, state = shown.get("as_of", "2026-03-31"), shown.get("state", "open")
+    assert stood == f"Note: in the run of {of} it was {state}{opens}."
+    assert len(more) == len(said) and all(word in line for word, line in zip(said, more))
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class Group:
         """By account: what its users add to the sum of weight x newly activated share."""
         assert self.cells is not None
         at = stats.influence(self.curve, weight)
-        entered = np.r_[at[2], 0.0][self.cells.entry]
+        entered = np.append(at[2], 0.0)[self.cells.entry]
         effect = at[self.cells.kind, self.cells.row] - entered
         return self.cells.by_account(effect, self.n_accounts)
 

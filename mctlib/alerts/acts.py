@@ -23,6 +23,11 @@ def folder() -> Path:
     return project_root() / "outputs" / "alerts"
 
 
+def held() -> Path:
+    """Where messages and pages wait that did not arrive."""
+    return folder() / "undelivered"
+
+
 def file_of(dataset: str) -> Path:
     """Of the acts on a dataset's alerts."""
     return folder() / f"{dataset}.csv"

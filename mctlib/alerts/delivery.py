@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,19 @@ import pandas as pd
 
 from mctlib.alerts import acts, messages
 from mctlib.alerts.deadline import within
-from mctlib.alerts.messages import BACK, LEVEL, NEWS, STILL, Item, Message, item_of, message_of
+from mctlib.alerts.messages import (
+    BACK,
+    LEVEL,
+    NEWS,
+    STILL,
+    Item,
+    Message,
+    drift_of,
+    item_of,
+    message_of,
+)
 from mctlib.scorecard.narrative_first import WAITING
+from mctlib.tracking_plan.plan import Role, in_words
 
 TRIES, PAUSE, TIMEOUT = 3, 1.0, 10.0  # of one message: times, seconds between them, and of each
 LONG = 60.0  # seconds for a mail, whose pages may be large
@@ -51,7 +62,7 @@ class Post:
     """Where a run's messages go, and what is known of it.
 
     targets: role -> name of an environment variable · about: the run in words · week: first day of
-    its newest week, as text.
+    its newest week, as text · roles: of the plan, with their labels and teams.
     """
 
     dataset: str
@@ -59,6 +70,7 @@ class Post:
     link: str
     about: str
     week: str
+    roles: Mapping[str, Role] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -68,20 +80,43 @@ class Post:
     @property
     def held(self) -> Path:
         """Folder of messages that did not arrive."""
-        return acts.folder() / "undelivered"
+        return acts.held()
 
 
-def deliver(post: Post, alerts: pd.DataFrame, reasons: pd.DataFrame, **more: Any) -> Delivered:
+def deliver(
+    post: Post,
+    alerts: pd.DataFrame,
+    reasons: pd.DataFrame,
+    *,
+    drift: pd.DataFrame | None = None,
+    picture: bytes = b"",
+) -> Delivered:
     """Send what is held from earlier runs, then what is due: one message a role.
 
-    What was sent is written down at once, a message each, so that a kill in between repeats at most
-    one.
+    Of an alert hears the role that acts, and roles whose team owns the number. ``drift``
+    (`Scorecard.drift`) is told below what is due, never alone. What was sent is written down at
+    once, a message each, so that a kill in between repeats at most one.
     """
     unheard = alerts[alerts["news"] & ~alerts["role"].isin(list(post.targets))]
-    done = Delivered(n_new=len(unheard))
+    done, new = Delivered(), set(unheard["alert_id"])
     with acts.alone():
         _send_held(post, done)
-        _send_due(post, alerts, reasons, done, **more)
+        taken = _taken(post)
+        for role in post.targets:
+            mine = alerts[_heard(post, role, alerts)]
+            told = due(mine, role, taken, post.week)
+            new |= {alert["alert_id"] for alert, what in told if what == NEWS}
+            items = [item_of(alert, reasons, what) for alert, what in told]
+            if items and drift is not None:
+                notes = map(drift_of, drift[_heard(post, role, drift)].to_dict("records"))
+                items += [note for note in notes if (role, *_key(post, note)) not in taken]
+            if items:
+                who = post.roles.get(role, Role()).label or in_words(role)
+                has_to = any(alert["role"] == role for alert, _ in told)
+                about = (post.link, post.about, post.dataset)
+                message = message_of(who, items, *about, acts=has_to)
+                _send(post, role, message, done, picture=picture)
+    done.n_new = len(new)
     done.notes += [
         f"Nobody is told of new alerts for {role}: the pack names no target."
         for role in sorted(set(unheard["role"]))
@@ -89,23 +124,12 @@ def deliver(post: Post, alerts: pd.DataFrame, reasons: pd.DataFrame, **more: Any
     return done
 
 
-def _send_due(
-    post: Post, alerts: pd.DataFrame, reasons: pd.DataFrame, done: Delivered, **more: Any
-) -> None:
-    taken = _taken(post)
-    for role in post.targets:
-        told = due(alerts, role, taken, post.week)
-        items = [item_of(alert, reasons, what) for alert, what in told]
-        done.n_new += sum(what == NEWS for _, what in told)
-        if items:
-            who = alerts.loc[alerts["role"] == role, "who"].iloc[0]
-            _send(
-                post,
-                role,
-                message_of(str(who), items, post.link, post.about, post.dataset),
-                done,
-                **more,
-            )
+def _heard(post: Post, role: str, table: pd.DataFrame) -> pd.Series:
+    """Which rows concern a role: it acts, or its team owns the number."""
+    team = post.roles.get(role, Role()).team.casefold()
+    return (table["role"] == role) | (
+        (table["owner"].astype(str).str.casefold() == team) & (team != "")
+    )
 
 
 def due(
@@ -117,7 +141,7 @@ def due(
     Of what was over and is open again nothing is said in its first week.
     """
     found = []
-    for alert in alerts[alerts["role"] == role].to_dict("records"):
+    for alert in alerts.to_dict("records"):
         name = alert["alert_id"]
         told = {each[2] for each in taken if each[:2] == (role, name)}
         if alert["state"] in (BACK, LEVEL):
@@ -228,13 +252,18 @@ def send(variable: str, message: Message, picture: bytes = b"") -> None:
     if not address:
         raise Undelivered(f"the environment variable {variable} is not set")
     kind, url = kind_of(address)
+    if kind == "apprise":
+        _tried(lambda: _notify(variable, url, message, picture))
+    else:
+        form = FORMS.get(kind, lambda m: json.loads(m.to_json()) | {"text": m.text})
+        _tried(lambda: _post(variable, url, form(message)))
+
+
+def _tried(call: Callable[[], None]) -> None:
+    """Try it some times. Raises Undelivered."""
     for attempt in range(TRIES):
         try:
-            if kind == "apprise":
-                _notify(variable, url, message, picture)
-            else:
-                form = FORMS.get(kind, lambda m: json.loads(m.to_json()) | {"text": m.text})
-                _post(variable, url, form(message))
+            call()
             return
         except _Later as error:
             if attempt == TRIES - 1:
@@ -325,7 +354,4 @@ def mail_pages(variable: str, title: str, body: str, files: list[Path]) -> None:
     address = os.environ.get(variable, "").strip()
     if not address:
         raise Undelivered(f"the environment variable {variable} is not set")
-    try:
-        notify(variable, address, title, body, files)
-    except _Later as error:
-        raise Undelivered(str(error)) from None
+    _tried(lambda: notify(variable, address, title, body, files))

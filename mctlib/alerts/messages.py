@@ -12,14 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.headlines import TIGHT, named
+from mctlib.headlines import TIGHT
 from mctlib.phrases import called
-from mctlib.scorecard.narrative_first import moved, question, standing, top_reason
+from mctlib.scorecard.narrative_first import drifts, ended, moved, question, standing, top_reason
+from mctlib.tracking_plan.plan import in_words
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
 TEAMS_BYTES = 27_000  # of 28 KB that are taken
-ACT, DONE = "\u25b2", "\u25cf"
+ACT, DONE, NOTE = "\u25b2", "\u25cf", "\u25cb"
 NEWS, STILL, BACK, LEVEL = "open", "still open", "recovered", "new level"  # what an item says
+DRIFTS = "drifts"  # of one that stands last in a digest, and is no message of its own
 # of a message by what its first item says: words before it in a mail, a mail's edge, a card's style
 LOOKS = {
     NEWS: ("New alert", "#d55e00", "warning"),
@@ -91,15 +93,13 @@ class Message:
 
 def mark(item: Item) -> str:
     """The sign of what is told."""
-    return DONE if item.what in (BACK, LEVEL) else ACT
+    return {BACK: DONE, LEVEL: DONE, DRIFTS: NOTE}.get(item.what, ACT)
 
 
 def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     """An alert in words."""
     if what in (BACK, LEVEL):
-        label = named(alert["label"])
-        title = f"{label} is back where it was" if what == BACK else f"{label} has a new level"
-        return Item(alert["alert_id"], what, f"{title}, after {alert['age_days']:.0f} days")
+        return Item(alert["alert_id"], what, f"{ended(alert)}, after {alert['age_days']:.0f} days")
     if what == STILL:
         title = f"{moved(alert)}, {standing(alert)}"
         return Item(alert["alert_id"], what, title)
@@ -114,7 +114,14 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     elif ask := question(alert):
         facts.append(("Ask users", ask))
     facts.append(("Who", str(alert["who"])))
+    if alert["owner"]:
+        facts.append(("Owner", in_words(alert["owner"])))
     return Item(alert["alert_id"], what, moved(alert), _number(alert), tuple(facts))
+
+
+def drift_of(row: dict[str, Any]) -> Item:
+    """A number that drifts, in words."""
+    return Item(f"{row['metric']}-drift-{row['week']:%Y-%m-%d}", DRIFTS, f"{drifts(row)}, no alert")
 
 
 def _tracking(alert: Mapping[str, Any]) -> str:
@@ -147,15 +154,21 @@ def _number(alert: Mapping[str, Any]) -> str:
     return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
 
 
-def message_of(role: str, items: Sequence[Item], link: str, about: str, dataset: str) -> Message:
-    """All that a role is told by a run, the new first."""
-    order = {NEWS: 0, BACK: 1, LEVEL: 1, STILL: 2}
+def message_of(
+    role: str, items: Sequence[Item], link: str, about: str, dataset: str, *, acts: bool = True
+) -> Message:
+    """All that a role is told by a run, the new first.
+
+    acts: the role acts on some of it, and does not only own the numbers.
+    """
+    order = {NEWS: 0, BACK: 1, LEVEL: 1, STILL: 2, DRIFTS: 3}
     items = sorted(items, key=lambda item: order[item.what])
     first, n = items[0], len(items) - 1
     more = f" and {n} more" if n else ""
-    prefix = {NEWS: "[act] ", STILL: "[open] "}.get(first.what, "[back] ")
+    new = "[act] " if acts else "[yours] "
+    prefix = {NEWS: new, STILL: "[open] "}.get(first.what, "[back] ")
     foot = f"{about}, sent once. {', '.join(item.alert_id for item in items[:5])}."
-    if first.what == NEWS:
+    if first.what == NEWS and acts:
         foot += f" Seen it? python -m mctlib alerts ack {dataset} {first.alert_id}"
     return Message(role, f"{prefix}{first.title}{more} \u00b7 {role}", tuple(items), link, foot)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,21 +23,32 @@ from mctlib.scorecard import weekly_scorecard
 from mctlib.scorecard.causes import WEEK
 from mctlib.scorecard.narrative_first import moved
 from mctlib.stats.monitoring import REOPENS
+from mctlib.tracking_plan.plan import ROLES, Role
+from mctlib.tracking_plan.reading import read_plan
 
 REPORT = "report"
+BESIDE = {  # tables that a notebook may leave out, and what is read of them
+    "reasons": ["alert_id", "reason", "n_answers", "n_no"],
+    "drift": ["metric", "label", "week", "rel_change", "role", "owner"],
+}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def send_alerts(
-    tables: Path, *, dataset: str, pack: str, as_of: str, targets: Mapping[str, str], base: str
+    tables: Path,
+    *,
+    dataset: str,
+    pack: str,
+    as_of: str,
+    targets: Mapping[str, str],
+    base: str,
+    roles: Mapping[str, Role],
 ) -> Delivered:
     """Tell the roles of a pack what the scorecard of a run found, by the tables that it shows."""
     alerts = pd.read_parquet(tables / "alerts.parquet")
     if not targets:
         return Delivered(n_new=int(alerts["news"].sum()))
-    reasons_file = tables / "reasons.parquet"
-    reasons = pd.read_parquet(reasons_file) if reasons_file.is_file() else pd.DataFrame()
-    reasons = reasons.reindex(columns=["alert_id", "reason", "n_answers", "n_no"])
+    reasons, drift = (_shown(tables, name) for name in BESIDE)
     weeks = pd.read_parquet(tables / "weeks.parquet")
     post = Post(
         dataset=dataset,
@@ -44,8 +56,15 @@ def send_alerts(
         link=f"{base.rstrip('/')}/{pack}/{as_of}/{tables.name}.html" if base else "",
         about=f"{pack}, data up to {as_of}",
         week=f"{weeks['week'].max():%Y-%m-%d}",
+        roles=roles,
     )
-    return deliver(post, alerts, reasons, picture=picture_of(weeks, alerts))
+    return deliver(post, alerts, reasons, drift=drift, picture=picture_of(weeks, alerts))
+
+
+def _shown(tables: Path, name: str) -> pd.DataFrame:
+    path = tables / f"{name}.parquet"
+    found = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+    return found.reindex(columns=BESIDE[name])
 
 
 def look_today(
@@ -80,12 +99,18 @@ def look_today(
         link=f"{os.environ[base_url].rstrip('/')}/{pack}/" if os.environ.get(base_url) else "",
         about=f"{pack}, a look at the seven days to {as_of}",
         week=f"{week:%Y-%m-%d}",
+        roles=roles_of(log),
     )
     told = new.assign(alert_id=names)
     done = deliver(post, told, reasons, picture=picture_of(found.weeks, told))
     if new.empty:
         return f"Nothing new fell by 25 % in the seven days to {as_of}.", done
     return f"{'; '.join(moved(alert) for alert in new.to_dict('records'))}.", done
+
+
+def roles_of(log: EventLog) -> Mapping[str, Role]:
+    """The roles of a log's plan, with their labels and teams."""
+    return read_plan(log.plan).roles if log.plan else ROLES
 
 
 def _known(weekly: pd.DataFrame, week: pd.Timestamp) -> set[tuple[str, str]]:
@@ -98,30 +123,59 @@ def _known(weekly: pd.DataFrame, week: pd.Timestamp) -> set[tuple[str, str]]:
 def send_pages(
     folder: Path, *, dataset: str, pack: str, as_of: str, to: str, pages: Sequence[str], kind: str
 ) -> Delivered:
-    """Mail pages of a run, once a day of data, as they are or as PDF."""
-    done = Delivered()
-    name = f"{REPORT}-{pack}-{'-'.join(pages)}"
-    table = acts.read(acts.file_of(dataset))
-    sent = (table["alert_id"] == name) & (table["role"] == to) & (table["week"] == as_of)
-    if sent.any():
-        return done
-    with tempfile.TemporaryDirectory() as place:
-        files = []
+    """Mail pages of a run, once a day of data, as they are or as PDF.
+
+    They are put among what is undelivered first and leave it when they were sent, so that a later
+    run sends those that were not.
+    """
+    done, name = Delivered(), f"{REPORT}-{pack}-{'-'.join(pages)}"
+    with acts.alone():
+        table = acts.read(acts.file_of(dataset))
+        mine = (table["alert_id"] == name) & (table["role"] == to) & (table["act"] == acts.SENT)
+        sent = set(table.loc[mine, "week"])
+        if as_of not in sent:
+            place = acts.held() / f"{dataset}.{as_of}.{to}.{name}"
+            done.notes += _put(folder, place, pages, kind)
+        for day, place in _waiting(re.compile(rf"{re.escape(dataset)}\.([^.]+)\.{to}\.{name}")):
+            try:
+                if day not in sent:  # else a kill left it there
+                    title = f"{pack}: data up to {day}"
+                    mail_pages(to, title, "The pages are attached.", sorted(place.iterdir()))
+            except Undelivered as error:
+                done.n_undelivered += 1
+                done.notes.append(f"The pages of {day} were not delivered: {error}")
+                continue
+            row = {"alert_id": name, "day": time.strftime("%Y-%m-%d", time.gmtime())}
+            row |= {"act": acts.SENT, "role": to, "what": REPORT, "week": day}
+            acts.append(acts.file_of(dataset), [row])
+            shutil.rmtree(place)
+    return done
+
+
+def _waiting(named: re.Pattern[str]) -> list[tuple[str, Path]]:
+    """Pages that were not sent yet, the oldest day first."""
+    places = sorted(acts.held().iterdir()) if acts.held().is_dir() else []
+    found = ((named.fullmatch(place.name), place) for place in places)
+    return [(told[1], place) for told, place in found if told]
+
+
+def _put(folder: Path, place: Path, pages: Sequence[str], kind: str) -> list[str]:
+    """Copies of pages into a folder that is there when all are; what is to be said about them."""
+    notes = []
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as at_work:
+        whole = Path(at_work, "pages")
+        whole.mkdir()
         for page in pages:
             html = folder / f"{page}.html"
-            pdf = _as_pdf(html, Path(place)) if kind == "pdf" else None
-            if kind == "pdf" and pdf is None:
-                done.notes.append(f"There is no browser here to make a PDF of {page}: it is HTML.")
-            files.append(pdf or html)
-        try:
-            mail_pages(to, f"{pack}: data up to {as_of}", "The pages are attached.", files)
-        except Undelivered as error:
-            done.n_undelivered += 1
-            done.notes.append(f"The pages were not delivered: {error}")
-            return done
-    row = {"alert_id": name, "day": time.strftime("%Y-%m-%d", time.gmtime()), "act": acts.SENT}
-    acts.append(acts.file_of(dataset), [row | {"role": to, "what": REPORT, "week": as_of}])
-    return done
+            if kind == "pdf" and _as_pdf(html, whole):
+                continue
+            if kind == "pdf":
+                notes.append(f"There is no browser here to make a PDF of {page}: it is HTML.")
+            shutil.copy(html, whole)
+        shutil.rmtree(place, ignore_errors=True)  # of a run before, on other data
+        whole.rename(place)
+    return notes
 
 
 def _as_pdf(html: Path, place: Path) -> Path | None:

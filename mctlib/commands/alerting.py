@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,59 @@ def _act(act: str, dataset: str, alert: str, by: str, until: str = "") -> None:
         raise ParameterError(f'alert: there is no "{alert}" of {dataset}.{listed}')
     day = time.strftime("%Y-%m-%d", time.gmtime())
     row = {"alert_id": alert, "day": day, "act": act, "until": until, "by": by}
+    notes = _notes(row, known[alert], acts.acts_of(dataset))
     acts.append(acts.file_of(dataset), [row])
     click.echo(f"{alert}: {act}{until and f' until {until}'}, written to {acts.file_of(dataset)}")
-    if stood := known[alert]:
-        ended = stood.endswith(("recovered", "new level"))
-        click.echo(f"Note: {stood}{', which acts do not change' if ended else ''}.", err=True)
+    for note in notes:
+        click.echo(f"Note: {note}.", err=True)
 
 
-def _known(dataset: str) -> tuple[dict[str, str], int]:
+def _notes(row: dict[str, str], shown: dict[str, Any], before: Any) -> Iterator[str]:
+    """What is to be known of an act: how its alert stood, and why it may count for nothing.
+
+    shown: the alert in the newest run, {} where none showed it · before: all acts so far.
+    """
+    from mctlib.scorecard.states import ACTS
+
+    act, day, later = row["act"], row["day"], [*shown.get("later", [])]
+    opens = "; this opens it again" if act != "close" else ""
+    if shown:
+        ends = dict.fromkeys(("recovered", "new level"), ", which acts do not change")
+        ends["closed"] = opens
+        stood = shown["state"]
+        yield f"in the run of {shown['as_of']} it was {stood}{ends.get(stood, '')}"
+        yield from _of_the_clock(row, shown["as_of"])
+    mine = before[(before["alert_id"] == row["alert_id"]) & before["act"].isin(list(ACTS))]
+    for last in mine.tail(1).to_dict("records"):
+        by = f" by {last['by']}" if last["by"] else ""
+        again = opens if last["act"] == "close" and shown.get("state") != "closed" else ""
+        already = " already" if last["act"] == act else ""
+        yield f"it was {ACTS[last['act']]}{already} on {last['day']}{by}{again}"
+        later.append(mine["day"].max())
+    if max(later, default="") > day:
+        yield (
+            f"this act is of {day}, this machine's day, and counts for nothing: something later is "
+            f"known of it, of {max(later)}"
+        )
+
+
+def _of_the_clock(row: dict[str, str], as_of: str) -> Iterator[str]:
+    """Whether an act, or a snooze's end, lies in another time than the newest run's data."""
+    import pandas as pd
+
+    until = pd.Timestamp(as_of[:10]) + pd.Timedelta("1D")  # a run reads the acts so far
+    data = f"the data of the newest run end on {as_of}"
+    if pd.Timestamp(row["day"]) > until:
+        yield f"{data}; it counts once they reach {row['day']}, this machine's day"
+    if row["until"] and pd.Timestamp(row["until"]) <= until:
+        yield f"{data}; a snooze until {row['until']} is over there"
+
+
+def _known(dataset: str) -> tuple[dict[str, dict[str, Any]], int]:
     """Alerts that runs on a dataset showed, or that were told; how many runs there are.
 
-    With how each stood in the newest run, by its weeks, the acts and the response log until then.
+    With how each stood in the newest run (state, as_of), by its weeks, the acts and the response
+    log until then, and the later days on which something was done or it came again.
     """
     import pandas as pd
 
@@ -86,17 +128,18 @@ def _known(dataset: str) -> tuple[dict[str, str], int]:
     from mctlib.sources.project import project_root
 
     described_as(dataset)  # a name that is none is said
-    found = dict.fromkeys(acts_of(dataset)["alert_id"], "")
+    found: dict[str, dict[str, Any]] = {name: {} for name in acts_of(dataset)["alert_id"]}
+    days = dict.fromkeys(("acted_on", "again_on"), "datetime64[ns]")
     outputs = project_root() / "outputs"
     homes = sorted(outputs.iterdir()) if outputs.is_dir() else []
     runs = [run for home in homes for run in runs_of(home)[0] if run.dataset == dataset]
     for run in sorted(runs, key=lambda run: run.as_of):
         for table in Path(run.folder).glob("tables/*/alerts.parquet"):
-            rows = pd.read_parquet(table, columns=["alert_id", "state"])
-            stood = f"in the run of {run.as_of} it was "
-            found |= {
-                name: f"{stood}{state}" for name, state in zip(rows["alert_id"], rows["state"])
-            }
+            rows = pd.read_parquet(table).reindex(columns=["alert_id", "state", *days])
+            for alert in rows.astype(days).to_dict("records"):
+                known = [f"{alert[day]:%Y-%m-%d}" for day in days if pd.notna(alert[day])]
+                stood = {"state": alert["state"], "as_of": run.as_of, "later": known}
+                found[alert["alert_id"]] = stood
     return {name: said for name, said in found.items() if re.fullmatch(ID, name)}, len(runs)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numba import types
 from numpy.typing import NDArray
 
-from mctlib.contract import MISSING
+from mctlib.contract import BETWEEN, MISSING
 
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -111,7 +111,9 @@ class Journeys:
             np.asarray(self.levels[name], object)[places]
             for name, places in zip(by, found.values())
         ]
-        return code, np.array([" · ".join(row) for row in zip(*words)], object)
+        if len(by) > 1:  # so that a label has as many parts as there are dims
+            words = [[str(word).replace(BETWEEN, " - ") for word in each] for each in words]
+        return code, np.array([BETWEEN.join(row) for row in zip(*words)], object)
 
     def segment(self, rows: NDArray[Any], by: Sequence[str] | None = None) -> NDArray[Any]:
         """Label of each row over some dims (see `segments`)."""

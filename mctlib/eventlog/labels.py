@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mctlib.contract import as_columns
+from mctlib.contract import BETWEEN, as_columns
 from mctlib.eventlog.filters import condition, spelt
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import Step
 
 # by these the plan and the timeline speak of tracking; they have words of their own
 AS_WRITTEN = ("platform", "app_version")
-BETWEEN = " \u00b7 "  # the values of several columns
 
 Segments = Mapping[str, Step]
 

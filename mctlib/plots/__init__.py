@@ -29,14 +29,13 @@ from mctlib.plots.funnel import (
     plot_rules,
 )
 from mctlib.plots.roi import plot_before_after, plot_rungs
-from mctlib.plots.scorecard import plot_board, plot_lifecycle, plot_weeks
+from mctlib.plots.scorecard import plot_lifecycle, plot_weeks
 from mctlib.plots.signals import plot_meanings, plot_overlap, plot_signals
 
 __all__ = [
     "plot_activation_curves",
     "plot_approaches",
     "plot_before_after",
-    "plot_board",
     "plot_budget",
     "plot_change",
     "plot_change_steps",

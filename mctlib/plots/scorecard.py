@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import textwrap
-from typing import Any
 
 import matplotlib.dates
 import matplotlib.pyplot as plt
@@ -17,7 +15,6 @@ from matplotlib.ticker import PercentFormatter
 from mctlib.plots import marks, style
 
 MOST = 2  # numbers in one picture
-LABELS = 250  # pixels that a label has beside its lines
 FINE = 0.05  # shares that lie closer are written with a decimal
 LIFE = {
     "n_dormant": "not this week",
@@ -79,55 +76,6 @@ def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
         ax.yaxis.set_major_formatter(PercentFormatter(1, int(high - low < FINE), symbol=" %"))
     room = max(high - low, 0.02 * high) * 0.35
     ax.set_ylim(low - room, high + room)
-
-
-def plot_board(weeks: pd.DataFrame) -> Figure:
-    """Every number of all users on two small lines of one scale: six weeks, and months before.
-
-    Parameters
-    ----------
-    weeks : DataFrame
-        `Scorecard.weeks`.
-
-    Returns
-    -------
-    Figure
-        A row a number.
-    """
-    totals = weeks[weeks["segment"] == "all"]
-    names = list(dict.fromkeys(totals["metric"]))
-    style.use()
-    fig, grid = plt.subplots(
-        max(len(names), 1),
-        2,
-        sharey="row",
-        squeeze=False,
-        figsize=style.size((0.62 if style.narrow() else 0.46) * len(names) + 0.6),
-    )
-    for name, (near, far) in zip(names, grid):
-        rows = totals[totals["metric"] == name]
-        months = rows.groupby(rows["week"].dt.to_period("M"))["value"].mean().tail(12)
-        near.plot(range(6 - len(rows.tail(6)), 6), rows["value"].tail(6), color=style.ACCENT, lw=2)
-        near.plot(5, rows["value"].iloc[-1], "o", color=style.ACCENT, ms=5)
-        far.plot(range(12 - len(months), 12), months, color=style.GREY, lw=1.6)
-        label = style.folded(str(rows["label"].iloc[0]))
-        if style.narrow():
-            near.set_title(label, pad=2)
-        else:
-            looks: dict[str, Any] = {
-                "rotation": 0,
-                "ha": "left",
-                "va": "center",
-                "color": style.INK,
-            }
-            near.set_ylabel(textwrap.fill(label, style.LETTERS), labelpad=LABELS, **looks)
-        for ax, last in ((near, 5), (far, 11)):
-            ax.set(xticks=[], yticks=[], xlim=(-0.3, last + 0.3))
-            ax.margins(y=0.25)
-    if len(names):
-        grid[-1, 0].set_xlabel("six weeks")
-        grid[-1, 1].set_xlabel("months")
-    return fig
 
 
 def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

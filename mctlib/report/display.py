@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMULA = re.compile(
     r"[\t\r\n]|[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
+BLUE, GREY = "var(--blue,#0b5c96)", "var(--grey,#626e7a)"  # of a page, else of anywhere
 MORE = "How it was counted, and all caveats: `.rule`, `.details` and `.caveats` of each result."
 PAGE = Page()  # the tables shown since the last header
 
@@ -42,8 +43,8 @@ def header(log: EventLog, *, rule: str, as_of: str) -> None:
 
     A report begins with it: what tables hide is hidden in all of them until the next header.
     """
-    PAGE.begin()
     n_events, n_users = log.load["tables"]["events"]["n_kept"], log.load["n_users"]
+    PAGE.begin(n_users)
     first, last = cells.day(log.first_event.normalize()), cells.day(log.last_event.normalize())
     until = min(as_timestamp(as_of), log.observed_until - pd.Timedelta("1us"))
     few = 0 < n_users < MIN_USERS
@@ -160,7 +161,8 @@ def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str
     }
     styler = text.style.hide(axis="index").set_uuid(name)
     styler.set_caption(f"<span>{html.escape(caption)}</span>")
-    styler.format(escape="html").format_index(escape="html", axis=1)
+    drawn = [c for c in text if text[c].map(lambda value: isinstance(value, cells.Course)).any()]
+    styler.format(dict.fromkeys(drawn, _drawn), escape="html").format_index(escape="html", axis=1)
     styler.set_table_styles([{"selector": where, "props": how} for where, how in looks.items()])
     page = styler.to_html().replace("<th id=", '<th scope="col" id=')
     first = r'<td (id="[^"]+_col0"[^>]*)>(.*?)</td>'
@@ -170,12 +172,39 @@ def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str
     return re.sub(r'class="[^"]*\b(col\d+)"( (?=>))?', r'class="\1"', page)
 
 
+def _drawn(course: Any) -> str:
+    """Weeks and, beside them, months on one scale: a small picture in a cell."""
+    if not isinstance(course, cells.Course):
+        return ""
+    known = [*course.weeks, *course.months]
+    low, room = min(known), (max(known) - min(known)) or 1.0
+
+    def points(values: Sequence[float], right: float) -> list[str]:
+        step = 48 / max(len(values) - 1, 1)
+        return [
+            f"{right - step * k:.1f},{22 - 18 * (value - low) / room:.1f}"
+            for k, value in enumerate(reversed(values))
+        ]
+
+    lines = {BLUE: points(course.weeks, 52), GREY: points(course.months, 116)}
+    drawn = "".join(
+        f'<polyline points="{" ".join(line)}" style="fill:none;stroke:{colour};stroke-width:2"/>'
+        for colour, line in lines.items()
+    )
+    x, _, y = lines[BLUE][0].partition(",")
+    size = 'width="120" height="26" viewBox="0 0 120 26"'
+    told = f'role="img" aria-label="{html.escape(course.told, quote=True)}"'
+    dot = f'<circle cx="{x}" cy="{y}" r="3" style="fill:{BLUE}"/>'
+    return f"<svg {size} {told}>{drawn}{dot}</svg>"
+
+
 def figure(
     draw: Callable[..., Any],
     *tables: Any,
     title: str,
     tells: str = "",
     hero: bool = False,
+    of: Result | None = None,
     **options: Any,
 ) -> None:
     """Show a drawing as SVG, as wide as a page.
@@ -192,12 +221,19 @@ def figure(
         heads the section with the answer.
     hero : bool
         Whether it stands at the top of the page.
+    of : Result, optional
+        The result that the tables were taken from: of its groups those are drawn that the page may
+        tell, and nothing where all of them are fewer than 10 users.
     """
     import matplotlib.pyplot as plt
 
     from mctlib.plots import style
     from mctlib.plots.svg import alone, as_svg
 
+    if of is not None and of.published is not of:
+        return
+    if of is not None:
+        tables = tuple(_told(table, f"{title} {k}", of) for k, table in enumerate(tables))
     drawings, alt, small = {}, ": ".join(filter(None, [title, tells])), ""
     folder = os.environ.get("MCT_FIGURES")
     for width in (style.WIDE, style.NARROW) if folder else (style.WIDE,):
@@ -223,6 +259,13 @@ def figure(
     }
     data = {"image/svg+xml": drawings[style.WIDE], "text/plain": alt}
     _show(data, {"mctlib_shown": told | {"hero": hero}})
+
+
+def _told(table: Any, name: str, of: Result) -> Any:
+    """A picture's table without the rows that the page hides."""
+    if not isinstance(table, pd.DataFrame):
+        return table
+    return table[~PAGE.publish(name, table, of.groups)[1].to_numpy()]
 
 
 def finding(result: Result, *, more: Sequence[Result] = ()) -> None:

@@ -8,14 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from mctlib import stats
+from mctlib import phrases, stats
 from mctlib.contract import DataError, ParameterError, interval_columns, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
+from mctlib.phrases import count
 from mctlib.results import Result
 from mctlib.roi import narrative
+from mctlib.roi.estimators import against
 from mctlib.roi.money import Money
 from mctlib.roi.narrative_first import speed_first
-from mctlib.roi.weeks import MIN_PRE, checked, days, pooled, weekly
+from mctlib.roi.rung import ITS
+from mctlib.roi.weeks import MIN_POST, MIN_PRE, checked, days, pooled, weekly
 
 STAGES = (
     ("until noticed", "detected_on"),
@@ -23,7 +26,9 @@ STAGES = (
     ("until answered", "shipped_on"),
 )
 RECENT = 2  # weeks by which a fall goes on or does not
+SOON, READ = 8, 4  # weeks after an answer; of these the last, in which it is read what came back
 AMOUNTS = ("missed", "lost_amount", "per_day_amount")
+RECOVERED = ("recovered", "rel_recovered")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -48,10 +53,16 @@ class Speed(Result):
     currency               of both, where `Money` says it
     ================ ===== =========================================================================
 
+    ``answers``: one row an alert that was answered: alert_id, rung (always the interrupted series),
+    recovered ± (of the metric) and rel_recovered ± (of what it would have been): the last four of
+    the eight whole weeks since the answer, against the trend before the fall and the level since
+    it; supported, and reason: why it is not, with NaN then.
+
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %): error of the trend, and the weeks' own noise.
     """
 
     stages: pd.DataFrame
+    answers: pd.DataFrame
 
     main: ClassVar[str] = "stages"
 
@@ -79,7 +90,7 @@ def value_of_speed(
     Returns
     -------
     Speed
-        ``stages`` (columns: see `Speed`), ``finding``, ``caveats``.
+        ``stages``, ``answers`` (columns: see `Speed`), ``finding``, ``caveats``.
 
     Raises
     ------
@@ -107,18 +118,24 @@ def value_of_speed(
             "alert means."
         )
     each = money.each if money else np.nan
-    rows, short = [], []
+    rows, short, back = [], [], []
     for alert in _alerts(responses, series.events).to_dict("records"):
-        stages, n_pre = _stages(alert, daily, series.kind, each)
-        rows += stages
-        if n_pre < MIN_PRE:
+        weeks = pooled(weekly(daily, alert["began"], series.kind)[0], series.kind)
+        weeks = weeks[weeks["n"] > 0]
+        rows += _stages(alert, weeks, series.kind, each)
+        if pd.notna(alert.get("shipped_on")):
+            back.append({"alert_id": alert["alert_id"], "rung": ITS} | _came_back(alert, weeks))
+        if (weeks.index < 0).sum() < MIN_PRE:
             short.append(alert["alert_id"])
     keys = ["alert_id", "stage", "from_day", "lasted_days", "goes_on"]
     amounts = [name for amount in AMOUNTS for name in interval_columns(amount, 0, 0, 0)]
     table = pd.DataFrame(rows, columns=keys + amounts)
+    recovered = [name for stem in RECOVERED for name in interval_columns(stem, 0, 0, 0)]
+    told = ["alert_id", "rung", *recovered, "supported", "reason"]
     currency = money.currency if money else ""
     return Speed(
         stages=table.assign(currency=currency),
+        answers=pd.DataFrame(back, columns=told),
         **speed_first(table, series.kind, currency),
         details=(narrative.speed_finding(table, series.kind, series.title, currency),),
         caveats=(*series.caveats, *narrative.speed_caveats(table, short, series.silent)),
@@ -160,12 +177,10 @@ def _still_below(fit: stats.Fit, n_weeks: int) -> bool:
 
 
 def _stages(
-    alert: dict[str, Any], daily: pd.DataFrame, kind: str, each: float
-) -> tuple[list[dict[str, Any]], int]:
-    """The rows of one alert, and the number of weeks before its fall."""
+    alert: dict[str, Any], weeks: pd.DataFrame, kind: str, each: float
+) -> list[dict[str, Any]]:
+    """The rows of one alert, whose fall begins week 0."""
     began = alert["began"]
-    weeks = pooled(weekly(daily, began, kind)[0], kind)
-    weeks = weeks[weeks["n"] > 0]
     after, n_pre = weeks[weeks.index >= 0], int((weeks.index < 0).sum())
     # the first day that is not in a whole week any more
     end = began + pd.Timedelta(days=7 * (weeks.index.max() + 1)) if len(after) else began
@@ -191,4 +206,43 @@ def _stages(
         start = stop
         if is_open:
             break
-    return rows, n_pre
+    return rows
+
+
+def _came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
+    """What came back after an answer, by the estimator of the ladder's interrupted series.
+
+    The weeks before are those before the fall and those of it until the answer, which have a level
+    of their own beside the trend. The week of the answer counts nowhere.
+    """
+    answered = (alert["shipped_on"] - alert["began"]).days / 7
+    week = weeks.index.to_numpy()
+    fallen = (week >= 0) & (week + 1 <= answered)
+    since = week[week >= max(answered, 0)][:SOON]
+    own = weeks[(week < 0) | fallen | np.isin(week, since[-READ:])]
+    n_pre, n_since, at_least = int((week < 0).sum()), len(since), "needed are"
+    few = phrases.that_hold(
+        [
+            (
+                n_pre < MIN_PRE,
+                f"{count(n_pre, 'whole week')} before the fall, {at_least} {MIN_PRE}",
+            ),
+            (not fallen.any(), "no whole week between the fall and its answer"),
+            (n_since < MIN_POST, f"{count(n_since, 'whole week')} since it, {at_least} {MIN_POST}"),
+        ]
+    )
+    if few:
+        return {"supported": False, "reason": phrases.listed(few)}
+    began_at = own.index.to_numpy() >= 0
+    own = own.set_axis(own.index - since[-READ:][0])
+    own = own.assign(y=own["value"], weight=own["n"])
+    found = against(own, np.c_[np.ones(len(own)), own.index, began_at])
+    if found is None or found.se <= 1e-10 * own["y"].abs().max():
+        why = "the weeks do not differ at all, so nothing says how sure it is"
+        return {"supported": False, "reason": why}
+    found, after = found.widened(int((own.index < 0).sum())), own.index >= 0
+    ends = [found.effect, *map(float, stats.t_interval(found.effect, found.se, found.df))]
+    base = float(np.average(own["y"][after], weights=own["n"][after])) - found.effect
+    relative = [end / base if base > 0 else np.nan for end in ends]
+    told = interval_columns("recovered", *ends) | interval_columns("rel_recovered", *relative)
+    return {"supported": True, "reason": "", **told}

@@ -123,8 +123,10 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
     done = []
     if found:
         base = os.environ.get(pack.base_url, "") if pack.base_url else ""
+        roles = sending.roles_of(log)
         tables = folder / "tables" / name
-        done.append(sending.send_alerts(tables, targets=pack.alerts, base=base, **about))
+        told = sending.send_alerts(tables, targets=pack.alerts, roles=roles, base=base, **about)
+        done.append(told)
     for mailing in pack.deliver if record.status == "good" else ():
         to, kind = mailing.to, mailing.kind
         done.append(sending.send_pages(folder, to=to, pages=mailing.pages, kind=kind, **about))

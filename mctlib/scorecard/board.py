@@ -11,12 +11,12 @@ import pandas as pd
 
 from mctlib.activation import time_to_activation
 from mctlib.contract import ParameterError, as_window, interval_columns
-from mctlib.eventlog.daily_metric import Count, Mean, Rate, daily_metric
+from mctlib.eventlog.daily_metric import Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step
 from mctlib.phrases import window
 from mctlib.results import together
-from mctlib.roi import value_of_speed
+from mctlib.roi import Speed, value_of_speed
 from mctlib.scorecard.causes import WEEK, judge
 from mctlib.scorecard.counting import DAYS, LIFE, STAYED, Weeks
 from mctlib.scorecard.meters import Meter, Meters
@@ -239,18 +239,16 @@ def reasons(
 
 
 def recovered(
-    log: EventLog,
     answers: pd.DataFrame,
     responses: pd.DataFrame,
     alerts: pd.DataFrame,
     weeks: Weeks,
     meters: Meters,
-    as_of: str,
 ) -> pd.DataFrame:
-    """Beside each answer: what came back since, and what its slowness cost.
+    """Beside each answer: what came back since, and what its slowness cost (`value_of_speed`).
 
-    recovered_change: the last four of the eight weeks since it was shipped against those between
-    the fall and then, relative; missed, missed_per_day: until it was answered (`value_of_speed`).
+    recovered_change ±: relative; how_measured: by which comparison, or why it is not told; missed
+    ±, missed_per_day: until it was answered.
     """
     totals = weeks.of()
     known = alerts.set_index("alert_id")
@@ -258,36 +256,41 @@ def recovered(
     names = ["recovered_change", "missed"]
     columns = [c for name in names for c in interval_columns(name, 0, 0, 0)] + ["missed_per_day"]
     table[columns] = np.nan
-    table["missed_unit"] = ""
+    table[["missed_unit", "how_measured"]] = ""
     for i, answer in enumerate(responses.to_dict("records")):
         name = matched(str(answer["alert_id"]), alerts, meters)
         meter = next((m for m in meters.all if name and m.name == known.loc[name, "metric"]), None)
-        if meter is None or known.loc[name, "kind"] == "loss":
+        if meter is None or known.loc[name, "kind"] == "loss" or meter.kind not in ("rate", "mean"):
             continue
-        since, shipped = known.loc[name, "since"], answer["shipped_on"]
-        if pd.notna(shipped):
-            own = totals[totals["metric"] == meter.name]
-            week = own["week"]
-            low = week[(week >= since) & (week < shipped)]
-            change = change_between(own, low, week[week >= shipped].head(8).tail(4))
-            for end in ENDS:
-                table.loc[i, f"recovered_change{end}"] = change[f"rel_change{end}"]
-        for column, value in _missed(log, meter, answer, since, as_of).items():
+        asked = answer | {"alert_id": f"{meter.name}-{known.loc[name, 'since']:%Y-%m-%d}"}
+        speed = value_of_speed(_by_day(totals, meter), pd.DataFrame([asked]))
+        for column, value in {**_missed(speed, meter), **_came_back(speed)}.items():
             table.loc[i, column] = value
     return table
 
 
-def _missed(
-    log: EventLog, meter: Meter, answer: dict[str, Any], since: pd.Timestamp, as_of: str
-) -> dict[str, Any]:
+def _by_day(totals: pd.DataFrame, meter: Meter) -> pd.DataFrame:
+    """A weekly number as the daily series that the wing of returns reads: sevenths of its weeks."""
+    own = totals[(totals["metric"] == meter.name) & (totals["n"] > 0)]
+    days = own.loc[own.index.repeat(7), ["week", "n", "n_success", "value"]]
+    days["day"] = days.pop("week") + pd.to_timedelta(np.tile(range(7), len(own)), unit="D")
+    days[["n", "n_success"]] /= 7
+    days = days if meter.kind == "rate" else days.drop(columns="n_success")
+    return days.assign(events=meter.name, kind=meter.kind)
+
+
+def _came_back(speed: Speed) -> dict[str, Any]:
+    """What came back since an answer, relative, and how that was measured."""
+    found = {}
+    for row in speed.answers.to_dict("records"):
+        found = {f"recovered_change{end}": row[f"rel_recovered{end}"] for end in ENDS}
+        found["how_measured"] = row["rung"] if row["supported"] else f"not told: {row['reason']}"
+    return found
+
+
+def _missed(speed: Speed, meter: Meter) -> dict[str, Any]:
     """What was missed until the answer, and a day of it."""
-    if meter.kind not in ("rate", "mean"):
-        return {}
-    metric = Mean(meter.of, meter.number) if meter.kind == "mean" else Count(meter.of)
-    series = daily_metric(log, metric, as_of=as_of)
-    name = f"{series.events[0]}-{since:%Y-%m-%d}"
-    stages = value_of_speed(series, pd.DataFrame([answer | {"alert_id": name}])).stages
-    stages = stages[stages["missed"].notna()]
+    stages = speed.stages[speed.stages["missed"].notna()]
     if stages.empty:
         return {}
     # the stages of one fall share its trend: their errors add up, no less

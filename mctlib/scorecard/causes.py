@@ -27,6 +27,7 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
 
     One is over when completeness was back within 5 points of what it was for two weeks (back_on:
     the second), however long that takes; one that begins within 8 weeks of that is the same.
+    moves: (day, what) of each time it was over, and open again.
     """
     found: list[dict[str, Any]] = []
     for metric, rows in judged.groupby("metric", sort=True):
@@ -37,9 +38,10 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
             if row["lost"] and pd.notna(spell["back_on"]):
                 if row["week"] - spell["back_on"] > REOPENS * WEEK:
                     spell = {"micro": micro, "platform": platform, "since": row["since"]}
-                    spell["p0"] = row["p0"]
+                    spell |= {"p0": row["p0"], "moves": []}
                     found.append(spell)
-                again = row["week"] if "again_on" in spell else pd.NaT
+                again = row["week"] if spell["moves"] else pd.NaT
+                spell["moves"] += [(again, "open again")] if spell["moves"] else []
                 spell |= {"back_on": pd.NaT, "again_on": again}
             if pd.isna(spell["back_on"]):
                 if row["n"] >= MIN_USERS:
@@ -48,12 +50,13 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
                 n_back = n_back + 1 if is_back and not row["lost"] else 0
                 if n_back >= 2:
                     spell["back_on"], n_back = row["week"], 0
+                    spell["moves"].append((row["week"] + WEEK, "recovered"))
     newest = judged["week"].max() if len(judged) else pd.NaT
     days = dict.fromkeys(("since", "back_on", "again_on"), "datetime64[ns]")
     return pd.DataFrame(found, columns=LOSSES).astype(days).assign(newest=newest)
 
 
-LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "again_on"]
+LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "again_on", "moves"]
 
 
 def judge(table: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:

@@ -151,11 +151,8 @@ def _count_weeks(
     mask = np.bitwise_or.reduceat(j.mask, start) if len(start) else j.mask
     week, n_weeks = of_row[start], len(bounds) - 1
     segment, labels = j.segments(start, by)
-    platform = j.dims.get("platform", np.zeros(len(j), int))[start]
     inside = week >= 0
-    place, keys = number(week=week[inside], segment=segment[inside], platform=platform[inside])
-    frame = pd.DataFrame({"week": keys["week"], "segment": labels[keys["segment"]]})
-    frame["platform"] = _labels(j, "platform")[keys["platform"]]
+    place, frame = _places(j, start[inside], week[inside], by)
 
     def sums(of: np.ndarray) -> np.ndarray:
         return np.bincount(place, weights=of[inside], minlength=len(frame))
@@ -177,13 +174,23 @@ def _count_weeks(
         else:
             both = sums(has(per) & has(of))
             tables.append(_table(frame, name, kind, sums(has(per)), success=both))
-    life, stayed = _life(j.user[start], week, active & inside, labels[segment], n_weeks)
+    lived = _life(j.user[start], week, active & inside, segment, n_weeks)
+    life, stayed = (table.assign(segment=labels[table["segment"]]) for table in lived)
     tables.append(_table(stayed, STAYED, "rate", stayed["n"], success=stayed["n_stayed"]))
     return {
         "counts": pd.concat(tables, ignore_index=True),
         "life": life,
         "cells": _cells(j, proofs, bounds),
     }
+
+
+def _places(j: Journeys, rows: Ints, week: Ints, by: Sequence[str]) -> tuple[Ints, pd.DataFrame]:
+    """Week, segment and platform of some rows: of each its line in a table of those that occur."""
+    segment, labels = j.segments(rows, by)
+    platform = j.dims.get("platform", np.zeros(len(j), int))[rows]
+    place, keys = number(week=week, segment=segment, platform=platform)
+    frame = pd.DataFrame({"week": keys["week"], "segment": labels[keys["segment"]]})
+    return place, frame.assign(platform=_labels(j, "platform")[keys["platform"]])
 
 
 def _week_of(time: Ints, bounds: Ints) -> Ints:
@@ -220,7 +227,7 @@ def _days(j: Journeys, start: Ints) -> NDArray[np.float64]:
 
 
 def _life(
-    user: Ints, week: Ints, active: NDArray[np.bool_], segment: NDArray[np.object_], n_weeks: int
+    user: Ints, week: Ints, active: NDArray[np.bool_], segment: Ints, n_weeks: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Of each user's active weeks: what the user was then, and whether the week before was one.
 
@@ -321,8 +328,6 @@ def _sum_values(j: Journeys, *, name: str, bounds: Ints, by: Sequence[str]) -> p
     week = _week_of(j.time, bounds)
     rows = np.flatnonzero(~np.isnan(j.value) & (week >= 0))
     value = j.value[rows]
-    platform = j.dims.get("platform", np.zeros(len(j), int))[rows]
-    frame = pd.DataFrame({"week": week[rows], "segment": j.segment(rows, by)})
-    frame["platform"] = _labels(j, "platform")[platform]
-    table = _table(frame, name, "mean", 1.0, value=value, square=value**2)
-    return table.groupby(["week", "segment", "platform", "metric", "kind"], as_index=False).sum()
+    place, frame = _places(j, rows, week[rows], by)
+    n, total, square = (np.bincount(place, of, len(frame)) for of in (value**0, value, value**2))
+    return _table(frame, name, "mean", n, value=total, square=square)

@@ -7,14 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from mctlib.cells import Course
 from mctlib.headlines import day, named
 from mctlib.phrases import called, count, listed, nought
+from mctlib.results import MIN_USERS
 from mctlib.scorecard.narrative_first import (
     MINUS,
     YEAR_WEEKS,
     Told,
     a_day_sooner,
     changed,
+    drifts,
     lived,
     moved,
     question,
@@ -88,26 +91,25 @@ def _answer(row: dict[str, Any]) -> str:
     waits = row["open_stage"]
     known = [(stage, row[f"until_{stage}_days"]) for stage in stages if stage != waits]
     said = listed(f"{stage} after {days:.0f} days" for stage, days in known if days == days)
-    text = f"{named(row['label'])}: {said}" if said else f"{named(row['label'])}: no day is known"
+    text = f"{named(row['label'])}: {said or 'no day is known'}"
+    if not (said or waits):
+        text += f", so its outcome, “{row['outcome']}”, ends nothing"
     if waits:
         text += f"; not {waits} for {row[f'until_{waits}_days']:.0f} days"
     if row["recovered_change"] == row["recovered_change"]:
         low, high = (100 * row[f"recovered_change_ci_{end}"] for end in ("lower", "upper"))
-        text += (
-            f"; since the answer {100 * row['recovered_change']:+.0f} % ({low:+.0f} to {high:+.0f})"
-        )
+        change = f"{100 * row['recovered_change']:+.0f} % ({low:+.0f} to {high:+.0f})"
+        text += f"; since the answer {change}, by an {row['how_measured']}"
+    elif row["how_measured"]:
+        text += f"; what came back since is {row['how_measured']}"
     if saved := a_day_sooner(row):
         text += f"; one day sooner would have saved {saved}"
     return f"{text}."
 
 
 def _drift(facts: Told) -> list[str]:
-    label = {meter.name: meter.label for meter in facts.meters.all}
-    return [
-        f"{named(label[row['metric']])} drifts: the last four weeks lie "
-        f"{100 * row['rel_change']:+.0f} % against the 12 before them. That is a note, no alert."
-        for row in facts.drift.to_dict("records")
-    ]
+    rows = facts.drift.to_dict("records")
+    return [f"{drifts(row)}. That is a note, no alert." for row in rows]
 
 
 def _budget(facts: Told) -> str:
@@ -153,15 +155,21 @@ STATES = {
 }
 
 
-def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
-    """The totals in words: see `Scorecard.board`."""
+def board(kpis: pd.DataFrame, year: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
+    """The totals in words, nothing of fewer than 10 users: see `Scorecard.board`."""
     rows = []
+    weeks = weeks[(weeks["segment"] == "all") & (weeks["n"] >= MIN_USERS)]
     before = {row["metric"]: row for row in year.to_dict("records")}
     for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
         last_year = before.get(kpi["metric"])
+        if kpi["n_counted"] < MIN_USERS:
+            kpi |= {"value": nan, "rel_change": nan}
         rows.append(
             {
                 "number": kpi["label"],
+                "six_weeks_and_months": _course(
+                    weeks[weeks["metric"] == kpi["metric"]], kpi["kind"]
+                ),
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
                 "against_before": _relative(kpi),
                 "state": _state(kpi, last_year),
@@ -172,6 +180,16 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _course(rows: pd.DataFrame, kind: str) -> Course | None:
+    """A number's last six weeks, and the means of up to twelve months."""
+    if rows.empty:
+        return None
+    weeks = rows["value"].tail(6)
+    months = rows.groupby(rows["week"].dt.to_period("M"))["value"].mean().tail(12)
+    first, last = (_ranged({"value": value}, "value", kind) for value in weeks.iloc[[0, -1]])
+    return Course(f"{first} to {last}", tuple(weeks), tuple(months))
 
 
 def _least_seen(kpi: dict[str, Any]) -> str:

@@ -145,6 +145,21 @@ def moved(alert: dict[str, Any]) -> str:
     return f"{named(alert['label'])} {SIGN[alert['kind']]} {size} {week}"
 
 
+def ended(alert: dict[str, Any]) -> str:
+    """An alert that is over in a clause: "“Users with an interview” is back where it was"."""
+    label = named(alert["label"])
+    if alert["kind"] == "loss":
+        return f"{upper(called(alert['platform']) or 'Tracking')} records {label} again"
+    back = alert["state"] == "recovered"
+    return f"{label} is back where it was" if back else f"{label} has a new level"
+
+
+def drifts(row: Mapping[str, Any]) -> str:
+    """A slow drift in a clause."""
+    change = f"{100 * row['rel_change']:+.0f}{TIGHT}%".replace("-", MINUS)
+    return f"{named(row['label'])} drifts: {change} in its last four weeks against the 12 before"
+
+
 def _finding(facts: Told) -> str:
     if facts.news:
         first, *more = facts.news
@@ -268,7 +283,6 @@ def _tells(facts: Told) -> dict[str, str]:
     asked = {each for each in facts.reasons["alert_id"] if top_reason(facts.reasons, each)}
     ask = [question(alert) for alert in facts.waiting if alert["alert_id"] not in asked]
     ask = [f"; ask now: {text}" for text in ask if text][:1]
-    drifts = [m.label for m in facts.meters.all if m.name in set(facts.drift["metric"])]
     saved = [
         f"; one day sooner would have saved {text}"
         for row in facts.responses.to_dict("records")
@@ -276,7 +290,7 @@ def _tells(facts: Told) -> dict[str, str]:
     ]
     return {
         "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before"
-        + "".join(f"; {named(label)} drifts" for label in drifts),
+        + "".join(f"; {named(label)} drifts" for label in facts.drift["label"]),
         "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
         "responses": "".join([f"{count(len(facts.responses), 'answer')} in the log", *saved[-1:]]),
         "reasons": "".join([f"{count(len(asked), 'alert')} with users' reasons", *ask]),

@@ -26,7 +26,8 @@ from mctlib.tracking_plan.reading import read_plan
 class Scorecard(Result):
     """Answer of `weekly_scorecard`. A week is called by its first day.
 
-    ``board``: the totals in words: number, last_week, against_before (``p0`` of ``kpis``), state,
+    ``board``: the totals in words: number, six_weeks_and_months (drawn: `cells.Course`, means of at
+    most twelve months), last_week, against_before (``p0`` of ``kpis``), state,
     against_a_year (the last four weeks against the same a year before), least_seen
     (``detectable_fall`` of ``kpis``), n_counted, owner.
 
@@ -76,13 +77,16 @@ class Scorecard(Result):
     ``reasons``: alert_id, reason, n_answers, n_no: why users said no, in the four weeks since.
     ``responses``: alert_id, label, action, owner, outcome, open_stage, until_<stage>_days and
     median_<stage>_days of noticed, decided, answered, recovered; recovered_change ± (since the
-    answer), missed ±, missed_per_day and missed_unit (until it, see `roi.value_of_speed`).
+    answer) and how_measured, missed ±, missed_per_day and missed_unit (until it): all of
+    `roi.value_of_speed`, on the weeks themselves.
     ``lifecycle``: week, n_new, n_returning, n_resurrected (active this week: for the first time;
     in the three weeks before, too; not for as long), n_dormant (in those, but not this week) and
     their sum n_monthly.
     ``year``: metric, label, kind, n_counted, value, value_before, change ±, rel_change ±: the last
     four weeks against the same four a year before.
     ``history``: alert_id, day, what: every change of every alert.
+    ``drift``: metric, label, week, n_counted, value, p0, rel_change, pvalue, role, who, owner: what
+    has no open alert and drifts slowly (`stats.monitoring.slow_drift`), a note and never an alert.
 
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
     """
@@ -97,6 +101,7 @@ class Scorecard(Result):
     lifecycle: pd.DataFrame
     year: pd.DataFrame
     history: pd.DataFrame
+    drift: pd.DataFrame
 
     main: ClassVar[str] = "board"
 
@@ -178,11 +183,12 @@ def weekly_scorecard(
     known = known_at(log.table("responses"), today)
     alerts, history = with_acts(watched, read_acts(acts), known, meters, today)
     told = answers(known, alerts, meters, today)
-    told = board.recovered(log, told, known, alerts, counted, meters, as_of)
+    told = board.recovered(told, known, alerts, counted, meters)
     asked: dict[str, Any] = {"as_of": as_of, "by": columns}
     kpis, series = board.kpis(log, weeks, meters, shown, watched, alerts, **asked)
     why = board.reasons(log.table("surveys"), alerts, meters, today)
     drift = _drift(counted.of(), meters, watched)
+    drift = drift[~drift["metric"].isin(alerts.loc[alerts["closed_on"].isna(), "metric"])]
     facts = Told(
         meters=meters,
         watched=watched,
@@ -192,11 +198,11 @@ def weekly_scorecard(
         responses=told,
         lifecycle=board.lifecycle(weeks),
         year=board.year(weeks, kpis),
-        drift=drift[~drift["metric"].isin(alerts.loc[alerts["closed_on"].isna(), "metric"])],
+        drift=drift,
         today=today,
     )
     return Scorecard(
-        board=narrative.board(kpis, facts.year),
+        board=narrative.board(kpis, facts.year, series),
         kpis=kpis,
         weeks=series,
         alerts=alerts,
@@ -206,6 +212,7 @@ def weekly_scorecard(
         lifecycle=facts.lifecycle,
         year=facts.year,
         history=history,
+        drift=drift,
         **read_first(facts),
         rule=narrative.RULE,
         details=narrative.details(facts),
@@ -214,12 +221,18 @@ def weekly_scorecard(
 
 
 def _drift(totals: pd.DataFrame, meters: Meters, watched: Watched) -> pd.DataFrame:
-    """`slow_drift` of what is watched, by the weeks at a level that is usual."""
+    """`Scorecard.drift`, open alerts not yet taken out, by the weeks at a level that is usual."""
     bad = {meter.name: meter.bad for meter in meters.watched}
     passing = pd.MultiIndex.from_frame(watched.passing)
     usual = ~pd.MultiIndex.from_frame(totals[["metric", "week"]]).isin(passing)
     mine = totals[totals["metric"].isin(list(bad)) & usual]
-    return slow_drift(mine, **narrowed({"bad": bad, "skip": watched.skip}, mine["metric"]))
+    found = slow_drift(mine, **narrowed({"bad": bad, "skip": watched.skip}, mine["metric"]))
+    named = {meter.name: meter for meter in meters.watched}
+    own = [named[metric] for metric in found["metric"]]
+    found.insert(1, "label", [meter.label for meter in own])
+    found = found.rename(columns={"n": "n_counted"})
+    who = {"who": [meters.role(m.acts) for m in own], "owner": [m.owner for m in own]}
+    return found.assign(role=[m.acts for m in own], **who)
 
 
 def _entries(log: EventLog, today: pd.Timestamp) -> pd.DataFrame:

@@ -104,26 +104,24 @@ def watch(weeks: Weeks, meters: Meters, timeline: pd.DataFrame, *, daily: bool =
                 cause = _cause(opened, meter, rows, weeks, meters, timeline, judged)
                 checked = {"n_cells": n_judged(cells, meter.micro, opened["week"])}
                 found.append(_moved(meter, spell, last) | cause | checked)
-                changes += _changes(found[-1]["alert_id"], spell)
     for alert in found:
         alert["who"] = meters.role(alert["role"])
-        days = {"opened": alert["since"], "open again": alert["again_on"]}
-        days[alert["state"]] = alert["closed_on"]
-        changes += [(alert["alert_id"], day, what) for what, day in days.items()]
+        moves = [(alert["since"], "opened"), *alert["moves"]]
+        changes += [(alert["alert_id"], day, what) for day, what in moves]
     alerts = pd.DataFrame(found, columns=ALERTS)
     newest_first = alerts.sort_values(["since", "alert_id"], ascending=[False, True])
     newest_first = newest_first.reset_index(drop=True)
     return Watched(judged, newest_first, inhibited, last, tuple(skip), tuple(changes))
 
 
-def _changes(name: str, spell: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp, str]]:
+def _moves(spell: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, str]]:
     """When an alert was over, and when it was open again, each time."""
     before = ""
     for week, state in zip(spell["week"], spell["state"]):
         if state in ("recovered", "new level"):
-            yield name, week + WEEK, state
+            yield week + WEEK, state
         elif before == "recovered":
-            yield name, week, "open again"
+            yield week, "open again"
         before = state
 
 
@@ -159,6 +157,7 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
         "closed_on": pd.NaT if is_open else now["week"] + WEEK,
         "news": bool(opened["alert"] and opened["week"] == last),
         "again_on": again if is_open else pd.NaT,
+        "moves": [*_moves(spell)],
     }
 
 
@@ -226,6 +225,7 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             "closed_on": pd.NaT if is_open else spell["back_on"] + WEEK,
             "news": bool(spell["since"] == spell["newest"]),
             "again_on": spell["again_on"] if is_open else pd.NaT,
+            "moves": spell["moves"],
         }
 
 
@@ -242,7 +242,10 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
         rows = moved[moved["week"] == spell[0]]
         change = float(rows["rel_change"].median())
         is_open = spell[-1] == last
-        again = is_open and len(spell) > 1 and spell[-1] - spell[-2] > WEEK
+        gaps = [(a + WEEK, b) for a, b in zip(spell, [*spell[1:], last + WEEK]) if b - a > WEEK]
+        moves = [each for a, b in gaps for each in ((a, "recovered"), (b, "open again"))]
+        moves = [each for each in moves if each[0] <= last]
+        again = moves[-1:] == [(last, "open again")]
         yield {
             "alert_id": f"everything-{'fall' if change < 0 else 'rise'}-{spell[0]:%Y-%m-%d}",
             "metric": "everything",
@@ -268,6 +271,7 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
             "closed_on": pd.NaT if is_open else spell[-1] + WEEK,
             "news": spell[0] == last,
             "again_on": last if again else pd.NaT,
+            "moves": moves,
         }
 
 

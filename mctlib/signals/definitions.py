@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from mctlib.signals.counts import COUNTS, Group, count_combinations
 from mctlib.signals.definitions_narrative import Meanings, told_definitions
 from mctlib.signals.outcomes import Outcome, read_outcome
 from mctlib.signals.overlap import Told
+from mctlib.signals.parting import parted
 
 MOST_TEAMS = 6
 FIRST = ("team", "means", "n_users", "met_rate ±", "risk_ratio ±", "foretells")
@@ -50,6 +51,10 @@ class Definitions(Result):
 
     ``months``: month of the start, team, n_users, met_rate ±.
 
+    ``parted``: the two teams of which one surely counts more users from a month on, and the other
+    fewer (none where that is not so): since, until (months of the start), team, n_before, n_users,
+    before_rate, after_rate, change_rate ±.
+
     ± : with ``_ci_lower`` and ``_ci_upper`` (95 %), by account where people sit in accounts.
     """
 
@@ -58,6 +63,7 @@ class Definitions(Result):
     disagreement: pd.DataFrame
     who: pd.DataFrame
     months: pd.DataFrame
+    parted: pd.DataFrame
 
     views: ClassVar[Mapping[str, View]] = {"definitions": View("definitions", FIRST)}
     main: ClassVar[str] = "definitions"
@@ -101,12 +107,13 @@ def compare_definitions(
         See `signal_value`. ``adjust`` also says by which columns it is told who is disagreed on.
     landmark : str, optional
         When users are sorted by whether they meet a definition, to see what comes after. By default
-        the longest time of a definition; a longer one is cut there.
+        the longest time of a definition that leaves time for the outcome; longer ones are cut
+        there.
 
     Returns
     -------
     Definitions
-        ``definitions``, ``overlap``, ``disagreement``, ``who``, ``months``.
+        ``definitions``, ``overlap``, ``disagreement``, ``who``, ``months``, ``parted``.
 
     Raises
     ------
@@ -127,22 +134,20 @@ def compare_definitions(
     asked = read_outcome(log, outcome, horizon, plan)
     after_start(clock, asked)
     term, meanings = read_meanings(log, definitions)
-    mark = as_window(landmark, "landmark") if landmark else max(m.within for m in meanings)
-    if mark >= asked.before:
-        raise ParameterError(
-            f"horizon: the outcome must have time after the landmark of {window(mark)}; it ends "
-            f"after {window(asked.until)}. Where {term} is not asked about it may be as short."
-        )
-    within = [min(m.within, mark) for m in meanings]
+    mark = _landmark(landmark, [m.within for m in meanings], asked, term)
+    cut = [m.words for m in meanings if m.within > mark]
+    meanings = [replace(m, within=min(m.within, mark)) for m in meanings]
     group = Group(mark, tuple(range(len(meanings))), own=1 << len(meanings))
     steps = [m.step for m in meanings]
+    within = [m.within for m in meanings]
     counts = count(
         log, clock, asked, steps, [group], within=within, as_of=as_of, kernel=count_combinations
     )
     reach, everyone = Reach.of(counts), counts["all"]
     told = Told(everyone, [m.team for m in meanings], reach.n_accounts)
     table = _definitions(told, counts, meanings, clock, reach, asked)
-    best = table[table["foretells"] == "best"]
+    best = next(iter(table.loc[table["foretells"] == "best", "team"]), "")
+    apart = parted(everyone, told.teams if told.all_met else [], reach.n_accounts, best)
     overlap = told.overlap(counts["cells"], binary=not asked.amount)
     disagreement = told.disagreement()
     answer = Meanings(
@@ -152,9 +157,10 @@ def compare_definitions(
         disagreement=disagreement,
         outcome=asked,
         landmark=mark,
-        cut=[m.words for m in meanings if m.within > mark],
+        cut=cut,
         start=clock.start.label,
-        lacking=told.lacking(str(best["team"].iloc[0])) if len(best) else None,
+        lacking=told.lacking(best) if best else None,
+        parted=apart,
         reach=reach,
         by_account=bool(clock.accounts),
         said=(*log.caveats(as_of), *too_many(log, clock), *not_alike(log, clock, asked, steps)),
@@ -166,6 +172,7 @@ def compare_definitions(
         disagreement=disagreement,
         who=told.who(counts["strata"], clock.adjust),
         months=told.months(),
+        parted=apart,
         **told_definitions(answer),
     )
 
@@ -189,6 +196,18 @@ def read_meanings(log: EventLog, given: Any) -> tuple[str, list[Meaning]]:
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise ParameterError(f"definitions: two teams are called “{twice[0]}”; rename one.")
     return term, meanings
+
+
+def _landmark(given: str | None, spans: Sequence[int], outcome: Outcome, term: str) -> int:
+    """The one asked for, else the longest time of a definition that leaves time for the outcome."""
+    own = max(spans, key=lambda us: (us < outcome.before, us))
+    mark = as_window(given, "landmark") if given else own
+    if mark >= outcome.before:
+        raise ParameterError(
+            f"horizon: the outcome must have time after the landmark of {window(mark)}; it ends "
+            f"after {window(outcome.until)}. Where {term} is not asked about it may be as short."
+        )
+    return mark
 
 
 def _meaning(log: EventLog, team: str, given: Any) -> Meaning:

@@ -19,6 +19,11 @@ from mctlib.signals.verdicts import ENDS, HARMFUL, SIGNAL, UNKNOWN
 ALIKE_FROM = 0.95  # share of comparable users below which it is said
 RIGHT = (0.8, 1.25)  # of later outcomes over predicted ones
 MOST_NAMED = 4
+FEW = "Too few users with or without it, or too few outcomes, for a comparison: {}."
+NO_RATIO = (
+    "With or without it users bring nothing or cost money, which has no ratio: {}; the table of "
+    "numbers holds the difference."
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Answer:
     outcomes: Mapping[str, Outcome]
     candidates: Mapping[str, Candidate]
     clock: Clock
-    reach: Reach  # of the first outcome
+    reaches: Mapping[str, Reach]
     alike: bool  # whether activity was made so, for the first outcome
     currency: str
     said: tuple[str, ...]
@@ -67,7 +72,10 @@ def rule(answer: Answer) -> str:
     if len(one) == 1:
         own = phrases.window(round(one.pop() * DAY_US))
     tests = phrases.count(answer.signals["pvalue"].notna().sum(), "test")
-    outcomes = "; ".join(outcome.rule for outcome in answer.outcomes.values())
+    outcomes = "; ".join(
+        f"{outcome.rule}, of users whose {phrases.window(outcome.until)} are over"
+        for outcome in answer.outcomes.values()
+    )
     errors = "errors by account; " if answer.clock.accounts else ""
     return (
         f"Landmark: {own} after the first {answer.clock.start.label}. Users who by then had "
@@ -104,39 +112,45 @@ def _one(answer: Answer, row: pd.Series) -> str:
 
 def caveats(answer: Answer) -> tuple[str, ...]:
     """What a reader must know about these numbers."""
-    reach, start = answer.reach, answer.clock.start.label
+    dateless = "Revenue has no date: what came before the landmark, or after the horizon, is in it"
     return (
         *answer.said,
-        *phrases.that_hold(
-            [
-                (
-                    reach.n_pending,
-                    f"{reach.n_pending:,} of {phrases.users(reach.n_users)} with {start} are left "
-                    f"out: {phrases.window(answer.outcome.until)} are not over for them.",
-                ),
-                (
-                    reach.n_left,
-                    f"{phrases.users(reach.n_left)} had left by the first landmark and are not "
-                    "compared.",
-                ),
-                (
-                    any(o.amount for o in answer.outcomes.values()),
-                    "Revenue has no date: what came before the landmark, or after the horizon, is "
-                    "in it too.",
-                ),
-            ]
-        ),
+        *_of_reaches(answer),
+        *phrases.that_hold([(any(o.amount for o in answer.outcomes.values()), f"{dateless} too.")]),
+        *_not_compared(answer.head),
         *_of_rows(answer),
     )
 
 
+def _of_reaches(answer: Answer) -> Iterator[str]:
+    """Who is not compared, and why; of each outcome, where they are not the same users."""
+    start = answer.clock.start.label
+    pending: dict[str, list[str]] = {}
+    left: dict[str, list[str]] = {}
+    for name, reach in answer.reaches.items():
+        until = phrases.window(answer.outcomes[name].until)
+        of = f"{reach.n_pending:,} of {phrases.users(reach.n_users)} with {start}"
+        if reach.n_pending:
+            pending.setdefault(f"{of} are left out: {until} are not over for them", []).append(name)
+        if reach.n_left:
+            who = phrases.users(reach.n_left)
+            said = f"{who} had left by the first landmark and are not compared"
+            left.setdefault(said, []).append(name)
+    for sentences in (pending, left):
+        for said, names in sentences.items():
+            of = "" if names == list(answer.reaches) else f" ({phrases.listed(names)})"
+            yield f"{said}{of}."
+
+
+def _not_compared(table: pd.DataFrame) -> Iterator[str]:
+    unknown, differs = table["risk_ratio"].isna(), table["risk_difference"].notna()
+    for which, said in ((unknown & differs, NO_RATIO), (unknown & ~differs, FEW)):
+        if which.any():
+            yield said.format(phrases.listed(table.loc[which, "signal"], most=MOST_NAMED))
+
+
 def _of_rows(answer: Answer) -> Iterator[str]:
-    table = answer.head
-    known = table[table["risk_ratio"].notna()]
-    few = table.loc[table["risk_ratio"].isna(), "signal"]
-    if len(few):
-        who = phrases.listed(few, most=MOST_NAMED)
-        yield f"Too few users with or without it, or too few outcomes, for a comparison: {who}."
+    known = answer.head[answer.head["risk_ratio"].notna()]
     unclear = known.loc[known["verdict"] == UNKNOWN, "signal"]
     if not answer.alike:
         yield f"{UNLIKE} Active users do more of everything, so none is called a signal."

@@ -39,6 +39,11 @@ class Told:
         self._met = [self._tell(self._has[:, k] == 1) for k in range(n)]
         self._apart = {self._rest(None): self._tell(self._differ(range(n)))}
 
+    @property
+    def all_met(self) -> bool:
+        """Whether of each team may be told how many users meet its definition."""
+        return all(self._met)
+
     def _rest(self, pair: Any) -> str:
         return "all" if pair is None else " and ".join(self.teams[k] for k in pair)
 

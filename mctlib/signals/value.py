@@ -176,7 +176,7 @@ def signal_value(
         outcomes={o.name: o for o, _ in asked},
         candidates=known,
         clock=clock,
-        reach=found[0][2],
+        reaches={o.name: reach for (o, _), (*_, reach) in zip(asked, found)},
         alike=alike[0],
         currency=log.currency,
         said=tuple(dict.fromkeys([*log.caveats(as_of), *too_many(log, clock), *left_out])),

@@ -284,7 +284,7 @@ def slow_drift(
     Returns
     -------
     DataFrame
-        metric, week (the last one), value (of the 4), p0 (of the 12), rel_change, pvalue.
+        metric, week (the last one), n and value (of the 4), p0 (of the 12), rel_change, pvalue.
     """
     series, origin = read_weekly(weekly, 0.0, 0.0, bad)
     left_out = weeks_of(skip, origin)
@@ -306,8 +306,9 @@ def slow_drift(
                     moved = moved and beyond(now, usual * base.p0, side, DRIFT_YEAR)
             if moved and (p := base.pvalue(now, n, side)) <= DRIFT_LEVEL:
                 week = origin + pd.Timedelta(days=7 * int(s.week[rows[-1]]))
-                found.append((s.name, week, now, base.p0, now / base.p0 - 1, p))
-    return pd.DataFrame(found, columns=["metric", "week", "value", "p0", "rel_change", "pvalue"])
+                found.append((s.name, week, n, now, base.p0, now / base.p0 - 1, p))
+    columns = ["metric", "week", "n", "value", "p0", "rel_change", "pvalue"]
+    return pd.DataFrame(found, columns=columns)
 
 
 def change_between(

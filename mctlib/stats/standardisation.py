@@ -296,7 +296,8 @@ def _back(x: FloatArray, logistic: bool) -> FloatArray:
 def _log_ratio(means: FloatArray) -> FloatArray:
     """Of side 1 over side 0 (the first axis); NaN where a mean amount is not above 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(means[1] / means[0])
+        logs = np.log(means)  # of each, since two means below 0 would have a ratio
+        return np.asarray(logs[1] - logs[0])
 
 
 def _means(design: FloatArray, coef: FloatArray, n: FloatArray, logistic: bool) -> FloatArray:

@@ -100,13 +100,13 @@ def influence(curve: Curve, weight: FloatArray) -> FloatArray:
     """
     n, d, c = (np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing"))
     n, both = np.where(n > 0, n, 1.0), d + c
-    before = np.r_[1.0, np.cumprod(1 - both / n)[:-1]]
+    before = np.concatenate([[1.0], np.cumprod(1 - both / n)[:-1]])
     rise = weight * before * d / n
     # what leaving takes from the share still waiting, relative to it; and what staying gives it
     gone = np.divide(1.0, n - both, out=np.zeros_like(n), where=n > both)
     stayed = np.cumsum(both / n * gone)
     rest = rise.sum() - np.cumsum(rise)
-    stay = np.cumsum(np.r_[0.0, stayed[:-1]] * rise) - np.cumsum(rise / n) + stayed * rest
+    stay = np.cumsum(np.concatenate([[0.0], stayed[:-1]]) * rise) - np.cumsum(rise / n) + stayed * rest
     return np.vstack([stay + weight * before / n - gone * rest, stay - gone * rest, stay])
 
 

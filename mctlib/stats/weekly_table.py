@@ -97,7 +97,9 @@ class Base:
             moved = p * (1 + side * d)
             own = phi * moved * (1 - moved) if self.is_rate and 0 < moved < 1 else self.spread
             s1 = sqrt(own / n + self.spread / self.n) / p
-            d = min(max(k * s0, threshold) + 0.84 * s1, 1.0)
+            d, before = min(max(k * s0, threshold) + 0.84 * s1, 1.0), d
+            if abs(d - before) < 1e-9:
+                break
         ahead = p if self.short else self.forecast(week)
         if ahead > 0:
             d = max(side * ((1 + side * d) * p / ahead - 1), UNDER_LINE + 0.84 * s1)
@@ -124,7 +126,7 @@ def level_of(
     """The level of the last weeks, and the scatter around it, or around the line."""
     last, around = list(last), list(around)
     n = float(s.n[last].sum())
-    p0 = float(np.average(s.value[last], weights=s.n[last]))
+    p0 = float(s.n[last] @ s.value[last]) / n
     if p0 <= 0:
         return None
     start, slope = _line(s, last) if line else (p0, 0.0)
@@ -137,7 +139,7 @@ def level_of(
         phi = np.sum(squares / np.maximum(fit * (1 - fit), 1 / n)) / df
         spread = one * max(1.0, float(phi))
     else:  # of a ratio nobody knows the variance of one unit: the weeks alone tell it
-        one = float(np.average(s.variance[last], weights=s.n[last]))
+        one = float(s.n[last] @ s.variance[last]) / n
         spread = float(np.nanmax([one, np.sum(squares) / df]))
     if not spread > 0:
         return None
@@ -146,15 +148,15 @@ def level_of(
 
 def _line(s: Series, rows: Sequence[int]) -> tuple[float, float]:
     """Start and slope of the line through some weeks, weighted with n."""
-    week, n = s.week[rows], s.n[rows]
-    middle, level = np.average(week, weights=n), np.average(s.value[rows], weights=n)
-    slope = np.sum(n * (week - middle) * s.value[rows]) / np.sum(n * (week - middle) ** 2)
+    week, value, n = s.week[rows], s.value[rows], s.n[rows]
+    middle, level = n @ week / n.sum(), n @ value / n.sum()
+    slope = (n * (week - middle)) @ value / (n @ (week - middle) ** 2)
     return float(level - slope * middle), float(slope)
 
 
 def pooled(s: Series, rows: Sequence[int]) -> float:
     """The value of some weeks together."""
-    return float(np.average(s.value[list(rows)], weights=s.n[list(rows)]))
+    return float(s.n[list(rows)] @ s.value[list(rows)] / s.n[list(rows)].sum())
 
 
 def read_weekly(
@@ -213,6 +215,8 @@ def _days(week: pd.Series) -> pd.Series:
     """Days without a zone, as they stand in their own; NaT: no day."""
     if isinstance(week.dtype, pd.DatetimeTZDtype):
         return week.dt.tz_localize(None)
+    if pd.api.types.is_datetime64_dtype(week):
+        return week
     told = week.mask(np.array([isinstance(day, Real) for day in week], bool))
     days = pd.to_datetime(told, errors="coerce", format="mixed", utc=True)
     return days.dt.tz_localize(None)

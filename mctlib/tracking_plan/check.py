@@ -22,7 +22,7 @@ from mctlib.eventlog import filters
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import ANY, Step, as_step, may_meet
 from mctlib.eventlog.vocabulary import CALENDAR
-from mctlib.phrases import count
+from mctlib.phrases import alike, count
 from mctlib.tracking_plan.plan import EventRules, Plan, Property, of_property
 from mctlib.tracking_plan.spreadsheets import platform_of
 
@@ -65,7 +65,8 @@ def _clashes(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
                 if said_by_a[key].type != said_by_b[key].type:
                     said = f'"{key}" of the event {event} has one type in "{a}", another in "{b}"'
                     yield Remark("clash", f"{said}.", wrong=True)
-    for said in _two_meanings(plan, {*plan.rules(), *(log.event_names if log else ())}):
+    events = {*plan.rules(), *(log.event_names if log else ())}
+    for said in (*_two_meanings(plan, events), *_read_as_one(plan)):
         yield Remark("clash", f"{said}; name one otherwise.", wrong=True)
 
 
@@ -81,12 +82,25 @@ def _two_meanings(plan: Plan, events: Collection[str]) -> Iterator[str]:
             yield f'"{name}" is both a segment and a column'
 
 
+def _read_as_one(plan: Plan) -> Iterator[str]:
+    """Two names that people take for one."""
+    labels = {name: each.label for name, each in plan.micro_conversions.items()}
+    for (a, label), (b, other) in combinations(labels.items(), 2):
+        if alike(label) == alike(other):
+            yield f'the labels of "{a}" and "{b}" read alike, "{label}" and "{other}"'
+    for term, teams in plan.terms.items():
+        for team, other in combinations(teams, 2):
+            if alike(team) == alike(other):
+                yield f'"{team}" and "{other}" of the term {term} read as one team'
+
+
 def _unknown(plan: Plan, log: EventLog | None) -> Iterator[Remark]:
     """Names that neither the plan nor the data hold, and platforms that are none."""
     known = {*plan.micro_conversions, *plan.rules()}
     for where, event in plan.references():
         for name in as_step(event).names if event else ():
-            near = nearest(name, [*known, *(log.event_names if log else ())])
+            words = ["active"] if where.startswith("metric ") else []
+            near = nearest(name, [*known, *words, *(log.event_names if log else ())])
             # without data, what is near to no name of the plan may be an event of its own
             if name not in known and (name not in log.event_names if log else near):
                 said = f'{where}: "{name}" is neither a micro-conversion nor an event.{near}'
@@ -106,6 +120,9 @@ def _orphans(plan: Plan) -> Iterator[Remark]:
         if alone:
             yield Remark("orphan", f"{'all of them' if every else ', '.join(alone)} {said}.")
     acting = {each.acts for each in plan.micro_conversions.values()}
+    teamless = sorted(role for role in acting if role and not plan.roles[role].team)
+    if any(role.team for role in plan.roles.values()) and teamless:
+        yield Remark("orphan", f"{', '.join(teamless)} must act, but no team is named for it.")
     if any(acting) and (idle := [role for role in plan.roles if role not in acting]):
         yield Remark("orphan", f"nobody acts as {', '.join(idle)}.")
 

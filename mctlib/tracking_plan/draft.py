@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mctlib.contract import MISSING, DataError, as_window
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Journeys, first_rows
+from mctlib.phrases import alike
 from mctlib.tracking_plan.formats import read_file
 from mctlib.tracking_plan.imported import Content, Imported
 from mctlib.tracking_plan.plan import MicroConversion, in_words
@@ -107,7 +108,7 @@ def draft_of_files(name: str, files: Iterable[Path]) -> tuple[str, list[Imported
         other |= said.other
         read.append(said)
     source = " and ".join(dict.fromkeys(f"{said.format}" for said in read))
-    body: Content = {"micro_conversions": found} | ({"other": other} if other else {})
+    body: Content = {"micro_conversions": _labelled(found)} | ({"other": other} if other else {})
     as_plan(body, ", ".join(str(path) for path in dict.fromkeys(stands.values())))
     return _written(name, source, body, {}), read
 
@@ -142,7 +143,7 @@ def draft_of_log(name: str, log: EventLog) -> str:
         found[event] = said
     rest = [name for name in events if name not in names]
     active = [name for name in names if name in often][:MOST_ACTIVE]
-    body = {"start": start, "active": active, "micro_conversions": found}
+    body = {"start": start, "active": active, "micro_conversions": _labelled(found)}
     return _written(name, "the events of its log, those of most users first", body, guessed, rest)
 
 
@@ -286,13 +287,9 @@ def _written(
     lines = [f"{key}: {_flow(body[key])}  # guessed? {why}" for key, why in top.items()]
     lines.append("micro_conversions:")
     explained: set[str] = set()
-    labels: set[str] = set()
-    alike: dict[str, str] = {}
+    same_as: dict[str, str] = {}
     for key, content in body["micro_conversions"].items():
-        label = in_words(key)
-        content = {"label": key if label in labels else label} | content
-        labels.add(content["label"])
-        first = alike.setdefault(re.sub(r"\W|_", "", key).lower(), key)
+        first = same_as.setdefault(re.sub(r"\W|_", "", key).lower(), key)
         same = (
             f"  # guessed? the same as {first}; then list both under events" if first != key else ""
         )
@@ -313,6 +310,19 @@ def _written(
     if rest := list(rest):
         lines.append(f"# Seen too, by fewer users or a tool's own: {', '.join(rest)}")
     return HEAD.format(name=name, source=source) + "\n".join(lines) + "\n" + FOOT
+
+
+def _labelled(found: Mapping[str, Content]) -> dict[str, Content]:
+    """Micro-conversions with a label each, that no other has."""
+    labels = {alike(str(content["label"])) for content in found.values() if "label" in content}
+    named = {}
+    for key, content in found.items():
+        words = in_words(key)
+        free = (words, key, *(f"{words} {n}" for n in range(2, len(found) + 2)))
+        label = content.get("label") or next(name for name in free if alike(name) not in labels)
+        labels.add(alike(str(label)))
+        named[key] = {"label": label} | content
+    return named
 
 
 def _flow(value: Any) -> str:

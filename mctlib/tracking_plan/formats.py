@@ -14,9 +14,9 @@ from typing import Any, get_args
 
 from mctlib.contract import CANONICAL, DataError
 from mctlib.eventlog import filters
-from mctlib.tracking_plan.imported import Content, Imported
+from mctlib.tracking_plan.imported import EMPTY, Content, Imported
 from mctlib.tracking_plan.plan import MicroConversion, Plan, Type, of_property
-from mctlib.tracking_plan.spreadsheets import read_rows
+from mctlib.tracking_plan.spreadsheets import fits, read_rows
 
 
 def read_file(path: Path) -> Imported:
@@ -29,6 +29,9 @@ def read_file(path: Path) -> Imported:
         raise DataError(f"{path} is not UTF-8; save it as CSV UTF-8.") from None
     try:
         content = json.loads(text)
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()  # no half a character
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply for a plan.") from None
     except ValueError as error:
         if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
             raise DataError(f"{path} is not valid JSON: {error}.") from None
@@ -42,18 +45,33 @@ def read_file(path: Path) -> Imported:
 
 def _of_json(path: Path, content: Any) -> Imported:
     """JSON of a tool, told by its keys."""
-    inner = content.get("data", content) if isinstance(content, dict) else content
-    inner = inner.get("trackingPlan", inner) if isinstance(inner, dict) else inner
+    inner = content
+    beside: Content = {}
+    for word in ("data", "trackingPlan"):
+        if isinstance(inner, dict) and word in inner:
+            beside |= {key: value for key, value in inner.items() if key != word}
+            inner = inner[word]
+    found = _of_tool(path, inner)
+    for key, value in beside.items():
+        found.keep(None, key, value)
+    return found
+
+
+def _of_tool(path: Path, inner: Any) -> Imported:
     rules = inner.get("rules") if isinstance(inner, dict) else inner
     if isinstance(rules, dict) and isinstance(rules.get("events"), list):
         return _segment(path, "Segment (Config API)", inner, rules["events"])
     if isinstance(rules, list) and _records(rules, "type", "jsonSchema"):
         return _segment(path, "Segment (Public API)", inner, rules)
-    entries = inner
-    if isinstance(inner, dict):
-        entries = inner.get("results") or inner.get("entries") or [inner]
-    if _records(entries, "entityType", "name"):
-        return _lexicon(entries)
+    if _records(inner, "entityType", "name"):
+        return _lexicon(inner)
+    for word in ("results", "entries"):
+        if isinstance(inner, dict) and _records(inner.get(word), "entityType", "name"):
+            found = _lexicon(inner[word])
+            _keep_beside(found, inner, word)
+            return found
+    if _records([inner], "entityType", "name"):
+        return _lexicon([inner])
     if isinstance(inner, dict) and isinstance(
         inner.get("properties", inner.get("allOf")), dict | list
     ):
@@ -80,23 +98,25 @@ def _records(value: Any, *keys: str) -> bool:
 def _segment(path: Path, format: str, whole: Any, rules: list[Any]) -> Imported:
     """Rules of tracked events; of several versions of one the last, the others are kept."""
     found = Imported(format)
-    names = ("key", "name")
-    for rule in sorted(rules, key=_version):
-        name = next((rule[key] for key in names if rule.get(key)), "")
-        kind = rule.get("type", "TRACK")
-        if kind != "TRACK" or not name:
-            found.keep(None, f"{kind} {name}".strip(), rule)
+    for rule in (each for each in rules if not isinstance(each, dict)):
+        found.keep(None, "rule", rule)
+    for rule in sorted((each for each in rules if isinstance(each, dict)), key=_version):
+        named = next((key for key in ("key", "name") if rule.get(key)), "name")
+        name, kind = rule.get(named), rule.get("type", "TRACK")
+        if kind != "TRACK" or not isinstance(name, str) or not name:
+            found.keep(None, f"{kind} {name or ''}".strip(), rule)
             continue
-        schema = rule.get("jsonSchema", rule.get("rules", {}))
+        place = "jsonSchema" if "jsonSchema" in rule else "rules"
+        schema = rule.get(place, {})
         if not isinstance(schema, dict):
             raise DataError(f'{path}: the schema of "{name}" is no JSON object.')
         earlier = found.micro_conversions.pop(name, None)
-        ((_, said),) = _of_schema(found, _unwrapped(found, schema), name)
+        ((_, said),) = _of_schema(found, _unwrapped(schema), name)
         for text in filter(None, (rule.get("description"), said.pop("description", None))):
             found.put(said, "description", text)
-        if rule.get("version"):
+        if rule.get("version") not in (None, ""):
             said["version"] = str(rule["version"])
-        for key in rule.keys() - {*names, "type", "jsonSchema", "rules", "description", "version"}:
+        for key in rule.keys() - {named, "type", place, "description", "version"}:
             found.keep(said, key, rule[key])
         if earlier:
             found.keep(said, f"version {earlier.get('version', 'before')}", earlier)
@@ -119,20 +139,26 @@ def _version(rule: Content) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", str(rule.get("version") or 0))]
 
 
-def _unwrapped(found: Imported, schema: Content) -> Content:
+def _unwrapped(schema: Content) -> Content:
     """The schema of the properties alone, where it lies in that of the whole message."""
     outer = schema.get("properties")
     message = {"properties", "context", "traits"}
-    if not isinstance(outer, dict) or "properties" not in outer or not outer.keys() <= message:
+    if not isinstance(outer, dict) or not isinstance(outer.get("properties"), dict):
+        return schema
+    if not outer.keys() <= message:
         return schema
     inner = dict(outer["properties"])
-    beside = {key: value for key, value in schema.items() if key not in ("properties", "required")}
+    beside = {key: value for key, value in schema.items() if key != "properties"}
+    if isinstance(beside.get("required"), list) and {*map(str, beside["required"])} <= message:
+        del beside["required"]
     for key in message - {"properties"}:
         part = outer.get(key)
-        if isinstance(part, dict) and any(part[word] for word in part.keys() - {"type"}):
+        said = part.keys() - {"type"} if isinstance(part, dict) else {}
+        if not isinstance(part, dict) or any(part[word] not in EMPTY for word in said):
             beside[key] = part
-    for key in (beside.keys() & inner.keys()) - {"$schema", "type", "title"}:
-        beside[f"{key} of the message"] = beside[key]
+    for key in beside.keys() & inner.keys():
+        if beside[key] != inner[key]:
+            inner[f"{key} of the message"] = beside[key]
     return beside | inner
 
 
@@ -142,46 +168,52 @@ def _unwrapped(found: Imported, schema: Content) -> Content:
 def _lexicon(entries: list[Content]) -> Imported:
     """Entities that are events; what Mixpanel's own metadata say of them has fields of ours."""
     found = Imported("Mixpanel Lexicon")
-    for entry in entries:
-        kind, name = entry["entityType"], entry["name"]
-        schema = dict(entry.get("schemaJson") or {})
-        if kind != "event":
-            found.keep(None, f"{kind} {name}", schema)
+    for entry in map(dict, entries):
+        kind, name = entry.pop("entityType"), entry.pop("name")
+        schema = _popped(entry, "schemaJson")
+        if kind != "event" or not isinstance(name, str):
+            whole = {"schemaJson": schema} | entry if entry else schema
+            found.keep(None, f"{kind} {name}", whole or {"entityType": kind})
             continue
-        metadata = dict(schema.pop("metadata", {}))
-        own = dict(metadata.pop("com.mixpanel", {}))
+        metadata = _popped(schema, "metadata")
+        own = _popped(metadata, "com.mixpanel")
         ((_, said),) = _of_schema(found, schema, name)
         if own.get("displayName"):
             said["label"] = own.pop("displayName")
-        if len(own.get("teamContacts") or ()) == 1:
+        contacts = own.get("teamContacts")
+        if isinstance(contacts, list) and len(contacts) == 1 and fits("owner", contacts[0]):
             (said["owner"],) = own.pop("teamContacts")
-        rest = {key: entry[key] for key in entry.keys() - {"entityType", "name", "schemaJson"}}
-        for key, value in {**own, **metadata, **rest}.items():
-            found.keep(said, key, value)
+        for part in (own, metadata, entry):
+            for key, value in part.items():
+                found.keep(said, key, value)
         found.keep(said, "another entry", found.micro_conversions.get(name))
         found.micro_conversions[name] = said
     return found
+
+
+def _popped(of: Content, key: str) -> Content:
+    """The mapping under a key, taken out; what is none stays."""
+    return dict(of.pop(key)) if isinstance(of.get(key), dict) else {}
 
 
 # ---- JSON Schema, both ways
 
 OURS = "x-micro-conversion"
 OF_SCHEMA = {"properties", "additional", "description"}  # for which JSON Schema has words
-TOLD = {"$schema", "type", "title", "description", "properties", "required", "additionalProperties"}
 
 
 def _of_schema(found: Imported, schema: Content, event: str) -> Iterator[tuple[str, Content]]:
     """Micro-conversions of one event: as many as ours wrote into the schema, else one."""
-    parts = [part for part in schema.get("allOf", ()) if isinstance(part, dict) and OURS in part]
+    several = schema.get("allOf")
+    parts = [part for part in several if _is_ours(part)] if isinstance(several, list) else []
     for part in parts or [schema]:
-        rules = part.get("then", part)
-        said: Content = dict(part.get(OURS, {}))
+        ours = _is_ours(part)
+        said: Content = dict(part[OURS]) if ours else {}
         name = said.pop("name", event)
-        required = rules.get("required")
-        properties = {
-            key: _property(found, each, key, required)
-            for key, each in (rules.get("properties") or {}).items()
-        }
+        rules = dict(part["then"] if ours and isinstance(part.get("then"), dict) else part)
+        asked = _popped(rules, "properties")
+        required = rules.pop("required", None) if _texts(rules.get("required")) else None
+        properties = {key: _property(found, each, key, required) for key, each in asked.items()}
         for key in required or ():
             properties.setdefault(key, {"required": "yes"})
         if properties:
@@ -190,13 +222,28 @@ def _of_schema(found: Imported, schema: Content, event: str) -> Iterator[tuple[s
             said["additional"] = "flag"
         if rules.get("description"):
             said["description"] = rules["description"]
-        if OURS not in part:
-            extra = schema.get("additionalProperties")
-            beside = {key: v for key, v in schema.items() if key not in TOLD}
-            beside |= {"additionalProperties": extra} if isinstance(extra, dict) else {}
-            for key, value in beside.items():
+        for key, value in rules.items() if not ours else ():
+            if key != "description" and not _usual(key, value, event):
                 found.keep(said, key, value)
         yield name, said
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether it is a part of a schema that we wrote."""
+    ours = part.get(OURS) if isinstance(part, dict) else None
+    return isinstance(ours, dict) and isinstance(ours.get("name"), str)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _usual(key: str, value: Any, event: str) -> bool:
+    """Whether it is what every schema of an event says, or what a field of ours holds."""
+    said = {"type": "object", "title": event}
+    dialect = key == "$schema" and "json-schema.org/" in str(value)
+    flags = key == "additionalProperties" and isinstance(value, bool)
+    return dialect or flags or said.get(key, ...) == value
 
 
 def _property(found: Imported, schema: Any, name: str, required: Any) -> Content:
@@ -205,6 +252,7 @@ def _property(found: Imported, schema: Any, name: str, required: Any) -> Content
     if required is not None:
         said["required"] = "yes" if name in required else "no"
     if not isinstance(schema, dict):
+        found.keep(said, "schema as written", schema)
         return said
     said |= {"required": schema["x-required"]} if "x-required" in schema else {}
     types = schema.get("type", [])

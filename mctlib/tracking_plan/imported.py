@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 from mctlib.phrases import count
 
 Content: TypeAlias = dict[str, Any]  # of a plan's YAML, or of a part of it
+EMPTY: tuple[Any, ...] = (None, "", [], {})  # what says nothing
 
 
 @dataclass
@@ -42,13 +44,12 @@ class Imported:
 
         Of several different values all are kept.
         """
-        if value in (None, "", [], {}):
+        if value in EMPTY:
             return
         home = self.other if place is None else place.setdefault("other", {})
         known = home.get(key, value)
-        home[key] = (
-            value if known == value else [*(known if type(known) is list else [known]), value]
-        )
+        same = json.dumps(known) == json.dumps(value)  # 1 is not true
+        home[key] = value if same else [*(known if type(known) is list else [known]), value]
         self.kept[key] += 1
 
     def put(self, place: Content, name: str, value: Any) -> None:

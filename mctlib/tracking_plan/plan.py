@@ -264,18 +264,18 @@ class Plan(_Part):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, content: Any) -> Any:
-        """A micro-conversion without label or events is named as its event is."""
+        """A micro-conversion without label or events is named as its event is, no two alike."""
         named = content.get("micro_conversions") if isinstance(content, Mapping) else None
         if not isinstance(named, Mapping):
             return content
-        full = dict(named)
+        full, labels = dict(named), set[str]()
         for name, given in named.items():
             if given is None or isinstance(given, Mapping):
-                said = dict(given or {})
-                for key, otherwise in (("label", in_words(str(name))), ("events", [str(name)])):
-                    if said.get(key) is None:
-                        said[key] = otherwise
-                full[name] = said
+                label = str(name) if in_words(str(name)) in labels else in_words(str(name))
+                labels.add(label)
+                own = {"label": label, "events": [str(name)]}
+                said = {k: v for k, v in (given or {}).items() if v is not None or k not in own}
+                full[name] = own | said
         return {**content, "micro_conversions": full}
 
     @model_validator(mode="after")

@@ -54,9 +54,12 @@ YES, NO = (
 
 def read_rows(shown: str, text: str) -> Imported:
     """A spreadsheet's events. Raises DataError: it has no rows, or no column of events."""
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=first.count)
-    table = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    delimiter = max(",;\t|", key=text.partition("\n")[0].count)
+    try:
+        table = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{shown} is no CSV: {error}.") from None
     if len(table) < 2:
         raise DataError(f"{shown} holds no rows below a header.")
     longest = max(map(len, table))
@@ -134,7 +137,9 @@ def _properties(found: Imported, cell: dict[str, str]) -> Iterator[tuple[str, Co
         kind = match[2] if match else cell.get("type", "")
         key = match[1] if match else name.strip()
         if key:
-            yield key, _property(found, kind, cell)
+            said = _property(found, kind, cell)
+            found.keep(said, "type as written", cell.get("type") if match else None)
+            yield key, said
 
 
 def _property(found: Imported, kind: str, cell: dict[str, str]) -> Content:
@@ -168,8 +173,10 @@ def _typed(values: list[str], said: Content) -> list[Any]:
     """The values of an enum in the property's type."""
     if said.get("type") not in ("number", "integer", "boolean"):
         return list(values)
-    with suppress(ValueError):
-        return [json.loads(value.lower()) for value in values]
+    with suppress(ValueError, RecursionError):
+        typed = [json.loads(value.lower()) for value in values]
+        json.dumps(typed, allow_nan=False)
+        return typed
     return list(values)
 
 
@@ -182,7 +189,9 @@ def _take(found: Imported, said: Content, f: str, written: str) -> None:
     """A cell into its field; what the field does not know is kept as it was written."""
     value: Any = written
     if f == "platforms":
-        value = [platform_of(part) for part in split(written.replace("/", ","))]
+        named = split(written.lower().replace("/", ","))
+        value = [platform_of(part) for part in named]
+        found.keep(said, found.columns.get(f, f), written if value != named else None)
     elif f == "implies":
         value = split(written)
     elif f == "priority":
@@ -192,15 +201,19 @@ def _take(found: Imported, said: Content, f: str, written: str) -> None:
             found.keep(said, found.columns.get(f, f), written)
     elif f == "outcome":
         value = written.lower()
-    try:
-        MicroConversion.model_validate({"label": "x", "events": ["x"], f: value})
-        fits = value is not None
-    except ValueError:  # an address is no owner, a word of its own no outcome
-        fits = False
-    if fits:
+    if fits(f, value):
         found.put(said, f, value)
     else:
         found.keep(said, found.columns.get(f, f), written)
+
+
+def fits(f: str, value: Any) -> bool:
+    """Whether a field takes a value: an address is no owner, a word of its own no outcome."""
+    try:
+        MicroConversion.model_validate({"label": "x", "events": ["x"], f: value})
+    except ValueError:
+        return False
+    return value is not None
 
 
 def platform_of(name: str) -> str:
@@ -217,41 +230,51 @@ def platform_of(name: str) -> str:
 _EVENT = {"object_description": "description", "object_owner": "owner"}
 _EVENT |= {"event_display_name": "label", "display_name": "label"}
 _PROPERTY = {"object_description": "property_description", "property_value_type": "type"}
-_PROPERTY |= {"property_required": "required", "enum_values": "enum", "property_type": ""}
-_PROPERTY |= {"const_value": "", "property_is_array": ""}
+_PROPERTY |= {"property_required": "required", "enum_values": "enum"}
+_PROPERTY |= {"const_value": "const", "property_is_array": "several"}
 
 
 def _amplitude(rows: list[dict[str, str]], words: dict[str, str]) -> Imported:
     """Rows of events, each followed by those of its properties."""
     found = Imported("Amplitude")
-    said: Content = {}
+    said: Content | None = None
     for row in rows:
         cell = {word: row[header] for word, header in words.items() if row.get(header)}
-        kind, name = cell.pop("object_type", "").lower(), cell.pop("object_name", "")
-        if kind == "event":
+        kind, name = (cell.pop(f"object_{word}", "") for word in ("type", "name"))
+        if kind.lower() == "event" and name:
             place = said = found.micro_conversions.setdefault(name, {})
             fields = _EVENT
             for word in (w for w in fields if w in cell):
                 _take(found, place, fields[word], cell[word])
-        elif kind == "event property" and said:
+        elif kind.lower() == "event property" and name and said is not None:
             place = said.setdefault("properties", {}).setdefault(name, {})
             fields = _PROPERTY
-            place |= _amplitude_property(found, {fields.get(w, w) or w: t for w, t in cell.items()})
+            told = {fields[w]: text for w, text in cell.items() if w in fields}
+            for f, value in _amplitude_property(found, told).items():
+                found.put(place, f, value)
         else:
-            found.keep(None, f"{kind} {name}".strip(), cell)
+            whole = {header: text for header, text in row.items() if text}
+            found.keep(None, f"{kind.lower()} {name}".strip() or "row", whole)
             continue
-        for word, written in cell.items():
-            if word not in fields:
-                found.keep(place, words[word], written)
+        for header, text in row.items():
+            word = _word(header)
+            taken = words[word] == header and word in (*fields, "object_type", "object_name")
+            if not taken and text != kind:  # the property's type says again that it is one
+                found.keep(place, header, text)
     return found
 
 
 def _amplitude_property(found: Imported, cell: dict[str, str]) -> Content:
-    kind = cell.get("type", "")
-    several = cell.get("property_is_array", "").lower() == "true" and _word(kind) != "array"
+    kind, written = cell.get("type", ""), cell.get("several", "")
+    several = written.lower() == "true" and _word(kind) != "array"
     said = _property(found, "array" if several else kind, cell)
-    if several:
-        found.keep(said, "items", {"type": kind} if kind in get_args(Type) else {})
-    if "const_value" in cell:
-        said["enum"] = _typed([cell["const_value"]], said)
+    if several and kind in get_args(Type):
+        found.keep(said, "items", {"type": kind})
+    elif several:
+        found.keep(said, "type as written", kind)
+    if written.lower() not in ("true", "false"):
+        found.keep(said, "is array", written)
+    if "const" in cell:
+        const = _typed([cell["const"]], said)
+        found.put(said, "enum", const)
     return said

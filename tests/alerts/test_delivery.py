@@ -16,6 +16,7 @@ from mctlib.alerts.delivery import Post, Undelivered, deliver, send
 from mctlib.alerts.messages import sample
 from mctlib.commands import alerting
 from mctlib.contract import DataError
+from mctlib.tracking_plan.plan import Role
 from tests.support.project import ROOT
 from tests.support.servers import dripping_server, http_server, mail_server, silent_server
 
@@ -51,6 +52,7 @@ def alert(name: str = f"booked-fall-{WEEK}", **changes: object) -> dict[str, obj
         "n_cells": 2,
         "role": ROLE,
         "who": "Response coordinator",
+        "owner": "product",
         "state": "open",
         "age_days": 7.0,
         "news": name.endswith(WEEK),
@@ -209,6 +211,65 @@ def test_what_a_daily_look_told_the_weekly_run_does_not_tell_again(post, monkeyp
         deliver(post, table(seen | {"since": pd.Timestamp("2026-05-16")}), REASONS)
         deliver(post, table(), REASONS)
     assert len(received) == 1
+
+
+def test_the_owner_stands_in_the_message_and_a_role_of_its_team_hears_it(post, monkeypatch):
+    """The one that acts is asked to; the other is told of its number; another team is not."""
+    roles = {ROLE: Role(team="ops"), "lead": Role(label="Lead", team="Product")}
+    targets = dict.fromkeys((ROLE, "lead", "marketing"), VARIABLE)
+    post = replace(post, targets=targets, roles=roles | {"marketing": Role(team="marketing")})
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        assert deliver(post, table(), REASONS).n_new == 1, "one alert, whoever hears it"
+        deliver(post, table(), REASONS)
+    acts_on, owns = received
+    assert acts_on["subject"].startswith("[act] ") and "alerts ack" in acts_on["foot"]
+    assert (owns["role"], owns["subject"][:8]) == ("Lead", "[yours] ")
+    assert "alerts ack" not in owns["foot"]
+    for message in received:
+        facts = dict(message["items"][0]["facts"])
+        assert (facts["Who"], facts["Owner"]) == ("Response coordinator", "Product")
+
+
+def test_a_number_without_owner_reaches_no_other_role(post, monkeypatch):
+    post = replace(post, targets={"analyst": VARIABLE}, roles={"analyst": Role()})
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(alert(owner="")), REASONS)
+    assert received == []
+
+
+def test_what_drifts_stands_last_in_a_digest_once_a_week_and_is_no_message(post, monkeypatch):
+    noted = {"metric": "saved", "label": "Saved", "rel_change": -0.14, "owner": "", "role": ROLE}
+    drift = pd.DataFrame([noted | {"week": pd.Timestamp(WEEK)}])
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        done = deliver(post, table()[:0], REASONS, drift=drift)
+        assert (received, done.n_new) == ([], 0)
+        deliver(post, table(), REASONS, drift=drift)
+        deliver(post, table(), REASONS, drift=drift)
+        deliver(
+            replace(post, dataset="other"), table(), REASONS, drift=drift.assign(role="analyst")
+        )
+    first, other = received
+    last = first["items"][-1]
+    assert last["alert_id"] == f"saved-drift-{WEEK}"
+    assert last["title"].startswith("“Saved” drifts: \u221214\u00a0% in its last four weeks")
+    assert "\u25cb “Saved” drifts" in first["text"]
+    assert len(other["items"]) == 1, "another role's"
+
+
+def test_that_lost_tracking_was_mended_is_told_once(post, monkeypatch):
+    lost = {"kind": "loss", "platform": "android", "cause": "tracking", "rel_change": -0.3}
+    mended = table(alert(**lost, state="recovered", news=False, age_days=21.0))
+    with http_server() as received:
+        monkeypatch.setenv(VARIABLE, received.address)
+        deliver(post, table(alert(**lost)), REASONS)
+        for week in ("2026-06-08", "2026-06-15"):
+            deliver(replace(post, week=week), mended, REASONS)
+    assert len(received) == 2
+    told = "[back] Android records “Booked <b>” again, after 21 days"
+    assert received[1]["subject"].startswith(told)
 
 
 def test_a_digest_lists_all_that_is_open_under_their_number(post, monkeypatch):

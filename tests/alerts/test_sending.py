@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mctlib.alerts import sending
+from mctlib.alerts import delivery, sending
 from mctlib.scorecard import weekly_scorecard
 from tests.scorecard.conftest import LAST, PLAN, RIVAL, product
 from tests.support.browser import CHROMIUM
@@ -150,7 +150,9 @@ def test_pages_are_mailed_once_a_day_of_data(tmp_path, monkeypatch):
         "weekly: data up to 2026-05-24",
         "weekly: data up to 2026-05-31",
     ]
-    assert sent[0][3] == [tmp_path / "index.html"]
+    (page,) = sent[0][3]
+    assert page.name == "index.html"
+    assert not list((tmp_path / "outputs/alerts/undelivered").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -178,30 +180,64 @@ def test_a_mail_server_gets_the_pages_whole(tmp_path, monkeypatch, kind):
     assert content == page.encode() if kind == "html" else content.startswith(b"%PDF-")
 
 
-def test_pages_that_a_mail_server_refuses_are_sent_by_the_next_run(tmp_path, monkeypatch):
+def test_pages_that_a_mail_server_refuses_are_kept_and_sent_by_the_next_run(tmp_path, monkeypatch):
+    """Though the run that made them was removed by then, and with those of the new day."""
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(delivery, "PAUSE", 0.0)
+    asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
+    asked["kind"] = "html"
+
+    def send(day, text):
+        (tmp_path / "index.html").write_text(text)
+        return sending.send_pages(tmp_path, **asked, as_of=day)
+
+    with mail_server(refuse=True) as received:
+        monkeypatch.setenv("REPORT_MAIL", received.address)
+        assert send("2026-05-24", "<p>too soon</p>").n_undelivered == 1
+        done = send("2026-05-24", "<p>the page</p>")
+        said = (
+            "The pages of 2026-05-24 were not delivered: apprise could not deliver to REPORT_MAIL"
+        )
+        assert done.notes == [f"{said}, 3 times"]
+        monkeypatch.delenv("REPORT_MAIL")
+        assert send("2026-05-31", "<p>another</p>").n_undelivered == 2
+        assert received == []
+    with mail_server() as received:
+        monkeypatch.setenv("REPORT_MAIL", received.address)
+        assert [send("2026-06-07", "<p>third</p>").n_undelivered for _ in range(2)] == [0, 0]
+    assert [mail["Subject"][-10:] for mail in received] == [
+        "2026-05-24",
+        "2026-05-31",
+        "2026-06-07",
+    ]
+    sent = [part for part in received[0].walk() if part.get_filename()]
+    assert [part.get_payload(decode=True) for part in sent] == [b"<p>the page</p>"]
+    assert not list((tmp_path / "outputs/alerts/undelivered").iterdir())
+
+
+def test_pages_that_were_sent_before_a_kill_are_not_sent_again(tmp_path, monkeypatch):
     (tmp_path / "params").mkdir()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "index.html").write_text("<p>the page</p>")
     asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
-    asked |= {"as_of": "2026-05-24", "kind": "html"}
-    with mail_server(refuse=True) as received:
-        monkeypatch.setenv("REPORT_MAIL", received.address)
-        done = sending.send_pages(tmp_path, **asked)
-    assert (done.n_undelivered, received) == (1, [])
-    assert "The pages were not delivered: apprise could not deliver to REPORT_MAIL" in done.notes
-    with mail_server() as received:
-        monkeypatch.setenv("REPORT_MAIL", received.address)
-        assert [sending.send_pages(tmp_path, **asked).n_undelivered for _ in range(2)] == [0, 0]
-    assert len(received) == 1
+    sent = []
+    monkeypatch.setattr(sending, "mail_pages", lambda *given: sent.append(given))
+    with monkeypatch.context() as killed:
+        killed.setattr(sending.shutil, "rmtree", lambda *_, **__: None)
+        sending.send_pages(tmp_path, **asked, as_of="2026-05-24", kind="html")
+    sending.send_pages(tmp_path, **asked, as_of="2026-05-31", kind="html")
+    assert [title[-10:] for _, title, _, _ in sent] == ["2026-05-24", "2026-05-31"]
 
 
 def test_without_a_browser_the_page_is_html(tmp_path, monkeypatch):
     (tmp_path / "params").mkdir()
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "index.html").write_text("<p>the page</p>")
     monkeypatch.setattr(sending, "BROWSERS", ())
     sent = []
     monkeypatch.setattr(sending, "mail_pages", lambda *given: sent.append(given))
     asked = {"dataset": "tiny", "pack": "weekly", "to": "REPORT_MAIL", "pages": ["index"]}
     done = sending.send_pages(tmp_path, **asked, as_of="2026-05-24", kind="pdf")
     assert "There is no browser here to make a PDF of index: it is HTML." in done.notes
-    assert sent[0][3] == [tmp_path / "index.html"]
+    assert [page.name for page in sent[0][3]] == ["index.html"]

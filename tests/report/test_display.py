@@ -186,6 +186,23 @@ def test_a_table_is_the_same_twice_has_scopes_and_escapes_data(shown):
     )
 
 
+def test_a_course_is_drawn_in_its_cell_and_told_where_nothing_is_drawn(
+    shown, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path))
+    course = cells.Course('1 to 2 "or so"', (1.0, 2.0, 1.5), (1.0, 3.0))
+    frame = pd.DataFrame({"name": ["a", "b"], "six_weeks": [course, None], "n_users": [50, 60]})
+    report.table(frame, "board", caption="Board")
+    page = shown[0][0]["text/html"]
+    (line, months), told = re.findall('points="(.*?)"', page), re.search('aria-label="(.*?)"', page)
+    # 48 wide and 18 high from 22 upwards, on one scale of 1 to 3, the newest at the right end
+    assert line == "52.0,17.5 28.0,13.0 4.0,22.0"
+    assert months == "116.0,4.0 68.0,22.0"
+    assert told[1] == "1 to 2 &quot;or so&quot;"
+    assert page.count("<svg") == 1
+    assert 'a,"1 to 2 ""or so""",50' in (tmp_path / "board.csv").read_text()
+
+
 def test_of_a_table_without_rows_only_the_caption_is_shown(shown, tmp_path, monkeypatch):
     monkeypatch.setenv("MCT_TABLES", str(tmp_path))
     report.table(pd.DataFrame(columns=["segment", "n_users"]), "arms", caption="No <arms>.")

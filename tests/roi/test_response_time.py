@@ -250,3 +250,43 @@ def test_a_series_that_was_saved_and_read_again_gives_the_same_answer(tmp_path):
         found = value_of_speed(same, LOG, money=Money(3.0))
         pd.testing.assert_frame_equal(found.stages, expected.stages)
         assert (found.details[0], found.caveats) == (expected.details[0], expected.caveats)
+
+
+def test_what_came_back_is_the_level_since_the_answer_against_trend_and_fall():
+    """A trend of 2 a week, 20 less for three weeks, then 12 of them back; the answer's week apart.
+
+    The last four of eight whole weeks since are read: what comes in the first four is no part.
+    """
+    week = np.arange(17 + 3 + 1 + 8 + 2)
+    course = 100 + 2 * week - 20 * (week >= 17) + 99.0 * (week == 20) - 5 * np.isin(week, (21, 22))
+    course += 12 * np.isin(week, (25, 26, 27, 28)) + 0.01 * (-1.0) ** week
+    answered = LOG[:1].assign(shipped_on="2025-05-28")  # a Wednesday, in the week from the 26th on
+    (row,) = value_of_speed(daily(course), answered).answers.to_dict("records")
+    assert (row["rung"], row["supported"], row["reason"]) == ("interrupted time series", True, "")
+    assert row["recovered"] == pytest.approx(12, abs=0.05)
+    without = np.mean(100 + 2 * np.arange(25, 29) - 20)
+    assert row["rel_recovered"] == pytest.approx(12 / without, abs=0.001)
+    assert row["recovered_ci_lower"] < 12 < row["recovered_ci_upper"]
+
+
+@pytest.mark.parametrize(
+    ("before", "shipped", "since", "why"),
+    [
+        (11, "2025-05-26", 6, "11 whole weeks before the fall, needed are 12"),
+        (12, "2025-05-09", 6, "no whole week between the fall and its answer"),
+        (12, "2025-05-12", 5, "5 whole weeks since it, needed are 6"),
+        (12, "2025-05-12", 6, ""),
+    ],
+)
+def test_what_came_back_is_refused_where_the_weeks_do_not_carry_it(before, shipped, since, why):
+    fallen = (pd.Timestamp(shipped) - pd.Timestamp("2025-05-05")).days // 7
+    since += shipped == "2025-05-09"  # the week of the answer, which counts nowhere
+    course = np.repeat([100.0, 60.0, 80.0], [17, fallen, since])
+    course += np.random.default_rng(1).normal(0, 1, len(course))
+    table = daily(course, "mean")
+    table = table[table["day"] >= pd.Timestamp("2025-05-05") - before * pd.Timedelta("7D")]
+    (row,) = value_of_speed(table, LOG[:1].assign(shipped_on=shipped)).answers.to_dict("records")
+    assert (row["supported"], row["reason"]) == (not why, why)
+    assert np.isnan(row["recovered"]) == bool(why)
+    nobody = value_of_speed(table, LOG[:1].assign(shipped_on=None)).answers
+    assert nobody.empty, "nothing was answered"

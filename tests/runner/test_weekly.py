@@ -17,8 +17,9 @@ import pytest
 from mctlib import run_pack
 from mctlib.sources import demo
 from tests.support.accessible import faults
-from tests.support.browser import CHROMIUM, visit
+from tests.support.browser import CHROMIUM, violations, visit
 from tests.support.project import ROOT
+from tests.support.subtraction import given_back, read, rows_of
 from tests.support.words import FOREIGN, above
 
 pytestmark = pytest.mark.integration
@@ -72,6 +73,37 @@ def test_what_leaves_the_page_for_slides_and_other_tools(week):
     rows = headlines[["report", "name", "value"]].astype(object)
     assert [tuple(row) for row in rows.where(rows.notna(), None).itertuples(index=False)] == told
     assert set(headlines["as_of"]) == {"2026-11-29"}
+
+
+@pytest.fixture(scope="module")
+def few_users(tmp_path_factory):
+    """The same pack on 700 users: in most weeks, versions and partners' users are a handful."""
+    root = tmp_path_factory.mktemp("few")
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, root / name)
+    data = root / "params/data.demo.yaml"
+    data.write_text(
+        re.sub(r"(?m)^demo: .*", "demo: {seed: 3, users: 700}", data.read_text("utf-8"))
+    )
+    with contextlib.chdir(root):
+        return run_pack("params/weekly.yaml", outputs=root / "outputs")
+
+
+@pytest.mark.parametrize("run", ["week", "few_users"])
+def test_whoever_subtracts_over_a_whole_report_finds_no_group_below_ten_users(run, request):
+    """All tables of each report, as files hold them, with the users that stand at its head."""
+    run = request.getfixturevalue(run)
+    assert run.status == "good"
+    for report in run.notebooks:
+        head = re.search(
+            r"events of ([\d,]+) users",
+            folder(run).joinpath(f"{report.name}.html").read_text("utf-8"),
+        )
+        n_users = int(head[1].replace(",", ""))
+        tables = read(folder(run) / "tables" / report.name)
+        assert len(rows_of(tables)) > 9 or report.name == "roi"
+        tables.pop("checks", None)  # what users of a funnel did
+        assert given_back(tables, n_users) == []
 
 
 def test_no_report_gives_back_a_group_below_ten_users(week):
@@ -207,6 +239,20 @@ def test_pages_can_be_read_by_ear_and_by_keyboard(week):
     pages = pages_of(week)
     found = {page.name: faults(page.read_text("utf-8")) for page in pages}
     assert not any(found.values()), found
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("name", ["index", *NAMES])
+def test_axe_finds_nothing(week, name, tmp_path):
+    assert violations(folder(week) / f"{name}.html", tmp_path) == {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_axe_finds_what_is_wrong(tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text('<html lang="en"><title>x</title><body><h1>x</h1><img src="x.png"></body>')
+    found = violations(page, tmp_path)
+    assert set(found) == {"1280", "390"} and "image-alt" in [rule for rule, _ in found["390"]]
 
 
 LOOK = """<title>waiting</title><body style="margin:0">%s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +38,7 @@ def product(
     users: int = 600,
     fall: float = 0.0,
     lost: float = 0.0,
+    lost_in: Sequence[int] = (),
     everything: float = 0.0,
     served: bool = True,
     **tables: pd.DataFrame,
@@ -43,7 +46,8 @@ def product(
     """Every user visits each week and does each of `EVENTS` with 40 %; in the last week ...
 
     fall: fewer book · lost: of Android's bookings so many are not tracked, though the server knows
-    them · everything: fewer do anything · served: the server has records.
+    them (lost_in: in these weeks instead) · everything: fewer do anything · served: the server has
+    records.
     """
     rng = np.random.default_rng(3)
     rows, server = [], []
@@ -60,7 +64,7 @@ def product(
             frame = pd.DataFrame({"user_id": user, "event": name, "timestamp": at})
             if name == "booked":
                 server.append(frame.copy())
-                if last:
+                if week in (lost_in or [weeks - 1]):
                     android = frame["user_id"] % 2 == 1
                     frame = frame[~(android & (rng.random(len(frame)) < lost))]
             rows.append(frame)

@@ -25,7 +25,6 @@ def test_what_is_empty_is_drawn_without_a_fault():
     assert found.timeline.empty
     assert found.lifecycle.empty
     plots.plot_weeks(found.weeks, found.alerts, found.timeline)
-    plots.plot_board(found.weeks)
     plots.plot_lifecycle(found.lifecycle)
     plt.close("all")
 

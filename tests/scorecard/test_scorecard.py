@@ -186,6 +186,34 @@ def test_lost_tracking_is_told_to_the_data_collector_and_no_fall_is():
     assert state_of(found) == "\u25b2 lost events", "no alert on it is open"
 
 
+def test_a_loss_that_was_mended_is_over_in_its_history_and_in_the_response_log():
+    """Lost in three weeks, back in two, lost in a sixth, back in two: over and open again."""
+    weeks = [MONDAY + k * WEEK for k in range(24)]
+    log = {"alert_id": f"booked-{weeks[14]:%Y-%m-%d}", "detected_on": f"{weeks[15]:%Y-%m-%d}"}
+    log |= {"decided_on": f"{weeks[15]:%Y-%m-%d}", "shipped_on": f"{weeks[17]:%Y-%m-%d}"}
+    responses = pd.DataFrame([log | {"action": "mend it", "outcome": "open"}])
+    asked = {"lost": 0.7, "lost_in": (14, 15, 16, 19), "responses": responses}
+    for n, state in ((15, "acknowledged"), (19, "recovered"), (20, "open"), (24, "recovered")):
+        found = scorecard_of(product(weeks=n, **asked))
+        (alert,) = found.alerts.to_dict("records")
+        assert alert["alert_id"] == f"booked-loss-android-{weeks[14]:%Y-%m-%d}"
+        assert alert["state"] == state
+    assert alert["closed_on"] == weeks[22], "the week after the second that was back"
+    told = found.history[["day", "what"]].values.tolist()
+    assert told == [
+        [weeks[14], "opened"],
+        [weeks[15], "noticed"],
+        [weeks[15], "decided"],
+        [weeks[17], "answered"],
+        [weeks[19], "recovered"],
+        [weeks[19], "open again"],
+        [weeks[22], "recovered"],
+    ]
+    (answer,) = found.responses.to_dict("records")
+    assert (answer["open_stage"], answer["until_recovered_days"]) == ("", 35)
+    assert answer["how_measured"] == "", "events that come back are no users that do"
+
+
 def test_without_the_servers_records_tracking_is_not_checked():
     log = product(fall=0.3, served=False, timeline=RIVAL)
     assert scorecard_of(log).alerts["n_cells"].tolist() == [0]
@@ -476,7 +504,32 @@ def test_the_board_says_where_a_number_moved_for_sure(state, week, year, said):
     about |= {"detectable_fall": np.nan}
     about |= {"value": 90.0, "value_ci_lower": 80.0, "value_ci_upper": 99.0, "state": state}
     before = pd.DataFrame([row(year)] if year else [])
-    assert board(pd.DataFrame([row(week) | about]), before)["state"].tolist() == [said]
+    weeks = pd.DataFrame({"segment": [], "n": [], "metric": []})
+    assert board(pd.DataFrame([row(week) | about]), before, weeks)["state"].tolist() == [said]
+
+
+def test_six_weeks_and_months_stand_in_the_row_of_each_number(fallen):
+    found = scorecard_of(fallen)
+    own = found.weeks.query("metric == 'booked' and segment == 'all'")
+    course = found.board.set_index("number").loc["Booked", "six_weeks_and_months"]
+    assert course.weeks == tuple(own["value"].tail(6))
+    months = [rows["value"].mean() for _, rows in own.groupby(own["week"].dt.month)]
+    assert course.months == pytest.approx(months), "January to May"
+    first, last = (f"{100 * own['value'].iloc[at]:.1f}\u00a0%" for at in (-6, -1))
+    assert str(course) == f"{first} to {last}", "what a CSV and a screen reader get"
+
+
+def test_of_fewer_than_ten_users_the_board_tells_nothing():
+    rows = [
+        (f"u{user}", event, week * 7 + 0.5)
+        for week in range(20)
+        for user in range(60 if week < 19 else 9)
+        for event in ("visited", "booked")
+    ]
+    log = log_of(rows, unit="D", since="2026-01-05", observed_until="2026-05-25")
+    row = scorecard_of(log, by=None).board.set_index("number").loc["Booked"]
+    assert (row["last_week"], row["against_before"]) == ("", "")
+    assert len(row["six_weeks_and_months"].weeks) == 6, "of weeks with more"
 
 
 def test_an_act_that_cannot_be_read_is_refused(fallen):
@@ -492,6 +545,43 @@ def test_a_log_of_less_than_a_week_is_refused():
         weekly_scorecard(log, as_of="2026-01-08", by=None)
     with pytest.raises(ParameterError, match="channel"):
         weekly_scorecard(log, as_of="2026-01-18", by="channel")
+
+
+@pytest.mark.parametrize(
+    ("shipped", "said"),
+    [
+        ("2026-05-20", "no whole week between the fall and its answer and 0 whole weeks since it"),
+        ("2026-05-25", "0 whole weeks since it, needed are 6"),
+    ],
+)
+def test_what_came_back_is_not_told_where_the_weeks_do_not_carry_it(shipped, said):
+    log = {"alert_id": BOOKED, "detected_on": "2026-05-19", "decided_on": "2026-05-19"}
+    responses = pd.DataFrame([log | {"shipped_on": shipped, "outcome": "open"}])
+    found = scorecard_of(product(fall=0.3, responses=responses))
+    (answer,) = found.responses.to_dict("records")
+    assert answer["how_measured"].startswith(f"not told: {said}")
+    assert np.isnan(answer["recovered_change"])
+    assert any("what came back since is not told: " in sentence for sentence in found.details)
+
+
+def test_a_slow_drift_is_a_note_on_the_page_for_whom_it_concerns():
+    """Bookings lose 2 % a week for twelve weeks, none of which falls far from the line."""
+    rows = [
+        (f"u{user}", event, week * 7 + 0.5)
+        for week in range(33)
+        for user in range(2000)
+        for event in ("visited", "booked")
+        if event == "visited" or (user * 0.618 + week * 0.377) % 1 < 0.4 * 0.98 ** max(week - 20, 0)
+    ]
+    found = scorecard_of(log_of(rows, unit="D", since="2026-01-05"), by=None)
+    (row,) = found.drift.to_dict("records")
+    assert (row["label"], row["role"], row["owner"]) == (
+        "Booked",
+        PLAN["micro_conversions"]["booked"]["acts"],
+        "product",
+    )
+    assert row["n_counted"] == 8000
+    assert "“Booked” drifts" in found.tells["kpis"]
 
 
 def test_a_run_again_and_a_run_of_the_past_say_what_was_known_then(fallen):

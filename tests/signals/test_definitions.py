@@ -84,6 +84,77 @@ def test_a_landmark_of_ones_own_cuts_longer_definitions_and_says_so():
     )
 
 
+def test_where_the_outcome_ends_before_a_definition_another_is_the_landmark():
+    """Won by day 12 are 0-29 of 0-79 who meet on day 5 (20 days are theirs); 40-139 click."""
+    rows = rows_of(200, meet=(range(80), 5.0), click=(range(40, 140), 3.0), won=(range(30), 10.0))
+    result = compare_definitions(log_of(rows, unit="D"), TEAMS, "won", **ASK | {"horizon": "12d"})
+    product, marketing = result.definitions.to_dict("records")
+    assert (product["means"], product["n_met"]) == ("meet in 7 days", 80)
+    assert (marketing["means"], marketing["n_met"]) == ("click in 7 days", 100)
+    assert product["n_exposed"] == 80 and product["exposed_rate"] == pytest.approx(
+        30 / 80, rel=1e-4
+    )
+    assert "comes before their own time is over: meet in 20 days." in str(result.caveats)
+
+
+def moving(meet, click, n=6000, seed=8):
+    """Users who begin on any of 300 days; shares who meet and click, before day 181 and from it."""
+    rng = np.random.default_rng(seed)
+    began = rng.uniform(0, 300, n)
+    late = (began >= 181).astype(int)  # 1 July
+    rows = [(f"u{i}", "start", day) for i, day in enumerate(began)]
+    for name, rates in (("meet", meet), ("click", click)):
+        who = np.flatnonzero(rng.random(n) < np.array(rates)[late])
+        rows += [(f"u{i}", name, began[i] + 1) for i in who]
+    return log_of(rows, unit="D", since="2025-01-01"), pd.DataFrame(rows, columns=["u", "e", "day"])
+
+
+YEAR = ASK | {"as_of": "2026-12-31"}
+
+
+def test_where_one_team_counts_more_and_another_fewer_it_is_said_with_both_numbers():
+    """July and August, or all from July on, against the six months before: recounted by hand."""
+    log, rows = moving((0.4, 0.3), (0.2, 0.4))
+    result = compare_definitions(log, TEAMS, {"returns": "start", "in_period": 4}, **YEAR)
+    began = rows[rows["e"] == "start"].set_index("u")["day"]
+    (since,), (until,) = (set(result.parted[column]) for column in ("since", "until"))
+    assert since == "2025-07-01"
+    last = (pd.Timestamp(until) + pd.offsets.MonthEnd() - pd.Timestamp("2024-12-31")).days
+    table = result.parted.set_index("team")
+    for team, event in (("Product", "meet"), ("Marketing", "click")):
+        did = began.index.isin(rows.loc[rows["e"] == event, "u"])
+        after, before = (began >= 181) & (began < last), began < 181
+        told = table.loc[team]
+        assert [told["n_users"], told["n_before"]] == [after.sum(), before.sum()]
+        rates = [did[after].mean(), did[before].mean()]
+        assert told[["after_rate", "before_rate"]].to_list() == pytest.approx(rates)
+        assert told["change_rate"] == pytest.approx(rates[0] - rates[1])
+    product, marketing = table.loc["Product"], table.loc["Marketing"]
+    assert product["change_rate_ci_upper"] < 0 < marketing["change_rate_ci_lower"]
+    more, fewer = (
+        f"{team} ({100 * told['before_rate']:.1f} to {100 * told['after_rate']:.1f} %)"
+        for team, told in (("Marketing", marketing), ("Product", product))
+    )
+    assert result.finding.startswith(f"More users count for {more}, fewer for {fewer}, in July")
+    assert result.details[0].startswith("Teams disagree about the term on ")
+    (tile,) = [headline for headline in result.headlines if headline.name == "definitions apart"]
+    assert tile.act and tile.value == pytest.approx(100 * product["change_rate"])
+    assert result.actions[0].about == tile.name and "Product's fell" in result.actions[0].text
+    assert fewer in result.tells["months"]
+
+
+@pytest.mark.parametrize(
+    ("meet", "click"),
+    [((0.4, 0.4), (0.2, 0.4)), ((0.3, 0.4), (0.2, 0.4)), ((0.4, 0.4), (0.3, 0.3))],
+)
+def test_where_teams_move_alike_or_one_alone_nothing_is_said_to_part(meet, click):
+    log, _ = moving(meet, click)
+    result = compare_definitions(log, TEAMS, {"returns": "start", "in_period": 4}, **YEAR)
+    assert result.parted.empty and result.finding.startswith("Teams disagree about the term on")
+    assert [headline.name for headline in result.headlines] == ["disagreement"]
+    assert result.tells["months"] == result.tells["definitions"]
+
+
 @pytest.mark.parametrize(
     ("cells", "value"), [((45, 15, 25, 15), 0.1304), ((25, 35, 5, 35), 0.2593)]
 )
@@ -173,8 +244,17 @@ def test_the_demo_s_three_teams(demo_log):
     )
     assert len(result.overlap) == 8 and set(result.who["column"]) == {"plan"}
     assert result.overlap["n_users"].sum() == table["n_users"].iloc[0]
-    may = result.months[result.months["team"] == "Marketing"].set_index("month")["met_rate"]
-    assert may["2026-06-01"] > may["2026-03-01"] + 0.05, "more e-mails from May on"
+    months = result.months.set_index(["team", "month"])["met_rate"]
+    assert months["Marketing", "2026-06-01"] > months["Marketing", "2026-03-01"] + 0.05
+    # more e-mails from 4 May on, which for eight weeks led past the first interview
+    story, apart = demo.truth()["adoption"], result.parted.set_index("team")
+    assert set(apart["since"]) == {f"{story['change_at'][:7]}-01"} and len(apart) == 2
+    product, marketing = apart.loc["Product"], apart.loc["Marketing"]
+    assert product["change_rate_ci_upper"] < 0 and marketing["change_rate_ci_lower"] > 0
+    fell = product["after_rate"] / product["before_rate"] - 1
+    assert fell == pytest.approx(story["rel_change"], abs=0.03)
+    assert result.finding.startswith("More users count as “activated” for Marketing (")
+    assert ", fewer for Product (" in result.finding
 
 
 @pytest.mark.parametrize(
@@ -186,7 +266,7 @@ def test_the_demo_s_three_teams(demo_log):
         (TEAMS | {"ops": "mete"}, {}, "definitions: Ops"),
         (TEAMS | {"ops": {"is": "meet", "witin": "3d"}}, {}, '"witin" of ops is not one of is, wi'),
         (TEAMS, {"outcome": "start"}, "outcome: users' time begins with “start”; name what comes"),
-        (TEAMS, {"horizon": "20d"}, "horizon: the outcome must have time after the landmark"),
+        (TEAMS, {"horizon": "7d"}, "horizon: the outcome must have time after the landmark"),
     ],
 )
 def test_what_cannot_be_asked(definitions, more, said):

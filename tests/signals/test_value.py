@@ -203,6 +203,38 @@ def test_money_is_compared_by_its_mean():
     assert found["risk_ratio_ci_lower"] > 1.3
 
 
+def test_of_refunds_there_is_no_ratio():
+    """-20 against -10 a user is less money, not twice as much; nobody calls it a signal."""
+    rng = np.random.default_rng(5)
+    n, tip = 2000, np.arange(2000) % 5 < 2
+    paid = np.round(rng.normal(-10, 5, n) - 10 * tip, 2)
+    rows = starts(n) + group("tip", np.flatnonzero(tip), 1.0)
+    log = log_of(rows, unit="D", people=people_of(n, revenue=paid))
+    result = signal_value(log, ["tip"], "revenue", **ASK)
+    found = row(result)
+    assert np.isnan(found["risk_ratio"]) and np.isnan(found["naive_risk_ratio"])
+    assert found["risk_difference"] == pytest.approx(paid[tip].mean() - paid[~tip].mean(), rel=1e-3)
+    assert found["verdict"] == "not enough data" and "as much" not in str(result.details)
+    assert "bring nothing or cost money, which has no ratio: tip;" in str(result.caveats)
+    assert "Too few" not in str(result.caveats)
+
+
+def test_each_outcome_says_its_own_follow_up():
+    """Of 110 users 7 begin 25 days before the end, 3 more 15: not over are 30 days, or 20."""
+    rows = starts() + group("tip", range(40), 1.0) + group("won", range(20, 60), 20.0)
+    rows += [(f"late{i}", "start", 20.0 if i < 3 else 10.0) for i in range(10)]
+    log = log_of(rows, unit="D", observed_until="2026-02-05")
+    back = {"returns": "won", "period": "10d", "in_period": 1}
+    result = signal_value(log, ["tip"], ["won", back], **ASK | {"as_of": "2026-02-04"})
+    assert "won, to 30 days after it, of users whose 30 days are over;" in result.rule
+    assert "from 10 days to 20 days after it, of users whose 20 days are over." in result.rule
+    own = "of 110 users with start are left out:"
+    assert [caveat for caveat in result.caveats if "left out" in caveat] == [
+        f"10 {own} 30 days are not over for them (won).",
+        f"3 {own} 20 days are not over for them (won in period 1 of 10 days).",
+    ]
+
+
 def test_coming_back_in_a_period_is_an_outcome():
     """Week 4 is day 28 to before day 35; who came before it is at risk all the same."""
     rows = starts(200) + group("tip", range(80), 1.0) + group("won", range(50), 28.0)

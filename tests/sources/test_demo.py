@@ -7,8 +7,12 @@ where one story leans on another, the allowance stands beside the test.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from mctlib import contract
@@ -128,6 +132,25 @@ def test_files_hold_the_same_tables(tmp_path, monkeypatch) -> None:
         read, made_at_once = (f.astype(object).where(f.notna(), None).map(repr) for f in both)
         pd.testing.assert_frame_equal(read, made_at_once)
     assert not table.empty and pd.read_parquet(made["events"]).event_id.nunique() > 10_000
+
+
+@pytest.mark.integration
+def test_all_of_it_is_made_in_bounded_memory(tmp_path) -> None:
+    """In 600 MB, of which the libraries are 110.
+
+    All of its rows as Python objects would take nearly three times as much, and more: of 16
+    columns at least 12 are there in a row, the least object has 28 bytes, a reference to it 8.
+    """
+    code = (
+        "import resource, sys; from pathlib import Path; from mctlib.sources import demo;"
+        "demo.write(Path(sys.argv[1]));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    asked = [sys.executable, "-c", code, str(tmp_path / "demo")]
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=True)
+    n_rows = pq.read_metadata(tmp_path / "demo/events.parquet").num_rows
+    bound = 600 << 20
+    assert int(done.stdout) < bound and 12 * (28 + 8) * n_rows > 2.5 * bound
 
 
 def test_same_seed_same_tables_other_seed_other_tables() -> None:

@@ -153,6 +153,68 @@ def test_the_active_users_are_steady(active) -> None:
     assert abs(active.n[:40] / active.n[:40].mean() - 1).max() < 0.03
 
 
+@pytest.fixture(scope="module")
+def sign_ups(demo_log) -> pd.DataFrame:
+    """Of each candidate the moment of sign-up, and until the first of some events, in days."""
+    events = {
+        "interview": "interview_scheduled",
+        "click": "email_clicked",
+        "help": "help_desk_contacted",
+    }
+    first = ", ".join(
+        f"min(e.timestamp) FILTER (e.event = '{event}' AND e.timestamp >= began) AS {name}"
+        for name, event in events.items()
+    )
+    table = demo_log.sql(f"""
+        WITH s AS (SELECT "user", min(timestamp) AS began FROM events
+            WHERE event = 'signed_up' GROUP BY 1)
+        SELECT "user", began, {first} FROM s JOIN events e USING ("user") GROUP BY ALL
+    """).set_index("user")
+    waits = {name: (table[name] - table["began"]) / pd.Timedelta("1d") for name in events}
+    return table[["began"]].assign(**waits)
+
+
+def moment(text: str, like: pd.Series) -> pd.Timestamp:
+    return pd.Timestamp(text, tz=like.dt.tz)
+
+
+def test_the_three_teams_count_as_many_as_planted(sign_ups) -> None:
+    """Interviews and help to the last user; clicks, which are expected, to 3.5 standard errors."""
+    truth = demo.truth()
+    at = sign_ups["began"]
+    change, mended = (moment(truth["adoption"][key], at) for key in ("change_at", "until"))
+    over = at + pd.Timedelta(truth["renewal"]["horizon"]) <= moment("2026-11-30", at)
+    spells = {"met": over, "before": over & (at < change)}
+    spells["mailed"] = over & (at >= change) & (at < mended)
+    for team, wait in (("product", "interview"), ("marketing", "click"), ("support", "help")):
+        planted = truth["definitions"][team]
+        assert planted["n_users"] == over.sum()
+        met = sign_ups[wait] <= float(planted["within"].removesuffix("d"))
+        for name, spell in spells.items():
+            rate = planted[f"{name}_rate"]
+            error = np.sqrt(rate * (1 - rate) / spell.sum()) if team == "marketing" else 0
+            assert abs(met[spell].mean() - rate) <= 3.5 * error + 1e-12, (team, name)
+
+
+def test_fewer_interviews_while_e_mails_rise(sign_ups) -> None:
+    """Of who signed up in the eight weeks against all before: -7 % is nearer than 0 or -14 %."""
+    story, at = demo.truth()["adoption"], sign_ups["began"]
+    change, mended = (moment(story[key], at) for key in ("change_at", "until"))
+    before, misled = at < change, (at >= change) & (at < mended)
+    change_of = {}
+    for name, days in (("interview", 14), ("click", 7)):
+        met = sign_ups[name] <= days
+        rates, n = [met[spell].mean() for spell in (misled, before)], [misled.sum(), before.sum()]
+        errors = [rate * (1 - rate) / of for rate, of in zip(rates, n)]
+        change_of[name] = rates[0] / rates[1] - 1, (rates[0] - rates[1]) / np.sqrt(sum(errors))
+    fall, z = change_of["interview"]
+    assert abs(fall - story["rel_change"]) < abs(story["rel_change"]) / 2 and z < -1.96
+    planted = demo.truth()["definitions"]["marketing"]
+    rise, z = change_of["click"]
+    assert rise == pytest.approx(planted["mailed_rate"] / planted["before_rate"] - 1, abs=0.08)
+    assert z > 5
+
+
 def test_lost_tracking_is_dated_on_android_and_nowhere_else(demo_log) -> None:
     """Completeness by the server's rows: below the 12 weeks before at p <= .005, by 5 points."""
     story = demo.truth()["tracking_loss"]

@@ -83,6 +83,28 @@ MEET = "may both be the event signed_up; tell them apart by a filter."
             'clash: "channel" is both a segment and a column; name one otherwise.',
         ),
         ({"a": {"since": {"iso": "4.1"}}}, 'unknown: a: "iso" is no platform. Did you mean "ios"?'),
+        # people take two names for one, whatever their capitals and spaces
+        (
+            {"a": {"label": "Sign-up"}, "b": {"label": "sign-UP "}},
+            'clash: the labels of "a" and "b" read alike, "Sign-up" and "sign-UP"; name one '
+            "otherwise.",
+        ),
+        (
+            {
+                "micro_conversions": {"a": None},
+                "terms": {"t": {"growth": {"is": "a"}, "Growth": {"is": "a", "within": "7d"}}},
+            },
+            'clash: "growth" and "Growth" of the term t read as one team; name one otherwise.',
+        ),
+        (
+            {
+                "active": ["a"],
+                "micro_conversions": {"a": None},
+                "metrics": {"m": {"kind": "rate", "of": "a", "per": "activ"}},
+            },
+            'unknown: metric m: "activ" is neither a micro-conversion nor an event. Did you mean '
+            '"active"?',
+        ),
     ],
 )
 def test_what_must_be_put_right(plan, sentence):
@@ -144,6 +166,19 @@ def test_orphans_are_told_but_not_wrong():
         "a are tied to no outcome.",
         "nobody acts as data_collector, response_coordinator.",
     ]
+
+
+def test_a_role_that_must_act_without_a_team_is_told():
+    each = {"owner": "growth", "outcome": "revenue"}
+    plan = {
+        "roles": {"analyst": {"team": "data"}, "boss": {"label": "Boss"}},
+        "micro_conversions": {"a": each | {"acts": "boss"}, "b": each | {"acts": "analyst"}},
+    }
+    assert [(remark.sentence, remark.wrong) for remark in remarks(plan)] == [
+        ("boss must act, but no team is named for it.", False)
+    ]
+    plan["roles"]["boss"]["team"] = "ops"
+    assert not remarks(plan)
 
 
 def test_events_never_seen_and_events_not_planned():
@@ -232,14 +267,15 @@ def test_events_are_judged_as_jsonschema_judges_them():
     schemas = {
         event: jsonschema.Draft7Validator(schema) for event, schema in json_schemas(PLAN).items()
     }
-    seen = set()
-    for _ in range(3000):
+    seen, judged = set(), 0
+    while judged < 3000:
         event = rng.choice(list(schemas))
         named = list(rules[event].named)
         keys = rng.sample(named, rng.randint(0, len(named))) + rng.sample(KEYS, rng.randint(0, 1))
         message = {"properties": {key: rng.choice(VALUES) for key in keys}}
         if event == "talk" and message["properties"].get("n") == "1":
             continue  # a number as a text: no schema compares it
+        judged += 1
         ours = {violation.kind for violation in judge(message, event, rules[event], PLAN)}
         theirs = {
             OF_VALIDATOR[error.validator]

@@ -129,9 +129,9 @@ def test_names_as_tools_write_them(tmp_path):
     labels = {name: each.label for name, each in plan.micro_conversions.items()}
     assert labels == {
         "job_saved": "Job saved",
-        "Job Saved": "Job Saved",
+        "Job Saved": "Job Saved 2",  # "Job saved" is taken, in whatever capitals
         "interview.booked": "Interview booked",
-        "jobSaved": "jobSaved",  # "Job Saved" is taken
+        "jobSaved": "jobSaved",
     }
     assert "  Job Saved:  # guessed? the same as job_saved; then list both under events" in text
     assert "# Seen too, by fewer users or a tool's own: $screen\n" in text

@@ -124,7 +124,8 @@ def test_what_is_no_event_is_kept_in_the_plan():
     assert "IDENTIFY" in read_file(PLANS / "segment_public.json").other
     assert "property group Device" in read_file(PLANS / "amplitude.csv").other
     assert read_file(PLANS / "mixpanel.json").other == {
-        "profile $user": {"properties": {"city": {"type": "string"}}}
+        "profile $user": {"properties": {"city": {"type": "string"}}},
+        "status": "ok",
     }
 
 

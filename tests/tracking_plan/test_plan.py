@@ -37,6 +37,15 @@ def test_a_micro_conversion_that_says_nothing_is_its_event(tmp_path):
     assert plan.roles == ROLES and not plan.teams
 
 
+def test_names_that_are_one_in_words_keep_apart(tmp_path):
+    plan = read(tmp_path, "micro_conversions: {job_saved: , job saved: , Job_saved: {label: x}}")
+    assert [each.label for each in plan.micro_conversions.values()] == [
+        "Job saved",
+        "job saved",
+        "x",
+    ]
+
+
 def test_what_a_name_means(tmp_path):
     plan = read(
         tmp_path,

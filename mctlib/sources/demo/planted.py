@@ -16,6 +16,7 @@ from mctlib.sources.demo.stories import (
     ONBOARDING,
     PARTNERS,
     PROMPTS,
+    Story,
     day_of,
 )
 from mctlib.sources.demo.world import World, happened
@@ -43,6 +44,10 @@ def truth(users: int = stories.USERS, seed: int = 1) -> dict[str, Any]:
         prompts : lift_rate, naive_lift_rate (expected before/after difference of the treated),
             n_treated, n_incremental, roi.
         year : n_first, n_last, candidates signed up in the two spells.
+        definitions : by team n_users, candidates whose 60 days are over, and of them the share who
+            meet its definition: met_rate, of all; before_rate and mailed_rate, of who signed up
+            before the e-mails of `adoption` became more, and before they were mended. Clicks are as
+            expected, all else is counted.
         staff : n_users, n_interviews.
         stock : n_users there before the log begins; active_days, of sign-up before it, at most.
         attribution : n_conversions, n_caused, dilution_rate (share that nobody caused), p90_days
@@ -80,7 +85,7 @@ def truth(users: int = stories.USERS, seed: int = 1) -> dict[str, Any]:
         "adoption": dict(stories.ADOPTION),
         "year": stories.YEAR | _year(candidates),
         "renewal": dict(stories.RENEWAL),
-        "definitions": dict(stories.DEFINITIONS),
+        "definitions": _definitions(candidates),
         "staff": stories.STAFF | {"n_users": len(staff), "n_interviews": n_tests},
         "attribution": _attribution(world, u),
     }
@@ -95,6 +100,34 @@ def _year(candidates: pd.DataFrame) -> dict[str, int]:
     day = np.floor(candidates.signup)
     spells = {name: [day_of(at) for at in stories.YEAR[name]] for name in ("first", "last")}
     return {f"n_{name}": int(day.between(*spell).sum()) for name, spell in spells.items()}
+
+
+def _definitions(candidates: pd.DataFrame) -> dict[str, Story]:
+    """Each team's definition, and the share of candidates who meet it."""
+    mails = stories.ADOPTION
+    changed, mended = day_of(mails["change_at"]), day_of(mails["until"])
+    over = candidates[candidates.signup + _days(stories.RENEWAL["horizon"]) <= DAYS]
+    spells = {
+        "met_rate": over.signup >= 0,
+        "before_rate": over.signup < changed,
+        "mailed_rate": over.signup.between(changed, mended, inclusive="left"),
+    }
+    found = {}
+    for team, meant in stories.DEFINITIONS.items():
+        until = over.signup + _days(meant["within"])
+        if meant["event"] == mails["raised"]:
+            until = np.minimum(until, over.until)
+            more = mails["raised_rel_change"] * (until - over.signup.clip(lower=changed)).clip(0)
+            met = 1 - np.exp(-mails["per_day"] * (until - over.signup + more))
+        else:
+            met = over[meant["event"]] <= until
+        rates = {name: float(met[spell].mean()) for name, spell in spells.items()}
+        found[team] = meant | {"n_users": len(over), **rates}
+    return found
+
+
+def _days(window: str) -> int:
+    return int(window.removesuffix("d"))
 
 
 def _prompts(candidates: pd.DataFrame) -> dict[str, Any]:

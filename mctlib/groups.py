@@ -1,0 +1,128 @@
+"""Groups of users: how many are in each, and small ones told together with others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mctlib.contract import BETWEEN
+
+MIN_USERS = 10  # of fewer users nothing is told: they are joined to others, or hidden
+OTHERS = "others"  # name of small groups that are told together
+TIME = ("week", "month")  # keys whose groups follow each other
+PARTS = "segment"  # column whose groups are all users, be their total a row or not
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Into which groups the users of a result's tables fall: population, key and base counts.
+
+    Every user is in one group. Groups of fewer than 10 users are told together with others.
+
+    Attributes
+    ----------
+    population : str
+        Who all of them are; the same words stand for the same users.
+    key : str
+        By what they are divided, such as ``"channel"``, or ``"channel · plan"``, whose groups add
+        up to those of ``"channel"``; "" where they are not.
+    sizes : Series
+        Users of each group (the base count of its rows), small groups too.
+    names : mapping
+        Group -> the name under which it is told, where that is another one.
+    column : str
+        Column of the tables that holds these names. A row without one is about all users.
+    """
+
+    population: str
+    key: str
+    sizes: pd.Series
+    names: Mapping[str, str] = field(default_factory=dict)
+    column: str = PARTS
+
+    @classmethod
+    def whole(cls, population: str, n_users: int) -> Groups:
+        """One group of all."""
+        return cls(population, "", pd.Series({"all": n_users}))
+
+    @property
+    def members(self) -> dict[str, list[str]]:
+        """Name -> its groups."""
+        found: dict[str, list[str]] = {}
+        for group in self.sizes.index:
+            found.setdefault(self.names.get(group, group), []).append(group)
+        return found
+
+    @property
+    def columns(self) -> list[str]:
+        """What the key is made of."""
+        return self.key.split(BETWEEN) if self.key else []
+
+    def values(self, group: str) -> list[str]:
+        """The group's value of each column."""
+        columns = self.columns
+        return str(group).split(BETWEEN) if len(columns) > 1 else [str(group)] * len(columns)
+
+
+def together(sizes: pd.Series | pd.DataFrame, key: str, keep: Iterable[str] = ()) -> dict[str, str]:
+    """Under which names small groups are told: group -> name, where that is another one.
+
+    Of weeks and months a small one goes to the next one, the last to the one before; other small
+    groups become one, with the smallest large ones as long as they are too few (those to ``keep``
+    come last). ``sizes``: users by group; where groups are told at several times, a column each.
+    """
+    table = pd.DataFrame(sizes)
+    small = [group for group in table.index if _few(table.loc[group])]
+    if not small or _few(table.sum()):  # all of them together would be too few
+        return {}
+    if key in TIME:
+        return _to_the_next(table)
+    large = table.drop(small).sum(axis=1).sort_values(kind="stable")
+    spare = sorted(large.index, key=lambda group: group in set(keep))
+    while spare and _few(table.loc[small].sum()):
+        small.append(spare.pop(0))
+    name = OTHERS if OTHERS in small or OTHERS not in table.index else f"{OTHERS}, joined"
+    return dict.fromkeys(small, name)
+
+
+def _few(n: pd.Series) -> bool:
+    """Whether users are too few to be told, or nobody."""
+    return bool(((n > 0) & (n < MIN_USERS)).any() or not n.any())
+
+
+def _to_the_next(table: pd.DataFrame) -> dict[str, str]:
+    runs: list[list[str]] = [[]]
+    for group in sorted(table.index):
+        runs[-1].append(group)
+        if not _few(table.loc[runs[-1]].sum()):
+            runs.append([])
+    last = runs.pop()
+    if runs:
+        runs[-1] += last
+    runs = [run for run in runs or [last] if len(run) > 1]
+    return {group: f"{run[0]} to {run[-1]}" for run in runs for group in run}
+
+
+def given_back(
+    known: NDArray[np.float64],
+    sets: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    min_users: int = MIN_USERS,
+) -> NDArray[np.bool_]:
+    """Which of the sets are of 1 to ``min_users`` - 1 users and follow from what is known.
+
+    A number follows where its row is a sum of multiples of the known rows. ``known``, ``sets``: how
+    often each group is counted in a number (rows, groups) · ``sizes``: users of the groups.
+    """
+    n = sets @ sizes
+    few = (n > 0) & (n < min_users)
+    if few.any():
+        _, weight, base = np.linalg.svd(known, full_matrices=False)
+        base = base[weight > 1e-9 * max(weight.max(initial=0), 1)]
+        beyond = sets - sets @ base.T @ base
+        few &= np.abs(beyond).max(axis=1) < 1e-6
+    return few

@@ -1,0 +1,383 @@
+"""Small groups are hidden, and so is whatever gives them back by subtraction on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mctlib.contract import BETWEEN, DataError
+from mctlib.groups import MIN_USERS, PARTS, Groups
+
+TOTALS = ("all", "total", "everyone", "(all)")
+# Columns that say how many users a row is about, where others stand before them.
+BASES = ("n_users", "n_entered")
+# Columns that name a row although their name or type looks like a value.
+KEYS = ("step", "day", "week", "window_days", "landmark_days")
+TINY = 1e-6  # of numbers of users: only rounding
+
+
+@dataclass
+class Number:
+    """Of how many users something is told, or is not."""
+
+    n: float
+    words: frozenset[str]  # the values that name them; of all users none
+    tables: set[str]  # that tell it
+    population: str = ""  # whose it is, where a result declares it
+
+
+class Sum(NamedTuple):
+    """Numbers that add up to another one.
+
+    Where that is not named it is any of so many users that words of theirs name, and no others.
+    """
+
+    parts: tuple[int, ...]
+    total: int | None
+    n: float = 0.0
+    words: frozenset[str] = frozenset()
+    guess: bool = False  # for numbers of other users may happen to be equal
+
+
+class Page:
+    """The tables of one report, none of which gives back a small group that another one hides.
+
+    A table is a list of numbers of users. Of a result that declares its groups it is known which of
+    them add up: groups to all, those of a finer key to those of a coarser one, those told together
+    to their name. Of other tables the numbers decide: rows that differ in one key add up to their
+    total where they do, be it a row of theirs or stand elsewhere; a row of as many users by the
+    same words is the same number in every table.
+
+    Not seen is what no key tells: users of one population who are not in another one (those of a
+    year without those of a quarter), weeks against months, numbers cut into bins in two ways.
+    """
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self, n_users: float = 0) -> None:
+        """Forget the tables of the report before; ``n_users``: all of them, told at its head."""
+        self._numbers: list[Number] = []
+        self._by_size: dict[float, list[int]] = {}
+        self._by_name: dict[Hashable, int] = {}
+        self._sums: dict[str, list[Sum]] = {}  # by table
+        if n_users >= MIN_USERS:
+            self._new(n_users, frozenset(), {"header"})
+
+    def publish(
+        self, name: str, frame: pd.DataFrame, groups: Sequence[Groups], min_users: int = MIN_USERS
+    ) -> tuple[pd.DataFrame, pd.Series]:
+        """The table without the numbers of small groups, and which of its rows were masked.
+
+        Nothing that follows from its base counts, those of tables published before and of all users
+        may be about fewer than ``min_users``: no group, and no sum of groups. Where it would be,
+        the smallest row that gives it away is masked too.
+
+        Raises DataError: of a result's groups one is given back, whatever is hidden of the table.
+        """
+        frame = frame.reset_index(drop=True)
+        columns = list(dict.fromkeys(each.column for each in groups if each.column in frame))
+        keys = [c for c in frame if c in columns or _is_key(frame, c)]
+        self._forget(name)
+        if any(0 < each.sizes.sum() < min_users for each in groups):
+            return _emptied(frame, pd.Series(True, frame.index), keys)
+        named = [self._declare(name, each) for each in groups]
+        rows: list[list[int]] = [[] for _ in frame.index]
+        if len(columns) == 1:
+            told = frame[columns[0]].astype(str)
+            rows = [[each[value] for each in named if value in each] for value in told]
+        elif columns or not groups:
+            rows = self._read(name, frame, min_users)
+        hidden = self._hidden(name, rows, groups, min_users)
+        masked = pd.Series([not hidden.isdisjoint(row) for row in rows], frame.index, dtype=bool)
+        if len(groups) > len(columns) > 0:  # a row counts users of one of several populations
+            masked |= (_base(frame) > 0) & (_base(frame) < min_users)
+        return _emptied(frame, masked, keys)
+
+    def _new(self, n: float, words: frozenset[str], tables: Iterable[str] = ()) -> int:
+        self._numbers.append(Number(n, words, set(tables)))
+        self._by_size.setdefault(round(n, 6), []).append(len(self._numbers) - 1)
+        return len(self._numbers) - 1
+
+    def _forget(self, table: str) -> None:
+        """A table that is shown again is not held against itself."""
+        self._sums.pop(table, None)
+        for number in self._numbers:
+            number.tables.discard(table)
+
+    # ------------------------------------------------------------------- what a result declares
+
+    def _declare(self, table: str, groups: Groups) -> dict[str, int]:
+        """Name -> its number, and what adds up to what; all users are told, be it in a sentence."""
+        sums = self._sums.setdefault(table, [])
+        sizes = groups.sizes[groups.sizes > 0]
+        cells = {g: frozenset(zip(groups.columns, groups.values(g))) for g in sizes.index}
+
+        def number(cell: Hashable, of: Sequence[str], words: Iterable[str]) -> int:
+            return self._number(groups.population, cell, float(sizes[of].sum()), words)
+
+        alone = {g: number(cell, [g], dict(cell).values()) for g, cell in cells.items()}
+        for some in chain(*(combinations(groups.columns, k) for k in range(len(groups.columns)))):
+            coarse = {g: frozenset(p for p in cell if p[0] in some) for g, cell in cells.items()}
+            for cell in dict.fromkeys(coarse.values()):
+                of = [g for g in coarse if coarse[g] == cell]
+                total = number(cell, of, dict(cell).values())
+                sums.append(Sum(tuple(alone[g] for g in of), total))
+        everyone = number(frozenset(), list(sizes.index), ())
+        self._numbers[everyone].tables.add(table)
+        found = {}
+        for name, members in groups.members.items():
+            if of := [g for g in members if g in alone]:
+                found[name] = alone[of[0]]
+            if len(of) > 1:
+                found[name] = number(frozenset(cells[g] for g in of), of, [name])
+                sums.append(Sum(tuple(alone[g] for g in of), found[name]))
+        for i in found.values():  # perhaps a row of a table that declared nothing
+            sums.append(Sum((i,), None, self._numbers[i].n, self._numbers[i].words, guess=True))
+        return found
+
+    def _number(self, population: str, cell: Hashable, n: float, words: Iterable[str]) -> int:
+        """That of a cell of a population."""
+        place = population, cell, n
+        if place not in self._by_name:
+            self._by_name[place] = self._new(n, frozenset(words))
+            self._numbers[self._by_name[place]].population = population
+        return self._by_name[place]
+
+    # ------------------------------------------------------------------- what a table says itself
+
+    def _read(self, table: str, frame: pd.DataFrame, min_users: int) -> list[list[int]]:
+        """The number of each row, and what adds up as far as the numbers say so."""
+        users = _base(frame)
+        named = frame[[c for c in frame if _is_key(frame, c)]].astype(str)
+        total = named.apply(lambda column: column.str.lower().isin(TOTALS))
+        numbers: dict[int, int] = {}
+        for row, (n, values, whole) in enumerate(zip(users, named.to_numpy(), total.to_numpy())):
+            if n > 0:
+                told = BETWEEN.join(values[~whole.astype(bool)])
+                words = frozenset(told.split(BETWEEN) if told else ())
+                numbers[row] = self._row(float(n), words, numbers.values())
+        keys = _telling(named)
+        held = [list(some) for k in range(len(keys)) for some in combinations(keys, k)]
+        for equal in (*held, *([c] for c in named if c not in keys)):
+            apart = [key for key in keys if key not in equal]
+            alike = named.groupby(equal, sort=False).indices.values() if equal else [named.index]
+            n_whole = total[apart].sum(axis=1).to_numpy()
+            for rows in alike:
+                here = [int(row) for row in rows if row in numbers]
+                parts = [numbers[row] for row in here if n_whole[row] == 0]
+                totals = [numbers[row] for row in here if n_whole[row] == len(apart)]
+                least = min_users if apart == [PARTS] and equal in held else np.inf
+                self._add_up(table, parts, totals, least)
+        return [[numbers[row]] if row in numbers else [] for row in frame.index]
+
+    def _row(self, n: float, words: frozenset[str], taken: Iterable[int]) -> int:
+        """A number that is known, by the same words or by some of them, or a new one."""
+        free = [i for i in self._by_size.get(round(n, 6), ()) if i not in taken]
+        for i in sorted(free, key=lambda i: self._numbers[i].words != words):
+            if _alike(self._numbers[i].words, words):
+                return i
+        return self._new(n, words)
+
+    def _add_up(self, table: str, parts: list[int], totals: list[int], least: float) -> None:
+        """Rows that differ in some keys alone, and what stands beside them as their total.
+
+        ``least``: from so many users on they have a total that is told elsewhere.
+        """
+        if not parts:
+            return
+        sums = self._sums.setdefault(table, [])
+        n = sum(self._numbers[i].n for i in parts)
+        words = frozenset.intersection(*(self._numbers[i].words for i in parts))
+        sums.append(Sum(tuple(parts), None, n, words, guess=True))
+        for total in totals:
+            rest = self._numbers[total].n - n
+            if rest > TINY:  # of whom the table has no row
+                sums.append(Sum((*parts, self._new(rest, frozenset({""}))), total))
+            elif rest > -TINY:
+                sums.append(Sum(tuple(parts), total))
+        if not totals and n >= least:
+            sums.append(Sum(tuple(parts), self._new(n, words, {table})))
+        for i in parts:  # a total whose name is not known as one
+            if len(parts) > 2 and abs(2 * self._numbers[i].n - n) < TINY and n >= 2 * MIN_USERS:
+                sums.append(Sum(tuple(part for part in parts if part != i), i, guess=True))
+
+    # ------------------------------------------------------------------------ what must be hidden
+
+    def _hidden(
+        self, table: str, rows: Sequence[Sequence[int]], groups: Sequence[Groups], min_users: int
+    ) -> set[int]:
+        """The numbers of a table that are not shown, the fewest users first."""
+        mine = set(chain.from_iterable(rows))
+        shown = {i for i in mine if self._numbers[i].n >= min_users}
+        while (giving := self._giving(shown, min_users)) is not None:
+            spare = [i for i in giving & shown if not self._numbers[i].tables]
+            if spare:
+                totals = self._coarse()
+                shown.remove(min(spare, key=lambda i: (i in totals, self._numbers[i].n)))
+            elif not self._unguess(giving):
+                break
+        if giving is not None and groups:
+            by = " and ".join(dict.fromkeys(f"{each.key} of {each.population}" for each in groups))
+            raise DataError(
+                f'table "{table}": whatever of it is hidden, the tables before it give back a '
+                f"group of fewer than {min_users} users ({by}); take one of them out."
+            )
+        if giving is not None:
+            del self._sums[
+                table
+            ]  # its rows are those of other users, who only happen to be as many
+        for i in shown:
+            self._numbers[i].tables.add(table)
+        return mine - shown
+
+    def _coarse(self) -> set[int]:
+        """The totals that no name of their own tells, such as that of others: hidden last."""
+        words = [number.words for number in self._numbers]
+        return {t for parts, t in self._added() if all(words[t] <= words[i] for i in parts)}
+
+    def _unguess(self, giving: set[int]) -> bool:
+        """Drop guesses about such numbers; whether there were any."""
+        dropped = False
+        for table, sums in self._sums.items():
+            guesses = [s for s in sums if s.guess]
+            wrong = [s for s in guesses if not giving.isdisjoint((*s.parts, *self._totals(s)))]
+            self._sums[table] = [s for s in sums if s not in wrong]
+            dropped |= bool(wrong)
+        return dropped
+
+    def _totals(self, of: Sum) -> list[int]:
+        """Every number that is, or may be, the total."""
+        if of.total is not None:
+            return [of.total]
+        equal = [i for i in self._by_size.get(round(of.n, 6), ()) if i not in of.parts]
+        words = {i: self._numbers[i].words for i in equal}
+        if self._numbers[of.parts[0]].population:
+            return [
+                i for i in equal if _alike(words[i], of.words) and not self._numbers[i].population
+            ]
+        return [i for i in equal if words[i] <= of.words]
+
+    def _added(self) -> Iterator[tuple[tuple[int, ...], int]]:
+        """All sums of the page: the parts, and every number that is, or may be, the total."""
+        for each in dict.fromkeys(chain.from_iterable(self._sums.values())):
+            yield from ((each.parts, total) for total in self._totals(each))
+
+    def _giving(self, shown: set[int], min_users: int) -> set[int] | None:
+        """Numbers that are told, or shown, and give back fewer users; None where none do."""
+        numbers = self._numbers
+        hidden = {i for i, each in enumerate(numbers) if not each.tables and i not in shown}
+        if all(numbers[i].n >= min_users for i in hidden):
+            return None
+        sums = [s for s in self._added() if not hidden.isdisjoint((*s[0], s[1]))]
+        used = {i for parts, total in sums for i in (*parts, total)}
+        order = sorted(used, key=lambda i: (i not in hidden, numbers[i].n < min_users))
+        n_hidden = len(used & hidden)
+        n_large = sum(numbers[i].n >= min_users for i in order[:n_hidden])
+        if n_large == n_hidden:
+            return None
+        place = {i: k for k, i in enumerate(order)}
+        table = np.zeros((len(sums), len(order)))
+        for row, (parts, total) in enumerate(sums):
+            table[row, [place[i] for i in parts]] = 1
+            table[row, place[total]] -= 1
+        n = np.array([numbers[i].n for i in order[n_large:n_hidden]])
+        groups = np.unique(table[:, n_large:n_hidden] > 0, axis=0).astype(float)
+        for told in _of_small_alone(table, n_large, n_hidden, groups):
+            group = told[n_large:n_hidden]
+            counted = np.abs(group) > TINY
+            if np.abs(group[counted] - 1).max() < TINY and n[counted].sum() < min_users:
+                return {order[k] for k in np.flatnonzero(np.abs(told) > TINY) if k >= n_hidden}
+        return None
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether words name the same users, one of them perhaps more fully."""
+    return one == other or bool(one and other and (one <= other or other <= one))
+
+
+def _of_small_alone(
+    table: NDArray[np.float64], n_large: int, n_hidden: int, groups: NDArray[np.float64]
+) -> Iterator[NDArray[np.float64]]:
+    """What sums say of small hidden numbers and told ones, in its simplest forms.
+
+    The columns are the large hidden numbers, which are eliminated first (Gauss and Jordan), the
+    small hidden ones, and those told, which go along. ``groups``: small ones of which it is asked.
+    """
+    pivots: list[int] = []
+    for column in range(n_hidden):
+        top = len(pivots)
+        if top == len(table):
+            break
+        row = top + int(np.abs(table[top:, column]).argmax())
+        if abs(table[row, column]) < TINY:
+            continue
+        table[[top, row]] = table[[row, top]]
+        table[top] /= table[top, column]
+        some = np.flatnonzero(np.abs(table[:, column]) > TINY)
+        some = some[some != top]
+        table[some] -= np.outer(table[some, column], table[top])
+        pivots.append(column)
+    known = [table[row] for row, column in enumerate(pivots) if column >= n_large]
+    yield from known
+    yield from map(sum, combinations(known, 2))
+    small = [column - n_large for column in pivots if column >= n_large]
+    for group in groups:
+        told = group[small] @ np.array(known).reshape(-1, table.shape[1])
+        if group.any() and np.abs(told[n_large:n_hidden] - group).max() < TINY:
+            yield told
+
+
+def suppress(frame: pd.DataFrame, *, min_users: int = MIN_USERS) -> tuple[pd.DataFrame, pd.Series]:
+    """Empty the numbers of small rows, and of neighbours where subtraction would tell them.
+
+    The base of a row is `BASES`, else its first ``n_*`` column, where that is 0 its largest one.
+    Segments always have a total: where it is no row here, another table or the finding shows it.
+    Returned are the table, and which rows were masked.
+    """
+    return Page().publish("", frame, (), min_users)
+
+
+def _base(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """How many users each row is about; 0 where nothing says so."""
+    counts = [str(c) for c in frame if str(c).startswith("n_")]
+    if not counts:
+        return np.zeros(len(frame))
+    users = frame[next((c for c in BASES if c in frame), counts[0])].fillna(0)
+    numeric = [c for c in counts if pd.api.types.is_numeric_dtype(frame[c])]
+    could = frame[numeric].max(axis=1).fillna(0)  # of nobody who got there, those who could have
+    return np.asarray(users.where(users != 0, could), float)
+
+
+def _telling(named: pd.DataFrame) -> list[str]:
+    """The columns that tell rows apart, without those that only describe what the others name."""
+    keys = list(named)
+    for column in reversed(keys[:]):
+        rest = [key for key in keys if key != column]
+        if column != PARTS and rest and not named[rest].duplicated().any():
+            keys = rest
+    return keys
+
+
+def _emptied(
+    frame: pd.DataFrame, masked: pd.Series, keys: Sequence[str]
+) -> tuple[pd.DataFrame, pd.Series]:
+    if masked.any():
+        numbers = [c for c in frame if c not in keys]
+        emptied = frame[numbers].astype(object).where(~masked, np.nan)
+        frame[numbers] = emptied.infer_objects()
+    return frame, masked
+
+
+def _is_key(frame: pd.DataFrame, column: str) -> bool:
+    """Whether a column names the rows."""
+    if column in KEYS:
+        return True
+    kind = pd.api.types
+    return not (kind.is_numeric_dtype(frame[column]) or kind.is_datetime64_any_dtype(frame[column]))

@@ -1,0 +1,239 @@
+"""Tables of one page taken off one another: nested keys, totals by any name, rows told again."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mctlib.contract import DataError
+from mctlib.groups import Groups, together
+from mctlib.suppression import Page, suppress
+from tests.support.subtraction import given_back
+
+KEYS = ("channel", "platform", "channel · platform", "platform · channel")
+
+
+def small_sums(sizes):
+    """Every sum of cells that is of 1 to 9 users, a row of 0 and 1 each; none has a larger cell."""
+    small = np.flatnonzero(sizes < 10)
+    for k in range(1, len(small) + 1):
+        for some in itertools.combinations(small, k):
+            if 0 < sizes[list(some)].sum() < 10:
+                yield np.isin(np.arange(len(sizes)), some).astype(float)
+
+
+def gives_back(told, sizes):
+    """Whether any of them is a sum of multiples of what is told (rows over cells)."""
+    told, wanted = np.array(told), np.array([*small_sums(sizes)]).reshape(-1, len(sizes))
+    if not len(wanted):
+        return False
+    found = np.linalg.lstsq(told.T, wanted.T, rcond=None)[0]
+    return bool((np.abs(told.T @ found - wanted.T).max(axis=0) < 1e-6).any())
+
+
+def random_cells(rng, most=4):
+    """Users by channel and platform, half of them few; nobody in some."""
+    shape = rng.integers(2, most, 2)
+    sizes = np.where(
+        rng.random(shape) < 0.5, rng.integers(0, 10, shape), rng.integers(10, 200, shape)
+    )
+    cells = list(itertools.product("abcd"[: shape[0]], "wxyz"[: shape[1]]))
+    return cells, sizes.ravel()
+
+
+def label(cell, key):
+    """Of a cell (channel, platform), by a key."""
+    return " · ".join(cell[("channel", "platform").index(column)] for column in key.split(" · "))
+
+
+def published(rng, page, cells, sizes, key):
+    """A table by that key, small groups told together or not: what it tells, as rows over cells."""
+    of = np.array([label(cell, key) for cell in cells])
+    by = pd.Series(sizes).groupby(of).sum()
+    names = together(by, key) if rng.random() < 0.7 else {}
+    groups = (Groups("users", key, by, names),)
+    told = list(dict.fromkeys(names.get(group, group) for group in by.index))
+    frame = pd.DataFrame({"segment": told, "n_reached": 50})
+    masked = page.publish(key, frame, groups)[1]
+    named = np.array([names.get(group, group) for group in of])
+    return [(named == name).astype(float) for name in pd.Series(told)[~masked]]
+
+
+def leaks_of_nested_keys(rng):
+    """Whether channels, platforms and both at once give back a small group, in any order."""
+    cells, sizes = random_cells(rng)
+    if sizes.sum() < 10:
+        return False
+    page, told = Page(), [np.ones(len(cells))]
+    for key in rng.permutation(KEYS)[: rng.integers(2, 5)]:
+        try:
+            told += published(rng, page, cells, sizes, key)
+        except DataError:  # such a report is not published
+            return False
+    return gives_back(told, sizes)
+
+
+def leaks_of_undeclared(rng):
+    """The same of tables that declare nothing; totals are rows, by any name, or stand elsewhere."""
+    cells, sizes = random_cells(rng)
+    rows = pd.DataFrame(cells, columns=["platform", "app_version"]).assign(n_users=sizes)
+    coarse = rows.groupby("platform", as_index=False)["n_users"].sum()
+    everyone = pd.DataFrame({"platform": [rng.choice(["all", "Alle"])], "n_users": sizes.sum()})
+    tables = {
+        "fine": rows[rows["n_users"] > 0],
+        "coarse": pd.concat([everyone, coarse] if rng.random() < 0.5 else [coarse]),
+        "more": pd.concat([rows, coarse.assign(app_version="all")]),
+    }
+    page, told = Page(), []
+    if rng.random() < 0.5:
+        page.begin(sizes.sum())
+        told.append(np.ones(len(cells)))
+    for name in rng.permutation([*tables])[: rng.integers(1, 4)]:
+        table, masked = page.publish(name, tables[name].reset_index(drop=True), ())
+        for row in table[~masked].to_dict("records"):
+            whole = row["platform"] in ("all", "Alle")
+            version = row.get("app_version", "all")
+            told.append(
+                np.array(
+                    [
+                        float(whole or (web == row["platform"] and version in (v, "all")))
+                        for web, v in cells
+                    ]
+                )
+            )
+    return bool(told) and gives_back(told, sizes)
+
+
+@pytest.mark.parametrize("leaks", [leaks_of_nested_keys, leaks_of_undeclared])
+def test_no_random_page_gives_back_a_small_group(leaks):
+    rng = np.random.default_rng(1)
+    assert not any(leaks(rng) for _ in range(60))
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("leaks", [leaks_of_nested_keys, leaks_of_undeclared])
+def test_none_of_3000_random_pages_gives_back_a_small_group(leaks):
+    rng = np.random.default_rng(2)
+    assert not any(leaks(rng) for _ in range(3000))
+
+
+def test_who_subtracts_by_hand_finds_what_the_tables_leave():
+    """The reader of whole reports, on some that leak and some that do not."""
+    head = pd.DataFrame({"segment": ["all"], "n_users": [706]})
+    rows = [("web", 400), ("ios", 300), ("tv", "")]
+    parts = pd.DataFrame(rows, columns=["segment", "n_users"])
+    assert given_back({"a": parts.assign(n_users=[400, 300, 6])}) == [("a", {"segment": "tv"}, 6)]
+    (found,) = given_back({"a": pd.concat([head, parts])})
+    assert found[2] == (706, 700)
+    assert given_back({"a": head, "b": parts})[0][2] == given_back({"b": parts}, 706)[0][2]
+    first = pd.concat([head, parts.assign(n_users=["", 300, ""])])
+    assert not given_back({"a": first}), "web and tv are 406 together"
+    assert given_back({"a": first, "b": parts.head(2)})[0][2] == (706, 700)
+    weeks = pd.DataFrame({"segment": ["2026-01-05 to 2026-01-12"], "n_entered": [55]})
+    week = pd.DataFrame({"cohort": ["2026-01-05"], "n_entered": [50]})
+    assert given_back({"a": weeks, "b": week})[0][2] == 5
+    assert not given_back({"a": weeks, "b": week.assign(cohort="2026-01-19")})
+    fine = pd.DataFrame({"segment": ["web · new", "web · old"], "n_users": [395, ""]})
+    assert given_back({"a": parts.head(2), "b": fine})[0][2] == (400, 395)
+    assert not given_back({"a": parts.head(2), "b": fine.assign(n_users=[300, ""])})
+
+
+# ------------------------------------------------------------------------------ one case a kind
+
+FINE = {"a · w": 95, "a · x": 5, "b · w": 200, "b · x": 40}
+COARSE = {"a": 100, "b": 240}
+
+
+def groups_of(sizes, key, names=None, population="users"):
+    return (Groups(population, key, pd.Series(sizes), names or {}),)
+
+
+def rows_of(*segments):
+    return pd.DataFrame({"segment": segments, "n_reached": 50})
+
+
+JOINED = {"a · x": "others", "b · x": "others"}
+
+
+def test_a_channel_less_its_platforms_is_the_group_that_was_joined():
+    """100 of a less 95 of a · w are 5, told in 45 others; in either order one row must go."""
+    fine = groups_of(FINE, "channel · platform", JOINED)
+    page = Page()
+    assert not page.publish("fine", rows_of("a · w", "b · w", "others"), fine)[1].any()
+    coarse = page.publish("coarse", rows_of("a", "b"), groups_of(COARSE, "channel"))[1]
+    assert coarse.tolist() == [True, True], "340 less 240 of b are the 100 of a again"
+    page = Page()
+    assert not page.publish("coarse", rows_of("a", "b"), groups_of(COARSE, "channel"))[1].any()
+    masked = page.publish("fine", rows_of("a · w", "b · w", "others"), fine)[1]
+    assert masked.tolist() == [True, False, True], "then 45 others less 40 of b on x are 5 too"
+
+
+def test_keys_in_another_order_are_the_same_groups():
+    page = Page()
+    turned = {" · ".join(reversed(group.split(" · "))): n for group, n in FINE.items()}
+    first = groups_of(FINE, "channel · platform", JOINED)
+    assert not page.publish("first", rows_of("a · w", "others"), first)[1].any()
+    second = groups_of(turned, "platform · channel", {"w · a": "others", "x · a": "others"})
+    masked = page.publish("second", rows_of("x · b", "others"), second)[1]
+    assert masked.tolist() == [True, True], "45 others less 40 of b on x are 5"
+
+
+def test_two_small_groups_that_only_a_third_sum_parts_from_two_others():
+    """{a, c} and {e, f} are hidden together; 13 of {e, f} are told, so the rest must not be."""
+    sizes = {"b": 300, "a": 5, "c": 3, "e": 4, "f": 9}
+    page = Page()
+    names = {"e": "ef", "f": "ef", "a": "abc", "b": "abc", "c": "abc"}
+    assert not page.publish("one", rows_of("ef", "abc"), groups_of(sizes, "k", names))[1].any()
+    assert page.publish("two", rows_of("b"), groups_of(sizes, "k"))[1].all(), "308 less 300 are 8"
+
+
+def test_a_total_by_a_name_of_its_own_is_a_total():
+    frame = {"platform": ["Gesamt", "web", "ios", "tv"], "n_users": [706, 400, 300, 6]}
+    assert suppress(pd.DataFrame(frame))[1].tolist() == [False, False, True, True]
+
+
+def test_a_total_that_stands_in_another_table_is_one_whichever_comes_first():
+    parts = pd.DataFrame(
+        {"by": "platform", "group": ["web", "ios", "tv"], "n_users": [400, 300, 6]}
+    )
+    whole = pd.DataFrame({"by": ["platform"], "n_users": [706]})
+    page = Page()
+    assert not page.publish("whole", whole, ())[1].any()
+    assert page.publish("parts", parts, ())[1].tolist() == [False, True, True]
+    page = Page()
+    assert page.publish("parts", parts, ())[1].tolist() == [False, False, True]
+    assert page.publish("whole", whole, ())[1].all()
+    page.begin(706)
+    assert page.publish("parts", parts, ())[1].tolist() == [False, True, True]
+
+
+def test_what_only_describes_a_row_does_not_part_it_from_its_total():
+    frame = {"platform": ["all", "web", "ios", "tv"], "n_users": [706, 400, 300, 6]}
+    frame["since"] = ["", "2026-01-05", "", "2026-02-02"]
+    assert suppress(pd.DataFrame(frame))[1].tolist() == [False, False, True, True]
+
+
+def test_users_of_whom_a_table_has_no_row_are_what_its_total_leaves():
+    frame = pd.DataFrame({"platform": ["all", "web", "ios"], "n_users": [706, 400, 300]})
+    assert suppress(frame)[1].tolist() == [False, False, True]
+    several = pd.DataFrame({"platform": ["all", "web", "ios"], "n_users": [706, 500, 300]})
+    assert not suppress(several)[1].any(), "who uses two of them is counted twice: nothing is left"
+
+
+def test_a_row_that_one_table_hides_is_hidden_in_the_next_one():
+    whole = pd.DataFrame({"platform": ["all", "web", "ios", "tv"], "n_users": [706, 400, 300, 6]})
+    page = Page()
+    assert page.publish("whole", whole, ())[1].tolist() == [False, False, True, True]
+    again = pd.DataFrame({"platform": ["web", "ios"], "state": "good", "n_users": [400, 300]})
+    assert page.publish("again", again, ())[1].tolist() == [False, True]
+    declared = groups_of({"web": 400, "ios": 300, "tv": 6}, "platform", {"web": "o", "tv": "o"})
+    assert page.publish("declared", rows_of("ios", "o"), declared)[1].tolist() == [True, True]
+
+
+def test_numbers_that_happen_to_be_equal_refuse_no_report():
+    """45 of other users, who stand in a sentence, and 40 and a hidden 5 of a table before."""
+    page = Page()
+    page.publish("x", pd.DataFrame({"platform": ["web", "tv"], "n_users": [40, 5]}), ())
+    table = page.publish("y", rows_of("all"), (Groups.whole("teams", 45),))[0]
+    assert table["n_reached"].tolist() == [50]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from mctlib.contract import BETWEEN
 MIN_USERS = 10  # of fewer users nothing is told: they are joined to others, or hidden
 OTHERS = "others"  # name of small groups that are told together
 TIME = ("week", "month")  # keys whose groups follow each other
+TINY = 1e-6  # of numbers of users: only rounding
 PARTS = "segment"  # column whose groups are all users, be their total a row or not
 
 
@@ -36,6 +38,9 @@ class Groups:
         Group -> the name under which it is told, where that is another one.
     column : str
         Column of the tables that holds these names. A row without one is about all users.
+    within : str
+        Another population that holds this one, such as a year's users those of a month; "" for
+        none. The others of each of its groups are a group too.
     """
 
     population: str
@@ -43,6 +48,7 @@ class Groups:
     sizes: pd.Series
     names: Mapping[str, str] = field(default_factory=dict)
     column: str = PARTS
+    within: str = ""
 
     @classmethod
     def whole(cls, population: str, n_users: int) -> Groups:
@@ -126,3 +132,35 @@ def given_back(
         beyond = sets - sets @ base.T @ base
         few &= np.abs(beyond).max(axis=1) < 1e-6
     return few
+
+
+def of_small_alone(
+    table: NDArray[np.float64], n_large: int, n_hidden: int, groups: NDArray[np.float64]
+) -> Iterator[NDArray[np.float64]]:
+    """What sums say of small hidden numbers and told ones, in its simplest forms.
+
+    The columns are the large hidden numbers, which are eliminated first (Gauss and Jordan), the
+    small hidden ones, and those told, which go along. ``groups``: small ones of which it is asked.
+    """
+    pivots: list[int] = []
+    for column in range(n_hidden):
+        top = len(pivots)
+        if top == len(table):
+            break
+        row = top + int(np.abs(table[top:, column]).argmax())
+        if abs(table[row, column]) < TINY:
+            continue
+        table[[top, row]] = table[[row, top]]
+        table[top] /= table[top, column]
+        some = np.flatnonzero(np.abs(table[:, column]) > TINY)
+        some = some[some != top]
+        table[some] -= np.outer(table[some, column], table[top])
+        pivots.append(column)
+    known = [table[row] for row, column in enumerate(pivots) if column >= n_large]
+    yield from known
+    yield from map(sum, combinations(known, 2))
+    small = [column - n_large for column in pivots if column >= n_large]
+    for group in groups:
+        told = group[small] @ np.array(known).reshape(-1, table.shape[1])
+        if group.any() and np.abs(told[n_large:n_hidden] - group).max() < TINY:
+            yield told

@@ -12,14 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mctlib.contract import BETWEEN, DataError
-from mctlib.groups import MIN_USERS, PARTS, Groups
+from mctlib.groups import MIN_USERS, PARTS, TINY, Groups, of_small_alone
 
 TOTALS = ("all", "total", "everyone", "(all)")
 # Columns that say how many users a row is about, where others stand before them.
 BASES = ("n_users", "n_entered")
 # Columns that name a row although their name or type looks like a value.
 KEYS = ("step", "day", "week", "window_days", "landmark_days")
-TINY = 1e-6  # of numbers of users: only rounding
 
 
 @dataclass
@@ -54,8 +53,8 @@ class Page:
     total where they do, be it a row of theirs or stand elsewhere; a row of as many users by the
     same words is the same number in every table.
 
-    Not seen is what no key tells: users of one population who are not in another one (those of a
-    year without those of a quarter), weeks against months, numbers cut into bins in two ways.
+    Not seen is what no key tells: weeks against months, numbers cut into bins in two ways, users of
+    two populations of which neither holds the other, all users of one less all of another.
     """
 
     def __init__(self) -> None:
@@ -65,8 +64,9 @@ class Page:
         """Forget the tables of the report before; ``n_users``: all of them, told at its head."""
         self._numbers: list[Number] = []
         self._by_size: dict[float, list[int]] = {}
-        self._by_name: dict[Hashable, int] = {}
+        self._by_name: dict[tuple[str, Hashable, float], int] = {}
         self._sums: dict[str, list[Sum]] = {}  # by table
+        self._within: dict[str, str] = {}  # by population
         if n_users >= MIN_USERS:
             self._new(n_users, frozenset(), {"header"})
 
@@ -140,7 +140,29 @@ class Page:
                 sums.append(Sum(tuple(alone[g] for g in of), found[name]))
         for i in found.values():  # perhaps a row of a table that declared nothing
             sums.append(Sum((i,), None, self._numbers[i].n, self._numbers[i].words, guess=True))
+        self._within |= {groups.population: groups.within} if groups.within else {}
+        for inner, outer in self._within.items():
+            sums += self._outside(inner, outer)
         return found
+
+    def _outside(self, inner: str, outer: str) -> Iterator[Sum]:
+        """Users of a population who are not in one that it holds, group by group.
+
+        Where they are few in all, the two totals tell it already.
+        """
+        mine, whole = (
+            {cell: i for (population, cell, _), i in self._by_name.items() if population == of}
+            for of in (inner, outer)
+        )
+        more = {
+            c: self._numbers[whole[c]].n - self._numbers[i].n for c, i in mine.items() if c in whole
+        }
+        if more.get(frozenset(), 0) < MIN_USERS:
+            return
+        for cell, n in more.items():
+            if cell and n > 0:
+                rest = self._number(f"{outer}, without {inner}", cell, n, ("",))
+                yield Sum((mine[cell], rest), whole[cell])
 
     def _number(self, population: str, cell: Hashable, n: float, words: Iterable[str]) -> int:
         """That of a cell of a population."""
@@ -289,7 +311,7 @@ class Page:
             table[row, place[total]] -= 1
         n = np.array([numbers[i].n for i in order[n_large:n_hidden]])
         groups = np.unique(table[:, n_large:n_hidden] > 0, axis=0).astype(float)
-        for told in _of_small_alone(table, n_large, n_hidden, groups):
+        for told in of_small_alone(table, n_large, n_hidden, groups):
             group = told[n_large:n_hidden]
             counted = np.abs(group) > TINY
             if np.abs(group[counted] - 1).max() < TINY and n[counted].sum() < min_users:
@@ -300,38 +322,6 @@ class Page:
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether words name the same users, one of them perhaps more fully."""
     return one == other or bool(one and other and (one <= other or other <= one))
-
-
-def _of_small_alone(
-    table: NDArray[np.float64], n_large: int, n_hidden: int, groups: NDArray[np.float64]
-) -> Iterator[NDArray[np.float64]]:
-    """What sums say of small hidden numbers and told ones, in its simplest forms.
-
-    The columns are the large hidden numbers, which are eliminated first (Gauss and Jordan), the
-    small hidden ones, and those told, which go along. ``groups``: small ones of which it is asked.
-    """
-    pivots: list[int] = []
-    for column in range(n_hidden):
-        top = len(pivots)
-        if top == len(table):
-            break
-        row = top + int(np.abs(table[top:, column]).argmax())
-        if abs(table[row, column]) < TINY:
-            continue
-        table[[top, row]] = table[[row, top]]
-        table[top] /= table[top, column]
-        some = np.flatnonzero(np.abs(table[:, column]) > TINY)
-        some = some[some != top]
-        table[some] -= np.outer(table[some, column], table[top])
-        pivots.append(column)
-    known = [table[row] for row, column in enumerate(pivots) if column >= n_large]
-    yield from known
-    yield from map(sum, combinations(known, 2))
-    small = [column - n_large for column in pivots if column >= n_large]
-    for group in groups:
-        told = group[small] @ np.array(known).reshape(-1, table.shape[1])
-        if group.any() and np.abs(told[n_large:n_hidden] - group).max() < TINY:
-            yield told
 
 
 def suppress(frame: pd.DataFrame, *, min_users: int = MIN_USERS) -> tuple[pd.DataFrame, pd.Series]:

@@ -39,9 +39,10 @@ def spread_evenly(rng, low, high, n):
     return np.exp(rng.uniform(np.log(low), np.log(high), n))[:, None]
 
 
-def seasonal(rng, n, weeks, season):
-    """Levels of 5 to 40 % that follow a year's course, each a part of it."""
-    year = season * np.sin(2 * np.pi * (np.arange(weeks) / 52 + rng.random()))
+def seasonal(rng, n, weeks, season, *, alike=True):
+    """Levels of 5 to 40 % that follow a year's course, each a part of it, or one of its own."""
+    phase = rng.random() if alike else rng.random((n, 1))
+    year = season * np.sin(2 * np.pi * (np.arange(weeks) / 52 + phase))
     return spread_evenly(rng, 0.05, 0.4, n) * (1 + rng.uniform(0.5, 1, (n, 1)) * year)
 
 
@@ -67,9 +68,12 @@ def lost_events(n):
         cells[1]["metric"] += " of 2"
         found = tracking_gate(pd.concat(cells, ignore_index=True))
         if not within_weeks:
-            share = float(found.loc[found["judged"], "lost"].mean())
             what = "Lost tracking, false ones an event, platform and week"
-            rows.append(Row(what, truth, share, 0.0, 0.0025))
+            unruly = found["metric"].str.endswith("of 2")
+            # as measured for chance alone; of unruly weeks no more than both looks' p-values
+            for mine, told, most in ((~unruly, "1", 0.0025), (unruly, "2", 0.006)):
+                share = float(found.loc[found["judged"] & mine, "lost"].mean())
+                rows.append(Row(what, f"{truth}, variance {told} x", share, 0.0, most))
             continue
         week = (found["week"] - MONDAY) // WEEK - at
         hits = found[week.between(0, within_weeks - 1)].groupby("metric")["lost"].any()
@@ -97,7 +101,7 @@ def drifts(n):
     rows = [Row("Slow drift, false notes a year", truth, len(begun) / years, 0.0, most)]
     rng = np.random.default_rng(33)
     since = np.arange(weeks) - 40
-    level = seasonal(rng, n, weeks, 0.06) * 0.98 ** (since + 1).clip(0, 8)
+    level = seasonal(rng, n, weeks, 0.06, alike=False) * 0.98 ** (since + 1).clip(0, 8)
     table = table_of(rng, level, spread_evenly(rng, 1_500, 20_000, n), 1)
     noted = {metric for metric, _ in _noted(table, range(42, 54, 3))}
     hits = np.isin(table["metric"].unique(), list(noted))

@@ -10,7 +10,8 @@ The shares that are promised are the bands themselves, without room for chance.
 import numpy as np
 import pandas as pd
 
-from mctlib import signal_value
+from mctlib import signal_value, stats
+from mctlib.signals.alike import Cells, of_signal, sides_of, standardised
 from mctlib.signals.parting import parted
 from tests.support.calibration import Row, at_most, coverage
 from tests.support.signals import world
@@ -51,6 +52,35 @@ def null_tests(n: int) -> list[Row]:
         held = [_holds(table.loc[name], 1.0) for table in tables for name in ("cause", "dummy")]
         rows.append(coverage("ratio among like users", f"{where}, 1", np.array(held)))
     return rows
+
+
+def ratios(n: int) -> list[Row]:
+    """The interval of the ratio at as many data sets as are asked for, without a log around it."""
+    rows = []
+    for where, accounts in (("users alone", 0), ("60 accounts", 60)):
+        for ratio in (1.0, 2.0):
+            found = [_ratio(seed, accounts, ratio) for seed in range(n)]
+            held = np.array([low <= ratio <= high for _, low, high in found])
+            rows.append(coverage("ratio among like users", f"{where}, {ratio:.0f}, no log", held))
+    return rows
+
+
+def _ratio(seed: int, accounts: int, ratio: float) -> stats.Estimate:
+    """3,000 users of three plans, six months and five levels of activity, as `world` has them."""
+    rng, n = np.random.default_rng([6, seed]), 3000
+    kinds = {"stratum": rng.integers(3, size=n), "cohort": rng.integers(6, size=n)}
+    kinds["activity"] = np.minimum(rng.poisson(0.7, n), 4)
+    account = rng.integers(accounts, size=n) if accounts else np.arange(n)
+    odds = np.exp(rng.normal(0, 0.6 if accounts else 0, (2, accounts or n)))[:, account]
+    had = rng.random(n) < odds[1] / (3 + odds[1])
+    share = 0.15 * odds[0] / (0.85 + 0.15 * odds[0]) * np.array([0.3, 0.5, 0.8])[kinds["stratum"]]
+    good = rng.random(n) < np.minimum(share * np.where(had, ratio, 1.0), 0.95)
+    users = pd.DataFrame(kinds | {"bucket": account % 100, "n_users": 1, "sum_outcome": good})
+    users = users.assign(n_users_0=had, sum_outcome_0=good & had)
+    table = users.groupby([*kinds, "bucket"], as_index=False).sum()
+    cells = Cells(table, pd.DataFrame({"stratum": range(3), "plan": list("abc")}), ["plan"])
+    sides = sides_of(cells, of_signal(table, 0))
+    return standardised(sides, float(accounts or np.nan), True).ratio
 
 
 def partings(n: int) -> list[Row]:
@@ -99,4 +129,4 @@ def _table(seed: int, accounts: int, cause: float):
     return signal_value(log, NAMES, "renewed", **ASK, adjust="plan").signals.set_index("signal")
 
 
-ALL = (signals, null_tests, partings)
+ALL = (signals, ratios, null_tests, partings)

@@ -188,6 +188,23 @@ def test_two_small_groups_that_only_a_third_sum_parts_from_two_others():
     assert page.publish("two", rows_of("b"), groups_of(sizes, "k"))[1].all(), "308 less 300 are 8"
 
 
+@pytest.mark.parametrize("first", ["year", "month"])
+def test_who_is_in_a_population_and_not_in_one_that_it_holds_is_a_group(first):
+    """300 of web in the year less 294 in the month are 6 who came at another time."""
+    year = groups_of({"web": 300, "ios": 500}, "platform", population="year")
+    month = Groups("month", "platform", pd.Series({"web": 294, "ios": 100}), within="year")
+    tables = {"year": year, "month": (month,)}
+    second = "month" if first == "year" else "year"
+    page = Page()
+    assert not page.publish(first, rows_of("web", "ios"), tables[first])[1].any()
+    masked = page.publish(second, rows_of("web", "ios"), tables[second])[1]
+    assert masked.tolist() == [True, True], "each total would give web back"
+    page = Page()
+    page.publish("year", rows_of("web", "ios"), year)
+    other = groups_of({"web": 294, "ios": 100}, "platform", population="buyers")
+    assert not page.publish("buyers", rows_of("web", "ios"), other)[1].any()
+
+
 def test_a_total_by_a_name_of_its_own_is_a_total():
     frame = {"platform": ["Gesamt", "web", "ios", "tv"], "n_users": [706, 400, 300, 6]}
     assert suppress(pd.DataFrame(frame))[1].tolist() == [False, False, True, True]

@@ -163,7 +163,8 @@ def explain_change(
     for name in PERIODS:
         if name not in set(tables["counts"]["period"]):
             raise ParameterError(f"{name}: nobody entered the funnel in that period.")
-    groups = _groups(tables["counts"], matchers[0], columns, before, after)
+    up_to = phrases.day(asked["end"])
+    groups = _groups(tables["counts"], matchers[0], columns, up_to, before, after)
     told = tables["counts"]["segment"].replace(dict(groups[0].names))
     tables["counts"] = add_up([tables["counts"].assign(segment=told)])
     found = Cohorts.of(tables, matchers, proof)
@@ -198,16 +199,18 @@ def explain_change(
 
 
 def _groups(
-    counts: pd.DataFrame, first: Step, by: Sequence[str], *periods: Sequence[Any]
+    counts: pd.DataFrame, first: Step, by: Sequence[str], up_to: str, *periods: Sequence[Any]
 ) -> tuple[Groups, ...]:
     """The segments of each period; small in one of them, small in both."""
     entered = counts[(counts["step"] == 2) & counts["period"].isin(PERIODS)]
     sizes = entered.pivot_table("n_entered", "segment", "period", "sum", fill_value=0)
     key = " · ".join(by)
-    names = together(sizes, key)
+    names, users = together(sizes, key), f"users with {first.label}"
     return tuple(
-        Groups(f"users with {first.label} from {days[0]} to {days[1]}", key, sizes[period], names)
-        for period, days in zip(PERIODS, periods)
+        Groups(
+            f"{users} from {a} to {b}", key, sizes[period], names, within=f"{users} up to {up_to}"
+        )
+        for period, (a, b) in zip(PERIODS, periods)
     )
 
 

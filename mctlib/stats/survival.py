@@ -106,7 +106,9 @@ def influence(curve: Curve, weight: FloatArray) -> FloatArray:
     gone = np.divide(1.0, n - both, out=np.zeros_like(n), where=n > both)
     stayed = np.cumsum(both / n * gone)
     rest = rise.sum() - np.cumsum(rise)
-    stay = np.cumsum(np.concatenate([[0.0], stayed[:-1]]) * rise) - np.cumsum(rise / n) + stayed * rest
+    stay = (
+        np.cumsum(np.concatenate([[0.0], stayed[:-1]]) * rise) - np.cumsum(rise / n) + stayed * rest
+    )
     return np.vstack([stay + weight * before / n - gone * rest, stay - gone * rest, stay])
 
 

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pandas as pd
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from mctlib.alerts import delivery, sending
 from mctlib.scorecard import weekly_scorecard
@@ -110,6 +112,45 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
     assert (facts["n_alerts"], facts["n_undelivered"]) == (0, 1), "it was told by the first run"
     closed = mctlib(root, "alerts", "close", "tiny", f"booked-fall-{LAST}")
     assert closed.returncode == 0, closed.stderr
+
+
+@pytest.mark.integration
+def test_the_container_holds_what_its_command_needs(root, tmp_path):
+    """COPY by hand, RUN as make reads it, then ENTRYPOINT and CMD on the data of a mount."""
+    text = (ROOT / "params/schedules/Containerfile").read_text()
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line and line[0] != "#"]
+    assert [word for word, _ in lines][:3] == ["FROM", "RUN", "WORKDIR"]
+    home = tmp_path / "workbook"
+    home.mkdir()
+    for word, rest in lines:
+        *sources, target = rest.split()
+        if word == "COPY" and target == "./":
+            for name in sources:
+                shutil.copy(ROOT / name, home)
+        elif word == "COPY":
+            assert sources == [target]
+            shutil.copytree(ROOT / target, home / target)
+        elif word == "RUN" and rest.startswith("make"):
+            asked = ["make", "-n", f"PYTHON={sys.executable}", *sources[1:], target]
+            made = subprocess.run(asked, cwd=home, capture_output=True, text=True)
+            assert "-m pip install" in made.stdout, made.stderr
+    version = re.fullmatch(r"python:(3\.\d+)-slim", lines[0][1])[1]
+    asked = tomllib.loads((home / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert SpecifierSet(asked).contains(version)
+    shutil.rmtree(home / "params")
+    for held in root.iterdir():  # as mounts lie over what was copied
+        if held.name == "params" or held.suffix == ".csv":
+            (shutil.copytree if held.is_dir() else shutil.copy)(held, home / held.name)
+    entry, words = (json.loads(rest) for _, rest in lines[-2:])
+    assert [word for word, _ in lines[-2:]] == ["ENTRYPOINT", "CMD"]
+    assert entry[0] == ".venv/bin/python"
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(home)}
+    done = subprocess.run(
+        [sys.executable, *entry[1:], *words], cwd=home, env=bare, capture_output=True, text=True
+    )
+    assert done.returncode == 4, done.stderr
+    assert "REPORT_MAIL is not set" in done.stderr, "it ran to its very end"
+    assert (home / "outputs/weekly/2026-05-24/scorecard.html").is_file()
 
 
 def test_a_daily_look_tells_a_fall_once_and_none_that_the_weekly_run_found(tmp_path, monkeypatch):

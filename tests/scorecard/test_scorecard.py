@@ -14,6 +14,7 @@ from mctlib.scorecard.causes import losses
 from mctlib.scorecard.counting import LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
 from mctlib.scorecard.narrative import board
+from mctlib.scorecard.watching import _everything
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
 from tests.scorecard.conftest import (
@@ -252,6 +253,26 @@ def test_where_everything_moved_there_is_one_notice():
     found = scorecard_of(product(everything=0.3), plan)
     assert found.alerts["alert_id"].tolist() == [f"everything-fall-{LAST}"]
     assert found.finding.startswith("Everything fell by 30")
+
+
+@pytest.mark.parametrize(
+    ("weeks", "moves", "state"),
+    [
+        ([10], [(11, "recovered")], "recovered"),
+        ([10, 11, 14], [(12, "recovered"), (14, "open again"), (15, "recovered")], "recovered"),
+        ([10, 16], [(11, "recovered"), (16, "open again")], "open"),
+        ([15, 16], [], "open"),
+    ],
+)
+def test_a_notice_of_everything_is_over_when_a_week_was_none(weeks, moves, state):
+    """Of 17 weeks: each time it is over, and comes back within eight weeks, has its day."""
+    week = [MONDAY + k * WEEK for k in range(17)]
+    judged = pd.DataFrame({"week": week, "n": 600.0, "rel_change": -0.1})
+    judged["common_cause"] = [k in weeks for k in range(17)]
+    (notice,) = _everything(judged, week[-1])
+    assert [((day - MONDAY) // WEEK, what) for day, what in notice["moves"]] == moves
+    assert notice["state"] == state
+    assert pd.isna(notice["again_on"]) == ((16, "open again") not in moves)
 
 
 def test_a_holiday_is_not_judged():

@@ -138,7 +138,7 @@ def told(project, monkeypatch):
         texts.extend(str(part) for kind, part in data.items() if kind != "image/png")
         texts.append(json.dumps(metadata or {}, ensure_ascii=False))
 
-    def drawn(draw, *tables, title, tells="", hero=False, **options):
+    def drawn(draw, *tables, title, tells="", hero=False, of=None, **options):
         picture = draw(*tables, **options)
         figure = picture if hasattr(picture, "savefig") else picture.figure
         texts.extend([title, tells])

@@ -251,16 +251,14 @@ class Page:
                 f'table "{table}": whatever of it is hidden, the tables before it give back a '
                 f"group of fewer than {min_users} users ({by}); take one of them out."
             )
-        if giving is not None:
-            del self._sums[
-                table
-            ]  # its rows are those of other users, who only happen to be as many
+        if giving is not None:  # its rows are other users, who only happen to be as many
+            self._sums.pop(table, None)
         for i in shown:
             self._numbers[i].tables.add(table)
         return mine - shown
 
     def _coarse(self) -> set[int]:
-        """The totals that no name of their own tells, such as that of others: hidden last."""
+        """Totals, which are hidden last; not those with a name of their own, such as others."""
         words = [number.words for number in self._numbers]
         return {t for parts, t in self._added() if all(words[t] <= words[i] for i in parts)}
 

@@ -50,8 +50,8 @@ def landmark_finding(table: pd.DataFrame, early: Early, why: str) -> str:
     if head.empty:
         if not why and table.empty:
             why = (
-                f"{stats.MIN_USERS} users and {stats.MIN_SHARE:.0%} must have had it, and as many "
-                "not; a later landmark may find some"
+                f"{stats.MIN_USERS} users and {100 * stats.MIN_SHARE:.0f} % must have had it, and "
+                "as many not; a later landmark may find some"
             )
         why = why or f"too few users are followed, or none of them reaches {goal} later"
         return f"No early micro-conversion {within} can be compared: {why}."

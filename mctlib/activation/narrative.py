@@ -227,8 +227,8 @@ def _how_seen(waits: Waits) -> tuple[str, ...]:
             ),
             (
                 n_immature and any(g.n["censored"] for g in groups),
-                f"{n_immature:,} of {n_users:,} users ({n_immature / n_users:.0%}) started less "
-                f"than {span} before {waits.until}: counted for as long as they were "
+                f"{n_immature:,} of {n_users:,} users ({100 * n_immature / n_users:.0f} %) started "
+                f"less than {span} before {waits.until}: counted for as long as they were "
                 "seen. The late part of a curve speaks for the earlier users.",
             ),
             (
@@ -245,8 +245,8 @@ def _how_seen(waits: Waits) -> tuple[str, ...]:
             (
                 n_activated and n_at_once >= 0.05 * n_activated,
                 f"{n_at_once:,} of {n_activated:,} activations "
-                f"({n_at_once / max(n_activated, 1):.0%}) come {when} of the start. Kept as "
-                "duration 0; a sign of times recorded by day, or of activation as a part of the "
+                f"({100 * n_at_once / max(n_activated, 1):.0f} %) come {when} of the start. Kept "
+                "as duration 0; a sign of times recorded by day, or of activation as a part of the "
                 "start.",
             ),
         ]

@@ -157,11 +157,8 @@ class Moments:
         """The one column here that an expression reads; "" where it reads another, or several."""
         read = set(READ.findall(sql)) or {"e.event"}
         column = min(read).removeprefix("e.")
-        return (
-            column
-            if len(read) == 1 and column in ENUMS and column in self._file.schema.names
-            else ""
-        )
+        here = len(read) == 1 and column in ENUMS and column in self._file.schema.names
+        return column if here else ""
 
     def _of_codes(self, column: str, sql: str) -> pa.Array:
         """What an expression that reads one column comes to, for each of its codes."""

@@ -77,7 +77,10 @@ def _draw(ax: Axes, weeks: pd.DataFrame, lost: pd.DataFrame, labels: Mapping[str
         if name in bad:
             low, high = style.ends_of(line, "completeness_rate")
             told = zip(line["day"], line["completeness_rate"], low, high)
-            words = (f"Week of {d.day} {d:%b}: {r:.0%} ({a:.0%} to {b:.0%})" for d, r, a, b in told)
+            words = (
+                f"Week of {d.day} {d:%b}: {100 * r:.0f} % ({100 * a:.0f} to {100 * b:.0f})"
+                for d, r, a, b in told
+            )
             marks.hover(ax, line["day"], line["completeness_rate"], words)
             ends.append(f"{DASHES[place % len(DASHES)]}  {labels.get(str(name), name)}")
     for week in sorted({w for w in lost["since"] if w}):

@@ -189,10 +189,12 @@ def _details(of: Meanings) -> list[str]:
 
 def _course(row: pd.Series, when: str) -> str:
     """How a team's share moved, with all numbers."""
+    relative = 100 * (row["after_rate"] / row["before_rate"] - 1)
     return (
         f"Of {phrases.users(row['n_users'])} who began in {when} {100 * row['after_rate']:.1f} % "
         f"count for {row['team']}, of the {row['n_before']:,.0f} before them "
-        f"{100 * row['before_rate']:.1f} %: {phrases.points(row, 'change_rate')}."
+        f"{100 * row['before_rate']:.1f} %: {phrases.points(row, 'change_rate')}, that is "
+        f"{abs(relative):.0f} % {'more' if relative > 0 else 'fewer'}."
     )
 
 

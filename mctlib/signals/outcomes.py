@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ PEOPLE = {
     "revenue": People("revenue", "bring", "revenue"),
 }
 RETURNS = ("returns", "period", "in_period")
+OWN = ("outcome", "horizon")  # of one that is followed up in its own time
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def read_outcome(log: EventLog, outcome: Any, horizon: str, plan: Plan | None) -
     """
     if isinstance(outcome, Mapping) and "returns" in outcome:
         return _returns(log, outcome)
+    if isinstance(outcome, Mapping) and "outcome" in outcome:
+        _only(outcome, OWN)
+        return read_outcome(log, outcome["outcome"], outcome.get("horizon", horizon), plan)
     until = as_window(horizon, "horizon")
     name = str(outcome).removesuffix("_at")
     if isinstance(outcome, str) and name in PEOPLE and outcome not in log.event_names:
@@ -162,10 +166,7 @@ def known_of(log: EventLog, column: str) -> Known | None:
 
 def _returns(log: EventLog, asked: Mapping[str, Any]) -> Outcome:
     """Active again in one period after the start."""
-    for key in asked:
-        if key not in RETURNS:
-            near = nearest(str(key), RETURNS)
-            raise ParameterError(f'outcome: "{key}" is not one of {", ".join(RETURNS)}.{near}')
+    _only(asked, RETURNS)
     step = log.step(asked["returns"], "outcome")
     if missing := log.missing_events([step]):
         raise ParameterError(f"outcome: {missing[0]}")
@@ -176,3 +177,10 @@ def _returns(log: EventLog, asked: Mapping[str, Any]) -> Outcome:
     done = f"come back in {period_name(period, k)}"
     noun = f"users in {period_name(period, k)}"
     return Outcome(name, done, noun, (k + 1) * period, begin=k * period, step=step)
+
+
+def _only(asked: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in asked:
+        if key not in known:
+            near = nearest(str(key), known)
+            raise ParameterError(f'outcome: "{key}" is not one of {", ".join(known)}.{near}')

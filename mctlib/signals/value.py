@@ -120,7 +120,7 @@ def signal_value(
         The micro-conversions; None: those of the log's own plan.
     outcome : str, mapping, Step, or list of these
         renewed, upsold, churned, revenue of people; a later event; ``{"returns": event, "period":
-        "1w", "in_period": 4}``. Of several the first is the headline.
+        "1w", "in_period": 4}``; ``{"outcome": "upsold", "horizon": "90d"}``. The first is told.
     landmark : str or list of str, optional
         The first is the headline's. By default each has its own, the plan's ``within`` (else 7
         days), and 7, 14 and 30 days show whether the answer hangs on it.

@@ -250,7 +250,7 @@ class Batch:
         n = f"{count(report['n_events'], 'event')}, {report['n_violating']:,} of them violating"
         total = f"{n}; {count(report['n_violations'], 'violation')}"
         if self.n_not_tracked:
-            total += f"; {count(self.n_not_tracked, 'message')} that track no event"
+            total += f"; {count(self.n_not_tracked, 'message')} without an event"
         rows = table.rename(columns=heads).to_string(index=False).splitlines()
         return [*rows, "", *said, f"{total}."]
 

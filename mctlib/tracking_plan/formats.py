@@ -326,7 +326,10 @@ LIMITS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclu
 
 
 def _condition(key: str, wanted: Any) -> Content | None:
-    """A filter as the schema of properties that meet it; None where it compares moments."""
+    """A filter as the schema of properties that meet it; None where it compares moments.
+
+    Schemas know what texts contain; a log is text and finds a part in numbers and lists too.
+    """
     if not isinstance(wanted, Mapping):
         return _has(key, {"enum": _spellings(wanted)})
     found: list[Any] = []

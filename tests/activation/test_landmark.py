@@ -468,7 +468,7 @@ def test_more_events_than_one_walk_knows():
     assert "Only the 60 events that most users have are looked at; 2 are not." in result.caveats
     assert result.signals.empty and result.details[0].startswith(
         "No early micro-conversion in the first 3 days can be compared: "
-        "30 users and 2% must have had it"
+        "30 users and 2 % must have had it"
     )
     assert landmark.MOST_SIGNALS + 4 == 64  # start, activation, exit and one to spare
 

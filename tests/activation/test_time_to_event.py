@@ -509,7 +509,7 @@ def test_caveats_and_finding(channels):
     text = " ".join(result.caveats)
     assert "already activated: 1 with active before their first start" in text
     assert "no clock to start: 1 with active but without start" in text
-    assert "40 of 170 users (24%) started less than 20 days before 2026-07-01" in text
+    assert "40 of 170 users (24 %) started less than 20 days before 2026-07-01" in text
     assert "exit ends the clock unactivated" in text and "users still there" in text
     assert "the last day on which so many were: small cohorts (2) (6 days)." in text
     assert (
@@ -678,7 +678,7 @@ def test_activations_at_once_are_named(exact, monkeypatch):
         clocked([0] * 10 + [3] * 10, [1] * 20), **ASK | {"competing": None}, horizon="7d"
     )
     assert (
-        f"10 of 20 activations (50%) come {'at the very moment' if exact else 'within 1 minute'} "
+        f"10 of 20 activations (50 %) come {'at the very moment' if exact else 'within 1 minute'} "
         "of the start" in " ".join(result.caveats)
     )
     assert result.summary.loc[0, ["activated_rate", "rmst_days"]].tolist() == [1, 1.5]

@@ -235,6 +235,18 @@ def test_each_outcome_says_its_own_follow_up():
     ]
 
 
+def test_an_outcome_may_have_a_horizon_of_its_own():
+    """40 users win on day 40: within 45 days 30 of 40 against 10 of 60, within 30 nobody."""
+    rows = starts() + group("tip", range(40), 1.0) + group("won", range(10, 50), 40.0)
+    log = log_of(rows, unit="D")
+    result = signal_value(log, ["tip"], {"outcome": "won", "horizon": "45d"}, **ASK)
+    assert "won, to 45 days after it" in result.rule
+    assert row(result)["risk_ratio"] == pytest.approx((30 / 40) / (10 / 60), rel=1e-5)
+    assert not row(signal_value(log, ["tip"], "won", **ASK))["exposed_rate"] > 0
+    with pytest.raises(ParameterError, match='"horizons" is not one of outcome, horizon'):
+        signal_value(log, ["tip"], {"outcome": "won", "horizons": "45d"}, **ASK)
+
+
 def test_coming_back_in_a_period_is_an_outcome():
     """Week 4 is day 28 to before day 35; who came before it is at risk all the same."""
     rows = starts(200) + group("tip", range(80), 1.0) + group("won", range(50), 28.0)

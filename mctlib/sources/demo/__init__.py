@@ -32,6 +32,8 @@ definitions     Product, marketing and support mean different things by "activat
                 clicked e-mail, a contact to the help desk.
 attribution     Creators cause conversions late, one spells its UTM five ways, and one partner
                 touches many and causes nothing.
+accounts        Users of one employer act alike: an account's rate of interviews within 14 days lies
+                up to 10 points above or below its plan's.
 staff           Test accounts of the staff: one account of plan internal, never idle.
 stock           Users who signed up before the log begins, so that the active ones are steady.
 activation      Creator users are slower to their first interview; account deletion competes; recent

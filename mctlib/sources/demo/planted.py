@@ -48,6 +48,8 @@ def truth(users: int = stories.USERS, seed: int = 1) -> dict[str, Any]:
             meet its definition: met_rate, of all; before_rate and mailed_rate, of who signed up
             before the e-mails of `adoption` became more, and before they were mended. Clicks are as
             expected, all else is counted.
+        accounts : n_accounts and n_users, accounts of several users and these; half_range, of an
+            account's own shift of the 14-day interview rate.
         staff : n_users, n_interviews.
         stock : n_users there before the log begins; active_days, of sign-up before it, at most.
         attribution : n_conversions, n_caused, dilution_rate (share that nobody caused), p90_days
@@ -86,6 +88,7 @@ def truth(users: int = stories.USERS, seed: int = 1) -> dict[str, Any]:
         "year": stories.YEAR | _year(candidates),
         "renewal": dict(stories.RENEWAL),
         "definitions": _definitions(candidates),
+        "accounts": _accounts(u),
         "staff": stories.STAFF | {"n_users": len(staff), "n_interviews": n_tests},
         "attribution": _attribution(world, u),
     }
@@ -94,6 +97,13 @@ def truth(users: int = stories.USERS, seed: int = 1) -> dict[str, Any]:
         "activation": pd.DataFrame(list(_activation(candidates))),
         "funnel": pd.DataFrame(list(_funnel(candidates))),
     }
+
+
+def _accounts(u: pd.DataFrame) -> dict[str, Any]:
+    sizes = u.account.value_counts()
+    several = sizes[sizes > 1]
+    counts = {"n_accounts": len(several), "n_users": int(several.sum())}
+    return counts | {"half_range": stories.ACCOUNT_HALF_RANGE}
 
 
 def _year(candidates: pd.DataFrame) -> dict[str, int]:

@@ -256,6 +256,7 @@ TOLD = {
     "year": "analyst",
     "renewal": "analyst",
     "definitions": "analyst",
+    "accounts": "analyst",
     "attribution": "analyst",
 }
 TIMELINE = _table(f"""

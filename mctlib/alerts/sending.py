@@ -89,7 +89,8 @@ def look_today(
     if week > pd.Timestamp(last, unit="us").normalize():  # the log's week ends on this very day
         week -= pd.Timedelta("7D")
     new = found.alerts[found.alerts["news"] & found.alerts["kind"].isin(["fall", "rise"])]
-    weekly = weekly_scorecard(log, **asked).alerts
+    is_asked = len(new) or any(acts.held().glob(f"{log.name}.*.json"))
+    weekly = weekly_scorecard(log, **asked).alerts if is_asked else found.alerts
     known = _known(weekly, week)
     new = new[[key not in known for key in zip(new["metric"], new["kind"])]]
     names = [f"{name[:-10]}{week:%Y-%m-%d}" for name in new["alert_id"]]

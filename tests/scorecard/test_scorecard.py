@@ -29,6 +29,7 @@ from tests.scorecard.conftest import (
     timeline,
 )
 from tests.support.logs import log_of
+from tests.support.project import ROOT
 
 BOOKED = f"booked-fall-{LAST}"
 
@@ -550,6 +551,9 @@ def test_six_weeks_and_months_stand_in_the_row_of_each_number(fallen):
     assert course.months == pytest.approx(months), "January to May"
     first, last = (f"{100 * own['value'].iloc[at]:.1f}\u00a0%" for at in (-6, -1))
     assert str(course) == f"{first} to {last}", "what a CSV and a screen reader get"
+    style = (ROOT / "mctlib/runner/templates/style.css.j2").read_text()
+    owner = f".sight table:has(svg) .col{list(found.board).index('owner')} {{ grid-area: 1 / 3;"
+    assert owner in style, "a phone's card has it beside the name"
 
 
 def test_of_fewer_than_ten_users_the_board_tells_nothing():

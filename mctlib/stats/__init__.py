@@ -44,6 +44,7 @@ from mctlib.stats.standardisation import (
 from mctlib.stats.student import FloatArray, Z, t_interval, t_point, t_pvalue
 from mctlib.stats.survival import (
     MIN_WAITING,
+    Curve,
     at_time,
     cloglog_interval,
     incidence,

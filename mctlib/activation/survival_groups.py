@@ -60,9 +60,8 @@ class Cells:
 
         And the sum of its squares over users without an account.
         """
-        has = self.account >= 0
-        sums = np.bincount(self.account[has], (self.n * effect)[has], minlength=n_accounts)
-        return sums, float((self.n * effect**2)[~has].sum())
+        sums = np.bincount(self.account + 1, self.n * effect, minlength=n_accounts + 1)
+        return sums[1:], float((self.n * effect**2)[self.account < 0].sum())
 
 
 @dataclass(frozen=True)
@@ -151,10 +150,14 @@ class Group:
         # a row's users at risk came into view before it: those of this day stand in the next row
         return float(self.steps["time"][enough[0] - 1]) if enough[0] else 0.0
 
+    @cached_property
+    def _influence(self) -> stats.Influence:
+        return stats.Influence(self.steps)
+
     def effects(self, weight: np.ndarray) -> tuple[np.ndarray, float]:
         """By account: what its users add to the sum of weight x newly activated share."""
         assert self.cells is not None
-        at = stats.influence(self.steps, weight)
+        at = self._influence(weight)
         entered = np.append(at[2], 0.0)[self.cells.entry]
         effect = at[self.cells.kind, self.cells.row] - entered
         return self.cells.by_account(effect, self.n_accounts)

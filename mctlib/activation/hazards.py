@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numba import njit
 
 from mctlib import stats
@@ -131,7 +130,7 @@ def drift_pvalues(moments: Moments, past: np.ndarray) -> np.ndarray:
 
 
 def compare_hazards(
-    pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], groups: Pairs = ()
+    pairs: Sequence[tuple[stats.Curve, stats.Curve]], groups: Pairs = ()
 ) -> dict[str, float]:
     """Two step curves compared, one pair a stratum: hazard_ratio + ci, logrank_pvalue, ph_pvalue.
 
@@ -183,7 +182,7 @@ def logrank(groups: Sequence[Group]) -> LogRank:
     return _Clusters(sets, times, [groups] if by_account else []).test()
 
 
-def _risk_sets(strata: Sequence[Sequence[pd.DataFrame]]) -> tuple[RiskSets, list[np.ndarray]]:
+def _risk_sets(strata: Sequence[Sequence[stats.Curve]]) -> tuple[RiskSets, list[np.ndarray]]:
     """Risk sets of the step curves of each stratum, and the times of events in each."""
     happened = [[_happened(steps) for steps in curves] for curves in strata]
     times = [np.unique(np.concatenate([time for time, _ in each])) for each in happened]
@@ -200,9 +199,9 @@ def _risk_sets(strata: Sequence[Sequence[pd.DataFrame]]) -> tuple[RiskSets, list
     return RiskSets(risk.astype(float), events.astype(float), x), times
 
 
-def _happened(steps: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _happened(steps: stats.Curve) -> tuple[np.ndarray, np.ndarray]:
     """The times of a step curve's events, and how many there are."""
-    time, n = (steps[column].to_numpy() for column in ("time", "n_event"))
+    time, n = (np.asarray(steps[column]) for column in ("time", "n_event"))
     return time[n > 0], n[n > 0]
 
 

@@ -178,7 +178,6 @@ def landmark_activation(
         unit=resolution(10 * window, log.small),
         landmarks=tuple(landmarks),
         roles=tuple(roles),
-        n_signals=len(signals),
         labels={"segment": by} | ({"account": log.accounts} if log.accounts else {}),
     )
     events = [*roles.values(), *signals]
@@ -207,33 +206,32 @@ def _judge(
     """The answer from the counts of all signals."""
     (ended, n_accounts), ever = number_accounts(counts["ended"]), counts["ever"]
     first = ended[ended["landmark"] == 0]
-    waiting = first.groupby(["signal", "exposed"])["n_users"].sum().unstack(fill_value=0)
-    waiting = waiting.reindex(index=range(len(signals)), columns=[0, 1], fill_value=0)
-    n_waiting = int(waiting.iloc[0].sum())
+    n_waiting = int(first["n_users"].sum())
     if not n_waiting:
         when = f"{phrases.window(early.landmark)} after {early.roles['start']}"
         return _answer([], early, f"nobody is still waiting and in view {when}")
-    enough = waiting.min(axis=1) >= max(stats.MIN_USERS, stats.MIN_SHARE * n_waiting)
+    n_exposed = np.array([first.loc[_had(first, k), "n_users"].sum() for k in range(len(signals))])
+    least = max(stats.MIN_USERS, stats.MIN_SHARE * n_waiting)
+    enough = np.flatnonzero(np.minimum(n_exposed, n_waiting - n_exposed) >= least)
     rows, strata = [], set()
     for at, us in enumerate(landmarks):
-        for k in np.flatnonzero(enough).tolist():
-            mine = ended[(ended["landmark"] == at) & (ended["signal"] == k)]
-            row, used = _compare(mine, Clock(early.horizon - us, unit, n_accounts))
+        mine = ended[ended["landmark"] == at]
+        parts = [part for _, part in mine.groupby("segment")]
+        for k in enough.tolist():
+            row, used = _compare(mine, parts, k, Clock(early.horizon - us, unit, n_accounts))
             name = {"landmark_days": us / DAY_US, "signal": signals[k]}
-            rows.append(name | row | _naive(ever[ever["signal"] == k]))
+            rows.append(name | row | _naive(ever, k))
             strata.add(used)
     early = replace(
         early,
         n_waiting=n_waiting,
-        n_started=int(ever.loc[ever["signal"] == 0, "n_users"].sum()),
+        n_started=int(ever["n_users"].sum()),
         strata=min(strata, default=(0, 0)),
     )
-    why = ""
-    if n_accounts:
-        one = first[first["signal"] == 0]
-        if count_accounts(one["account"].to_numpy(), one["n_users"].to_numpy()) < MIN_CLUSTERS:
-            why = f"fewer than {MIN_CLUSTERS} accounts are too few for an interval or a test"
-            early = replace(early, too_few=f"{why[0].upper()}{why[1:]}.")
+    why, users = "", first["n_users"].to_numpy()
+    if n_accounts and count_accounts(first["account"].to_numpy(), users) < MIN_CLUSTERS:
+        why = f"fewer than {MIN_CLUSTERS} accounts are too few for an interval or a test"
+        early = replace(early, too_few=f"{why[0].upper()}{why[1:]}.")
     return _answer(rows, early, why)
 
 
@@ -263,40 +261,35 @@ def count_landmarks(
     unit: int,
     landmarks: Sequence[int],
     roles: Sequence[str],
-    n_signals: int,
     labels: Mapping[str, Sequence[str]],
 ) -> dict[str, pd.DataFrame]:
     """Kernel: how long clocks ran on after a landmark (ended), and all who started (ever).
 
-    Ended by the ``labels``, landmark and signal (places), exposed (0, 1), outcome and units after
-    the landmark. Ever by signal, exposed (ever since the start) and outcome. Bits: the roles, then
-    the signals.
+    Ended by the ``labels``, landmark (place), had (a bit a signal), outcome and units after the
+    landmark. Ever by had (ever since the start) and outcome. Bits: the roles, then the signals.
     """
     c = clocks(j, roles, horizon)
     runs = c.outcome < len(ENDINGS)
     start, outcome, ran = (a[runs] for a in (c.row, c.outcome, c.ran))
-    tables: dict[str, list[pd.DataFrame]] = {"ended": [], "ever": []}
-    for at, until in enumerate((*landmarks, FOREVER)):
-        seen = seen_until(*rows_of(j), start, until)
+    walked, words = rows_of(j), np.asarray(OUTCOMES, object)
+    ended = []
+    for at, until in enumerate(landmarks):
         rest = ran > until
-        for k in range(n_signals):
-            exposed = (seen >> np.uint64(len(roles) + k) & np.uint64(1)).astype(np.int64)
-            if until == FOREVER:
-                found = count_users(j, start, {}, exposed=exposed, outcome=outcome)
-                tables["ever"].append(found.assign(signal=k))
-                continue
-            found = count_users(
-                j,
-                start[rest],
-                labels,
-                exposed=exposed[rest],
-                units=(ran[rest] - until) // unit,
-                outcome=outcome[rest],
-            )
-            tables["ended"].append(found.assign(landmark=at, signal=k))
-    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    words = np.asarray(OUTCOMES, object)
-    return {name: t.assign(outcome=words[t["outcome"]]) for name, t in whole.items()}
+        found = count_users(
+            j,
+            start[rest],
+            labels,
+            had=seen_until(*walked, start[rest], until) >> np.uint64(len(roles)),
+            units=(ran[rest] - until) // unit,
+            outcome=outcome[rest],
+        )
+        ended.append(found.assign(landmark=at))
+    had = seen_until(*walked, start, FOREVER) >> np.uint64(len(roles))
+    tables = {
+        "ended": pd.concat(ended, ignore_index=True),
+        "ever": count_users(j, start, {}, had=had, outcome=outcome),
+    }
+    return {name: t.assign(outcome=words[t["outcome"]]) for name, t in tables.items()}
 
 
 def _signals(log: EventLog, roles: Mapping[str, Step]) -> tuple[list[Step], int]:
@@ -307,13 +300,13 @@ def _signals(log: EventLog, roles: Mapping[str, Step]) -> tuple[list[Step], int]
     return [log.step(name) for name in names[:MOST_SIGNALS]], max(len(names) - MOST_SIGNALS, 0)
 
 
-def _compare(ended: pd.DataFrame, clock: Clock) -> tuple[dict[str, float], tuple[int, int]]:
+def _compare(
+    ended: pd.DataFrame, parts: Sequence[pd.DataFrame], signal: int, clock: Clock
+) -> tuple[dict[str, float], tuple[int, int]]:
     """One signal at one landmark: its row, and how many of how many strata it stands on."""
-    crude = _sides(ended, clock)
+    crude = _sides(ended, signal, clock)
     row: dict[str, float] = {"n_exposed": crude[0].n_users, "n_unexposed": crude[1].n_users}
-    strata = [crude]
-    if ended["segment"].nunique() > 1:
-        strata = [_sides(part, clock) for _, part in ended.groupby("segment")]
+    strata = [_sides(part, signal, clock) for part in parts] if len(parts) > 1 else [crude]
     last = min(_supported(strata), *(g.last for g in crude))
     if not last > 0 or not any(g.n["activated"] for g in crude):
         return row, (0, len(strata))
@@ -355,18 +348,25 @@ def _supported(strata: Sequence[tuple[Group, Group]]) -> float:
     return float(until[order][np.argmax(kept)]) if known.any() else -1.0
 
 
-def _sides(ended: pd.DataFrame, clock: Clock) -> tuple[Group, Group]:
+def _sides(ended: pd.DataFrame, signal: int, clock: Clock) -> tuple[Group, Group]:
     """Users with the signal and users without it."""
-    with_it, without = (Group.of("", ended[ended["exposed"] == side], clock) for side in (1, 0))
-    return with_it, without
+    had = _had(ended, signal)
+    return Group.of("", ended[had], clock), Group.of("", ended[~had], clock)
 
 
-def _naive(ever: pd.DataFrame) -> dict[str, float]:
+def _had(counts: pd.DataFrame, signal: int) -> np.ndarray:
+    """Which rows are of users who had the signal."""
+    return (counts["had"].to_numpy() >> np.uint64(signal) & np.uint64(1)).astype(bool)
+
+
+def _naive(ever: pd.DataFrame, signal: int) -> dict[str, float]:
     """Share activated of who ever did it minus that of who never did, among all who started."""
-    n = ever.groupby("exposed")["n_users"].sum().reindex([0, 1], fill_value=0)
-    activated = ever[ever["outcome"] == "activated"]
-    hit = activated.groupby("exposed")["n_users"].sum().reindex([0, 1], fill_value=0)
+    had = _had(ever, signal)
+    n, hit = (
+        np.array([users[had].sum(), users[~had].sum()])
+        for users in (ever["n_users"], ever["n_users"] * (ever["outcome"] == "activated"))
+    )
     if not n.min():
         return {}
-    ends = stats.newcombe(hit[1], n[1], hit[0], n[0])
-    return interval_columns("naive_effect_rate", hit[1] / n[1] - hit[0] / n[0], *ends)
+    ends = stats.newcombe(hit[0], n[0], hit[1], n[1])
+    return interval_columns("naive_effect_rate", hit[0] / n[0] - hit[1] / n[1], *ends)

@@ -60,9 +60,8 @@ class Cells:
 
         And the sum of its squares over users without an account.
         """
-        has = self.account >= 0
-        sums = np.bincount(self.account[has], (self.n * effect)[has], minlength=n_accounts)
-        return sums, float((self.n * effect**2)[~has].sum())
+        sums = np.bincount(self.account + 1, self.n * effect, minlength=n_accounts + 1)
+        return sums[1:], float((self.n * effect**2)[self.account < 0].sum())
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ class Group:
     """
 
     label: str
-    n: pd.Series  # by ending
+    n: dict[str, int]  # by ending
     n_at_once: int
     n_immature: int
-    steps: pd.DataFrame  # `stats.incidence`, time in days
+    steps: dict[str, np.ndarray]  # `stats.incidence_arrays`, time in days
     last: float  # see `stats.supported_until`; NaN: too few users
     cells: Cells | None = None
     n_accounts: int = 0
-    design_effect: float = np.nan  # of the share activated by the last day; see `by_account`
+    design_effect: float = np.nan  # of the share activated by the last day; see `with_band`
 
     @classmethod
     def of(cls, label: str, ended: pd.DataFrame, clock: Clock) -> Group:
@@ -93,7 +92,7 @@ class Group:
         steps = _curve(ended, clock, n * hit, n * out)
         cells = None
         if clock.n_accounts:
-            time = steps["time"].to_numpy()
+            time = steps["time"]
             late = _entry(ended)
             cells = Cells(
                 np.searchsorted(time, clock.days(units)),
@@ -104,7 +103,7 @@ class Group:
             )
         return cls(
             label,
-            pd.Series({end: int(n[some].sum()) for end, some in ends.items()}),
+            {end: int(n[some].sum()) for end, some in ends.items()},
             int(n[hit & (units == 0)].sum()),
             int(ended["n_immature"].sum()) if "n_immature" in ended else 0,
             steps,
@@ -113,39 +112,34 @@ class Group:
             clock.n_accounts,
         )
 
-    def by_account(self) -> Group:
-        """With the whole curve's errors summed by account.
+    def with_band(self) -> Group:
+        """With the whole curve's interval, its errors summed by account.
 
         They are exact at GRID rows (or at all there are); between these the ratio to the error of
         independent users is interpolated.
         """
-        se = self.steps["rate_se"].to_numpy()
+        day, rate, se = (self.steps[column] for column in ("time", "rate", "rate_se"))
         at = np.flatnonzero(se > 0)
         if self.cells is None or not len(at) or not self.last >= 0:
-            return self
-        day = self.steps["time"].to_numpy()
+            low, high = stats.cloglog_interval(rate, se)
+            return replace(self, steps=self.steps | {"rate_ci_lower": low, "rate_ci_upper": high})
         if len(at) > GRID:
             printed = np.searchsorted(day, np.linspace(0, self.last, GRID + 1), side="right") - 1
             at = np.intersect1d(at, np.r_[printed, at[[0, -1]]])
         ratio = np.array([self.standard_error(self.until(day[row])) for row in at]) / se[at]
         last = max(int(np.searchsorted(day, self.last, side="right")) - 1, 0)
         se = se * np.interp(np.arange(len(se)), at, ratio)
-        low, high = stats.cloglog_interval(self.steps["rate"].to_numpy(), se, critical([self]))
+        low, high = stats.cloglog_interval(rate, se, critical([self]))
         return replace(
             self,
-            steps=self.steps.assign(rate_se=se, rate_ci_lower=low, rate_ci_upper=high),
+            steps=self.steps | {"rate_se": se, "rate_ci_lower": low, "rate_ci_upper": high},
             design_effect=float(np.interp(last, at, ratio) ** 2),
         )
 
     @cached_property
-    def curve(self) -> dict[str, np.ndarray]:
-        """The steps as arrays: what is asked many times is asked of these."""
-        return {str(name): column.to_numpy() for name, column in self.steps.items()}
-
-    @cached_property
     def n_users(self) -> int:
         """Users whose clocks are counted."""
-        return int(self.n.sum())
+        return sum(self.n.values())
 
     @property
     def thin_until(self) -> float:
@@ -154,12 +148,16 @@ class Group:
         if not len(enough):
             return self.last
         # a row's users at risk came into view before it: those of this day stand in the next row
-        return float(self.steps["time"].iloc[enough[0] - 1]) if enough[0] else 0.0
+        return float(self.steps["time"][enough[0] - 1]) if enough[0] else 0.0
+
+    @cached_property
+    def _influence(self) -> stats.Influence:
+        return stats.Influence(self.steps)
 
     def effects(self, weight: np.ndarray) -> tuple[np.ndarray, float]:
         """By account: what its users add to the sum of weight x newly activated share."""
         assert self.cells is not None
-        at = stats.influence(self.curve, weight)
+        at = self._influence(weight)
         entered = np.append(at[2], 0.0)[self.cells.entry]
         effect = at[self.cells.kind, self.cells.row] - entered
         return self.cells.by_account(effect, self.n_accounts)
@@ -171,19 +169,19 @@ class Group:
 
     def weight(self, day: float) -> np.ndarray:
         """Days that an activation in each row takes from the wait until ``day``."""
-        return np.maximum(day - self.curve["time"], 0.0)
+        return np.maximum(day - self.steps["time"], 0.0)
 
     def until(self, day: float) -> np.ndarray:
         """1 for each row up to ``day``."""
-        return np.asarray(self.curve["time"] <= day, float)
+        return np.asarray(self.steps["time"] <= day, float)
 
     def share(self, day: float) -> tuple[float, float]:
         """Share activated by ``day`` and its standard error."""
         if self.cells is None:
-            se = stats.at_time(self.curve, day, "rate_se")
+            se = stats.at_time(self.steps, day, "rate_se")
         else:
             se = self.standard_error(self.until(day))
-        return stats.at_time(self.curve, day), se
+        return stats.at_time(self.steps, day), se
 
     def rate(self, day: float) -> tuple[float, float, float]:
         """Share activated by ``day`` and its interval: log-log, of nobody or everybody Wilson's."""
@@ -199,14 +197,14 @@ class Group:
         """Mean days not activated until ``day`` and its standard error."""
         if np.isnan(day):
             return np.nan, np.nan
-        mean, se = stats.restricted_mean(self.curve, day)
+        mean, se = stats.restricted_mean(self.steps, day)
         return mean, se if self.cells is None else self.standard_error(self.weight(day))
 
     def rare(self, day: float) -> Rare:
         """What an interval must know of an outcome by ``day`` that few or nearly all have."""
-        time = self.curve["time"]
-        lost = self.curve["n_censored"][time < day].sum()
-        hits = self.curve["n_event"][time <= day].sum()
+        time = self.steps["time"]
+        lost = self.steps["n_censored"][time < day].sum()
+        hits = self.steps["n_event"][time <= day].sum()
         alike = self.n_users - lost
         if self.cells is not None:
             alike *= self.n_users / self.cells.n_squared
@@ -228,12 +226,13 @@ class Group:
             return {"plateau": "too few to say"} | unknown | none
         third = self.last / 3
         begin = self.last - third
-        past = self.steps[(self.steps["time"] <= self.last) & (self.steps["n_at_risk"] > 0)]
-        leaving = past["n_event"] + past["n_competing"]
-        waiting = (1 - leaving / past["n_at_risk"]).prod()  # share neither activated nor gone
-        hits = past.loc[past["time"] > begin, "n_event"].sum()
-        edges = np.clip(np.r_[begin, self.steps["time"], self.last], begin, self.last)
-        days_waited = (np.diff(edges) * np.r_[self.steps["n_at_risk"], 0.0]).sum()
+        columns = ("time", "n_at_risk", "n_event", "n_competing")
+        time, n, hit, out = (self.steps[column] for column in columns)
+        past = (time <= self.last) & (n > 0)
+        waiting = (1 - (hit + out)[past] / n[past]).prod()  # share neither activated nor gone
+        hits = hit[past & (time > begin)].sum()
+        edges = np.clip(np.r_[begin, time, self.last], begin, self.last)
+        days_waited = (np.diff(edges) * np.r_[n, 0.0]).sum()
         least = chdtri(2 * hits, 0.975) / 2 if hits else 0.0
         limits = np.array([hits, least, chdtri(2 * hits + 2, 0.025) / 2])
         further = waiting * np.array([0.0, 0.0, 1.0])
@@ -289,13 +288,15 @@ def _entry(counts: pd.DataFrame) -> np.ndarray:
     return np.asarray(counts["entry"]) if "entry" in counts else np.zeros(len(counts), np.int64)
 
 
-def _curve(counts: pd.DataFrame, clock: Clock, hit: np.ndarray, out: np.ndarray) -> pd.DataFrame:
+def _curve(
+    counts: pd.DataFrame, clock: Clock, hit: np.ndarray, out: np.ndarray
+) -> dict[str, np.ndarray]:
     """Step curve of counts by units, of which ``hit`` activate and ``out`` leave at the end."""
     entry = _entry(counts)
     late = entry > 0
     none = np.zeros(late.sum())
     n = counts["n_users"].to_numpy()
-    return stats.incidence(
+    return stats.incidence_arrays(
         clock.days(np.r_[counts["units"], entry[late]]),
         np.r_[hit, none],
         np.r_[n - hit - out, none],
@@ -315,9 +316,9 @@ def number_accounts(counts: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     return counts.assign(account=code), len(names)
 
 
-def at_risk(steps: pd.DataFrame, days: np.ndarray) -> np.ndarray:
+def at_risk(steps: stats.Curve, days: np.ndarray) -> np.ndarray:
     """Users in view whose clock runs for at least ``days``."""
-    row = np.searchsorted(steps["time"].to_numpy(), days)
+    row = np.searchsorted(np.asarray(steps["time"]), days)
     return np.asarray(np.r_[steps["n_at_risk"], 0][row], int)
 
 

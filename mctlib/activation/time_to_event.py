@@ -271,7 +271,7 @@ def _covariates(labels: dict[str, list[str]]) -> dict[str, str]:
 
 def _groups(ended: pd.DataFrame, clock: Clock) -> dict[str, Group]:
     """The segments by label, the largest first."""
-    groups = [Group.of(label, part, clock).by_account() for label, part in ended.groupby("segment")]
+    groups = [Group.of(label, part, clock).with_band() for label, part in ended.groupby("segment")]
     return {g.label: g for g in sorted(groups, key=lambda g: (-g.n_users, g.label))}
 
 
@@ -298,7 +298,8 @@ def _summary(group: Group) -> dict[str, Any]:
     low, high = mean - z * se, mean + z * se
     if se == 0 and group.last > 0:
         low, high = bounds(mean, se, group.rare(group.last), z, group.last)
-    seen = group.steps[group.steps["time"] <= group.last]
+    past = group.steps["time"] <= group.last
+    seen = {column: values[past] for column, values in group.steps.items()}
     bands = "rate", "rate_ci_upper", "rate_ci_lower"  # the upper one gets there first
     row = {
         "segment": group.label,
@@ -314,7 +315,7 @@ def _summary(group: Group) -> dict[str, Any]:
 
 def _printed(group: Group, horizon: int) -> pd.DataFrame:
     """Rows of the curve, as far as it may be read."""
-    time = group.steps["time"].to_numpy()
+    time = group.steps["time"]
     exact = time[time <= group.last]
     grid = np.arange(GRID + 1) * (horizon / GRID) / DAY_US
     days = np.unique(np.r_[grid, group.last, exact if len(exact) <= GRID else []])

@@ -98,12 +98,13 @@ def codes_of(column: pa.ChunkedArray) -> tuple[Array, list[str]]:
         # in a dictionary have no text
         column = (column if len(column) else column.cast(pa.string())).dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
-    texts = encoded.dictionary.cast(pa.string()).to_pylist()
-    names = [*(text or MISSING for text in texts), MISSING]
-    place = encoded.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
-    present = np.flatnonzero(np.bincount(place, minlength=len(names)))
-    labels = sorted({names[i] for i in present})
+    words = encoded.dictionary.cast(pa.string()).dictionary_encode()  # values may read alike
+    names = [*(text or MISSING for text in words.dictionary.to_pylist()), MISSING]
+    none = len(names) - 1
+    name = np.append(words.indices.fill_null(none), none)  # of each value, and of an empty one
+    place = encoded.indices.fill_null(len(name) - 1).to_numpy(zero_copy_only=False)
+    present = np.bincount(place, minlength=len(name)) > 0
+    labels = sorted({names[i] for i in np.unique(name[present])})
     code_of_label = {label: code for code, label in enumerate(labels)}
-    codes = np.zeros(len(names), np.int64)
-    codes[present] = [code_of_label[names[i]] for i in present]
-    return codes[place], labels
+    codes = np.array([code_of_label.get(text, 0) for text in names], np.int64)
+    return codes[name][place], labels

@@ -44,11 +44,12 @@ from mctlib.stats.standardisation import (
 from mctlib.stats.student import FloatArray, Z, t_interval, t_point, t_pvalue
 from mctlib.stats.survival import (
     MIN_WAITING,
+    Curve,
+    Influence,
     at_time,
     cloglog_interval,
     incidence,
     incidence_arrays,
-    influence,
     quantile,
     restricted_mean,
     supported_until,

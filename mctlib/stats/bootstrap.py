@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,11 +36,16 @@ def bucket_draws(
     of many cells find room.
     """
     by_bucket = np.asarray(by_bucket, float)
-    n = len(by_bucket)
-    weight = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).astype(float)
     n_blocks = max(-(-draws * by_bucket[0].size // BLOCK), 1)
-    blocks = np.array_split(weight, n_blocks)
+    blocks = np.array_split(_times_drawn(len(by_bucket), seed, draws), n_blocks)
     return np.concatenate([statistic(np.tensordot(block, by_bucket, axes=1)) for block in blocks])
+
+
+@lru_cache(maxsize=2)  # one answer draws the same buckets again and again
+def _times_drawn(n: int, seed: int, draws: int) -> FloatArray:
+    """How often each of ``n`` buckets is drawn, a row a draw."""
+    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    return times.astype(float)
 
 
 def pseudo_values(

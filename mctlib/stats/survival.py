@@ -89,27 +89,33 @@ def incidence_arrays(
     }
 
 
-def influence(curve: Curve, weight: FloatArray) -> FloatArray:
+class Influence:
     """What one user changes in sum(weight x rise of rate) of a curve from `incidence`.
 
     The derivative by the user's own weight (infinitesimal jackknife): summed within clusters and
     squared it gives cluster-robust variances, as R's survfit(..., cluster =) does. Weights (a row
     each) of ones up to t give the rate at t; max(tau - time, 0) the days that the event takes from
-    tau. Returned are three lines: for a user who leaves at the row by the event, by a competing
+    tau. Answered are three lines: for a user who leaves at the row by the event, by a competing
     exit, or otherwise. One who came into view after row e has the third line's value at e less.
     """
-    n, d, c = (np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing"))
-    n, both = np.where(n > 0, n, 1.0), d + c
-    before = np.concatenate([[1.0], np.cumprod(1 - both / n)[:-1]])
-    rise = weight * before * d / n
-    # what leaving takes from the share still waiting, relative to it; and what staying gives it
-    gone = np.divide(1.0, n - both, out=np.zeros_like(n), where=n > both)
-    stayed = np.cumsum(both / n * gone)
-    rest = rise.sum() - np.cumsum(rise)
-    stay = (
-        np.cumsum(np.concatenate([[0.0], stayed[:-1]]) * rise) - np.cumsum(rise / n) + stayed * rest
-    )
-    return np.vstack([stay + weight * before / n - gone * rest, stay - gone * rest, stay])
+
+    def __init__(self, curve: Curve) -> None:
+        n, d, c = (np.asarray(curve[k], float) for k in ("n_at_risk", "n_event", "n_competing"))
+        n, both = np.where(n > 0, n, 1.0), d + c
+        self._own = np.concatenate([[1.0], np.cumprod(1 - both / n)[:-1]]) / n
+        self._rise = self._own * d
+        # what leaving takes from the share still waiting, relative to it; what staying gives it
+        self._gone = np.divide(1.0, n - both, out=np.zeros_like(n), where=n > both)
+        self._stayed = np.cumsum(both / n * self._gone)
+        self._stayed_before = np.concatenate([[0.0], self._stayed[:-1]]) - 1 / n
+
+    def __call__(self, weight: FloatArray) -> FloatArray:
+        """The three lines for one weight a row."""
+        rise = weight * self._rise
+        rest = rise.sum() - np.cumsum(rise)
+        stay = np.cumsum(self._stayed_before * rise) + self._stayed * rest
+        gone = stay - self._gone * rest
+        return np.vstack([gone + weight * self._own, gone, stay])
 
 
 def cloglog_interval(

@@ -233,7 +233,7 @@ def test_with_every_user_in_an_account_of_his_own_nothing_changes_but_the_t():
     )
     for account in (np.arange(400), np.full(400, -1)):
         cells = counts.assign(account=account)
-        own = Group.of("x", cells, Clock(30 * DAY, DAY, 400)).by_account()
+        own = Group.of("x", cells, Clock(30 * DAY, DAY, 400)).with_band()
         plain = Group.of("x", counts, Clock(30 * DAY, DAY))
         np.testing.assert_allclose(own.steps["rate_se"], plain.steps["rate_se"], rtol=1e-9)
         assert own.mean(25) == pytest.approx(

@@ -193,7 +193,7 @@ def lung_group(lung, mine, width=1, event="status", n_accounts=40):
         }
     )
     clock = Clock(1500 * DAY, DAY, n_accounts)
-    return Group.of("x", counts, clock).by_account()
+    return Group.of("x", counts, clock).with_band()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mctlib.contract import BETWEEN, DataError
-from mctlib.groups import MIN_USERS, PARTS, TINY, Groups, of_small_alone
+from mctlib.groups import MIN_USERS, PARTS, TINY, Groups, given_back
 
 TOTALS = ("all", "total", "everyone", "(all)")
 # Columns that say how many users a row is about, where others stand before them.
@@ -311,12 +311,10 @@ class Page:
             table[row, place[total]] -= 1
         n = np.array([numbers[i].n for i in order[n_large:n_hidden]])
         groups = np.unique(table[:, n_large:n_hidden] > 0, axis=0).astype(float)
-        for told in of_small_alone(table, n_large, n_hidden, groups):
-            group = told[n_large:n_hidden]
-            counted = np.abs(group) > TINY
-            if np.abs(group[counted] - 1).max() < TINY and n[counted].sum() < min_users:
-                return {order[k] for k in np.flatnonzero(np.abs(told) > TINY) if k >= n_hidden}
-        return None
+        told = given_back(table, n_large, n, groups, min_users)
+        if told is None:
+            return None
+        return {order[k] for k in np.flatnonzero(np.abs(told) > TINY) if k >= n_hidden}
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

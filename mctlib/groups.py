@@ -119,8 +119,8 @@ def given_back(
     sizes: NDArray[np.float64],
     groups: Sequence[NDArray[np.float64]] = (),
     min_users: int = MIN_USERS,
-) -> NDArray[np.float64] | None:
-    """A sum of the numbers that is of 1 to ``min_users`` - 1 users, and follows; None where none.
+) -> Iterator[NDArray[np.float64]]:
+    """Sums of the numbers that are of 1 to ``min_users`` - 1 users, and follow.
 
     ``table``: what is known, how often each number is counted in it (and told ones after them) ·
     ``n_large``: numbers that stand first, each large enough by itself · ``sizes``: of the small
@@ -132,8 +132,7 @@ def given_back(
         counted = np.abs(group) > TINY
         alike = counted.any() and np.abs(group[counted] - 1).max() < TINY
         if alike and sizes[counted].sum() < min_users:
-            return known
-    return None
+            yield known
 
 
 def _of_small_alone(

@@ -58,7 +58,7 @@ class Told:
         there = [int(c) for c in np.argsort(-self.sizes, kind="stable") if self.sizes[c]]
         n_large = int((self.sizes >= MIN_USERS).sum())
         rows = np.array([*self._known, row.astype(float)])[:, there]
-        safe = given_back(rows, n_large, self.sizes[there[n_large:]]) is None
+        safe = not any(True for _ in given_back(rows, n_large, self.sizes[there[n_large:]]))
         if safe:
             self._known.append(row.astype(float))
         return safe

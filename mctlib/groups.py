@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -114,28 +114,32 @@ def _to_the_next(table: pd.DataFrame) -> dict[str, str]:
 
 
 def given_back(
-    known: NDArray[np.float64],
-    sets: NDArray[np.float64],
+    table: NDArray[np.float64],
+    n_large: int,
     sizes: NDArray[np.float64],
+    groups: Sequence[NDArray[np.float64]] = (),
     min_users: int = MIN_USERS,
-) -> NDArray[np.bool_]:
-    """Which of the sets are of 1 to ``min_users`` - 1 users and follow from what is known.
+) -> Iterator[NDArray[np.float64]]:
+    """Sums of the numbers that are of 1 to ``min_users`` - 1 users, and follow.
 
-    A number follows where its row is a sum of multiples of the known rows. ``known``, ``sets``: how
-    often each group is counted in a number (rows, groups) · ``sizes``: users of the groups.
+    ``table``: what is known, how often each number is counted in it (and told ones after them) ·
+    ``n_large``: numbers that stand first, each large enough by itself · ``sizes``: of the small
+    ones that follow · ``groups``: some of these, of which it is asked too.
     """
-    n = sets @ sizes
-    few = (n > 0) & (n < min_users)
-    if few.any():
-        _, weight, base = np.linalg.svd(known, full_matrices=False)
-        base = base[weight > 1e-9 * max(weight.max(initial=0), 1)]
-        beyond = sets - sets @ base.T @ base
-        few &= np.abs(beyond).max(axis=1) < 1e-6
-    return few
+    end = n_large + len(sizes)
+    for known in _of_small_alone(table.copy(), n_large, end, groups):
+        group = known[n_large:end]
+        counted = np.abs(group) > TINY
+        alike = counted.any() and np.abs(group[counted] - 1).max() < TINY
+        if alike and sizes[counted].sum() < min_users:
+            yield known
 
 
-def of_small_alone(
-    table: NDArray[np.float64], n_large: int, n_hidden: int, groups: NDArray[np.float64]
+def _of_small_alone(
+    table: NDArray[np.float64],
+    n_large: int,
+    n_hidden: int,
+    groups: Sequence[NDArray[np.float64]],
 ) -> Iterator[NDArray[np.float64]]:
     """What sums say of small hidden numbers and told ones, in its simplest forms.
 

@@ -11,12 +11,12 @@ import pandas as pd
 
 from mctlib import box, cells
 from mctlib.contract import ParameterError, nearest
-from mctlib.groups import MIN_USERS, OTHERS, TIME, Groups, given_back, together
+from mctlib.groups import MIN_USERS, OTHERS, TIME, Groups, together
 from mctlib.headlines import Action, Headline
 from mctlib.suppression import Page, suppress
 
 __all__ = ["MIN_USERS", "OTHERS", "TIME", "Groups", "Page", "Result"]
-__all__ += ["given_back", "suppress", "together"]
+__all__ += ["suppress", "together"]
 
 SHOWN_ROWS = 8  # of a result that stands alone in a cell
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mctlib.contract import BETWEEN, DataError
-from mctlib.groups import MIN_USERS, PARTS, TINY, Groups, of_small_alone
+from mctlib.groups import MIN_USERS, PARTS, TINY, Groups, given_back
 
 TOTALS = ("all", "total", "everyone", "(all)")
 # Columns that say how many users a row is about, where others stand before them.
@@ -89,15 +89,17 @@ class Page:
             return _emptied(frame, pd.Series(True, frame.index), keys)
         named = [self._declare(name, each) for each in groups]
         rows: list[list[int]] = [[] for _ in frame.index]
+        # whether a row is about users of another, or one of several populations
+        apart = pd.Series(len(groups) > len(columns) > 0, frame.index)
         if len(columns) == 1:
             told = frame[columns[0]].astype(str)
             rows = [[each[value] for each in named if value in each] for value in told]
+            apart |= np.array([not row for row in rows], bool) & ~told.str.lower().isin(TOTALS)
         elif columns or not groups:
             rows = self._read(name, frame, min_users)
         hidden = self._hidden(name, rows, groups, min_users)
-        masked = pd.Series([not hidden.isdisjoint(row) for row in rows], frame.index, dtype=bool)
-        if len(groups) > len(columns) > 0:  # a row counts users of one of several populations
-            masked |= (_base(frame) > 0) & (_base(frame) < min_users)
+        few = (_base(frame) > 0) & (_base(frame) < min_users)
+        masked = apart & few | np.array([not hidden.isdisjoint(row) for row in rows], bool)
         return _emptied(frame, masked, keys)
 
     def _new(self, n: float, words: frozenset[str], tables: Iterable[str] = ()) -> int:
@@ -138,7 +140,9 @@ class Page:
             if len(of) > 1:
                 found[name] = number(frozenset(cells[g] for g in of), of, [name])
                 sums.append(Sum(tuple(alone[g] for g in of), found[name]))
-        for i in found.values():  # perhaps a row of a table that declared nothing
+        found = alone | found  # of a table that tells a group by its own name, too
+        # perhaps a row of a table that declared nothing
+        for i in {*found.values(), *(each.total for each in sums if each.total is not None)}:
             sums.append(Sum((i,), None, self._numbers[i].n, self._numbers[i].words, guess=True))
         self._within |= {groups.population: groups.within} if groups.within else {}
         for inner, outer in self._within.items():
@@ -176,8 +180,8 @@ class Page:
 
     def _read(self, table: str, frame: pd.DataFrame, min_users: int) -> list[list[int]]:
         """The number of each row, and what adds up as far as the numbers say so."""
-        users = _base(frame)
-        named = frame[[c for c in frame if _is_key(frame, c)]].astype(str)
+        users, named = _base(frame), _named(frame)
+        parts_of_all = [c for c in named if c.split(BETWEEN)[0] == PARTS]
         total = named.apply(lambda column: column.str.lower().isin(TOTALS))
         numbers: dict[int, int] = {}
         for row, (n, values, whole) in enumerate(zip(users, named.to_numpy(), total.to_numpy())):
@@ -195,7 +199,7 @@ class Page:
                 here = [int(row) for row in rows if row in numbers]
                 parts = [numbers[row] for row in here if n_whole[row] == 0]
                 totals = [numbers[row] for row in here if n_whole[row] == len(apart)]
-                least = min_users if apart == [PARTS] and equal in held else np.inf
+                least = min_users if apart == parts_of_all and equal in held else np.inf
                 self._add_up(table, parts, totals, least)
         return [[numbers[row]] if row in numbers else [] for row in frame.index]
 
@@ -229,6 +233,7 @@ class Page:
         for i in parts:  # a total whose name is not known as one
             if len(parts) > 2 and abs(2 * self._numbers[i].n - n) < TINY and n >= 2 * MIN_USERS:
                 sums.append(Sum(tuple(part for part in parts if part != i), i, guess=True))
+                sums.append(Sum((i,), self._row(self._numbers[i].n, words, parts), guess=True))
 
     # ------------------------------------------------------------------------ what must be hidden
 
@@ -238,20 +243,20 @@ class Page:
         """The numbers of a table that are not shown, the fewest users first."""
         mine = set(chain.from_iterable(rows))
         shown = {i for i in mine if self._numbers[i].n >= min_users}
-        while (giving := self._giving(shown, min_users)) is not None:
-            spare = [i for i in giving & shown if not self._numbers[i].tables]
-            if spare:
+        while leaks := self._giving(shown, min_users):
+            spare = [[i for i in leak & shown if not self._numbers[i].tables] for leak in leaks]
+            if some := next(filter(None, spare), None):
                 totals = self._coarse()
-                shown.remove(min(spare, key=lambda i: (i in totals, self._numbers[i].n)))
-            elif not self._unguess(giving):
+                shown.remove(min(some, key=lambda i: (i in totals, self._numbers[i].n)))
+            elif not self._unguess(leaks[0], shown):
                 break
-        if giving is not None and groups:
+        if leaks and groups:
             by = " and ".join(dict.fromkeys(f"{each.key} of {each.population}" for each in groups))
             raise DataError(
                 f'table "{table}": whatever of it is hidden, the tables before it give back a '
                 f"group of fewer than {min_users} users ({by}); take one of them out."
             )
-        if giving is not None:  # its rows are other users, who only happen to be as many
+        if leaks:  # its rows are those of other users, who only happen to be as many
             self._sums.pop(table, None)
         for i in shown:
             self._numbers[i].tables.add(table)
@@ -262,15 +267,19 @@ class Page:
         words = [number.words for number in self._numbers]
         return {t for parts, t in self._added() if all(words[t] <= words[i] for i in parts)}
 
-    def _unguess(self, giving: set[int]) -> bool:
-        """Drop guesses about such numbers; whether there were any."""
-        dropped = False
+    def _unguess(self, giving: set[int], shown: set[int]) -> bool:
+        """Drop the guesses that say such numbers alone, else all of them; whether any were."""
+        told = shown | {i for i, number in enumerate(self._numbers) if number.tables}
+        guesses = [
+            (each, told & {*each.parts, total})
+            for each in {s for s in chain.from_iterable(self._sums.values()) if s.guess}
+            for total in self._totals(each)
+        ]
+        wrong = {each for each, of in guesses if of and of <= giving}
+        wrong = wrong or {each for each, of in guesses if of & giving}
         for table, sums in self._sums.items():
-            guesses = [s for s in sums if s.guess]
-            wrong = [s for s in guesses if not giving.isdisjoint((*s.parts, *self._totals(s)))]
-            self._sums[table] = [s for s in sums if s not in wrong]
-            dropped |= bool(wrong)
-        return dropped
+            self._sums[table] = [each for each in sums if each not in wrong]
+        return bool(wrong)
 
     def _totals(self, of: Sum) -> list[int]:
         """Every number that is, or may be, the total."""
@@ -289,32 +298,30 @@ class Page:
         for each in dict.fromkeys(chain.from_iterable(self._sums.values())):
             yield from ((each.parts, total) for total in self._totals(each))
 
-    def _giving(self, shown: set[int], min_users: int) -> set[int] | None:
-        """Numbers that are told, or shown, and give back fewer users; None where none do."""
+    def _giving(self, shown: set[int], min_users: int) -> list[set[int]]:
+        """Numbers that are told, or shown, and together give back fewer users."""
         numbers = self._numbers
         hidden = {i for i, each in enumerate(numbers) if not each.tables and i not in shown}
         if all(numbers[i].n >= min_users for i in hidden):
-            return None
+            return []
         sums = [s for s in self._added() if not hidden.isdisjoint((*s[0], s[1]))]
         used = {i for parts, total in sums for i in (*parts, total)}
         order = sorted(used, key=lambda i: (i not in hidden, numbers[i].n < min_users))
         n_hidden = len(used & hidden)
         n_large = sum(numbers[i].n >= min_users for i in order[:n_hidden])
         if n_large == n_hidden:
-            return None
+            return []
         place = {i: k for k, i in enumerate(order)}
         table = np.zeros((len(sums), len(order)))
         for row, (parts, total) in enumerate(sums):
             table[row, [place[i] for i in parts]] = 1
             table[row, place[total]] -= 1
         n = np.array([numbers[i].n for i in order[n_large:n_hidden]])
-        groups = np.unique(table[:, n_large:n_hidden] > 0, axis=0).astype(float)
-        for told in of_small_alone(table, n_large, n_hidden, groups):
-            group = told[n_large:n_hidden]
-            counted = np.abs(group) > TINY
-            if np.abs(group[counted] - 1).max() < TINY and n[counted].sum() < min_users:
-                return {order[k] for k in np.flatnonzero(np.abs(told) > TINY) if k >= n_hidden}
-        return None
+        groups = list(np.unique(table[:, n_large:n_hidden] > 0, axis=0).astype(float))
+        return [
+            {order[k] for k in np.flatnonzero(np.abs(told) > TINY) if k >= n_hidden}
+            for told in given_back(table, n_large, n, groups, min_users)
+        ]
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
@@ -343,12 +350,34 @@ def _base(frame: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(users.where(users != 0, could), float)
 
 
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """What names the rows, each key in columns of its own, those that may be numbers last.
+
+    Numbers and times that stand before the base name a row where nothing else tells it apart.
+    """
+    texts = [c for c in frame if _is_key(frame, c)]
+    counts = [k for k, column in enumerate(frame) if str(column).startswith("n_")]
+    left = frame.columns[: counts[0] if counts else 0]
+    named: dict[str, pd.Series] = {}
+    for column in (*texts, *(c for c in left if c not in texts)):
+        values = frame[column].astype(str)
+        parts = values.str.split(BETWEEN, regex=False)
+        for k in range(int(parts.str.len().max()) if column in texts and len(parts) else 1):
+            # a name that stands for several keys at once is one of each
+            part = parts.str[k].where(parts.str.len() > k, values)
+            named[f"{column}{BETWEEN}{k}" if k else str(column)] = part
+    whole = pd.DataFrame(named, index=frame.index)
+    telling = _telling(whole)
+    return whole[[c for c in whole if c in telling or c.split(BETWEEN)[0] in texts]]
+
+
 def _telling(named: pd.DataFrame) -> list[str]:
     """The columns that tell rows apart, without those that only describe what the others name."""
     keys = list(named)
     for column in reversed(keys[:]):
         rest = [key for key in keys if key != column]
-        if column != PARTS and rest and not named[rest].duplicated().any():
+        described = column.split(BETWEEN)[0] != PARTS and rest
+        if described and not named[rest].duplicated().any():
             keys = rest
     return keys
 

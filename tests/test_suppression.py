@@ -105,14 +105,49 @@ def leaks_of_undeclared(rng):
     return bool(told) and gives_back(told, sizes)
 
 
-@pytest.mark.parametrize("leaks", [leaks_of_nested_keys, leaks_of_undeclared])
+def leaks_of_mixed(rng):
+    """Of tables that declare their groups and others that do not, under a header, in any order."""
+    cells, sizes = random_cells(rng, most=3)
+    if sizes.sum() < 10:
+        return False
+    page, told = Page(), [np.ones(len(cells))]
+    page.begin(sizes.sum())
+    for key in rng.permutation(KEYS)[: rng.integers(2, 4)]:
+        if rng.random() < 0.5:
+            try:
+                told += published(rng, page, cells, sizes, key)
+            except DataError:
+                return False
+            continue
+        of = np.array([label(cell, key) for cell in cells])
+        rows = pd.Series(sizes).groupby(of).sum().rename_axis("segment").reset_index(name="n_users")
+        rows = rows[rows["n_users"] > 0]
+        whole = pd.DataFrame({"segment": ["Gesamt"], "n_users": sizes.sum()})
+        rows = pd.concat([whole, rows] if rng.random() < 0.3 else [rows], ignore_index=True)
+        if (
+            rng.random() < 0.5
+            and " · " in key
+            and len(rows)
+            and "Gesamt" not in set(rows["segment"])
+        ):
+            rows[key.split(" · ")] = rows["segment"].str.split(" · ", expand=True).to_numpy()
+        masked = page.publish(key, rows.copy(), ())[1]
+        shown = rows.loc[~masked, "segment"]
+        told += [((of == name) | (name == "Gesamt")).astype(float) for name in shown]
+    return gives_back(told, sizes)
+
+
+WAYS = [leaks_of_nested_keys, leaks_of_undeclared, leaks_of_mixed]
+
+
+@pytest.mark.parametrize("leaks", WAYS)
 def test_no_random_page_gives_back_a_small_group(leaks):
     rng = np.random.default_rng(1)
     assert not any(leaks(rng) for _ in range(60))
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("leaks", [leaks_of_nested_keys, leaks_of_undeclared])
+@pytest.mark.parametrize("leaks", WAYS)
 def test_none_of_3000_random_pages_gives_back_a_small_group(leaks):
     rng = np.random.default_rng(2)
     assert not any(leaks(rng) for _ in range(3000))
@@ -223,6 +258,73 @@ def test_a_total_that_stands_in_another_table_is_one_whichever_comes_first():
     assert page.publish("whole", whole, ())[1].all()
     page.begin(706)
     assert page.publish("parts", parts, ())[1].tolist() == [False, True, True]
+
+
+FIRST = {"fine": pd.DataFrame({"segment": [*FINE], "n_users": [*FINE.values()]})}
+FIRST["apart"] = pd.DataFrame(
+    {"channel": [*"aabb"], "platform": [*"wxwx"], "n_users": [*FINE.values()]}
+)
+
+
+@pytest.mark.parametrize("n_users", [0, 340])
+@pytest.mark.parametrize("first", FIRST)
+def test_declared_and_undeclared_tables_are_held_against_each_other(first, n_users):
+    """100 of a less 95 of a · w are 5, in whatever columns, and whether or not it is declared."""
+    coarse = pd.DataFrame({"segment": [*COARSE], "n_users": [*COARSE.values()]})
+    for groups in ((), groups_of(COARSE, "channel")):
+        page = Page()
+        page.begin(n_users)
+        fine = page.publish("fine", FIRST[first], ())[1]
+        assert fine[:3].tolist() == [False, True, False]
+        masked = page.publish("coarse", coarse, groups)[1]
+        assert masked[0], "95 of a are told, so a must not be"
+
+
+@pytest.mark.parametrize("n_users", [0, 1000])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_total_by_any_name_is_that_of_another_key(turn, n_users):
+    """706 by a name of its own less 700 of free are the 6 of paid."""
+    whole = pd.DataFrame({"platform": ["Gesamt", "web", "ios"], "n_users": [706, 400, 306]})
+    plans = pd.DataFrame({"plan": ["free", "paid"], "n_users": [700, 6]})
+    page = Page()
+    page.begin(n_users)
+    shown = [
+        n
+        for table in (whole, plans)[::turn]
+        for n in page.publish(table.columns[0], table, ())[0]["n_users"].dropna()
+    ]
+    assert not {706, 700} <= set(shown) and not {400, 306, 700} <= set(shown)
+
+
+def test_a_row_by_a_small_group_s_own_name_is_checked_and_an_unknown_one_by_its_base():
+    """Told are 306 others, b and c: 300 of b leave the 6 of c."""
+    names = {"b": "others", "c": "others"}
+    groups = groups_of({"a": 400, "b": 300, "c": 6}, "channel", names)
+    page = Page()
+    assert not page.publish("one", rows_of("a", "others"), groups)[1].any()
+    rows = rows_of("all", "a", "b", "elsewhere", "nowhere")
+    rows.loc[4, "n_reached"] = 9
+    assert page.publish("two", rows, groups)[1].tolist() == [False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [True, False, None],
+        [1, 10, 50],
+        [1.0, 10.0, 50.0],
+        pd.to_datetime(["2026-01-01", "2026-02-01", "2026-03-01"]),
+    ],
+    ids=["bool", "int", "float", "time"],
+)
+def test_keys_that_are_no_text_name_rows_as_well(keys):
+    page = Page()
+    page.begin(706)
+    rows = pd.DataFrame({"key": keys, "n_users": [400, 300, 6]})
+    assert page.publish("rows", rows, ())[1].tolist() == [False, True, True]
+    page.begin(706)
+    two = pd.DataFrame({"plan": [True, False], "n_users": [700, 6]})
+    assert page.publish("two", two, ())[1].all()
 
 
 def test_what_only_describes_a_row_does_not_part_it_from_its_total():

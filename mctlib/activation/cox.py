@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from mctlib import stats
 from mctlib.activation.hazards import RiskSets, drift_pvalues, fit, spread_by_account
 from mctlib.activation.survival_groups import FEW_ACTIVATIONS, count_accounts
 from mctlib.contract import ParameterError, interval_columns
+from mctlib.groups import MIN_USERS
 
 MOST_LEVELS = 30  # more is no question of other things equal
 MOST_ROWS = 10_000  # of the weighted table that lifelines reads
@@ -35,7 +36,8 @@ def adjusted_hazards(
     one minus the Kaplan-Meier curve of all users. Raises ParameterError: too many levels, or two
     columns that say the same.
     """
-    counts, caveats = _enough(ended, covariates)
+    everyone, kept, caveats = _enough(ended, covariates)
+    counts = everyone[kept].reset_index(drop=True)
     levels = {name: _levels(counts, column) for name, column in covariates.items()}
     for all_levels in list(levels.values())[:1]:
         all_levels.sort(key=lambda level: level != reference)
@@ -59,7 +61,7 @@ def adjusted_hazards(
     pvalue = stats.t_pvalue(beta, se, df)
     table = pd.DataFrame(terms, columns=COLUMNS[:2]).assign(
         reference=[levels[name][0] for name, _ in terms],
-        n_users=[int(counts.loc[rows, "n_users"].sum()) for rows in is_level.values()],
+        n_users=[_users(everyone, covariates[name], [level]) for name, level in terms],
         **interval_columns("hazard_ratio", *ends),
         pvalue=pvalue,
         qvalue=stats.fdr(pvalue),
@@ -74,11 +76,21 @@ def _levels(counts: pd.DataFrame, column: str) -> list[str]:
     return sorted(n.index, key=lambda level: (-n[level], level))
 
 
-def _enough(ended: pd.DataFrame, covariates: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
-    """The counts with small levels taken together or left out, and what is to be said of it."""
-    counts, caveats = ended, []
+def _users(counts: pd.DataFrame, column: str, levels: Iterable[str]) -> int:
+    return int(counts.loc[counts[column].isin(levels), "n_users"].sum())
+
+
+def _enough(
+    ended: pd.DataFrame, covariates: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+    """The counts with small levels taken together, which are not left out, and what to say of it.
+
+    Numbers of users are those of whole levels: less who is left out for a level of another
+    covariate they would tell, beside any other table, how few are in both.
+    """
+    counts, kept, caveats = ended, pd.Series(True, ended.index), []
     for name, column in covariates.items():
-        hits = counts["n_users"].where(counts["outcome"] == "activated", 0)
+        hits = counts["n_users"].where(counts["outcome"] == "activated", 0)[kept]
         n = hits.groupby(counts[column]).sum()
         small = n[n < FEW_ACTIVATIONS]
         if small.empty:
@@ -89,13 +101,15 @@ def _enough(ended: pd.DataFrame, covariates: Mapping[str, str]) -> tuple[pd.Data
             counts = counts.assign(**{column: counts[column].mask(is_small, together)})
             done = f'taken together as "{together}"'
         else:
-            done = f"left out ({counts.loc[is_small, 'n_users'].sum():,} users)"
-            counts = counts[~is_small]
+            users = _users(counts, column, small.index)
+            told = f"{users:,}" if users >= MIN_USERS else f"fewer than {MIN_USERS}"
+            done = f"left out ({told} users)"
+            kept &= ~is_small
         caveats.append(
             f"Other things equal: {len(small)} of {len(n)} values of {name} have fewer than "
             f"{FEW_ACTIVATIONS} activations and are {done}."
         )
-    return counts.reset_index(drop=True), caveats
+    return counts, kept, caveats
 
 
 @dataclass(frozen=True)

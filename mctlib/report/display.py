@@ -234,6 +234,7 @@ def figure(
         return
     if of is not None:
         tables = tuple(_told(table, f"{title} {k}", of) for k, table in enumerate(tables))
+        options = {k: _told(option, f"{title} {k}", of) for k, option in options.items()}
     drawings, alt, small = {}, ": ".join(filter(None, [title, tells])), ""
     folder = os.environ.get("MCT_FIGURES")
     for width in (style.WIDE, style.NARROW) if folder else (style.WIDE,):
@@ -265,7 +266,8 @@ def _told(table: Any, name: str, of: Result) -> Any:
     """A picture's table without the rows that the page hides."""
     if not isinstance(table, pd.DataFrame):
         return table
-    return table[~PAGE.publish(name, table, of.groups)[1].to_numpy()]
+    masked = PAGE.publish(name, table, of.groups)[1].to_numpy()
+    return table[~masked].reset_index(drop=True)
 
 
 def finding(result: Result, *, more: Sequence[Result] = ()) -> None:

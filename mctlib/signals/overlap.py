@@ -11,7 +11,8 @@ import pandas as pd
 
 from mctlib import stats
 from mctlib.contract import interval_columns
-from mctlib.results import MIN_USERS, OTHERS, given_back, together
+from mctlib.groups import given_back
+from mctlib.results import MIN_USERS, OTHERS, together
 
 NONE = "none of them"
 
@@ -20,7 +21,7 @@ class Told:
     """Counts of users by which definitions they meet, as far as no small group follows from them.
 
     A number is told only if, with all that are told before it, it gives back no combination (nor
-    all that are hidden together) of 1 to 9 users: all users, combinations, teams, pairs.
+    several together) of 1 to 9 users: all users, combinations, teams, pairs.
     """
 
     def __init__(self, everyone: pd.DataFrame, teams: Sequence[str], n_accounts: float) -> None:
@@ -54,10 +55,10 @@ class Told:
 
     def _tell(self, row: np.ndarray) -> bool:
         """Whether a number of these combinations may be told; then it is known."""
-        rows = np.array([*self._known, row.astype(float)])
-        small = np.eye(len(self.sizes))[(self.sizes > 0) & (self.sizes < MIN_USERS)]
-        sets = np.vstack([small, row, 1 - row])
-        safe = not given_back(rows, sets.astype(float), self.sizes).any()
+        there = [int(c) for c in np.argsort(-self.sizes, kind="stable") if self.sizes[c]]
+        n_large = int((self.sizes >= MIN_USERS).sum())
+        rows = np.array([*self._known, row.astype(float)])[:, there]
+        safe = not any(True for _ in given_back(rows, n_large, self.sizes[there[n_large:]]))
         if safe:
             self._known.append(row.astype(float))
         return safe

@@ -271,6 +271,17 @@ def test_small_levels_are_taken_together_or_left_out(world):
     assert said[0].endswith("are left out (20 users).")
 
 
+def test_who_is_left_out_is_told_by_no_difference(world):
+    """6 users of plan x, half of them creators: neither 6 nor 3 may follow from any number."""
+    few = [*world.index[(c := world["channel"] == "creator")][:3], *world.index[~c][:3]]
+    result = ask(world.assign(plan=world["plan"].mask(world.index.isin(few), "x")))
+    said = [c for c in result.caveats if c.startswith("Other things equal: 1 of 3 values")]
+    assert said[0].endswith("are left out (fewer than 10 users).")
+    users = result.summary.set_index("segment")["n_users"]
+    compared = result.adjusted.loc[0]
+    assert compared["n_users"] == users[compared["level"]]
+
+
 def test_nothing_to_hold_equal_gives_an_empty_table(world):
     result = ask(world, adjust=())
     assert result.adjusted.empty and list(result.adjusted) == cox.COLUMNS and not result.details[1:]

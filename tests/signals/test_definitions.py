@@ -1,5 +1,7 @@
 """Definitions: a table by hand, textbook kappas, small groups, the demo's three teams."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -182,6 +184,26 @@ def test_no_small_combination_is_told_or_follows(few):
     n = sorted(told | {300})
     assert not any(0 < abs(a - b) < 10 for a in n for b in n), n
     assert few not in set(result.overlap["n_users"])
+
+
+def test_combinations_of_nobody_hide_nothing_that_others_give_back():
+    """Of 320 users 40 meet A alone, 200 A and B, 1 B and C, 2 C alone, 77 none, nobody B alone."""
+    who = {"a": range(240), "b": range(40, 241), "c": range(240, 243)}
+    rows = rows_of(320, won=(range(150), 30.0), **{e: (users, 3.0) for e, users in who.items()})
+    result = compare_definitions(log_of(rows, unit="D"), {t.upper(): t for t in who}, "won", **ASK)
+    cells = np.array([40, 200, 1, 2, 77])
+    holds = {"A": [1, 1, 0, 0, 0], "B": [0, 1, 1, 0, 0], "C": [0, 0, 1, 1, 0]}
+    alone = {"A": [1, 0, 0, 0, 0], "A + B": [0, 1, 0, 0, 0], "none of them": [0, 0, 0, 0, 1]}
+    told = [[1] * 5]
+    for names, table in ((holds, "definitions"), (alone, "overlap")):
+        frame = getattr(result, table)
+        counts = frame.set_index(frame.columns[0])["n_met" if table == "definitions" else "n_users"]
+        told += [row for name, row in names.items() if counts.get(name, np.nan) == row @ cells]
+    assert len(told) >= 3, "all users and the two largest combinations"
+    small = [row for row in product((0, 1), repeat=5) if 0 < row @ cells < 10]
+    for row in small:
+        found = np.linalg.lstsq(np.transpose(told), row, rcond=None)[0]
+        assert np.abs(np.transpose(told) @ found - row).max() > 1e-6, f"{row} is given back"
 
 
 def test_what_turns_round_for_later_users_foretells_nothing():

@@ -114,6 +114,8 @@ __all__ = sorted(_PLACE)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("mctlib.plots")
     if name not in _PLACE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_PLACE[name]), name)

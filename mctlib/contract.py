@@ -82,11 +82,19 @@ _TYPES = {
 }
 
 
-class DataError(ValueError):
+class _Told(ValueError):
+    """An error whose message is all that a user needs."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows this in the place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class DataError(_Told):
     """The data cannot be read as asked; the message names the file, the field and the rule."""
 
 
-class ParameterError(ValueError):
+class ParameterError(_Told):
     """A parameter is wrong; the message names it, the rule and the nearest valid word."""
 
 

@@ -220,9 +220,9 @@ def upper(text: str) -> str:
 
 
 def money(amount: float, currency: str) -> str:
-    """Money in a sentence, without cents: "\u20ac9,732", "9,732 CHF"."""
+    """Money in a sentence, without cents: "\u20ac9,732", "9,732 CHF", "9,732 units of money"."""
     text = _signed_money(f"{amount:,.0f}", currency).replace("-", "\u2212")
-    return text if currency in SIGNS or not currency else f"{text}{TIGHT}{currency}"
+    return text if currency in SIGNS else f"{text}{TIGHT}{currency or 'units of money'}"
 
 
 def n_words(text: str) -> int:

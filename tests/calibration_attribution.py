@@ -23,6 +23,7 @@ NULLS = {  # nothing is caused
 }
 # Touches of users who leave unseen crowd into the time before, which turning them through the
 # whole time does not know: there the control is right to refuse now and then, but not often.
+# Of 1,000 data sets .14 were; the band of this world was set after that.
 WARY, USUAL = 0.2, 0.1
 CAUSED = {  # touches of one of four partners cause conversions
     "a touch in ten": World(cause=0.1),

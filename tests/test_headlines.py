@@ -149,4 +149,4 @@ def test_days_and_money_as_people_say_them():
     assert day("2026-04-06T12:00") == "6 April" and called("2026-04-06") == "6 April 2026"
     assert called("2026-04-06") == "6 April 2026"
     assert money(9732.4, "EUR") == "\u20ac9,732" and money(9732.4, "CHF") == "9,732\u00a0CHF"
-    assert money(-3.0, "USD") == "\u2212$3" and money(5, "") == "5"
+    assert money(-3.0, "USD") == "\u2212$3" and money(5, "") == "5\u00a0units of money"

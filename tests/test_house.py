@@ -81,6 +81,18 @@ def test_a_public_name_is_loaded_when_it_is_first_used():
     assert not {"numba", "duckdb", "scipy", "matplotlib"} & set(loaded)
 
 
+def test_the_pictures_are_there_without_an_import_of_their_own():
+    assert "matplotlib" in loaded_by("import mctlib; mctlib.plots.plot_windows")
+
+
+def test_a_typo_in_a_notebook_ends_in_one_sentence():
+    code = "from mctlib import Step, open_log; open_log('deom')"
+    asked = [sys.executable, "-m", "IPython", "--colors=NoColor", "-c", code]
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=PACKAGE.parent)
+    (told,) = (done.stdout + done.stderr).strip().splitlines()
+    assert told.startswith("ParameterError: ") and 'Did you mean "demo"?' in told
+
+
 def test_the_top_level_is_what_the_user_asked_for():
     shown = {
         path.name

@@ -134,7 +134,7 @@ def _gap(waits: Waits, known: pd.DataFrame) -> str:
     if len(known) == 1:
         return f"S{text}"
     sides = [
-        f"{phrases.listed(rows['segment'], most=5)} {'is' if len(rows) == 1 else 'are'} {word}"
+        f"{phrases.listed(rows['segment'], most=4)} {'is' if len(rows) == 1 else 'are'} {word}"
         for rows, word in ((named[slower], "slower"), (named[~slower], "faster"))
         if len(rows)
     ]
@@ -161,7 +161,7 @@ def activation_details(waits: Waits) -> tuple[str, ...]:
         f" (hazard ratio {_in_unit(row, 'hazard_ratio', decimals=2)})"
         for _, row in sure.iterrows()
     ]
-    return (f"Other things equal ({held}): {phrases.listed(told, most=5)}.",)
+    return (f"Other things equal ({held}): {phrases.listed(told, most=4)}.",)
 
 
 def activation_caveats(waits: Waits) -> tuple[str, ...]:
@@ -365,7 +365,7 @@ def _tests(waits: Waits) -> tuple[str, ...]:
 
 
 def _named(words: Iterable[str]) -> str:
-    return phrases.listed(words, most=5)
+    return phrases.listed(words, most=4)
 
 
 def _span(waits: Waits, days: float) -> str:

@@ -268,10 +268,10 @@ def caveats(told: Told) -> tuple[str, ...]:
     pairs = [
         (
             bool(none),
-            f"Nothing shows what should be there of {phrases.listed(none, most=6)}: no record of "
+            f"Nothing shows what should be there of {phrases.listed(none, most=4)}: no record of "
             "the server, nothing that implies it in the plan.",
         ),
-        (len(few) > 0, f"Too few records to say: {phrases.listed(few, most=6)}."),
+        (len(few) > 0, f"Too few records to say: {phrases.listed(few, most=4)}."),
         (
             told.days_99 is None,
             "Nothing says when events were received, so that the newest days cannot be corrected "
@@ -315,7 +315,7 @@ def _coarse(told: Told) -> tuple[str, ...]:
         ),
         (
             bool(days),
-            f"Of {phrases.listed(days, most=6)} the day alone is known: days of users are "
+            f"Of {phrases.listed(days, most=4)} the day alone is known: days of users are "
             "compared, however often something was done on them.",
         ),
         (asked.dated, "Events with a day alone are never told as sent twice."),

@@ -118,14 +118,14 @@ def _tracking_caveats(tracking: pd.DataFrame) -> list[str]:
     unproved = sources[sources["source"] == "none"]
     said = []
     for required, why in UNPROVED.items():
-        events = phrases.listed(unproved.loc[unproved["required"] == required, "event"], most=5)
+        events = phrases.listed(unproved.loc[unproved["required"] == required, "event"], most=4)
         if events:
             comma = "," * required
             said.append(
                 f"Lost tracking of {events} is not known: backend has no record of it{comma} and "
                 f"{why}. Behaviour may hold it."
             )
-    implied = phrases.listed(sources.loc[sources["source"] == "implied", "event"], most=5)
+    implied = phrases.listed(sources.loc[sources["source"] == "implied", "event"], most=4)
     if implied:
         said.append(
             f"Tracking of {implied} is judged by later steps that require it, as if its events "
@@ -148,7 +148,7 @@ def _tracking_caveats(tracking: pd.DataFrame) -> list[str]:
 
 
 def _in_some(segments: pd.Series, rows: pd.DataFrame) -> str:
-    return "" if len(segments) == len(rows) else f" in {phrases.listed(segments, most=5)}"
+    return "" if len(segments) == len(rows) else f" in {phrases.listed(segments, most=4)}"
 
 
 def _test_caveats(parts: pd.DataFrame) -> list[str]:
@@ -165,7 +165,7 @@ def _test_caveats(parts: pd.DataFrame) -> list[str]:
     return [
         f"{len(tested)} tests were made, one for each part in each segment of {MIN_CELL} users or "
         f"more in both periods; with false discoveries held to {MOST_CHANCE}, "
-        f"{phrases.listed(words, most=5) or 'none'} can be told from chance."
+        f"{phrases.listed(words, most=4) or 'none'} can be told from chance."
     ]
 
 
@@ -333,7 +333,7 @@ def driver_warnings(table: pd.DataFrame) -> tuple[str, ...]:
         (
             crossed,
             "Over all users the difference lies on the other side of 0 than among like users: "
-            f"{phrases.listed(crossed, most=5)}. Go by the second number; the first one mixes "
+            f"{phrases.listed(crossed, most=4)}. Go by the second number; the first one mixes "
             "unlike users.",
         ),
         (

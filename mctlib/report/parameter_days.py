@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.contract import ParameterError, as_timestamp, as_window
+from mctlib.contract import ENTRIES, ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.calendar import weeks_before
 from mctlib.eventlog.observed import last_day
 
@@ -49,19 +49,23 @@ def weeks_told(value: Any, info: Any) -> Any:
 
 def day_of_entry(value: Any, info: Any) -> Any:
     """The day of the timeline's entry that is told by its kind and a part of its label."""
-    told = re.fullmatch(r"([A-Za-z]+) +(.+)", value) if isinstance(value, str) else None
+    told = re.fullmatch(r"([A-Za-z]+)(?: +(.+))?", value) if isinstance(value, str) else None
     if not told:
         return value
+    kind, label = told[1].lower(), (told[2] or "").strip()
     timeline = info.context.table("timeline").sort_values("day").astype({"day": "datetime64[s]"})
-    of_kind = timeline[timeline["kind"].str.strip().str.lower() == told[1].lower()]
-    near = of_kind[of_kind["label"].str.contains(told[2].strip(), case=False, regex=False)]
+    if not label and kind not in (*ENTRIES, *timeline["kind"].str.lower()):
+        return value
+    of_kind = timeline[timeline["kind"].str.strip().str.lower() == kind]
+    near = of_kind[of_kind["label"].str.contains(label, case=False, regex=False)]
     if near["day"].nunique() == 1:
         return f"{near['day'].iloc[0]:%Y-%m-%d}"
     listed = next((t for t in (near, of_kind, timeline) if len(t)), timeline)
     entries = [f"{e.day:%Y-%m-%d} {e.kind} {e.label}" for e in listed.itertuples()]
     known = f"it has {'; '.join(entries)}." if entries else NO_TIMELINE
     many = f"{len(near)} entries" if len(near) else "no entry"
-    raise ValueError(f': "{value}" names {many} of the timeline; {known}')
+    meant = "" if len(of_kind) else nearest(kind, timeline["kind"].unique())
+    raise ValueError(f': "{value}" names {many} of the timeline; {known}{meant}')
 
 
 def day_within(value: Any, info: Any) -> str:

@@ -41,7 +41,7 @@ def number(x: float, kind: str) -> str:
 
 def silence(days: Sequence[pd.Timestamp]) -> str:
     """Caveat: days on which a log holds nothing at all."""
-    said = phrases.listed((f"{day:%Y-%m-%d}" for day in days), most=5)
+    said = phrases.listed((f"{day:%Y-%m-%d}" for day in days), most=4)
     are = "this day is" if len(days) == 1 else "these days are"
     return f"Nothing at all was recorded on {said}: {are} missing, and not 0."
 

@@ -181,7 +181,8 @@ def _of_the_draw(told: Told) -> Iterator[str]:
         for name, n in group.sizes.items()
     )
     drawn = "accounts as wholes" if group.by_account else "users"
-    yield f"Planned were {sizes}; arms of these sizes, drawn of {drawn}: p = {p:.3f}."
+    odds = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    yield f"Planned were {sizes}; arms of these sizes, drawn of {drawn}: {odds}."
 
 
 def _of_the_users(told: Told) -> Iterator[str]:
@@ -193,7 +194,7 @@ def _of_the_users(told: Told) -> Iterator[str]:
     if group.small:
         yield (
             f"Left out, since fewer than {MIN_USERS} users of each were followed for {told.window} "
-            f"by now: {phrases.listed(group.small, most=8)}."
+            f"by now: {phrases.listed(group.small, most=4)}."
         )
     if n := group.n_without:
         yield f"{_left_out(n)} without an arm are left out."

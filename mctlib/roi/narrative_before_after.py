@@ -350,7 +350,7 @@ def _segments(ladder: Ladder, kind: str) -> Iterator[str]:
         )
     if moves.left_out:
         yield (
-            f"Not compared: {phrases.listed(moves.left_out, most=5)}; with users in fewer than "
+            f"Not compared: {phrases.listed(moves.left_out, most=4)}; with users in fewer than "
             f"{MIN_PRE} weeks before or {MIN_POST} after they say nothing."
         )
 

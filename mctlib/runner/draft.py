@@ -128,7 +128,7 @@ def draft_of_pack(log: EventLog, run: str) -> tuple[str, list[str]]:
         unused="".join(f"# {sentence}\n" for sentence in unused),
     )
     text += "".join(_lines(found))
-    first, last = json.dumps(path[0]), json.dumps(path[-1])
+    first, last = (json.dumps(path[i], ensure_ascii=False) for i in (0, -1))
     return text + ROI.format(start=first, last=last, window=known.window), unused
 
 

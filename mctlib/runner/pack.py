@@ -248,7 +248,8 @@ def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:
     given |= {key: Given(shown(path), None) for key in OF_THE_PACK}
     for key in [key for key in given if key not in declared]:
         no_such = f'{shown(notebook)} has no parameter "{key}"'
-        mistakes.append(f"{given.pop(key).where}: {no_such}.{nearest(key, list(declared))}")
+        near = nearest(key, list(declared)) or f" It has {', '.join(declared)}."
+        mistakes.append(f"{given.pop(key).where}: {no_such}.{near}")
     return _Planned(name, notebook, declared, given)
 
 

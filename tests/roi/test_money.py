@@ -192,3 +192,5 @@ def test_what_slowness_cost_leaves_them_out_too():
     assert found.stages["missed"].iloc[0] == pytest.approx(2 * (6 * 20 + 5), rel=0.01)
     assert found.stages["currency"].eq("EUR").all() and " EUR a day (" in found.details[0]
     assert any("Nothing at all was recorded on 2025-05-06" in c for c in found.caveats)
+    bare = value_of_speed(frame, responses, money=Money(3.0))
+    assert "units of money" in bare.finding and "EUR" not in bare.finding

@@ -477,6 +477,8 @@ TIMELINE = """day,kind,label
         ),
         ("release 5", "names no entry of the timeline; it has 2026-03-02 release iOS 4.1.0; 2026"),
         ("launch 4.2", "names no entry of the timeline; it has 2026-03-02 release iOS 4.1.0; 2026"),
+        ("release", "names 3 entries of the timeline; it has 2026-03-02 release iOS 4.1.0; 2026"),
+        ("campaign", "2026-03-16"),
     ],
 )
 def test_the_day_of_a_change_may_be_told_by_the_timeline(project, asked, said):

@@ -69,14 +69,8 @@ def group(
         cells = Cells(
             row, np.full(len(days), -1), np.array([2, 0, 1])[status], account, np.ones(len(days))
         )
-    n = pd.Series(
-        {
-            "activated": (status == 1).sum(),
-            "competing": (status == 2).sum(),
-            "censored": (status == 0).sum(),
-            "not_activated": 0,
-        }
-    )
+    ends = {"activated": 1, "competing": 2, "censored": 0}
+    n = {end: int((status == k).sum()) for end, k in ends.items()} | {"not_activated": 0}
     return Group(
         "x",
         n,

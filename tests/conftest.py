@@ -16,11 +16,19 @@ collect_ignore_glob = [
 ]
 
 
+settings.register_profile("all", max_examples=60, deadline=None, derandomize=True)
+settings.register_profile("quick", max_examples=12, deadline=None, derandomize=True)
+settings.register_profile("search", max_examples=1_000, deadline=None)
+
+
 def pytest_configure(config):
-    """Hypothesis tries 60 examples, 12 where `make test` leaves out what takes long."""
-    settings.register_profile("all", max_examples=60, deadline=None)
-    settings.register_profile("quick", max_examples=12, deadline=None)
-    settings.load_profile("quick" if config.option.markexpr else "all")
+    """Hypothesis tries 60 examples, 12 where `make test` leaves out what takes long.
+
+    They are the same in each run, so that a change alone can break a test; new ones are looked
+    for by `pytest --hypothesis-profile=search`.
+    """
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("quick" if config.option.markexpr else "all")
 
 
 @pytest.fixture(scope="session")

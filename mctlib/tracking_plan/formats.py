@@ -111,9 +111,8 @@ def _segment(path: Path, format: str, whole: Any, rules: list[Any]) -> Imported:
         if not isinstance(schema, dict):
             raise DataError(f'{path}: the schema of "{name}" is no JSON object.')
         earlier = found.micro_conversions.pop(name, None)
-        ((_, said),) = _of_schema(found, _unwrapped(schema), name)
-        for text in filter(None, (rule.get("description"), said.pop("description", None))):
-            found.put(said, "description", text)
+        told = {"description": rule["description"]} if rule.get("description") else {}
+        said = _fill(found, told, _unwrapped(schema), name)
         if rule.get("version") not in (None, ""):
             said["version"] = str(rule["version"])
         for key in rule.keys() - {named, "type", place, "description", "version"}:
@@ -153,8 +152,10 @@ def _unwrapped(schema: Content) -> Content:
         del beside["required"]
     for key in message - {"properties"}:
         part = outer.get(key)
-        said = part.keys() - {"type"} if isinstance(part, dict) else {}
-        if not isinstance(part, dict) or any(part[word] not in EMPTY for word in said):
+        if not isinstance(part, dict) or any(
+            value not in EMPTY and (word, value) != ("type", "object")
+            for word, value in part.items()
+        ):
             beside[key] = part
     for key in beside.keys() & inner.keys():
         if beside[key] != inner[key]:
@@ -177,7 +178,7 @@ def _lexicon(entries: list[Content]) -> Imported:
             continue
         metadata = _popped(schema, "metadata")
         own = _popped(metadata, "com.mixpanel")
-        ((_, said),) = _of_schema(found, schema, name)
+        said = _fill(found, {}, schema, name)
         if own.get("displayName"):
             said["label"] = own.pop("displayName")
         contacts = own.get("teamContacts")
@@ -204,34 +205,63 @@ OF_SCHEMA = {"properties", "additional", "description"}  # for which JSON Schema
 
 def _of_schema(found: Imported, schema: Content, event: str) -> Iterator[tuple[str, Content]]:
     """Micro-conversions of one event: as many as ours wrote into the schema, else one."""
-    several = schema.get("allOf")
-    parts = [part for part in several if _is_ours(part)] if isinstance(several, list) else []
-    for part in parts or [schema]:
-        ours = _is_ours(part)
-        said: Content = dict(part[OURS]) if ours else {}
+    for part in _parts_of_ours(found, schema, event) or [schema]:
+        beside = dict(part)
+        said: Content = dict(beside.pop(OURS)) if _is_ours(part) else {}
         name = said.pop("name", event)
-        rules = dict(part["then"] if ours and isinstance(part.get("then"), dict) else part)
-        asked = _popped(rules, "properties")
-        required = rules.pop("required", None) if _texts(rules.get("required")) else None
-        properties = {key: _property(found, each, key, required) for key, each in asked.items()}
-        for key in required or ():
-            properties.setdefault(key, {"required": "yes"})
-        if properties:
-            said["properties"] = properties
+        if _is_ours(part) and isinstance(part.get("then"), dict):
+            _fill(found, said, beside.pop("then"), event)
+            if "events" in said:  # whose filter it was made of
+                del beside["if"]
+        _fill(found, said, beside, event)
+        said |= {"events": [event]} if name != event and "events" not in said else {}
         if schema.get("additionalProperties") is False:
             said["additional"] = "flag"
-        if rules.get("description"):
-            said["description"] = rules["description"]
-        for key, value in rules.items() if not ours else ():
-            if key != "description" and not _usual(key, value, event):
-                found.keep(said, key, value)
         yield name, said
+
+
+def _fill(found: Imported, said: Content, schema: Content, event: str) -> Content:
+    """Fill in what the schema of an event says in fields of ours; what else it says is kept."""
+    rules = dict(schema)
+    asked = _popped(rules, "properties")
+    required = rules.pop("required", None) if _texts(rules.get("required")) else None
+    properties = {key: _property(found, each, key, required) for key, each in asked.items()}
+    for key in required or ():
+        properties.setdefault(key, {"required": "yes"})
+    if properties:
+        found.put(said, "properties", properties)
+    if rules.get("description"):
+        found.put(said, "description", rules.pop("description"))
+    if schema.get("additionalProperties") is False:
+        said["additional"] = "flag"
+    for key, value in rules.items():
+        if not _usual(key, value, event):
+            found.keep(said, key, value)
+    return said
+
+
+def _parts_of_ours(found: Imported, schema: Content, event: str) -> list[Content]:
+    """The parts that ours wrote; what stands beside them is kept in the plan."""
+    several = schema["allOf"] if isinstance(schema.get("allOf"), list) else []
+    parts = [part for part in several if _is_ours(part)]
+    if not parts:
+        return []
+    beside = schema | {"allOf": [part for part in several if part not in parts]}
+    named = schema.get("properties")
+    if isinstance(named, dict) and not any(named.values()):  # ours lists their names alone
+        del beside["properties"]
+    for key, value in beside.items():
+        if not _usual(key, value, event):
+            found.keep(None, f"{event}: {key}", value)
+    return parts
 
 
 def _is_ours(part: Any) -> bool:
     """Whether it is a part of a schema that we wrote."""
     ours = part.get(OURS) if isinstance(part, dict) else None
-    return isinstance(ours, dict) and isinstance(ours.get("name"), str)
+    if not isinstance(ours, dict) or ("if" in part) != ("then" in part):
+        return False
+    return isinstance(ours.get("name"), str) and isinstance(ours.get("other", {}), dict)
 
 
 def _texts(value: Any) -> bool:

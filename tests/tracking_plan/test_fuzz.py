@@ -148,7 +148,7 @@ def test_of_amplitudes_plan_nothing_is_lost(tmp_path, header, rows):
 
 LEAVES = MARKS | st.sampled_from([None, True, False, 0, 1, 2.5, "", "object", "string", "event"])
 WORDS_OF_SCHEMA = ["type", "title", "$schema", "properties", "required", "enum", "const"]
-WORDS_OF_SCHEMA += ["description", "additionalProperties", "allOf", "then", "x-required"]
+WORDS_OF_SCHEMA += ["description", "additionalProperties", "allOf", "if", "then", "x-required"]
 WORDS_OF_SCHEMA += ["x-micro-conversion", "metadata", "com.mixpanel", "displayName", "name"]
 ANYTHING = st.recursive(
     LEAVES,
@@ -159,10 +159,15 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 PROPERTY = st.dictionaries(st.sampled_from(WORDS_OF_SCHEMA) | MARKS, ANYTHING, max_size=4)
+OURS = st.fixed_dictionaries({"name": MARKS}, optional=dict.fromkeys(("label", "other"), ANYTHING))
+PART = st.dictionaries(st.sampled_from(WORDS_OF_SCHEMA), ANYTHING, max_size=4)
+PART = st.builds(dict, PART, **{"x-micro-conversion": OURS | ANYTHING})
 SCHEMA = st.fixed_dictionaries(
     {},
     optional={
         **dict.fromkeys(WORDS_OF_SCHEMA, ANYTHING),
+        "x-micro-conversion": OURS | ANYTHING,
+        "allOf": st.lists(PART | ANYTHING, max_size=3) | ANYTHING,
         "properties": st.dictionaries(MARKS, PROPERTY | ANYTHING, max_size=3),
         "required": st.lists(MARKS, max_size=2) | ANYTHING,
         "type": st.just("object") | ANYTHING,

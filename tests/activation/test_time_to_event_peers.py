@@ -471,8 +471,18 @@ def share_by_hand(rows, day):
     return 1 - waiting, waiting * spread**0.5
 
 
-@pytest.mark.parametrize("competing", [None, "exit"])
-@pytest.mark.parametrize("per_day", [120, DAY])
+LONG = pytest.mark.simulation
+
+
+@pytest.mark.parametrize(
+    ("per_day", "competing"),
+    [
+        (120, None),
+        (DAY, "exit"),
+        pytest.param(120, "exit", marks=LONG),
+        pytest.param(DAY, None, marks=LONG),
+    ],
+)
 def test_five_segments_of_a_log_give_what_lifelines_gives_on_rows(competing, per_day, monkeypatch):
     """From events to tables; lifelines gets one row a user, its duration exact (microseconds) or,
     as in a large log, floored to 12 minutes, 120 of a day.

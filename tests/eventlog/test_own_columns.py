@@ -26,8 +26,9 @@ PEOPLE = people_of(
 )
 
 
-@pytest.fixture(params=["frame", "parquet", "parquet people"])
-def log(request, tmp_path):
+@pytest.fixture(scope="module", params=["frame", "parquet", "parquet people"])
+def log(request, tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("columns")
     if request.param == "frame":
         return EventLog.from_frame(EVENTS, people=PEOPLE)
     EVENTS.to_parquet(tmp_path / "e.parquet")

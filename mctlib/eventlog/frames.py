@@ -76,8 +76,9 @@ def _yes_or_no(values: pd.Series) -> pd.Series:
 
 def _typed(values: pd.Series, kind: str) -> pd.Series:
     if kind == "TIMESTAMP":
-        form = "ISO8601" if values.dtype == object else None
-        stamps = pd.to_datetime(values, utc=True, errors="coerce", format=form)
+        text = values.dtype == object
+        form = "ISO8601" if text else None
+        stamps = pd.to_datetime(values, utc=True, errors="coerce", format=form, cache=text)
         return stamps.dt.tz_localize(None).astype("datetime64[us]")
     if kind == "DATE":
         return pd.to_datetime(values, errors="coerce").dt.strftime("%Y-%m-%d")

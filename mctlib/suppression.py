@@ -79,6 +79,8 @@ class Page:
         may be about fewer than ``min_users``: no group, and no sum of groups. Where it would be,
         the smallest row that gives it away is masked too.
 
+        A table that declares nothing and gives one back whatever is shown of it is hidden whole.
+
         Raises DataError: of a result's groups one is given back, whatever is hidden of the table.
         """
         frame = frame.reset_index(drop=True)
@@ -248,16 +250,16 @@ class Page:
             if some := next(filter(None, spare), None):
                 totals = self._coarse()
                 shown.remove(min(some, key=lambda i: (i in totals, self._numbers[i].n)))
+            elif not groups:  # hidden whole it tells nothing, nor what of it adds up to what
+                self._sums.pop(table)
+                return mine
             elif not self._unguess(leaks[0], shown):
-                break
-        if leaks and groups:
-            by = " and ".join(dict.fromkeys(f"{each.key} of {each.population}" for each in groups))
-            raise DataError(
-                f'table "{table}": whatever of it is hidden, the tables before it give back a '
-                f"group of fewer than {min_users} users ({by}); take one of them out."
-            )
-        if leaks:  # its rows are those of other users, who only happen to be as many
-            self._sums.pop(table, None)
+                by = dict.fromkeys(f"{each.key} of {each.population}" for each in groups)
+                raise DataError(
+                    f'table "{table}": whatever of it is hidden, the tables before it give back a '
+                    f"group of fewer than {min_users} users ({' and '.join(by)}); take one of them "
+                    "out."
+                )
         for i in shown:
             self._numbers[i].tables.add(table)
         return mine - shown

@@ -96,9 +96,9 @@ class Page:
                 row += [numbers[str(value)]] if str(value) in numbers else []
         # whether a row is about users of another, or one of several populations
         apart = pd.Series(len({each.population for each in groups}) > len(columns) > 0, frame.index)
-        if columns:
+        if len(columns) == 1 or len({each.key for each in groups}) == 1 and columns:
             apart |= ~_whole(frame[columns]).any(axis=1) & np.array([not row for row in rows], bool)
-        elif not groups:
+        elif columns or not groups:
             rows = self._read(name, frame, min_users)
         hidden = self._hidden(name, rows, groups, min_users)
         few = (_base(frame) > 0) & (_base(frame) < min_users)

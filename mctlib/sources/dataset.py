@@ -56,8 +56,7 @@ def read_source(
     """Stage one source in `con`, members of archives in `folder`; what is left out in `notes`.
 
     ``hashed`` takes the columns of which the YAML says so. Returns canonical table -> SELECT with
-    times in UTC. Raises DataError: one sentence that names
-    the file, the column and the rule.
+    times in UTC. Raises DataError: one sentence that names the file, the column and the rule.
     """
     reader = READERS[source.format]
     roles: dict[str, list[File]] = {}

@@ -37,7 +37,8 @@ class Groups:
     names : mapping
         Group -> the name under which it is told, where that is another one.
     column : str
-        Column of the tables that holds these names. A row without one is about all users.
+        Column of the tables that holds these names. A row without one is about all users; one with
+        several tells of each group if they have one key, else of those in all of them.
     within : str
         Another population that holds this one, such as a year's users those of a month; "" for
         none. The others of each of its groups are a group too.

@@ -79,6 +79,8 @@ class Page:
         may be about fewer than ``min_users``: no group, and no sum of groups. Where it would be,
         the smallest row that gives it away is masked too.
 
+        A table that declares nothing and gives one back whatever is shown of it is hidden whole.
+
         Raises DataError: of a result's groups one is given back, whatever is hidden of the table.
         """
         frame = frame.reset_index(drop=True)
@@ -89,12 +91,13 @@ class Page:
             return _emptied(frame, pd.Series(True, frame.index), keys)
         named = [self._declare(name, each) for each in groups]
         rows: list[list[int]] = [[] for _ in frame.index]
+        for each, numbers in zip(groups, named):
+            for row, value in zip(rows, frame.get(each.column, ())):
+                row += [numbers[str(value)]] if str(value) in numbers else []
         # whether a row is about users of another, or one of several populations
-        apart = pd.Series(len(groups) > len(columns) > 0, frame.index)
-        if len(columns) == 1:
-            told = frame[columns[0]].astype(str)
-            rows = [[each[value] for each in named if value in each] for value in told]
-            apart |= np.array([not row for row in rows], bool) & ~told.str.lower().isin(TOTALS)
+        apart = pd.Series(len({each.population for each in groups}) > len(columns) > 0, frame.index)
+        if len(columns) == 1 or len({each.key for each in groups}) == 1 and columns:
+            apart |= ~_whole(frame[columns]).any(axis=1) & np.array([not row for row in rows], bool)
         elif columns or not groups:
             rows = self._read(name, frame, min_users)
         hidden = self._hidden(name, rows, groups, min_users)
@@ -131,8 +134,7 @@ class Page:
                 of = [g for g in coarse if coarse[g] == cell]
                 total = number(cell, of, dict(cell).values())
                 sums.append(Sum(tuple(alone[g] for g in of), total))
-        everyone = number(frozenset(), list(sizes.index), ())
-        self._numbers[everyone].tables.add(table)
+        self._numbers[number(frozenset(), list(sizes.index), ())].tables.add(table)
         found = {}
         for name, members in groups.members.items():
             if of := [g for g in members if g in alone]:
@@ -182,7 +184,7 @@ class Page:
         """The number of each row, and what adds up as far as the numbers say so."""
         users, named = _base(frame), _named(frame)
         parts_of_all = [c for c in named if c.split(BETWEEN)[0] == PARTS]
-        total = named.apply(lambda column: column.str.lower().isin(TOTALS))
+        total = _whole(named)
         numbers: dict[int, int] = {}
         for row, (n, values, whole) in enumerate(zip(users, named.to_numpy(), total.to_numpy())):
             if n > 0:
@@ -248,16 +250,15 @@ class Page:
             if some := next(filter(None, spare), None):
                 totals = self._coarse()
                 shown.remove(min(some, key=lambda i: (i in totals, self._numbers[i].n)))
+            elif not groups:  # hidden whole it tells nothing, nor what of it adds up to what
+                self._sums.pop(table, None)
+                return mine
             elif not self._unguess(leaks[0], shown):
-                break
-        if leaks and groups:
-            by = " and ".join(dict.fromkeys(f"{each.key} of {each.population}" for each in groups))
-            raise DataError(
-                f'table "{table}": whatever of it is hidden, the tables before it give back a '
-                f"group of fewer than {min_users} users ({by}); take one of them out."
-            )
-        if leaks:  # its rows are those of other users, who only happen to be as many
-            self._sums.pop(table, None)
+                by = dict.fromkeys(f"{each.key} of {each.population}" for each in groups)
+                raise DataError(
+                    f'table "{table}": whatever of it is hidden, the tables before it give back a '
+                    f"group of fewer than {min_users} users ({' and '.join(by)}); take one out."
+                )
         for i in shown:
             self._numbers[i].tables.add(table)
         return mine - shown
@@ -265,18 +266,14 @@ class Page:
     def _coarse(self) -> set[int]:
         """Totals, which are hidden last; not those with a name of their own, such as others."""
         words = [number.words for number in self._numbers]
-        return {t for parts, t in self._added() if all(words[t] <= words[i] for i in parts)}
+        return {t for each, t in self._added() if all(words[t] <= words[i] for i in each.parts)}
 
     def _unguess(self, giving: set[int], shown: set[int]) -> bool:
         """Drop the guesses that say such numbers alone, else all of them; whether any were."""
         told = shown | {i for i, number in enumerate(self._numbers) if number.tables}
-        guesses = [
-            (each, told & {*each.parts, total})
-            for each in {s for s in chain.from_iterable(self._sums.values()) if s.guess}
-            for total in self._totals(each)
-        ]
-        wrong = {each for each, of in guesses if of and of <= giving}
-        wrong = wrong or {each for each, of in guesses if of & giving}
+        guesses = [(s, told & {*s.parts, total}) for s, total in self._added() if s.guess]
+        wrong = {s for s, of in guesses if of and of <= giving}
+        wrong = wrong or {s for s, of in guesses if of & giving}
         for table, sums in self._sums.items():
             self._sums[table] = [each for each in sums if each not in wrong]
         return bool(wrong)
@@ -293,10 +290,10 @@ class Page:
             ]
         return [i for i in equal if words[i] <= of.words]
 
-    def _added(self) -> Iterator[tuple[tuple[int, ...], int]]:
-        """All sums of the page: the parts, and every number that is, or may be, the total."""
+    def _added(self) -> Iterator[tuple[Sum, int]]:
+        """All sums of the page, with every number that is, or may be, the total."""
         for each in dict.fromkeys(chain.from_iterable(self._sums.values())):
-            yield from ((each.parts, total) for total in self._totals(each))
+            yield from ((each, total) for total in self._totals(each))
 
     def _giving(self, shown: set[int], min_users: int) -> list[set[int]]:
         """Numbers that are told, or shown, and together give back fewer users."""
@@ -304,7 +301,7 @@ class Page:
         hidden = {i for i, each in enumerate(numbers) if not each.tables and i not in shown}
         if all(numbers[i].n >= min_users for i in hidden):
             return []
-        sums = [s for s in self._added() if not hidden.isdisjoint((*s[0], s[1]))]
+        sums = [(s.parts, t) for s, t in self._added() if not hidden.isdisjoint((*s.parts, t))]
         used = {i for parts, total in sums for i in (*parts, total)}
         order = sorted(used, key=lambda i: (i not in hidden, numbers[i].n < min_users))
         n_hidden = len(used & hidden)
@@ -371,6 +368,11 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     return whole[[c for c in whole if c in telling or c.split(BETWEEN)[0] in texts]]
 
 
+def _whole(named: pd.DataFrame) -> pd.DataFrame:
+    """Where a row is about all groups of a key."""
+    return named.apply(lambda column: column.astype(str).str.lower().isin(TOTALS))
+
+
 def _telling(named: pd.DataFrame) -> list[str]:
     """The columns that tell rows apart, without those that only describe what the others name."""
     keys = list(named)
@@ -394,7 +396,5 @@ def _emptied(
 
 def _is_key(frame: pd.DataFrame, column: str) -> bool:
     """Whether a column names the rows."""
-    if column in KEYS:
-        return True
-    kind = pd.api.types
-    return not (kind.is_numeric_dtype(frame[column]) or kind.is_datetime64_any_dtype(frame[column]))
+    is_time, is_number = pd.api.types.is_datetime64_any_dtype, pd.api.types.is_numeric_dtype
+    return column in KEYS or not (is_number(frame[column]) or is_time(frame[column]))

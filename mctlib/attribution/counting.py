@@ -330,9 +330,8 @@ def walk(
 
 
 def users_touched(tables: dict[str, pd.DataFrame]) -> pd.Series:
-    """By partner; a user may be touched by several."""
-    n_users = tables["touched"].groupby("partner")["n_users"].sum()
-    return n_users.drop(UNRESOLVED, errors="ignore")
+    """By partner, and by tags that name none; a user may be touched by several."""
+    return tables["touched"].groupby("partner")["n_users"].sum()
 
 
 def count(

@@ -188,7 +188,7 @@ class Tags:
             known = ""
         if known == "":
             return Meaning(ours=True)
-        spare = self._told(word) if source == "promo_code" else UNRESOLVED
+        spare = self._told(word if source == "promo_code" else UNRESOLVED)
         sure = known or (word if source == self.by else "")
         return Meaning(self._told(sure) or None, spare)
 

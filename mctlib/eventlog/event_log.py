@@ -17,7 +17,7 @@ import pandas as pd
 from mctlib.contract import as_columns
 from mctlib.eventlog import observed
 from mctlib.eventlog.calendar import Calendar
-from mctlib.eventlog.frames import Counts, add_up, canonical_frame, in_utc
+from mctlib.eventlog.frames import Counts, add_up, in_utc, register
 from mctlib.eventlog.journeys import Journeys
 from mctlib.eventlog.moments import Moments
 from mctlib.eventlog.parquet import read_in_place
@@ -143,10 +143,7 @@ class EventLog:
         ['job_viewed', 'signed_up']
         """
         con = connect()
-        sources = {}
-        for table, frame in given(events, tables).items():
-            con.register(f"frame_{table}", canonical_frame(frame, table))
-            sources[table] = [(f"{table} frame", f"SELECT * FROM frame_{table}")]
+        sources = register(con, given(events, tables))
         con.execute("ATTACH ':memory:' AS store")
         asked = {"observed_until": observed_until, "ignore_case": ignore_case}
         fill(con, sources, name=name, salted=NO_SALT, aliases=aliases or {}, **asked)

@@ -7,12 +7,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
+import duckdb
 import pandas as pd
 
 from mctlib.contract import CANONICAL, NO, REQUIRED, YES, DataError, column_type, nearest
 from mctlib.eventlog.ids import JOINING
 
 Counts = TypeVar("Counts", pd.DataFrame, dict[str, pd.DataFrame])  # a table, or tables by name
+
+
+def register(
+    con: duckdb.DuckDBPyConnection, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, list[tuple[str, str]]]:
+    """Give the frames to a connection, as sources of `fill`.
+
+    Who refuses in a row of another table is one of people, of whom nothing is kept.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for table, frame in tables.items():
+        con.register(f"frame_{table}", canonical_frame(frame, table))
+        found.setdefault(table, []).append((f"{table} frame", f"SELECT * FROM frame_{table}"))
+        ids = [column for column in ("user_id", "anonymous_id") if column in frame]
+        if "consent" in frame and "consent" not in CANONICAL[table] and ids:
+            said = frame[ids].bfill(axis=1).iloc[:, 0]
+            refused = _yes_or_no(frame["consent"], table).eq(False).fillna(False)
+            people = pd.DataFrame({"user_id": said[refused].unique(), "consent": False})
+            con.register(f"refused_{table}", canonical_frame(people, "people"))
+            select = f"SELECT * FROM refused_{table}"
+            found.setdefault("people", []).append((f"{table} frame", select))
+    return found
 
 
 def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
@@ -45,7 +68,7 @@ def canonical_frame(frame: pd.DataFrame, table: str) -> pd.DataFrame:
 def _read(values: pd.Series, table: str, column: str) -> pd.Series:
     kind = column_type(column)
     if column == "consent":
-        values = _yes_or_no(values)
+        values = _yes_or_no(values, table)
     if kind == "DOUBLE":
         _check_amounts(values, f'{table} frame: "{column}"')
     if column in JOINING and values.dtype.kind == "f":
@@ -61,14 +84,14 @@ def _check_amounts(values: pd.Series, where: str) -> None:
         raise DataError(f'{where} holds "{wrong.iloc[0]}", which is no number like 1234.50.')
 
 
-def _yes_or_no(values: pd.Series) -> pd.Series:
+def _yes_or_no(values: pd.Series, table: str) -> pd.Series:
     """Consent in any spelling. Raises DataError: a word is neither, so it may be a refusal."""
     texts = values.astype("string").str.strip().str.lower().replace("", pd.NA)
     meant = texts.str.match(YES).where(texts.str.match(f"{YES}|{NO}"))
     unclear = values[texts.notna() & meant.isna()]
     if len(unclear):
         raise DataError(
-            f'people frame: {len(unclear)} of {texts.count()} values of "consent" are neither yes'
+            f'{table} frame: {len(unclear)} of {texts.count()} values of "consent" are neither yes'
             f' nor no, for example "{min(map(str, unclear))}".'
         )
     return meant

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mctlib.contract import MISSING
+from mctlib.contract import BETWEEN, MISSING
 from mctlib.eventlog.journeys import NOWHERE, Journeys, first_rows, lines_of
 from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS
@@ -92,14 +92,15 @@ class Group:
 
     tables: rows of `count_users` of these users, in arms · arms: n_users and n_closed (their
     window is over) of each arm of which so many are known that it can be told, the largest first ·
-    small: names of the others · n_without: users without an arm · n_others: in these arms, but not
-    in the group.
+    small: names of the others · everyone: all users, by arm and whether new or known · n_without:
+    users without an arm · n_others: in these arms, but not in the group.
     """
 
     known: bool
     tables: Tables
     arms: pd.DataFrame
     small: list[str]
+    everyone: pd.Series
     n_without: int
     n_others: int
 
@@ -117,15 +118,28 @@ class Group:
             name: table[(table["known"] == known) & table["segment"].isin(arms.index)]
             for name, table in tables.items()
         }
+        everyone = days.groupby(["segment", "known"])["n_users"].sum()
+        everyone.index = pd.Index([cls.cell(*cell) for cell in everyone.index], dtype=object)
         without, others = days["segment"] == MISSING, inside & ~mine
         return cls(
             known,
             rows,
             arms,
             list(sizes.index[~large]),
+            everyone,
             n_without=int(days.loc[without & mine, "n_users"].sum()),
             n_others=int(days.loc[others, "n_users"].sum()),
         )
+
+    @staticmethod
+    def cell(arm: str, known: bool) -> str:
+        """The name in `everyone` of an arm's new or known users."""
+        return f"{arm}{BETWEEN}{'known' if known else 'new'}"
+
+    @property
+    def n_left_out(self) -> int:
+        """Users who are not in these arms."""
+        return int(self.everyone.sum() - self.sizes.sum())
 
     @property
     def sizes(self) -> pd.Series:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mctlib import phrases, stats
 from mctlib.contract import (
+    BETWEEN,
     ParameterError,
     as_timestamp,
     as_window,
@@ -21,7 +22,8 @@ from mctlib.contract import (
 )
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.labels import named
-from mctlib.results import MIN_USERS, Result
+from mctlib.groups import MIN_USERS, Groups
+from mctlib.results import Result
 from mctlib.roi import narrative_arms
 from mctlib.roi.arms import Side, of_means, of_shares
 from mctlib.roi.assignment import Group, Tables, count_users
@@ -210,6 +212,17 @@ def compare_arms(
         headlines=(narrative_arms.headline(told),),
         rule=narrative_arms.rule(told),
         caveats=(*log.caveats(as_of), *narrative_arms.caveats(told)),
+        groups=_groups(group, by, f"users with {of.label} up to {phrases.day(log.as_of(as_of))}"),
+    )
+
+
+def _groups(group: Group, by: str, population: str) -> tuple[Groups, ...]:
+    """All users, by arm and by when they came; a row tells of its arm, and of the reference."""
+    names = {group.cell(arm, group.known): arm for arm in group.sizes.index}
+    key = f"{by}{BETWEEN}known"
+    return tuple(
+        Groups(population, key, group.everyone, names, column)
+        for column in ("segment", "reference")
     )
 
 

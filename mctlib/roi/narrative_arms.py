@@ -63,6 +63,7 @@ def refusal(told: Told) -> str:
     group, top, sizes = told.group, told.top, told.group.sizes
     arms = phrases.listed([top["segment"], top["reference"]])
     held = phrases.listed(f"{name} {users(n)}" for name, n in sizes.items())
+    held = held if _may_tell(group) else "numbers of users other than planned"
     unknown = np.isnan(top["pvalue"])
     reasons = phrases.that_hold(
         [
@@ -98,12 +99,23 @@ def refusal(told: Told) -> str:
 
 def supported(told: Told) -> str:
     """Why the arms can be compared."""
-    top, p = told.top, told.top["sample_ratio_pvalue"]
-    sizes = f"{top['n_users']:,} and {top['n_reference']:,} users drawn by chance"
-    text = f"{sizes}, in the planned shares (p = {p:.2f})"
+    p = told.top["sample_ratio_pvalue"]
+    text = f"{_sizes(told)} drawn by chance, in the planned shares (p = {p:.2f})"
     if told.effect == INCONCLUSIVE:
         text += f"; {_one_of_many(told)}"
     return text
+
+
+def _may_tell(group: Group) -> bool:
+    """Whether all users less those in the arms are nobody, or so many that they may be told."""
+    return not 0 < group.n_left_out < MIN_USERS
+
+
+def _sizes(told: Told) -> str:
+    """How many users of either arm are compared, where that may be told."""
+    if not _may_tell(told.group):
+        return "users"
+    return f"{told.top['n_users']:,} and {told.top['n_reference']:,} users"
 
 
 def _one_of_many(told: Told) -> str:
@@ -156,8 +168,7 @@ def rule(told: Told) -> str:
     """Who is compared, and how; "" where nothing is."""
     if refusal(told):
         return ""
-    top, day = told.top, told.change
-    sizes = f"{top['n_users']:,} and {top['n_reference']:,} users"
+    sizes, day = _sizes(told), told.change
     if told.group.known:
         return (
             f"arms assigned by chance, {sizes} known before {day}, adjusted for the same time "
@@ -197,11 +208,11 @@ def _of_the_users(told: Told) -> Iterator[str]:
             f"by now: {phrases.listed(group.small, most=4)}."
         )
     if n := group.n_without:
-        yield f"{_left_out(n)} without an arm are left out."
+        yield f"{_left_out(n, group)} without an arm are left out."
     if n := group.n_others:
         came = f"came on {told.change} or later" if known else f"were there before {told.change}"
         yield (
-            f"{_left_out(n)} of these arms {came} and are left out: they meet the change at "
+            f"{_left_out(n, group)} of these arms {came} and are left out: they meet the change at "
             "another point of their time, and are a question of their own."
         )
     if np.isfinite(top["variance_ratio"]):
@@ -212,8 +223,11 @@ def _of_the_users(told: Told) -> Iterator[str]:
         yield f"Users of one account count together; intervals are those{in_them}."
 
 
-def _left_out(n: int) -> str:
-    return f"Fewer than {MIN_USERS} users" if n < MIN_USERS else users(n)
+def _left_out(n: int, group: Group) -> str:
+    if n < MIN_USERS:
+        return f"Fewer than {MIN_USERS} users"
+    told = sum(n for n in (group.n_without, group.n_others) if n >= MIN_USERS)
+    return "Users" if 0 < group.n_left_out - told < MIN_USERS else users(n)
 
 
 def _of_the_power(told: Told) -> Iterator[str]:

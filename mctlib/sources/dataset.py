@@ -56,8 +56,7 @@ def read_source(
     """Stage one source in `con`, members of archives in `folder`; what is left out in `notes`.
 
     ``hashed`` takes the columns of which the YAML says so. Returns canonical table -> SELECT with
-    times in UTC. Raises DataError: one sentence that names
-    the file, the column and the rule.
+    times in UTC. Raises DataError: one sentence that names the file, the column and the rule.
     """
     reader = READERS[source.format]
     roles: dict[str, list[File]] = {}
@@ -107,21 +106,22 @@ def read_source(
         own = table == "people" and name not in CANONICAL[table]
         hashed.add(own_name(name) if own else name)
     if table in ("people", "events") and "consent" not in source.columns:
-        notes += _unheard(list(stages.values()), table)
+        can_map = table == "people" or source.format in ("canonical", "columns")
+        notes += _unheard(list(stages.values()), can_map)
     return selects
 
 
-def _unheard(stages: Sequence[Stage], table: str) -> list[str]:
+def _unheard(stages: Sequence[Stage], can_map: bool) -> list[str]:
     """Sentences about columns that may say who refused and are read as any other."""
     way = 'map it by columns: {{consent: "{name}"}}.'
-    if table == "events":
+    if not can_map:
         way = "name who refused under people, with consent: no."
     return [
         f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does, '
         + way.format(name=name)
         for stage in stages
         for name in stage.words
-        if (name.lower() != "consent" or table == "events") and may_refuse(name)
+        if may_refuse(name) and not {name, name.lower()} & {*stage.used, *stage.used_keys}
     ]
 
 

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING
 
+from mctlib.contract import ENUMS
 from mctlib.eventlog.personal import is_id, left_out, of_partner
+from mctlib.eventlog.pseudonyms import masked
 from mctlib.eventlog.sql import MANY, sql_json, sql_name, sql_path, sql_text
+from mctlib.phrases import count
 from mctlib.sources.amounts import AmountColumn
 
 if TYPE_CHECKING:
     from mctlib.sources.staging import Stage
+
+
+def spaced(stage: Stage, chosen: Mapping[str, str]) -> Iterator[str]:
+    """Sentences about names that are written with spaces around them and counted without.
+
+    ``chosen``: canonical column -> SQL of its text.
+    """
+    cleaned = {c: sql for c, sql in chosen.items() if c in ENUMS and "clean(" in sql}
+    if not cleaned:
+        return
+    told = []
+    for sql in cleaned.values():
+        raw = sql.replace("clean(", "(")
+        around = f"FILTER ({raw} <> {sql} AND trim({raw}) = {sql})"
+        said, name = f"min({raw}) {around}", f"arg_min({sql}, {raw}) {around}"
+        told.append(f"count(*) {around}, {masked(said)}, {masked(name)}")
+    (found,) = stage.con.sql(f"SELECT {', '.join(told)} FROM {stage.rows()}").fetchall()
+    for column, n, said, name in zip(cleaned, found[::3], found[1::3], found[2::3]):
+        if n:
+            yield (
+                f"{stage.shown}: {count(n, 'row')} with spaces around the {column}, counted "
+                f"without them: {json.dumps(said)} as {json.dumps(name)}."
+            )
 
 
 def rest(stage: Stage, clean: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from mctlib.sources.files import (
     rows_inside,
     scan,
 )
-from mctlib.sources.properties import rest
+from mctlib.sources.properties import rest, spaced
 from mctlib.sources.times import TimeColumn, joined, put
 
 KEPT = " Every other column is kept by its own name: leave it out."
@@ -86,7 +86,7 @@ class Stage:
     times: dict[str, str] = field(default_factory=dict)  # of Parquet in place: SQL -> type
     lies: bool = False
     n_blank: int = 0  # rows in which nothing stands, which are left out
-    unsure: list[str] = field(default_factory=list)  # sentences about columns that stay texts
+    unsure: list[str] = field(default_factory=list)  # sentences about it
     hashed: set[str] = field(default_factory=set)  # because `hash` names them
     unread: str = "NULL"  # SQL, not NULL where what `open` opens is not the JSON it should be
 
@@ -222,6 +222,7 @@ class Stage:
             typed["properties"], more = rest(self, "clean" if table == "people" else "")
             if table == "events":
                 typed["unread"] = self.unread
+        self.unsure += spaced(self, chosen)
         columns = ", ".join(f"{sql} AS {column}" for column, sql in typed.items())
         return f"SELECT {columns} FROM {self.rows(more)}"
 

@@ -72,3 +72,16 @@ def test_money_spent_on_small_partners_goes_with_them():
     assert found == {"large": 40, "others": 26}
     spent = result.partners.set_index("partner_id")["spend_amount"]
     assert spent["others"] == 150
+
+
+def test_a_few_users_whose_tags_name_nobody_are_told_with_others_too():
+    """Of 4, 20 and 30 users every second one pays: 2, 10 and 15."""
+    rows = [("nobody", "page", 0, None, None)]
+    for partner, utm, n in (("large", None, 30), ("middle", None, 20), (None, "odd", 4)):
+        for i in range(n):
+            user = f"{partner} {i}"
+            rows += [(user, "signed_up", 65, None, None), (user, "page", 70, partner, utm)]
+            rows += [(user, "paid", 71, None, None)] * (i % 2)
+    result, found = credit(log_of(rows, "partner_id", "utm_source", unit="D"))
+    assert found == {"large": 15, "others": 12}
+    assert any("(unresolved utm) and middle as others" in said for said in result.caveats)

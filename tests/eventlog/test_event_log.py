@@ -264,6 +264,20 @@ def test_one_row_without_consent_wins_in_any_order_spelling_and_place():
         assert log.load["n_users"] == 1 and len(log.table("people")) == 1
 
 
+def test_a_refusal_in_a_row_of_events_wins_over_people_by_whatever_id():
+    """v says no under another id; of w people say yes, and one event no."""
+    ids = [("u", "u1"), ("v", "v1"), (None, "v1"), ("w", None), ("w", None)]
+    events = pd.DataFrame(ids, columns=["user_id", "anonymous_id"])
+    said = ["yes", "", "No", "yes", 0]
+    events = events.assign(event="e", timestamp="2026-01-01", consent=said)
+    people = pd.DataFrame({"user_id": ["u", "w"], "seats": [1, 2], "consent": ["", "yes"]})
+    log = EventLog.from_frame(events, people=people)
+    assert log.load["n_users"] == 1 and len(log.table("people")) == 1
+    assert log.load["tables"]["events"]["n_rejected"] == {"no consent": 4}
+    with pytest.raises(DataError, match='events frame: 1 of 4 values of "consent" are neither'):
+        EventLog.from_frame(events.assign(consent=["perhaps", *said[1:]]))
+
+
 def test_a_consent_that_is_neither_yes_nor_no_is_refused():
     people = pd.DataFrame([("u", "yes"), ("v", "withdrawn")], columns=["user_id", "consent"])
     with pytest.raises(DataError) as error:

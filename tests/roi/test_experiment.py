@@ -13,6 +13,7 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.roi import compare_arms
 from mctlib.roi.arms import Side, of_means, of_shares
 from mctlib.roi.experiment import effect_row
+from mctlib.suppression import Page
 from tests.support.logs import log_of
 
 ASK = {
@@ -389,12 +390,28 @@ def test_users_without_an_arm_are_no_arm():
         ["old", "new", 10, 10]
     ]
     assert result.arms["unadjusted_effect"].iloc[0] == pytest.approx(5 / 10 - 1)
-    assert "20 users without an arm are left out." in result.caveats
+    # 49 in all, 10 and 10 in the arms: 20 more would tell the 9
+    assert "Users without an arm are left out." in result.caveats
     assert (
         "Left out, since fewer than 10 users of each were followed for 5 days by now: odd."
         in result.caveats
     )
     assert not [c for c in result.caveats if "odd" in c and "Left out" not in c]
+
+
+@pytest.mark.parametrize("n_odd", [6, 0])
+def test_neither_table_nor_sentence_gives_back_an_arm_that_is_left_out(n_odd):
+    """All users less 15 and 12 in the arms are the 6 of another one."""
+    arms = (("new", 15), ("old", 12), ("odd", n_odd))
+    rows = [(f"{arm}{i}", "start", "2026-03-11") for arm, n in arms for i in range(n)]
+    rows += [(f"{arm}{i}", "use", "2026-03-12") for arm, *_ in arms[:2] for i in range(7)]
+    log = with_arms(rows, {u: u[:3] for u, *_ in rows})
+    result = compare_arms(log, "use", **ASK)
+    page = Page()
+    page.begin(27 + n_odd)
+    assert page.publish("arms", result.arms, result.groups)[1].tolist() == [n_odd > 0]
+    said = " ".join((result.finding, result.rule, result.reason, *result.caveats))
+    assert ("12 and 15 users" in said) == (n_odd == 0) and "6 users" not in said
 
 
 def test_the_surest_arm_is_spoken_of():

@@ -541,13 +541,64 @@ def test_a_column_may_be_mapped_to_the_properties(project):
     assert "1" in told
 
 
-def test_a_refusal_that_stands_in_the_events_is_told(project):
-    rows = HEAD.strip() + ",consent\n" + ROW.strip() + ",false\n"
+@pytest.mark.parametrize("place", ["events", "backend", "surveys"])
+def test_a_refusal_in_any_row_of_any_table_wins(project, place):
+    """Of v nothing is kept, by whatever id, in whatever order; u and w say yes or nothing."""
+    files = {
+        "events": "user_id,anonymous_id,event,timestamp,consent\n",
+        "backend": "user_id,event,timestamp,consent\n",
+        "surveys": "user_id,micro_conversion,submitted_at,answer,consent\n",
+    }
+    says = {"u": "yes", "v": "false", "w": ""}
+    day = "2026-01-05T00:00:00Z"
+    for user in says:
+        files["events"] += f"{user},{user}-1,a,{day},\n,{user}-1,b,{day},\n"
+        files["backend"] += f"{user},a,{day},\n"
+        files["surveys"] += f"{user},a,{day},yes,\n"
+    last = {"events": ",{}-1,c,{},{}", "backend": "{},c,{},{}", "surveys": "{},c,{},yes,{}"}[place]
+    for user, word in says.items():
+        files[place] += last.format(user, day, word) + "\n"
+    yaml = "\n".join(f"{table}: {{path: {table}.csv}}" for table in files)
+    log = open_log(project(yaml, **{f"{table}__csv": text for table, text in files.items()}))
+    assert log.load["n_users"] == 2 and not log.load["notes"]
+    for table in files:
+        counts = log.load["tables"][table]
+        n = (2 if table == "events" else 1) + (table == place)
+        assert (counts["n_kept"], counts["n_rejected"]) == (2 * n, {"no consent": n})
+    with pytest.raises(ParameterError):
+        log.segments("properties.consent")
+
+
+def test_a_refusal_in_the_events_by_a_header_of_its_own_is_asked_for_and_mapped(project):
+    rows = HEAD.strip() + ",Opt-out\n" + ROW.strip() + ",no\n" + ROW.replace("u,", "v,").strip()
+    rows += ",yes\n"
     (note,) = open_log(project("events: {path: e.csv}", e__csv=rows)).load["notes"]
-    assert note == (
-        'e.csv: "consent" may say who refused, and nobody is left out by it. If it does, name who'
-        " refused under people, with consent: no."
+    assert note.endswith('If it does, map it by columns: {consent: "Opt-out"}.')
+    mapped = 'events: {path: e.csv, format: columns, columns: {consent: "Opt-out"}}'
+    log = open_log(project(mapped, e__csv=rows))
+    assert log.load["tables"]["events"]["n_rejected"] == {"no consent": 1}
+    with pytest.raises(DataError, match='"consent" are neither yes nor no, for example "maybe"'):
+        open_log(project(mapped, e__csv=rows.replace("yes", "maybe")))
+
+
+def test_names_with_spaces_around_them_are_one_and_that_is_told(project):
+    rows = "user_id,event,timestamp,channel\n" + "".join(
+        f"u{i},{event},2026-01-05T00:00:00Z,{channel}\n"
+        for i, (event, channel) in enumerate(
+            [
+                ("done ", "ads"),
+                (" done", " ads"),
+                ("done\u00a0", ""),
+                ("done", ""),
+            ]
+        )
     )
+    log = open_log(project("events: {path: e.csv}", e__csv=rows))
+    assert log.load["n_events"] == {"done": 4}
+    assert log.load["notes"] == [
+        'e.csv: 3 rows with spaces around the event, counted without them: " done" as "done".',
+        'e.csv: 1 row with spaces around the channel, counted without them: " ads" as "ads".',
+    ]
 
 
 def test_people_s_own_columns_are_kept_and_a_load_tells_who_meets_whom(project):

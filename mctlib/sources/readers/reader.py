@@ -53,6 +53,27 @@ def survey(table: str, rows: Stage, **mapping: str) -> Selects:
     return {table: " UNION ALL ".join(selects)}
 
 
+def refusals(table: str, rows: Stage) -> Selects:
+    """Who refuses in a row that is not of people, as people, of whom nothing is kept.
+
+    The column is mapped to consent or called so; it is no column of the table.
+    """
+    if "consent" in CANONICAL[table] or "user_id" not in CANONICAL[table]:
+        return {}
+    mapped = rows.columns.pop("consent", "")
+    said = mapped or rows.headers.get("consent", "")
+    ids = [rows.columns.get(column, column) for column in ("user_id", "anonymous_id")]
+    if not said or (user := rows.get(*ids)) == "NULL":
+        return {}
+    people, wanted = copy.copy(rows), {said.lower(), rows.email.lower()}
+    people.columns = {"consent": said}
+    people.headers = {name: header for name, header in rows.headers.items() if name in wanted}
+    people.keys = [key for key in rows.keys if key in (mapped, rows.email)]
+    select = people.select("people", user_id=user)
+    refused = "NOT consent AND user_id <> ''"
+    return {"people": f"SELECT DISTINCT user_id, consent FROM ({select}) WHERE {refused}"}
+
+
 def same_person(rows: Stage) -> Selects:
     """Whose address a hash is, where rows have both an address and a user_id."""
     if not rows.pair:

@@ -196,15 +196,10 @@ def time_to_activation(
     window = as_window(horizon, "horizon")
     by, unit = log.columns(by), resolution(window, log.small)
     labels = _labels(log, by, log.columns(adjust), log.columns(strata))
-    kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
-    columns = [column for columns in labels.values() for column in columns]
-    counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
-    outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
-    if counts["ended"].empty:
-        raise _nobody(roles, outside, as_of)
-    names, reference, pooled = pool(counts["ended"], by, named(log.planned_segments, by, reference))
-    segment = counts["ended"]["segment"].replace(names.told)
-    ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
+    counted, outside = _counted(log, roles, labels, window, as_of)
+    names, reference, pooled = pool(counted, by, named(log.planned_segments, by, reference))
+    segment = counted["segment"].replace(names.told)
+    ended, n_accounts = number_accounts(counted.assign(segment=segment))
     groups = _groups(ended, clock := Clock(window, unit, n_accounts))
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
@@ -235,6 +230,54 @@ def time_to_activation(
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
         groups=(_groups_told(waits, by, names),),
     )
+
+
+def waits_of(
+    log: EventLog,
+    *,
+    start: EventLike,
+    activation: EventLike,
+    as_of: Any,
+    by: str | Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """`Activation.summary` of 90 days, of all users ("all") and of each segment, by one pass.
+
+    Parameters
+    ----------
+    log, start, activation, as_of, by
+        As `time_to_activation` takes them.
+
+    Returns
+    -------
+    DataFrame
+        A row for all users, then one a segment.
+    """
+    asked = {"start": start, "activation": activation}
+    roles, _ = clock_roles(log, asked | dict.fromkeys(("competing", "censor", "observed_from")))
+    window, by = as_window("90d"), log.columns(by)
+    counted, _ = _counted(log, roles, _labels(log, by, [], []), window, as_of)
+    names, *_ = pool(counted, by, named(log.planned_segments, by, None))
+    ended, n_accounts = number_accounts(counted)
+    clock = Clock(window, resolution(window, log.small), n_accounts)
+    groups = [Group.of("all", ended, clock).with_band()]
+    if by:
+        told = ended["segment"].replace(names.told)
+        groups += _groups(ended.assign(segment=told), clock).values()
+    return pd.DataFrame([_summary(group) for group in groups])
+
+
+def _counted(
+    log: EventLog, roles: Mapping[str, Step], labels: dict[str, list[str]], window: int, as_of: Any
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Users by how their clocks ended; and by why they have none. Raises: nobody has one."""
+    unit = resolution(window, log.small)
+    kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
+    columns = [column for columns in labels.values() for column in columns]
+    counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
+    outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
+    if counts["ended"].empty:
+        raise _nobody(roles, outside, as_of)
+    return counts["ended"], outside
 
 
 def _groups_told(waits: narrative.Waits, by: Sequence[str], names: Names) -> Groups:
@@ -275,7 +318,7 @@ def _groups(ended: pd.DataFrame, clock: Clock) -> dict[str, Group]:
     return {g.label: g for g in sorted(groups, key=lambda g: (-g.n_users, g.label))}
 
 
-def _nobody(roles: dict[str, Step], left_out: pd.Series, as_of: Any) -> ParameterError:
+def _nobody(roles: Mapping[str, Step], left_out: pd.Series, as_of: Any) -> ParameterError:
     """Why there is no user to follow."""
     begun = roles["start"].label
     if n_unseen := int(left_out["unobserved"] + left_out["ended_before"]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.cells import Course
+from mctlib.cells import ENDS, Course
 from mctlib.headlines import day, named
 from mctlib.phrases import called, count, listed, nought
 from mctlib.results import MIN_USERS
@@ -136,11 +136,6 @@ def caveats(facts: Told) -> list[str]:
         "the newest week look lower than it is. A look every day (`alerts check`) adds falls of "
         "25 % or more; nothing finds smaller ones sooner without more false alarms."
     )
-    if len(facts.year):
-        said.append(
-            "Against a year before, weeks are taken for independent: where good and bad ones come "
-            "in runs, a change is less sure than its interval says."
-        )
     return said
 
 
@@ -160,25 +155,21 @@ STATES = {
 }
 
 
-def board(kpis: pd.DataFrame, year: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
+def board(kpis: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
     """The totals in words, nothing of fewer than 10 users: see `Scorecard.board`."""
     rows = []
-    weeks = weeks[(weeks["segment"] == "all") & (weeks["n"] >= MIN_USERS)]
-    before = {row["metric"]: row for row in year.to_dict("records")}
     for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
-        last_year = before.get(kpi["metric"])
         if kpi["n_counted"] < MIN_USERS:
             kpi |= {"value": nan, "rel_change": nan}
+        last_year = _last_year(kpi)
         rows.append(
             {
                 "number": kpi["label"],
-                "six_weeks_and_months": _course(
-                    weeks[weeks["metric"] == kpi["metric"]], kpi["kind"]
-                ),
+                "six_weeks_and_months": _course(kpi, weeks),
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
                 "against_before": _relative(kpi),
-                "state": _state(kpi, last_year),
-                "against_a_year": _relative(last_year).partition(" (")[0] if last_year else "",
+                "state": _state(kpi),
+                "against_a_year": _relative(last_year).partition(" (")[0],
                 "least_seen": _least_seen(kpi),
                 "n_counted": kpi["n_counted"],
                 "owner": kpi["owner"],
@@ -187,8 +178,24 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame, weeks: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _course(rows: pd.DataFrame, kind: str) -> Course | None:
-    """A number's last six weeks, and the means of up to twelve months."""
+def every_segment(kpis: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
+    """`Scorecard.kpis` with the picture and the state of every row."""
+    rows = kpis.to_dict("records")
+    table = kpis.assign(state=[_state(kpi) for kpi in rows])
+    table.insert(list(table).index("week"), "six_weeks_and_months", None)
+    table["six_weeks_and_months"] = [_course(kpi, weeks) for kpi in rows]
+    return table
+
+
+def _last_year(kpi: dict[str, Any]) -> dict[str, Any]:
+    """Its change on a year before, named as its change on the weeks before."""
+    return {f"rel_change{end}": kpi[f"rel_year_change{end}"] for end in ENDS}
+
+
+def _course(kpi: dict[str, Any], weeks: pd.DataFrame) -> Course | None:
+    """A number's last six weeks of 10 users or more, and the means of up to twelve months."""
+    own = (weeks["metric"] == kpi["metric"]) & (weeks["segment"] == kpi["segment"])
+    rows, kind = weeks[own & (weeks["n"] >= MIN_USERS)], kpi["kind"]
     if rows.empty:
         return None
     weeks = rows["value"].tail(6)
@@ -223,11 +230,11 @@ def a_year_before(year: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _state(kpi: dict[str, Any], last_year: dict[str, Any] | None) -> str:
+def _state(kpi: dict[str, Any]) -> str:
     """What is known of a number; of one that never fell far where it moved for sure."""
     if kpi["state"]:
         return STATES.get(str(kpi["state"]), "")
-    known = [(row, since) for row, since in ((kpi, ""), (last_year, " on a year ago")) if row]
+    known = [(kpi, ""), (_last_year(kpi), " on a year ago")]
     compared = [(row, since) for row, since in known if row["rel_change"] == row["rel_change"]]
     for row, since in compared:
         if row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0:

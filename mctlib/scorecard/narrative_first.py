@@ -148,9 +148,11 @@ def moved(alert: dict[str, Any]) -> str:
 def ended(alert: dict[str, Any]) -> str:
     """An alert that is over in a clause: "“Users with an interview” is back where it was"."""
     label = named(alert["label"])
-    if alert["kind"] == "loss":
-        return f"{upper(called(alert['platform']) or 'Tracking')} records {label} again"
     back = alert["state"] == "recovered"
+    if alert["kind"] == "loss":
+        if not back:
+            return f"Events of {label}{where(alert)} are still lost, which is the new level"
+        return f"{upper(called(alert['platform']) or 'Tracking')} records {label} again"
     return f"{label} is back where it was" if back else f"{label} has a new level"
 
 

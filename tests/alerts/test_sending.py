@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from mctlib.alerts import delivery, sending
+from mctlib.alerts import acts, delivery, sending
 from mctlib.scorecard import weekly_scorecard
 from tests.scorecard.conftest import LAST, PLAN, RIVAL, product
 from tests.support.browser import CHROMIUM
@@ -311,6 +311,14 @@ def test_pages_that_wait_and_are_not_asked_for_any_more_are_counted(tmp_path, mo
         assert "does not mail these pages of 2026-05-24 so" in done.notes[0]
         assert sending.unasked_pages("weekly", [other, same]).n_undelivered == 0
     assert sending.unasked_pages("weekly", []).n_undelivered == 1
+    old = acts.held() / "tiny.2026-05-17.REPORT_MAIL.report-weekly-index"
+    old.mkdir()
+    done = sending.unasked_pages("weekly", [same])
+    assert done.n_undelivered == 1
+    assert [note.partition(" waits: ")[2] for note in done.notes] == [
+        "no run sends pages by such a name; mail those of 2026-05-17 by hand, or remove them.",
+        "pages of 2026-05-24 for a run of the pack “weekly-us”.",
+    ]
 
 
 @pytest.mark.parametrize("does", ["exit 1", 'echo half > "${3#*=}"; exit 1', "sleep 9", "exit 0"])

@@ -14,6 +14,7 @@ from mctlib.scorecard.causes import losses
 from mctlib.scorecard.counting import AT, LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
 from mctlib.scorecard.narrative import board, every_segment
+from mctlib.scorecard.narrative_first import ended
 from mctlib.scorecard.watching import _everything
 from mctlib.sources import demo
 from mctlib.stats.monitoring import tracking_gate
@@ -217,15 +218,55 @@ def test_a_loss_that_was_mended_is_over_in_its_history_and_in_the_response_log()
     assert answer["how_measured"] == "", "events that come back are no users that do"
 
 
-@pytest.mark.parametrize("weeks", [18, 40])
-def test_a_loss_comes_to_no_new_level_and_stays_open_until_it_is_mended(weeks):
-    n = np.repeat([950, 600, 950], [20, weeks, 2])
+def lost_in(*spells: tuple[int, int]) -> list[dict]:
+    """The losses of so many weeks with so many of 1,000 tracked, one after the other."""
+    n = np.repeat([each for _, each in spells], [weeks for weeks, _ in spells])
     week = MONDAY + np.arange(len(n)) * WEEK
     cells = pd.DataFrame({"metric": f"booked{AT}android", "week": week, "n": 1000, "n_success": n})
-    (loss,) = losses(tracking_gate(cells[:-2])).to_dict("records")
-    assert (loss["since"], pd.isna(loss["back_on"]), loss["p0"]) == (week[20], True, 0.95)
-    (loss,) = losses(tracking_gate(cells)).to_dict("records")
-    assert loss["back_on"] == week[-1]
+    return losses(tracking_gate(cells)).to_dict("records")
+
+
+@pytest.mark.parametrize(
+    ("spells", "state", "over_in"),
+    [
+        ([(20, 950), (12, 600)], "open", None),
+        ([(20, 950), (13, 600)], "new level", 32),
+        ([(20, 950), (40, 600)], "new level", 32),
+        ([(20, 950), (13, 600), (9, 950)], "new level", 32),
+        ([(20, 950), (12, 600), (1, 950)], "new level", 32),
+        ([(20, 950), (11, 600), (2, 950)], "recovered", 32),
+        ([(20, 950), (3, 600), (2, 905)], "recovered", 24),
+        ([(20, 950), (3, 600), (2, 900)], "open", None),  # under 95 % of .95
+    ],
+)
+def test_a_loss_ends_after_two_weeks_back_or_twelve_as_the_new_level(spells, state, over_in):
+    (loss,) = lost_in(*spells)
+    assert (loss["since"], loss["state"], loss["p0"]) == (MONDAY + 20 * WEEK, state, 0.95)
+    week = pd.NaT if over_in is None else MONDAY + over_in * WEEK
+    assert loss["over_on"] is week or loss["over_on"] == week
+
+
+def test_what_is_lost_beyond_a_new_level_is_another_loss():
+    first, second = lost_in((20, 950), (16, 600), (2, 300))
+    assert (first["state"], second["state"], second["p0"]) == ("new level", "open", 0.6)
+    assert second["since"] == MONDAY + 36 * WEEK
+    assert len(second["moves"]) == 0, "it did not open again"
+
+
+def test_a_loss_that_nobody_mended_is_told_as_the_new_level_and_its_answer_is_carried_over():
+    weeks = [f"{MONDAY + k * WEEK:%Y-%m-%d}" for k in range(30)]
+    log = {"alert_id": f"booked-loss-android-{weeks[14]}", "detected_on": weeks[15]}
+    log |= {"decided_on": weeks[15], "shipped_on": "", "action": "mend it", "outcome": "open"}
+    asked = {"lost": 0.7, "lost_in": range(14, 28), "responses": pd.DataFrame([log])}
+    found = scorecard_of(product(weeks=28, **asked))
+    (alert,) = found.alerts.to_dict("records")
+    assert (alert["state"], alert["closed_on"]) == ("new level", pd.Timestamp(weeks[27]))
+    assert ended(alert) == "Events of “Booked” on Android are still lost, which is the new level"
+    assert found.history["what"].tolist() == ["opened", "noticed", "decided", "new level"]
+    (answer,) = found.responses.to_dict("records")
+    assert answer["open_stage"] == "answered"
+    assert answer["until_answered_days"] == 13 * 7
+    assert np.isnan(answer["until_recovered_days"]), "a new level is no recovery"
 
 
 def test_without_the_servers_records_tracking_is_not_checked():

@@ -111,7 +111,7 @@ class Scorecard(Result):
         """A table as people read it: alerts by label and day, stages and columns in words.
 
         Beside the tables' own names: ``alerts_in_short``; ``medians``, the usual days in each
-        stage of an answer. ``kpis`` has every row's six_weeks_and_months and its state in words.
+        stage of an answer. ``kpis`` are the board's rows of every segment.
         """
         return reading.told(name, self.tables)
 

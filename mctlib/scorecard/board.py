@@ -227,11 +227,15 @@ def year(weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame(rows, columns=None if rows else ["metric", "segment"])
 
 
-def with_year(kpis: pd.DataFrame, year: pd.DataFrame) -> pd.DataFrame:
-    """The numbers with their relative change on a year before, as far as it is known."""
+def with_year(
+    weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The numbers with their relative change on a year before; and all of that of the totals."""
+    known = year(weeks, kpis, series)
     changes = {f"rel_change{end}": f"rel_year_change{end}" for end in ENDS}
-    told = year.reindex(columns=["metric", "segment", *changes]).rename(columns=changes)
-    return kpis.drop(columns=changes.values()).merge(told, how="left")[KPIS]
+    told = known.reindex(columns=["metric", "segment", *changes]).rename(columns=changes)
+    table = kpis.drop(columns=changes.values()).merge(told, how="left")[KPIS]
+    return table, known[known["segment"] == ALL].drop(columns="segment")
 
 
 def lifecycle(weeks: Weeks) -> pd.DataFrame:

@@ -157,9 +157,9 @@ def ended(alert: dict[str, Any]) -> str:
     label = named(alert["label"])
     back = alert["state"] == "recovered"
     if alert["kind"] == "loss":
-        if not back:
-            return f"Events of {label}{where(alert)} are still lost, which is the new level"
-        return f"{upper(called(alert['platform']) or 'Tracking')} records {label} again"
+        platform = upper(called(alert["platform"]) or "Tracking")
+        lost = f"still loses {label}, now as the new level"
+        return f"{platform} {f'records {label} again' if back else lost}"
     return f"{label} is back where it was" if back else f"{label} has a new level"
 
 

@@ -189,8 +189,7 @@ def weekly_scorecard(
     asked: dict[str, Any] = {"as_of": as_of, "by": columns}
     kpis, series = board.kpis(log, weeks, meters, shown, watched, alerts, **asked)
     why = board.reasons(log.table("surveys"), alerts, meters, today)
-    before = board.year(weeks, kpis, series)
-    kpis = board.with_year(kpis, before)
+    kpis, before = board.with_year(weeks, kpis, series)
     drift = _drift(counted.of(), meters, watched)
     drift = drift[~drift["metric"].isin(alerts.loc[alerts["closed_on"].isna(), "metric"])]
     facts = Told(
@@ -201,7 +200,7 @@ def weekly_scorecard(
         reasons=why,
         responses=told,
         lifecycle=board.lifecycle(weeks),
-        year=before[before["segment"] == board.ALL].drop(columns="segment"),
+        year=before,
         drift=drift,
         today=today,
     )

@@ -138,7 +138,7 @@ def answers(
         is_open = not _is_over(answer) and not is_done
         at = day_in(str(answer["alert_id"])) if alert is None else alert["since"]
         ends = [*(answer.get(stage) for stage in STAGES)]
-        ends.append(alert["closed_on"] if is_done else pd.NaT)
+        ends.append(pd.NaT if alert is None or not is_done else alert["closed_on"])
         for i, (stage, end) in enumerate(zip(names, ends)):
             days = np.nan
             if pd.notna(end):

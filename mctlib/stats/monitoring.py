@@ -335,7 +335,8 @@ def change_between(
         error = sqrt(scatter.variance(s, then) + scatter.variance(s, now))
         was, is_now = pooled(s, then), pooled(s, now)
         if error > 0:
-            ends = (is_now - was, *map(float, t_interval(is_now - was, error, scatter.df)))
+            low, high = t_interval(is_now - was, error, scatter.df)
+            ends = (is_now - was, float(low), float(high))
     told = interval_columns("change", *ends)
     told |= interval_columns("rel_change", *(end / was for end in ends))
     return {"value": is_now, "value_before": was} | told

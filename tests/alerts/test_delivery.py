@@ -294,7 +294,7 @@ def test_what_a_role_is_asked_to_do_is_what_it_acts_on(post, monkeypatch, acts_n
         assert subject.startswith("[yours] “Aaa”") and "alerts ack" not in foot
 
 
-LOST = "Events of “Booked <b>” on Android are still lost, which is the new level"
+LOST = "Android still loses “Booked <b>”, now as the new level"
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_a_loss_that_nobody_mended_is_told_as_the_new_level_and_its_answer_is_ca
     found = scorecard_of(product(weeks=27, **asked))
     (alert,) = found.alerts.to_dict("records")
     assert (alert["state"], alert["closed_on"]) == ("new level", pd.Timestamp(weeks[27]))
-    assert ended(alert) == "Events of “Booked” on Android are still lost, which is the new level"
+    assert ended(alert) == "Android still loses “Booked”, now as the new level"
     assert f"{ended(alert)}, after 91 days." in found.details, "in the week in which it ended"
     assert found.tells["alerts"] == "0 alerts ask for somebody; 1 ended this week"
     assert found.history["what"].tolist() == ["opened", "noticed", "decided", "new level"]

@@ -10,7 +10,7 @@ from mctlib.scorecard.meters import Meter, Meters
 from mctlib.scorecard.watching import DAILY_FALL, DAILY_LEVEL
 from mctlib.stats.monitoring import change_between, slow_drift, tracking_gate, weekly_alerts
 from mctlib.tracking_plan.plan import Plan
-from tests.support.calibration import Row, at_least, at_most, within
+from tests.support.calibration import Row, at_least, at_most, coverage, within
 from tests.support.series import ar1
 from tests.support.weeks import MONDAY
 
@@ -178,55 +178,75 @@ def false_coincidences(n, exposed):
 
 
 def year_before(n):
-    """The last four weeks against the same four a year before: a share up by 9 points, a mean."""
-    rows, now = [], np.arange(52, 56)
-    weeks = [MONDAY + k * WEEK for k in (*now - 52, *now)]
-    later = np.repeat([0.0, 1.0], 4)
+    """The last four of 56 weeks against the same four a year before.
+
+    A share that grows by 9 points under a season; a mean, of which weeks scatter more than their
+    users; weeks of which good and bad ones come in runs.
+    """
+    rows, weeks = [], 56
+    week = np.arange(weeks)
+    what = "Against a year before"
     for phi in (1, 4):
-        rng, hits = np.random.default_rng([36, phi]), np.zeros(n, bool)
-        level = np.broadcast_to(0.25 + 0.09 * later, (n, 8))
-        table = table_of(rng, level, 2_000, phi)
-        table["week"] = np.tile(weeks, n)
-        for k, (_, own) in enumerate(table.groupby("metric")):
-            hits[k] = _holds(0.09, own, weeks)
+        level = 0.25 * (1 + 0.06 * np.sin(2 * np.pi * week / 52)) + 0.09 * week / 52
+        level = np.broadcast_to(level, (n, weeks))
+        hits = _year(0.09, table_of(np.random.default_rng([36, phi]), level, 2_000, phi))
         truth = f"25 % and 9 points more, 2,000 users a week, variance {phi} x"
-        rows.append(at_least("Against a year before, coverage", truth, hits))
-    rng, hits = np.random.default_rng(37), np.zeros(n, bool)
-    for k in range(n):
-        size = rng.poisson(800, 8)
-        wide = rng.normal(0, 0.3, 8)  # how far a week lies from its level, whoever comes
-        value = 9 - 3.5 * later + wide + rng.normal(0, 5, 8) / np.sqrt(size)
-        own = pd.DataFrame({"metric": "m", "week": weeks, "n": size, "value": value})
-        hits[k] = _holds(-3.5, own.assign(variance=25.0), weeks)
+        rows.append(coverage(what, truth, hits))
+    rng = np.random.default_rng(37)
+    size = rng.poisson(800, (n, weeks))
+    wide = rng.normal(0, 0.3, (n, weeks))  # how far a week lies from its level, whoever comes
+    value = 9 - 3.5 * week / 52 + wide + rng.normal(0, 5, (n, weeks)) / np.sqrt(size)
     truth = "a mean of 9, 3.5 less, weeks that scatter more than their users"
-    rows.append(at_least("Against a year before, coverage", truth, hits))
-    # weeks are taken for independent, and the page says so: of runs of good and bad ones it is less
-    noise = 0.02 * ar1(np.random.default_rng(40), (n, 8), 0.3)
-    noise[:, 4:] = 0.02 * ar1(np.random.default_rng(41), (n, 4), 0.3)
-    for k, value in enumerate(0.25 + 0.09 * later + noise):
-        own = pd.DataFrame({"metric": "m", "week": weeks, "n": 2_000.0, "value": value})
-        hits[k] = _holds(0.09, own.assign(variance=np.nan), weeks)
-    truth = "9 points more, good and bad weeks come in runs, rho 0.3"
-    return [*rows, at_least("Against a year before, coverage", truth, hits, 0.9)]
+    rows.append(coverage(what, truth, _year(-3.5, _means(value, size, 25.0))))
+    for rho in (0.0, 0.3, 0.6):
+        hits = _year(0.09, _means(0.25 + 0.09 * week / 52 + _in_runs(n, weeks, rho)))
+        truth = f"9 points more, good and bad weeks come in runs, rho {rho}"
+        # quarters tell long runs from a moving level only in part: at .6 it is a little less
+        is_long = at_least(f"{what}, coverage", truth, hits, 0.92)
+        rows.append(is_long if rho > 0.5 else coverage(what, truth, hits))
+    return rows
 
 
-def _holds(change, table, weeks):
-    found = change_between(table, weeks[:4], weeks[4:])
-    return within(change, (found["change_ci_lower"], found["change_ci_upper"]))
+def _in_runs(n, weeks, rho):
+    return 0.02 * ar1(np.random.default_rng([40, int(10 * rho)]), (n, weeks), rho)
+
+
+def _means(value, size=2_000.0, variance=np.nan):
+    n, weeks = value.shape
+    table = table_of(np.random.default_rng(41), np.zeros((n, weeks)), 10, 1)
+    table["n"] = np.broadcast_to(size, (n, weeks)).ravel()
+    return table.drop(columns="n_success").assign(value=value.ravel(), variance=variance)
+
+
+def _year(change, table):
+    """Which of its metrics' intervals hold the change."""
+    days, hits = table["week"].drop_duplicates(), []
+    for _, own in table.groupby("metric"):
+        found = change_between(own, days[:4], days[-4:])
+        hits.append(within(change, (found["change_ci_lower"], found["change_ci_upper"])))
+    return np.array(hits)
 
 
 def weekly_changes(n):
     """A week that is 10 % lower than the twelve before it, and the interval of its change."""
-    rows = []
+    tables, weeks = {}, 28
+    lower = np.where(np.arange(weeks) == weeks - 1, 0.9, 1.0)
     for phi in (1, 2, 4):
         rng = np.random.default_rng([42, phi])
-        level = spread_evenly(rng, 0.05, 0.4, n) * np.where(np.arange(14) == 13, 0.9, 1.0)
-        found = weekly_alerts(table_of(rng, level, spread_evenly(rng, 1_500, 20_000, n), phi))
+        level = spread_evenly(rng, 0.05, 0.4, n) * lower
+        drawn = table_of(rng, level, spread_evenly(rng, 1_500, 20_000, n), phi)
+        tables[f"variance {phi} x"] = drawn
+    for rho in (0.3, 0.6):
+        table = _means(0.25 * lower + _in_runs(n, weeks, rho))
+        tables[f"good and bad weeks come in runs, rho {rho}"] = table
+    rows = []
+    for told, table in tables.items():
+        found = weekly_alerts(table)
         last = found[found["week"] == found["week"].max()]
+        last = last[last["since"].isna() | (last["since"] == last["week"])]  # no alert before
         low, high = (last[f"rel_change_ci_{end}"] for end in ("lower", "upper"))
         hits = ((low <= -0.1) & (high >= -0.1)).to_numpy()
-        truth = f"10 % less than in the 12 weeks before, variance {phi} x"
-        rows.append(at_least("Change of a week, coverage", truth, hits))
+        rows.append(coverage("Change of a week", f"10 % less than in the 12 before, {told}", hits))
     return rows
 
 

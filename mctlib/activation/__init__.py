@@ -2,7 +2,7 @@
 
 from mctlib.activation.landmark import Landmark, landmark_activation
 from mctlib.activation.returning import Retention, retention
-from mctlib.activation.time_to_event import Activation, time_to_activation
+from mctlib.activation.time_to_event import Activation, time_to_activation, waits_of
 
 __all__ = [
     "Activation",
@@ -11,4 +11,5 @@ __all__ = [
     "landmark_activation",
     "retention",
     "time_to_activation",
+    "waits_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numba import njit
 
+from mctlib import phrases
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import NOWHERE, Journeys
@@ -264,3 +266,33 @@ def count_durations(
         "ended": ended.assign(outcome=names[ended["outcome"]]),
         "left_out": left_out.assign(outcome=names[left_out["outcome"]]),
     }
+
+
+def count_clocks(
+    log: EventLog, roles: Mapping[str, Step], labels: dict[str, list[str]], window: int, as_of: Any
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Users by how their clocks ended; and by why they have none. Raises: nobody has one."""
+    unit = resolution(window, log.small)
+    kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
+    columns = [column for columns in labels.values() for column in columns]
+    counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
+    outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
+    if counts["ended"].empty:
+        raise _nobody(roles, outside, as_of)
+    return counts["ended"], outside
+
+
+def _nobody(roles: Mapping[str, Step], left_out: pd.Series, as_of: Any) -> ParameterError:
+    """Why there is no user to follow."""
+    begun = roles["start"].label
+    if n_unseen := int(left_out["unobserved"] + left_out["ended_before"]):
+        return ParameterError(
+            f"observed_from: none of {phrases.users(n_unseen)} with {begun} is still waiting and "
+            f"has {roles['observed_from'].label} after it (an event fills one role only); leave it "
+            "out where users are in view from the start."
+        )
+    before = "."
+    if left_out["already"]:
+        goal = roles["activation"].label
+        before = f" without {goal} before; are start and activation swapped?"
+    return ParameterError(f"start: no user has {begun} by {as_of}{before}")

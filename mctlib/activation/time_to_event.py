@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 
 from mctlib import phrases, stats
 from mctlib.activation import narrative
-from mctlib.activation.clocks import ENDINGS, OUTCOMES, clock_roles, count_durations, resolution
+from mctlib.activation.clocks import ENDINGS, clock_roles, count_clocks, resolution
 from mctlib.activation.cox import adjusted_hazards
 from mctlib.activation.differences import compare_days, compare_shares, risk_ratio
 from mctlib.activation.hazards import LogRank, compare_hazards, logrank
@@ -196,15 +195,10 @@ def time_to_activation(
     window = as_window(horizon, "horizon")
     by, unit = log.columns(by), resolution(window, log.small)
     labels = _labels(log, by, log.columns(adjust), log.columns(strata))
-    kernel = partial(count_durations, horizon=window, unit=unit, roles=tuple(roles), labels=labels)
-    columns = [column for columns in labels.values() for column in columns]
-    counts = log.reduce(kernel, events=list(roles.values()), by=columns, as_of=as_of)
-    outside = counts["left_out"].groupby("outcome")["n_users"].sum().reindex(OUTCOMES, fill_value=0)
-    if counts["ended"].empty:
-        raise _nobody(roles, outside, as_of)
-    names, reference, pooled = pool(counts["ended"], by, named(log.planned_segments, by, reference))
-    segment = counts["ended"]["segment"].replace(names.told)
-    ended, n_accounts = number_accounts(counts["ended"].assign(segment=segment))
+    counted, outside = count_clocks(log, roles, labels, window, as_of)
+    names, reference, pooled = pool(counted, by, named(log.planned_segments, by, reference))
+    segment = counted["segment"].replace(names.told)
+    ended, n_accounts = number_accounts(counted.assign(segment=segment))
     groups = _groups(ended, clock := Clock(window, unit, n_accounts))
     adjusted, unequal = adjusted_hazards(ended, _covariates(labels), reference)
     waits = narrative.Waits(
@@ -235,6 +229,40 @@ def time_to_activation(
         caveats=(*log.caveats(as_of), *sentences, *narrative.activation_caveats(waits), *unequal),
         groups=(_groups_told(waits, by, names),),
     )
+
+
+def waits_of(
+    log: EventLog,
+    *,
+    start: EventLike,
+    activation: EventLike,
+    as_of: Any,
+    by: str | Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """`Activation.summary` of 90 days, of all users ("all") and of each segment, by one pass.
+
+    Parameters
+    ----------
+    log, start, activation, as_of, by
+        As `time_to_activation` takes them.
+
+    Returns
+    -------
+    DataFrame
+        A row for all users, then one a segment.
+    """
+    asked = {"start": start, "activation": activation}
+    roles, _ = clock_roles(log, asked | dict.fromkeys(("competing", "censor", "observed_from")))
+    window, by = as_window("90d"), log.columns(by)
+    counted, _ = count_clocks(log, roles, _labels(log, by, [], []), window, as_of)
+    names, *_ = pool(counted, by, named(log.planned_segments, by, None))
+    ended, n_accounts = number_accounts(counted)
+    clock = Clock(window, resolution(window, log.small), n_accounts)
+    groups = [Group.of("all", ended, clock).with_band()]
+    if by:
+        told = ended["segment"].replace(names.told)
+        groups += _groups(ended.assign(segment=told), clock).values()
+    return pd.DataFrame([_summary(group) for group in groups])
 
 
 def _groups_told(waits: narrative.Waits, by: Sequence[str], names: Names) -> Groups:
@@ -273,22 +301,6 @@ def _groups(ended: pd.DataFrame, clock: Clock) -> dict[str, Group]:
     """The segments by label, the largest first."""
     groups = [Group.of(label, part, clock).with_band() for label, part in ended.groupby("segment")]
     return {g.label: g for g in sorted(groups, key=lambda g: (-g.n_users, g.label))}
-
-
-def _nobody(roles: dict[str, Step], left_out: pd.Series, as_of: Any) -> ParameterError:
-    """Why there is no user to follow."""
-    begun = roles["start"].label
-    if n_unseen := int(left_out["unobserved"] + left_out["ended_before"]):
-        return ParameterError(
-            f"observed_from: none of {phrases.users(n_unseen)} with {begun} is still waiting and "
-            f"has {roles['observed_from'].label} after it (an event fills one role only); leave it "
-            "out where users are in view from the start."
-        )
-    before = "."
-    if left_out["already"]:
-        goal = roles["activation"].label
-        before = f" without {goal} before; are start and activation swapped?"
-    return ParameterError(f"start: no user has {begun} by {as_of}{before}")
 
 
 def _summary(group: Group) -> dict[str, Any]:

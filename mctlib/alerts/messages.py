@@ -14,7 +14,15 @@ import pandas as pd
 
 from mctlib.headlines import TIGHT
 from mctlib.phrases import called
-from mctlib.scorecard.narrative_first import drifts, ended, moved, question, standing, top_reason
+from mctlib.scorecard.narrative_first import (
+    MINUS,
+    drifts,
+    ended,
+    moved,
+    question,
+    standing,
+    top_reason,
+)
 from mctlib.tracking_plan.plan import in_words
 
 SLACK_BLOCKS, SLACK_TEXT, SLACK_HEADER = 50, 2900, 150
@@ -113,7 +121,7 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     if alert["coincides"]:
         facts.append(("Coincides with", f"{alert['coincides']}{_study(alert)}"))
     if alert["cause"] == "mix":
-        size = f"{100 * alert['mix_change']:+.0f}{TIGHT}%"
+        size = f"{_signed(alert['mix_change'])}{TIGHT}%"
         facts.append(("Mix", f"who the users are would alone have made {size}"))
     if said := top_reason(reasons, alert["alert_id"]):
         facts.append(("Users say", said))
@@ -142,11 +150,16 @@ def _tracking(alert: Mapping[str, Any]) -> str:
 def _study(alert: Mapping[str, Any]) -> str:
     if not alert["n_controls"] or pd.isna(alert["study_change"]):
         return ""
-    low, high = 100 * alert["study_change_ci_lower"], 100 * alert["study_change_ci_upper"]
+    low, high = (_signed(alert[f"study_change_ci_{end}"]) for end in ("lower", "upper"))
     return (
         f"; against {alert['n_controls']:.0f} numbers that it cannot touch "
-        f"{100 * alert['study_change']:+.0f}{TIGHT}% ({low:+.0f} to {high:+.0f})"
+        f"{_signed(alert['study_change'])}{TIGHT}% ({low} to {high})"
     )
+
+
+def _signed(share: float) -> str:
+    """A relative change in per cent: "+12", with a true minus where it is less."""
+    return f"{100 * share:+.0f}".replace("-", MINUS)
 
 
 def _number(alert: Mapping[str, Any]) -> str:
@@ -155,8 +168,8 @@ def _number(alert: Mapping[str, Any]) -> str:
     per_cent = alert["unit"] == "%"
     now, before = (100 * alert[c] if per_cent else alert[c] for c in ("value", "p0"))
     unit = f"{TIGHT}{alert['unit']}" if alert["unit"] else ""
-    low, high = 100 * alert["rel_change_ci_lower"], 100 * alert["rel_change_ci_upper"]
-    ends = "" if pd.isna(low) else f" (change of {low:+.0f} to {high:+.0f}{TIGHT}%)"
+    low, high = (alert[f"rel_change_ci_{end}"] for end in ("lower", "upper"))
+    ends = "" if pd.isna(low) else f" (change of {_signed(low)} to {_signed(high)}{TIGHT}%)"
     return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
 
 
@@ -179,7 +192,7 @@ def message_of(
     acts = first.alert_id in acts_on
     more = f" and {n} more" if n else ""
     new = "[act] " if acts else "[yours] "
-    prefix = {NEWS: new, STILL: "[open] "}.get(first.what, "[back] ")
+    prefix = {NEWS: new, STILL: "[open] ", BACK: "[back] ", LEVEL: "[new level] "}[first.what]
     foot = f"{about}{SENT_ONCE} {', '.join(item.alert_id for item in items[:5])}."
     if first.what == NEWS and acts:
         foot += f" Seen it? python -m mctlib alerts ack {dataset} {first.alert_id}"

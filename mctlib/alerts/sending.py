@@ -156,22 +156,30 @@ def send_pages(
 
 
 def unasked_pages(pack: str, asked: Iterable[tuple[str, str, Sequence[str], str]]) -> Delivered:
-    """Pages of a pack that wait, and that it does not ask for any more.
+    """Pages that wait, and that this run of a pack does not ask for: told, whosever they are.
 
-    asked: dataset, to, pages, kind of what it asks for.
+    Those of another pack are left to its runs; others nobody sends. asked: dataset, to, pages, kind
+    of what it asks for.
     """
     done = Delivered()
     known = [_places(data, to, _name(pack, pages, kind)) for data, to, pages, kind in asked]
-    for day, place in _waiting(re.compile(rf".+?\.(\d.+)\.\w+\.{re.escape(_name(pack))}.*")):
-        if not any(named.fullmatch(place.name) for named in known):
-            done.n_undelivered += 1
-            done.notes.append(f"{place} waits: the pack does not mail these pages of {day} so.")
+    for day, place in _waiting(re.compile(rf".+?\.(\d.+)\.\w+\.{REPORT}-.+")):
+        if any(named.fullmatch(place.name) for named in known):
+            continue
+        owner, is_whole, _ = place.name.partition(f".{REPORT}-")[2].partition("+")
+        why = f"the pack does not mail these pages of {day} so."
+        if not is_whole:
+            why = f"no run sends pages by such a name; mail those of {day} by hand, or remove them."
+        elif owner != pack:
+            why = f"pages of {day} for a run of the pack “{owner}”."
+        done.n_undelivered += not is_whole or owner == pack
+        done.notes.append(f"{place} waits: {why}")
     return done
 
 
-def _name(pack: str, pages: Sequence[str] = (), kind: str = "") -> str:
-    """Of pages as one thing that is sent; without them, how it begins."""
-    return f"{REPORT}-{pack}+" + (f"{'+'.join(pages)}.{kind}" if pages else "")
+def _name(pack: str, pages: Sequence[str], kind: str) -> str:
+    """Of pages as one thing that is sent."""
+    return f"{REPORT}-{pack}+{'+'.join(pages)}.{kind}"
 
 
 def _places(dataset: str, to: str, name: str) -> re.Pattern[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from mctlib.plots import marks, style
 
@@ -18,7 +18,7 @@ MOST = 2  # numbers in one picture
 FINE = 0.05  # shares that lie closer are written with a decimal
 LIFE = {
     "n_dormant": "not this week",
-    "n_returning": "came back",
+    "n_returning": "back again",
     "n_resurrected": "after a month",
     "n_new": "new",
 }
@@ -108,6 +108,7 @@ def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ends.append(style.End(day[-1], height + n / 2, words, dark))
         height += n
     style.label_ends(ax, ends)
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     marks.months(ax)
     return ax
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib.activation import time_to_activation
+from mctlib.activation import waits_of
 from mctlib.contract import ParameterError, as_window, interval_columns
 from mctlib.eventlog.daily_metric import Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step
 from mctlib.phrases import window
-from mctlib.results import together
+from mctlib.results import MIN_USERS, together
 from mctlib.roi import Speed, value_of_speed
 from mctlib.scorecard.causes import WEEK, judge
 from mctlib.scorecard.counting import DAYS, LIFE, STAYED, Weeks
@@ -30,7 +30,8 @@ YEAR = 52 * WEEK
 ENDS = ("", "_ci_lower", "_ci_upper")
 KPIS = """
 metric label owner segment kind week n_counted value value_ci_lower value_ci_upper p0 rel_change
-rel_change_ci_lower rel_change_ci_upper detectable_fall state since
+rel_change_ci_lower rel_change_ci_upper detectable_fall rel_year_change
+rel_year_change_ci_lower rel_year_change_ci_upper state since
 """.split()  # noqa: SIM905
 
 WEEKS = ["metric", "label", "segment", "week", "n", "value", "p0", "state", "since"]
@@ -132,7 +133,8 @@ def kpis(
         judged.append(found.assign(segment=segment or ALL))
     series = pd.concat(judged, ignore_index=True)
     series["at"] = series["metric"].map({name: i for i, name in enumerate(names)})
-    series = series.sort_values(["at", "segment", "week"], ignore_index=True)
+    series["is_part"] = series["segment"] != ALL  # all users stand first
+    series = series.sort_values(["at", "is_part", "segment", "week"], ignore_index=True)
     own = watched.judged.set_index(["metric", "week"])["state"]
     of_all = series["segment"] == ALL
     index = pd.MultiIndex.from_frame(series[["metric", "week"]])
@@ -159,7 +161,25 @@ def kpis(
     )
     told = [*rows.to_dict("records"), *_waits(log, meters, **ask).to_dict("records")]
     table = pd.DataFrame(told, columns=KPIS)
-    return table, series[WEEKS].reset_index(drop=True)
+    return table, series.loc[~_too_few(series, kinds), WEEKS].reset_index(drop=True)
+
+
+def _too_few(series: pd.DataFrame, kinds: pd.Series) -> pd.Series:
+    """Which weeks of segments are not told: of fewer than 10 users, or they would give these back.
+
+    All users are told of each week, so that what is left out of one must be 10 users together.
+    """
+    keys = ["segment", "week"]
+    active = series[series["metric"] == DAYS].set_index(keys)["n"]
+    active = active.reindex(pd.MultiIndex.from_frame(series[keys])).to_numpy()
+    events = kinds.isin(["mean", "ratio"])  # of users there are no more than are active
+    users = series["n"].where(~events, np.fmin(series["n"], active))
+    parts = series.assign(users=users)[series["segment"] != ALL].sort_values("users")
+    few = parts["users"].between(0, MIN_USERS, inclusive="neither")
+    same = [parts["metric"], parts["week"]]
+    n_fewer = parts["users"].groupby(same).cumsum() - parts["users"]
+    hidden = few | (few.groupby(same).transform("any") & (n_fewer < MIN_USERS))
+    return hidden.reindex(series.index, fill_value=False)
 
 
 def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> pd.DataFrame:
@@ -168,12 +188,7 @@ def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> p
     if meter is None:
         return pd.DataFrame(columns=KPIS)
     start = as_step(meters.plan.start, "start", meters.plan.meanings())
-    asked: dict[str, Any] = {"start": start, "activation": meter.of, "as_of": as_of}
-    tables = []
-    for each in dict.fromkeys([(), tuple(by)]):
-        summary = time_to_activation(log, **asked, by=list(each) or None).summary
-        tables.append(summary if each else summary.assign(segment=ALL))
-    table = pd.concat(tables, ignore_index=True)
+    table = waits_of(log, start=start, activation=meter.of, as_of=as_of, by=by)
     half = interval_columns("value", *(table[f"{QUARTER}{e}"] for e in ENDS))
     return pd.DataFrame(
         {
@@ -189,20 +204,38 @@ def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> p
     ).reindex(columns=KPIS)
 
 
-def year(weeks: Weeks, kpis: pd.DataFrame) -> pd.DataFrame:
-    """The last four weeks of each number against the same four a year before, where there are."""
+def year(weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
+    """The last four weeks of each number against the same four a year before, by segment.
+
+    Where there are so many, and all may be told. Weeks of alerts say nothing of the usual scatter.
+    """
     rows = []
-    totals = weeks.of()
-    for kpi in kpis[(kpis["segment"] == ALL) & kpis["week"].notna()].to_dict("records"):
-        table = totals[totals["metric"] == kpi["metric"]]
-        now = [kpi["week"] - k * WEEK for k in range(4)]
-        then = [week - YEAR for week in now]
-        if min(then) >= table["week"].min():
-            about = {name: kpi[name] for name in ("metric", "label", "kind")}
-            column = "value" if kpi["kind"] == "count" else "n"
-            n = table.loc[table["week"].isin(now), column].sum()
-            rows.append(about | {"n_counted": n} | change_between(table, then, now))
-    return pd.DataFrame(rows)
+    known = kpis[kpis["week"].notna()]
+    for segment, own in known.groupby("segment", sort=False):
+        counted = weeks.of(None if segment == ALL else str(segment))
+        for kpi in own.to_dict("records"):
+            told = series[(series["metric"] == kpi["metric"]) & (series["segment"] == segment)]
+            now = [kpi["week"] - k * WEEK for k in range(4)]
+            then = [week - YEAR for week in now]
+            if told["week"].isin([*now, *then]).sum() < len(now + then):
+                continue
+            table = counted[counted["metric"] == kpi["metric"]]
+            about = {name: kpi[name] for name in ("metric", "segment", "label", "kind")}
+            n = told.loc[told["week"].isin(now), "n"].sum()
+            apart = told.loc[told["since"].notna(), "week"]
+            rows.append(about | {"n_counted": n} | change_between(table, then, now, apart))
+    return pd.DataFrame(rows, columns=None if rows else ["metric", "segment"])
+
+
+def with_year(
+    weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The numbers with their relative change on a year before; and all of that of the totals."""
+    known = year(weeks, kpis, series)
+    changes = {f"rel_change{end}": f"rel_year_change{end}" for end in ENDS}
+    told = known.reindex(columns=["metric", "segment", *changes]).rename(columns=changes)
+    table = kpis.drop(columns=changes.values()).merge(told, how="left")[KPIS]
+    return table, known[known["segment"] == ALL].drop(columns="segment")
 
 
 def lifecycle(weeks: Weeks) -> pd.DataFrame:

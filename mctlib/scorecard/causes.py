@@ -14,7 +14,7 @@ from mctlib.phrases import listed
 from mctlib.results import MIN_USERS
 from mctlib.scorecard.counting import AT, Weeks
 from mctlib.scorecard.meters import Meter, Meters
-from mctlib.stats.monitoring import CELL_POINTS, REOPENS, weekly_alerts
+from mctlib.stats.monitoring import BACK, NEW_LEVEL, REOPENS, weekly_alerts
 
 COMPETITOR = "competitor"
 EARLIER = pd.Timedelta("14D")  # so long before a fall a competitor's entry is told beside it
@@ -25,40 +25,48 @@ MIN_CONTROLS = 3
 def losses(judged: pd.DataFrame) -> pd.DataFrame:
     """Spells in which tracking was lost, by `tracking_gate`: `LOSSES`, and the newest week.
 
-    One is over when completeness was back within 5 points of what it was for two weeks (back_on:
-    the second), however long that takes; one that begins within 8 weeks of that is the same.
-    Unlike a fall it comes to no new level: what is not recorded is missing until somebody mends
-    it, or closes the alert.
-    moves: (day, what) of each time it was over, and open again.
+    As a fall: one is over when completeness was back at 95 % of what it was for two weeks, or has
+    been lost for 12 weeks, a new level; one that begins within 8 weeks of its recovery is the same.
+    over_on: its last week · moves: (day, what) of each time it was over, and open again.
     """
     found: list[dict[str, Any]] = []
     for metric, rows in judged.groupby("metric", sort=True):
         micro, _, platform = str(metric).partition(AT)
-        spell: dict[str, Any] = {"back_on": rows["week"].min() - 2 * REOPENS * WEEK}
-        n_back = 0
+        spell: dict[str, Any] = {"state": "", "over_on": rows["week"].min() - WEEK}
         for row in rows.to_dict("records"):
-            if row["lost"] and pd.notna(spell["back_on"]):
-                if row["week"] - spell["back_on"] > REOPENS * WEEK:
+            if row["lost"] and spell["state"] != "open" and row["since"] > spell["over_on"]:
+                near = row["week"] - spell["over_on"] <= REOPENS * WEEK
+                again = spell["state"] == "recovered" and near
+                if again:
+                    spell["moves"].append((row["week"], "open again"))
+                else:
                     spell = {"micro": micro, "platform": platform, "since": row["since"]}
                     spell |= {"p0": row["p0"], "moves": []}
                     found.append(spell)
-                again = row["week"] if spell["moves"] else pd.NaT
-                spell["moves"] += [(again, "open again")] if spell["moves"] else []
-                spell |= {"back_on": pd.NaT, "again_on": again}
-            if pd.isna(spell["back_on"]):
-                if row["n"] >= MIN_USERS:
-                    spell |= {name: row[name] for name in ("n", "value")}
-                is_back = row["value"] >= spell["p0"] - CELL_POINTS
-                n_back = n_back + 1 if is_back and not row["lost"] else 0
-                if n_back >= 2:
-                    spell["back_on"], n_back = row["week"], 0
-                    spell["moves"].append((row["week"] + WEEK, "recovered"))
+                spell |= {"state": "open", "began": row["week"], "over_on": pd.NaT, "n_back": 0}
+                spell["again_on"] = row["week"] if again else pd.NaT
+            if spell["state"] == "open":
+                _goes_on(spell, row)
     newest = judged["week"].max() if len(judged) else pd.NaT
-    days = dict.fromkeys(("since", "back_on", "again_on"), "datetime64[ns]")
+    days = dict.fromkeys(("since", "over_on", "again_on"), "datetime64[ns]")
     return pd.DataFrame(found, columns=LOSSES).astype(days).assign(newest=newest)
 
 
-LOSSES = ["micro", "platform", "since", "back_on", "n", "value", "p0", "again_on", "moves"]
+LOSSES = ["micro", "platform", "since", "state", "over_on", "n", "value", "p0", "again_on", "moves"]
+
+
+def _goes_on(spell: dict[str, Any], row: dict[str, Any]) -> None:
+    """A week of an open loss, which may end it."""
+    if row["n"] >= MIN_USERS:
+        spell |= {name: row[name] for name in ("n", "value")}
+    is_back = row["value"] >= BACK * spell["p0"] and not row["lost"]
+    spell["n_back"] = spell["n_back"] + 1 if is_back else 0
+    state = "recovered" if spell["n_back"] >= 2 else "open"
+    if state == "open" and row["week"] - spell["began"] >= NEW_LEVEL * WEEK:
+        state = "new level"
+    if state != "open":
+        spell |= {"state": state, "over_on": row["week"]}
+        spell["moves"].append((row["week"] + WEEK, state))
 
 
 def judge(table: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:
@@ -85,7 +93,7 @@ def explained_by_tracking(
     row: pd.Series, meter: Meter, lost: pd.DataFrame, weeks: Weeks, rule: dict[str, Any]
 ) -> list[str]:
     """Platforms on which the meter's event got lost then, without which it did not fall."""
-    over = lost["back_on"].fillna(row["week"]) < row["week"]
+    over = lost["over_on"].fillna(row["week"]) < row["week"]
     then = (lost["since"] <= row["week"] + WEEK) & ~over
     platforms = lost.loc[(lost["micro"] == meter.micro) & then, "platform"].tolist()
     if not platforms:

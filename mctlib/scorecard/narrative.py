@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.cells import Course
+from mctlib.cells import ENDS, Course
 from mctlib.headlines import day, named
 from mctlib.phrases import called, count, listed, nought
 from mctlib.results import MIN_USERS
@@ -18,6 +18,7 @@ from mctlib.scorecard.narrative_first import (
     a_day_sooner,
     changed,
     drifts,
+    ended,
     lived,
     moved,
     question,
@@ -38,6 +39,7 @@ def details(facts: Told) -> tuple[str, ...]:
     alerts = {alert["alert_id"]: alert for alert in (*facts.news, *facts.waiting)}
     return (
         *(_alert(alert, facts) for alert in alerts.values()),
+        *(f"{ended(alert)}, after {alert['age_days']:.0f} days." for alert in facts.over),
         *_inhibited(facts),
         *(_answer(row) for row in facts.responses.to_dict("records")),
         f"{lived(facts.lifecycle)}.",
@@ -48,22 +50,19 @@ def details(facts: Told) -> tuple[str, ...]:
 
 def _alert(alert: dict[str, Any], facts: Told) -> str:
     """An alert with its interval, its cause and who acts."""
-    ends = ""
-    if alert["rel_change_ci_lower"] == alert["rel_change_ci_lower"]:
-        low, high = 100 * alert["rel_change_ci_lower"], 100 * alert["rel_change_ci_upper"]
-        ends = f" ({low:+.0f} to {high:+.0f} %)"
-    said = f"{moved(alert)}{ends}."
-    if alert["n_controls"] and alert["cause"] == "competitor":
-        study = (100 * alert[f"study_change{end}"] for end in ("", "_ci_lower", "_ci_upper"))
-        value, low, high = study
+    ends = _relative(alert).partition(" (")[2].rstrip(")")
+    said = moved(alert) + (f" ({ends}\u00a0%)." if ends else ".")
+    study = _relative(alert, "study_change")
+    if study and alert["cause"] == "competitor":
         said += (
             f" It coincides with {alert['coincides']}; against {alert['n_controls']} numbers that "
-            f"it cannot touch the change is {value:+.0f} % ({low:+.0f} to {high:+.0f})."
+            f"it cannot touch the change is {study}."
         )
     elif alert["coincides"]:
         said += f" It coincides with {alert['coincides']}."
     if alert["cause"] == "mix":
-        said += f" The mix of users alone would have made {100 * alert['mix_change']:+.0f} %."
+        size = f"{100 * alert['mix_change']:+.0f}\u00a0%".replace("-", MINUS)
+        said += f" The mix of users alone would have made {size}."
     return f"{said} {reason(alert, facts)}".strip() + f" Who acts: {alert['who']}."
 
 
@@ -96,9 +95,7 @@ def _answer(row: dict[str, Any]) -> str:
         text += f", so its outcome, “{row['outcome']}”, ends nothing"
     if waits:
         text += f"; not {waits} for {row[f'until_{waits}_days']:.0f} days"
-    if row["recovered_change"] == row["recovered_change"]:
-        low, high = (100 * row[f"recovered_change_ci_{end}"] for end in ("lower", "upper"))
-        change = f"{100 * row['recovered_change']:+.0f} % ({low:+.0f} to {high:+.0f})"
+    if change := _relative(row, "recovered_change"):
         text += f"; since the answer {change}, by an {row['how_measured']}"
     elif row["how_measured"]:
         text += f"; what came back since is {row['how_measured']}"
@@ -136,11 +133,6 @@ def caveats(facts: Told) -> list[str]:
         "the newest week look lower than it is. A look every day (`alerts check`) adds falls of "
         "25 % or more; nothing finds smaller ones sooner without more false alarms."
     )
-    if len(facts.year):
-        said.append(
-            "Against a year before, weeks are taken for independent: where good and bad ones come "
-            "in runs, a change is less sure than its interval says."
-        )
     return said
 
 
@@ -160,25 +152,32 @@ STATES = {
 }
 
 
-def board(kpis: pd.DataFrame, year: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
+def board(kpis: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
     """The totals in words, nothing of fewer than 10 users: see `Scorecard.board`."""
+    table = every_segment(kpis[kpis["segment"] == "all"], weeks).drop(columns="segment")
+    table["against_a_year"] = table["against_a_year"].str.partition(" (")[0]
+    return table
+
+
+def every_segment(kpis: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
+    """`Scorecard.board`, and the same of every segment: of its weeks those that may be told."""
+    keys = ["metric", "segment", "week"]
+    told = set(map(tuple, weeks[keys].to_numpy()))
     rows = []
-    weeks = weeks[(weeks["segment"] == "all") & (weeks["n"] >= MIN_USERS)]
-    before = {row["metric"]: row for row in year.to_dict("records")}
-    for kpi in kpis[kpis["segment"] == "all"].to_dict("records"):
-        last_year = before.get(kpi["metric"])
-        if kpi["n_counted"] < MIN_USERS:
-            kpi |= {"value": nan, "rel_change": nan}
+    for kpi in kpis.to_dict("records"):
+        is_told = kpi["segment"] == "all" or kpi["kind"] == "days"
+        is_told |= tuple(kpi[key] for key in keys) in told
+        if kpi["n_counted"] < MIN_USERS or not is_told:
+            kpi |= dict.fromkeys(("value", "rel_change", "rel_year_change"), nan)
         rows.append(
             {
                 "number": kpi["label"],
-                "six_weeks_and_months": _course(
-                    weeks[weeks["metric"] == kpi["metric"]], kpi["kind"]
-                ),
+                "segment": kpi["segment"],
+                "six_weeks_and_months": _course(kpi, weeks),
                 "last_week": _ranged(kpi, "value", kpi["kind"]),
                 "against_before": _relative(kpi),
-                "state": _state(kpi, last_year),
-                "against_a_year": _relative(last_year).partition(" (")[0] if last_year else "",
+                "state": _state(kpi),
+                "against_a_year": _relative(kpi, "rel_year_change"),
                 "least_seen": _least_seen(kpi),
                 "n_counted": kpi["n_counted"],
                 "owner": kpi["owner"],
@@ -187,8 +186,10 @@ def board(kpis: pd.DataFrame, year: pd.DataFrame, weeks: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _course(rows: pd.DataFrame, kind: str) -> Course | None:
-    """A number's last six weeks, and the means of up to twelve months."""
+def _course(kpi: dict[str, Any], weeks: pd.DataFrame) -> Course | None:
+    """A number's last six weeks of 10 users or more, and the means of up to twelve months."""
+    own = (weeks["metric"] == kpi["metric"]) & (weeks["segment"] == kpi["segment"])
+    rows, kind = weeks[own & (weeks["n"] >= MIN_USERS)], kpi["kind"]
     if rows.empty:
         return None
     weeks = rows["value"].tail(6)
@@ -223,15 +224,15 @@ def a_year_before(year: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _state(kpi: dict[str, Any], last_year: dict[str, Any] | None) -> str:
+def _state(kpi: dict[str, Any]) -> str:
     """What is known of a number; of one that never fell far where it moved for sure."""
     if kpi["state"]:
         return STATES.get(str(kpi["state"]), "")
-    known = [(row, since) for row, since in ((kpi, ""), (last_year, " on a year ago")) if row]
-    compared = [(row, since) for row, since in known if row["rel_change"] == row["rel_change"]]
-    for row, since in compared:
-        if row["rel_change_ci_lower"] * row["rel_change_ci_upper"] > 0:
-            return f"\u25cf {'up' if row['rel_change'] > 0 else 'down'}{since}"
+    known = [("rel_change", ""), ("rel_year_change", " on a year ago")]
+    compared = [(name, since) for name, since in known if kpi[name] == kpi[name]]
+    for name, since in compared:
+        if kpi[f"{name}_ci_lower"] * kpi[f"{name}_ci_upper"] > 0:
+            return f"\u25cf {'up' if kpi[name] > 0 else 'down'}{since}"
     return "\u25cf quiet" if compared else ""
 
 
@@ -248,15 +249,11 @@ def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
     return f"{times * value:.1f}{unit}{ends}"
 
 
-def _relative(row: dict[str, Any]) -> str:
-    if row["rel_change"] != row["rel_change"]:
+def _relative(row: dict[str, Any], name: str = "rel_change") -> str:
+    """A relative change with its interval; "" where it is not known."""
+    if row[name] != row[name]:
         return ""
-    change, low, high = (
-        nought(f"{100 * row[f'rel_change{end}']:+.0f}") for end in ("", "_ci_lower", "_ci_upper")
-    )
-    ends = (
-        f" ({low}\u00a0to\u00a0{high})"
-        if row["rel_change_ci_lower"] == row["rel_change_ci_lower"]
-        else ""
-    )
+    change, low, high = (nought(f"{100 * row[f'{name}{end}']:+.0f}") for end in ENDS)
+    known = row[f"{name}_ci_lower"] == row[f"{name}_ci_lower"]
+    ends = f" ({low}\u00a0to\u00a0{high})" if known else ""
     return f"{change}\u00a0%{ends}".replace("-", MINUS)

@@ -21,6 +21,7 @@ from mctlib.headlines import (
 )
 from mctlib.phrases import called, count, listed, nought
 from mctlib.results import MIN_USERS
+from mctlib.scorecard.causes import WEEK
 from mctlib.scorecard.counting import LIFE
 from mctlib.scorecard.meters import Meters
 from mctlib.scorecard.watching import Watched
@@ -77,6 +78,12 @@ class Told:
         """Alerts that ask for somebody, the new ones first, then the largest."""
         rows = self.alerts[self.alerts["state"].isin(WAITING)]
         return sorted(_largest_first(rows), key=lambda alert: not alert["news"])
+
+    @property
+    def over(self) -> list[dict[str, Any]]:
+        """Alerts that the last complete week ended, by its numbers."""
+        ended_now = self.alerts["closed_on"] == self.watched.last + WEEK
+        return _largest_first(self.alerts[ended_now & (self.alerts["state"] != "closed")])
 
 
 def _largest_first(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -148,9 +155,11 @@ def moved(alert: dict[str, Any]) -> str:
 def ended(alert: dict[str, Any]) -> str:
     """An alert that is over in a clause: "“Users with an interview” is back where it was"."""
     label = named(alert["label"])
-    if alert["kind"] == "loss":
-        return f"{upper(called(alert['platform']) or 'Tracking')} records {label} again"
     back = alert["state"] == "recovered"
+    if alert["kind"] == "loss":
+        platform = upper(called(alert["platform"]) or "Tracking")
+        lost = f"still loses {label}, now as the new level"
+        return f"{platform} {f'records {label} again' if back else lost}"
     return f"{label} is back where it was" if back else f"{label} has a new level"
 
 
@@ -291,7 +300,8 @@ def _tells(facts: Told) -> dict[str, str]:
     return {
         "kpis": f"{count(int(fell.sum()), 'number')} of {len(totals)} below their level before"
         + "".join(f"; {named(label)} drifts" for label in facts.drift["label"]),
-        "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody",
+        "alerts": f"{count(n, 'alert')} {'asks' if n == 1 else 'ask'} for somebody"
+        + (f"; {len(facts.over)} ended this week" if facts.over else ""),
         "responses": "".join([f"{count(len(facts.responses), 'answer')} in the log", *saved[-1:]]),
         "reasons": "".join([f"{count(len(asked), 'alert')} with users' reasons", *ask]),
         "lifecycle": lived(facts.lifecycle),

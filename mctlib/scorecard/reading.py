@@ -30,6 +30,8 @@ def told(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         return narrative.a_year_before(tables[name])
     if name == "medians":
         return _plain(tables["responses"].filter(like="median_").head(1))
+    if name == "kpis":
+        return narrative.every_segment(tables[name], tables["weeks"])
     table = tables["alerts"][SHORT] if name == "alerts_in_short" else tables[name]
     if name == "responses":
         table = table.drop(columns=table.filter(like="median_"))

@@ -45,11 +45,13 @@ class Scorecard(Result):
     since                    first week of a fall or rise that is not over: p0 stays as it was then
     rel_change ±             of value against p0
     detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
+    rel_year_change ±        of the last four weeks against the same a year before
     state                    of totals that alert: of alerts as in ``alerts``, of falls that are
                              none too few or lost events; else see `stats.monitoring.weekly_alerts`
     ================== ===== =======================================================================
 
-    ``weeks``: the same numbers by week: metric, label, segment, week, n, value, p0, state, since.
+    ``weeks``: the same numbers by week: metric, label, segment, week, n, value, p0, state, since;
+    of segments none of few users, nor what would give them back.
 
     ``alerts``: one row an alert, the newest first.
 
@@ -109,7 +111,7 @@ class Scorecard(Result):
         """A table as people read it: alerts by label and day, stages and columns in words.
 
         Beside the tables' own names: ``alerts_in_short``; ``medians``, the usual days in each
-        stage of an answer.
+        stage of an answer. ``kpis`` are the board's rows of every segment.
         """
         return reading.told(name, self.tables)
 
@@ -187,6 +189,7 @@ def weekly_scorecard(
     asked: dict[str, Any] = {"as_of": as_of, "by": columns}
     kpis, series = board.kpis(log, weeks, meters, shown, watched, alerts, **asked)
     why = board.reasons(log.table("surveys"), alerts, meters, today)
+    kpis, before = board.with_year(weeks, kpis, series)
     drift = _drift(counted.of(), meters, watched)
     drift = drift[~drift["metric"].isin(alerts.loc[alerts["closed_on"].isna(), "metric"])]
     facts = Told(
@@ -197,12 +200,12 @@ def weekly_scorecard(
         reasons=why,
         responses=told,
         lifecycle=board.lifecycle(weeks),
-        year=board.year(weeks, kpis),
+        year=before,
         drift=drift,
         today=today,
     )
     return Scorecard(
-        board=narrative.board(kpis, facts.year, series),
+        board=narrative.board(kpis, series),
         kpis=kpis,
         weeks=series,
         alerts=alerts,

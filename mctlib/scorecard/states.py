@@ -15,7 +15,8 @@ ACTS = {"ack": "acknowledged", "snooze": "snoozed", "close": "closed"}
 STAGES = {"detected_on": "noticed", "decided_on": "decided", "shipped_on": "answered"}
 # outcomes that close an alert, whatever its series does
 OVER = ("recovered", "closed", "done", "solved", "accepted", "false alarm", "no answer needed")
-CLOSED = ("closed", "recovered", "new level")
+ENDED = ("closed", "recovered")
+CLOSED = (*ENDED, "new level")
 
 
 def read_acts(acts: pd.DataFrame | None) -> pd.DataFrame:
@@ -121,7 +122,8 @@ def answers(
 ) -> pd.DataFrame:
     """The response log by alert: days in each stage, the team's own median, what is still open.
 
-    An open one is in its stage up to ``today``. recovered: from the answer to the alert's end.
+    An open one is in its stage up to ``today``, also of an alert that came to a new level.
+    recovered: from the answer to the alert's end.
     """
     names = [*STAGES.values(), "recovered"]
     known = alerts.set_index("alert_id")
@@ -132,10 +134,11 @@ def answers(
         row = {key: answer.get(key) for key in ("action", "owner", "outcome")}
         row |= {"alert_id": name or answer["alert_id"], "open_stage": ""}
         row["label"] = "" if alert is None else alert["label"]
-        is_open = not _is_over(answer) and (alert is None or alert["state"] not in CLOSED)
+        is_done = alert is not None and alert["state"] in ENDED
+        is_open = not _is_over(answer) and not is_done
         at = day_in(str(answer["alert_id"])) if alert is None else alert["since"]
         ends = [*(answer.get(stage) for stage in STAGES)]
-        ends.append(pd.NaT if alert is None else alert["closed_on"])
+        ends.append(pd.NaT if alert is None or not is_done else alert["closed_on"])
         for i, (stage, end) in enumerate(zip(names, ends)):
             days = np.nan
             if pd.notna(end):

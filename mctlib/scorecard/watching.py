@@ -199,7 +199,7 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
     micros = meters.plan.micro_conversions
     for spell in lost.to_dict("records"):
         change = spell["value"] - spell["p0"]
-        is_open = pd.isna(spell["back_on"])
+        is_open = spell["state"] == "open"
         yield {
             "alert_id": f"{spell['micro']}-loss-{spell['platform']}-{spell['since']:%Y-%m-%d}",
             "metric": spell["micro"],
@@ -221,8 +221,8 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             "n_cells": 1,
             "role": COLLECTOR if COLLECTOR in meters.plan.roles else ANALYST,
             "owner": micros[spell["micro"]].owner,
-            "state": "open" if is_open else "recovered",
-            "closed_on": pd.NaT if is_open else spell["back_on"] + WEEK,
+            "state": spell["state"],
+            "closed_on": pd.NaT if is_open else spell["over_on"] + WEEK,
             "news": bool(spell["since"] == spell["newest"]),
             "again_on": spell["again_on"] if is_open else pd.NaT,
             "moves": spell["moves"],

@@ -25,6 +25,7 @@ from mctlib.stats.weekly_table import (
     level_of,
     pooled,
     read_weekly,
+    scatter_of,
     weeks_of,
 )
 
@@ -312,31 +313,33 @@ def slow_drift(
 
 
 def change_between(
-    weekly: pd.DataFrame, before: Iterable[Any], after: Iterable[Any]
+    weekly: pd.DataFrame, before: Iterable[Any], after: Iterable[Any], apart: Iterable[Any] = ()
 ) -> dict[str, float]:
     """Change of one metric between some weeks (their first days) and others, with its interval.
 
-    By the scatter of the weeks around the level of their side, as if they were independent: where
-    good and bad weeks come in runs (rho .3) it holds the truth in 9 of 10 cases. Gives value,
-    value_before, change and rel_change (both with their 95 % intervals); NaN where a side has fewer
-    than two weeks.
+    By the scatter of all weeks of the table but those ``apart``, with runs of good and bad ones
+    (`scatter_of`): over a year it holds the truth as often as it says up to rho .3, at .6 in 92 of
+    100. Gives value, value_before, change and rel_change (both with their 95 % intervals); NaN
+    where a side has fewer than two weeks.
     """
     (s,), origin = read_weekly(weekly, 0.0, 0.0, "down")
-    sides = []
-    for days in (before, after):
-        rows = [s.rows[week] for week in sorted(weeks_of(days, origin)) if week in s.rows]
-        sides.append(level_of(s, rows, rows) if len(rows) > 1 else None)
-    then, now = sides
-    if then is None or now is None:
-        nothing = (np.nan, np.nan, np.nan)
-        told = interval_columns("change", *nothing) | interval_columns("rel_change", *nothing)
-        return {"value": np.nan, "value_before": np.nan} | told
-    error = sqrt(then.spread / then.n + now.spread / now.n)
-    low, high = map(float, t_interval(now.p0 - then.p0, error, then.df + now.df))
-    ends = (now.p0 - then.p0, low, high)
+    then, now = (
+        [s.rows[week] for week in sorted(weeks_of(days, origin)) if week in s.rows]
+        for days in (before, after)
+    )
+    left_out = weeks_of(apart, origin)
+    scatter = scatter_of(s, [row for week, row in s.rows.items() if week not in left_out])
+    was = is_now = np.nan
+    ends = (np.nan,) * 3
+    if scatter and min(len(then), len(now)) > 1 and pooled(s, then) > 0:
+        error = sqrt(scatter.variance(s, then) + scatter.variance(s, now))
+        was, is_now = pooled(s, then), pooled(s, now)
+        if error > 0:
+            low, high = t_interval(is_now - was, error, scatter.df)
+            ends = (is_now - was, float(low), float(high))
     told = interval_columns("change", *ends)
-    told |= interval_columns("rel_change", *(end / then.p0 for end in ends))
-    return {"value": now.p0, "value_before": then.p0} | told
+    told |= interval_columns("rel_change", *(end / was for end in ends))
+    return {"value": is_now, "value_before": was} | told
 
 
 CELL_N, CELL_POINTS = 50, 0.05

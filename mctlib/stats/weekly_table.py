@@ -16,6 +16,7 @@ from mctlib.contract import DataError, ParameterError, as_timestamp, nearest
 from mctlib.stats.student import FloatArray
 
 BASE, LINE, SHORT = 12, 26, 8  # weeks of the baseline, of its line at most; least of a short one
+QUARTER = 13  # weeks with a line of their own, where the scatter of a year is asked for
 UNDER_LINE = 0.05  # so far beyond the forecast an alert must be, too
 UNSEEN = 0.85  # a fall of more is not called detectable
 NUMBERS = ["n", "n_success", "value", "variance"]
@@ -144,6 +145,62 @@ def level_of(
     if not spread > 0:
         return None
     return Base(p0, n, spread, df, start, slope, not line, s.variance is None)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How weeks lie around their level: errors times sqrt(n) follow an AR(1).
+
+    spread: variance of one unit, of a rate as a multiple of p (1 - p) · rho: between neighbouring
+    weeks · df: effective, for t.
+    """
+
+    spread: float
+    rho: float
+    df: float
+
+    def variance(self, s: Series, rows: Sequence[int]) -> float:
+        """That of the pooled value of some weeks."""
+        n, week, p = s.n[rows], s.week[rows], pooled(s, rows)
+        if s.variance is None:
+            one = max(p * (1 - p), 1 / n.sum()) * self.spread
+        else:  # of a ratio nobody knows the variance of one unit: the weeks alone tell it
+            one = float(np.nanmax([n @ s.variance[rows] / n.sum(), self.spread]))
+        alike = self.rho ** np.abs(np.subtract.outer(week, week))
+        return float(one * (np.sqrt(n) @ alike @ np.sqrt(n)) / n.sum() ** 2)
+
+
+def scatter_of(s: Series, rows: Sequence[int]) -> Scatter | None:
+    """The scatter of weeks around a line of each quarter; None where they are too few.
+
+    Lines take away what residuals next to each other have in common: rho is the one of which as
+    much would be left. Below its own standard error it is 0, mostly chance. Of a rate that scatters
+    no more than chance the variance is chance's, known and without runs.
+    """
+    grid = np.linspace(0.0, 0.9, 19)
+    found, expected, df = np.zeros(2), np.zeros((2, len(grid))), 0
+    for some in np.array_split(np.array(rows, int), max(len(rows) // QUARTER, 1)):
+        root, week, p = np.sqrt(s.n[some]), s.week[some], pooled(s, list(some))
+        if len(some) < 3 or p <= 0:
+            continue
+        unit = max(p * (1 - p), 1 / s.n[some].sum()) if s.variance is None else 1.0
+        line = np.c_[root, root * (week - week.mean())]
+        rest = np.eye(len(some)) - line @ np.linalg.pinv(line)
+        next_to = np.subtract.outer(week, week) == 1
+        gap = np.abs(np.subtract.outer(week, week))
+        left = rest @ grid[:, None, None] ** gap @ rest
+        error = rest @ (root * s.value[some]) / sqrt(unit)
+        found += error @ error, error @ next_to @ error
+        expected += np.trace(left, axis1=1, axis2=2), (left * next_to).sum(axis=(1, 2))
+        df += len(some) - 2
+    if df < 1:
+        return None
+    rho = float(np.interp(found[1] / (found[0] or 1.0), expected[1] / expected[0], grid))
+    rho = rho if rho * sqrt(df) > 1 else 0.0
+    spread = float(found[0] / np.interp(rho, grid, expected[0]))
+    if s.variance is None and spread <= 1:
+        return Scatter(1.0, 0.0, np.inf)
+    return Scatter(spread, rho, max(df * (1 - rho) / (1 + rho), 2.0))
 
 
 def _line(s: Series, rows: Sequence[int]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctlib import plots
-from mctlib.activation import survival_groups, time_to_activation
+from mctlib.activation import survival_groups, time_to_activation, waits_of
 from mctlib.activation.clocks import count_durations, resolution
 from mctlib.activation.pooling import POOLED
 from mctlib.activation.survival_groups import Clock, Group
@@ -638,6 +638,14 @@ def test_without_segments(channels):
         result.details[0].startswith("Within 20 days of start ")
         and "of 170 users reach active" in result.details[0]
     )
+
+
+def test_waits_of_all_and_of_each_segment_are_those_of_two_calls(channels):
+    asked = {"start": "start", "activation": "active", "as_of": ASK["as_of"]}
+    found = waits_of(channels, **asked, by="channel")
+    apart = [time_to_activation(channels, **asked, by=by).summary for by in (None, "channel")]
+    pd.testing.assert_frame_equal(found, pd.concat(apart, ignore_index=True))
+    pd.testing.assert_frame_equal(waits_of(channels, **asked), apart[0])
 
 
 def test_a_curve_ends_where_fewer_than_ten_wait_in_view_unless_nobody_waits_out_of_it():

@@ -89,7 +89,10 @@ def test_a_webhook_gets_finding_number_cause_and_link_as_json(post, monkeypatch)
     assert (done.n_new, done.n_undelivered) == (1, 0)
     assert message["subject"].startswith("[act] “Booked <b>” fell 30")
     (item,) = message["items"]
-    assert item["number"] == "28.0\u00a0% instead of 40.0\u00a0% (change of -35 to -25\u00a0%)."
+    assert (
+        item["number"]
+        == "28.0\u00a0% instead of 40.0\u00a0% (change of \u221235 to \u221225\u00a0%)."
+    )
     facts = dict(item["facts"])
     assert "instant booking, 18 May; against 4 numbers" in facts["Coincides with"]
     assert facts["Who"] == "Response coordinator"
@@ -291,16 +294,25 @@ def test_what_a_role_is_asked_to_do_is_what_it_acts_on(post, monkeypatch, acts_n
         assert subject.startswith("[yours] “Aaa”") and "alerts ack" not in foot
 
 
-def test_that_lost_tracking_was_mended_is_told_once(post, monkeypatch):
+LOST = "Android still loses “Booked <b>”, now as the new level"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("recovered", "[back] Android records “Booked <b>” again, after 21 days"),
+        ("new level", f"[new level] {LOST}, after 21 days"),
+    ],
+)
+def test_that_lost_tracking_ended_is_told_once(post, monkeypatch, state, told):
     lost = {"kind": "loss", "platform": "android", "cause": "tracking", "rel_change": -0.3}
-    mended = table(alert(**lost, state="recovered", news=False, age_days=21.0))
+    mended = table(alert(**lost, state=state, news=False, age_days=21.0))
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
         deliver(post, table(alert(**lost)), REASONS)
         for week in ("2026-06-08", "2026-06-15"):
             deliver(replace(post, week=week), mended, REASONS)
     assert len(received) == 2
-    told = "[back] Android records “Booked <b>” again, after 21 days"
     assert received[1]["subject"].startswith(told)
 
 
@@ -325,7 +337,7 @@ def test_a_fall_by_mix_is_told_as_such(post, monkeypatch):
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
         deliver(post, table(alert(cause="mix", mix_change=-0.24)), REASONS)
-    assert "Mix: who the users are would alone have made -24\u00a0%" in said(received)[0]
+    assert "Mix: who the users are would alone have made \u221224\u00a0%" in said(received)[0]
 
 
 @pytest.mark.parametrize("state", ["snoozed", "closed", "recovered", "new level"])

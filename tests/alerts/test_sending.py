@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from mctlib.alerts import delivery, sending
+from mctlib.alerts import acts, delivery, sending
 from mctlib.scorecard import weekly_scorecard
 from tests.scorecard.conftest import LAST, PLAN, RIVAL, product
 from tests.support.browser import CHROMIUM
@@ -119,40 +119,71 @@ def test_a_run_tells_once_and_ends_as_it_was_asked(root, monkeypatch):
     assert closed.returncode == 0, closed.stderr
 
 
+# What an image of python:slim has: a shell and its tools, a Python, and no make before apt-get
+# brought it. The Python's venv is this one, of which pip says whether it holds what is required.
+IMAGE = {
+    "apt-get": """[ "$1" = update ] && exec /usr/bin/touch {tools}/lists
+test -e {tools}/lists && shift || exit 100
+for name; do case "$name" in -*) ;; *) /bin/ln -s "/usr/bin/$name" {tools} ;; esac; done""",
+    "rm": """test "$1" = -rf && shift || exit 1
+for path; do case "$path" in /var/lib/apt/lists/*) ;; *) exit 1 ;; esac; done""",
+    "touch": 'exec /usr/bin/touch "$@"',
+    "python3": """[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+test "$3 $4" = "--clear .venv" && /bin/mkdir -p .venv/bin || exit 1
+exec /bin/ln -s {tools}/venv .venv/bin/python""",
+    "venv": """case "$*" in
+"-m pip install "*" -r "*) exec {python} "$@" --dry-run --no-index ;;
+"-m pip install "*" -e .") exec {python} -c 'import tomllib, pathlib
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
+assert all(pathlib.Path(path).exists() for path in (project["readme"], project["name"]))' ;;
+*) exec {python} "$@" ;; esac""",
+}
+
+
 @pytest.mark.integration
-def test_the_container_holds_what_its_command_needs(root, tmp_path):
-    """COPY by hand, RUN as make reads it, then ENTRYPOINT and CMD on the data of a mount."""
-    text = (ROOT / "params/schedules/Containerfile").read_text()
-    lines = [line.split(maxsplit=1) for line in text.splitlines() if line and line[0] != "#"]
-    assert [word for word, _ in lines][:3] == ["FROM", "RUN", "WORKDIR"]
-    home = tmp_path / "workbook"
-    home.mkdir()
-    for word, rest in lines:
-        *sources, target = rest.split()
-        if word == "COPY" and target == "./":
-            for name in sources:
-                shutil.copy(ROOT / name, home)
+def test_every_step_of_the_container_is_run_as_written(root, tmp_path):
+    """In a folder in the place of an image, then ENTRYPOINT and CMD on the data of a mount."""
+    tools, home = tmp_path / "tools", tmp_path
+    tools.mkdir()
+    for name, does in IMAGE.items():
+        does = does.replace("{python}", sys.executable).replace("{tools}", str(tools))
+        (tools / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tools / name).chmod(0o755)
+    bare = {"PATH": str(tools), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    command = []
+    for line in (ROOT / "params/schedules/Containerfile").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        word, rest = line.split(maxsplit=1)
+        if word == "FROM":
+            version = re.fullmatch(r"python:(3\.\d+)-slim", rest)[1]
+        elif word == "WORKDIR":
+            home = tmp_path / rest.lstrip("/")
+            home.mkdir(parents=True)
         elif word == "COPY":
-            assert sources == [target]
-            shutil.copytree(ROOT / target, home / target)
-        elif word == "RUN" and rest.startswith("make"):
-            asked = ["make", "-n", f"PYTHON={sys.executable}", *sources[1:], target]
-            made = subprocess.run(asked, cwd=home, capture_output=True, text=True)
-            assert "-m pip install" in made.stdout, made.stderr
-    version = re.fullmatch(r"python:(3\.\d+)-slim", lines[0][1])[1]
+            *sources, target = rest.split()
+            for name in sources:
+                if (ROOT / name).is_dir():  # of which COPY takes what is in it
+                    shutil.copytree(ROOT / name, home / target, dirs_exist_ok=True)
+                else:
+                    assert target.endswith("/"), "so COPY asks where there are several"
+                    shutil.copy(ROOT / name, home / target)
+        elif word == "RUN":
+            made = subprocess.run(
+                ["/bin/sh", "-c", rest], cwd=home, env=bare, capture_output=True, text=True
+            )
+            assert made.returncode == 0, made.stderr
+        else:
+            assert word in ("ENTRYPOINT", "CMD"), "no step that this does not run"
+            command += json.loads(rest)
     asked = tomllib.loads((home / "pyproject.toml").read_text())["project"]["requires-python"]
     assert SpecifierSet(asked).contains(version)
     shutil.rmtree(home / "params")
     for held in root.iterdir():  # as mounts lie over what was copied
         if held.name == "params" or held.suffix == ".csv":
             (shutil.copytree if held.is_dir() else shutil.copy)(held, home / held.name)
-    entry, words = (json.loads(rest) for _, rest in lines[-2:])
-    assert [word for word, _ in lines[-2:]] == ["ENTRYPOINT", "CMD"]
-    assert entry[0] == ".venv/bin/python"
-    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(home)}
-    done = subprocess.run(
-        [sys.executable, *entry[1:], *words], cwd=home, env=bare, capture_output=True, text=True
-    )
+    bare |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home)}
+    done = subprocess.run(command, cwd=home, env=bare, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr
     assert "REPORT_MAIL is not set" in done.stderr, "it ran to its very end"
     assert (home / "outputs/weekly/2026-05-24/scorecard.html").is_file()
@@ -311,6 +342,14 @@ def test_pages_that_wait_and_are_not_asked_for_any_more_are_counted(tmp_path, mo
         assert "does not mail these pages of 2026-05-24 so" in done.notes[0]
         assert sending.unasked_pages("weekly", [other, same]).n_undelivered == 0
     assert sending.unasked_pages("weekly", []).n_undelivered == 1
+    old = acts.held() / "tiny.2026-05-17.REPORT_MAIL.report-weekly-index"
+    old.mkdir()
+    done = sending.unasked_pages("weekly", [same])
+    assert done.n_undelivered == 1
+    assert [note.partition(" waits: ")[2] for note in done.notes] == [
+        "no run sends pages by such a name; mail those of 2026-05-17 by hand, or remove them.",
+        "pages of 2026-05-24 for a run of the pack “weekly-us”.",
+    ]
 
 
 @pytest.mark.parametrize("does", ["exit 1", 'echo half > "${3#*=}"; exit 1', "sleep 9", "exit 0"])

@@ -41,6 +41,7 @@ def product(
     lost_in: Sequence[int] = (),
     everything: float = 0.0,
     served: bool = True,
+    since: pd.Timestamp = MONDAY,
     **tables: pd.DataFrame,
 ) -> EventLog:
     """Every user visits each week and does each of `EVENTS` with 40 %; in the last week ...
@@ -60,7 +61,7 @@ def product(
             # in turn, so that weeks differ by the plan and not by chance
             did = (np.arange(users) * 0.618 + week * 0.377) % 1 < share
             user = np.flatnonzero(did)
-            at = MONDAY + week * WEEK + pd.to_timedelta(rng.uniform(0, 7, len(user)), unit="D")
+            at = since + week * WEEK + pd.to_timedelta(rng.uniform(0, 7, len(user)), unit="D")
             frame = pd.DataFrame({"user_id": user, "event": name, "timestamp": at})
             if name == "booked":
                 server.append(frame.copy())
@@ -75,7 +76,7 @@ def product(
     events["channel"] = np.where(number % 3 == 0, "creator", "organic")
     backend = pd.concat(server, ignore_index=True)
     backend["user_id"] = "u" + backend["user_id"].astype(str)
-    until = f"{MONDAY + weeks * WEEK:%Y-%m-%d}"
+    until = f"{since + weeks * WEEK:%Y-%m-%d}"
     backend = backend if served else None
     return EventLog.from_frame(events, backend=backend, observed_until=until, **tables)
 

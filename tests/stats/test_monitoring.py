@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import t as student
 
 from mctlib.contract import DataError, ParameterError
-from mctlib.stats.monitoring import slow_drift, tracking_gate, weekly_alerts
+from mctlib.stats.monitoring import change_between, slow_drift, tracking_gate, weekly_alerts
 from tests.support.weeks import (
     MONDAY,
     false_alarms,
@@ -354,3 +354,33 @@ def test_false_alarms_and_falls_of_a_few_worlds():
     assert each <= 0.012
     assert weeks <= 0.14
     assert found_in_time(25) >= 0.75
+
+
+YEAR = pd.date_range("2025-01-06", periods=56, freq="7D")
+
+
+def on_a_year_before(value, apart=(), **more):
+    """Ends of the change between the first and the last four of 56 weeks."""
+    about = {"metric": "x", "week": YEAR, "n": 2000.0, "value": value, "variance": np.nan}
+    found = change_between(pd.DataFrame(about | more), YEAR[:4], YEAR[-4:], apart)
+    return np.array([found["change_ci_lower"], found["change_ci_upper"]])
+
+
+def test_a_change_on_a_year_before_is_that_of_a_hand_count():
+    """A share of 25 and then 30 %, which scatters less than chance: chance's variance is known."""
+    half = 1.959964 * np.sqrt((0.25 * 0.75 + 0.3 * 0.7) / 8000)
+    found = on_a_year_before(0.0, n_success=np.repeat([500.0, 600.0], 28))
+    assert found == pytest.approx([0.05 - half, 0.05 + half], rel=1e-6)
+
+
+def test_runs_of_good_and_bad_weeks_make_a_change_on_a_year_before_less_sure():
+    runs = 0.25 + 0.02 * np.sin(2 * np.pi * np.arange(56) / 7)
+    mixed = np.random.default_rng(4).permutation(runs)
+    assert np.ptp(on_a_year_before(runs)) > 1.5 * np.ptp(on_a_year_before(mixed))
+
+
+def test_weeks_of_an_alert_do_not_widen_a_change_on_a_year_before():
+    value = 0.25 + np.random.default_rng(5).normal(0, 0.002, 56)
+    value[30:36] -= 0.1
+    alone = on_a_year_before(value, apart=YEAR[30:36])
+    assert np.ptp(alone) < np.ptp(on_a_year_before(value)) / 5

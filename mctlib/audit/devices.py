@@ -8,10 +8,10 @@ from numba import njit
 
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of
+from mctlib.eventlog.late_start import BETWEEN
 from mctlib.phrases import DAY_US
 
 DEVICE = ("platform", "app_version")
-BETWEEN = "(several)"  # the events on either side were made on different ones
 FAR = 3 * DAY_US  # from the only such event: there may have been another version since
 BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.late_start import CHANCE, first_day
 from mctlib.audit.plan_kept import TYPES
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.late_start import CHANCE, first_day
 from mctlib.eventlog.sql import sql_path, sql_text
 from mctlib.phrases import DAY_US, day
 from mctlib.results import MIN_USERS

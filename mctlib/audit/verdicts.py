@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.devices import BETWEEN
 from mctlib.audit.witnesses import ALL, BACKEND, COUNTS, IMPLIED, WHOLE, WITNESSES, YES
 from mctlib.contract import interval_columns
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Bools, Ints
+from mctlib.eventlog.late_start import BETWEEN
 from mctlib.results import MIN_USERS, together
 from mctlib.stats import FloatArray
 

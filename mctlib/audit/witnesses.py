@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,12 @@ from numpy.typing import NDArray
 from mctlib.audit.devices import DEVICE, devices_of, spans
 from mctlib.eventlog.days import midnights
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number
+from mctlib.eventlog.late_start import ALL, LateStart
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 
-if TYPE_CHECKING:
-    from mctlib.audit.late_start import LateStart
-
 BACKEND, IMPLIED, YES, NO = range(4)
 WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows nothing missing
-ALL = "all"
 NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
 NONE = np.empty(0, np.int64)

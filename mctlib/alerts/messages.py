@@ -157,7 +157,8 @@ def _number(alert: Mapping[str, Any]) -> str:
     unit = f"{TIGHT}{alert['unit']}" if alert["unit"] else ""
     low, high = 100 * alert["rel_change_ci_lower"], 100 * alert["rel_change_ci_upper"]
     ends = "" if pd.isna(low) else f" (change of {low:+.0f} to {high:+.0f}{TIGHT}%)"
-    return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
+    weeks = " recorded in the newest week" if alert["kind"] == "loss" else ""
+    return f"{now:.1f}{unit}{weeks} instead of {before:.1f}{unit}{ends}."
 
 
 def message_of(

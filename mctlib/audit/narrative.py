@@ -192,7 +192,7 @@ def _doubled(told: Told, row: Mapping[str, Any]) -> str:
     return (
         f"Of the events{told.where(row)}, {version}, {phrases.share(row, 'doubled_rate')} say "
         "again what one said within two seconds; numbers of events are too high by it, shares of "
-        "users are not."
+        "users are not, unless a funnel asks for the same event twice."
     )
 
 

@@ -190,13 +190,17 @@ def _tells(told: Told) -> dict[str, str]:
     if told.days_99 is not None:
         late = f"99 % are in after {told.days_99:.1f} days" if told.days_99 else "all come at once"
     return {
-        "verdicts": f"{told.n(TRUSTED)} of {n} can be used, {bad} lost something",
+        "verdicts": f"{told.n(TRUSTED)} of {n} can be used, {bad} lost something"
+        if n
+        else "nothing shows what should be there",
         "completeness": "; ".join(_lines(told)) or "nothing is sure to be lost",
         "duplicates": listed(twice) or "hardly any event is sent twice",
         "violations": f"{count(n_wrong, 'event')} against the plan"
         if n_wrong
         else "the plan is kept",
-        "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree",
+        "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree"
+        if len(said)
+        else "nobody was asked",
         "partners": _spellings(partners),
         "drift": f"{count(len(tables['drift']), 'change')} of what events say",
         "delays": late,

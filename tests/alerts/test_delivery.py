@@ -300,6 +300,8 @@ def test_that_lost_tracking_was_mended_is_told_once(post, monkeypatch):
         for week in ("2026-06-08", "2026-06-15"):
             deliver(replace(post, week=week), mended, REASONS)
     assert len(received) == 2
+    (item,) = received[0]["items"]  # a share of one week, where the audit's is of all since then
+    assert item["number"].startswith("28.0\u00a0% recorded in the newest week instead of 40.0")
     told = "[back] Android records “Booked <b>” again, after 21 days"
     assert received[1]["subject"].startswith(told)
 

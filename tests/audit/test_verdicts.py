@@ -3,11 +3,13 @@
 How often, over many worlds: `tests/calibration_audit.py`.
 """
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib import EventLog, audit_events
+from mctlib import EventLog, audit_events, plots
 from mctlib.audit.verdicts import joined, judged
 from mctlib.audit.witnesses import WHOLE, tally
 from mctlib.contract import ParameterError
@@ -16,6 +18,7 @@ from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
 from tests.support.tracking import World, canonical, plan_of
 
+matplotlib.use("Agg")
 AS_OF = "2026-05-24"
 
 
@@ -222,6 +225,17 @@ def test_late_events_are_not_lost_ones():
     assert (last["completeness_rate_ci_upper"] > 0.97).all()
     # 99 % of what waits so is in after 2 ln(30) days
     assert found.delays["days_99"].max() == pytest.approx(2 * np.log(30), abs=1.2)
+
+
+def test_a_week_that_is_still_under_way_is_not_drawn():
+    drawn = {}
+    for late in (0.0, 0.3):
+        found = audited(World(late=late))
+        fig = plots.plot_completeness(found.completeness, found.verdicts, found.labels)
+        drawn[late] = {line.get_xdata()[-1] for ax in fig.axes for line in ax.lines}
+        plt.close(fig)
+    assert {str(day)[:10] for day in drawn[0.0]} == {"2026-05-18"}  # the last week
+    assert max(drawn[0.3]) < min(drawn[0.0])
 
 
 def test_a_week_that_is_still_under_way_is_not_judged():

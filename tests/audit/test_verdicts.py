@@ -104,6 +104,23 @@ def test_a_loss_by_week_has_no_version():
     assert row["completeness_rate_ci_lower"] < 0.6 < row["completeness_rate_ci_upper"]
 
 
+def test_a_loss_everywhere_is_no_platforms():
+    """Of each platform's profiles two in five are missing from day 98 on."""
+    frame, server, _ = World().tables(1)
+    gone = np.random.default_rng(0).random(len(frame)) < 0.4
+    gone &= (frame["event"] == "profile") & (frame["day"] >= 98)
+    found = audited_tables(frame[~gone], server)
+    rows = found.verdicts[found.verdicts["moves_rate"] < 0]
+    assert set(rows["platform"]) == {"android", "ios", "web"}
+    kept = (rows["completeness_rate"] * rows["n_checked"]).sum() / rows["n_checked"].sum()
+    (who, said) = found.finding.split("; ")[1].split(" lose ")
+    assert set(who.replace(" and ", ", ").split(", ")) == {"Android", "iOS", "web"}
+    told = f"{100 - 100 * kept:.0f} % of \u201cProfile completed\u201d since 13 April."
+    assert said == told
+    (mend,) = [a.text for a in found.actions if a.about == "lost"]
+    assert mend.startswith("Mend \u201cProfile completed\u201d on ") and mend.count(" on ") == 3
+
+
 def test_a_loss_that_was_always_there_is_not_dated():
     row = row_of(audited(World(kept=0.8, since=0, by="week", users=1500)), "profile")
     assert row["verdict"] == "correctable" and (row["since"], row["app_version"]) == ("", "")

@@ -170,7 +170,8 @@ def _number(alert: Mapping[str, Any]) -> str:
     unit = f"{TIGHT}{alert['unit']}" if alert["unit"] else ""
     low, high = (alert[f"rel_change_ci_{end}"] for end in ("lower", "upper"))
     ends = "" if pd.isna(low) else f" (change of {_signed(low)} to {_signed(high)}{TIGHT}%)"
-    return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
+    weeks = " recorded in the newest week" if alert["kind"] == "loss" else ""
+    return f"{now:.1f}{unit}{weeks} instead of {before:.1f}{unit}{ends}."
 
 
 def message_of(

@@ -15,7 +15,6 @@ from mctlib.audit.answers import answers_table, respondents_table
 from mctlib.audit.counting import count_all, day_steps, heard, known_columns, read_question
 from mctlib.audit.drift import drift_table
 from mctlib.audit.identity import clocks_table, identity_table
-from mctlib.audit.late_start import count_days
 from mctlib.audit.narrative import Told
 from mctlib.audit.partners import (
     aliases_of,
@@ -38,6 +37,7 @@ from mctlib.audit.verdicts import (
 from mctlib.audit.volumes import curve_table, duplicates_table, in_order_of_release, outages
 from mctlib.contract import ParameterError, as_timestamp, interval_columns
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.late_start import count_days
 from mctlib.eventlog.steps import ANY, MATCHERS, Step
 from mctlib.eventlog.vocabulary import PAYLOAD
 from mctlib.results import Result

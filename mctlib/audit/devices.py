@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import pandas as pd
 from numba import njit
-from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
-from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of, ranges
+from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of
+from mctlib.eventlog.late_start import BETWEEN
 from mctlib.phrases import DAY_US
 
 DEVICE = ("platform", "app_version")
-BETWEEN = "(several)"  # the events on either side were made on different ones
 FAR = 3 * DAY_US  # from the only such event: there may have been another version since
 BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
 
 
-def devices_of(j: Journeys, user: Ints, at: Ints, what: Ints) -> dict[str, NDArray[Any]]:
-    """Platform and version of users' deeds, each the bit ``what`` at a moment."""
-    before, after = _beside(j, user, at, what)
-    device = {name: _device(j, name, before, after) for name in DEVICE}
+def devices_of(
+    j: Journeys, begin: Ints, end: Ints, at: Ints, what: Ints
+) -> dict[str, pd.Categorical]:
+    """Platform and version of deeds, each the bit ``what`` at a moment, of a user's rows."""
+    before, after = _beside(j, begin, end, at, what)
     alone = (before == after) & (before >= 0)
-    far = alone & (np.abs(j.time[before] - at) > FAR)
-    unsure = far | (device["platform"] == BETWEEN)
-    device["app_version"] = np.where(unsure, BETWEEN, device["app_version"])
-    return device
+    unsure = alone & (np.abs(j.time[before] - at) > FAR)
+    platform = _device(j, "event.platform", before, after, np.zeros(len(at), bool))
+    unsure |= platform == BETWEEN
+    version = _device(j, "event.app_version", before, after, unsure)
+    return dict(zip(DEVICE, (platform, version)))
 
 
 def spans(j: Journeys, user: Ints) -> tuple[Ints, Ints]:
     """First row of each deed's user, and the row after the last."""
-    begin, end = ranges(j.user)
+    begin, end = j.ranges
     line = lines_of(user, j.user[begin])
     return begin[line], end[line]
 
 
-def _beside(j: Journeys, user: Ints, at: Ints, what: Ints) -> tuple[Ints, Ints]:
+def _beside(j: Journeys, begin: Ints, end: Ints, at: Ints, what: Ints) -> tuple[Ints, Ints]:
     """The nearest rows before and after each deed that tell its user's device, -1 for none."""
     told = np.ones(len(j), bool)
     if "event.platform" in j.dims:
         names = np.asarray(j.levels["event.platform"], object)
         told = ~np.isin(names, [MISSING, "api"])[j.dims["event.platform"]]
-    begin, end = spans(j, user)
     before, after = np.full((2, len(begin)), -1)
     _look(j.time, j.bits, told, begin, end, at, what, before, after)
     return before, after
@@ -83,13 +82,11 @@ def _look(
         after[r] = known if after[r] < 0 else after[r]
 
 
-def _device(j: Journeys, name: str, before: Ints, after: Ints) -> NDArray[Any]:
+def _device(j: Journeys, column: str, before: Ints, after: Ints, unsure: Bools) -> pd.Categorical:
     """What both neighbours say of the device; BETWEEN where they differ, MISSING without any."""
-    column = f"event.{name}"
-    if column not in j.dims:
-        return np.full(len(before), MISSING, object)
-    labels = np.append(np.asarray(j.levels[column], object), [BETWEEN, MISSING])
-    code = j.dims[column]
-    one = np.where(before >= 0, code[before], len(labels) - 1)
-    other = np.where(after >= 0, code[after], len(labels) - 1)
-    return labels[np.where(one == other, one, len(labels) - 2)]
+    known = list(j.levels[column]) if column in j.dims else []
+    labels = [*known, *(word for word in (BETWEEN, MISSING) if word not in known)]
+    several, missing = labels.index(BETWEEN), labels.index(MISSING)
+    code = j.dims[column] if known else np.full(len(j), missing)
+    one, other = (np.where(row >= 0, code[row], missing) for row in (before, after))
+    return pd.Categorical.from_codes(np.where(unsure | (one != other), several, one), labels)

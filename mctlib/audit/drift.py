@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.late_start import CHANCE, first_day
 from mctlib.audit.plan_kept import TYPES
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.late_start import CHANCE, first_day
 from mctlib.eventlog.sql import sql_path, sql_text
 from mctlib.phrases import DAY_US, day
 from mctlib.results import MIN_USERS
@@ -25,6 +25,8 @@ COLUMNS += ["n_before", "before_rate", "n_after", "after_rate"]
 
 def drift_table(log: EventLog, until: int) -> pd.DataFrame:
     """`Audit.drift`: what chance does not explain (1 in a million), the newest first."""
+    if not log.words.filled("events", "properties"):
+        return pd.DataFrame(columns=[*COLUMNS[:6], "n_users", *COLUMNS[6:]])
     n_rows = log.load["tables"]["events"]["n_kept"]
     some = ""
     if n_rows > MOST_ROWS:  # users have numbers that tell nothing of them: the first are like all

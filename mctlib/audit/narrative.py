@@ -11,10 +11,10 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.audit.delays import young_days
-from mctlib.audit.devices import BETWEEN
 from mctlib.audit.verdicts import TOO_FEW
 from mctlib.audit.witnesses import ALL, Asked
 from mctlib.contract import MISSING
+from mctlib.eventlog.late_start import BETWEEN
 from mctlib.headlines import day
 from mctlib.results import MIN_USERS, OTHERS
 from mctlib.tracking_plan.plan import Plan
@@ -192,7 +192,7 @@ def _doubled(told: Told, row: Mapping[str, Any]) -> str:
     return (
         f"Of the events{told.where(row)}, {version}, {phrases.share(row, 'doubled_rate')} say "
         "again what one said within two seconds; numbers of events are too high by it, shares of "
-        "users are not."
+        "users are not, unless a funnel asks for the same event twice."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mctlib.audit.narrative import Told
@@ -46,13 +47,18 @@ def _finding(told: Told) -> str:
     if told.lost.empty:
         return brief(first)
     row = told.lost.iloc[0]
-    device = called(row["platform"]) if row["platform"] not in ("all", "(none)") else "tracking"
-    lost = 100 * (1 - row["completeness_rate"])
+    together = told.lost[(told.lost[SPELL] == row[SPELL]).all(axis=1)]  # on several platforms
+    device = listed([called(p) for p in together["platform"] if p not in ("all", "(none)")])
+    loses = "lost" if row["until"] else "lose" if len(together) > 1 else "loses"
+    kept = np.average(together["completeness_rate"], weights=together["n_checked"])
     return brief(
         first,
-        f"; {device} {'lost' if row['until'] else 'loses'} {lost:.0f} % of {_named(told, row)}",
+        f"; {device or 'tracking'} {loses} {100 * (1 - kept):.0f} % of {_named(told, row)}",
         _since(row),
     )
+
+
+SPELL = ["micro_conversion", "app_version", "since", "until", "until_version"]
 
 
 def _named(told: Told, row: Any) -> str:
@@ -147,11 +153,15 @@ def _answers(told: Told) -> list[Headline]:
 def _actions(told: Told) -> list[Action]:
     found = []
     lost = told.lost[told.lost["until"] == ""]
+    alike: dict[Any, list[pd.DataFrame]] = {}  # what is lost, and from which version on
     for (_, version), rows in lost.groupby(["platform", "app_version"], sort=False):
-        names = listed([named(told.label(name)) for name in rows["micro_conversion"]], most=3)
+        alike.setdefault((*rows["micro_conversion"].unique(), version), []).append(rows)
+    for (*what, version), parts in alike.items():
+        names = listed([named(told.label(name)) for name in what], most=3)
+        where = " " + listed([told.where(rows.iloc[0]).strip() for rows in parts])
         from_version = f" from {version} on" if version else ""
-        text = f"Mend {names}{told.where(rows.iloc[0])}{from_version}."
-        size = f"{-100 * rows['moves_rate'].min():.0f} % too low overall"
+        text = f"Mend {names}{where.rstrip()}{from_version}."
+        size = f"{-100 * min(rows['moves_rate'].min() for rows in parts):.0f} % too low overall"
         found.append(Action(text=text, role=COLLECTOR, about="lost", size=size))
     for row in told.twice.head(1).to_dict("records"):
         text = f"Find what sends events twice{told.where(row)}, such as a second SDK."
@@ -190,13 +200,17 @@ def _tells(told: Told) -> dict[str, str]:
     if told.days_99 is not None:
         late = f"99 % are in after {told.days_99:.1f} days" if told.days_99 else "all come at once"
     return {
-        "verdicts": f"{told.n(TRUSTED)} of {n} can be used, {bad} lost something",
+        "verdicts": f"{told.n(TRUSTED)} of {n} can be used, {bad} lost something"
+        if n
+        else "nothing shows what should be there",
         "completeness": "; ".join(_lines(told)) or "nothing is sure to be lost",
         "duplicates": listed(twice) or "hardly any event is sent twice",
         "violations": f"{count(n_wrong, 'event')} against the plan"
         if n_wrong
         else "the plan is kept",
-        "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree",
+        "answers": f"{gap:,} of {count(said['n_answers'].sum(), 'answer')} disagree"
+        if len(said)
+        else "nobody was asked",
         "partners": _spellings(partners),
         "drift": f"{count(len(tables['drift']), 'change')} of what events say",
         "delays": late,

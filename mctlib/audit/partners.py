@@ -183,20 +183,51 @@ def mending(proposed: Mapping[str, str], given: Mapping[str, str]) -> str:
 
 
 def conflicts_table(log: EventLog, until: int) -> pd.DataFrame:
-    """`Audit.conflicts`: touches whose partner and promo code, or UTM, name different partners.
+    """`Audit.conflicts`: touches whose partner_id, UTM and promo code name different partners.
 
-    A code is its usual partner's, that of most of its touches.
+    partner_id (of the link; without one the partner that its utm_source means), column (what names
+    another: promo_code, utm_source), written, usual (whom it means; a code is the partner's of most
+    of its touches), n_users, n_visits.
     """
-    found = log.sql(
-        f"""SELECT partner_id::VARCHAR AS partner_id, promo_code::VARCHAR AS promo_code,
-            count(*) AS n_visits, count(DISTINCT "user") AS n_users
-        FROM events WHERE partner_id IS NOT NULL AND promo_code IS NOT NULL
-            AND timestamp <= make_timestamp({until}) GROUP BY ALL"""
+    coded = _touches(log, "partner_id", "promo_code", until)
+    linked = _touches(log, "partner_id", "utm_source", until)
+    bare = _touches(log, "utm_source", "promo_code", until, "AND partner_id IS NULL")
+    if not sum(map(len, (coded, linked, bare))):
+        return pd.DataFrame(columns=CONFLICTS)
+    known = _known(log, {column: _names(log, column, until) for column in MENDED["events"]})
+
+    def partner(names: pd.Series) -> pd.Series:
+        return names.map({name: _read(name, known)[0] for name in names.unique()})
+
+    first = coded.sort_values("n_visits", ascending=False).drop_duplicates("written")
+    of_code = first.set_index("written")["named"]
+    bare["named"] = partner(bare["named"])
+    table = pd.concat(
+        [
+            part.assign(column=column, usual=part["written"].map(of_code) if column == CODE else "")
+            for column, part in ((CODE, coded), ("utm_source", linked), (CODE, bare))
+        ],
+        ignore_index=True,
     )
-    if found.empty:
-        return pd.DataFrame(columns=["partner_id", "promo_code", "usual", "n_users", "n_visits"])
-    first = found.sort_values("n_visits", ascending=False).drop_duplicates("promo_code")
-    usual = found["promo_code"].map(first.set_index("promo_code")["partner_id"])
-    table = found.assign(usual=usual)[["partner_id", "promo_code", "usual", "n_users", "n_visits"]]
-    table = table[table["partner_id"] != table["usual"]]
-    return table.sort_values("n_visits", ascending=False, ignore_index=True)
+    link = table["column"] == "utm_source"
+    table.loc[link, "usual"] = partner(table.loc[link, "written"])
+    table = table.rename(columns={"named": "partner_id"}).fillna({"usual": ""})
+    apart = partner(table["partner_id"]) != partner(table["usual"])
+    table = table[apart & (table["partner_id"] != "") & (table["usual"] != "")]
+    return table.sort_values("n_visits", ascending=False, ignore_index=True)[CONFLICTS]
+
+
+CODE = "promo_code"
+CONFLICTS = ["partner_id", "column", "written", "usual", "n_users", "n_visits"]
+
+
+def _touches(log: EventLog, named: str, written: str, until: int, only: str = "") -> pd.DataFrame:
+    """Touches by two of their tags, where both are there."""
+    if not all(log.words.filled("events", column) for column in (named, written)):
+        return pd.DataFrame(columns=["named", "written", "n_users", "n_visits"])
+    return log.sql(
+        f"""SELECT {named}::VARCHAR AS named, {written}::VARCHAR AS written,
+            count(DISTINCT "user") AS n_users, count(*) AS n_visits
+        FROM events WHERE {named} IS NOT NULL AND {written} IS NOT NULL {only}
+            AND timestamp <= make_timestamp({until}) GROUP BY ALL ORDER BY 1, 2"""
+    )

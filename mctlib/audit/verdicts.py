@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.devices import BETWEEN
 from mctlib.audit.witnesses import ALL, BACKEND, COUNTS, IMPLIED, WHOLE, WITNESSES, YES
 from mctlib.contract import interval_columns
 from mctlib.eventlog.frames import add_up
+from mctlib.eventlog.journeys import Bools, Ints
+from mctlib.eventlog.late_start import BETWEEN
 from mctlib.results import MIN_USERS, together
+from mctlib.stats import FloatArray
 
 TRUSTED, CORRECTABLE = "trusted", "correctable"
 UNUSABLE, TOO_FEW = "not to be used", "too few to say"
@@ -58,22 +60,50 @@ class Part:
         return TRUSTED if self.share.low > WHOLE_ENOUGH else TOO_FEW
 
 
-def share_of(rows: pd.DataFrame, users: pd.DataFrame) -> stats.Spread:
-    """The share over rows, as wide as their weeks vary, and ``users``: the same, less finely.
+class Cells(NamedTuple):
+    """Records by week and version: checked, of these tracked and those that have arrived (ripe).
+
+    week, version: places in their order, -1 for a version of which nobody knows when it came.
+    """
+
+    checked: FloatArray
+    tracked: FloatArray
+    ripe: FloatArray
+    week: Ints
+    version: Ints
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, order: Mapping[str, int]) -> Cells:
+        """Of rows as in `tally`; ``order``: version -> its place."""
+        sums = (rows[name].to_numpy(float) for name in ("n_checked", "n_tracked", "sum_ripe"))
+        week = np.unique(rows["week"], return_inverse=True)[1]
+        version = np.array([order.get(name, -1) for name in rows["app_version"]], np.int64)
+        return cls(*sums, week, version)
+
+    def take(self, rows: Bools) -> Cells:
+        """Some of them."""
+        return Cells(*(column[rows] for column in self))
+
+    @property
+    def n(self) -> FloatArray:
+        """Records that have arrived, or should have."""
+        return np.maximum(self.ripe, self.tracked)
+
+
+def share_of(cells: Cells, users: pd.DataFrame) -> stats.Spread:
+    """The share over cells, as wide as their weeks vary, and ``users``: the same, less finely.
 
     In these a user's records stand together, as far as they can.
     """
-    sums = rows.sum(numeric_only=True)
-    n = sums["n_checked"]
+    n = cells.checked.sum()
     if not n:
         return stats.quasi_binomial([], [])
-    effect = float(_design(users[COUNTS].sum()))
-    cells = rows.groupby("week")[["n_tracked", "n_checked"]].sum()
-    if (rows["sum_ripe"] < rows["n_checked"] - 1e-9).any():  # young cells differ because they are
-        cells = cells.sum().to_frame().T
-    return stats.quasi_binomial(
-        cells["n_tracked"], cells["n_checked"], at_least=effect, ripe=float(sums["sum_ripe"] / n)
-    )
+    effect = float(_design(dict(zip(COUNTS, users[COUNTS].to_numpy(float).sum(axis=0)))))
+    week = cells.week
+    if (cells.ripe < cells.checked - 1e-9).any():  # young cells differ because they are
+        week = np.zeros_like(week)
+    sums = (np.bincount(week, column) for column in (cells.tracked, cells.checked))
+    return stats.quasi_binomial(*sums, at_least=effect, ripe=float(cells.ripe.sum() / n))
 
 
 def _design(sums: Any) -> Any:
@@ -93,48 +123,41 @@ def parts_of(
     ``rows``: at all levels · ``versions``: in their order, with the weeks they came.
     """
     whole = rows[rows["week"] == WHOLE]
-    cells = rows[(rows["app_version"] != ALL) & (rows["week"] != WHOLE)]
-    cells = cells.assign(n=cells["sum_ripe"].clip(lower=cells["n_tracked"]))
+    fine = rows[(rows["app_version"] != ALL) & (rows["week"] != WHOLE)]
     order = {version: place for place, (version, _) in enumerate(versions)}
-    known = cells[cells["app_version"].isin(order)]
-    by_version = known.assign(at=known["app_version"].map(order))
-    weeks = sorted(cells["week"].unique())
-    by_week = cells.assign(at=cells["week"].map({week: i for i, week in enumerate(weeks)}))
-    cuts = {"app_version": _cuts(by_version, seed), "week": _cuts(by_week, seed)}
+    weeks = np.unique(fine["week"])
+    cells = Cells.of(fine, order)
+    known = cells.take(cells.version >= 0)
+    by_version, by_week = _cuts(known, known.version, seed), _cuts(cells, cells.week, seed)
     # both told by the same cells, those of known versions
-    told = {
-        "app_version": _told(by_version, cuts["app_version"]),
-        "week": _told(by_week[by_week["app_version"].isin(order)], cuts["week"]),
-    }
-    named = 2 * known["n_checked"].sum() > cells["n_checked"].sum()
-    axis = "app_version" if named and told["app_version"] > told["week"] else "week"
-    table = by_version if axis == "app_version" else by_week
+    better = _told(known, known.version, by_version) > _told(known, known.week, by_week)
+    by_release = better and 2 * known.checked.sum() > cells.checked.sum()
+    table, at, cuts = (
+        (known, known.version, by_version) if by_release else (cells, cells.week, by_week)
+    )
+    place = whole["app_version"].map(order)
     found = []
-    edges = [0, *cuts[axis], 1 << 40]
+    edges = [0, *cuts, 1 << 40]
     for low, high in zip(edges, edges[1:]):
-        mine = table[(table["at"] >= low) & (table["at"] < high)]
+        mine = (at >= low) & (at < high)
         version, since, until, until_version = "", None, None, ""
         if low:
-            version, since = versions[low] if axis == "app_version" else ("", weeks[low])
+            version, since = versions[low] if by_release else ("", int(weeks[low]))
         if high < edges[-1]:
-            until_version, until = versions[high] if axis == "app_version" else ("", weeks[high])
-        users = mine
+            until_version, until = versions[high] if by_release else ("", int(weeks[high]))
+        users = fine[mine] if not by_release else whole[place.between(low, high - 1)]
         if len(edges) == 2:
             users = whole[whole["app_version"] == ALL]
-        elif axis == "app_version":
-            users = whole[whole["app_version"].map(order).between(low, high - 1)]
-        n, n_users = int(mine["n_checked"].sum()), int(users["n_users"].sum())
-        share = share_of(mine, users)
+        n, n_users = int(table.checked[mine].sum()), int(users["n_users"].sum())
+        share = share_of(table.take(mine), users)
         found.append(Part(platform, n, n_users, share, version, since, until, until_version))
     return found
 
 
-def _cuts(cells: pd.DataFrame, seed: int) -> list[int]:
-    """Where the share changes along an axis, as far as it can be dated."""
-    sums = cells.groupby("at")[["n_tracked", "n"]].sum()
-    sums = sums.reindex(range(int(cells["at"].max()) + 1 if len(cells) else 0), fill_value=0)
-    k, n = sums["n_tracked"].to_numpy(float), np.rint(sums["n"].to_numpy(float))
-    n = np.maximum(k, n)
+def _cuts(cells: Cells, at: Ints, seed: int) -> list[int]:
+    """Where the share changes along an axis, as far as it can be dated; ``at``: places on it."""
+    k = np.bincount(at, cells.tracked)
+    n = np.maximum(k, np.rint(np.bincount(at, cells.n)))
     found: list[int] = []
     spans = [(0, len(n))]
     while spans and len(found) < MOST_PARTS - 1:
@@ -148,16 +171,16 @@ def _cuts(cells: pd.DataFrame, seed: int) -> list[int]:
     return sorted(found)
 
 
-def _told(cells: pd.DataFrame, cuts: Sequence[int]) -> float:
+def _told(cells: Cells, at: Ints, cuts: Sequence[int]) -> float:
     """Log-likelihood of cells whose share is one between the cuts, less what each cut costs."""
     from scipy.special import xlogy
 
-    part = np.searchsorted(np.asarray(cuts, float), cells["at"], side="right")
-    sums = cells.groupby(part)[["n_tracked", "n"]].sum().to_numpy(float)
-    k, n = sums.T
+    part = np.searchsorted(np.asarray(cuts, float), at, side="right")
+    k, n = (np.bincount(part, column) for column in (cells.tracked, cells.n))
+    k, n = k[n > 0], n[n > 0]
     missed = np.maximum(n - k, 0)
     told = xlogy(k, k / n) + xlogy(missed, missed / n)
-    return float(told.sum() - len(cuts) * np.log(max(len(cells), 2)))
+    return float(told.sum() - len(cuts) * np.log(max(len(at), 2)))
 
 
 # ---------------------------------------------------------------------------------- the tables
@@ -289,7 +312,7 @@ def _verdicts(parts: Sequence[Part], said: pd.DataFrame, kind: int) -> list[Said
         return lost
     whole = said[(said["platform"] == ALL) & (said["week"] == WHOLE)]
     n, n_users = int(weeks["n_checked"].sum()), int(whole["n_users"].sum())
-    part = Part(ALL, n, n_users, share_of(weeks, whole))
+    part = Part(ALL, n, n_users, share_of(Cells.of(weeks, {}), whole))
     verdict = TRUSTED if part.share.low > WHOLE_ENOUGH else TOO_FEW
     return [Said(verdict, part, witness=WITNESSES[kind])]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,12 @@ from numpy.typing import NDArray
 from mctlib.audit.devices import DEVICE, devices_of, spans
 from mctlib.eventlog.days import midnights
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number
+from mctlib.eventlog.late_start import ALL, LateStart
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 
-if TYPE_CHECKING:
-    from mctlib.audit.late_start import LateStart
-
 BACKEND, IMPLIED, YES, NO = range(4)
 WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows nothing missing
-ALL = "all"
 NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
 NONE = np.empty(0, np.int64)
@@ -35,7 +32,7 @@ ONE_OFF = 1 << 27  # more minutes than there are since 1970
 
 @dataclass(frozen=True)
 class Records:
-    """Rows by user, kind, micro-conversion and time."""
+    """Rows by user; those of a kind and micro-conversion stand together, by time."""
 
     user: Ints
     time: Ints
@@ -65,6 +62,14 @@ class Records:
         mine = np.isin(self.what, what) & (self.kind == BACKEND)
         time[mine] = midnights(time[mine], zones or ("UTC",))
         return Records(self.user, time, self.what, self.kind)
+
+    def joined(self, others: Records) -> Records:
+        """These and others, of other kinds."""
+        if not len(self.user):
+            return others
+        both = [np.concatenate(pair) for pair in zip(vars(self).values(), vars(others).values())]
+        order = np.argsort(both[0], kind="stable")
+        return Records(*(column[order] for column in both))
 
     def take(self, rows: NDArray[Any]) -> Records:
         """Some of them."""
@@ -112,8 +117,9 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
     counted, for the event began later.
     """
     records = _mine(j, asked)
-    tracked = _tracked(j, asked, records)
-    device = devices_of(j, records.user, records.time, records.what)
+    begin, end = spans(j, records.user)
+    tracked = _tracked(j, asked, records, begin, end)
+    device = devices_of(j, begin, end, records.time, records.what)
     ripe = np.ones(len(records.user))
     young = records.kind == BACKEND
     age, platform = asked.end - records.time[young], device["platform"][young]
@@ -129,10 +135,10 @@ def count_witnesses(j: Journeys, asked: Asked) -> dict[str, pd.DataFrame]:
             "ripe": ripe,
         }
     )
-    first = j.time[spans(j, records.user)[0]]  # when others did it we do not know
-    moment = np.where(records.kind == BACKEND, records.time, first)
+    # when others did it we do not know
+    moment = np.where(records.kind == BACKEND, records.time, j.time[begin])
     counted = asked.late.counted(records.what, device["platform"], device["app_version"], moment)
-    before = frame[~counted].groupby(["what", "platform"], as_index=False)
+    before = frame[~counted].groupby(["what", "platform"], as_index=False, observed=True)
     return {
         "said": tally(frame[counted]),
         "server": _gaps(j, asked),
@@ -207,33 +213,33 @@ def _mine(j: Journeys, asked: Asked) -> Records:
     low, high = np.searchsorted(given.user, [everybody[0], everybody[-1] + 1] if len(j) else [0, 0])
     known = given.take(np.arange(low, high))
     known = known.take(lines_of(known.user, everybody) >= 0)
-    masks = [sum(1 << b for b in later) for later in asked.implied.values()]
+    implied = sorted(asked.implied)
+    masks = [sum(1 << b for b in asked.implied[bit]) for bit in implied]
     start = 1 << asked.start if asked.start >= 0 else 0
-    *firsts, begins = _first_of(*j.ranges, j.bits, np.array([*masks, start], np.int64))
+    found = _first_of(*j.ranges, j.bits, np.array([*masks, start], np.int64))
+    first, begins = found[:, :-1], found[:, -1]
     survey, line = known.kind >= YES, lines_of(known.user, everybody)
     new = _new(j, asked, begins)[line]
     known = known.take(~survey | (new & (known.time <= asked.settled)))
-    parts: list[tuple[Any, Any, Any, Any]]
-    parts = [(known.user, known.time, known.what, known.kind)]
-    for bit, first in zip(asked.implied, firsts):
-        fit = (first != NOWHERE) & _new(j, asked, begins, bit)
-        fit &= j.time[first] <= asked.settled
+    fit = (first != NOWHERE) & (j.time[first] <= asked.settled)
+    for place, bit in enumerate(implied):
+        fit[:, place] &= _new(j, asked, begins, bit)
         if asked.old is None and bit == asked.start:
-            fit &= j.time[first] > asked.begun
-        rows = first[fit]
-        parts.append((j.user[rows], j.time[rows], bit, IMPLIED))
-    return Records.of(*parts)
+            fit[:, place] &= j.time[first[:, place]] > asked.begun
+    rows, kind = first[fit], np.full(fit.sum(), IMPLIED)
+    what = np.array(implied, np.int64)[np.nonzero(fit)[1]]
+    return known.joined(Records(j.user[rows], j.time[rows], what, kind))
 
 
 @njit(cache=True, nogil=True)
 def _first_of(begin: Ints, end: Ints, bits: Ints, masks: Ints) -> Ints:
-    """Of each mask every user's first row that it meets, NOWHERE without one."""
-    found = np.full((len(masks), len(begin)), NOWHERE)
+    """Every user's first row that meets each of the masks, NOWHERE without one."""
+    found = np.full((len(begin), len(masks)), NOWHERE)
     for user in range(len(begin)):
         for row in range(begin[user], end[user]):
             for k in range(len(masks)):
-                if bits[row] & masks[k] and found[k, user] == NOWHERE:
-                    found[k, user] = row
+                if bits[row] & masks[k] and found[user, k] == NOWHERE:
+                    found[user, k] = row
     return found
 
 
@@ -250,12 +256,11 @@ def _new(j: Journeys, asked: Asked, begins: Ints, bit: int = -1) -> Bools:
     return j.time[first] > asked.begun
 
 
-def _tracked(j: Journeys, asked: Asked, records: Records) -> Bools:
-    """Whether the event of each record is there.
+def _tracked(j: Journeys, asked: Asked, records: Records, begin: Ints, end: Ints) -> Bools:
+    """Whether the event of each record is there, among its user's rows from begin to end.
 
     Of the server's each takes an event of its own, near it; of the others any up to then will do.
     """
-    begin, end = spans(j, records.user)
     assert j.value is not None
     again = _again(j.user, j.time, j.value, j.bits, sum(1 << bit for bit in asked.by_day))
     found: Bools = _match(

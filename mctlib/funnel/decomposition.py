@@ -12,11 +12,12 @@ import pandas as pd
 
 from mctlib import phrases
 from mctlib.cells import View
-from mctlib.contract import ParameterError
+from mctlib.contract import MISSING, ParameterError
 from mctlib.eventlog.completeness import Proof, check, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
-from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.journeys import Journeys, number
+from mctlib.eventlog.late_start import read_late_start
 from mctlib.eventlog.steps import Step, may_meet, window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_change as narrative
@@ -35,6 +36,7 @@ from mctlib.funnel.change_parts import (
 )
 from mctlib.results import MIN_USERS, Groups, Result, together
 
+PLATFORM = "event.platform"
 Period = tuple[int, int]  # its first and last microsecond
 
 
@@ -158,6 +160,7 @@ def explain_change(
     asked: dict[str, Any] = {"window": window_us, "periods": periods, "proof": proof}
     asked |= {"by": columns, "cohorts": cohorts, "end": _end(log, as_of), "accounts": log.accounts}
     dims = list(dict.fromkeys([*columns, cohorts, *log.accounts]))
+    dims += [PLATFORM] if log.words.filled("events", "platform") else []
     kernel = partial(count_cohorts, **asked)
     tables = log.reduce(kernel, events=matchers, by=dims, as_of=as_of)
     for name in PERIODS:
@@ -167,6 +170,11 @@ def explain_change(
     groups = _groups(tables["counts"], matchers[0], columns, up_to, before, after)
     told = tables["counts"]["segment"].replace(dict(groups[0].names))
     tables["counts"] = add_up([tables["counts"].assign(segment=told)])
+    began = {
+        step: day
+        for step, day in came_late(tables["days"], matchers, proof).items()
+        if day > periods[0][0]
+    }
     found = Cohorts.of(tables, matchers, proof)
     total, parts, by_step = total_table(found), parts_table(found), steps_table(found)
     parts = parts if columns else parts.head(len(PARTS))  # one segment is the sum itself
@@ -176,7 +184,8 @@ def explain_change(
     completeness = completeness_table(found, split=bool(columns))
     course = course_table(tables["counts"], found)
     moved = narrative_first_change.Moved(
-        parts, whole, by_step, completeness, timeline, course, matchers, window_us, (before, after)
+        *(parts, whole, by_step, completeness, timeline, course, matchers, window_us),
+        *((before, after), began, periods[1][0]),
     )
     return Change(
         parts=parts,
@@ -186,12 +195,13 @@ def explain_change(
         timeline=timeline,
         course=course,
         **narrative_first_change.read_first(moved),
-        details=(narrative.change_finding(parts, by_step, whole, last, window_us),),
+        details=(narrative.change_finding(parts, by_step, whole, last, window_us, moved.began),),
         rule=narrative.change_rule(whole),
         caveats=(
             *log.caveats(as_of),
             *missing,
             *phrases.told_together(groups[0].names, MIN_USERS),
+            *narrative.late_caveats(began),
             *narrative.change_caveats(parts, whole, tracking, timeline),
         ),
         groups=groups,
@@ -281,7 +291,7 @@ def count_cohorts(
     "counts": step (from 2), period ("" for none), cohort, segment, bucket -> n_entered (users at
     the step before), n_reached (at this one), n_checked (of the former, those who did this one for
     certain), n_tracked (of these, those whose event is there) · "accounts": account -> n_users, of
-    both periods.
+    both periods · "days": step (from 0), platform, day -> n.
     """
     walk = walk_funnel(j, len(proof), window=window, first_only=True)
     start = walk.journeys.time[walk.entry]
@@ -304,7 +314,43 @@ def count_cohorts(
     counts["period"] = np.array(["", *PERIODS], object)[counts["period"]]
     counts["cohort"] = days[counts["cohort"]]
     counts["segment"] = segments[counts["segment"]]
-    return {"counts": counts, "accounts": walk.journeys.accounts(entry[period > 0], accounts)}
+    of_both = walk.journeys.accounts(entry[period > 0], accounts)
+    return {"counts": counts, "accounts": of_both, "days": _count_days(j, len(proof))}
+
+
+def _count_days(j: Journeys, n_steps: int) -> pd.DataFrame:
+    """Events by step (from 0), platform and day (of UTC)."""
+    platform = np.asarray(j.levels.get(PLATFORM, [MISSING]), object)
+    code = j.dims.get(PLATFORM, np.zeros(len(j), np.int64))
+    tables = []
+    for step in range(n_steps):
+        rows = j.has(step)
+        place, of = number(platform=code[rows], day=j.time[rows] // phrases.DAY_US)
+        table = {"step": step, "platform": platform[of["platform"]], "day": of["day"]}
+        tables.append(pd.DataFrame(table | {"n": np.bincount(place, minlength=len(of["day"]))}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def came_late(days: pd.DataFrame, steps: Sequence[Step], proof: Sequence[Proof]) -> dict[str, int]:
+    """Steps (labels) whose events came later than what proves them: the first whole day with them.
+
+    Everywhere or on a platform, which counts from its own first event on; ``days``: step, platform,
+    day -> n of the events.
+    """
+    names = {step: min(each.names) for step, each in enumerate(steps)}
+    witnessed: dict[int, Sequence[Any]] = {}
+    for step, known in enumerate(proof):
+        if known.source == "backend":
+            witnessed[step] = known.time // phrases.DAY_US
+        elif known.source == "implied":
+            witnessed[step] = [names[later] for later in known.later]
+    rows = days.assign(event=days["step"].map(names), app_version=MISSING)
+    found: dict[str, int] = {}
+    for here in [rows, *(part for _, part in rows.groupby("platform"))]:
+        late = read_late_start(here.assign(platform=MISSING), steps, witnessed)
+        for (step, _), day in late.days.items():
+            found[steps[step].label] = max(day, found.get(steps[step].label, 0))
+    return found
 
 
 def _timeline(

@@ -32,9 +32,12 @@ UNPROVED = {  # why nothing proves that a step was done
 
 
 def change_finding(
-    parts: pd.DataFrame, steps: pd.DataFrame, total: pd.Series, label: str, window: int
+    parts: pd.DataFrame, steps: pd.DataFrame, total: pd.Series, label: str, window: int, began: str
 ) -> str:
-    """The change, its parts, and what the clear ones are, the largest first."""
+    """The change, its parts, and what the clear ones are, the largest first.
+
+    ``began``: that an event came late, where that alone makes tracking differ.
+    """
     whole = parts[parts["segment"] == "all"]
     sums = []
     for _, row in whole.iterrows():
@@ -43,6 +46,7 @@ def change_finding(
     moved = []
     for _, row in clear(whole[whole["qvalue"] <= stats.MAX_FALSE], "effect_rate").iterrows():
         meaning = MEANING[row["part"]][int(row["effect_rate"] < 0)]
+        meaning = began if began and row["part"] == "tracking" else meaning
         moved.append(meaning + _where(row, parts, steps))
     if whole["effect_rate"].isna().any():  # no tracking is known
         lost = "less often, or their events were lost"
@@ -105,6 +109,15 @@ def change_caveats(
         *_test_caveats(parts),
         *_interval_caveats(total),
         *_timeline_caveats(timeline),
+    ]
+
+
+def late_caveats(began: Mapping[str, int]) -> list[str]:
+    """Of steps whose event came later than what proves them; the first whole day that has it."""
+    return [
+        f"{label} counts from {phrases.day(us)} on, when its event first came: that it is missing "
+        "before may be a late start or a loss, which cannot be told apart; tracking holds it."
+        for label, us in began.items()
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ class Moved:
     steps: Sequence[Step]
     window: int  # microseconds
     periods: Sequence[Sequence[Any]]  # first and last day, before and after
+    late: Mapping[str, int]  # steps whose event came after the earlier period began, and when
+    since_after: int  # microsecond with which the later period begins
 
     @property
     def whole(self) -> pd.DataFrame:
@@ -76,7 +78,16 @@ class Moved:
     @property
     def hides(self) -> bool:
         """Whether lost events surely hide a part of the later rate that is worth a word."""
-        return bool(self.total["hidden_rate_ci_lower"] > LOST * self.total["after_rate"])
+        hidden = self.total["hidden_rate_ci_lower"] > LOST * self.total["after_rate"]
+        return bool(hidden) and not self.began
+
+    @property
+    def began(self) -> str:
+        """That an event came late, where that alone is why events are missing; else ""."""
+        if self.losses or not self.late:
+            return ""
+        label, us = max(self.late.items(), key=lambda item: item[1])
+        return f"{named(label)} is recorded only since {day(us * 1000)}"
 
     @property
     def hidden(self) -> str:
@@ -103,11 +114,15 @@ class Moved:
 
     @property
     def losses(self) -> dict[str, float]:
-        """Step -> share of its events that the later period lost there, the largest first."""
+        """Step -> share of its events that the later period lost there, the largest first.
+
+        Before an event was there at all nothing is known to be lost.
+        """
         table = self.completeness[self.completeness["period"] == "after"]
         table = table[table["segment"] == (self.loser or "all")].set_index("event")
         lost = 1 - table["completeness_rate"][table["completeness_rate_ci_upper"] < 1 - LOST]
-        return dict(lost.sort_values(ascending=False))
+        late = [label for label, us in self.late.items() if us > self.since_after]
+        return dict(lost.drop(late, errors="ignore").sort_values(ascending=False))
 
 
 def read_first(moved: Moved) -> dict[str, Any]:
@@ -129,6 +144,8 @@ def signed(points: float) -> str:
 def _clause(moved: Moved, part: str, points: float) -> str:
     """What a part did, in everyday words."""
     up, size = points > 0, f"({signed(points)} points)"
+    if part == "tracking" and moved.began:
+        return f"{moved.began} {size}"
     if part == "tracking":
         more = moved.hidden if moved.hides else f"more events are lost {size}"
         return f"fewer events are lost {size}" if up else more
@@ -237,7 +254,7 @@ def _hidden(moved: Moved) -> Headline:
     ends = ranged(moved.total, "hidden_rate", -100)
     return Headline(
         name="tracking",
-        label=f"Hidden by lost {_whose(moved)}events",
+        label=f"Hidden by lost {_whose(moved)}events, {_between(moved.periods[1])}",
         **ends | {"low": ends["high"], "high": ends["low"]},
         unit="points",
         against=Against("zero"),
@@ -249,6 +266,8 @@ def _hidden(moved: Moved) -> Headline:
 
 
 def _label(moved: Moved, part: str, up: bool) -> str:
+    if part == "tracking" and moved.began:
+        return upper(moved.began)
     if part == "tracking":
         return f"{'Fewer' if up else 'More'} events are lost"
     if part == "mix":
@@ -260,7 +279,7 @@ def _actions(moved: Moved) -> list[Action]:
     """Mend what loses events, then find out what moved users."""
     found: list[Action] = []
     roles = {step.label: step.acts for step in moved.steps}
-    if moved.hides or moved.effects.get("tracking", 0) < 0:
+    if moved.hides or (moved.effects.get("tracking", 0) < 0 and not moved.began):
         lost = list(moved.losses.items())[:MOST_NAMED]
         told_lost = " and ".join(f"{100 * share:.0f} % of {named(e)}" for e, share in lost)
         where = f"the tracking{moved.loser and f' of {phrases.called(moved.loser)}'}"

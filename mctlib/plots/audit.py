@@ -15,6 +15,7 @@ from mctlib.plots import marks, style
 NAMES = {"android": "Android", "ios": "iOS", "web": "Web", "api": "API"}
 DASHES = ("-", "--", ":", "-.")  # so many lines are told apart
 WITNESSES = ("back end", "implied")
+ARRIVED = 0.99  # of a week's events: from here on it is drawn
 
 
 def plot_completeness(
@@ -58,12 +59,17 @@ def plot_completeness(
 
 
 def _weeks(completeness: pd.DataFrame) -> pd.DataFrame:
-    """The rows a week and platform of each micro-conversion's best witness, of enough users."""
+    """The rows a week and platform of each micro-conversion's best witness, of enough users.
+
+    Without weeks of which more than 1 % has not arrived, which would look like a loss.
+    """
     table = completeness[completeness["witness"].isin(WITNESSES)]
     best = table.groupby("micro_conversion")["witness"].transform("min")  # "back end" comes first
     table = table[(table["witness"] == best) & (table["app_version"] == "all")]
     table = table[(table["week"] != "all") & (table["platform"] != "all")]
     table = table[table["n_users"] >= style.MIN_USERS]
+    due = table["completeness_rate"] * table["n_checked"]  # were all in
+    table = table[table["n_tracked"] >= ARRIVED * due]
     return table.assign(day=pd.to_datetime(table["week"])).sort_values(["platform", "day"])
 
 

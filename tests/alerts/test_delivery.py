@@ -313,6 +313,8 @@ def test_that_lost_tracking_ended_is_told_once(post, monkeypatch, state, told):
         for week in ("2026-06-08", "2026-06-15"):
             deliver(replace(post, week=week), mended, REASONS)
     assert len(received) == 2
+    (item,) = received[0]["items"]  # a share of one week, where the audit's is of all since then
+    assert item["number"].startswith("28.0\u00a0% recorded in the newest week instead of 40.0")
     assert received[1]["subject"].startswith(told)
 
 

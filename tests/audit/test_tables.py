@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mctlib import audit_events
+from mctlib import audit_events, diagnose_funnel
 from mctlib.audit.partners import partners_table
 from mctlib.tracking_plan.check import judge
 from mctlib.tracking_plan.reading import as_plan
@@ -40,6 +40,21 @@ def test_doubles_are_alike_events_of_a_user_within_two_seconds():
     assert [whole[c] for c in ("n_events", "n_doubled", "n_mixed")] == [12, 2, 1]
     curve = found.curve.set_index("seconds")["n_doubled"]
     assert curve[[0, 1, 2, 4, 5, 10]].tolist() == [0, 1, 2, 2, 3, 3]
+
+
+def test_what_is_sent_twice_moves_a_funnel_only_where_it_asks_for_it_twice():
+    rows = [
+        (f"u{i}", event, 60 * i + 5 * k, None) for i in range(40) for k, event in enumerate("ab")
+    ]
+    rows = [row for row in rows if row[1] == "a" or int(row[0][1:]) % 2]
+    doubles = [(user, event, at + 1, None) for user, event, at, _ in rows]
+    once, twice = (log_of(r, "platform", unit="s") for r in (rows, rows + doubles))
+    for steps, alike in ((["a", "b"], True), (["a", "b", "b"], False)):
+        found = [
+            diagnose_funnel(log, steps, window="1d", as_of=AS_OF).steps["n_reached"].tolist()
+            for log in (once, twice)
+        ]
+        assert (found[0] == found[1]) == alike
 
 
 def test_a_version_that_sends_twice_is_named():
@@ -188,7 +203,22 @@ def test_codes_in_links_of_others_are_told():
     rows = [(f"u{i}", "visit", i, "ann", "ANN10") for i in range(30)]
     rows += [(f"v{i}", "visit", i, "coupons", "ANN10") for i in range(11)]
     found = audit_events(log_of(rows, "partner_id", "promo_code", unit="h"), as_of=AS_OF).conflicts
-    assert found.values.tolist() == [["coupons", "ANN10", "ann", 11, 11]]
+    assert found.values.tolist() == [["coupons", "promo_code", "ANN10", "ann", 11, 11]]
+
+
+def test_partner_utm_and_code_are_held_against_each_other():
+    """By hand: 30 of ann agree in all three, however they are spelt; the others do not."""
+    rows = [(f"u{i}", "visit", i, "ann", "Ann", "ANN10") for i in range(30)]
+    rows += [(f"v{i}", "visit", i, "ann", "newsletter", None) for i in range(14)]  # nobody's
+    rows += [(f"w{i}", "visit", i, "bob", "bob", "BOB5") for i in range(20)]
+    rows += [(f"x{i}", "visit", i, "bob", "ann", None) for i in range(12)]
+    rows += [(f"y{i}", "visit", i, None, "BOB", "ANN10") for i in range(11)]
+    log = log_of(rows, "partner_id", "utm_source", "promo_code", unit="h")
+    found = audit_events(log, as_of=AS_OF).conflicts
+    assert found.values.tolist() == [
+        ["bob", "utm_source", "ann", "ann", 12, 12],
+        ["bob", "promo_code", "ANN10", "ann", 11, 11],
+    ]
 
 
 def test_credits_kept_by_hand_are_held_against_links():

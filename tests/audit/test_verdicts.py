@@ -3,11 +3,13 @@
 How often, over many worlds: `tests/calibration_audit.py`.
 """
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from mctlib import EventLog, audit_events
+from mctlib import EventLog, audit_events, plots
 from mctlib.audit.verdicts import joined, judged
 from mctlib.audit.witnesses import WHOLE, tally
 from mctlib.contract import ParameterError
@@ -16,6 +18,7 @@ from mctlib.tracking_plan.reading import as_plan
 from tests.support.logs import log_of
 from tests.support.tracking import World, canonical, plan_of
 
+matplotlib.use("Agg")
 AS_OF = "2026-05-24"
 
 
@@ -99,6 +102,23 @@ def test_a_loss_by_week_has_no_version():
     row = row_of(audited(World(kept=0.6, platform="web", by="week", since=98)), "profile")
     assert (row["platform"], row["since"], row["app_version"]) == ("web", "2026-04-13", "")
     assert row["completeness_rate_ci_lower"] < 0.6 < row["completeness_rate_ci_upper"]
+
+
+def test_a_loss_everywhere_is_no_platforms():
+    """Of each platform's profiles two in five are missing from day 98 on."""
+    frame, server, _ = World().tables(1)
+    gone = np.random.default_rng(0).random(len(frame)) < 0.4
+    gone &= (frame["event"] == "profile") & (frame["day"] >= 98)
+    found = audited_tables(frame[~gone], server)
+    rows = found.verdicts[found.verdicts["moves_rate"] < 0]
+    assert set(rows["platform"]) == {"android", "ios", "web"}
+    kept = (rows["completeness_rate"] * rows["n_checked"]).sum() / rows["n_checked"].sum()
+    (who, said) = found.finding.split("; ")[1].split(" lose ")
+    assert set(who.replace(" and ", ", ").split(", ")) == {"Android", "iOS", "web"}
+    told = f"{100 - 100 * kept:.0f} % of \u201cProfile completed\u201d since 13 April."
+    assert said == told
+    (mend,) = [a.text for a in found.actions if a.about == "lost"]
+    assert mend.startswith("Mend \u201cProfile completed\u201d on ") and mend.count(" on ") == 3
 
 
 def test_a_loss_that_was_always_there_is_not_dated():
@@ -222,6 +242,17 @@ def test_late_events_are_not_lost_ones():
     assert (last["completeness_rate_ci_upper"] > 0.97).all()
     # 99 % of what waits so is in after 2 ln(30) days
     assert found.delays["days_99"].max() == pytest.approx(2 * np.log(30), abs=1.2)
+
+
+def test_a_week_that_is_still_under_way_is_not_drawn():
+    drawn = {}
+    for late in (0.0, 0.3):
+        found = audited(World(late=late))
+        fig = plots.plot_completeness(found.completeness, found.verdicts, found.labels)
+        drawn[late] = {line.get_xdata()[-1] for ax in fig.axes for line in ax.lines}
+        plt.close(fig)
+    assert {str(day)[:10] for day in drawn[0.0]} == {"2026-05-18"}  # the last week
+    assert max(drawn[0.3]) < min(drawn[0.0])
 
 
 def test_a_week_that_is_still_under_way_is_not_judged():

@@ -118,6 +118,51 @@ def test_a_change_by_hand():
     ).all()
 
 
+@pytest.mark.parametrize("on", [("web", "ios"), ("ios",)])
+@pytest.mark.parametrize(
+    ("first", "after", "points"),
+    [
+        ("2026-02-10", ("2026-02-12", "2026-02-18"), 50),
+        ("2026-02-06", WHEN["after"], 50 * 2 / 7),  # of its seven days the last two have it
+    ],
+)
+def test_an_event_that_began_late_is_no_loss(first, after, points, on):
+    """By hand: of 20 users a day every second does b the day after, as the server always knew.
+
+    Events of b come from users who enter from the first day on; web alone may always have had it.
+    """
+    days = pd.date_range("2026-01-01", "2026-02-20").strftime("%Y-%m-%d")
+    groups = [
+        (day, platform, 10, 5, 5 if day >= first or platform not in on else 0)
+        for day in days
+        for platform in ("web", "ios")
+    ]
+    events, server = two_periods(*groups)
+    log = log_of(events, "platform", backend=frame_of(server))
+    result = explain_change(log, ["a", "b"], **WHEN | {"after": after}, as_of="2026-03-01")
+    tracking = result.parts.set_index(["segment", "part"]).loc[("all", "tracking")]
+    assert 100 * tracking["effect_rate"] == pytest.approx(points * len(on) / 2)
+    day_after = pd.Timestamp(first) + 2 * DAY  # the first whole day that has it
+    began = f"\u201cb\u201d is recorded only since {day_after.day} February"
+    assert began in result.finding and began in result.details[0]
+    said = " ".join([result.finding, *result.details, *(h.label for h in result.headlines)])
+    assert "lost" not in said and "Mend" not in " ".join(a.text for a in result.actions)
+    (caveat,) = [c for c in result.caveats if "cannot be told apart" in c]
+    assert caveat.startswith(f"b counts from {day_after:%Y-%m-%d} on")
+
+
+def test_a_loss_from_the_first_day_on_is_no_late_start():
+    """Of iOS one in two came from the first day on: that is lost, before and after."""
+    days = pd.date_range("2026-01-01", "2026-02-20").strftime("%Y-%m-%d")
+    kept = {"web": 6, "ios": 3}
+    groups = [(day, platform, 10, 6, kept[platform]) for day in days for platform in kept]
+    events, server = two_periods(*groups)
+    log = log_of(events, "platform", backend=frame_of(server))
+    result = explain_change(log, ["a", "b"], **WHEN, as_of="2026-03-01")
+    assert result.finding.startswith("Lost iOS events hide")
+    assert not any("cannot be told apart" in c for c in result.caveats)
+
+
 def test_lost_events_are_put_back_by_hand():
     """iOS after: 24 of 60 converted, 12 are on record, so that 12 of 100 users are hidden.
 
@@ -143,7 +188,8 @@ def test_lost_events_are_put_back_by_hand():
         "32",
     ) and "1 Feb to 7 Feb" in level.label
     assert told.value == pytest.approx(-12) and told.low < told.value < told.high < 0
-    assert (told.label, told.note) == ("Hidden by lost iOS events", "50 % of \u201cb\u201d lost")
+    assert told.label == "Hidden by lost iOS events, 1 Feb to 7 Feb"  # of those the share is told
+    assert told.note == "50 % of \u201cb\u201d lost"
     assert result.actions[0].text == "Mend the tracking of iOS: it loses 50 % of \u201cb\u201d."
     assert result.actions[0].state == "since about 2 February"
     assert result.tells["steps"] == "most at \u201cb\u201d: tracking \u22128.1 points"

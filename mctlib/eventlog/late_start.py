@@ -14,8 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mctlib.audit.devices import BETWEEN
-from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Bools, Ints
@@ -23,6 +21,8 @@ from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 from mctlib.results import MIN_USERS
 
+ALL = "all"
+BETWEEN = "(several)"  # a device of which a user's events on either side say another thing
 STRAY = 0.001  # of events that came before an event did: somebody tried it out
 CHANCE = float(np.log(1e6))  # events whose absence chance does not explain, once in a million
 MONTH = 28

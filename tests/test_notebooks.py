@@ -11,7 +11,9 @@ import yaml
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from mctlib import run_pack
+from mctlib.contract import ParameterError
 from mctlib.report.parameters import MODELS
+from tests.refresh_notebooks import asked
 from tests.support.project import ROOT
 
 COMPUTING = (
@@ -54,6 +56,13 @@ def parameters_of(path):
 
 def test_there_is_a_notebook_for_each_question_and_a_guide():
     assert {p.stem for p in NOTEBOOKS} == {*MODELS, "guide"}
+
+
+def test_only_those_are_refreshed_that_are_named():
+    assert asked([]) == NOTEBOOKS
+    assert [path.stem for path in asked(["roi", "audit"])] == ["roi", "audit"]
+    with pytest.raises(ParameterError, match='"funel" is not one of .*Did you mean "funnel"'):
+        asked(["funel"])
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -82,12 +82,14 @@ class Result:
     def view(self, name: str) -> pd.DataFrame:
         """What a reader looks at together: a table's columns under a name, as far as known.
 
+        A cell of a notebook shows it in words, its intervals joined.
+
         Raises ParameterError: it is none of ``views``.
         """
         if name not in self.views:
             near = nearest(name, self.views)
             raise ParameterError(f'"{name}" is no view of {type(self).__name__}.{near}')
-        return self.views[name].of(self.tables[self.views[name].table])
+        return box.Shown(self.views[name].of(self.tables[self.views[name].table]))
 
     def __repr__(self) -> str:
         told = self.published

@@ -292,6 +292,9 @@ def test_a_view_has_its_rows_and_the_columns_that_are_known():
     assert result.view("whole")["step"].tolist() == [1, 2]
     ends = ["open", "open_ci_lower", "open_ci_upper"]
     assert list(result.view("steps")) == ["step", *ends], "ends stay with what they are ends of"
+    shown = result.view("rates")
+    assert "<td class='r'>50.0\u00a0% (40.0\u201360.0)</td>" in shown._repr_html_()
+    assert "60 of 70 rows" in shown.sample(70, replace=True)._repr_html_()
     assert ">More<" not in result._repr_html_() and ">Open<" in result._repr_html_()
     with pytest.raises(ParameterError, match='"rate" is no view of Viewed.*"rates"'):
         result.view("rate")

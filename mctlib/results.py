@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from mctlib import box, cells
+from mctlib import box, cells, phrases
 from mctlib.contract import ParameterError, nearest
 from mctlib.groups import MIN_USERS, OTHERS, TIME, Groups, together
 from mctlib.headlines import Action, Headline
@@ -63,6 +63,14 @@ class Result:
     main: ClassVar[str] = ""  # name of the table that a reader looks at first
     first: ClassVar[tuple[str, ...]] = ()  # its columns read first; (): of a view by its name, all
     views: ClassVar[Mapping[str, cells.View]] = {}
+
+    def __post_init__(self) -> None:
+        """Days are said as people say them in every sentence, whoever worded it."""
+        for name in ("finding", "rule"):
+            object.__setattr__(self, name, phrases.with_days(getattr(self, name)))
+        for name in ("details", "how_sure", "caveats"):
+            told = map(phrases.with_days, getattr(self, name))
+            object.__setattr__(self, name, tuple(told))
 
     @property
     def published(self) -> Result:

@@ -269,6 +269,16 @@ def test_a_result_shows_itself_in_one_box_with_readable_headings():
     assert ">X<" not in shown and "<script" not in shown and " id=" not in shown
 
 
+def test_sentences_say_days_as_people_do_and_ids_stay():
+    said = "Since 2026-04-06: 2025-12-05, 2026-02-31; interviews-fall-2026-04-13, v2026-04-06."
+    told = (
+        "Since 6 April 2026: 5 December 2025, 2026-02-31; interviews-fall-2026-04-13, v2026-04-06."
+    )
+    result = Result(finding=said, rule=said, details=(said,), how_sure=(said,), caveats=(said,))
+    assert {result.finding, result.rule, *result.details, *result.how_sure} == {told}
+    assert result.caveats == (told,)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Viewed(Result):
     steps: pd.DataFrame

@@ -231,11 +231,12 @@ def start(context: click.Context, name: str, files: tuple[str, ...]) -> None:
             _must_be_of(path, name)
         if word == "data":
             _ask(path)
+        guesses = path.read_text("utf-8").count("guessed?")
+        click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
+        if word == "data":
             if new and "\ntimeline:" not in path.read_text("utf-8"):
                 click.echo(f"{begin_timeline(name)}: an empty timeline")
             load_and_tell(name)
-        guesses = path.read_text("utf-8").count("guessed?")
-        click.echo(f"{path}: " + (f"drafted, {guesses} guesses to look at" if new else "as it is"))
     context.invoke(run, pack=params / f"{name}.yaml", outputs=Path("outputs"), fail_on=())
 
 

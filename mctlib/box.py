@@ -1,4 +1,4 @@
-"""How a result shows itself in a cell of a notebook: one box, no id, no script."""
+"""How a result, or a view of it, shows itself in a notebook's cell: one box, no id, no script."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from mctlib import cells
 from mctlib.headlines import Headline
+
+MOST_ROWS = 60  # of a view that are shown
 
 LOOKS = """
 .mct-r{font:14px/1.4 var(--jp-ui-font-family,system-ui,sans-serif);color:var(--jp-ui-font-color1)}
@@ -38,17 +41,37 @@ def of(
     parts = [f"<p class='f'>{html.escape(finding)}</p>"]
     tiles = "".join(map(_tile, headlines))
     parts.append(f"<div class='t'>{tiles}</div>" if tiles else "")
-    if caption:
-        sides = ["r" if name in numeric else "l" for name in text]
-        lines = [_line("th", text.columns, sides)]
-        lines += [_line("td", row, sides) for row in text.to_numpy()]
-        head = f"<caption>{html.escape(caption)}</caption>"
-        parts.append(f"<div class='s'><table>{head}{''.join(lines)}</table></div>")
+    parts.append(_table(caption, text, numeric) if caption else "")
     if sure:
         parts.append(f"<p><b>How sure?</b> {html.escape(' '.join(sure))}</p>")
     there = " \u00b7 ".join(map(html.escape, more))
     parts.append(f"<p class='q'>Tables: {there}</p>" if there else "")
-    return f"<div class='mct-r'><style>{LOOKS}</style>{''.join(parts)}</div>"
+    return _boxed("".join(parts))
+
+
+class Shown(pd.DataFrame):
+    """A table that a cell shows in words, an interval beside its estimate; else as any other."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return Shown  # of its first rows and such too
+
+    def _repr_html_(self) -> str:
+        rows = pd.DataFrame(self.head(MOST_ROWS))
+        caption = f"{len(rows)} of {len(self)} rows" if len(self) > len(rows) else ""
+        return _boxed(_table(caption, *cells.readable(rows, pd.Series(False, rows.index))))
+
+
+def _boxed(inside: str) -> str:
+    return f"<div class='mct-r'><style>{LOOKS}</style>{inside}</div>"
+
+
+def _table(caption: str, text: pd.DataFrame, numeric: set[str]) -> str:
+    sides = ["r" if name in numeric else "l" for name in text]
+    lines = [_line("th", text.columns, sides)]
+    lines += [_line("td", row, sides) for row in text.to_numpy()]
+    head = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f"<div class='s'><table>{head}{''.join(lines)}</table></div>"
 
 
 def _line(tag: str, texts: Iterable[str], sides: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from mctlib.phrases import called, nought
+from mctlib.phrases import ISO_DAY, called, nought
 
 MOST_TILES, MOST_ACTIONS, MOST_WORDS = 4, 3, 25
 ANALYST = "Analyst"  # who acts where no plan names anybody
@@ -208,6 +208,10 @@ def named(text: str) -> str:
 
 def whose(key: str, segment: str) -> str:
     """Users of a segment in a sentence: "iOS users", "users of Creator partners"."""
+    if key in ("week", "month") and ISO_DAY.match(segment):  # named by its first day
+        at = pd.Timestamp(segment[:10])
+        when = f"{at:%B %Y}" if key == "month" else f"the week of {day(at)}"
+        return f"users who began in {when}"
     if key and not any(c.isalpha() for c in segment):
         return f"users with {key.removeprefix('properties.').replace('_', ' ')} {segment}"
     # a name, such as the plan's label, stands as it is

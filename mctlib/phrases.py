@@ -12,6 +12,7 @@ import pandas as pd
 DAY_US = 86_400_000_000  # microseconds in a day
 PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
 PLATFORM = re.compile(rf"\b({'|'.join(PLATFORMS)})\b")
+ISO_DAY = re.compile(r"(?<![\w-])(?<!as_of )\d{4}-\d\d-\d\d(?![\w-])")
 SIGN_OF_NOUGHT = re.compile(r"^[+-](?=0(\.0+)?(?![\d.]))")
 
 
@@ -59,10 +60,15 @@ def day(us: int) -> str:
 
 def called(segment: str) -> str:
     """A segment as people write it: "paid search", "iOS · creator", "6 April 2026"."""
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", segment):
-        at = pd.Timestamp(segment)
-        return f"{at.day} {at:%B %Y}"
+    if ISO_DAY.fullmatch(segment):
+        at = pd.to_datetime(segment, errors="coerce")
+        return segment if pd.isna(at) else f"{at.day} {at:%B %Y}"
     return PLATFORM.sub(lambda found: PLATFORMS[found[0]], segment.replace("_", " "))
+
+
+def with_days(sentence: str) -> str:
+    """A sentence that says days as people do: "on 6 April 2026"; an alert's id stays as it is."""
+    return ISO_DAY.sub(lambda found: called(found[0]), sentence)
 
 
 def alike(label: str) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from mctlib import box, cells
+from mctlib import box, cells, phrases
 from mctlib.contract import ParameterError, nearest
 from mctlib.groups import MIN_USERS, OTHERS, TIME, Groups, together
 from mctlib.headlines import Action, Headline
@@ -64,6 +64,14 @@ class Result:
     first: ClassVar[tuple[str, ...]] = ()  # its columns read first; (): of a view by its name, all
     views: ClassVar[Mapping[str, cells.View]] = {}
 
+    def __post_init__(self) -> None:
+        """Days are said as people say them in every sentence, whoever worded it."""
+        for name in ("finding", "rule"):
+            object.__setattr__(self, name, phrases.with_days(getattr(self, name)))
+        for name in ("details", "how_sure", "caveats"):
+            told = map(phrases.with_days, getattr(self, name))
+            object.__setattr__(self, name, tuple(told))
+
     @property
     def published(self) -> Result:
         """The result as a page may tell it: of fewer than 10 users in all, nothing."""
@@ -82,12 +90,14 @@ class Result:
     def view(self, name: str) -> pd.DataFrame:
         """What a reader looks at together: a table's columns under a name, as far as known.
 
+        A cell of a notebook shows it in words, its intervals joined.
+
         Raises ParameterError: it is none of ``views``.
         """
         if name not in self.views:
             near = nearest(name, self.views)
             raise ParameterError(f'"{name}" is no view of {type(self).__name__}.{near}')
-        return self.views[name].of(self.tables[self.views[name].table])
+        return box.Shown(self.views[name].of(self.tables[self.views[name].table]))
 
     def __repr__(self) -> str:
         told = self.published

@@ -9,9 +9,13 @@ import papermill
 import pytest
 import yaml
 from nbconvert.preprocessors import ExecutePreprocessor
+from nbformat.v4 import new_code_cell
 
 from mctlib import run_pack
+from mctlib.contract import ParameterError
 from mctlib.report.parameters import MODELS
+from tests.refresh_notebooks import asked
+from tests.support.browser import CHROMIUM, table_widths
 from tests.support.project import ROOT
 
 COMPUTING = (
@@ -27,6 +31,15 @@ COMPUTING = (
     ast.With,
 )
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CELL = 1150  # pixels of JupyterLab's window of 1280 that its side bar and prompts leave
+SHOW = """
+from IPython.display import display
+from mctlib.results import Result
+for value in [*globals().values()]:
+    for found in value if type(value) is list else [value]:
+        if isinstance(found, Result):
+            display(found, *map(found.view, found.views))
+"""
 
 
 def read(path):
@@ -54,6 +67,13 @@ def parameters_of(path):
 
 def test_there_is_a_notebook_for_each_question_and_a_guide():
     assert {p.stem for p in NOTEBOOKS} == {*MODELS, "guide"}
+
+
+def test_only_those_are_refreshed_that_are_named():
+    assert asked([]) == NOTEBOOKS
+    assert [path.stem for path in asked(["roi", "audit"])] == ["roi", "audit"]
+    with pytest.raises(ParameterError, match='"funel" is not one of .*Did you mean "funnel"'):
+        asked(["funel"])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -118,13 +138,22 @@ def test_keeps_no_output_but_the_text_of_its_finding(path):
 
 
 @pytest.mark.integration
-def test_nbconvert_gives_the_same_finding_where_editors_begin(path, monkeypatch):
-    """As an editor runs it: in the notebook's own folder, with its own defaults."""
+def test_nbconvert_gives_the_same_finding_where_editors_begin(path, monkeypatch, tmp_path):
+    """As an editor runs it: in the notebook's own folder, with its own defaults.
+
+    No table is wider than the cell that shows it, nor is any view of any result.
+    """
     monkeypatch.chdir(path.parent)
     done = read(path)
+    done.cells.append(new_code_cell(SHOW))
     ExecutePreprocessor(timeout=600).preprocess(done, {"metadata": {"path": str(path.parent)}})
-    kept, run = (n.cells[-1].outputs[0].data["text/markdown"] for n in (read(path), done))
+    kept, run = (n.outputs[0].data["text/markdown"] for n in (read(path).cells[-1], done.cells[-2]))
     assert run == kept
+    if CHROMIUM:
+        shown = [output.data.get("text/html", "") for output in done.cells[-1].outputs]
+        tables = table_widths(done, tmp_path)
+        assert len(tables) >= sum("<table" in text for text in shown) >= 1
+        assert not [(begins, width) for begins, width in tables if width > CELL]
 
 
 @pytest.mark.integration

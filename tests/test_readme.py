@@ -4,6 +4,8 @@ import gzip
 import json
 import re
 import shlex
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from click.testing import CliRunner
 
 from mctlib.__main__ import main
 from mctlib.report.parameters import MODELS
-from tests.support.project import ROOT, mctlib
+from tests.alerts.test_sending import by_cron
+from tests.support.project import ROOT, make_project, mctlib
 
 README = "".join((ROOT / f"{folder}README.md").read_text("utf-8") for folder in ("", "params/"))
 PATH = ["signed_up", "profile_completed", "first_job_posted"]
@@ -113,6 +116,63 @@ def test_a_tracking_plan_is_drafted_imported_checked_and_written(project):
         call(arguments)
     assert sorted(path.stem for path in Path("schemas").iterdir()) == sorted(PATH)
     assert Path("batch.jsonl.report.json").is_file()
+
+
+def test_a_day_of_the_timeline_is_added(project):
+    write_as_printed()
+    (source,) = re.findall(r"`(timeline: \{path: exports/timeline.csv\})`", README)
+    with Path("params/data.talentflow.yaml").open("a") as data:
+        print(source, file=data)
+    Path("exports/timeline.csv").write_text("day,kind,label\n")
+    (arguments,) = [words for words in commands("timeline add") if words[0] == "timeline"]
+    call(arguments)
+    assert "2026-04-13,competitor,instant interviews" in Path("exports/timeline.csv").read_text()
+
+
+def test_every_command_is_one():
+    """As click reads it, and as make does; what they do is held by the tests of each."""
+    lines = [line for block in blocks("", "") for line in block.splitlines()]
+    called = [line.split("-m mctlib ")[1] for line in lines if "-m mctlib " in line]
+    assert len(called) > 10
+    for line in called:
+        words, group = shlex.split(line, comments=True), main
+        while words and words[0] in getattr(group, "commands", {}):
+            group = group.commands[words.pop(0)]
+        group.make_context("mctlib", words)
+    made = {line.split("#")[0].strip() for line in lines if line.startswith("make ")}
+    made |= set(re.findall(r"`(make [a-z-]+)`", README))
+    assert made >= {"make report", "make test", "make bench SIZE=100", "make lab"}
+    for line in made:
+        done = subprocess.run([*line.split(), "-n"], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    report = subprocess.run(["make", "-n", "report"], cwd=ROOT, capture_output=True, text=True)
+    assert report.stdout.splitlines()[-1] == f"{PROGRAM}run params/weekly.yaml"
+
+
+@pytest.mark.integration
+def test_the_line_for_cron_runs_the_pack(tmp_path):
+    done = by_cron(
+        root := make_project(tmp_path / "project"), "run params/weekly.yaml", "README.md"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (root / "outputs/weekly/latest/good.html").is_file()
+
+
+@pytest.mark.integration
+def test_the_line_for_papermill_runs(tmp_path, monkeypatch):
+    (line,) = re.findall(r"`(papermill notebooks/.*?)`", README)
+    for folder in ("notebooks", "params", "outputs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    kept, run = (
+        json.loads(path.read_text("utf-8"))["cells"][-1]["outputs"][0]["data"]
+        for path in (ROOT / "notebooks/funnel.ipynb", tmp_path / "out.ipynb")
+    )
+    assert run == kept
 
 
 def test_people_are_forgotten(project):

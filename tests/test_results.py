@@ -269,6 +269,16 @@ def test_a_result_shows_itself_in_one_box_with_readable_headings():
     assert ">X<" not in shown and "<script" not in shown and " id=" not in shown
 
 
+def test_sentences_say_days_as_people_do_and_ids_stay():
+    said = "Since 2026-04-06: 2025-12-05, 2026-02-31; interviews-fall-2026-04-13, v2026-04-06."
+    told = (
+        "Since 6 April 2026: 5 December 2025, 2026-02-31; interviews-fall-2026-04-13, v2026-04-06."
+    )
+    result = Result(finding=said, rule=said, details=(said,), how_sure=(said,), caveats=(said,))
+    assert {result.finding, result.rule, *result.details, *result.how_sure} == {told}
+    assert result.caveats == (told,)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Viewed(Result):
     steps: pd.DataFrame
@@ -292,6 +302,9 @@ def test_a_view_has_its_rows_and_the_columns_that_are_known():
     assert result.view("whole")["step"].tolist() == [1, 2]
     ends = ["open", "open_ci_lower", "open_ci_upper"]
     assert list(result.view("steps")) == ["step", *ends], "ends stay with what they are ends of"
+    shown = result.view("rates")
+    assert "<td class='r'>50.0\u00a0% (40.0\u201360.0)</td>" in shown._repr_html_()
+    assert "60 of 70 rows" in shown.sample(70, replace=True)._repr_html_()
     assert ">More<" not in result._repr_html_() and ">Open<" in result._repr_html_()
     with pytest.raises(ParameterError, match='"rate" is no view of Viewed.*"rates"'):
         result.view("rate")

@@ -112,6 +112,7 @@ class Attribution(Result):
         "money": View("partners", ("", "n_credited", "n_excess", *MONEY, "currency")),
         "verdicts": View("partners", ("", "n_attributed", *BEYOND, "verdict", "brings")),
         "credit": View("partners", ("", "n_attributed", "n_credited", *EXCESS, "verdict")),
+        "partners": View("partners", ("", "n_credited", *BEYOND[2:], "roi ±", "verdict", "brings")),
     }
     main: ClassVar[str] = "partners"
 

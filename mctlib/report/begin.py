@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Collection
 from typing import Any
 
-from mctlib.contract import ParameterError, nearest
+from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.report.declared import Declared, Given, settled
+from mctlib.report.declared import Declared, Given, no_parameter, settled
 from mctlib.report.parameters import MODELS
 from mctlib.sources.dataset import open_log
 
@@ -62,8 +62,6 @@ def _assigned(source: str) -> set[str]:
 
 def _refuse_unknown(notebook: str, said: Collection[str], declared: Collection[str]) -> None:
     """Papermill passes on whatever it is given."""
-    known = [*declared, "dataset"]
-    wrong = sorted(set(said) - set(known))
-    if wrong:
-        told = (f'{notebook} has no parameter "{x}".{nearest(x, known)}' for x in wrong)
-        raise ParameterError("\n".join(told))
+    known = ["dataset", *declared]
+    if wrong := sorted(set(said) - set(known)):
+        raise ParameterError("\n".join(no_parameter(notebook, name, known) for name in wrong))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from mctlib.contract import Mistakes, ParameterError, number_meant
+from mctlib.contract import Mistakes, ParameterError, nearest, number_meant
 from mctlib.eventlog.event_log import EventLog
 from mctlib.phrases import listed
 from mctlib.report.parameters import MODELS, OF_THE_DEMO, Parameters
@@ -77,6 +77,12 @@ def _declared_in(body: list[ast.stmt]) -> dict[str, Declared]:
         if isinstance(target, ast.Name):
             found[target.id] = Declared(kind, default)
     return found
+
+
+def no_parameter(notebook: str, name: str, known: Collection[str]) -> str:
+    """What to say of a name that is none of a notebook's parameters."""
+    near = nearest(name, known) or f" It has {', '.join(known)}."
+    return f'{notebook} has no parameter "{name}".{near}'
 
 
 class _Unread(ValueError):

@@ -31,6 +31,7 @@ FORMULA = re.compile(
 )
 BLUE, GREY = "var(--blue,#0b5c96)", "var(--grey,#626e7a)"  # of a page, else of anywhere
 MORE = "How it was counted, and all caveats: `.rule`, `.details` and `.caveats` of each result."
+MANY = 8  # columns that stand beside each other unbroken
 PAGE = Page()  # the tables shown since the last header
 
 
@@ -79,6 +80,7 @@ def table(
     of: Result | None = None,
     min_users: int = MIN_USERS,
     points: Sequence[str] = (),
+    shown: Sequence[str] = (),
     unfolded: bool = False,
 ) -> None:
     """Show a result table for reading and keep it as CSV.
@@ -104,6 +106,8 @@ def table(
     points : sequence of str
         Columns that hold differences of shares, to be read in percentage points, where their name
         does not say so.
+    shown : sequence of str
+        Columns for reading where there are too many; the files hold all.
     unfolded : bool
         Whether a page shows it without being asked, above what its section folds.
 
@@ -128,6 +132,7 @@ def table(
     if frame.empty:  # a head without rows says nothing
         _show({"text/html": f"<p>{html.escape(caption)}.</p>"}, {"mctlib_shown": {"nothing": True}})
         return
+    frame = frame[[*shown]] if shown else frame
     if any(str(column).endswith("_ci_lower") for column in frame):
         caption += f". In brackets: {'the range' if unfolded else '95 % intervals'}"
     if masked.any():
@@ -153,10 +158,11 @@ def _no_formula(value: Any) -> Any:
 def _page(text: pd.DataFrame, numeric: set[str], name: str, caption: str) -> str:
     """A table as HTML, whose cells know their row and column."""
     right = [f".col{i}" for i, column in enumerate(text) if column in numeric] or [".none"]
+    whole = right if text.shape[1] <= MANY else [".none"]  # of more an interval takes a line
     looks = {
         "th, td": "text-align: left; vertical-align: top",
         ", ".join(right): "text-align: right; font-variant-numeric: tabular-nums",
-        ", ".join(f"td{column}" for column in right): "white-space: nowrap",
+        ", ".join(f"td{column}" for column in whole): "white-space: nowrap",
         "caption": "text-align: left; caption-side: top; font-weight: 600",
     }
     styler = text.style.hide(axis="index").set_uuid(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pandas as pd
 
+from mctlib.cells import View
 from mctlib.contract import ParameterError, as_timestamp, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.phrases import told_together
@@ -83,6 +84,9 @@ class BeforeAfter(Result):
     metric: str
     kind: str
 
+    views: ClassVar[Mapping[str, View]] = {
+        "rungs": View("rungs", ("rung", "effect ±", "rel_effect", "pvalue", "supported", "verdict"))
+    }
     main: ClassVar[str] = "rungs"
 
     @property

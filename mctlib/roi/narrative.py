@@ -51,7 +51,8 @@ def refusal(tracked: pd.DataFrame, coincidences: pd.DataFrame) -> str:
     unlike = "so the two sides are not measured alike"
     for entry in coincidences[coincidences["refuses"]].to_dict("records")[::-1]:
         what = entry["label"] or entry["note"]
-        return f"the tracking itself changed on {entry['day']:%Y-%m-%d} ({what}), {unlike}"
+        when = phrases.called(f"{entry['day']:%Y-%m-%d}")
+        return f"the tracking itself changed on {when} ({what}), {unlike}"
     for text, moved in zip(_held(tracked), tracked["moved"]):
         if moved:
             held = f"of the successes the server knows, the events hold {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases, stats
+from mctlib.cells import View
 from mctlib.contract import DataError, ParameterError, interval_columns, nearest
 from mctlib.eventlog.daily_metric import DailyMetric
 from mctlib.phrases import count
@@ -28,6 +30,7 @@ STAGES = (
 RECENT = 2  # weeks by which a fall goes on or does not
 SOON, READ = 8, 4  # weeks after an answer; of these the last, in which it is read what came back
 AMOUNTS = ("missed", "lost_amount", "per_day_amount")
+LOST = (*(f"{amount} ±" for amount in AMOUNTS), "goes_on")
 RECOVERED = ("recovered", "rel_recovered")
 
 
@@ -41,6 +44,7 @@ class Speed(Result):
     column           unit  meaning
     ================ ===== =========================================================================
     alert_id               as in the response log
+    since                  UTC day on which the fall began
     stage                  until noticed, decided or answered; one without an end in the log ends
                            with the next that has one; "(open)" where none has: then it is the last
                            and counted to the last whole week of the series
@@ -65,6 +69,9 @@ class Speed(Result):
     stages: pd.DataFrame
     answers: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {
+        "stages": View("stages", ("since", "stage", "from_day", "lasted_days", *LOST, "currency"))
+    }
     main: ClassVar[str] = "stages"
 
 
@@ -128,7 +135,7 @@ def value_of_speed(
             back.append({"alert_id": alert["alert_id"], "rung": ITS} | _came_back(alert, weeks))
         if (weeks.index < 0).sum() < MIN_PRE:
             short.append(alert["alert_id"])
-    keys = ["alert_id", "stage", "from_day", "lasted_days", "goes_on"]
+    keys = ["alert_id", "since", "stage", "from_day", "lasted_days", "goes_on"]
     amounts = [name for amount in AMOUNTS for name in interval_columns(amount, 0, 0, 0)]
     table = pd.DataFrame(rows, columns=keys + amounts)
     recovered = [name for stem in RECOVERED for name in interval_columns(stem, 0, 0, 0)]
@@ -193,7 +200,8 @@ def _stages(
         is_open = pd.isna(stop)
         stop = max(end if is_open else stop, start)
         n_days = (stop - start).days
-        row = {"alert_id": alert["alert_id"], "stage": f"{stage} (open)" if is_open else stage}
+        row = {"alert_id": alert["alert_id"], "since": began}
+        row |= {"stage": f"{stage} (open)" if is_open else stage}
         row |= {"from_day": start, "lasted_days": float(n_days), "goes_on": False}
         if fit is not None and start < stop <= end:
             week = ((start - began).days + np.arange(n_days)) // 7

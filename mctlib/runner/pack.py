@@ -23,6 +23,7 @@ from mctlib.report.declared import (
     Declared,
     Given,
     declared_parameters,
+    no_parameter,
     settled,
 )
 from mctlib.report.parameter_days import read_day
@@ -247,9 +248,8 @@ def _plan(path: Path, name: str, entry: Entry, mistakes: Mistakes) -> _Planned:
         given[key] = Given(where, value)
     given |= {key: Given(shown(path), None) for key in OF_THE_PACK}
     for key in [key for key in given if key not in declared]:
-        no_such = f'{shown(notebook)} has no parameter "{key}"'
-        near = nearest(key, list(declared)) or f" It has {', '.join(declared)}."
-        mistakes.append(f"{given.pop(key).where}: {no_such}.{near}")
+        no_such = no_parameter(shown(notebook), key, declared)
+        mistakes.append(f"{given.pop(key).where}: {no_such}")
     return _Planned(name, notebook, declared, given)
 
 

@@ -76,6 +76,8 @@ def run_pack(
     """
     path, started = Path(path), time.time()
     pack, data, reports = check_pack(path, as_of)
+    if as_of and newer(pack, data):
+        _drop_later_notes(reports, pack.as_of)
     home = Path(outputs).resolve() / path.stem
     home.mkdir(parents=True, exist_ok=True)
     _need_room(home)
@@ -139,6 +141,16 @@ def _tell(record: RunRecord, pack: Pack, log: EventLog) -> None:
         record.n_alerts += each.n_new
         record.n_undelivered += each.n_undelivered
     publish.rewrite(record)
+
+
+def _drop_later_notes(reports: list[Report], as_of: str) -> None:
+    """Of a past day leave what was said of it: a note is written in the week after its run's day.
+
+    A pack's own day keeps all of them, the last ones being its own.
+    """
+    until = as_timestamp(as_of) + pd.Timedelta(weeks=1)
+    for report in reports:
+        report.note = {day: t for day, t in report.note.items() if as_timestamp(day) <= until}
 
 
 def past_days(path: str | Path, back: str, as_of: str | None = None) -> list[str]:

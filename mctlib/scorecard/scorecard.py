@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pandas as pd
 
+from mctlib.cells import View
 from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.results import Result
@@ -20,6 +22,8 @@ from mctlib.scorecard.watching import Watched, watch
 from mctlib.stats.monitoring import slow_drift
 from mctlib.tracking_plan.plan import Plan
 from mctlib.tracking_plan.reading import read_plan
+
+STUDIED = ("n_counted", "cause", "study_change ±", "mix_change")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -105,6 +109,10 @@ class Scorecard(Result):
     history: pd.DataFrame
     drift: pd.DataFrame
 
+    views: ClassVar[Mapping[str, View]] = {
+        "board": View("board", ("number", "last_week", "against_before", "state", "owner")),
+        "alerts": View("alerts", ("", "severity", "value", "p0", *STUDIED, "acted_on")),
+    }
     main: ClassVar[str] = "board"
 
     def told(self, name: str) -> pd.DataFrame:

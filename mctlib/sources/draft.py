@@ -47,18 +47,19 @@ class _Untold(DataError):
     ``asked``: the lines of a source of events that ask for it, where there may be one.
     """
 
-    def __init__(self, file: File, inside: str) -> None:
+    def __init__(self, file: File, inside: str, values: Values) -> None:
         said = f"its columns are {listed(file.headers)}."
         if len(file.headers) == 1 and file.kind == "csv":
             said = f'it has one column, "{listed(file.headers)}". Part them by commas or tabs.'
         why = inside or " They name neither a user nor a day." * (len(file.headers) > 1)
         super().__init__(f"{file.shown} fits no table: {said}{why}")
-        headers: Values = {plain(header): [] for header in file.headers}
+        headers: Values = {plain(header): values[plain(header)] for header in file.headers}
         self.asked: tuple[str, ...] = ()
         if len(headers) >= len(REQUIRED["events"]):
-            questions = [_question(column, {}, headers) for column in REQUIRED["events"]]
+            chosen = _guesses("events", headers)
+            questions = [_question(c, chosen, headers) for c in _lacking("events", chosen)]
             other = "    # or is it people (one row a user), surveys, spend ...? Its columns then:"
-            self.asked = (f"{other} see README.md", "    columns:", *questions)
+            self.asked = (f"{other} see README.md", *_map_lines("events", chosen, {}, questions))
 
 
 def draft(name: str, files: Sequence[str]) -> str:
@@ -211,7 +212,7 @@ def _described(con: duckdb.DuckDBPyConnection, file: File, currencies: set[str])
             values |= _properties(values)
             table = _likely_table(values)
         if table is None:
-            raise _Untold(file, rows_inside(con, file))
+            raise _Untold(file, rows_inside(con, file), values)
         chosen = _guesses(table, values)
         bags = [h for h, seen in values.items() if seen and _all_match(r"(?s)\{.*\}", seen)]
         if len(bags) == 1 and "properties" in CANONICAL[table]:

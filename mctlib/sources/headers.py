@@ -9,6 +9,7 @@ from mctlib.sources.files import plain
 
 PERSON = (
     "user|customer|member|candidate|applicant|client|person|employee|recruiter|contact|subscriber|"
+    "actor|talent|(job_?)?seeker|lead|worker|"
     "profile|(be)?nutzer(in)?|kunden?|mitglieds?|bewerber(in)?|kandidaten?|teilnehmer(in)?|"
     "utilisateur|candidat|membre|abonne|usuario|cliente|candidato|miembro|persona|personne"
 )
@@ -50,6 +51,7 @@ LIKELY: dict[str, str | tuple[str, ...]] = {
         r"_?(at|time(_?stamp)?|on|date)",
         r"datum_(und_)?(uhr)?zeit|date_(et_)?heure|fecha_(y_)?hora|erstellt_am|cree_le|creado_el",
         r"((unix|epoch)_?)?(time(_?stamp|_utc)?|ts)|date_?time(_utc)?|date|when(_utc)?|at|epoch",
+        r"occurred|created|logged",
         r"datum|uhrzeit|zeit|wann|heure|quand|fecha|hora|cuando",
     ),
     "event_id": r"event_?(uu)?id|insert_id|message_id",

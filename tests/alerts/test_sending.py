@@ -57,8 +57,8 @@ def root(tmp_path_factory):
     return root
 
 
-def by_cron(root, command, **environment):
-    """What cron makes of the line of params/schedules/cron with this command, in this project.
+def by_cron(root, command, table="params/schedules/cron", **environment):
+    """What cron makes of the line of a table with this command, in this project.
 
     Addresses stand in a file; of the environment there is what cron gives.
     """
@@ -67,8 +67,8 @@ def by_cron(root, command, **environment):
     python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     (root / "mctlib.env").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
-    lines = (ROOT / "params/schedules/cron").read_text().splitlines()
-    (line,) = (line for line in lines if f"mctlib {command}" in line and line[0] != "#")
+    lines = (ROOT / table).read_text("utf-8").splitlines()
+    (line,) = (line for line in lines if line[:1].isdigit() and f"mctlib {command}" in line)
     assert "%" not in line, "cron makes line ends of them"
     line = line.split(maxsplit=5)[5].replace("/srv/workbook", str(root))
     line = line.replace("/etc/mctlib.env", "./mctlib.env").replace("/tmp/mct.lock", "./lock")

@@ -37,7 +37,7 @@ def test_the_rule_says_what_counts():
     log = ArrayLog(HAND)
     call = {"as_of": "2026-02-10", "windows": ["5d", "20d"], "half_life": "12h"}
     assert ask(log, **call).rule == (
-        "The first paid of each user counts, from 2026-01-21 on; users are at risk from their "
+        "The first paid of each user counts, from 21 January 2026 on; users are at risk from their "
         "first event; a touch is any event whose partner_id, promo_code or utm_source names a "
         "partner, in a conflict the first of these; windows are [0, W), W 5 and 20 days: a touch "
         "at the conversion's moment is in, one W before it is out."
@@ -46,8 +46,8 @@ def test_the_rule_says_what_counts():
     more |= {"rules": ["linear", "time_decay"], "start": ["page", "visit"], "competing": "left"}
     frame = pd.concat([HAND, rows_to_frame([("u2", 35, "left", None)])])
     assert ask(EventLog.from_frame(frame), **(call | more)).rule == (
-        "The first paid of each user counts, from 2026-01-21 on; users are at risk from page or "
-        "visit until left; a touch is visit [partner_id=a] whose partner_id names a partner; "
+        "The first paid of each user counts, from 21 January 2026 on; users are at risk from page "
+        "or visit until left; a touch is visit [partner_id=a] whose partner_id names a partner; "
         "windows are [0, W), W 5 and 20 days: a touch at the conversion's moment is in, one W "
         "before it is out; time decay halves in 12 hours; moments are days by the clock of UTC, "
         "and W days are W whole days."

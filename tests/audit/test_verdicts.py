@@ -166,9 +166,10 @@ def test_an_event_that_began_late_counts_from_then_on(since):
     found = audited_tables(frame.drop(index=frame.index[gone].difference(tried)), server)
     row = row_of(found, "profile")
     assert (row["platform"], row["verdict"], row["completeness_rate"]) == ("all", "trusted", 1)
-    day = "2026-03-07" if since in before else "2026-03-"  # the day after the first whole one
+    day = "7 March 2026" if since in before else ""  # the day after the first whole one
     (said,) = [c for c in found.caveats if "cannot be told apart" in c]
     assert said.startswith(f"Profile completed on Android counts from {day}")
+    assert " March 2026 on, when its event first came" in said
     assert said in found.how_sure
 
 
@@ -182,7 +183,7 @@ def test_a_loss_until_a_version_names_it():
     assert (row["since"], row["until"], row["until_version"]) == ("", "2026-03-16", "4.10")
     assert row["completeness_rate_ci_lower"] < 0.6 < row["completeness_rate_ci_upper"]
     assert found.finding.endswith("of \u201cProfile completed\u201d until version 4.10.")
-    assert "from the first on until version 4.10, the week of 2026-03-16" in found.details[0]
+    assert "from the first on until version 4.10, the week of 16 March 2026" in found.details[0]
 
 
 def test_a_version_without_the_event_is_a_loss_where_older_ones_had_it():

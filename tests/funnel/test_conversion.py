@@ -788,7 +788,7 @@ def test_groups_below_ten_users_are_told_with_others_in_tables_and_pictures():
     assert drawn["week"] == [30 / 40, 10 / 40, 9 / 40, 1 / 40, 9 / 49]
     for by, words in (
         ("channel", "few and seg 0 as others."),
-        ("week", "2026-02-02 and 2026-02-09 as 2026-02-02 to 2026-02-09."),
+        ("week", "2 February 2026 and 9 February 2026 as 2 February 2026 to 9 February 2026."),
     ):
         assert any(text.endswith(words) for text in found[by].caveats)
         assert not Page().publish(by, steps[by], found[by].groups)[1].any()
@@ -836,7 +836,7 @@ def test_an_as_of_after_the_data_makes_nobody_fail():
     later = diagnose_funnel(log, **ask, as_of="2026-03-01")
     silent = diagnose_funnel(went_on, **ask, as_of="2026-03-01")
     assert [f.steps["n_pending"].iloc[1] for f in (at_end, later, silent)] == [480, 480, 0]
-    late = "as_of 2026-03-01 lies after the end of the data and is read as 2026-01-20"
+    late = "as_of 2026-03-01 lies after the end of the data and is read as 20 January 2026"
     assert later.caveats[0].startswith(late)
     assert "lies after" not in " ".join([*at_end.caveats, *silent.caveats])
 

@@ -416,13 +416,13 @@ def test_what_happened_near_the_change():
     ]
     assert (
         found.caveats[-1]
-        == "Near in time, a coincidence and not a cause: release on 2026-02-03 (app 2)."
+        == "Near in time, a coincidence and not a cause: release on 3 February 2026 (app 2)."
     )
     unnamed = ask(TIMELINE[TIMELINE["label"] != "app 2"])
     assert (
         unnamed.caveats[-1]
-        == "Near in time, a coincidence and not a cause: outage on 2026-02-07 (last day) and "
-        "campaign on 2026-01-01 (first day)."
+        == "Near in time, a coincidence and not a cause: outage on 7 February 2026 (last day) and "
+        "campaign on 1 January 2026 (first day)."
     )
     nothing = ask(None)
     assert (

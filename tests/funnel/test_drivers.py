@@ -773,11 +773,11 @@ def test_a_young_log_has_an_answer_too(people):
         (
             "2026-01-05",
             {"segments": "week"},
-            "No user at a has had the whole window of 10 days by 2026-01-05, so nothing can "
+            "No user at a has had the whole window of 10 days by 5 January 2026, so nothing can "
             "be compared yet.",
         ),
         ("2026-01-05", {}, "No user at a has had"),
-        (None, {"step": 3}, "No user at z has had the whole window of 10 days by 2026-01-31"),
+        (None, {"step": 3}, "No user at z has had the whole window of 10 days by 31 January 2026"),
         (None, {}, "Of 40 users at a with a closed window, 50.0 % "),
         (
             None,

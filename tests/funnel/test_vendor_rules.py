@@ -349,7 +349,7 @@ def test_open_windows_and_knotted_moments_are_said():
     result = compare_rules(log, ["a", "a", "b"], window="10s", as_of="2026-01-01T00:01:31Z")
     assert reached(result, "this workbook") == [2, 1, 1]
     assert result.caveats[0].startswith(
-        "Still inside the window of their first entry on 2026-01-01 and not at the last step: "
+        "Still inside the window of their first entry on 1 January 2026 and not at the last step: "
         "1 user."
     )
     assert result.caveats[1].startswith(

@@ -67,6 +67,8 @@ def test_the_demos_days_and_money_are_those_of_its_parameters():
 def test_papermill_is_told_what_no_parameter_is(project):
     with pytest.raises(ParameterError, match='roi has no parameter "valeu". Did you mean "value"?'):
         begin("roi", names(CELL, injected(**GIVEN, valeu=9)))
+    with pytest.raises(ParameterError, match=r'"xyz". It has dataset, .*start, success, .*wish'):
+        begin("roi", names(CELL, injected(**GIVEN, xyz=9)))
 
 
 def test_words_become_days(project):

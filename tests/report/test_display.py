@@ -358,6 +358,14 @@ def test_a_cell_that_begins_like_a_formula_is_inert_in_any_cover(
     assert '"a\rb=1"' in (tmp_path / "x.csv").read_bytes().decode()
 
 
+def test_of_many_columns_some_are_shown_and_all_are_kept(shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("MCT_TABLES", str(tmp_path))
+    frame = pd.DataFrame({"event": ["a"], "n_users": [20], "p0": [0.5]})
+    report.table(frame, "x", caption="x", shown=["event", "p0"])
+    assert list(pd.read_parquet(tmp_path / "x.parquet")) == list(frame)
+    assert "P0" in shown[0][0]["text/html"] and "Users" not in shown[0][0]["text/html"]
+
+
 def test_a_table_name_is_a_file_name():
     with pytest.raises(ParameterError, match='"../x" may hold only'):
         report.table(pd.DataFrame({"n_users": [1]}), "../x", caption="x")

@@ -138,7 +138,7 @@ def test_difference_in_differences_of_one_segment_by_hand():
     ends = [did["effect"] - half, did["effect"] + half]
     assert did[["effect_ci_lower", "effect_ci_upper"]].tolist() == pytest.approx(ends)
     assert (result.comparison, result.effect, did["verdict"]) == ("supported", "shown", "shown")
-    assert result.details[0].startswith("The change of 2025-04-07 moved the metric for t by +")
+    assert result.details[0].startswith("The change of 7 April 2025 moved the metric for t by +")
     assert result.details[1].startswith("By difference-in-differences against c0, c1, c2 and c3, +")
     naive = 100 * (treated["value"][91:].mean() - treated["value"][:91].mean())
     assert result.details[1].endswith(f"; plain before/after says {naive:+.1f} percentage points.")

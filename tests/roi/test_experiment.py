@@ -60,7 +60,7 @@ def test_events_of_known_users_are_counted_on_both_sides_of_the_change():
     # c 2, d 0; before the change only a: 2
     assert row["mean_before"] == 0 and row["mean_after"] == 1
     assert row["unadjusted_effect"] == pytest.approx(1 - 2 / 3)
-    assert any("10 users of these arms came on 2026-03-10 or later" in c for c in result.caveats)
+    assert any("10 users of these arms came on 10 March 2026 or later" in c for c in result.caveats)
     share = compare_arms(log, "use", **ASK, kind="rate").arms.iloc[0]
     assert share["mean_after"] == 0.5 and share["unadjusted_effect"] == pytest.approx(1 / 2 - 1 / 3)
 
@@ -143,7 +143,7 @@ def test_a_date_after_all_of_them_had_come_is_told_from_a_change_without_effect(
     result = compare_arms(log, "use", **(ROLLING | {"change_at": "2026-04-07"}))
     assert result.arms["balance_pvalue"].item() < 0.001
     assert result.finding.startswith(
-        "Not supported: unlike shares of new and old had use before 2026-04-07 already, so the "
+        "Not supported: unlike shares of new and old had use before 7 April 2026 already, so the "
         "arms were not drawn on that day"
     )
 
@@ -328,7 +328,7 @@ def test_a_planted_lift_is_found_and_said():
     assert row["effect_ci_lower"] < 0.5 < row["effect_ci_upper"] and row["pvalue"] < 0.001
     assert row["variance_ratio"] < 0.9 and row["balance_pvalue"] > 0.001
     assert result.finding.startswith(
-        "The arm new moved the use events per user within 5 days of 2026-03-10 by +0."
+        "The arm new moved the use events per user within 5 days of 10 March 2026 by +0."
     ) and result.rule.startswith("arms assigned by chance, 300 and 300 users known before")
     null = compare_arms(world(300, 300, 0.0), "use", **ASK, reference="old")
     assert null.finding.startswith("No effect of the arm new on the use events per user")

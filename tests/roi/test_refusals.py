@@ -186,7 +186,7 @@ def test_a_timeline_is_read_as_people_write_it():
         return compare_before_after(frame, change_at=change, treated="a", timeline=timeline)
 
     assert (
-        "Coincidence, not cause: release on 2025-03-03, new SDK." in ask().caveats
+        "Coincidence, not cause: release on 3 March 2025, new SDK." in ask().caveats
         and ask().verdict == "supported"
     )
     assert ask(day=change).finding.startswith("The change of 7 July lifted"), (
@@ -198,7 +198,7 @@ def test_a_timeline_is_read_as_people_write_it():
     assert (told.name, told.label) == ("effect", "Effect of the change of 7 July")
     assert told.note == "a users, 12 weeks after"
     assert ask(kind="Outage", label="TRACKING lost").verdict == "not supported"
-    assert "Coincidence, not cause: release on 2025-03-03." in ask(label=np.nan).caveats
+    assert "Coincidence, not cause: release on 3 March 2025." in ask(label=np.nan).caveats
     with pytest.raises(DataError, match='timeline: day: "soon" is not a day'):
         ask(day="soon")
     with pytest.raises(DataError, match='timeline: column "kind" is missing'):
@@ -250,11 +250,11 @@ def test_timeline_entries_are_coincidences_and_a_tracking_change_refuses():
     result = compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE)
     assert (
         result.verdict == "not supported"
-        and "the tracking itself changed on 2025-03-10 (new SDK)" in result.details[0]
+        and "the tracking itself changed on 10 March 2025 (new SDK)" in result.details[0]
     )
     assert [c for c in result.caveats if c.startswith("Coincidence")] == [
-        "Coincidence, not cause: competitor on 2025-03-03, rival.",
-        "Coincidence, not cause: release on 2025-03-10, new SDK.",
+        "Coincidence, not cause: competitor on 3 March 2025, rival.",
+        "Coincidence, not cause: release on 10 March 2025, new SDK.",
     ]
     assert (
         compare_before_after(frame, change_at=change, treated="a", timeline=TIMELINE[:1]).verdict

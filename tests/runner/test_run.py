@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from mctlib.__main__ import main
@@ -499,6 +500,17 @@ def refused_for_want_of_room(tmp_path):
 @pytest.mark.integration
 def test_past_runs_fill_the_course_and_what_is_too_early_is_said(tmp_path):
     root = make_project(tmp_path / "project")
+    said = {
+        "2026-03-09": "Tried.",
+        "2026-03-10": "Mended.",
+        "2026-04-06": "Held.",
+        "2026-04-07": "",
+    }
+    pack = {
+        "dataset": "tiny",
+        "notebooks": {"good": {"note": said}, "variant": {"notebook": "good"}},
+    }
+    (root / "params/weekly.yaml").write_text(yaml.safe_dump(pack))
     done = mctlib(root, "run", "params/weekly.yaml", "--back", "5w", "--as-of", "2026-03-30")
     assert done.returncode == 0, done.stderr
     days = ["2026-03-02", "2026-03-09", "2026-03-16", "2026-03-23"]
@@ -507,6 +519,12 @@ def test_past_runs_fill_the_course_and_what_is_too_early_is_said(tmp_path):
     made = {path.name for path in (root / "outputs/weekly").glob("2026-*")}
     assert made == {*days, "2026-03-30"}
     assert (root / "outputs/weekly/latest").resolve().name == "2026-03-30"
+    notes = []
+    for day in (*days, "2026-03-30"):
+        record = json.loads((root / f"outputs/weekly/{day}/run.json").read_text())
+        notes.append([*record["notebooks"][0]["note"].values()])
+    both = ["Tried.", "Mended."]
+    assert notes == [["Tried."], both, both, both, [*both, "Held."]], "of a week after each day"
 
 
 def test_weeks_back_must_be_weeks(project):
@@ -518,12 +536,12 @@ def test_weeks_back_must_be_weeks(project):
 def test_a_note_of_the_analyst_stands_under_the_sentence(tmp_path):
     root = make_project(tmp_path / "project")
     (root / "params/weekly.yaml").write_text(
-        'dataset: tiny\nnotebooks: {good: {note: {"2026-03-30": "Mended <b>on Friday</b>."}}}\n'
+        'dataset: tiny\nnotebooks: {good: {note: {"2026-05-30": "Mended <b>on Friday</b>."}}}\n'
     )
     done = mctlib(root, "run", "params/weekly.yaml")
     assert done.returncode == 0, done.stderr
     page = (root / "outputs/weekly/latest/good.html").read_text()
-    assert '<time datetime="2026-03-30">30 March 2026</time>: Mended &lt;b&gt;on Friday' in page
+    assert '<time datetime="2026-05-30">30 May 2026</time>: Mended &lt;b&gt;on Friday' in page
     (root / "params/weekly.yaml").write_text(
         "dataset: tiny\nnotebooks: {good: {note: {Friday: Mended.}}}\n"
     )

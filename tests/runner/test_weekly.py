@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from mctlib import run_pack
 from mctlib.sources import demo
@@ -239,6 +240,19 @@ def test_pages_can_be_read_by_ear_and_by_keyboard(week):
     pages = pages_of(week)
     found = {page.name: faults(page.read_text("utf-8")) for page in pages}
     assert not any(found.values()), found
+
+
+def test_ids_of_alerts_stand_in_the_analysts_part_alone(week):
+    """Whoever reads the rest is told labels and days."""
+    alerts = {
+        f"{name}-2026-" for name in ("loss-android", "interviews-fall", "interview_scheduled")
+    }
+    for page in pages_of(week):
+        read = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+        parts = [part.extract().get_text() for part in read.select("details.analyst")]
+        assert not [name for name in alerts if name in read.get_text()], page.name
+        if page.stem == "scorecard":
+            assert "loss-android-2026-" in "".join(parts)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

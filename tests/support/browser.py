@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from importlib.resources import files
 
+from nbconvert import HTMLExporter
+
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -45,6 +47,22 @@ def visit(page, tmp_path, *flags):
     return done.stdout, {
         r["url"] for r in requests if r.get("network_isolation_key", "").startswith("file:")
     }
+
+
+WIDTHS = """<script>onload = () => {
+  const wide = (table) => [table.innerText.slice(0, 60), table.getBoundingClientRect().width];
+  document.title = JSON.stringify([...document.querySelectorAll("table")].map(wide));
+}</script>"""
+
+
+def table_widths(notebook, tmp_path):
+    """How each table of an executed notebook begins, and its pixels in JupyterLab's looks."""
+    lab = HTMLExporter(template_name="lab", exclude_input=True).from_notebook_node(notebook)[0]
+    own = re.sub(r"<script(?s:.*?)</script>", "", lab)  # they are fetched from elsewhere
+    (tmp_path / "lab.html").write_text(own + WIDTHS, "utf-8")
+    dom, requests = visit(tmp_path / "lab.html", tmp_path, "--window-size=1280,900")
+    assert not requests
+    return json.loads(html.unescape(re.search("<title>(.*?)</title>", dom)[1]))
 
 
 AXE = """<script>%s</script><script>

@@ -257,7 +257,7 @@ def reasons(
     micros = meters.plan.micro_conversions
     owned = {meter.name: meter.micro for meter in meters.all}
     when = pd.to_datetime(surveys["submitted_at"]).dt.tz_localize(None)
-    for alert in alerts.to_dict("records"):
+    for alert in alerts[alerts["kind"] != "loss"].to_dict("records"):  # users lost nothing
         micro = owned.get(alert["metric"], alert["metric"])
         question = micros[micro].survey if micro in micros else ""
         end = min(alert["since"] + 4 * WEEK, until)

@@ -799,6 +799,10 @@ def test_the_demos_answers_are_in_the_log_with_what_they_brought(demo_card):
     chat = answers.loc["Minutes a session"]
     assert chat["recovered_change_ci_lower"] < 0.15 < chat["recovered_change_ci_upper"]
     assert chat["open_stage"] == "recovered"
+    truth = demo.truth()["session_length"]
+    reply = pd.Timestamp(truth["reply_at"]) - pd.Timestamp(truth["change_at"])
+    stages = ["until_noticed_days", "until_decided_days", "until_answered_days"]
+    assert chat[stages].sum() == reply.days
     assert (chat["missed_per_day"], chat["missed_unit"]) == (
         pytest.approx(7300, rel=0.1),
         "minutes",

@@ -123,10 +123,9 @@ def item_of(alert: dict[str, Any], reasons: pd.DataFrame, what: str) -> Item:
     if alert["cause"] == "mix":
         size = f"{_signed(alert['mix_change'])}{TIGHT}%"
         facts.append(("Mix", f"who the users are would alone have made {size}"))
-    if said := top_reason(reasons, alert["alert_id"]):
-        facts.append(("Users say", said))
-    elif ask := question(alert):
-        facts.append(("Ask users", ask))
+    if ask := question(alert):
+        said = top_reason(reasons, alert["alert_id"])
+        facts.append(("Users say", said) if said else ("Ask users", ask))
     facts.append(("Who", str(alert["who"])))
     if alert["owner"]:
         facts.append(("Owner", in_words(alert["owner"])))
@@ -168,10 +167,12 @@ def _number(alert: Mapping[str, Any]) -> str:
     per_cent = alert["unit"] == "%"
     now, before = (100 * alert[c] if per_cent else alert[c] for c in ("value", "p0"))
     unit = f"{TIGHT}{alert['unit']}" if alert["unit"] else ""
+    if alert["kind"] == "loss":
+        recorded = "of what the server knows was recorded in the newest week"
+        return f"{now:.1f}{unit} {recorded}, instead of {before:.1f}{unit}."
     low, high = (alert[f"rel_change_ci_{end}"] for end in ("lower", "upper"))
     ends = "" if pd.isna(low) else f" (change of {_signed(low)} to {_signed(high)}{TIGHT}%)"
-    weeks = " recorded in the newest week" if alert["kind"] == "loss" else ""
-    return f"{now:.1f}{unit}{weeks} instead of {before:.1f}{unit}{ends}."
+    return f"{now:.1f}{unit} instead of {before:.1f}{unit}{ends}."
 
 
 def message_of(

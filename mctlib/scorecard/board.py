@@ -204,7 +204,7 @@ def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> p
     ).reindex(columns=KPIS)
 
 
-def year(weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
+def _year(weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
     """The last four weeks of each number against the same four a year before, by segment.
 
     Where there are so many, and all may be told. Weeks of alerts say nothing of the usual scatter.
@@ -231,7 +231,7 @@ def with_year(
     weeks: Weeks, kpis: pd.DataFrame, series: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The numbers with their relative change on a year before; and all of that of the totals."""
-    known = year(weeks, kpis, series)
+    known = _year(weeks, kpis, series)
     changes = {f"rel_change{end}": f"rel_year_change{end}" for end in ENDS}
     told = known.reindex(columns=["metric", "segment", *changes]).rename(columns=changes)
     table = kpis.drop(columns=changes.values()).merge(told, how="left")[KPIS]
@@ -257,7 +257,7 @@ def reasons(
     micros = meters.plan.micro_conversions
     owned = {meter.name: meter.micro for meter in meters.all}
     when = pd.to_datetime(surveys["submitted_at"]).dt.tz_localize(None)
-    for alert in alerts.to_dict("records"):
+    for alert in alerts[alerts["kind"] != "loss"].to_dict("records"):  # users lost nothing
         micro = owned.get(alert["metric"], alert["metric"])
         question = micros[micro].survey if micro in micros else ""
         end = min(alert["since"] + 4 * WEEK, until)

@@ -318,7 +318,7 @@ def change_between(
     """Change of one metric between some weeks (their first days) and others, with its interval.
 
     By the scatter of all weeks of the table but those ``apart``, with runs of good and bad ones
-    (`scatter_of`): over a year it holds the truth as often as it says up to rho .3, at .6 in 92 of
+    (`scatter_of`): over a year it holds the truth as often as it says up to rho .3, at .6 in 93 of
     100. Gives value, value_before, change and rel_change (both with their 95 % intervals); NaN
     where a side has fewer than two weeks.
     """

@@ -309,12 +309,16 @@ def test_that_lost_tracking_ended_is_told_once(post, monkeypatch, state, told):
     mended = table(alert(**lost, state=state, news=False, age_days=21.0))
     with http_server() as received:
         monkeypatch.setenv(VARIABLE, received.address)
-        deliver(post, table(alert(**lost)), REASONS)
+        said = {"alert_id": f"booked-fall-{WEEK}", "reason": "slow", "n_answers": 20, "n_no": 40}
+        deliver(post, table(alert(**lost)), pd.DataFrame([said]))
         for week in ("2026-06-08", "2026-06-15"):
             deliver(replace(post, week=week), mended, REASONS)
     assert len(received) == 2
     (item,) = received[0]["items"]  # a share of one week, where the audit's is of all since then
-    assert item["number"].startswith("28.0\u00a0% recorded in the newest week instead of 40.0")
+    number = "28.0\u00a0% of what the server knows was recorded in the newest week, "
+    assert item["number"] == number + "instead of 40.0\u00a0%."
+    assert [name for name, _ in item["facts"]][:1] == ["Tracking"]
+    assert not {"Users say", "Ask users"} & {name for name, _ in item["facts"]}
     assert received[1]["subject"].startswith(told)
 
 

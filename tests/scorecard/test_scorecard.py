@@ -10,8 +10,9 @@ from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.headlines import MOST_WORDS, n_words
 from mctlib.scorecard import Scorecard, weekly_scorecard
+from mctlib.scorecard.board import _too_few
 from mctlib.scorecard.causes import losses
-from mctlib.scorecard.counting import AT, LIFE, count
+from mctlib.scorecard.counting import AT, DAYS, LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
 from mctlib.scorecard.narrative import board
 from mctlib.scorecard.narrative_first import ended
@@ -653,6 +654,27 @@ def test_of_a_channel_no_week_of_few_users_is_drawn_nor_given_back_by_the_others
     assert own.months == pytest.approx(months), "a mean gives no hidden week back either"
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_left_out_of_a_week_is_ten_users_together(seed):
+    rng = np.random.default_rng(seed)
+    n = rng.integers(0, 25, (rng.integers(2, 6), 8))
+    parts, weeks = np.indices(n.shape)
+    series = pd.DataFrame({"metric": "saved", "segment": parts.ravel(), "week": weeks.ravel()})
+    series = series.assign(n=n.ravel().astype(float)).sample(frac=1, random_state=seed)
+    kinds = pd.Series("rate", series.index)
+    hidden = _too_few(series, kinds)
+    for _, rows in series.groupby("week"):
+        left_out, told = (rows.loc[hidden[rows.index] == is_out, "n"] for is_out in (True, False))
+        assert not told.between(1, 9).any()
+        assert left_out.sum() >= 10 or not left_out.any() or not told.any()
+        few = rows["n"].between(1, 9).any()
+        assert few or left_out.empty, "nothing is left out without need"
+    active = series.assign(metric=DAYS, n=9.0)
+    both = pd.concat([series, active], ignore_index=True)
+    kinds = pd.Series(["mean"] * len(series) + ["rate"] * len(active))
+    assert _too_few(both, kinds)[both["n"] > 0].all(), "events of nine users, however many"
+
+
 def test_of_fewer_than_ten_users_the_board_tells_nothing():
     rows = [
         (f"u{user}", event, week * 7 + 0.5)
@@ -799,6 +821,10 @@ def test_the_demos_answers_are_in_the_log_with_what_they_brought(demo_card):
     chat = answers.loc["Minutes a session"]
     assert chat["recovered_change_ci_lower"] < 0.15 < chat["recovered_change_ci_upper"]
     assert chat["open_stage"] == "recovered"
+    truth = demo.truth()["session_length"]
+    reply = pd.Timestamp(truth["reply_at"]) - pd.Timestamp(truth["change_at"])
+    stages = ["until_noticed_days", "until_decided_days", "until_answered_days"]
+    assert chat[stages].sum() == reply.days
     assert (chat["missed_per_day"], chat["missed_unit"]) == (
         pytest.approx(7300, rel=0.1),
         "minutes",

@@ -106,15 +106,14 @@ def read_source(
         own = table == "people" and name not in CANONICAL[table]
         hashed.add(own_name(name) if own else name)
     if table in ("people", "events") and "consent" not in source.columns:
-        can_map = table == "people" or source.format in ("canonical", "columns")
-        notes += _unheard(list(stages.values()), can_map)
+        notes += _unheard(list(stages.values()), table, source.format)
     return selects
 
 
-def _unheard(stages: Sequence[Stage], can_map: bool) -> list[str]:
+def _unheard(stages: Sequence[Stage], table: str, format: str) -> list[str]:
     """Sentences about columns that may say who refused and are read as any other."""
     way = 'map it by columns: {{consent: "{name}"}}.'
-    if not can_map:
+    if table == "events" and format not in ("canonical", "columns"):
         way = "name who refused under people, with consent: no."
     return [
         f'{stage.shown}: "{name}" may say who refused, and nobody is left out by it. If it does, '

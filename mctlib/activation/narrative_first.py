@@ -223,7 +223,8 @@ def _tells(waits: Waits, row: pd.Series | None, key: str) -> dict[str, str]:
     if row is not None:
         word = "clearly" if _sure(waits, row) else "not clearly"
         more = "longer" if row["rmst_difference_days"] > 0 else "shorter"
-        gap = phrases.duration(abs(row["rmst_difference_days"]))
+        days = abs(row["rmst_difference_days"])  # as the tile has them, unless that is nothing
+        gap = f"{days:.1f} days" if days >= 0.1 else phrases.duration(days)
         who = phrases.called(row["segment"])
         if key in TIME:  # named by its first day
             who = who.partition(" ")[2] if key == "month" else f"week of {who}"

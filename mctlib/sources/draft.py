@@ -53,11 +53,10 @@ class _Untold(DataError):
             said = f'it has one column, "{listed(file.headers)}". Part them by commas or tabs.'
         why = inside or " They name neither a user nor a day." * (len(file.headers) > 1)
         super().__init__(f"{file.shown} fits no table: {said}{why}")
-        headers: Values = {plain(header): values[plain(header)] for header in file.headers}
         self.asked: tuple[str, ...] = ()
-        if len(headers) >= len(REQUIRED["events"]):
-            chosen = _guesses("events", headers)
-            questions = [_question(c, chosen, headers) for c in _lacking("events", chosen)]
+        if len(file.headers) >= len(REQUIRED["events"]):
+            chosen = _guesses("events", values)
+            questions = [_question(c, chosen, values) for c in _lacking("events", chosen)]
             other = "    # or is it people (one row a user), surveys, spend ...? Its columns then:"
             self.asked = (f"{other} see README.md", *_map_lines("events", chosen, {}, questions))
 

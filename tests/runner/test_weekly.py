@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from mctlib import run_pack
 from mctlib.sources import demo
 from tests.support.accessible import faults
-from tests.support.browser import CHROMIUM, violations, visit
+from tests.support.browser import CHROMIUM, sheets, violations, visit
 from tests.support.project import ROOT
 from tests.support.subtraction import given_back, read, rows_of
 from tests.support.words import FOREIGN, above
@@ -315,6 +315,12 @@ def test_the_first_screen_of_every_page_answers(week, tmp_path):
             assert look["scale"] > 0.97, look
             assert look["tiles"] <= (360 if screen == 800 else screen), look
             assert look["hero"] <= (380 if screen == 800 else screen) and look["shown"] == 1, look
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("name", ["index", *NAMES])
+def test_a_page_is_printed_on_four_sheets_at_most_and_the_index_on_one(week, name, tmp_path):
+    assert sheets(folder(week) / f"{name}.html", tmp_path) <= (1 if name == "index" else 4)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

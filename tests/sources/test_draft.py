@@ -213,6 +213,9 @@ def test_where_no_header_is_known_each_is_asked_for(project):
     text = draft("mine", ["e.csv"])
     assert drafted(text)["events"].columns == dict.fromkeys(("user_id", "event", "timestamp"), "?")
     assert "left out" not in text and "which of Uzytkownik, Zdarzenie, Czas?" in text
+    Path("h.csv").write_text("Uzytkownik,Zdarzenie,occurred,Znak\nu,a,2026-01-05,1\n")
+    text = draft("mine", ["h.csv"])  # what a name tells is not asked
+    assert '"timestamp": "occurred"  # guessed?' in text and text.count("which of Uzytkownik") == 2
     Path("f.csv").write_text(HEAD + ROW)  # tells what the events are
     assert "# left out: e.csv fits no table" in draft("mine", ["e.csv", "f.csv"])
 

@@ -49,6 +49,13 @@ def visit(page, tmp_path, *flags):
     }
 
 
+def sheets(page, tmp_path):
+    """How many pages of paper a page is printed on."""
+    paper = tmp_path / f"{page.stem}.pdf"
+    visit(page, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
+    return len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes()))
+
+
 WIDTHS = """<script>onload = () => {
   const wide = (table) => [table.innerText.slice(0, 60), table.getBoundingClientRect().width];
   document.title = JSON.stringify([...document.querySelectorAll("table")].map(wide));

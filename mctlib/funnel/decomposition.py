@@ -338,7 +338,7 @@ def came_late(days: pd.DataFrame, steps: Sequence[Step], proof: Sequence[Proof])
     day -> n of the events.
     """
     names = {step: min(each.names) for step, each in enumerate(steps)}
-    witnessed: dict[int, Sequence[Any]] = {}
+    witnessed: dict[int, Any] = {}
     for step, known in enumerate(proof):
         if known.source == "backend":
             witnessed[step] = known.time // phrases.DAY_US

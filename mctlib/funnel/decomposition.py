@@ -334,7 +334,7 @@ def came_late(
     Everywhere or on a platform, which counts from its own first event on; only days (microseconds)
     after ``since`` · ``days``: step, platform, day -> n of the events.
     """
-    names = {step: min(each.names) for step, each in enumerate(steps)}
+    names = {step: min(each.names, default="") for step, each in enumerate(steps)}
     witnessed: dict[int, Any] = {}
     for step, known in enumerate(proof):
         if known.source == "backend":

@@ -328,11 +328,12 @@ def _count_days(j: Journeys, n_steps: int) -> pd.DataFrame:
 
 def came_late(
     days: pd.DataFrame, steps: Sequence[Step], proof: Sequence[Proof], *, since: int
-) -> dict[str, int]:
-    """Steps (labels) whose events came later than what proves them: the first whole day with them.
+) -> dict[str, tuple[int, str]]:
+    """Steps (labels) whose events came later than what proves them, if after ``since``.
 
-    Everywhere or on a platform, which counts from its own first event on; only days (microseconds)
-    after ``since`` · ``days``: step, platform, day -> n of the events.
+    The first whole day that has them (microseconds), and on which platform: " on Android"; "" for
+    everywhere. A platform counts from its own first event on · ``days``: step, platform, day -> n
+    of the events.
     """
     names = {step: min(each.names, default="") for step, each in enumerate(steps)}
     witnessed: dict[int, Any] = {}
@@ -342,12 +343,13 @@ def came_late(
         elif known.source == "implied":
             witnessed[step] = [names[later] for later in known.later]
     rows = days.assign(event=days["step"].map(names), app_version=MISSING)
-    found: dict[str, int] = {}
-    for here in [rows, *(part for _, part in rows.groupby("platform"))]:
+    found: dict[str, tuple[int, str]] = {}
+    for platform, here in [*rows.groupby("platform"), ("", rows)]:  # everywhere comes last
         late = read_late_start(here.assign(platform=MISSING), steps, witnessed)
+        where = f" on {phrases.called(str(platform))}" if platform else ""
         for (step, _), day in late.days.items():
-            found[steps[step].label] = max(day, found.get(steps[step].label, 0))
-    return {label: day for label, day in found.items() if day > since}
+            found[steps[step].label] = (day, where)
+    return {label: (day, where) for label, (day, where) in found.items() if day > since}
 
 
 def _timeline(

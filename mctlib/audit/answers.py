@@ -11,9 +11,10 @@ from scipy.special import ndtr
 
 from mctlib import stats
 from mctlib.audit.devices import DEVICE
-from mctlib.audit.witnesses import ALL, NO, WHOLE, YES
+from mctlib.audit.witnesses import NO, WHOLE, YES
 from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.late_start import ALL
 
 FEW = 30  # answers, or users, of which a share is held against another
 WRONG_YES = 0.05  # of the yeses, to see how far the answer hangs on them

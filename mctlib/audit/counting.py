@@ -15,7 +15,6 @@ from mctlib.audit.devices import DEVICE
 from mctlib.audit.verdicts import ENOUGH
 from mctlib.audit.volumes import EVENT, count_volumes
 from mctlib.audit.witnesses import (
-    ALL,
     BACKEND,
     NO,
     WHOLE,
@@ -30,7 +29,7 @@ from mctlib.eventlog.completeness import proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Ints, Journeys
-from mctlib.eventlog.late_start import read_late_start
+from mctlib.eventlog.late_start import ALL, read_late_start
 from mctlib.eventlog.sql import sql_text
 from mctlib.eventlog.steps import Step, may_meet
 from mctlib.phrases import DAY_US

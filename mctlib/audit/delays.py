@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mctlib import stats
-from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Ints
+from mctlib.eventlog.late_start import ALL
 from mctlib.eventlog.sql import sql_text
 from mctlib.phrases import DAY_US, day
 

@@ -12,9 +12,9 @@ import pandas as pd
 from mctlib import phrases
 from mctlib.audit.delays import young_days
 from mctlib.audit.verdicts import TOO_FEW
-from mctlib.audit.witnesses import ALL, Asked
+from mctlib.audit.witnesses import Asked
 from mctlib.contract import MISSING
-from mctlib.eventlog.late_start import BETWEEN
+from mctlib.eventlog.late_start import ALL, BETWEEN
 from mctlib.headlines import day
 from mctlib.results import MIN_USERS, OTHERS
 from mctlib.tracking_plan.plan import Plan

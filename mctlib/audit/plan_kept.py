@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING
 from mctlib.eventlog.event_log import EventLog
+from mctlib.eventlog.late_start import ALL
 from mctlib.eventlog.sql import sql_path, sql_text
 from mctlib.eventlog.steps import Step
 from mctlib.tracking_plan.check import KINDS

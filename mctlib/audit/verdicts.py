@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
-from mctlib.audit.witnesses import ALL, BACKEND, COUNTS, IMPLIED, WHOLE, WITNESSES, YES
+from mctlib.audit.witnesses import BACKEND, COUNTS, IMPLIED, WHOLE, WITNESSES, YES
 from mctlib.contract import interval_columns
 from mctlib.eventlog.frames import add_up
 from mctlib.eventlog.journeys import Bools, Ints
-from mctlib.eventlog.late_start import BETWEEN
+from mctlib.eventlog.late_start import ALL, BETWEEN
 from mctlib.results import MIN_USERS, together
 from mctlib.stats import FloatArray
 
@@ -75,14 +75,15 @@ class Cells(NamedTuple):
     @classmethod
     def of(cls, rows: pd.DataFrame, order: Mapping[str, int]) -> Cells:
         """Of rows as in `tally`; ``order``: version -> its place."""
-        sums = (rows[name].to_numpy(float) for name in ("n_checked", "n_tracked", "sum_ripe"))
+        checked, tracked, ripe = rows[["n_checked", "n_tracked", "sum_ripe"]].to_numpy(float).T
         week = np.unique(rows["week"], return_inverse=True)[1]
         version = np.array([order.get(name, -1) for name in rows["app_version"]], np.int64)
-        return cls(*sums, week, version)
+        return cls(checked, tracked, ripe, week, version)
 
     def take(self, rows: Bools) -> Cells:
         """Some of them."""
-        return Cells(*(column[rows] for column in self))
+        sums = self.checked[rows], self.tracked[rows], self.ripe[rows]
+        return Cells(*sums, self.week[rows], self.version[rows])
 
     @property
     def n(self) -> FloatArray:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from mctlib import stats
 from mctlib.audit.devices import DEVICE
-from mctlib.audit.witnesses import ALL
 from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, number
-from mctlib.eventlog.late_start import CHANCE
+from mctlib.eventlog.late_start import ALL, CHANCE
 from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 

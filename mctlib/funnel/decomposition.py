@@ -159,8 +159,8 @@ def explain_change(
     proof = proofs(log, matchers, implied=read_required(matchers, required))
     asked: dict[str, Any] = {"window": window_us, "periods": periods, "proof": proof}
     asked |= {"by": columns, "cohorts": cohorts, "end": _end(log, as_of), "accounts": log.accounts}
-    dims = list(dict.fromkeys([*columns, cohorts, *log.accounts]))
-    dims += [PLATFORM] if log.words.filled("events", "platform") else []
+    platform = [PLATFORM] if log.words.filled("events", "platform") else []
+    dims = list(dict.fromkeys([*columns, cohorts, *log.accounts, *platform]))
     kernel = partial(count_cohorts, **asked)
     tables = log.reduce(kernel, events=matchers, by=dims, as_of=as_of)
     for name in PERIODS:
@@ -170,17 +170,12 @@ def explain_change(
     groups = _groups(tables["counts"], matchers[0], columns, up_to, before, after)
     told = tables["counts"]["segment"].replace(dict(groups[0].names))
     tables["counts"] = add_up([tables["counts"].assign(segment=told)])
-    began = {
-        step: day
-        for step, day in came_late(tables["days"], matchers, proof).items()
-        if day > periods[0][0]
-    }
+    began = came_late(tables["days"], matchers, proof, since=periods[0][0])
     found = Cohorts.of(tables, matchers, proof)
     total, parts, by_step = total_table(found), parts_table(found), steps_table(found)
     parts = parts if columns else parts.head(len(PARTS))  # one segment is the sum itself
     timeline = _timeline(log.table("timeline"), matchers, periods)
     whole, tracking, last = total.iloc[0], tracking_table(found, required), matchers[-1].label
-    missing = [f"The {words}" for words in log.missing_events(matchers)]
     completeness = completeness_table(found, split=bool(columns))
     course = course_table(tables["counts"], found)
     moved = narrative_first_change.Moved(
@@ -199,7 +194,7 @@ def explain_change(
         rule=narrative.change_rule(whole),
         caveats=(
             *log.caveats(as_of),
-            *missing,
+            *(f"The {words}" for words in log.missing_events(matchers)),
             *phrases.told_together(groups[0].names, MIN_USERS),
             *narrative.late_caveats(began),
             *narrative.change_caveats(parts, whole, tracking, timeline),
@@ -331,26 +326,30 @@ def _count_days(j: Journeys, n_steps: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def came_late(days: pd.DataFrame, steps: Sequence[Step], proof: Sequence[Proof]) -> dict[str, int]:
-    """Steps (labels) whose events came later than what proves them: the first whole day with them.
+def came_late(
+    days: pd.DataFrame, steps: Sequence[Step], proof: Sequence[Proof], *, since: int
+) -> dict[str, tuple[int, str]]:
+    """Steps (labels) whose events came later than what proves them, if after ``since``.
 
-    Everywhere or on a platform, which counts from its own first event on; ``days``: step, platform,
-    day -> n of the events.
+    The first whole day that has them (microseconds), and on which platform: " on Android"; "" for
+    everywhere. A platform counts from its own first event on · ``days``: step, platform, day -> n
+    of the events.
     """
-    names = {step: min(each.names) for step, each in enumerate(steps)}
-    witnessed: dict[int, Sequence[Any]] = {}
+    names = {step: min(each.names, default="") for step, each in enumerate(steps)}
+    witnessed: dict[int, Any] = {}
     for step, known in enumerate(proof):
         if known.source == "backend":
             witnessed[step] = known.time // phrases.DAY_US
         elif known.source == "implied":
             witnessed[step] = [names[later] for later in known.later]
     rows = days.assign(event=days["step"].map(names), app_version=MISSING)
-    found: dict[str, int] = {}
-    for here in [rows, *(part for _, part in rows.groupby("platform"))]:
+    found: dict[str, tuple[int, str]] = {}
+    for platform, here in [*rows.groupby("platform"), ("", rows)]:  # everywhere comes last
         late = read_late_start(here.assign(platform=MISSING), steps, witnessed)
+        where = f" on {phrases.called(str(platform))}" if platform else ""
         for (step, _), day in late.days.items():
-            found[steps[step].label] = max(day, found.get(steps[step].label, 0))
-    return found
+            found[steps[step].label] = (day, where)
+    return {label: (day, where) for label, (day, where) in found.items() if day > since}
 
 
 def _timeline(

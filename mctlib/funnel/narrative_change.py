@@ -112,12 +112,13 @@ def change_caveats(
     ]
 
 
-def late_caveats(began: Mapping[str, int]) -> list[str]:
-    """Of steps whose event came later than what proves them; the first whole day that has it."""
+def late_caveats(began: Mapping[str, tuple[int, str]]) -> list[str]:
+    """Of steps whose event came later than what proves them (`came_late`)."""
     return [
-        f"{label} counts from {phrases.day(us)} on, when its event first came: that it is missing "
-        "before may be a late start or a loss, which cannot be told apart; tracking holds it."
-        for label, us in began.items()
+        f"{label}{where} counts from {phrases.day(us)} on, when its event first came: that it is "
+        "missing before may be a late start or a loss, which cannot be told apart; tracking holds "
+        "it."
+        for label, (us, where) in began.items()
     ]
 
 

@@ -44,7 +44,7 @@ class Moved:
     steps: Sequence[Step]
     window: int  # microseconds
     periods: Sequence[Sequence[Any]]  # first and last day, before and after
-    late: Mapping[str, int]  # steps whose event came after the earlier period began, and when
+    late: Mapping[str, tuple[int, str]]  # steps whose event came after the earlier period began
     since_after: int  # microsecond with which the later period begins
 
     @property
@@ -86,8 +86,8 @@ class Moved:
         """That an event came late, where that alone is why events are missing; else ""."""
         if self.losses or not self.late:
             return ""
-        label, us = max(self.late.items(), key=lambda item: item[1])
-        return f"{named(label)} is recorded only since {day(us * 1000)}"
+        label, (us, where) = max(self.late.items(), key=lambda item: item[1])
+        return f"{named(label)} is recorded{where} only since {day(us * 1000)}"
 
     @property
     def hidden(self) -> str:
@@ -121,7 +121,7 @@ class Moved:
         table = self.completeness[self.completeness["period"] == "after"]
         table = table[table["segment"] == (self.loser or "all")].set_index("event")
         lost = 1 - table["completeness_rate"][table["completeness_rate_ci_upper"] < 1 - LOST]
-        late = [label for label, us in self.late.items() if us > self.since_after]
+        late = [label for label, (us, _) in self.late.items() if us > self.since_after]
         return dict(lost.drop(late, errors="ignore").sort_values(ascending=False))
 
 

@@ -113,7 +113,7 @@ def test_a_loss_everywhere_is_no_platforms():
     rows = found.verdicts[found.verdicts["moves_rate"] < 0]
     assert set(rows["platform"]) == {"android", "ios", "web"}
     kept = (rows["completeness_rate"] * rows["n_checked"]).sum() / rows["n_checked"].sum()
-    (who, said) = found.finding.split("; ")[1].split(" lose ")
+    who, said = found.finding.split("; ")[1].split(" lose ")
     assert set(who.replace(" and ", ", ").split(", ")) == {"Android", "iOS", "web"}
     told = f"{100 - 100 * kept:.0f} % of \u201cProfile completed\u201d since 13 April."
     assert said == told

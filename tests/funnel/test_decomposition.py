@@ -143,12 +143,13 @@ def test_an_event_that_began_late_is_no_loss(first, after, points, on):
     tracking = result.parts.set_index(["segment", "part"]).loc[("all", "tracking")]
     assert 100 * tracking["effect_rate"] == pytest.approx(points * len(on) / 2)
     day_after = pd.Timestamp(first) + 2 * DAY  # the first whole day that has it
-    began = f"\u201cb\u201d is recorded only since {day_after.day} February"
+    where = "" if len(on) == 2 else " on iOS"
+    began = f"\u201cb\u201d is recorded{where} only since {day_after.day} February"
     assert began in result.finding and began in result.details[0]
     said = " ".join([result.finding, *result.details, *(h.label for h in result.headlines)])
     assert "lost" not in said and "Mend" not in " ".join(a.text for a in result.actions)
     (caveat,) = [c for c in result.caveats if "cannot be told apart" in c]
-    assert caveat.startswith(f"b counts from {day_after:%Y-%m-%d} on")
+    assert caveat.startswith(f"b{where} counts from {day_after:%Y-%m-%d} on")
 
 
 def test_a_loss_from_the_first_day_on_is_no_late_start():

@@ -100,9 +100,12 @@ class Page:
             apart |= ~_whole(frame[columns]).any(axis=1) & np.array([not row for row in rows], bool)
         elif columns or not groups:
             rows = self._read(name, frame, min_users)
-        hidden = self._hidden(name, rows, groups, min_users)
+        hidden = self._hidden(name, rows, bool(groups), min_users)
         few = (_base(frame) > 0) & (_base(frame) < min_users)
         masked = apart & few | np.array([not hidden.isdisjoint(row) for row in rows], bool)
+        # that nobody is there may be the clue
+        for each in (each for each in groups if hidden and each.column in columns):
+            masked |= frame[each.column].isin(each.sizes.index[each.sizes == 0])
         return _emptied(frame, masked, keys)
 
     def _new(self, n: float, words: frozenset[str], tables: Iterable[str] = ()) -> int:
@@ -239,28 +242,25 @@ class Page:
 
     # ------------------------------------------------------------------------ what must be hidden
 
-    def _hidden(
-        self, table: str, rows: Sequence[Sequence[int]], groups: Sequence[Groups], min_users: int
-    ) -> set[int]:
+    def _hidden(self, name: str, rows: list[list[int]], declared: bool, least: int) -> set[int]:
         """The numbers of a table that are not shown, the fewest users first."""
         mine = set(chain.from_iterable(rows))
-        shown = {i for i in mine if self._numbers[i].n >= min_users}
-        while leaks := self._giving(shown, min_users):
+        shown = {i for i in mine if self._numbers[i].n >= least}
+        while leaks := self._giving(shown, least):
             spare = [[i for i in leak & shown if not self._numbers[i].tables] for leak in leaks]
             if some := next(filter(None, spare), None):
                 totals = self._coarse()
                 shown.remove(min(some, key=lambda i: (i in totals, self._numbers[i].n)))
-            elif not groups:  # hidden whole it tells nothing, nor what of it adds up to what
-                self._sums.pop(table, None)
+            elif not declared:  # hidden whole it tells nothing, nor what of it adds up to what
+                self._sums.pop(name, None)
                 return mine
             elif not self._unguess(leaks[0], shown):
-                by = dict.fromkeys(f"{each.key} of {each.population}" for each in groups)
                 raise DataError(
-                    f'table "{table}": whatever of it is hidden, the tables before it give back a '
-                    f"group of fewer than {min_users} users ({' and '.join(by)}); take one out."
+                    f'table "{name}": whatever of it is hidden, the tables before it give back a '
+                    f"group of fewer than {least} users; take one of them out."
                 )
         for i in shown:
-            self._numbers[i].tables.add(table)
+            self._numbers[i].tables.add(name)
         return mine - shown
 
     def _coarse(self) -> set[int]:

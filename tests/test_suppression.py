@@ -350,16 +350,29 @@ def test_a_row_that_one_table_hides_is_hidden_in_the_next_one():
     assert page.publish("declared", rows_of("ios", "o"), declared)[1].tolist() == [True, True]
 
 
-def test_a_table_that_declares_nothing_and_can_show_no_row_safely_is_hidden_whole():
+def test_a_table_that_can_show_no_row_safely_is_hidden_whole():
     """174 are all of b, so 176 of w less 174 of b on w are the 2 of a on w."""
+    declared = groups_of({"w": 176, "x": 73}, "platform")
     page = Page()
     page.begin(249)
-    page.publish("w", rows_of("w", "x"), groups_of({"w": 176, "x": 73}, "platform"))
+    page.publish("w", rows_of("w", "x"), declared)
     page.publish("c", rows_of("a", "b"), groups_of({"a": 75, "b": 174}, "channel"))
     fine = pd.DataFrame({"segment": ["w · a", "w · b", "x · a"], "n_users": [2, 174, 73]})
     assert page.publish("fine", fine, ())[1].all()
-    again = page.publish("again", rows_of("w", "x"), groups_of({"w": 176, "x": 73}, "platform"))
-    assert not again[1].any(), "what is not told of it is held against nobody"
+    again = page.publish("again", rows_of("w", "x"), declared)[1]
+    assert not again.any(), "what is not told of it is held against nobody"
+
+
+def test_a_row_of_nobody_is_hidden_where_it_gives_a_group_back():
+    """89 of w and 138 of a less 221 in all are the 6 of both, once nobody is b on x."""
+    page = Page()
+    page.begin(221)
+    for key, sizes in {"platform": {"w": 89, "x": 132}, "channel": {"a": 138, "b": 83}}.items():
+        table = pd.DataFrame({"segment": [*sizes], "n_users": [*sizes.values()]})
+        assert not page.publish(key, table, ())[1].any()
+    cells = {"w · a": 6, "w · b": 83, "x · a": 132, "x · b": 0}
+    fine = groups_of(cells, "platform · channel")
+    assert page.publish("fine", rows_of(*cells), fine)[1].all()
 
 
 def test_numbers_that_happen_to_be_equal_refuse_no_report():

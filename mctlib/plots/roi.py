@@ -167,7 +167,8 @@ def _draw_gain(
             words = words.replace(" on ", "\non ").replace(" by ", "\nby ").replace(" (", "\n(")
         style.write(ax, words, at, (-8, 6), ha="right", color=style.INK)
     ax.axhline(0, color=style.MUTED, lw=1)
-    ax.set_ylim(top=max(ax.get_ylim()[1], 1.4 * cost))  # room for the words at the cost
+    room = 2.6 if style.narrow() else 1.4  # for the words at the cost, three lines or one
+    ax.set_ylim(top=max(ax.get_ylim()[1], room * cost))
     title = "Gap times users, added up to money" + (f", {currency}" if currency else "")
     ax.set_title(title, weight="normal")
     style.money_or_counts(ax.yaxis)

@@ -9,11 +9,11 @@ from numba import njit
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of
 from mctlib.eventlog.late_start import BETWEEN
-from mctlib.phrases import DAY_US
+from mctlib.phrases import DAY_US, HOUR_US
 
 DEVICE = ("platform", "app_version")
 FAR = 3 * DAY_US  # from the only such event: there may have been another version since
-BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
+BESIDE = HOUR_US  # such events do not tell the device: they may be the deed itself
 
 
 def devices_of(

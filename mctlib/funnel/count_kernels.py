@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import MASKS, NEVER, Bools, Ints
+from mctlib.eventlog.journeys import FOREVER, MASKS, NEVER, Bools, Ints
 from mctlib.eventlog.walk_kernels import Rows
 
 # how a wait ends: in the step, by the exit, with the window, or where the data end
@@ -160,7 +160,7 @@ def deeds(
     and how many events they have for each set of ``shared`` steps (users, sets).
     """
     steps = (1 << n_steps) - 1
-    everyone = np.append(entered, np.iinfo(np.int64).max)
+    everyone = np.append(entered, FOREVER)
     did = np.zeros(len(everyone), np.int64)
     furthest = np.zeros(len(everyone), np.int64)
     n_events = np.zeros((len(everyone), len(shared)), np.int64)

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from mctlib.contract import (
+    NAME,
     TABLES,
     DataError,
     Mistakes,
@@ -32,7 +33,6 @@ from mctlib.tracking_plan.reading import complaints
 
 _zones = cache(available_timezones)  # it walks through a folder
 PLAIN = ("canonical", "columns")  # formats whose files' columns are all told by the YAML
-NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 # Those that are proposed; any other three letters are a currency too.
 CURRENCIES = """

@@ -13,6 +13,7 @@ import duckdb
 
 from mctlib.contract import (
     CANONICAL,
+    NAME,
     REQUIRED,
     TABLES,
     DataError,
@@ -21,7 +22,7 @@ from mctlib.contract import (
     nearest,
 )
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.sources.data_yaml import NAME, name_fault
+from mctlib.sources.data_yaml import name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.headers import CODES, CURRENCY, LIKELY, word_of
 from mctlib.sources.project import paths_of, project_root, store_folder

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from mctlib.contract import interval_columns
 from mctlib.stats.student import FloatArray, Z
 
 Curve: TypeAlias = Mapping[str, FloatArray] | pd.DataFrame
@@ -46,7 +47,7 @@ def incidence(
     """
     curve = incidence_arrays(time, n_event, n_censored, n_competing, n_entering)
     low, high = cloglog_interval(curve["rate"], curve["rate_se"])
-    return pd.DataFrame(curve | {"rate_ci_lower": low, "rate_ci_upper": high})
+    return pd.DataFrame(curve | interval_columns("rate", curve["rate"], low, high))
 
 
 def incidence_arrays(

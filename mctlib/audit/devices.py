@@ -9,6 +9,7 @@ from numba import njit
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of
 from mctlib.eventlog.late_start import BETWEEN
+from mctlib.eventlog.walk_kernels import BOOLEANS, COLUMN, INTS
 from mctlib.phrases import DAY_US, HOUR_US
 
 DEVICE = ("platform", "app_version")
@@ -47,7 +48,7 @@ def _beside(j: Journeys, begin: Ints, end: Ints, at: Ints, what: Ints) -> tuple[
     return before, after
 
 
-@njit(cache=True, nogil=True)
+@njit((*[COLUMN] * 2, BOOLEANS, *[COLUMN] * 4, INTS, INTS), cache=True, nogil=True)
 def _look(
     time: Ints,
     bits: Ints,

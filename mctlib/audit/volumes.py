@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
 from mctlib import stats
@@ -17,12 +17,14 @@ from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, number
 from mctlib.eventlog.late_start import CHANCE
 from mctlib.eventlog.steps import Step
+from mctlib.eventlog.walk_kernels import BOOLEANS, COLUMN, NUMBER, NUMBERS
 from mctlib.phrases import DAY_US, QUARTER_US, SECOND_US
 
 WITHIN = 2  # seconds in which an event that says the same again is the same one, sent twice
 FARTHEST = 10  # seconds to which the curve goes on
 EVENT = "event.event"
 NOT_KNOWN = np.array([MISSING], object)
+TABLE, CUBE, CUBE4 = (types.Array(types.int64, n, "C") for n in (2, 3, 4))  # written by kernels
 
 
 def count_volumes(
@@ -111,7 +113,7 @@ def _gaps(
     return table.assign(n_events=np.bincount(at, minlength=len(table)).astype(np.int64))
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, TABLE), cache=True, nogil=True)
 def _devices(platform: Ints, version: Ints, device: Ints) -> Ints:
     """The pairs of platforms and versions that there are, numbered as they come."""
     n = 0
@@ -122,7 +124,11 @@ def _devices(platform: Ints, version: Ints, device: Ints) -> Ints:
     return device
 
 
-@njit(cache=True, nogil=True)
+@njit(
+    (*[COLUMN] * 7, BOOLEANS, TABLE, NUMBER, COLUMN, COLUMN, CUBE4, TABLE, TABLE, CUBE),
+    cache=True,
+    nogil=True,
+)
 def _add_rows(  # noqa: PLR0913 - numba takes arrays, not records of them
     user: Ints,
     time: Ints,
@@ -172,7 +178,7 @@ def _add_rows(  # noqa: PLR0913 - numba takes arrays, not records of them
             other[1] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, NUMBERS, COLUMN, COLUMN), cache=True, nogil=True)
 def _twins(
     user: Ints, time: Ints, value: NDArray[np.float64], platform: Ints, version: Ints
 ) -> tuple[Ints, NDArray[np.bool_]]:

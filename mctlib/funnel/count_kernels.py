@@ -9,7 +9,7 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from mctlib.eventlog.journeys import FOREVER, MASKS, NEVER, Bools, Ints
-from mctlib.eventlog.walk_kernels import Rows
+from mctlib.eventlog.walk_kernels import COLUMN, NUMBER, Rows, inlined
 
 # how a wait ends: in the step, by the exit, with the window, or where the data end
 REACHED, LEFT, STOPPED, PENDING = range(4)
@@ -24,14 +24,10 @@ class Terms(NamedTuple):
     unit: int
 
 
-COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 TABLE = types.Array(types.int64, 2, "C", readonly=True)
 ROWS = types.Array(types.int32, 2, "C", readonly=True)
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
-NUMBER = types.int64
 TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
-# called for every user and step: compiled into the loop that calls it
-inlined = njit(inline="always")
 
 
 def moments(time: Ints, rows: Rows, leaves: Ints) -> tuple[Ints, int]:

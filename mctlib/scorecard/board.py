@@ -31,7 +31,7 @@ KPIS = """
 metric label owner segment kind week n_counted value value_ci_lower value_ci_upper p0 rel_change
 rel_change_ci_lower rel_change_ci_upper detectable_fall rel_year_change
 rel_year_change_ci_lower rel_year_change_ci_upper state since
-""".split()  # noqa: SIM905
+""".split()
 
 WEEKS = ["metric", "label", "segment", "week", "n", "value", "p0", "state", "since"]
 

@@ -33,7 +33,7 @@ ALERTS = """
 alert_id metric label unit kind platform since severity value p0 rel_change rel_change_ci_lower
 rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
 study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news again_on
-""".split()  # noqa: SIM905
+""".split()
 
 
 @dataclass(frozen=True)

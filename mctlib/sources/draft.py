@@ -11,16 +11,7 @@ from zoneinfo import available_timezones
 
 import duckdb
 
-from mctlib.contract import (
-    CANONICAL,
-    NAME,
-    REQUIRED,
-    TABLES,
-    DataError,
-    Mistakes,
-    column_type,
-    nearest,
-)
+from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, Mistakes, column_type, nearest
 from mctlib.eventlog.sql import sql_name, sql_text
 from mctlib.sources.data_yaml import name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
@@ -88,8 +79,8 @@ def draft(name: str, files: Sequence[str]) -> str:
     """
     root, mistakes = project_root(), Mistakes()
     paths: list[Path] = []
-    if not re.fullmatch(NAME, name):
-        mistakes.append(name_fault(name))
+    if fault := name_fault(name):
+        mistakes.append(fault)
     for written in files:
         with mistakes.noted():
             paths += paths_of([str(Path(written).resolve())], root)

@@ -249,7 +249,7 @@ def weekly_alerts(
 COLUMNS = """
 metric week n value p0 forecast rel_change rel_change_ci_lower rel_change_ci_upper pvalue
 detectable_fall alert severity side since short_history state common_cause
-""".split()  # noqa: SIM905
+""".split()
 
 
 def _everything(ratios: FloatArray, side: int, watches: Sequence[Watch]) -> bool:

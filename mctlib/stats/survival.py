@@ -132,10 +132,10 @@ def cloglog_interval(
     return 1 - s ** (1 / width), 1 - s**width
 
 
-def at_time(curve: Curve, time: float, column: str = "rate", default: float = 0.0) -> float:
-    """A step function's value at ``time`` (the last row not later), else ``default``."""
+def at_time(curve: Curve, time: float, column: str = "rate") -> float:
+    """A step function's value at ``time`` (the last row not later), before its first row 0."""
     i = int(np.searchsorted(np.asarray(curve["time"]), time, side="right")) - 1
-    return float(np.asarray(curve[column])[i]) if i >= 0 else default
+    return float(np.asarray(curve[column])[i]) if i >= 0 else 0.0
 
 
 def supported_until(curve: Curve) -> float:

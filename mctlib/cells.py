@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mctlib import phrases
+from mctlib.contract import ENDS
 
-ENDS = ("", "_ci_lower", "_ci_upper")  # of a column with its interval
 DASH = "\u2013"  # for a value that is not known
 HEADINGS = {"n": "Users", "n_reference": "Users of the reference", "p_positive": "P(ROI > 0)"}
 HEADINGS |= {"partner_id": "Partner", "completeness_rate": "Recorded"}

@@ -70,8 +70,10 @@ PLATFORMS = {
 # How a lower-case text begins that gives consent, or gives none.
 YES = r"(yes|y|yep|true|t|on|1|ja|oui|si|sí|sim)(\W|$)"
 NO = r"(no|n|nope|false|f|off|0|nein|non|nao|não)(\W|$)"
+NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset or a report: it names files
 # A day or a moment as a person may write it.
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?Z|[+-]\d{2}:?\d{2})?)?")
+ENDS = ("", "_ci_lower", "_ci_upper")  # of the names of an estimate and its 95 % interval
 MISSING = "(none)"  # label of a dim's empty value
 _TYPES = {
     "timestamp": "TIMESTAMP",
@@ -120,9 +122,11 @@ def column_type(column: str) -> str:
     return _TYPES.get(column, "TIMESTAMP" if column.endswith("_at") else "VARCHAR")
 
 
-def interval_columns(name: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
+def interval_columns(
+    name: str, value: Any = np.nan, low: Any = np.nan, high: Any = np.nan
+) -> dict[str, Any]:
     """An estimate and the ends of its 95 % interval under the names of the column grammar."""
-    return {name: value, f"{name}_ci_lower": low, f"{name}_ci_upper": high}
+    return {f"{name}{end}": given for end, given in zip(ENDS, (value, low, high))}
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-DAY_US = 86_400_000_000  # microseconds in a day
+from mctlib.contract import ENDS
+
+SECOND_US, HOUR_US, DAY_US = 1_000_000, 3_600_000_000, 86_400_000_000  # in microseconds
+QUARTER_US = HOUR_US // 4  # in no time zone a day begins within one
 PLATFORMS = {"android": "Android", "ios": "iOS", "web": "web", "api": "API"}
 PLATFORM = re.compile(rf"\b({'|'.join(PLATFORMS)})\b")
 ISO_DAY = re.compile(r"(?<![\w-])(?<!as_of )\d{4}-\d\d-\d\d(?![\w-])")
@@ -119,13 +122,13 @@ def nought(text: str) -> str:
 
 def times(row: Mapping[str, Any] | pd.Series, column: str) -> str:
     """A ratio of shares with its interval: "1.25 times as many (1.10 to 1.42)"; "" without one."""
-    value, low, high = (row[column + end] for end in ("", "_ci_lower", "_ci_upper"))
+    value, low, high = (row[column + end] for end in ENDS)
     return f"{value:.2f} times as many ({low:.2f} to {high:.2f})" if low == low else ""
 
 
 def _with_ends(row: Mapping[str, Any] | pd.Series, column: str) -> tuple[float, float, float]:
     """Estimate and ends of an interval, in per cent."""
-    value, low, high = (100 * row[column + end] for end in ("", "_ci_lower", "_ci_upper"))
+    value, low, high = (100 * row[column + end] for end in ENDS)
     return value, low, high
 
 

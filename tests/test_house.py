@@ -40,16 +40,17 @@ def lines_of_files():
 
 
 def sizes_of_functions():
-    """Lines of code and of the docstring of every function of the package, by its place."""
+    """Lines of code (of a class none) and of the docstring of all that is named, by its place."""
     found = {}
     for file, lines in FILES.items():
         for node in ast.walk(ast.parse("\n".join(lines))):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 first = min(part.lineno for part in (node, *node.decorator_list))
                 n_docs = 0
                 if ast.get_docstring(node) is not None:
                     n_docs = node.body[0].end_lineno - node.body[0].lineno + 1
-                size = (node.end_lineno - first + 1 - n_docs, n_docs)
+                n_lines = node.end_lineno - first + 1 - n_docs
+                size = (0 if isinstance(node, ast.ClassDef) else n_lines, n_docs)
                 place = f"{file}: {node.name}"  # of several of one name the largest
                 found[place] = max(size, found.get(place, size))
     return found
@@ -117,3 +118,29 @@ def test_a_function_is_one_idea(file):
     assert not long, f"lines of these functions: {long}"
     told = {place: n for place, (_, n) in mine.items() if n > LINES_OF_A_DOCSTRING}
     assert not told, f"lines of these docstrings: {told}"
+
+
+def kernels_of(tree):
+    """Functions that numba compiles, and whether each has a signature: is compiled at import."""
+    for node in ast.walk(tree):
+        for mark in getattr(node, "decorator_list", ()):
+            name = mark.func if isinstance(mark, ast.Call) else mark
+            if getattr(name, "id", "") in ("njit", "inlined"):
+                yield node, bool(getattr(mark, "args", ()))
+
+
+def test_no_report_waits_for_a_kernel():
+    trees = {file: ast.parse("\n".join(lines)) for file, lines in FILES.items()}
+    lazy = {k.name for tree in trees.values() for k, signed in kernels_of(tree) if not signed}
+    assert "_go_on" in lazy  # kernels alone call these, and compile them with themselves
+    for file, tree in trees.items():
+        within = {id(part) for kernel, _ in kernels_of(tree) for part in ast.walk(kernel)}
+        known = {k.name for k, _ in kernels_of(tree)}
+        known |= {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            if id(node) not in within
+        }
+        assert not called & lazy & known, f"{file}: these need a signature"

@@ -15,7 +15,7 @@ from numba import njit
 from mctlib import phrases
 from mctlib.contract import ParameterError
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import NOWHERE, Journeys
+from mctlib.eventlog.journeys import FOREVER, NOWHERE, ROWS, Journeys
 from mctlib.eventlog.steps import Step, may_meet, refuse_misspelt
 
 ROLES = ("start", "activation", "competing", "observed_from", "censor")
@@ -25,7 +25,6 @@ ACTIVATED, COMPETING, CENSORED, NOT_ACTIVATED, ENDED_BEFORE, UNOBSERVED, ALREADY
     len(OUTCOMES)
 )
 ENDS = {"competing": "exit", "censor": "end of view"}  # a log may hold none of these
-FOREVER = np.iinfo(np.int64).max  # a wait for what never comes
 
 
 def clock_roles(log: EventLog, asked: Mapping[str, Any]) -> tuple[dict[str, Step], tuple[str, ...]]:
@@ -77,10 +76,10 @@ def resolution(horizon: int, exact: bool) -> int:
     """
     if exact:
         return 1
-    seconds = horizon // 1_000_000
+    seconds = horizon // phrases.SECOND_US
     common = gcd(seconds, 86_400)
     most = max(1, min(seconds // 10_000, common, 7200))
-    return 1_000_000 * max(d for d in range(1, most + 1) if common % d == 0)
+    return phrases.SECOND_US * max(d for d in range(1, most + 1) if common % d == 0)
 
 
 class Clocks(NamedTuple):
@@ -129,9 +128,6 @@ def how_it_ends(
     if to_exit == ran:
         return COMPETING
     return CENSORED if followed < horizon else NOT_ACTIVATED
-
-
-ROWS = "int64[::1], int64[::1], uint64[::1]"  # user, time, mask
 
 
 @njit(f"int64[:, :]({ROWS}, uint64[::1], int64, int64, int64)", cache=True, nogil=True)

@@ -19,7 +19,7 @@ MOST_LEVELS = 30  # more is no question of other things equal
 MOST_ROWS = 10_000  # of the weighted table that lifelines reads
 COLUMNS = [
     *("covariate", "level", "reference", "n_users"),
-    *interval_columns("hazard_ratio", *[np.nan] * 3),
+    *interval_columns("hazard_ratio"),
     *("pvalue", "qvalue", "ph_pvalue"),
 ]
 

@@ -13,7 +13,6 @@ import pandas as pd
 from mctlib import phrases, stats
 from mctlib.activation.clocks import (
     ENDINGS,
-    FOREVER,
     OUTCOMES,
     clock_roles,
     clocks,
@@ -40,7 +39,7 @@ from mctlib.contract import (
     interval_columns,
 )
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import Journeys
+from mctlib.eventlog.journeys import FOREVER, Journeys
 from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.phrases import DAY_US
 from mctlib.results import Result

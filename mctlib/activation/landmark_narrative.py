@@ -9,7 +9,7 @@ import pandas as pd
 
 from mctlib import phrases, stats
 from mctlib.activation.differences import clear, crosses
-from mctlib.activation.narrative import ENDS
+from mctlib.contract import ENDS
 from mctlib.phrases import DAY_US
 
 

@@ -17,10 +17,8 @@ from mctlib.activation.survival_groups import (
     n_accounts,
     n_clusters,
 )
-from mctlib.contract import interval_columns
+from mctlib.contract import ENDS, interval_columns
 from mctlib.results import MIN_USERS
-
-ENDS = ("", "_ci_lower", "_ci_upper")
 
 
 @dataclass(frozen=True)

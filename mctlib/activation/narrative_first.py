@@ -13,7 +13,7 @@ from mctlib.activation.differences import clear, compare_shares
 from mctlib.activation.landmark_narrative import Early
 from mctlib.activation.narrative import Waits
 from mctlib.activation.survival_groups import Group
-from mctlib.contract import interval_columns
+from mctlib.contract import ENDS, interval_columns
 from mctlib.headlines import (
     ANALYST,
     Action,
@@ -182,7 +182,7 @@ def _finding(waits: Waits, row: pd.Series | None, key: str) -> str:
 
 
 def _apart_at_end(row: pd.Series) -> bool:
-    ends = (row[f"difference_rate{end}"] for end in ("", "_ci_lower", "_ci_upper"))
+    ends = (row[f"difference_rate{end}"] for end in ENDS)
     return _fewer_or_more(*ends)
 
 

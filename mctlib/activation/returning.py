@@ -12,12 +12,12 @@ import pandas as pd
 from numba import njit
 
 from mctlib import stats
-from mctlib.activation.clocks import ROWS, known_step, rows_of
+from mctlib.activation.clocks import known_step, rows_of
 from mctlib.activation.returning_narrative import Returns, told_returns
 from mctlib.contract import ParameterError, as_window, interval_columns
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.frames import add_up
-from mctlib.eventlog.journeys import Journeys, count_accounts, first_rows
+from mctlib.eventlog.journeys import ROWS, Journeys, count_accounts, first_rows
 from mctlib.phrases import DAY_US, day, told_together
 from mctlib.results import MIN_USERS, TIME, Groups, Result, together
 

@@ -122,7 +122,7 @@ class Group:
         at = np.flatnonzero(se > 0)
         if self.cells is None or not len(at) or not self.last >= 0:
             low, high = stats.cloglog_interval(rate, se)
-            return replace(self, steps=self.steps | {"rate_ci_lower": low, "rate_ci_upper": high})
+            return replace(self, steps=self.steps | interval_columns("rate", rate, low, high))
         if len(at) > GRID:
             printed = np.searchsorted(day, np.linspace(0, self.last, GRID + 1), side="right") - 1
             at = np.intersect1d(at, np.r_[printed, at[[0, -1]]])
@@ -132,7 +132,7 @@ class Group:
         low, high = stats.cloglog_interval(rate, se, critical([self]))
         return replace(
             self,
-            steps=self.steps | {"rate_se": se, "rate_ci_lower": low, "rate_ci_upper": high},
+            steps=self.steps | {"rate_se": se} | interval_columns("rate", rate, low, high),
             design_effect=float(np.interp(last, at, ratio) ** 2),
         )
 
@@ -220,9 +220,9 @@ class Group:
         """
         from scipy.special import chdtri
 
-        none = interval_columns("never_rate", np.nan, np.nan, np.nan)
+        none = interval_columns("never_rate")
         if not self.last > 0:
-            unknown = interval_columns("further_rate", np.nan, np.nan, np.nan)
+            unknown = interval_columns("further_rate")
             return {"plateau": "too few to say"} | unknown | none
         third = self.last / 3
         begin = self.last - third

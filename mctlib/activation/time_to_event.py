@@ -41,14 +41,13 @@ from mctlib.eventlog.steps import Step
 from mctlib.phrases import DAY_US
 from mctlib.results import Groups, Result
 
-UNKNOWN = (np.nan, np.nan, np.nan)
 CONTRAST_COLUMNS = [
     *("segment", "reference", "horizon_days"),
-    *interval_columns("rmst_difference_days", *UNKNOWN),
+    *interval_columns("rmst_difference_days"),
     *("pvalue", "qvalue"),
-    *interval_columns("difference_rate", *UNKNOWN),
-    *interval_columns("risk_ratio", *UNKNOWN),
-    *interval_columns("hazard_ratio", *UNKNOWN),
+    *interval_columns("difference_rate"),
+    *interval_columns("risk_ratio"),
+    *interval_columns("hazard_ratio"),
     *("logrank_pvalue", "ph_pvalue"),
 ]
 POPULATION = ("start", "activation", "observed_from")  # roles that say whose clocks are counted
@@ -123,8 +122,8 @@ class Activation(Result):
     main: ClassVar[str] = "summary"
     first: ClassVar[tuple[str, ...]] = (
         *("segment", "n_users", "n_activated", "horizon_days"),
-        *interval_columns("activated_rate", *UNKNOWN),
-        *interval_columns("rmst_days", *UNKNOWN),
+        *interval_columns("activated_rate"),
+        *interval_columns("rmst_days"),
         "median_days",
     )
 
@@ -333,7 +332,7 @@ def _printed(group: Group, horizon: int) -> pd.DataFrame:
     days = np.unique(np.r_[grid, group.last, exact if len(exact) <= GRID else []])
     days = days[days <= group.last]
     row = np.searchsorted(time, days, side="right")
-    before = interval_columns("rate", 0.0, np.nan, np.nan)  # values before the first step
+    before = interval_columns("rate", 0.0)  # values before the first step
     rates = {f"activated_{c}": np.r_[v, group.steps[c]][row] for c, v in before.items()}
     n_at_risk = at_risk(group.steps, days)
     return pd.DataFrame({"segment": group.label, "days": days, **rates, "n_at_risk": n_at_risk})

@@ -26,6 +26,7 @@ from mctlib.attribution.incrementality import (
 )
 from mctlib.attribution.narrative_flips import Told, windows_in_words
 from mctlib.attribution.touchpoints import UNRESOLVED
+from mctlib.contract import ENDS
 from mctlib.headlines import upper
 
 MOST_NAMED = 8  # partners in a sentence
@@ -150,7 +151,7 @@ def anyway_in_words(told: Told) -> str:
 
 def at_most_all(row: pd.Series, column: str) -> str:
     """A share with its interval in whole per cent, none of it above 100."""
-    value, low, high = (100 * min(row[column + end], 1) for end in ("", "_ci_lower", "_ci_upper"))
+    value, low, high = (100 * min(row[column + end], 1) for end in ENDS)
     return f"{value:.0f} %" + (f", {low:.0f} to {high:.0f}" if low == low else "")
 
 

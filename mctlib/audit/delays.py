@@ -15,11 +15,10 @@ from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import Ints
 from mctlib.eventlog.late_start import ALL
 from mctlib.eventlog.sql import sql_text
-from mctlib.phrases import DAY_US, day
+from mctlib.phrases import DAY_US, HOUR_US, day
 
 LONGEST_DAYS = 60  # of a delay that is waited for
 BINS = 240  # into which delays are put, of an hour or more each
-HOUR_US = DAY_US // 24
 ALMOST = 0.99
 UNKNOWN = 3 * DAY_US  # so long the newest is not judged where nothing tells how late events come
 ENOUGH = 200  # events of one kind on one platform, to have a curve of their own

@@ -9,11 +9,12 @@ from numba import njit
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import Bools, Ints, Journeys, lines_of
 from mctlib.eventlog.late_start import BETWEEN
-from mctlib.phrases import DAY_US
+from mctlib.eventlog.walk_kernels import BOOLEANS, COLUMN, INTS
+from mctlib.phrases import DAY_US, HOUR_US
 
 DEVICE = ("platform", "app_version")
 FAR = 3 * DAY_US  # from the only such event: there may have been another version since
-BESIDE = 3_600_000_000  # such events do not tell the device: they may be the deed itself
+BESIDE = HOUR_US  # such events do not tell the device: they may be the deed itself
 
 
 def devices_of(
@@ -47,7 +48,7 @@ def _beside(j: Journeys, begin: Ints, end: Ints, at: Ints, what: Ints) -> tuple[
     return before, after
 
 
-@njit(cache=True, nogil=True)
+@njit((*[COLUMN] * 2, BOOLEANS, *[COLUMN] * 4, INTS, INTS), cache=True, nogil=True)
 def _look(
     time: Ints,
     bits: Ints,

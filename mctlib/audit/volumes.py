@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
 from mctlib import stats
@@ -16,14 +16,14 @@ from mctlib.contract import MISSING, interval_columns
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, number
 from mctlib.eventlog.late_start import ALL, CHANCE
 from mctlib.eventlog.steps import Step
-from mctlib.phrases import DAY_US
+from mctlib.eventlog.walk_kernels import BOOLEANS, COLUMN, NUMBER, NUMBERS
+from mctlib.phrases import DAY_US, QUARTER_US, SECOND_US
 
-SECOND = 1_000_000
 WITHIN = 2  # seconds in which an event that says the same again is the same one, sent twice
 FARTHEST = 10  # seconds to which the curve goes on
-QUARTER = 900 * SECOND  # of an hour: in no zone a day begins within one
 EVENT = "event.event"
 NOT_KNOWN = np.array([MISSING], object)
+TABLE, CUBE, CUBE4 = (types.Array(types.int64, n, "C") for n in (2, 3, 4))  # written by kernels
 
 
 def count_volumes(
@@ -94,8 +94,8 @@ def _codes(j: Journeys, column: str) -> tuple[Ints, NDArray[Any]]:
 
 def _weeks(time: Ints, week_of: Callable[[Ints], Ints]) -> tuple[int, Ints, Ints]:
     """The first quarter of an hour, the week's place of each from there on, and the weeks."""
-    low, high = (time.min() // QUARTER, time.max() // QUARTER) if len(time) else (0, 0)
-    weeks, place = np.unique(week_of(np.arange(low, high + 1) * QUARTER), return_inverse=True)
+    low, high = (time.min() // QUARTER_US, time.max() // QUARTER_US) if len(time) else (0, 0)
+    weeks, place = np.unique(week_of(np.arange(low, high + 1) * QUARTER_US), return_inverse=True)
     return int(low), place, weeks
 
 
@@ -106,13 +106,13 @@ def _gaps(
     what = np.full(len(near), n_steps, np.int64)
     for bit in range(n_steps - 1, -1, -1):
         what[j.bits[near] & (1 << bit) != 0] = bit
-    seconds = -(-gap[near] // SECOND)
+    seconds = -(-gap[near] // SECOND_US)
     at, cells = number(what=what, platform=platform[0][near], seconds=seconds)
     table = pd.DataFrame(cells | {"platform": platform[1][cells["platform"]]})
     return table.assign(n_events=np.bincount(at, minlength=len(table)).astype(np.int64))
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, TABLE), cache=True, nogil=True)
 def _devices(platform: Ints, version: Ints, device: Ints) -> Ints:
     """The pairs of platforms and versions that there are, numbered as they come."""
     n = 0
@@ -123,7 +123,11 @@ def _devices(platform: Ints, version: Ints, device: Ints) -> Ints:
     return device
 
 
-@njit(cache=True, nogil=True)
+@njit(
+    (*[COLUMN] * 7, BOOLEANS, TABLE, NUMBER, COLUMN, COLUMN, CUBE4, TABLE, TABLE, CUBE),
+    cache=True,
+    nogil=True,
+)
 def _add_rows(  # noqa: PLR0913 - numba takes arrays, not records of them
     user: Ints,
     time: Ints,
@@ -152,9 +156,9 @@ def _add_rows(  # noqa: PLR0913 - numba takes arrays, not records of them
             what = 0
             while not bits[row] >> what & 1:
                 what += 1
-        cell = events[what, on, week_at[time[row] // QUARTER - first]]
+        cell = events[what, on, week_at[time[row] // QUARTER_US - first]]
         cell[0] += 1
-        if 0 <= gap[row] <= WITHIN * SECOND:
+        if 0 <= gap[row] <= WITHIN * SECOND_US:
             cell[1] += 1
             cell[2] += mixed[row]
         if last[what, on] != who:
@@ -173,7 +177,7 @@ def _add_rows(  # noqa: PLR0913 - numba takes arrays, not records of them
             other[1] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, NUMBERS, COLUMN, COLUMN), cache=True, nogil=True)
 def _twins(
     user: Ints, time: Ints, value: NDArray[np.float64], platform: Ints, version: Ints
 ) -> tuple[Ints, NDArray[np.bool_]]:
@@ -185,7 +189,7 @@ def _twins(
     for row in range(len(user)):
         for other in range(row - 1, -1, -1):
             since = time[row] - time[other]
-            if user[other] != user[row] or since > FARTHEST * SECOND:
+            if user[other] != user[row] or since > FARTHEST * SECOND_US:
                 break
             if value[other] == value[row]:
                 gap[row] = since

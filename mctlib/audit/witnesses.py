@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
 from mctlib.audit.devices import DEVICE, devices_of, spans
@@ -20,6 +20,7 @@ from mctlib.eventlog.days import midnights
 from mctlib.eventlog.journeys import NOWHERE, Bools, Ints, Journeys, lines_of, number
 from mctlib.eventlog.late_start import ALL, LateStart
 from mctlib.eventlog.steps import Step
+from mctlib.eventlog.walk_kernels import BOOLEANS, COLUMN, NUMBER, NUMBERS
 from mctlib.phrases import DAY_US
 
 BACKEND, IMPLIED, YES, NO = range(4)
@@ -27,6 +28,8 @@ WITNESSES = ("back end", "implied", "survey")  # YES is the survey's; NO shows n
 NEAR = DAY_US  # a server's record and the app's event are of one deed, however its clock goes
 TWINS = 2_000_000  # microseconds: alike within so long, they are one deed sent twice
 NONE = np.empty(0, np.int64)
+# of a frame, whose columns need not lie together
+ANY, SHARES = (types.Array(kind, 1, "A", readonly=True) for kind in (types.int64, types.float64))
 ONE_OFF = 1 << 27  # more minutes than there are since 1970
 
 
@@ -181,7 +184,7 @@ def tally(frame: pd.DataFrame) -> pd.DataFrame:
     return table.astype({name: int for name in COUNTS if name != "sum_ripe"})
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, ANY, ANY, SHARES, types.float64[:, ::1]), cache=True, nogil=True)
 def _add_records(
     place: Ints, user: Ints, tracked: Ints, ripe: NDArray[np.float64], sums: NDArray[np.float64]
 ) -> None:
@@ -231,7 +234,7 @@ def _mine(j: Journeys, asked: Asked) -> Records:
     return known.joined(Records(j.user[rows], j.time[rows], what, kind))
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, COLUMN, COLUMN), cache=True, nogil=True)
 def _first_of(begin: Ints, end: Ints, bits: Ints, masks: Ints) -> Ints:
     """Every user's first row that meets each of the masks, NOWHERE without one."""
     found = np.full((len(begin), len(masks)), NOWHERE)
@@ -270,7 +273,7 @@ def _tracked(j: Journeys, asked: Asked, records: Records, begin: Ints, end: Ints
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, NUMBERS, COLUMN, NUMBER), cache=True, nogil=True)
 def _again(user: Ints, time: Ints, value: NDArray[np.float64], bits: Ints, by_day: int) -> Bools:
     """Rows that say again what one of their user said just before, or on that day, if ``by_day``.
 
@@ -289,7 +292,7 @@ def _again(user: Ints, time: Ints, value: NDArray[np.float64], bits: Ints, by_da
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, COLUMN, BOOLEANS, *[COLUMN] * 6), cache=True, nogil=True)
 def _match(
     time: Ints,
     bits: Ints,

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mctlib.eventlog.sql import sql_text
+from mctlib.eventlog.walk_kernels import COLUMN, SHORT
 
 Ask: TypeAlias = Callable[[str], list[Any]]  # SQL -> the rows that answer it
 
@@ -28,13 +29,13 @@ NOBODY: list[str] = """
     not_set (not_set) unknown anonymous guest not_authenticated true false {} [] -1
     id email user_id userid distinct_id distinctid anonymous_id customer_id
     00000000-0000-0000-0000-000000000000 00000000000000000000000000000000
-""".split()  # noqa: SIM905
+""".split()
 NOBODY += [name.replace("_", " ") for name in NOBODY if "not_set" in name]
 # What a row of sums is called below a spreadsheet's table.
 _SUMS = """
     total totals grand_total subtotal sum overall gesamt gesamtsumme gesamtergebnis summe insgesamt
     zwischensumme total_général total_general somme totale totaal suma
-""".split()  # noqa: SIM905
+""".split()
 NOBODY += [word.replace("_", " ") + end for word in _SUMS for end in ("", ":")]
 UNFILLED = ("{{%}}", "${%}", "[object %]")  # templates, and objects that were printed
 ROUNDED = "such as 1.23457E+17"  # what a spreadsheet makes of long ids: many become one
@@ -112,7 +113,7 @@ def fine_at_a_glance(
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit((COLUMN, SHORT, SHORT), cache=True, nogil=True)
 def _are_fine(starts: NDArray[np.int64], text: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> bool:
     for row in range(len(starts) - 1):
         found = 0

@@ -19,6 +19,8 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 NOWHERE = np.int64(-1)  # "no such row"
 NEVER = np.iinfo(np.int64).min  # "at no time"
+FOREVER = np.iinfo(np.int64).max  # the moment of what never comes, and the wait for it
+ROWS = "int64[::1], int64[::1], uint64[::1]"  # in a kernel's signature: user, time, mask
 # kernels are compiled for a mask of each width
 MASKS = [
     types.Array(kind, 1, "C", readonly=True)

@@ -25,9 +25,9 @@ from mctlib.eventlog.rows import Array, Rows
 from mctlib.eventlog.select import Question
 from mctlib.eventlog.sql import payload
 from mctlib.eventlog.vocabulary import CALENDAR, PAYLOAD, Vocabulary
+from mctlib.phrases import QUARTER_US
 
 ROWS = 2_500_000  # about so many lie together; users are whole
-QUARTER = 900_000_000  # microseconds of a quarter of an hour: in no zone a day begins within one
 READ = re.compile(r'\b([ep]\.[\w"]\w*)')  # columns that SQL reads, and words that look like one
 
 
@@ -103,7 +103,7 @@ class Moments:
         self._file = file
         self._con = con
         ends = (pd.Timestamp(load[end]) for end in ("first_event", "last_event"))
-        self._first, self._last = (end.value // 1000 // QUARTER for end in ends)
+        self._first, self._last = (end.value // 1000 // QUARTER_US for end in ends)
 
     @classmethod
     def of(
@@ -164,7 +164,7 @@ class Moments:
         """What an expression that reads one column comes to, for each of its codes."""
         codes = f"unnest(list_append(enum_range(NULL::{column}_names), NULL))"
         if column == "timestamp":
-            codes = f"make_timestamp(unnest(range({self._first}, {self._last + 1})) * {QUARTER})"
+            codes = f"make_timestamp(unnest(range({self._first}, {self._last + 1})) * {QUARTER_US})"
         values = self._con.sql(f"SELECT {sql} AS value FROM (SELECT {codes} AS {column}) e")
         return values.to_arrow_table()["value"].combine_chunks()
 
@@ -181,7 +181,7 @@ class Moments:
 
         def codes(column: str) -> Array:
             is_time = column == "timestamp"
-            return time // QUARTER - self._first if is_time else batch[column].to_numpy()
+            return time // QUARTER_US - self._first if is_time else batch[column].to_numpy()
 
         mask = asked.bits.take(code)
         for passes in asked.filters:

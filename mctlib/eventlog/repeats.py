@@ -7,6 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mctlib.eventlog.walk_kernels import COLUMN, NUMBER
+
 RESENT_WITHIN = "1d"  # as far apart as the times of one event may lie; Segment looks as far back
 
 
@@ -40,7 +42,7 @@ def find_resent(con: duckdb.DuckDBPyConnection, within_us: int) -> None:
     """)
 
 
-@njit(cache=True)
+@njit((COLUMN, COLUMN, NUMBER), cache=True)
 def _sends(name: NDArray[np.int64], time: NDArray[np.int64], within_us: int) -> NDArray[np.int64]:
     """Which rows are one event sent again and again, numbered; they come by name and time."""
     send = np.zeros(len(time), np.int64)

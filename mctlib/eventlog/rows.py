@@ -30,7 +30,7 @@ class Rows:
 
 
 def in_order(table: pa.Table, steps: Sequence[Step], bits: Array) -> Rows:
-    """The rows of a SELECT (see `select.Words.select`) by user, time and event.
+    """The rows of a SELECT (see `select.select`) by user, time and event.
 
     ``bits``: the steps' `bits_of_names`; what a filter matches was said by SQL.
 

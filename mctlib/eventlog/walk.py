@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mctlib.contract import MISSING
 from mctlib.eventlog.journeys import (
+    FOREVER,
     NOWHERE,
     Bools,
     Ints,
@@ -262,8 +263,7 @@ def _with_very_first(j: Journeys, begin: Ints, starts: Bools) -> Bools:
     """Of the values of users, whose rows begin there, those with a start at the user's first."""
     if not len(begin):
         return np.empty(0, bool)
-    never = np.iinfo(np.int64).max
-    start = np.minimum.reduceat(np.where(starts, j.time, never), begin)
+    start = np.minimum.reduceat(np.where(starts, j.time, FOREVER), begin)
     user = j.user[begin]
     return start == np.minimum.reduceat(start, first_rows(user))[user_lines(user)]
 

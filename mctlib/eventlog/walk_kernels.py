@@ -68,6 +68,8 @@ MOST_STEPS = 16  # of a walk that looks them up
 inlined = njit(inline="always")
 COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 SHORT = types.Array(types.uint8, 1, "C", readonly=True)
+NUMBERS = types.Array(types.float64, 1, "C", readonly=True)
+BOOLEANS = types.Array(types.boolean, 1, "C", readonly=True)
 ROWS = types.int32[:, ::1]
 INTS, BOOLS = types.int64[::1], types.boolean[::1]
 NUMBER, FLAG = types.int64, types.boolean

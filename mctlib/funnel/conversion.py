@@ -38,7 +38,7 @@ from mctlib.funnel.rates import (
     curves,
     step_rows,
 )
-from mctlib.phrases import day, told_together
+from mctlib.phrases import SECOND_US, day, told_together
 from mctlib.results import MIN_USERS, Groups, Result, together
 
 # Seconds; the resolutions of durations, none as coarse as the tenths of days that are printed.
@@ -330,7 +330,7 @@ def _unit(window: int) -> int:
     stay small and add up.
     """
     fine = [unit for unit in UNITS if unit * 2e9 <= window]
-    return max(fine, default=UNITS[0]) * 1_000_000
+    return max(fine, default=UNITS[0]) * SECOND_US
 
 
 def _list(name: str, given: Any, what: str) -> list[Any]:

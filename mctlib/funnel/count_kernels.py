@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import MASKS, NEVER, Bools, Ints
-from mctlib.eventlog.walk_kernels import Rows
+from mctlib.eventlog.journeys import FOREVER, MASKS, NEVER, Bools, Ints
+from mctlib.eventlog.walk_kernels import COLUMN, NUMBER, Rows, inlined
 
 # how a wait ends: in the step, by the exit, with the window, or where the data end
 REACHED, LEFT, STOPPED, PENDING = range(4)
@@ -24,14 +24,10 @@ class Terms(NamedTuple):
     unit: int
 
 
-COLUMN = types.Array(types.int64, 1, "C", readonly=True)
 TABLE = types.Array(types.int64, 2, "C", readonly=True)
 ROWS = types.Array(types.int32, 2, "C", readonly=True)
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
-NUMBER = types.int64
 TERMS = types.NamedUniTuple(NUMBER, 3, Terms)
-# called for every user and step: compiled into the loop that calls it
-inlined = njit(inline="always")
 
 
 def moments(time: Ints, rows: Rows, leaves: Ints) -> tuple[Ints, int]:
@@ -160,7 +156,7 @@ def deeds(
     and how many events they have for each set of ``shared`` steps (users, sets).
     """
     steps = (1 << n_steps) - 1
-    everyone = np.append(entered, np.iinfo(np.int64).max)
+    everyone = np.append(entered, FOREVER)
     did = np.zeros(len(everyone), np.int64)
     furthest = np.zeros(len(everyone), np.int64)
     n_events = np.zeros((len(everyone), len(shared)), np.int64)

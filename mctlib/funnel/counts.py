@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mctlib.eventlog.journeys import NEVER, Bools, Ints, Journeys, lines_of, number
+from mctlib.eventlog.journeys import FOREVER, NEVER, Bools, Ints, Journeys, lines_of, number
 from mctlib.eventlog.steps import Order, Step, may_meet
 from mctlib.eventlog.walk import FunnelWalk, walk_attempts, walk_funnel
 from mctlib.funnel.count_kernels import (
@@ -25,7 +25,6 @@ from mctlib.funnel.count_kernels import (
 )
 from mctlib.phrases import DAY_US
 
-NOT_YET = np.iinfo(np.int64).max  # "at no time that we know of"
 MOST_CELLS = 2**22  # that counts of waits may hold at once
 MOST_SETS = 1000  # of steps that may share events; ten that all do are more than anyone asks for
 
@@ -129,7 +128,7 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
     deepest_where = where
     if deepest is not first:
         deepest_where = Segments(*deepest.journeys.segments(deepest.entry, rule.by))
-    leaves = np.full(len(first.rows), NOT_YET)
+    leaves = np.full(len(first.rows), FOREVER)
     if rule.competing:
         start = first.journeys.time[first.entry]
         leaves = exits(j, rule.n_steps + len(rule.exclude), first.user, start)
@@ -163,13 +162,13 @@ def count_funnel(j: Journeys, rule: Rule) -> dict[str, pd.DataFrame]:
 
 
 def exits(j: Journeys, bit: int, user: Ints, start: Ints) -> Ints:
-    """Moment of each user's first row of the exit at or after the start, else NOT_YET."""
+    """Moment of each user's first row of the exit at or after the start, else FOREVER."""
     rows = np.flatnonzero(j.has(bit))
     line = lines_of(j.user[rows], user)
     entered = line >= 0
     rows, line = rows[entered], line[entered]
     after = j.time[rows] >= start[line]
-    found = np.full(len(user), NOT_YET)
+    found = np.full(len(user), FOREVER)
     np.minimum.at(found, line[after], j.time[rows[after]])
     return found
 

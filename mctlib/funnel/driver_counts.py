@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 
 from mctlib import stats
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import NEVER, NOWHERE, Bools, Ints, Journeys, lines_of, number
+from mctlib.eventlog.journeys import (
+    FOREVER,
+    NEVER,
+    NOWHERE,
+    Bools,
+    Ints,
+    Journeys,
+    lines_of,
+    number,
+)
 from mctlib.eventlog.steps import MATCHERS, Step
 from mctlib.eventlog.walk import FunnelWalk, walk_funnel
 from mctlib.funnel.count_kernels import moments
-from mctlib.funnel.counts import NOT_YET, exits
+from mctlib.funnel.counts import exits
 
 Codes = tuple[Ints, NDArray[np.object_]]  # a code a user, and the codes' labels
 
@@ -62,11 +71,11 @@ def _entries(j: Journeys, rule: Rule) -> FunnelWalk:
 def _matured(j: Journeys, walk: FunnelWalk, rule: Rule) -> tuple[FunnelWalk, Ints, Ints]:
     """Those with their whole window behind them, when they got to each step, and left.
 
-    The former NEVER, the latter NOT_YET where they did not.
+    The former NEVER, the latter FOREVER where they did not.
     """
     time = walk.journeys.time
     walk = walk.take(time[walk.entry] + rule.window <= j.as_of)
-    leaves = np.full(len(walk.rows), NOT_YET)
+    leaves = np.full(len(walk.rows), FOREVER)
     if rule.leave:
         leaves = exits(j, len(rule.steps), walk.user, time[walk.entry])
     return walk, moments(time, walk.rows, leaves)[0], leaves

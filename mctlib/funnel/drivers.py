@@ -276,21 +276,21 @@ def _compare_column(
     values = [size.idxmin()] if len(size) == 2 else list(size.index)
     tested, n_small = compare("segment", cells, everyone, values, n_accounts)
     if accounts is not None:
-        tested = tested.assign(**_account_rates(accounts, tested["driver"]))
+        tested = tested.assign(**_account_rates(accounts, tested))
     return tested.assign(driver=[f"{column}: {value}" for value in tested["driver"]]), n_small
 
 
-def _account_rates(accounts: pd.DataFrame, values: Sequence[str]) -> dict[str, stats.FloatArray]:
-    """The ends of with_rate and without_rate, by account."""
+def _account_rates(accounts: pd.DataFrame, tested: pd.DataFrame) -> dict[str, Any]:
+    """The rates with and without, as tested, with their ends by account."""
     drivers = pd.Index(accounts["driver"].unique())
     place = (drivers.get_indexer(accounts["driver"]), len(drivers))
     k, n = (by_account(accounts, name, place) for name in ("n_on", "n_users"))
     k_all, n_all = k.sum(axis=1, keepdims=True), n.sum(axis=1, keepdims=True)
-    ends = {}
+    ends: dict[str, Any] = {}
     for name, on, of in (("with_rate", k, n), ("without_rate", k_all - k, n_all - n)):
-        shares = [account_share(on[:, i], of[:, i]) for i in drivers.get_indexer(values)]
-        ends[f"{name}_ci_lower"] = np.array([share.low for share in shares])
-        ends[f"{name}_ci_upper"] = np.array([share.high for share in shares])
+        shares = [account_share(on[:, i], of[:, i]) for i in drivers.get_indexer(tested["driver"])]
+        low, high = (np.array([s.low for s in shares]), np.array([s.high for s in shares]))
+        ends |= interval_columns(name, tested[name], low, high)
     return ends
 
 

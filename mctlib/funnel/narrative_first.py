@@ -96,7 +96,7 @@ def _apart(funnel: Told) -> list[pd.Series]:
     ends = funnel.ends
     if ends.empty or set(funnel.rule.by) & set(TIME):  # weeks and months follow each other
         return []
-    behind = ends[(ends["differs"] == True) & (ends["difference_rate"] < 0)]  # noqa: E712
+    behind = ends[ends["differs"].eq(True) & (ends["difference_rate"] < 0)]
     lowest = behind.nsmallest(1, "difference_rate")
     return [row for _, row in lowest.assign(key=" \u00b7 ".join(funnel.rule.by)).iterrows()]
 
@@ -184,7 +184,7 @@ def _tells(funnel: Told) -> dict[str, str]:
     if len(ends) and set(funnel.rule.by) & set(TIME):
         said["weeks"] = _course(ends.sort_values("segment"), funnel.rule.by[0])
     elif len(ends):
-        told_apart = ends[ends["differs"] == True]  # noqa: E712
+        told_apart = ends[ends["differs"].eq(True)]
         said["segments"] = _spread(ends) if len(told_apart) else "no clear difference"
     said["times"] = _waits(funnel)
     return said

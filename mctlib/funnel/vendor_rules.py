@@ -25,10 +25,10 @@ from mctlib.eventlog.steps import window_of
 from mctlib.eventlog.walk import walk_funnel
 from mctlib.funnel import narrative_rules
 from mctlib.funnel.accounts import account_share, by_account
+from mctlib.phrases import SECOND_US
 from mctlib.results import Groups, Result
 
-SECOND = 1_000_000
-GRACE = 2 * SECOND
+GRACE = 2 * SECOND_US
 OURS, TOGETHER = "this workbook", "several together"
 SWITCHES = {  # what may be set otherwise than in our rule
     "first": "only a user's first step 1 starts an attempt",
@@ -318,7 +318,7 @@ def user_depths(
     if "repeats" in switches:
         j = _once_a_second(j)
     if "second" in switches:
-        j = replace(j, time=_second(j.time) * SECOND)
+        j = replace(j, time=_second(j.time) * SECOND_US)
     if "reuse" in switches:
         j = _one_row_a_step(j, n_steps)
     first_only = "first" in switches
@@ -331,7 +331,7 @@ def user_depths(
 
 
 def _second(time: Ints) -> Ints:
-    return (time + SECOND // 2) // SECOND
+    return (time + SECOND_US // 2) // SECOND_US
 
 
 def _once_a_second(j: Journeys) -> Journeys:

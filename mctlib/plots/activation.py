@@ -18,7 +18,7 @@ BANDS = 3  # more of them hide each other
 
 
 def plot_activation_curves(
-    curve: pd.DataFrame, summary: pd.DataFrame, *, waiting: bool = True, ax: Axes | None = None
+    curve: pd.DataFrame, summary: pd.DataFrame, *, waiting: bool = True
 ) -> Axes:
     """Share activated by day, one line a segment, with its band where they are few.
 
@@ -33,8 +33,6 @@ def plot_activation_curves(
         `Activation.summary`: segment, plateau, never_rate.
     waiting : bool
         Whether the numbers of users who still wait stand below.
-    ax : Axes, optional
-        Where to draw.
 
     Returns
     -------
@@ -48,8 +46,8 @@ def plot_activation_curves(
     shown = names[: len(style.PALETTE)]
     called = _days_in_words(days) if newest else {name: str(name) for name in names}
     if not shown:
-        return style.nothing(f"No segment has {style.MIN_USERS} users.", ax)
-    ax = style.axes(ax, height=4.4 + 0.24 * len(shown) * waiting)
+        return style.nothing(f"No segment has {style.MIN_USERS} users.")
+    ax = style.axes(height=4.4 + 0.24 * len(shown) * waiting)
     state = summary.set_index("segment")
     last = curve["days"].max()
     locator = MaxNLocator(nbins=6, steps=[1, 1.5, 2, 3, 5, 7, 10])
@@ -113,14 +111,14 @@ def _write_below(ax: Axes, text: str, x: float, shift: tuple[float, float], **lo
     style.write(ax, text, (x, 0), shift, va="top", within=style.EDGE, **looks)
 
 
-def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_contrasts(contrasts: pd.DataFrame) -> Axes:
     """`Activation.contrasts`: days without activation beyond the reference's, the slowest on top.
 
     Segments without an interval are left out.
     """
     table = contrasts.dropna(subset=["rmst_difference_days_ci_lower"])
     table = table.sort_values("rmst_difference_days", ascending=False)
-    ax = style.axes(ax, height=1.3 + 0.45 * max(len(table), 1))
+    ax = style.axes(height=1.3 + 0.45 * max(len(table), 1))
     if table.empty:
         return style.nothing("No two segments can be compared.", ax)
     if table["horizon_days"].nunique() > 1:
@@ -136,7 +134,7 @@ def plot_contrasts(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+def plot_landmark(signals: pd.DataFrame, *, most: int = 12) -> Axes:
     """`Landmark.signals` of the first landmark: how much more is activated with each early signal.
 
     After the landmark, with its interval, the days with theirs beside it, pale where they may be
@@ -147,7 +145,7 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     table = signals[first & signals["effect_rate_ci_lower"].notna()]
     largest = table["rmst_difference_days"].abs().nlargest(most).index
     table = table[table.index.isin(largest)]
-    ax = style.axes(ax, height=1.3 + 0.5 * max(len(table), 1))
+    ax = style.axes(height=1.3 + 0.5 * max(len(table), 1))
     if table.empty:
         return style.nothing("No early micro-conversion can be compared.", ax)
     y = style.forest(ax, table, label="signal", value="effect_rate")
@@ -175,9 +173,9 @@ def plot_landmark(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = 
     return ax
 
 
-def plot_retention(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_retention(curve: pd.DataFrame) -> Axes:
     """`Retention.curve`: share of users who come back in each period, a line a segment."""
-    ax = style.axes(ax)
+    ax = style.axes()
     if curve.empty:
         return style.nothing("Nobody can have come back yet.", ax)
     several = curve["segment"].nunique() > 1
@@ -198,14 +196,14 @@ def plot_retention(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_retention_grid(curve: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+def plot_retention_grid(curve: pd.DataFrame, *, most: int = 12) -> Axes:
     """`Retention.curve` by week or month: cohorts from top to bottom, periods from left to right.
 
     The darker, the more come back; a cell that is not over is blank.
     """
     table = curve[(curve["segment"] != "all") & (curve["period"] <= most)]
     grid = table.pivot(index="segment", columns="period", values="retained_rate").tail(most)
-    ax = style.axes(ax, height=1.2 + 0.32 * max(len(grid), 1))
+    ax = style.axes(height=1.2 + 0.32 * max(len(grid), 1))
     if grid.empty:
         return style.nothing("No cohort is through its first period.", ax)
     x, y = np.arange(len(grid.columns) + 1), np.arange(len(grid) + 1)
@@ -228,10 +226,10 @@ def _is_day(name: str) -> bool:
     return bool(pd.notna(pd.to_datetime(name, format="%Y-%m-%d", errors="coerce")))
 
 
-def plot_retention_course(curve: pd.DataFrame, period: int, *, ax: Axes | None = None) -> Axes:
+def plot_retention_course(curve: pd.DataFrame, period: int) -> Axes:
     """`Retention.curve` by week or month: the share of one period, over the cohorts."""
     line = curve[(curve["segment"] != "all") & (curve["period"] == period)]
-    ax = style.axes(ax)
+    ax = style.axes()
     if len(line) < 2:
         return style.nothing(f"Fewer than two cohorts are through period {period}.", ax)
     x = pd.to_datetime(line["segment"].str[:10])

@@ -27,9 +27,7 @@ TITLE = 0.4  # height of a panel's title, inches
 UNTOLD = {"color": "white", "edgecolor": style.GRID, "hatch": style.HATCH}
 
 
-def plot_credit_surface(
-    credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None
-) -> Axes:
+def plot_credit_surface(credit: pd.DataFrame, *, rule: str = "linear") -> Axes:
     """`Attribution.credit` under one rule: share of the conversions by partner and window.
 
     The largest partner at the longest window stands on top.
@@ -38,7 +36,7 @@ def plot_credit_surface(
 
     share = _by_window(credit[credit["rule"] == rule], "credit_share")
     share = share.sort_values(share.columns[-1], ascending=False)
-    ax = style.axes(ax, height=1.2 + 0.42 * len(share))
+    ax = style.axes(height=1.2 + 0.42 * len(share))
     words = share.map("{:.0%}".format).replace("%", " %", regex=True)
     colours = sns.light_palette(style.ACCENT, as_cmap=True)
     sns.heatmap(share, annot=words, fmt="", cmap=colours, vmin=0, cbar=False, linewidths=2, ax=ax)
@@ -55,14 +53,14 @@ def _by_window(credit: pd.DataFrame, values: str) -> pd.DataFrame:
     return wide.rename(index=phrases.called)
 
 
-def plot_windows(windows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_windows(windows: pd.DataFrame) -> Axes:
     """`Attribution.windows`: what is credited by window, and how much of it would have come anyway.
 
     From below: users whom a touch brought; what later touches bring beyond chance, with its
     interval; the rest, with its share of the bar, hatched where nothing can be told. Windows to use
     are shaded.
     """
-    ax = style.axes(ax, height=4.6)
+    ax = style.axes(height=4.6)
     x, days = np.arange(len(windows)), windows["window_days"]
     whole, brought = (windows[column].to_numpy(float) for column in ("n_attributed", "n_brought"))
     known = windows["n_excess"].notna().to_numpy()
@@ -209,7 +207,7 @@ def _draw_late(ax: Axes, everyone: pd.DataFrame, line: pd.DataFrame) -> None:
     style.band(ax, np.r_[0, line["window_days"]], np.r_[1, low], np.r_[1, high], style.ACCENT)
 
 
-def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | None = None) -> Axes:
+def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float]) -> Axes:
     """`Attribution.budget`: what each partner cost (diamond), and what windows would pay it.
 
     Parameters
@@ -219,8 +217,6 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
         currency.
     windows : sequence of float
         Days of the windows to draw; each shares out the same total.
-    ax : Axes, optional
-        Where to draw.
 
     Returns
     -------
@@ -230,7 +226,7 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     by = budget.columns[0]
     spent = budget.groupby(by)["spend_amount"].first().sort_values(ascending=False)
     windows = sorted(set(windows) & set(budget["window_days"]))
-    ax = style.axes(ax, height=1.3 + 0.62 * len(spent))
+    ax = style.axes(height=1.3 + 0.62 * len(spent))
     y = style.rows(ax, spent.index.map(phrases.titled))
     y = y - 0.4 * style.narrow()  # there a name stands above its row
     ax.plot(spent, y + 0.32, "D", color=style.MUTED, ms=6)
@@ -248,12 +244,12 @@ def plot_budget(budget: pd.DataFrame, *, windows: Sequence[float], ax: Axes | No
     return ax
 
 
-def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_approaches(approaches: pd.DataFrame) -> Axes:
     """`Attribution.approaches`: conversions credited to each partner by each way of tracking."""
     partners = approaches[approaches["partner_id"] != "all"]
     table = partners.pivot(index="partner_id", columns="approach", values="n_credited")
     table = table.sort_values("multi-touch", ascending=False)
-    ax = style.axes(ax, height=1.3 + 0.5 * len(table))
+    ax = style.axes(height=1.3 + 0.5 * len(table))
     y = style.rows(ax, table.index.map(phrases.titled))
     ax.hlines(y, table.min(axis=1), table.max(axis=1), color=style.GRID, lw=5)
     for name, (mark, colour) in APPROACHES.items():
@@ -264,16 +260,16 @@ def plot_approaches(approaches: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear", ax: Axes | None = None) -> Axes:
+def plot_rank_bump(credit: pd.DataFrame, *, rule: str = "linear") -> Axes:
     """`Attribution.credit` under one rule: the partners' ranks by window, 1 on top.
 
     Partners whose rank changes are coloured, those without a rank are left out.
     """
     table = _by_window(credit[(credit["rule"] == rule) & credit["rank"].notna()], "credit")
     if table.empty:
-        return style.nothing("No partner has enough conversions for a rank.", ax)
+        return style.nothing("No partner has enough conversions for a rank.")
     rank = table.rank(ascending=False, method="first").sort_values(table.columns[-1]).astype(int)
-    ax = style.axes(ax, height=1.4 + 0.38 * len(rank))
+    ax = style.axes(height=1.4 + 0.38 * len(rank))
     x = np.arange(rank.shape[1])
     colours = iter(style.PALETTE * len(rank))
     for name, ranks in rank.iterrows():

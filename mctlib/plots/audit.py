@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mctlib.phrases import PLATFORMS
 from mctlib.plots import marks, style
 
-NAMES = {"android": "Android", "ios": "iOS", "web": "Web", "api": "API"}
+NAMES = PLATFORMS | {"web": "Web"}  # alone, as a title
 DASHES = ("-", "--", ":", "-.")  # so many lines are told apart
 WITNESSES = ("back end", "implied")
 ARRIVED = 0.99  # of a week's events: from here on it is drawn

@@ -24,10 +24,10 @@ HIDES = 1.02  # times as many: from here on lost events are drawn
 DOT = "  ·  "  # between two things said of a row
 
 
-def plot_funnel(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_funnel(steps: pd.DataFrame) -> Axes:
     """`Funnel.steps` of all users, one bar a step: reached, not known yet (hatched), the rest."""
     table = steps[steps["segment"] == "all"]
-    ax = style.axes(ax, height=0.9 + 0.52 * len(table))
+    ax = style.axes(height=0.9 + 0.52 * len(table))
     y = style.rows(ax, [f"{step}  {event}" for step, event in zip(table["step"], table["event"])])
     reached = table["n_reached"].to_numpy()
     entered = reached[0]
@@ -68,7 +68,7 @@ def _large_segments(steps: pd.DataFrame, rate: str) -> pd.DataFrame:
     return table[table["n_entered"] >= style.MIN_USERS]
 
 
-def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+def plot_funnel_segments(steps: pd.DataFrame, *, most: int = 12) -> Axes:
     """`Funnel.steps` by segment: share reaching the last step, the highest on top.
 
     The ``most`` largest segments with their intervals, hollow where they may differ from the others
@@ -78,7 +78,7 @@ def plot_funnel_segments(steps: pd.DataFrame, *, ax: Axes | None = None, most: i
     event = last["event"].iloc[0]
     table = _large_segments(steps, "conversion_rate").nlargest(most, "n_entered")
     table = table.sort_values("conversion_rate", ascending=False)
-    ax = style.axes(ax, height=1.1 + 0.38 * max(len(table), 1))
+    ax = style.axes(height=1.1 + 0.38 * max(len(table), 1))
     if table.empty:
         few = f"No segment has {style.MIN_USERS} users or more"
         return style.nothing(f"{few} who were followed for the whole window.", ax)
@@ -108,7 +108,6 @@ def plot_funnel_weeks(
     *,
     course: pd.DataFrame | None = None,
     target: float | None = None,
-    ax: Axes | None = None,
 ) -> Axes:
     """`Funnel.steps` by week or month: the course of the share reaching the last step.
 
@@ -125,7 +124,7 @@ def plot_funnel_weeks(
         `Funnel.target_rate`.
     """
     table = _large_segments(steps, "conversion_rate").sort_values("segment")
-    ax = style.axes(ax, height=4.6)
+    ax = style.axes(height=4.6)
     if len(table) < 2:
         return style.nothing("Fewer than two cohorts had their whole window yet.", ax)
     days, rate = pd.to_datetime(table["segment"].str[:10]), table["conversion_rate"]
@@ -176,12 +175,12 @@ def _draw_mended(ax: Axes, days: pd.Series, mended: pd.Series, rate: pd.Series) 
     style.write(ax, "as recorded", (at, below), (0, -34), color=style.ACCENT, **looks)
 
 
-def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_funnel_times(times: pd.DataFrame) -> Axes:
     """`Funnel.times`: share going on to each step by the time since the step before.
 
     One line a step with its band; the axis in days, hours, minutes or seconds.
     """
-    ax = style.axes(ax, height=4.2)
+    ax = style.axes(height=4.2)
     per_day = style.durations(ax, times["days"].max(), "the step before")
     last = times["days"].max() * per_day
     ends = []
@@ -197,14 +196,14 @@ def plot_funnel_times(times: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -> Axes:
+def plot_change(parts: pd.DataFrame, *, most: int = 8) -> Axes:
     """`Change.parts`: what mix, behaviour and tracking add to the change, with intervals.
 
     In all and in the ``most`` largest segments.
     """
     large = parts[["n_before", "n_after"]].min(axis=1) >= style.MIN_USERS
     segments = list(parts.loc[large, "segment"].unique())[: most + 1]
-    ax = style.axes(ax, height=1.2 + 0.62 * len(segments))
+    ax = style.axes(height=1.2 + 0.62 * len(segments))
     ax.axvline(0, color=style.MUTED, lw=1)
     y = style.rows(ax, segments)
     for shift, (part, colour) in zip((0.24, 0.0, -0.24), PARTS.items()):
@@ -221,7 +220,7 @@ def plot_change(parts: pd.DataFrame, *, ax: Axes | None = None, most: int = 8) -
     return ax
 
 
-def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_change_steps(steps: pd.DataFrame) -> Axes:
     """`Change.steps` as a waterfall, from the rate before to the rate after, with intervals.
 
     By mix and by what behaviour and tracking of each step add; parts that are not known are left
@@ -233,7 +232,7 @@ def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     low, high = style.ends_of(parts, "total_effect_rate")
     ends = before + effect.cumsum()
     starts = ends - effect
-    ax = style.axes(ax, height=1.2 + 0.34 * (len(parts) + 2))
+    ax = style.axes(height=1.2 + 0.34 * (len(parts) + 2))
     names, told = [], []
     for row, lowest, highest in zip(parts.itertuples(), low, high):
         of_mix = row.part == "mix"
@@ -256,13 +255,13 @@ def plot_change_steps(steps: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_rules(counts: pd.DataFrame) -> Axes:
     """`RuleComparison.counts` at the last step: the share that each tool's rule counts.
 
     With its interval; our own on top and as a line, unverified rules hollow.
     """
     last = counts[counts["step"] == counts["step"].max()]
-    ax = style.axes(ax, height=1.1 + 0.4 * len(last))
+    ax = style.axes(height=1.1 + 0.4 * len(last))
     y = style.forest(ax, last, label="tool", value="reached_rate", zero=None)
     ours = last.iloc[0]
     ax.axvline(ours["reached_rate"], color=style.MUTED, lw=1, ls="--", zorder=0)
@@ -282,14 +281,14 @@ def plot_rules(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_drivers(drivers: pd.DataFrame, *, ax: Axes | None = None, most: int = 12) -> Axes:
+def plot_drivers(drivers: pd.DataFrame, *, most: int = 12) -> Axes:
     """`Drivers.drivers`: the adjusted difference of the share going on, the best on top.
 
     The ``most`` surest with their intervals, hollow where they may be chance.
     """
     table = drivers.dropna(subset="adjusted_difference_rate").head(most)
     table = table.sort_values("adjusted_difference_rate", ascending=False)
-    ax = style.axes(ax, height=1.2 + 0.4 * max(len(table), 1))
+    ax = style.axes(height=1.2 + 0.4 * max(len(table), 1))
     if table.empty:
         return style.nothing("No driver has enough users on both sides to be tested.", ax)
     y = style.forest(ax, table, label="driver", value="adjusted_difference_rate")

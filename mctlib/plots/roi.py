@@ -184,14 +184,14 @@ def _may_be_chance(money: pd.Series) -> str:
     return f" ({soonest:.0f} or later)" if np.isfinite(soonest) else " (may be chance)"
 
 
-def plot_rungs(rungs: pd.DataFrame, *, kind: str = "", ax: Axes | None = None) -> Axes:
+def plot_rungs(rungs: pd.DataFrame, *, kind: str = "") -> Axes:
     """`BeforeAfter.rungs`: the effect by each comparison with its interval, weakest at the top.
 
     One that the data do not support is drawn hollow, plain before/after red; beside the others
     stands whether they show an effect. ``kind``: "rate" for percentage points.
     """
     rungs = rungs[rungs["effect"].notna()]
-    ax = style.axes(ax, height=0.6 * len(rungs) + 1.2)
+    ax = style.axes(height=0.6 * len(rungs) + 1.2)
     y = style.forest(ax, rungs, label="rung", value="effect")
     for at, row in zip(y, rungs.itertuples()):
         naive, words, colour = row.rung == "before/after", row.verdict, style.INK

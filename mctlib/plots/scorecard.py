@@ -63,7 +63,7 @@ def plot_weeks(weeks: pd.DataFrame, alerts: pd.DataFrame, timeline: pd.DataFrame
 
 def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
     """The line of one number, a point where an alert began, the newest value beside it."""
-    day = matplotlib.dates.date2num(rows["week"])  # type: ignore[no-untyped-call]
+    day = matplotlib.dates.date2num(rows["week"])  # type: ignore[no-untyped-call]  # untyped
     ax.plot(day, rows["value"], color=style.ACCENT, lw=2.2)
     fell = rows["week"].isin(alerts["since"])
     ax.plot(day[fell], rows["value"][fell], "o", color=style.WARN, ms=7)
@@ -78,15 +78,13 @@ def _draw(ax: Axes, rows: pd.DataFrame, alerts: pd.DataFrame) -> None:
     ax.set_ylim(low - room, high + room)
 
 
-def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_lifecycle(lifecycle: pd.DataFrame) -> Axes:
     """Users of the last four weeks by what they did in the week, on top of each other.
 
     Parameters
     ----------
     lifecycle : DataFrame
         `Scorecard.lifecycle`.
-    ax : Axes, optional
-        Where to draw.
 
     Returns
     -------
@@ -94,9 +92,9 @@ def plot_lifecycle(lifecycle: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         Of the picture.
     """
     if lifecycle.empty:
-        return style.nothing("Less than five weeks of data", ax)
-    ax = style.axes(ax, height=3.4)
-    day = matplotlib.dates.date2num(lifecycle["week"])  # type: ignore[no-untyped-call]
+        return style.nothing("Less than five weeks of data")
+    ax = style.axes(height=3.4)
+    day = matplotlib.dates.date2num(lifecycle["week"])  # type: ignore[no-untyped-call]  # untyped
     colours = [style.PALE, style.ACCENT, style.GREY, style.WARN]
     ax.stackplot(day, [lifecycle[name] for name in LIFE], colors=colours, lw=0)
     height, ends = 0.0, []

@@ -16,7 +16,7 @@ MOST = 12
 COLOURS = {"signal": style.ACCENT, "harmful": style.ACT}
 
 
-def plot_signals(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = MOST) -> Axes:
+def plot_signals(signals: pd.DataFrame, *, most: int = MOST) -> Axes:
     """`Signals.signals` of the first outcome: how many times as many with each as without it.
 
     Dot and bar are the fair comparison, the diamond is the plain one. Draws the ``most`` surest,
@@ -25,7 +25,7 @@ def plot_signals(signals: pd.DataFrame, *, ax: Axes | None = None, most: int = M
     table = signals[signals["outcome"] == signals["outcome"].iloc[:1].max()]
     table = table[table["risk_ratio_ci_lower"] > 0].head(most)
     table = table.sort_values("risk_ratio", ascending=False)
-    ax = style.axes(ax, height=1.2 + 0.36 * max(len(table), 1))
+    ax = style.axes(height=1.2 + 0.36 * max(len(table), 1))
     if table.empty:
         return style.nothing("Nothing can be compared.", ax)
     ax.set_xscale("log")
@@ -56,10 +56,10 @@ def _times(ax: Axes) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}\u00d7"))
 
 
-def plot_overlap(overlap: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_overlap(overlap: pd.DataFrame) -> Axes:
     """`Definitions.overlap`: share of users by whose definitions they count, and their outcome."""
     table = overlap.sort_values("n_users", ascending=False)
-    ax = style.axes(ax, height=1.2 + 0.42 * max(len(table), 1))
+    ax = style.axes(height=1.2 + 0.42 * max(len(table), 1))
     if table.empty:
         return style.nothing("Nobody can be told of.", ax)
     y = style.rows(ax, table["combination"])
@@ -75,9 +75,9 @@ def plot_overlap(overlap: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_meanings(months: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_meanings(months: pd.DataFrame) -> Axes:
     """`Definitions.months`: share of users who count, a line a team, by month of the start."""
-    ax = style.axes(ax)
+    ax = style.axes()
     if months["month"].nunique() < 2:
         return style.nothing("All users began in one month.", ax)
     ends = []

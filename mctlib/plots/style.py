@@ -107,10 +107,8 @@ def size(height: float) -> tuple[float, float]:
     return _width[-1] / PIXELS, height
 
 
-def axes(ax: Axes | None = None, *, height: float = 4.2) -> Axes:
-    """The given axes, or new ones in the house style, ``height`` inches high."""
-    if ax is not None:
-        return ax
+def axes(*, height: float = 4.2) -> Axes:
+    """Axes in the house style, ``height`` inches high."""
     use()
     return plt.subplots(figsize=size(height))[1]
 
@@ -123,7 +121,7 @@ def _set_height(ax: Axes, inches: float) -> None:
 
 def nothing(words: str, ax: Axes | None = None) -> Axes:
     """A picture of nothing, and why."""
-    ax = axes(ax, height=0.8)
+    ax = ax or axes()
     _set_height(ax, 0.8)
     ax.set_axis_off()
     ax.text(0, 0.5, words, color=MUTED)

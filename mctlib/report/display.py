@@ -36,7 +36,7 @@ PAGE = Page()  # the tables shown since the last header
 
 
 def _show(data: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
-    display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
+    display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]  # untyped
 
 
 def header(log: EventLog, *, rule: str, as_of: str) -> None:

@@ -131,7 +131,7 @@ def gain_by_day(rung: Rung | None, exposed: pd.Series, each: float) -> pd.DataFr
     error on all days.
     """
     if rung is None:
-        nothing = interval_columns("gain_amount", np.nan, np.nan, np.nan)
+        nothing = interval_columns("gain_amount")
         return pd.DataFrame(nothing, index=exposed.index)
     n = exposed.to_numpy(float)
     if rung.path.empty:

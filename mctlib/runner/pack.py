@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from mctlib.audit.delays import read_delays
-from mctlib.contract import Mistakes, ParameterError, as_timestamp, as_window, nearest
+from mctlib.contract import NAME, Mistakes, ParameterError, as_timestamp, as_window, nearest
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.observed import last_day
 from mctlib.report.declared import (
@@ -27,7 +27,7 @@ from mctlib.report.declared import (
     settled,
 )
 from mctlib.report.parameter_days import read_day
-from mctlib.runner.record import NAME, Report
+from mctlib.runner.record import Report
 from mctlib.sources import dataset as sources
 from mctlib.sources.project import project_root, shown
 from mctlib.strict_yaml import Loader, fault_of, read, sound

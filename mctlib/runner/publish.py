@@ -20,11 +20,11 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter
 
-from mctlib.contract import DAY, ParameterError, as_timestamp
+from mctlib.contract import DAY, NAME, ParameterError, as_timestamp
 from mctlib.eventlog.store_file import settle
 from mctlib.runner import pages
 from mctlib.runner.courses import courses, mark_restated, redefined
-from mctlib.runner.record import NAME, RunRecord
+from mctlib.runner.record import RunRecord
 
 RECORD = "run.json"
 # what notebooks keep beside their pages: folder -> files

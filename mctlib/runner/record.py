@@ -7,8 +7,6 @@ from typing import Any
 
 from mctlib.headlines import Action, Headline
 
-NAME = r"[A-Za-z0-9][\w-]*"  # of a report, which names its files
-
 
 @dataclass
 class Report:

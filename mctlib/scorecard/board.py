@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.activation import waits_of
-from mctlib.contract import ParameterError, as_window, interval_columns
+from mctlib.contract import ENDS, ParameterError, as_window, interval_columns
 from mctlib.eventlog.daily_metric import Rate, daily_metric
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.steps import as_step
@@ -27,12 +27,11 @@ ACTIVATION, MONTHLY = "cohort.activation", "month.users"
 QUARTER = "p25_days"
 ALL = "all"
 YEAR = 52 * WEEK
-ENDS = ("", "_ci_lower", "_ci_upper")
 KPIS = """
 metric label owner segment kind week n_counted value value_ci_lower value_ci_upper p0 rel_change
 rel_change_ci_lower rel_change_ci_upper detectable_fall rel_year_change
 rel_year_change_ci_lower rel_year_change_ci_upper state since
-""".split()  # noqa: SIM905
+""".split()
 
 WEEKS = ["metric", "label", "segment", "week", "n", "value", "p0", "state", "since"]
 

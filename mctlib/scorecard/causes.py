@@ -161,16 +161,13 @@ def study(
     width = now["rel_change_ci_upper"] - now["rel_change_ci_lower"]
     logs = np.log1p(now.loc[width < 0.4, "rel_change"])
     if len(logs) < MIN_CONTROLS:
-        return interval_columns("study_change", *UNKNOWN) | {"n_controls": 0}
+        return interval_columns("study_change") | {"n_controls": 0}
     own = (row["rel_change_ci_upper"] - row["rel_change_ci_lower"]) / 4 / (1 + row["rel_change"])
     error = np.sqrt(own**2 + logs.var(ddof=1) / len(logs))
     apart = np.log1p(row["rel_change"]) - logs.mean()
     ends = stats.t_interval(apart, error, len(logs) - 1 + 12)
     told = [float(np.expm1(x)) for x in (apart, *ends)]
     return interval_columns("study_change", *told) | {"n_controls": len(logs)}
-
-
-UNKNOWN = (np.nan, np.nan, np.nan)
 
 
 def mix_change(weeks: Weeks, metric: str, week: pd.Timestamp, usable: Iterable[Any]) -> float:

@@ -14,6 +14,7 @@ from mctlib.contract import ParameterError
 from mctlib.eventlog.completeness import Proof, proofs
 from mctlib.eventlog.event_log import EventLog
 from mctlib.eventlog.journeys import (
+    FOREVER,
     NOWHERE,
     Ints,
     Journeys,
@@ -23,7 +24,7 @@ from mctlib.eventlog.journeys import (
     ranges,
 )
 from mctlib.eventlog.steps import Step
-from mctlib.phrases import DAY_US
+from mctlib.phrases import DAY_US, SECOND_US
 from mctlib.scorecard.meters import Meter, Meters
 
 WEEK_US = 7 * DAY_US
@@ -281,14 +282,13 @@ def _cells(j: Journeys, proofs: Sequence[Proof], bounds: Ints) -> pd.DataFrame:
 
 def _near(line: Ints, time: Ints, owner: Ints, at: Ints) -> NDArray[np.float64]:
     """Whether each (user, time) has one of the (owner, at), which are sorted, within a day."""
-    second = 1_000_000
     origin = min(time.min(initial=0), at.min(initial=0)) - 2 * NEAR_US
-    span = (max(time.max(initial=0), at.max(initial=0)) - origin + 2 * NEAR_US) // second
-    known = owner * span + (at - origin) // second
-    low = line * span + (time - NEAR_US - origin) // second
+    span = (max(time.max(initial=0), at.max(initial=0)) - origin + 2 * NEAR_US) // SECOND_US
+    known = owner * span + (at - origin) // SECOND_US
+    low = line * span + (time - NEAR_US - origin) // SECOND_US
     place = np.searchsorted(known, low)
-    following = np.append(known, np.iinfo(np.int64).max)[place]
-    return (following <= low + 2 * NEAR_US // second).astype(float)
+    following = np.append(known, FOREVER)[place]
+    return (following <= low + 2 * NEAR_US // SECOND_US).astype(float)
 
 
 def _ripened(log: EventLog, cells: pd.DataFrame, until: int) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mctlib.cells import ENDS, Course
+from mctlib.cells import Course
+from mctlib.contract import ENDS
 from mctlib.headlines import day, named
 from mctlib.phrases import called, count, listed, nought
 from mctlib.results import MIN_USERS
@@ -238,7 +239,7 @@ def _state(kpi: dict[str, Any]) -> str:
 
 def _ranged(row: dict[str, Any], column: str, kind: str) -> str:
     """A value with its interval in its own unit."""
-    value, low, high = (row.get(f"{column}{end}", nan) for end in ("", "_ci_lower", "_ci_upper"))
+    value, low, high = (row.get(f"{column}{end}", nan) for end in ENDS)
     if value != value:
         return ""
     if kind == "count":

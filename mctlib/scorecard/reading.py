@@ -14,7 +14,7 @@ from mctlib.tracking_plan.plan import in_words
 SHORT = """
 label kind platform since rel_change rel_change_ci_lower rel_change_ci_upper coincides who state
 age_days alert_id
-""".split()  # noqa: SIM905
+""".split()
 WAITS = {
     "": "",
     "noticed": "somebody to see it",

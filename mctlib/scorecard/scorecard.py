@@ -30,71 +30,47 @@ STUDIED = ("n_counted", "cause", "study_change ±", "mix_change")
 class Scorecard(Result):
     """Answer of `weekly_scorecard`. A week is called by its first day.
 
-    ``board``: the totals in words: number, six_weeks_and_months (drawn: `cells.Course`, means of at
-    most twelve months), last_week, against_before (``p0`` of ``kpis``), state,
-    against_a_year (the last four weeks against the same a year before), least_seen
-    (``detectable_fall`` of ``kpis``), n_counted, owner.
+    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
 
-    ``kpis``: one row a number and segment ("all" first).
+    ``board``: the totals in words: number, six_weeks_and_months (drawn: `cells.Course`), last_week,
+    against_before (``p0`` of ``kpis``), state, against_a_year, least_seen, n_counted, owner.
 
-    ================== ===== =======================================================================
-    column             unit  meaning
-    ================== ===== =======================================================================
-    metric, label, owner     of the tracking plan; ``kind``: rate, mean, ratio, count, days
-    segment                  "all", or a value of ``by``
-    week                     the last complete one; of cohorts the last whose windows have closed
-    n_counted                users (of a mean: events) of that week
-    value ±                  in it
-    p0                       in the 12 usable weeks before it, or before ``since``
-    since                    first week of a fall or rise that is not over: p0 stays as it was then
-    rel_change ±             of value against p0
-    detectable_fall          least fall that its first week shows 4 times in 5; NaN: cannot be seen
-    rel_year_change ±        of the last four weeks against the same a year before
-    state                    of totals that alert: of alerts as in ``alerts``, of falls that are
-                             none too few or lost events; else see `stats.monitoring.weekly_alerts`
-    ================== ===== =======================================================================
-
-    ``weeks``: the same numbers by week: metric, label, segment, week, n, value, p0, state, since;
-    of segments none of few users, nor what would give them back.
-
-    ``alerts``: one row an alert, the newest first.
+    ``kpis``: one row a number and segment ("all" first), of the last complete week (of cohorts the
+    last whose windows have closed): metric, label, owner, segment, kind (rate, mean, ratio, count,
+    days), week, n_counted (users, of a mean events), value ±, and
 
     ================== =============================================================================
-    alert_id           <metric>-<loss, fall or rise>[-<platform>]-<first day of its week>
-    metric, label, unit ("%", or what is counted), kind, platform, since, severity (warn, severe)
-    value, p0          of its first week, and of the 12 usable weeks before; of a loss the newest
-                       completeness, and what it was
-    rel_change ±       of these
-    n_counted          users (of a mean: events; of a loss: that the server knows)
-    cause              tracking, competitor, mix, behaviour, everything
-    coincides          the timeline's entry beside it, in words
+    p0, rel_change ±   value in the 12 usable weeks before, or before ``since``; against it
+    since              first week of a fall or rise that is not over: p0 stays as it was then
+    detectable_fall    least fall that its first week shows 4 times in 5; NaN: cannot be seen
+    rel_year_change ±  of the last four weeks against the same a year before
+    state              of totals that alert: of alerts as in ``alerts``, of falls that are none too
+                       few or lost events; else see `stats.monitoring.weekly_alerts`
+    ================== =============================================================================
+
+    ``weeks``: the same by week, but of segments none of few users, nor what would give them back.
+
+    ``alerts``: one row an alert, the newest first: metric, label, unit, platform, since, severity,
+
+    ================== =============================================================================
+    alert_id, cause    <metric>-<loss, fall or rise>[-<platform>]-<first day of its week>; tracking,
+                       competitor, mix, behaviour, everything, with what ``coincides``
+    value, p0          of its first week, and of those before; of a loss the newest completeness
     study_change ±     against ``n_controls`` numbers that the competitor's move cannot touch
     mix_change         what of the relative change the mix of the segments makes
     n_cells            platforms on which the server's records told that week what was tracked
-    role, who          who acts; ``owner``: the team whose number it is
-    state              open, acknowledged, snoozed, closed (by people), recovered, new level
-    closed_on, until   its end; the end of a snooze; acted_on: when somebody last did something
-    age_days           since its first day, to its end or to ``as_of``
-    news               it opened in the last complete week
-    again_on           of one that is open and was over before: first week in which it is back
+    role, who, owner   who acts; the team whose number it is
+    state              open, acknowledged, snoozed (``until``), closed (by people), recovered, new
+                       level; ``closed_on``, ``acted_on``, ``age_days`` (to its end or ``as_of``)
+    news, again_on     opened in the last complete week; first week in which it is back
     ================== =============================================================================
 
-    ``timeline``: day, kind, label, concerns (labels of the numbers that it may move).
-    ``reasons``: alert_id, reason, n_answers, n_no: why users said no, in the four weeks since.
-    ``responses``: alert_id, label, action, owner, outcome, open_stage, until_<stage>_days and
-    median_<stage>_days of noticed, decided, answered, recovered; recovered_change ± (since the
-    answer) and how_measured, missed ±, missed_per_day and missed_unit (until it): all of
-    `roi.value_of_speed`, on the weeks themselves.
-    ``lifecycle``: week, n_new, n_returning, n_resurrected (active this week: for the first time;
-    in the three weeks before, too; not for as long), n_dormant (in those, but not this week) and
-    their sum n_monthly.
-    ``year``: metric, label, kind, n_counted, value, value_before, change ±, rel_change ±: the last
-    four weeks against the same four a year before.
-    ``history``: alert_id, day, what: every change of every alert.
-    ``drift``: metric, label, week, n_counted, value, p0, rel_change, pvalue, role, who, owner: what
-    has no open alert and drifts slowly (`stats.monitoring.slow_drift`), a note and never an alert.
-
-    ± : with ``_ci_lower`` and ``_ci_upper`` (95 %).
+    ``reasons``: why users said no, in the four weeks since. ``responses``: the stages of each
+    answer, and what was missed until it, of `roi.value_of_speed`. ``history``: every change of
+    every alert. ``year``: the last four weeks against the same four a year before.
+    ``drift``: what has no open alert and drifts slowly (`stats.monitoring.slow_drift`), a note.
+    ``lifecycle``: week, n_new, n_returning (in the three weeks before, too), n_resurrected (not for
+    as long), n_dormant (in those, but not this week), and their sum n_monthly.
     """
 
     board: pd.DataFrame

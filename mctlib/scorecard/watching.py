@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mctlib.contract import interval_columns
+from mctlib.contract import ENDS, interval_columns
 from mctlib.results import MIN_USERS
 from mctlib.scorecard.causes import (
     COMPETITOR,
-    UNKNOWN,
     WEEK,
     entries_near,
     explained_by_tracking,
@@ -34,7 +33,7 @@ ALERTS = """
 alert_id metric label unit kind platform since severity value p0 rel_change rel_change_ci_lower
 rel_change_ci_upper n_counted cause coincides study_change study_change_ci_lower
 study_change_ci_upper n_controls mix_change n_cells role who owner state closed_on news again_on
-""".split()  # noqa: SIM905
+""".split()
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _moved(meter: Meter, spell: pd.DataFrame, last: pd.Timestamp) -> dict[str, A
     is_open = now["state"] == "open"
     over = spell.loc[spell["state"] == "recovered", "week"].max()
     again = spell.loc[spell["week"] > over, "week"].min()
-    change = [opened[f"rel_change{end}"] for end in ("", "_ci_lower", "_ci_upper")]
+    change = [opened[f"rel_change{end}"] for end in ENDS]
     return {
         "alert_id": f"{meter.name}-{kind}-{opened['since']:%Y-%m-%d}",
         "metric": meter.name,
@@ -176,7 +175,7 @@ def _cause(
     usable = rows[(rows["week"] < opened["week"]) & rows["state"].isin(["", "may be chance"])]
     mix = mix_change(weeks, meter.name, opened["week"], usable["week"].tail(12))
     found = {"cause": "behaviour", "role": meter.acts, "mix_change": mix, "coincides": ""}
-    found |= interval_columns("study_change", *UNKNOWN) | {"n_controls": 0}
+    found |= interval_columns("study_change") | {"n_controls": 0}
     if len(rival):
         entry = rival.iloc[-1].to_dict()
         role = COORDINATOR if COORDINATOR in meters.plan.roles else meter.acts
@@ -211,11 +210,11 @@ def _lost(lost: pd.DataFrame, meters: Meters) -> Iterator[dict[str, Any]]:
             "severity": "severe",
             "value": spell["value"],
             "p0": spell["p0"],
-            **interval_columns("rel_change", change / spell["p0"], np.nan, np.nan),
+            **interval_columns("rel_change", change / spell["p0"]),
             "n_counted": spell["n"],
             "cause": "tracking",
             "coincides": "",
-            **interval_columns("study_change", *UNKNOWN),
+            **interval_columns("study_change"),
             "n_controls": 0,
             "mix_change": np.nan,
             "n_cells": 1,
@@ -257,11 +256,11 @@ def _everything(judged: pd.DataFrame, last: pd.Timestamp) -> Iterator[dict[str, 
             "severity": "warn",
             "value": np.nan,
             "p0": np.nan,
-            **interval_columns("rel_change", change, np.nan, np.nan),
+            **interval_columns("rel_change", change),
             "n_counted": rows["n"].max(),
             "cause": "everything",
             "coincides": "",
-            **interval_columns("study_change", *UNKNOWN),
+            **interval_columns("study_change"),
             "n_controls": len(rows),
             "mix_change": np.nan,
             "n_cells": 0,

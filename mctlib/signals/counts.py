@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from mctlib.eventlog.journeys import Journeys, first_rows, number
-from mctlib.phrases import DAY_US
-from mctlib.signals.outcomes import FOREVER, Known, Outcome
+from mctlib.eventlog.journeys import FOREVER, ROWS, Journeys, first_rows, number
+from mctlib.phrases import HOUR_US
+from mctlib.signals.outcomes import Known, Outcome
 
 START, FIRST_SIGNAL = 0, 1  # bits of the mask
 ACTIVITY = 9  # classes of active hours: 0, 1, 2 to 3, 4 to 7, 8 to 15, ..., 128 and more
-HOUR_US = DAY_US // 24
 ALIKE = ["stratum", "cohort", "activity"]  # in which users are made alike
 COUNTS = ["n_users", "sum_outcome", "sum_square"]  # the last where the outcome is an amount
 
@@ -50,9 +49,6 @@ class Landmarks:
     within: Sequence[int] = ()
     left: Known | None = None
     bits: tuple[int, int, int] = (0, 0, 0)
-
-
-ROWS = "int64[::1], int64[::1], uint64[::1]"  # user, time, mask
 
 
 @njit(f"int64[:, ::1]({ROWS}, int64[::1], uint64[::1], int64, int64)", cache=True, nogil=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mctlib import phrases
-from mctlib.contract import as_window
+from mctlib.contract import ENDS, as_window
 from mctlib.headlines import named
 from mctlib.phrases import DAY_US
 from mctlib.signals.candidates import USUAL, Candidate
 from mctlib.signals.clock import UNLIKE, Clock, Reach
 from mctlib.signals.outcomes import Outcome
-from mctlib.signals.verdicts import ENDS, HARMFUL, SIGNAL, UNKNOWN
+from mctlib.signals.verdicts import HARMFUL, SIGNAL, UNKNOWN
 
 ALIKE_FROM = 0.95  # share of comparable users below which it is said
 RIGHT = (0.8, 1.25)  # of later outcomes over predicted ones

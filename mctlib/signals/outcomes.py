@@ -17,8 +17,6 @@ from mctlib.eventlog.steps import Step
 from mctlib.phrases import period_name, window
 from mctlib.tracking_plan.plan import Plan
 
-FOREVER = np.iinfo(np.int64).max  # of what never comes
-
 
 class Known(NamedTuple):
     """What people's table knows of users, who ascend: moments in microseconds, or amounts."""

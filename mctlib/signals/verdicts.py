@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from mctlib import stats
+from mctlib.contract import ENDS
 from mctlib.signals.candidates import Candidate
 
 SIGNAL, VANITY, HARMFUL, UNKNOWN = "signal", "vanity", "harmful", "not enough data"
 NO_EFFECT = (0.8, 1.25)  # a ratio whose whole interval lies within is no effect worth watching
 MOSTLY = 0.5  # of those with a signal, from this share on it is had without using the product
 MOST_WATCHED = 10
-ENDS = ("", "_ci_lower", "_ci_upper")
 KEEP, STOP, LOOK = "keep watching", "stop watching", "look into"
 
 
@@ -25,7 +25,7 @@ def judge(table: pd.DataFrame, wanted: pd.Series, alike: pd.Series) -> pd.DataFr
     was made alike, without which what the active do is no signal.
     """
     q = stats.fdr(table["pvalue"])
-    ratio = {end: table[f"risk_ratio{end}"] for end in ("", "_ci_lower", "_ci_upper")}
+    ratio = {end: table[f"risk_ratio{end}"] for end in ENDS}
     clear = stats.differs(
         table["risk_difference_ci_lower"], table["risk_difference_ci_upper"], q
     ) & (

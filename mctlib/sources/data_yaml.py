@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from mctlib.contract import (
+    NAME,
     TABLES,
     DataError,
     Mistakes,
@@ -32,13 +33,12 @@ from mctlib.tracking_plan.reading import complaints
 
 _zones = cache(available_timezones)  # it walks through a folder
 PLAIN = ("canonical", "columns")  # formats whose files' columns are all told by the YAML
-NAME = r"[A-Za-z0-9][\w-]*"  # of a dataset, for it names its store
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 # Those that are proposed; any other three letters are a currency too.
 CURRENCIES = """
     EUR USD GBP CHF SEK NOK DKK PLN CZK HUF RON BGN TRY UAH INR JPY CNY KRW SGD HKD IDR PHP AUD NZD
     CAD BRL MXN ARS CLP COP ZAR NGN KES EGP ILS AED SAR
-""".split()  # noqa: SIM905
+""".split()
 
 
 class Source(BaseModel):
@@ -188,8 +188,8 @@ def looked_at(path: Path) -> tuple[Dataset, Mistakes]:
 
 def _dataset_faults(dataset: Dataset, content: dict[str, Any], path: Path) -> Iterator[str]:
     """What is wrong with the fields of a dataset, but for its sources."""
-    if not re.fullmatch(NAME, dataset.name):
-        yield name_fault(dataset.name)
+    if fault := name_fault(dataset.name):
+        yield fault
     elif path.name != (called := f"data.{dataset.name}.yaml"):
         # two files of one name would share a store
         way = f"Write  name: {name_in(path)}  or call the file {called}."
@@ -230,7 +230,9 @@ def _alias_faults(aliases: dict[str, str]) -> Iterator[str]:
 
 
 def name_fault(name: str) -> str:
-    """What is wrong with a name that is none."""
+    """What is wrong with a dataset's name, "" for nothing."""
+    if re.fullmatch(NAME, name):
+        return ""
     return f'the name "{name}" may hold only letters, digits, - and _, for it names the store.'
 
 

@@ -11,17 +11,9 @@ from zoneinfo import available_timezones
 
 import duckdb
 
-from mctlib.contract import (
-    CANONICAL,
-    REQUIRED,
-    TABLES,
-    DataError,
-    Mistakes,
-    column_type,
-    nearest,
-)
+from mctlib.contract import CANONICAL, REQUIRED, TABLES, DataError, Mistakes, column_type, nearest
 from mctlib.eventlog.sql import sql_name, sql_text
-from mctlib.sources.data_yaml import NAME, name_fault
+from mctlib.sources.data_yaml import name_fault
 from mctlib.sources.files import File, find, listed, one_sentence, plain, rows_inside, scan
 from mctlib.sources.headers import CODES, CURRENCY, LIKELY, word_of
 from mctlib.sources.project import paths_of, project_root, store_folder
@@ -86,8 +78,8 @@ def draft(name: str, files: Sequence[str]) -> str:
     """
     root, mistakes = project_root(), Mistakes()
     paths: list[Path] = []
-    if not re.fullmatch(NAME, name):
-        mistakes.append(name_fault(name))
+    if fault := name_fault(name):
+        mistakes.append(fault)
     for written in files:
         with mistakes.noted():
             paths += paths_of([str(Path(written).resolve())], root)

@@ -94,7 +94,7 @@ def opened(path: Path) -> IO[bytes]:
     """The content of a file, gunzipped if need be."""
     with path.open("rb") as raw:
         gz = raw.read(2) == GZIP
-    return _Gunzipped(path) if gz else path.open("rb")  # type: ignore[return-value]
+    return _Gunzipped(path) if gz else path.open("rb")  # type: ignore[return-value]  # it reads
 
 
 @dataclass

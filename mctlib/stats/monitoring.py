@@ -127,7 +127,7 @@ class Watch:
         n, value = (self.s.n[row], self.s.value[row]) if row is not None else (0.0, np.nan)
         told: dict[str, Any] = {"metric": self.s.name, "week": week, "n": n, "value": value}
         told |= dict.fromkeys(("p0", "forecast", "pvalue", "detectable_fall"), np.nan)
-        told |= interval_columns("rel_change", np.nan, np.nan, np.nan)
+        told |= interval_columns("rel_change")
         before = [usable for usable in self.usable if usable != row]
         if before and not base:  # a fall is shown, not judged
             told["p0"] = p0 = pooled(self.s, before)
@@ -249,7 +249,7 @@ def weekly_alerts(
 COLUMNS = """
 metric week n value p0 forecast rel_change rel_change_ci_lower rel_change_ci_upper pvalue
 detectable_fall alert severity side since short_history state common_cause
-""".split()  # noqa: SIM905
+""".split()
 
 
 def _everything(ratios: FloatArray, side: int, watches: Sequence[Watch]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from mctlib.contract import interval_columns
 from mctlib.stats.student import FloatArray, Z
 
 Curve: TypeAlias = Mapping[str, FloatArray] | pd.DataFrame
@@ -46,7 +47,7 @@ def incidence(
     """
     curve = incidence_arrays(time, n_event, n_censored, n_competing, n_entering)
     low, high = cloglog_interval(curve["rate"], curve["rate_se"])
-    return pd.DataFrame(curve | {"rate_ci_lower": low, "rate_ci_upper": high})
+    return pd.DataFrame(curve | interval_columns("rate", curve["rate"], low, high))
 
 
 def incidence_arrays(
@@ -131,10 +132,10 @@ def cloglog_interval(
     return 1 - s ** (1 / width), 1 - s**width
 
 
-def at_time(curve: Curve, time: float, column: str = "rate", default: float = 0.0) -> float:
-    """A step function's value at ``time`` (the last row not later), else ``default``."""
+def at_time(curve: Curve, time: float, column: str = "rate") -> float:
+    """A step function's value at ``time`` (the last row not later), before its first row 0."""
     i = int(np.searchsorted(np.asarray(curve["time"]), time, side="right")) - 1
-    return float(np.asarray(curve[column])[i]) if i >= 0 else default
+    return float(np.asarray(curve[column])[i]) if i >= 0 else 0.0
 
 
 def supported_until(curve: Curve) -> float:

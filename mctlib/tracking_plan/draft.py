@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mctlib.contract import MISSING, DataError, as_window
 from mctlib.eventlog.event_log import EventLog
-from mctlib.eventlog.journeys import Journeys, first_rows
+from mctlib.eventlog.journeys import FOREVER, Journeys, first_rows
 from mctlib.phrases import alike
 from mctlib.tracking_plan.formats import read_file
 from mctlib.tracking_plan.imported import Content, Imported
@@ -28,7 +28,6 @@ MOST_EVENTS = 30  # in a draft, those of most users
 ENOUGH_USERS = 50  # to see an order in
 TIMES = ("1d", "3d", "7d", "14d", "30d", "60d", "90d")
 SOON = 0.8  # of an event's users, who had it in its usual time
-NEVER = np.iinfo(np.int64).max
 MOST_ACTIVE = 3  # events by which users are active
 OFTEN = 3  # events a user, from which on it is no step that one takes
 IMPLIED_SHARE = 0.9  # of an event's users who did another before it
@@ -223,7 +222,7 @@ def _orders(
 
 def _usual_times(log: EventLog, names: list[str], start: str) -> dict[str, str]:
     """Event -> the shortest of TIMES after the start in which most of its users had it."""
-    spans = [*map(as_window, TIMES), NEVER]
+    spans = [*map(as_window, TIMES), FOREVER]
     count = partial(_waits, n_events=len(names), start=names.index(start), spans=spans)
     found = log.reduce(count, events=[log.step(name) for name in names])
     usual: dict[str, str] = {}
@@ -239,16 +238,16 @@ def _waits(j: Journeys, *, n_events: int, start: int, spans: list[int]) -> pd.Da
     first = _firsts(j, n_events)
     rows = []
     for event in range(n_events):
-        wait = (first[event] - first[start])[(first[event] < NEVER) & (first[start] < NEVER)]
+        wait = (first[event] - first[start])[(first[event] < FOREVER) & (first[start] < FOREVER)]
         wait = wait[(wait >= 0) & (event != start)]
         rows.append((event, *(np.count_nonzero(wait <= span) for span in spans)))
     return pd.DataFrame(rows, columns=["event", *(f"n_{k}" for k in range(len(spans)))])
 
 
 def _firsts(j: Journeys, n_events: int) -> NDArray[np.int64]:
-    """When each user (columns) first did each event (rows), or NEVER."""
+    """When each user (columns) first did each event (rows), or FOREVER."""
     user, line = np.unique(j.user, return_inverse=True)
-    first = np.full((n_events, len(user)), NEVER)
+    first = np.full((n_events, len(user)), FOREVER)
     for i in range(n_events):
         rows = np.flatnonzero(j.has(i))
         rows = rows[first_rows(j.user[rows])]
@@ -265,7 +264,7 @@ def _first_times(j: Journeys, *, n_events: int, settled: int) -> pd.DataFrame:
     later = first.min(axis=0) >= settled
     pairs = []
     for a in range(n_events):
-        done = first[a] < NEVER
+        done = first[a] < FOREVER
         for b in range(n_events):
             did = done if a == b else done & (first[b] < first[a])
             pairs.append((a, b, np.count_nonzero(did), np.count_nonzero(did & later)))

@@ -43,7 +43,7 @@ WRITTEN = {
 NONE = """
     undefined null Null NULL None nan N/A [object|Object] unknown anonymous -1
     00000000-0000-0000-0000-000000000000 1.23457E+17 1,23E+17 1E+17 1.2e17 {{user_id}} ${user.id}
-""".split()  # noqa: SIM905
+""".split()
 SOME = ["u1", "10", "1e17", "12e5", "nullius", "a+b@example.org", "1.5", "0012", "true-1"]
 
 

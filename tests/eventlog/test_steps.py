@@ -51,13 +51,13 @@ def users_of(log, event):
 )
 def test_a_name_means_what_the_plan_says_and_a_mapping_the_raw_event(log, event, n_users):
     assert users_of(log, event) == n_users
-    rows = lambda j: pd.DataFrame({"n_users": [j.user[j.has(0)].size]})  # noqa: E731
+    rows = lambda j: pd.DataFrame({"n_users": [j.user[j.has(0)].size]})  # noqa: E731 - one line says it
     assert log.reduce(rows, events=[event])["n_users"].item() == n_users  # each did it once
 
 
 def test_several_events_with_filters_of_their_own(log):
     # u2 booked as a recruiter, u3 called; with "booked" u1 as well, u3 twice
-    rows = lambda j: pd.DataFrame({"n_rows": [int(j.has(0).sum())]})  # noqa: E731
+    rows = lambda j: pd.DataFrame({"n_rows": [int(j.has(0).sum())]})  # noqa: E731 - one line says it
     assert log.reduce(rows, events=["any way"])["n_rows"].item() == 2
     assert log.reduce(rows, events=[["any way", "booked"]])["n_rows"].item() == 4
     assert log.step(["any way", "booked"]).label == "Any way or Interview"

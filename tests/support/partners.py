@@ -94,7 +94,7 @@ class ArrayLog:
         time = f["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
         user = f["user"].to_numpy()
         value = None if values is None else f[values].to_numpy(float)
-        bucket = lambda some: some * self.stride % 100  # noqa: E731
+        bucket = lambda some: some * self.stride % 100  # noqa: E731 - one line says it
         j = Journeys(user, time, mask, end, dims, levels, bucket, value)
         return self.walk(kernel, j)
 

@@ -31,6 +31,15 @@ HEAVY = (
 LINES_OF_A_FILE, COLUMNS = 400, 100
 LINES_OF_A_FUNCTION = 60  # without its docstring
 LINES_OF_A_DOCSTRING = 45
+COLUMNS_OF_A_DOCUMENT = 120
+DOCUMENTS = [
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    "mctlib/CHANGELOG.md",
+    "mctlib/README.md",
+    "params/README.md",
+    "tests/exports/README.md",
+]
 
 
 def lines_of_files():
@@ -108,6 +117,12 @@ def test_a_file_is_one_room(file):
     wide = [number for number, line in enumerate(FILES[file], 1) if len(line) > COLUMNS]
     assert not wide, f"{file} is wider than {COLUMNS} columns in lines {wide}"
     assert len(FILES[file]) <= LINES_OF_A_FILE, f"{file} has {len(FILES[file])} lines"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_document_is_no_wider_than_a_screen(document):
+    lines = (PACKAGE.parent / document).read_text("utf-8").splitlines()
+    assert [n for n, line in enumerate(lines, 1) if len(line) > COLUMNS_OF_A_DOCUMENT] == []
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mctlib.eventlog.steps import as_step
-from mctlib.roi.response_time import _came_back
+from mctlib.roi.response_time import came_back
 from mctlib.scorecard.causes import COMPETITOR, entries_near, study
 from mctlib.scorecard.meters import Meter, Meters
 from mctlib.scorecard.watching import DAILY_FALL, DAILY_LEVEL
@@ -307,7 +307,7 @@ def recoveries(n):
         hits = {"What came back after an answer": [], "The same, relative": []}
         truths = 12, 12 / np.mean((level - 12)[-4:])  # the last four weeks are read
         for y in level + noise:
-            found = _came_back(alert, pd.DataFrame({"value": y, "n": 7.0}, index=week))
+            found = came_back(alert, pd.DataFrame({"value": y, "n": 7.0}, index=week))
             for name, stem, value in zip(hits, ("recovered", "rel_recovered"), truths):
                 ends = found[f"{stem}_ci_lower"], found[f"{stem}_ci_upper"]
                 hits[name].append(within(value, ends))
@@ -320,7 +320,7 @@ def recoveries(n):
         alert = {"began": began, "shipped_on": began + fallen * WEEK}
         for k, y in enumerate(weeks):
             index = np.arange(len(y)) - 30
-            found = _came_back(alert, pd.DataFrame({"value": y, "n": 7.0}, index=index))
+            found = came_back(alert, pd.DataFrame({"value": y, "n": 7.0}, index=index))
             surely[k] = found["recovered_ci_lower"] > 0
         truth = f"a false alert, answered after {fallen} weeks"
         rows.append(at_most("What came back after an answer, for sure", truth, surely, 0.025))

@@ -31,6 +31,15 @@ HEAVY = (
 LINES_OF_A_FILE, COLUMNS = 400, 100
 LINES_OF_A_FUNCTION = 60  # without its docstring
 LINES_OF_A_DOCSTRING = 45
+COLUMNS_OF_A_DOCUMENT = 120
+DOCUMENTS = [
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    "mctlib/CHANGELOG.md",
+    "mctlib/README.md",
+    "params/README.md",
+    "tests/exports/README.md",
+]
 
 
 def lines_of_files():
@@ -109,6 +118,43 @@ def test_a_file_is_one_room(file):
     wide = [number for number, line in enumerate(FILES[file], 1) if len(line) > COLUMNS]
     assert not wide, f"{file} is wider than {COLUMNS} columns in lines {wide}"
     assert len(FILES[file]) <= LINES_OF_A_FILE, f"{file} has {len(FILES[file])} lines"
+
+
+# Private names that tests use, and why the public way to them is too long.
+EXCEPTIONS = {
+    ("scorecard/test_scorecard.py", "_everything"),  # of judged weeks: each case a log of its own
+    ("alerts/test_sending.py", "_known"),  # of alerts that were over for weeks: a long log each
+}
+THEIRS = {"_repr_html_", "_replace"}  # names that IPython and namedtuples give
+
+
+def private_names(file):
+    """Of a test, the private names that it imports, reads of something else or patches."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            yield node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            told = (arg.value for arg in node.args if isinstance(arg, ast.Constant))
+            yield from (name.split(".")[-1] for name in told if isinstance(name, str))
+
+
+def test_tests_use_public_names():
+    folder = PACKAGE.parent / "tests"
+    found = {
+        (str(file.relative_to(folder)), name)
+        for file in folder.rglob("*.py")
+        for name in private_names(file)
+        if name.startswith("_") and not name.startswith("__") and name not in THEIRS
+    }
+    assert found == EXCEPTIONS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_document_is_no_wider_than_a_screen(document):
+    lines = (PACKAGE.parent / document).read_text("utf-8").splitlines()
+    assert [n for n, line in enumerate(lines, 1) if len(line) > COLUMNS_OF_A_DOCUMENT] == []
 
 
 @pytest.mark.parametrize("file", FILES)

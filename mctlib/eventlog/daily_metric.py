@@ -27,6 +27,12 @@ class Rate:
     """Share of the users whose first ``of`` falls on a day who do ``event`` within ``window``.
 
     The window's end and its very start are included; "" is how long a plan gives the event.
+
+    Examples
+    --------
+    >>> rate = Rate("profile_completed", of="signed_up", window="2d")
+    >>> daily_metric(log, rate, as_of="2026-02-08").table["value"].head(4).tolist()
+    [0.0, 1.0, 1.0, 0.0]
     """
 
     event: Any
@@ -45,7 +51,14 @@ class Count:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of the numeric ``property`` over a day's ``event`` rows that have it."""
+    """Mean of the numeric ``property`` over a day's ``event`` rows that have it.
+
+    Examples
+    --------
+    >>> mean = daily_metric(log, Mean("interview_scheduled", "minutes"), as_of="2026-01-09")
+    >>> mean.table["value"].dropna().tolist()
+    [30.0, 60.0]
+    """
 
     event: Any
     property: str
@@ -62,8 +75,7 @@ class Ratio:
 
 
 Metric: TypeAlias = Rate | Count | Mean | Ratio
-# What a metric is counted over, where that is an event of its own.
-BELOW = {Rate: "of", Ratio: "per"}
+BELOW = {Rate: "of", Ratio: "per"}  # what a metric is counted over, where that is an event
 
 
 @dataclass(frozen=True)

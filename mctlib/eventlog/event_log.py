@@ -62,6 +62,14 @@ class EventLog:
     day_resolution, aliases : dict
         Event -> zones by whose days it is known, of events without a time of day; name in a link,
         promo code or answer, in any case -> the partner meant, "" for nobody.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [("ann", "signed_up", "2026-01-05"), ("ann", "job_viewed", "2026-01-06")]
+    >>> events = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
+    >>> EventLog.from_frame(events, name="tiny").event_names
+    ['job_viewed', 'signed_up']
     """
 
     def __init__(self, load: dict[str, Any], reader: StoreReader) -> None:
@@ -133,14 +141,6 @@ class EventLog:
         Notes
         -----
         Times without a zone are UTC. Rows are stitched and left out as when a dataset is loaded.
-
-        Examples
-        --------
-        >>> import pandas as pd
-        >>> rows = [("ann", "signed_up", "2026-01-05"), ("ann", "job_viewed", "2026-01-06")]
-        >>> events = pd.DataFrame(rows, columns=["user_id", "event", "timestamp"])
-        >>> EventLog.from_frame(events, name="tiny").event_names
-        ['job_viewed', 'signed_up']
         """
         con = connect()
         sources = register(con, given(events, tables))

@@ -39,6 +39,12 @@ class Step:
     name, title, within, acts, target : str, str, str, str, Aim
         Of a tracking plan's micro-conversion: its name, what people read, how long it may take, who
         is told first, and what is to be reached.
+
+    Examples
+    --------
+    >>> android = Step("profile_completed", {"platform": "android"})
+    >>> log.counts(events=[android])["n_users"].item()
+    20
     """
 
     event: Any
@@ -110,6 +116,14 @@ class Exclusion:
 
     A user whose deepest attempt holds it is taken out of the funnel; with steps in any order it
     takes back what the user has done of the attempt so far.
+
+    Examples
+    --------
+    >>> from mctlib import diagnose_funnel
+    >>> asked = {"window": "7d", "as_of": "2026-02-08", "exclude": [Exclusion("profile_completed")]}
+    >>> steps = diagnose_funnel(log, ["signed_up", "interview_scheduled"], **asked).steps
+    >>> steps["n_reached"].tolist()  # three of four of the 40 complete their profile, and are out
+    [10, 0]
     """
 
     event: Any

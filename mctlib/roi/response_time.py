@@ -132,7 +132,7 @@ def value_of_speed(
         weeks = weeks[weeks["n"] > 0]
         rows += _stages(alert, weeks, series.kind, each)
         if pd.notna(alert.get("shipped_on")):
-            back.append({"alert_id": alert["alert_id"], "rung": ITS} | _came_back(alert, weeks))
+            back.append({"alert_id": alert["alert_id"], "rung": ITS} | came_back(alert, weeks))
         if (weeks.index < 0).sum() < MIN_PRE:
             short.append(alert["alert_id"])
     keys = ["alert_id", "since", "stage", "from_day", "lasted_days", "goes_on"]
@@ -218,7 +218,7 @@ def _stages(
     return rows
 
 
-def _came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
+def came_back(alert: dict[str, Any], weeks: pd.DataFrame) -> dict[str, Any]:
     """What came back after an answer, by the estimator of the ladder's interrupted series.
 
     The weeks before are those before the fall and those of it until the answer, which have a level

@@ -160,10 +160,10 @@ def kpis(
     )
     told = [*rows.to_dict("records"), *_waits(log, meters, **ask).to_dict("records")]
     table = pd.DataFrame(told, columns=KPIS)
-    return table, series.loc[~_too_few(series, kinds), WEEKS].reset_index(drop=True)
+    return table, series.loc[~too_few(series, kinds), WEEKS].reset_index(drop=True)
 
 
-def _too_few(series: pd.DataFrame, kinds: pd.Series) -> pd.Series:
+def too_few(series: pd.DataFrame, kinds: pd.Series) -> pd.Series:
     """Which weeks of segments are not told: of fewer than 10 users, or they would give these back.
 
     All users are told of each week, so that what is left out of one must be 10 users together.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from mctlib import phrases
@@ -186,3 +187,16 @@ def _of_rows(answer: Answer) -> Iterator[str]:
         yield f"Most users with it had not been active by then: {who}."
     if known["out_of_time_gain"].isna().any():
         yield "All users began in one month: whether it holds for later users is not known."
+
+
+def worth(row: pd.Series) -> str:
+    """What the best threshold is worth where it was looked for, and for later users."""
+    early, late = (row[f"{name}_difference_rate"] for name in ("early", "late"))
+    text = f"{phrases.points(row, 'early_difference_rate')} where it was looked for"
+    if np.isnan(late):
+        return f"{text}; all began in one month, so no later users are known"
+    excess = 100 * (early - late) * (1 if early > 0 else -1)
+    text += f", {phrases.points(row, 'late_difference_rate')} for later users"
+    if excess < 0:
+        return f"{text}, which is {-excess:.1f} points stronger"
+    return f"{text}; the search made it look {excess:.1f} points too strong"

@@ -16,6 +16,7 @@ from mctlib.eventlog.steps import may_meet
 from mctlib.headlines import brief, named
 from mctlib.phrases import DAY_US
 from mctlib.results import Result
+from mctlib.signals import narrative
 from mctlib.signals.alike import late_of
 from mctlib.signals.candidates import plan_of
 from mctlib.signals.clock import Clock, Reach, after_start, count, not_alike, read_clock, too_many
@@ -23,7 +24,6 @@ from mctlib.signals.counts import COUNTS, FIRST_SIGNAL, Group, Landmarks, Starts
 from mctlib.signals.outcomes import Outcome, read_outcome
 
 ACTIONS, DAYS = (1, 2, 3, 5, 10), (3, 7, 14, 30)
-FLIPS, SEED = 2000, 20260101
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -161,7 +161,9 @@ def _scan(cells: pd.DataFrame, days: list[int], n_accounts: float) -> pd.DataFra
     columns = [c for name in names for c in interval_columns(name, 0, 0, 0)]
     head = ["at_least", "within_days", "n_exposed", "n_unexposed", *columns]
     table = pd.DataFrame(rows, columns=head)
-    pvalue, largest = _searched(np.array(scores).T) if rows else (np.array([]), np.array([]))
+    pvalue, largest = (
+        stats.search_pvalues(np.array(scores).T) if rows else (np.empty(0), np.empty(0))
+    )
     best = np.arange(len(rows)) == (largest.argmax() if rows else 0)  # of equal ones the first
     return table.assign(pvalue=pvalue, best=best)
 
@@ -206,19 +208,6 @@ def _score(cells: pd.DataFrame, kind: np.ndarray, exposed: np.ndarray) -> np.nda
     return np.asarray(found.sum(axis=1))
 
 
-def _searched(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p-values that allow for the search, and the size of each score; ``scores``: (buckets, ...).
-
-    Where no threshold matters, a bucket's scores may as well have the other sign, all of them at
-    once; the largest of all is compared with the largest under random signs (Westfall & Young).
-    """
-    scale = np.sqrt((scores**2).sum(axis=0))
-    size = np.abs(scores.sum(axis=0)) / np.where(scale > 0, scale, np.inf)
-    signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (FLIPS, len(scores)))
-    chance = np.abs(signs @ scores / np.where(scale > 0, scale, np.inf)).max(axis=1)
-    return (1 + (chance[:, None] >= size).sum(axis=0)) / (1 + FLIPS), size
-
-
 def _told(
     table: pd.DataFrame, label: str, outcome: Outcome, clock: Clock, landmark: int
 ) -> dict[str, Any]:
@@ -253,20 +242,7 @@ def _told(
         "rule": rule,
         "tells": {"thresholds": f"{what}: {'holds' if holds else 'no threshold holds'}"},
         "details": (
-            f"The best of {len(table)} thresholds tried, {what}: {_worth(row)} "
+            f"The best of {len(table)} thresholds tried, {what}: {narrative.worth(row)} "
             f"({p}, the search allowed for).",
         ),
     }
-
-
-def _worth(row: pd.Series) -> str:
-    """What the best is worth where it was looked for, and for later users."""
-    early, late = (row[f"{name}_difference_rate"] for name in ("early", "late"))
-    text = f"{phrases.points(row, 'early_difference_rate')} where it was looked for"
-    if np.isnan(late):
-        return f"{text}; all began in one month, so no later users are known"
-    excess = 100 * (early - late) * (1 if early > 0 else -1)
-    text += f", {phrases.points(row, 'late_difference_rate')} for later users"
-    if excess < 0:
-        return f"{text}, which is {-excess:.1f} points stronger"
-    return f"{text}; the search made it look {excess:.1f} points too strong"

@@ -7,6 +7,7 @@ from mctlib.stats.bootstrap import (
     dense,
     percentile_interval,
     pseudo_values,
+    search_pvalues,
 )
 from mctlib.stats.decomposition import kitagawa, shapley_product
 from mctlib.stats.proportions import (

@@ -12,6 +12,7 @@ from mctlib.stats.student import FloatArray
 
 N_BUCKETS = 100
 BLOCK = 2**22  # numbers that a block of draws may hold
+FLIPS, SEED = 2000, 20260101  # of signs in a search
 
 
 def dense(n: ArrayLike, *at: ArrayLike, shape: Sequence[int]) -> FloatArray:
@@ -75,3 +76,16 @@ def percentile_interval(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     told = np.where(unknown, 0.0, draws) if unknown.any() else draws
     low, high = quantile(told, [0.025, 0.975], axis=0)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+
+
+def search_pvalues(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """p-values that allow for the search, and the size of each score; ``scores``: (buckets, ...).
+
+    Where nothing searched matters, a bucket's scores may as well have the other sign, all of them
+    at once; the largest of all is compared with the largest under random signs (Westfall & Young).
+    """
+    scale = np.sqrt((scores**2).sum(axis=0))
+    size = np.abs(scores.sum(axis=0)) / np.where(scale > 0, scale, np.inf)
+    signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (FLIPS, len(scores)))
+    chance = np.abs(signs @ scores / np.where(scale > 0, scale, np.inf)).max(axis=1)
+    return (1 + (chance[:, None] >= size).sum(axis=0)) / (1 + FLIPS), size

@@ -235,8 +235,8 @@ def test_who_refused_shows_that_ids_fit():
 def test_numbers_keep_no_order_of_ids():
     ids = [f"{i:03d}" for i in range(120)]
     log = log_of([(user, "join", "2026-01-01", user) for user in ids], "properties.at")
-    users = log._reader.con.sql("SELECT properties FROM events ORDER BY user").fetchall()
-    order = [int(re.search(r"\d+", text)[0]) for (text,) in users]
+    said = log.sql("SELECT properties FROM events ORDER BY user")["properties"]
+    order = [int(re.search(r"\d+", text)[0]) for text in said]
     assert sorted(order) == list(range(120)) and order == [int(i) for i in numbered(ids)]
     # as far from order as few of 100,000 draws are
     assert abs(np.corrcoef(range(120), order)[0, 1]) < 0.4

@@ -6,10 +6,10 @@ import pytest
 
 from mctlib import audit_events, diagnose_funnel
 from mctlib.contract import DataError, ParameterError
-from mctlib.eventlog.steps import Step
 from mctlib.funnel import corrected
 from mctlib.sources import demo
 from mctlib.tracking_plan.reading import as_plan
+from tests.support.logs import log_of
 from tests.support.tracking import World, plan_of
 
 AS_OF = "2026-05-24"
@@ -64,23 +64,49 @@ def test_a_step_that_may_be_skipped_takes_nothing_from_the_next(lossy, verdicts)
     assert found.corrected.empty and "(a step that may be skipped)" in found.caveats[-1]
 
 
-def test_versions_and_weeks_say_whom_a_loss_meets():
-    by = ("event.platform", "event.app_version", "week")
-    row = {"platform": "android", "app_version": "4.9", "since": "2026-03-16", "until": ""}
-    met = [
-        corrected._met(" \u00b7 ".join(entry), by, [(1, row)])
-        for entry in (
-            ("android", "4.10", "2026-02-02"),
-            ("android", "4.8", "2026-04-06"),
-            ("ios", "4.10", "2026-04-06"),
-            ("android", "(none)", "2026-04-06"),
-        )
+def verdict(**known):
+    """One row of an audit: of b half is recorded."""
+    row = dict.fromkeys(corrected.TEXTS, "") | {"platform": "android", "verdict": "correctable"}
+    row |= {"micro_conversion": "b", "completeness_rate": 0.5}
+    row |= {"completeness_rate_ci_lower": 0.5 / 1.1, "completeness_rate_ci_upper": 0.5 * 1.1}
+    return pd.DataFrame([row | known])
+
+
+def of_groups(groups):
+    """Users of each (platform, version, day) do a, and the first so many of them b."""
+    rows = [
+        (f"u{group}-{user}", event, day, platform, version)
+        for group, ((platform, version, day), n, n_done) in enumerate(groups)
+        for user in range(n)
+        for event in "ab"[: 1 + (user < n_done)]
     ]
-    assert met == ["0", "", "", ""]
-    row |= {"app_version": "", "until": "2026-04-06"}
-    weeks = ("2026-03-09", "2026-03-16", "2026-03-30", "2026-04-06")
-    met = [corrected._met(f"android \u00b7 1 \u00b7 {week}", by, [(1, row)]) for week in weeks]
-    assert met == ["", "0", "0", ""]
+    return log_of(rows, "platform", "app_version")
+
+
+@pytest.mark.parametrize(
+    ("known", "met"),
+    [
+        ({"app_version": "4.9", "since": "2026-03-16"}, {0, 4}),
+        ({"since": "2026-03-16", "until": "2026-04-06"}, {5, 6}),
+        ({"platform": "all", "app_version": "4.9"}, {0, 2, 4}),
+    ],
+)
+def test_versions_and_weeks_say_whom_a_loss_meets(known, met):
+    """Of 256 users of each group another power of two did b: what is put back says of whom."""
+    entries = [
+        ("android", "4.10", "2026-02-02"),
+        ("android", "4.8", "2026-04-06"),
+        ("ios", "4.10", "2026-04-06"),
+        ("android", None, "2026-04-06"),
+        ("android", "5", "2026-03-09"),
+        ("android", "1", "2026-03-16"),
+        ("android", "1", "2026-03-30"),
+    ]
+    log = of_groups([(entry, 256, 2**k) for k, entry in enumerate(entries)])
+    asked = {"window": "7d", "as_of": "2026-05-01", "correct_for_loss": verdict(**known)}
+    (row,) = diagnose_funnel(log, ["a", "b"], **asked).corrected.to_dict("records")
+    more = (row["corrected_rate"] - row["conversion_rate"]) * 256 * len(entries)
+    assert more == pytest.approx(sum(2**k for k in met))
 
 
 def test_verdicts_are_checked(lossy, verdicts):
@@ -118,12 +144,19 @@ def test_a_table_of_something_else_is_refused(verdicts, column, value):
 
 
 def test_losses_meet_steps_by_what_the_plan_means():
-    plan = {"done": {"events": [{"event": "profile"}]}, "some": {"events": ["profile", "cv"]}}
-    plan["odd"] = {"events": [{"event": "profile", "where": {"x": 1}}]}
+    plan = {"done": {"events": [{"event": "b"}]}, "some": {"events": ["b", "cv"]}}
+    plan["odd"] = {"events": [{"event": "b", "where": {"platform": "ios"}}]}
     meanings = as_plan({"micro_conversions": plan}, "plan").meanings()
-    step = Step("profile")
-    assert [corrected._is(step, name, meanings) for name in plan] == [True, True, False]
-    assert corrected._is(step, "profile", {}) and not corrected._is(step, "done", {})
+    log = of_groups([(("android", "1", "2026-02-02"), 40, 20)])
+    asked = {"window": "7d", "as_of": "2026-05-01"}
+
+    def is_met(name):
+        lost = verdict(micro_conversion=name)
+        return len(diagnose_funnel(log, ["a", "b"], correct_for_loss=lost, **asked).corrected) > 0
+
+    assert is_met("b") and not is_met("done")
+    log.meanings.update(meanings)
+    assert [is_met(name) for name in plan] == [True, True, False]
 
 
 def test_what_is_not_put_back_is_said(lossy, verdicts):
@@ -139,22 +172,23 @@ def test_what_is_not_put_back_is_said(lossy, verdicts):
 
 
 def test_two_parts_by_hand():
-    """200 of 400 and 100 of 400, of which one has half recorded: (0.5 + 0.25 / 0.5) / 2."""
-    rates = {"": 0.5, "0": 0.25}
-    parts = {
-        name: [
-            {"n_entered": 400},
-            {"conversion_rate": r, "conversion_rate_ci_lower": r, "conversion_rate_ci_upper": r},
-        ]
-        for name, r in rates.items()
-    }
-    whole = {"event": "b", "n_entered": 800, "conversion_rate": 0.375}
-    share = {"completeness_rate": 0.5, "verdict": "correctable"}
-    share |= {"completeness_rate_ci_lower": 0.5 / 1.1, "completeness_rate_ci_upper": 0.5 * 1.1}
-    row = corrected._row(1, whole, parts, [(1, share)])
+    """200 of 400 and 100 of 400, of which one has half recorded: (0.5 + 0.25 / 0.5) / 2.
+
+    Its variance is of both parts' shares, put together, and of the share recorded.
+    """
+    days = ("1", "2026-02-02")
+    log = of_groups([(("ios", *days), 400, 200), (("android", *days), 400, 100)])
+    asked = {"window": "7d", "as_of": "2026-05-01", "correct_for_loss": verdict()}
+    found = diagnose_funnel(log, ["a", "b"], by="platform", **asked)
+    (row,) = found.corrected.to_dict("records")
     assert row["corrected_rate"] == pytest.approx(0.5)
     assert row["recorded_rate"] == pytest.approx(0.75)
-    assert row["corrected_rate_ci_upper"] == pytest.approx(0.5 + 0.25 * np.log(1.1))
+    parts = found.steps[found.steps["step"] == 2].set_index("segment")
+    width = parts["conversion_rate_ci_upper"] - parts["conversion_rate_ci_lower"]
+    of_shares = (width["ios"] / 4) ** 2 + (width["android"] / 4 / 0.5) ** 2
+    half = np.sqrt(of_shares + (0.25 * np.log(1.1)) ** 2)
+    assert row["corrected_rate_ci_upper"] == pytest.approx(0.5 + half)
+    assert row["corrected_rate_ci_lower"] == pytest.approx(0.5 - half)
 
 
 def test_the_demos_loss_is_put_back(demo_log):

@@ -2,15 +2,16 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mctlib import open_log
 from mctlib.contract import DataError, ParameterError
-from mctlib.eventlog.event_log import EventLog
 from mctlib.runner import pack
-from tests.support.project import GOOD
+from tests.support.project import GOOD, NOTEBOOKS
 
 
 def good(**changes):
@@ -188,7 +189,7 @@ def test_latest_is_the_last_complete_day(last, day):
 @pytest.mark.parametrize(
     ("wait", "day"), [("0h", "2026-03-01"), ("30h", "2026-02-27"), (None, "2026-03-01")]
 )
-def test_settled_is_the_last_day_that_has_arrived(wait, day):
+def test_settled_is_the_last_day_that_has_arrived(tmp_path, monkeypatch, wait, day):
     """Three in ten events wait 30 hours: those of 27 February are in, those of 28 are not."""
     at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(1440), unit="h")
     waits = pd.to_timedelta(np.where(np.arange(1440) % 10 < 3, wait or "0h", "0h"))
@@ -196,11 +197,18 @@ def test_settled_is_the_last_day_that_has_arrived(wait, day):
         {"user_id": "u", "event": "a", "timestamp": at, "received_at": at + waits}
     )
     events = events[events["received_at"] <= at.max()]
-    log = EventLog.from_frame(events.drop(columns=["received_at"] * (wait is None)))
+    for folder in ("params", "notebooks"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(NOTEBOOKS / "silent.ipynb", tmp_path / "notebooks")
+    events.drop(columns=["received_at"] * (wait is None)).to_csv(tmp_path / "e.csv", index=False)
+    (tmp_path / "params/data.late.yaml").write_text("name: late\nevents: {path: e.csv}\n")
+    (tmp_path / "params/late.yaml").write_text("dataset: late\nnotebooks: {silent: }\n")
+    monkeypatch.chdir(tmp_path)
+    log = open_log("late")
     assert pack.resolved("latest", log) == "2026-03-01" and pack.resolved("settled", log) == day
-    for wished, newest in (("settled", ""), ("latest", "2026-03-01" if day < "2026-03-01" else "")):
-        asked = pack.Pack(dataset="x", as_of=day, notebooks={"funnel": {}})
-        asked._wished = wished
+    for wished, newest in (("settled", ""), (day, "2026-03-01" if day < "2026-03-01" else "")):
+        asked, log, _ = pack.check_pack("params/late.yaml", wished)
+        assert asked.as_of == day
         assert pack.newer(asked, log) == newest, "a pack of settled days is of the newest of them"
     assert pack.resolved("2026-01-05", log) == "2026-01-05"
 

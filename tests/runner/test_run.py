@@ -266,7 +266,7 @@ def test_what_stands_in_the_place_of_a_run_and_is_none_is_set_aside(
     tmp_path, monkeypatch, name, atomic
 ):
     if not atomic:
-        monkeypatch.setattr(publish, "_exchange", lambda *_: False)
+        monkeypatch.setattr(publish.ctypes, "CDLL", lambda _: None)  # a system that cannot
     home, mine = tmp_path / "weekly", tmp_path / name
     mine.parent.mkdir(exist_ok=True)
     if name != "index.html":
@@ -456,7 +456,7 @@ def test_half_a_notebook_is_a_failed_report(tmp_path):
 def test_a_run_begins_only_where_there_is_room(project, tmp_path, monkeypatch, free, begins):
     began = []
     monkeypatch.setattr(run.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr(run, "_execute", lambda *_: began.append(1) or 1 / 0)
+    monkeypatch.setattr(execute, "execute_all", lambda *_: began.append(1) or 1 / 0)
     result = CliRunner().invoke(main, ["run", "params/weekly.yaml", "--outputs", str(tmp_path)])
     assert (result.exit_code, len(began)) == (2, begins)
     if not begins:

@@ -10,7 +10,7 @@ from mctlib.contract import DataError, ParameterError
 from mctlib.eventlog.event_log import EventLog
 from mctlib.headlines import MOST_WORDS, n_words
 from mctlib.scorecard import Scorecard, weekly_scorecard
-from mctlib.scorecard.board import _too_few
+from mctlib.scorecard.board import too_few
 from mctlib.scorecard.causes import losses
 from mctlib.scorecard.counting import AT, DAYS, LIFE, count
 from mctlib.scorecard.meters import MOST_ALERTED, meters_of
@@ -662,7 +662,7 @@ def test_what_is_left_out_of_a_week_is_ten_users_together(seed):
     series = pd.DataFrame({"metric": "saved", "segment": parts.ravel(), "week": weeks.ravel()})
     series = series.assign(n=n.ravel().astype(float)).sample(frac=1, random_state=seed)
     kinds = pd.Series("rate", series.index)
-    hidden = _too_few(series, kinds)
+    hidden = too_few(series, kinds)
     for _, rows in series.groupby("week"):
         left_out, told = (rows.loc[hidden[rows.index] == is_out, "n"] for is_out in (True, False))
         assert not told.between(1, 9).any()
@@ -672,7 +672,7 @@ def test_what_is_left_out_of_a_week_is_ten_users_together(seed):
     active = series.assign(metric=DAYS, n=9.0)
     both = pd.concat([series, active], ignore_index=True)
     kinds = pd.Series(["mean"] * len(series) + ["rate"] * len(active))
-    assert _too_few(both, kinds)[both["n"] > 0].all(), "events of nine users, however many"
+    assert too_few(both, kinds)[both["n"] > 0].all(), "events of nine users, however many"
 
 
 def test_of_fewer_than_ten_users_the_board_tells_nothing():

@@ -6,7 +6,7 @@ import pytest
 
 from mctlib import scan_thresholds
 from mctlib.contract import ParameterError, interval_columns
-from mctlib.signals.thresholds import _searched, _worth
+from mctlib.signals.narrative import worth
 from tests.support.logs import log_of, people_of
 
 ASK = {"horizon": "40d", "as_of": "2026-12-31", "start": "start"}
@@ -71,7 +71,7 @@ def test_where_no_later_users_are_known_it_is_said(days, one_month):
 def test_what_the_search_added_is_told_in_the_direction_of_the_best(early, late, said):
     ends = interval_columns("early_difference_rate", early, np.nan, np.nan)
     ends |= interval_columns("late_difference_rate", late, np.nan, np.nan)
-    assert _worth(pd.Series(ends)).endswith(said)
+    assert worth(pd.Series(ends)).endswith(said)
 
 
 def test_one_that_turns_round_does_not_hold():
@@ -108,16 +108,6 @@ def test_a_search_among_nothing_says_so():
         ends = table["early_difference_rate_ci_lower"] * table["early_difference_rate_ci_upper"]
         plain += bool((ends > 0).any())
     assert called <= 2 and plain >= called
-
-
-def test_the_search_is_allowed_for_as_permutations_do():
-    """Of independent scores the smallest p-value is 1 - (1 - p)^m: here of 8, by the formula."""
-    rng = np.random.default_rng(0)
-    scores = rng.choice([-1.0, 1.0], (100, 8))
-    scores[:, 0] = np.r_[np.ones(63), -np.ones(37)]  # a score of 2.6, p .0093 alone
-    pvalue, size = _searched(scores)
-    assert size[0] == pytest.approx(2.6)
-    assert pvalue[0] == pytest.approx(1 - (1 - 0.0093) ** 8, abs=0.035)
 
 
 def test_what_cannot_be_asked():

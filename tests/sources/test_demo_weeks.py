@@ -40,26 +40,26 @@ def week_of(text: str) -> int:
 @pytest.fixture(scope="module")
 def active(demo_log) -> pd.DataFrame:
     """Week, users active in it, their sessions, and the minutes' mean and variance."""
-    return demo_log._reader.con.sql("""
+    return demo_log.sql("""
         SELECT date_diff('day', TIMESTAMP '2025-10-06', timestamp) // 7 AS week,
             count(DISTINCT user) AS n, count(minutes) AS sessions,
             avg(minutes) AS mean, var_pop(minutes) AS variance
         FROM (SELECT *, (properties->>'minutes')::DOUBLE AS minutes FROM events)
         WHERE event = 'session_ended' GROUP BY 1 ORDER BY 1
-    """).df()
+    """)
 
 
 @pytest.fixture(scope="module")
 def rates(demo_log, active) -> pd.DataFrame:
     """Of the users active in a week the share who did each event in it."""
-    counts = demo_log._reader.con.sql("""
+    counts = demo_log.sql("""
         WITH did AS (
             SELECT DISTINCT date_diff('day', TIMESTAMP '2025-10-06', timestamp) // 7 AS week,
                 user, event::VARCHAR AS event FROM events
         )
         SELECT week, did.event, count(*) AS n FROM did
         JOIN did AS there USING (week, user) WHERE there.event = 'session_ended' GROUP BY ALL
-    """).df()
+    """)
     return counts.pivot(index="week", columns="event", values="n").div(active.n.to_numpy(), axis=0)
 
 
@@ -218,7 +218,7 @@ def test_fewer_interviews_while_e_mails_rise(sign_ups) -> None:
 def test_lost_tracking_is_dated_on_android_and_nowhere_else(demo_log) -> None:
     """Completeness by the server's rows: below the 12 weeks before at p <= .005, by 5 points."""
     story = demo.truth()["tracking_loss"]
-    cells = demo_log._reader.con.sql("""
+    cells = demo_log.sql("""
         WITH platform AS (SELECT user, min(platform::VARCHAR) AS platform FROM events GROUP BY 1),
         tracked AS (SELECT DISTINCT user, event::VARCHAR AS event FROM events)
         SELECT platform, date_diff('day', TIMESTAMP '2025-10-06', timestamp) // 7 AS week,
@@ -227,7 +227,7 @@ def test_lost_tracking_is_dated_on_android_and_nowhere_else(demo_log) -> None:
         LEFT JOIN tracked ON tracked.user = backend.user AND tracked.event = backend.event
         WHERE backend.event IN ('profile_completed', 'resume_uploaded')
         GROUP BY ALL ORDER BY 1, 2
-    """).df()
+    """)
     fell = {}
     for platform, rows in cells.groupby("platform"):
         rate, n = rows.rate.to_numpy(), rows.n.to_numpy()

@@ -116,8 +116,8 @@ def test_what_hash_names_is_hashed_wherever_it_goes(project, monkeypatch):
     head, row = "user_id,event,timestamp,Kanal,note\n", "u,a,2026-01-05T00:00:00Z,web,seven\n"
     source = "path: e.csv, format: columns, columns: {channel: Kanal}"
     log = open_log(project(f"events: {{{source}, hash: [kanal, note]}}", e__csv=head + row))
-    kept = log._reader.con.sql("SELECT channel, properties->>'note' FROM events").fetchall()
-    assert kept == [(pseudonym("web", "salt"), pseudonym("seven", "salt"))]
+    kept = log.sql("SELECT channel, properties->>'note' FROM events")
+    assert kept.values.tolist() == [[pseudonym("web", "salt"), pseudonym("seven", "salt")]]
 
 
 HASHED = ["channel", "event.channel", "properties.note", "properties.device_id", "Cost centre"]
@@ -163,10 +163,10 @@ def test_what_is_hashed_is_written_alike_before(project, monkeypatch):
     row = "u,a,2026-01-05T00:00:00Z,{0},{0},{0}\n"
     rows = "".join(map(row.format, ("1001", "1001.0", " 1001\u00a0")))
     log = open_log(project("events: {path: e.csv, hash: [Ref]}", e__csv=head + rows))
-    kept = log._reader.con.sql("""
+    kept = log.sql("""
         SELECT DISTINCT session_id, properties->>'candidate_id', properties->>'Ref' FROM events
-    """).fetchall()
-    assert kept == [(pseudonym("1001", "salt"),) * 3]
+    """)
+    assert kept.values.tolist() == [[pseudonym("1001", "salt")] * 3]
 
 
 @pytest.mark.parametrize(

@@ -363,3 +363,13 @@ def test_q_values_are_those_of_scipy_and_missing_ones_are_no_tests():
         assert np.delete(q, n // 2).tolist() == (false_discovery_control(p).tolist() if n else [])
     table = rng.uniform(size=(3, 4))
     assert (stats.fdr(table) == false_discovery_control(table.ravel()).reshape(3, 4)).all()
+
+
+def test_a_search_is_allowed_for_as_permutations_do():
+    """Of independent scores the smallest p-value is 1 - (1 - p)^m: here of 8, by the formula."""
+    rng = np.random.default_rng(0)
+    scores = rng.choice([-1.0, 1.0], (100, 8))
+    scores[:, 0] = np.r_[np.ones(63), -np.ones(37)]  # a score of 2.6, p .0093 alone
+    pvalue, size = stats.search_pvalues(scores)
+    assert size[0] == pytest.approx(2.6)
+    assert pvalue[0] == pytest.approx(1 - (1 - 0.0093) ** 8, abs=0.035)

@@ -8,8 +8,9 @@ def tiny_log():
     """The log of the examples.
 
     40 users sign up over January 2026, in turn on ios and android, from two channels; three of four
-    complete their profile after a day, every second schedules an interview after five. Two users
-    each belong to one account, every third account is on the plan "growth".
+    complete their profile after a day, every second schedules an interview after five, of 30 and
+    60 minutes in turn. Two users each belong to one account, every third account is on the plan
+    "growth".
     """
     from mctlib import EventLog
 
@@ -27,7 +28,8 @@ def tiny_log():
             events.append({**about, "event": "profile_completed", "timestamp": after})
         if user % 2:
             after = start + pd.Timedelta("5D")
-            events.append({**about, "event": "interview_scheduled", "timestamp": after})
+            interview = {"event": "interview_scheduled", "minutes": (30, 60)[user % 4 == 3]}
+            events.append({**about, **interview, "timestamp": after})
         account = user // 2
         plan = "growth" if account % 3 == 0 else "starter"
         people.append({"user_id": f"u{user}", "account_id": f"a{account}", "plan": plan})

@@ -145,7 +145,9 @@ def test_every_command_is_one():
     for line in made:
         done = subprocess.run([*line.split(), "-n"], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    report = subprocess.run(["make", "-n", "report"], cwd=ROOT, capture_output=True, text=True)
+    report = subprocess.run(
+        ["make", "--no-print-directory", "-n", "report"], cwd=ROOT, capture_output=True, text=True
+    )
     assert report.stdout.splitlines()[-1] == f"{PROGRAM}run params/weekly.yaml"
 
 

@@ -47,7 +47,7 @@ def send_alerts(
 ) -> Delivered:
     """Tell the roles of a pack what the scorecard of a run found, by the tables that it shows."""
     alerts = pd.read_parquet(tables / "alerts.parquet")
-    if not targets:
+    if not targets and not any(acts.held().glob(f"{dataset}.*.json")):
         return Delivered(n_new=int(alerts["news"].sum()))
     reasons, drift = (_shown(tables, name) for name in BESIDE)
     weeks = pd.read_parquet(tables / "weeks.parquet")
@@ -73,14 +73,15 @@ def look_today(
     *,
     as_of: str,
     by: str | None,
-    pack: str,
+    page: str,
     targets: Mapping[str, str],
     base_url: str,
 ) -> tuple[str, Delivered]:
     """Judge the seven days up to ``as_of`` by the daily rule, and tell whom it concerns.
 
     An alert is named by the log's own week in which the seven days end: the weekly run, which sees
-    it later, says nothing of it again. What the weekly run found already is left to it.
+    it later, says nothing of it again. What the weekly run found already is left to it. ``page``:
+    the pack's newest scorecard, under its base.
     """
     asked: dict[str, Any] = {"as_of": as_of, "by": by, "acts": acts.acts_of(log.name)}
     found = weekly_scorecard(log, **asked, daily=True)
@@ -98,8 +99,8 @@ def look_today(
     post = Post(
         dataset=log.name,
         targets=targets,
-        link=f"{os.environ[base_url].rstrip('/')}/{pack}/" if os.environ.get(base_url) else "",
-        about=f"{pack}, a look at the seven days to {as_of}",
+        link=f"{os.environ[base_url].rstrip('/')}/{page}" if os.environ.get(base_url) else "",
+        about=f"{page.partition('/')[0]}, a look at the seven days to {as_of}",
         week=f"{week:%Y-%m-%d}",
         roles=roles_of(log),
     )

@@ -227,9 +227,11 @@ def look(pack: Path, fail_on: tuple[str, ...]) -> None:
             f"{pack}: as_of is {checked.as_of}, and the data go on to {newest}; a daily look is of "
             "the newest day: leave as_of out, or write latest."
         )
-    by = next((r.parameters.get("by") for r in reports if "scorecard" in r.notebook), "channel")
+    card = next((report for report in reports if "scorecard" in report.notebook), None)
+    by = card.parameters.get("by") if card else "channel"
+    page = f"{pack.stem}/latest/{card.name if card else 'index'}.html"
     asked: dict[str, Any] = {"targets": checked.alerts, "base_url": checked.base_url}
-    found, done = look_today(log, as_of=checked.as_of, by=by or None, pack=pack.stem, **asked)
+    found, done = look_today(log, as_of=checked.as_of, by=by or None, page=page, **asked)
     click.echo(found)
     for note in done.notes:
         click.echo(f"Note: {note}", err=True)

@@ -75,12 +75,12 @@ def run_pack(
         Before any kernel, when something cannot work.
     """
     path, started = Path(path), time.time()
+    home = Path(outputs).resolve() / path.stem
+    _need_room(home)
     pack, data, reports = check_pack(path, as_of)
     if as_of and newer(pack, data):
         _drop_later_notes(reports, pack.as_of)
-    home = Path(outputs).resolve() / path.stem
     home.mkdir(parents=True, exist_ok=True)
-    _need_room(home)
     with publish.locked(home):
         publish.remove_leftovers(home)
         # no other run, not even a worker of a killed one, writes here
@@ -210,7 +210,8 @@ def _definitions(log: EventLog) -> dict[str, str]:
 
 def _need_room(home: Path) -> None:
     """A run that begins on a full disk would only end later. Raises OSError."""
-    if shutil.disk_usage(home).free < ROOM:
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if shutil.disk_usage(there).free < ROOM:
         rule = f"less than {ROOM // 1_000_000} MB are free; nothing was run"
         raise OSError(errno.ENOSPC, rule, str(home))
 

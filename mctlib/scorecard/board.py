@@ -74,6 +74,7 @@ def with_cohorts(
     table[["n_success", "sum_value", "sum_square"]] = table[
         ["n_success", "sum_value", "sum_square"]
     ].fillna(0.0)
+    table["n_users"] = table["n_users"].fillna(table["n_units"])
     return replace(weeks, counts=table.fillna({"platform": ""}), life=life), shown
 
 
@@ -164,21 +165,22 @@ def kpis(
 
 
 def too_few(series: pd.DataFrame, kinds: pd.Series) -> pd.Series:
-    """Which weeks of segments are not told: of fewer than 10 users, or they would give these back.
+    """Which weeks are not told: of fewer than 10 users, or they would give these back.
 
-    All users are told of each week, so that what is left out of one must be 10 users together.
+    All users are told of a week, so that what is left out of its segments must be 10 together.
     """
     keys = ["segment", "week"]
     active = series[series["metric"] == DAYS].set_index(keys)["n"]
     active = active.reindex(pd.MultiIndex.from_frame(series[keys])).to_numpy()
     events = kinds.isin(["mean", "ratio"])  # of users there are no more than are active
     users = series["n"].where(~events, np.fmin(series["n"], active))
+    is_few = users.between(0, MIN_USERS, inclusive="neither")
     parts = series.assign(users=users)[series["segment"] != ALL].sort_values("users")
-    few = parts["users"].between(0, MIN_USERS, inclusive="neither")
+    few = is_few[parts.index]
     same = [parts["metric"], parts["week"]]
     n_fewer = parts["users"].groupby(same).cumsum() - parts["users"]
     hidden = few | (few.groupby(same).transform("any") & (n_fewer < MIN_USERS))
-    return hidden.reindex(series.index, fill_value=False)
+    return hidden.reindex(series.index, fill_value=False) | is_few
 
 
 def _waits(log: EventLog, meters: Meters, *, as_of: str, by: Sequence[str]) -> pd.DataFrame:

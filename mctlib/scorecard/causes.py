@@ -70,8 +70,15 @@ def _goes_on(spell: dict[str, Any], row: dict[str, Any]) -> None:
 
 
 def judge(table: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:
-    """`weekly_alerts` by a rule of more metrics than a table may hold."""
-    return weekly_alerts(table, **narrowed(rule, table["metric"]))
+    """`weekly_alerts` by a rule of more metrics than a table may hold.
+
+    Fewer than 10 users are the n of a mean and of a ratio too, however many events they did.
+    """
+    found = weekly_alerts(table, **narrowed(rule, table["metric"]))
+    keys = ["metric", "week"]
+    users = table.set_index(keys)["n_users"].reindex(pd.MultiIndex.from_frame(found[keys]))
+    found["n"] = found["n"].where(users.to_numpy() >= MIN_USERS, users.to_numpy())
+    return found
 
 
 def narrowed(rule: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:

@@ -41,10 +41,10 @@ AT = " @ "  # between a micro-conversion and a platform
 class Weeks:
     """Whole weeks of a log, from ``first`` (a day, in the log's calendar) on.
 
-    counts: week, segment, platform, metric, kind (rate, mean, ratio, count), n_units, n_success,
-    sum_value, sum_square · life: week, segment and `LIFE`, which add up to the users active in the
-    month · cells: metric (micro-conversion @ platform), week, n, n_success: of what the server
-    knows, what was tracked.
+    counts: week, segment, platform, metric, kind (rate, mean, ratio, count), n_units, n_users,
+    n_success, sum_value, sum_square · life: week, segment and `LIFE`, which add up to the users
+    active in the month · cells: metric (micro-conversion @ platform), week, n, n_success: of what
+    the server knows, what was tracked.
     """
 
     first: pd.Timestamp
@@ -58,7 +58,7 @@ class Weeks:
         return self.first + pd.Timedelta(days=7 * int(week))
 
     def of(self, segment: str | None = None, without: Sequence[str] = ()) -> pd.DataFrame:
-        """metric, week, n, n_success, value, variance: of all or of a segment."""
+        """metric, week, n, n_users, n_success, value, variance: of all or of a segment."""
         rows = self.counts if segment is None else self.counts[self.counts["segment"] == segment]
         if without:
             rows = rows[~rows["platform"].isin(without)]
@@ -69,13 +69,14 @@ class Weeks:
         value = sums["sum_value"] / n
         table = pd.DataFrame({"metric": sums["metric"], "n": sums["n_units"].astype(float)})
         table["week"] = self.first + pd.to_timedelta(7 * sums["week"], unit="D")
+        table["n_users"] = sums["n_users"]
         table["n_success"] = sums["n_success"].where(kind == "rate")
         table["value"] = (sums["n_success"] / n).where(kind == "rate", value)
         table["variance"] = (sums["sum_square"] / n - value**2).where(kind == "mean")
         return table
 
 
-SUMS = ["n_units", "n_success", "sum_value", "sum_square"]
+SUMS = ["n_units", "n_users", "n_success", "sum_value", "sum_square"]
 
 
 def count(
@@ -169,7 +170,8 @@ def _count_weeks(
     tables = [_table(frame, DAYS, "mean", sums(active), value=sums(days), square=sums(days**2))]
     for name, kind, of, per in bits:
         if kind == "ratio":
-            tables.append(_table(frame, name, kind, sums(rows(per)), value=sums(rows(of))))
+            n, value, users = sums(rows(per)), sums(rows(of)), sums(has(per))
+            tables.append(_table(frame, name, kind, n, users=users, value=value))
         elif kind == "count":
             tables.append(_table(frame, name, kind, sums(has(of)), value=sums(has(of))))
         else:
@@ -206,13 +208,15 @@ def _table(
     kind: str,
     n: ArrayLike,
     *,
+    users: ArrayLike | None = None,
     success: ArrayLike = 0.0,
     value: ArrayLike = 0.0,
     square: ArrayLike = 0.0,
 ) -> pd.DataFrame:
     """Rows of `Weeks.counts`."""
     keys = frame[["week", "segment", "platform"]].assign(metric=metric, kind=kind)
-    return keys.assign(n_units=n, n_success=success, sum_value=value, sum_square=square)
+    keys = keys.assign(n_units=n, n_users=n if users is None else users)
+    return keys.assign(n_success=success, sum_value=value, sum_square=square)
 
 
 def _labels(j: Journeys, name: str) -> NDArray[np.object_]:
@@ -323,11 +327,13 @@ def _arrived(log: EventLog, end: int) -> dict[str, float]:
 
 
 def _sum_values(j: Journeys, *, name: str, bounds: Ints, by: Sequence[str]) -> pd.DataFrame:
-    """Kernel: rows with a number, their sum, and that of their squares."""
+    """Kernel: rows with a number, their users, their sum, and that of their squares."""
     assert j.value is not None
     week = _week_of(j.time, bounds)
     rows = np.flatnonzero(~np.isnan(j.value) & (week >= 0))
     value = j.value[rows]
     place, frame = _places(j, rows, week[rows], by)
     n, total, square = (np.bincount(place, of, len(frame)) for of in (value**0, value, value**2))
-    return _table(frame, name, "mean", n, value=total, square=square)
+    first, _ = ranges(j.user[rows], week[rows])  # of a user's week
+    users = np.bincount(place[first], minlength=len(frame))
+    return _table(frame, name, "mean", n, users=users, value=total, square=square)

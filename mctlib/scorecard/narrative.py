@@ -169,7 +169,7 @@ def every_segment(kpis: pd.DataFrame, weeks: pd.DataFrame) -> pd.DataFrame:
         is_told = kpi["segment"] == "all" or kpi["kind"] == "days"
         is_told |= tuple(kpi[key] for key in keys) in told
         if kpi["n_counted"] < MIN_USERS or not is_told:
-            kpi |= dict.fromkeys(("value", "rel_change", "rel_year_change"), nan)
+            kpi |= dict.fromkeys(("value", "rel_change", "rel_year_change", "n_counted"), nan)
         rows.append(
             {
                 "number": kpi["label"],

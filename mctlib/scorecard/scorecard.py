@@ -11,7 +11,7 @@ import pandas as pd
 from mctlib.cells import View
 from mctlib.contract import as_columns
 from mctlib.eventlog.event_log import EventLog
-from mctlib.results import Result
+from mctlib.results import MIN_USERS, Result
 from mctlib.scorecard import board, narrative, reading
 from mctlib.scorecard.causes import concerns, narrowed, not_understood
 from mctlib.scorecard.counting import count
@@ -212,7 +212,7 @@ def _drift(totals: pd.DataFrame, meters: Meters, watched: Watched) -> pd.DataFra
     bad = {meter.name: meter.bad for meter in meters.watched}
     passing = pd.MultiIndex.from_frame(watched.passing)
     usual = ~pd.MultiIndex.from_frame(totals[["metric", "week"]]).isin(passing)
-    mine = totals[totals["metric"].isin(list(bad)) & usual]
+    mine = totals[totals["metric"].isin(list(bad)) & usual & (totals["n_users"] >= MIN_USERS)]
     found = slow_drift(mine, **narrowed({"bad": bad, "skip": watched.skip}, mine["metric"]))
     named = {meter.name: meter for meter in meters.watched}
     own = [named[metric] for metric in found["metric"]]

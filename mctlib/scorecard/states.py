@@ -70,9 +70,9 @@ def with_acts(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The alerts with until (of a snooze), acted_on, age_days; and the history of all of them.
 
-    Between an act and the response log the later day wins. What lies after ``today`` is not known
-    yet. A series that recovered, or has a new level, is over whatever anybody said; of one that is
-    open again only a snooze from before holds.
+    Between an act and the response log the later day wins, of one day the act. What lies after
+    ``today`` is not known yet. A series that recovered, or has a new level, is over whatever
+    anybody said; of one that is open again only a snooze from before holds.
     """
     alerts = watched.alerts
     history = list(watched.changes)
@@ -82,6 +82,7 @@ def with_acts(
     ]
     history += [(name, day, what) for name, day, what, _ in said]
     history += [(name, until, "snooze over") for name, _, _, until in said]
+    answered = []
     for answer in responses.to_dict("records"):
         name = matched(str(answer["alert_id"]), alerts, meters)
         days = {stage: answer.get(stage) for stage in STAGES}
@@ -89,10 +90,10 @@ def with_acts(
             history.append((name, day, STAGES[stage]))
         latest = max((day for day in days.values() if pd.notna(day)), default=pd.NaT)
         what = "closed" if _is_over(answer) else "acknowledged"
-        said.append((name, latest, what, pd.NaT))
+        answered.append((name, latest, what, pd.NaT))
         if what == "closed":
             history.append((name, latest, what))
-    said = [each for each in said if pd.notna(each[1]) and each[1] <= today]
+    said = [each for each in [*answered, *said] if pd.notna(each[1]) and each[1] <= today]
     rows = []
     for alert in alerts.to_dict("records"):
         before = [each for each in said if each[2] != "snoozed" and each[1] < alert["again_on"]]

@@ -192,11 +192,11 @@ def test_every_step_of_the_container_is_run_as_written(root, tmp_path):
 def test_a_daily_look_tells_a_fall_once_and_none_that_the_weekly_run_found(tmp_path, monkeypatch):
     (tmp_path / "params").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("REPORT_BASE_URL", raising=False)
+    monkeypatch.setenv("REPORT_BASE_URL", "https://reports.example.com/")
     log = product(weeks=21, fall=0.5)
     last = pd.Timestamp(LAST) + pd.Timedelta(days=13)
     role = "analyst"  # no rival moved, no plan names another
-    asked = {"by": None, "pack": "weekly", "base_url": "REPORT_BASE_URL"}
+    asked = {"by": None, "page": "weekly/latest/scorecard.html", "base_url": "REPORT_BASE_URL"}
     asked |= {"targets": {role: "ALERT_URL_TEST"}, "as_of": f"{last:%Y-%m-%d}"}
     with http_server() as received:
         monkeypatch.setenv("ALERT_URL_TEST", received.address)
@@ -204,6 +204,7 @@ def test_a_daily_look_tells_a_fall_once_and_none_that_the_weekly_run_found(tmp_p
         assert 45 <= int(re.search(r"fell (\d+)", said)[1]) <= 55  # half of them, by chance
         nothing, second = sending.look_today(log, **asked)
     assert (first.n_new, second.n_new, len(received)) == (1, 0, 1)
+    assert received[0]["link"] == "https://reports.example.com/weekly/latest/scorecard.html"
     weekly = weekly_scorecard(log, as_of=asked["as_of"], by=None).alerts
     since = weekly["since"].iloc[0]
     for days, known in ((0, set()), (7, {("booked", "fall")})):

@@ -80,6 +80,33 @@ def test_weeks_count_as_a_naive_count_does():
         ]
 
 
+@pytest.mark.parametrize("callers", [9, 10])
+@pytest.mark.parametrize("kind", ["mean", "ratio"])
+def test_of_few_users_no_mean_and_no_ratio_is_told_however_many_their_events(kind, callers):
+    """Each calls three times on four days a week, for 9 to 11 minutes; in the last for half."""
+    calls = [
+        (f"u{user}", name, 7 * week + day + 0.1 * k, {"minutes": str(minutes)})
+        for week in range(20)
+        for user in range(callers)
+        for day in range(4)
+        for k, minutes in enumerate([9, 10, 11] if week < 19 else [4, 5, 6])
+        for name in ("call", *["answer"] * (k == 0 or week < 19 and (week + user + day) % 7 > 0))
+    ]
+    visits = [(f"u{user}", "visited", 7 * week, {}) for week in range(20) for user in range(40)]
+    log = log_of([*visits, *calls], "properties", unit="D", since="2026-01-05")
+    of = {"mean": {"of": {"event": "call"}, "property": "minutes"}}
+    of["ratio"] = {"of": {"event": "answer"}, "per": {"event": "call"}}
+    plan = {"active": ["visited"], "micro_conversions": {"call": {}}}
+    plan["metrics"] = {"length": {"kind": kind, **of[kind]}}
+    found = weekly_scorecard(log, as_plan(plan, "plan"), as_of="2026-05-24", by=None)
+    told = found.weeks[found.weeks["metric"] == "length"]["value"].notna()
+    board = found.board.set_index("number").filter(like="ength", axis=0)["last_week"]
+    if callers == 9:
+        assert found.alerts.empty and not told.any() and (board == "").all()
+    else:
+        assert found.alerts["metric"].tolist() == ["length"] and told.all() and (board != "").all()
+
+
 def test_a_mean_and_a_ratio_have_their_own_units():
     rows = [
         (f"u{user}", event, week * 7 + 0.5, {"minutes": str(user)} if event == "call" else {})
@@ -507,6 +534,7 @@ def test_what_people_did_shows_in_the_state(fallen, acts, state):
         ("2026-05-22", "done", "2026-05-20", "closed"),
         ("2026-05-20", "open", "2026-05-22", "closed"),
         ("2026-05-22", "open", "2026-05-20", "acknowledged"),
+        ("2026-05-22", "open", "2026-05-22", "closed"),
     ],
 )
 def test_the_later_of_an_act_and_the_response_log_wins(shipped, outcome, closed_on, state):
